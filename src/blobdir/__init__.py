@@ -1,0 +1,1 @@
+"""Blob projects (small images packed in tars, with offset pickles) as ordinary folders."""
