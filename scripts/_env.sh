@@ -1,0 +1,58 @@
+# shellcheck shell=bash
+# What the scripts share: making virtual environments, and not making them again. To be sourced.
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+
+step() { printf '\n==> %s\n' "$*"; }
+fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# Python 3.11 or newer: $PYTHON, or the first that fits.
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    fail "Python 3.11 or newer is needed: set PYTHON to one"
+}
+
+# make_venv FOLDER: an environment with pip. Debian's python3 has no ensurepip until python3-venv is installed.
+make_venv() {
+    local python
+    python=$(find_python)
+    [ -x "$1/bin/python" ] && "$1/bin/python" -m pip --version >/dev/null 2>&1 && return
+    rm -rf "$1"
+    step "Making $1 with $("$python" --version)"
+    if "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        "$python" -m venv "$1"
+    elif "$python" -m virtualenv --version >/dev/null 2>&1; then
+        "$python" -m virtualenv --quiet "$1"
+    elif [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        step "Installing python3-venv, which Debian leaves out of python3"
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null
+        "$python" -m venv "$1"
+    else
+        fail "this Python can't make virtual environments. On Debian and Ubuntu: sudo apt-get install python3-venv"
+    fi
+}
+
+# once FOLDER NAME COMMAND...: run COMMAND, unless it was run in this environment for this pyproject.toml.
+once() {
+    local folder=$1 stamp=$1/.blobdir-$2 key
+    shift 2
+    key=$(printf '%s\n' "$*" | cat - pyproject.toml | sha256sum)
+    [ "$(cat "$stamp" 2>/dev/null)" = "$key" ] && return
+    rm -f "$stamp"
+    "$@"
+    printf '%s\n' "$key" >"$stamp"
+}
+
+pip_install() {
+    local folder=$1
+    shift
+    step "Installing into $folder: $*"
+    "$folder/bin/python" -m pip install --disable-pip-version-check --quiet "$@"
+}

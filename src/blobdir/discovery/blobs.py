@@ -1,0 +1,109 @@
+"""The blobs of a project: which there are, whether they can serve, and which offsets belong to which."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from blobdir.discovery import layout, pairing
+from blobdir.errors import BlobdirError
+from blobdir.index import FIRST_BLOB, Header, SourceRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from blobdir.discovery.report import Report
+    from blobdir.offsets import OffsetsTable
+    from blobdir.sources import Folder, Storage
+
+
+class Blobs:
+    """Finds blobs by stem, looks at each once, and numbers those that some offsets refer to."""
+
+    def __init__(
+        self, storage: Storage, folders: Mapping[str, Folder], header: Header, report: Report, *, follow_links: bool
+    ) -> None:
+        self._storage = storage
+        self._folders = folders
+        self._header = header
+        self._report = report
+        self._follow_links = follow_links
+        self._stems: dict[str, dict[str, str]] = {}
+        self._numbers: dict[str, int] = {}
+
+    def stems(self, folder: str) -> dict[str, str]:
+        """Stem -> path of the blobs in a folder. ``x.tar`` goes before ``x.TAR``."""
+        if folder not in self._stems:
+            found: dict[str, str] = {}
+            entries = self._folders[folder].entries if folder in self._folders else []
+            for name in sorted(e.name for e in entries if e.kind in ("file", "link")):
+                stem = layout.blob_stem(name)
+                if stem is None:
+                    continue
+                path = layout.join(folder, name)
+                if stem in found:
+                    self._report.warning("blob-twice", found[stem], f"{found[stem]}: isn't used, {path} goes before it")
+                found[stem] = path
+            self._stems[folder] = found
+        return self._stems[folder]
+
+    def pair(self, pickle: str, table: OffsetsTable, folder: str) -> tuple[int, int | None]:
+        """Find the blob that a pickle belongs to and see whether they fit.
+
+        Returns
+        -------
+        source : int
+            Source number of the blob.
+        defect : int or None
+            Number of the defect that makes these entries, not the whole blob, unreadable.
+        """
+        stem = pickle.rpartition("/")[2].removesuffix(layout.OFFSETS_SUFFIX)
+        path = self.stems(folder).get(stem) or layout.join(folder, f"{stem}.tar")
+        if path not in self._numbers:
+            self._numbers[path] = len(self._header.blobs)
+            self._header.blobs.append(self._look_at(path, pickle, len(table)))
+        number = self._numbers[path]
+        blob = self._header.blobs[number]
+        defect = None
+        if blob.defect < 0 and len(table):
+            if past := pairing.range_defect(blob, pickle, table):
+                self._report.add(past)
+            if self._storage.is_local and (mismatch := pairing.fit_defect(self._storage, blob, pickle, table)):
+                defect = self._report.add(mismatch)
+        ignore = self._report.options.on_defect == "ignore"
+        return FIRST_BLOB + number, None if ignore else defect
+
+    def _look_at(self, path: str, pickle: str, entries: int) -> SourceRecord:
+        record = SourceRecord(path, "blob")
+        if not self._follow_links and self._storage.escapes(path):
+            return self._unusable(record, "blob-outside", f"{path}: is a link that leads outside the project; copy the "
+                                  "blob into it, or open the project with follow_links")  # fmt: skip
+        try:
+            record = pairing.blob_record(path, self._storage.stat(path))
+        except FileNotFoundError:
+            return self._unusable(record, "blob-missing", f"{path}: is missing; {pickle} has {entries} images in it, "
+                                  "which are listed but can't be read. Put the blob back, or remove the pickle")  # fmt: skip
+        except (OSError, BlobdirError) as error:
+            return self._unusable(record, "blob-unreadable", f"{path}: can't be read: {error}")
+        if not self._storage.is_local:
+            return record  # looked at when it is first read: here it would cost a request per blob
+        try:
+            head = self._storage.read_range(path, 0, pairing.BLOCK)
+        except OSError as error:
+            return self._unusable(record, "blob-unreadable", f"{path}: can't be read: {error}")
+        if defect := pairing.blob_defect(path, head):
+            return replace(record, defect=self._report.add(defect))
+        return record
+
+    def _unusable(self, record: SourceRecord, code: str, message: str) -> SourceRecord:
+        return replace(record, defect=self._report.error(code, record.path, message))
+
+    def report_unreferenced(self) -> None:
+        """Blobs in ``blob/`` that no dataset has offsets for."""
+        for path in self.stems(layout.BLOB_DIR).values():
+            if path not in self._numbers:
+                message = (
+                    f"{path}: no dataset has offsets for it, so its images aren't shown; write them with "
+                    f"`blobdir offsets {path} --output DATASET`"
+                )
+                self._report.warning("blob-unreferenced", path, message)

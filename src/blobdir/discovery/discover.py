@@ -1,0 +1,324 @@
+"""Reads a project: lists it, pairs blobs with offsets, merges them with what lies about as files."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from blobdir.discovery import layout, pairing
+from blobdir.discovery.blobs import Blobs
+from blobdir.discovery.merge import Merger, entry_table
+from blobdir.discovery.report import Report
+from blobdir.errors import BlobdirError, ConflictError, NotAProjectError, OffsetsError
+from blobdir.index import (
+    BROKEN,
+    DIRECTORY,
+    FIRST_BLOB,
+    LINK,
+    LOOSE,
+    EntryTable,
+    Header,
+    SourceRecord,
+)
+from blobdir.index.names import name_at, pack_names
+from blobdir.offsets import read_offsets
+
+if TYPE_CHECKING:
+    from blobdir.discovery.options import DiscoveryOptions
+    from blobdir.sources import Entry, Folder, Storage
+
+_NAME_MAX = 255
+_PICKLES_AT_ONCE = 16
+
+
+class Progress(Protocol):
+    """Told now and then how far a long discovery is."""
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        """`done` of `total` things of `step`."""
+        ...
+
+
+def discover(
+    storage: Storage, options: DiscoveryOptions, progress: Progress | None = None
+) -> tuple[dict[str, EntryTable], Header]:
+    """Read a project.
+
+    Returns
+    -------
+    folders : dict
+        Path of each directory of the presented tree -> its entries, as `blobdir.index.build_index` takes them.
+    header : Header
+
+    Raises
+    ------
+    NotAProjectError
+        There is nothing at the place, or nothing that is a blob project.
+    BlobdirError
+        With ``on_defect="raise"``, the first defect that makes anything unavailable.
+    """
+    return _Discovery(storage, options, progress).run()
+
+
+class _Discovery:
+    def __init__(self, storage: Storage, options: DiscoveryOptions, progress: Progress | None) -> None:
+        self.storage = storage
+        self.options = options
+        self.progress = progress
+        self.header = Header(options=options.to_json(), built_ns=time.time_ns())
+        self.report = Report(self.header, options)
+        self.folders: dict[str, Folder] = {}
+        self.datasets: set[str] = set()
+        self.parts: dict[str, list[EntryTable]] = {}
+        self.blobs = Blobs(storage, self.folders, self.header, self.report, follow_links=options.follow_links)
+
+    def run(self) -> tuple[dict[str, EntryTable], Header]:
+        self._list()
+        found = layout.read_layout(self.folders)
+        self._check_root(found)
+        self.header.datasets.extend(found.datasets)
+        self.datasets = set(found.datasets)
+        for path in self.folders:
+            if not self._is_hidden(path, found.hidden):
+                self._add_loose(path, found)
+        pickles = [pickle for dataset in found.datasets for pickle in self._pickles(dataset)]
+        self._add_members(pickles)
+        self.blobs.report_unreferenced()
+        return self._merge(), self.header
+
+    def _tell(self, step: str, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(step, done, total)
+
+    # -- what is there ---------------------------------------------------------------------------------------
+
+    def _list(self) -> None:
+        for folder in self.storage.walk(follow_links=self.options.follow_links):
+            if folder.error is not None and not folder.path:
+                raise NotAProjectError(
+                    f"{self.storage.url}: {folder.error.strerror or folder.error}; give the folder that holds meta.json"
+                ) from folder.error
+            self.folders[folder.path] = folder
+            self._tell("folders", len(self.folders), 0)
+            stat = folder.stat
+            self.header.inputs.append(SourceRecord(folder.path, "folder", -1, stat.mtime_ns, stat.mode))
+            if folder.error is not None:
+                message = (
+                    f"{folder.path}: can't be listed ({folder.error.strerror or folder.error}); give yourself the "
+                    "right to read it and open the project again"
+                )
+                self.report.incomplete(folder.path, "folder-unreadable", folder.path, message)
+
+    def _check_root(self, found: layout.Layout) -> None:
+        root = self.folders[""]
+        names = {entry.name for entry in root.entries}
+        if layout.META in names:
+            return
+        if not found.datasets and layout.BLOB_DIR not in names:
+            raise NotAProjectError(
+                f"{self.storage.url}: isn't a blob project: it holds no {layout.META}, no {layout.BLOB_DIR}/ and no "
+                f"dataset; give the folder that holds {layout.META}"
+            )
+        message = f"{layout.META}: is missing, so classes and tags are unknown and the SDK won't open the project"
+        self.report.warning("meta-missing", layout.META, message)
+
+    def _is_hidden(self, path: str, hidden: set[str]) -> bool:
+        if path == layout.STATE_DIR or path.startswith(layout.STATE_DIR + "/"):
+            return True
+        if self.options.show_blobs:
+            return False
+        while path:
+            if path in hidden:
+                return True
+            path = path.rpartition("/")[0]
+        return False
+
+    # -- conflicts -------------------------------------------------------------------------------------------
+
+    def _report_conflict(self, directory: str, name: bytes, table: EntryTable, first: int, second: int) -> int:
+        path = layout.join(directory, name.decode("utf-8", "surrogateescape"))
+        message = (
+            f"{path}: is in {self._origin(path, table, first)} and, with other bytes, in "
+            f"{self._origin(path, table, second)}; remove one, or open the project with on_conflict=skip, rename or replace"
+        )
+        return self.report.error("conflict", path, message, ConflictError(message))
+
+    def _origin(self, path: str, table: EntryTable, entry: int) -> str:
+        source = int(table.source[entry])
+        if source >= FIRST_BLOB:
+            start = int(table.offset[entry])
+            return f"{self.header.blobs[source - FIRST_BLOB].path} (bytes {start} to {start + int(table.size[entry])})"
+        return {DIRECTORY: "a folder of that name", LINK: "a symbolic link of that name"}.get(source, f"the file {path}")
+
+    # -- loose files -----------------------------------------------------------------------------------------
+
+    def _add_loose(self, path: str, found: layout.Layout) -> None:
+        kinds: dict[int, list[Entry]] = {DIRECTORY: [], LOOSE: [], LINK: []}
+        is_dataset = path in self.datasets
+        for entry in self.folders[path].entries:
+            if self._skip(path, entry, is_dataset, found.hidden):
+                continue
+            kinds[{"directory": DIRECTORY, "file": LOOSE, "link": LINK}[entry.kind]].append(entry)
+        for source, entries in kinds.items():
+            if not entries:
+                continue
+            table = entry_table([_encode(entry.name) for entry in entries], source)
+            if source == LOOSE:
+                table.size[:] = [entry.size for entry in entries]
+            elif source == LINK:
+                table.offset[:] = range(len(self.header.links), len(self.header.links) + len(entries))
+                table.size[:] = [len(_encode(entry.target)) for entry in entries]
+                self.header.links.extend(entry.target for entry in entries)
+            self.parts.setdefault(path, []).append(table)
+        self.parts.setdefault(path, [])
+
+    def _skip(self, path: str, entry: Entry, is_dataset: bool, hidden: set[str]) -> bool:
+        full = layout.join(path, entry.name)
+        if full == layout.STATE_DIR or (entry.kind == "directory" and self._is_hidden(full, hidden)):
+            return True
+        if is_dataset and layout.is_offsets(entry.name) and not self.options.show_blobs:
+            return True
+        if entry.kind == "other":
+            self.report.warning("not-a-file", full, f"{full}: is neither file, folder nor link; it isn't shown")
+            return True
+        name = _encode(entry.name)
+        if name in (b"", b".", b"..") or b"\0" in name or len(name) > _NAME_MAX:
+            message = f"{full!r}: can't be a file name (empty, . or .., NUL, or over 255 bytes); it isn't shown"
+            self.report.error("name", full, message)
+            return True
+        return False
+
+    # -- blobs and their members -----------------------------------------------------------------------------
+
+    def _pickles(self, dataset: str) -> list[tuple[str, str, str]]:
+        """(pickle, directory that shows its members, directory of the blob) of a dataset's pickles, in order."""
+        found = []
+        for folder, shown, blobs in (
+            (dataset, layout.ITEMS, layout.BLOB_DIR),
+            (layout.join(dataset, layout.PACKED_ANNOTATIONS), layout.ANNOTATIONS, None),
+        ):
+            if folder in self.folders:
+                names = sorted(e.name for e in self.folders[folder].entries if layout.is_offsets(e.name))
+                target = layout.join(dataset, shown)
+                found += [(layout.join(folder, name), target, folder if blobs is None else blobs) for name in names]
+        return found
+
+    def _add_members(self, pickles: list[tuple[str, str, str]]) -> None:
+        for low in range(0, len(pickles), _PICKLES_AT_ONCE):
+            part = pickles[low : low + _PICKLES_AT_ONCE]
+            stats = [self._stat_input(pickle) for pickle, _, _ in part]
+            for (pickle, shown, blobs), data in zip(part, self._read_pickles([p for p, _, _ in part]), strict=True):
+                self._tell("offsets", low, len(pickles))
+                if data is not None:
+                    self._add_pickle(pickle, data, shown, blobs)
+            self.header.inputs.extend(record for record in stats if record is not None)
+        if pickles:
+            self._tell("offsets", len(pickles), len(pickles))
+
+    def _stat_input(self, path: str) -> SourceRecord | None:
+        if not self.storage.is_local:
+            return None
+        try:
+            return replace(pairing.blob_record(path, self.storage.stat(path)), role="offsets")
+        except OSError:
+            return None
+
+    def _read_pickles(self, paths: list[str]) -> list[bytes | None]:
+        try:
+            return list(self.storage.read_files(paths))
+        except (OSError, BlobdirError):
+            return [self._read_pickle(path) for path in paths]
+
+    def _read_pickle(self, path: str) -> bytes | None:
+        try:
+            return self.storage.read(path)
+        except (OSError, BlobdirError) as error:
+            message = f"{path}: can't be read ({error}); its images are missing from the list"
+            dataset = path.rpartition("/")[0]
+            shown = layout.join(dataset, layout.ITEMS)
+            if dataset.endswith("/" + layout.PACKED_ANNOTATIONS):
+                shown = layout.join(dataset.rpartition("/")[0], layout.ANNOTATIONS)
+            self.report.incomplete(shown, "offsets-unreadable", path, message)
+            self._show(shown)
+            return None
+
+    def _add_pickle(self, pickle: str, data: bytes, shown: str, blobs: str) -> None:
+        self._show(shown)
+        policy = self.options.on_conflict
+        try:
+            table = read_offsets(data, name=pickle, on_conflict=policy)
+        except OffsetsError as error:
+            self.report.incomplete(shown, f"offsets-{error.reason}", pickle, str(error), error)
+            return
+        if table.repeats:
+            message = f"{pickle}: {table.repeats} entries stand in it more than once; exact repeats count as one"
+            self.report.warning("offsets-repeated", pickle, message)
+        source, defect = self.blobs.pair(pickle, table, blobs)
+        start = np.asarray(table.start, np.int64)
+        size = np.asarray(table.end, np.int64) - start
+        if defect is not None:
+            source, start = BROKEN, np.full(len(table), defect, np.int64)
+        rows = EntryTable(
+            np.asarray(table.arena, np.uint8),
+            np.asarray(table.name_start, np.int64),
+            np.full(len(table), source, np.int64),
+            start,
+            size,
+        )
+        self._place(shown, rows)
+
+    def _show(self, path: str) -> None:
+        """Make sure that a directory is in the tree, and its parents know it."""
+        while path not in self.parts:
+            self.parts[path] = []
+            parent, _, name = path.rpartition("/")
+            self.parts.setdefault(parent, []).append(entry_table([_encode(name)], DIRECTORY))
+            path = parent
+
+    def _place(self, shown: str, rows: EntryTable) -> None:
+        """Add members to a directory, those with folders in their names to folders below it."""
+        if not (rows.arena == ord("/")).any():
+            self.parts[shown].append(rows)
+            return
+        groups: dict[bytes, list[int]] = {}
+        names = []
+        for i in range(len(rows)):
+            parent, _, name = name_at(rows.arena, rows.starts, i).rpartition(b"/")
+            groups.setdefault(parent, []).append(i)
+            names.append(name)
+        for parent, members in groups.items():
+            below = layout.join(shown, parent.decode("utf-8", "surrogateescape"))
+            self._show(below)
+            table = rows.take(np.asarray(members, np.int64))
+            arena, starts = pack_names([names[i] for i in members])
+            self.parts[below].append(EntryTable(arena, starts, table.source, table.offset, table.size))
+
+    # -- the result ------------------------------------------------------------------------------------------
+
+    def _merge(self) -> dict[str, EntryTable]:
+        merged: dict[str, EntryTable] = {}
+        for path, parts in self.parts.items():
+            merger = Merger(path, self.options.on_conflict, self._read_entry, self._report_conflict)
+            merged[path] = merger.merge(parts)
+        return merged
+
+    def _read_entry(self, directory: str, table: EntryTable, entry: int) -> bytes | None:
+        source = int(table.source[entry])
+        try:
+            if source == LOOSE:
+                name = name_at(table.arena, table.starts, entry).decode("utf-8", "surrogateescape")
+                return self.storage.read(layout.join(directory, name))
+            if source >= FIRST_BLOB:
+                start, size = int(table.offset[entry]), int(table.size[entry])
+                data = self.storage.read_range(self.header.blobs[source - FIRST_BLOB].path, start, start + size)
+                return data if len(data) == size else None
+        except (OSError, BlobdirError):
+            return None
+        return None
+
+
+def _encode(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")

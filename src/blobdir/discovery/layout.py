@@ -1,0 +1,107 @@
+"""Which folder is what in a blob project. Pure functions over names; the rules of the format, see docs/formats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from posixpath import splitext
+
+from blobdir.sources import Folder
+
+OFFSETS_SUFFIX = "_offsets.pkl"
+BLOB_DIR = "blob"
+STATE_DIR = ".blobdir"
+META = "meta.json"
+ITEMS = "img"
+ANNOTATIONS = "ann"
+PACKED_ANNOTATIONS = "ann.blob"
+NESTED = "datasets"
+
+_ITEM_DIRS = {ITEMS, ANNOTATIONS, PACKED_ANNOTATIONS, "img_info", "meta", "seg"}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The folders of a project by role.
+
+    Attributes
+    ----------
+    datasets : list of str
+        Paths of the datasets, in order.
+    hidden : set of str
+        Folders that aren't shown, nor anything below them.
+    """
+
+    datasets: list[str]
+    hidden: set[str]
+
+
+def join(*parts: str) -> str:
+    """Join path components; empty ones count for nothing."""
+    return "/".join(part for part in parts if part)
+
+
+def is_offsets(name: str) -> bool:
+    """Whether a file name is that of an offsets pickle."""
+    return name.endswith(OFFSETS_SUFFIX)
+
+
+def blob_stem(name: str) -> str | None:
+    """Stem of a blob's file name; None where it isn't one. ``.TAR`` counts as well."""
+    stem, extension = splitext(name)
+    return stem if extension.lower() == ".tar" else None
+
+
+def dataset_name(path: str) -> str:
+    """Name of a dataset as its users write it: ``train/datasets/hard`` is ``train/hard``."""
+    parts = path.split("/")
+    name: list[str] = []
+    may_drop = False
+    for part in parts[:-1]:
+        if part == NESTED and may_drop:
+            may_drop = False  # what follows a container is a name, whatever it is called
+        else:
+            name.append(part)
+            may_drop = True
+    return "/".join([*name, parts[-1]])
+
+
+def _holds_items(names: Iterable[str], subfolders: set[str]) -> bool:
+    return bool(subfolders & {ITEMS, ANNOTATIONS, PACKED_ANNOTATIONS}) or any(map(is_offsets, names))
+
+
+def _is_item_dir(name: str) -> bool:
+    return name in _ITEM_DIRS or name.startswith("masks_")
+
+
+def read_layout(folders: Mapping[str, Folder]) -> Layout:
+    """Find the datasets.
+
+    A dataset is a folder that holds ``img/``, ``ann/``, ``ann.blob/`` or an offsets pickle, at any depth and of any
+    name, except: the root, ``blob/``, anything in a dataset's own item folders, and a container called ``datasets``
+    below the root.
+    """
+    datasets: list[str] = []
+    hidden: set[str] = set()
+    todo = [("", False)]
+    while todo:
+        path, in_container = todo.pop()
+        folder = folders.get(path)
+        if folder is None:
+            continue
+        name = path.rpartition("/")[2]
+        subfolders = {entry.name for entry in folder.entries if entry.kind == "directory"}
+        container = name == NESTED and "/" in path and not in_container
+        is_dataset = bool(path) and not container and _holds_items((e.name for e in folder.entries), subfolders)
+        if is_dataset:
+            datasets.append(path)
+        for below in sorted(subfolders, reverse=True):
+            full = join(path, below)
+            if not path and below in (BLOB_DIR, STATE_DIR):
+                hidden.add(full)
+            elif is_dataset and _is_item_dir(below):
+                if below == PACKED_ANNOTATIONS:
+                    hidden.add(full)
+            else:
+                todo.append((full, container))
+    return Layout(datasets, hidden)

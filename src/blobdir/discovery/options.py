@@ -1,0 +1,47 @@
+"""What shapes the presented tree."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from blobdir.errors import UsageError
+
+OnConflict = Literal["error", "skip", "rename", "replace"]
+OnDefect = Literal["refuse", "ignore", "raise"]
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryOptions:
+    """Options of a project's view.
+
+    Attributes
+    ----------
+    show_blobs : bool
+        Show ``blob/``, ``ann.blob/`` and the offsets pickles as files too. Off by default: a tool that sees both
+        forms of an image trips.
+    follow_links : bool
+        Follow symbolic links that lead outside the project. Off by default: a project from somebody else could
+        point anywhere.
+    on_conflict : {"error", "skip", "rename", "replace"}
+        One name in one folder with different contents: reading it is an error that names both; or the first wins
+        (plain files before blobs, blobs by name); or later ones become ``name_1.ext``; or the last wins.
+    on_defect : {"refuse", "ignore", "raise"}
+        What can't be trusted (a folder whose offsets can't be read in full, a blob that doesn't fit its offsets):
+        only that part answers with an error; or what is left of it is served; or opening the project fails.
+    """
+
+    show_blobs: bool = False
+    follow_links: bool = False
+    on_conflict: OnConflict = "error"
+    on_defect: OnDefect = "refuse"
+
+    def __post_init__(self) -> None:
+        if self.on_conflict not in get_args(OnConflict):
+            raise UsageError(f"on_conflict={self.on_conflict!r}: choose one of {', '.join(get_args(OnConflict))}")
+        if self.on_defect not in get_args(OnDefect):
+            raise UsageError(f"on_defect={self.on_defect!r}: choose one of {', '.join(get_args(OnDefect))}")
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)

@@ -1,0 +1,40 @@
+"""Where defects go: into the header, or up as an error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blobdir.errors import BlobdirError, DataError
+from blobdir.index import Defect, Header
+
+if TYPE_CHECKING:
+    from blobdir.discovery.options import DiscoveryOptions
+
+
+class Report:
+    """Collects defects as the options say."""
+
+    def __init__(self, header: Header, options: DiscoveryOptions) -> None:
+        self.header = header
+        self.options = options
+
+    def add(self, defect: Defect, cause: BlobdirError | None = None) -> int:
+        """Record a defect and give its number; raise it instead where ``on_defect="raise"`` and it's an error."""
+        if defect.severity == "error" and self.options.on_defect == "raise":
+            raise cause or DataError(defect.message)
+        self.header.defects.append(defect)
+        return len(self.header.defects) - 1
+
+    def error(self, code: str, path: str, message: str, cause: BlobdirError | None = None) -> int:
+        """Record something that makes a part of the project unavailable."""
+        return self.add(Defect("error", code, path, message), cause)
+
+    def warning(self, code: str, path: str, message: str) -> int:
+        """Record something that costs no data."""
+        return self.add(Defect("warning", code, path, message))
+
+    def incomplete(self, directory: str, code: str, path: str, message: str, cause: BlobdirError | None = None) -> None:
+        """Record something that hides names of `directory`, so that listing it is an error too."""
+        number = self.error(code, path, message, cause)
+        if self.options.on_defect == "refuse":
+            self.header.incomplete.setdefault(directory, []).append(number)

@@ -1,0 +1,585 @@
+"""The fsspec face: a thin, synchronous adapter over `blobdir.tree.Tree`."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from fsspec import AbstractFileSystem
+from fsspec.spec import AbstractBufferedFile
+from fsspec.utils import stringify_path
+
+from blobdir.discovery import DiscoveryOptions
+from blobdir.errors import (
+    BlobdirError,
+    IsADirectory,
+    NotFoundError,
+    ReadOnlyError,
+    UsageError,
+)
+from blobdir.index import DIRECTORY, FIRST_BLOB, LOOSE
+from blobdir.opening import OpenOptions, open_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from blobdir.tree import Tree
+
+_COPY_BYTES = 8 << 20
+_MAGIC = frozenset("*?[")
+
+
+class BlobDirFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """Blob projects as ordinary folders, read-only.
+
+    Parameters
+    ----------
+    fo : str or path
+        The project: a folder, or any fsspec URL.
+    target_protocol : str, optional
+        Protocol of `fo`, where it's a bare path.
+    target_options : dict, optional
+        Options for the backend of `fo`.
+    fs : AbstractFileSystem, optional
+        The backend itself, instead of the two.
+    index : str
+        ``"auto"``, ``"none"`` or a folder; see `blobdir.opening.OpenOptions`.
+    show_blobs, follow_links, on_conflict, on_defect
+        See `blobdir.discovery.DiscoveryOptions`.
+    progress : callable, optional
+        Told how far a long discovery is.
+
+    Notes
+    -----
+    Listings are those of the moment when the project was opened; `invalidate_cache` opens it anew. Loose files
+    (annotations) are read as they are now. Threads may share an instance; it can be pickled, and used after fork and
+    spawn.
+
+    Examples
+    --------
+    >>> import blobdir.demo, fsspec
+    >>> fs = fsspec.filesystem("blobdir", fo=str(blobdir.demo.path()))
+    >>> fs.ls("", detail=False)
+    ['meta.json', 'test', 'train']
+    """
+
+    protocol = "blobdir"
+    root_marker = ""
+    cachable = True
+
+    def __init__(
+        self,
+        fo: str | os.PathLike[str] = "",
+        target_protocol: str | None = None,
+        target_options: dict[str, Any] | None = None,
+        fs: AbstractFileSystem | None = None,
+        *,
+        index: str = "auto",
+        show_blobs: bool = False,
+        follow_links: bool = False,
+        on_conflict: str = "error",
+        on_defect: str = "refuse",
+        progress: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not fo and fs is None:
+            raise UsageError("give the project, as fo=… or behind '::' in the URL: blobdir://train/img/a.jpg::/data/lemons")
+        self.fo = fo
+        self._target = {"protocol": target_protocol, "target_options": target_options, "fs": fs}
+        self._options = OpenOptions(
+            DiscoveryOptions(show_blobs, follow_links, on_conflict, on_defect),  # type: ignore[arg-type]  # checked there
+            index,
+        )
+        self._progress = progress
+        self.invalidate_cache()
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Open the project anew, to see what was added or replaced since."""
+        self.tree: Tree = open_tree(self.fo, options=self._options, progress=self._progress, **self._target)
+        self._readers: dict[str, Callable[[bytes], bytes | None]] = {}
+
+    @property
+    def fsid(self) -> str:
+        """One identifier per project."""
+        return f"blobdir-{hashlib.sha256(self.tree.storage.url.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        if isinstance(path, list):
+            return [cls._strip_protocol(p) for p in path]
+        path = stringify_path(path)
+        if path.startswith("blobdir://"):
+            path = path[10:]
+        return path.partition("::")[0].strip("/") if "::" in path else path.strip("/")
+
+    def _find(self, path: Any, *, follow: bool = True) -> tuple[str, int]:
+        path = self._strip_protocol(path)
+        return path, self.tree.find(path, follow=follow)
+
+    # -- listings --------------------------------------------------------------------------------------------
+
+    def info(self, path: Any, **kwargs: Any) -> dict[str, Any]:
+        """Name, size, type, mtime and mode of a file or directory; ``ino`` is its stable inode number."""
+        path, row = self._find(path, follow=False)
+        return self._info(path, row)
+
+    def _info(self, path: str, row: int) -> dict[str, Any]:
+        attributes = self.tree.attributes(row)
+        found: dict[str, Any] = {"name": path, "size": attributes.size, "type": attributes.kind}
+        if attributes.kind == "link":
+            found |= {"islink": True, "destination": self.tree.link_target(row)}
+            try:
+                attributes = self.tree.attributes(self.tree.follow(row))
+            except BlobdirError:  # leads outside, or nowhere
+                return found
+            found |= {"size": attributes.size, "type": attributes.kind}
+        found |= {"mtime": attributes.mtime_ns / 1e9, "mode": attributes.mode, "ino": row + 1}
+        if attributes.uid >= 0:
+            found |= {"uid": attributes.uid, "gid": attributes.gid}
+        return found
+
+    def ls(self, path: Any, detail: bool = True, **kwargs: Any) -> list[Any]:
+        """Children of a directory in the order of their names' bytes, or the file itself.
+
+        With ``detail=False`` no dictionary is made, and nothing is asked of loose files.
+        """
+        path, row = self._find(path)
+        if not self.tree.is_directory(row):
+            return [self.info(path)] if detail else [path]
+        prefix = f"{path}/" if path else ""
+        names = self.tree.names(row)
+        if not detail:
+            return [prefix + name for name in names] if prefix else names
+        return list(self._infos(prefix, names, self.tree.children(row)))
+
+    def _infos(self, prefix: str, names: list[str], rows: range) -> Iterator[dict[str, Any]]:
+        index = self.tree.index
+        sources, sizes = index.source[rows.start : rows.stop].tolist(), index.size[rows.start : rows.stop].tolist()
+        blobs = index.header.blobs
+        for row, name, source, size in zip(rows, names, sources, sizes, strict=True):
+            if source < FIRST_BLOB:
+                try:
+                    yield self._info(prefix + name, row)
+                except NotFoundError:
+                    continue  # a loose file that was removed since
+                continue
+            blob = blobs[source - FIRST_BLOB]
+            found = {
+                "name": prefix + name,
+                "size": size,
+                "type": "file",
+                "mtime": blob.mtime_ns / 1e9,
+                "mode": blob.mode & 0o555 if blob.mode >= 0 else 0o444,
+                "ino": row + 1,
+            }
+            if blob.uid >= 0:
+                found |= {"uid": blob.uid, "gid": blob.gid}
+            yield found
+
+    def exists(self, path: Any, **kwargs: Any) -> bool:
+        """Whether there is such a file or directory."""
+        try:
+            self._find(path)
+        except (BlobdirError, ValueError):
+            return False
+        return True
+
+    def isfile(self, path: Any) -> bool:
+        """Whether there is such a file."""
+        return self.exists(path) and not self.tree.is_directory(self._find(path)[1])
+
+    def isdir(self, path: Any) -> bool:
+        """Whether there is such a directory."""
+        return self.exists(path) and self.tree.is_directory(self._find(path)[1])
+
+    def _below(self, path: str, row: int, maxdepth: int | None) -> Iterator[tuple[str, list[str], range]]:
+        """(prefix, names, rows) of the directory and of those below it, links not followed."""
+        todo = [(path, row, 1)]
+        while todo:
+            path, row, depth = todo.pop()
+            prefix = f"{path}/" if path else ""
+            names, rows = self.tree.names(row), self.tree.children(row)
+            yield prefix, names, rows
+            if maxdepth is None or depth < maxdepth:
+                folders = np.flatnonzero(self.tree.index.source[rows.start : rows.stop] == DIRECTORY)
+                todo += [(prefix + names[i], rows.start + i, depth + 1) for i in folders[::-1].tolist()]
+
+    def find(
+        self, path: Any, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **kwargs: Any
+    ) -> Any:
+        """All files below a path, sorted; with `withdirs`, directories too.
+
+        Parameters
+        ----------
+        maxdepth : int, optional
+            Levels to go down; at least 1.
+        detail : bool
+            A dictionary name -> info instead of a list of names.
+        """
+        if maxdepth is not None and maxdepth < 1:
+            raise UsageError("maxdepth must be at least 1")
+        attributes = kwargs.get("attributes", True)
+        try:
+            path, row = self._find(path)
+        except (NotFoundError, NotADirectoryError):
+            return {} if detail else []
+        if not self.tree.is_directory(row):
+            return {path: self.info(path)} if detail else [path]
+        found: dict[str, Any] = {}
+        listed: list[str] = []
+        if withdirs and path:
+            found[path] = self.info(path)
+            listed.append(path)
+        for prefix, names, rows in self._below(path, row, maxdepth):
+            sources = self.tree.index.source[rows.start : rows.stop]
+            folders = set() if withdirs else set(np.flatnonzero(sources == DIRECTORY).tolist())
+            if not detail:
+                listed += [prefix + name for i, name in enumerate(names) if i not in folders]
+            elif attributes:
+                infos = self._infos(prefix, names, rows)
+                found.update((info["name"], info) for info in infos if withdirs or info["type"] != "directory")
+            else:
+                for i, (name, source) in enumerate(zip(names, sources.tolist(), strict=True)):
+                    if i not in folders:
+                        kind = "directory" if source == DIRECTORY else "file"
+                        found[prefix + name] = {"name": prefix + name, "size": None, "type": kind}
+        return {name: found[name] for name in sorted(found)} if detail else sorted(listed)
+
+    def glob(self, path: Any, maxdepth: int | None = None, **kwargs: Any) -> Any:
+        """Paths that match a pattern; ``**`` goes through directories."""
+        if kwargs.get("detail"):
+            return super().glob(path, maxdepth=maxdepth, **kwargs)
+        # Which names match is decided without asking loose files for their size.
+        return super().glob(path, maxdepth=maxdepth, attributes=False, **kwargs)
+
+    def walk(
+        self, path: Any, maxdepth: int | None = None, topdown: bool = True, on_error: Any = "omit", **kwargs: Any
+    ) -> Iterator[Any]:
+        """As `os.walk`: (path, directories, files); lists of names, or dictionaries with ``detail=True``."""
+        if kwargs.get("detail"):
+            yield from super().walk(path, maxdepth=maxdepth, topdown=topdown, on_error=on_error, **kwargs)
+            return
+        if maxdepth is not None and maxdepth < 1:
+            raise UsageError("maxdepth must be at least 1")
+        path = self._strip_protocol(path)
+        try:
+            row = self.tree.find(path)
+            names, rows = self.tree.names(row), self.tree.children(row)
+        except OSError as error:
+            if on_error == "raise":
+                raise
+            if callable(on_error):
+                on_error(error)
+            return
+        sources = self.tree.index.source[rows.start : rows.stop]
+        folders = [names[i] for i in np.flatnonzero(sources == DIRECTORY).tolist()]
+        inside = set(folders)
+        files = [name for name in names if name not in inside] if folders else names
+        if topdown:
+            yield path, folders, files
+        if maxdepth is None or maxdepth > 1:
+            deeper = None if maxdepth is None else maxdepth - 1
+            for name in folders:
+                below = f"{path}/{name}" if path else name
+                yield from self.walk(below, maxdepth=deeper, topdown=topdown, on_error=on_error)
+        if not topdown:
+            yield path, folders, files
+
+    def du(self, path: Any, total: bool = True, maxdepth: int | None = None, withdirs: bool = False, **kwargs: Any) -> Any:
+        """Bytes below a path: one number, or a dictionary name -> bytes with ``total=False``."""
+        if not total:
+            return super().du(path, total=False, maxdepth=maxdepth, withdirs=withdirs, **kwargs)
+        path, row = self._find(path)
+        if not self.tree.is_directory(row):
+            return self.tree.size(row)
+        index, bytes_ = self.tree.index, 0
+        for _, _, rows in self._below(path, row, maxdepth):
+            sources = index.source[rows.start : rows.stop]
+            bytes_ += int(index.size[rows.start : rows.stop][sources >= FIRST_BLOB].sum(dtype=np.int64))
+            bytes_ += sum(self.tree.size(rows.start + i) for i in np.flatnonzero(sources == LOOSE).tolist())
+        return bytes_
+
+    # -- attributes ------------------------------------------------------------------------------------------
+
+    def size(self, path: Any) -> int:
+        """Bytes of a file; 0 for a directory."""
+        row = self._find(path)[1]
+        return 0 if self.tree.is_directory(row) else self.tree.size(row)
+
+    def modified(self, path: Any) -> datetime.datetime:
+        """When a file was modified, in UTC: that of a blob's member is that of the blob."""
+        mtime_ns = self.tree.attributes(self._find(path)[1]).mtime_ns
+        return datetime.datetime.fromtimestamp(mtime_ns / 1e9, tz=datetime.UTC)
+
+    def created(self, path: Any) -> NoReturn:
+        """Neither tars nor blob projects keep a time of creation."""
+        raise NotImplementedError("blob projects have no time of creation; use modified()")
+
+    def ukey(self, path: Any) -> str:
+        """A string that changes when the content of a file may have changed."""
+        row = self._find(path)[1]
+        return hashlib.sha256(self.tree.version(row).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def checksum(self, path: Any) -> int:
+        """`ukey` as a number."""
+        return int(self.ukey(path), 16)
+
+    # -- bytes -----------------------------------------------------------------------------------------------
+
+    def cat_file(self, path: Any, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
+        """Bytes ``start:end`` of a file, half-open; negative ones count from its end.
+
+        A whole member of a local blob is one ``pread``.
+        """
+        if type(path) is not str or path[:1] == "/" or "::" in path or "://" in path:
+            path = self._strip_protocol(path)
+        if start is None and end is None:
+            head, _, name = path.rpartition("/")
+            read = self._readers.get(head)
+            if read is not None:
+                try:
+                    data = read(name.encode())
+                except UnicodeEncodeError:
+                    data = None
+                if data is not None:
+                    return data
+            row = self._find(path)[1]
+            data = self.tree.read(row)
+            self._learn(head)
+            return data
+        row = self._find(path)[1]
+        return self.tree.read(row, *self._bounds(row, start, end))
+
+    def _learn(self, head: str) -> None:
+        if head not in self._readers and self.tree.is_directory(row := self.tree.find(head)):
+            self._readers[head] = self.tree.reader(row)
+
+    def _bounds(self, row: int, start: int | None, end: int | None) -> tuple[int, int]:
+        if self.tree.is_directory(row):
+            raise IsADirectory(f"{self.tree.path(row) or '/'}: is a directory")
+        size = self.tree.size(row)
+        start = 0 if start is None else start if start >= 0 else max(0, size + start)
+        end = size if end is None else end if end >= 0 else size + end
+        return start, min(end, size)
+
+    def cat(self, path: Any, recursive: bool = False, on_error: str = "raise", **kwargs: Any) -> Any:
+        """Content of a file, or of many: a dictionary path -> bytes for a list, a pattern or ``recursive=True``.
+
+        Lists are read in bulk: members that lie side by side in a blob are read together.
+
+        Parameters
+        ----------
+        on_error : {"raise", "omit", "return"}
+            What becomes of a path that can't be read: an error, nothing, or the exception as its value.
+        """
+        if isinstance(path, list) and not recursive:
+            paths = path if self._all_plain(path) else [p for given in path for p in self._literal(given)]
+        elif recursive or (isinstance(path, str) and not _MAGIC.isdisjoint(path) and not self.exists(path)):
+            paths = [p for p in self.expand_path(path, recursive=recursive) if not self.isdir(p)]
+        else:
+            return self.cat_file(path, **kwargs)
+        return self._cat_many(paths, on_error)
+
+    @staticmethod
+    def _all_plain(paths: list[Any]) -> bool:
+        """Whether all are paths as they should be: no protocol, no slash at either end, no pattern. One look at all
+        of them together, since a look at each costs as much as reading it."""
+        try:
+            joined = "\0".join(["", *paths, ""])
+        except TypeError:
+            return False
+        return _MAGIC.isdisjoint(joined) and not any(odd in joined for odd in ("\0/", "/\0", "::", "://"))
+
+    def _literal(self, path: Any) -> list[str]:
+        path = self._strip_protocol(path)
+        if _MAGIC.isdisjoint(path) or self.exists(path):
+            return [path]
+        return [found for found in self.expand_path(path) if not self.isdir(found)]
+
+    def _cat_many(self, paths: list[str], on_error: str) -> dict[str, Any]:
+        if on_error not in ("raise", "omit", "return"):
+            raise UsageError(f"on_error={on_error!r}: choose one of raise, omit, return")
+        found: dict[str, Any] = {}
+        find = self.tree.find
+        if on_error == "raise":
+            return dict(zip(paths, self.tree.read_many(self.tree.find_many(paths)), strict=True))
+        rows = []
+        good = []
+        for path in paths:
+            try:
+                rows.append(find(path))
+                good.append(path)
+            except OSError as error:
+                found[path] = error
+        try:
+            found.update(zip(good, self.tree.read_many(rows), strict=True))
+        except OSError:  # some can't be read: find out which
+            for path, row in zip(good, rows, strict=True):
+                try:
+                    found[path] = self.tree.read(row)
+                except OSError as error:
+                    found[path] = error
+        keep = {path: found[path] for path in paths}
+        if on_error == "omit":
+            return {path: data for path, data in keep.items() if isinstance(data, bytes)}
+        return keep
+
+    def cat_ranges(
+        self,
+        paths: Sequence[str],
+        starts: int | Sequence[int | None] | None,
+        ends: int | Sequence[int | None] | None,
+        max_gap: int | None = None,
+        on_error: str = "return",
+        **kwargs: Any,
+    ) -> list[Any]:
+        """Byte ranges of many files, in their order; `starts` and `ends` are lists, or one value for all."""
+        n = len(paths)
+        all_starts = list(starts) if isinstance(starts, list | tuple) else [starts] * n
+        all_ends = list(ends) if isinstance(ends, list | tuple) else [ends] * n
+        if len(all_starts) != n or len(all_ends) != n:
+            raise UsageError(f"cat_ranges: {n} paths, {len(all_starts)} starts and {len(all_ends)} ends")
+        if self.tree.storage.is_local:
+            return [self._cat_range(*wanted, on_error) for wanted in zip(paths, all_starts, all_ends, strict=True)]
+        try:
+            rows = [self._find(path)[1] for path in paths]
+            bounds = [self._bounds(*wanted) for wanted in zip(rows, all_starts, all_ends, strict=True)]
+            return self.tree.read_ranges(rows, [b[0] for b in bounds], [b[1] for b in bounds])
+        except OSError:
+            return [self._cat_range(*wanted, on_error) for wanted in zip(paths, all_starts, all_ends, strict=True)]
+
+    def _cat_range(self, path: str, start: int | None, end: int | None, on_error: str) -> Any:
+        try:
+            return self.cat_file(path, start, end)
+        except OSError as error:
+            if on_error == "return":
+                return error
+            raise
+
+    def get_file(self, rpath: Any, lpath: Any, callback: Any = None, outfile: Any = None, **kwargs: Any) -> None:
+        """Copy one file out of the project, or make the directory for one."""
+        rpath, row = self._find(rpath)
+        if self.tree.is_directory(row):
+            os.makedirs(lpath, exist_ok=True)
+            return
+        size = self.tree.size(row)
+        if callback is not None:
+            callback.set_size(size)
+        target = outfile
+        if target is None:
+            if parent := os.path.dirname(os.fspath(lpath)):
+                os.makedirs(parent, exist_ok=True)
+            target = open(lpath, "wb")
+        try:
+            for start in range(0, size, _COPY_BYTES):
+                data = self.tree.read(row, start, min(start + _COPY_BYTES, size))
+                target.write(data)
+                if callback is not None:
+                    callback.relative_update(len(data))
+        finally:
+            if outfile is None:
+                target.close()
+
+    def _open(
+        self,
+        path: Any,
+        mode: str = "rb",
+        block_size: int | str | None = None,
+        autocommit: bool = True,
+        cache_options: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> MemberFile:
+        if mode != "rb":
+            self._refuse("open for writing", path)
+        path, row = self._find(path)
+        if self.tree.is_directory(row):
+            raise IsADirectory(f"{path or '/'}: is a directory")
+        if isinstance(block_size, int):
+            kwargs["block_size"] = block_size
+        return MemberFile(self, path, row, cache_options=cache_options, **kwargs)
+
+    # -- what changes things -----------------------------------------------------------------------------------
+
+    def _refuse(self, what: str, path: Any = "") -> NoReturn:
+        raise ReadOnlyError(f"{what} {path}: this filesystem is read-only; change the project itself, then open it anew")
+
+    def mkdir(self, path: Any, create_parents: bool = True, **kwargs: Any) -> None:
+        """Not here: read-only."""
+        self._refuse("mkdir", path)
+
+    def makedirs(self, path: Any, exist_ok: bool = False) -> None:
+        """Not here: read-only."""
+        self._refuse("makedirs", path)
+
+    def rmdir(self, path: Any) -> None:
+        """Not here: read-only."""
+        self._refuse("rmdir", path)
+
+    def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
+        """Not here: read-only."""
+        self._refuse("rm", path)
+
+    def rm_file(self, path: Any) -> None:
+        """Not here: read-only."""
+        self._refuse("rm", path)
+
+    def _rm(self, path: Any) -> None:
+        self._refuse("rm", path)
+
+    def mv(self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any) -> None:
+        """Not here: read-only."""
+        self._refuse("mv", path1)
+
+    def copy(
+        self,
+        path1: Any,
+        path2: Any,
+        recursive: bool = False,
+        maxdepth: int | None = None,
+        on_error: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Not here: read-only."""
+        self._refuse("copy to", path2)
+
+    def cp_file(self, path1: Any, path2: Any, **kwargs: Any) -> None:
+        """Not here: read-only."""
+        self._refuse("copy to", path2)
+
+    def put(self, lpath: Any, rpath: Any, *args: Any, **kwargs: Any) -> None:
+        """Not here: read-only."""
+        self._refuse("put", rpath)
+
+    def put_file(self, lpath: Any, rpath: Any, *args: Any, **kwargs: Any) -> None:
+        """Not here: read-only."""
+        self._refuse("put", rpath)
+
+    def pipe(self, path: Any, value: Any = None, **kwargs: Any) -> None:
+        """Not here: read-only."""
+        self._refuse("pipe", path)
+
+    def pipe_file(self, path: Any, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
+        """Not here: read-only."""
+        self._refuse("pipe", path)
+
+    def touch(self, path: Any, truncate: bool = True, **kwargs: Any) -> None:
+        """Not here: read-only."""
+        self._refuse("touch", path)
+
+
+class MemberFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no types
+    """An open file of the project; fsspec's buffered file does the work, `Tree.read` brings the bytes."""
+
+    def __init__(self, fs: BlobDirFileSystem, path: str, row: int | None = None, mode: str = "rb", **kwargs: Any) -> None:
+        self.row = fs.tree.find(path) if row is None else row
+        kwargs.setdefault("size", fs.tree.size(self.row))
+        super().__init__(fs, path, mode=mode, **kwargs)
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        return bytes(self.fs.tree.read(self.row, start, end))
+
+

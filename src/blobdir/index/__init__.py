@@ -1,0 +1,22 @@
+"""One immutable columnar table for the whole project: a row per directory and file of the presented tree."""
+
+from blobdir.index.build import EntryTable, build_index
+from blobdir.index.header import Defect, Header, SourceRecord
+from blobdir.index.store import load_index, save_index
+from blobdir.index.table import BROKEN, DIRECTORY, FIRST_BLOB, LINK, LOOSE, Index
+
+__all__ = [
+    "BROKEN",
+    "DIRECTORY",
+    "FIRST_BLOB",
+    "LINK",
+    "LOOSE",
+    "Defect",
+    "EntryTable",
+    "Header",
+    "Index",
+    "SourceRecord",
+    "build_index",
+    "load_index",
+    "save_index",
+]

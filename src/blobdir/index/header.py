@@ -1,0 +1,117 @@
+"""What the index knows besides its rows: sources, datasets, defects. Small, and kept as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from blobdir.errors import IndexFormatError
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """Something about the project that isn't as it must be.
+
+    Attributes
+    ----------
+    severity : {"error", "warning"}
+        An error makes some file or listing unavailable; a warning doesn't.
+    code : str
+        One word for programs, such as ``offsets-truncated`` or ``blob-missing``.
+    path : str
+        The file or folder that it is about, relative to the project.
+    message : str
+        What, where, and what to do.
+    """
+
+    severity: Severity
+    code: str
+    path: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """A file or folder that the index was made from, as it was then.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the project.
+    role : {"blob", "offsets", "folder", "meta"}
+    size, mtime_ns, mode, uid, gid, etag
+        As in `blobdir.sources.Stat`.
+    defect : int
+        Number of the defect that makes a blob unreadable; -1 for none.
+    """
+
+    path: str
+    role: str
+    size: int = -1
+    mtime_ns: int = 0
+    mode: int = -1
+    uid: int = -1
+    gid: int = -1
+    etag: str = ""
+    defect: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Everything that isn't a column.
+
+    Attributes
+    ----------
+    options : dict
+        The options of discovery that shape the tree; an index made with others doesn't serve.
+    blobs : list of SourceRecord
+        Source number ``FIRST_BLOB + i`` of the rows is ``blobs[i]``.
+    inputs : list of SourceRecord
+        Everything whose change makes the index stale: offsets pickles, folders, ``meta.json``.
+    datasets : list of str
+        Paths of the datasets, as on disk (``train/datasets/hard``), in order.
+    defects : list of Defect
+    incomplete : dict
+        Path of a directory whose listing isn't complete -> numbers of the defects that say why.
+    links : list of str
+        Targets of symbolic links; rows refer to them by number.
+    built_ns : int
+        When the inputs were looked at, nanoseconds since 1970.
+    """
+
+    options: dict[str, Any] = field(default_factory=dict)
+    blobs: list[SourceRecord] = field(default_factory=list)
+    inputs: list[SourceRecord] = field(default_factory=list)
+    datasets: list[str] = field(default_factory=list)
+    defects: list[Defect] = field(default_factory=list)
+    incomplete: dict[str, list[int]] = field(default_factory=dict)
+    links: list[str] = field(default_factory=list)
+    built_ns: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Header:
+        """Back from plain values; IndexFormatError where they don't fit."""
+        try:
+            header = cls(
+                options=dict(values["options"]),
+                blobs=[SourceRecord(**record) for record in values["blobs"]],
+                inputs=[SourceRecord(**record) for record in values["inputs"]],
+                datasets=[str(path) for path in values["datasets"]],
+                defects=[Defect(**defect) for defect in values["defects"]],
+                incomplete={str(path): [int(i) for i in why] for path, why in values["incomplete"].items()},
+                links=[str(target) for target in values["links"]],
+                built_ns=int(values["built_ns"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise IndexFormatError(f"the header of the index doesn't fit: {error!r}") from error
+        for record in header.blobs + header.inputs:
+            parts = record.path.split("/")
+            if record.path.startswith("/") or ".." in parts or "\0" in record.path:
+                raise IndexFormatError(f"the index names a source outside the project: {record.path!r}")
+        return header

@@ -1,0 +1,164 @@
+"""Many names in one byte array, each followed by a NUL, and what is done to them at once: sort, compare, hash, join.
+
+A name table is a pair: ``arena``, uint8, and ``starts``, int64 of shape (n + 1,); name ``i`` is the bytes
+``arena[starts[i]:starts[i + 1] - 1]``. NUL can't be part of a file name, so it sorts before every other byte and
+names compare as C strings do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Bytes = NDArray[np.uint8]
+    Ints = NDArray[np.int64]
+
+_CHUNK = 1 << 20
+_CHUNK_BYTES = 1 << 24
+_CRC_TABLE = np.zeros(256, np.uint32)
+for _i in range(256):
+    _c = _i
+    for _ in range(8):
+        _c = (_c >> 1) ^ (0xEDB88320 if _c & 1 else 0)
+    _CRC_TABLE[_i] = _c
+
+
+def pack_names(names: Iterable[bytes]) -> tuple[Bytes, Ints]:
+    """Make a name table from single names."""
+    listed = list(names)
+    starts = np.zeros(len(listed) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, listed), np.int64, len(listed)) + 1, out=starts[1:])
+    arena = np.frombuffer(b"".join(name + b"\0" for name in listed), np.uint8)
+    return arena, starts
+
+
+def _words(arena: Bytes, begin: Ints, length: Ints, word: int) -> NDArray[np.uint64]:
+    """Bytes ``8 * word`` to ``8 * word + 8`` of each name as one big-endian number, zeros past its end.
+
+    `arena` must go on for 8 bytes after the last name.
+    """
+    left = np.clip(length - 8 * word, 0, 8)
+    at = np.where(left > 0, begin + 8 * word, 0)
+    window = np.lib.stride_tricks.sliding_window_view(arena, 8)
+    keys = window[at].view(">u8").ravel().astype(np.uint64)
+    drop = ((8 - left) * 8).astype(np.uint64)
+    keys = np.where(left > 0, keys >> np.minimum(drop, 63), 0)  # a shift by 64 is undefined
+    return np.asarray(keys << np.minimum(drop, 63), np.uint64)
+
+
+def sort_names(arena: Bytes, starts: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+    """Order names by their bytes.
+
+    Least significant word first, stable, one gather and one sort for each 8 bytes of the longest name:
+    O(n log n) with little memory, whatever the lengths. Names that are in order already cost two passes.
+
+    Returns
+    -------
+    order : ndarray of int64, shape (n,)
+        Positions of the names in sorted order; equal names keep the order in which they came.
+    repeated : ndarray of bool, shape (n,)
+        Whether the name at this place of the sorted order equals the one before it.
+    """
+    n = len(starts) - 1
+    padded = np.concatenate([arena, np.zeros(8, np.uint8)])
+    begin, length = starts[:-1], np.diff(starts) - 1
+    words = -(-int(length.max(initial=0)) // 8)
+    order = np.arange(n, dtype=np.int64)
+    for word in reversed(range(words)):
+        keys = _words(padded, begin[order], length[order], word)
+        if n > 1 and (keys[1:] < keys[:-1]).any():
+            order = order[np.argsort(keys, kind="stable")]
+    repeated = np.zeros(n, bool)
+    if n > 1:
+        sorted_length, sorted_begin = length[order], begin[order]
+        same = sorted_length[1:] == sorted_length[:-1]
+        for word in range(words):
+            if not same.any():
+                break
+            keys = _words(padded, sorted_begin, sorted_length, word)
+            same &= keys[1:] == keys[:-1]
+        repeated[1:] = same
+    return order, repeated
+
+
+def take_names(arena: Bytes, starts: Ints, order: Ints) -> tuple[Bytes, Ints]:
+    """The names at `order`, as a table of their own.
+
+    In pieces: the names at their full width, all at once, would take many times the memory of the result.
+    """
+    length = np.diff(starts)[order]
+    new_starts = np.zeros(len(order) + 1, np.int64)
+    np.cumsum(length, out=new_starts[1:])
+    if len(order) == len(starts) - 1 and (order[1:] > order[:-1]).all():
+        return arena[: starts[-1]], starts
+    out = np.empty(int(new_starts[-1]), np.uint8)
+    widest = int(length.max(initial=1))
+    window = np.lib.stride_tricks.sliding_window_view(np.concatenate([arena, np.zeros(widest, np.uint8)]), widest)
+    step = max(1, _CHUNK_BYTES // widest)
+    columns = np.arange(widest)
+    for low in range(0, len(order), step):
+        high = min(low + step, len(order))
+        rows = window[starts[order[low:high]]]
+        out[new_starts[low] : new_starts[high]] = rows[columns < length[low:high, None]]
+    return out, new_starts
+
+
+def join_names(tables: list[tuple[Bytes, Ints]]) -> tuple[Bytes, Ints]:
+    """One table from several, in their order."""
+    if len(tables) == 1:
+        return tables[0]
+    if not tables:
+        return np.empty(0, np.uint8), np.zeros(1, np.int64)
+    arena = np.concatenate([arena[: starts[-1]] for arena, starts in tables])
+    base = np.cumsum([0] + [int(starts[-1]) for _, starts in tables])
+    starts = np.concatenate([starts[:-1] + at for (_, starts), at in zip(tables, base, strict=False)] + [base[-1:]])
+    return arena, starts.astype(np.int64)
+
+
+def name_at(arena: Bytes, starts: Ints, i: int) -> bytes:
+    """Name `i` as bytes."""
+    return arena[starts[i] : starts[i + 1] - 1].tobytes()
+
+
+def same_names(
+    arena: Bytes, starts: Ints, which: Ints, other: Bytes, other_starts: NDArray[np.unsignedinteger], rows: Ints
+) -> NDArray[np.bool_]:
+    """Whether name ``which[k]`` of one table equals name ``rows[k]`` of another."""
+    begin, there = starts[which], other_starts[rows].astype(np.int64)
+    length = starts[which + 1] - begin
+    same = np.asarray(other_starts[rows + 1].astype(np.int64) - there == length)
+    at = np.flatnonzero(same)
+    column = 0
+    # Both end in a NUL, and it is compared as well.
+    while len(at):
+        equal = arena[begin[at] + column] == other[there[at] + column]
+        same[at[~equal]] = False
+        column += 1
+        at = at[equal & (length[at] > column)]
+    return same
+
+
+def crc32_names(arena: Bytes, starts: Ints, seed: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """``zlib.crc32(name, seed)`` of every name, byte column by byte column.
+
+    Names are taken by length, longest first, so that column ``j`` touches only names that have one.
+    """
+    n = len(starts) - 1
+    crc = np.empty(n, np.uint32)
+    for low in range(0, n, _CHUNK):
+        high = min(low + _CHUNK, n)
+        length = np.diff(starts[low : high + 1]) - 1
+        by_length = np.argsort(-length, kind="stable")
+        sorted_length, begin = length[by_length], starts[low:high][by_length]
+        state = ~seed[low:high][by_length]
+        alive = np.searchsorted(-sorted_length, -np.arange(1, int(length.max(initial=0)) + 1), side="right")
+        for column, count in enumerate(alive):
+            part = state[:count]
+            state[:count] = _CRC_TABLE[(part ^ arena[begin[:count] + column]) & 0xFF] ^ (part >> np.uint32(8))
+        crc[low:high][by_length] = ~state
+    return crc

@@ -1,0 +1,217 @@
+"""The index: columns, and the few questions that everything else is made of."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from blobdir.index.hashing import PROBE_LIMIT
+from blobdir.index.names import crc32_names, name_at, same_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from blobdir.index.header import Header
+
+DIRECTORY = 0
+"""Source number of a directory: `offset` is the row of its first child, `size` the number of children."""
+LOOSE = 1
+"""Source number of a loose file: the file of the same path in the project; `offset` is 0."""
+LINK = 2
+"""Source number of a symbolic link: `offset` is the number of its target in the header."""
+BROKEN = 3
+"""Source number of a file that can't be read: `offset` is the number of the defect that says why."""
+FIRST_BLOB = 4
+"""Source number of the first blob."""
+
+COLUMNS = ("names", "name_start", "source", "offset", "size", "slots")
+
+SMALL_NAMES = 4 << 20
+"""Bytes of names up to which they are copied: a slice of bytes is compared in half the time of one of a mapping."""
+
+UNKNOWN_SIZE = -1
+"""Size of a loose file that is asked for when it's needed."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """One row per directory and file, sorted by (directory, name bytes): a directory is a range of rows.
+
+    Row 0 is the root; inode numbers are row + 1.
+
+    Attributes
+    ----------
+    names : ndarray of uint8
+        Names in row order, each followed by a NUL; that of the root is empty.
+    name_start : ndarray of uint32 or uint64, shape (n + 1,)
+    source : ndarray of uint16 or uint32, shape (n,)
+        `DIRECTORY`, `LOOSE`, `LINK`, `BROKEN`, or ``FIRST_BLOB + i`` for blob ``i`` of the header.
+    offset : ndarray of int64, shape (n,)
+        First byte in the blob; for the rest see the source numbers.
+    size : ndarray of int32 or int64, shape (n,)
+        Bytes; `UNKNOWN_SIZE` where a loose file has to be asked.
+    slots : ndarray of uint32 or uint64
+        Hash table, see `blobdir.index.hashing`.
+    capacity : int
+        Number of home slots.
+    header : Header
+    """
+
+    names: NDArray[np.uint8]
+    name_start: NDArray[np.unsignedinteger]
+    source: NDArray[np.unsignedinteger]
+    offset: NDArray[np.int64]
+    size: NDArray[np.signedinteger]
+    slots: NDArray[np.unsignedinteger]
+    capacity: int
+    header: Header
+
+    lookup: Callable[[int, bytes], int] = field(init=False, repr=False, compare=False)
+    """``lookup(parent, name)``: row of `name` in directory `parent`, or -1. O(1), and O(log n) at worst."""
+
+    _names: memoryview | bytes = field(init=False, repr=False, compare=False)
+    _name_start: memoryview = field(init=False, repr=False, compare=False)
+    _source: memoryview = field(init=False, repr=False, compare=False)
+    _offset: memoryview = field(init=False, repr=False, compare=False)
+    _size: memoryview = field(init=False, repr=False, compare=False)
+    _slots: memoryview = field(init=False, repr=False, compare=False)
+    _folders: tuple[NDArray[np.int64], NDArray[np.int64]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # One element of a memoryview costs a third of one element of an array, and comes as a plain int.
+        for column in COLUMNS:
+            object.__setattr__(self, f"_{column}", memoryview(getattr(self, column)))
+        if len(self.names) <= SMALL_NAMES:
+            object.__setattr__(self, "_names", self.names.tobytes())
+        object.__setattr__(self, "_folders", self._folder_rows())
+        object.__setattr__(self, "lookup", self._make_lookup())
+
+    def _make_lookup(self) -> Callable[[int, bytes], int]:
+        # A closure: attribute access on self would cost as much as the rest.
+        crc32, mask, slots, names = zlib.crc32, self.capacity - 1, self._slots, self._names
+        start, offset, size, bisect = self._name_start, self._offset, self._size, self._bisect
+
+        def lookup(parent: int, name: bytes) -> int:
+            first = offset[parent]
+            home = slot = crc32(name, parent) & mask
+            row: int = slots[slot]
+            while row:
+                if first < row and names[start[row - 1] : start[row] - 1] == name and row <= first + size[parent]:
+                    return row - 1
+                slot += 1
+                if slot - home > PROBE_LIMIT:
+                    return bisect(first, first + size[parent], name)
+                row = slots[slot]
+            return -1
+
+        return lookup
+
+    def _folder_rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        rows = np.flatnonzero(self.source == DIRECTORY)
+        return rows, np.asarray(self.offset[rows])
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all columns."""
+        return sum(getattr(self, column).nbytes for column in COLUMNS)
+
+    @property
+    def names_buffer(self) -> memoryview | bytes:
+        """The names, in the form that is quickest to compare."""
+        return self._names
+
+    def name(self, row: int) -> bytes:
+        """Name of a row, without its directories."""
+        return bytes(self._names[self._name_start[row] : self._name_start[row + 1] - 1])
+
+    def names_text(self, first: int, end: int) -> list[str]:
+        """Names of the rows ``first:end``; bytes that aren't UTF-8 stand as surrogate escapes. No Python code
+        runs per name."""
+        if first >= end:
+            return []
+        raw = bytes(self._names[self._name_start[first] : self._name_start[end] - 1])
+        return raw.decode("utf-8", "surrogateescape").split("\0")
+
+    def children(self, row: int) -> range:
+        """Rows of the children of a directory, in the order of their names' bytes."""
+        first = self._offset[row]
+        return range(first, first + self._size[row])
+
+    def _bisect(self, low: int, high: int, name: bytes) -> int:
+        while low < high:
+            middle = (low + high) // 2
+            here = self.name(middle)
+            if here == name:
+                return middle
+            if here < name:
+                low = middle + 1
+            else:
+                high = middle
+        return -1
+
+    def lookup_many(self, parent: int, arena: NDArray[np.uint8], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of many names in one directory, -1 for those that it doesn't hold: `lookup`, all at once.
+
+        Parameters
+        ----------
+        parent : int
+        arena, starts
+            Name table, see `blobdir.index.names`.
+
+        Returns
+        -------
+        ndarray of int64, shape (n,)
+        """
+        n = len(starts) - 1
+        seeds = np.full(n, parent & 0xFFFFFFFF, np.uint32)
+        slot = (crc32_names(arena, starts, seeds) & np.uint32(min(self.capacity, 1 << 32) - 1)).astype(np.int64)
+        children = self.children(parent)
+        found = np.full(n, -1, np.int64)
+        open_ = np.arange(n)
+        for _ in range(PROBE_LIMIT + 1):
+            row = self.slots[slot[open_]].astype(np.int64) - 1
+            open_, row = open_[row >= 0], row[row >= 0]  # an empty slot ends the probe
+            inside = (row >= children.start) & (row < children.stop)
+            inside[inside] = same_names(arena, starts, open_[inside], self.names, self.name_start, row[inside])
+            found[open_[inside]] = row[inside]
+            open_ = open_[~inside]
+            if not len(open_):
+                return found
+            slot[open_] += 1
+        for i in open_.tolist():  # names made to collide
+            found[i] = self.lookup(parent, name_at(arena, starts, i))
+        return found
+
+    def parent(self, row: int) -> int:
+        """Row of the directory that holds `row`; that of the root is the root. O(log directories)."""
+        if row == 0:
+            return 0
+        rows, first = self._folders
+        # An empty directory begins where the next one does, so the last that begins at or before `row` holds it.
+        return int(rows[np.searchsorted(first, row, side="right") - 1])
+
+    def path(self, row: int) -> bytes:
+        """Path of a row from the root, ``/`` between components, without one at the beginning."""
+        parts = []
+        while row:
+            parts.append(self.name(row))
+            row = self.parent(row)
+        return b"/".join(reversed(parts))
+
+    def walk(self, row: int = 0) -> Iterator[int]:
+        """The directories at and below `row`, parents first."""
+        todo = [row]
+        while todo:
+            here = todo.pop()
+            yield here
+            children = self.children(here)
+            found = np.flatnonzero(self.source[children.start : children.stop] == DIRECTORY)
+            todo.extend(int(i) + children.start for i in found[::-1])

@@ -1,0 +1,146 @@
+"""What the pickle machine puts on its stack: plain values, three named constants, and blob images in two forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from blobdir.errors import CorruptOffsetsError, OffsetsError, TruncatedOffsetsError
+
+if TYPE_CHECKING:
+    from blobdir.offsets.bulk import Block
+    from blobdir.offsets.machine import Machine
+
+
+MAX_STRING_BYTES: Final = 1 << 20
+MAX_INT_BYTES: Final = 255
+
+
+Handler = Callable[["Machine", int], int]
+"""What an opcode does: from the position after the opcode to the position to go on at."""
+
+
+class Constant:
+    """A global that a pickle names. It stands for nothing but itself: it can't be called or looked into."""
+
+    __slots__ = ("module", "name")
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module = module
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+BLOB_IMAGE_INFO: Final = Constant("supervisely.api.image_api", "BlobImageInfo")
+RECONSTRUCTOR: Final = Constant("copyreg", "_reconstructor")
+OBJECT: Final = Constant("builtins", "object")
+SET: Final = Constant("builtins", "set")
+"""Stands for any set or frozen set. No field of an entry is one, so the members don't matter."""
+
+MISSING: Final = Constant("blobdir", "missing")
+"""A field that was never given."""
+
+NOT_A_STRING: Final = Constant("blobdir", "not_a_string")
+"""The one key under which a dictionary holds everything whose key isn't a string.
+
+Integers are chosen by whoever wrote the file, and integers that collide would make a dictionary quadratic.
+"""
+
+GLOBALS: Final[dict[tuple[str, str], Constant]] = {
+    ("supervisely.api.image_api", "BlobImageInfo"): BLOB_IMAGE_INFO,
+    ("copyreg", "_reconstructor"): RECONSTRUCTOR,
+    ("copy_reg", "_reconstructor"): RECONSTRUCTOR,
+    ("builtins", "object"): OBJECT,
+    ("__builtin__", "object"): OBJECT,
+}
+"""Every global that is let through. The second of each pair of spellings is Python 2's."""
+
+
+class Instance:
+    """One unpickled ``BlobImageInfo``, its fields not checked yet.
+
+    Attributes
+    ----------
+    name, start, end : object
+        Whatever the pickle says, or `MISSING`.
+    position : int
+        Byte of the opcode that made it.
+    """
+
+    __slots__ = ("end", "name", "position", "start")
+
+    def __init__(self, position: int, name: Any = MISSING, start: Any = MISSING, end: Any = MISSING) -> None:
+        self.position = position
+        self.name = name
+        self.start = start
+        self.end = end
+
+    def update(self, state: dict[Any, Any]) -> None:
+        """Take the three fields from `state`; other attributes, such as ``team_file_id``, are dropped."""
+        self.name = state.get("name", self.name)
+        self.start = state.get("offset_start", self.start)
+        self.end = state.get("offset_end", self.end)
+
+
+class Run:
+    """Consecutive blob images that the bulk path read: rows ``low`` to ``high`` of a `Block`, as one stack item.
+
+    Each of them also took three places in the memo, from `memo_base` on: the object, its state, its name.
+
+    Attributes
+    ----------
+    instances : list of Instance or None
+        The same as single objects, once something had to look at one of them.
+    """
+
+    __slots__ = ("block", "high", "instances", "low", "memo_base")
+
+    def __init__(self, block: Block, low: int, high: int, memo_base: int) -> None:
+        self.block = block
+        self.low = low
+        self.high = high
+        self.memo_base = memo_base
+        self.instances: list[Instance] | None = None
+
+    def expand(self) -> list[Instance]:
+        """The single objects, always the same ones."""
+        if self.instances is None:
+            block, rows = self.block, range(self.low, self.high)
+            self.instances = [
+                Instance(int(block.position[i]), block.name(i).decode(), int(block.start[i]), int(block.end[i]))
+                for i in rows
+            ]
+        return self.instances
+
+    def recall(self, index: int) -> Any:
+        """What the memo holds at `index`, which is one of this run's places."""
+        number, kind = divmod(index - self.memo_base, 3)
+        if kind == 0:
+            return self.expand()[number]
+        row, block = self.low + number, self.block
+        name = block.name(row).decode()
+        if kind == 2:
+            return name
+        return {"name": name, "offset_start": int(block.start[row]), "offset_end": int(block.end[row])}
+
+
+class Fault(Exception):
+    """Why reading stopped; `read_offsets` adds the file, the byte and the count, and raises `kind`."""
+
+    def __init__(self, kind: type[OffsetsError], text: str, position: int = -1) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.text = text
+        self.position = position
+
+
+def corrupt(text: str) -> Fault:
+    """A `Fault` for bytes that no writer of the format makes."""
+    return Fault(CorruptOffsetsError, text)
+
+
+def truncated() -> Fault:
+    """A `Fault` for a file that ends too early."""
+    return Fault(TruncatedOffsetsError, "the file ends inside a pickle")

@@ -1,0 +1,164 @@
+"""From a URL to a tree: an index that is stored and still true is used, else one is built."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blobdir.discovery import DiscoveryOptions, Progress, discover
+from blobdir.errors import BlobdirError, BlobdirWarning, IndexFormatError
+from blobdir.index import Header, Index, build_index, load_index, save_index
+from blobdir.sources import Stat, Storage, open_storage
+from blobdir.tree import Tree
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+BESIDE = ".blobdir/index"
+"""Where an index that travels with a project lies."""
+STORE_ROWS = 20_000
+"""Rows from which an index is worth a file: fewer are built as fast as they are opened."""
+WARN_AT_MOST = 5
+"""Defects that are warned of one by one; a project can have thousands."""
+_RACY_NS = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOptions:
+    """How a project is opened.
+
+    Attributes
+    ----------
+    discovery : DiscoveryOptions
+        What shapes the tree.
+    index : str
+        ``"auto"``: the one beside the project or in the user's cache folder if it's still true, else built, and
+        kept in the cache folder if large. ``"none"``: built in memory. Anything else: the folder of an index, which
+        is used if it's still true, and written otherwise.
+    """
+
+    discovery: DiscoveryOptions = DiscoveryOptions()
+    index: str = "auto"
+
+
+def open_tree(
+    url: str | os.PathLike[str],
+    *,
+    protocol: str | None = None,
+    target_options: dict[str, Any] | None = None,
+    fs: AbstractFileSystem | None = None,
+    options: OpenOptions | None = None,
+    progress: Progress | None = None,
+) -> Tree:
+    """Open a project as a tree.
+
+    Parameters
+    ----------
+    url : str or path
+        The folder that holds ``meta.json``; any fsspec URL.
+    protocol, target_options, fs
+        See `blobdir.sources.open_storage`.
+    options : OpenOptions, optional
+    progress : callable, optional
+        Told how far a long discovery is.
+
+    Raises
+    ------
+    NotAProjectError, UsageError
+    BlobdirError
+        With ``on_defect="raise"``, any defect.
+
+    Warns
+    -----
+    BlobdirWarning
+        For each defect, and for a stored index that is damaged.
+    """
+    options = options or OpenOptions()
+    storage = open_storage(url, protocol=protocol, options=target_options, fs=fs)
+    index = _stored(storage, options) or _build(storage, options, progress)
+    defects = index.header.defects
+    for defect in defects[:WARN_AT_MOST]:
+        warnings.warn(f"{storage.url}: {defect.message}", BlobdirWarning, stacklevel=2)
+    if len(defects) > WARN_AT_MOST:
+        more = len(defects) - WARN_AT_MOST
+        warnings.warn(f"{storage.url}: and {more} more defects; `defects` lists them all", BlobdirWarning, stacklevel=2)
+    return Tree(index, storage)
+
+
+def build(storage: Storage, discovery: DiscoveryOptions, progress: Progress | None = None) -> Index:
+    """Read a project and build its index, in memory."""
+    folders, header = discover(storage, discovery, progress)
+    return build_index(folders, header)
+
+
+def cache_folder(storage: Storage, discovery: DiscoveryOptions) -> Path:
+    """Where the index of a project is kept in the user's cache folder: one per root and options."""
+    from platformdirs import user_cache_path  # 5 ms that most calls don't need
+
+    key = json.dumps([storage.url, asdict(discovery)], sort_keys=True)
+    return user_cache_path("blobdir") / "index" / hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _places(storage: Storage, options: OpenOptions) -> list[Path]:
+    if options.index == "none":
+        return []
+    if options.index != "auto":
+        return [Path(options.index)]
+    if not storage.is_local:
+        return []  # whether it's still true would take the listing that it should save
+    return [Path(storage.url) / BESIDE, cache_folder(storage, options.discovery)]
+
+
+def _stored(storage: Storage, options: OpenOptions) -> Index | None:
+    for place in _places(storage, options):
+        try:
+            index = load_index(place)
+        except IndexFormatError as error:
+            warnings.warn(f"{error} (it is built anew now)", BlobdirWarning, stacklevel=3)
+            continue
+        except OSError:
+            continue
+        if is_true(index.header, storage, options.discovery):
+            return index
+    return None
+
+
+def _build(storage: Storage, options: OpenOptions, progress: Progress | None) -> Index:
+    index = build(storage, options.discovery, progress)
+    places = _places(storage, options)
+    if places and (options.index != "auto" or len(index) >= STORE_ROWS):
+        # Who may not write there still gets the project, a little later.
+        with suppress(OSError) if options.index == "auto" else suppress():
+            save_index(index, places[-1])
+    return index
+
+
+def is_true(header: Header, storage: Storage, discovery: DiscoveryOptions) -> bool:
+    """Whether what an index was made from is as it was then.
+
+    Folders are compared by modification time, blobs and pickles by size and time. What changed in the last two
+    seconds before it was built could have changed again within one tick of a coarse clock, so it counts as changed.
+    Remote projects: blobs only; a listing would cost more than the index saves.
+    """
+    if header.options != discovery.to_json():
+        return False
+    records = header.blobs + (header.inputs if storage.is_local else [])
+    for record in records:
+        try:
+            now = storage.stat(record.path)
+        except (OSError, BlobdirError):
+            if record.size >= 0 or record.role == "folder":
+                return False
+            continue
+        then = Stat("file", record.size, record.mtime_ns, etag=record.etag)
+        if record.role == "folder":
+            then = Stat("directory", now.size, record.mtime_ns)
+        if not then.same_content(now) or (storage.is_local and record.mtime_ns > header.built_ns - _RACY_NS):
+            return False
+    return True

@@ -1,0 +1,265 @@
+"""The Python API: projects and datasets by the names that their users know."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from posixpath import splitext
+from typing import TYPE_CHECKING, Any
+
+from blobdir.discovery import layout
+from blobdir.errors import AnnotationError, NotFoundError
+from blobdir.filesystem import BlobDirFileSystem
+from blobdir.images import decode_image
+from blobdir.index import DIRECTORY, LOOSE
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from blobdir.index import Defect
+    from blobdir.tree import Tree
+
+# What the SDK takes for an image among plain files; members of blobs are images whatever their name.
+IMAGE_EXTENSIONS = frozenset((".jpg", ".jpeg", ".mpo", ".bmp", ".png", ".webp", ".tiff", ".tif", ".nrrd", ".jfif"))
+
+
+def open_project(
+    url: str | os.PathLike[str], *, storage_options: dict[str, Any] | None = None, **options: Any
+) -> Project:
+    """Open a blob project.
+
+    Parameters
+    ----------
+    url : str or path
+        The folder that holds ``meta.json``; any fsspec URL.
+    storage_options : dict, optional
+        Options for the URL's backend.
+    **options
+        Those of `BlobDirFileSystem`: ``index``, ``show_blobs``, ``follow_links``, ``on_conflict``, ``on_defect``,
+        ``target_protocol``, ``progress``.
+
+    Returns
+    -------
+    Project
+
+    Raises
+    ------
+    NotAProjectError
+        There is nothing at the place, or nothing that is a blob project.
+    """
+    return Project(BlobDirFileSystem(url, target_options=storage_options, skip_instance_cache=True, **options))
+
+
+class Project(Mapping[str, "Dataset"]):
+    """A blob project: a mapping of its datasets, by name.
+
+    A nested dataset answers to its name, ``train/hard``, and to its path on disk, ``train/datasets/hard``; iteration
+    gives names.
+
+    Attributes
+    ----------
+    filesystem : BlobDirFileSystem
+        The same project as files.
+    """
+
+    def __init__(self, filesystem: BlobDirFileSystem) -> None:
+        self.filesystem = filesystem
+        self._datasets = {layout.dataset_name(path): path for path in self.tree.index.header.datasets}
+
+    @property
+    def tree(self) -> Tree:
+        """The view below."""
+        return self.filesystem.tree
+
+    @property
+    def url(self) -> str:
+        """Where the project is."""
+        return self.tree.storage.url
+
+    @property
+    def defects(self) -> list[Defect]:
+        """What isn't as it must be, and what it costs."""
+        return self.tree.defects
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Content of ``meta.json``: classes, tags, project type.
+
+        Raises
+        ------
+        NotFoundError
+            There is none.
+        AnnotationError
+            It isn't JSON.
+        """
+        return _read_json(self.tree, layout.META)
+
+    def __getitem__(self, name: str) -> Dataset:
+        path = self._datasets.get(name, name)
+        if path not in self._datasets.values():
+            known = ", ".join(self._datasets) or "none"
+            raise KeyError(f"{name!r} is no dataset of {self.url}; there are: {known}")
+        return Dataset(self.tree, path)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._datasets)
+
+    def __len__(self) -> int:
+        return len(self._datasets)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._datasets or name in self._datasets.values()
+
+    def __repr__(self) -> str:
+        return f"<Project {self.url}: {len(self)} datasets>"
+
+
+class Dataset:
+    """The images and annotations of one dataset.
+
+    Attributes
+    ----------
+    name : str
+        As in ``train/hard``.
+    path : str
+        As on disk, ``train/datasets/hard``.
+    """
+
+    def __init__(self, tree: Tree, path: str) -> None:
+        self._tree = tree
+        self.path = path
+        self.name = layout.dataset_name(path)
+        self._images = layout.join(path, layout.ITEMS)
+        try:
+            row = tree.find(self._images)
+        except NotFoundError:  # a dataset of annotations only
+            self._read = _nothing
+        else:
+            self._read = tree.reader(row)
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self.name}>"
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the images, in the order of their bytes; those in folders as ``folder/name``.
+
+        Raises
+        ------
+        IncompleteListingError
+            An offsets pickle can't be read in full, so the list would be shorter than the truth.
+        """
+        try:
+            root = self._tree.find(self._images)
+        except NotFoundError:
+            return []
+        return [name for prefix, row in self._folders(root) for name in self._names_in(prefix, row)]
+
+    def _folders(self, root: int) -> Iterator[tuple[str, int]]:
+        base = len(self._tree.path(root)) + 1
+        for row in self._tree.index.walk(root):
+            path = self._tree.path(row)[base:]
+            yield f"{path}/" if path else "", row
+
+    def _names_in(self, prefix: str, row: int) -> list[str]:
+        names, rows = self._tree.names(row), self._tree.children(row)
+        sources = self._tree.index.source[rows.start : rows.stop]
+        if (sources > LOOSE).all():
+            return [prefix + name for name in names] if prefix else names
+        return [
+            prefix + name
+            for name, source in zip(names, sources.tolist(), strict=True)
+            if source != DIRECTORY and (source != LOOSE or splitext(name)[1].lower() in IMAGE_EXTENSIONS)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str) or not name:
+            return False
+        try:
+            return not self._tree.is_directory(self._tree.find(f"{self._images}/{name}"))
+        except OSError:
+            return False
+
+    def get_blob_img_bytes(self, name: str) -> bytes:
+        """Bytes of an image as they are stored, of a blob or a plain file.
+
+        Raises
+        ------
+        NotFoundError
+        ShortReadError, ReadError
+            The blob is truncated, missing, or doesn't fit its offsets.
+        """
+        try:
+            data = self._read(name.encode())
+        except UnicodeEncodeError:  # a name that isn't UTF-8
+            data = None
+        if data is not None:
+            return data
+        return self._tree.read(self._tree.find(f"{self._images}/{name}"))
+
+    def get_blob_img_np(self, name: str, keep_alpha: bool = False) -> NDArray[np.uint8]:
+        """Pixels of an image, as the SDK gives them.
+
+        Returns
+        -------
+        ndarray of uint8, shape (height, width, 3)
+            RGB, turned as EXIF says; with `keep_alpha`, see `blobdir.images.decode_image`.
+
+        Raises
+        ------
+        ImageError
+            The image can't be decoded; the message names it.
+        """
+        return decode_image(self.get_blob_img_bytes(name), keep_alpha=keep_alpha, name=f"{self._images}/{name}")
+
+    def read_many(self, names: Sequence[str]) -> list[bytes]:
+        """Bytes of many images, in the order of `names`; neighbours in a blob are read together."""
+        prefix = self._images + "/"
+        return self._tree.read_many(self._tree.find_many([prefix + name for name in names]))
+
+    def annotation(self, name: str) -> dict[str, Any]:
+        """Annotation of an image: ``ann/<name>.json``, or by its legacy name ``ann/<stem>.json``.
+
+        Raises
+        ------
+        NotFoundError
+            There is neither.
+        AnnotationError
+            It isn't JSON.
+        """
+        return _read_json(self._tree, self.annotation_path(name))
+
+    def annotation_path(self, name: str) -> str:
+        """Path of an image's annotation in the project; NotFoundError where there is none."""
+        folder = layout.join(self.path, layout.ANNOTATIONS)
+        paths = [f"{folder}/{name}.json", f"{folder}/{splitext(name)[0]}.json"]
+        for path in paths:
+            try:
+                self._tree.find(path)
+            except NotFoundError:
+                continue
+            return path
+        raise NotFoundError(f"{name}: has no annotation: neither {paths[0]} nor {paths[1]} exists")
+
+
+def _nothing(name: bytes) -> bytes | None:
+    return None
+
+
+def _read_json(tree: Tree, path: str) -> dict[str, Any]:
+    data = tree.read(tree.find(path))
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise AnnotationError(f"{path}: isn't JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise AnnotationError(f"{path}: holds a {type(value).__name__}, not an object")
+    return value

@@ -1,0 +1,21 @@
+"""Where bytes come from: folders and files on this machine, or behind any fsspec backend.
+
+A `Storage` is the root of one project; a `Source` is one file in it, read by byte range.
+"""
+
+from blobdir.sources.local import LocalSource, LocalStorage
+from blobdir.sources.remote import RemoteSource, RemoteStorage
+from blobdir.sources.storage import Entry, Folder, Source, Stat, Storage, open_storage
+
+__all__ = [
+    "Entry",
+    "Folder",
+    "LocalSource",
+    "LocalStorage",
+    "RemoteSource",
+    "RemoteStorage",
+    "Source",
+    "Stat",
+    "Storage",
+    "open_storage",
+]

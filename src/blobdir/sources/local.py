@@ -1,0 +1,176 @@
+"""Files on this machine: ``os.pread`` on shared descriptors, correct under threads and after a fork."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat as stat_module
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from blobdir.errors import LinkError, SourceChangedError
+from blobdir.sources.model import Entry, Folder, Kind, Stat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+def _kind(mode: int) -> Kind:
+    if stat_module.S_ISREG(mode):
+        return "file"
+    if stat_module.S_ISDIR(mode):
+        return "directory"
+    return "link" if stat_module.S_ISLNK(mode) else "other"
+
+
+def _stat(result: os.stat_result) -> Stat:
+    mode = stat_module.S_IMODE(result.st_mode)
+    return Stat(_kind(result.st_mode), result.st_size, result.st_mtime_ns, mode, result.st_uid, result.st_gid)
+
+
+class LocalSource:
+    """An open file.
+
+    The descriptor is closed when the last reference goes, so a thread that is reading while another drops the
+    source can't meet a descriptor that meanwhile belongs to another file.
+    """
+
+    __slots__ = ("fd", "path", "size", "stat")
+
+    def __init__(self, path: str, *, follow: bool = True) -> None:
+        self.path = path
+        self.fd = -1
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+        self.fd = os.open(path, flags)
+        result = os.fstat(self.fd)
+        self.stat = _stat(result)
+        if self.stat.kind == "directory":
+            raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
+        if self.stat.kind != "file":
+            raise OSError(errno.EINVAL, "Not a regular file", path)
+        self.size = result.st_size
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+    def read_at(self, start: int, n: int) -> bytes:
+        """Read `n` bytes from byte `start`; fewer only where the file ends."""
+        data = os.pread(self.fd, n, start)
+        if len(data) == n or not data:
+            return data
+        parts = [data]  # one pread gives 2 GiB at the most
+        got = len(data)
+        while got < n and (data := os.pread(self.fd, n - got, start + got)):
+            parts.append(data)
+            got += len(data)
+        return b"".join(parts)
+
+    def read_many(self, starts: Sequence[int], ends: Sequence[int]) -> list[bytes]:
+        """Read the half-open ranges ``starts[i]:ends[i]``."""
+        return [self.read_at(start, end - start) for start, end in zip(starts, ends, strict=True)]
+
+
+class LocalStorage:
+    """A folder on this machine."""
+
+    is_local = True
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.realpath(root)
+        self.url = self.root
+
+    def _full(self, path: str) -> str:
+        return f"{self.root}/{path}" if path else self.root
+
+    def escapes(self, path: str) -> bool:
+        """Whether `path`, with every link in it followed, lies outside the project."""
+        real = os.path.realpath(self._full(path))
+        return real != self.root and not real.startswith(self.root.rstrip("/") + "/")
+
+    def walk(self, *, follow_links: bool) -> Iterator[Folder]:
+        """Yield each directory, parents first."""
+        todo: list[tuple[str, frozenset[str]]] = [("", frozenset([self.root]))]
+        while todo:
+            path, above = todo.pop()
+            stat = Stat("directory")
+            try:
+                stat = self.stat(path)
+                entries = self._list(path, follow_links)
+            except OSError as error:
+                yield Folder(path, stat, [], error)
+                continue
+            for i, entry in enumerate(entries):
+                if entry.kind != "directory":
+                    continue
+                below = f"{path}/{entry.name}" if path else entry.name
+                real = os.path.realpath(self._full(below)) if follow_links else below
+                if real in above:  # a link to a parent never ends
+                    entries[i] = Entry(entry.name, "link", target=os.readlink(self._full(below)))
+                else:
+                    todo.append((below, above | {real} if follow_links else above))
+            yield Folder(path, stat, entries)
+
+    def _list(self, path: str, follow_links: bool) -> list[Entry]:
+        entries = []
+        full = self._full(path)
+        with os.scandir(full) as scan:
+            for item in scan:
+                if item.is_file(follow_symlinks=False):
+                    entries.append(Entry(item.name, "file"))
+                elif item.is_dir(follow_symlinks=False):
+                    entries.append(Entry(item.name, "directory"))
+                elif item.is_symlink():
+                    entries.append(self._link(item, follow_links))
+                else:
+                    entries.append(Entry(item.name, "other"))
+        return entries
+
+    @staticmethod
+    def _link(item: os.DirEntry[str], follow_links: bool) -> Entry:
+        with suppress(OSError):  # one that leads in circles
+            if follow_links and item.is_dir():
+                return Entry(item.name, "directory")
+            if follow_links and item.is_file():
+                return Entry(item.name, "file")
+        return Entry(item.name, "link", target=os.readlink(item.path))
+
+    def stat(self, path: str) -> Stat:
+        """Attributes of `path`, links followed; FileNotFoundError where there is none."""
+        return _stat(os.stat(self._full(path)))
+
+    def lstat(self, path: str) -> Stat:
+        """Attributes of `path` itself, not of what a link points to."""
+        return _stat(os.lstat(self._full(path)))
+
+    def read(self, path: str) -> bytes:
+        """The whole content of a small file."""
+        with open(self._full(path), "rb") as file:
+            return file.read()
+
+    def open_loose(self, path: str, *, follow: bool) -> LocalSource:
+        """Open a loose file as it is now; LinkError where it has become a link and those aren't followed."""
+        try:
+            return LocalSource(self._full(path), follow=follow)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise LinkError(f"{path}: is a symbolic link now; open the project again") from error
+            raise
+
+    def read_range(self, path: str, start: int, end: int) -> bytes:
+        """Bytes ``start:end`` of a file as it is now; fewer only where the file ends."""
+        return LocalSource(self._full(path)).read_at(start, end - start)
+
+    def read_files(self, paths: Sequence[str]) -> list[bytes]:
+        """The whole contents of several small files."""
+        return [self.read(path) for path in paths]
+
+    def open(self, path: str, expected: Stat | None = None) -> LocalSource:
+        """Open a file for reads by range; SourceChangedError where it isn't the version that is `expected`."""
+        source = LocalSource(self._full(path))
+        if expected is not None and not expected.same_content(source.stat):
+            raise SourceChangedError(
+                f"{path}: was replaced or changed after the project was opened "
+                f"({expected.size} bytes then, {source.size} now); open the project again"
+            )
+        return source

@@ -1,0 +1,135 @@
+"""What every storage offers: the vocabulary that the local and the remote one share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Kind = Literal["file", "directory", "link", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """Attributes of a file or directory.
+
+    Attributes
+    ----------
+    kind : {"file", "directory", "link", "other"}
+    size : int
+        Bytes; -1 where the backend doesn't know.
+    mtime_ns : int
+        Modification time, nanoseconds since 1970; 0 where the backend doesn't know.
+    mode, uid, gid : int
+        Permission bits and owner; -1 where the backend has none.
+    etag : str
+        What the backend calls this version of the content; empty where it has no such thing.
+    """
+
+    kind: Kind
+    size: int = -1
+    mtime_ns: int = 0
+    mode: int = -1
+    uid: int = -1
+    gid: int = -1
+    etag: str = ""
+
+    def same_content(self, other: Stat) -> bool:
+        """Whether both look like one version of one file: by etag where there is one, else by size and time."""
+        if self.etag and other.etag:
+            return self.etag == other.etag
+        return self.size == other.size and self.mtime_ns == other.mtime_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name in a directory.
+
+    Attributes
+    ----------
+    name : str
+        Bytes that aren't UTF-8 stand as surrogate escapes.
+    kind : {"file", "directory", "link", "other"}
+    size : int
+        Bytes, -1 where the listing doesn't say.
+    target : str
+        Where a link points to; empty for the rest.
+    """
+
+    name: str
+    kind: Kind
+    size: int = -1
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A directory and what it held when it was read.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the project, empty for its root.
+    stat : Stat
+        Taken before the entries were read, so a change in between shows as a newer time.
+    entries : list of Entry
+    error : OSError or None
+        Why the entries couldn't be read.
+    """
+
+    path: str
+    stat: Stat
+    entries: list[Entry]
+    error: OSError | None = None
+
+
+class Source(Protocol):
+    """One file, read by byte range. Safe under threads."""
+
+    path: str
+    size: int
+
+    def read_at(self, start: int, n: int) -> bytes:
+        """Read `n` bytes from byte `start`; fewer only where the file ends."""
+        ...
+
+    def read_many(self, starts: Sequence[int], ends: Sequence[int]) -> list[bytes]:
+        """Read the half-open ranges ``starts[i]:ends[i]``."""
+        ...
+
+
+class Storage(Protocol):
+    """The root of one project. Paths are relative to it, ``/`` between components, empty for the root itself."""
+
+    url: str
+    is_local: bool
+
+    def walk(self, *, follow_links: bool) -> Iterator[Folder]:
+        """Yield each directory, parents first."""
+        ...
+
+    def stat(self, path: str) -> Stat:
+        """Attributes of `path`; FileNotFoundError where there is none."""
+        ...
+
+    def read(self, path: str) -> bytes:
+        """The whole content of a small file."""
+        ...
+
+    def read_range(self, path: str, start: int, end: int) -> bytes:
+        """Bytes ``start:end`` of a file as it is now; fewer only where the file ends."""
+        ...
+
+    def read_files(self, paths: Sequence[str]) -> list[bytes]:
+        """The whole contents of several small files."""
+        ...
+
+    def escapes(self, path: str) -> bool:
+        """Whether `path` leads outside the project by a symbolic link."""
+        ...
+
+    def open(self, path: str, expected: Stat | None = None) -> Source:
+        """Open a file for reads by range; SourceChangedError where it isn't the version that is `expected`."""
+        ...

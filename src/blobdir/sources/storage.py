@@ -1,0 +1,62 @@
+"""From a path or URL to the storage that serves it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from blobdir.errors import UsageError
+from blobdir.sources.local import LocalStorage
+from blobdir.sources.model import Entry, Folder, Kind, Source, Stat, Storage
+from blobdir.sources.remote import RemoteStorage
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+__all__ = ["Entry", "Folder", "Kind", "Source", "Stat", "Storage", "open_storage"]
+
+
+def open_storage(
+    url: str | os.PathLike[str],
+    *,
+    protocol: str | None = None,
+    options: dict[str, Any] | None = None,
+    fs: AbstractFileSystem | None = None,
+) -> Storage:
+    """Choose the storage for a project.
+
+    Parameters
+    ----------
+    url : str or path
+        A folder, or any URL that fsspec understands, chained ones included.
+    protocol : str, optional
+        fsspec protocol, where `url` is a bare path in it.
+    options : dict, optional
+        Options for the backend.
+    fs : AbstractFileSystem, optional
+        A backend that exists already; `url` is then a path in it.
+
+    Raises
+    ------
+    UsageError
+        The protocol is unknown, or its package isn't installed.
+    """
+    text = os.fspath(url)
+    if fs is None and protocol in (None, "file", "local") and "://" not in text and "::" not in text:
+        return LocalStorage(text)
+    if fs is not None:
+        if isinstance(fs, LocalFileSystem):
+            return LocalStorage(str(fs._strip_protocol(text)))
+        return RemoteStorage(text, fs=fs)
+    try:
+        if protocol is not None and "://" not in text:
+            text = f"{protocol}://{text}"
+        backend, path = url_to_fs(text, **(options or {}))
+    except (ValueError, ImportError) as error:
+        raise UsageError(f"{text}: {error}") from error
+    if isinstance(backend, LocalFileSystem):
+        return LocalStorage(path)
+    return RemoteStorage(path, url=text, options=options or {}, fs=None)

@@ -1,0 +1,18 @@
+"""Where the members of an uncompressed tar archive lie, without reading their data.
+
+============  =======================================================================
+`table`       the result: one row per member, in columns
+`source`      random access to the archive, and the window that the scan reads through
+`header`      one header's fields, and checks and columns of thousands of them at once
+`pax`         records of extended headers
+`scan`        the walk from header to header
+============  =======================================================================
+"""
+
+from __future__ import annotations
+
+from .scan import scan_tar
+from .source import ReadAt
+from .table import TarTable
+
+__all__ = ["ReadAt", "TarTable", "scan_tar"]

@@ -1,0 +1,76 @@
+"""Fixtures for all tests, and the strict mode in which a skipped test is a failed one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parent / "data"
+STRICT = os.environ.get("BLOBDIR_TEST_STRICT", "") not in ("", "0")
+
+
+@pytest.fixture(scope="session")
+def sdk_projects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the projects that the Supervisely SDK wrote: ``digits`` and ``digits_plain``."""
+    folder = tmp_path_factory.mktemp("sdk-projects")
+    with tarfile.open(DATA / "projects" / "sdk-digits.tar.gz") as tar:
+        if hasattr(tarfile, "data_filter"):
+            tar.extraction_filter = tarfile.data_filter  # Python 3.11.4; 3.14's default
+        tar.extractall(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digits(sdk_projects: Path) -> Path:
+    """A blob project. Shared by all tests: not to be changed; see `digits_copy`."""
+    return sdk_projects / "digits"
+
+
+@pytest.fixture(scope="session")
+def digits_plain(sdk_projects: Path) -> Path:
+    """The items of `digits` as plain files. Not to be changed."""
+    return sdk_projects / "digits_plain"
+
+
+@pytest.fixture
+def digits_copy(digits: Path, tmp_path: Path) -> Path:
+    """A blob project of the test's own, to change and to damage."""
+    return shutil.copytree(digits, tmp_path / "digits")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+    """Keep the tests out of the user's cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Under BLOBDIR_TEST_STRICT, fail what is skipped, so that no missing tool goes unnoticed."""
+    report = yield
+    may_skip = hasattr(report, "wasxfail") or item.get_closest_marker("platform") is not None
+    if STRICT and report.skipped and not may_skip:
+        _fail(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Under BLOBDIR_TEST_STRICT, fail modules that skip themselves."""
+    report = yield
+    if STRICT and report.skipped:
+        _fail(report)
+    return report
+
+
+def _fail(report: pytest.TestReport | pytest.CollectReport) -> None:
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    report.outcome = "failed"
+    report.longrepr = f"{report.nodeid} was skipped, which BLOBDIR_TEST_STRICT doesn't allow: {reason}"

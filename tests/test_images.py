@@ -1,0 +1,118 @@
+"""`decode_image` on images whose pixels are known. Against the SDK: ``tests/interop/test_images.py``."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+
+from blobdir.errors import ImageError
+from blobdir.images import decode_image
+
+#: Rows and columns 2 × 3, each pixel its own colour.
+PIXELS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[1, 2, 3], [40, 50, 60], [200, 100, 0]]], np.uint8)
+
+
+def save(pixels: np.ndarray, kind: str, **options: Any) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, kind, **options)
+    return out.getvalue()
+
+
+def exif(orientation: int) -> Image.Exif:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+@pytest.fixture(params=[False, True], ids=["strict Pillow", "lenient Pillow"])
+def pillow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both states of the switch that the SDK flips for the whole process."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", request.param)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "expected"),
+    [
+        (1, PIXELS),
+        (2, np.fliplr(PIXELS)),
+        (3, np.rot90(PIXELS, 2)),
+        (4, np.flipud(PIXELS)),
+        (5, PIXELS.transpose(1, 0, 2)),
+        (6, np.rot90(PIXELS, -1)),
+        (7, np.rot90(PIXELS, 2).transpose(1, 0, 2)),
+        (8, np.rot90(PIXELS, 1)),
+    ],
+)
+@pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("WEBP", {"lossless": True})])
+def test_orientation(kind: str, options: dict[str, Any], orientation: int, expected: np.ndarray) -> None:
+    data = save(PIXELS, kind, exif=exif(orientation), **options)
+    np.testing.assert_array_equal(decode_image(data), expected, strict=True)
+    np.testing.assert_array_equal(decode_image(data, keep_alpha=True), PIXELS, strict=True)
+
+
+def test_alpha() -> None:
+    rgba = np.dstack([PIXELS, np.array([[0, 1, 2], [128, 254, 255]], np.uint8)])
+    np.testing.assert_array_equal(decode_image(save(rgba, "PNG"), keep_alpha=True), rgba, strict=True)
+    np.testing.assert_array_equal(decode_image(save(rgba, "PNG")), PIXELS, strict=True)
+
+
+def test_sixteen_bit_gray_keeps_the_high_byte() -> None:
+    gray = np.array([[0, 255, 256, 0x7FFF, 0xFFFF]], np.uint16)
+    assert decode_image(save(gray, "PNG"))[:, :, 0].tolist() == [[0, 0, 1, 0x7F, 0xFF]]
+
+
+@pytest.mark.parametrize("keep_alpha", [False, True])
+def test_result_is_the_callers_own(keep_alpha: bool) -> None:
+    pixels = decode_image(save(PIXELS, "BMP"), keep_alpha=keep_alpha)
+    pixels[:] = 0
+    assert pixels.flags.c_contiguous
+    assert pixels.flags.owndata
+
+
+@pytest.mark.usefixtures("pillow")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF"])
+def test_truncated(kind: str) -> None:
+    data = save(np.random.default_rng(1).integers(0, 256, (40, 50, 3), dtype=np.uint8), kind)
+    assert decode_image(data).shape == (40, 50, 3)
+    for size in (1, 10, 100, len(data) // 2, len(data) - 20):
+        with pytest.raises(ImageError, match="img 1") as info:
+            decode_image(data[:size], name="img 1")
+        assert isinstance(info.value, ValueError)
+
+
+@pytest.mark.usefixtures("pillow")
+def test_damaged_png() -> None:
+    data = bytearray(save(PIXELS, "PNG"))
+    data[50] ^= 1
+    with pytest.raises(ImageError, match=r"^can't decode image 'x\.png': the checksum of the PNG chunk at byte 33 "):
+        decode_image(bytes(data), name="x.png")
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"NRRD0005\n"])
+def test_not_an_image(data: bytes) -> None:
+    with pytest.raises(ImageError, match=r"^can't decode image: it is"):
+        decode_image(data)
+
+
+def test_too_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2)
+    with pytest.raises(ImageError, match=r"Raise PIL\.Image\.MAX_IMAGE_PIXELS"):
+        decode_image(save(PIXELS, "PNG"))
+
+
+def test_error_survives_pickling() -> None:
+    with pytest.raises(ImageError) as info:
+        decode_image(b"", name="x")
+    assert str(pickle.loads(pickle.dumps(info.value))) == str(info.value)
+
+
+def test_threads() -> None:
+    files = [save(np.full((30, 30, 3), i, np.uint8), kind) for i in range(40) for kind in ("PNG", "BMP", "TIFF")]
+    with ThreadPoolExecutor(8) as pool:
+        assert [int(p.max()) for p in pool.map(decode_image, files * 5)] == [i // 3 for i in range(120)] * 5
