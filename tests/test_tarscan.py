@@ -440,6 +440,12 @@ def test_global_headers() -> None:
     check_as_tarfile(no_empty_value, scan(no_empty_value))
 
 
+def test_a_global_size_also_says_where_the_next_header_is() -> None:
+    data = pax((b"size", b"600"), kind=b"g") + header(b"a") + padded(b"x" * 600) + header(b"b", 1) + padded(b"y" * 600)
+    table = scan(data + END)
+    assert names(table) == [b"a", b"b"] and (table.end - table.start).tolist() == [600, 600]
+
+
 def test_the_first_of_several_extended_headers_wins_as_in_tarfile() -> None:
     data = b"".join(
         [

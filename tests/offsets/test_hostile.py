@@ -15,11 +15,15 @@ from blobdir.offsets.machine import Machine
 
 PICKLES = sorted((Path(__file__).parents[1] / "data" / "pickles").glob("*.pkl"))
 INFO = b"\x8c\x19supervisely.api.image_api\x8c\rBlobImageInfo\x93"
-OPCODES = b"()0123BCFGIJKLMNPQRSTUVXabcdeghijlopqrstu}]\x80\x81\x85\x86\x87\x88\x8a\x8c\x8d\x8f\x90\x91\x92\x93\x94\x95."
+OPCODES = (
+    b"()0123BCFGIJKLMNPQRSTUVXabcdeghijlopqrstu}]\x80\x81\x85\x86\x87\x88\x8a\x8c\x8d\x8f\x90\x91\x92\x93\x94\x95."
+)
 TOKENS = st.one_of(
     st.sampled_from([bytes([code]) for code in OPCODES]),
     st.sampled_from([INFO, b"\x8c\x01a", b"\x8c\x04name", b"K\x05", b"h\x00", b"q\x00", b"ccopyreg\n_reconstructor\n"]),
-    st.sampled_from([b"cbuiltins\nobject\n", b"}\x8c\x01aK\x00K\x01\x86s", b"p9\n", b"g0\n", b"I1\n", b"S'a'\n", b"\n"]),
+    st.sampled_from(
+        [b"cbuiltins\nobject\n", b"}\x8c\x01aK\x00K\x01\x86s", b"p9\n", b"g0\n", b"I1\n", b"S'a'\n", b"\n"]
+    ),
     st.binary(min_size=1, max_size=3),
 )
 

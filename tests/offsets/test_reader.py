@@ -58,7 +58,9 @@ def test_fixture(file: str, bulk: bool) -> None:
     assert not Path("/tmp/blobdir-pwned").exists()
 
 
-@pytest.mark.parametrize("form", [str, Path, lambda path: path.read_bytes(), lambda path: memoryview(path.read_bytes())])
+@pytest.mark.parametrize(
+    "form", [str, Path, lambda path: path.read_bytes(), lambda path: memoryview(path.read_bytes())]
+)
 def test_sources(form: object) -> None:
     assert entries(read_offsets(form(PICKLES / "one_list.pkl"))) == EXPECTED["one_list.pkl"]["entries"]
 

@@ -21,7 +21,9 @@ from blobdir.errors import (
 )
 from blobdir.offsets import OffsetsTable, encode_offsets, read_offsets, write_offsets, writer
 
-COMPONENTS = st.binary(min_size=1, max_size=60).filter(lambda raw: not {0, 0x2F} & set(raw) and raw not in (b".", b".."))
+COMPONENTS = st.binary(min_size=1, max_size=60).filter(
+    lambda raw: not {0, 0x2F} & set(raw) and raw not in (b".", b"..")
+)
 NAMES = st.one_of(
     st.text("abcäß写🙂", min_size=1, max_size=20).map(str.encode),
     st.lists(COMPONENTS, min_size=1, max_size=7).map(b"/".join),

@@ -1,0 +1,168 @@
+"""The view: its short ways equal the long ones, under threads, forks and pickles."""
+
+import os
+import pickle
+import random
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from blob_builder import Builder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import blobdir
+from blobdir.errors import BlobdirError, IsADirectory, LinkError, NotADirectory, NotFoundError
+from blobdir.filesystem import BlobDirFileSystem
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    made = Builder(tmp_path_factory.mktemp("tree") / "p")
+    random.seed(4)
+    for blob in range(3):
+        made.blob("train", f"b{blob}", {f"i{blob}_{i:03d}.jpg": random.randbytes(random.randrange(9000)) for i in range(150)})
+    made.loose("train/img/plain.png", b"plain")
+    made.loose("train/img/empty.png", b"")
+    entries = made.tar("odd", {"1": b"", "2": b"two"})
+    made.offsets("train", "odd", [(b"zero.jpg", *entries[0][1:]), (b"\xffodd.jpg", *entries[1][1:])])
+    (made.root / "train/img/link.png").symlink_to("plain.png")
+    return blobdir.open_project(made.root, index="none")
+
+
+def long_way(tree, path):
+    """One component after the other, one read."""
+    row = 0
+    for name in path.encode("utf-8", "surrogateescape").split(b"/"):
+        row = tree.index._bisect(tree.index.children(row).start, tree.index.children(row).stop, name)
+    return tree.read(tree.follow(row) if path.endswith("link.png") else row)
+
+
+def test_every_way_gives_the_same_bytes(project):
+    tree, fs, train = project.tree, project.filesystem, project["train"]
+    names = train.names
+    assert len(names) == 455
+    expected = [long_way(tree, f"train/img/{name}") for name in names]
+    paths = [f"train/img/{name}" for name in names]
+    for _ in range(2):  # the second time through the short ways
+        assert [train.get_blob_img_bytes(name) for name in names] == expected
+        assert [fs.cat_file(path) for path in paths] == expected
+        assert train.read_many(names) == expected
+        assert list(fs.cat(paths).values()) == expected
+        assert tree.find_many(paths).tolist() == [tree.find(path) for path in paths]
+        assert fs.cat_ranges(paths, 0, None) == expected
+    shuffled = random.Random(5).sample(range(len(names)), len(names))
+    assert train.read_many([names[i] for i in shuffled]) == [expected[i] for i in shuffled]
+    assert train.read_many([names[7]] * 100) == [expected[7]] * 100
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_ranges_are_slices(project, data):
+    tree, fs = project.tree, project.filesystem
+    paths = [f"train/img/{name}" for name in project["train"].names]
+    path = data.draw(st.sampled_from(paths))
+    whole = fs.cat_file(path)
+    bound = st.none() | st.integers(-len(whole) - 3, len(whole) + 3)
+    start, end = data.draw(bound), data.draw(bound)
+    assert fs.cat_file(path, start, end) == whole[start:end]
+    many = data.draw(st.lists(st.tuples(st.sampled_from(paths), st.integers(0, 9100), st.integers(0, 9100)), max_size=90))
+    found = tree.read_ranges([tree.find(p) for p, _, _ in many], [a for _, a, _ in many], [b for _, _, b in many])
+    assert found == [fs.cat_file(p)[a:b] for p, a, b in many]
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("nowhere", NotFoundError),
+        ("train/img/nowhere.jpg", NotFoundError),
+        ("train/nowhere/a.jpg", NotFoundError),
+        ("train/img/plain.png/x", NotADirectory),
+        ("meta.json/x", NotADirectory),
+        ("train/img/" + "x" * 5000, NotFoundError),
+        ("\0", NotFoundError),
+    ],
+)
+def test_paths_that_lead_nowhere(project, path, error):
+    with pytest.raises(error):
+        project.tree.find(path)
+    with pytest.raises(error):
+        project.filesystem.cat_file(path)
+    with pytest.raises(error):
+        project.tree.find_many([f"train/img/{name}" for name in project["train"].names] + [path])
+
+
+def test_directories_have_no_bytes(project):
+    for path in ("", "train", "train/img"):
+        with pytest.raises(IsADirectory):
+            project.filesystem.cat_file(path)
+        with pytest.raises(IsADirectory):
+            project.filesystem.open(path)
+    with pytest.raises(LinkError):
+        project.tree.read(project.tree.find("train/img/link.png", follow=False))
+
+
+def test_threads(project):
+    train, fs = project["train"], project.filesystem
+    expected = dict(zip(train.names, train.read_many(train.names), strict=True))
+
+    def work(seed):
+        chosen = random.Random(seed).choices(train.names, k=400)
+        for name in chosen:
+            assert train.get_blob_img_bytes(name) == expected[name]
+            assert fs.cat_file(f"train/img/{name}") == expected[name]
+        return train.read_many(chosen) == [expected[name] for name in chosen]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(16)))
+
+
+def test_fork(project):
+    train = project["train"]
+    expected = train.read_many(train.names)
+    pids = []
+    for _ in range(3):
+        pid = os.fork()
+        if pid == 0:
+            good = all(
+                train.get_blob_img_bytes(name) == data for _ in range(5) for name, data in zip(train.names, expected, strict=True)
+            )
+            os._exit(0 if good else 1)
+        pids.append(pid)
+    assert train.read_many(train.names) == expected
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0, 0, 0]
+
+
+def test_pickle(project):
+    fs = BlobDirFileSystem(project.url, index="none")
+    again = pickle.loads(pickle.dumps(fs))
+    assert again == fs
+    assert again.cat_file("meta.json") == fs.cat_file("meta.json")
+    code = "import pickle, sys; fs = pickle.load(sys.stdin.buffer); sys.stdout.buffer.write(fs.cat_file('train/img/i0_003.jpg'))"
+    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(fs), stdout=subprocess.PIPE, check=True)
+    assert done.stdout == fs.cat_file("train/img/i0_003.jpg")
+    with fs.open("train/img/i0_004.jpg") as file, pickle.loads(pickle.dumps(file)) as other:
+        assert other.read() == fs.cat_file("train/img/i0_004.jpg")
+
+
+def test_errors_survive_pickling(project):
+    with pytest.raises(BlobdirError) as caught:
+        project.tree.find("nowhere")
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(again), str(again), again.errno) == (type(caught.value), str(caught.value), caught.value.errno)
+
+
+def test_import_is_light():
+    code = (
+        "import sys, blobdir\n"
+        "bad = {'numpy', 'fsspec', 'PIL', 'click', 'fuse', 'supervisely'} & set(sys.modules)\n"
+        "assert not bad, bad\n"
+        "blobdir.BlobDirFileSystem\n"
+        "bad = {'click', 'tqdm', 'fuse', 'supervisely', 'requests', 'aiohttp', 'socket', 'PIL.Image'} & set(sys.modules)\n"
+        "print(sorted(bad))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "fuse" not in done.stdout
+    assert "supervisely" not in done.stdout
+    assert "PIL.Image" not in done.stdout
