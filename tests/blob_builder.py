@@ -13,10 +13,10 @@ from blobdir.offsets import write_offsets
 Entries = list[tuple[bytes, int, int]]
 
 
-def write_tar(path: Path, members: dict[str, bytes], *, format: int = tarfile.GNU_FORMAT) -> Entries:
+def write_tar(path: Path, members: dict[str, bytes], *, kind: int = tarfile.GNU_FORMAT) -> Entries:
     """Write a tar and give the entries of its offsets."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w", format=format) as tar:
+    with tarfile.open(path, "w", format=kind) as tar:
         for name, data in members.items():
             info = tarfile.TarInfo(name)
             info.size, info.mtime = len(data), 1_700_000_000

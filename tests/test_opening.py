@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from blob_builder import Builder
 
-import blobdir.opening as opening
+from blobdir import opening
 from blobdir.discovery import DiscoveryOptions
 from blobdir.errors import BlobdirWarning, UsageError
 from blobdir.opening import BESIDE, OpenOptions, cache_folder, open_tree

@@ -70,7 +70,11 @@ def test_pixels(project):
             assert pixels.dtype == np.uint8
             assert pixels.ndim == 3
             assert pixels.shape[2] == 3
-    turned = [name for name in project["train"] if Image.open(project.filesystem.open(f"train/img/{name}")).getexif().get(0x0112)]
+    turned = [
+        name
+        for name in project["train"]
+        if Image.open(project.filesystem.open(f"train/img/{name}")).getexif().get(0x0112)
+    ]
     assert turned
 
 

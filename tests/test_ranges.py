@@ -22,10 +22,9 @@ def test_plan(ranges, max_gap, max_size):
         assert len(held)
         assert plan.start[i] == start[held].min()
         assert plan.end[i] == end[held].max()
-        if len(held) > 1:
-            reach = np.maximum.accumulate(end[held])
-            assert (start[held][1:] - reach[:-1] <= max_gap).all()
-            assert start[held].max() - plan.start[i] < max_size
+        for k in range(int(plan.first[i]) + 1, int(plan.first[i + 1])):
+            assert start[plan.order[k]] - end[plan.order[:k]].max() <= max_gap
+        assert start[held].max() - plan.start[i] < max_size
 
 
 def test_neighbours_share_a_request():

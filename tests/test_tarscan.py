@@ -138,7 +138,10 @@ def build(members: list[Spec], tar_format: int) -> bytes:
         for spec in members:
             # A folder of a file's name would be what a link to the file names.
             info = tarfile.TarInfo(spec.name + "/folder" * (spec.kind == b"5"))
-            info.type, info.mtime, info.mode = spec.kind, spec.mtime, spec.mode  # type: ignore[assignment]
+            # tarfile takes a long name for a folder if its hundredth byte is a slash.
+            long = len(os.fsencode(spec.name)) > 100
+            info.type = b"0" if spec.kind == b"\0" and long else spec.kind
+            info.mtime, info.mode = spec.mtime, spec.mode  # type: ignore[assignment]
             if spec.kind == b"1":
                 if not earlier:
                     continue
@@ -400,6 +403,19 @@ def test_old_v7_headers() -> None:
     table = scan(data)
     assert names(table) == [b"d/" + b"n" * 98]
     check_as_tarfile(data, table)
+
+
+@pytest.mark.parametrize("extension", [b"L", b"x"])
+def test_a_long_name_is_a_directory_if_its_end_is_a_slash(extension: bytes) -> None:
+    """Not if the cut at 100 bytes leaves a slash, as in tarfile, which then takes the data for a header."""
+
+    def named(name: bytes, data: bytes) -> bytes:
+        payload = name + b"\0" if extension == b"L" else record(b"path", name)
+        return member(b"@LongLink", payload, kind=extension) + member(name[:100], data, kind=b"\0", magic=OLD_GNU)
+
+    folder = b"d" * 99 + b"/"
+    data = named(folder + b"file", b"data") + named(folder + b"folder/", b"") + member(b"last", b"1") + END
+    assert names(scan(data)) == [folder + b"file", b"last"]
 
 
 # Extended headers

@@ -55,12 +55,12 @@ class BlobdirError(Exception):
 
     exit_code: ClassVar[int] = 1
     code: ClassVar[int] = _errno.EIO
+    errno: int | None
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message)
         self.message = message
-        if isinstance(self, OSError):
-            self.errno = self.code
+        self.errno = self.code
         for key, value in details.items():
             setattr(self, key, value)
 

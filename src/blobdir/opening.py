@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import warnings
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from platformdirs import user_cache_path
 
 from blobdir.discovery import DiscoveryOptions, Progress, discover
 from blobdir.errors import BlobdirError, BlobdirWarning, IndexFormatError
@@ -18,6 +18,8 @@ from blobdir.sources import Stat, Storage, open_storage
 from blobdir.tree import Tree
 
 if TYPE_CHECKING:
+    import os
+
     from fsspec import AbstractFileSystem
 
 BESIDE = ".blobdir/index"
@@ -43,7 +45,7 @@ class OpenOptions:
         is used if it's still true, and written otherwise.
     """
 
-    discovery: DiscoveryOptions = DiscoveryOptions()
+    discovery: DiscoveryOptions = field(default_factory=DiscoveryOptions)
     index: str = "auto"
 
 
@@ -99,10 +101,9 @@ def build(storage: Storage, discovery: DiscoveryOptions, progress: Progress | No
 
 def cache_folder(storage: Storage, discovery: DiscoveryOptions) -> Path:
     """Where the index of a project is kept in the user's cache folder: one per root and options."""
-    from platformdirs import user_cache_path  # 5 ms that most calls don't need
-
     key = json.dumps([storage.url, asdict(discovery)], sort_keys=True)
-    return user_cache_path("blobdir") / "index" / hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return user_cache_path("blobdir") / "index" / name
 
 
 def _places(storage: Storage, options: OpenOptions) -> list[Path]:
@@ -133,9 +134,11 @@ def _build(storage: Storage, options: OpenOptions, progress: Progress | None) ->
     index = build(storage, options.discovery, progress)
     places = _places(storage, options)
     if places and (options.index != "auto" or len(index) >= STORE_ROWS):
-        # Who may not write there still gets the project, a little later.
-        with suppress(OSError) if options.index == "auto" else suppress():
+        try:
             save_index(index, places[-1])
+        except OSError:
+            if options.index != "auto":  # who may not write the cache still gets the project, a little later
+                raise
     return index
 
 

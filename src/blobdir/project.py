@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from posixpath import splitext
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,8 @@ from blobdir.images import decode_image
 from blobdir.index import DIRECTORY, LOOSE
 
 if TYPE_CHECKING:
+    import os
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -133,11 +134,10 @@ class Dataset:
         self.name = layout.dataset_name(path)
         self._images = layout.join(path, layout.ITEMS)
         try:
-            row = tree.find(self._images)
-        except NotFoundError:  # a dataset of annotations only
-            self._read = _nothing
-        else:
-            self._read = tree.reader(row)
+            # Where there is no img/, the root's reader: it knows no image either.
+            self._read = tree.reader(tree.find(self._images))
+        except NotFoundError:
+            self._read = tree.reader(0)
 
     def __repr__(self) -> str:
         return f"<Dataset {self.name}>"
@@ -248,10 +248,6 @@ class Dataset:
                 continue
             return path
         raise NotFoundError(f"{name}: has no annotation: neither {paths[0]} nor {paths[1]} exists")
-
-
-def _nothing(name: bytes) -> bytes | None:
-    return None
 
 
 def _read_json(tree: Tree, path: str) -> dict[str, Any]:

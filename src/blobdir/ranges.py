@@ -61,7 +61,8 @@ def merge_ranges(start: NDArray[np.int64], end: NDArray[np.int64], *, max_gap: i
     start, end : ndarray of int64, shape (n,)
         The wanted ranges, half-open, in any order, overlapping or not.
     max_gap : int
-        Bytes between two ranges that are read and thrown away rather than asked for separately.
+        Bytes between a range and all that begin before it that are read and thrown away rather than asked for
+        separately.
     max_size : int
         Bytes after which a new request begins.
 

@@ -7,15 +7,11 @@ is addressed by row of the index; row 0 is the root, and inode numbers are row +
 from __future__ import annotations
 
 import os
-import threading
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
-from zlib import crc32
 
 import numpy as np
 
-from blobdir.discovery.pairing import BLOCK, blob_defect
 from blobdir.errors import (
     BlobdirError,
     ConflictError,
@@ -25,30 +21,22 @@ from blobdir.errors import (
     NotADirectory,
     NotFoundError,
     ReadError,
-    ShortReadError,
 )
-from blobdir.index import BROKEN, DIRECTORY, FIRST_BLOB, LINK, LOOSE, Defect, Index
-from blobdir.index.hashing import PROBE_LIMIT
-from blobdir.ranges import MergePlan, merge_ranges
-from blobdir.sources import LocalSource, LocalStorage, Source, Stat, Storage
+from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE, Defect, Index
+from blobdir.reading import BlobReader
+from blobdir.sources import LocalStorage, Stat, Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from blobdir.index.header import SourceRecord
-
-    _Ints = NDArray[np.integer]
+    Ints = NDArray[np.integer]
 
 MAX_LINKS = 40
 """Symbolic links that one path may go through, as in the kernel."""
-MAX_OPEN_BLOBS = 256
-"""Blobs kept open at a time: far below the usual limit of 1,024 descriptors."""
-LOCAL_GAP, LOCAL_REQUEST = 8 << 10, 256 << 10  # a request that stays in the processor's cache while it is cut up
 FEW = 64
 """Paths from which finding them all at once pays."""
-REMOTE_GAP, REMOTE_REQUEST, REMOTE_BATCH = 64 << 10, 4 << 20, 16
 
 FileKind = Literal["file", "directory", "link"]
 
@@ -90,11 +78,8 @@ class Tree:
     def __init__(self, index: Index, storage: Storage) -> None:
         self.index = index
         self.storage = storage
-        self._open: list[Source | None] = [None] * (FIRST_BLOB + len(index.header.blobs))
-        self._opened: deque[int] = deque()
-        self._opening = threading.Lock()
+        self.blobs = BlobReader(index, storage)
         self._folders: dict[str, int] = {"": 0}
-        self._children: dict[int, Callable[[bytes], bytes | None]] = {}
         self._incomplete = self._incomplete_rows()
 
     # -- names -----------------------------------------------------------------------------------------------
@@ -268,9 +253,7 @@ class Tree:
             return Attributes("file", size, blob.mtime_ns, _readable(blob.mode, 0o444), blob.uid, blob.gid)
         if source == LOOSE:
             stat = self._loose_stat(row)
-            return Attributes(
-                "file", stat.size, stat.mtime_ns, _readable(stat.mode, 0o444), stat.uid, stat.gid
-            )
+            return Attributes("file", stat.size, stat.mtime_ns, _readable(stat.mode, 0o444), stat.uid, stat.gid)
         if source == DIRECTORY:
             return self._directory_attributes(row)
         return Attributes("link" if source == LINK else "file", size, 0, 0o777 if source == LINK else 0o444)
@@ -326,22 +309,7 @@ class Tree:
             return self._read_loose(row, start, end)
         if source < FIRST_BLOB:
             raise self._why_not(row, source)
-        size = int(self.index.size[row])
-        end = size if end is None else min(end, size)
-        if start >= end:
-            return b""
-        offset = int(self.index.offset[row])
-        blob = self.source(source)
-        data = blob.read_at(offset + start, end - start)
-        if len(data) != end - start:
-            raise self._short(row, blob.path, offset + start, offset + end, len(data))
-        return data
-
-    def _short(self, row: int, blob: str, start: int, end: int, got: int) -> ShortReadError:
-        return ShortReadError(
-            f"{self.path(row)}: bytes {start} to {end} of {blob} should be its data, but the blob gave {got} of "
-            f"{end - start} bytes: it is truncated, or the offsets are of another one"
-        )
+        return self.blobs.read(row, start, end)
 
     def _why_not(self, row: int, source: int) -> BlobdirError:
         path = self.path(row)
@@ -366,76 +334,11 @@ class Tree:
         except FileNotFoundError as error:
             raise NotFoundError(f"{path}: was removed after the project was opened") from error
 
-    def source(self, number: int) -> Source:
-        """The open blob of a source number. Pinned: a blob that was replaced since the project was opened is an
-        error, and one that is replaced while it's open goes on being served as it was."""
-        found = self._open[number]
-        if found is not None:
-            return found
-        record = self.index.header.blobs[number - FIRST_BLOB]
-        if record.defect >= 0 and self._refuses(record):
-            raise ReadError(self.defects[record.defect].message)
-        expected = Stat("file", record.size, record.mtime_ns, etag=record.etag)
-        try:
-            opened = self.storage.open(record.path, expected if record.size >= 0 else None)
-        except FileNotFoundError as error:
-            raise ReadError(f"{record.path}: was removed after the project was opened") from error
-        if not self.storage.is_local and (defect := blob_defect(record.path, opened.read_at(0, BLOCK))):
-            if self.index.header.options.get("on_defect") != "ignore":
-                raise ReadError(defect.message)
-        with self._opening:
-            if self._open[number] is None:
-                self._opened.append(number)
-                if len(self._opened) > MAX_OPEN_BLOBS:
-                    self._open[self._opened.popleft()] = None
-                self._open[number] = opened
-        return opened
-
-    def _refuses(self, record: SourceRecord) -> bool:
-        ignore = self.index.header.options.get("on_defect") == "ignore"
-        return not ignore or self.defects[record.defect].code == "blob-missing"
-
     def reader(self, parent: int) -> Callable[[bytes], bytes | None]:
-        """The short way to whole members: a function from a name in directory `parent` to its bytes.
+        """The short way to whole members of one directory, see `blobdir.reading.BlobReader.reader`."""
+        return self.blobs.reader(parent)
 
-        It gives None for whatever isn't an ordinary member of an open local blob, read in full; the long way
-        (`find`, `read`) then says what it is. The two give the same bytes wherever both give any, and that is
-        tested. One function per directory, so that lookup and read share local variables: together they cost less
-        than the system call.
-        """
-        if parent not in self._children:
-            self._children[parent] = self._make_reader(parent)
-        return self._children[parent]
-
-    def _make_reader(self, parent: int) -> Callable[[bytes], bytes | None]:
-        index, sources, pread = self.index, self._open, os.pread
-        slots, names, mask = memoryview(index.slots), index.names_buffer, index.capacity - 1
-        name_start, source_of = memoryview(index.name_start), memoryview(index.source)
-        offset_of, size_of = memoryview(index.offset), memoryview(index.size)
-        first = offset_of[parent]
-        end = first + size_of[parent]
-
-        def read(name: bytes) -> bytes | None:
-            home = slot = crc32(name, parent) & mask
-            row = slots[slot]  # row + 1
-            while row:
-                if first < row <= end and names[name_start[row - 1] : name_start[row] - 1] == name:
-                    row -= 1
-                    size = size_of[row]
-                    try:
-                        data = pread(sources[source_of[row]].fd, size, offset_of[row])  # type: ignore[union-attr]
-                    except AttributeError:  # no blob, not open yet, or not local: cheaper than to ask
-                        return None
-                    return data if len(data) == size else None
-                slot += 1
-                if slot - home > PROBE_LIMIT:
-                    return None
-                row = slots[slot]
-            return None
-
-        return read
-
-    def read_many(self, rows: Sequence[int]) -> list[bytes]:
+    def read_many(self, rows: Sequence[int] | Ints) -> list[bytes]:
         """Whole files, in the order of `rows`.
 
         Neighbouring members are read together: far fewer system calls, or requests, than files.
@@ -449,13 +352,13 @@ class Tree:
             np.asarray(rows, np.intp), np.asarray(starts, np.int64), np.asarray(ends, np.int64), whole=False
         )
 
-    def _read_ranges(self, rows: _Ints, starts: _Ints, ends: _Ints, *, whole: bool) -> list[bytes]:
+    def _read_ranges(self, rows: Ints, starts: Ints, ends: Ints, *, whole: bool) -> list[bytes]:
         result: list[bytes] = [b""] * len(rows)
         sources = self.index.source[rows]
         for number in np.unique(sources).tolist():
             places = np.flatnonzero(sources == number)
             if number >= FIRST_BLOB:
-                self._read_members(number, rows, places, starts, ends, result)
+                self.blobs.read_many(number, rows, places, starts, ends, result)
             elif number == LOOSE and whole and not self.storage.is_local:
                 paths = [self.path(row) for row in rows[places].tolist()]
                 for place, data in zip(places.tolist(), self.storage.read_files(paths), strict=True):
@@ -464,56 +367,6 @@ class Tree:
                 for i in places.tolist():
                     result[i] = self.read(int(rows[i]), int(starts[i]), None if whole else int(ends[i]))
         return result
-
-    def _read_members(
-        self, number: int, rows: _Ints, places: _Ints, starts: _Ints, ends: _Ints, result: list[bytes]
-    ) -> None:
-        blob = self.source(number)
-        wanted = rows[places]
-        offset, size = self.index.offset[wanted], self.index.size[wanted].astype(np.int64)
-        low = np.minimum(starts[places], size)
-        start, end = offset + low, offset + np.maximum(low, np.minimum(ends[places], size))
-        gap, request = (LOCAL_GAP, LOCAL_REQUEST) if self.storage.is_local else (REMOTE_GAP, REMOTE_REQUEST)
-        plan = merge_ranges(start, end, max_gap=gap, max_size=request)
-        if isinstance(blob, LocalSource) and 2 * len(plan.start) > len(plan.order):
-            return self._read_scattered(blob, rows, places, start, end, result)
-        first, base = plan.first.tolist(), np.repeat(plan.start, np.diff(plan.first))
-        low, high = (start[plan.order] - base).tolist(), (end[plan.order] - base).tolist()
-        pieces: list[bytes] = []
-        for i, chunk in self._chunks(blob, plan):
-            here = slice(first[i], first[i + 1])
-            if len(chunk) < max(high[here]):
-                self._raise_short(blob, chunk, rows[places[plan.order[here]]], low[here], high[here], int(plan.start[i]))
-            pieces += [chunk[x:y] for x, y in zip(low[here], high[here], strict=True)]
-        for place, data in zip(places[plan.order].tolist(), pieces, strict=True):
-            result[place] = data
-
-    def _read_scattered(
-        self, blob: LocalSource, rows: _Ints, places: _Ints, start: _Ints, end: _Ints, result: list[bytes]
-    ) -> None:
-        """One call per range, for ranges that lie far apart."""
-        read = blob.read_at
-        for place, x, n in zip(places.tolist(), start.tolist(), (end - start).tolist(), strict=True):
-            data = read(x, n)
-            if len(data) != n:
-                raise self._short(int(rows[place]), blob.path, x, x + n, len(data))
-            result[place] = data
-
-    @staticmethod
-    def _chunks(blob: Source, plan: MergePlan) -> Iterator[tuple[int, bytes]]:
-        """Each request's number and bytes, in order."""
-        starts, ends = plan.start.tolist(), plan.end.tolist()
-        if isinstance(blob, LocalSource):
-            for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
-                yield i, blob.read_at(start, end - start)
-            return
-        for at in range(0, len(starts), REMOTE_BATCH):
-            yield from enumerate(blob.read_many(starts[at : at + REMOTE_BATCH], ends[at : at + REMOTE_BATCH]), at)
-
-    def _raise_short(self, blob: Source, chunk: bytes, rows: _Ints, low: list[int], high: list[int], base: int) -> None:
-        for row, x, y in zip(rows.tolist(), low, high, strict=True):
-            if len(chunk) < y:
-                raise self._short(row, blob.path, base + x, base + y, max(0, len(chunk) - x))
 
 
 def _readable(mode: int, default: int) -> int:

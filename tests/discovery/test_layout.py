@@ -29,7 +29,10 @@ def folders(*paths):
         (["train/ann.blob/"], ["train"]),
         (["train/readme.txt", "notes/"], []),
         # names that the SDK drops
-        (["johann/img/", "x.ann/img/", "img/img/", "blob2/img/", "seg/ann/"], ["blob2", "img", "johann", "seg", "x.ann"]),
+        (
+            ["johann/img/", "x.ann/img/", "img/img/", "blob2/img/", "seg/ann/"],
+            ["blob2", "img", "johann", "seg", "x.ann"],
+        ),
         # nested at any depth, an empty parent, a child named like a reserved folder
         (
             ["a/datasets/b/datasets/c/img/", "a/img/"],

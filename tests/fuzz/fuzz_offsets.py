@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Fuzz the offsets reader with Atheris: only an `OffsetsError` may come out, and the bulk path changes nothing.
 
 Run from the repository, with a folder for what is found and the fixtures as the first inputs::

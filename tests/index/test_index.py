@@ -12,8 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blobdir.errors import IndexFormatError
-from blobdir.index import DIRECTORY, FIRST_BLOB, EntryTable, Header, SourceRecord, build_index, load_index, save_index
-from blobdir.index import store
+from blobdir.index import (
+    DIRECTORY,
+    FIRST_BLOB,
+    EntryTable,
+    Header,
+    SourceRecord,
+    build_index,
+    load_index,
+    save_index,
+    store,
+)
 from blobdir.index.hashing import PROBE_LIMIT
 from blobdir.index.names import pack_names
 
@@ -37,9 +46,11 @@ def build(files):
     return build_index({os.fsdecode(path): table(entries) for path, entries in folders.items()}, header), folders
 
 
-COMPONENT = st.binary(min_size=1, max_size=12).map(
-    lambda b: b.replace(b"\0", b"n").replace(b"/", b"s")
-).filter(lambda b: b not in (b".", b".."))
+COMPONENT = (
+    st.binary(min_size=1, max_size=12)
+    .map(lambda b: b.replace(b"\0", b"n").replace(b"/", b"s"))
+    .filter(lambda b: b not in (b".", b".."))
+)
 FILES = st.dictionaries(
     st.lists(COMPONENT, min_size=1, max_size=4).map(b"/".join), st.tuples(st.integers(0, 2**62), st.integers(0, 2**40))
 ).filter(lambda files: not any(a != b and b.startswith(a + b"/") for a in files for b in files))

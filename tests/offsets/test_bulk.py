@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -111,9 +112,11 @@ def hand_made(sdk, tail: bytes) -> bytes:
 @pytest.mark.parametrize(
     "tail",
     [
-        b"e.", b"l.", b"0e.", b"000e.", b"2e.", b"t.", b"\x85e.", b"\x86e.", b"\x87e.", b"1.", b"1]\x94h\x0ca.", b"h\x0ae.",
+        b"e.", b"l.", b"0e.", b"000e.", b"2e.", b"t.", b"\x85e.", b"\x86e.", b"\x87e.", b"1.",
+        b"1]\x94h\x0ca.", b"h\x0ae.",
         b"h\x0be.", b"h\x0ce.", b"h\x0a}h\x06\x8c\x01xsbe.", b"}\x8c\x04name\x8c\x01xsbe.", b"\x94h\x28e.", b"h\x28e.",
-        b"q\x0ah\x0ae.", b"q\xffh\xffe.", b"r\xff\xff\xff\xff" + REGULAR % 77 + b"e.", b"a.", b"se.", b"d.", b"ue.", b"\x93",
+        b"q\x0ah\x0ae.", b"q\xffh\xffe.", b"r\xff\xff\xff\xff" + REGULAR % 77 + b"e.", b"a.", b"se.", b"d.", b"ue.",
+        b"\x93",
         b"\x81e.", b"R.", b"b.", b"o.", b"(e.", b"(ee.", b"(1e.", b"((le.", b".", b"e0.", b"eh\x0aa.", b"eh\x0ch\x0ba.",
         b"\x95\x01\x00\x00\x00\x00\x00\x00\x00e.", b"\x95\xff\x00\x00\x00\x00\x00\x00\x00e.", b"\x90.", b"\x91.", b"Q.",
         b"\x92.", b"N" + REGULAR % 78 + b"e.", b"0" + REGULAR % 78 + b"e.", b"(" + REGULAR % 78 + b"le.",
@@ -148,5 +151,5 @@ def test_overlapping_names_take_no_memory(sdk) -> None:
     """Heads without end, all of which claim the same tail."""
     head = b"h\x03)\x81\x94}\x94(h\x06X\xff\x0f\x00\x00"
     window = memoryview(bytearray(head * 3000 + b"\x94h\x08K\x01h\x09K\x02ub" * 3000))
-    block = bulk.scan_block(__import__("numpy").frombuffer(window, "u1"), 0)
+    block = bulk.scan_block(np.frombuffer(window, np.uint8), 0)
     assert len(block.arena) <= len(window)

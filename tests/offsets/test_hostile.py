@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tracemalloc
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from blobdir.errors import OffsetsError
+from blobdir.errors import OffsetsConflictError, OffsetsError
 from blobdir.offsets import bulk, reader
 from blobdir.offsets.machine import Machine
 
@@ -93,13 +94,22 @@ BOMBS = {
     "digits": b"I" + b"9" * 10**6 + b"\n.",
     "one object over and over": b"](" + INFO + NAME + b"K\x01K\x02\x87R\x94" + b"h\x01" * MANY + b"e.",
     "one dictionary over and over": (
-        b"](}\x94(" + b"".join(b"X\x04\0\0\0%04dK\x01K\x02\x86" % i for i in range(5000)) + b"u" + b"h\x00" * MANY + b"e."
+        b"](}\x94("
+        + b"".join(b"X\x04\0\0\0%04dK\x01K\x02\x86" % i for i in range(5000))
+        + b"u"
+        + b"h\x00" * MANY
+        + b"e."
     ),
-    "one name over and over": SMALL + NAME + b"0000" + b"(h\x04K%cK\x09oh\x01\x94"[:0] + (
-        b"".join(b"(h\x01h\x05K%cK\xffo" % (i % 250) for i in range(MANY))
-    ) + b"e.",
-    "one name and one range": SMALL + NAME + b"0000" + b"(h\x01h\x05K\x01K\xffo" * MANY + b"e.",
-    "claims of one tail": SMALL + b"0000" + b"h\x01)\x81\x94}\x94(h\x02X\xff\x0f\x00\x00" * MANY + b"\x94h\x03K\x01h\x04K\x02ub" * 300,
+    "one name over and over": (
+        SMALL + NAME + b"00000" + b"".join(b"(h\x01h\x05K%cK\xffo" % (i % 250) for i in range(MANY)) + b"e."
+    ),
+    "one name and one range": SMALL + NAME + b"00000" + b"(h\x01h\x05K\x01K\xffo" * MANY + b"e.",
+    "claims of one tail": (
+        SMALL
+        + b"0000"
+        + b"h\x01)\x81\x94}\x94(h\x02X\xff\x0f\x00\x00" * MANY
+        + b"\x94h\x03K\x01h\x04K\x02ub" * 300
+    ),
     "newobj bytes": b"\x81" * MANY,
     "candidates": SMALL + b"h\x01)\x81\x94}\x94(" * MANY,
     "classes": SMALL + b"h\x01" * MANY,
@@ -120,6 +130,16 @@ def test_a_dictionary_is_expanded_once() -> None:
     table = reader._read(BOMBS["one dictionary over and over"], "x", "error", bulk=True)
     assert len(table) == 5000
     assert table.repeats == 5000 * MANY
+
+
+def test_shared_names() -> None:
+    """What the last bombs are about does happen."""
+    with pytest.raises(OffsetsConflictError):
+        reader._read(BOMBS["one name over and over"], "x", "error", bulk=True)
+    for mode, size in (("skip", 1), ("replace", 1), ("rename", 250)):
+        assert len(reader._read(BOMBS["one name over and over"], "x", mode, bulk=True)) == size
+    table = reader._read(BOMBS["one name and one range"], "x", "error", bulk=True)
+    assert (len(table), table.repeats) == (1, MANY - 1)
 
 
 class CountingHandlers(list):
@@ -151,7 +171,7 @@ def test_steps_are_in_proportion(data: bytes, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(bulk, "_BLOCK_BYTES", 4096)
     read(data)
     assert handlers.used <= len(data)
-    assert all(limit <= first for (_, limit), (first, _) in zip(looked_at, looked_at[1:], strict=False))
+    assert all(limit <= first for (_, limit), (first, _) in pairwise(looked_at))
 
 
 def test_nesting_does_not_recurse() -> None:

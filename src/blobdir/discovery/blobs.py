@@ -76,13 +76,19 @@ class Blobs:
     def _look_at(self, path: str, pickle: str, entries: int) -> SourceRecord:
         record = SourceRecord(path, "blob")
         if not self._follow_links and self._storage.escapes(path):
-            return self._unusable(record, "blob-outside", f"{path}: is a link that leads outside the project; copy the "
-                                  "blob into it, or open the project with follow_links")  # fmt: skip
+            message = (
+                f"{path}: is a link that leads outside the project; copy the blob into it, or open the project with "
+                "follow_links"
+            )
+            return self._unusable(record, "blob-outside", message)
         try:
             record = pairing.blob_record(path, self._storage.stat(path))
         except FileNotFoundError:
-            return self._unusable(record, "blob-missing", f"{path}: is missing; {pickle} has {entries} images in it, "
-                                  "which are listed but can't be read. Put the blob back, or remove the pickle")  # fmt: skip
+            message = (
+                f"{path}: is missing; {pickle} has {entries} images in it, which are listed but can't be read. Put the "
+                "blob back, or remove the pickle"
+            )
+            return self._unusable(record, "blob-missing", message)
         except (OSError, BlobdirError) as error:
             return self._unusable(record, "blob-unreadable", f"{path}: can't be read: {error}")
         if not self._storage.is_local:

@@ -142,7 +142,8 @@ class _Discovery:
         path = layout.join(directory, name.decode("utf-8", "surrogateescape"))
         message = (
             f"{path}: is in {self._origin(path, table, first)} and, with other bytes, in "
-            f"{self._origin(path, table, second)}; remove one, or open the project with on_conflict=skip, rename or replace"
+            f"{self._origin(path, table, second)}; remove one, or open the project with on_conflict=skip, rename or "
+            "replace"
         )
         return self.report.error("conflict", path, message, ConflictError(message))
 
@@ -151,7 +152,8 @@ class _Discovery:
         if source >= FIRST_BLOB:
             start = int(table.offset[entry])
             return f"{self.header.blobs[source - FIRST_BLOB].path} (bytes {start} to {start + int(table.size[entry])})"
-        return {DIRECTORY: "a folder of that name", LINK: "a symbolic link of that name"}.get(source, f"the file {path}")
+        others = {DIRECTORY: "a folder of that name", LINK: "a symbolic link of that name"}
+        return others.get(source, f"the file {path}")
 
     # -- loose files -----------------------------------------------------------------------------------------
 

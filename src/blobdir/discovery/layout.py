@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from posixpath import splitext
+from typing import TYPE_CHECKING
 
-from blobdir.sources import Folder
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from blobdir.sources import Folder
 
 OFFSETS_SUFFIX = "_offsets.pkl"
 BLOB_DIR = "blob"

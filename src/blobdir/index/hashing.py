@@ -1,8 +1,8 @@
 """The hash table behind lookup: linear probing, laid out at once.
 
-The home slot of a row is ``crc32(name, parent row) & (capacity - 1)``; the capacity is a power of two. Sorted by home, row ``i`` of the order goes to
-slot ``max(home[i], slot of the one before + 1)``, which a running maximum gives in one pass; the table has a tail
-instead of wrapping round. A slot holds row + 1; 0 ends a probe.
+The home slot of a row is ``crc32(name, parent row) & (capacity - 1)``; the capacity is a power of two. Sorted by
+home, row ``i`` of the order goes to slot ``max(home[i], slot of the one before + 1)``, which a running maximum gives
+in one pass; the table has a tail instead of wrapping round. A slot holds row + 1; 0 ends a probe.
 
 CRC-32 is no secret: who makes the names can make them collide. So a probe is bounded by `PROBE_LIMIT`; a reader that
 reaches it goes on by bisection, which the order of the rows always allows.
@@ -10,7 +10,7 @@ reaches it goes on by bisection, which the order of the rows always allows.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PROBE_LIMIT = 64
 
 
-def build_slots(hashes: NDArray[np.uint32]) -> tuple[NDArray[np.unsignedinteger], int]:
+def build_slots(hashes: NDArray[np.uint32]) -> tuple[NDArray[Any], int]:
     """Lay out the table for rows 1 to n; row 0, the root, is in no directory and so in no slot.
 
     Parameters

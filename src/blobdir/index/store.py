@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 FORMAT = "blobdir index"
 VERSION = 1
 _BLOCK = 1 << 16
+_KINDS = {
+    "names": ("|u1",),
+    "name_start": ("<u4", "<u8"),
+    "source": ("<u2", "<u4"),
+    "offset": ("<i8",),
+    "size": ("<i4", "<i8"),
+    "slots": ("<u4", "<u8"),
+}
 
 
 def digest(column: NDArray[Any]) -> str:
@@ -77,8 +85,11 @@ def save_index(index: Index, folder: Path) -> None:
 
 
 def _replace_folder(new: Path, old: Path) -> None:
-    """Rename `new` over `old`. A folder can't be renamed over one that isn't empty, so the old one steps aside; who
-    opens the index in that instant finds none, and builds it in memory."""
+    """Rename `new` over `old`.
+
+    A folder can't be renamed over one that isn't empty, so the old one steps aside; who opens the index in that
+    instant finds none, and builds it in memory.
+    """
     aside = new.with_name(f"{new.name}.old")
     with contextlib.suppress(FileNotFoundError):
         os.rename(old, aside)
@@ -133,16 +144,18 @@ def _read_header(path: Path) -> dict[str, Any]:
 
 
 def _check(columns: dict[str, NDArray[Any]], capacity: object, folder: Path) -> None:
-    """What the reader relies on. An index may come with somebody else's project, so that its digests are right
-    says nothing about what it holds."""
+    """Check what the reader relies on.
+
+    An index may come with somebody else's project, so that its digests are right says nothing about what it holds.
+    """
 
     def demand(condition: bool, what: str) -> None:
         if not condition:
             raise IndexFormatError(f"{folder}: {what}; build the index again")
 
-    kinds = {"names": "u1", "name_start": "u4 u8", "source": "u2 u4", "offset": "i8", "size": "i4 i8", "slots": "u4 u8"}
-    for name, allowed in kinds.items():
-        demand(columns[name].ndim == 1 and columns[name].dtype.str[1:] in allowed.split(), f"column {name} has a wrong type")
+    for name, allowed in _KINDS.items():
+        column = columns[name]
+        demand(column.ndim == 1 and column.dtype.str in allowed, f"column {name} has a wrong type")
     names, starts, source = columns["names"], columns["name_start"], columns["source"]
     offset, size, slots = columns["offset"], columns["size"], columns["slots"]
     n = len(source)
@@ -159,9 +172,12 @@ def _check(columns: dict[str, NDArray[Any]], capacity: object, folder: Path) -> 
     folders = source == DIRECTORY
     first, count = offset[folders], size[folders].astype(np.int64)
     demand(bool((count >= 0).all() and (offset >= 0).all()), "negative positions")
-    demand(bool(folders[0]) and int(first[0]) == 1 and bool((first[1:] == first[:-1] + count[:-1]).all()), "directories overlap")
+    demand(bool(folders[0]) and int(first[0]) == 1, "the root isn't the first row")
+    demand(bool((first[1:] == first[:-1] + count[:-1]).all()), "directories overlap")
     demand(int(first[-1] + count[-1]) == n, "rows belong to no directory")
     dots = starts[1:] - starts[:-1]
     for length in (2, 3):
         short = np.flatnonzero(dots[1:] == length) + 1
-        demand(not any(bytes(names[starts[i] : starts[i + 1] - 1]).strip(b".") == b"" for i in short), "a name is . or ..")
+        demand(
+            not any(bytes(names[starts[i] : starts[i + 1] - 1]).strip(b".") == b"" for i in short), "a name is . or .."
+        )

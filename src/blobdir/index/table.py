@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,17 @@ UNKNOWN_SIZE = -1
 """Size of a loose file that is asked for when it's needed."""
 
 
+class Buffers(NamedTuple):
+    """The columns as buffers: one element costs a third of one of an array, and comes as a plain int."""
+
+    names: memoryview | bytes
+    name_start: memoryview
+    source: memoryview
+    offset: memoryview
+    size: memoryview
+    slots: memoryview
+
+
 @dataclass(frozen=True)
 class Index:
     """One row per directory and file, sorted by (directory, name bytes): a directory is a range of rows.
@@ -67,34 +78,27 @@ class Index:
     source: NDArray[np.unsignedinteger]
     offset: NDArray[np.int64]
     size: NDArray[np.signedinteger]
-    slots: NDArray[np.unsignedinteger]
+    slots: NDArray[np.unsignedinteger[Any]]
     capacity: int
     header: Header
 
     lookup: Callable[[int, bytes], int] = field(init=False, repr=False, compare=False)
     """``lookup(parent, name)``: row of `name` in directory `parent`, or -1. O(1), and O(log n) at worst."""
 
-    _names: memoryview | bytes = field(init=False, repr=False, compare=False)
-    _name_start: memoryview = field(init=False, repr=False, compare=False)
-    _source: memoryview = field(init=False, repr=False, compare=False)
-    _offset: memoryview = field(init=False, repr=False, compare=False)
-    _size: memoryview = field(init=False, repr=False, compare=False)
-    _slots: memoryview = field(init=False, repr=False, compare=False)
+    buffers: Buffers = field(init=False, repr=False, compare=False)
     _folders: tuple[NDArray[np.int64], NDArray[np.int64]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # One element of a memoryview costs a third of one element of an array, and comes as a plain int.
-        for column in COLUMNS:
-            object.__setattr__(self, f"_{column}", memoryview(getattr(self, column)))
+        object.__setattr__(self, "buffers", Buffers(*(memoryview(getattr(self, name).data) for name in COLUMNS)))
         if len(self.names) <= SMALL_NAMES:
-            object.__setattr__(self, "_names", self.names.tobytes())
+            object.__setattr__(self, "buffers", self.buffers._replace(names=self.names.tobytes()))
         object.__setattr__(self, "_folders", self._folder_rows())
         object.__setattr__(self, "lookup", self._make_lookup())
 
     def _make_lookup(self) -> Callable[[int, bytes], int]:
         # A closure: attribute access on self would cost as much as the rest.
-        crc32, mask, slots, names = zlib.crc32, self.capacity - 1, self._slots, self._names
-        start, offset, size, bisect = self._name_start, self._offset, self._size, self._bisect
+        crc32, mask, bisect = zlib.crc32, self.capacity - 1, self._bisect
+        names, start, _, offset, size, slots = self.buffers
 
         def lookup(parent: int, name: bytes) -> int:
             first = offset[parent]
@@ -123,27 +127,23 @@ class Index:
         """Bytes of all columns."""
         return sum(getattr(self, column).nbytes for column in COLUMNS)
 
-    @property
-    def names_buffer(self) -> memoryview | bytes:
-        """The names, in the form that is quickest to compare."""
-        return self._names
-
     def name(self, row: int) -> bytes:
         """Name of a row, without its directories."""
-        return bytes(self._names[self._name_start[row] : self._name_start[row + 1] - 1])
+        start = self.buffers.name_start
+        return bytes(self.buffers.names[start[row] : start[row + 1] - 1])
 
     def names_text(self, first: int, end: int) -> list[str]:
-        """Names of the rows ``first:end``; bytes that aren't UTF-8 stand as surrogate escapes. No Python code
-        runs per name."""
+        """Names of the rows ``first:end``, bytes that aren't UTF-8 as surrogate escapes; no Python code per name."""
         if first >= end:
             return []
-        raw = bytes(self._names[self._name_start[first] : self._name_start[end] - 1])
+        start = self.buffers.name_start
+        raw = bytes(self.buffers.names[start[first] : start[end] - 1])
         return raw.decode("utf-8", "surrogateescape").split("\0")
 
     def children(self, row: int) -> range:
         """Rows of the children of a directory, in the order of their names' bytes."""
-        first = self._offset[row]
-        return range(first, first + self._size[row])
+        first = self.buffers.offset[row]
+        return range(first, first + self.buffers.size[row])
 
     def _bisect(self, low: int, high: int, name: bytes) -> int:
         while low < high:

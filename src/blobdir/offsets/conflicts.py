@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 import numpy as np
 
 from blobdir.errors import OffsetsConflictError, OffsetsNameError, UsageError
-from blobdir.offsets.names import MAX_COMPONENT_BYTES, MAX_NAME_BYTES, to_str
+from blobdir.offsets.names import MAX_COMPONENT_BYTES, MAX_NAME_BYTES, shown, to_str
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,7 +83,7 @@ def resolve(arena: Bytes, name_start: Ints, start: Ints, end: Ints, on_conflict:
             found.repeats += 1
         elif on_conflict == "error":
             raise OffsetsConflictError(
-                f"the name {to_str(name)!r} has two ranges, {low[current]} to {high[current]} and "
+                f"the name {shown(to_str(name))} has two ranges, {low[current]} to {high[current]} and "
                 f"{low[row]} to {high[row]}",
                 entries_before=row,
             )
@@ -93,7 +93,7 @@ def resolve(arena: Bytes, name_start: Ints, start: Ints, end: Ints, on_conflict:
             new = _free_name(name, taken, numbers)
             if new is None:
                 raise OffsetsNameError(
-                    f"the name {to_str(name)!r} is there twice, and too long to be numbered", entries_before=row
+                    f"the name {shown(to_str(name))} is there twice, and too long to be numbered", entries_before=row
                 )
             found.renamed[row] = new
             seen.add((name, low[row], high[row]))

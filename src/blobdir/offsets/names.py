@@ -73,6 +73,11 @@ def to_str(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
 
 
+def shown(name: str) -> str:
+    """Quote a name for a message, without control characters, and not at length."""
+    return repr(name[:80]) + ("…" if len(name) > 80 else "")
+
+
 def first_bad_name(arena: Bytes, name_start: Ints) -> tuple[int, str] | None:
     """Find the first name that can't be a file's path.
 
@@ -109,15 +114,15 @@ def first_bad_name(arena: Bytes, name_start: Ints) -> tuple[int, str] | None:
 
 def _why(name: bytes) -> str:
     parts = name.split(b"/")
-    shown = repr(to_str(name[:80])) + ("…" if len(name) > 80 else "")
+    quoted = shown(to_str(name))
     if not name:
         return "a name is empty"
     if b"\0" in name:
-        return f"the name {shown} holds a NUL byte"
+        return f"the name {quoted} holds a NUL byte"
     if b"." in parts or b".." in parts:
-        return f"the name {shown} has a component . or .."
+        return f"the name {quoted} has a component . or .."
     if b"" in parts:
-        return f"the name {shown} begins or ends with a slash, or has two in a row"
+        return f"the name {quoted} begins or ends with a slash, or has two in a row"
     if any(len(part) > MAX_COMPONENT_BYTES for part in parts):
-        return f"the name {shown} has a component of more than {MAX_COMPONENT_BYTES} bytes"
-    return f"the name {shown} is longer than {MAX_NAME_BYTES} bytes"
+        return f"the name {quoted} has a component of more than {MAX_COMPONENT_BYTES} bytes"
+    return f"the name {quoted} is longer than {MAX_NAME_BYTES} bytes"

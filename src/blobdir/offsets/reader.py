@@ -23,7 +23,7 @@ from blobdir.errors import (
 from blobdir.offsets.bulk import BulkScanner
 from blobdir.offsets.conflicts import OnConflict, check_mode
 from blobdir.offsets.machine import Machine
-from blobdir.offsets.names import pack, to_bytes
+from blobdir.offsets.names import pack, shown, to_bytes
 from blobdir.offsets.table import MAX_OFFSET, OffsetsTable
 from blobdir.offsets.values import MISSING, Fault, Instance, Run
 
@@ -205,14 +205,14 @@ class Rows:
             wrong = end if type(start) is int else start
             raise _type_fault(f"{_kind(wrong)} stands where an offset should be", position)
         if not 0 <= start <= end <= MAX_OFFSET:
-            text = f"the range {_brief(start)} to {_brief(end)} of {name[:80]!a} can't be"
+            text = f"the range {_brief(start)} to {_brief(end)} of {shown(name)} can't be"
             raise Fault(OffsetsRangeError, text, position)
         try:
             raw = to_bytes(name)
         except UnicodeEncodeError:
-            raise Fault(OffsetsNameError, f"the name {name[:80]!a} holds a lone surrogate", position) from None
+            raise Fault(OffsetsNameError, f"the name {shown(name)} holds a lone surrogate", position) from None
         if b"\0" in raw:  # would look like the end of a name in the arena
-            raise Fault(OffsetsNameError, f"the name {name[:80]!r} holds a NUL byte", position)
+            raise Fault(OffsetsNameError, f"the name {shown(name)} holds a NUL byte", position)
         if self._repeated(raw, (start, end)):
             self._dropped.append(self._count + len(self._names))
         else:

@@ -9,7 +9,7 @@ import numpy as np
 
 from blobdir.errors import OffsetsError, OffsetsNameError, OffsetsRangeError, OffsetsTypeError
 from blobdir.offsets.conflicts import OnConflict, resolve
-from blobdir.offsets.names import first_bad_name, gather, pack, to_bytes, to_str
+from blobdir.offsets.names import first_bad_name, gather, pack, shown, to_bytes, to_str
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -132,7 +132,7 @@ class OffsetsTable:
         bad = np.flatnonzero((self.start < 0) | (self.end < self.start))
         if len(bad):
             row = int(bad[0])
-            text = f"the range {self.start[row]} to {self.end[row]} of {to_str(self.name(row)[:80])!r} can't be"
+            text = f"the range {self.start[row]} to {self.end[row]} of {shown(to_str(self.name(row)))} can't be"
             fault = row, OffsetsRangeError, text
         found = first_bad_name(self.arena, self.name_start)
         if found is not None and found[0] < row:

@@ -1,4 +1,4 @@
-"""Files behind any fsspec backend. A backend is made anew after a fork: its event loop and sockets don't survive one."""
+"""Files behind any fsspec backend; made anew after a fork, which event loops and sockets don't survive."""
 
 from __future__ import annotations
 

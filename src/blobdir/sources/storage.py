@@ -49,7 +49,7 @@ def open_storage(
         return LocalStorage(text)
     if fs is not None:
         if isinstance(fs, LocalFileSystem):
-            return LocalStorage(str(fs._strip_protocol(text)))
+            return LocalStorage(str(fs._strip_protocol(text)))  # noqa: SLF001  # part of fsspec's interface
         return RemoteStorage(text, fs=fs)
     try:
         if protocol is not None and "://" not in text:

@@ -139,7 +139,7 @@ class _Scan:
             # The twelfth byte of the size is a NUL or a space, or one more digit from 8 GiB on.
             if (
                 ordinary
-                and (kind == REGTYPE or (kind == AREGTYPE and not _names_directory(data, i)))
+                and (kind == REGTYPE or (kind == AREGTYPE and not pending and not _names_directory(data, i)))
                 and digits.isdigit()
                 and data[i + 135] in b"\0 "
             ):
@@ -223,11 +223,13 @@ class _Scan:
     def _member(self, header: bytes, position: int) -> int:
         """Take the header of a member that isn't ordinary, or that extensions speak about."""
         over = self._overrides()
-        name = over.get("path")
-        name = full_name(header) if name is None else name.rstrip(b"/")
+        path = over.get("path")
+        name = full_name(header) if path is None else path.rstrip(b"/")
         kind = header[TYPE_AT]
         letter = header[TYPE_AT : TYPE_AT + 1]
-        if kind == ord("5") or (kind == AREGTYPE and _names_directory(header, 0)):
+        # A long name counts whole: the header has its first 100 bytes, and the last of those may be a slash.
+        slash = _names_directory(header, 0) if path is None else path.endswith(b"/")
+        if kind == ord("5") or (kind == AREGTYPE and slash):
             return position + BLOCK
         if letter in DATALESS:
             self._skip(DATALESS[letter], name)
