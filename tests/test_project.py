@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -96,3 +97,12 @@ def test_other_files_among_the_images_are_no_images(digits_copy):
     project = blobdir.open_project(digits_copy)
     assert "Thumbs.db" not in project["test"].names
     assert project.filesystem.exists("test/img/Thumbs.db")
+
+
+def test_pickles(digits):
+    project = blobdir.open_project(digits, progress=lambda *step: None)
+    again = pickle.loads(pickle.dumps(project))
+    assert list(again) == list(project)
+    train = pickle.loads(pickle.dumps(project["train"]))
+    assert train.names == project["train"].names
+    assert train.get_blob_img_bytes(train.names[0]) == project["train"].get_blob_img_bytes(train.names[0])

@@ -155,6 +155,19 @@ def test_pickle(project):
         assert other.read() == fs.cat_file("train/img/i0_004.jpg")
 
 
+def test_colons_in_names(tmp_path):
+    made = Builder(tmp_path / "p")
+    made.blob("train", "a", {"a": b"one", "a::b.jpg": b"two", "c:d.jpg": b"three"})
+    fs = BlobDirFileSystem(made.root, index="none")
+    for _ in range(2):
+        assert fs.cat_file("train/img/a::b.jpg") == fs.cat_file("/train/img/a::b.jpg") == b"two"
+        assert fs.cat_file("blobdir://train/img/a::/data") == b"one"
+    assert fs.cat(["train/img/a::b.jpg", "train/img/c:d.jpg"]) == {
+        "train/img/a::b.jpg": b"two",
+        "train/img/c:d.jpg": b"three",
+    }
+
+
 def test_errors_survive_pickling(project):
     with pytest.raises(BlobdirError) as caught:
         project.tree.find("nowhere")

@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 
     from blobdir.tree import Tree
 
+MAX_READERS = 10_000
+"""Directories whose short way is remembered; there may be more, and more ways to write each."""
 _COPY_BYTES = 8 << 20
 _MAGIC = frozenset("*?[")
 
 
-class BlobDirFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
+class BlobDirFileSystem(AbstractFileSystem):
     """Blob projects as ordinary folders, read-only.
 
     Parameters
@@ -89,13 +91,18 @@ class BlobDirFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
         if not fo and fs is None:
             raise UsageError("give the project, as fo=… or behind '::' in the URL: blobdir://train/img/a.jpg::/data/lemons")
         self.fo = fo
-        self._target = {"protocol": target_protocol, "target_options": target_options, "fs": fs}
+        self._target: dict[str, Any] = {"protocol": target_protocol, "target_options": target_options, "fs": fs}
         self._options = OpenOptions(
             DiscoveryOptions(show_blobs, follow_links, on_conflict, on_defect),  # type: ignore[arg-type]  # checked there
             index,
         )
         self._progress = progress
         self.invalidate_cache()
+
+    def __reduce__(self) -> Any:
+        # A progress bar belongs to the process that shows it.
+        make, (cls, args, options) = super().__reduce__()
+        return make, (cls, args, {key: value for key, value in options.items() if key != "progress"})
 
     def invalidate_cache(self, path: str | None = None) -> None:
         """Open the project anew, to see what was added or replaced since."""
@@ -112,9 +119,9 @@ class BlobDirFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
         if isinstance(path, list):
             return [cls._strip_protocol(p) for p in path]
         path = stringify_path(path)
-        if path.startswith("blobdir://"):
-            path = path[10:]
-        return path.partition("::")[0].strip("/") if "::" in path else path.strip("/")
+        if path.startswith("blobdir://"):  # "::" and what follows is the rest of a chain; elsewhere, part of a name
+            path = path.removeprefix("blobdir://").partition("::")[0]
+        return path.strip("/")
 
     def _find(self, path: Any, *, follow: bool = True) -> tuple[str, int]:
         path = self._strip_protocol(path)
@@ -335,7 +342,7 @@ class BlobDirFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
 
         A whole member of a local blob is one ``pread``.
         """
-        if type(path) is not str or path[:1] == "/" or "::" in path or "://" in path:
+        if type(path) is not str or path[:1] == "/" or "://" in path:
             path = self._strip_protocol(path)
         if start is None and end is None:
             head, _, name = path.rpartition("/")
@@ -355,7 +362,7 @@ class BlobDirFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
         return self.tree.read(row, *self._bounds(row, start, end))
 
     def _learn(self, head: str) -> None:
-        if head not in self._readers and self.tree.is_directory(row := self.tree.find(head)):
+        if len(self._readers) < MAX_READERS and self.tree.is_directory(row := self.tree.find(head)):
             self._readers[head] = self.tree.reader(row)
 
     def _bounds(self, row: int, start: int | None, end: int | None) -> tuple[int, int]:
@@ -392,7 +399,7 @@ class BlobDirFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
             joined = "\0".join(["", *paths, ""])
         except TypeError:
             return False
-        return _MAGIC.isdisjoint(joined) and not any(odd in joined for odd in ("\0/", "/\0", "::", "://"))
+        return _MAGIC.isdisjoint(joined) and not any(odd in joined for odd in ("\0/", "/\0", "://"))
 
     def _literal(self, path: Any) -> list[str]:
         path = self._strip_protocol(path)
@@ -439,8 +446,8 @@ class BlobDirFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
     ) -> list[Any]:
         """Byte ranges of many files, in their order; `starts` and `ends` are lists, or one value for all."""
         n = len(paths)
-        all_starts = list(starts) if isinstance(starts, list | tuple) else [starts] * n
-        all_ends = list(ends) if isinstance(ends, list | tuple) else [ends] * n
+        all_starts = [starts] * n if starts is None or isinstance(starts, int) else list(starts)
+        all_ends = [ends] * n if ends is None or isinstance(ends, int) else list(ends)
         if len(all_starts) != n or len(all_ends) != n:
             raise UsageError(f"cat_ranges: {n} paths, {len(all_starts)} starts and {len(all_ends)} ends")
         if self.tree.storage.is_local:
@@ -571,7 +578,7 @@ class BlobDirFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
         self._refuse("touch", path)
 
 
-class MemberFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no types
+class MemberFile(AbstractBufferedFile):
     """An open file of the project; fsspec's buffered file does the work, `Tree.read` brings the bytes."""
 
     def __init__(self, fs: BlobDirFileSystem, path: str, row: int | None = None, mode: str = "rb", **kwargs: Any) -> None:

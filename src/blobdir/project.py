@@ -102,7 +102,7 @@ class Project(Mapping[str, "Dataset"]):
         if path not in self._datasets.values():
             known = ", ".join(self._datasets) or "none"
             raise KeyError(f"{name!r} is no dataset of {self.url}; there are: {known}")
-        return Dataset(self.tree, path)
+        return Dataset(self.filesystem, path)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._datasets)
@@ -112,6 +112,9 @@ class Project(Mapping[str, "Dataset"]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._datasets or name in self._datasets.values()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Project, (self.filesystem,)
 
     def __repr__(self) -> str:
         return f"<Project {self.url}: {len(self)} datasets>"
@@ -128,8 +131,9 @@ class Dataset:
         As on disk, ``train/datasets/hard``.
     """
 
-    def __init__(self, tree: Tree, path: str) -> None:
-        self._tree = tree
+    def __init__(self, filesystem: BlobDirFileSystem, path: str) -> None:
+        self._filesystem = filesystem
+        self._tree = tree = filesystem.tree
         self.path = path
         self.name = layout.dataset_name(path)
         self._images = layout.join(path, layout.ITEMS)
@@ -141,6 +145,9 @@ class Dataset:
 
     def __repr__(self) -> str:
         return f"<Dataset {self.name}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Dataset, (self._filesystem, self.path)
 
     @property
     def names(self) -> list[str]:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 MAX_LINKS = 40
 """Symbolic links that one path may go through, as in the kernel."""
+MAX_FOLDERS = 100_000
+"""Paths of directories that are remembered; one directory can be written in many ways."""
 FEW = 64
 """Paths from which finding them all at once pays."""
 
@@ -125,7 +127,8 @@ class Tree:
         row = self._resolve(path)
         if self.index.source[row] != DIRECTORY:
             raise NotADirectory(f"{path}: isn't a directory")
-        self._folders[path] = row  # bounded: only folders that exist, by names that reach them
+        if len(self._folders) < MAX_FOLDERS:
+            self._folders[path] = row
         return row
 
     def follow(self, row: int) -> int:

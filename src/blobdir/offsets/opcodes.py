@@ -283,7 +283,11 @@ def _put(width: int) -> Handler:
 def _short_get(machine: Machine, position: int) -> int:
     if position >= machine.size:
         raise truncated()
-    return machine.get(machine.data[position], position + 1, 2)
+    index = machine.data[position]
+    if index < len(machine.memo) and type(machine.memo[index]) is str:
+        machine.stack.append(machine.memo[index])
+        return position + 1
+    return machine.get(index, position + 1, 2)
 
 
 def _get(width: int) -> Handler:
