@@ -56,3 +56,33 @@ pip_install() {
     step "Installing into $folder: $*"
     "$folder/bin/python" -m pip install --disable-pip-version-check --quiet "$@"
 }
+
+# Debian package -> a command (or shared library, or file) that it brings: what the tests need besides Python.
+declare -A SYSTEM_PACKAGES=(
+    [tar]=tar                       # archives that GNU tar makes
+    [nginx-light]=nginx             # a real web server
+    [libgl1]=libGL.so.1             # OpenCV, which the SDK needs
+    [libglib2.0-0]=libglib-2.0.so.0 # ditto
+    [libmagic1]=libmagic.so.1       # python-magic, which the SDK needs
+)
+
+# Install what is missing of them: as root on Debian and Ubuntu; elsewhere say what is missing, and stop.
+install_system_packages() {
+    local package brings libraries missing=()
+    libraries=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null || true)
+    for package in "${!SYSTEM_PACKAGES[@]}"; do
+        brings=${SYSTEM_PACKAGES[$package]}
+        case $brings in
+            *.so.*) grep -qF "$brings" <<<"$libraries" || missing+=("$package") ;;
+            *) PATH=$PATH:/usr/sbin command -v "$brings" >/dev/null || missing+=("$package") ;;
+        esac
+    done
+    ((${#missing[@]})) || return 0
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        step "Installing ${missing[*]}"
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    else
+        fail "the tests need programs that aren't here. On Debian and Ubuntu: sudo apt-get install ${missing[*]}"
+    fi
+}

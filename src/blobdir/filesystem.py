@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 import hashlib
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-from fsspec import AbstractFileSystem
 from fsspec.spec import AbstractBufferedFile
 from fsspec.utils import stringify_path
 
@@ -17,14 +17,16 @@ from blobdir.errors import (
     BlobdirError,
     IsADirectory,
     NotFoundError,
-    ReadOnlyError,
     UsageError,
 )
 from blobdir.index import DIRECTORY, FIRST_BLOB, LOOSE
 from blobdir.opening import OpenOptions, open_tree
+from blobdir.readonly import ReadOnlyFileSystem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from fsspec import AbstractFileSystem
 
     from blobdir.tree import Tree
 
@@ -34,7 +36,7 @@ _COPY_BYTES = 8 << 20
 _MAGIC = frozenset("*?[")
 
 
-class BlobDirFileSystem(AbstractFileSystem):
+class BlobDirFileSystem(ReadOnlyFileSystem):
     """Blob projects as ordinary folders, read-only.
 
     Parameters
@@ -89,7 +91,9 @@ class BlobDirFileSystem(AbstractFileSystem):
     ) -> None:
         super().__init__(**kwargs)
         if not fo and fs is None:
-            raise UsageError("give the project, as fo=… or behind '::' in the URL: blobdir://train/img/a.jpg::/data/lemons")
+            raise UsageError(
+                "give the project, as fo=… or behind '::' in the URL: blobdir://train/img/a.jpg::/data/lemons"
+            )
         self.fo = fo
         self._target: dict[str, Any] = {"protocol": target_protocol, "target_options": target_options, "fs": fs}
         self._options = OpenOptions(
@@ -296,7 +300,9 @@ class BlobDirFileSystem(AbstractFileSystem):
         if not topdown:
             yield path, folders, files
 
-    def du(self, path: Any, total: bool = True, maxdepth: int | None = None, withdirs: bool = False, **kwargs: Any) -> Any:
+    def du(
+        self, path: Any, total: bool = True, maxdepth: int | None = None, withdirs: bool = False, **kwargs: Any
+    ) -> Any:
         """Bytes below a path: one number, or a dictionary name -> bytes with ``total=False``."""
         if not total:
             return super().du(path, total=False, maxdepth=maxdepth, withdirs=withdirs, **kwargs)
@@ -393,8 +399,10 @@ class BlobDirFileSystem(AbstractFileSystem):
 
     @staticmethod
     def _all_plain(paths: list[Any]) -> bool:
-        """Whether all are paths as they should be: no protocol, no slash at either end, no pattern. One look at all
-        of them together, since a look at each costs as much as reading it."""
+        """Whether all are paths as they should be: no protocol, no slash at either end, no pattern.
+
+        One look at all of them together, since a look at each costs as much as reading it.
+        """
         try:
             joined = "\0".join(["", *paths, ""])
         except TypeError:
@@ -476,20 +484,25 @@ class BlobDirFileSystem(AbstractFileSystem):
         size = self.tree.size(row)
         if callback is not None:
             callback.set_size(size)
-        target = outfile
-        if target is None:
-            if parent := os.path.dirname(os.fspath(lpath)):
-                os.makedirs(parent, exist_ok=True)
-            target = open(lpath, "wb")
+        if outfile is not None:
+            self._copy(row, size, outfile, callback)
+            return
+        if parent := os.path.dirname(os.fspath(lpath)):
+            os.makedirs(parent, exist_ok=True)
         try:
-            for start in range(0, size, _COPY_BYTES):
-                data = self.tree.read(row, start, min(start + _COPY_BYTES, size))
-                target.write(data)
-                if callback is not None:
-                    callback.relative_update(len(data))
-        finally:
-            if outfile is None:
-                target.close()
+            with open(lpath, "wb") as target:
+                self._copy(row, size, target, callback)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(lpath)  # half a file is worse than none
+            raise
+
+    def _copy(self, row: int, size: int, target: Any, callback: Any) -> None:
+        for start in range(0, size, _COPY_BYTES):
+            data = self.tree.read(row, start, min(start + _COPY_BYTES, size))
+            target.write(data)
+            if callback is not None:
+                callback.relative_update(len(data))
 
     def _open(
         self,
@@ -509,84 +522,16 @@ class BlobDirFileSystem(AbstractFileSystem):
             kwargs["block_size"] = block_size
         return MemberFile(self, path, row, cache_options=cache_options, **kwargs)
 
-    # -- what changes things -----------------------------------------------------------------------------------
-
-    def _refuse(self, what: str, path: Any = "") -> NoReturn:
-        raise ReadOnlyError(f"{what} {path}: this filesystem is read-only; change the project itself, then open it anew")
-
-    def mkdir(self, path: Any, create_parents: bool = True, **kwargs: Any) -> None:
-        """Not here: read-only."""
-        self._refuse("mkdir", path)
-
-    def makedirs(self, path: Any, exist_ok: bool = False) -> None:
-        """Not here: read-only."""
-        self._refuse("makedirs", path)
-
-    def rmdir(self, path: Any) -> None:
-        """Not here: read-only."""
-        self._refuse("rmdir", path)
-
-    def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
-        """Not here: read-only."""
-        self._refuse("rm", path)
-
-    def rm_file(self, path: Any) -> None:
-        """Not here: read-only."""
-        self._refuse("rm", path)
-
-    def _rm(self, path: Any) -> None:
-        self._refuse("rm", path)
-
-    def mv(self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any) -> None:
-        """Not here: read-only."""
-        self._refuse("mv", path1)
-
-    def copy(
-        self,
-        path1: Any,
-        path2: Any,
-        recursive: bool = False,
-        maxdepth: int | None = None,
-        on_error: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        """Not here: read-only."""
-        self._refuse("copy to", path2)
-
-    def cp_file(self, path1: Any, path2: Any, **kwargs: Any) -> None:
-        """Not here: read-only."""
-        self._refuse("copy to", path2)
-
-    def put(self, lpath: Any, rpath: Any, *args: Any, **kwargs: Any) -> None:
-        """Not here: read-only."""
-        self._refuse("put", rpath)
-
-    def put_file(self, lpath: Any, rpath: Any, *args: Any, **kwargs: Any) -> None:
-        """Not here: read-only."""
-        self._refuse("put", rpath)
-
-    def pipe(self, path: Any, value: Any = None, **kwargs: Any) -> None:
-        """Not here: read-only."""
-        self._refuse("pipe", path)
-
-    def pipe_file(self, path: Any, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
-        """Not here: read-only."""
-        self._refuse("pipe", path)
-
-    def touch(self, path: Any, truncate: bool = True, **kwargs: Any) -> None:
-        """Not here: read-only."""
-        self._refuse("touch", path)
-
 
 class MemberFile(AbstractBufferedFile):
     """An open file of the project; fsspec's buffered file does the work, `Tree.read` brings the bytes."""
 
-    def __init__(self, fs: BlobDirFileSystem, path: str, row: int | None = None, mode: str = "rb", **kwargs: Any) -> None:
+    def __init__(
+        self, fs: BlobDirFileSystem, path: str, row: int | None = None, mode: str = "rb", **kwargs: Any
+    ) -> None:
         self.row = fs.tree.find(path) if row is None else row
         kwargs.setdefault("size", fs.tree.size(self.row))
         super().__init__(fs, path, mode=mode, **kwargs)
 
     def _fetch_range(self, start: int, end: int) -> bytes:
         return bytes(self.fs.tree.read(self.row, start, end))
-
-
