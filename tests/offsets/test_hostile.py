@@ -121,6 +121,10 @@ def test_memory_is_in_proportion(data: bytes) -> None:
     assert peak(data) < 200 * len(data) + (20 << 20)
 
 
+def test_open_marks_are_bounded() -> None:
+    assert peak(BOMBS["marks"]) < 1 << 20
+
+
 @pytest.mark.parametrize("data", BOMBS.values(), ids=BOMBS)
 def test_bombs_give_the_same_without_the_bulk_path(data: bytes) -> None:
     assert read(data) == read(data, fast=False)

@@ -34,6 +34,7 @@ from blobdir.offsets.objects import (
 )
 from blobdir.offsets.values import (
     MAX_INT_BYTES,
+    MAX_MARKS,
     MAX_STRING_BYTES,
     NOT_A_STRING,
     SET,
@@ -70,6 +71,8 @@ def _frame(machine: Machine, position: int) -> int:
 
 
 def _mark(machine: Machine, position: int) -> int:
+    if len(machine.frames) >= MAX_MARKS:  # each costs a hundred bytes, for one byte of the file
+        raise corrupt(f"more than {MAX_MARKS} marks are open")
     machine.frames.append((machine.stack, machine.fence))
     machine.stack, machine.fence = [], 0
     return position

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MAX_STRING_BYTES: Final = 1 << 20
 MAX_INT_BYTES: Final = 255
+MAX_MARKS: Final = 1000
 
 
 Handler = Callable[["Machine", int], int]
