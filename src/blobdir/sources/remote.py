@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from fsspec.core import url_to_fs
 
-from blobdir.errors import ReadError, SourceChangedError
+from blobdir.errors import BlobdirError, ReadError, SourceChangedError
 from blobdir.sources.model import Entry, Folder, Stat
 
 if TYPE_CHECKING:
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 _MTIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "created", "modified", "Last-Modified")
+_MESSAGE_LENGTH = 500
+_QUERY = re.compile(r"\?[^\s'\"<>]*=[^\s'\"<>]*")
+_USER = re.compile(r"(://)[^/\s@'\"]+@")
 _ETAG_KEYS = ("ETag", "etag", "md5Hash", "md5", "content_md5")
 
 
@@ -43,6 +48,23 @@ def _stat(info: dict[str, Any]) -> Stat:
     )
 
 
+def without_secrets(text: str) -> str:
+    """A URL or message without user names, passwords and query strings: signatures stand there."""
+    return _QUERY.sub("?…", _USER.sub(r"\1…@", text))
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turn whatever a backend raises, of whichever library, into an error that says what was asked for."""
+    try:
+        yield
+    except (FileNotFoundError, BlobdirError):
+        raise
+    except Exception as error:
+        text = without_secrets(str(error))[:_MESSAGE_LENGTH]
+        raise ReadError(f"{what}: {type(error).__name__}: {text}") from error
+
+
 class RemoteSource:
     """One object, read by range."""
 
@@ -66,10 +88,8 @@ class RemoteSource:
     def read_many(self, starts: Sequence[int], ends: Sequence[int]) -> list[bytes]:
         """Read the half-open ranges ``starts[i]:ends[i]``, concurrently where the backend can."""
         fs, path = self.storage.fs, self.storage.full(self.path)
-        try:
+        with _explained(self.path):
             parts = fs.cat_ranges([path] * len(starts), list(starts), list(ends), on_error="raise")
-        except OSError as error:
-            raise ReadError(f"{self.path}: {type(error).__name__}: {error}") from error
         return [bytes(part) for part in parts]
 
 
@@ -98,12 +118,13 @@ class RemoteStorage:
         options: dict[str, Any] | None = None,
         fs: AbstractFileSystem | None = None,
     ) -> None:
-        self.url = url or path
+        self.url = without_secrets(url or path)
+        self._url = url
         self._options = options or {}
         self._given = fs
         self._fs: AbstractFileSystem | None = None
         self._pid = 0
-        self.root = str(self.fs._strip_protocol(path)).rstrip("/")
+        self.root = str(self.fs._strip_protocol(path)).rstrip("/")  # noqa: SLF001  # part of fsspec's interface
         protocol = self.fs.protocol
         self._is_http = bool({"http", "https"} & set([protocol] if isinstance(protocol, str) else protocol))
 
@@ -114,7 +135,7 @@ class RemoteStorage:
             if self._given is not None:
                 self._fs = self._revive(self._given)
             else:
-                self._fs = url_to_fs(self.url, **self._options)[0]
+                self._fs = url_to_fs(self._url, **self._options)[0]
             self._pid = os.getpid()
         return self._fs
 
@@ -136,7 +157,8 @@ class RemoteStorage:
 
     def walk(self, *, follow_links: bool) -> Iterator[Folder]:
         """Yield each directory, parents first. One listing of everything."""
-        found = self.fs.find(self.root, withdirs=True, detail=True)
+        with _explained(self.url):
+            found = self.fs.find(self.root, withdirs=True, detail=True)
         folders: dict[str, dict[str, Entry]] = {"": {}}
         for key, info in found.items():
             path = self._relative(key)
@@ -172,31 +194,29 @@ class RemoteStorage:
 
     def stat(self, path: str) -> Stat:
         """Attributes of `path`; FileNotFoundError where there is none."""
-        return _stat(self.fs.info(self.full(path)))
+        with _explained(path):
+            return _stat(self.fs.info(self.full(path)))
 
     def read(self, path: str) -> bytes:
         """The whole content of a small file."""
-        return bytes(self.fs.cat_file(self.full(path)))
+        with _explained(path):
+            return bytes(self.fs.cat_file(self.full(path)))
 
     def read_range(self, path: str, start: int, end: int) -> bytes:
         """Bytes ``start:end`` of a file as it is now; fewer only where the file ends."""
         if end <= start:
             return b""
-        try:
+        with _explained(f"{path}: bytes {start} to {end}"):
             return bytes(self.fs.cat_file(self.full(path), start=start, end=end))
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise ReadError(f"{path}: bytes {start} to {end}: {type(error).__name__}: {error}") from error
 
     def read_files(self, paths: Sequence[str]) -> list[bytes]:
         """The whole contents of several small files, concurrently where the backend can."""
+        if len(paths) == 1:
+            return [self.read(paths[0])]
         full = [self.full(path) for path in paths]
-        found = self.fs.cat(full, recursive=False, on_error="raise") if len(full) > 1 else {}
-        if len(found) == len(full):
-            keys = [self.fs._strip_protocol(path) for path in full]
-            return [bytes(found[key]) for key in keys]
-        return [self.read(path) for path in paths]
+        with _explained(f"{len(paths)} files, the first {paths[0] if paths else ''}"):
+            found = self.fs.cat_ranges(full, [None] * len(full), [None] * len(full), on_error="raise")
+        return [bytes(data) for data in found]
 
     def open(self, path: str, expected: Stat | None = None) -> RemoteSource:
         """Open a file for reads by range; SourceChangedError where it isn't the version that is `expected`."""
