@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MAX_READERS = 10_000
 """Directories whose short way is remembered; there may be more, and more ways to write each."""
 _COPY_BYTES = 8 << 20
+_ROWS_AT_ONCE = 10_000
 _MAGIC = frozenset("*?[")
 
 
@@ -162,13 +163,23 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         if not self.tree.is_directory(row):
             return [self.info(path)] if detail else [path]
         prefix = f"{path}/" if path else ""
-        names = self.tree.names(row)
         if not detail:
+            names = self.tree.names(row)
             return [prefix + name for name in names] if prefix else names
-        return list(self._infos(prefix, names, self.tree.children(row)))
+        return list(self._infos(prefix, self.tree.children(row)))
 
-    def _infos(self, prefix: str, names: list[str], rows: range) -> Iterator[dict[str, Any]]:
+    def scandir(self, path: Any) -> Iterator[dict[str, Any]]:
+        """The dictionaries of ``ls``, one after the other: a directory of a million takes no more memory than one."""
+        path, row = self._find(path)
+        yield from self._infos(f"{path}/" if path else "", self.tree.children(row))
+
+    def _infos(self, prefix: str, rows: range) -> Iterator[dict[str, Any]]:
+        for first in range(rows.start, rows.stop, _ROWS_AT_ONCE):
+            yield from self._infos_of(prefix, range(first, min(first + _ROWS_AT_ONCE, rows.stop)))
+
+    def _infos_of(self, prefix: str, rows: range) -> Iterator[dict[str, Any]]:
         index = self.tree.index
+        names = index.names_text(rows.start, rows.stop)
         sources, sizes = index.source[rows.start : rows.stop].tolist(), index.size[rows.start : rows.stop].tolist()
         blobs = index.header.blobs
         for row, name, source, size in zip(rows, names, sources, sizes, strict=True):
@@ -251,7 +262,7 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
             if not detail:
                 listed += [prefix + name for i, name in enumerate(names) if i not in folders]
             elif attributes:
-                infos = self._infos(prefix, names, rows)
+                infos = self._infos(prefix, rows)
                 found.update((info["name"], info) for info in infos if withdirs or info["type"] != "directory")
             else:
                 for i, (name, source) in enumerate(zip(names, sources.tolist(), strict=True)):

@@ -84,13 +84,18 @@ def open_tree(
     options = options or OpenOptions()
     storage = open_storage(url, protocol=protocol, options=target_options, fs=fs)
     index = _stored(storage, options) or _build(storage, options, progress)
+    warn_of_defects(storage, index)
+    return Tree(index, storage)
+
+
+def warn_of_defects(storage: Storage, index: Index) -> None:
+    """Warn of what isn't as it must be; a project can have thousands of defects, so of the first few one by one."""
     defects = index.header.defects
     for defect in defects[:WARN_AT_MOST]:
         warnings.warn(f"{storage.url}: {defect.message}", BlobdirWarning, stacklevel=2)
     if len(defects) > WARN_AT_MOST:
         more = len(defects) - WARN_AT_MOST
         warnings.warn(f"{storage.url}: and {more} more defects; `defects` lists them all", BlobdirWarning, stacklevel=2)
-    return Tree(index, storage)
 
 
 def build(storage: Storage, discovery: DiscoveryOptions, progress: Progress | None = None) -> Index:

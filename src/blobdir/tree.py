@@ -264,8 +264,8 @@ class Tree:
     def _directory_attributes(self, row: int) -> Attributes:
         try:
             stat = self.storage.stat(self.path(row)) if self.storage.is_local else Stat("directory")
-        except OSError:
-            stat = Stat("directory")  # a folder that only the blobs make, such as img/
+        except FileNotFoundError:  # a folder that only the blobs make, such as img/: as the one above it
+            return self._directory_attributes(self.index.parent(row)) if row else Attributes("directory", 0, 0, 0o555)
         return Attributes("directory", 0, stat.mtime_ns, _readable(stat.mode, 0o555), stat.uid, stat.gid)
 
     def _loose_stat(self, row: int) -> Stat:

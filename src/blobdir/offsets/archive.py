@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from blobdir.errors import UsageError
+from blobdir.errors import BlobdirWarning, UsageError
 from blobdir.offsets.conflicts import OnConflict, check_mode
 from blobdir.offsets.names import gather, to_str
 from blobdir.offsets.table import OffsetsTable
@@ -25,7 +26,11 @@ Filter = Callable[[str], bool]
 
 
 def offsets_of_tar(
-    archive_path: str | os.PathLike[str], filter_func: Filter | None = None, on_conflict: OnConflict = "error"
+    archive_path: str | os.PathLike[str],
+    filter_func: Filter | None = None,
+    on_conflict: OnConflict = "error",
+    *,
+    progress: Callable[[int], None] | None = None,
 ) -> OffsetsTable:
     """Find the regular files of a tar, under their base names: directories inside the tar are dropped, as the SDK does.
 
@@ -37,6 +42,13 @@ def offsets_of_tar(
         Gets the full name of a member, and returns whether to include it.
     on_conflict : {"error", "skip", "replace", "rename"}
         What to do with two members of one base name, see `read_offsets`.
+    progress : callable, optional
+        Told now and then how many bytes of the archive lie behind.
+
+    Warns
+    -----
+    BlobdirWarning
+        Members that can't be images, such as symbolic links, and an archive without its end marker.
 
     Raises
     ------
@@ -52,7 +64,9 @@ def offsets_of_tar(
     check_mode(on_conflict)
     if Path(archive_path).suffix.lower() != ".tar":
         raise UsageError(f"{os.fspath(archive_path)}: offsets can be had of an uncompressed .tar only")
-    members = scan_tar(archive_path)
+    members = scan_tar(archive_path, progress=progress)
+    for warning in members.warnings:
+        warnings.warn(f"{os.fspath(archive_path)}: {warning}", BlobdirWarning, stacklevel=2)
     table = _base_names(OffsetsTable(members.arena, members.name_start, members.start, members.end))
     if filter_func is not None:
         full = members.arena.tobytes().split(b"\0")

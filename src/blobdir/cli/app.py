@@ -1,0 +1,202 @@
+"""The command group, the options that all commands share, and what becomes of errors."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+import traceback
+import warnings
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import click
+
+from blobdir import __version__
+from blobdir.errors import BlobdirError, BlobdirWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Command = TypeVar("Command", bound=Callable[..., Any])
+
+INTERRUPTED = 130
+UNEXPECTED = 1
+
+ADDRESS_HELP = """
+A project is a folder or any fsspec URL (s3://…, https://…). Inside it, name a file or folder by its path, with or
+without a pattern: /data/lemons/train/img/a.jpg, 's3://bucket/lemons/train/img/*.png'; or by a chained URL:
+blobdir://train/img/a.jpg::/data/lemons.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CommonOptions:
+    """What all commands that open a project take.
+
+    Attributes
+    ----------
+    storage : dict
+        Options for the backend. They hold credentials, so they are never printed.
+    filesystem : dict
+        Options of `BlobDirFileSystem`.
+    quiet : bool
+        No progress bars, no warnings.
+    """
+
+    storage: dict[str, Any] = field(default_factory=dict, repr=False)
+    filesystem: dict[str, Any] = field(default_factory=dict)
+    quiet: bool = False
+
+
+def _storage_options(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not equals or not key:
+            raise click.BadParameter("give key=value, such as anon=true or endpoint_url=http://127.0.0.1:9000")
+        try:
+            options[key] = json.loads(text)
+        except ValueError:
+            options[key] = text
+    return options
+
+
+def project_options(command: Command) -> Command:
+    """Give a command the options that say how a project is opened; it receives them as `common`."""
+
+    def pack(**given: Any) -> Any:
+        names = ("show_blobs", "follow_links", "on_conflict", "on_defect", "index")
+        filesystem = {name: given.pop(name) for name in names}
+        common = CommonOptions(given.pop("storage_option"), filesystem, given.pop("quiet"))
+        if common.quiet:
+            warnings.simplefilter("ignore", BlobdirWarning)
+        return command(common=common, **given)
+
+    wrapped: Any = pack
+    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+    for option in reversed(
+        [
+            click.option(
+                "--storage-option",
+                multiple=True,
+                metavar="KEY=VALUE",
+                callback=_storage_options,
+                help="Option for the project's storage, such as anon=true; may be repeated.",
+            ),
+            click.option("--show-blobs", is_flag=True, help="Show blob/ and the offsets pickles as well."),
+            click.option("--follow-links", is_flag=True, help="Follow symbolic links out of the project."),
+            click.option(
+                "--on-conflict",
+                type=click.Choice(["error", "skip", "rename", "replace"]),
+                default="error",
+                show_default=True,
+                help="One name with several contents: an error, the first, all under new names, or the last.",
+            ),
+            click.option(
+                "--on-defect",
+                type=click.Choice(["refuse", "ignore", "raise"]),
+                default="refuse",
+                show_default=True,
+                help="Damaged parts: refuse only those, serve what is left of them, or stop.",
+            ),
+            click.option(
+                "--index",
+                metavar="auto|none|FOLDER",
+                default="auto",
+                show_default=True,
+                help="Where to look for a stored index.",
+            ),
+            click.option("-q", "--quiet", is_flag=True, help="No progress, no warnings."),
+        ]
+    ):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a command's module when the command is asked for."""
+
+    modules: ClassVar[dict[str, str]] = {
+        "cat": "copying",
+        "cp": "copying",
+        "index": "building",
+        "info": "describing",
+        "ls": "listing",
+        "offsets": "building",
+        "tree": "listing",
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self.modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.modules:
+            return None
+        module = import_module(f"blobdir.cli.{self.modules[cmd_name]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="blobdir")
+@click.option("--debug", is_flag=True, help="Show where in the program an error comes from.")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
+    """Blob projects (images packed in tars, with offset pickles) as ordinary folders.
+
+    \b
+    blobdir info /data/lemons                      what is in a project
+    blobdir ls -l /data/lemons/train/img           its images, as if they were files
+    blobdir cp '/data/lemons/train/img/*.png' out/ copy some out
+    blobdir offsets lemons.tar                     write the offsets pickle of a tar
+    """
+    context.obj = debug
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    click.echo(f"blobdir: warning: {message}" if issubclass(category, BlobdirWarning) else f"{message}", err=True)
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line.
+
+    Returns
+    -------
+    int
+        Exit status, see docs/cli.md.
+    """
+    warnings.showwarning = _show_warning
+    warnings.simplefilter("always", BlobdirWarning)
+    try:
+        status = cli.main(args=arguments, prog_name="blobdir", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("blobdir: interrupted", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        return report(error)
+    return status if isinstance(status, int) else 0
+
+
+def report(error: Exception) -> int:
+    """Say in one line what went wrong, and give the exit status for it."""
+    if isinstance(error, BlobdirError):
+        text, status = str(error), error.exit_code
+    elif isinstance(error, OSError):
+        text = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        status = 4 if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST) else 7
+    else:
+        text, status = f"{type(error).__name__}: {error} (--debug shows where)", UNEXPECTED
+    sys.stdout.flush()
+    click.echo(f"blobdir: {text.encode('utf-8', 'backslashreplace').decode()}", err=True)
+    return status

@@ -1,0 +1,137 @@
+"""``blobdir offsets`` and ``blobdir index``: what makes reading possible, and quick."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from blobdir.cli.app import CommonOptions, project_options, report
+from blobdir.cli.output import Bars, human_bytes, write_lines
+from blobdir.errors import BlobdirError, BlobdirWarning, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@click.command("offsets")
+@click.argument("tars", metavar="TAR...", nargs=-1, required=True)
+@click.option(
+    "-o", "--output", metavar="FOLDER", help="Where the pickles go, such as a dataset. Default: beside each tar."
+)
+@click.option("--replace", is_flag=True, help="Write a pickle anew that is there already.")
+@click.option(
+    "--filter", "patterns", multiple=True, metavar="PATTERN", help="Only members whose name matches, as '*.jpg'."
+)
+@click.option(
+    "--on-conflict",
+    type=click.Choice(["error", "skip", "rename", "replace"]),
+    default="error",
+    show_default=True,
+    help="Two members of one base name: an error, the first, both (the second as name_1.ext), or the last.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress, no report.")
+def offsets_command(
+    tars: tuple[str, ...],
+    output: str | None,
+    replace: bool,
+    patterns: tuple[str, ...],
+    on_conflict: str,
+    quiet: bool,
+) -> int:
+    """Write the offsets pickle of a tar: which bytes of it are which image.
+
+    A pickle is written whole or not at all. Tars that fail are named, and the others are done.
+
+    \b
+    blobdir offsets lemons/blob/shard-0.tar --output lemons/train
+    blobdir offsets --filter '*.jpg' --replace *.tar
+    """
+    if quiet:
+        warnings.simplefilter("ignore", BlobdirWarning)
+    status = 0
+    for tar in tars:
+        try:
+            _write_one(tar, output, replace, patterns, on_conflict, quiet)
+        except (BlobdirError, OSError) as error:
+            status = max(status, report(error))
+    return status
+
+
+def _write_one(
+    tar: str, output: str | None, replace: bool, patterns: tuple[str, ...], on_conflict: str, quiet: bool
+) -> None:
+    from blobdir.offsets import offsets_of_tar, write_offsets
+
+    folder = Path(output) if output is not None else Path(tar).parent
+    target = folder / f"{Path(tar).stem}_offsets.pkl"
+    if target.exists() and not replace:
+        raise UsageError(f"{target}: is there already; --replace writes it anew")
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: isn't a folder; make it first, or give another with --output")
+    wanted: Callable[[str], bool] | None = None
+    if patterns:
+
+        def wanted(name: str) -> bool:
+            return any(fnmatch(os.path.basename(name), pattern) for pattern in patterns)
+
+    began = time.perf_counter()
+    size = os.path.getsize(tar)
+    with Bars(quiet, unit="B", scale=True) as bars:
+        table = offsets_of_tar(
+            tar,
+            wanted,
+            on_conflict,  # type: ignore[arg-type]  # click has checked it
+            progress=lambda done: bars(os.path.basename(tar), done, size),
+        )
+        write_offsets(target, table)
+    if not quiet:
+        seconds = time.perf_counter() - began
+        data = int((table.end - table.start).sum())
+        write_lines([f"{target}: {len(table):,} members, {human_bytes(data)}, {seconds:.2f} s"])
+
+
+@click.command("index")
+@click.argument("project")
+@click.option("-o", "--output", metavar="FOLDER", help="Where the index goes. Default: the user's cache folder.")
+@click.option("--beside", is_flag=True, help="Into .blobdir/index in the project, to travel with it.")
+@project_options
+def index_command(project: str, output: str | None, beside: bool, common: CommonOptions) -> None:
+    """Build the index of a project and keep it, so that opening takes milliseconds.
+
+    Large local projects get one in the user's cache folder when they are first opened. An index that is no longer true
+    is never used.
+
+    \b
+    blobdir index /data/lemons
+    blobdir index --beside /data/lemons
+    """
+    from blobdir.discovery import DiscoveryOptions
+    from blobdir.index import save_index
+    from blobdir.opening import BESIDE, build, cache_folder, warn_of_defects
+    from blobdir.sources import open_storage
+
+    if output is not None and beside:
+        raise UsageError("give --output or --beside, not both")
+    options = {key: value for key, value in common.filesystem.items() if key != "index"}
+    discovery = DiscoveryOptions(**options)
+    storage = open_storage(project, options=common.storage)
+    began = time.perf_counter()
+    with Bars(common.quiet) as bars:
+        index = build(storage, discovery, bars)
+    if beside and not storage.is_local:
+        raise UsageError(f"{storage.url}: --beside writes into local projects only; use --output")
+    place = Path(output) if output else Path(storage.url) / BESIDE if beside else cache_folder(storage, discovery)
+    save_index(index, place)
+    seconds = time.perf_counter() - began
+    warn_of_defects(storage, index)
+    if not common.quiet:
+        size = f"{human_bytes(index.nbytes)}, {index.nbytes / len(index):.0f} bytes a row"
+        header = index.header
+        counts = f"{len(header.datasets):,} datasets, {len(header.blobs):,} blobs, {len(header.defects):,} defects"
+        write_lines([f"{place}: {len(index):,} rows, {size}, {counts}, {seconds:.2f} s"])

@@ -1,0 +1,105 @@
+"""What goes to the terminal: names, sizes, times, progress."""
+
+from __future__ import annotations
+
+import re
+import stat
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_KIND = {"directory": stat.S_IFDIR, "link": stat.S_IFLNK, "file": stat.S_IFREG}
+
+
+def printable(name: str, *, terminal: bool) -> str:
+    """A name as it may go to a terminal: control characters could move the cursor or worse, so they are escaped."""
+    if not terminal:
+        return name
+    escaped = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", name)
+    return escaped.encode("utf-8", "backslashreplace").decode()
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Write lines to standard output; bytes that aren't UTF-8 come out as they are."""
+    terminal = sys.stdout.isatty()
+    batch: list[str] = []
+    for line in lines:
+        batch.append(printable(line, terminal=terminal))
+        if len(batch) == 4096:
+            _write(batch)
+            batch = []
+    _write(batch)
+
+
+def _write(lines: list[str]) -> None:
+    if lines:
+        text = "\n".join(lines) + "\n"
+        if hasattr(sys.stdout, "buffer"):
+            sys.stdout.flush()
+            sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+            sys.stdout.buffer.flush()
+        else:
+            sys.stdout.write(text)
+
+
+def human_bytes(size: float) -> str:
+    """A size in bytes for people: ``512``, ``1.4K``, ``23M``."""
+    for unit in ("", "K", "M", "G", "T"):
+        if abs(size) < 1024 or unit == "T":
+            return f"{size:.0f}{unit}" if not unit or abs(size) >= 10 else f"{size:.1f}{unit}"
+        size /= 1024
+    raise AssertionError("unreachable")
+
+
+def long_line(info: dict[str, Any], name: str, *, human: bool) -> str:
+    """One line as that of ``ls -l``: mode, size in bytes, time in UTC, name."""
+    kind = "link" if info.get("islink") else info["type"]
+    mode = stat.filemode(_KIND.get(kind, 0) | (0o777 if kind == "link" else info.get("mode", 0o444)))
+    size = human_bytes(info["size"]) if human else str(info["size"])
+    when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(info.get("mtime", 0)))
+    arrow = f" -> {info['destination']}" if info.get("islink") else ""
+    return f"{mode} {size:>12} {when} {name}{arrow}"
+
+
+class Bars:
+    """Progress bars for the steps of one long job; they appear after half a second, on a terminal only."""
+
+    def __init__(self, quiet: bool = False, *, unit: str = "it", scale: bool = False) -> None:
+        self._shown = not quiet and sys.stderr.isatty()
+        self._unit, self._scale = unit, scale
+        self._bar: Any = None
+        self._step = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        """`done` of `total` things of `step`; 0 where the total isn't known."""
+        if not self._shown:
+            return
+        if self._bar is None or step != self._step:
+            from tqdm import tqdm
+
+            self.__exit__(None, None, None)
+            self._bar = tqdm(
+                total=total or None,
+                desc=step,
+                delay=0.5,
+                leave=False,
+                file=sys.stderr,
+                unit=self._unit,
+                unit_scale=self._scale,
+            )
+            self._step = step
+        self._bar.update(done - self._bar.n)

@@ -1,0 +1,121 @@
+"""From what a user types to a project and a path in it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fsspec.core import url_to_fs
+
+from blobdir.discovery.layout import BLOB_DIR, META
+from blobdir.errors import NotAProjectError, NotFoundError, UsageError
+from blobdir.filesystem import BlobDirFileSystem
+
+if TYPE_CHECKING:
+    from blobdir.cli.app import CommonOptions
+
+_MAGIC = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A path in an open project.
+
+    Attributes
+    ----------
+    filesystem : BlobDirFileSystem
+    path : str
+        In the project; empty for its root.
+    typed : str
+        As the user gave it.
+    """
+
+    filesystem: BlobDirFileSystem
+    path: str
+    typed: str
+
+    def expand(self) -> list[str]:
+        """Paths that are meant: the path itself, or what the pattern matches.
+
+        Raises
+        ------
+        NotFoundError
+            There is nothing of that name, or nothing matches.
+        """
+        if self.filesystem.exists(self.path) or _MAGIC.isdisjoint(self.path):
+            self.filesystem.tree.find(self.path, follow=False)
+            return [self.path]
+        found: list[str] = self.filesystem.glob(self.path)
+        if not found:
+            raise NotFoundError(f"{self.typed}: nothing in {self.filesystem.tree.storage.url} matches {self.path}")
+        return found
+
+
+class Opener:
+    """Opens each project once, however many of its files are named."""
+
+    def __init__(self, common: CommonOptions) -> None:
+        self._common = common
+        self._opened: dict[str, BlobDirFileSystem] = {}
+
+    def open(self, typed: str) -> Target:
+        """Find the project that an argument means, and open it.
+
+        Raises
+        ------
+        NotAProjectError
+            There is no project at, or above, the place.
+        UsageError
+            A chained URL without an end, or an unknown protocol.
+        """
+        if typed.startswith("blobdir://"):
+            path, _, root = typed.removeprefix("blobdir://").partition("::")
+            if not root:
+                raise UsageError(f"{typed}: say in which project: blobdir://{path}::/data/lemons")
+        elif "://" in typed or "::" in typed:
+            root, path = self._split_remote(typed)
+        else:
+            root, path = split_local(typed)
+        return Target(self._filesystem(root), path.strip("/"), typed)
+
+    def _filesystem(self, root: str) -> BlobDirFileSystem:
+        if root not in self._opened:
+            from blobdir.cli.output import Bars
+
+            with Bars(self._common.quiet) as bars:
+                options: dict[str, Any] = self._common.filesystem
+                self._opened[root] = BlobDirFileSystem(
+                    root, target_options=self._common.storage, skip_instance_cache=True, progress=bars, **options
+                )
+        return self._opened[root]
+
+    def _split_remote(self, typed: str) -> tuple[str, str]:
+        first, chain, rest = typed.partition("::")
+        protocol, _, bare = first.rpartition("://")
+        parts = bare.rstrip("/").split("/")
+        prefix = f"{protocol}://" if protocol else ""
+        try:
+            fs, _ = url_to_fs(typed, **self._common.storage)
+        except (ValueError, ImportError) as error:
+            raise UsageError(f"{typed}: {error}") from error
+        for marker in (META, BLOB_DIR):
+            for depth in range(len(parts), 0, -1):
+                root = prefix + "/".join(parts[:depth]) + chain + rest
+                if fs.exists(f"{url_to_fs(root, **self._common.storage)[1].rstrip('/')}/{marker}"):
+                    return root, "/".join(parts[depth:])
+        return typed, ""
+
+
+def split_local(typed: str) -> tuple[str, str]:
+    """Split a local path into its project and the path in it: the nearest folder above that holds ``meta.json``."""
+    full = os.path.abspath(typed)
+    parts = full.split("/")
+    for marker in (META, BLOB_DIR):
+        for depth in range(len(parts), 0, -1):
+            root = "/".join(parts[:depth]) or "/"
+            if os.path.exists(os.path.join(root, marker)):
+                return root, "/".join(parts[depth:])
+    if not os.path.exists(full):
+        raise NotAProjectError(f"{typed}: doesn't exist, and no folder above it is a blob project (holds {META})")
+    return full, ""
