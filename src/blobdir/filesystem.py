@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import os
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -35,6 +36,7 @@ MAX_READERS = 10_000
 _COPY_BYTES = 8 << 20
 _ROWS_AT_ONCE = 10_000
 _MAGIC = frozenset("*?[")
+_TYPE_BITS = {"directory": stat.S_IFDIR, "link": stat.S_IFLNK, "file": stat.S_IFREG}
 
 
 class BlobDirFileSystem(ReadOnlyFileSystem):
@@ -149,7 +151,8 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
             except BlobdirError:  # leads outside, or nowhere
                 return found
             found |= {"size": attributes.size, "type": attributes.kind}
-        found |= {"mtime": attributes.mtime_ns / 1e9, "mode": attributes.mode, "ino": row + 1}
+        mode = _TYPE_BITS[attributes.kind] | attributes.mode
+        found |= {"mtime": attributes.mtime_ns / 1e9, "mode": mode, "ino": row + 1}
         if attributes.uid >= 0:
             found |= {"uid": attributes.uid, "gid": attributes.gid}
         return found
@@ -195,7 +198,7 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
                 "size": size,
                 "type": "file",
                 "mtime": blob.mtime_ns / 1e9,
-                "mode": blob.mode & 0o555 if blob.mode >= 0 else 0o444,
+                "mode": stat.S_IFREG | (blob.mode & 0o555 if blob.mode >= 0 else 0o444),
                 "ino": row + 1,
             }
             if blob.uid >= 0:

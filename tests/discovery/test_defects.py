@@ -357,6 +357,16 @@ def test_names_with_folders_and_other_bytes(builder):
     assert project.filesystem.cat_file("train/img/\udcff\udcfe.jpg") == b"two"
 
 
+def test_folders_that_only_names_make(builder):
+    entries = builder.tar("a", {"1": b"one", "2": b"two"})
+    names = [b"x/y/z/deep.jpg", b"x/top.jpg"]
+    builder.offsets("new/datasets/inner", "a", [(n, *e[1:]) for n, e in zip(names, entries, strict=True)])
+    project = open_quietly(builder.root)
+    assert project.filesystem.find("new") == [f"new/datasets/inner/img/{n.decode()}" for n in (names[1], names[0])]
+    assert project["new/inner"].names == ["x/top.jpg", "x/y/z/deep.jpg"]
+    assert project["new/inner"].read_many(project["new/inner"].names) == [b"two", b"one"]
+
+
 def test_loose_name_that_is_not_utf8(builder):
     with open(os.fsencode(builder.root / "rest/img_info") + b"\xff", "wb") as file:
         file.write(b"x")

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_KIND = {"directory": stat.S_IFDIR, "link": stat.S_IFLNK, "file": stat.S_IFREG}
 
 
 def printable(name: str, *, terminal: bool) -> str:
@@ -58,8 +57,7 @@ def human_bytes(size: float) -> str:
 
 def long_line(info: dict[str, Any], name: str, *, human: bool) -> str:
     """One line as that of ``ls -l``: mode, size in bytes, time in UTC, name."""
-    kind = "link" if info.get("islink") else info["type"]
-    mode = stat.filemode(_KIND.get(kind, 0) | (0o777 if kind == "link" else info.get("mode", 0o444)))
+    mode = stat.filemode(stat.S_IFLNK | 0o777 if info.get("islink") else info["mode"])
     size = human_bytes(info["size"]) if human else str(info["size"])
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(info.get("mtime", 0)))
     arrow = f" -> {info['destination']}" if info.get("islink") else ""

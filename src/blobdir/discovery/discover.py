@@ -274,11 +274,15 @@ class _Discovery:
 
     def _show(self, path: str) -> None:
         """Make sure that a directory is in the tree, and its parents know it."""
+        missing = []
         while path not in self.parts:
-            self.parts[path] = []
-            parent, _, name = path.rpartition("/")
-            self.parts.setdefault(parent, []).append(entry_table([_encode(name)], DIRECTORY))
-            path = parent
+            missing.append(path)
+            path = path.rpartition("/")[0]
+        for below in missing:
+            self.parts[below] = []
+        for below in missing:
+            parent, _, name = below.rpartition("/")
+            self.parts[parent].append(entry_table([_encode(name)], DIRECTORY))
 
     def _place(self, shown: str, rows: EntryTable) -> None:
         """Add members to a directory, those with folders in their names to folders below it."""
