@@ -113,13 +113,13 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
 
     def invalidate_cache(self, path: str | None = None) -> None:
         """Open the project anew, to see what was added or replaced since."""
-        self.tree: Tree = open_tree(self.fo, options=self._options, progress=self._progress, **self._target)
+        self.view: Tree = open_tree(self.fo, options=self._options, progress=self._progress, **self._target)
         self._readers: dict[str, Callable[[bytes], bytes | None]] = {}
 
     @property
     def fsid(self) -> str:
         """One identifier per project."""
-        return f"blobdir-{hashlib.sha256(self.tree.storage.url.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
+        return f"blobdir-{hashlib.sha256(self.view.storage.url.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
@@ -132,7 +132,7 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
 
     def _find(self, path: Any, *, follow: bool = True) -> tuple[str, int]:
         path = self._strip_protocol(path)
-        return path, self.tree.find(path, follow=follow)
+        return path, self.view.find(path, follow=follow)
 
     # -- listings --------------------------------------------------------------------------------------------
 
@@ -142,12 +142,12 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         return self._info(path, row)
 
     def _info(self, path: str, row: int) -> dict[str, Any]:
-        attributes = self.tree.attributes(row)
+        attributes = self.view.attributes(row)
         found: dict[str, Any] = {"name": path, "size": attributes.size, "type": attributes.kind}
         if attributes.kind == "link":
-            found |= {"islink": True, "destination": self.tree.link_target(row)}
+            found |= {"islink": True, "destination": self.view.link_target(row)}
             try:
-                attributes = self.tree.attributes(self.tree.follow(row))
+                attributes = self.view.attributes(self.view.follow(row))
             except BlobdirError:  # leads outside, or nowhere
                 return found
             found |= {"size": attributes.size, "type": attributes.kind}
@@ -163,25 +163,25 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         With ``detail=False`` no dictionary is made, and nothing is asked of loose files.
         """
         path, row = self._find(path)
-        if not self.tree.is_directory(row):
+        if not self.view.is_directory(row):
             return [self.info(path)] if detail else [path]
         prefix = f"{path}/" if path else ""
         if not detail:
-            names = self.tree.names(row)
+            names = self.view.names(row)
             return [prefix + name for name in names] if prefix else names
-        return list(self._infos(prefix, self.tree.children(row)))
+        return list(self._infos(prefix, self.view.children(row)))
 
     def scandir(self, path: Any) -> Iterator[dict[str, Any]]:
         """The dictionaries of ``ls``, one after the other: a directory of a million takes no more memory than one."""
         path, row = self._find(path)
-        yield from self._infos(f"{path}/" if path else "", self.tree.children(row))
+        yield from self._infos(f"{path}/" if path else "", self.view.children(row))
 
     def _infos(self, prefix: str, rows: range) -> Iterator[dict[str, Any]]:
         for first in range(rows.start, rows.stop, _ROWS_AT_ONCE):
             yield from self._infos_of(prefix, range(first, min(first + _ROWS_AT_ONCE, rows.stop)))
 
     def _infos_of(self, prefix: str, rows: range) -> Iterator[dict[str, Any]]:
-        index = self.tree.index
+        index = self.view.index
         names = index.names_text(rows.start, rows.stop)
         sources, sizes = index.source[rows.start : rows.stop].tolist(), index.size[rows.start : rows.stop].tolist()
         blobs = index.header.blobs
@@ -215,11 +215,11 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
 
     def isfile(self, path: Any) -> bool:
         """Whether there is such a file."""
-        return self.exists(path) and not self.tree.is_directory(self._find(path)[1])
+        return self.exists(path) and not self.view.is_directory(self._find(path)[1])
 
     def isdir(self, path: Any) -> bool:
         """Whether there is such a directory."""
-        return self.exists(path) and self.tree.is_directory(self._find(path)[1])
+        return self.exists(path) and self.view.is_directory(self._find(path)[1])
 
     def _below(self, path: str, row: int, maxdepth: int | None) -> Iterator[tuple[str, list[str], range]]:
         """(prefix, names, rows) of the directory and of those below it, links not followed."""
@@ -227,10 +227,10 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         while todo:
             path, row, depth = todo.pop()
             prefix = f"{path}/" if path else ""
-            names, rows = self.tree.names(row), self.tree.children(row)
+            names, rows = self.view.names(row), self.view.children(row)
             yield prefix, names, rows
             if maxdepth is None or depth < maxdepth:
-                folders = np.flatnonzero(self.tree.index.source[rows.start : rows.stop] == DIRECTORY)
+                folders = np.flatnonzero(self.view.index.source[rows.start : rows.stop] == DIRECTORY)
                 todo += [(prefix + names[i], rows.start + i, depth + 1) for i in folders[::-1].tolist()]
 
     def find(
@@ -252,7 +252,7 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
             path, row = self._find(path)
         except (NotFoundError, NotADirectoryError):
             return {} if detail else []
-        if not self.tree.is_directory(row):
+        if not self.view.is_directory(row):
             return {path: self.info(path)} if detail else [path]
         found: dict[str, Any] = {}
         listed: list[str] = []
@@ -260,7 +260,7 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
             found[path] = self.info(path)
             listed.append(path)
         for prefix, names, rows in self._below(path, row, maxdepth):
-            sources = self.tree.index.source[rows.start : rows.stop]
+            sources = self.view.index.source[rows.start : rows.stop]
             folders = set() if withdirs else set(np.flatnonzero(sources == DIRECTORY).tolist())
             if not detail:
                 listed += [prefix + name for i, name in enumerate(names) if i not in folders]
@@ -292,15 +292,15 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
             raise UsageError("maxdepth must be at least 1")
         path = self._strip_protocol(path)
         try:
-            row = self.tree.find(path)
-            names, rows = self.tree.names(row), self.tree.children(row)
+            row = self.view.find(path)
+            names, rows = self.view.names(row), self.view.children(row)
         except OSError as error:
             if on_error == "raise":
                 raise
             if callable(on_error):
                 on_error(error)
             return
-        sources = self.tree.index.source[rows.start : rows.stop]
+        sources = self.view.index.source[rows.start : rows.stop]
         folders = [names[i] for i in np.flatnonzero(sources == DIRECTORY).tolist()]
         inside = set(folders)
         files = [name for name in names if name not in inside] if folders else names
@@ -321,13 +321,13 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         if not total:
             return super().du(path, total=False, maxdepth=maxdepth, withdirs=withdirs, **kwargs)
         path, row = self._find(path)
-        if not self.tree.is_directory(row):
-            return self.tree.size(row)
-        index, bytes_ = self.tree.index, 0
+        if not self.view.is_directory(row):
+            return self.view.size(row)
+        index, bytes_ = self.view.index, 0
         for _, _, rows in self._below(path, row, maxdepth):
             sources = index.source[rows.start : rows.stop]
             bytes_ += int(index.size[rows.start : rows.stop][sources >= FIRST_BLOB].sum(dtype=np.int64))
-            bytes_ += sum(self.tree.size(rows.start + i) for i in np.flatnonzero(sources == LOOSE).tolist())
+            bytes_ += sum(self.view.size(rows.start + i) for i in np.flatnonzero(sources == LOOSE).tolist())
         return bytes_
 
     # -- attributes ------------------------------------------------------------------------------------------
@@ -335,11 +335,11 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
     def size(self, path: Any) -> int:
         """Bytes of a file; 0 for a directory."""
         row = self._find(path)[1]
-        return 0 if self.tree.is_directory(row) else self.tree.size(row)
+        return 0 if self.view.is_directory(row) else self.view.size(row)
 
     def modified(self, path: Any) -> datetime.datetime:
         """When a file was modified, in UTC: that of a blob's member is that of the blob."""
-        mtime_ns = self.tree.attributes(self._find(path)[1]).mtime_ns
+        mtime_ns = self.view.attributes(self._find(path)[1]).mtime_ns
         return datetime.datetime.fromtimestamp(mtime_ns / 1e9, tz=datetime.UTC)
 
     def created(self, path: Any) -> NoReturn:
@@ -349,7 +349,7 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
     def ukey(self, path: Any) -> str:
         """A string that changes when the content of a file may have changed."""
         row = self._find(path)[1]
-        return hashlib.sha256(self.tree.version(row).encode("utf-8", "surrogateescape")).hexdigest()
+        return hashlib.sha256(self.view.version(row).encode("utf-8", "surrogateescape")).hexdigest()
 
     def checksum(self, path: Any) -> int:
         """`ukey` as a number."""
@@ -375,20 +375,20 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
                 if data is not None:
                     return data
             row = self._find(path)[1]
-            data = self.tree.read(row)
+            data = self.view.read(row)
             self._learn(head)
             return data
         row = self._find(path)[1]
-        return self.tree.read(row, *self._bounds(row, start, end))
+        return self.view.read(row, *self._bounds(row, start, end))
 
     def _learn(self, head: str) -> None:
-        if len(self._readers) < MAX_READERS and self.tree.is_directory(row := self.tree.find(head)):
-            self._readers[head] = self.tree.reader(row)
+        if len(self._readers) < MAX_READERS and self.view.is_directory(row := self.view.find(head)):
+            self._readers[head] = self.view.reader(row)
 
     def _bounds(self, row: int, start: int | None, end: int | None) -> tuple[int, int]:
-        if self.tree.is_directory(row):
-            raise IsADirectory(f"{self.tree.path(row) or '/'}: is a directory")
-        size = self.tree.size(row)
+        if self.view.is_directory(row):
+            raise IsADirectory(f"{self.view.path(row) or '/'}: is a directory")
+        size = self.view.size(row)
         start = 0 if start is None else start if start >= 0 else max(0, size + start)
         end = size if end is None else end if end >= 0 else size + end
         return start, min(end, size)
@@ -433,9 +433,9 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         if on_error not in ("raise", "omit", "return"):
             raise UsageError(f"on_error={on_error!r}: choose one of raise, omit, return")
         found: dict[str, Any] = {}
-        find = self.tree.find
+        find = self.view.find
         if on_error == "raise":
-            return dict(zip(paths, self.tree.read_many(self.tree.find_many(paths)), strict=True))
+            return dict(zip(paths, self.view.read_many(self.view.find_many(paths)), strict=True))
         rows = []
         good = []
         for path in paths:
@@ -445,11 +445,11 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
             except OSError as error:
                 found[path] = error
         try:
-            found.update(zip(good, self.tree.read_many(rows), strict=True))
+            found.update(zip(good, self.view.read_many(rows), strict=True))
         except OSError:  # some can't be read: find out which
             for path, row in zip(good, rows, strict=True):
                 try:
-                    found[path] = self.tree.read(row)
+                    found[path] = self.view.read(row)
                 except OSError as error:
                     found[path] = error
         keep = {path: found[path] for path in paths}
@@ -472,12 +472,12 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         all_ends = [ends] * n if ends is None or isinstance(ends, int) else list(ends)
         if len(all_starts) != n or len(all_ends) != n:
             raise UsageError(f"cat_ranges: {n} paths, {len(all_starts)} starts and {len(all_ends)} ends")
-        if self.tree.storage.is_local:
+        if self.view.storage.is_local:
             return [self._cat_range(*wanted, on_error) for wanted in zip(paths, all_starts, all_ends, strict=True)]
         try:
             rows = [self._find(path)[1] for path in paths]
             bounds = [self._bounds(*wanted) for wanted in zip(rows, all_starts, all_ends, strict=True)]
-            return self.tree.read_ranges(rows, [b[0] for b in bounds], [b[1] for b in bounds])
+            return self.view.read_ranges(rows, [b[0] for b in bounds], [b[1] for b in bounds])
         except OSError:
             return [self._cat_range(*wanted, on_error) for wanted in zip(paths, all_starts, all_ends, strict=True)]
 
@@ -492,10 +492,10 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
     def get_file(self, rpath: Any, lpath: Any, callback: Any = None, outfile: Any = None, **kwargs: Any) -> None:
         """Copy one file out of the project, or make the directory for one."""
         rpath, row = self._find(rpath)
-        if self.tree.is_directory(row):
+        if self.view.is_directory(row):
             os.makedirs(lpath, exist_ok=True)
             return
-        size = self.tree.size(row)
+        size = self.view.size(row)
         if callback is not None:
             callback.set_size(size)
         if outfile is not None:
@@ -513,7 +513,7 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
 
     def _copy(self, row: int, size: int, target: Any, callback: Any) -> None:
         for start in range(0, size, _COPY_BYTES):
-            data = self.tree.read(row, start, min(start + _COPY_BYTES, size))
+            data = self.view.read(row, start, min(start + _COPY_BYTES, size))
             target.write(data)
             if callback is not None:
                 callback.relative_update(len(data))
@@ -530,7 +530,7 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         if mode != "rb":
             self._refuse("open for writing", path)
         path, row = self._find(path)
-        if self.tree.is_directory(row):
+        if self.view.is_directory(row):
             raise IsADirectory(f"{path or '/'}: is a directory")
         if isinstance(block_size, int):
             kwargs["block_size"] = block_size
@@ -543,9 +543,9 @@ class MemberFile(AbstractBufferedFile):
     def __init__(
         self, fs: BlobDirFileSystem, path: str, row: int | None = None, mode: str = "rb", **kwargs: Any
     ) -> None:
-        self.row = fs.tree.find(path) if row is None else row
-        kwargs.setdefault("size", fs.tree.size(self.row))
+        self.row = fs.view.find(path) if row is None else row
+        kwargs.setdefault("size", fs.view.size(self.row))
         super().__init__(fs, path, mode=mode, **kwargs)
 
     def _fetch_range(self, start: int, end: int) -> bytes:
-        return bytes(self.fs.tree.read(self.row, start, end))
+        return bytes(self.fs.view.read(self.row, start, end))

@@ -72,7 +72,7 @@ class Project(Mapping[str, "Dataset"]):
     @property
     def tree(self) -> Tree:
         """The view below."""
-        return self.filesystem.tree
+        return self.filesystem.view
 
     @property
     def url(self) -> str:
@@ -133,7 +133,7 @@ class Dataset:
 
     def __init__(self, filesystem: BlobDirFileSystem, path: str) -> None:
         self._filesystem = filesystem
-        self._tree = tree = filesystem.tree
+        self._tree = tree = filesystem.view
         self.path = path
         self.name = layout.dataset_name(path)
         self._images = layout.join(path, layout.ITEMS)

@@ -296,7 +296,7 @@ def test_index(digits_copy, tmp_path):
 
 
 def test_interrupt(digits, monkeypatch, capsys):
-    import blobdir.cli.listing as listing
+    from blobdir.cli import listing
 
     def interrupt(*_):
         raise KeyboardInterrupt

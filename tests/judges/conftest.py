@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import upath
+from blob_builder import write_tar
 
 import blobdir
-from blob_builder import write_tar
 from blobdir.offsets import write_offsets
 
 

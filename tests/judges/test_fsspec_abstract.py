@@ -54,7 +54,9 @@ class BlobDirFixtures(abstract.AbstractFixtures):
 class TestGet(BlobDirFixtures, abstract.AbstractGetTests):
     """Everything that copies out of a filesystem."""
 
-    def test_get_directory_recursive(self, fs, fs_join, fs_path, local_fs, local_join, local_target, staged, monkeypatch):
+    def test_get_directory_recursive(
+        self, fs, fs_join, fs_path, local_fs, local_join, local_target, staged, monkeypatch
+    ):
         (staged.staging / "src").mkdir()
         (staged.staging / "src/file").write_bytes(b"")
         staged.pack()

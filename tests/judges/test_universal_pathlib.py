@@ -58,7 +58,7 @@ class TestBlobDirPath(JoinablePathTests, ReadablePathTests):
         for change in (
             lambda: self.path.joinpath("new").mkdir(),
             lambda: self.path.joinpath("new").touch(),
-            lambda: self.path_file.unlink(),
+            self.path_file.unlink,
             lambda: self.path_file.write_bytes(b"x"),
             lambda: self.path_file.write_text("x"),
             lambda: self.path.joinpath("folder1").rmdir(),

@@ -175,7 +175,7 @@ def _plan(targets: list[tuple[Target, str]], store: Destination, *, recursive: b
     into = store.is_folder or len(targets) > 1
     for target, path in targets:
         fs = target.filesystem
-        name = path.rpartition("/")[2] or os.path.basename(fs.tree.storage.url.rstrip("/"))
+        name = path.rpartition("/")[2] or os.path.basename(fs.view.storage.url.rstrip("/"))
         base = f"{store.root.rstrip('/')}/{name}" if into else store.root
         if not fs.isdir(path):
             yield Copy(fs, path, fs.size(path), base)

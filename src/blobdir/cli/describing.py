@@ -44,9 +44,9 @@ def info_command(urls: tuple[str, ...], as_json: bool, common: CommonOptions) ->
 
 def describe_project(fs: BlobDirFileSystem) -> dict[str, Any]:
     """What a project holds, as plain values."""
-    index = fs.tree.index
+    index = fs.view.index
     return {
-        "project": fs.tree.storage.url,
+        "project": fs.view.storage.url,
         "datasets": [_describe_dataset(fs, path) for path in index.header.datasets],
         "blobs": [
             {"path": blob.path, "size": blob.size if blob.size >= 0 else None, "usable": blob.defect < 0}
@@ -54,7 +54,7 @@ def describe_project(fs: BlobDirFileSystem) -> dict[str, Any]:
         ],
         "index": {"rows": len(index), "bytes": index.nbytes},
         "defects": [
-            {"severity": d.severity, "code": d.code, "path": d.path, "message": d.message} for d in fs.tree.defects
+            {"severity": d.severity, "code": d.code, "path": d.path, "message": d.message} for d in fs.view.defects
         ],
     }
 
@@ -75,10 +75,10 @@ def _describe_dataset(fs: BlobDirFileSystem, path: str) -> dict[str, Any]:
 def _count(fs: BlobDirFileSystem, path: str) -> tuple[int, int, int]:
     """Files below a directory, how many of them are in blobs, and the bytes of those."""
     try:
-        root = fs.tree.find(path)
+        root = fs.view.find(path)
     except (NotFoundError, NotADirectoryError):
         return 0, 0, 0
-    index, files, members, size = fs.tree.index, 0, 0, 0
+    index, files, members, size = fs.view.index, 0, 0, 0
     for row in index.walk(root):
         rows = index.children(row)
         sources = index.source[rows.start : rows.stop]
@@ -91,11 +91,11 @@ def _count(fs: BlobDirFileSystem, path: str) -> tuple[int, int, int]:
 def describe_path(fs: BlobDirFileSystem, path: str) -> dict[str, Any]:
     """Attributes of a file or directory, and where its bytes lie."""
     found = fs.info(path)
-    row = fs.tree.find(path, follow=False)
-    source = int(fs.tree.index.source[row])
+    row = fs.view.find(path, follow=False)
+    source = int(fs.view.index.source[row])
     if source >= FIRST_BLOB:
-        start = int(fs.tree.index.offset[row])
-        blob = fs.tree.index.header.blobs[source - FIRST_BLOB].path
+        start = int(fs.view.index.offset[row])
+        blob = fs.view.index.header.blobs[source - FIRST_BLOB].path
         found |= {"blob": blob, "offset_start": start, "offset_end": start + found["size"]}
     elif source == DIRECTORY:
         files, members, size = _count(fs, path)

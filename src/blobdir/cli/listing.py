@@ -98,9 +98,9 @@ def _lines(fs: BlobDirFileSystem, path: str, long: bool, human: bool, recursive:
             below = f"{parent[prefix:]}/" if parent[prefix:] else ""
             yield from (below + name for name in files)
         return
-    rows = fs.tree.children(fs.tree.find(path))
+    rows = fs.view.children(fs.view.find(path))
     for first in range(rows.start, rows.stop, _ROWS):
-        yield from fs.tree.index.names_text(first, min(first + _ROWS, rows.stop))
+        yield from fs.view.index.names_text(first, min(first + _ROWS, rows.stop))
 
 
 @click.command("tree", epilog=ADDRESS_HELP)
@@ -121,7 +121,7 @@ def tree_command(url: str, depth: int | None, dirs_only: bool, limit: int, commo
     target = Opener(common).open(url)
     fs = target.filesystem
     for path in target.expand():
-        write_lines([path or fs.tree.storage.url])
+        write_lines([path or fs.view.storage.url])
         counts = [0, 0]
         write_lines(_branches(fs, path, "", depth, dirs_only, limit, counts))
         write_lines(["", f"{counts[0]:,} directories, {counts[1]:,} files"])

@@ -44,11 +44,11 @@ class Target:
             There is nothing of that name, or nothing matches.
         """
         if self.filesystem.exists(self.path) or _MAGIC.isdisjoint(self.path):
-            self.filesystem.tree.find(self.path, follow=False)
+            self.filesystem.view.find(self.path, follow=False)
             return [self.path]
         found: list[str] = self.filesystem.glob(self.path)
         if not found:
-            raise NotFoundError(f"{self.typed}: nothing in {self.filesystem.tree.storage.url} matches {self.path}")
+            raise NotFoundError(f"{self.typed}: nothing in {self.filesystem.view.storage.url} matches {self.path}")
         return found
 
 
