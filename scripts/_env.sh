@@ -61,6 +61,7 @@ pip_install() {
 declare -A SYSTEM_PACKAGES=(
     [tar]=tar                       # archives that GNU tar makes
     [nginx-light]=nginx             # a real web server
+    [openssl]=openssl               # its certificate
     [libgl1]=libGL.so.1             # OpenCV, which the SDK needs
     [libglib2.0-0]=libglib-2.0.so.0 # ditto
     [libmagic1]=libmagic.so.1       # python-magic, which the SDK needs

@@ -96,6 +96,14 @@ class _Discovery:
     # -- what is there ---------------------------------------------------------------------------------------
 
     def _list(self) -> None:
+        try:
+            self._list_all()
+        except FileNotFoundError as error:
+            raise NotAProjectError(
+                f"{self.storage.url}: doesn't exist; give the folder that holds meta.json"
+            ) from error
+
+    def _list_all(self) -> None:
         for folder in self.storage.walk(follow_links=self.options.follow_links):
             if folder.error is not None and not folder.path:
                 raise NotAProjectError(
