@@ -43,8 +43,10 @@ def nginx(tmp_path_factory):
             parent.chmod(parent.stat().st_mode | 0o055)
     (home / "www").mkdir(mode=0o755)
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
-        + ["-keyout", home / "key.pem", "-out", home / "cert.pem"],
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"),
+            *("-keyout", home / "key.pem", "-out", home / "cert.pem"),
+        ],
         check=True,
         capture_output=True,
     )

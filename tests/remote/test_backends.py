@@ -89,7 +89,7 @@ def test_workers(remote, expected, method):
     if not reachable and method == "spawn":
         return  # memory:// is a process's own
     fs = blobdir.open_project(url, storage_options=options).filesystem
-    names = sorted(expected)[:5] + ["train/img/0_000010.png"]
+    names = [*sorted(expected)[:5], "train/img/0_000010.png"]
     fs.cat_file(names[-1])  # the parent's event loop and connections are there already
     context = multiprocessing.get_context(method)
     answers = context.Queue()
