@@ -70,7 +70,7 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
     >>> import blobdir.demo, fsspec
     >>> fs = fsspec.filesystem("blobdir", fo=str(blobdir.demo.path()))
     >>> fs.ls("", detail=False)
-    ['meta.json', 'test', 'train']
+    ['README.md', 'meta.json', 'test', 'train']
     """
 
     protocol = "blobdir"
@@ -421,7 +421,7 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
             joined = "\0".join(["", *paths, ""])
         except TypeError:
             return False
-        return _MAGIC.isdisjoint(joined) and not any(odd in joined for odd in ("\0/", "/\0", "://"))
+        return not any(odd in joined for odd in ("*", "?", "[", "\0/", "/\0", "://"))
 
     def _literal(self, path: Any) -> list[str]:
         path = self._strip_protocol(path)

@@ -178,12 +178,16 @@ class BlobReader:
         self, blob: LocalSource, rows: Ints, places: Ints, start: Ints, end: Ints, result: list[bytes]
     ) -> None:
         """One call per range, for ranges that lie far apart."""
-        read = blob.read_at
-        for place, x, n in zip(places.tolist(), start.tolist(), (end - start).tolist(), strict=True):
-            data = read(x, n)
-            if len(data) != n:
-                raise self._short(int(rows[place]), blob.path, x, x + n, len(data))
-            result[place] = data
+        pread, fd = os.pread, blob.fd
+        wanted, starts = (end - start).tolist(), start.tolist()
+        found = [pread(fd, n, x) for n, x in zip(wanted, starts, strict=True)]
+        for i, place in enumerate(places.tolist()):
+            if len(found[i]) != wanted[i]:  # one call gives 2 GiB at the most
+                found[i] = blob.read_at(starts[i], wanted[i])
+            if len(found[i]) != wanted[i]:
+                x = starts[i]
+                raise self._short(int(rows[place]), blob.path, x, x + wanted[i], len(found[i]))
+            result[place] = found[i]
 
     @staticmethod
     def _chunks(blob: Source, plan: MergePlan) -> Iterator[tuple[int, bytes]]:

@@ -189,6 +189,22 @@ def test_blob_replaced_after_opening(served):
         project["train"].get_blob_img_bytes("1.jpg")
 
 
+def test_blob_replaced_by_somebody_else(s3, tmp_path):
+    made = Builder(tmp_path / "p")
+    made.blob("train", "a", {"1.jpg": b"1" * 600})
+    fs = fsspec.filesystem("s3", **s3)
+    fs.mkdir("replaced")
+    fs.put(str(made.root), "replaced/p", recursive=True)
+    project = blobdir.open_project("s3://replaced/p", storage_options=s3)
+    other = type(fs)(skip_instance_cache=True, **s3)  # the backend's own caches know nothing of it
+    other.pipe_file("replaced/p/blob/a.tar", other.cat_file("replaced/p/blob/a.tar").replace(b"1", b"2"))
+    other.pipe_file("replaced/p/train/ann/new.json", b"{}")
+    with pytest.raises(SourceChangedError):
+        project["train"].get_blob_img_bytes("1.jpg")
+    project.filesystem.invalidate_cache()
+    assert project.filesystem.exists("train/ann/new.json")
+
+
 def test_truncated_blob(served):
     url, memory = served
     memory.pipe_file("/served/blob/a.tar", memory.cat_file("/served/blob/a.tar")[: 512 + 1024 + 512 + 100])

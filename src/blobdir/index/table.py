@@ -34,6 +34,9 @@ COLUMNS = ("names", "name_start", "source", "offset", "size", "slots")
 SMALL_NAMES = 4 << 20
 """Bytes of names up to which they are copied: a slice of bytes is compared in half the time of one of a mapping."""
 
+FEW = 200
+"""Names up to which one lookup after the other is quicker than all at once."""
+
 UNKNOWN_SIZE = -1
 """Size of a loose file that is asked for when it's needed."""
 
@@ -175,18 +178,19 @@ class Index:
         slot = (crc32_names(arena, starts, seeds) & np.uint32(min(self.capacity, 1 << 32) - 1)).astype(np.int64)
         children = self.children(parent)
         found = np.full(n, -1, np.int64)
-        open_ = np.arange(n)
-        for _ in range(PROBE_LIMIT + 1):
+        open_, probes = np.arange(n), 1
+        while len(open_) > FEW:
             row = self.slots[slot[open_]].astype(np.int64) - 1
             open_, row = open_[row >= 0], row[row >= 0]  # an empty slot ends the probe
             inside = (row >= children.start) & (row < children.stop)
             inside[inside] = same_names(arena, starts, open_[inside], self.names, self.name_start, row[inside])
             found[open_[inside]] = row[inside]
             open_ = open_[~inside]
-            if not len(open_):
-                return found
             slot[open_] += 1
-        for i in open_.tolist():  # names made to collide
+            if probes > PROBE_LIMIT:
+                break
+            probes += 1
+        for i in open_.tolist():  # so few that numpy costs more, or names made to collide
             found[i] = self.lookup(parent, name_at(arena, starts, i))
         return found
 

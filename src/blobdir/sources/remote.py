@@ -158,6 +158,7 @@ class RemoteStorage:
     def walk(self, *, follow_links: bool) -> Iterator[Folder]:
         """Yield each directory, parents first. One listing of everything."""
         with _explained(self.url):
+            self.fs.invalidate_cache(self.root)  # a backend keeps listings: those of another time, perhaps
             found = self.fs.find(self.root, withdirs=True, detail=True)
         folders: dict[str, dict[str, Entry]] = {"": {}}
         for key, info in found.items():
@@ -220,6 +221,7 @@ class RemoteStorage:
 
     def open(self, path: str, expected: Stat | None = None) -> RemoteSource:
         """Open a file for reads by range; SourceChangedError where it isn't the version that is `expected`."""
+        self.fs.invalidate_cache(self.full(path.rpartition("/")[0]))  # else it may say what it saw when it listed
         stat = self.stat(path)
         if expected is not None and not expected.same_content(stat):
             raise SourceChangedError(
