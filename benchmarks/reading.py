@@ -15,7 +15,7 @@ import blobdir
 from benchmarks.data import plain_folder, real_project
 from benchmarks.measure import Outcome, interleaved, micro
 
-BATCH = 1000
+BATCH, LARGE_BATCH = 1000, 10_000
 FEW = 2000  # of the slow ones
 
 
@@ -81,9 +81,12 @@ def run(folder: Path, images: int, rounds: int) -> Outcome:
         source = memoryview(bytes(5000))
         return [bytes(source[:size]) for size, _ in ranges]
 
-    def batches() -> None:
-        for i in range(0, images, BATCH):
-            fs.cat(paths[i : i + BATCH])
+    def batches(length):  # type: ignore[no-untyped-def]
+        def loop() -> None:
+            for i in range(0, images, length):
+                fs.cat(paths[i : i + length])
+
+        return loop
 
     counted = {
         "os.pread": (pread, images),
@@ -95,7 +98,8 @@ def run(folder: Path, images: int, rounds: int) -> Outcome:
         "fsspec's TarFileSystem.cat_file": (each(tar.cat_file, names[:FEW]), min(FEW, images)),
         "cat, one list, results kept": (lambda: fs.cat(paths), images),
         "making as many bytes objects, kept": (floor, images),
-        f"cat, lists of {BATCH}, results dropped": (batches, images),
+        f"cat, lists of {BATCH:,}, results dropped": (batches(BATCH), images),
+        f"cat, lists of {LARGE_BATCH:,}, results dropped": (batches(LARGE_BATCH), images),
     }
     timings = interleaved({name: thing for name, (thing, _) in counted.items()}, rounds)
     us = {name: timings[name].per(count) for name, (_, count) in counted.items()}
@@ -121,12 +125,13 @@ def run(folder: Path, images: int, rounds: int) -> Outcome:
 def _goals(outcome: Outcome, us: dict[str, float]) -> None:
     pread, image, single = us["os.pread"], us["Dataset.get_blob_img_bytes"], us["cat_file"]
     local, bulk = us["plain files: fsspec's LocalFileSystem.cat_file"], us["cat, one list, results kept"]
-    batched = us[f"cat, lists of {BATCH}, results dropped"]
     outcome.goal("cat_file ≤ 3.5 × pread", f"{single / pread:.2f} ×", single <= 3.5 * pread)
     outcome.goal("cat_file ≥ 3 × faster than LocalFileSystem", f"{local / single:.2f} ×", local >= 3 * single)
     outcome.goal("get_blob_img_bytes ≤ 2 × pread", f"{image / pread:.2f} ×", image <= 2 * pread)
-    outcome.goal("cat of one list ≥ 300,000 images/s", f"{1 / bulk:,.0f}/s", 1 / bulk >= 300_000)
-    outcome.goal(f"cat of lists of {BATCH} ≥ 300,000 images/s", f"{1 / batched:,.0f}/s", 1 / batched >= 300_000)
+    for length in (BATCH, LARGE_BATCH):
+        rate = 1 / us[f"cat, lists of {length:,}, results dropped"]
+        outcome.goal(f"cat of lists of {length:,} ≥ 300,000 images/s", f"{rate:,.0f}/s", rate >= 300_000)
+    outcome.goal("cat of all in one list ≥ 300,000 images/s", f"{1 / bulk:,.0f}/s", 1 / bulk >= 300_000)
 
 
 def check(train, fs, files, names, paths, tar) -> None:  # type: ignore[no-untyped-def]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MAX_OPEN_BLOBS = 256
 """Blobs kept open at a time: far below the usual limit of 1,024 descriptors."""
-LOCAL_GAP, LOCAL_REQUEST = 8 << 10, 256 << 10
+LOCAL_GAP, LOCAL_REQUEST = 16 << 10, 256 << 10
 """Bytes that are read for nothing rather than left out, and bytes of a request: it stays in the processor's cache
 while it is cut up."""
 REMOTE_GAP, REMOTE_REQUEST, REMOTE_BATCH = 64 << 10, 4 << 20, 16
