@@ -11,7 +11,7 @@ from blob_builder import Builder
 
 from blobdir import opening
 from blobdir.discovery import DiscoveryOptions
-from blobdir.errors import BlobdirWarning, UsageError
+from blobdir.errors import BlobdirWarning, LinkError, UsageError
 from blobdir.opening import BESIDE, OpenOptions, cache_folder, open_tree
 from blobdir.sources import open_storage
 
@@ -184,3 +184,33 @@ def test_index_of_a_large_folder_is_small(tmp_path):
         tree = open_tree(made.root, options=OpenOptions(index="none"))
     assert tree.index.nbytes < 64 * 30_000
     assert np.all(np.diff(tree.index.offset[tree.find("train/img/image_00000000.jpg") :]) == 4096)
+
+
+def test_hostile_index_cannot_reach_out(tmp_path):
+    """An index that says folder where the disk has a link to somewhere else."""
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/key.txt").write_bytes(b"secret")
+    made = Builder(tmp_path / "p")
+    made.loose("notes/key.txt", b"harmless")
+    made.blob("train", "a", {"1.jpg": b"1" * 100})
+    tree = open_tree(made.root, options=OpenOptions(index="none"))
+    (made.root / "notes/key.txt").unlink()
+    (made.root / "notes").rmdir()
+    (made.root / "notes").symlink_to(tmp_path / "secret")
+    os.rename(made.root / "blob", tmp_path / "elsewhere")
+    (made.root / "blob").symlink_to(tmp_path / "elsewhere")
+    for path in ("notes/key.txt", "train/img/1.jpg"):
+        with pytest.raises(LinkError, match="outside the project"):
+            tree.read(tree.find(path))
+
+
+def test_offsets_pickle_that_is_a_link_to_outside(tmp_path):
+    made = Builder(tmp_path / "p")
+    made.blob("train", "a", {"1.jpg": b"1" * 100})
+    os.rename(made.root / "train/a_offsets.pkl", tmp_path / "elsewhere.pkl")
+    (made.root / "train/a_offsets.pkl").symlink_to(tmp_path / "elsewhere.pkl")
+    with pytest.warns(BlobdirWarning, match="outside the project"):
+        tree = open_tree(made.root, options=OpenOptions(index="none"))
+    assert [defect.code for defect in tree.defects] == ["offsets-unreadable", "blob-unreferenced"]
+    followed = open_tree(made.root, options=OpenOptions(DiscoveryOptions(follow_links=True), "none"))
+    assert followed.read(followed.find("train/img/1.jpg")) == b"1" * 100

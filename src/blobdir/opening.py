@@ -82,7 +82,8 @@ def open_tree(
         For each defect, and for a stored index that is damaged.
     """
     options = options or OpenOptions()
-    storage = open_storage(url, protocol=protocol, options=target_options, fs=fs)
+    follow_links = options.discovery.follow_links
+    storage = open_storage(url, protocol=protocol, options=target_options, fs=fs, follow_links=follow_links)
     index = _stored(storage, options) or _build(storage, options, progress)
     warn_of_defects(storage, index)
     return Tree(index, storage)

@@ -325,10 +325,9 @@ class Tree:
 
     def _read_loose(self, row: int, start: int, end: int | None) -> bytes:
         path = self.path(row)
-        follow = bool(self.index.header.options.get("follow_links"))
         try:
             if isinstance(self.storage, LocalStorage):
-                source = self.storage.open_loose(path, follow=follow)
+                source = self.storage.open_loose(path)
                 return source.read_at(start, max(0, (source.size if end is None else min(end, source.size)) - start))
             if start == 0 and end is None:
                 return self.storage.read(path)

@@ -214,6 +214,11 @@ def forge(stored, **columns):
         ("size", lambda c: c.__setitem__(0, 1 << 20)),
         ("offset", lambda c: c.__setitem__(1, 0)),
         ("source", lambda c: c.__setitem__(0, FIRST_BLOB)),
+        ("source", lambda c: c.__setitem__(-1, FIRST_BLOB + 1)),
+        ("source", lambda c: c.__setitem__(-1, 2)),
+        ("source", lambda c: c.__setitem__(-1, 3)),
+        ("offset", lambda c: c.__setitem__(-1, -1)),
+        ("size", lambda c: c.__setitem__(-1, -1)),
     ],
 )
 def test_hostile_index_is_refused(stored, column, change):

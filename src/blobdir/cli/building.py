@@ -120,7 +120,7 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
         raise UsageError("give --output or --beside, not both")
     options = {key: value for key, value in common.filesystem.items() if key != "index"}
     discovery = DiscoveryOptions(**options)
-    storage = open_storage(project, options=common.storage)
+    storage = open_storage(project, options=common.storage, follow_links=discovery.follow_links)
     began = time.perf_counter()
     with Bars(common.quiet) as bars:
         index = build(storage, discovery, bars)

@@ -15,7 +15,7 @@ import numpy as np
 from blobdir.errors import IndexFormatError
 from blobdir.index.hashing import PROBE_LIMIT
 from blobdir.index.header import Header
-from blobdir.index.table import COLUMNS, DIRECTORY, Index
+from blobdir.index.table import BROKEN, COLUMNS, DIRECTORY, FIRST_BLOB, LINK, Index
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,8 +125,10 @@ def load_index(folder: Path) -> Index:
         columns[name] = np.asarray(column)
         if digest(columns[name]) != body["digests"].get(name):
             raise IndexFormatError(f"{path}: is damaged (its digest is wrong); build the index again")
+    header = Header.from_json(body["header"])
     _check(columns, body["capacity"], folder)
-    return Index(**columns, capacity=body["capacity"], header=Header.from_json(body["header"]))
+    _check_references(columns, header, folder)
+    return Index(**columns, capacity=body["capacity"], header=header)
 
 
 def _read_header(path: Path) -> dict[str, Any]:
@@ -181,3 +183,19 @@ def _check(columns: dict[str, NDArray[Any]], capacity: object, folder: Path) -> 
         demand(
             not any(bytes(names[starts[i] : starts[i + 1] - 1]).strip(b".") == b"" for i in short), "a name is . or .."
         )
+
+
+def _check_references(columns: dict[str, NDArray[Any]], header: Header, folder: Path) -> None:
+    """Check that rows refer to what the header has."""
+    source, offset = columns["source"], columns["offset"]
+    bounds = {LINK: len(header.links), BROKEN: len(header.defects)}
+    good = int(source.max()) < FIRST_BLOB + len(header.blobs)
+    for number, bound in bounds.items():
+        referred = offset[source == number]
+        good &= len(referred) == 0 or (int(referred.min()) >= 0 and int(referred.max()) < bound)
+    members = source >= FIRST_BLOB
+    good &= bool((offset[members] >= 0).all() and (columns["size"][members] >= 0).all())
+    good &= all(record.defect < len(header.defects) for record in header.blobs)
+    good &= all(0 <= n < len(header.defects) for numbers in header.incomplete.values() for n in numbers)
+    if not good:
+        raise IndexFormatError(f"{folder}: rows refer to what isn't there; build the index again")

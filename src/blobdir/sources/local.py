@@ -72,11 +72,19 @@ class LocalSource:
 
 
 class LocalStorage:
-    """A folder on this machine."""
+    """A folder on this machine.
+
+    Parameters
+    ----------
+    root : str
+    follow_links : bool
+        Whether symbolic links out of the project are followed; if not, nothing outside it is ever read.
+    """
 
     is_local = True
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, *, follow_links: bool = False) -> None:
+        self.follow_links = follow_links
         self.root = os.path.realpath(root)
         self.url = self.root
 
@@ -139,27 +147,36 @@ class LocalStorage:
         """Attributes of `path`, links followed; FileNotFoundError where there is none."""
         return _stat(os.stat(self._full(path)))
 
-    def lstat(self, path: str) -> Stat:
-        """Attributes of `path` itself, not of what a link points to."""
-        return _stat(os.lstat(self._full(path)))
+    def _open(self, path: str, *, follow_last: bool = True) -> LocalSource:
+        """Open a file of the project, and make sure that it is one: a link on the way could lead anywhere."""
+        source = LocalSource(self._full(path), follow=follow_last)
+        if not self.follow_links and not self._is_inside(source.fd) and self.escapes(path):
+            raise LinkError(f"{path}: leads outside the project by a symbolic link; open the project with follow_links")
+        return source
+
+    def _is_inside(self, fd: int) -> bool:
+        try:
+            return os.readlink(f"/proc/self/fd/{fd}").startswith(self.root.rstrip("/") + "/")
+        except OSError:  # no /proc here: the path must tell
+            return False
 
     def read(self, path: str) -> bytes:
         """The whole content of a small file."""
-        with open(self._full(path), "rb") as file:
-            return file.read()
+        source = self._open(path)
+        return source.read_at(0, source.size)
 
-    def open_loose(self, path: str, *, follow: bool) -> LocalSource:
+    def open_loose(self, path: str) -> LocalSource:
         """Open a loose file as it is now; LinkError where it has become a link and those aren't followed."""
         try:
-            return LocalSource(self._full(path), follow=follow)
+            return self._open(path, follow_last=self.follow_links)
         except OSError as error:
-            if error.errno == errno.ELOOP:
+            if error.errno == errno.ELOOP and not isinstance(error, LinkError):
                 raise LinkError(f"{path}: is a symbolic link now; open the project again") from error
             raise
 
     def read_range(self, path: str, start: int, end: int) -> bytes:
         """Bytes ``start:end`` of a file as it is now; fewer only where the file ends."""
-        return LocalSource(self._full(path)).read_at(start, end - start)
+        return self._open(path).read_at(start, end - start)
 
     def read_files(self, paths: Sequence[str]) -> list[bytes]:
         """The whole contents of several small files."""
@@ -167,7 +184,7 @@ class LocalStorage:
 
     def open(self, path: str, expected: Stat | None = None) -> LocalSource:
         """Open a file for reads by range; SourceChangedError where it isn't the version that is `expected`."""
-        source = LocalSource(self._full(path))
+        source = self._open(path)
         if expected is not None and not expected.same_content(source.stat):
             raise SourceChangedError(
                 f"{path}: was replaced or changed after the project was opened "

@@ -25,6 +25,7 @@ def open_storage(
     protocol: str | None = None,
     options: dict[str, Any] | None = None,
     fs: AbstractFileSystem | None = None,
+    follow_links: bool = False,
 ) -> Storage:
     """Choose the storage for a project.
 
@@ -38,6 +39,8 @@ def open_storage(
         Options for the backend.
     fs : AbstractFileSystem, optional
         A backend that exists already; `url` is then a path in it.
+    follow_links : bool
+        See `LocalStorage`.
 
     Raises
     ------
@@ -46,10 +49,10 @@ def open_storage(
     """
     text = os.fspath(url)
     if fs is None and protocol in (None, "file", "local") and "://" not in text and "::" not in text:
-        return LocalStorage(text)
+        return LocalStorage(text, follow_links=follow_links)
     if fs is not None:
         if isinstance(fs, LocalFileSystem):
-            return LocalStorage(str(fs._strip_protocol(text)))  # noqa: SLF001  # part of fsspec's interface
+            return LocalStorage(str(fs._strip_protocol(text)), follow_links=follow_links)  # noqa: SLF001  # part of fsspec's interface
         return RemoteStorage(text, fs=fs)
     try:
         if protocol is not None and "://" not in text:
@@ -58,5 +61,5 @@ def open_storage(
     except (ValueError, ImportError) as error:
         raise UsageError(f"{text}: {error}") from error
     if isinstance(backend, LocalFileSystem):
-        return LocalStorage(path)
+        return LocalStorage(path, follow_links=follow_links)
     return RemoteStorage(path, url=text, options=options or {}, fs=None)
