@@ -24,7 +24,7 @@ from blobdir.index import (
     store,
 )
 from blobdir.index.hashing import PROBE_LIMIT
-from blobdir.index.names import pack_names
+from blobdir.nametable import pack_names
 
 
 def table(entries):

@@ -6,15 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blobdir.index.names import (
-    crc32_names,
-    join_names,
-    name_at,
-    pack_names,
-    same_names,
-    sort_names,
-    take_names,
-)
+from blobdir.index.names import crc32_names, same_names, sort_names
+from blobdir.nametable import join_names, name_at, pack_names, take_names
 
 NAME = st.binary(min_size=1, max_size=40).map(lambda b: b.replace(b"\0", b"\xff"))
 NAMES = st.lists(NAME | st.sampled_from([b"a", b"aa", b"a" * 8, b"a" * 9, b"a" * 16]), max_size=60)

@@ -23,7 +23,7 @@ from blobdir.index import (
     Header,
     SourceRecord,
 )
-from blobdir.index.names import name_at, pack_names
+from blobdir.nametable import name_at, pack_names
 from blobdir.offsets import read_offsets
 
 if TYPE_CHECKING:

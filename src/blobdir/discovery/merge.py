@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from blobdir.index import BROKEN, DIRECTORY, EntryTable
-from blobdir.index.names import name_at, pack_names, sort_names
+from blobdir.index.names import sort_names
+from blobdir.nametable import name_at, pack_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from blobdir.index.hashing import build_slots
-from blobdir.index.names import crc32_names, join_names, sort_names, take_names
+from blobdir.index.names import crc32_names, sort_names
 from blobdir.index.table import DIRECTORY, Index
+from blobdir.nametable import join_names, take_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +26,7 @@ class EntryTable:
     Attributes
     ----------
     arena, starts
-        Name table, see `blobdir.index.names`.
+        Name table, see `blobdir.nametable`.
     source, offset, size : ndarray of int64, shape (n,)
         `offset` and `size` of a subdirectory are ignored.
     """

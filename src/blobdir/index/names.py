@@ -1,9 +1,4 @@
-"""Many names in one byte array, each followed by a NUL, and what is done to them at once: sort, compare, hash, join.
-
-A name table is a pair: ``arena``, uint8, and ``starts``, int64 of shape (n + 1,); name ``i`` is the bytes
-``arena[starts[i]:starts[i + 1] - 1]``. NUL can't be part of a file name, so it sorts before every other byte and
-names compare as C strings do.
-"""
+"""Many names at once: sorted, compared and hashed. For name tables see `blobdir.nametable`."""
 
 from __future__ import annotations
 
@@ -12,30 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
     Bytes = NDArray[np.uint8]
     Ints = NDArray[np.int64]
 
 _CHUNK = 1 << 20
-_CHUNK_BYTES = 1 << 24
 _CRC_TABLE = np.zeros(256, np.uint32)
 for _i in range(256):
     _c = _i
     for _ in range(8):
         _c = (_c >> 1) ^ (0xEDB88320 if _c & 1 else 0)
     _CRC_TABLE[_i] = _c
-
-
-def pack_names(names: Iterable[bytes]) -> tuple[Bytes, Ints]:
-    """Make a name table from single names."""
-    listed = list(names)
-    starts = np.zeros(len(listed) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, listed), np.int64, len(listed)) + 1, out=starts[1:])
-    arena = np.frombuffer(b"".join(name + b"\0" for name in listed), np.uint8)
-    return arena, starts
 
 
 def _words(arena: Bytes, begin: Ints, length: Ints, word: int) -> NDArray[np.uint64]:
@@ -85,45 +68,6 @@ def sort_names(arena: Bytes, starts: Ints) -> tuple[Ints, NDArray[np.bool_]]:
             same &= keys[1:] == keys[:-1]
         repeated[1:] = same
     return order, repeated
-
-
-def take_names(arena: Bytes, starts: Ints, order: Ints) -> tuple[Bytes, Ints]:
-    """The names at `order`, as a table of their own.
-
-    In pieces: the names at their full width, all at once, would take many times the memory of the result.
-    """
-    length = np.diff(starts)[order]
-    new_starts = np.zeros(len(order) + 1, np.int64)
-    np.cumsum(length, out=new_starts[1:])
-    if len(order) == len(starts) - 1 and (order[1:] > order[:-1]).all():
-        return arena[: starts[-1]], starts
-    out = np.empty(int(new_starts[-1]), np.uint8)
-    widest = int(length.max(initial=1))
-    window = np.lib.stride_tricks.sliding_window_view(np.concatenate([arena, np.zeros(widest, np.uint8)]), widest)
-    step = max(1, _CHUNK_BYTES // widest)
-    columns = np.arange(widest)
-    for low in range(0, len(order), step):
-        high = min(low + step, len(order))
-        rows = window[starts[order[low:high]]]
-        out[new_starts[low] : new_starts[high]] = rows[columns < length[low:high, None]]
-    return out, new_starts
-
-
-def join_names(tables: list[tuple[Bytes, Ints]]) -> tuple[Bytes, Ints]:
-    """One table from several, in their order."""
-    if len(tables) == 1:
-        return tables[0]
-    if not tables:
-        return np.empty(0, np.uint8), np.zeros(1, np.int64)
-    arena = np.concatenate([arena[: starts[-1]] for arena, starts in tables])
-    base = np.cumsum([0] + [int(starts[-1]) for _, starts in tables])
-    starts = np.concatenate([starts[:-1] + at for (_, starts), at in zip(tables, base, strict=False)] + [base[-1:]])
-    return arena, starts.astype(np.int64)
-
-
-def name_at(arena: Bytes, starts: Ints, i: int) -> bytes:
-    """Name `i` as bytes."""
-    return arena[starts[i] : starts[i + 1] - 1].tobytes()
 
 
 def same_names(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from blobdir.index.hashing import PROBE_LIMIT
-from blobdir.index.names import crc32_names, name_at, same_names
+from blobdir.index.names import crc32_names, same_names
+from blobdir.nametable import name_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -167,7 +168,7 @@ class Index:
         ----------
         parent : int
         arena, starts
-            Name table, see `blobdir.index.names`.
+            Name table, see `blobdir.nametable`.
 
         Returns
         -------

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from blobdir.errors import BlobdirWarning, UsageError
+from blobdir.nametable import gather_names
 from blobdir.offsets.conflicts import OnConflict, check_mode
-from blobdir.offsets.names import gather, to_str
+from blobdir.offsets.names import to_str
 from blobdir.offsets.table import OffsetsTable
 from blobdir.offsets.writer import BATCH_SIZE, write_offsets
 from blobdir.tarscan import scan_tar
@@ -83,7 +84,7 @@ def _base_names(table: OffsetsTable) -> OffsetsTable:
     begin, end = table.name_start[:-1], table.name_start[1:] - 1
     last = np.searchsorted(slashes, end) - 1
     begin = np.maximum(begin, np.where(last >= 0, slashes[last] + 1, 0))
-    arena, name_start = gather(table.arena, begin, end - begin)
+    arena, name_start = gather_names(table.arena, begin, end - begin)
     return OffsetsTable(arena, name_start, table.start, table.end)
 
 

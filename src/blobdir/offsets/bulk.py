@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from blobdir.offsets.names import gather
+from blobdir.nametable import gather_names
 from blobdir.offsets.values import Run
 
 if TYPE_CHECKING:
@@ -286,7 +286,7 @@ def scan_block(data: Bytes, first: int) -> Block:
 
 def _names(window: Bytes, at: Ints, size: Ints, ok: Bools) -> tuple[Bytes, Ints, Bools]:
     """Gather the names of the objects that are `ok`, without those whose name isn't UTF-8."""
-    arena, name_start = gather(window, at[ok], size[ok])
+    arena, name_start = gather_names(window, at[ok], size[ok])
     raw = arena.tobytes()
     if raw.isascii():
         return arena, name_start, ok
@@ -300,7 +300,7 @@ def _names(window: Bytes, at: Ints, size: Ints, ok: Bools) -> tuple[Bytes, Ints,
                 name.decode()
             except UnicodeDecodeError:
                 valid[row] = False
-        arena, name_start = gather(window, at[valid], size[valid])
+        arena, name_start = gather_names(window, at[valid], size[valid])
         return arena, name_start, valid
 
 

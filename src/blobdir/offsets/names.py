@@ -1,4 +1,4 @@
-"""Names as bytes: arenas of many of them, the rules they obey, and their two spellings."""
+"""The rules that names of images obey, and their two spellings, as text and as bytes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
     Ints = NDArray[np.int64]
@@ -16,45 +14,6 @@ if TYPE_CHECKING:
 
 MAX_COMPONENT_BYTES: Final = 255
 MAX_NAME_BYTES: Final = 4095
-_CHUNK: Final = 1 << 15  # names gathered at a time, so that the index of every byte doesn't take eight times their size
-
-
-def gather(source: Bytes, at: Ints, size: Ints) -> tuple[Bytes, Ints]:
-    """Copy pieces of `source` into a new arena.
-
-    Parameters
-    ----------
-    source : ndarray of uint8
-    at, size : ndarray of int64, shape (n,)
-        Where each name begins, and its length without a terminator. One more byte than that must be there.
-
-    Returns
-    -------
-    arena : ndarray of uint8
-        The names, each followed by one NUL byte.
-    name_start : ndarray of int64, shape (n + 1,)
-        Name ``i`` is ``arena[name_start[i]:name_start[i + 1] - 1]``.
-    """
-    name_start = np.zeros(len(at) + 1, np.int64)
-    np.cumsum(size + 1, out=name_start[1:])
-    arena = np.empty(int(name_start[-1]), np.uint8)
-    for low in range(0, len(at), _CHUNK):
-        high = min(low + _CHUNK, len(at))
-        begin, stop = int(name_start[low]), int(name_start[high])
-        index = np.repeat(at[low:high] - name_start[low:high], size[low:high] + 1)
-        index += np.arange(begin, stop)
-        arena[begin:stop] = source[index]
-    arena[name_start[1:] - 1] = 0
-    return arena, name_start
-
-
-def pack(names: Iterable[bytes]) -> tuple[Bytes, Ints]:
-    """Put `names` into a new arena (see `gather`)."""
-    names = list(names)
-    name_start = np.zeros(len(names) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, names), np.int64, len(names)) + 1, out=name_start[1:])
-    joined = b"\0".join(names) + b"\0" if names else b""
-    return np.frombuffer(joined, np.uint8), name_start
 
 
 def to_bytes(name: str) -> bytes:

@@ -20,10 +20,11 @@ from blobdir.errors import (
     OffsetsTypeError,
     TruncatedOffsetsError,
 )
+from blobdir.nametable import pack_names
 from blobdir.offsets.bulk import BulkScanner
 from blobdir.offsets.conflicts import OnConflict, check_mode
 from blobdir.offsets.machine import Machine
-from blobdir.offsets.names import pack, shown, to_bytes
+from blobdir.offsets.names import shown, to_bytes
 from blobdir.offsets.table import MAX_OFFSET, OffsetsTable
 from blobdir.offsets.values import MISSING, Fault, Instance, Run
 
@@ -254,7 +255,7 @@ class Rows:
         """Turn the single rows so far into columns."""
         if not self._names:
             return
-        arena, name_start = pack(self._names)
+        arena, name_start = pack_names(self._names)
         self._arenas.append(arena)
         self._ends.append(name_start[1:] + self._arena_size)
         self._arena_size += len(arena)

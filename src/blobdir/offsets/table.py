@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from blobdir.errors import OffsetsError, OffsetsNameError, OffsetsRangeError, OffsetsTypeError
+from blobdir.nametable import gather_names, join_names, pack_names
 from blobdir.offsets.conflicts import OnConflict, resolve
-from blobdir.offsets.names import first_bad_name, gather, pack, shown, to_bytes, to_str
+from blobdir.offsets.names import first_bad_name, shown, to_bytes, to_str
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -73,7 +74,7 @@ class OffsetsTable:
                     raise OffsetsRangeError(f"entry {number}: the offset {offset} is not between 0 and 2**63 - 1")
             ranges.append((start, end))
         columns = np.array(ranges, np.int64).reshape(len(ranges), 2)
-        table = cls(*pack(names), np.ascontiguousarray(columns[:, 0]), np.ascontiguousarray(columns[:, 1]))
+        table = cls(*pack_names(names), np.ascontiguousarray(columns[:, 0]), np.ascontiguousarray(columns[:, 1]))
         table.check()
         return table.unique(on_conflict)
 
@@ -123,7 +124,7 @@ class OffsetsTable:
     def take(self, rows: NDArray[np.intp]) -> OffsetsTable:
         """A new table of the entries `rows`, in that order."""
         at = self.name_start[rows]
-        arena, name_start = gather(self.arena, at, self.name_start[rows + 1] - at - 1)
+        arena, name_start = gather_names(self.arena, at, self.name_start[rows + 1] - at - 1)
         return OffsetsTable(arena, name_start, self.start[rows], self.end[rows], self.repeats)
 
     def first_fault(self) -> tuple[int, type[OffsetsError], str] | None:
@@ -170,7 +171,7 @@ class OffsetsTable:
             names = self.names()
             for row, name in found.renamed.items():
                 names[row] = name
-            source = OffsetsTable(*pack(names), self.start, self.end)
+            source = OffsetsTable(*pack_names(names), self.start, self.end)
         kept = source.take(found.place)
         start, end = self.start[found.winner], self.end[found.winner]
         return OffsetsTable(kept.arena, kept.name_start, start, end, self.repeats + found.repeats)
@@ -189,11 +190,8 @@ def _name_bytes(name: bytes | str, number: int) -> bytes:
 
 def concatenate(tables: list[OffsetsTable]) -> OffsetsTable:
     """One table of all entries of `tables`, in order, repeats included."""
-    shifts = np.cumsum([0] + [len(table.arena) for table in tables])
-    starts = [table.name_start[:-1] + shift for table, shift in zip(tables, shifts, strict=False)]
     return OffsetsTable(
-        np.concatenate([np.empty(0, np.uint8)] + [table.arena for table in tables]),
-        np.concatenate([*starts, shifts[-1:]]).astype(np.int64, copy=False),
+        *join_names([(table.arena, table.name_start) for table in tables]),
         np.concatenate([np.empty(0, np.int64)] + [table.start for table in tables]),
         np.concatenate([np.empty(0, np.int64)] + [table.end for table in tables]),
         sum(table.repeats for table in tables),

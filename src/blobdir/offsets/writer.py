@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blobdir.errors import UsageError
-from blobdir.offsets.names import pack
+from blobdir.nametable import pack_names
 from blobdir.offsets.table import OffsetsTable
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _pickled_names(table: OffsetsTable) -> OffsetsTable:
         return table
     except UnicodeDecodeError:
         names = [name.decode("utf-8", "surrogateescape").encode("utf-8", "surrogatepass") for name in table.names()]
-        return OffsetsTable(*pack(names), table.start, table.end)
+        return OffsetsTable(*pack_names(names), table.start, table.end)
 
 
 def _encode_list(table: OffsetsTable, low: int, high: int) -> bytes:
