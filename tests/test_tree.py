@@ -188,3 +188,14 @@ def test_import_is_light():
     assert "fuse" not in done.stdout
     assert "supervisely" not in done.stdout
     assert "PIL.Image" not in done.stdout
+
+
+def test_import_touches_no_network():
+    code = (
+        "import socket\n"
+        "def refuse(*_): raise AssertionError('a socket')\n"
+        "socket.socket = socket.create_connection = socket.getaddrinfo = refuse\n"
+        "import blobdir, blobdir.filesystem, blobdir.project, blobdir.cli.app, blobdir.demo\n"
+        "assert blobdir.open_project(blobdir.demo.path(), index='none')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
