@@ -194,7 +194,8 @@ def test_import_touches_no_network():
     code = (
         "import socket\n"
         "def refuse(*_): raise AssertionError('a socket')\n"
-        "socket.socket = socket.create_connection = socket.getaddrinfo = refuse\n"
+        "socket.socket = type('Refuse', (socket.socket,), {'__init__': refuse})\n"
+        "socket.create_connection = socket.getaddrinfo = refuse\n"
         "import blobdir, blobdir.filesystem, blobdir.project, blobdir.cli.app, blobdir.demo\n"
         "assert blobdir.open_project(blobdir.demo.path(), index='none')\n"
     )
