@@ -8,12 +8,13 @@ import sys
 import tarfile
 import time
 
+import click
 import fsspec
 import pytest
 from blob_builder import Builder, write_tar
 
 import blobdir
-from blobdir.cli.app import run
+from blobdir.cli.app import cli, run
 from blobdir.cli.output import human_bytes
 from blobdir.offsets import read_offsets
 
@@ -317,6 +318,12 @@ def test_help_teaches():
         assert done.returncode == 0
         assert f"blobdir {command}".encode() in done.stdout
     assert call("--version").stdout.strip().endswith(blobdir.__version__.encode())
+
+
+def test_overview_says_what_the_commands_say():
+    context = click.Context(cli)
+    for name, (_, text) in cli.modules.items():
+        assert cli.get_command(context, name).help.partition("\n\n")[0].replace("\n", " ") == text
 
 
 @pytest.mark.parametrize(

@@ -118,14 +118,15 @@ def project_options(command: Command) -> Command:
 class _LazyGroup(click.Group):
     """A group that imports a command's module when the command is asked for."""
 
-    modules: ClassVar[dict[str, str]] = {
-        "cat": "copying",
-        "cp": "copying",
-        "index": "building",
-        "info": "describing",
-        "ls": "listing",
-        "offsets": "building",
-        "tree": "listing",
+    # name -> module, and the first sentence of its help: showing that shouldn't import them all
+    modules: ClassVar[dict[str, tuple[str, str]]] = {
+        "cat": ("copying", "Write files to standard output, one after the other."),
+        "cp": ("copying", "Copy files out of a project, to a folder or any fsspec URL."),
+        "index": ("building", "Build the index of a project and keep it."),
+        "info": ("describing", "Say what a project holds, or where the bytes of a file lie."),
+        "ls": ("listing", "List a project, or folders and files in it."),
+        "offsets": ("building", "Write the offsets pickle of a tar."),
+        "tree": ("listing", "Draw a project, or a folder in it, as a tree."),
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -134,9 +135,13 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.modules:
             return None
-        module = import_module(f"blobdir.cli.{self.modules[cmd_name]}")
+        module = import_module(f"blobdir.cli.{self.modules[cmd_name][0]}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.modules[name][1]) for name in self.list_commands(ctx)])
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -44,9 +44,10 @@ def offsets_command(
     on_conflict: str,
     quiet: bool,
 ) -> int:
-    """Write the offsets pickle of a tar: which bytes of it are which image.
+    """Write the offsets pickle of a tar.
 
-    A pickle is written whole or not at all. Tars that fail are named, and the others are done.
+    It says which bytes of the tar are which image. A pickle is written whole or not at all. Tars that fail are named,
+    and the others are done.
 
     \b
     blobdir offsets lemons/blob/shard-0.tar --output lemons/train
@@ -102,10 +103,10 @@ def _write_one(
 @click.option("--beside", is_flag=True, help="Into .blobdir/index in the project, to travel with it.")
 @project_options
 def index_command(project: str, output: str | None, beside: bool, common: CommonOptions) -> None:
-    """Build the index of a project and keep it, so that opening takes milliseconds.
+    """Build the index of a project and keep it.
 
-    Large local projects get one in the user's cache folder when they are first opened. An index that is no longer true
-    is never used.
+    With it, opening takes milliseconds. Large local projects get one in the user's cache folder when they are first
+    opened. An index that is no longer true is never used.
 
     \b
     blobdir index /data/lemons
