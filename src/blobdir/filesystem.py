@@ -405,11 +405,14 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         """
         if isinstance(path, list) and not recursive:
             paths = path if self._all_plain(path) else [p for given in path for p in self._literal(given)]
-        elif recursive or (isinstance(path, str) and not _MAGIC.isdisjoint(path) and not self.exists(path)):
+        elif isinstance(path, list) or (recursive and not self.isfile(path)) or self._is_pattern(path):
             paths = [p for p in self.expand_path(path, recursive=recursive) if not self.isdir(p)]
         else:
             return self.cat_file(path, **kwargs)
         return self._cat_many(paths, on_error)
+
+    def _is_pattern(self, path: Any) -> bool:
+        return isinstance(path, str) and not _MAGIC.isdisjoint(path) and not self.exists(path)
 
     @staticmethod
     def _all_plain(paths: list[Any]) -> bool:

@@ -109,6 +109,11 @@ def test_reading(archive, tmp_path):
     assert fs.open(f"{at}a").read() == b""
     assert fs.cat(at.rstrip("/"), recursive=True) == {at + name: data for name, data in DATA.items()}
     assert fs.cat(f"{at}*b") == {f"{at}b": b"hello"} or fs.cat(f"{at}*b") == b"hello"
+    assert fs.cat(f"{at}b", recursive=True) == fs.cat(f"{at}b") == b"hello"
+    assert fs.cat([f"{at}b", f"{at}deeply"], recursive=True) == {
+        f"{at}b": b"hello",
+        f"{at}deeply/nested/path": b"stuff",
+    }
     assert fs.cat_file(f"{at}b", 1, -1) == b"ell"
     assert fs.head(f"{at}b", 2) == b"he"
     assert fs.tail(f"{at}b", 2) == b"lo"
