@@ -122,6 +122,27 @@ def test_threads(project):
         assert all(pool.map(work, range(16)))
 
 
+def test_threads_that_let_go_of_blobs(tmp_path, monkeypatch):
+    """A blob that one thread lets go of isn't closed under another one that reads it."""
+    monkeypatch.setattr("blobdir.reading.MAX_OPEN_BLOBS", 2)
+    builder = Builder(tmp_path / "p")
+    images = {f"{i:02d}.jpg": bytes([i]) * 5000 for i in range(24)}
+    for name, data in images.items():
+        builder.blob("train", name[:2], {name: data})
+    fs = BlobDirFileSystem(tmp_path / "p", skip_instance_cache=True)
+    wrong = []
+
+    def read(seed):
+        order = random.Random(seed)
+        for name in order.choices(list(images), k=1500):
+            if fs.cat_file(f"train/img/{name}") != images[name]:
+                wrong.append(name)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(read, range(8)))
+    assert not wrong
+
+
 def test_fork(project):
     train = project["train"]
     expected = train.read_many(train.names)

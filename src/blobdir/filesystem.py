@@ -293,6 +293,9 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         path = self._strip_protocol(path)
         try:
             row = self.view.find(path)
+            if not self.view.is_directory(row):
+                yield path, [], [""]  # as fsspec does: joined, the two are the file's path
+                return
             names, rows = self.view.names(row), self.view.children(row)
         except OSError as error:
             if on_error == "raise":
@@ -320,7 +323,10 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         """Bytes below a path: one number, or a dictionary name -> bytes with ``total=False``."""
         if not total:
             return super().du(path, total=False, maxdepth=maxdepth, withdirs=withdirs, **kwargs)
-        path, row = self._find(path)
+        try:
+            path, row = self._find(path)
+        except (NotFoundError, NotADirectoryError):
+            return 0  # as everywhere in fsspec: what isn't there takes no bytes
         if not self.view.is_directory(row):
             return self.view.size(row)
         index, bytes_ = self.view.index, 0
@@ -491,6 +497,24 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
             if on_error == "return":
                 return error
             raise
+
+    def get(self, rpath: Any, lpath: Any, recursive: bool = False, **kwargs: Any) -> None:
+        """Copy files or whole directories out; as everywhere in fsspec, slashes at the end say what goes where."""
+        if not isinstance(rpath, list) and not isinstance(lpath, list):
+            rpath, lpath = self._destination(stringify_path(rpath), stringify_path(lpath))
+        super().get(rpath, lpath, recursive=recursive, **kwargs)
+
+    def _destination(self, rpath: str, lpath: str) -> tuple[str, str]:
+        """Name the target of what lies at the root: fsspec loses the last component of a path that has only one."""
+        path = self._strip_protocol(rpath)
+        if self._is_pattern(path):
+            found = self.glob(path)
+            path = found[0] if len(found) == 1 and self.isfile(found[0]) else ""
+        elif rpath.endswith("/") or not (lpath.endswith("/") or os.path.isdir(lpath)):
+            path = ""
+        if not path or "/" in path:
+            return rpath, lpath
+        return f"{path}/", f"{lpath.rstrip('/')}/{path}"
 
     def get_file(self, rpath: Any, lpath: Any, callback: Any = None, outfile: Any = None, **kwargs: Any) -> None:
         """Copy one file out of the project, or make the directory for one."""

@@ -111,8 +111,9 @@ class BlobReader:
                 if first < row <= end and names[name_start[row - 1] : name_start[row] - 1] == name:
                     row -= 1
                     size = size_of[row]
+                    blob = sources[source_of[row]]  # held: one that another thread lets go of closes its descriptor
                     try:
-                        data = pread(sources[source_of[row]].fd, size, offset_of[row])  # type: ignore[union-attr]
+                        data = pread(blob.fd, size, offset_of[row])  # type: ignore[union-attr]
                     except AttributeError:  # no blob, not open yet, or not local: cheaper than to ask
                         return None
                     return data if len(data) == size else None
