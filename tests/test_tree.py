@@ -134,9 +134,8 @@ def test_threads_that_let_go_of_blobs(tmp_path, monkeypatch):
 
     def read(seed):
         order = random.Random(seed)
-        for name in order.choices(list(images), k=1500):
-            if fs.cat_file(f"train/img/{name}") != images[name]:
-                wrong.append(name)
+        names = order.choices(list(images), k=1500)
+        wrong.extend(name for name in names if fs.cat_file(f"train/img/{name}") != images[name])
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(read, range(8)))

@@ -303,10 +303,7 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
             if callable(on_error):
                 on_error(error)
             return
-        sources = self.view.index.source[rows.start : rows.stop]
-        folders = [names[i] for i in np.flatnonzero(sources == DIRECTORY).tolist()]
-        inside = set(folders)
-        files = [name for name in names if name not in inside] if folders else names
+        folders, files = self._parted(names, rows)
         if topdown:
             yield path, folders, files
         if maxdepth is None or maxdepth > 1:
@@ -316,6 +313,12 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
                 yield from self.walk(below, maxdepth=deeper, topdown=topdown, on_error=on_error)
         if not topdown:
             yield path, folders, files
+
+    def _parted(self, names: list[str], rows: range) -> tuple[list[str], list[str]]:
+        sources = self.view.index.source[rows.start : rows.stop]
+        folders = [names[i] for i in np.flatnonzero(sources == DIRECTORY).tolist()]
+        inside = set(folders)
+        return folders, [name for name in names if name not in inside] if folders else names
 
     def du(
         self, path: Any, total: bool = True, maxdepth: int | None = None, withdirs: bool = False, **kwargs: Any

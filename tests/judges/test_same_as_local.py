@@ -155,7 +155,7 @@ def test_find(pair, path, withdirs, detail, maxdepth):
 )
 def test_walk(pair, path, topdown, maxdepth, on_error):
     def walked(found):
-        return sorted(steps(found)) if topdown else sorted(steps(found))
+        return sorted(steps(found))
 
     same(pair, path, lambda fs, path: fs.walk(path, maxdepth=maxdepth, topdown=topdown, on_error=on_error), walked)
     same(pair, path, lambda fs, path: fs.walk(path, maxdepth=maxdepth, topdown=topdown, detail=True), walked)
