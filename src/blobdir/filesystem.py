@@ -306,11 +306,10 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         folders, files = self._parted(names, rows)
         if topdown:
             yield path, folders, files
-        if maxdepth is None or maxdepth > 1:
-            deeper = None if maxdepth is None else maxdepth - 1
+        if maxdepth != 1:
             for name in folders:
                 below = f"{path}/{name}" if path else name
-                yield from self.walk(below, maxdepth=deeper, topdown=topdown, on_error=on_error)
+                yield from self.walk(below, maxdepth=maxdepth and maxdepth - 1, topdown=topdown, on_error=on_error)
         if not topdown:
             yield path, folders, files
 
