@@ -292,18 +292,13 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
             raise UsageError("maxdepth must be at least 1")
         path = self._strip_protocol(path)
         try:
-            row = self.view.find(path)
-            if not self.view.is_directory(row):
-                yield path, [], [""]  # as fsspec does: joined, the two are the file's path
-                return
-            names, rows = self.view.names(row), self.view.children(row)
+            folders, files = self._parted(self.view.find(path))
         except OSError as error:
             if on_error == "raise":
                 raise
             if callable(on_error):
                 on_error(error)
             return
-        folders, files = self._parted(names, rows)
         if topdown:
             yield path, folders, files
         if maxdepth != 1:
@@ -313,7 +308,10 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         if not topdown:
             yield path, folders, files
 
-    def _parted(self, names: list[str], rows: range) -> tuple[list[str], list[str]]:
+    def _parted(self, row: int) -> tuple[list[str], list[str]]:
+        if not self.view.is_directory(row):
+            return [], [""]  # as fsspec does: joined with the name, the path is the file's
+        names, rows = self.view.names(row), self.view.children(row)
         sources = self.view.index.source[rows.start : rows.stop]
         folders = [names[i] for i in np.flatnonzero(sources == DIRECTORY).tolist()]
         inside = set(folders)
