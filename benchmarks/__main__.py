@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import indexing, reading, scanning
+from benchmarks import indexing, mounting, reading, scanning
 from benchmarks.measure import Outcome
 
 
@@ -24,6 +24,8 @@ def workloads(data: Path, *, images: int, rows: int, rounds: int) -> dict[str, C
         "pickle": lambda: scanning.large_pickle(data, min(rows, 1_000_000), rounds),
         "index": lambda: indexing.run(data, rows, rounds),
         "listing": lambda: indexing.listing(data, min(rows, 1_000_000), rounds),
+        "mounts": lambda: mounting.run(data, images, rounds),
+        "mounts of many": lambda: mounting.many(data, min(rows, 1_000_000), rounds),
         "starting": lambda: scanning.starting(rounds),
     }
 

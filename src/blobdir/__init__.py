@@ -12,13 +12,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from blobdir.version import __version__
+
 if TYPE_CHECKING:
     from blobdir.errors import BlobdirError, BlobdirWarning
     from blobdir.filesystem import BlobDirFileSystem
+    from blobdir.mounting import Mount, MountOptions, mount, umount
     from blobdir.offsets import BlobImageInfo, get_file_offsets_batch_generator, save_blob_offsets_pkl
     from blobdir.project import Dataset, Project, open_project
-
-__version__ = "0.1.0"
 
 _HOME = {
     "BlobDirFileSystem": "filesystem",
@@ -26,10 +27,14 @@ _HOME = {
     "BlobdirError": "errors",
     "BlobdirWarning": "errors",
     "Dataset": "project",
+    "Mount": "mounting",
+    "MountOptions": "mounting",
     "Project": "project",
     "get_file_offsets_batch_generator": "offsets",
+    "mount": "mounting",
     "open_project": "project",
     "save_blob_offsets_pkl": "offsets",
+    "umount": "mounting",
 }
 
 __all__ = [
@@ -38,11 +43,15 @@ __all__ = [
     "BlobdirError",
     "BlobdirWarning",
     "Dataset",
+    "Mount",
+    "MountOptions",
     "Project",
     "__version__",
     "get_file_offsets_batch_generator",
+    "mount",
     "open_project",
     "save_blob_offsets_pkl",
+    "umount",
 ]
 
 

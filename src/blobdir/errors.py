@@ -30,6 +30,7 @@
     │   ├── SourceChangedError                    7   a file that changed after the project was opened
     │   ├── ConflictError                         7   one name, several contents
     │   └── IncompleteListingError                7   a folder whose list of names couldn't be read in full
+    ├── MountError            OSError             8   a mount that can't be made, used or taken away
     └── UsageError            ValueError          2   a parameter that makes no sense
 
 Each has a builtin parent (so that programs which know nothing of blobdir handle it), an ``errno`` for the mount
@@ -253,3 +254,10 @@ class ConflictError(ReadError):
 
 class IncompleteListingError(ReadError):
     """A folder whose list of names couldn't be read in full."""
+
+
+class MountError(BlobdirError, OSError):
+    """A mount that can't be made, used or taken away; the message says what to do."""
+
+    exit_code = 8
+    code = _errno.EBUSY

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -45,6 +46,7 @@ class BlobReader:
         self._open: list[Source | None] = [None] * (FIRST_BLOB + len(index.header.blobs))
         self._opened: deque[int] = deque()
         self._opening = threading.Lock()
+        self._most_open = MAX_OPEN_BLOBS
         self._readers: dict[int, Callable[[bytes], bytes | None]] = {}
 
     def source(self, number: int) -> Source:
@@ -76,7 +78,7 @@ class BlobReader:
         with self._opening:
             if self._open[number] is None:
                 self._opened.append(number)
-                if len(self._opened) > MAX_OPEN_BLOBS:
+                if len(self._opened) > self._most_open:
                     self._open[self._opened.popleft()] = None
                 self._open[number] = opened
         return opened
@@ -136,6 +138,33 @@ class BlobReader:
         if len(data) != end - start:
             raise self._short(row, blob.path, offset + start, offset + end, len(data))
         return data
+
+    def read_into(self, row: int, start: int, buffer: memoryview) -> int:
+        """Read the member at `row` from its byte `start` into a buffer, as much as the buffer takes.
+
+        Returns
+        -------
+        int
+            Bytes; fewer than the buffer takes only where the member ends.
+        """
+        columns = self._index.buffers
+        wanted: int = min(len(buffer), columns.size[row] - start)
+        if wanted <= 0:
+            return 0
+        number = columns.source[row]
+        blob = self._open[number] or self.source(number)
+        part = buffer[:wanted]
+        if type(blob) is not LocalSource or os.preadv(blob.fd, (part,), columns.offset[row] + start) != wanted:
+            part[:] = self.read(row, start, start + wanted)  # what is wrong with it is said there
+        return wanted
+
+    def open_all(self, limit: int) -> None:
+        """Open all blobs that can be, `limit` of them at the most: those are served whatever happens to their names."""
+        self._most_open = limit
+        for number, record in enumerate(self._index.header.blobs[:limit], FIRST_BLOB):
+            if record.defect < 0:
+                with suppress(ReadError, OSError):  # whoever reads one of its members is told
+                    self.source(number)
 
     def read_many(self, number: int, rows: Ints, places: Ints, starts: Ints, ends: Ints, result: list[bytes]) -> None:
         """Read byte ranges of many members of one blob; neighbours share a request.

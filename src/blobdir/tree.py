@@ -83,6 +83,7 @@ class Tree:
         self.blobs = BlobReader(index, storage)
         self._folders: dict[str, int] = {"": 0}
         self._incomplete = self._incomplete_rows()
+        self._total_bytes = -1
 
     # -- names -----------------------------------------------------------------------------------------------
 
@@ -282,6 +283,12 @@ class Tree:
             return self._loose_stat(row).size
         return size
 
+    def total_bytes(self) -> int:
+        """Bytes of all members of blobs."""
+        if self._total_bytes < 0:
+            self._total_bytes = int(self.index.size[self.index.source >= FIRST_BLOB].sum(dtype=np.int64))
+        return self._total_bytes
+
     def version(self, row: int) -> str:
         """Changes when a file's content may have changed: blob, its version and range, or a loose file's own."""
         source = int(self.index.source[row])
@@ -313,6 +320,17 @@ class Tree:
         if source < FIRST_BLOB:
             raise self._why_not(row, source)
         return self.blobs.read(row, start, end)
+
+    def read_into(self, row: int, start: int, buffer: memoryview) -> int:
+        """Read a file from byte `start` into a buffer; fewer bytes than it takes only where the file ends.
+
+        For the mount: no bytes object is made for a member of a local blob. Raises what `read` raises.
+        """
+        if self.index.buffers.source[row] >= FIRST_BLOB:
+            return self.blobs.read_into(row, start, buffer)
+        data = self.read(row, start, start + len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
     def _why_not(self, row: int, source: int) -> BlobdirError:
         path = self.path(row)

@@ -125,8 +125,14 @@ class _LazyGroup(click.Group):
         "index": ("building", "Build the index of a project and keep it."),
         "info": ("describing", "Say what a project holds, or where the bytes of a file lie."),
         "ls": ("listing", "List a project, or folders and files in it."),
+        "mount": ("mounting", "Mount PROJECT at MOUNTPOINT, an empty folder: its files are ordinary files there."),
         "offsets": ("building", "Write the offsets pickle of a tar."),
+        "status": (
+            "mounting",
+            "Say what is mounted, what it has served, and what has changed underneath.",
+        ),
         "tree": ("listing", "Draw a project, or a folder in it, as a tree."),
+        "umount": ("mounting", "Unmount a project, and wait until the process that served it has ended."),
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -152,6 +158,7 @@ def cli(context: click.Context, debug: bool) -> None:
     """Blob projects (images packed in tars, with offset pickles) as ordinary folders.
 
     \b
+    blobdir mount /data/lemons /mnt/lemons         its images and annotations as files
     blobdir info /data/lemons                      what is in a project
     blobdir ls -l /data/lemons/train/img           its images, as if they were files
     blobdir cp '/data/lemons/train/img/*.png' out/ copy some out
@@ -160,7 +167,8 @@ def cli(context: click.Context, debug: bool) -> None:
     context.obj = debug
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+def show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Write a warning as one line."""
     click.echo(f"blobdir: warning: {message}" if issubclass(category, BlobdirWarning) else f"{message}", err=True)
 
 
@@ -172,7 +180,7 @@ def run(arguments: list[str]) -> int:
     int
         Exit status, see docs/cli.md.
     """
-    warnings.showwarning = _show_warning
+    warnings.showwarning = show_warning
     warnings.simplefilter("always", BlobdirWarning)
     try:
         status = cli.main(args=arguments, prog_name="blobdir", standalone_mode=False)

@@ -1,0 +1,295 @@
+"""Mounting and unmounting: mount(2) for root, ``fusermount3`` for others, or a descriptor that somebody hands over."""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import errno
+import os
+import re
+import shutil
+import socket
+import stat
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
+
+from blobdir.errors import MountError
+from blobdir.mounting.mountinfo import FSTYPE, mounted_at
+
+DEVICE = "/dev/fuse"
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV = 1, 2, 4
+_MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
+_INHERITED = re.compile(r"/dev/fd/(\d+)")
+_DEAD = frozenset((errno.ENOTCONN, errno.ECONNABORTED, errno.EIO))
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A mounted filesystem, seen from the side that serves it.
+
+    Attributes
+    ----------
+    device : int
+        Descriptor of the FUSE device.
+    mountpoint : str
+    how : {"mount", "fusermount", "inherited"}
+    number : str
+        ``major:minor`` of the filesystem; empty where it isn't known.
+    """
+
+    device: int
+    mountpoint: str
+    how: Literal["mount", "fusermount", "inherited"]
+    number: str
+
+    def detach(self, *, lazy: bool) -> None:
+        """Unmount, unless that was done already or something else is mounted there by now.
+
+        Raises
+        ------
+        MountError
+            It's in use, and `lazy` wasn't asked for.
+        """
+        if self.how == "inherited":
+            return
+        here = mounted_at(self.mountpoint)
+        if here is not None and here.device == self.number:
+            unmount(self.mountpoint, lazy=lazy)
+
+
+def check_mountpoint(path: str) -> str:
+    """See whether something can be mounted at a path, and clean up what a crashed mount has left there.
+
+    Returns
+    -------
+    str
+        The path, absolute and without links; ``/dev/fd/N`` as it is.
+
+    Raises
+    ------
+    MountError
+        What is wrong with it, and what to do.
+    """
+    if _INHERITED.fullmatch(path):
+        return path
+    full = os.path.join(
+        os.path.realpath(os.path.dirname(os.path.abspath(path))), os.path.basename(os.path.abspath(path))
+    )
+    if os.path.islink(full):
+        full = os.path.realpath(full)
+    _clean_stale(full)
+    try:
+        found = os.stat(full)
+        names = os.listdir(full) if stat.S_ISDIR(found.st_mode) else []
+    except FileNotFoundError:
+        raise MountError(f"{path}: there is no such folder; make it first: mkdir -p {path}") from None
+    except PermissionError:
+        raise MountError(f"{path}: no permission to look at it as user {os.getuid()}") from None
+    if not stat.S_ISDIR(found.st_mode):
+        raise MountError(f"{path}: isn't a folder; mount on an empty one")
+    here = mounted_at(full)
+    if here is not None and here.fstype == FSTYPE:
+        raise MountError(
+            f"{path}: {here.source} is mounted there already; blobdir umount {path} first, or choose another"
+        )
+    if names:
+        raise MountError(
+            f"{path}: isn't empty ({names[0]!r} and {len(names) - 1} more), and a mount would hide that; "
+            "choose an empty folder"
+        )
+    if os.getuid() != 0 and not os.access(full, os.W_OK):
+        raise MountError(f"{path}: isn't writable for user {os.getuid()}, and then only root may mount there")
+    return full
+
+
+def _clean_stale(path: str) -> None:
+    here = mounted_at(path)
+    if here is None or not here.fstype.startswith("fuse") or "blobdir" not in f"{here.fstype} {here.source}":
+        return
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno in _DEAD:  # nobody serves it any more
+            unmount(path, lazy=True)
+
+
+def attach(mountpoint: str, *, fsname: str, allow_other: bool) -> Attachment:
+    """Mount.
+
+    Parameters
+    ----------
+    mountpoint : str
+        As `check_mountpoint` gives it.
+    fsname : str
+        What ``mount`` shows as the source.
+    allow_other : bool
+
+    Raises
+    ------
+    MountError
+    """
+    inherited = _INHERITED.fullmatch(mountpoint)
+    if inherited:
+        return Attachment(_inherited(int(inherited[1])), mountpoint, "inherited", "")
+    if os.geteuid() == 0:
+        device = _open_device()
+        try:
+            _mount(device, mountpoint, fsname, allow_other=allow_other)
+        except BaseException:
+            os.close(device)
+            raise
+        how: Literal["mount", "fusermount"] = "mount"
+    else:
+        device, how = _fusermount(mountpoint, fsname, allow_other=allow_other), "fusermount"
+    here = mounted_at(mountpoint)
+    return Attachment(device, mountpoint, how, here.device if here else "")
+
+
+def _open_device() -> int:
+    try:
+        return os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise MountError(
+            f"{DEVICE} doesn't exist: load the module (modprobe fuse); in a container start it with --device {DEVICE}"
+        ) from None
+    except OSError as error:
+        raise MountError(
+            f"{DEVICE}: {error.strerror}; in a container start it with --device {DEVICE} --cap-add SYS_ADMIN"
+        ) from error
+
+
+def _inherited(device: int) -> int:
+    try:
+        found = os.fstat(device)
+    except OSError:
+        raise MountError(f"/dev/fd/{device}: no such descriptor was handed over") from None
+    if not stat.S_ISCHR(found.st_mode):
+        raise MountError(f"/dev/fd/{device}: isn't {DEVICE}")
+    os.set_inheritable(device, False)
+    return device
+
+
+def _mount(device: int, mountpoint: str, fsname: str, *, allow_other: bool) -> None:
+    data = f"fd={device},rootmode=40000,user_id={os.getuid()},group_id={os.getgid()},default_permissions"
+    data += ",allow_other" if allow_other else ""
+    libc = ctypes.CDLL(None, use_errno=True)
+    flags = ctypes.c_ulong(_MS_RDONLY | _MS_NOSUID | _MS_NODEV)
+    texts = [os.fsencode(text) for text in (fsname, mountpoint, FSTYPE, data)]
+    if libc.mount(texts[0], texts[1], texts[2], flags, texts[3]) == 0:
+        return
+    code = ctypes.get_errno()
+    hints = {
+        errno.EPERM: "mounting takes CAP_SYS_ADMIN; start a container with --cap-add SYS_ADMIN --device /dev/fuse",
+        errno.ENODEV: "the kernel has no FUSE: modprobe fuse",
+        errno.EBUSY: "something is mounted there already",
+    }
+    raise MountError(f"{mountpoint}: mount(2): {os.strerror(code)}" + (f"; {hints[code]}" if code in hints else ""))
+
+
+def _fusermount_program() -> str:
+    program = shutil.which("fusermount3") or shutil.which("fusermount")
+    if program is None:
+        raise MountError(
+            "only root may mount without fusermount3: install it "
+            "(Debian, Ubuntu: apt install fuse3; Fedora: dnf install fuse3)"
+        )
+    return program
+
+
+def _fusermount(mountpoint: str, fsname: str, *, allow_other: bool) -> int:
+    program = _fusermount_program()
+    if not os.path.exists(DEVICE):
+        os.close(_open_device())  # says what to do
+    escaped = re.sub(r"([\\,])", r"\\\1", fsname)
+    options = f"ro,nosuid,nodev,default_permissions,fsname={escaped},subtype=blobdir" + (
+        ",allow_other" if allow_other else ""
+    )
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        result = subprocess.run(  # noqa: S603 - the program that is there for this, no shell
+            [program, "-o", options, "--", mountpoint],
+            env={**os.environ, "_FUSE_COMMFD": str(theirs.fileno()), "LC_ALL": "C"},
+            pass_fds=[theirs.fileno()],
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        if result.returncode != 0:
+            said = result.stderr.decode("utf-8", "replace").strip().removeprefix(f"{os.path.basename(program)}: ")
+            hint = ""
+            if "user_allow_other" in said:
+                hint = "; root must allow that in /etc/fuse.conf: user_allow_other"
+            elif "Operation not permitted" in said or "Permission denied" in said:
+                hint = f"; {program} must be setuid root, and a process that has no new privileges can't use it"
+            raise MountError(f"{mountpoint}: {os.path.basename(program)}: {said or 'failed'}{hint}")
+        descriptors = array.array("i")
+        _, ancillary, _, _ = ours.recvmsg(1, socket.CMSG_SPACE(descriptors.itemsize))
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            descriptors.frombytes(data[: descriptors.itemsize])
+            os.set_inheritable(descriptors[0], False)
+            return int(descriptors[0])
+    raise MountError(f"{mountpoint}: {program} has sent no descriptor")
+
+
+def unmount(mountpoint: str, *, lazy: bool = False) -> None:
+    """Unmount whatever is mounted at a path.
+
+    Parameters
+    ----------
+    mountpoint : str
+    lazy : bool
+        Take it out of the tree of files now, and end it when nobody uses it any more.
+
+    Raises
+    ------
+    MountError
+        It's in use, or this user may not.
+    """
+    if os.geteuid() == 0:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.umount2(os.fsencode(mountpoint), _UMOUNT_NOFOLLOW | (_MNT_DETACH if lazy else 0)) == 0:
+            return
+        code, said = ctypes.get_errno(), ""
+        said = os.strerror(code)
+    else:
+        command = [_fusermount_program(), "-u", *(["-z"] if lazy else []), "--", mountpoint]
+        result = subprocess.run(command, stderr=subprocess.PIPE, check=False, env={**os.environ, "LC_ALL": "C"})  # noqa: S603
+        if result.returncode == 0:
+            return
+        said = result.stderr.decode("utf-8", "replace").strip()
+        code = errno.EBUSY if "busy" in said else errno.EPERM
+    if code == errno.EBUSY:
+        raise MountError(
+            f"{mountpoint}: is in use{_users(mountpoint)}; close what uses it, or unmount with --lazy: "
+            "it goes when they do"
+        )
+    if code == errno.EINVAL:
+        raise MountError(f"{mountpoint}: nothing is mounted there")
+    raise MountError(f"{mountpoint}: {said}")
+
+
+def _users(mountpoint: str) -> str:
+    """Processes that have it open, as far as this user may know."""
+    found = []
+    inside = mountpoint.rstrip("/") + "/"
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            links = [
+                f"/proc/{pid}/cwd",
+                f"/proc/{pid}/root",
+                *(f"/proc/{pid}/fd/{n}" for n in os.listdir(f"/proc/{pid}/fd")),
+            ]
+            if any(_leads_into(link, mountpoint, inside) for link in links):
+                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+                    found.append(f"{file.read().strip()} ({pid})")
+    return f" by {', '.join(found[:5])}" if found else ""
+
+
+def _leads_into(link: str, mountpoint: str, inside: str) -> bool:
+    try:
+        target = os.readlink(link)
+    except OSError:
+        return False
+    return target == mountpoint or target.startswith(inside)

@@ -1,0 +1,97 @@
+"""What ``stat`` says of a row, the same for every engine: the tree's attributes and the options of the mount."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from blobdir.index import DIRECTORY, FIRST_BLOB, LOOSE
+
+if TYPE_CHECKING:
+    from blobdir.mounting.options import MountOptions
+    from blobdir.tree import Tree
+
+NS = 1_000_000_000
+_KINDS = {"file": stat.S_IFREG, "directory": stat.S_IFDIR, "link": stat.S_IFLNK}
+
+
+class InodeAttributes(NamedTuple):
+    """Attributes of an inode.
+
+    Attributes
+    ----------
+    ino : int
+        Row + 1.
+    mode : int
+        With the type.
+    nlink : int
+        For a directory two, and one for each directory in it.
+    size : int
+        Bytes.
+    mtime_ns : int
+        Nanoseconds since 1970; atime and ctime are the same.
+    uid, gid : int
+    live : bool
+        Whether it can change while it's mounted, so that it must be asked for again.
+    """
+
+    ino: int
+    mode: int
+    nlink: int
+    size: int
+    mtime_ns: int
+    uid: int
+    gid: int
+    live: bool
+
+    @property
+    def blocks(self) -> int:
+        """Units of 512 bytes."""
+        return -(-self.size // 512)
+
+
+class AttributeView:
+    """Attributes of rows as the mount shows them. Threads may share it."""
+
+    def __init__(self, tree: Tree, options: MountOptions) -> None:
+        self._tree = tree
+        self._mask = ~options.umask
+        self._uid, self._gid = options.uid, options.gid
+        self._owner = os.getuid(), os.getgid()
+        self._members: dict[int, InodeAttributes] = {}
+
+    def of(self, row: int) -> InodeAttributes:
+        """Attributes of a row.
+
+        Raises
+        ------
+        NotFoundError
+            A loose file that is gone.
+        """
+        source = self._tree.index.buffers.source[row]
+        if source >= FIRST_BLOB:
+            return self.of_member(source, row)._replace(ino=row + 1, size=self._tree.index.buffers.size[row])
+        return self._ask(row)
+
+    def of_member(self, source: int, row: int) -> InodeAttributes:
+        """What all members of a blob share; `row` is any of them. Inode and size are that one's."""
+        found = self._members.get(source)
+        if found is None:
+            found = self._members[source] = self._ask(row)
+        return found
+
+    def _ask(self, row: int) -> InodeAttributes:
+        found = self._tree.attributes(row)
+        mode = _KINDS[found.kind] | (found.mode if found.kind == "link" else found.mode & self._mask)
+        nlink = 2 + self._folders_in(row) if found.kind == "directory" else 1
+        uid = self._uid if self._uid >= 0 else found.uid if found.uid >= 0 else self._owner[0]
+        gid = self._gid if self._gid >= 0 else found.gid if found.gid >= 0 else self._owner[1]
+        live = self._tree.index.buffers.source[row] == LOOSE
+        return InodeAttributes(row + 1, mode, nlink, found.size, found.mtime_ns, uid, gid, live)
+
+    def _folders_in(self, row: int) -> int:
+        children = self._tree.index.children(row)
+        return int(np.count_nonzero(self._tree.index.source[children.start : children.stop] == DIRECTORY))

@@ -1,0 +1,149 @@
+"""A process in the background: forks, reports to the one who started it, and writes down what happens later."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from blobdir import errors
+from blobdir.errors import BlobdirError, MountError
+from blobdir.mounting.state import state_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Ready = Callable[[dict[str, Any]], None]
+
+_SYSLOG = "/dev/log"
+
+
+def start_log(target: str, *, foreground: bool) -> str:
+    """Send log messages to a file, the system's log, or standard error.
+
+    Parameters
+    ----------
+    target : str
+        A file; empty for standard error in the foreground, and the system's log (journal) in the background.
+    foreground : bool
+
+    Returns
+    -------
+    str
+        Where they go, for people.
+    """
+    handler: logging.Handler
+    if target:
+        handler, where = logging.FileHandler(target, encoding="utf-8", errors="backslashreplace"), target
+    elif foreground:
+        handler, where = logging.StreamHandler(), "standard error"
+    elif os.path.exists(_SYSLOG):
+        handler, where = logging.handlers.SysLogHandler(_SYSLOG), "the system's log (journalctl -t blobdir)"
+    else:
+        target = str(state_folder() / "messages.log")
+        handler, where = logging.FileHandler(target, encoding="utf-8", errors="backslashreplace"), target
+    stamp = "%(asctime)s " if target else ""
+    handler.setFormatter(logging.Formatter(f"{stamp}blobdir[%(process)d]: %(levelname)s: %(message)s"))
+    log = logging.getLogger("blobdir")
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    return where
+
+
+def run_in_background(job: Callable[[Ready], None]) -> dict[str, Any]:
+    """Run a job in a process of its own, and wait until it says that it's ready.
+
+    Parameters
+    ----------
+    job : callable
+        Gets a function to call with its report when it's ready; goes on after that.
+
+    Returns
+    -------
+    dict
+        The report.
+
+    Raises
+    ------
+    BlobdirError
+        What the job failed with before it was ready.
+    """
+    ours, theirs = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        os.close(ours)
+        _be_background(job, theirs)
+    os.close(theirs)
+    try:
+        with os.fdopen(ours, "rb") as pipe:
+            said = pipe.read()
+    except KeyboardInterrupt:
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
+        raise
+    if said.startswith(b"{"):
+        report: dict[str, Any] = json.loads(said)
+        if "error" not in report:
+            return report
+        os.waitpid(pid, 0)
+        raise error_from(report)
+    _, status = os.waitpid(pid, 0)
+    raise MountError(f"the process that should mount has died (exit status {os.waitstatus_to_exitcode(status)})")
+
+
+def _be_background(job: Callable[[Ready], None], pipe: int) -> NoReturn:
+    said = False
+
+    def stop(*_: object) -> NoReturn:
+        raise SystemExit(1)
+
+    def ready(report: dict[str, Any]) -> None:
+        nonlocal said
+        said = True
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):  # whoever reads our output through a pipe waits for its end
+            os.dup2(null, descriptor)
+        os.close(null)
+        os.write(pipe, json.dumps(report).encode())
+        os.close(pipe)
+
+    status = 0
+    try:
+        os.setsid()
+        os.chdir("/")
+        signal.signal(signal.SIGTERM, stop)
+        job(ready)
+    except SystemExit:
+        status = 1
+    except BaseException as error:
+        status = 1
+        if said:
+            logging.getLogger("blobdir").exception("the mount has ended")
+        else:
+            os.write(pipe, json.dumps(error_report(error)).encode())
+    finally:
+        logging.shutdown()
+        os._exit(status)
+
+
+def error_report(error: BaseException) -> dict[str, Any]:
+    """An error as plain values."""
+    if isinstance(error, BlobdirError):
+        return {"error": type(error).__name__, "message": str(error)}
+    if isinstance(error, OSError) and error.filename:
+        return {"error": "MountError", "message": f"{error.filename}: {error.strerror}"}
+    return {"error": "MountError", "message": f"{type(error).__name__}: {error}"}
+
+
+def error_from(report: dict[str, Any]) -> BlobdirError:
+    """The error again."""
+    kind = getattr(errors, report["error"], MountError)
+    found = kind(report["message"]) if isinstance(kind, type) and issubclass(kind, BlobdirError) else None
+    return found or MountError(report["message"])

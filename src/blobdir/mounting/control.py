@@ -1,0 +1,301 @@
+"""Mounting, unmounting and asking after mounts, from any process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blobdir.errors import MountError
+from blobdir.mounting.attach import unmount
+from blobdir.mounting.background import error_from, run_in_background, start_log
+from blobdir.mounting.mountinfo import FSTYPE, mounted_at, mounts
+from blobdir.mounting.options import MountOptions
+from blobdir.mounting.session import Session
+from blobdir.mounting.state import MountRecord, records
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from blobdir.discovery import Progress
+
+UNMOUNT_S = 10.0
+"""How long an unmounted mount's process may take to end."""
+
+
+def absolute(url: str) -> str:
+    """A URL that means the same wherever the working directory is."""
+    if "://" in url or "::" in url:
+        return url
+    return os.path.abspath(url)
+
+
+def run_here(
+    url: str, mountpoint: str, options: MountOptions, *, log: str = "", progress: Progress | None = None
+) -> None:
+    """Mount in this process, and stay until it's unmounted. SIGTERM and Ctrl-C unmount."""
+    where = start_log(log, foreground=True)
+    Session(absolute(url), mountpoint, options, log=where).run(lambda _: None, progress)
+
+
+def start(
+    url: str,
+    mountpoint: str,
+    options: MountOptions,
+    *,
+    log: str = "",
+    owner: int = 0,
+    progress: Progress | None = None,
+) -> MountRecord:
+    """Mount in a new process that stays in the background; return when the mount answers.
+
+    Forks this process, so it must have no threads: for the command line. See `mount` for everybody else.
+    """
+    url, mountpoint = absolute(url), mountpoint if mountpoint.startswith("/dev/fd/") else os.path.abspath(mountpoint)
+    log = log and os.path.abspath(log)
+
+    def job(ready: Any) -> None:
+        where = start_log(log, foreground=False)
+        session = Session(url, mountpoint, options, log=where, owner=owner)
+        session.run(lambda record: ready(asdict(record)), progress)
+
+    record = MountRecord(**run_in_background(job))
+    if record.device:
+        try:
+            os.stat(record.mountpoint)
+        except OSError as error:
+            raise MountError(
+                f"{mountpoint}: was mounted, but doesn't answer: {error.strerror}; see {record.log}"
+            ) from error
+    return record
+
+
+class Mount:
+    """A mounted project: a context manager that gives the path and unmounts at the end.
+
+    Attributes
+    ----------
+    path : Path
+        The mount point.
+    record : MountRecord
+    """
+
+    def __init__(self, record: MountRecord, temporary: bool) -> None:
+        self.record = record
+        self.path = Path(record.mountpoint)
+        self._temporary = temporary
+
+    def __fspath__(self) -> str:
+        return self.record.mountpoint
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.unmount(lazy=True)
+
+    def unmount(self, *, lazy: bool = False) -> None:
+        """Unmount; a temporary mount point is removed.
+
+        Raises
+        ------
+        MountError
+            It's in use, and `lazy` wasn't asked for.
+        """
+        umount(self.record.mountpoint, lazy=lazy)
+        if self._temporary:
+            with suppress(OSError):
+                self.path.rmdir()
+
+    def __repr__(self) -> str:
+        return f"<blobdir.Mount {self.record.url} at {self.record.mountpoint}, {self.record.engine}>"
+
+
+def mount(
+    url: str | os.PathLike[str],
+    mountpoint: str | os.PathLike[str] | None = None,
+    *,
+    options: MountOptions | None = None,
+    log: str = "",
+    keep: bool = False,
+    **more: Any,
+) -> Mount:
+    """Mount a blob project as a folder.
+
+    >>> with blobdir.mount("/data/lemons") as path:         # doctest: +SKIP
+    ...     names = os.listdir(path / "train" / "img")
+
+    Parameters
+    ----------
+    url : str or path
+        The project; any fsspec URL.
+    mountpoint : str or path, optional
+        An empty folder. By default a temporary one is made, and removed when it's unmounted.
+    options : MountOptions, optional
+    log : str
+        A file for messages; the system's log where it's empty.
+    keep : bool
+        Whether the mount stays when this process ends. By default it goes with it, however it ends.
+    **more
+        Fields of `MountOptions`, such as ``engine="native"`` or ``allow_other=True``.
+
+    Returns
+    -------
+    Mount
+
+    Raises
+    ------
+    MountError
+        It can't be mounted; the message says why and what to do.
+    BlobdirError
+        The project can't be opened.
+    """
+    options = replace(options or MountOptions(), **more)
+    temporary = mountpoint is None
+    place = tempfile.mkdtemp(prefix="blobdir-") if mountpoint is None else os.path.abspath(os.fspath(mountpoint))
+    job = {
+        "url": absolute(os.fspath(url)),
+        "mountpoint": place,
+        "options": options.to_json(),
+        "log": log and os.path.abspath(log),
+        "owner": 0 if keep else os.getpid(),
+    }
+    # A process of its own, not a fork of this one: that may have threads, and a gigabyte of tensors.
+    result = subprocess.run(
+        [sys.executable, "-m", "blobdir.mounting"], input=json.dumps(job).encode(), stdout=subprocess.PIPE, check=False
+    )
+    try:
+        report = json.loads(result.stdout or b"null")
+        if report is None:
+            raise MountError(f"{place}: the process that should mount failed with exit status {result.returncode}")
+        if "error" in report:
+            raise error_from(report)
+    except BaseException:
+        if temporary:
+            with suppress(OSError):
+                os.rmdir(place)
+        raise
+    return Mount(MountRecord(**report), temporary)
+
+
+def umount(mountpoint: str | os.PathLike[str], *, lazy: bool = False) -> None:
+    """Unmount, and wait until the process that served it has ended.
+
+    Parameters
+    ----------
+    mountpoint : str or path
+    lazy : bool
+        Take it away now, even if it's in use.
+
+    Raises
+    ------
+    MountError
+        It's in use, isn't ours to unmount, or nothing is mounted there.
+    """
+    path = os.path.abspath(os.fspath(mountpoint))
+    path = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    here = mounted_at(path) or mounted_at(os.path.realpath(path))
+    if here is None:
+        if mounts():
+            raise MountError(f"{mountpoint}: nothing is mounted there; `blobdir status` lists what is")
+    elif "blobdir" not in f"{here.fstype} {here.source}" and not _record_of(here.mountpoint):
+        raise MountError(f"{mountpoint}: what is mounted there is {here.fstype}, not a blob project; use umount")
+    path = here.mountpoint if here else path
+    record = _record_of(path)
+    unmount(path, lazy=lazy)
+    deadline = time.monotonic() + UNMOUNT_S
+    while record and record.is_running() and time.monotonic() < deadline and not lazy:
+        time.sleep(0.005)
+
+
+def _record_of(mountpoint: str) -> MountRecord | None:
+    found = [record for record in records() if record.mountpoint == mountpoint and record.is_running()]
+    return found[-1] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a mount is.
+
+    Attributes
+    ----------
+    record : MountRecord
+    state : {"serving", "dead", "detached"}
+        Dead: mounted, and nobody serves it. Detached: unmounted lazily, and still in use.
+    uptime_s : float
+    counters : dict
+        Requests, lookups, reads, bytes, errors, cache hits and misses, workers that were replaced.
+    changed : list of str
+        What is another one now than what is served, a sentence for each.
+    """
+
+    record: MountRecord
+    state: str
+    uptime_s: float
+    counters: dict[str, int]
+    changed: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        values = asdict(self.record)
+        for key in ("blobs", "folders"):
+            del values[key]
+        values |= {"state": self.state, "uptime_s": round(self.uptime_s, 3), "counters": self.counters}
+        return values | {"changed": self.changed}
+
+
+def statuses() -> list[Status]:
+    """All mounts that this user may know of, in the order in which they were made."""
+    found, known = [], set()
+    for record in records():
+        known.add(record.device)
+        here = mounted_at(record.mountpoint)
+        ours = here is not None and here.device == record.device
+        if not record.is_running():
+            if not ours:
+                record.forget()  # its process was killed, and somebody has cleaned up
+                continue
+            state = "dead"
+        else:
+            state = "serving" if ours or not record.device else "detached"
+        uptime = max(0.0, (time.time_ns() - record.started_ns) / 1e9)
+        found.append(Status(record, state, uptime, record.counters(), _changes(record)))
+    for entry in mounts():
+        if entry.fstype == FSTYPE and entry.device not in known:
+            stranger = MountRecord(
+                entry.mountpoint, entry.source, "unknown", "", 0, 0, entry.device, 0, "", {}, [], [], ""
+            )
+            found.append(Status(stranger, "unknown", 0.0, {}, []))
+    return sorted(found, key=lambda status: status.record.started_ns)
+
+
+def _changes(record: MountRecord) -> list[str]:
+    found = []
+    for path, size, mtime_ns in record.blobs:
+        now = _stat(record.url, path)
+        if now is None:
+            found.append(f"{path} was removed; it is served until the mount ends")
+        elif now != (size, mtime_ns):
+            found.append(f"{path} was replaced or changed: the one of the time of mounting is served")
+    for path, mtime_ns in record.folders:
+        now = _stat(record.url, path)
+        if now is None or now[1] != mtime_ns:
+            found.append(f"{path or 'the top folder'} has changed: names are those of the time of mounting")
+    return found
+
+
+def _stat(root: str, path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(os.path.join(root, path))
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns

@@ -1,0 +1,182 @@
+"""The fusepy engine: the same tree through libfuse, for macOS, BSD and old kernels. Importing this loads libfuse."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+from blobdir.errors import BlobdirError, MountError
+from blobdir.index import DIRECTORY, FIRST_BLOB, LINK
+from blobdir.mounting.attributes import AttributeView
+from blobdir.mounting.state import Counter
+
+try:
+    import fuse
+except OSError as error:  # pragma: no cover - where libfuse is missing
+    raise MountError(
+        f"the fusepy engine needs libfuse 2, which can't be loaded ({error}): apt install libfuse2, "
+        "dnf install fuse-libs, or macFUSE on macOS"
+    ) from error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from blobdir.mounting.options import MountOptions
+    from blobdir.mounting.state import Counters
+    from blobdir.tree import Tree
+
+LOG = logging.getLogger("blobdir.mounting")
+ENCODING = "latin-1"
+"""fusepy decodes paths strictly; in this encoding every byte string is a text, and comes back the same."""
+FOREVER_S, LIVE_S = 86_400, 1
+_QUIET = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.ENAMETOOLONG, errno.EINVAL))
+_BLOCK = 4096
+
+
+class TreeOperations(fuse.Operations):
+    """The operations of a filesystem, for fusepy. Paths are absolute, in `ENCODING`."""
+
+    use_ns = True
+
+    def __init__(self, tree: Tree, view: AttributeView, counters: Counters, started: Callable[[], None]) -> None:
+        self._tree = tree
+        self._view = view
+        self._counters = counters
+        self._started = started
+
+    def __call__(self, operation: str, *args: Any) -> Any:
+        """Do one operation; what goes wrong becomes an errno."""
+        self._counters.add(Counter.REQUESTS, 1)
+        try:
+            return super().__call__(operation, *args)
+        except fuse.FuseOSError:
+            raise
+        except (BlobdirError, OSError) as error:
+            code = error.code if isinstance(error, BlobdirError) else error.errno or errno.EIO
+            if code not in _QUIET:
+                self._counters.add(Counter.ERRORS, 1)
+                LOG.error("%s %s: %s", operation, args[0] if args else "", error)
+            raise fuse.FuseOSError(code) from error
+
+    def init(self, path: str) -> None:
+        """Called by libfuse when the kernel has greeted."""
+        self._started()
+
+    def _row(self, path: str) -> int:
+        """Row of a path; the kernel has followed all links in it."""
+        row = 0
+        for name in path.encode(ENCODING).split(b"/"):
+            if name:
+                if self._tree.index.source[row] != DIRECTORY:
+                    raise fuse.FuseOSError(errno.ENOTDIR)
+                if len(name) > 255:
+                    raise fuse.FuseOSError(errno.ENAMETOOLONG)
+                row = self._tree.index.lookup(row, name)
+                if row < 0:
+                    raise fuse.FuseOSError(errno.ENOENT)
+        return row
+
+    def access(self, path: str, amode: int) -> int:
+        """Whether something may be done; the kernel itself looks at the permission bits."""
+        if amode & os.W_OK:
+            raise fuse.FuseOSError(errno.EROFS)
+        return 0
+
+    def getattr(self, path: str, fh: int | None = None) -> dict[str, int]:
+        """Attributes, times in nanoseconds."""
+        self._counters.add(Counter.LOOKUPS, 1)
+        found = self._view.of(self._row(path))
+        return {
+            "st_ino": found.ino,
+            "st_mode": found.mode,
+            "st_nlink": found.nlink,
+            "st_size": found.size,
+            "st_blocks": found.blocks,
+            "st_uid": found.uid,
+            "st_gid": found.gid,
+            **dict.fromkeys(("st_mtime", "st_atime", "st_ctime"), found.mtime_ns),
+        }
+
+    def readdir(self, path: str, fh: int) -> list[Any]:
+        """Names, with inodes and types."""
+        row = self._row(path)
+        children = self._tree.children(row)
+        sources = self._tree.index.buffers.source
+        kinds = {DIRECTORY: stat.S_IFDIR, LINK: stat.S_IFLNK}
+        entries: list[Any] = [".", ".."]
+        for child in children:
+            kind = {"st_ino": child + 1, "st_mode": kinds.get(sources[child], stat.S_IFREG)}
+            entries.append((self._tree.index.name(child).decode(ENCODING), kind, 0))
+        return entries
+
+    def readlink(self, path: str) -> str:
+        """Target of a symbolic link."""
+        row = self._row(path)
+        if self._tree.index.source[row] != LINK:
+            raise fuse.FuseOSError(errno.EINVAL)
+        return self._tree.link_target(row).encode("utf-8", "surrogateescape").decode(ENCODING)
+
+    def open(self, path: str, flags: int) -> int:
+        """Open a file: its handle is its row, so there is no table that could grow."""
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC):
+            raise fuse.FuseOSError(errno.EROFS)
+        return self._row(path)
+
+    def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
+        """Bytes of a file."""
+        data = self._tree.read(fh, offset, offset + size)
+        self._counters.add(Counter.READS, 1)
+        self._counters.add(Counter.BYTES, len(data))
+        return data
+
+    def statfs(self, path: str) -> dict[str, int]:
+        """A full disk."""
+        blocks = -(-self._tree.total_bytes() // _BLOCK)
+        sizes = {"f_bsize": _BLOCK, "f_frsize": _BLOCK, "f_blocks": blocks, "f_namemax": 255}
+        return {**sizes, "f_files": len(self._tree.index), "f_bfree": 0, "f_bavail": 0, "f_ffree": 0, "f_favail": 0}
+
+
+class FusepyEngine:
+    """Runs libfuse's loop, with its threads. See `blobdir.mounting.session.Running`."""
+
+    def __init__(self, tree: Tree, mountpoint: str, options: MountOptions, counters: Counters, fsname: str) -> None:
+        self._tree = tree
+        self._mountpoint = mountpoint
+        self._options = options
+        self._counters = counters
+        self._fsname = fsname.replace("\\", "\\\\").replace(",", "\\,")
+
+    def run(self, ready: Callable[[], None], idle: Callable[[], bool]) -> None:
+        """Mount, and serve until it's unmounted."""
+        view = AttributeView(self._tree, self._options)
+        has_loose = bool((self._tree.index.source < FIRST_BLOB).any())
+        given: dict[str, Any] = {"allow_other": True} if self._options.allow_other else {}
+        operations = TreeOperations(self._tree, view, self._counters, ready)
+        try:
+            fuse.FUSE(
+                operations,
+                os.fsencode(self._mountpoint).decode(ENCODING),
+                encoding=ENCODING,
+                raw_fi=False,
+                foreground=True,
+                nothreads=False,
+                ro=True,
+                nosuid=True,
+                nodev=True,
+                default_permissions=True,
+                use_ino=True,
+                auto_cache=True,
+                entry_timeout=FOREVER_S,
+                negative_timeout=FOREVER_S,
+                attr_timeout=LIVE_S if has_loose else FOREVER_S,
+                fsname=os.fsencode(self._fsname).decode(ENCODING),
+                subtype="blobdir",
+                **given,
+            )
+        except RuntimeError as error:
+            raise MountError(
+                f"{self._mountpoint}: libfuse couldn't mount (status {error}); its message is above"
+            ) from error

@@ -1,0 +1,250 @@
+"""The process that owns a mount: it greets the kernel, starts the workers, replaces those that die, and unmounts."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import logging
+import os
+import select
+import signal
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from blobdir.errors import BlobdirError, MountError
+from blobdir.mounting.attributes import AttributeView
+from blobdir.mounting.native.protocol import (
+    HEADER,
+    MIN_BUFFER_BYTES,
+    Opcode,
+    ProtocolError,
+    decode_request,
+    encode_error,
+    encode_reply,
+    negotiate,
+)
+from blobdir.mounting.native.server import Server
+from blobdir.mounting.native.worker import die_with_parent, run_worker
+from blobdir.mounting.state import Counter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from blobdir.mounting.attach import Attachment
+    from blobdir.mounting.native.protocol import Negotiated
+    from blobdir.mounting.options import MountOptions
+    from blobdir.mounting.state import Counters
+    from blobdir.tree import Tree
+
+LOG = logging.getLogger("blobdir.mounting")
+GREETING_S = 10.0
+"""How long the kernel may take to send INIT; it does so at once."""
+GRACE_S = 2.0
+"""How long workers may take to notice that nothing is mounted any more."""
+TOO_MANY_DEATHS, DEATHS_WINDOW_S, BACKOFF_S = 10, 10.0, 1.0
+READAHEAD_KB = 1024
+REMOTE_THREADS = 16
+MESSAGES, MESSAGES_WINDOW_S = 20, 10.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+def greet(device: int) -> Negotiated:
+    """Answer the INIT with which every connection begins.
+
+    Raises
+    ------
+    ProtocolError
+        The kernel is too old; it was told so.
+    MountError
+        It sends nothing, or something else.
+    """
+    while True:
+        if not select.select([device], [], [], GREETING_S)[0]:
+            raise MountError(f"the kernel didn't greet within {GREETING_S:.0f} s: the descriptor isn't a new mount's")
+        data = os.read(device, max(MIN_BUFFER_BYTES, 1 << 16))
+        request = decode_request(data)
+        if request.opcode != Opcode.INIT:
+            raise MountError(
+                f"the kernel's first request is {request.opcode}, not INIT: somebody else has served this mount"
+            )
+        try:
+            reply, agreed = negotiate(data[HEADER.size :])
+        except ProtocolError:
+            os.write(device, encode_error(request.unique, errno.EPROTO))
+            raise
+        os.write(device, encode_reply(request.unique, reply))
+        if agreed is not None:
+            return agreed
+
+
+class Failures:
+    """Writes down what goes wrong with requests; the first of many, so that a broken blob doesn't fill the journal."""
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._count = 0
+
+    def __call__(self, opcode: int, path: str, error: Exception) -> None:
+        """Log one failed request."""
+        now = time.monotonic()
+        if now - self._since > MESSAGES_WINDOW_S:
+            if self._count > MESSAGES:
+                LOG.error("%d more requests failed", self._count - MESSAGES)
+            self._since, self._count = now, 0
+        self._count += 1
+        if self._count > MESSAGES:
+            return
+        name = Opcode(opcode).name if opcode in set(Opcode) else str(opcode)
+        if isinstance(error, BlobdirError):
+            LOG.error("%s %s: %s", name, path or "/", error)
+        else:
+            LOG.error("%s %s: %s: %s", name, path or "/", type(error).__name__, error, exc_info=error)
+
+
+class Supervisor:
+    """Looks after the workers of one mount.
+
+    Parameters
+    ----------
+    tree : Tree
+    attachment : Attachment
+        Fresh: nobody has read from its device.
+    options : MountOptions
+    counters : Counters
+    """
+
+    def __init__(self, tree: Tree, attachment: Attachment, options: MountOptions, counters: Counters) -> None:
+        self._tree = tree
+        self._attachment = attachment
+        self._options = options
+        self._counters = counters
+        self._view = AttributeView(tree, options)
+        self._negotiated = greet(attachment.device)
+        self._workers: dict[int, int] = {}
+        self._deaths: deque[float] = deque(maxlen=TOO_MANY_DEATHS)
+        self._raise_readahead()
+
+    def run(self, ready: Callable[[], None], idle: Callable[[], bool]) -> None:
+        """Serve until the filesystem is unmounted, or a signal says to stop.
+
+        Parameters
+        ----------
+        ready : callable
+            Called when the mount answers.
+        idle : callable
+            Called about once a second; the mount ends when it returns false.
+        """
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        gc.collect()
+        gc.freeze()  # what is there now is shared with the workers, and stays shared if nobody touches it
+        try:
+            ready()  # requests wait from now on; first, since workers would inherit what it closes
+            for number in range(1, self._options.worker_count() + 1):
+                self._start(number)
+            self._watch(idle)
+        finally:
+            self._stop()
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _watch(self, idle: Callable[[], bool]) -> None:
+        while True:
+            received = signal.sigtimedwait(_SIGNALS, 1.0)
+            if received is None:
+                if not idle():
+                    LOG.info("%s: unmounting: the process that mounted it has ended", self._attachment.mountpoint)
+                    return
+            elif received.si_signo == signal.SIGCHLD:
+                if self._reap():
+                    LOG.info("%s: was unmounted", self._attachment.mountpoint)
+                    return
+            elif received.si_signo != signal.SIGHUP:
+                LOG.info("%s: unmounting: %s", self._attachment.mountpoint, signal.Signals(received.si_signo).name)
+                return
+
+    def _start(self, number: int) -> None:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            self._workers[pid] = number
+            return
+        status = 1
+        try:
+            die_with_parent(parent, signal.SIGTERM)
+            counters, failures = self._counters.of_worker(number), Failures()
+            threads = self._options.threads or (1 if self._tree.storage.is_local else REMOTE_THREADS)
+
+            def make_server() -> Server:
+                return Server(self._tree, self._view, self._negotiated, counters, failures)
+
+            run_worker(self._attachment.device, threads, make_server, self._orphaned)
+            status = 0
+        except BaseException:
+            LOG.exception("worker %d failed", number)
+        finally:
+            os._exit(status)
+
+    def _orphaned(self) -> None:
+        with suppress(MountError):  # a worker before us did it
+            self._attachment.detach(lazy=True)
+
+    def _reap(self) -> bool:
+        """Collect dead workers and replace them; True if one of them has ended because nothing is mounted any more."""
+        while self._workers:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return False
+            number = self._workers.pop(pid, 0)
+            if not number:
+                continue
+            if os.waitstatus_to_exitcode(status) == 0:
+                return True
+            self._counters.add(Counter.RESTARTS, 1)
+            LOG.error("worker %d (%d) died of %s; starting another", number, pid, _cause(status))
+            now = time.monotonic()
+            self._deaths.append(now)
+            if len(self._deaths) == TOO_MANY_DEATHS and now - self._deaths[0] < DEATHS_WINDOW_S:
+                time.sleep(BACKOFF_S)  # something is wrong for good: don't burn a processor on it
+            self._start(number)
+        return False
+
+    def _stop(self) -> None:
+        try:
+            self._attachment.detach(lazy=False)
+        except MountError as error:
+            LOG.warning("%s (it is taken away now; who has it open gets errors)", error)
+            with suppress(MountError):
+                self._attachment.detach(lazy=True)
+        if self._attachment.how == "inherited":
+            self._kill(signal.SIGKILL)
+        deadline = time.monotonic() + GRACE_S
+        while self._workers and time.monotonic() < deadline:
+            self._collect(os.WNOHANG)
+            time.sleep(0.005)
+        self._kill(signal.SIGKILL)
+        self._collect(0)
+        os.close(self._attachment.device)
+
+    def _kill(self, number: int) -> None:
+        for pid in self._workers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _collect(self, flags: int) -> None:
+        for pid in list(self._workers):
+            with suppress(ChildProcessError):
+                if os.waitpid(pid, flags)[0] == 0:
+                    continue
+            del self._workers[pid]
+
+    def _raise_readahead(self) -> None:
+        """Have the kernel read large files in larger steps than 128 KB. Only root may; it's a matter of speed only."""
+        if self._attachment.number:
+            with suppress(OSError), open(f"/sys/class/bdi/{self._attachment.number}/read_ahead_kb", "w") as file:
+                file.write(str(READAHEAD_KB))
+
+
+def _cause(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return signal.Signals(-code).name if code < 0 else f"exit status {code}"

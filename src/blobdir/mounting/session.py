@@ -1,0 +1,195 @@
+"""One mount from beginning to end, in the process that looks after it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import resource
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+from blobdir.errors import MountError, UsageError
+from blobdir.mounting.attach import attach, check_mountpoint
+from blobdir.mounting.mountinfo import mounted_at
+from blobdir.mounting.notify import notify
+from blobdir.mounting.state import Counters, MountRecord, counter_path, is_running
+from blobdir.opening import OpenOptions, open_tree
+from blobdir.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from blobdir.discovery import Progress
+    from blobdir.mounting.options import MountOptions
+    from blobdir.tree import Tree
+
+LOG = logging.getLogger("blobdir.mounting")
+SPARE_DESCRIPTORS = 128
+"""Descriptors that are kept for other things than blobs."""
+MOST_DESCRIPTORS = 65_536
+_SECRETS = re.compile(r"(?<=://)[^/@\s]*@|\?[^:\s]*")
+
+
+class Running(Protocol):
+    """An engine that has mounted and only needs to be run, such as `blobdir.mounting.native.supervisor.Supervisor`."""
+
+    def run(self, ready: Callable[[], None], idle: Callable[[], bool]) -> None:
+        """Serve until the filesystem is unmounted."""
+
+
+class Session:
+    """A project that is being mounted.
+
+    Parameters
+    ----------
+    url : str
+        A folder (absolute: the process may change its working directory) or any fsspec URL.
+    mountpoint : str
+        An empty folder, or ``/dev/fd/N``: the FUSE device of a mount that somebody else has made.
+    options : MountOptions
+    log : str
+        Where messages go, for ``status``.
+    owner : int
+        Process with which the mount ends; 0 for none.
+    """
+
+    def __init__(self, url: str, mountpoint: str, options: MountOptions, *, log: str = "", owner: int = 0) -> None:
+        self._url = url
+        self._options = options
+        self._log = log
+        self._owner = owner
+        self._mountpoint = check_mountpoint(mountpoint)
+
+    def run(self, ready: Callable[[MountRecord], None], progress: Progress | None = None) -> None:
+        """Open the project, mount it, and serve it until it's unmounted.
+
+        Parameters
+        ----------
+        ready : callable
+            Called with the record of the mount when it answers.
+        progress : callable, optional
+            See `blobdir.opening.open_tree`.
+        """
+        notify("STATUS=Opening the project")
+        tree = open_tree(
+            self._url,
+            target_options=self._options.storage_options,
+            options=OpenOptions(self._options.discovery, self._options.index),
+            progress=progress,
+        )
+        tree.blobs.open_all(raise_descriptor_limit())
+        counters = self._counters()
+        try:
+            engine, why, running = self._start(tree, counters)
+            record = self._record(tree, engine, why)
+
+            def answers() -> None:
+                record.save()
+                LOG.info("%s is mounted at %s by the %s engine (%s)", record.url, record.mountpoint, engine, why)
+                ready(record)
+                notify(f"READY=1\nMAINPID={os.getpid()}\nSTATUS=Serving {record.url} at {record.mountpoint}")
+
+            try:
+                running.run(answers, self._goes_on)
+            finally:
+                notify("STOPPING=1")
+                record.forget()
+        finally:
+            with suppress(OSError):
+                counter_path(os.getpid()).unlink()
+
+    def _goes_on(self) -> bool:
+        return not self._owner or is_running(self._owner)
+
+    @staticmethod
+    def _counters() -> Counters:
+        try:
+            return Counters.create(counter_path(os.getpid()))
+        except OSError as error:
+            LOG.warning("no counters for `status`: %s", error)
+            return Counters.create(None)
+
+    def _start(self, tree: Tree, counters: Counters) -> tuple[str, str, Running]:
+        wanted = self._options.engine
+        why = "asked for"
+        if wanted == "auto" and sys.platform != "linux":
+            wanted, why = "fusepy", "the native engine is for Linux"
+        if wanted != "fusepy":
+            from blobdir.mounting.native.protocol import ProtocolError
+
+            try:
+                return (
+                    "native",
+                    "the kernel has what it needs" if wanted == "auto" else why,
+                    self._native(tree, counters),
+                )
+            except ProtocolError as error:
+                if wanted != "auto":
+                    raise
+                why = str(error)
+                LOG.warning("%s", why)
+        from blobdir.mounting.fusepy import FusepyEngine
+
+        return "fusepy", why, FusepyEngine(tree, self._mountpoint, self._options, counters, self.fsname(tree))
+
+    def _native(self, tree: Tree, counters: Counters) -> Running:
+        from blobdir.mounting.native.supervisor import Supervisor
+
+        if sys.platform != "linux":
+            raise UsageError("the native engine is for Linux; use --engine fusepy")
+        attachment = attach(self._mountpoint, fsname=self.fsname(tree), allow_other=self._options.allow_other)
+        try:
+            return Supervisor(tree, attachment, self._options, counters)
+        except BaseException:
+            os.close(attachment.device)
+            with suppress(MountError):
+                attachment.detach(lazy=True)
+            raise
+
+    def fsname(self, tree: Tree) -> str:
+        """What ``mount`` and ``df`` show, without what a URL may hold of secrets."""
+        return self._options.fsname or without_secrets(tree.storage.url)
+
+    def _record(self, tree: Tree, engine: str, why: str) -> MountRecord:
+        here, header = mounted_at(self._mountpoint), tree.index.header
+        local = tree.storage.is_local
+        return MountRecord(
+            mountpoint=self._mountpoint,
+            url=without_secrets(tree.storage.url),
+            engine=engine,
+            why=why,
+            pid=os.getpid(),
+            started_ns=time.time_ns(),
+            device=here.device if here else "",
+            workers=self._options.worker_count() if engine == "native" else 1,
+            version=__version__,
+            index={"rows": len(tree.index), "bytes": tree.index.nbytes},
+            blobs=[(b.path, b.size, b.mtime_ns) for b in header.blobs if local and b.size >= 0],
+            folders=[(i.path, i.mtime_ns) for i in header.inputs if local],
+            log=self._log,
+        )
+
+
+def raise_descriptor_limit() -> int:
+    """Allow this process as many descriptors as it may have.
+
+    Returns
+    -------
+    int
+        How many of them blobs may take.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return max(16, (MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft) - SPARE_DESCRIPTORS)
+
+
+def without_secrets(url: str) -> str:
+    """A URL without user, password and query, as it may be shown to everyone."""
+    return _SECRETS.sub("", url) if "://" in url else url

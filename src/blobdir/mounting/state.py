@@ -1,0 +1,210 @@
+"""What is mounted on this machine: a small file for each mount, and counters that its processes share."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import struct
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from platformdirs import user_runtime_path
+
+from blobdir.mounting.options import MAX_WORKERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FOLDER_VARIABLE = "BLOBDIR_STATE_DIR"
+"""Environment variable that says where the files lie."""
+
+
+class Counter(IntEnum):
+    """What is counted; the number is the place."""
+
+    REQUESTS = 0
+    LOOKUPS = 1
+    READS = 2
+    BYTES = 3
+    ERRORS = 4
+    CACHE_HITS = 5
+    CACHE_MISSES = 6
+    RESTARTS = 7
+
+
+_SLOT = len(Counter)
+_WORKER_BYTES = _SLOT * 8
+COUNTER_BYTES = (MAX_WORKERS + 1) * _WORKER_BYTES
+
+
+class Counters:
+    """Counters in shared memory, a row of them for each worker; nobody writes another's row, so there is no lock.
+
+    Attributes
+    ----------
+    values : memoryview of uint64
+        This worker's, by `Counter`. Threads of one worker may lose a count between them.
+    """
+
+    def __init__(self, memory: mmap.mmap, worker: int = 0) -> None:
+        self._memory = memory
+        self.values = memoryview(memory).cast("Q")[worker * _SLOT : (worker + 1) * _SLOT]
+
+    @classmethod
+    def create(cls, path: Path | None) -> Counters:
+        """New counters in a file, or in memory only."""
+        if path is None:
+            return cls(mmap.mmap(-1, COUNTER_BYTES))
+        with open(path, "w+b") as file:
+            file.truncate(COUNTER_BYTES)
+            return cls(mmap.mmap(file.fileno(), COUNTER_BYTES))
+
+    def of_worker(self, worker: int) -> Counters:
+        """The row of a worker; 0 is the supervisor's."""
+        return Counters(self._memory, worker)
+
+    def add(self, counter: Counter, n: int) -> None:
+        """Count."""
+        self.values[counter] += n
+
+
+def read_counters(path: Path) -> dict[str, int]:
+    """Sums over all workers; empty where there are none."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return {}
+    values = struct.unpack(f"={len(data) // 8}Q", data[: len(data) // 8 * 8])
+    return {counter.name.lower(): sum(values[counter::_SLOT]) for counter in Counter}
+
+
+@dataclass(frozen=True, slots=True)
+class MountRecord:
+    """One mount.
+
+    Attributes
+    ----------
+    mountpoint, url : str
+    engine : str
+    why : str
+        Why that engine.
+    pid : int
+        The process that looks after it.
+    started_ns : int
+        Nanoseconds since 1970.
+    device : str
+        ``major:minor`` of the mounted filesystem, as in ``/proc/self/mountinfo``.
+    workers : int
+    version : str
+        Of blobdir.
+    index : dict
+        Rows and bytes.
+    blobs : list of (path, size, mtime_ns)
+        What is served, to notice that it was replaced. Local projects only.
+    folders : list of (path, mtime_ns)
+        Folders and pickles whose change a new mount would show.
+    log : str
+        Where messages go.
+    """
+
+    mountpoint: str
+    url: str
+    engine: str
+    why: str
+    pid: int
+    started_ns: int
+    device: str
+    workers: int
+    version: str
+    index: dict[str, int]
+    blobs: list[tuple[str, int, int]]
+    folders: list[tuple[str, int]]
+    log: str
+
+    def path(self) -> Path:
+        """The file of this record."""
+        return state_folder() / f"{self.pid}.json"
+
+    def save(self) -> None:
+        """Write it; whole or not at all."""
+        part = self.path().with_suffix(".part")
+        part.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        os.replace(part, self.path())
+
+    def counters(self) -> dict[str, int]:
+        """What was counted so far."""
+        return read_counters(counter_path(self.pid))
+
+    def is_running(self) -> bool:
+        """Whether the process that looks after it is there."""
+        return is_running(self.pid)
+
+    def forget(self) -> None:
+        """Remove the files."""
+        forget(self.pid)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process, and it isn't a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:
+        if os.path.exists("/proc/self/stat"):
+            return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def state_folder() -> Path:
+    """Where the files of this user's mounts lie; made if need be. Root's can be read by everyone."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    if named:
+        folder = Path(named)
+    elif os.getuid() == 0 and sys.platform == "linux":
+        folder = Path("/run/blobdir")
+    else:
+        folder = user_runtime_path("blobdir")
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o755 if os.getuid() == 0 else 0o700)
+    except OSError:  # no session of its own, as in a container: then where temporary files lie
+        folder = Path(tempfile.gettempdir()) / f"blobdir-{os.getuid()}"
+        folder.mkdir(exist_ok=True, mode=0o700)
+        if folder.stat().st_uid != os.getuid():
+            raise
+    return folder
+
+
+def counter_path(pid: int) -> Path:
+    """Counters of the mount that a process looks after."""
+    return state_folder() / f"{pid}.counters"
+
+
+def forget(pid: int) -> None:
+    """Remove the files of a mount."""
+    for path in (state_folder() / f"{pid}.json", counter_path(pid)):
+        with suppress(OSError):
+            path.unlink()
+
+
+def records() -> Iterator[MountRecord]:
+    """All mounts that this user has, and root's. Those whose process is gone are forgotten."""
+    folders = dict.fromkeys([state_folder(), Path("/run/blobdir")])
+    for folder in folders:
+        for path in sorted(folder.glob("*.json")):
+            try:
+                values = json.loads(path.read_text(encoding="utf-8"))
+                yield MountRecord(**values)
+            except (OSError, ValueError, TypeError):
+                continue
