@@ -109,7 +109,7 @@ def _clean_stale(path: str) -> None:
     if here is None or not here.fstype.startswith("fuse") or "blobdir" not in f"{here.fstype} {here.source}":
         return
     try:
-        os.stat(path)
+        os.statvfs(path)  # what stat would say the kernel may still know
     except OSError as error:
         if error.errno in _DEAD:  # nobody serves it any more
             unmount(path, lazy=True)

@@ -101,7 +101,8 @@ class Mount:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.unmount(lazy=True)
+        if os.path.ismount(self.path):
+            self.unmount(lazy=True)
 
     def unmount(self, *, lazy: bool = False) -> None:
         """Unmount; a temporary mount point is removed.

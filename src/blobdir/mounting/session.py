@@ -15,7 +15,7 @@ from blobdir.errors import MountError, UsageError
 from blobdir.mounting.attach import attach, check_mountpoint
 from blobdir.mounting.mountinfo import mounted_at
 from blobdir.mounting.notify import notify
-from blobdir.mounting.state import Counters, MountRecord, counter_path, is_running
+from blobdir.mounting.state import Counters, MountRecord, counter_path, forget, is_running
 from blobdir.opening import OpenOptions, open_tree
 from blobdir.version import __version__
 
@@ -84,9 +84,9 @@ class Session:
         counters = self._counters()
         try:
             engine, why, running = self._start(tree, counters)
-            record = self._record(tree, engine, why)
 
             def answers() -> None:
+                record = self._record(tree, engine, why)
                 record.save()
                 LOG.info("%s is mounted at %s by the %s engine (%s)", record.url, record.mountpoint, engine, why)
                 ready(record)
@@ -96,10 +96,8 @@ class Session:
                 running.run(answers, self._goes_on)
             finally:
                 notify("STOPPING=1")
-                record.forget()
         finally:
-            with suppress(OSError):
-                counter_path(os.getpid()).unlink()
+            forget(os.getpid())
 
     def _goes_on(self) -> bool:
         return not self._owner or is_running(self._owner)

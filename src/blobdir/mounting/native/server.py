@@ -148,7 +148,7 @@ class Server:
     def _lookup(self, unique: int, row: int, length: int) -> bytes | memoryview:
         self._counts[_LOOKUPS] += 1
         name = self._body[:length].tobytes()
-        name = name[:-1] if name.find(b"\0") == length - 1 else decode_name(name)
+        name = name[:-1] if name.find(b"\0") == length - 1 > 0 else decode_name(name)
         if self._columns.source[row] != DIRECTORY:
             return encode_error(unique, errno.ENOTDIR)
         if len(name) > NAME_MAX:
