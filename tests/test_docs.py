@@ -40,7 +40,7 @@ def test_shell_blocks_run(code, tmp_path, monkeypatch):
     shutil.copytree(blobdir.demo.path(), tmp_path / "lemons")
     code = code.replace("/data/lemons", str(tmp_path / "lemons"))
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    with Deadline(60):
+    with Deadline(60, tmp_path):
         done = subprocess.run(["bash", "-euo", "pipefail", "-c", code], check=False, env={**os.environ, "PATH": path})
     assert done.returncode == 0
 

@@ -26,16 +26,19 @@ def state_folder(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True, scope="session")
-def last_deadline():
+def last_deadline(tmp_path_factory):
     """What fixtures of a wider scope have mounted goes at the end, whatever happens."""
-    with Deadline(1500):
+    folder = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch, Deadline(1500, folder):
+        patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("tmp")))
         yield
 
 
 @pytest.fixture(autouse=True)
-def deadline(request):
+def deadline(request, tmp_path_factory):
     marker = request.node.get_closest_marker("timeout")
-    with Deadline(marker.args[0] - 5 if marker else DEADLINE_S) as deadline:
+    seconds = marker.args[0] - 5 if marker else DEADLINE_S
+    with Deadline(seconds, tmp_path_factory.getbasetemp()) as deadline:
         yield deadline
 
 

@@ -220,6 +220,8 @@ def _fusermount(mountpoint: str, fsname: str, *, allow_other: bool) -> int:
             hint = ""
             if "user_allow_other" in said:
                 hint = "; root must allow that in /etc/fuse.conf: user_allow_other"
+            elif "open /dev/fuse" in said:
+                hint = "; everybody must be allowed to open it, as udev sees to: chmod 666 /dev/fuse as root"
             elif "Operation not permitted" in said or "Permission denied" in said:
                 hint = f"; {program} must be setuid root, and a process that has no new privileges can't use it"
             raise MountError(f"{mountpoint}: {os.path.basename(program)}: {said or 'failed'}{hint}")

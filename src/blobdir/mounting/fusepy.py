@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import stat
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from blobdir.errors import BlobdirError, MountError
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK
 from blobdir.mounting.attributes import AttributeView
+from blobdir.mounting.failures import Failures
 from blobdir.mounting.state import Counter
 
 try:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from blobdir.mounting.state import Counters
     from blobdir.tree import Tree
 
-LOG = logging.getLogger("blobdir.mounting")
 ENCODING = "latin-1"
 """fusepy decodes paths strictly; in this encoding every byte string is a text, and comes back the same."""
 FOREVER_S, LIVE_S = 86_400, 1
@@ -46,6 +45,7 @@ class TreeOperations(fuse.Operations):
         self._view = view
         self._counters = counters
         self._started = started
+        self._failures = Failures()
 
     def __call__(self, operation: str, *args: Any) -> Any:
         """Do one operation; what goes wrong becomes an errno."""
@@ -58,7 +58,7 @@ class TreeOperations(fuse.Operations):
             code = error.code if isinstance(error, BlobdirError) else error.errno or errno.EIO
             if code not in _QUIET:
                 self._counters.add(Counter.ERRORS, 1)
-                LOG.error("%s %s: %s", operation, args[0] if args else "", error)
+                self._failures(operation, args[0].strip("/") if args else "", error)
             raise fuse.FuseOSError(code) from error
 
     def init(self, path: str) -> None:

@@ -32,7 +32,13 @@ def abort(device: str) -> None:
 
 
 class Deadline:
-    """A context manager: what is mounted in it by blobdir, and still there after so many seconds, is aborted.
+    """A context manager: what is mounted below a folder, and still there after so many seconds, is aborted.
+
+    Parameters
+    ----------
+    seconds : float
+    below : path
+        Other mounts aren't touched.
 
     Attributes
     ----------
@@ -40,11 +46,12 @@ class Deadline:
         Whether it has come to that. On leaving, it's a TimeoutError.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, below: str | os.PathLike[str]) -> None:
         self._timer = threading.Timer(seconds, self._expire)
         self._timer.daemon = True
         self._seconds = seconds
         self._before = {entry.device for entry in mounts()}
+        self._below = os.path.realpath(below).rstrip("/") + "/"
         self.expired = False
 
     def _expire(self) -> None:
@@ -54,7 +61,8 @@ class Deadline:
     def clean(self) -> None:
         """Abort and unmount what has been mounted since."""
         for entry in mounts():
-            if entry.fstype == FSTYPE and entry.device not in self._before:
+            ours = entry.fstype == FSTYPE and entry.mountpoint.startswith(self._below)
+            if ours and entry.device not in self._before:
                 abort(entry.device)
                 with suppress(OSError):
                     unmount(entry.mountpoint, lazy=True)

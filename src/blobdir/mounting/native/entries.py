@@ -32,8 +32,9 @@ PLUS_FIELDS = np.dtype([("entry", ENTRY_FIELDS), ("dirent", DIRENT_FIELDS)])
 BLOCK = 4096
 FOREVER_S = 86_400
 """How long the kernel may keep what can't change: it asks again once a day."""
-LIVE_S = 1
-"""The same for loose files, which people edit."""
+LIVE_NAME_S, LIVE_ATTRIBUTES_NS = 1, 50_000_000
+"""The same for loose files, which people edit. Size and time must be fresh when the content is read: new
+content cut at the old size would be half a file."""
 DOTS = 2
 """The first two places of a directory: itself, and the one above."""
 
@@ -145,9 +146,11 @@ class EntryEncoder:
 def entry_fields(found: InodeAttributes) -> tuple[int, ...]:
     """The values of `ENTRY_FIELDS`, also those of `blobdir.mounting.native.protocol.ENTRY`."""
     second, ns = divmod(found.mtime_ns, NS)
-    valid = LIVE_S if found.live else FOREVER_S
+    name_s, attributes_s, attributes_ns = (
+        (LIVE_NAME_S, 0, LIVE_ATTRIBUTES_NS) if found.live else (FOREVER_S, FOREVER_S, 0)
+    )
     return (
-        found.ino, 0, valid, valid, 0, 0,
+        found.ino, 0, name_s, attributes_s, 0, attributes_ns,
         found.ino, found.size, found.blocks, second & 0xFFFFFFFFFFFFFFFF, second & 0xFFFFFFFFFFFFFFFF,
         second & 0xFFFFFFFFFFFFFFFF, ns, ns, ns, found.mode, found.nlink, found.uid, found.gid, 0, BLOCK, 0,
     )  # fmt: skip

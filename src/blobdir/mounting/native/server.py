@@ -57,7 +57,7 @@ class Server:
     negotiated : Negotiated
     counters : Counters
     failed : callable
-        Told of every request that ends in an error which isn't the caller's doing: (opcode, path, exception).
+        Told of every request that ends in an error which isn't the caller's doing: (operation, path, exception).
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Server:
         view: AttributeView,
         negotiated: Negotiated,
         counters: Counters,
-        failed: Callable[[int, str, Exception], None],
+        failed: Callable[[str, str, Exception], None],
     ) -> None:
         self._tree = tree
         self._view = view
@@ -117,7 +117,7 @@ class Server:
         try:
             _, opcode, unique, nodeid = decode_request(memoryview(self.request)[:length])
         except ProtocolError as error:
-            self._failed(0, "", error)
+            self._failed("?", "", error)
             return None
         self._counts[_REQUESTS] += 1
         if opcode in UNANSWERED:
@@ -140,7 +140,7 @@ class Server:
         if code not in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.ENAMETOOLONG):
             self._counters.add(Counter.ERRORS, 1)
             path = self._tree.path(row) if 0 <= row < self._rows else ""
-            self._failed(opcode, path, error)
+            self._failed(Opcode(opcode).name, path, error)
         return int(code)
 
     # -- names and attributes --------------------------------------------------------------------------------
@@ -171,8 +171,8 @@ class Server:
         )
 
     def _getattr(self, unique: int, row: int, _length: int) -> bytes:
-        _, _, _, valid, _, _, *attributes = entry_fields(self._view.of(row))
-        return ATTR_REPLY.pack(ATTR_REPLY.size, 0, unique, valid, 0, 0, *attributes)
+        _, _, _, valid_s, _, valid_ns, *attributes = entry_fields(self._view.of(row))
+        return ATTR_REPLY.pack(ATTR_REPLY.size, 0, unique, valid_s, valid_ns, 0, *attributes)
 
     def _readlink(self, unique: int, row: int, _length: int) -> bytes:
         if self._columns.source[row] != LINK:

@@ -13,8 +13,9 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from blobdir.errors import BlobdirError, MountError
+from blobdir.errors import MountError
 from blobdir.mounting.attributes import AttributeView
+from blobdir.mounting.failures import Failures
 from blobdir.mounting.native.protocol import (
     HEADER,
     MIN_BUFFER_BYTES,
@@ -46,7 +47,6 @@ GRACE_S = 2.0
 TOO_MANY_DEATHS, DEATHS_WINDOW_S, BACKOFF_S = 10, 10.0, 1.0
 READAHEAD_KB = 1024
 REMOTE_THREADS = 16
-MESSAGES, MESSAGES_WINDOW_S = 20, 10.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -77,30 +77,6 @@ def greet(device: int) -> Negotiated:
         os.write(device, encode_reply(request.unique, reply))
         if agreed is not None:
             return agreed
-
-
-class Failures:
-    """Writes down what goes wrong with requests; the first of many, so that a broken blob doesn't fill the journal."""
-
-    def __init__(self) -> None:
-        self._since = 0.0
-        self._count = 0
-
-    def __call__(self, opcode: int, path: str, error: Exception) -> None:
-        """Log one failed request."""
-        now = time.monotonic()
-        if now - self._since > MESSAGES_WINDOW_S:
-            if self._count > MESSAGES:
-                LOG.error("%d more requests failed", self._count - MESSAGES)
-            self._since, self._count = now, 0
-        self._count += 1
-        if self._count > MESSAGES:
-            return
-        name = Opcode(opcode).name if opcode in set(Opcode) else str(opcode)
-        if isinstance(error, BlobdirError):
-            LOG.error("%s %s: %s", name, path or "/", error)
-        else:
-            LOG.error("%s %s: %s: %s", name, path or "/", type(error).__name__, error, exc_info=error)
 
 
 class Supervisor:
