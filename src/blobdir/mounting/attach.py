@@ -80,6 +80,9 @@ def check_mountpoint(path: str) -> str:
     if os.path.islink(full):
         full = os.path.realpath(full)
     _clean_stale(full)
+    here = mounted_at(full)
+    if here is not None and here.fstype == "autofs":
+        return full  # somebody looks at it and waits for us: to look at it, too, would be to wait for ourselves
     try:
         found = os.stat(full)
         names = os.listdir(full) if stat.S_ISDIR(found.st_mode) else []
@@ -89,7 +92,6 @@ def check_mountpoint(path: str) -> str:
         raise MountError(f"{path}: no permission to look at it as user {os.getuid()}") from None
     if not stat.S_ISDIR(found.st_mode):
         raise MountError(f"{path}: isn't a folder; mount on an empty one")
-    here = mounted_at(full)
     if here is not None and here.fstype == FSTYPE:
         raise MountError(
             f"{path}: {here.source} is mounted there already; blobdir umount {path} first, or choose another"

@@ -8,6 +8,7 @@ import logging.handlers
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from blobdir import errors
@@ -85,7 +86,8 @@ def run_in_background(job: Callable[[Ready], None]) -> dict[str, Any]:
         with os.fdopen(ours, "rb") as pipe:
             said = pipe.read()
     except KeyboardInterrupt:
-        os.kill(pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it got Ctrl-C, too
+            os.kill(pid, signal.SIGTERM)
         os.waitpid(pid, 0)
         raise
     if said.startswith(b"{"):
@@ -107,6 +109,8 @@ def _be_background(job: Callable[[Ready], None], pipe: int) -> NoReturn:
     def ready(report: dict[str, Any]) -> None:
         nonlocal said
         said = True
+        # Not before: while systemd's automount mounts a folder, it lets only its own process group through to it.
+        os.setsid()
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):  # whoever reads our output through a pipe waits for its end
             os.dup2(null, descriptor)
@@ -116,11 +120,10 @@ def _be_background(job: Callable[[Ready], None], pipe: int) -> NoReturn:
 
     status = 0
     try:
-        os.setsid()
         os.chdir("/")
         signal.signal(signal.SIGTERM, stop)
         job(ready)
-    except SystemExit:
+    except (SystemExit, KeyboardInterrupt):
         status = 1
     except BaseException as error:
         status = 1
