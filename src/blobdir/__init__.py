@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from blobdir.filesystem import BlobDirFileSystem
     from blobdir.mounting import Mount, MountOptions, mount, umount
     from blobdir.offsets import BlobImageInfo, get_file_offsets_batch_generator, save_blob_offsets_pkl
+    from blobdir.packing import PackOptions, PackReport, pack
     from blobdir.project import Dataset, Project, open_project
 
 _HOME = {
@@ -29,10 +30,13 @@ _HOME = {
     "Dataset": "project",
     "Mount": "mounting",
     "MountOptions": "mounting",
+    "PackOptions": "packing",
+    "PackReport": "packing",
     "Project": "project",
     "get_file_offsets_batch_generator": "offsets",
     "mount": "mounting",
     "open_project": "project",
+    "pack": "packing",
     "save_blob_offsets_pkl": "offsets",
     "umount": "mounting",
 }
@@ -45,11 +49,14 @@ __all__ = [
     "Dataset",
     "Mount",
     "MountOptions",
+    "PackOptions",
+    "PackReport",
     "Project",
     "__version__",
     "get_file_offsets_batch_generator",
     "mount",
     "open_project",
+    "pack",
     "save_blob_offsets_pkl",
     "umount",
 ]

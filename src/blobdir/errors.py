@@ -30,6 +30,7 @@
     │   ├── SourceChangedError                    7   a file that changed after the project was opened
     │   ├── ConflictError                         7   one name, several contents
     │   └── IncompleteListingError                7   a folder whose list of names couldn't be read in full
+    ├── PackError             OSError             7   a project that can't be written in full
     ├── MountError            OSError             8   a mount that can't be made, used or taken away
     └── UsageError            ValueError          2   a parameter that makes no sense
 
@@ -261,3 +262,9 @@ class MountError(BlobdirError, OSError):
 
     exit_code = 8
     code = _errno.EBUSY
+
+
+class PackError(BlobdirError, OSError):
+    """A project that can't be written in full; the message says what stays and how to go on."""
+
+    exit_code = 7

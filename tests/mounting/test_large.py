@@ -27,7 +27,7 @@ def test_a_million_entries(tmp_path, place):
     names = b"".join(b"image_%07d.jpg\0" % i for i in range(MILLION))
     table = OffsetsTable(np.frombuffer(names, np.uint8), np.arange(MILLION + 1) * 18, start, start + 12)
     write_offsets(made.root / "train/b_offsets.pkl", table)
-    chosen = sorted([*random.Random(1).sample(range(1, MILLION - 1), 300), 0, MILLION - 1])
+    chosen = sorted({*random.Random(1).sample(range(MILLION), 300), 0, MILLION // 2, MILLION - 1})
     with open(made.root / "blob/b.tar", "wb") as tar:
         for i in chosen:
             info = tarfile.TarInfo(f"image_{i:07d}.jpg")

@@ -127,11 +127,16 @@ class _LazyGroup(click.Group):
         "ls": ("listing", "List a project, or folders and files in it."),
         "mount": ("mounting", "Mount PROJECT at MOUNTPOINT, an empty folder: its files are ordinary files there."),
         "offsets": ("building", "Write the offsets pickle of a tar."),
+        "pack": ("packing", "Pack SOURCE, a regular project or a folder of images, into the blob project DEST."),
         "status": (
             "mounting",
             "Say what is mounted, what it has served, and what has changed underneath.",
         ),
         "tree": ("listing", "Draw a project, or a folder in it, as a tree."),
+        "unpack": (
+            "packing",
+            "Write all images and annotations of PROJECT as files to DEST, a folder or any fsspec URL.",
+        ),
         "umount": ("mounting", "Unmount a project, and wait until the process that served it has ended."),
     }
 

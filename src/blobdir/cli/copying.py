@@ -19,7 +19,7 @@ from blobdir.cli.target import Opener, Target
 from blobdir.errors import BlobdirError, IsADirectory, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from blobdir.filesystem import BlobDirFileSystem
 
@@ -82,9 +82,22 @@ def cp_command(
     blobdir cp -r s3://bucket/lemons/train ./train
     blobdir cp '/data/lemons/*/img/*.png' png/
     """
+    store = Destination(destination, common.storage)
+    return copy_all(sources, store, common, recursive=recursive, force=force, preserve=preserve)
+
+
+def copy_all(
+    sources: Sequence[str],
+    store: Destination,
+    common: CommonOptions,
+    *,
+    recursive: bool,
+    force: bool,
+    preserve: bool,
+) -> int:
+    """Copy everything that sources mean, say what couldn't be, and give the exit status."""
     opener = Opener(common)
     targets = [(target, path) for target in map(opener.open, sources) for path in target.expand()]
-    store = Destination(destination, common.storage)
     copies = list(_plan(targets, store, recursive=recursive))
     _refuse_doubles(copies)
     if not force and (there := store.existing([copy.target for copy in copies])):

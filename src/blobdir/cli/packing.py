@@ -1,0 +1,137 @@
+"""``blobdir pack`` and ``unpack``: from a folder to a blob project, and back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from blobdir.cli.app import project_options
+from blobdir.cli.output import Bars, human_bytes, write_lines
+from blobdir.errors import UsageError
+
+if TYPE_CHECKING:
+    from blobdir.cli.app import CommonOptions
+    from blobdir.packing import PackReport
+
+SHOWN = 20
+"""Problems that are listed one by one, of each kind."""
+INCOMPLETE = 7
+CONFLICTS = click.Choice(["error", "skip", "rename", "replace"])
+
+
+@click.command("pack")
+@click.argument("source")
+@click.argument("dest")
+@click.option("--shard-size", default="1GiB", show_default=True, metavar="SIZE", help="Most bytes of a blob.")
+@click.option("--shard-images", type=click.IntRange(0), default=0, metavar="N", help="Most images of a blob.")
+@click.option(
+    "--annotations",
+    type=click.Choice(["loose", "packed"]),
+    default="loose",
+    show_default=True,
+    help="As files, which the SDK needs; or in tars, which only blobdir reads.",
+)
+@click.option(
+    "--on-conflict",
+    type=CONFLICTS,
+    default="error",
+    show_default=True,
+    help="Two images of one name in one dataset: report and leave out, keep the first, both, or the last.",
+)
+@click.option("--dataset", default="", metavar="NAME", help="One dataset for all; the folders are tags.")
+@click.option("--processes", type=click.IntRange(0), default=0, metavar="N", help="0: one per processor.")
+@click.option("--resume", is_flag=True, help="Go on with what was cut off.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--strict", is_flag=True, help="Stop at the first problem.")
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress; of the report only problems.")
+def pack_command(
+    source: str,
+    dest: str,
+    shard_size: str,
+    shard_images: int,
+    annotations: str,
+    on_conflict: str,
+    dataset: str,
+    processes: int,
+    resume: bool,
+    dry_run: bool,
+    strict: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Pack SOURCE, a regular project or a folder of images, into the blob project DEST.
+
+    Bytes are stored as they are, and the same input gives the same bytes. DEST appears when it's whole. Of a plain
+    folder, the folders at the top become datasets and those below them tags: red/angry/a.jpg is in dataset red, with
+    the tag angry. What can't be packed is named at the end; exit status 7 says that something is missing.
+
+    \b
+    blobdir pack /data/lemons-plain /data/lemons
+    blobdir pack photos packed --dataset photos --shard-size 500M
+    (cd /data/lemons/blob && sha256sum -c SHA256SUMS)
+    """
+    from blobdir.packing import PackOptions, pack
+    from blobdir.packing.report import parse_size
+
+    options = PackOptions(
+        shard_bytes=parse_size(shard_size),
+        shard_images=shard_images,
+        annotations=annotations,  # type: ignore[arg-type]  # click has checked it
+        on_conflict=on_conflict,  # type: ignore[arg-type]
+        processes=processes,
+        strict=strict,
+        dataset=dataset,
+    )
+    with Bars(quiet or as_json, unit="B", scale=True) as bars:
+        report = pack(source, dest, options, resume=resume, dry_run=dry_run, progress=bars)
+    if as_json:
+        write_lines([json.dumps(report.to_json(), indent=2)])
+    else:
+        _say(report, dest, dry_run=dry_run, quiet=quiet)
+    return 0 if report.complete else INCOMPLETE
+
+
+def _say(report: PackReport, dest: str, *, dry_run: bool, quiet: bool) -> None:
+    shown: dict[str, int] = {}
+    for problem in report.problems:
+        shown[problem.code] = shown.get(problem.code, 0) + 1
+        if shown[problem.code] <= SHOWN:
+            click.echo(f"blobdir: {problem.code}: {problem.path}: {problem.message}", err=True)
+    for code, count in report.counts().items():
+        if count > SHOWN:
+            click.echo(f"blobdir: {code}: and {count - SHOWN} more (--json lists all)", err=True)
+    if quiet:
+        return
+    verb = "would be packed" if dry_run else "packed"
+    images = f"{report.images:,} images, {human_bytes(report.image_bytes)}, {verb} into {len(report.blobs):,} blobs"
+    rate = f" in {report.seconds:.1f} s" if report.seconds else ""
+    resumed = f"; {report.resumed} blobs were there already" if report.resumed else ""
+    write_lines([f"{dest}: {images}, {report.files:,} files beside them{rate}{resumed}"])
+
+
+@click.command("unpack")
+@click.argument("project")
+@click.argument("dest")
+@click.option("-f", "--force", is_flag=True, help="Replace files that are there.")
+@project_options
+def unpack_command(project: str, dest: str, force: bool, common: CommonOptions) -> int:
+    """Write all images and annotations of PROJECT as files to DEST, a folder or any fsspec URL.
+
+    The inverse of pack: the same bytes in the same places. Files that can't be read are named, and the others
+    are written; exit status 7 says that some are missing.
+
+    \b
+    blobdir unpack /data/lemons /data/lemons-plain
+    """
+    import os
+
+    from blobdir.cli.copying import Destination, copy_all
+
+    store = Destination(dest, common.storage)
+    if store.is_local and os.path.isdir(store.root) and os.listdir(store.root) and not force:
+        raise UsageError(f"{dest}: isn't empty; choose another folder, or --force")
+    store.is_folder = False  # what is in the project goes into it, not a folder with the project's name
+    return copy_all([project], store, common, recursive=True, force=force, preserve=True)

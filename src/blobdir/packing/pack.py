@@ -1,0 +1,299 @@
+"""Packing: from a folder to a blob project, all of it or a state from which it goes on."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from PIL import Image
+
+from blobdir.discovery import layout
+from blobdir.errors import PackError, UsageError
+from blobdir.offsets import write_offsets
+from blobdir.offsets.writer import write_whole
+from blobdir.packing.report import PackOptions, PackReport, Problem
+from blobdir.packing.shards import Shard, WrittenShard, write_shard
+from blobdir.packing.source import Listing, list_source, plain_annotation, plain_meta, plan_shards, tags_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from blobdir.discovery import Progress
+
+SUMS: Final = "SHA256SUMS"
+STATE: Final = ".packing"
+"""In the folder that is being made: what is done already."""
+
+
+def pack(
+    source: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    options: PackOptions | None = None,
+    *,
+    resume: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> PackReport:
+    """Pack a regular project, or a folder of images, into a blob project.
+
+    Bytes are stored as they are. The same input gives the same bytes. The project is made in ``DEST.packing`` and
+    renamed when it's whole: if that is cut off, `dest` isn't there, and `resume` goes on.
+
+    Parameters
+    ----------
+    source : path
+        A regular project (``meta.json``, ``img/`` and ``ann/``), or a plain folder: ``red/angry/a.jpg`` becomes an
+        image of dataset ``red`` with the tag ``angry``.
+    dest : path
+        Must not exist.
+    options : PackOptions, optional
+    resume : bool
+        Go on with what was cut off; blobs that are whole aren't written again.
+    dry_run : bool
+        Only say what would be done.
+    progress : callable, optional
+        See `blobdir.discovery.Progress`.
+
+    Raises
+    ------
+    NotAProjectError, UsageError
+        Nothing to pack; or `dest` exists.
+    PackError
+        With ``options.strict``, the first problem; or the disk is full: what is done stays, for `resume`.
+    """
+    began = time.perf_counter()
+    options = options or PackOptions()
+    target = Path(os.path.abspath(dest))
+    work = target.with_name(f"{target.name}.packing")
+    _check_target(target, work, resume=resume, dry_run=dry_run)
+    listing = list_source(os.fspath(source), options)
+    shards = _plan(listing, options)
+    report = PackReport(problems=listing.problems)
+    _stop_if_strict(report, options)
+    if dry_run:
+        for shard in shards:
+            _count(report, shard, len(shard.names), sum(shard.sizes))
+            report.blobs[f"{shard.stem}.tar"] = ""
+        report.files = len(listing.files)
+        return report
+    try:
+        _write(listing, shards, work, options, report, progress)
+        _finish(work, target, report)
+    except OSError as error:
+        if isinstance(error, PackError):
+            raise
+        raise PackError(
+            f"{error.filename or work}: {error.strerror}; what is done stays in {work}: --resume"
+        ) from error
+    report.seconds = time.perf_counter() - began
+    return report
+
+
+def _check_target(target: Path, work: Path, *, resume: bool, dry_run: bool) -> None:
+    if target.exists() or target.is_symlink():
+        raise UsageError(f"{target}: is there already; choose another, or remove it")
+    if not target.parent.is_dir():
+        raise UsageError(f"{target.parent}: there is no such folder; make it first: mkdir -p {target.parent}")
+    if work.exists() and not resume and not dry_run:
+        raise UsageError(f"{work}: is what a pack has left that didn't end; --resume goes on, or remove it")
+
+
+def _plan(listing: Listing, options: PackOptions) -> list[Shard]:
+    stems: set[str] = set()
+    shards = [shard for items in listing.datasets for shard in plan_shards(items, options, stems)]
+    for items in listing.annotations:
+        own: set[str] = set()
+        shards += plan_shards(items, options, own, images=False)
+    return shards
+
+
+def _place(shard: Shard) -> str:
+    """Where a shard's tar lies in the project."""
+    folder = layout.BLOB_DIR if shard.images else layout.join(shard.dataset, layout.PACKED_ANNOTATIONS)
+    return f"{folder}/{shard.stem}.tar"
+
+
+def _pickle(shard: Shard) -> str:
+    folder = shard.dataset if shard.images else layout.join(shard.dataset, layout.PACKED_ANNOTATIONS)
+    return f"{folder}/{shard.stem}{layout.OFFSETS_SUFFIX}"
+
+
+def _count(report: PackReport, shard: Shard, images: int, size: int) -> None:
+    if shard.images:
+        report.images += images
+        report.image_bytes += size
+        report.datasets[shard.dataset] = report.datasets.get(shard.dataset, 0) + images
+    else:
+        report.files += images
+
+
+def _stop_if_strict(report: PackReport, options: PackOptions) -> None:
+    if options.strict and report.problems:
+        first = report.problems[0]
+        raise PackError(f"{first.path}: {first.message} (--strict)")
+
+
+# -- writing -------------------------------------------------------------------------------------------------
+
+
+def _write(
+    listing: Listing,
+    shards: list[Shard],
+    work: Path,
+    options: PackOptions,
+    report: PackReport,
+    progress: Progress | None,
+) -> None:
+    state = work / STATE
+    state.mkdir(parents=True, exist_ok=True)
+    _sync(work.parent)
+    done, total = 0, sum(sum(shard.sizes) for shard in shards)
+    for shard, result in _results(shards, work, options, report):
+        _count(report, shard, len(result.entries), sum(end - start for _, start, end in result.entries))
+        report.blobs[_place(shard)] = result.sha256
+        report.problems += [Problem(code, path, text) for code, path, text in result.problems]
+        _stop_if_strict(report, options)
+        done += sum(shard.sizes)
+        if progress:
+            progress("packing", done, total)
+    report.blobs = {_place(shard): report.blobs[_place(shard)] for shard in shards}
+    _copy_files(listing, work, report, options, progress)
+    if not listing.is_project:
+        _write_annotations(listing, work, report, options, progress)
+    sums = "".join(f"{digest}  {os.path.basename(place)}\n" for place, digest in _image_blobs(report))
+    write_whole(work / layout.BLOB_DIR / SUMS, [sums.encode()])
+
+
+def _image_blobs(report: PackReport) -> Iterator[tuple[str, str]]:
+    return ((place, digest) for place, digest in report.blobs.items() if place.startswith(f"{layout.BLOB_DIR}/"))
+
+
+def _results(
+    shards: list[Shard], work: Path, options: PackOptions, report: PackReport
+) -> Iterator[tuple[Shard, WrittenShard]]:
+    todo = []
+    for shard in shards:
+        known = _known(shard, work)
+        if known is not None:
+            report.resumed += 1
+            yield shard, known
+        else:
+            todo.append(shard)
+    processes = min(options.processes or os.cpu_count() or 1, len(todo))
+    if processes <= 1:
+        for shard in todo:
+            yield shard, _make(shard, work, options.strict)
+        return
+    # Spawned, not forked: whoever calls this may have threads.
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        waiting = {pool.submit(_make, shard, work, options.strict): shard for shard in todo}
+        try:
+            for future in as_completed(waiting):
+                yield waiting[future], future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _make(shard: Shard, work: Path, strict: bool) -> WrittenShard:
+    """Write a shard, its offsets, and last the note that it's done."""
+    place, pickle = work / _place(shard), work / _pickle(shard)
+    for folder in (place.parent, pickle.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    result = write_shard(shard, str(place), strict=strict)
+    write_offsets(pickle, result.entries)
+    _sync(place.parent)
+    note = {"plan": shard.digest(), **asdict(result)}
+    write_whole(_note(shard, work), [json.dumps(note).encode("utf-8", "surrogateescape")])
+    return result
+
+
+def _note(shard: Shard, work: Path) -> Path:
+    return work / STATE / f"{'image' if shard.images else 'annotation'}-{shard.stem}.json"
+
+
+def _known(shard: Shard, work: Path) -> WrittenShard | None:
+    """What a pack that was cut off has written already, if it's the same that would be written now."""
+    try:
+        note: dict[str, Any] = json.loads(_note(shard, work).read_bytes())
+        if note.pop("plan") != shard.digest() or (work / _place(shard)).stat().st_size != note["size"]:
+            return None
+        if not (work / _pickle(shard)).exists():
+            return None
+    except (OSError, ValueError, KeyError):
+        return None
+    note["entries"] = [tuple(entry) for entry in note["entries"]]
+    note["problems"] = [tuple(problem) for problem in note["problems"]]
+    return WrittenShard(**note)
+
+
+def _copy_files(
+    listing: Listing, work: Path, report: PackReport, options: PackOptions, progress: Progress | None
+) -> None:
+    made: set[str] = set()
+    for number, path in enumerate(listing.files):
+        folder = os.path.dirname(path)
+        if folder not in made:
+            (work / folder).mkdir(parents=True, exist_ok=True)
+            made.add(folder)
+        try:
+            shutil.copyfile(os.path.join(listing.root, path), work / path)
+            report.files += 1
+        except PermissionError as error:
+            report.problems.append(Problem("unreadable", path, f"can't be read: {error.strerror}"))
+            _stop_if_strict(report, options)
+        if progress and number % 1000 == 0:
+            progress("copying files", number, len(listing.files))
+    for dataset in listing.datasets:  # the SDK wants the folder, even an empty one
+        annotations = layout.ANNOTATIONS if options.annotations == "loose" else layout.PACKED_ANNOTATIONS
+        (work / dataset.path / annotations).mkdir(parents=True, exist_ok=True)
+
+
+def _write_annotations(
+    listing: Listing, work: Path, report: PackReport, options: PackOptions, progress: Progress | None
+) -> None:
+    """Annotations of plain images: their size, and the folders that they lay in as tags."""
+    total, number = sum(len(dataset.names) for dataset in listing.datasets), 0
+    for dataset in listing.datasets:
+        packed = {path for problem in report.problems if problem.costs for path in [problem.path]}
+        for source, name in zip(dataset.sources, dataset.names, strict=True):
+            number += 1
+            if progress and number % 1000 == 0:
+                progress("writing annotations", number, total)
+            if source in packed:
+                continue
+            try:
+                with Image.open(os.path.join(listing.root, source)) as image:
+                    width, height = image.size
+            except Exception as error:
+                width = height = 0
+                text = f"its size can't be found out ({error}); 0 was written"
+                report.problems.append(Problem("not-an-image", source, text))
+            annotation = plain_annotation(height, width, tags_of(source, options))
+            (work / dataset.path / layout.ANNOTATIONS / f"{name}.json").write_bytes(annotation)
+            report.files += 1
+    meta = json.dumps(plain_meta(listing.tags), ensure_ascii=False).encode("utf-8", "backslashreplace")
+    write_whole(work / layout.META, [meta])
+
+
+def _finish(work: Path, target: Path, report: PackReport) -> None:
+    report.problems.sort(key=lambda problem: (problem.code, problem.path))
+    shutil.rmtree(work / STATE)
+    os.sync()
+    os.rename(work, target)
+    _sync(target.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

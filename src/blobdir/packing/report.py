@@ -1,0 +1,132 @@
+"""Options of packing, and its report: nothing is left out without a line in it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from blobdir.errors import UsageError
+
+Annotations = Literal["loose", "packed"]
+OnConflict = Literal["error", "skip", "rename", "replace"]
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+
+
+def parse_size(text: str) -> int:
+    """Bytes of ``1GiB``, ``500M``, ``4096``; units are powers of 1,024.
+
+    Raises
+    ------
+    UsageError
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if not found or not (size := int(float(found[1]) * (1 << _UNITS[found[2].upper()]))):
+        raise UsageError(f"{text!r} isn't a size; write 1GiB, 500M or a number of bytes")
+    return size
+
+
+@dataclass(frozen=True, slots=True)
+class PackOptions:
+    """How a project is packed.
+
+    Attributes
+    ----------
+    shard_bytes : int
+        A blob is closed before it grows beyond this; a larger image has one for itself.
+    shard_images : int
+        The same by number of images; 0 is no limit.
+    annotations : {"loose", "packed"}
+        As files in ``ann/``, which the SDK needs; or in tars in ``ann.blob/``, which only blobdir reads.
+    on_conflict : {"error", "skip", "rename", "replace"}
+        Two images of one name in one dataset.
+    processes : int
+        0 is one per processor.
+    strict : bool
+        Stop at the first problem.
+    dataset : str
+        Put all images of a plain folder into this dataset; empty: the top folders are the datasets.
+    """
+
+    shard_bytes: int = 1 << 30
+    shard_images: int = 0
+    annotations: Annotations = "loose"
+    on_conflict: OnConflict = "error"
+    processes: int = 0
+    strict: bool = False
+    dataset: str = ""
+
+    def __post_init__(self) -> None:
+        if self.shard_bytes < 1 or self.shard_images < 0 or self.processes < 0:
+            raise UsageError("shard sizes and processes can't be negative, and a shard must hold something")
+        if self.annotations not in get_args(Annotations):
+            raise UsageError(f"annotations={self.annotations!r}: choose one of {', '.join(get_args(Annotations))}")
+        if self.on_conflict not in get_args(OnConflict):
+            raise UsageError(f"on_conflict={self.on_conflict!r}: choose one of {', '.join(get_args(OnConflict))}")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that was found in the source.
+
+    Attributes
+    ----------
+    code : str
+        ``unreadable``, ``changed``, ``conflict`` and ``name`` cost an image; ``empty``, ``not-an-image``,
+        ``not-an-image-name``, ``no-annotation`` and ``annotation`` don't.
+    path : str
+        Relative to the source.
+    message : str
+    """
+
+    code: str
+    path: str
+    message: str
+
+    @property
+    def costs(self) -> bool:
+        """Whether something isn't in the result because of it."""
+        return self.code in ("unreadable", "changed", "conflict", "name")
+
+
+@dataclass(slots=True)
+class PackReport:
+    """What was packed.
+
+    Attributes
+    ----------
+    images, image_bytes, files : int
+        Images in blobs, their bytes, and files beside them.
+    blobs : dict
+        Name of each blob -> its SHA-256.
+    datasets : dict
+        Path of each dataset -> images.
+    problems : list of Problem
+    seconds : float
+    resumed : int
+        Blobs that were there already.
+    """
+
+    images: int = 0
+    image_bytes: int = 0
+    files: int = 0
+    blobs: dict[str, str] = field(default_factory=dict)
+    datasets: dict[str, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    seconds: float = 0.0
+    resumed: int = 0
+
+    def counts(self) -> dict[str, int]:
+        """Problems by code."""
+        return dict(Counter(problem.code for problem in self.problems))
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything of the source is in the result."""
+        return not any(problem.costs for problem in self.problems)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)

@@ -1,0 +1,200 @@
+"""Writes one tar from many small files. Runs in processes of its own; importing it is quick."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from typing import Final
+
+from blobdir.packing.tarformat import archive_end, member_header, padding
+
+FLUSH_BYTES: Final = 4 << 20
+"""Bytes that are gathered before they are written."""
+CHUNK_BYTES: Final = 16 << 20
+"""Bytes of a large file that are read at a time."""
+# The first bytes of what the format's users call images.
+_MAGIC: Final = (
+    b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"NRRD",
+    b"\0\0\0\x0cjP  ", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"qoif", b"\xff\x0a", b"\0\0\0\x0cJXL ",
+)  # fmt: skip
+
+
+def is_image(data: bytes) -> bool:
+    """Whether a file's first bytes are those of an image."""
+    return data.startswith(_MAGIC) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP") or data[4:8] == b"ftyp"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A tar that is to be written.
+
+    Attributes
+    ----------
+    stem : str
+        Its name without ``.tar``.
+    dataset : str
+        Path of its dataset.
+    folder : str
+        Where the sources lie.
+    sources : list of str
+        Their paths below `folder`.
+    names : list of str
+        Names of the members.
+    sizes : list of int
+        Bytes when they were listed.
+    images : bool
+        Whether they should be images.
+    """
+
+    stem: str
+    dataset: str
+    folder: str
+    sources: list[str]
+    names: list[str]
+    sizes: list[int]
+    images: bool = True
+
+    def digest(self) -> str:
+        """Changes when anything that is to be written does, as far as names and sizes say."""
+        digest = hashlib.sha256(f"{self.stem}\0{self.dataset}\0{self.images}\0".encode("utf-8", "surrogateescape"))
+        for texts in (self.sources, self.names, map(str, self.sizes)):
+            digest.update("\0".join(texts).encode("utf-8", "surrogateescape") + b"\0\0")
+        return digest.hexdigest()
+
+
+@dataclass(slots=True)
+class WrittenShard:
+    """A tar that was written.
+
+    Attributes
+    ----------
+    entries : list of (str, int, int)
+        Name, first byte, and the byte after the last.
+    problems : list of (code, path, message)
+    sha256 : str
+    size : int
+        Bytes of the tar.
+    """
+
+    entries: list[tuple[str, int, int]] = field(default_factory=list)
+    problems: list[tuple[str, str, str]] = field(default_factory=list)
+    sha256: str = ""
+    size: int = 0
+
+
+class _Output:
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        self._digest = hashlib.sha256()
+        self._pieces: list[bytes] = []
+        self._pending = 0
+        self.position = 0
+
+    def add(self, *pieces: bytes) -> None:
+        self._pieces += pieces
+        size = sum(map(len, pieces))
+        self.position += size
+        self._pending += size
+        if self._pending >= FLUSH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        data = memoryview(b"".join(self._pieces))
+        self._pieces, self._pending = [], 0
+        self._digest.update(data)
+        while data:
+            data = data[os.write(self._fd, data) :]
+
+    def finish(self) -> str:
+        self.flush()
+        os.fsync(self._fd)
+        return self._digest.hexdigest()
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def write_shard(shard: Shard, path: str, *, strict: bool = False) -> WrittenShard:
+    """Write a tar.
+
+    What can't be read, or changes while it is read, is left out and reported.
+
+    Raises
+    ------
+    OSError
+        The tar can't be written.
+    """
+    written, output = WrittenShard(), _Output(path)
+    folder = os.open(shard.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for number in range(len(shard.names)):
+            _add(output, written, folder, shard, number)
+            if strict and written.problems:
+                break
+        output.add(archive_end(output.position))
+        written.sha256, written.size = output.finish(), output.position
+    finally:
+        os.close(folder)
+        output.close()
+    return written
+
+
+def _add(output: _Output, written: WrittenShard, folder: int, shard: Shard, number: int) -> None:
+    source, name = shard.sources[number], shard.names[number]
+    try:
+        file = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
+    except OSError as error:
+        written.problems.append(("unreadable", source, f"can't be read: {error.strerror}"))
+        return
+    try:
+        # No more than is there: room for what doesn't come costs more than the call.
+        data = os.read(file, min(shard.sizes[number] + 1, CHUNK_BYTES))
+        size = os.fstat(file).st_size
+    except OSError as error:
+        os.close(file)
+        written.problems.append(("unreadable", source, f"can't be read: {error.strerror}"))
+        return
+    try:
+        if len(data) != size and len(data) < CHUNK_BYTES:
+            written.problems.append(("changed", source, f"has {size} bytes now, and had {len(data)} when it was read"))
+            return
+        header = member_header(os.fsencode(name), size)
+        start = output.position + len(header)
+        if len(data) == size:
+            output.add(header, data, padding(size))
+        else:
+            output.add(header)
+            if not _copy(output, file, data, size):
+                written.problems.append(("changed", source, "couldn't be read to the end; zeros stand in its place"))
+                return
+        written.entries.append((name, start, start + size))
+        if shard.images and not is_image(data):
+            code, what = ("not-an-image", "doesn't begin like an image") if data else ("empty", "is empty")
+            written.problems.append((code, source, f"{what}; it was packed as it is"))
+    finally:
+        os.close(file)
+
+
+def _copy(output: _Output, file: int, data: bytes, size: int) -> bool:
+    """Copy a large file whose first chunk was read.
+
+    Returns
+    -------
+    bool
+        Whether it was there to the end; if not, zeros fill its place, so that the archive stays one.
+    """
+    left, whole = size, True
+    while left:
+        if not data:
+            data, whole = bytes(min(left, CHUNK_BYTES)), False
+        data = data[:left]
+        output.add(data)
+        output.flush()
+        left -= len(data)
+        try:
+            data = os.read(file, CHUNK_BYTES) if left and whole else b""
+        except OSError:
+            data = b""
+    output.add(padding(size))
+    return whole
