@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blobdir.packing.pack import pack
+from blobdir.packing.packer import pack
 from blobdir.packing.report import PackOptions, PackReport, Problem
 
 __all__ = ["PackOptions", "PackReport", "Problem", "pack"]
