@@ -312,11 +312,11 @@ def test_resume_notices_another_input(regular, tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         pack(regular, tmp_path / "packed", PackOptions(shard_images=10, processes=1))
     monkeypatch.undo()
-    (regular / "train/img/zzz.jpg").write_bytes(JPEG)
-    (regular / "train/ann/zzz.jpg.json").write_text("{}")
+    (regular / "train/img/ÿ.jpg").write_bytes(JPEG)
+    (regular / "train/ann/ÿ.jpg.json").write_text("{}")
     report = pack(regular, tmp_path / "packed", PackOptions(shard_images=10, processes=1), resume=True)
     assert report.resumed == 12
-    assert "zzz.jpg" in blobdir.open_project(tmp_path / "packed")["train"].names
+    assert "ÿ.jpg" in blobdir.open_project(tmp_path / "packed")["train"].names
 
 
 def test_the_command_says_what_is_missing(regular, tmp_path):

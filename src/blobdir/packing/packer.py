@@ -154,6 +154,7 @@ def _write(
     state = work / STATE
     state.mkdir(parents=True, exist_ok=True)
     _sync(work.parent)
+    _clean(work, shards)
     done, total = 0, sum(sum(shard.sizes) for shard in shards)
     for shard, result in _results(shards, work, options, report):
         _count(report, shard, len(result.entries), sum(end - start for _, start, end in result.entries))
@@ -169,6 +170,16 @@ def _write(
         _write_annotations(listing, work, report, options, progress)
     sums = "".join(f"{digest}  {os.path.basename(place)}\n" for place, digest in _image_blobs(report))
     write_whole(work / layout.BLOB_DIR / SUMS, [sums.encode()])
+
+
+def _clean(work: Path, shards: list[Shard]) -> None:
+    """Remove what a pack that was cut off has left, but for blobs that are whole: half a file isn't told from one."""
+    keep = {work / path for shard in shards if _known(shard, work) for path in (_place(shard), _pickle(shard))}
+    keep |= {_note(shard, work) for shard in shards}
+    for folder, _, names in os.walk(work):
+        for name in names:
+            if Path(folder, name) not in keep:
+                os.unlink(os.path.join(folder, name))
 
 
 def _image_blobs(report: PackReport) -> Iterator[tuple[str, str]]:
