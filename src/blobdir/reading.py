@@ -65,8 +65,8 @@ class BlobReader:
         if found is not None:
             return found
         record = self._index.header.blobs[number - FIRST_BLOB]
-        if record.defect >= 0 and self._refuses(record):
-            raise ReadError(self._index.header.defects[record.defect].message)
+        if refusal := self.refusal(number):
+            raise ReadError(refusal)
         expected = Stat("file", record.size, record.mtime_ns, etag=record.etag)
         try:
             opened = self._storage.open(record.path, expected if record.size >= 0 else None)
@@ -82,6 +82,13 @@ class BlobReader:
                     self._open[self._opened.popleft()] = None
                 self._open[number] = opened
         return opened
+
+    def refusal(self, number: int) -> str:
+        """Why nothing of a blob is served, as discovery has found out; empty where there is no reason."""
+        record = self._index.header.blobs[number - FIRST_BLOB]
+        if record.defect < 0 or not self._refuses(record):
+            return ""
+        return self._index.header.defects[record.defect].message
 
     def _refuses(self, record: SourceRecord) -> bool:
         return not self._ignore_defects or self._index.header.defects[record.defect].code == "blob-missing"

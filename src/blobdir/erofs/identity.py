@@ -1,0 +1,202 @@
+"""What an image was made from, written behind it in the same file, so that one can't be taken for another's.
+
+The kernel doesn't know whether a file that it is given as a device is the right one: a wrong one gives wrong bytes. So
+each blob's size, time and a digest of its first and last mebibyte are kept, and looked at before every mount.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from blobdir.erofs.contents import LOOSE_STATE
+from blobdir.erofs.structures import BLOCK
+from blobdir.errors import BlobdirError, IndexFormatError, LinkError, SourceChangedError
+from blobdir.sources import LocalSource, LocalStorage, Stat
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FORMAT: Final = "blobdir erofs image"
+VERSION: Final = 1
+EDGE: Final = 1 << 20
+"""Bytes at each end of a blob that its digest covers."""
+_MARK: Final = b"blobdir erofs\0\0\1"
+_FOOTER: Final = struct.Struct("<16sQQQ32s")  # mark, byte where the trailer begins, bytes of JSON, loose states, digest
+
+
+@dataclass(frozen=True, slots=True)
+class BlobIdentity:
+    """One blob as it was when the image was made.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the project.
+    size, mtime_ns : int
+    digest : str
+        BLAKE2b of the first and last MiB.
+    device, inode, ctime_ns : int
+        Of the file. As long as these are the same too, nobody has written to it, and the digest needn't be made again.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    digest: str
+    device: int = 0
+    inode: int = 0
+    ctime_ns: int = 0
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What an image was made from.
+
+    Attributes
+    ----------
+    fingerprint : str
+        Of the index, the options and the format. Another one makes another image.
+    root : str
+        The project's folder.
+    follow_links : bool
+        Whether blobs may lie outside it, behind links.
+    blobs : list of BlobIdentity
+        The devices, in their order.
+    unreadable : list of str
+        Why parts of it can't be read.
+    state : ndarray of `LOOSE_STATE`
+        Loose files and directories as they were.
+    """
+
+    fingerprint: str
+    root: str
+    follow_links: bool
+    blobs: list[BlobIdentity]
+    unreadable: list[str]
+    state: NDArray[np.void]
+
+    def uuid(self) -> bytes:
+        """16 bytes that are the same for the same image."""
+        body = json.dumps([self.fingerprint, [(blob.path, blob.size, blob.digest) for blob in self.blobs]])
+        state = hashlib.blake2b(body.encode("utf-8", "surrogateescape"), digest_size=16)
+        state.update(self.state.tobytes())
+        raw = bytearray(state.digest())
+        raw[6], raw[8] = raw[6] & 0x0F | 0x80, raw[8] & 0x3F | 0x80  # RFC 9562: version 8, made from what it names
+        return bytes(raw)
+
+
+def write_identity(fd: int, identity: Identity, start: int) -> int:
+    """Write what an image was made from behind it.
+
+    Parameters
+    ----------
+    fd : int
+    identity : Identity
+    start : int
+        Byte where the image ends, a multiple of 512.
+
+    Returns
+    -------
+    int
+        Bytes of the whole file, a multiple of 512.
+    """
+    body = {"format": FORMAT, "version": VERSION}
+    body |= {key: value for key, value in vars(identity).items() if key not in ("state", "blobs")}
+    body["blobs"] = [asdict(blob) for blob in identity.blobs]
+    text = json.dumps(body, sort_keys=True).encode()
+    states = identity.state.tobytes()
+    end = -(-(start + len(text) + len(states) + _FOOTER.size) // BLOCK) * BLOCK
+    digest = hashlib.blake2b(text + states, digest_size=32).digest()
+    os.pwrite(fd, text, start)
+    os.pwrite(fd, states, start + len(text))
+    os.pwrite(fd, _FOOTER.pack(_MARK, start, len(text), len(states), digest), end - _FOOTER.size)
+    return end
+
+
+def read_identity(fd: int, path: str) -> Identity:
+    """Read what an image was made from.
+
+    Raises
+    ------
+    IndexFormatError
+        It isn't an image of this program, or of another version, or damaged.
+    """
+    size = os.fstat(fd).st_size
+    raw = os.pread(fd, _FOOTER.size, max(0, size - _FOOTER.size))
+    if len(raw) < _FOOTER.size or raw[: len(_MARK)] != _MARK:
+        raise IndexFormatError(f"{path}: isn't an image that blobdir made; make one with `blobdir export erofs`")
+    _, start, text_bytes, state_bytes, digest = _FOOTER.unpack(raw)
+    if start + text_bytes + state_bytes > size:
+        raise IndexFormatError(f"{path}: is damaged (the trailer doesn't fit into it); make it anew")
+    text, states = os.pread(fd, text_bytes, start), os.pread(fd, state_bytes, start + text_bytes)
+    if hashlib.blake2b(text + states, digest_size=32).digest() != digest:
+        raise IndexFormatError(f"{path}: is damaged (the digest of its trailer, byte {start}, is wrong); make it anew")
+    return _from_json(json.loads(text), np.frombuffer(states, LOOSE_STATE), path)
+
+
+def _from_json(body: dict[str, Any], state: NDArray[np.void], path: str) -> Identity:
+    if body.get("format") != FORMAT or body.get("version") != VERSION:
+        raise IndexFormatError(
+            f"{path}: version {body.get('version')} of {body.get('format')!r}, this program knows {VERSION}; make it "
+            "anew"
+        )
+    try:
+        blobs = [BlobIdentity(**blob) for blob in body["blobs"]]
+        return Identity(
+            str(body["fingerprint"]),
+            str(body["root"]),
+            bool(body["follow_links"]),
+            blobs,
+            [str(reason) for reason in body["unreadable"]],
+            state,
+        )
+    except (KeyError, TypeError) as error:
+        raise IndexFormatError(f"{path}: its trailer doesn't fit: {error!r}; make it anew") from error
+
+
+def identify(source: LocalSource, path: str) -> BlobIdentity:
+    """Look at an open blob."""
+    found = os.fstat(source.fd)
+    return BlobIdentity(
+        path, found.st_size, found.st_mtime_ns, _digest(source), found.st_dev, found.st_ino, found.st_ctime_ns
+    )
+
+
+def open_blob(storage: LocalStorage, blob: BlobIdentity) -> LocalSource:
+    """Open the blob that an image was made for, and no other.
+
+    Raises
+    ------
+    SourceChangedError
+        It is gone, or isn't what it was: shorter, newer, or with other bytes.
+    """
+    advice = "make the image anew, or put back the blob that it was made for"
+    try:
+        source = storage.open(blob.path, Stat("file", blob.size, blob.mtime_ns))
+    except FileNotFoundError as error:
+        raise SourceChangedError(f"{storage.url}/{blob.path}: is gone; {advice}") from error
+    except LinkError:
+        raise
+    except (OSError, BlobdirError) as error:
+        raise SourceChangedError(f"{storage.url}/{error}; {advice}") from error
+    found = os.fstat(source.fd)
+    same = (found.st_dev, found.st_ino, found.st_ctime_ns) == (blob.device, blob.inode, blob.ctime_ns)
+    if not same and _digest(source) != blob.digest:
+        raise SourceChangedError(
+            f"{storage.url}/{blob.path}: has the size and time that it had, but other bytes at its beginning or end; "
+            f"{advice}"
+        )
+    return source
+
+
+def _digest(source: LocalSource) -> str:
+    state = hashlib.blake2b(source.read_at(0, EDGE), digest_size=32)
+    state.update(source.read_at(max(0, source.size - EDGE), EDGE))
+    return state.hexdigest()

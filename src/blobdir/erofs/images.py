@@ -1,0 +1,219 @@
+"""Images as files: written beside their place and renamed, and used again as long as they are true."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from blobdir.erofs.contents import COPIED, SYMLINK, UNREADABLE, ImageOptions, changed_files, collect
+from blobdir.erofs.identity import FORMAT, VERSION, Identity, identify, open_blob, read_identity, write_identity
+from blobdir.erofs.plan import plan_image
+from blobdir.erofs.structures import BLOCK
+from blobdir.erofs.writer import ImageWriter
+from blobdir.errors import BlobdirError, IndexFormatError, SourceChangedError, UsageError
+from blobdir.index import FIRST_BLOB
+from blobdir.index.store import digest
+from blobdir.index.table import COLUMNS
+from blobdir.sources import LocalStorage, Stat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from blobdir.erofs.contents import Contents
+    from blobdir.tree import Tree
+
+    Progress = Callable[[str, int, int], None]
+
+_TRIES = 3  # loose files may change while they are copied
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image on disk.
+
+    Attributes
+    ----------
+    path : Path
+    size : int
+        Bytes.
+    rows : int
+        Files and directories in it.
+    copied_bytes : int
+        Bytes of loose files, and of members that the kernel can't read where they lie.
+    unreadable : list of str
+        Why parts of it can't be read; empty for a project without defects.
+    built : bool
+        Whether it was written now, rather than used again.
+    """
+
+    path: Path
+    size: int
+    rows: int
+    copied_bytes: int
+    unreadable: list[str]
+    built: bool
+
+
+def prepare(
+    tree: Tree, folder: Path, options: ImageOptions | None = None, *, progress: Progress | None = None
+) -> Image:
+    """An image of a project as it is now: the one that is kept in `folder` if it's still true, else a new one.
+
+    Parameters
+    ----------
+    tree : Tree
+    folder : Path
+        Where images of this project are kept; see `image_folder`.
+    options : ImageOptions, optional
+    progress : callable, optional
+
+    Raises
+    ------
+    UsageError, SourceChangedError
+        See `write_image`.
+    """
+    options = options or ImageOptions()
+    key = hashlib.sha256(json.dumps(asdict(options), sort_keys=True).encode()).hexdigest()[:16]
+    path = folder / f"{key}.erofs"
+    if is_true(path, tree, options):
+        return Image(path, path.stat().st_size, len(tree.index), 0, [], built=False)
+    return write_image(tree, path, options, progress=progress)
+
+
+def fingerprint(tree: Tree, options: ImageOptions) -> str:
+    """Of everything that shapes an image but the files themselves."""
+    header = tree.index.header.to_json()
+    del header["built_ns"]  # an index built again from the same files gives the same image
+    shaping = {key: value for key, value in asdict(options).items() if key != "max_copy_bytes"}
+    columns = {column: digest(getattr(tree.index, column)) for column in COLUMNS if column != "slots"}
+    body = json.dumps([FORMAT, VERSION, header, shaping, columns], sort_keys=True)
+    return hashlib.blake2b(body.encode("utf-8", "surrogateescape"), digest_size=32).hexdigest()
+
+
+def is_true(path: Path, tree: Tree, options: ImageOptions) -> bool:
+    """Whether an image is there and says what the project is now: its blobs, and every loose file."""
+    try:
+        identity = load_identity(path)
+    except (OSError, IndexFormatError):
+        return False
+    if identity.fingerprint != fingerprint(tree, options) or not isinstance(tree.storage, LocalStorage):
+        return False
+    try:
+        for blob in identity.blobs:
+            open_blob(tree.storage, blob)
+    except (OSError, BlobdirError):
+        return False
+    return next(changed_files(tree, identity.state), None) is None
+
+
+def load_identity(path: Path) -> Identity:
+    """What an image was made from.
+
+    Raises
+    ------
+    FileNotFoundError, IndexFormatError
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return read_identity(fd, str(path))
+    finally:
+        os.close(fd)
+
+
+def write_image(
+    tree: Tree, path: Path, options: ImageOptions | None = None, *, progress: Progress | None = None
+) -> Image:
+    """Write an image. One that is there is replaced as a whole: who has it mounted keeps the old one.
+
+    Raises
+    ------
+    UsageError
+        The project can't be shown by the kernel, and why; or there isn't enough room.
+    SourceChangedError
+        A blob was replaced since the project was opened, or loose files go on changing.
+    OSError
+        The folder can't be written. Nothing is left behind.
+    """
+    options = options or ImageOptions()
+    for left in range(_TRIES - 1, -1, -1):
+        try:
+            return _write(tree, path, options, progress)
+        except SourceChangedError:
+            if not left:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _write(tree: Tree, path: Path, options: ImageOptions, progress: Progress | None) -> Image:
+    contents = collect(tree, options)
+    plan = plan_image(tree.index, contents)
+    identity = _identify(tree, contents, options)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _check_room(path.parent, plan.blocks * BLOCK)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    # As private as what it holds: only the owner may read it. The kernel reads it as the one who mounts.
+    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        writer = ImageWriter(fd, tree, contents, plan, uuid=identity.uuid(), progress=progress)
+        writer.write()
+        writer.seal()
+        size = write_identity(fd, identity, plan.blocks * BLOCK)
+        os.fsync(fd)
+        os.rename(temporary, path)
+    finally:
+        os.close(fd)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+    _sync_folder(path.parent)
+    copied = int(contents.size[(contents.kind == COPIED) | (contents.kind == SYMLINK)].sum())
+    return Image(path, size, len(contents), copied, identity.unreadable, built=True)
+
+
+def _identify(tree: Tree, contents: Contents, options: ImageOptions) -> Identity:
+    storage = tree.storage
+    if not isinstance(storage, LocalStorage):
+        raise UsageError(f"{storage.url}: the kernel reads local blobs only; mount it with another engine")
+    blobs = []
+    for record in contents.devices:
+        try:
+            source = storage.open(record.path, Stat("file", record.size, record.mtime_ns))
+        except FileNotFoundError as error:
+            raise SourceChangedError(f"{record.path}: was removed after the project was opened") from error
+        blobs.append(identify(source, record.path))
+    return Identity(
+        fingerprint(tree, options), storage.root, storage.follow_links, blobs, _reasons(tree, contents), contents.state
+    )
+
+
+def _reasons(tree: Tree, contents: Contents) -> list[str]:
+    """Why rows can't be read, each reason once."""
+    index = tree.index
+    rows = contents.kind == UNREADABLE
+    if not rows.any():
+        return []
+    reasons = {tree.blobs.refusal(n) for n in set(index.source[rows].tolist()) if n >= FIRST_BLOB}
+    reasons |= {defect.message for defect in index.header.defects if defect.severity == "error"}
+    return sorted(reasons - {""})
+
+
+def _check_room(folder: Path, wanted: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if wanted > free:
+        raise UsageError(
+            f"{folder}: the image takes {wanted:,} bytes, and {free:,} are free there; choose another folder"
+        )
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
