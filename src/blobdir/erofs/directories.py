@@ -143,9 +143,9 @@ def _places_of_dots(index: Index, starts: Ints, first: Ints, count: Ints) -> tup
 
 def _parents(rows: Ints, first: Ints, count: Ints) -> Ints:
     """Row of the directory above each directory; that of the root is the root."""
+    above = np.zeros(len(rows), np.int64)
     filled = count > 0  # an empty one begins where the next does
-    above = rows[filled][np.searchsorted(first[filled], rows, side="right") - 1]
-    above[0] = 0
+    above[1:] = rows[filled][np.searchsorted(first[filled], rows[1:], side="right") - 1]
     return above
 
 
