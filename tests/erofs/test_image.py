@@ -68,10 +68,9 @@ def golden_project(root: Path) -> Path:
 @pytest.mark.parametrize(
     ("unified", "expected"),
     [
-        (64, "6e4693bf63dbda7c035cfc0f7221c64a1e7ca765eba2b2dbca506b70532bf29f"),
-        (0, "f9de64f9f21cd4911ad82effe9a8128576cd95861e29b003947e6f377d19b319"),
+        pytest.param(64, "6e4693bf63dbda7c035cfc0f7221c64a1e7ca765eba2b2dbca506b70532bf29f", id="one address space"),
+        pytest.param(0, "f9de64f9f21cd4911ad82effe9a8128576cd95861e29b003947e6f377d19b319", id="chunk indexes"),
     ],
-    ids=["one address space", "chunk indexes"],
 )
 def test_golden(tmp_path, monkeypatch, unified, expected):
     monkeypatch.setattr(plan_module, "UNIFIED_DEVICES", unified)

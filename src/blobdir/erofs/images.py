@@ -9,6 +9,7 @@ import secrets
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from blobdir.erofs.contents import COPIED, SYMLINK, UNREADABLE, ImageOptions, changed_files, collect
@@ -111,6 +112,11 @@ def is_true(path: Path, tree: Tree, options: ImageOptions) -> bool:
     except (OSError, BlobdirError):
         return False
     return next(changed_files(tree, identity.state), None) is None
+
+
+def changed_paths(tree: Tree, identity: Identity, *, limit: int = 1000) -> list[str]:
+    """Loose files and directories that aren't as an image of `tree` has them; `limit` of them at the most."""
+    return list(islice(changed_files(tree, identity.state), limit))
 
 
 def load_identity(path: Path) -> Identity:

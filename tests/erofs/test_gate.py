@@ -1,0 +1,59 @@
+"""Which kernels are trusted with what. Pure."""
+
+import pytest
+
+from blobdir.erofs.gate import KernelFacts, judge, look
+
+
+def facts(release="7.1.0", **other):
+    return KernelFacts(
+        **{"system": "Linux", "release": release, "may_mount": True, "has_erofs": True, "has_loops": True} | other
+    )
+
+
+@pytest.mark.parametrize(
+    ("release", "backing"),
+    [
+        ("6.12.80", "file"),
+        ("6.18.44-fc-v669", "file"),
+        ("6.19.11", "file"),
+        ("7.0.0-rc1+", "file"),
+        ("12.1", "file"),
+        ("6.12.79+deb13-amd64", "loop"),
+        ("6.12.1", "loop"),  # CVE-2024-56750
+        ("6.15.2", "loop"),  # CVE-2025-38172
+        ("6.14.0-24-generic", "loop"),  # its fixes don't show in the number
+        ("6.18.20", "loop"),
+        ("6.19.10", "loop"),
+        ("6.4.0", "loop"),
+        ("6.3.13", "none"),
+        ("5.15.0-105-generic", "none"),
+        ("unknown", "none"),
+    ],
+)
+def test_releases(release, backing):
+    verdict = judge(facts(release))
+    assert verdict.backing == backing
+    assert (verdict.reasons == ()) == (backing == "file")
+    assert all(release in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"system": "Darwin"}, "this is Darwin"),
+        ({"may_mount": False}, "CAP_SYS_ADMIN"),
+        ({"has_erofs": False}, "no EROFS"),
+        ({"release": "6.12.5", "has_loops": False}, "no loop devices"),
+    ],
+)
+def test_reasons(other, reason):
+    verdict = judge(facts(**other))
+    assert verdict.backing == "none"
+    assert reason in "; ".join(verdict.reasons)
+
+
+def test_look():
+    found = look()
+    assert found.system and found.release
+    assert not (found.has_erofs and not found.may_mount)
