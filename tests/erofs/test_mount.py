@@ -28,7 +28,8 @@ from blobdir.errors import MountError, SourceChangedError
 from blobdir.index import LINK
 from blobdir.offsets import write_offsets
 
-pytestmark = pytest.mark.timeout(60)
+# To be skipped where the kernel can't, or this user may not; `test_image.py` checks the images there.
+pytestmark = [pytest.mark.timeout(60), pytest.mark.platform]
 
 
 def compare(point, tree, options=None):

@@ -122,6 +122,7 @@ class _LazyGroup(click.Group):
     modules: ClassVar[dict[str, tuple[str, str]]] = {
         "cat": ("copying", "Write files to standard output, one after the other."),
         "cp": ("copying", "Copy files out of a project, to a folder or any fsspec URL."),
+        "export": ("exporting", "Write a project as an EROFS image that the Linux kernel mounts."),
         "index": ("building", "Build the index of a project and keep it."),
         "info": ("describing", "Say what a project holds, or where the bytes of a file lie."),
         "ls": ("listing", "List a project, or folders and files in it."),
