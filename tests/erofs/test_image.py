@@ -63,8 +63,8 @@ def golden_project(root: Path) -> Path:
 @pytest.mark.parametrize(
     ("unified", "expected"),
     [
-        pytest.param(64, "6e4693bf63dbda7c035cfc0f7221c64a1e7ca765eba2b2dbca506b70532bf29f", id="one address space"),
-        pytest.param(0, "f9de64f9f21cd4911ad82effe9a8128576cd95861e29b003947e6f377d19b319", id="chunk indexes"),
+        pytest.param(64, "0c958ecc3e28020cc83f8d206ce41d2a544d651b4211bb0e7aaf0af6b2681158", id="one address space"),
+        pytest.param(0, "5792c431385015b5134f1b524c54d38ddf1921fc12e3ee26495e1a9bbbff597f", id="chunk indexes"),
     ],
 )
 def test_golden(tmp_path, monkeypatch, unified, expected):

@@ -14,8 +14,6 @@ from blobdir.errors import NotFoundError, SourceChangedError, UsageError
 from blobdir.index import BROKEN, DIRECTORY, FIRST_BLOB, LINK, LOOSE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from blobdir.index import SourceRecord
@@ -27,8 +25,8 @@ link; a file or directory that reading gives EIO for."""
 
 NS = 1_000_000_000
 ATTRIBUTES = np.dtype([("mode", "<u2"), ("uid", "<u4"), ("gid", "<u4"), ("mtime", "<i8"), ("nsec", "<u4")])
-LOOSE_STATE = np.dtype([("row", "<i8"), ("size", "<i8"), ("mtime_ns", "<i8")])
-"""Size and time of each loose file, and the time of each directory, when the image was made."""
+STATE = np.dtype([("size", "<i8"), ("mtime_ns", "<i8")])
+"""Size and time of a loose file when the image was made; a directory has the size -1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,10 @@ class Contents:
         Mode with the type, owner, time. Members of one blob share one.
     devices : list of SourceRecord
         Blobs that are used as devices.
-    state : ndarray of `LOOSE_STATE`
+    state : ndarray of `STATE`
+        Of loose files and directories.
+    state_paths : bytes
+        Their paths, each followed by a NUL.
     """
 
     kind: NDArray[np.uint8]
@@ -89,6 +90,7 @@ class Contents:
     attributes: NDArray[np.void]
     devices: list[SourceRecord]
     state: NDArray[np.void]
+    state_paths: bytes
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -134,7 +136,8 @@ def collect(tree: Tree, options: ImageOptions) -> Contents:
     size[kind == UNREADABLE] = np.maximum(size[kind == UNREADABLE], 1)  # an empty file could be read
     size[(kind == UNREADABLE) & (source == DIRECTORY)] = BLOCK
     _check_copied(tree, options, int(size[kind == COPIED].sum()))
-    return Contents(kind, size, device, block, attribute, attributes, devices, state)
+    paths = b"".join(index.path(row) + b"\0" for row in live.tolist())
+    return Contents(kind, size, device, block, attribute, attributes, devices, state, paths)
 
 
 def _place_members(
@@ -229,8 +232,8 @@ def _look_at_loose(
     tree: Tree, rows: NDArray[np.int64], size: NDArray[np.int64], collector: _Attributes
 ) -> tuple[NDArray[np.void], NDArray[np.void]]:
     """Attributes and states of loose files and directories as they are now; sizes of files go to `size`."""
-    attributes, state = np.zeros(len(rows), ATTRIBUTES), np.zeros(len(rows), LOOSE_STATE)
-    state["row"] = rows
+    attributes, state = np.zeros(len(rows), ATTRIBUTES), np.zeros(len(rows), STATE)
+    state["size"] = -1
     sizes, times = state["size"], state["mtime_ns"]
     for i, row in enumerate(rows.tolist()):
         try:
@@ -242,18 +245,6 @@ def _look_at_loose(
         if found.kind == "file":
             size[row] = sizes[i] = found.size
     return attributes, state
-
-
-def changed_files(tree: Tree, state: NDArray[np.void]) -> Iterator[str]:
-    """Paths of loose files and directories that aren't as an image has them."""
-    for row, size, mtime_ns in state.tolist():
-        try:
-            found = tree.attributes(row)
-        except (NotFoundError, OSError):
-            yield tree.path(row)
-            continue
-        if found.mtime_ns != mtime_ns or found.size != size:
-            yield tree.path(row)
 
 
 def _rows_not_listed(tree: Tree) -> list[int]:

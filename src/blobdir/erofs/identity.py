@@ -6,21 +6,26 @@ each blob's size, time and a digest of its first and last mebibyte are kept, and
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 import struct
+import zlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from blobdir.erofs.contents import LOOSE_STATE
+from blobdir.erofs.contents import STATE
 from blobdir.erofs.structures import BLOCK
 from blobdir.errors import BlobdirError, IndexFormatError, LinkError, SourceChangedError
 from blobdir.sources import LocalSource, LocalStorage, Stat
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 FORMAT: Final = "blobdir erofs image"
@@ -28,7 +33,7 @@ VERSION: Final = 1
 EDGE: Final = 1 << 20
 """Bytes at each end of a blob that its digest covers."""
 _MARK: Final = b"blobdir erofs\0\0\1"
-_FOOTER: Final = struct.Struct("<16sQQQ32s")  # mark, byte where the trailer begins, bytes of JSON, loose states, digest
+_FOOTER: Final = struct.Struct("<16sQQQQ32s")  # mark, where the trailer begins, bytes of its three parts, digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +76,10 @@ class Identity:
         The devices, in their order.
     unreadable : list of str
         Why parts of it can't be read.
-    state : ndarray of `LOOSE_STATE`
+    state : ndarray of `STATE`
         Loose files and directories as they were.
+    state_paths : bytes
+        Their paths, each followed by a NUL.
     """
 
     fingerprint: str
@@ -81,12 +88,21 @@ class Identity:
     blobs: list[BlobIdentity]
     unreadable: list[str]
     state: NDArray[np.void]
+    state_paths: bytes
+
+    def changed(self, root: str | None = None) -> Iterator[str]:
+        """Yield the paths of loose files and directories that aren't as the image has them; 2 µs each."""
+        base = os.fsencode(root or self.root)
+        for path, (size, mtime_ns) in zip(self.state_paths.split(b"\0"), self.state.tolist(), strict=False):
+            found = _state(base, path, size < 0)
+            if found != (size, mtime_ns):
+                yield os.fsdecode(path)
 
     def uuid(self) -> bytes:
         """16 bytes that are the same for the same image."""
         body = json.dumps([self.fingerprint, [(blob.path, blob.size, blob.digest) for blob in self.blobs]])
         state = hashlib.blake2b(body.encode("utf-8", "surrogateescape"), digest_size=16)
-        state.update(self.state.tobytes())
+        state.update(self.state.tobytes() + self.state_paths)
         raw = bytearray(state.digest())
         raw[6], raw[8] = raw[6] & 0x0F | 0x80, raw[8] & 0x3F | 0x80  # RFC 9562: version 8, made from what it names
         return bytes(raw)
@@ -108,15 +124,17 @@ def write_identity(fd: int, identity: Identity, start: int) -> int:
         Bytes of the whole file, a multiple of 512.
     """
     body = {"format": FORMAT, "version": VERSION}
-    body |= {key: value for key, value in vars(identity).items() if key not in ("state", "blobs")}
+    body |= {key: value for key, value in vars(identity).items() if key not in ("state", "state_paths", "blobs")}
     body["blobs"] = [asdict(blob) for blob in identity.blobs]
     text = json.dumps(body, sort_keys=True).encode()
-    states = identity.state.tobytes()
-    end = -(-(start + len(text) + len(states) + _FOOTER.size) // BLOCK) * BLOCK
-    digest = hashlib.blake2b(text + states, digest_size=32).digest()
-    os.pwrite(fd, text, start)
-    os.pwrite(fd, states, start + len(text))
-    os.pwrite(fd, _FOOTER.pack(_MARK, start, len(text), len(states), digest), end - _FOOTER.size)
+    states, paths = identity.state.tobytes(), zlib.compress(identity.state_paths, 1)
+    trailer = text + states + paths
+    end = -(-(start + len(trailer) + _FOOTER.size) // BLOCK) * BLOCK
+    digest = hashlib.blake2b(trailer, digest_size=32).digest()
+    footer = _FOOTER.pack(_MARK, start, len(text), len(states), len(paths), digest)
+    for at, data in ((start, trailer), (end - _FOOTER.size, footer)):
+        if os.pwrite(fd, data, at) != len(data):
+            raise OSError(errno.ENOSPC, "the image could be written in part only")
     return end
 
 
@@ -132,16 +150,17 @@ def read_identity(fd: int, path: str) -> Identity:
     raw = os.pread(fd, _FOOTER.size, max(0, size - _FOOTER.size))
     if len(raw) < _FOOTER.size or raw[: len(_MARK)] != _MARK:
         raise IndexFormatError(f"{path}: isn't an image that blobdir made; make one with `blobdir export erofs`")
-    _, start, text_bytes, state_bytes, digest = _FOOTER.unpack(raw)
-    if start + text_bytes + state_bytes > size:
+    _, start, text_bytes, state_bytes, path_bytes, digest = _FOOTER.unpack(raw)
+    if start + text_bytes + state_bytes + path_bytes > size:
         raise IndexFormatError(f"{path}: is damaged (the trailer doesn't fit into it); make it anew")
-    text, states = os.pread(fd, text_bytes, start), os.pread(fd, state_bytes, start + text_bytes)
-    if hashlib.blake2b(text + states, digest_size=32).digest() != digest:
+    trailer = os.pread(fd, text_bytes + state_bytes + path_bytes, start)
+    if hashlib.blake2b(trailer, digest_size=32).digest() != digest:
         raise IndexFormatError(f"{path}: is damaged (the digest of its trailer, byte {start}, is wrong); make it anew")
-    return _from_json(json.loads(text), np.frombuffer(states, LOOSE_STATE), path)
+    states = np.frombuffer(trailer, STATE, state_bytes // STATE.itemsize, text_bytes)
+    return _from_json(json.loads(trailer[:text_bytes]), states, trailer[text_bytes + state_bytes :], path)
 
 
-def _from_json(body: dict[str, Any], state: NDArray[np.void], path: str) -> Identity:
+def _from_json(body: dict[str, Any], state: NDArray[np.void], paths: bytes, path: str) -> Identity:
     if body.get("format") != FORMAT or body.get("version") != VERSION:
         raise IndexFormatError(
             f"{path}: version {body.get('version')} of {body.get('format')!r}, this program knows {VERSION}; make it "
@@ -156,8 +175,9 @@ def _from_json(body: dict[str, Any], state: NDArray[np.void], path: str) -> Iden
             blobs,
             [str(reason) for reason in body["unreadable"]],
             state,
+            zlib.decompress(paths),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, zlib.error) as error:
         raise IndexFormatError(f"{path}: its trailer doesn't fit: {error!r}; make it anew") from error
 
 
@@ -194,6 +214,18 @@ def open_blob(storage: LocalStorage, blob: BlobIdentity) -> LocalSource:
             f"{advice}"
         )
     return source
+
+
+def _state(base: bytes, path: bytes, folder: bool) -> tuple[int, int] | None:
+    """Size and time of a loose file or directory now, as `Tree.attributes` gives them; None where it's gone."""
+    try:
+        found = os.stat(base + b"/" + path if path else base)
+    except OSError:
+        # A folder that only the blobs make, such as img/, has the time of the one above it.
+        return _state(base, path.rpartition(b"/")[0], folder) if folder and path else None
+    if folder:
+        return -1, found.st_mtime_ns
+    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
 def _digest(source: LocalSource) -> str:

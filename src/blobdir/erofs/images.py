@@ -9,10 +9,9 @@ import secrets
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
-from blobdir.erofs.contents import COPIED, SYMLINK, UNREADABLE, ImageOptions, changed_files, collect
+from blobdir.erofs.contents import COPIED, SYMLINK, UNREADABLE, ImageOptions, collect
 from blobdir.erofs.identity import FORMAT, VERSION, Identity, identify, open_blob, read_identity, write_identity
 from blobdir.erofs.plan import plan_image
 from blobdir.erofs.structures import BLOCK
@@ -21,13 +20,16 @@ from blobdir.errors import BlobdirError, IndexFormatError, SourceChangedError, U
 from blobdir.index import FIRST_BLOB
 from blobdir.index.store import digest
 from blobdir.index.table import COLUMNS
+from blobdir.opening import cache_folder
 from blobdir.sources import LocalStorage, Stat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from blobdir.discovery import DiscoveryOptions
     from blobdir.erofs.contents import Contents
+    from blobdir.sources import Storage
     from blobdir.tree import Tree
 
     Progress = Callable[[str, int, int], None]
@@ -60,6 +62,15 @@ class Image:
     copied_bytes: int
     unreadable: list[str]
     built: bool
+
+
+def image_folder(storage: Storage, discovery: DiscoveryOptions) -> Path:
+    """Where images of a project are kept: in the user's cache folder, beside its index.
+
+    Never in the project itself: it could be somebody else's, and an image is something that the kernel trusts.
+    """
+    index = cache_folder(storage, discovery)
+    return index.parent.parent / "erofs" / index.name
 
 
 def prepare(
@@ -101,9 +112,12 @@ def fingerprint(tree: Tree, options: ImageOptions) -> str:
 def is_true(path: Path, tree: Tree, options: ImageOptions) -> bool:
     """Whether an image is there and says what the project is now: its blobs, and every loose file."""
     try:
+        found = os.stat(path)
         identity = load_identity(path)
     except (OSError, IndexFormatError):
         return False
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        return False  # whoever could write it could have the kernel read anything
     if identity.fingerprint != fingerprint(tree, options) or not isinstance(tree.storage, LocalStorage):
         return False
     try:
@@ -111,12 +125,7 @@ def is_true(path: Path, tree: Tree, options: ImageOptions) -> bool:
             open_blob(tree.storage, blob)
     except (OSError, BlobdirError):
         return False
-    return next(changed_files(tree, identity.state), None) is None
-
-
-def changed_paths(tree: Tree, identity: Identity, *, limit: int = 1000) -> list[str]:
-    """Loose files and directories that aren't as an image of `tree` has them; `limit` of them at the most."""
-    return list(islice(changed_files(tree, identity.state), limit))
+    return next(identity.changed(tree.storage.root), None) is None
 
 
 def load_identity(path: Path) -> Identity:
@@ -161,7 +170,7 @@ def _write(tree: Tree, path: Path, options: ImageOptions, progress: Progress | N
     contents = collect(tree, options)
     plan = plan_image(tree.index, contents)
     identity = _identify(tree, contents, options)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     _check_room(path.parent, plan.blocks * BLOCK)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     # As private as what it holds: only the owner may read it. The kernel reads it as the one who mounts.
@@ -194,8 +203,9 @@ def _identify(tree: Tree, contents: Contents, options: ImageOptions) -> Identity
             raise SourceChangedError(f"{record.path}: was removed after the project was opened") from error
         blobs.append(identify(source, record.path))
     return Identity(
-        fingerprint(tree, options), storage.root, storage.follow_links, blobs, _reasons(tree, contents), contents.state
-    )
+        fingerprint(tree, options), storage.root, storage.follow_links, blobs, _reasons(tree, contents), contents.state,
+        contents.state_paths,
+    )  # fmt: skip
 
 
 def _reasons(tree: Tree, contents: Contents) -> list[str]:

@@ -2,7 +2,7 @@
 
 ::
 
-    0      1024   1152                                                                  blocks × 512
+    0      1024    1152           meta_blkaddr × 512                                    blocks × 512
     | zero | super | device table | root, inodes | inodes with data | directories | files | trailer |
 
 Inodes without data of their own stand close together, in the order of the rows: that is all that reading an image
@@ -40,6 +40,8 @@ for the device of an address one by one, so with many blobs indexes, which name 
 MAX_INDEXED: Final = BLOCK << on_disk.MAX_CHUNK_BITS
 """Bytes of the largest file that one chunk index names."""
 _SLOTS: Final = BLOCK // SLOT
+ROOT_NID: Final = 1
+"""Number of the root's inode, as with every other engine; slot 0 stays empty."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Plan:
     uniaddr : ndarray of int64
         Where each device begins in it, in blocks.
     inodes_start, inodes_end : int
-        Bytes of the area of inodes.
+        Bytes of the area of inodes; both multiples of 512.
     files_block : int
         First block of file data; before it directories.
     blocks : int
@@ -100,7 +102,7 @@ class Plan:
     @property
     def nids(self) -> Ints:
         """Inode numbers of the rows."""
-        return self.position // SLOT
+        return (self.position - self.inodes_start) // SLOT
 
 
 def plan_image(index: Index, contents: Contents) -> Plan:
@@ -123,11 +125,13 @@ def plan_image(index: Index, contents: Contents) -> Plan:
     inode = np.where(compact, on_disk.COMPACT.itemsize, on_disk.EXTENDED_INODE.itemsize)
     in_image = (kind == FOLDER) | (kind == COPIED) | (kind == SYMLINK)
     tail = np.where(in_image, size % BLOCK, 0)
+    tail[0] = 0  # it has its fixed place
     tail[(tail > BLOCK - inode) | (size >= TAIL_LIMIT) | ((kind == SYMLINK) & (size >= BLOCK))] = 0
     layout = np.where(tail > 0, on_disk.LAYOUT_INLINE, on_disk.LAYOUT_PLAIN).astype(np.uint8)
     if not unified:
         layout[kind == DEVICE] = on_disk.LAYOUT_CHUNKS
-    inodes_start = on_disk.DEVICE_TABLE_OFFSET + len(contents.devices) * on_disk.DEVICE_SLOT.itemsize
+    table_end = on_disk.DEVICE_TABLE_OFFSET + len(contents.devices) * on_disk.DEVICE_SLOT.itemsize
+    inodes_start = -(-table_end // BLOCK) * BLOCK
     near, far, position, inodes_end = _place_inodes(inode, tail, layout, inodes_start)
     blocks = np.where(in_image, -(-(size - tail) // BLOCK), 0)
     start, files_block, total = _place_blocks(kind, blocks, inodes_end // BLOCK)
@@ -158,6 +162,8 @@ def _links(index: Index, directories: DirectoryPlan) -> Ints:
 
 def _unified(contents: Contents) -> bool:
     """Whether all devices fit into one address space, and are few enough."""
+    if len(contents.devices) > on_disk.MAX_DEVICES:
+        raise UsageError(f"{len(contents.devices):,} blobs are more than the {on_disk.MAX_DEVICES:,} of an image")
     blocks = [record.size // BLOCK for record in contents.devices]
     if max(blocks, default=0) >= on_disk.UNREADABLE_BLOCK:
         large = max(contents.devices, key=lambda record: record.size)
@@ -192,12 +198,9 @@ def _place_inodes(inode: Ints, tail: Ints, layout: NDArray[np.uint8], start: int
     index_bytes = np.where(layout == on_disk.LAYOUT_CHUNKS, on_disk.CHUNK_INDEX.itemsize, 0)
     slots = -(-(inode + tail + index_bytes) // SLOT)
     position = np.zeros(len(inode), np.int64)
-    # The root first: its number has 16 bits only.
     near = np.flatnonzero(tail[1:] == 0) + 1
     far = np.flatnonzero(tail[1:] > 0) + 1
-    root = _fit(start // SLOT, int(slots[0])) if tail[0] else start // SLOT
-    if root > on_disk.MAX_ROOT_NID:
-        raise UsageError(f"there are more blobs than the {on_disk.MAX_ROOT_NID // 4:,} that an image can name")
+    root = start // SLOT + ROOT_NID
     position[0] = root
     near_end = root + int(slots[0]) + np.cumsum(slots[near])
     position[near] = near_end - slots[near]

@@ -75,6 +75,7 @@ class ImageReader:
             os.close(fd)
         self.superblock = np.frombuffer(self._data, on_disk.SUPERBLOCK, 1, on_disk.SUPER_OFFSET).copy()[0]
         self._check()
+        self._meta = int(self.superblock["meta_blkaddr"]) * BLOCK
         count = int(self.superblock["extra_devices"])
         self.devices = np.frombuffer(self._data, on_disk.DEVICE_SLOT, count, on_disk.DEVICE_TABLE_OFFSET).copy()
         self.root = self.inode(int(self.superblock["root_nid"]))
@@ -98,7 +99,7 @@ class ImageReader:
 
     def inode(self, nid: int) -> Inode:
         """An inode by its number."""
-        at = nid * SLOT
+        at = self._meta + nid * SLOT
         extended = self._data[at] & on_disk.EXTENDED
         kind = on_disk.EXTENDED_INODE if extended else on_disk.COMPACT
         raw = np.frombuffer(self._data, kind, 1, at)[0]
@@ -145,7 +146,7 @@ class ImageReader:
             raise IndexFormatError(f"{self._path}: the data of inode {inode.nid} isn't in the image")
         if inode.offset >= 0:
             return self._data[inode.offset : inode.offset + inode.size]
-        at = inode.nid * SLOT
+        at = self._meta + inode.nid * SLOT
         kind = on_disk.EXTENDED_INODE if self._data[at] & on_disk.EXTENDED else on_disk.COMPACT
         start = int(np.frombuffer(self._data, kind, 1, at)[0]["data"]) * BLOCK
         whole = (inode.size - 1) // BLOCK * BLOCK

@@ -15,7 +15,7 @@ BLOCK: Final = 512
 """Bytes of a block. The data of a tar's members begins at multiples of it, so no larger one would do."""
 BLOCK_BITS: Final = 9
 SLOT: Final = 32
-"""Bytes of an inode slot: inode number ``nid`` lies at byte ``nid * 32`` of the metadata area, which begins at 0."""
+"""Bytes of an inode slot: inode number ``nid`` lies at byte ``nid * 32`` of the metadata area."""
 
 SUPER_OFFSET: Final = 1024
 MAGIC: Final = 0xE0F5E1E2
@@ -40,7 +40,7 @@ NO_BLOCK: Final = 0xFFFFFFFF
 """startblk of a file that has none; mkfs.erofs writes the same. With data it would read as zeros (EROFS_NULL_ADDR)."""
 UNREADABLE_BLOCK: Final = 0xFFFFFF00
 """startblk of files that can't be read: it lies past the end of whatever is there, so that reading it is EIO."""
-MAX_ROOT_NID: Final = 0xFFFF
+MAX_DEVICES: Final = 0xFFFF
 
 SUPERBLOCK: Final = np.dtype(
     [

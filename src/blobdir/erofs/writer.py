@@ -111,10 +111,8 @@ class ImageWriter:
         plan = self._plan
         os.ftruncate(self._fd, plan.blocks * BLOCK)
         self._write_header()
-        self._write_inodes(np.zeros(1, np.int64), int(plan.position[0]))
         inodes = _Area(self._fd, plan.inodes_start, plan.inodes_end)
-        inodes.skip(int(plan.position[0]) + self._length(0))
-        for rows in _cut(plan.near, _ROWS):
+        for rows in _cut(np.concatenate([[0], plan.near]), _ROWS):
             buffer = self._inodes(rows)
             inodes.skip(int(plan.position[rows[0]]))
             inodes.write(int(plan.position[rows[0]]), buffer.reshape(-1).data)
@@ -138,6 +136,7 @@ class ImageWriter:
             0 if plan.unified else on_disk.INCOMPAT_CHUNKED
         )
         head["root_nid"], head["inos"], head["blocks"] = plan.nids[0], len(contents), plan.blocks
+        head["meta_blkaddr"] = plan.inodes_start // BLOCK
         head["epoch"], head["fixed_nsec"] = plan.epoch, plan.epoch_nsec
         head["uuid"], head["volume_name"] = np.void(self._uuid), b"blobdir"
         head["extra_devices"] = len(slots)
@@ -160,15 +159,6 @@ class ImageWriter:
         bare = on_disk.COMPACT.itemsize if plan.compact[row] else on_disk.EXTENDED_INODE.itemsize
         index = on_disk.CHUNK_INDEX.itemsize if plan.layout[row] == on_disk.LAYOUT_CHUNKS else 0
         return int(-(-(bare + int(plan.tail[row]) + index) // SLOT) * SLOT)
-
-    def _write_inodes(self, rows: Ints, position: int) -> None:
-        buffer = self._inodes(rows).reshape(-1)
-        if self._plan.tail[rows[0]]:
-            data = self._small(int(rows[0]))
-            self._append_tail(buffer, int(rows[0]), position, data)
-        area = _Area(self._fd, position, position + len(buffer))
-        area.write(position, buffer.data)
-        area.finish()
 
     def _inodes(self, rows: Ints) -> NDArray[np.uint8]:
         """Slots from the first to the last of `rows`, which are in the order of their positions; data is left zero."""
