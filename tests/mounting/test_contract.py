@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 import blobdir
+from blobdir.erofs.gate import judge, look
 from blobdir.filesystem import BlobDirFileSystem
-from blobdir.testing.contract import ViewContract
+from blobdir.testing.contract import ViewContract, files
 from blobdir.testing.faces import FolderFace, FsspecFace
 from blobdir.testing.mount_contract import MountContract
 
@@ -57,3 +60,23 @@ class TestNative(Mounted):
 
 class TestFusepy(Mounted):
     engine = "fusepy"
+
+
+@pytest.mark.platform  # to be skipped where the kernel can't, or this user may not
+class TestKernel(Mounted):
+    engine = "kernel"
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def _possible(cls):
+        verdict = judge(look())
+        if verdict.backing == "none":
+            pytest.skip("; ".join(verdict.reasons))
+
+    def test_direct(self, face, plain):
+        """The one exception: the kernel refuses O_DIRECT where files back a mount."""
+        if judge(look()).backing != "file":
+            pytest.skip("loop devices allow O_DIRECT, by blocks")
+        for path in files(plain):
+            with pytest.raises(OSError, match="Invalid argument"):
+                os.open(face.at(path), os.O_RDONLY | os.O_DIRECT)

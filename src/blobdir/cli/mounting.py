@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from blobdir.cli.app import CommonOptions
     from blobdir.mounting import MountOptions, Status
 
-ENGINES = ("auto", "native", "fusepy")
+ENGINES = ("auto", "kernel", "native", "fusepy")
 _USAGE = "usage: mount.blobdir PROJECT MOUNTPOINT [-sfnv] [-o OPTION,…]"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
@@ -44,7 +44,8 @@ def mount_options(common: CommonOptions, words: dict[str, Any], **given: Any) ->
 @click.option(
     "--engine",
     type=click.Choice(ENGINES),
-    help="native: Linux, fast; fusepy: through libfuse, also macOS. The default, auto, takes the best that works here.",
+    help="kernel: Linux as root, no process; native: Linux, fast; fusepy: through libfuse, also macOS. The default, "
+    "auto, takes the best that works here.",
 )
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
 @click.option(
@@ -144,15 +145,16 @@ def status_command(as_json: bool) -> int:
 def _lines(status: Status) -> list[str]:
     record, counted = status.record, status.counters
     lines = [f"{record.mountpoint}  {record.url}", f"  state     {status.state}{_about(status.state)}"]
-    if record.pid:
+    if record.pid or record.image:
+        served = f"process {record.pid}" if record.pid else "no process is needed"
         workers = f", {record.workers} workers" if record.engine == "native" else ""
         lines += [
-            f"  engine    {record.engine} ({record.why}), process {record.pid}{workers}, blobdir {record.version}",
+            f"  engine    {record.engine} ({record.why}), {served}{workers}, blobdir {record.version}",
             f"  uptime    {_duration(status.uptime_s)}",
             f"  index     {record.index['rows']:,} rows, {human_bytes(record.index['bytes'])}",
             f"  log       {record.log}",
         ]
-    if counted:
+    if counted and not record.image:  # what the kernel serves by itself isn't counted
         lines.append(
             f"  requests  {counted['requests']:,}: {counted['lookups']:,} lookups, {counted['reads']:,} reads, "
             f"{human_bytes(counted['bytes'])}; {counted['errors']:,} errors"

@@ -9,7 +9,7 @@ import secrets
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from blobdir.erofs.contents import COPIED, SYMLINK, UNREADABLE, ImageOptions, collect
 from blobdir.erofs.identity import FORMAT, VERSION, Identity, identify, open_blob, read_identity, write_identity
@@ -92,7 +92,7 @@ def prepare(
         See `write_image`.
     """
     options = options or ImageOptions()
-    key = hashlib.sha256(json.dumps(asdict(options), sort_keys=True).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps(_shaping(options), sort_keys=True).encode()).hexdigest()[:16]
     path = folder / f"{key}.erofs"
     if is_true(path, tree, options):
         return Image(path, path.stat().st_size, len(tree.index), 0, [], built=False)
@@ -103,10 +103,14 @@ def fingerprint(tree: Tree, options: ImageOptions) -> str:
     """Of everything that shapes an image but the files themselves."""
     header = tree.index.header.to_json()
     del header["built_ns"]  # an index built again from the same files gives the same image
-    shaping = {key: value for key, value in asdict(options).items() if key != "max_copy_bytes"}
     columns = {column: digest(getattr(tree.index, column)) for column in COLUMNS if column != "slots"}
-    body = json.dumps([FORMAT, VERSION, header, shaping, columns], sort_keys=True)
+    body = json.dumps([FORMAT, VERSION, header, _shaping(options), columns], sort_keys=True)
     return hashlib.blake2b(body.encode("utf-8", "surrogateescape"), digest_size=32).hexdigest()
+
+
+def _shaping(options: ImageOptions) -> dict[str, Any]:
+    """The options that make another image; a bound that wasn't met doesn't."""
+    return {key: value for key, value in asdict(options).items() if key != "max_copy_bytes"}
 
 
 def is_true(path: Path, tree: Tree, options: ImageOptions) -> bool:

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blobdir.errors import MountError
+from blobdir.erofs.images import load_identity
+from blobdir.errors import BlobdirError, MountError
 from blobdir.mounting.attach import unmount
 from blobdir.mounting.background import error_from, run_in_background, start_log
 from blobdir.mounting.mountinfo import FSTYPE, mounted_at, mounts
@@ -63,7 +64,7 @@ def start(
 
     def job(ready: Any) -> None:
         where = start_log(log, foreground=False)
-        session = Session(url, mountpoint, options, log=where, owner=owner)
+        session = Session(url, mountpoint, options, log=where, owner=owner, leave=True)
         session.run(lambda record: ready(asdict(record)), progress)
 
     record = MountRecord(**run_in_background(job))
@@ -213,6 +214,8 @@ def umount(mountpoint: str | os.PathLike[str], *, lazy: bool = False) -> None:
     path = here.mountpoint if here else path
     record = _record_of(path)
     unmount(path, lazy=lazy)
+    if record and not record.pid:
+        record.forget()  # nobody else would
     deadline = time.monotonic() + UNMOUNT_S
     while record and record.is_running() and time.monotonic() < deadline and not lazy:
         time.sleep(0.005)
@@ -291,7 +294,21 @@ def _changes(record: MountRecord) -> list[str]:
         now = _stat(record.url, path)
         if now is None or now[1] != mtime_ns:
             found.append(f"{path or 'the top folder'} has changed: names are those of the time of mounting")
+    if record.image:
+        found += _image_changes(record)
     return found
+
+
+def _image_changes(record: MountRecord) -> list[str]:
+    """What the image that the kernel engine has mounted has otherwise than it's now."""
+    image = Path(record.image)
+    try:
+        if image.stat().st_ino != record.image_inode:
+            return ["the project has changed, and a newer image of it was made: mount it again to see that"]
+        changed = load_identity(image).changed(record.url)
+        return [f"{path or 'the top folder'} has changed: mount it again to see that" for path in changed]
+    except (OSError, BlobdirError) as error:
+        return [f"what has changed isn't known: {error}"]
 
 
 def _stat(root: str, path: str) -> tuple[int, int] | None:

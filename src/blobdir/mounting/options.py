@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from blobdir.discovery import DiscoveryOptions
 from blobdir.errors import UsageError
 
-Engine = Literal["auto", "native", "fusepy"]
+Engine = Literal["auto", "kernel", "native", "fusepy"]
 ENGINES: tuple[str, ...] = get_args(Engine)
 MAX_WORKERS = 64
 MASKS = 0o777
@@ -22,7 +22,7 @@ class MountOptions:
 
     Attributes
     ----------
-    engine : {"auto", "native", "fusepy"}
+    engine : {"auto", "kernel", "native", "fusepy"}
     workers : int
         Processes that answer requests; 0 is one per processor, four at the most.
     threads : int

@@ -11,22 +11,27 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from blobdir.errors import MountError, UsageError
+from blobdir.errors import BlobdirError, MountError, UsageError
 from blobdir.mounting.attach import attach, check_mountpoint
 from blobdir.mounting.mountinfo import mounted_at
 from blobdir.mounting.notify import notify
+from blobdir.mounting.options import ENGINES
 from blobdir.mounting.state import Counters, MountRecord, counter_path, forget, is_running
 from blobdir.opening import OpenOptions, open_tree
 from blobdir.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from blobdir.discovery import Progress
+    from blobdir.mounting.kernel import KernelEngine
     from blobdir.mounting.options import MountOptions
     from blobdir.tree import Tree
 
 LOG = logging.getLogger("blobdir.mounting")
+ENGINE_VARIABLE = "BLOBDIR_ENGINE"
+"""Environment variable that says which engine is taken where none is asked for."""
 SPARE_DESCRIPTORS = 128
 """Descriptors that are kept for other things than blobs."""
 MOST_DESCRIPTORS = 65_536
@@ -54,13 +59,25 @@ class Session:
         Where messages go, for ``status``.
     owner : int
         Process with which the mount ends; 0 for none.
+    leave : bool
+        Whether this process ends when the mount answers, if nobody is needed to serve it.
     """
 
-    def __init__(self, url: str, mountpoint: str, options: MountOptions, *, log: str = "", owner: int = 0) -> None:
+    def __init__(
+        self,
+        url: str,
+        mountpoint: str,
+        options: MountOptions,
+        *,
+        log: str = "",
+        owner: int = 0,
+        leave: bool = False,
+    ) -> None:
         self._url = url
         self._options = options
         self._log = log
         self._owner = owner
+        self._leave = leave and not owner
         self._mountpoint = check_mountpoint(mountpoint)
 
     def run(self, ready: Callable[[MountRecord], None], progress: Progress | None = None) -> None:
@@ -83,10 +100,10 @@ class Session:
         tree.blobs.open_all(raise_descriptor_limit())
         counters = self._counters()
         try:
-            engine, why, running = self._start(tree, counters)
+            engine, why, running = self._start(tree, counters, progress)
 
             def answers() -> None:
-                record = self._record(tree, engine, why)
+                record = self._record(tree, engine, why, image=getattr(running, "image", None))
                 record.save()
                 LOG.info("%s is mounted at %s by the %s engine (%s)", record.url, record.mountpoint, engine, why)
                 ready(record)
@@ -110,9 +127,18 @@ class Session:
             LOG.warning("no counters for `status`: %s", error)
             return Counters.create(None)
 
-    def _start(self, tree: Tree, counters: Counters) -> tuple[str, str, Running]:
-        wanted = self._options.engine
+    def _start(self, tree: Tree, counters: Counters, progress: Progress | None) -> tuple[str, str, Running]:
+        wanted: str = self._options.engine
         why = "asked for"
+        refusal = ""
+        if wanted == "auto" and (named := os.environ.get(ENGINE_VARIABLE)):
+            if named not in ENGINES:
+                raise UsageError(f"{ENGINE_VARIABLE}: there is no engine {named!r}; there are {', '.join(ENGINES)}")
+            wanted, why = named, f"{ENGINE_VARIABLE} says so"
+        if wanted in ("auto", "kernel"):
+            running, refusal = self._kernel(tree, progress, named=wanted == "kernel")
+            if running is not None:
+                return "kernel", running.why, running
         if wanted == "auto" and sys.platform != "linux":
             wanted, why = "fusepy", "the native engine is for Linux"
         if wanted != "fusepy":
@@ -121,7 +147,7 @@ class Session:
             try:
                 return (
                     "native",
-                    "the kernel has what it needs" if wanted == "auto" else why,
+                    f"the kernel has what it needs; {refusal}" if wanted == "auto" else why,
                     self._native(tree, counters),
                 )
             except ProtocolError as error:
@@ -132,6 +158,27 @@ class Session:
         from blobdir.mounting.fusepy import FusepyEngine
 
         return "fusepy", why, FusepyEngine(tree, self._mountpoint, self._options, counters, self.fsname(tree))
+
+    def _kernel(self, tree: Tree, progress: Progress | None, *, named: bool) -> tuple[KernelEngine | None, str]:
+        """The kernel engine; or None and the reason, unless it was asked for by name."""
+        from blobdir.mounting.kernel import KernelEngine, why_not
+
+        refusal = why_not(tree, self._mountpoint, named=named)
+        if not refusal:
+            try:
+                engine = KernelEngine(
+                    tree, self._mountpoint, self._options, named=named, stay=not self._leave, progress=progress
+                )
+            except (BlobdirError, OSError) as error:
+                if named:
+                    raise
+                refusal = str(error)
+            else:
+                return engine, ""
+        if named:
+            raise MountError(f"{self._mountpoint}: {refusal}; use another engine")
+        LOG.info("not the kernel engine: %s", refusal)
+        return None, refusal
 
     def _native(self, tree: Tree, counters: Counters) -> Running:
         from blobdir.mounting.native.supervisor import Supervisor
@@ -151,7 +198,7 @@ class Session:
         """What ``mount`` and ``df`` show, without what a URL may hold of secrets."""
         return self._options.fsname or without_secrets(tree.storage.url)
 
-    def _record(self, tree: Tree, engine: str, why: str) -> MountRecord:
+    def _record(self, tree: Tree, engine: str, why: str, image: Path | None = None) -> MountRecord:
         here, header = mounted_at(self._mountpoint), tree.index.header
         local = tree.storage.is_local
         return MountRecord(
@@ -159,7 +206,7 @@ class Session:
             url=without_secrets(tree.storage.url),
             engine=engine,
             why=why,
-            pid=os.getpid(),
+            pid=0 if engine == "kernel" and self._leave else os.getpid(),
             started_ns=time.time_ns(),
             device=here.device if here else "",
             workers=self._options.worker_count() if engine == "native" else 1,
@@ -168,6 +215,8 @@ class Session:
             blobs=[(b.path, b.size, b.mtime_ns) for b in header.blobs if local and b.size >= 0],
             folders=[(i.path, i.mtime_ns) for i in header.inputs if local],
             log=self._log,
+            image=str(image or ""),
+            image_inode=image.stat().st_ino if image else 0,
         )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from platformdirs import user_runtime_path
 
+from blobdir.mounting.mountinfo import mounted_at
 from blobdir.mounting.options import MAX_WORKERS
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class MountRecord:
     why : str
         Why that engine.
     pid : int
-        The process that looks after it.
+        The process that looks after it; 0 where none is needed.
     started_ns : int
         Nanoseconds since 1970.
     device : str
@@ -111,6 +112,10 @@ class MountRecord:
         Folders and pickles whose change a new mount would show.
     log : str
         Where messages go.
+    image : str
+        The image that the kernel engine has mounted; empty with the others.
+    image_inode : int
+        To notice that the image was replaced by a newer one.
     """
 
     mountpoint: str
@@ -126,10 +131,12 @@ class MountRecord:
     blobs: list[tuple[str, int, int]]
     folders: list[tuple[str, int]]
     log: str
+    image: str = ""
+    image_inode: int = 0
 
     def path(self) -> Path:
-        """The file of this record."""
-        return state_folder() / f"{self.pid}.json"
+        """The file of this record; that of a mount without a process is named by its filesystem."""
+        return state_folder() / f"{self.pid or 'kernel-' + self.device.replace(':', '-')}.json"
 
     def save(self) -> None:
         """Write it; whole or not at all."""
@@ -142,12 +149,18 @@ class MountRecord:
         return read_counters(counter_path(self.pid))
 
     def is_running(self) -> bool:
-        """Whether the process that looks after it is there."""
-        return is_running(self.pid)
+        """Whether the process that looks after it is there; or where none is needed, the mount."""
+        if self.pid:
+            return is_running(self.pid)
+        here = mounted_at(self.mountpoint)
+        return here is not None and here.device == self.device
 
     def forget(self) -> None:
         """Remove the files."""
-        forget(self.pid)
+        if self.pid:
+            forget(self.pid)
+        else:
+            self.path().unlink(missing_ok=True)
 
 
 def is_running(pid: int) -> bool:

@@ -1,0 +1,126 @@
+"""The kernel engine: an EROFS image of the project, which Linux serves by itself. No process is needed to read."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from blobdir.erofs.attach import mount_image
+from blobdir.erofs.contents import ImageOptions
+from blobdir.erofs.gate import judge, look
+from blobdir.erofs.images import image_folder, prepare
+from blobdir.errors import MountError
+from blobdir.mounting.attach import unmount
+from blobdir.mounting.mountinfo import mounted_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from blobdir.discovery import Progress
+    from blobdir.erofs.gate import KernelFacts
+    from blobdir.mounting.options import MountOptions
+    from blobdir.tree import Tree
+
+LOG = logging.getLogger("blobdir.mounting")
+AUTO_COPY_BYTES: Final = 1 << 30
+"""Bytes of plain files that are copied into an image without being asked to."""
+AUTO_LOOPS: Final = 16
+"""Loop devices that are taken without being asked to."""
+_LOOK_MS: Final = 250  # how often it is looked whether the owner is still there
+
+
+def why_not(tree: Tree, mountpoint: str, *, named: bool, facts: KernelFacts | None = None) -> str:
+    """Why the kernel engine can't serve a project, or shouldn't unless it was asked for; empty where it may."""
+    if mountpoint.startswith("/dev/fd/"):
+        return "a FUSE device was handed over"
+    if not tree.storage.is_local:
+        return "the kernel engine reads local projects only"
+    verdict = judge(facts or look())
+    if verdict.backing == "none":
+        return "; ".join(verdict.reasons)
+    if named:
+        return ""
+    blobs = len(tree.index.header.blobs)
+    if verdict.backing == "loop" and blobs >= AUTO_LOOPS:
+        return f"the kernel engine would take {blobs + 1} loop devices, since {verdict.reasons[0]}"
+    if tree.index.header.incomplete:
+        return "folders whose names aren't all known couldn't be entered at all with the kernel engine"
+    return ""
+
+
+class KernelEngine:
+    """A project that the kernel serves.
+
+    Parameters
+    ----------
+    tree : Tree
+    mountpoint : str
+    options : MountOptions
+    named : bool
+        Whether this engine was asked for, whatever it takes.
+    stay : bool
+        Whether `run` goes on until it's unmounted.
+    progress : callable, optional
+
+    Attributes
+    ----------
+    why : str
+        How, for people.
+    image : Path
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        mountpoint: str,
+        options: MountOptions,
+        *,
+        named: bool,
+        stay: bool,
+        progress: Progress | None = None,
+    ) -> None:
+        shaping = ImageOptions(options.uid, options.gid, options.umask, private=not options.allow_other)
+        if not named:
+            shaping = replace(shaping, max_copy_bytes=AUTO_COPY_BYTES)
+        made = prepare(tree, image_folder(tree.storage, options.discovery), shaping, progress=progress)
+        for reason in made.unreadable:
+            LOG.warning("can't be read: %s", reason)
+        self._mounted = mount_image(made.path, mountpoint)
+        self._stay = stay
+        self.image: Path = made.path
+        how = "reads image and blobs as files" if self._mounted.backing == "file" else "reads through loop devices"
+        self.why = "; ".join([f"Linux {os.uname().release} {how}", *self._mounted.notes])
+
+    def _is_mounted(self) -> bool:
+        here = mounted_at(self._mounted.mountpoint)
+        return here is not None and here.device == self._mounted.number
+
+    def run(self, ready: Callable[[], None], idle: Callable[[], bool]) -> None:
+        """Say that it's ready; stay only if it must be unmounted at some time."""
+        try:
+            ready()
+        except BaseException:
+            self._unmount()
+            raise
+        if not self._stay:
+            return
+        asked: list[int] = []
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda received, _: asked.append(received))
+        with open("/proc/self/mountinfo", "rb") as mounts:
+            poll = select.poll()
+            poll.register(mounts, select.POLLPRI | select.POLLERR)  # proc_pid_mountinfo(5): when mounts change
+            while not asked and idle() and self._is_mounted():
+                poll.poll(_LOOK_MS)
+        self._unmount()
+
+    def _unmount(self) -> None:
+        if self._is_mounted():
+            with suppress(MountError):
+                unmount(self._mounted.mountpoint, lazy=True)
