@@ -22,6 +22,7 @@ def state_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("state")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BLOBDIR_STATE_DIR", str(folder))
+        patch.setenv("BLOBDIR_ENGINE", "native")  # what isn't about engines is about the daemon's life
         yield folder
 
 

@@ -103,6 +103,10 @@ class KernelEngine:
 
     def run(self, ready: Callable[[], None], idle: Callable[[], bool]) -> None:
         """Say that it's ready; stay only if it must be unmounted at some time."""
+        asked: list[int] = []
+        if self._stay:  # before anybody knows of the mount, and could ask for its end
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, lambda received, _: asked.append(received))
         try:
             ready()
         except BaseException:
@@ -110,9 +114,6 @@ class KernelEngine:
             raise
         if not self._stay:
             return
-        asked: list[int] = []
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda received, _: asked.append(received))
         with open("/proc/self/mountinfo", "rb") as mounts:
             poll = select.poll()
             poll.register(mounts, select.POLLPRI | select.POLLERR)  # proc_pid_mountinfo(5): when mounts change

@@ -61,9 +61,10 @@ class Deadline:
     def clean(self) -> None:
         """Abort and unmount what has been mounted since."""
         for entry in mounts():
-            ours = entry.fstype == FSTYPE and entry.mountpoint.startswith(self._below)
+            ours = entry.fstype in (FSTYPE, "erofs") and entry.mountpoint.startswith(self._below)
             if ours and entry.device not in self._before:
-                abort(entry.device)
+                if entry.fstype == FSTYPE:
+                    abort(entry.device)
                 with suppress(OSError):
                     unmount(entry.mountpoint, lazy=True)
 
