@@ -19,6 +19,7 @@ from pathlib import Path
 import blobdir
 from benchmarks.data import plain_folder, real_project, sparse_project
 from benchmarks.measure import Outcome
+from blobdir.erofs.gate import judge, look
 from blobdir.mounting import statuses
 
 DEADLINE_S = 120
@@ -163,6 +164,11 @@ def many(folder: Path, rows: int, rounds: int) -> Outcome:
 def find_peers(project: Path, plain: Path, folder: Path, outcome: Outcome) -> list[Peer]:
     """Those that are here; the others are named in the outcome."""
     peers = [Peer("native", blobdir_mount(project, "native"))]
+    verdict = judge(look())
+    if verdict.backing == "none":
+        outcome.missing.append(f"kernel: {'; '.join(verdict.reasons)}")
+    else:
+        peers.append(Peer("kernel", blobdir_mount(project, "kernel")))
     peers.append(Peer("ext4", lambda _: plain_files(plain)))
     if shutil.which("fusermount") or shutil.which("fusermount3"):
         try:
@@ -252,7 +258,9 @@ def unmount(place: Path) -> None:
 @contextlib.contextmanager
 def native_command(project: Path, place: Path, found: dict[str, list[float]]) -> Iterator[Path]:
     """`blobdir mount`, timed, and its memory."""
-    seconds = program([str(Path(sys.executable).with_name("blobdir")), "mount", "-q", str(project), str(place)])
+    seconds = program(
+        [str(Path(sys.executable).with_name("blobdir")), "mount", "-q", "--engine", "native", str(project), str(place)]
+    )
     found.setdefault("native answers", []).append(seconds)
     try:
         yield place

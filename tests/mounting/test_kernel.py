@@ -142,7 +142,9 @@ def test_status_tells_what_changed_and_a_new_mount_has_it(own, place):
     made = blobdir.mount(own.project, place, engine="kernel", keep=True)
     assert status_of(place).changed == []
     annotation.write_bytes(b'{"changed": true}')
-    assert status_of(place).changed == ["train/ann/image 0000.png.json has changed: mount it again to see that"]
+    assert status_of(place).changed == [
+        "train/ann/image 0000.png.json has changed since the image was made: mount the project again to see that"
+    ]
     assert (place / "train/ann/image 0000.png.json").read_bytes() != b'{"changed": true}'
     made.unmount()
     with blobdir.mount(own.project, place, engine="kernel"):
@@ -209,7 +211,29 @@ def test_too_much_to_copy_is_for_another_engine(own, place, monkeypatch):
     tree = open_tree(own.project)
 
     with pytest.raises(UsageError, match="more than the 100 that are allowed"):
-        kernel.KernelEngine(tree, str(place), MountOptions(), named=False, stay=False)
+        kernel.prepare_for(tree, MountOptions(), named=False)
+    assert not os.path.ismount(place)
+
+
+def test_exported_image_is_mounted(own, place, tmp_path):
+    image = tmp_path / "own.erofs"
+    assert run("export", "erofs", own.project, "-o", image)[0] == 0
+    assert run("mount", image, place)[0] == 0
+    status = status_of(place)
+    assert (status.record.url, status.record.engine, status.changed) == (str(own.project), "kernel", [])
+    assert (place / "meta.json").read_bytes() == b'{"classes": []}'
+    (own.project / "meta.json").write_bytes(b"{}")
+    assert status_of(place).changed == [
+        "meta.json has changed since the image was made: mount the project again to see that"
+    ]
+    assert run("umount", place) == (0, "", "")
+    code, _, said = run("mount", image, place, "--engine", "native")
+    assert code == 2 and "only the kernel engine mounts" in said
+    code, _, said = run("mount", image, place, "-o", "umask=077")
+    assert code == 2 and "blobdir export" in said
+    own.blobs["a"].write_bytes(b"other")
+    code, _, said = run("mount", image, place)
+    assert code == 7 and "blob/a.tar: was replaced or changed" in said
     assert not os.path.ismount(place)
 
 

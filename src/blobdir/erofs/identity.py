@@ -72,6 +72,8 @@ class Identity:
         The project's folder.
     follow_links : bool
         Whether blobs may lie outside it, behind links.
+    rows : int
+        Files and directories.
     blobs : list of BlobIdentity
         The devices, in their order.
     unreadable : list of str
@@ -85,6 +87,7 @@ class Identity:
     fingerprint: str
     root: str
     follow_links: bool
+    rows: int
     blobs: list[BlobIdentity]
     unreadable: list[str]
     state: NDArray[np.void]
@@ -172,6 +175,7 @@ def _from_json(body: dict[str, Any], state: NDArray[np.void], paths: bytes, path
             str(body["fingerprint"]),
             str(body["root"]),
             bool(body["follow_links"]),
+            int(body["rows"]),
             blobs,
             [str(reason) for reason in body["unreadable"]],
             state,

@@ -207,9 +207,15 @@ def _identify(tree: Tree, contents: Contents, options: ImageOptions) -> Identity
             raise SourceChangedError(f"{record.path}: was removed after the project was opened") from error
         blobs.append(identify(source, record.path))
     return Identity(
-        fingerprint(tree, options), storage.root, storage.follow_links, blobs, _reasons(tree, contents), contents.state,
-        contents.state_paths,
-    )  # fmt: skip
+        fingerprint=fingerprint(tree, options),
+        root=storage.root,
+        follow_links=storage.follow_links,
+        rows=len(contents),
+        blobs=blobs,
+        unreadable=_reasons(tree, contents),
+        state=contents.state,
+        state_paths=contents.state_paths,
+    )
 
 
 def _reasons(tree: Tree, contents: Contents) -> list[str]:

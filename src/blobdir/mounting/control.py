@@ -306,7 +306,10 @@ def _image_changes(record: MountRecord) -> list[str]:
         if image.stat().st_ino != record.image_inode:
             return ["the project has changed, and a newer image of it was made: mount it again to see that"]
         changed = load_identity(image).changed(record.url)
-        return [f"{path or 'the top folder'} has changed: mount it again to see that" for path in changed]
+        return [
+            f"{path or 'the top folder'} has changed since the image was made: mount the project again to see that"
+            for path in changed
+        ]
     except (OSError, BlobdirError) as error:
         return [f"what has changed isn't known: {error}"]
 

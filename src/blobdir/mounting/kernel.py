@@ -54,19 +54,31 @@ def why_not(tree: Tree, mountpoint: str, *, named: bool, facts: KernelFacts | No
     return ""
 
 
+def prepare_for(tree: Tree, options: MountOptions, *, named: bool, progress: Progress | None = None) -> Path:
+    """The image of a project as it is now, kept or made; `named` is whether it's wanted whatever it takes."""
+    shaping = ImageOptions(options.uid, options.gid, options.umask, private=not options.allow_other)
+    if not named:
+        shaping = replace(shaping, max_copy_bytes=AUTO_COPY_BYTES)
+    made = prepare(tree, image_folder(tree.storage, options.discovery), shaping, progress=progress)
+    for reason in made.unreadable:
+        LOG.warning("can't be read: %s", reason)
+    return made.path
+
+
+def is_image(url: str) -> bool:
+    """Whether what should be mounted is an image, rather than a project."""
+    return url.endswith(".erofs") and os.path.isfile(url)
+
+
 class KernelEngine:
-    """A project that the kernel serves.
+    """An image that the kernel serves.
 
     Parameters
     ----------
-    tree : Tree
+    image : Path
     mountpoint : str
-    options : MountOptions
-    named : bool
-        Whether this engine was asked for, whatever it takes.
     stay : bool
         Whether `run` goes on until it's unmounted.
-    progress : callable, optional
 
     Attributes
     ----------
@@ -75,25 +87,10 @@ class KernelEngine:
     image : Path
     """
 
-    def __init__(
-        self,
-        tree: Tree,
-        mountpoint: str,
-        options: MountOptions,
-        *,
-        named: bool,
-        stay: bool,
-        progress: Progress | None = None,
-    ) -> None:
-        shaping = ImageOptions(options.uid, options.gid, options.umask, private=not options.allow_other)
-        if not named:
-            shaping = replace(shaping, max_copy_bytes=AUTO_COPY_BYTES)
-        made = prepare(tree, image_folder(tree.storage, options.discovery), shaping, progress=progress)
-        for reason in made.unreadable:
-            LOG.warning("can't be read: %s", reason)
-        self._mounted = mount_image(made.path, mountpoint)
+    def __init__(self, image: Path, mountpoint: str, *, stay: bool) -> None:
+        self._mounted = mount_image(image, mountpoint)
         self._stay = stay
-        self.image: Path = made.path
+        self.image = image
         how = "reads image and blobs as files" if self._mounted.backing == "file" else "reads through loop devices"
         self.why = "; ".join([f"Linux {os.uname().release} {how}", *self._mounted.notes])
 

@@ -9,6 +9,7 @@ import resource
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from blobdir.errors import BlobdirError, MountError, UsageError
@@ -22,7 +23,6 @@ from blobdir.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from blobdir.discovery import Progress
     from blobdir.mounting.kernel import KernelEngine
@@ -90,6 +90,11 @@ class Session:
         progress : callable, optional
             See `blobdir.opening.open_tree`.
         """
+        from blobdir.mounting.kernel import is_image
+
+        if is_image(self._url):
+            self._run_image(ready)
+            return
         notify("STATUS=Opening the project")
         tree = open_tree(
             self._url,
@@ -115,6 +120,44 @@ class Session:
                 notify("STOPPING=1")
         finally:
             forget(os.getpid())
+
+    def _run_image(self, ready: Callable[[MountRecord], None]) -> None:
+        """Mount an image that `blobdir export` has made."""
+        from blobdir.erofs.images import load_identity
+        from blobdir.mounting.kernel import KernelEngine
+
+        options, image = self._options, Path(self._url)
+        if options.engine not in ("auto", "kernel"):
+            raise UsageError(f"{image}: is an image, which only the kernel engine mounts, not {options.engine}")
+        if (options.uid, options.gid, options.umask) != (-1, -1, 0):
+            raise UsageError(f"{image}: owner and modes are in the image; give --uid, --gid, --umask to blobdir export")
+        identity = load_identity(image)
+        running = KernelEngine(image, self._mountpoint, stay=not self._leave)
+
+        def answers() -> None:
+            here = mounted_at(self._mountpoint)
+            record = MountRecord(
+                mountpoint=self._mountpoint,
+                url=identity.root,
+                engine="kernel",
+                why=running.why,
+                pid=0 if self._leave else os.getpid(),
+                started_ns=time.time_ns(),
+                device=here.device if here else "",
+                workers=1,
+                version=__version__,
+                index={"rows": identity.rows, "bytes": image.stat().st_size},
+                blobs=[(blob.path, blob.size, blob.mtime_ns) for blob in identity.blobs],
+                folders=[],
+                log=self._log,
+                image=str(image),
+                image_inode=image.stat().st_ino,
+            )
+            record.save()
+            ready(record)
+            notify(f"READY=1\nMAINPID={os.getpid()}\nSTATUS=Serving {image} at {self._mountpoint}")
+
+        running.run(answers, self._goes_on)
 
     def _goes_on(self) -> bool:
         return not self._owner or is_running(self._owner)
@@ -161,14 +204,13 @@ class Session:
 
     def _kernel(self, tree: Tree, progress: Progress | None, *, named: bool) -> tuple[KernelEngine | None, str]:
         """The kernel engine; or None and the reason, unless it was asked for by name."""
-        from blobdir.mounting.kernel import KernelEngine, why_not
+        from blobdir.mounting.kernel import KernelEngine, prepare_for, why_not
 
         refusal = why_not(tree, self._mountpoint, named=named)
         if not refusal:
             try:
-                engine = KernelEngine(
-                    tree, self._mountpoint, self._options, named=named, stay=not self._leave, progress=progress
-                )
+                image = prepare_for(tree, self._options, named=named, progress=progress)
+                engine = KernelEngine(image, self._mountpoint, stay=not self._leave)
             except (BlobdirError, OSError) as error:
                 if named:
                     raise
