@@ -23,6 +23,7 @@ from blobdir.opening import OpenOptions, open_tree
 # To be skipped where the kernel can't, or this user may not.
 pytestmark = [pytest.mark.timeout(60), pytest.mark.platform]
 
+SINCE = "has changed since the image was made: mount the project again to see that"
 COMMAND = [str(Path(sys.executable).with_name("blobdir"))]
 
 
@@ -142,9 +143,7 @@ def test_status_tells_what_changed_and_a_new_mount_has_it(own, place):
     made = blobdir.mount(own.project, place, engine="kernel", keep=True)
     assert status_of(place).changed == []
     annotation.write_bytes(b'{"changed": true}')
-    assert status_of(place).changed == [
-        "train/ann/image 0000.png.json has changed since the image was made: mount the project again to see that"
-    ]
+    assert status_of(place).changed == [f"train/ann/image 0000.png.json {SINCE}"]
     assert (place / "train/ann/image 0000.png.json").read_bytes() != b'{"changed": true}'
     made.unmount()
     with blobdir.mount(own.project, place, engine="kernel"):
@@ -223,9 +222,7 @@ def test_exported_image_is_mounted(own, place, tmp_path):
     assert (status.record.url, status.record.engine, status.changed) == (str(own.project), "kernel", [])
     assert (place / "meta.json").read_bytes() == b'{"classes": []}'
     (own.project / "meta.json").write_bytes(b"{}")
-    assert status_of(place).changed == [
-        "meta.json has changed since the image was made: mount the project again to see that"
-    ]
+    assert status_of(place).changed == [f"meta.json {SINCE}"]
     assert run("umount", place) == (0, "", "")
     code, _, said = run("mount", image, place, "--engine", "native")
     assert code == 2 and "only the kernel engine mounts" in said

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from blobdir.discovery import Progress
 
+_SINCE = "has changed since the image was made: mount the project again to see that"
 UNMOUNT_S = 10.0
 """How long an unmounted mount's process may take to end."""
 
@@ -306,10 +307,7 @@ def _image_changes(record: MountRecord) -> list[str]:
         if image.stat().st_ino != record.image_inode:
             return ["the project has changed, and a newer image of it was made: mount it again to see that"]
         changed = load_identity(image).changed(record.url)
-        return [
-            f"{path or 'the top folder'} has changed since the image was made: mount the project again to see that"
-            for path in changed
-        ]
+        return [f"{path or 'the top folder'} {_SINCE}" for path in changed]
     except (OSError, BlobdirError) as error:
         return [f"what has changed isn't known: {error}"]
 
