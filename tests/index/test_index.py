@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blobdir.discovery.merge import entry_table
 from blobdir.errors import IndexFormatError
 from blobdir.index import (
     DIRECTORY,
     FIRST_BLOB,
+    LOOSE,
     EntryTable,
     Header,
     SourceRecord,
@@ -262,3 +264,21 @@ def test_failed_save_leaves_nothing_behind(stored, monkeypatch):
         save_index(index, stored)
     assert [path.name for path in stored.parent.iterdir()] == ["index"]
     assert len(load_index(stored)) == 302
+
+
+def test_paths_however_deep():
+    """They are put together from the nearest folder whose path is known; no recursion."""
+    depth = 3000
+    folders, path = {}, ""
+    for i in range(depth):
+        folders[path] = entry_table([b"%d" % i, b"file"], DIRECTORY)
+        folders[path].source[1] = LOOSE
+        path = f"{path}/{i}" if path else f"{i}"
+    folders[path] = entry_table([], DIRECTORY)
+    index = build_index(folders, Header())
+    expected = b"/".join(b"%d" % i for i in range(depth))
+    deepest = next(row for row in range(len(index)) if index.name(row) == b"%d" % (depth - 1))
+    for _ in range(2):
+        assert index.path(deepest) == expected
+        assert index.path(0) == b""
+        assert sorted(index.path(row) for row in range(3)) == [b"", b"0", b"file"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,6 +38,9 @@ SMALL_NAMES = 4 << 20
 
 FEW = 200
 """Names up to which one lookup after the other is quicker than all at once."""
+
+MAX_PATHS = 100_000
+"""Paths of directories that are remembered: the rest of a path is a name."""
 
 UNKNOWN_SIZE = -1
 """Size of a loose file that is asked for when it's needed."""
@@ -90,13 +94,15 @@ class Index:
     """``lookup(parent, name)``: row of `name` in directory `parent`, or -1. O(1), and O(log n) at worst."""
 
     buffers: Buffers = field(init=False, repr=False, compare=False)
-    _folders: tuple[NDArray[np.int64], NDArray[np.int64]] = field(init=False, repr=False, compare=False)
+    _folders: tuple[memoryview, memoryview] = field(init=False, repr=False, compare=False)
+    _paths: dict[int, bytes] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "buffers", Buffers(*(memoryview(getattr(self, name).data) for name in COLUMNS)))
         if len(self.names) <= SMALL_NAMES:
             object.__setattr__(self, "buffers", self.buffers._replace(names=self.names.tobytes()))
         object.__setattr__(self, "_folders", self._folder_rows())
+        object.__setattr__(self, "_paths", {0: b""})
         object.__setattr__(self, "lookup", self._make_lookup())
 
     def _make_lookup(self) -> Callable[[int, bytes], int]:
@@ -119,9 +125,9 @@ class Index:
 
         return lookup
 
-    def _folder_rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _folder_rows(self) -> tuple[memoryview, memoryview]:
         rows = np.flatnonzero(self.source == DIRECTORY)
-        return rows, np.asarray(self.offset[rows])
+        return memoryview(rows.astype(np.int64).data), memoryview(np.asarray(self.offset[rows]).data)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -201,14 +207,21 @@ class Index:
             return 0
         rows, first = self._folders
         # An empty directory begins where the next one does, so the last that begins at or before `row` holds it.
-        return int(rows[np.searchsorted(first, row, side="right") - 1])
+        above: int = rows[bisect_right(first, row) - 1]
+        return above
 
     def path(self, row: int) -> bytes:
         """Path of a row from the root, ``/`` between components, without one at the beginning."""
-        parts = []
-        while row:
-            parts.append(self.name(row))
-            row = self.parent(row)
+        parts: list[bytes] = []
+        here = row
+        while (head := self._paths.get(here)) is None:
+            parts.append(self.name(here))
+            here = self.parent(here)
+        known = len(parts) <= 1
+        if head:
+            parts.append(head)
+        if not known and len(self._paths) < MAX_PATHS:
+            self._paths[self.parent(row)] = b"/".join(reversed(parts[1:]))
         return b"/".join(reversed(parts))
 
     def walk(self, row: int = 0) -> Iterator[int]:
