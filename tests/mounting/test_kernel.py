@@ -102,6 +102,22 @@ def test_foreground(both, place, number):
     assert not os.path.ismount(place)
 
 
+def test_killed_and_started_again(both, place):
+    """As a service manager does it: the kernel goes on serving, and the next start takes over."""
+    command = [*COMMAND, "mount", "-f", "--engine", "kernel", both.project, place]
+    with subprocess.Popen(command) as process:
+        wait_until(lambda: os.path.ismount(place) and status_of(place))
+        process.kill()
+    assert (place / "meta.json").exists()
+    assert status_of(place).state == "serving"
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        wait_until(lambda: (found := status_of(place)) and found.record.pid == process.pid)
+        assert (place / "meta.json").exists()
+        process.terminate()
+        assert process.wait(10) == 0
+    assert not os.path.ismount(place)
+
+
 def test_foreground_ends_when_it_is_unmounted(both, place):
     with subprocess.Popen([*COMMAND, "mount", "-f", "--engine", "kernel", both.project, place]) as process:
         wait_until(lambda: os.path.ismount(place) and status_of(place))

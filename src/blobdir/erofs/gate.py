@@ -97,7 +97,7 @@ def _refusal(facts: KernelFacts) -> str:
     if _version(facts.release) < SMALL_BLOCKS:
         return f"the kernel engine needs Linux 6.4, for blocks of 512 bytes; this is {facts.release}"
     if not facts.has_erofs:
-        return "this kernel has no EROFS (CONFIG_EROFS_FS, or modprobe erofs)"
+        return "this kernel has no EROFS (CONFIG_EROFS_FS, or modprobe erofs), or fsopen(2) is forbidden here"
     return ""
 
 

@@ -215,8 +215,8 @@ def umount(mountpoint: str | os.PathLike[str], *, lazy: bool = False) -> None:
     path = here.mountpoint if here else path
     record = _record_of(path)
     unmount(path, lazy=lazy)
-    if record and not record.pid:
-        record.forget()  # nobody else would
+    if record and record.image:
+        record.forget()  # maybe nobody else is there to do it
     deadline = time.monotonic() + UNMOUNT_S
     while record and record.is_running() and time.monotonic() < deadline and not lazy:
         time.sleep(0.005)

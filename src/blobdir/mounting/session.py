@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from blobdir.errors import BlobdirError, MountError, UsageError
-from blobdir.mounting.attach import attach, check_mountpoint
+from blobdir.mounting.attach import attach, check_mountpoint, unmount
 from blobdir.mounting.mountinfo import mounted_at
 from blobdir.mounting.notify import notify
 from blobdir.mounting.options import ENGINES
-from blobdir.mounting.state import Counters, MountRecord, counter_path, forget, is_running
+from blobdir.mounting.state import Counters, MountRecord, counter_path, forget, is_running, records
 from blobdir.opening import OpenOptions, open_tree
 from blobdir.version import __version__
 
@@ -78,6 +78,7 @@ class Session:
         self._log = log
         self._owner = owner
         self._leave = leave and not owner
+        end_abandoned(mountpoint)
         self._mountpoint = check_mountpoint(mountpoint)
 
     def run(self, ready: Callable[[MountRecord], None], progress: Progress | None = None) -> None:
@@ -260,6 +261,17 @@ class Session:
             image=str(image or ""),
             image_inode=image.stat().st_ino if image else 0,
         )
+
+
+def end_abandoned(mountpoint: str) -> None:
+    """Unmount what the kernel goes on serving at a place although the process that should have ended it was killed."""
+    path = os.path.abspath(mountpoint)
+    for record in records():
+        if record.mountpoint == path and record.image and record.pid and not is_running(record.pid):
+            if record.is_running():
+                LOG.warning("%s: the process of the mount there was killed; it is unmounted", path)
+                unmount(path, lazy=True)
+            record.forget()
 
 
 def raise_descriptor_limit() -> int:

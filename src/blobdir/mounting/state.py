@@ -149,8 +149,8 @@ class MountRecord:
         return read_counters(counter_path(self.pid))
 
     def is_running(self) -> bool:
-        """Whether the process that looks after it is there; or where none is needed, the mount."""
-        if self.pid:
+        """Whether the process that looks after it is there; where none is needed to serve, whether the mount is."""
+        if not self.image:
             return is_running(self.pid)
         here = mounted_at(self.mountpoint)
         return here is not None and here.device == self.device
