@@ -25,7 +25,7 @@ from blobdir.erofs.attach import mount_image, unmount
 from blobdir.erofs.contents import DEVICE, ImageOptions, collect
 from blobdir.erofs.gate import look
 from blobdir.erofs.images import load_identity, prepare, write_image
-from blobdir.errors import MountError, SourceChangedError
+from blobdir.errors import BlobdirWarning, MountError, SourceChangedError
 from blobdir.index import LINK
 from blobdir.offsets import write_offsets
 
@@ -464,3 +464,33 @@ def test_prepared_mount_takes_milliseconds(small, mount, monkeypatch):
     mount(kept.path)
     assert time.perf_counter() - began < 0.5
     assert np.isfinite(kept.size)
+
+
+def test_blob_behind_a_link(tmp_path, mount):
+    """Out of the project only with follow_links, as everywhere; the image remembers."""
+    root = make_project(tmp_path / "project", {"train/img/a.png": b"a" * 600})
+    shutil.move(root / "blob/0-train.tar", tmp_path / "elsewhere.tar")
+    (root / "blob/0-train.tar").symlink_to(tmp_path / "elsewhere.tar")
+    image = write_image(open_now(root, follow_links=True), tmp_path / "image.erofs").path
+    assert (mount(image) / "train/img/a.png").read_bytes() == b"a" * 600
+    with pytest.warns(BlobdirWarning, match="leads outside"):
+        tree = open_now(root)
+    closed = write_image(tree, tmp_path / "closed.erofs")
+    assert "leads outside the project" in closed.unreadable[0]
+    assert load_identity(closed.path).blobs == []
+    with pytest.raises(OSError, match="Input/output error"):
+        (mount(closed.path) / "train/img/a.png").read_bytes()
+
+
+def test_project_that_changes_while_another_reads(tmp_path, mount):
+    """Twenty remounts over edits, each with the truth of its time, readers of the old ones undisturbed."""
+    root = make_project(tmp_path / "project", {"train/img/a.png": b"a" * 600, "train/ann/a.json": b"0"})
+    held = []
+    for i in range(20):
+        (root / "train/ann/a.json").write_bytes(b"%d" % i * 400)
+        point = mount(prepare(open_now(root), tmp_path / "images").path)
+        held.append(open(point / "train/ann/a.json", "rb"))  # noqa: SIM115 - held until all are mounted
+    for i, file in enumerate(held):
+        assert file.read() == b"%d" % i * 400
+        file.close()
+    assert len(list((tmp_path / "images").iterdir())) == 1
