@@ -17,11 +17,15 @@ import supervisely as sly
 from PIL import Image
 
 import blobdir
+from blobdir.erofs.gate import judge, look
 from blobdir.offsets import read_offsets, write_offsets
 from blobdir.testing.deadline import Deadline
 
+NO_KERNEL = "; ".join(judge(look()).reasons) if judge(look()).backing == "none" else ""
+KERNEL = pytest.param("kernel", marks=[pytest.mark.platform, pytest.mark.skipif(bool(NO_KERNEL), reason=NO_KERNEL)])
 
-@pytest.fixture(scope="module", params=["native", "fusepy"])
+
+@pytest.fixture(scope="module", params=["native", "fusepy", KERNEL])
 def mounted(digits: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     place = tmp_path_factory.mktemp("mnt")
     with Deadline(170, place.parent), blobdir.mount(digits, place, engine=request.param) as path:

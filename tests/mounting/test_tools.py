@@ -16,6 +16,7 @@ from blob_builder import Builder
 from PIL import Image
 
 import blobdir
+from blobdir.erofs.gate import judge, look
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,11 @@ def pictures(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module", params=["native", "fusepy"])
+NO_KERNEL = "; ".join(judge(look()).reasons) if judge(look()).backing == "none" else ""
+KERNEL = pytest.param("kernel", marks=[pytest.mark.platform, pytest.mark.skipif(bool(NO_KERNEL), reason=NO_KERNEL)])
+
+
+@pytest.fixture(scope="module", params=["native", "fusepy", KERNEL])
 def mounted(pictures, request, tmp_path_factory):
     with blobdir.mount(pictures / "project", tmp_path_factory.mktemp("mnt"), engine=request.param) as path:
         yield path

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from blobdir.tree import Tree
 
 LOG = logging.getLogger("blobdir.mounting")
-AUTO_COPY_BYTES: Final = 1 << 30
+AUTO_COPY_BYTES: Final = 256 << 20
 """Bytes of plain files that are copied into an image without being asked to."""
 AUTO_LOOPS: Final = 16
 """Loop devices that are taken without being asked to."""
