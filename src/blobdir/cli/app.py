@@ -138,6 +138,10 @@ class _LazyGroup(click.Group):
             "Write all images and annotations of PROJECT as files to DEST, a folder or any fsspec URL.",
         ),
         "umount": ("mounting", "Unmount a project, and wait until the process that served it has ended."),
+        "verify": (
+            "verifying",
+            "Prove PROJECT sound: offsets against tars, annotations against images and meta.json, checksums.",
+        ),
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
