@@ -132,6 +132,7 @@ class _LazyGroup(click.Group):
             "mounting",
             "Say what is mounted, what it has served, and what has changed underneath.",
         ),
+        "subset": ("packing", "Make DEST, a project with some images of PROJECT, and the same blobs."),
         "tree": ("listing", "Draw a project, or a folder in it, as a tree."),
         "unpack": (
             "packing",
