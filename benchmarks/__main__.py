@@ -1,4 +1,4 @@
-"""``python -m benchmarks run [--quick] [--only NAME] [--data FOLDER] [--output FOLDER]``."""
+"""``python -m benchmarks run [--quick] [--rounds N] [--only NAME] [--data FOLDER] [--output FOLDER]``."""
 
 from __future__ import annotations
 
@@ -61,12 +61,14 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("command", choices=["run"])
     parser.add_argument("--quick", action="store_true", help="3,000 images, 100,000 rows, 3 rounds")
+    parser.add_argument("--rounds", type=int, help="rounds of each workload; 7 by default, 3 with --quick")
     parser.add_argument("--only", action="append", metavar="NAME", help="a workload; may be repeated")
     parser.add_argument("--data", type=Path, default=Path(tempfile.gettempdir()) / "blobdir-benchmarks")
     parser.add_argument("--output", type=Path, help="folder for figures.json and figures.md")
     given = parser.parse_args(arguments)
     sizes = {"images": 3000, "rows": 100_000, "rounds": 3} if given.quick else {}
-    every = workloads(given.data, **({"images": 30_000, "rows": 10_000_000, "rounds": 7} | sizes))
+    sizes = {"images": 30_000, "rows": 10_000_000, "rounds": 7} | sizes
+    every = workloads(given.data, **(sizes | ({"rounds": given.rounds} if given.rounds else {})))
     if unknown := set(given.only or []) - set(every):
         parser.error(f"no workload {', '.join(unknown)}; there are {', '.join(every)}")
     warnings.simplefilter("ignore")

@@ -52,3 +52,17 @@ def test_offsets_are_those_that_the_sdk_finds(packed: Path, tmp_path: Path) -> N
         sly.fs.save_blob_offsets_pkl(str(tar), str(tmp_path))
         (ours,) = packed.rglob(f"{tar.stem}_offsets.pkl")
         assert (tmp_path / ours.name).read_bytes() == ours.read_bytes()
+
+
+def test_subset(packed: Path, digits_plain: Path, tmp_path: Path) -> None:
+    blobdir.packing.subset(packed, tmp_path / "s", blobdir.packing.SubsetOptions(patterns=("t*/*1*",)))
+    ours, theirs = (
+        sly.Project(str(tmp_path / "s"), sly.OpenMode.READ),
+        sly.Project(str(digits_plain), sly.OpenMode.READ),
+    )
+    assert 0 < ours.total_items < 245
+    for dataset in ours.datasets:
+        if not dataset.parents:
+            for name in dataset:
+                expected = theirs.datasets.get(dataset.name).get_img_path(name)
+                assert dataset.get_blob_img_bytes(name) == Path(expected).read_bytes()

@@ -70,7 +70,9 @@ def main():
         run("systemctl", "stop", "mnt-lemons.automount")
     run("systemctl", "stop", "mnt-lemons.mount")
     found["mount left"] = os.path.ismount("/mnt/lemons")
-    found["processes left"] = run("pgrep", "-f", "mount.blobdir|blobdir mount", check=False)
+    left = lambda: run("pgrep", "-f", "mount.blobdir|blobdir mount", check=False)
+    wait(lambda: not left())  # umount(8) doesn't wait for who has served
+    found["processes left"] = left()
 
 try:
     main()

@@ -133,12 +133,17 @@ class _LazyGroup(click.Group):
             "mounting",
             "Say what is mounted, what it has served, and what has changed underneath.",
         ),
+        "subset": ("packing", "Make DEST, a project with some images of PROJECT, and the same blobs."),
         "tree": ("listing", "Draw a project, or a folder in it, as a tree."),
         "unpack": (
             "packing",
             "Write all images and annotations of PROJECT as files to DEST, a folder or any fsspec URL.",
         ),
         "umount": ("mounting", "Unmount a project, and wait until the process that served it has ended."),
+        "verify": (
+            "verifying",
+            "Prove PROJECT sound: offsets against tars, annotations against images and meta.json, checksums.",
+        ),
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -135,3 +135,68 @@ def unpack_command(project: str, dest: str, force: bool, common: CommonOptions) 
         raise UsageError(f"{dest}: isn't empty; choose another folder, or --force")
     store.is_folder = False  # what is in the project goes into it, not a folder with the project's name
     return copy_all([project], store, common, recursive=True, force=force, preserve=True)
+
+
+@click.command("subset")
+@click.argument("project")
+@click.argument("dest")
+@click.option(
+    "--list", "list_file", metavar="FILE", help="Names of images, a line each: train/a.jpg. - is standard input."
+)
+@click.option("--glob", "patterns", multiple=True, metavar="PATTERN", help="Images such as 'train/0*.jpg'; repeatable.")
+@click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only of this dataset; repeatable.")
+@click.option("--class", "classes", multiple=True, metavar="NAME", help="With an object of this class; repeatable.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME", help="With this tag; repeatable.")
+@click.option("--per-class", type=click.IntRange(0), default=0, metavar="N", help="At most so many of each class.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Which ones of those.")
+@click.option(
+    "--blobs",
+    type=click.Choice(["link", "symlink", "copy"]),
+    default="link",
+    show_default=True,
+    help="How the blobs are shared: hard links, symbolic links, or not.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No report.")
+def subset_command(
+    project: str,
+    dest: str,
+    list_file: str | None,
+    patterns: tuple[str, ...],
+    datasets: tuple[str, ...],
+    classes: tuple[str, ...],
+    tags: tuple[str, ...],
+    per_class: int,
+    seed: int,
+    blobs: str,
+    quiet: bool,
+) -> None:
+    """Make DEST, a project with some images of PROJECT, and the same blobs.
+
+    Offsets and annotations are written, blobs are linked: many subsets of one blob take no more room than one.
+    Conditions hold together; of one that is repeated, any.
+
+    \b
+    blobdir subset /data/lemons ripe --class lemon --tag ripe
+    blobdir subset /data/lemons few --per-class 100 --seed 7
+    blobdir subset /data/lemons mine --list names.txt
+    """
+    from blobdir.packing import SubsetOptions, subset
+
+    names = None
+    if list_file is not None:
+        with click.open_file(list_file, encoding="utf-8", errors="surrogateescape") as file:
+            names = [line.rstrip("\r\n") for line in file if line.strip()]
+    options = SubsetOptions(
+        names=names,
+        patterns=patterns,
+        datasets=datasets,
+        classes=classes,
+        tags=tags,
+        per_class=per_class,
+        seed=seed,
+        blobs=blobs,  # type: ignore[arg-type]  # click has checked it
+    )
+    report = subset(project, dest, options)
+    if not quiet:
+        parts = ", ".join(f"{count:,} of {name}" for name, count in report.datasets.items())
+        write_lines([f"{dest}: {sum(report.datasets.values()):,} images ({parts}), {len(report.blobs):,} blobs shared"])

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from blobdir.packing.packer import pack
 from blobdir.packing.report import PackOptions, PackReport, Problem
+from blobdir.packing.subset import SubsetOptions, SubsetReport, subset
 
-__all__ = ["PackOptions", "PackReport", "Problem", "pack"]
+__all__ = ["PackOptions", "PackReport", "Problem", "SubsetOptions", "SubsetReport", "pack", "subset"]

@@ -153,7 +153,7 @@ def _write(
 ) -> None:
     state = work / STATE
     state.mkdir(parents=True, exist_ok=True)
-    _sync(work.parent)
+    sync_folder(work.parent)
     _clean(work, shards)
     done, total = 0, sum(sum(shard.sizes) for shard in shards)
     for shard, result in _results(shards, work, options, report):
@@ -220,7 +220,7 @@ def _make(shard: Shard, work: Path, strict: bool) -> WrittenShard:
         folder.mkdir(parents=True, exist_ok=True)
     result = write_shard(shard, str(place), strict=strict)
     write_offsets(pickle, result.entries)
-    _sync(place.parent)
+    sync_folder(place.parent)
     note = {"plan": shard.digest(), **asdict(result)}
     write_whole(_note(shard, work), [json.dumps(note).encode("utf-8", "surrogateescape")])
     return result
@@ -299,10 +299,11 @@ def _finish(work: Path, target: Path, report: PackReport) -> None:
     shutil.rmtree(work / STATE)
     os.sync()
     os.rename(work, target)
-    _sync(target.parent)
+    sync_folder(target.parent)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder reach the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

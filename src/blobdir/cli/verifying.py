@@ -1,0 +1,76 @@
+"""``blobdir verify``."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import TYPE_CHECKING
+
+import click
+
+from blobdir.cli.output import Bars, human_bytes, printable, write_lines
+from blobdir.errors import BlobdirWarning, DataError
+
+if TYPE_CHECKING:
+    from blobdir.verifying import VerifyReport
+
+FEW = 5
+
+
+@click.command("verify")
+@click.argument("project")
+@click.option("--decode", is_flag=True, help="Decode every image too, and compare its size with its annotation.")
+@click.option("--processes", type=click.IntRange(0), default=0, metavar="N", help="That decode; 0: one per processor.")
+@click.option(
+    "--repair", "mend", is_flag=True, help="Write damaged offsets anew from their tar; the old ones are kept."
+)
+@click.option("--strict", is_flag=True, help="Warnings count as errors.")
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress; only what was found.")
+def verify_command(
+    project: str, decode: bool, processes: int, mend: bool, strict: bool, as_json: bool, quiet: bool
+) -> int:
+    """Prove PROJECT sound: offsets against tars, annotations against images and meta.json, checksums.
+
+    Every byte of the blobs is read once. Exit status 0: nothing is wrong, though there may be warnings; 6: something
+    is.
+
+    \b
+    blobdir verify /data/lemons
+    blobdir verify --decode --json /data/lemons | jq .errors
+    blobdir verify --repair /data/lemons
+    """
+    from blobdir.verifying import repair, verify
+
+    warnings.simplefilter("ignore", BlobdirWarning)  # they are findings
+    with Bars(quiet or as_json, unit="B", scale=True) as bars:
+        report = verify(project, decode=decode, processes=processes, progress=bars)
+    said: list[str] = []
+    if mend:
+        said = repair(project, report)
+        if said:
+            report = verify(project, decode=decode, processes=processes)
+    if as_json:
+        write_lines([json.dumps(report.to_json() | {"repaired": said}, indent=2)])
+    else:
+        write_lines([*said, *_lines(report, quiet=quiet)])
+    wrong = report.errors + (report.warnings if strict else 0)
+    return DataError.exit_code if wrong else 0
+
+
+def _lines(report: VerifyReport, *, quiet: bool) -> list[str]:
+    lines = []
+    for finding in report.findings:
+        lines.append(f"{finding.severity}: {finding.path or '.'}: {finding.code}, {finding.count:,} times")
+        lines += [f"    {printable(example, terminal=True)}" for example in finding.examples[:FEW]]
+        if finding.count > FEW:
+            lines.append(f"    and {finding.count - min(FEW, len(finding.examples)):,} more")
+    if not quiet:
+        rate = report.blob_bytes / max(report.seconds, 1e-9)
+        lines.append(
+            f"{report.blobs:,} blobs, {human_bytes(report.blob_bytes)}, {report.entries:,} entries, "
+            f"{report.annotations:,} annotations, {report.decoded:,} images decoded, {report.checksums:,} checksums, "
+            f"in {report.seconds:.1f} s ({human_bytes(rate)}/s)"
+        )
+        lines.append(f"{report.errors:,} errors, {report.warnings:,} warnings")
+    return lines

@@ -1,0 +1,222 @@
+"""Verifying: sound projects are sound, every damage is found and named, and what can be mended is."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from blob_builder import Builder
+from PIL import Image
+
+import blobdir
+from blobdir.offsets import read_offsets, write_offsets
+from blobdir.verifying import repair, verify
+
+COMMAND = str(Path(sys.executable).with_name("blobdir"))
+META = {
+    "classes": [{"title": "lemon", "shape": "rectangle", "color": "#FFFF00"}],
+    "tags": [{"name": "ripe", "value_type": "none", "color": "#00FF00"}],
+    "projectType": "images",
+}
+
+
+def picture(seed, size=(9, 7)):
+    data = io.BytesIO()
+    Image.new("RGB", size, (seed % 256, 3, 200)).save(data, "PNG")
+    return data.getvalue()
+
+
+def annotation(size=(9, 7), classes=("lemon",), tags=("ripe",)):
+    objects = [{"classTitle": title, "tags": []} for title in classes]
+    text = {"size": {"height": size[1], "width": size[0]}, "tags": [{"name": n} for n in tags], "objects": objects}
+    return json.dumps(text).encode()
+
+
+@pytest.fixture
+def sound(tmp_path):
+    """A project of two blobs, without any fault."""
+    made = Builder(tmp_path / "p")
+    made.loose("meta.json", json.dumps(META).encode())
+    for blob in ("a", "b"):
+        members = {f"{blob}{i:02d}.png": picture(i) for i in range(20)}
+        made.offsets("train", blob, made.tar(blob, members))
+        for name in members:
+            made.loose(f"train/ann/{name}.json", annotation())
+    sums = subprocess.run(["sha256sum", "a.tar", "b.tar"], cwd=made.root / "blob", capture_output=True, check=True)
+    made.loose("blob/SHA256SUMS", sums.stdout)
+    return made
+
+
+def codes(report):
+    return {finding.code: finding.count for finding in report.findings}
+
+
+@pytest.fixture
+def entries(sound):
+    return [(e.name.encode(), e.offset_start, e.offset_end) for e in read_offsets(sound.root / "train/a_offsets.pkl")]
+
+
+def test_sound(sound):
+    report = verify(sound.root, decode=True)
+    assert report.findings == []
+    assert (report.blobs, report.entries, report.annotations, report.decoded, report.checksums) == (2, 40, 40, 40, 2)
+
+
+def test_the_sdks_own_project(digits):
+    report = verify(digits, decode=True, processes=2)
+    assert report.errors == 0, report.findings
+    assert report.decoded == 245
+
+
+def shifted(entries, by):
+    return [(name, start + by, end + by) for name, start, end in entries]
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        (lambda e: shifted(e, 1), {"offset-no-member": 20}),
+        (lambda e: shifted(e, 512), {"offset-no-member": 20}),
+        (lambda e: [e[0], (e[1][0], e[1][1], e[1][2] - 1), *e[2:]], {"offset-size": 1}),
+        (lambda e: [(b"other.png", *e[0][1:]), *e[1:]], {"offset-name": 1, "image-without-annotation": 1}),
+        (lambda e: e[:-3], {"member-unreferenced": 3, "annotation-without-image": 3}),
+        (lambda e: [*e, (b"far.png", 10**9, 10**9 + 5)], {"offset-past-end": 1, "image-without-annotation": 1}),
+        (lambda e: [*e, (b"in.png", e[0][1] + 1, e[0][2])], {"offset-overlap": 1, "offset-no-member": 1}),
+        (lambda e: [*e, (b"twin.png", *e[4][1:])], {"offset-shared": 1, "offset-name": 1}),
+        (lambda e: [(e[1][0], *e[0][1:]), (e[0][0], *e[1][1:]), *e[2:]], {"offset-name": 2}),
+    ],
+)
+def test_offsets(sound, entries, damage, found):
+    write_offsets(sound.root / "train/a_offsets.pkl", damage(entries))
+    seen = codes(verify(sound.root))
+    assert found.items() <= seen.items(), seen
+
+
+def test_damaged_blobs(sound):
+    blob = sound.root / "blob/a.tar"
+    data = bytearray(blob.read_bytes())
+    data[700] ^= 1
+    blob.write_bytes(data)
+    assert codes(verify(sound.root)) == {"checksum": 1}
+    data[1] ^= 1  # in a header
+    blob.write_bytes(data)
+    assert "tar-damaged" in codes(verify(sound.root))
+    blob.write_bytes(data[:5000])
+    assert {"tar-damaged"} <= set(codes(verify(sound.root)))
+    subprocess.run(["gzip", "-k", blob], check=True)
+    os.replace(f"{blob}.gz", blob)
+    assert "tar-damaged" in codes(verify(sound.root))
+    blob.unlink()
+    assert codes(verify(sound.root))["blob-missing"] == 2  # by the pickle, and by SHA256SUMS
+
+
+def test_images(sound):
+    entries = sound.tar("c", {"empty.png": b"", "text.png": b"some text", "cut.png": picture(1)[:40]})
+    sound.offsets("train", "c", entries)
+    for name in ("empty.png", "text.png", "cut.png"):
+        sound.loose(f"train/ann/{name}.json", annotation())
+    assert codes(verify(sound.root)) == {"empty": 1, "not-an-image": 1}
+    seen = codes(verify(sound.root, decode=True))
+    assert seen["not-decodable"] == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b"{", "annotation-invalid"),
+        (b"[]", "annotation-invalid"),
+        (b'{"size": {"height": "7", "width": 9}, "objects": []}', "annotation-invalid"),
+        (annotation(classes=["pear"]), "class-unknown"),
+        (annotation(tags=["blue"]), "tag-unknown"),
+        (annotation(size=(10, 7)), "annotation-size"),
+    ],
+)
+def test_annotations(sound, text, found):
+    sound.loose("train/ann/a03.png.json", text)
+    report = verify(sound.root, decode=True)
+    assert codes(report) == {found: 1}
+    assert "a03.png" in report.findings[0].examples[0]
+
+
+def test_many_cases_of_a_kind_are_counted_and_few_kept(sound, entries):
+    write_offsets(sound.root / "train/a_offsets.pkl", [(b"x" + name, s, e) for name, s, e in entries] * 1)
+    report = verify(sound.root)
+    (finding,) = (f for f in report.findings if f.code == "offset-name")
+    assert finding.count == len(finding.examples) == 20
+
+
+# -- repairing -----------------------------------------------------------------------------------------------
+
+
+def broken_pickle(sound, entries):
+    path = sound.root / "train/a_offsets.pkl"
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def wrong_offsets(sound, entries):
+    write_offsets(sound.root / "train/a_offsets.pkl", shifted(entries, 512))
+
+
+def repeated(sound, entries):
+    path = sound.root / "train/a_offsets.pkl"
+    path.write_bytes(path.read_bytes() * 3)
+
+
+@pytest.mark.parametrize("damage", [broken_pickle, wrong_offsets, repeated])
+def test_repair(sound, entries, damage):
+    path = sound.root / "train/a_offsets.pkl"
+    good = path.read_bytes()
+    damage(sound, entries)
+    bad = path.read_bytes()
+    report = verify(sound.root)
+    assert report.findings
+    (said,) = repair(sound.root, report)
+    assert "the old one is a_offsets.pkl.backup-" in said
+    (backup,) = path.parent.glob("*.backup-*")
+    assert backup.read_bytes() == bad
+    assert path.read_bytes() == good
+    report = verify(sound.root, decode=True)
+    assert report.findings == []
+    assert blobdir.open_project(sound.root)["train"].get_blob_img_bytes("a07.png") == picture(7)
+
+
+def test_what_cant_be_mended_without_loss(sound, entries):
+    """A blob of two datasets, one pickle of which can't be read; and a blob that is another one."""
+    shutil.copytree(sound.root / "train", sound.root / "test")
+    (sound.root / "test/b_offsets.pkl").unlink()
+    broken_pickle(sound, entries)
+    said = repair(sound.root, verify(sound.root))
+    assert any("serves other datasets too: not mended" in sentence for sentence in said)
+    write_offsets(sound.root / "train/a_offsets.pkl", [(b"gone.png", 1, 2)])
+    said = repair(sound.root, verify(sound.root))
+    assert any("1 of its names aren't in a.tar" in sentence for sentence in said)
+    assert not list(sound.root.rglob("*.backup-*"))
+
+
+# -- the command ---------------------------------------------------------------------------------------------
+
+
+def test_command(sound, entries):
+    def run(*words):
+        done = subprocess.run([COMMAND, "verify", *words, sound.root], capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout
+
+    code, out = run()
+    assert code == 0
+    assert "0 errors, 0 warnings" in out
+    (sound.root / "train/ann/a00.png.json").unlink()
+    assert run()[0] == 0
+    assert run("--strict")[0] == 6
+    write_offsets(sound.root / "train/a_offsets.pkl", shifted(entries, 512))
+    code, out = run("--json")
+    assert code == 6
+    assert json.loads(out)["errors"] == 20
+    code, out = run("--repair")
+    assert code == 0
+    assert "as before, where the tar has them" in out
