@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from blobdir.offsets import OffsetsTable, write_offsets
+from blobdir.packing.tarformat import archive_end, member_header, padding
 
 IMAGE_BYTES = 3600  # plus 0 to 899
 
@@ -95,6 +96,31 @@ def sparse_project(folder: Path, images: int, blobs: int) -> Path:
         _age(root)
 
     return _finish(folder / f"sparse-{images}-{blobs}", build)
+
+
+def small_project(folder: Path, images: int) -> Path:
+    """A project of one blob of many images of 12 bytes, with all their headers: for listings, by anybody's program."""
+
+    def build(root: Path) -> None:
+        (root / "blob").mkdir()
+        (root / "train/ann").mkdir(parents=True)
+        (root / "meta.json").write_text("{}")
+        with open(root / "blob/shard.tar", "wb") as tar:
+            for first in range(0, images, 1000):
+                numbers = range(first, min(first + 1000, images))
+                data = [b"data %07d" % i for i in numbers]
+                headers = [member_header(b"image_%08d.jpg" % i, 12) for i in numbers]
+                tar.write(b"".join(part for h, d in zip(headers, data, strict=True) for part in (h, d, padding(12))))
+            tar.write(archive_end(tar.tell()))
+        start = np.arange(images, dtype=np.int64) * 1024 + 512
+        names = b"".join(b"image_%08d.jpg\0" % n for n in range(images))
+        arena = np.frombuffer(names, np.uint8)
+        write_offsets(
+            root / "train/shard_offsets.pkl", OffsetsTable(arena, np.arange(images + 1) * 19, start, start + 12)
+        )
+        _age(root)
+
+    return _finish(folder / f"small-{images}", build)
 
 
 def _age(root: Path) -> None:

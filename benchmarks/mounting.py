@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import blobdir
-from benchmarks.data import plain_folder, real_project, sparse_project
+from benchmarks.data import plain_folder, real_project, small_project
 from benchmarks.measure import Outcome
 from blobdir.erofs.gate import judge, look
 from blobdir.mounting import statuses
@@ -124,13 +124,13 @@ def many(folder: Path, rows: int, rounds: int) -> Outcome:
     """Mount a large project: time until it answers, `find` and `du`, memory of all processes."""
     outcome = Outcome(
         "Mounts of many images",
-        f"{rows:,} images in 10 blobs (sparse tars, so only names and sizes are read). `answers` is the whole command "
+        f"{rows:,} images of 12 bytes in one folder and one blob. `answers` is the whole command "
         "`blobdir mount` with the index built before. Memory is the proportional set size of all processes.",
     )
     if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
         outcome.missing.append("everything: run as root on Linux with /dev/fuse")
         return outcome
-    project = sparse_project(folder, rows, 10)
+    project = small_project(folder, rows)
     blobdir.open_project(project)  # builds the index
     found: dict[str, list[float]] = {}
     peers = {"native": lambda place: native_command(project, place, found)}
