@@ -121,6 +121,11 @@ def test_init_takes_only_what_is_offered():
     assert agreed.max_pages == 32
 
 
+def test_init_that_leaves_listings_to_the_kernel():
+    flags = InitOut.from_buffer_copy(negotiate(init_in(), adaptive=True)[0]).flags
+    assert flags == protocol.WANTED | Init.READDIRPLUS_AUTO
+
+
 def test_init_of_another_major_version():
     reply, agreed = negotiate(init_in(major=8))
     assert agreed is None

@@ -248,13 +248,16 @@ class Negotiated:
         return self.max_pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def negotiate(body: bytes, *, max_background: int = 64) -> tuple[bytes, Negotiated | None]:
+def negotiate(body: bytes, *, adaptive: bool = False, max_background: int = 64) -> tuple[bytes, Negotiated | None]:
     """Answer an INIT.
 
     Parameters
     ----------
     body : bytes
         The request without its header.
+    adaptive : bool
+        Whether the kernel decides for each listing if it wants attributes with the names, by what the reader does. Else
+        it always gets them: names that were listed can then be opened without another request.
     max_background : int
         Readahead and other asynchronous requests that the kernel may send before an answer.
 
@@ -280,7 +283,7 @@ def negotiate(body: bytes, *, max_background: int = 64) -> tuple[bytes, Negotiat
             f"the kernel speaks FUSE {major}.{minor}; the native engine needs {MAJOR}.{OLDEST_MINOR} (Linux 5.4). "
             "Use the fusepy engine"
         )
-    flags = Init(offered) & WANTED
+    flags = Init(offered) & (WANTED | Init.READDIRPLUS_AUTO if adaptive else WANTED)
     max_pages = MAX_PAGES if flags & Init.MAX_PAGES else 32
     agreed = Negotiated(min(minor, MINOR), flags, max_readahead, max_pages)
     reply = INIT_OUT.pack(

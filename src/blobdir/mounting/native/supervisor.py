@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from blobdir.errors import MountError
+from blobdir.index import DIRECTORY
 from blobdir.mounting.attributes import AttributeView
 from blobdir.mounting.failures import Failures
 from blobdir.mounting.native.protocol import (
@@ -46,11 +47,13 @@ GRACE_S = 2.0
 """How long workers may take to notice that nothing is mounted any more."""
 TOO_MANY_DEATHS, DEATHS_WINDOW_S, BACKOFF_S = 10, 10.0, 1.0
 READAHEAD_KB = 1024
+LARGE_FOLDER = 100_000
+"""Entries of a folder above which a listing alone doesn't fill the kernel's cache: a million inodes are a gigabyte."""
 REMOTE_THREADS = 16
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
-def greet(device: int) -> Negotiated:
+def greet(device: int, *, adaptive: bool = False) -> Negotiated:
     """Answer the INIT with which every connection begins.
 
     Raises
@@ -70,7 +73,7 @@ def greet(device: int) -> Negotiated:
                 f"the kernel's first request is {request.opcode}, not INIT: somebody else has served this mount"
             )
         try:
-            reply, agreed = negotiate(data[HEADER.size :])
+            reply, agreed = negotiate(data[HEADER.size :], adaptive=adaptive)
         except ProtocolError:
             os.write(device, encode_error(request.unique, errno.EPROTO))
             raise
@@ -97,7 +100,7 @@ class Supervisor:
         self._options = options
         self._counters = counters
         self._view = AttributeView(tree, options)
-        self._negotiated = greet(attachment.device)
+        self._negotiated = greet(attachment.device, adaptive=_largest_folder(tree) > LARGE_FOLDER)
         self._workers: dict[int, int] = {}
         self._deaths: deque[float] = deque(maxlen=TOO_MANY_DEATHS)
         self._raise_readahead()
@@ -219,6 +222,10 @@ class Supervisor:
         if self._attachment.number:
             with suppress(OSError), open(f"/sys/class/bdi/{self._attachment.number}/read_ahead_kb", "w") as file:
                 file.write(str(READAHEAD_KB))
+
+
+def _largest_folder(tree: Tree) -> int:
+    return int(tree.index.size[tree.index.source == DIRECTORY].max())
 
 
 def _cause(status: int) -> str:
