@@ -67,6 +67,7 @@ declare -A SYSTEM_PACKAGES=(
     [libfuse2]=libfuse.so.2         # the fusepy engine
     [procps]=pgrep                  # who is still there
     [rsync]=rsync                   # one of the tools that are tried on a mount
+    [strace]=strace                 # kills writers at every system call
     [systemd]=systemd-analyze       # the units
     [systemd-container]=systemd-nspawn # a systemd that runs them
     [libgl1]=libGL.so.1             # OpenCV, which the SDK needs

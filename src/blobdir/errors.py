@@ -30,6 +30,7 @@
     │   ├── SourceChangedError                    7   a file that changed after the project was opened
     │   ├── ConflictError                         7   one name, several contents
     │   └── IncompleteListingError                7   a folder whose list of names couldn't be read in full
+    ├── BusyError             OSError             8   a project that another process is changing
     ├── PackError             OSError             7   a project that can't be written in full
     ├── MountError            OSError             8   a mount that can't be made, used or taken away
     └── UsageError            ValueError          2   a parameter that makes no sense
@@ -259,6 +260,13 @@ class IncompleteListingError(ReadError):
 
 class MountError(BlobdirError, OSError):
     """A mount that can't be made, used or taken away; the message says what to do."""
+
+    exit_code = 8
+    code = _errno.EBUSY
+
+
+class BusyError(BlobdirError, OSError):
+    """A project that another process is changing."""
 
     exit_code = 8
     code = _errno.EBUSY

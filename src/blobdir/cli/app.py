@@ -120,15 +120,19 @@ class _LazyGroup(click.Group):
 
     # name -> module, and the first sentence of its help: showing that shouldn't import them all
     modules: ClassVar[dict[str, tuple[str, str]]] = {
+        "add": ("growing", "Add images to DATASET of PROJECT, in a new blob."),
         "cat": ("copying", "Write files to standard output, one after the other."),
+        "compact": ("growing", "Write blobs of PROJECT anew without the bytes that no offsets refer to."),
         "cp": ("copying", "Copy files out of a project, to a folder or any fsspec URL."),
         "export": ("exporting", "Write a project as an EROFS image that the Linux kernel mounts."),
         "index": ("building", "Build the index of a project and keep it."),
         "info": ("describing", "Say what a project holds, or where the bytes of a file lie."),
         "ls": ("listing", "List a project, or folders and files in it."),
         "mount": ("mounting", "Mount PROJECT at MOUNTPOINT, an empty folder: its files are ordinary files there."),
+        "move": ("growing", "Move images with their annotations to another DATASET of PROJECT."),
         "offsets": ("building", "Write the offsets pickle of a tar."),
         "pack": ("packing", "Pack SOURCE, a regular project or a folder of images, into the blob project DEST."),
+        "remove": ("growing", "Remove images and their annotations from PROJECT; name them as train/a.jpg."),
         "status": (
             "mounting",
             "Say what is mounted, what it has served, and what has changed underneath.",

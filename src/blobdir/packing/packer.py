@@ -21,13 +21,13 @@ from blobdir.offsets.writer import write_whole
 from blobdir.packing.report import PackOptions, PackReport, Problem
 from blobdir.packing.shards import Shard, WrittenShard, write_shard
 from blobdir.packing.source import Listing, list_source, plain_annotation, plain_meta, plan_shards, tags_of
+from blobdir.packing.sums import SUMS, format_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from blobdir.discovery import Progress
 
-SUMS: Final = "SHA256SUMS"
 STATE: Final = ".packing"
 """In the folder that is being made: what is done already."""
 
@@ -168,8 +168,8 @@ def _write(
     _copy_files(listing, work, report, options, progress)
     if not listing.is_project:
         _write_annotations(listing, work, report, options, progress)
-    sums = "".join(f"{digest}  {os.path.basename(place)}\n" for place, digest in _image_blobs(report))
-    write_whole(work / layout.BLOB_DIR / SUMS, [sums.encode()])
+    sums = {os.path.basename(place): digest for place, digest in _image_blobs(report)}
+    write_whole(work / layout.BLOB_DIR / SUMS, [format_sums(sums)])
 
 
 def _clean(work: Path, shards: list[Shard]) -> None:

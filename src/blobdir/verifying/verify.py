@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
 from blobdir.errors import UsageError
+from blobdir.packing.sums import SUMS, read_sums
 from blobdir.project import open_project
 from blobdir.verifying.annotations import check_annotations, check_decoding
 from blobdir.verifying.blobs import check_blob
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from blobdir.discovery import Progress
     from blobdir.project import Project
 
-_SUM = re.compile(rb"([0-9a-f]{64}) [ *](.+)")
 # What the other checks say more exactly, entry by entry.
 _SAID_BELOW = frozenset(
     {"offsets-mismatch", "offsets-past-end", "blob-unreferenced", "blob-not-tar", "blob-compressed"}
@@ -91,7 +90,7 @@ def pickles_of(project: Project) -> dict[str, list[str]]:
 
 def _check_blobs(project: Project, report: VerifyReport, progress: Progress | None) -> None:
     root, pickles = project.url, pickles_of(project)
-    sums = read_sums(os.path.join(root, layout.BLOB_DIR, "SHA256SUMS"))
+    sums = read_sums(os.path.join(root, layout.BLOB_DIR, SUMS))
     folder = os.path.join(root, layout.BLOB_DIR)
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     tars = {name: stem for name in names if (stem := layout.blob_stem(name)) is not None}
@@ -107,13 +106,3 @@ def _check_blobs(project: Project, report: VerifyReport, progress: Progress | No
         behind += os.path.getsize(os.path.join(folder, name))
     for name in sorted(set(sums) - set(tars)):
         report.add("blob-missing", f"{layout.BLOB_DIR}/{name}", "SHA256SUMS names it, and it isn't there")
-
-
-def read_sums(path: str) -> dict[str, str]:
-    """Name -> checksum, as ``sha256sum`` writes them; nothing where there is no such file."""
-    try:
-        with open(path, "rb") as file:
-            lines = file.read().splitlines()
-    except OSError:
-        return {}
-    return {os.fsdecode(match[2]): match[1].decode() for line in lines if (match := _SUM.fullmatch(line))}

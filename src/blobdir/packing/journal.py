@@ -1,0 +1,150 @@
+"""Changes of a project that happen or don't: staged files, a journal, a lock.
+
+What is new is written to ``.blobdir/staging``. Then the journal says what is going to be renamed and removed, and after
+that it is done; whoever finds the journal of one that was killed does the rest. Staged files without a journal never
+happened.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from blobdir.discovery import layout
+from blobdir.errors import BusyError, UsageError
+from blobdir.offsets.writer import write_whole
+from blobdir.packing.packer import sync_folder
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+JOURNAL, STAGING, LOCK = "journal.json", "staging", "lock"
+
+
+class Change:
+    """One change of a project: a context manager that holds the project's lock.
+
+    Put new files where `stage` says, name those to be removed with `remove`, then call `commit`. Leaving without that
+    changes nothing.
+
+    Parameters
+    ----------
+    root : str
+        Folder of the project.
+
+    Raises
+    ------
+    BusyError
+        Somebody else is changing it.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = Path(root)
+        self._state = self._root / layout.STATE_DIR
+        self._staging = self._state / STAGING
+        self._staged: list[str] = []
+        self._removed: list[str] = []
+        self._lock = -1
+
+    def __enter__(self) -> Self:
+        self._state.mkdir(exist_ok=True)
+        self._lock = os.open(self._state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(self._lock, 100, 0).decode("ascii", "replace").strip() or "another process"
+            os.close(self._lock)
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+            raise BusyError(f"{self._root}: process {holder} is changing it; try again when it's done") from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+        self._finish_others()
+        self._staging.mkdir()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not (self._state / JOURNAL).exists():
+            shutil.rmtree(self._staging, ignore_errors=True)
+        os.close(self._lock)
+
+    def stage(self, path: str) -> Path:
+        """Where to write what shall be at `path` of the project."""
+        if path not in self._staged:
+            self._staged.append(path)
+        target = self._staging / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
+    def remove(self, path: str) -> None:
+        """Have a file of the project removed."""
+        if path not in self._removed:
+            self._removed.append(path)
+
+    def commit(self) -> None:
+        """Do it: from here on it happens, even if this process doesn't live to see it."""
+        # Blobs and annotations first, pickles last: an image is there when all that belongs to it is.
+        staged = sorted((p for p in self._staged if (self._staging / p).exists()), key=_order)
+        removed = sorted((path for path in self._removed if path not in staged), key=_order, reverse=True)
+        for folder in {str((self._staging / path).parent) for path in staged}:
+            sync_folder(Path(folder))
+        journal = json.dumps({"rename": staged, "remove": removed})
+        write_whole(self._state / JOURNAL, [journal.encode("utf-8", "surrogateescape")])
+        self._apply(staged, removed)
+
+    def _finish_others(self) -> None:
+        """Do what a process that was killed had begun; forget what it had only prepared."""
+        with suppress(FileNotFoundError):
+            plan = json.loads((self._state / JOURNAL).read_bytes().decode("utf-8", "surrogateescape"))
+            self._apply(plan["rename"], plan["remove"])
+        shutil.rmtree(self._staging, ignore_errors=True)
+        for left in self._state.glob(f"{JOURNAL}.*.tmp"):
+            left.unlink()
+
+    def _apply(self, staged: list[str], removed: list[str]) -> None:
+        touched = set()
+        for path in staged:
+            target = self._root / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # done already, by one who was killed after it
+                os.replace(self._staging / path, target)
+            touched.add(target.parent)
+        for path in removed:
+            with suppress(FileNotFoundError):
+                os.unlink(self._root / path)
+                touched.add((self._root / path).parent)
+        for folder in touched:
+            sync_folder(folder)
+        shutil.rmtree(self._staging, ignore_errors=True)
+        os.unlink(self._state / JOURNAL)
+        sync_folder(self._state)
+
+
+def _order(path: str) -> tuple[int, str]:
+    return (2 if layout.is_offsets(os.path.basename(path)) else 0 if path.startswith(layout.BLOB_DIR) else 1, path)
+
+
+def recover(project: str | os.PathLike[str]) -> bool:
+    """Finish a change that was cut off, if there is one.
+
+    Returns
+    -------
+    bool
+        Whether there was.
+    """
+    root = os.path.abspath(project)
+    if not os.path.isdir(root):
+        raise UsageError(f"{root}: there is no such folder")
+    state = Path(root, layout.STATE_DIR)
+    if not (state / JOURNAL).exists() and not (state / STAGING).exists():
+        return False
+    with Change(root):
+        return True
