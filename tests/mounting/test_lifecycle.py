@@ -397,6 +397,7 @@ for i in range({ROUNDS}):
     assert found == ""
 
 
+@pytest.mark.timeout(60 + READER_S)
 def test_many_readers(mount, both, place, images):
     """200 processes read at the same time; see BLOBDIR_TEST_READER_SECONDS."""
     mount(both.project)

@@ -132,7 +132,9 @@ class _LazyGroup(click.Group):
         "move": ("growing", "Move images with their annotations to another DATASET of PROJECT."),
         "offsets": ("building", "Write the offsets pickle of a tar."),
         "pack": ("packing", "Pack SOURCE, a regular project or a folder of images, into the blob project DEST."),
+        "preview": ("drawing", "Draw a contact sheet: images of PROJECT with their annotations over them."),
         "remove": ("growing", "Remove images and their annotations from PROJECT; name them as train/a.jpg."),
+        "stats": ("drawing", "Count what PROJECT holds: images, sizes, formats, classes, tags, for each dataset."),
         "status": (
             "mounting",
             "Say what is mounted, what it has served, and what has changed underneath.",

@@ -1,0 +1,87 @@
+"""``blobdir preview`` and ``stats``: looking at a project."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from blobdir.cli.app import ADDRESS_HELP, project_options
+from blobdir.cli.output import human_bytes, write_lines
+
+if TYPE_CHECKING:
+    from blobdir.cli.app import CommonOptions
+    from blobdir.drawing import Stats
+    from blobdir.project import Project
+
+SHOWN = 10
+
+
+@click.command("preview", epilog=ADDRESS_HELP)
+@click.argument("project")
+@click.option("-o", "--output", required=True, metavar="FILE", help="The picture: sheet.png, sheet.jpg …")
+@click.option("--filter", "pattern", default="*", metavar="PATTERN", help="Images such as 'train/0*'.")
+@click.option(
+    "-n", "--count", type=click.IntRange(1, 10_000), default=40, show_default=True, help="Images at the most."
+)
+@click.option("--columns", type=click.IntRange(1, 100), default=8, show_default=True, help="Images in a row.")
+@click.option("--tile", type=click.IntRange(32, 4096), default=256, show_default=True, help="Pixels of an image.")
+@project_options
+def preview_command(
+    project: str, output: str, pattern: str, count: int, columns: int, tile: int, common: CommonOptions
+) -> None:
+    """Draw a contact sheet: images of PROJECT with their annotations over them.
+
+    Images are taken at even distances. Objects have the colours of their classes.
+
+    \b
+    blobdir preview /data/lemons -o sheet.png
+    blobdir preview /data/lemons -o sheet.png --filter 'train/*' --count 100 --columns 10
+    """
+    from blobdir.drawing import draw_preview
+
+    sheet = draw_preview(_open(project, common), pattern=pattern, count=count, columns=columns, tile=tile)
+    sheet.save(output)
+    if not common.quiet:
+        click.echo(f"{output}: {sheet.width} x {sheet.height} pixels", err=True)
+
+
+@click.command("stats", epilog=ADDRESS_HELP)
+@click.argument("project")
+@click.option("--json", "as_json", is_flag=True, help="All counts as JSON.")
+@click.option("--plot", metavar="FILE", help="Also draw them as bars: stats.png.")
+@project_options
+def stats_command(project: str, as_json: bool, plot: str | None, common: CommonOptions) -> None:
+    """Count what PROJECT holds: images, sizes, formats, classes, tags, for each dataset.
+
+    \b
+    blobdir stats /data/lemons
+    blobdir stats /data/lemons --plot stats.png
+    """
+    from blobdir.drawing import collect_stats, draw_stats
+
+    opened = _open(project, common)
+    stats = collect_stats(opened)
+    if plot:
+        draw_stats(opened, stats).save(plot)
+    write_lines([json.dumps(stats.to_json(), indent=2)] if as_json else _table(stats))
+
+
+def _open(project: str, common: CommonOptions) -> Project:
+    from blobdir.project import open_project
+
+    return open_project(project, storage_options=common.storage, **common.filesystem)
+
+
+def _table(stats: Stats) -> list[str]:
+    lines = [f"{'dataset':<24} {'images':>9} {'bytes':>7} {'median':>7} {'largest':>7} {'annotated':>9} {'objects':>9}"]
+    for name, one in stats.datasets.items():
+        sizes = " ".join(f"{human_bytes(size):>7}" for size in (one.image_bytes, one.median, one.largest))
+        lines.append(f"{name:<24} {one.images:>9,} {sizes} {one.annotated:>9,} {one.objects:>9,}")
+    for title in ("formats", "classes", "tags"):
+        counts = stats.total(title).most_common()
+        if counts:
+            lines += ["", title, *(f"  {name:<30} {count:>9,}" for name, count in counts[:SHOWN])]
+            lines += [f"  and {len(counts) - SHOWN} more (--json lists all)"] if len(counts) > SHOWN else []
+    return lines

@@ -1,0 +1,101 @@
+"""A contact sheet: images of a project with their annotations drawn over them."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw, ImageFont
+
+from blobdir.drawing.shapes import class_colors, draw_objects
+from blobdir.errors import BlobdirError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from blobdir.project import Dataset, Project
+
+Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
+TILE, CAPTION, GAP = 256, 18, 6
+_BACKGROUND, _INK, _FAINT = (30, 30, 34), (230, 230, 230), (150, 60, 60)
+
+
+def draw_preview(
+    project: Project, *, pattern: str = "*", count: int = 40, columns: int = 8, tile: int = TILE
+) -> Image.Image:
+    """Draw images of a project in rows, each with its annotation's objects in the colours of their classes.
+
+    Parameters
+    ----------
+    project : Project
+    pattern : str
+        Shell pattern for ``train/a.jpg``.
+    count : int
+        Images at the most, taken at even distances.
+    columns : int
+    tile : int
+        Pixels of the longer side of an image.
+
+    Raises
+    ------
+    NotFoundError
+        Nothing matches.
+    UsageError
+        No columns, or tiles too small to see.
+    """
+    if columns < 1 or count < 1 or not 32 <= tile <= 4096:
+        raise UsageError("a sheet needs at least a column and an image, and tiles of 32 to 4096 pixels")
+    chosen = [(dataset, name) for dataset, name in _images(project) if fnmatchcase(f"{dataset.name}/{name}", pattern)]
+    if not chosen:
+        raise NotFoundError(f"{pattern}: no image of {project.url} matches; patterns are for names such as train/a.jpg")
+    chosen = [chosen[i * len(chosen) // min(count, len(chosen))] for i in range(min(count, len(chosen)))]
+    try:
+        colors = class_colors(project.meta)
+    except BlobdirError:
+        colors = {}
+    columns = min(columns, len(chosen))
+    rows = -(-len(chosen) // columns)
+    width, height = columns * (tile + GAP) + GAP, rows * (tile + CAPTION + GAP) + GAP
+    sheet = Image.new("RGB", (width, height), _BACKGROUND)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    for number, (dataset, name) in enumerate(chosen):
+        x = GAP + number % columns * (tile + GAP)
+        y = GAP + number // columns * (tile + CAPTION + GAP)
+        picture = _tile(dataset, name, colors, tile)
+        if picture is None:
+            draw.rectangle((x, y, x + tile, y + tile), outline=_FAINT)
+            draw.line((x, y, x + tile, y + tile), fill=_FAINT)
+        else:
+            sheet.paste(picture, (x + (tile - picture.width) // 2, y + (tile - picture.height) // 2))
+        draw.text((x, y + tile + 2), _fitting(draw, font, f"{dataset.name}/{name}", tile), fill=_INK, font=font)
+    return sheet
+
+
+def _images(project: Project) -> Iterator[tuple[Dataset, str]]:
+    return ((dataset, name) for dataset in project.values() for name in dataset.names)
+
+
+def _tile(dataset: Dataset, name: str, colors: dict[str, tuple[int, int, int]], tile: int) -> Image.Image | None:
+    """An image and its objects; None where it can't be decoded."""
+    try:
+        image = Image.fromarray(dataset.get_blob_img_np(name))
+    except (BlobdirError, OSError):
+        return None
+    scale = tile / max(image.size)
+    resized = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    try:
+        draw_objects(resized, dataset.annotation(name), colors, scale)
+    except (BlobdirError, OSError):
+        return resized  # one without an annotation
+    return resized
+
+
+def _fitting(
+    draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, text: str, width: int
+) -> str:
+    text = text.encode("utf-8", "replace").decode()
+    if draw.textlength(text, font=font) <= width:
+        return text
+    while text and draw.textlength(f"…{text}", font=font) > width:
+        text = text[1:]
+    return f"…{text}"
