@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -101,8 +102,9 @@ def check_entries(
         rows = np.flatnonzero(bad)
         if len(rows):
             report.add(code, pickle, _shown(table, int(rows[0]), what), len(rows))
-    for row in np.flatnonzero(hit).tolist():
-        name, member = table.name(row), members.name(int(found[row]))
+    names, member_names = table.names(), members.arena.tobytes().split(b"\0")
+    for row, number in zip(np.flatnonzero(hit).tolist(), found[hit].tolist(), strict=True):
+        name, member = names[row], member_names[number]
         if member != name and member.rpartition(b"/")[2] != name and not _renamed(name, member):
             report.add("offset-name", pickle, _shown(table, row, f"is {os.fsdecode(member)!r} in the tar"))
     by_start = np.argsort(table.start, kind="stable")
@@ -155,11 +157,14 @@ def _read_through(
     """Read every byte of a blob once: that it can be read, its checksum, and how each image begins."""
     digest, position, at = hashlib.sha256(), 0, 0
     try:
-        with open(full, "rb", buffering=0) as file:
+        # The sum is made beside the rest: hashing lets go of the interpreter's lock.
+        with open(full, "rb", buffering=0) as file, ThreadPoolExecutor(1) as beside:
             head = b""
+            hashing: Future[Any] = beside.submit(int)
             while data := file.read(WINDOW):
+                hashing.result()
                 if checksum:
-                    digest.update(data)
+                    hashing = beside.submit(digest.update, data)
                 window, base = head + data, position - len(head)
                 end = position + len(data)
                 while at < len(entries) and entries[at][0] + 16 <= end:
