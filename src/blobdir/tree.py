@@ -192,6 +192,10 @@ class Tree:
         """Whether a row is a directory."""
         return int(self.index.source[row]) == DIRECTORY
 
+    def is_member(self, row: int) -> bool:
+        """Whether a row is a member of a blob."""
+        return int(self.index.source[row]) >= FIRST_BLOB
+
     def children(self, row: int) -> range:
         """Rows of a directory's children, in the order of their names' bytes.
 

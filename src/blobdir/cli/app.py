@@ -128,6 +128,7 @@ class _LazyGroup(click.Group):
         "index": ("building", "Build the index of a project and keep it."),
         "info": ("describing", "Say what a project holds, or where the bytes of a file lie."),
         "ls": ("listing", "List a project, or folders and files in it."),
+        "merge": ("growing", "Take all datasets of OTHER into PROJECT, with their blobs and annotations."),
         "mount": ("mounting", "Mount PROJECT at MOUNTPOINT, an empty folder: its files are ordinary files there."),
         "move": ("growing", "Move images with their annotations to another DATASET of PROJECT."),
         "offsets": ("building", "Write the offsets pickle of a tar."),

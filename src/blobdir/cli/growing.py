@@ -88,3 +88,24 @@ def compact_command(project: str, quiet: bool) -> None:
     report = compact(project)
     if not quiet:
         write_lines([f"{len(report.blobs):,} blobs written anew, {human_bytes(report.freed)} freed"])
+
+
+@click.command("merge")
+@click.argument("project")
+@click.argument("other")
+@click.option("--copy", is_flag=True, help="Copy the blobs; by default they become hard links.")
+@click.option("-q", "--quiet", is_flag=True, help="No report.")
+def merge_command(project: str, other: str, copy: bool, quiet: bool) -> None:
+    """Take all datasets of OTHER into PROJECT, with their blobs and annotations.
+
+    Datasets of one name become one; an image that both have is an error, and nothing is changed. Classes and tags of
+    both are in meta.json afterwards.
+
+    \b
+    blobdir merge /data/lemons /data/more-lemons
+    """
+    from blobdir.packing import merge
+
+    report = merge(project, other, copy=copy)
+    if not quiet:
+        write_lines([f"{report.images:,} images in {len(report.blobs):,} blobs taken into {project}"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from blobdir.packing.growing import ChangeReport, add, compact, move, remove
 from blobdir.packing.journal import recover
+from blobdir.packing.merging import add_blob_file, create_project, merge
 from blobdir.packing.packer import pack
 from blobdir.packing.report import PackOptions, PackReport, Problem
 from blobdir.packing.subset import SubsetOptions, SubsetReport, subset
@@ -16,7 +17,10 @@ __all__ = [
     "SubsetOptions",
     "SubsetReport",
     "add",
+    "add_blob_file",
     "compact",
+    "create_project",
+    "merge",
     "move",
     "pack",
     "recover",

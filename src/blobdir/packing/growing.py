@@ -58,7 +58,7 @@ class ChangeReport:
     seconds: float = 0.0
 
 
-class _Writer:
+class ProjectWriter:
     """A project under change: its pickles as dictionaries, written when they have changed."""
 
     def __init__(self, change: Change, root: str) -> None:
@@ -152,8 +152,8 @@ def add(
     if not sources:
         raise UsageError("no files are given")
     with Change(os.path.abspath(project)) as change:
-        writer = _Writer(change, os.path.abspath(project))
-        path = writer.project[dataset].path if dataset in writer.project else _new_path(dataset)
+        writer = ProjectWriter(change, os.path.abspath(project))
+        path = dataset_path(writer.project, dataset)
         present = set(writer.project[dataset].names) if dataset in writer.project else set()
         clash = sorted(present & set(sources))
         if clash and not replace:
@@ -187,15 +187,19 @@ class _Named:
         return layout.dataset_name(self.path)
 
 
-def _new_path(name: str) -> str:
-    """Path of a new dataset: ``train/hard`` is ``train/datasets/hard``."""
+def dataset_path(project: Project, name: str) -> str:
+    """Path of a dataset, which may be a new one: ``train/hard`` is ``train/datasets/hard``."""
+    if name in project:
+        return project[name].path
     parts = name.strip("/").split("/")
     if not all(parts) or any(part in (".", "..", layout.BLOB_DIR, layout.STATE_DIR) for part in parts):
         raise UsageError(f"{name!r} can't be the name of a dataset")
     return f"/{layout.NESTED}/".join(parts)
 
 
-def _annotate(writer: _Writer, path: str, name: str, source: str, annotations: str | os.PathLike[str] | None) -> None:
+def _annotate(
+    writer: ProjectWriter, path: str, name: str, source: str, annotations: str | os.PathLike[str] | None
+) -> None:
     target = f"{path}/{layout.ANNOTATIONS}/{name}.json"
     given = os.path.join(annotations, f"{name}.json") if annotations is not None else ""
     if given and os.path.exists(given):
@@ -234,7 +238,7 @@ def remove(project: str | os.PathLike[str], paths: Sequence[str]) -> ChangeRepor
     """
     began = time.perf_counter()
     with Change(os.path.abspath(project)) as change:
-        writer = _Writer(change, os.path.abspath(project))
+        writer = ProjectWriter(change, os.path.abspath(project))
         wanted = dict.fromkeys(_image(writer, path) for path in paths)
         for dataset, name in wanted:
             _drop(writer, writer.dataset(dataset), name)
@@ -243,7 +247,7 @@ def remove(project: str | os.PathLike[str], paths: Sequence[str]) -> ChangeRepor
     return ChangeReport(len(wanted), seconds=time.perf_counter() - began)
 
 
-def _image(writer: _Writer, path: str) -> tuple[str, str]:
+def _image(writer: ProjectWriter, path: str) -> tuple[str, str]:
     """Dataset and name of an image."""
     head, _, name = path.strip("/").rpartition("/")
     for dataset in (head, head.removesuffix(f"/{layout.ITEMS}")):
@@ -252,7 +256,7 @@ def _image(writer: _Writer, path: str) -> tuple[str, str]:
     raise NotFoundError(f"{path}: no such image in {writer.root}; write train/a.jpg")
 
 
-def _drop(writer: _Writer, dataset: Dataset, name: str, *, keep_annotation: bool = False) -> None:
+def _drop(writer: ProjectWriter, dataset: Dataset, name: str, *, keep_annotation: bool = False) -> None:
     pickle = writer.pickle_of(dataset, name)
     if pickle is None:
         writer.change.remove(f"{dataset.path}/{layout.ITEMS}/{name}")
@@ -274,8 +278,8 @@ def move(project: str | os.PathLike[str], paths: Sequence[str], dataset: str) ->
     """
     began = time.perf_counter()
     with Change(os.path.abspath(project)) as change:
-        writer = _Writer(change, os.path.abspath(project))
-        target = writer.project[dataset].path if dataset in writer.project else _new_path(dataset)
+        writer = ProjectWriter(change, os.path.abspath(project))
+        target = dataset_path(writer.project, dataset)
         there = set(writer.project[dataset].names) if dataset in writer.project else set()
         wanted = dict.fromkeys(_image(writer, path) for path in paths)
         for path, name in wanted:
@@ -288,7 +292,7 @@ def move(project: str | os.PathLike[str], paths: Sequence[str], dataset: str) ->
     return ChangeReport(len(wanted), seconds=time.perf_counter() - began)
 
 
-def _move(writer: _Writer, dataset: Dataset, name: str, target: str) -> None:
+def _move(writer: ProjectWriter, dataset: Dataset, name: str, target: str) -> None:
     tree, pickle = writer.project.tree, writer.pickle_of(dataset, name)
     if pickle is None:
         path = f"{dataset.path}/{layout.ITEMS}/{name}"
@@ -313,7 +317,7 @@ def compact(project: str | os.PathLike[str]) -> ChangeReport:
     began = time.perf_counter()
     report = ChangeReport()
     with Change(os.path.abspath(project)) as change:
-        writer = _Writer(change, os.path.abspath(project))
+        writer = ProjectWriter(change, os.path.abspath(project))
         pickles: dict[str, list[str]] = {}
         for record in writer.project.tree.index.header.inputs:
             if layout.is_offsets(basename(record.path)) and record.path.count("/"):
@@ -337,7 +341,7 @@ def compact(project: str | os.PathLike[str]) -> ChangeReport:
 
 
 def _compact_blob(
-    writer: _Writer, name: str, stem: str, pickles: list[str], added: dict[str, str], report: ChangeReport
+    writer: ProjectWriter, name: str, stem: str, pickles: list[str], added: dict[str, str], report: ChangeReport
 ) -> int:
     """Bytes that are freed; 0 where there is nothing to free."""
     full = os.path.join(writer.root, layout.BLOB_DIR, name)
@@ -374,7 +378,7 @@ def _compact_blob(
         out.write(archive_end(position))
         out.flush()
         os.fsync(out.fileno())
-    added[f"{new}.tar"] = _digest(str(target))
+    added[f"{new}.tar"] = digest_of(str(target))
     report.blobs.append(blob)
     report.images += len(ordered)
     for pickle in pickles:
@@ -385,6 +389,7 @@ def _compact_blob(
     return size - os.path.getsize(target)
 
 
-def _digest(path: str) -> str:
+def digest_of(path: str) -> str:
+    """SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,96 @@
+"""New projects, ready-made tars, and one project taken into another."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from blob_builder import Builder
+from PIL import Image
+
+import blobdir
+from blobdir.errors import TarError, UsageError
+from blobdir.packing import add_blob_file, create_project, merge
+from blobdir.packing.merging import merged_meta
+from blobdir.verifying import verify
+
+JPEG = b"\xff\xd8\xff"
+
+
+def view(root):
+    fs = blobdir.open_project(root, index="none").filesystem
+    return {path: bytes(fs.cat_file(path)) for path in fs.find("") if not path.startswith(".")}
+
+
+def packed(folder, names):
+    source = folder / "source"
+    for name in names:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((10, 10), 60).save(source / name)
+    blobdir.pack(source, folder / "p")
+    return folder / "p"
+
+
+@pytest.fixture
+def two(tmp_path):
+    ours = packed(tmp_path / "a", ["train/1.png", "train/2.png", "test/3.png"])
+    theirs = packed(tmp_path / "b", ["train/4.png", "train/tagged/5.png", "val/6.png"])
+    return ours, theirs
+
+
+def test_merge(two):
+    ours, theirs = two
+    before, other = view(ours), view(theirs)
+    report = merge(ours, theirs)
+    assert report.images == 3
+    after = view(ours)
+    del before["meta.json"], other["meta.json"]
+    assert {path: after[path] for path in (*before, *other)} == before | other
+    assert [tag["name"] for tag in json.loads(after["meta.json"])["tags"]] == ["tagged"]
+    assert sorted(path.name for path in (ours / "blob").glob("*.tar")) == [
+        "test-0000.tar", "train-0000-1.tar", "train-0000.tar", "val-0000.tar",
+    ]  # fmt: skip
+    assert os.path.samefile(ours / "blob/val-0000.tar", theirs / "blob/val-0000.tar")
+    found = verify(ours, decode=True)
+    assert (found.findings, found.checksums) == ([], 4)
+    assert view(theirs)["val/img/6.png"] == after["val/img/6.png"]
+
+
+def test_merge_of_the_same(two):
+    ours, _ = two
+    before = view(ours)
+    with pytest.raises(UsageError, match=r"both projects have"):
+        merge(ours, ours.parent / "p")
+    assert view(ours) == before
+
+
+def test_meta():
+    ours = {"classes": [{"title": "a", "shape": "rectangle"}], "tags": [], "projectType": "images"}
+    theirs = {
+        "classes": [{"title": "b", "shape": "point"}, {"title": "a", "shape": "rectangle"}],
+        "tags": [{"name": "t"}],
+    }
+    assert [item["title"] for item in merged_meta(ours, theirs)["classes"]] == ["a", "b"]
+    with pytest.raises(UsageError, match="'a' is rectangle in one project and polygon in the other"):
+        merged_meta(ours, {"classes": [{"title": "a", "shape": "polygon"}]})
+
+
+def test_create_and_add_blob_file(tmp_path):
+    project = create_project(tmp_path / "p", {"classes": [], "tags": [], "projectType": "images"})
+    assert list(project) == []
+    made = Builder(tmp_path / "other")
+    made.tar("ready", {"folder/x.jpg": JPEG + b"x", "y.jpg": JPEG + b"y"})
+    report = add_blob_file(tmp_path / "p", made.root / "blob/ready.tar", "train/new")
+    assert report.images == 2
+    dataset = blobdir.open_project(tmp_path / "p")["train/new"]
+    assert dataset.names == ["x.jpg", "y.jpg"]
+    assert dataset.get_blob_img_bytes("x.jpg") == JPEG + b"x"
+    assert os.path.samefile(tmp_path / "p/blob/ready.tar", made.root / "blob/ready.tar")
+    with pytest.raises(UsageError, match="is there already"):
+        add_blob_file(tmp_path / "p", made.root / "blob/ready.tar", "train/new")
+    with pytest.raises(UsageError, match="is there already"):
+        create_project(tmp_path / "p")
+    (tmp_path / "bad.tar").write_bytes(b"no tar" * 200)
+    with pytest.raises(TarError):
+        add_blob_file(tmp_path / "p", tmp_path / "bad.tar", "train")
