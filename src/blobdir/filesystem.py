@@ -23,6 +23,8 @@ from blobdir.errors import (
 from blobdir.index import DIRECTORY, FIRST_BLOB, LOOSE
 from blobdir.opening import OpenOptions, open_tree
 from blobdir.readonly import ReadOnlyFileSystem
+from blobdir.sources import RemoteOptions
+from blobdir.sources.options import MEMORY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -56,6 +58,8 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         ``"auto"``, ``"none"`` or a folder; see `blobdir.opening.OpenOptions`.
     show_blobs, follow_links, on_conflict, on_defect
         See `blobdir.discovery.DiscoveryOptions`.
+    cache_dir, cache_size, memory_size, timeout
+        For projects that aren't on this machine; see `blobdir.sources.RemoteOptions`.
     progress : callable, optional
         Told how far a long discovery is.
 
@@ -89,6 +93,10 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         follow_links: bool = False,
         on_conflict: str = "error",
         on_defect: str = "refuse",
+        cache_dir: str | os.PathLike[str] | None = None,
+        cache_size: int | str | None = None,
+        memory_size: int | str = MEMORY_BYTES,
+        timeout: float = 60.0,
         progress: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -102,6 +110,7 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         self._options = OpenOptions(
             DiscoveryOptions(show_blobs, follow_links, on_conflict, on_defect),  # type: ignore[arg-type]  # checked there
             index,
+            RemoteOptions(cache_dir, cache_size, memory_size, timeout),
         )
         self._progress = progress
         self.invalidate_cache()

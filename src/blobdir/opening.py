@@ -14,7 +14,7 @@ from platformdirs import user_cache_path
 from blobdir.discovery import DiscoveryOptions, Progress, discover
 from blobdir.errors import BlobdirError, BlobdirWarning, IndexFormatError
 from blobdir.index import Header, Index, build_index, load_index, save_index
-from blobdir.sources import Stat, Storage, open_storage
+from blobdir.sources import RemoteOptions, Stat, Storage, open_storage
 from blobdir.tree import Tree
 
 if TYPE_CHECKING:
@@ -43,10 +43,13 @@ class OpenOptions:
         ``"auto"``: the one beside the project or in the user's cache folder if it's still true, else built, and
         kept in the cache folder if large. ``"none"``: built in memory. Anything else: the folder of an index, which
         is used if it's still true, and written otherwise.
+    remote : RemoteOptions
+        How a project behind a backend is read.
     """
 
     discovery: DiscoveryOptions = field(default_factory=DiscoveryOptions)
     index: str = "auto"
+    remote: RemoteOptions = field(default_factory=RemoteOptions)
 
 
 def open_tree(
@@ -83,7 +86,9 @@ def open_tree(
     """
     options = options or OpenOptions()
     follow_links = options.discovery.follow_links
-    storage = open_storage(url, protocol=protocol, options=target_options, fs=fs, follow_links=follow_links)
+    storage = open_storage(
+        url, protocol=protocol, options=target_options, fs=fs, follow_links=follow_links, remote=options.remote
+    )
     index = _stored(storage, options) or _build(storage, options, progress)
     warn_of_defects(storage, index)
     return Tree(index, storage)

@@ -11,15 +11,15 @@ from zlib import crc32
 
 import numpy as np
 
-from blobdir.discovery.pairing import BLOCK, blob_defect
+from blobdir.discovery.pairing import BLOCK, blob_defect, misfit
 from blobdir.errors import ReadError, ShortReadError
 from blobdir.index import FIRST_BLOB, Index
 from blobdir.index.hashing import PROBE_LIMIT
-from blobdir.ranges import MergePlan, merge_ranges
-from blobdir.sources import LocalSource, Source, Stat, Storage
+from blobdir.ranges import merge_ranges
+from blobdir.sources import LocalSource, RemoteStorage, Source, Stat, Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -32,8 +32,6 @@ MAX_OPEN_BLOBS = 256
 LOCAL_GAP, LOCAL_REQUEST = 16 << 10, 256 << 10
 """Bytes that are read for nothing rather than left out, and bytes of a request: it stays in the processor's cache
 while it is cut up."""
-REMOTE_GAP, REMOTE_REQUEST, REMOTE_BATCH = 64 << 10, 4 << 20, 16
-"""The same for blobs behind a backend, and the requests that are under way together."""
 
 
 class BlobReader:
@@ -48,6 +46,11 @@ class BlobReader:
         self._opening = threading.Lock()
         self._most_open = MAX_OPEN_BLOBS
         self._readers: dict[int, Callable[[bytes], bytes | None]] = {}
+        self._unlooked: set[int] = set()  # blobs of which nobody has seen yet whether the offsets fit
+        if isinstance(storage, RemoteStorage):
+            storage.expect(sum(max(0, record.size) for record in index.header.blobs))
+            if not self._ignore_defects:
+                self._unlooked.update(range(FIRST_BLOB, len(self._open)))
 
     def source(self, number: int) -> Source:
         """The open blob of a source number.
@@ -72,9 +75,6 @@ class BlobReader:
             opened = self._storage.open(record.path, expected if record.size >= 0 else None)
         except FileNotFoundError as error:
             raise ReadError(f"{record.path}: was removed after the project was opened") from error
-        look = not (self._storage.is_local or self._ignore_defects)  # local ones were looked at by discovery
-        if look and (defect := blob_defect(record.path, opened.read_at(0, BLOCK))):
-            raise ReadError(defect.message)
         with self._opening:
             if self._open[number] is None:
                 self._opened.append(number)
@@ -106,7 +106,7 @@ class BlobReader:
         return self._readers[parent]
 
     def _make_reader(self, parent: int) -> Callable[[bytes], bytes | None]:
-        index, sources, pread = self._index, self._open, os.pread
+        index, sources, unlooked, pread = self._index, self._open, self._unlooked, os.pread
         mask, columns = index.capacity - 1, index.buffers
         names, slots, name_start = columns.names, columns.slots, columns.name_start
         source_of, offset_of, size_of = columns.source, columns.offset, columns.size
@@ -124,7 +124,9 @@ class BlobReader:
                     try:
                         data = pread(blob.fd, size, offset_of[row])  # type: ignore[union-attr]
                     except AttributeError:  # no blob, not open yet, or not local: cheaper than to ask
-                        return None
+                        if blob is None or source_of[row] in unlooked:
+                            return None
+                        data = blob.read_at(offset_of[row], size)
                     return data if len(data) == size else None
                 slot += 1
                 if slot - home > PROBE_LIMIT:
@@ -140,11 +142,35 @@ class BlobReader:
         end = size if end is None else min(end, size)
         if start >= end:
             return b""
-        blob = self.source(int(self._index.source[row]))
-        data = blob.read_at(offset + start, end - start)
+        number = int(self._index.source[row])
+        blob = self.source(number)
+        if number in self._unlooked and start == 0 and offset >= BLOCK:
+            data = blob.read_at(offset - BLOCK, BLOCK + end)
+            self._look_at(number, row, data[:BLOCK])
+            data = data[BLOCK:]
+        else:
+            data = blob.read_at(offset + start, end - start)
         if len(data) != end - start:
             raise self._short(row, blob.path, offset + start, offset + end, len(data))
         return data
+
+    def _look_at(self, number: int, row: int, header: bytes) -> None:
+        """See whether a remote blob fits its offsets, by the header before the first member that is read.
+
+        Discovery does that for local ones, where it costs no request. ReadError where it doesn't fit.
+        """
+        size, start = int(self._index.size[row]), int(self._index.offset[row])
+        what = misfit(header, size)
+        if what:
+            blob = self.source(number)
+            if defect := blob_defect(blob.path, blob.read_at(0, BLOCK)):
+                raise ReadError(defect.message)
+            path = self._index.path(row).decode("utf-8", "surrogateescape")
+            raise ReadError(
+                f"{path}: should be bytes {start} to {start + size} of {blob.path}, but {what}; the blob was replaced, "
+                "or the offsets are of another one. Write them again with `blobdir offsets`"
+            )
+        self._unlooked.discard(number)
 
     def read_into(self, row: int, start: int, buffer: memoryview) -> int:
         """Read the member at `row` from its byte `start` into a buffer, as much as the buffer takes.
@@ -192,23 +218,43 @@ class BlobReader:
         offset, size = self._index.offset[wanted], self._index.size[wanted].astype(np.int64)
         low = np.minimum(starts[places], size)
         start, end = offset + low, offset + np.maximum(low, np.minimum(ends[places], size))
-        gap, request = (LOCAL_GAP, LOCAL_REQUEST) if self._storage.is_local else (REMOTE_GAP, REMOTE_REQUEST)
-        plan = merge_ranges(start, end, max_gap=gap, max_size=request)
-        if isinstance(blob, LocalSource) and 2 * len(plan.start) > len(plan.order):
+        if not isinstance(blob, LocalSource):
+            self._read_remote(blob, number, rows, places, start, end, result)
+            return
+        plan = merge_ranges(start, end, max_gap=LOCAL_GAP, max_size=LOCAL_REQUEST)
+        if 2 * len(plan.start) > len(plan.order):
             self._read_scattered(blob, rows, places, start, end, result)
             return
         first, base = plan.first.tolist(), np.repeat(plan.start, np.diff(plan.first))
         low, high = (start[plan.order] - base).tolist(), (end[plan.order] - base).tolist()
         pieces: list[bytes] = []
-        for i, chunk in self._chunks(blob, plan):
+        for i, (at, until) in enumerate(zip(plan.start.tolist(), plan.end.tolist(), strict=True)):
+            chunk = blob.read_at(at, until - at)
             here = slice(first[i], first[i + 1])
             if len(chunk) < max(high[here]):
                 short = next(k for k in range(here.start, here.stop) if high[k] > len(chunk))
-                at, row = int(plan.start[i]), int(rows[places[plan.order[short]]])
+                row = int(rows[places[plan.order[short]]])
                 got = max(0, len(chunk) - low[short])
                 raise self._short(row, blob.path, at + low[short], at + high[short], got)
             pieces += [chunk[x:y] for x, y in zip(low[here], high[here], strict=True)]
         for place, data in zip(places[plan.order].tolist(), pieces, strict=True):
+            result[place] = data
+
+    def _read_remote(
+        self, blob: Source, number: int, rows: Ints, places: Ints, start: Ints, end: Ints, result: list[bytes]
+    ) -> None:
+        """By the blob's own plan, which knows what is in the cache."""
+        first = int(rows[places[0]])
+        look = number in self._unlooked and int(self._index.offset[first]) >= BLOCK
+        if look:  # the header of one of them comes along
+            offset = self._index.offset[first]
+            start, end = np.append(start, offset - BLOCK), np.append(end, offset)
+        found = blob.read_many(start, end)
+        if look:
+            self._look_at(number, first, found.pop())
+        for place, data, low, high in zip(places.tolist(), found, start.tolist(), end.tolist(), strict=False):
+            if len(data) != high - low:
+                raise self._short(int(rows[place]), blob.path, low, high, len(data))
             result[place] = data
 
     def _read_scattered(
@@ -225,17 +271,6 @@ class BlobReader:
                 x = starts[i]
                 raise self._short(int(rows[place]), blob.path, x, x + wanted[i], len(found[i]))
             result[place] = found[i]
-
-    @staticmethod
-    def _chunks(blob: Source, plan: MergePlan) -> Iterator[tuple[int, bytes]]:
-        """Each request's number and bytes, in order."""
-        starts, ends = plan.start.tolist(), plan.end.tolist()
-        if isinstance(blob, LocalSource):
-            for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
-                yield i, blob.read_at(start, end - start)
-            return
-        for at in range(0, len(starts), REMOTE_BATCH):
-            yield from enumerate(blob.read_many(starts[at : at + REMOTE_BATCH], ends[at : at + REMOTE_BATCH]), at)
 
     def _short(self, row: int, blob: str, start: int, end: int, got: int) -> ShortReadError:
         path = self._index.path(row).decode("utf-8", "surrogateescape")

@@ -21,10 +21,11 @@ from blobdir.errors import (
     NotADirectory,
     NotFoundError,
     ReadError,
+    SourceChangedError,
 )
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE, Defect, Index
 from blobdir.reading import BlobReader
-from blobdir.sources import LocalStorage, Stat, Storage
+from blobdir.sources import LocalStorage, RemoteStorage, Stat, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,6 +38,10 @@ MAX_LINKS = 40
 """Symbolic links that one path may go through, as in the kernel."""
 MAX_FOLDERS = 100_000
 """Paths of directories that are remembered; one directory can be written in many ways."""
+SIZES_AT_ONCE = 64
+"""Files whose sizes are asked for together, where a listing has none."""
+SMALL_FILE = 256 << 10
+"""Bytes up to which a remote file is read whole, whatever part of it is wanted."""
 FEW = 64
 """Paths from which finding them all at once pays."""
 
@@ -84,6 +89,7 @@ class Tree:
         self._folders: dict[str, int] = {"": 0}
         self._incomplete = self._incomplete_rows()
         self._total_bytes = -1
+        self._loose_sizes: dict[int, int] = {}  # of remote files, where the listing doesn't say them or is outdated
 
     # -- names -----------------------------------------------------------------------------------------------
 
@@ -276,14 +282,35 @@ class Tree:
     def _loose_stat(self, row: int) -> Stat:
         path = self.path(row)
         try:
-            return self.storage.stat(path)
+            return self.storage.stat(path) if self.storage.is_local else self._remote_stat(row)
         except FileNotFoundError as error:
             raise NotFoundError(f"{path}: was removed after the project was opened") from error
+
+    def _remote_stat(self, row: int) -> Stat:
+        """Attributes of a remote loose file: as listed, or else asked for, with those of its neighbours."""
+        known = self._loose_sizes.get(row, int(self.index.size[row]))
+        if known < 0:
+            self._ask_sizes(row)
+            known = self._loose_sizes.get(row, -1)
+            if known < 0:
+                return self.storage.stat(self.path(row))
+        return Stat("file", known)
+
+    def _ask_sizes(self, row: int) -> None:
+        """Who asks for the size of a file will ask for those after it: a request each, but together."""
+        if not isinstance(self.storage, RemoteStorage):
+            return
+        parent = self.index.children(self.index.parent(row))
+        rows = np.arange(row, min(row + SIZES_AT_ONCE, parent.stop))
+        unknown = rows[(self.index.source[rows] == LOOSE) & (self.index.size[rows] < 0)].tolist()
+        paths = {self.path(i): i for i in unknown if i not in self._loose_sizes}
+        for path, stat in self.storage.stat_many(list(paths)).items():
+            self._loose_sizes[paths[path]] = stat.size
 
     def size(self, row: int) -> int:
         """Bytes of a file. That of a loose file is asked for, unless a remote listing said it."""
         size = int(self.index.size[row])
-        if self.index.source[row] == LOOSE and (size < 0 or self.storage.is_local):
+        if self.index.source[row] == LOOSE:
             return self._loose_stat(row).size
         return size
 
@@ -332,7 +359,10 @@ class Tree:
         """
         if self.index.buffers.source[row] >= FIRST_BLOB:
             return self.blobs.read_into(row, start, buffer)
+        before = self._loose_sizes.get(row, int(self.index.size[row])) if not self.storage.is_local else -1
         data = self.read(row, start, start + len(buffer))
+        if before >= 0 and self._loose_sizes.get(row, before) != before:  # who was told its size would get it cut
+            raise SourceChangedError(f"{self.path(row)}: was replaced by a file of another size; open it again")
         buffer[: len(data)] = data
         return len(data)
 
@@ -351,12 +381,25 @@ class Tree:
             if isinstance(self.storage, LocalStorage):
                 source = self.storage.open_loose(path)
                 return source.read_at(start, max(0, (source.size if end is None else min(end, source.size)) - start))
-            if start == 0 and end is None:
-                return self.storage.read(path)
-            size = self.size(row)
-            return self.storage.read_range(path, start, size if end is None else min(end, size))
+            if not isinstance(self.storage, RemoteStorage):
+                raise TypeError(f"unknown storage {type(self.storage).__name__}")
+            return self._read_remote_loose(self.storage, row, path, start, end)
         except FileNotFoundError as error:
             raise NotFoundError(f"{path}: was removed after the project was opened") from error
+
+    def _read_remote_loose(self, storage: RemoteStorage, row: int, path: str, start: int, end: int | None) -> bytes:
+        """As it is now: whole, since most are small and their size comes with them; of a large one, the part."""
+        known = self._loose_sizes.get(row, int(self.index.size[row]))
+        if known <= SMALL_FILE or (start == 0 and end is None):
+            data = storage.read(path)
+            self._loose_sizes[row] = len(data)
+            return data if start == 0 and end is None else data[start:end]
+        end = known if end is None else min(end, known)
+        if start >= end:
+            return b""
+        answer = storage.fetch(path, start, end)
+        self._loose_sizes[row] = known = answer.version.size if answer.version.size >= 0 else known
+        return answer.data
 
     def reader(self, parent: int) -> Callable[[bytes], bytes | None]:
         """The short way to whole members of one directory, see `blobdir.reading.BlobReader.reader`."""

@@ -38,9 +38,6 @@ def nginx(tmp_path_factory):
     program = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
     assert program, "nginx is missing: apt-get install nginx-light"
     home = tmp_path_factory.mktemp("nginx")
-    for parent in [home, *home.parents]:  # its workers are another user when root starts it
-        if str(parent) != "/" and parent.stat().st_uid == os.getuid():
-            parent.chmod(parent.stat().st_mode | 0o055)
     (home / "www").mkdir(mode=0o755)
     subprocess.run(
         [
@@ -55,6 +52,7 @@ def nginx(tmp_path_factory):
         f"{kind}_temp_path {home}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     (home / "nginx.conf").write_text(
+        f"{'user root;' if os.getuid() == 0 else ''}\n"
         f"daemon off; pid {home}/pid; error_log {home}/error.log; worker_processes 1; events {{}}\n"
         f"http {{ access_log {home}/access.log; {temporary}\n"
         f"server {{ listen 127.0.0.1:{plain}; listen 127.0.0.1:{secure} ssl; root {home}/www; autoindex on;\n"

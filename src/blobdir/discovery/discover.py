@@ -85,6 +85,7 @@ class _Discovery:
             if not self._is_hidden(path, found.hidden):
                 self._add_loose(path, found)
         pickles = [pickle for dataset in found.datasets for pickle in self._pickles(dataset)]
+        self.blobs.ask_together(sorted({folder for _, _, folder in pickles}))
         self._add_members(pickles)
         self.blobs.report_unreferenced()
         return self._merge(), self.header

@@ -42,6 +42,16 @@ def blob_defect(path: str, head: bytes) -> Defect | None:
     return None
 
 
+def misfit(header: bytes, size: int) -> str:
+    """What speaks against a member of `size` bytes after these 512 bytes; empty if nothing does."""
+    if len(header) == BLOCK and checksum_holds(header) and (said := number(header[SIZE])) is not None:
+        # A pax header may hold the real size of a member that is too large for the field.
+        if said == size or (said == 0 and size >= 8 << 30):
+            return ""
+        return f"the tar says that the member there has {said} bytes"
+    return "there is no tar header before it"
+
+
 def fit_defect(storage: Storage, blob: SourceRecord, pickle: str, table: OffsetsTable) -> Defect | None:
     """Whether offsets belong to another version of the blob, judged by the tar headers before a few members.
 
@@ -53,13 +63,9 @@ def fit_defect(storage: Storage, blob: SourceRecord, pickle: str, table: Offsets
         if start + size > blob.size:
             continue  # that it ends past the end is another defect
         header = storage.read_range(blob.path, start - BLOCK, start) if start >= BLOCK else b""
-        if len(header) == BLOCK and checksum_holds(header) and (said := number(header[SIZE])) is not None:
-            # A pax header may hold the real size of a member that is too large for the field.
-            if said == size or (said == 0 and size >= 8 << 30):
-                continue
-            what = f"the tar says that the member there has {said} bytes"
-        else:
-            what = "there is no tar header before it"
+        what = misfit(header, size)
+        if not what:
+            continue
         name = table.name(i).decode("utf-8", "backslashreplace")
         return Defect(
             "error",

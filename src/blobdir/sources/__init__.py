@@ -4,6 +4,7 @@ A `Storage` is the root of one project; a `Source` is one file in it, read by by
 """
 
 from blobdir.sources.local import LocalSource, LocalStorage
+from blobdir.sources.options import RemoteOptions, parse_size
 from blobdir.sources.remote import RemoteSource, RemoteStorage
 from blobdir.sources.storage import Entry, Folder, Source, Stat, Storage, open_storage
 
@@ -12,10 +13,12 @@ __all__ = [
     "Folder",
     "LocalSource",
     "LocalStorage",
+    "RemoteOptions",
     "RemoteSource",
     "RemoteStorage",
     "Source",
     "Stat",
     "Storage",
     "open_storage",
+    "parse_size",
 ]

@@ -14,6 +14,8 @@ from blobdir.sources.model import Entry, Folder, Kind, Stat
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from blobdir.sources.model import Longs
+
 
 def _kind(mode: int) -> Kind:
     if stat_module.S_ISREG(mode):
@@ -66,9 +68,9 @@ class LocalSource:
             got += len(data)
         return b"".join(parts)
 
-    def read_many(self, starts: Sequence[int], ends: Sequence[int]) -> list[bytes]:
-        """Read the half-open ranges ``starts[i]:ends[i]``."""
-        return [self.read_at(start, end - start) for start, end in zip(starts, ends, strict=True)]
+    def read_many(self, starts: Sequence[int] | Longs, ends: Sequence[int] | Longs) -> list[bytes]:
+        """Read the half-open ranges ``starts[i]:ends[i]``; cut where the file ends."""
+        return [self.read_at(int(start), int(end - start)) for start, end in zip(starts, ends, strict=True)]
 
 
 class LocalStorage:

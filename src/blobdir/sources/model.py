@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Longs = NDArray[np.integer]
+
 Kind = Literal["file", "directory", "link", "other"]
 
 
@@ -95,8 +100,8 @@ class Source(Protocol):
         """Read `n` bytes from byte `start`; fewer only where the file ends."""
         ...
 
-    def read_many(self, starts: Sequence[int], ends: Sequence[int]) -> list[bytes]:
-        """Read the half-open ranges ``starts[i]:ends[i]``."""
+    def read_many(self, starts: Sequence[int] | Longs, ends: Sequence[int] | Longs) -> list[bytes]:
+        """Read the half-open ranges ``starts[i]:ends[i]``; cut where the file ends."""
         ...
 
 

@@ -1,96 +1,255 @@
-"""Files behind any fsspec backend; made anew after a fork, which event loops and sockets don't survive."""
+"""A project behind any fsspec backend: what is there, and files that are read by range, through the cache."""
 
 from __future__ import annotations
 
-import datetime
+import hashlib
 import os
-import re
-from contextlib import contextmanager
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from fsspec.core import url_to_fs
+import numpy as np
 
-from blobdir.errors import BlobdirError, ReadError, SourceChangedError
+from blobdir.blocks import BLOCK_BYTES, BlockCache, DiskTier, Origin, Readahead
+from blobdir.errors import ReadError, SourceChangedError
+from blobdir.ranges import merge_ranges
+from blobdir.sources.backend import CONCURRENCY, SMALL_CONCURRENCY, Backend
+from blobdir.sources.getters import Answer, stat_of
 from blobdir.sources.model import Entry, Folder, Stat
+from blobdir.sources.options import RemoteOptions
+from blobdir.sources.pace import merge_limits
+from blobdir.sources.secrecy import without_secrets
+from blobdir.sources.segments import plan_segments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Iterator, Sequence
 
     from fsspec import AbstractFileSystem
+    from numpy.typing import NDArray
 
-_MTIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "created", "modified", "Last-Modified")
-_MESSAGE_LENGTH = 500
-_QUERY = re.compile(r"\?[^\s'\"<>]*=[^\s'\"<>]*")
-_USER = re.compile(r"(://)[^/\s@'\"]+@")
-_ETAG_KEYS = ("ETag", "etag", "md5Hash", "md5", "content_md5")
+    Ints = NDArray[np.integer]
 
-
-def _mtime_ns(info: dict[str, Any]) -> int:
-    for key in _MTIME_KEYS:
-        value = info.get(key)
-        if isinstance(value, datetime.datetime):
-            return round(value.timestamp() * 1e6) * 1000
-        if isinstance(value, int | float):
-            return int(value * 1_000_000_000)
-    return 0
-
-
-def _stat(info: dict[str, Any]) -> Stat:
-    kind = info.get("type")
-    etag = next((str(info[key]) for key in _ETAG_KEYS if info.get(key)), "")
-    size = info.get("size")
-    return Stat(
-        kind if kind in ("file", "directory") else "other",
-        -1 if size is None else int(size),
-        _mtime_ns(info),
-        etag=etag.strip('"'),
-    )
-
-
-def without_secrets(text: str) -> str:
-    """A URL or message without user names, passwords and query strings: signatures stand there."""
-    return _QUERY.sub("?…", _USER.sub(r"\1…@", text))
-
-
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """Turn whatever a backend raises, of whichever library, into an error that says what was asked for."""
-    try:
-        yield
-    except (FileNotFoundError, BlobdirError):
-        raise
-    except Exception as error:
-        text = without_secrets(str(error))[:_MESSAGE_LENGTH]
-        raise ReadError(f"{what}: {type(error).__name__}: {text}") from error
+LOCAL_PROTOCOLS = frozenset(("memory", "file", "local", "zip", "tar", "libarchive", "reference", "dir"))
+"""Backends whose bytes are on this machine already, if nothing else is behind them."""
+TREES = frozenset(("http", "https", "sftp", "ssh", "ftp", "webdav", "dav", "smb", "hdfs", "arrow_hdfs", "webhdfs"))
+"""Backends that list a folder at a time; the others, object stores, list everything below at once."""
+READAHEAD_BLOCKS = 16
+LIST_TIMEOUT_S = 600.0
+_READERS = 4
 
 
 class RemoteSource:
-    """One object, read by range."""
+    """One version of one file, read by range.
+
+    The version is that of the index, or of the first answer. Bytes of another one are never given.
+
+    Attributes
+    ----------
+    size : int
+        Bytes; -1 until the first answer where nobody has said it.
+    """
 
     def __init__(self, storage: RemoteStorage, path: str, stat: Stat) -> None:
         self.storage = storage
         self.path = path
         self.stat = stat
         self.size = stat.size
+        self._full = storage.full(path)
+        self._cache = storage.cache
+        self._ahead = Readahead(READAHEAD_BLOCKS)
+        self._watching = threading.Lock()
+        self._key = ""
+        self._pin(stat)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RemoteSource, (self.storage, self.path, self.stat)
+
+    # -- which version -------------------------------------------------------------------------------------------
+
+    def _pin(self, stat: Stat) -> None:
+        self.stat = stat
+        self.size = stat.size
+        if stat.size >= 0 and (stat.etag or stat.mtime_ns):
+            name = f"{self.storage.url}\0{self.path}\0{stat.size}\0{stat.etag or stat.mtime_ns}\0{BLOCK_BYTES}"
+            self._key = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+            self._origin = Origin(self._key, self.size, f"{self.storage.url}/{self.path}", self._get)
+
+    def _checked(self, answer: Answer) -> bytes:
+        """The bytes of an answer, if they are of the version that is read."""
+        now, then = answer.version, self.stat
+        other = ""
+        if then.etag and now.etag:
+            if then.etag != now.etag:
+                other = f"version {then.etag} then, {now.etag} now"
+        elif then.mtime_ns and now.mtime_ns and not _same_time(then.mtime_ns, now.mtime_ns):
+            other = "modified since"
+        if then.size >= 0 and now.size >= 0 and then.size != now.size:
+            other = f"{then.size} bytes then, {now.size} now"
+        if other:
+            raise SourceChangedError(
+                f"{self.path}: was replaced or changed after the project was opened ({other}); open the project again"
+            )
+        if not self._key and (now.etag or now.mtime_ns) and now.size >= 0:
+            self._pin(Stat("file", now.size, now.mtime_ns, etag=now.etag))
+        return answer.data
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def _get(self, ranges: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+        """Byte ranges, in order; neighbours are asked for together."""
+        request = self.storage.limits()[1]
+        groups: list[list[tuple[int, int]]] = []
+        for low, high in ranges:
+            if groups and groups[-1][-1][1] == low and high - groups[-1][0][0] <= request:
+                groups[-1].append((low, high))
+            else:
+                groups.append([(low, high)])
+        for group, data in zip(groups, self._fetch([(g[0][0], g[-1][1]) for g in groups]), strict=True):
+            base = group[0][0]
+            if len(group) == 1:
+                yield data
+                continue
+            for low, high in group:
+                yield data[low - base : high - base]
+
+    def _fetch(self, ranges: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+        backend = self.storage.backend
+        requests = ((what, backend.get(self._full, low, high, what)) for low, high, what in self._named(ranges))
+        answers = backend.run_many(requests, CONCURRENCY)
+        for low, high in ranges:
+            try:
+                data = self._checked(next(answers))
+            except FileNotFoundError as error:
+                raise ReadError(f"{self.path}: was removed after the project was opened") from error
+            if len(data) != high - low and high <= self.size:
+                raise ReadError(f"{self.path}: bytes {low} to {high}: the server gave {len(data)} of {high - low}")
+            yield data
+
+    def _named(self, ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, str]]:
+        for low, high in ranges:
+            yield low, high, f"{self.storage.url}: {self.path}: bytes {low} to {high}"
 
     def read_at(self, start: int, n: int) -> bytes:
         """Read `n` bytes from byte `start`; fewer only where the file ends."""
-        if n <= 0:
-            return b""
         end = start + n
         if self.size >= 0:
             end = min(end, self.size)
-            if start >= end:
-                return b""
-        return self.storage.read_range(self.path, start, end)
+        if start >= end:
+            return b""
+        cache, key = self._cache, self._key
+        number = start // BLOCK_BYTES
+        if cache is None or not key:
+            return next(self._fetch([(start, end)]))
+        last = (end - 1) // BLOCK_BYTES
+        base = number * BLOCK_BYTES
+        if number == last and (data := cache.find(key, number, start - base, end - base)) is not None:
+            self._prefetch(cache, number, last)
+            return data
+        return self._read_blocks(cache, key, start, end)
 
-    def read_many(self, starts: Sequence[int], ends: Sequence[int]) -> list[bytes]:
-        """Read the half-open ranges ``starts[i]:ends[i]``, concurrently where the backend can."""
-        fs, path = self.storage.fs, self.storage.full(self.path)
-        with _explained(self.path):
-            parts = fs.cat_ranges([path] * len(starts), list(starts), list(ends), on_error="raise")
-        return [bytes(part) for part in parts]
+    def _read_blocks(self, cache: BlockCache, key: str, start: int, end: int) -> bytes:
+        first, last = start // BLOCK_BYTES, (end - 1) // BLOCK_BYTES
+        self._prefetch(cache, first, last)
+        parts: dict[int, bytes] = {}
+        missing = []
+        for number in range(first, last + 1):
+            base = number * BLOCK_BYTES
+            data = cache.find(key, number, max(0, start - base), min(BLOCK_BYTES, end - base))
+            if data is None:
+                missing.append(number)
+            else:
+                parts[number] = data
+        if missing and not self.storage.is_roomy and not self._reads_on(last):
+            return next(self._fetch([(start, end)]))  # here and there in more than can be kept: only what is asked for
+        for number, block in cache.fetch(self._origin, missing).items():
+            base = number * BLOCK_BYTES
+            parts[number] = block[max(0, start - base) : end - base]
+        return parts[first] if first == last else b"".join(parts[number] for number in range(first, last + 1))
+
+    def _reads_on(self, number: int) -> bool:
+        with self._watching:
+            return self._ahead.is_stream(number)
+
+    def _prefetch(self, cache: BlockCache, first: int, last: int) -> None:
+        """Have blocks fetched that a sequential reader will want."""
+        with self._watching:
+            ahead = self._ahead.blocks_ahead(first, last)
+        if not ahead:
+            return
+        count = -(-self.size // BLOCK_BYTES)
+        wanted = [number for number in ahead if number < count and not cache.has(self._key, number)]
+        if wanted:
+            self.storage.in_background(cache.fetch, self._origin, wanted)
+
+    # -- reading much --------------------------------------------------------------------------------------------
+
+    def read_many(self, starts: Sequence[int] | Ints, ends: Sequence[int] | Ints) -> list[bytes]:
+        """Read the half-open ranges ``starts[i]:ends[i]``; neighbours share a request, and many are under way at once.
+
+        Raises
+        ------
+        SourceChangedError, ReadError
+        """
+        start, end = np.asarray(starts, np.int64), np.asarray(ends, np.int64)
+        if self.size >= 0:
+            start, end = np.minimum(start, self.size), np.minimum(end, self.size)
+        if self._cache is None:
+            return self._read_merged(start, end)
+        if not self._key:  # without a version nothing can be kept
+            self._checked(Answer(b"", self.storage.stat(self.path)))
+        if not self._key:
+            return self._read_merged(start, end)
+        cache, key = self._cache, self._key
+        gap, request = self.storage.limits()
+        plan = plan_segments(
+            start,
+            end,
+            block=BLOCK_BYTES,
+            size=self.size,
+            has=lambda number: cache.has(key, number),
+            gap=gap,
+            request=request,
+            density=1 / 64 if self.storage.is_roomy else 1 / 4,
+        )
+        parts: list[list[bytes]] = [[] for _ in range(len(start))]
+        network = self._fetch([(s.start, s.end) for s in plan.segments if not s.cached])
+        pieces = plan.pieces()
+        for segment, (owners, lows, highs) in zip(plan.segments, pieces, strict=True):
+            data = self._cached(cache, segment.start, segment.end) if segment.cached else next(network)
+            for owner, low, high in zip(owners, lows, highs, strict=True):
+                parts[owner].append(data[low:high])
+            if segment.whole:
+                self._keep(cache, segment.start, data)
+        return [found[0] if len(found) == 1 else b"".join(found) for found in parts]
+
+    def _read_merged(self, start: NDArray[np.int64], end: NDArray[np.int64]) -> list[bytes]:
+        gap, request = self.storage.limits()
+        result = [b""] * len(start)
+        plan = merge_ranges(start, end, max_gap=gap, max_size=request)
+        wanted = [(low, high) for low, high in zip(plan.start.tolist(), plan.end.tolist(), strict=True)]
+        chunks = self._fetch([r for r in wanted if r[0] < r[1]])
+        first = plan.first.tolist()
+        for i, (low, high) in enumerate(wanted):
+            chunk = next(chunks) if low < high else b""
+            for place in plan.order[first[i] : first[i + 1]].tolist():
+                result[place] = chunk[int(start[place]) - low : int(end[place]) - low]
+        return result
+
+    def _cached(self, cache: BlockCache, start: int, end: int) -> bytes:
+        """A part of one block that was in the cache a moment ago."""
+        number = start // BLOCK_BYTES
+        base = number * BLOCK_BYTES
+        data = cache.find(self._key, number, start - base, end - base)
+        if data is None:  # on its way here, or gone again
+            block = cache.fetch(self._origin, [number])[number]
+            return block[start - base : end - base]
+        return data
+
+    def _keep(self, cache: BlockCache, start: int, data: bytes) -> None:
+        view = memoryview(data)
+        for low in range(0, len(data), BLOCK_BYTES):
+            cache.keep(self._key, (start + low) // BLOCK_BYTES, view[low : low + BLOCK_BYTES], self._origin.what)
 
 
 class RemoteStorage:
@@ -106,6 +265,14 @@ class RemoteStorage:
         Options for the backend. Never part of a message: they hold credentials.
     fs : AbstractFileSystem, optional
         A backend that exists already, instead of `url`.
+    remote : RemoteOptions, optional
+
+    Attributes
+    ----------
+    cache : BlockCache or None
+        None where the bytes are on this machine anyway.
+    is_roomy : bool
+        Whether the cache can hold all blobs: then what is read is fetched in whole blocks from the start.
     """
 
     is_local = False
@@ -117,33 +284,48 @@ class RemoteStorage:
         url: str = "",
         options: dict[str, Any] | None = None,
         fs: AbstractFileSystem | None = None,
+        remote: RemoteOptions | None = None,
     ) -> None:
-        self.url = without_secrets(url or path)
-        self._url = url
-        self._options = options or {}
-        self._given = fs
-        self._fs: AbstractFileSystem | None = None
-        self._pid = 0
+        self.url = without_secrets(url or path).rstrip("/")
+        self.remote = remote or RemoteOptions()
+        self.backend = Backend(url, options, fs, timeout_s=self.remote.timeout)
         self.root = str(self.fs._strip_protocol(path)).rstrip("/")  # noqa: SLF001  # part of fsspec's interface
         protocol = self.fs.protocol
-        self._is_http = bool({"http", "https"} & set([protocol] if isinstance(protocol, str) else protocol))
+        self._protocols = {protocol} if isinstance(protocol, str) else set(protocol)
+        self._is_http = bool({"http", "https"} & self._protocols)
+        self.cache = self._make_cache(url)
+        self.is_roomy = True
+        self._listed: dict[str, Stat] = {}
+        self._threads: _Threads = _Threads()
+
+    def _make_cache(self, url: str) -> BlockCache | None:
+        last = url.rpartition("::")[2]
+        protocol = last.partition("://")[0] if "://" in last else ""
+        if protocol in LOCAL_PROTOCOLS or (not protocol and self._protocols & LOCAL_PROTOCOLS):
+            return None
+        limit = self.remote.disk_bytes
+        disk = DiskTier(self.remote.folder, limit) if limit >= 2 * BLOCK_BYTES else None
+        if disk is None and not self.remote.memory_bytes:
+            return None
+        return BlockCache(self.remote.memory_bytes, disk, timeout_s=self.remote.timeout)
 
     @property
     def fs(self) -> AbstractFileSystem:
         """The backend, of this very process."""
-        if self._fs is None or self._pid != os.getpid():
-            if self._given is not None:
-                self._fs = self._revive(self._given)
-            else:
-                self._fs = url_to_fs(self._url, **self._options)[0]
-            self._pid = os.getpid()
-        return self._fs
+        return self.backend.fs
 
-    @staticmethod
-    def _revive(fs: AbstractFileSystem) -> AbstractFileSystem:
-        if getattr(fs, "async_impl", False) and getattr(fs, "_pid", os.getpid()) != os.getpid():
-            return type(fs)(*fs.storage_args, **fs.storage_options)
-        return fs
+    def expect(self, size: int) -> None:
+        """Say how many bytes all blobs have together."""
+        self.is_roomy = self.cache is not None and size <= self.cache.capacity
+
+    def limits(self) -> tuple[int, int]:
+        """Gap and size of merged requests, in bytes, for a backend of the measured pace."""
+        pace = self.backend.pace
+        return merge_limits(pace.latency_s, pace.bytes_per_s, CONCURRENCY)
+
+    def in_background(self, function: Any, *args: Any) -> None:
+        """Do something that nobody waits for; what fails is met again by who needs it."""
+        self._threads.submit(function, *args)
 
     def full(self, path: str) -> str:
         """The backend's name of a path in the project."""
@@ -155,25 +337,50 @@ class RemoteStorage:
         """Never: there are no symbolic links behind a backend."""
         return False
 
+    # -- what is there -------------------------------------------------------------------------------------------
+
     def walk(self, *, follow_links: bool) -> Iterator[Folder]:
-        """Yield each directory, parents first. One listing of everything."""
-        with _explained(self.url):
-            self.fs.invalidate_cache(self.root)  # a backend keeps listings: those of another time, perhaps
-            found = self.fs.find(self.root, withdirs=True, detail=True)
+        """Yield each directory, parents first. Everything is listed once."""
+        self.fs.invalidate_cache(self.root)  # a backend keeps listings: those of another time, perhaps
+        self._listed = {}
+        found = self._list_tree() if self._protocols & TREES else self._list_all()
         folders: dict[str, dict[str, Entry]] = {"": {}}
-        for key, info in found.items():
+        for key, info in found:
             path = self._relative(key)
             if not path:
                 continue
-            stat = _stat(info)
+            stat = stat_of(info)
             if stat.kind == "directory":
                 self._add_folder(folders, path)
             elif path not in folders:  # else an object that stands for a folder ("key" beside "key/…")
                 parent, _, name = path.rpartition("/")
                 self._add_folder(folders, parent)
                 folders[parent][name] = Entry(name, "file", stat.size)
+                if name.lower().endswith(".tar"):
+                    self._listed[path] = stat
         for path in sorted(folders, key=lambda p: (p.count("/") if p else -1, p)):
             yield Folder(path, Stat("directory"), list(folders[path].values()))
+
+    def _list_all(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        call = self.backend.call(self.url, "find", self.root, withdirs=True, detail=True, timeout_s=LIST_TIMEOUT_S)
+        yield from self.backend.run(call, self.url, LIST_TIMEOUT_S).items()
+
+    def _list_tree(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Folder by folder, those of one depth together. fsspec's own way leaves out what it couldn't list."""
+        level = [self.root]
+        while level:
+            below = []
+            for infos in self.backend.run_many(map(self._list_folder, level), SMALL_CONCURRENCY):
+                for info in infos:
+                    key = str(info["name"])
+                    yield key, info
+                    if info.get("type") == "directory":
+                        below.append(key.rstrip("/"))
+            level = below
+
+    def _list_folder(self, key: str) -> tuple[str, Awaitable[Any]]:
+        what = f"{self.url}: list of {without_secrets(key)}"
+        return what, self.backend.call(what, "ls", key + "/" * self._is_http, detail=True)
 
     def _relative(self, key: str) -> str:
         path = key.rstrip("/")
@@ -194,38 +401,85 @@ class RemoteStorage:
             folders[parent][name] = Entry(name, "directory")
 
     def stat(self, path: str) -> Stat:
-        """Attributes of `path`; FileNotFoundError where there is none."""
-        with _explained(path):
-            return _stat(self.fs.info(self.full(path)))
+        """Attributes of `path` as they are now; FileNotFoundError where there is none."""
+        what = f"{self.url}: {path}"
+        return self.backend.run(self.backend.info(self.full(path), what), what)
+
+    def stat_listed(self, paths: Sequence[str]) -> dict[str, Stat]:
+        """Attributes of files, from the listing where that has said enough; those that can't be had are left out."""
+        found = {path: self._listed[path] for path in paths if _says_enough(self._listed.get(path))}
+        found.update(self.stat_many([path for path in paths if path not in found]))
+        return found
+
+    def stat_many(self, paths: Sequence[str]) -> dict[str, Stat]:
+        """Attributes of files as they are now, asked for together; those that can't be had are left out."""
+
+        async def stat(path: str) -> Stat | None:
+            try:
+                return await self.backend.info(self.full(path), f"{self.url}: {path}")
+            except OSError:
+                return None
+
+        answers = self.backend.run_many(((path, stat(path)) for path in paths), SMALL_CONCURRENCY)
+        return {path: found for path, found in zip(paths, answers, strict=True) if found is not None}
+
+    # -- bytes ---------------------------------------------------------------------------------------------------
 
     def read(self, path: str) -> bytes:
         """The whole content of a small file."""
-        with _explained(path):
-            return bytes(self.fs.cat_file(self.full(path)))
+        return self.fetch(path).data
+
+    def fetch(self, path: str, start: int | None = None, end: int | None = None) -> Answer:
+        """Bytes ``start:end`` of a file as it is now, or the whole of it, and which version they are of."""
+        what = f"{self.url}: {path}" + ("" if start is None else f": bytes {start} to {end}")
+        return self.backend.run(self.backend.get(self.full(path), start, end, what), what)
 
     def read_range(self, path: str, start: int, end: int) -> bytes:
         """Bytes ``start:end`` of a file as it is now; fewer only where the file ends."""
         if end <= start:
             return b""
-        with _explained(f"{path}: bytes {start} to {end}"):
-            return bytes(self.fs.cat_file(self.full(path), start=start, end=end))
+        return self.fetch(path, start, end).data
 
     def read_files(self, paths: Sequence[str]) -> list[bytes]:
-        """The whole contents of several small files, concurrently where the backend can."""
-        if len(paths) == 1:
-            return [self.read(paths[0])]
-        full = [self.full(path) for path in paths]
-        with _explained(f"{len(paths)} files, the first {paths[0] if paths else ''}"):
-            found = self.fs.cat_ranges(full, [None] * len(full), [None] * len(full), on_error="raise")
-        return [bytes(data) for data in found]
+        """The whole contents of several small files, many at a time."""
+        named = [(path, f"{self.url}: {path}") for path in paths]
+        requests = ((what, self.backend.get(self.full(path), None, None, what)) for path, what in named)
+        return [answer.data for answer in self.backend.run_many(requests, SMALL_CONCURRENCY)]
 
     def open(self, path: str, expected: Stat | None = None) -> RemoteSource:
-        """Open a file for reads by range; SourceChangedError where it isn't the version that is `expected`."""
-        self.fs.invalidate_cache(self.full(path.rpartition("/")[0]))  # else it may say what it saw when it listed
-        stat = self.stat(path)
-        if expected is not None and not expected.same_content(stat):
-            raise SourceChangedError(
-                f"{path}: was replaced or changed after the project was opened "
-                f"({expected.size} bytes then, {stat.size} now); open the project again"
-            )
-        return RemoteSource(self, path, stat)
+        """A file for reads by range, of the version that is `expected`. Asks the backend for nothing.
+
+        An index that was made of the project on a disk knows times of that disk; then only the size counts.
+        """
+        if expected is None or expected.size < 0:
+            return RemoteSource(self, path, self.stat(path))
+        if expected.mode >= 0 and not expected.etag:
+            expected = Stat("file", expected.size)
+        return RemoteSource(self, path, expected)
+
+
+def _same_time(a_ns: int, b_ns: int) -> bool:
+    """Whether two times are one, where some say it in whole seconds."""
+    if a_ns % 10**9 and b_ns % 10**9:
+        return a_ns == b_ns
+    return a_ns // 10**9 == b_ns // 10**9
+
+
+def _says_enough(stat: Stat | None) -> bool:
+    return stat is not None and stat.size >= 0 and bool(stat.etag)
+
+
+class _Threads:
+    """A few threads for what nobody waits for, of this very process."""
+
+    def __init__(self) -> None:
+        self._pid = 0
+        self._pool: Any = None
+
+    def __reduce__(self) -> tuple[type[_Threads], tuple[()]]:
+        return _Threads, ()
+
+    def submit(self, function: Any, *args: Any) -> None:
+        if self._pid != os.getpid():
+            self._pid, self._pool = os.getpid(), ThreadPoolExecutor(_READERS, "blobdir-readahead")
+        self._pool.submit(function, *args)

@@ -16,6 +16,8 @@ from blobdir.sources.remote import RemoteStorage
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
+    from blobdir.sources.options import RemoteOptions
+
 __all__ = ["Entry", "Folder", "Kind", "Source", "Stat", "Storage", "open_storage"]
 
 
@@ -26,6 +28,7 @@ def open_storage(
     options: dict[str, Any] | None = None,
     fs: AbstractFileSystem | None = None,
     follow_links: bool = False,
+    remote: RemoteOptions | None = None,
 ) -> Storage:
     """Choose the storage for a project.
 
@@ -41,6 +44,8 @@ def open_storage(
         A backend that exists already; `url` is then a path in it.
     follow_links : bool
         See `LocalStorage`.
+    remote : RemoteOptions, optional
+        How a project behind a backend is read.
 
     Raises
     ------
@@ -53,7 +58,7 @@ def open_storage(
     if fs is not None:
         if isinstance(fs, LocalFileSystem):
             return LocalStorage(str(fs._strip_protocol(text)), follow_links=follow_links)  # noqa: SLF001  # part of fsspec's interface
-        return RemoteStorage(text, fs=fs)
+        return RemoteStorage(text, fs=fs, remote=remote)
     try:
         if protocol is not None and "://" not in text:
             text = f"{protocol}://{text}"
@@ -62,4 +67,4 @@ def open_storage(
         raise UsageError(f"{text}: {error}") from error
     if isinstance(backend, LocalFileSystem):
         return LocalStorage(path, follow_links=follow_links)
-    return RemoteStorage(path, url=text, options=options or {}, fs=None)
+    return RemoteStorage(path, url=text, options=options or {}, remote=remote)

@@ -1,0 +1,395 @@
+"""Blocks in a folder, shared by all processes of a user: bounded, checked, least recently used out first.
+
+::
+
+    blocks/<2 hex>/<30 hex of the file's version>/<block number, hex>   a block; and file.json: whose they are
+    locks/<3 hex>                                                        who holds it is fetching the block
+    ledger                                                               bytes in use, 8 bytes, under a lock
+
+A block's file is its bytes, the CRC-32 of each 16 KiB of them (little endian, 4 bytes each), and a trailer of 24
+bytes: magic, length of the data, CRC-32 of the sums with the block's name. A file that doesn't fit is removed and
+counts as not there. Its modification time is when it was last used, to the minute.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import struct
+import threading
+import time
+import warnings
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from cachetools import LRUCache
+
+from blobdir.errors import BlobdirWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Buffer = bytes | memoryview
+
+PIECE = 16 << 10
+"""Bytes that are checked together."""
+USED_S = 60
+"""How old the note of a block's last use may be."""
+STALE_S = 3600
+"""Age from which a file that was being written counts as left behind."""
+OPEN_BLOCKS = 128
+_LOCKS = 4096
+_KEEP = 0.9
+_MAGIC = b"blobdirB"
+_TRAILER = struct.Struct("<8sQII")
+_LEDGER = struct.Struct("<q")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a cache folder holds.
+
+    Attributes
+    ----------
+    size, blocks : int
+        Bytes and number of blocks.
+    files : dict
+        Name of each remote file, without secrets -> bytes of it that are kept.
+    """
+
+    size: int
+    blocks: int
+    files: dict[str, int]
+
+
+class _OpenBlock:
+    """A block's file, open and its sums checked. Closed when nobody refers to it any more."""
+
+    __slots__ = ("fd", "length", "sums")
+
+    def __init__(self, path: str, name: bytes) -> None:
+        self.fd = -1
+        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        stat = os.fstat(self.fd)
+        size = stat.st_size
+        trailer = os.pread(self.fd, _TRAILER.size, max(0, size - _TRAILER.size))
+        if len(trailer) != _TRAILER.size:
+            raise ValueError("too short")
+        magic, self.length, seal, _ = _TRAILER.unpack(trailer)
+        pieces = -(-self.length // PIECE)
+        if magic != _MAGIC or size != self.length + 4 * pieces + _TRAILER.size:
+            raise ValueError("its length doesn't fit")
+        sums = os.pread(self.fd, 4 * pieces, self.length)
+        if crc32(sums, crc32(name)) != seal:
+            raise ValueError("its checksums are damaged")
+        self.sums = memoryview(sums).cast("I")
+        if time.time() - stat.st_mtime > USED_S:
+            with suppress(OSError):
+                os.utime(self.fd)
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+    def read(self, start: int, end: int) -> bytes:
+        """Bytes ``start:end`` of the block; ValueError where they are damaged."""
+        low = start // PIECE
+        base = low * PIECE
+        data = os.pread(self.fd, min(-(-end // PIECE) * PIECE, self.length) - base, base)
+        for i in range(0, len(data), PIECE):
+            if crc32(data[i : i + PIECE] if len(data) > PIECE else data) != self.sums[low]:
+                raise ValueError(f"bytes {base + i} to {base + i + PIECE} are damaged")
+            low += 1
+        if len(data) < end - base:
+            raise ValueError("it has become shorter")
+        return data[start - base : end - base]
+
+
+class DiskTier:
+    """A cache folder.
+
+    Parameters
+    ----------
+    folder : path
+    limit : int
+        Bytes that all blocks together may take.
+
+    Attributes
+    ----------
+    broken : str
+        Why nothing is kept any more; empty while all is well. A full disk is no reason to fail: what isn't kept is
+        fetched again.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], limit: int) -> None:
+        self.folder = Path(folder)
+        self.limit = limit
+        self.broken = ""
+        self.damaged = 0
+        self._open: LRUCache[tuple[str, int], _OpenBlock] = LRUCache(OPEN_BLOCKS)
+        self._guard = threading.Lock()
+        self._described: set[str] = set()
+
+    def __reduce__(self) -> tuple[type[DiskTier], tuple[str, int]]:
+        return DiskTier, (str(self.folder), self.limit)
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def _path(self, key: str, number: int) -> str:
+        return f"{self.folder}/blocks/{key[:2]}/{key[2:]}/{number:x}"
+
+    def read(self, key: str, number: int, start: int, end: int) -> bytes | None:
+        """Bytes ``start:end`` of a block, half-open; None where it isn't here or is damaged."""
+        name = (key, number)
+        with self._guard:
+            block = self._open.get(name)
+        if block is None:
+            block = self._open_block(name)
+            if block is None:
+                return None
+        try:
+            return block.read(start, end)
+        except (OSError, ValueError) as error:
+            self._drop(name, str(error))
+            return None
+
+    def has(self, key: str, number: int) -> bool:
+        """Whether a block is here."""
+        with self._guard:
+            if (key, number) in self._open:
+                return True
+        return os.path.exists(self._path(key, number))
+
+    def _open_block(self, name: tuple[str, int]) -> _OpenBlock | None:
+        try:
+            block = _OpenBlock(self._path(*name), _name(*name))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._break(error)
+            return None
+        except ValueError as error:
+            self._drop(name, str(error))
+            return None
+        with self._guard:
+            self._open[name] = block
+        return block
+
+    def _drop(self, name: tuple[str, int], why: str) -> None:
+        self.damaged += 1
+        with self._guard:
+            self._open.pop(name, None)
+        path = self._path(*name)
+        warnings.warn(f"{path}: {why}; removed from the cache, and fetched again", BlobdirWarning, stacklevel=2)
+        with suppress(OSError):
+            os.unlink(path)
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def write(self, key: str, number: int, data: Buffer, what: str) -> None:
+        """Keep a block; what doesn't succeed is a warning, once, and the end of keeping.
+
+        Parameters
+        ----------
+        what : str
+            Name of the remote file, for people; without secrets.
+        """
+        if self.broken:
+            return
+        view = memoryview(data)
+        sums = struct.pack(
+            f"<{-(-len(view) // PIECE)}I", *(crc32(view[i : i + PIECE]) for i in range(0, len(view), PIECE))
+        )
+        trailer = _TRAILER.pack(_MAGIC, len(view), crc32(sums, crc32(_name(key, number))), 0)
+        size = len(view) + len(sums) + len(trailer)
+        path = self._path(key, number)
+        temporary = f"{path}.{secrets.token_hex(4)}"
+        try:
+            if not self._reserve(size):
+                return
+            self._describe(key, what)
+            with self._created(temporary) as fd:
+                for part in (view, sums, trailer):
+                    _write_all(fd, part)
+            os.rename(temporary, path)
+        except OSError as error:
+            with suppress(OSError):
+                os.unlink(temporary)
+            self._break(error)
+
+    @contextmanager
+    def _created(self, path: str) -> Iterator[int]:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            fd = os.open(path, flags, 0o600)
+        except FileNotFoundError:  # somebody has cleared the cache
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            fd = os.open(path, flags, 0o600)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _describe(self, key: str, what: str) -> None:
+        if key in self._described:
+            return
+        folder = os.path.dirname(self._path(key, 0))
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        temporary = f"{folder}/file.{secrets.token_hex(4)}"
+        with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
+            json.dump({"file": what}, file)
+        os.rename(temporary, f"{folder}/file.json")
+        self._described.add(key)
+
+    def _break(self, error: OSError) -> None:
+        if not self.broken:
+            self.broken = error.strerror or str(error)
+            advice = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "give another with cache_dir"
+            warnings.warn(
+                f"{self.folder}: can't be used as a cache ({self.broken}): what is read is fetched anew from now on; "
+                f"{advice}, or turn the cache off with cache_size=0",
+                BlobdirWarning,
+                stacklevel=2,
+            )
+
+    # -- who fetches -----------------------------------------------------------------------------------------
+
+    def try_lock(self, key: str, number: int) -> int | None:
+        """Be the one of all processes who fetches a block.
+
+        Returns
+        -------
+        int or None
+            A descriptor that holds the lock until it's closed (-1 where the folder can't be used); None where another
+            has it.
+        """
+        path = f"{self.folder}/locks/{crc32(_name(key, number)) % _LOCKS:03x}"
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            try:
+                os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                self._break(error)
+                return -1
+        except OSError as error:
+            self._break(error)
+            return -1
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        except OSError as error:  # a network folder without locks
+            os.close(fd)
+            self._break(error)
+            return -1
+        return fd
+
+    # -- how much --------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _ledger(self) -> Iterator[int]:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(self.folder / "ledger", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _reserve(self, size: int) -> bool:
+        """Make sure that `size` bytes more are within the limit; False where they never are."""
+        if size > self.limit:
+            return False
+        with self._ledger() as fd:
+            data = os.pread(fd, _LEDGER.size, 0)
+            used = _LEDGER.unpack(data)[0] if len(data) == _LEDGER.size else -1
+            if used < 0 or used + size > self.limit:
+                used = self._evict(min(self.limit - size, int(self.limit * _KEEP)))
+            os.pwrite(fd, _LEDGER.pack(used + size), 0)
+        return True
+
+    def _files(self) -> list[tuple[float, int, str]]:
+        """(last use, bytes, path) of every block; what was left half-written is removed on the way."""
+        found, now = [], time.time()
+        for parent, _, names in os.walk(self.folder / "blocks"):
+            for name in names:
+                path = f"{parent}/{name}"
+                with suppress(OSError):
+                    stat = os.stat(path)
+                    if "." not in name:
+                        found.append((stat.st_mtime, stat.st_size, path))
+                    elif name != "file.json" and now - stat.st_mtime > STALE_S:
+                        os.unlink(path)
+        return found
+
+    def _evict(self, keep: int) -> int:
+        """Remove the least recently used blocks until `keep` bytes are left at the most; the bytes that are left."""
+        files = sorted(self._files())
+        used = sum(size for _, size, _ in files)
+        for _, size, path in files:
+            if used <= keep:
+                break
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+            used -= size
+            with suppress(OSError):
+                parent = os.path.dirname(path)
+                if os.listdir(parent) == ["file.json"]:
+                    shutil.rmtree(parent)
+        return used
+
+    def usage(self) -> Usage:
+        """What is here, counted anew."""
+        files: dict[str, int] = {}
+        size = blocks = 0
+        for _, bytes_, path in self._files():
+            size, blocks = size + bytes_, blocks + 1
+            name = self._owner(os.path.dirname(path))
+            files[name] = files.get(name, 0) + bytes_
+        return Usage(size, blocks, files)
+
+    @staticmethod
+    def _owner(folder: str) -> str:
+        try:
+            with open(f"{folder}/file.json", encoding="utf-8", errors="surrogateescape") as file:
+                return str(json.load(file)["file"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return "?"
+
+    def clear(self, prefix: str = "") -> int:
+        """Remove the blocks of files whose name begins with `prefix`, or all; the bytes that were removed."""
+        removed = 0
+        with self._ledger() as fd:
+            for _, size, path in self._files():
+                if self._owner(os.path.dirname(path)).startswith(prefix):
+                    with suppress(FileNotFoundError):
+                        os.unlink(path)
+                        removed += size
+            for parent, folders, names in os.walk(self.folder / "blocks", topdown=False):
+                if not folders and names in ([], ["file.json"]):
+                    shutil.rmtree(parent, ignore_errors=True)
+            os.pwrite(fd, _LEDGER.pack(sum(size for _, size, _ in self._files())), 0)
+        self._described.clear()
+        with self._guard:
+            self._open.clear()
+        return removed
+
+
+def _name(key: str, number: int) -> bytes:
+    return f"{key}/{number:x}".encode()
+
+
+def _write_all(fd: int, data: Buffer) -> None:
+    view = memoryview(data).cast("B")
+    while len(view):
+        view = view[os.write(fd, view) :]

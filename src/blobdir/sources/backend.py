@@ -1,0 +1,269 @@
+"""An fsspec backend that is asked politely: again after failures that pass, never past a deadline, many at a time.
+
+It is made anew after a fork, which event loops and sockets don't survive, and after a connection broke.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import selectors
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import fsspec.asyn
+from fsspec.core import url_to_fs
+
+from blobdir.errors import BlobdirError, ReadError
+from blobdir.sources import getters
+from blobdir.sources.pace import Pace
+from blobdir.sources.retries import is_denied, is_temporary, pause_s, retry_after_s, status_of
+from blobdir.sources.secrecy import without_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
+
+    from fsspec import AbstractFileSystem
+
+    from blobdir.sources.model import Stat
+
+T = TypeVar("T")
+
+_PARENTS: list[asyncio.AbstractEventLoop] = []
+
+
+def _note_loop() -> None:
+    _PARENTS[:] = [loop for loop in fsspec.asyn.loop if loop is not None]
+
+
+def _let_go_of_parents_loop() -> None:
+    """In a forked process: what it closes must not be taken out of the epoll instance that it shares with its parent.
+
+    fsspec drops the parent's filesystems when the child makes its first one, and their sessions close their sockets
+    in an event loop that isn't the child's. The parent would wait for ever for answers that have come.
+    """
+    for loop in _PARENTS:
+        if isinstance(loop, asyncio.SelectorEventLoop):
+            loop._selector = selectors.DefaultSelector()  # type: ignore[attr-defined]  # noqa: SLF001  # no other way
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_note_loop, after_in_child=_let_go_of_parents_loop)
+
+STALL_S = 20.0
+"""How long one try may take, besides its transfer."""
+FIRST_TRIES, FIRST_S = 4, 5.0
+"""Tries, and seconds, of the first request: a server that has never answered is more likely misspelt than down."""
+SLOWEST_BYTES_PER_S = 256 << 10
+CONCURRENCY, SMALL_CONCURRENCY = 16, 64
+"""Requests under way together: for large ranges, and for small files."""
+_MESSAGE_LENGTH = 500
+_GRACE_S = 5.0
+_THREADED = frozenset(("sftp", "ssh", "webdav", "dav", "ftp"))
+"""Protocols of backends that block, and that several threads may use; the others get one thread."""
+
+
+class Backend:
+    """Requests to one backend.
+
+    Parameters
+    ----------
+    url : str, optional
+        From which the backend is made.
+    options : dict, optional
+        Options for it. Never part of a message: they hold credentials.
+    fs : AbstractFileSystem, optional
+        A backend that exists already, instead of `url`.
+    timeout_s : float
+        Deadline of one request, all tries together.
+    """
+
+    def __init__(
+        self,
+        url: str = "",
+        options: dict[str, Any] | None = None,
+        fs: AbstractFileSystem | None = None,
+        *,
+        timeout_s: float,
+    ) -> None:
+        self.timeout_s = timeout_s
+        self.pace = Pace()
+        self._url = url
+        self._options = options or {}
+        self._given = fs
+        self._fs: AbstractFileSystem | None = None
+        self._threads: concurrent.futures.ThreadPoolExecutor | None = None
+        self._pid = 0
+        self._broken = False
+        self._has_answered = False
+        self._making = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_fs": None, "_threads": None, "_pid": 0, "_making": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._making = threading.Lock()
+
+    @property
+    def fs(self) -> AbstractFileSystem:
+        """The backend, of this very process."""
+        if self._fs is None or self._pid != os.getpid() or self._broken:
+            self._make()
+        return self._fs
+
+    def _make(self) -> None:
+        if self._pid != os.getpid():
+            self._making = threading.Lock()  # another thread may have held it when the process forked
+            self._threads = None
+        with self._making:
+            if self._broken and self._fs is not None and self._pid == os.getpid():
+                old = self._fs
+                self._fs = type(old)(*old.storage_args, skip_instance_cache=True, **old.storage_options)
+            elif self._given is None:
+                self._fs = url_to_fs(self._url, **self._options)[0]
+            else:
+                self._fs = self._revive(self._given)
+            self._broken = False
+            self._get, self._info = getters.getter_of(self._fs)
+            self._pid = os.getpid()
+
+    @staticmethod
+    def _revive(fs: AbstractFileSystem) -> AbstractFileSystem:
+        if getattr(fs, "async_impl", False) and getattr(fs, "_pid", os.getpid()) != os.getpid():
+            return type(fs)(*fs.storage_args, **fs.storage_options)
+        return fs
+
+    @property
+    def is_async(self) -> bool:
+        """Whether many requests can be under way in one thread."""
+        return bool(getattr(self.fs, "async_impl", False)) and not getattr(self.fs, "asynchronous", False)
+
+    # -- single requests -----------------------------------------------------------------------------------------
+
+    async def _call(self, make: Callable[[], Awaitable[T]], block: Callable[[], T], seconds: float) -> T:
+        """One try: in this event loop, or in a thread where the backend blocks."""
+        if self.is_async:
+            return await asyncio.wait_for(make(), seconds)
+        if self._threads is None:
+            threads = CONCURRENCY if _protocols(self.fs) & _THREADED else 1
+            self._threads = concurrent.futures.ThreadPoolExecutor(threads, "blobdir-backend")
+        loop = asyncio.get_running_loop()
+        return await asyncio.wait_for(loop.run_in_executor(self._threads, block), seconds)
+
+    async def _tried(
+        self, what: str, make: Callable[[], Awaitable[T]], block: Callable[[], T], size: int, timeout_s: float | None
+    ) -> T:
+        loop = asyncio.get_running_loop()
+        first = loop.time()
+        deadline = first + self.timeout_s
+        attempt = 0
+        while True:
+            began = loop.time()
+            seconds = min(deadline - began, STALL_S + size / SLOWEST_BYTES_PER_S) if timeout_s is None else timeout_s
+            try:
+                found = await self._call(make, block, max(0.01, seconds))
+            except FileNotFoundError:
+                raise
+            except Exception as error:
+                if isinstance(error, BlobdirError):
+                    raise
+                if status_of(error) in (404, 410):
+                    raise FileNotFoundError(what) from error
+                attempt += 1
+                pause = pause_s(attempt, retry_after_s(error))
+                late = attempt >= FIRST_TRIES or loop.time() - first > FIRST_S
+                hopeless = not is_temporary(error) or (late and not self._has_answered)
+                if hopeless or loop.time() + pause > deadline:
+                    raise self._failed(what, error, attempt, loop.time() - first) from error
+                self._broken = not self.is_async  # a connection of its own, perhaps: made anew for the next try
+                await asyncio.sleep(pause)
+            else:
+                self._has_answered = True
+                self.pace.note(size, loop.time() - began)
+                return found
+
+    @staticmethod
+    def _failed(what: str, error: Exception, attempts: int, seconds: float) -> ReadError:
+        text = without_secrets(str(error))[:_MESSAGE_LENGTH] or "no answer in time"
+        tries = f" ({attempts} tries in {seconds:.0f} s)" if attempts > 1 else ""
+        advice = "; the credentials are missing, wrong or expired" if is_denied(error) else ""
+        return ReadError(f"{what}: {type(error).__name__}: {text}{tries}{advice}")
+
+    def get(self, path: str, start: int | None, end: int | None, what: str) -> Awaitable[getters.Answer]:
+        """Bytes ``start:end`` of a file, half-open, or all of it, with the version they are of."""
+        size = end - start if start is not None and end is not None else 0
+        return self._tried(
+            what,
+            lambda: self._get(self.fs, path, start, end),
+            lambda: getters.sync_get(self.fs, path, start, end),
+            size,
+            None,
+        )
+
+    def info(self, path: str, what: str) -> Awaitable[Stat]:
+        """Attributes of a file as they are now; FileNotFoundError where there is none."""
+        return self._tried(what, lambda: self._info(self.fs, path), lambda: getters.sync_info(self.fs, path), 0, None)
+
+    def call(self, what: str, name: str, *args: Any, timeout_s: float | None = None, **kwargs: Any) -> Awaitable[Any]:
+        """Any other method of the backend, by its name: ``find``, ``ls``, ``put_file``."""
+        return self._tried(
+            what,
+            lambda: getattr(self.fs, f"_{name}")(*args, **kwargs),
+            lambda: getattr(self.fs, name)(*args, **kwargs),
+            0,
+            timeout_s,
+        )
+
+    # -- from a thread that blocks ---------------------------------------------------------------------------------
+
+    def submit(self, coroutine: Awaitable[T]) -> concurrent.futures.Future[T]:
+        """Start a request; its result is waited for elsewhere."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop())  # type: ignore[arg-type]  # all are coroutines
+
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        loop: asyncio.AbstractEventLoop = self.fs.loop if self.is_async else fsspec.asyn.get_loop()
+        return loop
+
+    def wait(self, future: concurrent.futures.Future[T], what: str, timeout_s: float | None = None) -> T:
+        """The result of a request, or its error; never later than a little after its deadline."""
+        seconds = (self.timeout_s if timeout_s is None else timeout_s) + _GRACE_S
+        try:
+            return future.result(seconds)
+        except concurrent.futures.TimeoutError as error:
+            future.cancel()
+            raise ReadError(f"{what}: no answer in {seconds:.0f} s") from error
+        except BaseException:
+            future.cancel()
+            raise
+
+    def run(self, coroutine: Awaitable[T], what: str, timeout_s: float | None = None) -> T:
+        """Make one request, and wait for it."""
+        return self.wait(self.submit(coroutine), what, timeout_s)
+
+    def run_many(self, coroutines: Iterable[tuple[str, Awaitable[T]]], concurrency: int) -> Iterator[T]:
+        """Make many requests, some at a time; their results in order.
+
+        What was started is cancelled when one fails, or when nobody takes the results any more.
+        """
+        window: deque[tuple[str, concurrent.futures.Future[T]]] = deque()
+        try:
+            for what, coroutine in coroutines:
+                window.append((what, self.submit(coroutine)))
+                if len(window) >= concurrency:
+                    yield self._first(window)
+            while window:
+                yield self._first(window)
+        finally:
+            for _, future in window:
+                future.cancel()
+
+    def _first(self, window: deque[tuple[str, concurrent.futures.Future[T]]]) -> T:
+        what, future = window.popleft()
+        return self.wait(future, what)
+
+
+def _protocols(fs: AbstractFileSystem) -> set[str]:
+    return {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)

@@ -1,0 +1,109 @@
+"""Which failures of a backend pass, and how long to wait. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import random
+import time
+from typing import Any
+
+PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+_TEMPORARY_STATUS = frozenset((408, 425, 429, 500, 502, 503, 504))
+_DENIED = frozenset((401, 403))
+_OURS = (TypeError, AttributeError, NotImplementedError, AssertionError, MemoryError)
+_FOR_GOOD = ("CertificateVerif", "CertificateError", "InvalidURL", "ConnectorCertificate", "NoCredentials")
+
+
+class WrongAnswerError(OSError):
+    """A server has answered something else than it was asked for: other bytes, too few, too many."""
+
+
+class NoRangesError(OSError):
+    """A server doesn't serve byte ranges."""
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in found:
+        found.append(current)
+        current = current.__cause__ or current.__context__
+    return found
+
+
+def status_of(error: BaseException) -> int | None:
+    """HTTP status that an exception of any backend's library stands for; None where it stands for none."""
+    for link in _chain(error):
+        for name in ("status", "status_code", "code"):
+            value = getattr(link, name, None)
+            if isinstance(value, int) and 100 <= value < 600:
+                return value
+        response: Any = getattr(link, "response", None)
+        if isinstance(response, dict):  # botocore
+            value = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            if isinstance(value, int):
+                return value
+        value = getattr(response, "status_code", None)
+        if isinstance(value, int):
+            return value
+    return None
+
+
+def _headers(error: BaseException) -> dict[str, str]:
+    for link in _chain(error):
+        response: Any = getattr(link, "response", None)
+        if isinstance(response, dict):
+            found = response.get("ResponseMetadata", {}).get("HTTPHeaders")
+        else:
+            found = getattr(link, "headers", None) or getattr(response, "headers", None)
+        if found is not None:
+            try:
+                return {str(key).lower(): str(value) for key, value in found.items()}
+            except AttributeError:
+                continue
+    return {}
+
+
+def retry_after_s(error: BaseException) -> float | None:
+    """Seconds that a server has asked to wait; None where it hasn't."""
+    text = _headers(error).get("retry-after")
+    if text is None:
+        return None
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        try:
+            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+        except ValueError:
+            return None
+
+
+def is_denied(error: BaseException) -> bool:
+    """Whether a server has refused who asks: credentials are missing, wrong or expired."""
+    return any(isinstance(link, PermissionError) for link in _chain(error)) or status_of(error) in _DENIED
+
+
+def is_temporary(error: BaseException) -> bool:
+    """Whether the same request may succeed a little later."""
+    if any(isinstance(link, FileNotFoundError | NoRangesError) for link in _chain(error)) or is_denied(error):
+        return False
+    if isinstance(error, (*_OURS, FileExistsError, IsADirectoryError, NotADirectoryError)):
+        return False
+    if any(word in type(link).__name__ for link in _chain(error) for word in _FOR_GOOD):
+        return False
+    status = status_of(error)
+    if status is not None and status >= 300:
+        return status in _TEMPORARY_STATUS
+    if isinstance(error, ValueError | KeyError):
+        return False
+    return isinstance(error, Exception) and not isinstance(error, asyncio.CancelledError)
+
+
+def pause_s(attempt: int, asked_s: float | None) -> float:
+    """Seconds to wait after `attempt` failed tries.
+
+    Doubles each time, and half of it is random: a thousand readers that failed together mustn't come back together.
+    """
+    base: float = min(LONGEST_PAUSE_S, PAUSE_S * 2 ** (attempt - 1))
+    return max(asked_s or 0.0, base * random.uniform(0.5, 1.0))
