@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import tempfile
 import warnings
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from platformdirs import user_cache_path
 
 from blobdir.discovery import DiscoveryOptions, Progress, discover
-from blobdir.errors import BlobdirError, BlobdirWarning, IndexFormatError
-from blobdir.index import Header, Index, build_index, load_index, save_index
-from blobdir.sources import RemoteOptions, Stat, Storage, open_storage
+from blobdir.errors import BlobdirError, BlobdirWarning, IndexFormatError, ReadError
+from blobdir.index import (
+    LOOSE,
+    Header,
+    Index,
+    build_index,
+    index_from_bytes,
+    index_to_bytes,
+    load_index,
+    save_index,
+)
+from blobdir.sources import RemoteOptions, RemoteStorage, Stat, Storage, open_storage
 from blobdir.tree import Tree
 
 if TYPE_CHECKING:
-    import os
-
     from fsspec import AbstractFileSystem
 
-BESIDE = ".blobdir/index"
-"""Where an index that travels with a project lies."""
+BESIDE, BESIDE_FILE = ".blobdir/index", ".blobdir/index.tar"
+"""Where an index that travels with a project lies: a folder to map, and the same as one file to download."""
 STORE_ROWS = 20_000
 """Rows from which an index is worth a file: fewer are built as fast as they are opened."""
 WARN_AT_MOST = 5
@@ -89,7 +100,7 @@ def open_tree(
     storage = open_storage(
         url, protocol=protocol, options=target_options, fs=fs, follow_links=follow_links, remote=options.remote
     )
-    index = _stored(storage, options) or _build(storage, options, progress)
+    index = _carried(storage, options) or _stored(storage, options) or _build(storage, options, progress)
     warn_of_defects(storage, index)
     return Tree(index, storage)
 
@@ -125,6 +136,77 @@ def _places(storage: Storage, options: OpenOptions) -> list[Path]:
     if not storage.is_local:
         return []  # whether it's still true would take the listing that it should save
     return [Path(storage.url) / BESIDE, cache_folder(storage, options.discovery)]
+
+
+def _carried(storage: Storage, options: OpenOptions) -> Index | None:
+    """The index that lies beside a remote project, downloaded once per version of it; None where there is none.
+
+    Whether it's still true would take the listing that it should save. Blobs are looked at when they are read: their
+    versions, or sizes, stand in the index.
+    """
+    if options.index != "auto" or not isinstance(storage, RemoteStorage):
+        return None
+    folder = cache_folder(storage, options.discovery)
+    note = folder.with_name(f"{folder.name}.version")
+    try:
+        index = _carried_into(storage, folder, note)
+    except (FileNotFoundError, ReadError):
+        return None
+    except IndexFormatError as error:
+        warnings.warn(f"{storage.url}/{BESIDE_FILE}: {error} (the project is listed now)", BlobdirWarning, stacklevel=3)
+        return None
+    return index if index.header.options == options.discovery.to_json() else None
+
+
+def _carried_into(storage: RemoteStorage, folder: Path, note: Path) -> Index:
+    with suppress(OSError, ValueError, TypeError, KeyError, IndexFormatError):
+        known = Stat("file", **json.loads(note.read_text()))
+        if known.etag or known.mtime_ns:
+            now = storage.stat(BESIDE_FILE)
+            if known.same_content(now):
+                return load_index(folder)
+    answer = storage.fetch(BESIDE_FILE)
+    version = answer.version
+    try:
+        index = index_from_bytes(answer.data, folder)
+        note.write_text(json.dumps({"size": len(answer.data), "mtime_ns": version.mtime_ns, "etag": version.etag}))
+    except PermissionError:  # who may not write the cache still gets the project
+        with tempfile.TemporaryDirectory(prefix="blobdir-") as elsewhere:
+            return index_from_bytes(answer.data, Path(elsewhere) / "index")
+    return index
+
+
+def save_beside(index: Index, storage: Storage) -> str:
+    """Put an index beside its project, where everybody who opens the project finds it; where it lies.
+
+    Raises
+    ------
+    OSError
+        The place can't be written.
+    """
+    if isinstance(storage, RemoteStorage):
+        storage.write(BESIDE_FILE, index_to_bytes(index))
+        return f"{storage.url}/{BESIDE_FILE}"
+    place = Path(storage.url) / BESIDE
+    save_index(index, place)
+    file = Path(storage.url) / BESIDE_FILE
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(index_to_bytes(with_loose_sizes(index, storage)))
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return str(place)
+
+
+def with_loose_sizes(index: Index, storage: Storage) -> Index:
+    """The same index with the sizes of loose files in it: a remote reader would have to ask for each."""
+    size = index.size.astype(np.int64)
+    for row in np.flatnonzero(index.source == LOOSE).tolist():
+        with suppress(OSError):
+            size[row] = storage.stat(index.path(row).decode("utf-8", "surrogateescape")).size
+    small = np.iinfo(np.int32)
+    return replace(index, size=size if size.max() > small.max else size.astype(np.int32))
 
 
 def _stored(storage: Storage, options: OpenOptions) -> Index | None:
@@ -163,9 +245,10 @@ def is_true(header: Header, storage: Storage, discovery: DiscoveryOptions) -> bo
     if header.options != discovery.to_json():
         return False
     records = header.blobs + (header.inputs if storage.is_local else [])
+    together = {} if not isinstance(storage, RemoteStorage) else storage.stat_many([r.path for r in records])
     for record in records:
         try:
-            now = storage.stat(record.path)
+            now = together.get(record.path) or storage.stat(record.path)
         except (OSError, BlobdirError):
             if record.size >= 0 or record.role == "folder":
                 return False

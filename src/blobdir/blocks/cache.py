@@ -124,6 +124,12 @@ class BlockCache:
                 return data
         return None
 
+    def in_memory(self, key: str, number: int) -> bytes | None:
+        """A whole block, if it is in memory."""
+        state = self._here()
+        with state.guard:
+            return self._memory.get((key, number))
+
     def has(self, key: str, number: int) -> bool:
         """Whether a block is in memory, on disk, or on its way here."""
         state = self._here()

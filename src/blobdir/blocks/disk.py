@@ -212,36 +212,32 @@ class DiskTier:
         path = self._path(key, number)
         temporary = f"{path}.{secrets.token_hex(4)}"
         try:
-            if not self._reserve(size):
+            if not self._reserve(temporary, size):
                 return
             self._describe(key, what)
-            with self._created(temporary) as fd:
+            fd = os.open(temporary, os.O_WRONLY | os.O_CLOEXEC)
+            try:
                 for part in (view, sums, trailer):
                     _write_all(fd, part)
-            os.rename(temporary, path)
+            finally:
+                os.close(fd)
+            with self._ledger():  # who counts sees one of the names
+                os.rename(temporary, path)
+        except FileNotFoundError:
+            return  # somebody has cleared the cache meanwhile
         except OSError as error:
             with suppress(OSError):
                 os.unlink(temporary)
             self._break(error)
 
-    @contextmanager
-    def _created(self, path: str) -> Iterator[int]:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        try:
-            fd = os.open(path, flags, 0o600)
-        except FileNotFoundError:  # somebody has cleared the cache
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            fd = os.open(path, flags, 0o600)
-        try:
-            yield fd
-        finally:
-            os.close(fd)
+    def _make(self, folder: str) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.makedirs(folder, mode=0o700, exist_ok=True)
 
     def _describe(self, key: str, what: str) -> None:
         if key in self._described:
             return
         folder = os.path.dirname(self._path(key, 0))
-        os.makedirs(folder, mode=0o700, exist_ok=True)
         temporary = f"{folder}/file.{secrets.token_hex(4)}"
         with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
             json.dump({"file": what}, file)
@@ -275,7 +271,7 @@ class DiskTier:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
             try:
-                os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+                self._make(os.path.dirname(path))
                 fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except OSError as error:
                 self._break(error)
@@ -306,8 +302,8 @@ class DiskTier:
         finally:
             os.close(fd)
 
-    def _reserve(self, size: int) -> bool:
-        """Make sure that `size` bytes more are within the limit; False where they never are."""
+    def _reserve(self, path: str, size: int) -> bool:
+        """Make a file of `size` bytes within the limit; False where that never is."""
         if size > self.limit:
             return False
         with self._ledger() as fd:
@@ -315,8 +311,24 @@ class DiskTier:
             used = _LEDGER.unpack(data)[0] if len(data) == _LEDGER.size else -1
             if used < 0 or used + size > self.limit:
                 used = self._evict(min(self.limit - size, int(self.limit * _KEEP)))
+            self._make(os.path.dirname(path))
+            new = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                os.ftruncate(new, size)  # so that who counts meanwhile counts it
+            finally:
+                os.close(new)
             os.pwrite(fd, _LEDGER.pack(used + size), 0)
         return True
+
+    def _written(self) -> int:
+        """Bytes of what is being written."""
+        found = 0
+        for parent, _, names in os.walk(self.folder / "blocks"):
+            for name in names:
+                if "." in name and name != "file.json":
+                    with suppress(OSError):
+                        found += os.path.getsize(f"{parent}/{name}")
+        return found
 
     def _files(self) -> list[tuple[float, int, str]]:
         """(last use, bytes, path) of every block; what was left half-written is removed on the way."""
@@ -335,7 +347,7 @@ class DiskTier:
     def _evict(self, keep: int) -> int:
         """Remove the least recently used blocks until `keep` bytes are left at the most; the bytes that are left."""
         files = sorted(self._files())
-        used = sum(size for _, size, _ in files)
+        used = sum(size for _, size, _ in files) + self._written()
         for _, size, path in files:
             if used <= keep:
                 break
@@ -378,7 +390,7 @@ class DiskTier:
             for parent, folders, names in os.walk(self.folder / "blocks", topdown=False):
                 if not folders and names in ([], ["file.json"]):
                     shutil.rmtree(parent, ignore_errors=True)
-            os.pwrite(fd, _LEDGER.pack(sum(size for _, size, _ in self._files())), 0)
+            os.pwrite(fd, _LEDGER.pack(sum(size for _, size, _ in self._files()) + self._written()), 0)
         self._described.clear()
         with self._guard:
             self._open.clear()

@@ -100,7 +100,7 @@ def _write_one(
 @click.command("index")
 @click.argument("project")
 @click.option("-o", "--output", metavar="FOLDER", help="Where the index goes. Default: the user's cache folder.")
-@click.option("--beside", is_flag=True, help="Into .blobdir/index in the project, to travel with it.")
+@click.option("--beside", is_flag=True, help="Into .blobdir in the project, a bucket's too, to travel with it.")
 @project_options
 def index_command(project: str, output: str | None, beside: bool, common: CommonOptions) -> None:
     """Build the index of a project and keep it.
@@ -108,13 +108,16 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     With it, opening takes milliseconds. Large local projects get one in the user's cache folder when they are first
     opened. An index that is no longer true is never used.
 
+    Beside a project in a bucket, it makes opening one request, instead of a listing of everything.
+
     \b
     blobdir index /data/lemons
     blobdir index --beside /data/lemons
+    blobdir index --beside s3://bucket/lemons
     """
     from blobdir.discovery import DiscoveryOptions
     from blobdir.index import save_index
-    from blobdir.opening import BESIDE, build, cache_folder, warn_of_defects
+    from blobdir.opening import build, cache_folder, save_beside, warn_of_defects
     from blobdir.sources import open_storage
 
     if output is not None and beside:
@@ -125,10 +128,11 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     began = time.perf_counter()
     with Bars(common.quiet) as bars:
         index = build(storage, discovery, bars)
-    if beside and not storage.is_local:
-        raise UsageError(f"{storage.url}: --beside writes into local projects only; use --output")
-    place = Path(output) if output else Path(storage.url) / BESIDE if beside else cache_folder(storage, discovery)
-    save_index(index, place)
+    if beside:
+        place = save_beside(index, storage)
+    else:
+        place = str(output or cache_folder(storage, discovery))
+        save_index(index, Path(place))
     seconds = time.perf_counter() - began
     warn_of_defects(storage, index)
     if not common.quiet:

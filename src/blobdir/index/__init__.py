@@ -1,6 +1,7 @@
 """One immutable columnar table for the whole project: a row per directory and file of the presented tree."""
 
 from blobdir.index.build import EntryTable, build_index
+from blobdir.index.carry import index_from_bytes, index_to_bytes
 from blobdir.index.header import Defect, Header, SourceRecord
 from blobdir.index.store import load_index, save_index
 from blobdir.index.table import BROKEN, DIRECTORY, FIRST_BLOB, LINK, LOOSE, Index
@@ -17,6 +18,8 @@ __all__ = [
     "Index",
     "SourceRecord",
     "build_index",
+    "index_from_bytes",
+    "index_to_bytes",
     "load_index",
     "save_index",
 ]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = "blobdir index"
+HEADER_FILE = "header.json"
 VERSION = 1
 _BLOCK = 1 << 16
 _KINDS = {
@@ -78,7 +79,7 @@ def save_index(index: Index, folder: Path) -> None:
         }
         text = json.dumps(body, indent=1, sort_keys=True)
         seal = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-        (temporary / "header.json").write_text(f"{text}\n{seal}\n", encoding="utf-8")
+        (temporary / HEADER_FILE).write_text(f"{text}\n{seal}\n", encoding="utf-8")
         _replace_folder(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -114,7 +115,7 @@ def load_index(folder: Path) -> Index:
     IndexFormatError
         It is damaged, or of another version.
     """
-    body = _read_header(folder / "header.json")
+    body = _read_header(folder / HEADER_FILE)
     columns: dict[str, NDArray[Any]] = {}
     for name in COLUMNS:
         path = folder / f"{name}.npy"

@@ -28,7 +28,9 @@ class Pace:
     @property
     def bytes_per_s(self) -> float:
         """What one request gets, once it flows."""
-        large = [size / seconds for size, seconds in list(self._seen) if size >= _LARGE]
+        seen = list(self._seen)
+        first = min((seconds for _, seconds in seen), default=0.0)  # about what a request without bytes takes
+        large = [size / max(seconds - first, seconds / 10) for size, seconds in seen if size >= _LARGE]
         return max(large) if large else BYTES_PER_S
 
     @property

@@ -35,6 +35,8 @@ LOCAL_PROTOCOLS = frozenset(("memory", "file", "local", "zip", "tar", "libarchiv
 TREES = frozenset(("http", "https", "sftp", "ssh", "ftp", "webdav", "dav", "smb", "hdfs", "arrow_hdfs", "webhdfs"))
 """Backends that list a folder at a time; the others, object stores, list everything below at once."""
 READAHEAD_BLOCKS = 16
+WORTH = 64
+"""Blocks that are fetched for single reads, where not all fit the cache, before a hit must pay for each."""
 LIST_TIMEOUT_S = 600.0
 _READERS = 4
 
@@ -60,6 +62,7 @@ class RemoteSource:
         self._ahead = Readahead(READAHEAD_BLOCKS)
         self._watching = threading.Lock()
         self._key = ""
+        self._worth = WORTH
         self._pin(stat)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -145,6 +148,7 @@ class RemoteSource:
         base = number * BLOCK_BYTES
         if number == last and (data := cache.find(key, number, start - base, end - base)) is not None:
             self._prefetch(cache, number, last)
+            self._worth = min(WORTH, self._worth + 1)
             return data
         return self._read_blocks(cache, key, start, end)
 
@@ -160,8 +164,9 @@ class RemoteSource:
                 missing.append(number)
             else:
                 parts[number] = data
-        if missing and not self.storage.is_roomy and not self._reads_on(last):
+        if missing and not (self.storage.is_roomy or self._worth > 0 or self._reads_on(last)):
             return next(self._fetch([(start, end)]))  # here and there in more than can be kept: only what is asked for
+        self._worth -= len(missing)
         for number, block in cache.fetch(self._origin, missing).items():
             base = number * BLOCK_BYTES
             parts[number] = block[max(0, start - base) : end - base]
@@ -200,27 +205,33 @@ class RemoteSource:
             self._checked(Answer(b"", self.storage.stat(self.path)))
         if not self._key:
             return self._read_merged(start, end)
-        cache, key = self._cache, self._key
+        return self._read_planned(self._cache, start, end)
+
+    def _read_planned(self, cache: BlockCache, start: NDArray[np.int64], end: NDArray[np.int64]) -> list[bytes]:
+        key = self._key
+        held: dict[int, bytes] = {}  # else what is fetched meanwhile might push them out
+
+        def has(number: int) -> bool:
+            block = cache.in_memory(key, number)
+            if block is not None:
+                held[number] = block
+                return True
+            return cache.has(key, number)
+
         gap, request = self.storage.limits()
+        density = 1 / 64 if self.storage.is_roomy else 1 / 4
         plan = plan_segments(
-            start,
-            end,
-            block=BLOCK_BYTES,
-            size=self.size,
-            has=lambda number: cache.has(key, number),
-            gap=gap,
-            request=request,
-            density=1 / 64 if self.storage.is_roomy else 1 / 4,
+            start, end, block=BLOCK_BYTES, size=self.size, has=has, gap=gap, request=request, density=density
         )
         parts: list[list[bytes]] = [[] for _ in range(len(start))]
         network = self._fetch([(s.start, s.end) for s in plan.segments if not s.cached])
-        pieces = plan.pieces()
-        for segment, (owners, lows, highs) in zip(plan.segments, pieces, strict=True):
-            data = self._cached(cache, segment.start, segment.end) if segment.cached else next(network)
+        for segment, (owners, lows, highs) in zip(plan.segments, plan.pieces(), strict=True):
+            at, until = segment.start, segment.end
+            data = self._cached(cache, held, at, until) if segment.cached else next(network)
             for owner, low, high in zip(owners, lows, highs, strict=True):
                 parts[owner].append(data[low:high])
             if segment.whole:
-                self._keep(cache, segment.start, data)
+                self._keep(cache, at, data)
         return [found[0] if len(found) == 1 else b"".join(found) for found in parts]
 
     def _read_merged(self, start: NDArray[np.int64], end: NDArray[np.int64]) -> list[bytes]:
@@ -236,10 +247,12 @@ class RemoteSource:
                 result[place] = chunk[int(start[place]) - low : int(end[place]) - low]
         return result
 
-    def _cached(self, cache: BlockCache, start: int, end: int) -> bytes:
+    def _cached(self, cache: BlockCache, held: dict[int, bytes], start: int, end: int) -> bytes:
         """A part of one block that was in the cache a moment ago."""
         number = start // BLOCK_BYTES
         base = number * BLOCK_BYTES
+        if number in held:
+            return held[number][start - base : end - base]
         data = cache.find(self._key, number, start - base, end - base)
         if data is None:  # on its way here, or gone again
             block = cache.fetch(self._origin, [number])[number]
@@ -439,6 +452,11 @@ class RemoteStorage:
         if end <= start:
             return b""
         return self.fetch(path, start, end).data
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a small file; ReadError, which says why, where the backend can't."""
+        what = f"{self.url}: {path}"
+        self.backend.run(self.backend.call(what, "pipe_file", self.full(path), data), what)
 
     def read_files(self, paths: Sequence[str]) -> list[bytes]:
         """The whole contents of several small files, many at a time."""

@@ -35,6 +35,8 @@ def _chain(error: BaseException) -> list[BaseException]:
 def status_of(error: BaseException) -> int | None:
     """HTTP status that an exception of any backend's library stands for; None where it stands for none."""
     for link in _chain(error):
+        if type(link).__module__ == "aiohttp.http_exceptions":
+            continue  # a body that breaks off is "400" there
         for name in ("status", "status_code", "code"):
             value = getattr(link, name, None)
             if isinstance(value, int) and 100 <= value < 600:
