@@ -16,13 +16,14 @@ from blobdir.errors import ReadError, ShortReadError
 from blobdir.index import FIRST_BLOB, Index
 from blobdir.index.hashing import PROBE_LIMIT
 from blobdir.ranges import merge_ranges
-from blobdir.sources import LocalSource, RemoteStorage, Source, Stat, Storage
+from blobdir.sources import LocalSource, RemoteSource, RemoteStorage, Source, Stat, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from blobdir.discovery import Progress
     from blobdir.index import SourceRecord
 
     Ints = NDArray[np.integer]
@@ -153,6 +154,21 @@ class BlobReader:
         if len(data) != end - start:
             raise self._short(row, blob.path, offset + start, offset + end, len(data))
         return data
+
+    def warm(self, progress: Progress | None = None) -> int:
+        """Have all blobs fetched into the cache on disk; the bytes that weren't there."""
+        blobs = self._index.header.blobs
+        total, done, fetched = sum(max(0, record.size) for record in blobs), 0, 0
+        for number, record in enumerate(blobs, FIRST_BLOB):
+            if self.refusal(number):
+                continue
+            source = self.source(number)
+            if isinstance(source, RemoteSource):
+                for size, is_new in source.warm():
+                    done, fetched = done + size, fetched + size * is_new
+                    if progress is not None:
+                        progress(record.path, done, total)
+        return fetched
 
     def _look_at(self, number: int, row: int, header: bytes) -> None:
         """See whether a remote blob fits its offsets, by the header before the first member that is read.

@@ -30,7 +30,6 @@ def caused(outer, inner):
     [
         (ConnectionResetError(), True),
         (TimeoutError(), True),
-        (TimeoutError(), True),
         (aiohttp.ServerDisconnectedError(), True),
         (aiohttp.ClientPayloadError(), True),
         (retries.WrongAnswerError("short"), True),

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Command = TypeVar("Command", bound=Callable[..., Any])
 
 INTERRUPTED = 130
+REMOTE = ("cache_dir", "cache_size", "timeout")
+"""Options of `blobdir.sources.RemoteOptions` that commands take."""
 UNEXPECTED = 1
 
 ADDRESS_HELP = """
@@ -43,11 +45,14 @@ class CommonOptions:
         Options of `BlobDirFileSystem`.
     quiet : bool
         No progress bars, no warnings.
+    remote : dict
+        Those of `blobdir.sources.RemoteOptions`.
     """
 
     storage: dict[str, Any] = field(default_factory=dict, repr=False)
     filesystem: dict[str, Any] = field(default_factory=dict)
     quiet: bool = False
+    remote: dict[str, Any] = field(default_factory=dict)
 
 
 def _storage_options(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
@@ -63,13 +68,56 @@ def _storage_options(_context: click.Context, _parameter: click.Parameter, value
     return options
 
 
+def _remote_decorators() -> list[Any]:
+    return [
+        click.option(
+            "--storage-option",
+            multiple=True,
+            metavar="KEY=VALUE",
+            callback=_storage_options,
+            help="Option for the project's storage, such as anon=true; may be repeated.",
+        ),
+        click.option("--cache-dir", metavar="FOLDER", help="Where blocks of remote blobs are kept."),
+        click.option("--cache-size", metavar="SIZE", help="Bytes that it may take, as in 20GiB; 0 for no cache."),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(0, min_open=True),
+            metavar="SECONDS",
+            help="How long to try a request to a remote storage; by default 60.",
+        ),
+    ]
+
+
+def _quiet() -> Any:
+    return click.option("-q", "--quiet", is_flag=True, help="No progress, no warnings.")
+
+
+def remote_options(command: Command) -> Command:
+    """Give a command the options that say how a storage is reached; it receives them as `common`."""
+
+    def pack(**given: Any) -> Any:
+        remote = {name: value for name in REMOTE if (value := given.pop(name)) is not None}
+        common = CommonOptions(given.pop("storage_option"), quiet=given.pop("quiet"), remote=remote)
+        if common.quiet:
+            warnings.simplefilter("ignore", BlobdirWarning)
+        return command(common=common, **given)
+
+    wrapped: Any = pack
+    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+    wrapped.__click_params__ = getattr(command, "__click_params__", [])
+    for option in reversed([*_remote_decorators(), _quiet()]):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]
+
+
 def project_options(command: Command) -> Command:
     """Give a command the options that say how a project is opened; it receives them as `common`."""
 
     def pack(**given: Any) -> Any:
         names = ("show_blobs", "follow_links", "on_conflict", "on_defect", "index")
         filesystem = {name: given.pop(name) for name in names}
-        common = CommonOptions(given.pop("storage_option"), filesystem, given.pop("quiet"))
+        remote = {name: value for name in REMOTE if (value := given.pop(name)) is not None}
+        common = CommonOptions(given.pop("storage_option"), filesystem, given.pop("quiet"), remote)
         if common.quiet:
             warnings.simplefilter("ignore", BlobdirWarning)
         return command(common=common, **given)
@@ -78,13 +126,7 @@ def project_options(command: Command) -> Command:
     wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
     for option in reversed(
         [
-            click.option(
-                "--storage-option",
-                multiple=True,
-                metavar="KEY=VALUE",
-                callback=_storage_options,
-                help="Option for the project's storage, such as anon=true; may be repeated.",
-            ),
+            *_remote_decorators(),
             click.option("--show-blobs", is_flag=True, help="Show blob/ and the offsets pickles as well."),
             click.option("--follow-links", is_flag=True, help="Follow symbolic links out of the project."),
             click.option(
@@ -108,7 +150,7 @@ def project_options(command: Command) -> Command:
                 show_default=True,
                 help="Where to look for a stored index.",
             ),
-            click.option("-q", "--quiet", is_flag=True, help="No progress, no warnings."),
+            _quiet(),
         ]
     ):
         wrapped = option(wrapped)
@@ -121,10 +163,12 @@ class _LazyGroup(click.Group):
     # name -> module, and the first sentence of its help: showing that shouldn't import them all
     modules: ClassVar[dict[str, tuple[str, str]]] = {
         "add": ("growing", "Add images to DATASET of PROJECT, in a new blob."),
+        "cache": ("caching", "Look after the cache: blocks of remote blobs that are kept on this machine."),
         "cat": ("copying", "Write files to standard output, one after the other."),
         "compact": ("growing", "Write blobs of PROJECT anew without the bytes that no offsets refer to."),
         "cp": ("copying", "Copy files out of a project, to a folder or any fsspec URL."),
         "export": ("exporting", "Write a project as an EROFS image that the Linux kernel mounts."),
+        "fetch": ("moving", "Copy the project at URL to FOLDER, which must not exist."),
         "index": ("building", "Build the index of a project and keep it."),
         "info": ("describing", "Say what a project holds, or where the bytes of a file lie."),
         "ls": ("listing", "List a project, or folders and files in it."),
@@ -134,6 +178,7 @@ class _LazyGroup(click.Group):
         "offsets": ("building", "Write the offsets pickle of a tar."),
         "pack": ("packing", "Pack SOURCE, a regular project or a folder of images, into the blob project DEST."),
         "preview": ("drawing", "Draw a contact sheet: images of PROJECT with their annotations over them."),
+        "push": ("moving", "Copy PROJECT, a folder on this machine, to URL."),
         "remove": ("growing", "Remove images and their annotations from PROJECT; name them as train/a.jpg."),
         "stats": ("drawing", "Count what PROJECT holds: images, sizes, formats, classes, tags, for each dataset."),
         "status": (

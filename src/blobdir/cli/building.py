@@ -118,13 +118,14 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     from blobdir.discovery import DiscoveryOptions
     from blobdir.index import save_index
     from blobdir.opening import build, cache_folder, save_beside, warn_of_defects
-    from blobdir.sources import open_storage
+    from blobdir.sources import RemoteOptions, open_storage
 
     if output is not None and beside:
         raise UsageError("give --output or --beside, not both")
     options = {key: value for key, value in common.filesystem.items() if key != "index"}
     discovery = DiscoveryOptions(**options)
-    storage = open_storage(project, options=common.storage, follow_links=discovery.follow_links)
+    remote = RemoteOptions(**common.remote)
+    storage = open_storage(project, options=common.storage, follow_links=discovery.follow_links, remote=remote)
     began = time.perf_counter()
     with Bars(common.quiet) as bars:
         index = build(storage, discovery, bars)

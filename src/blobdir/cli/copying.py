@@ -17,6 +17,7 @@ from blobdir.cli.app import ADDRESS_HELP, CommonOptions, project_options
 from blobdir.cli.output import Bars, human_bytes, printable
 from blobdir.cli.target import Opener, Target
 from blobdir.errors import BlobdirError, IsADirectory, UsageError
+from blobdir.sources import storage_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -128,7 +129,7 @@ class Destination:
         if self.is_local:
             self.fs, self.root = LocalFileSystem(), os.path.abspath(typed)
         else:
-            self.fs, self.root = url_to_fs(typed, **options)
+            self.fs, self.root = url_to_fs(typed, **storage_options(typed, options))
             self.is_local = isinstance(self.fs, LocalFileSystem)
         self.shown = self.root if self.is_local else self.root.split("?")[0]
         self.is_folder = typed.endswith("/") or self.fs.isdir(self.root)

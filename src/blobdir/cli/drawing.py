@@ -71,7 +71,7 @@ def stats_command(project: str, as_json: bool, plot: str | None, common: CommonO
 def _open(project: str, common: CommonOptions) -> Project:
     from blobdir.project import open_project
 
-    return open_project(project, storage_options=common.storage, **common.filesystem)
+    return open_project(project, storage_options=common.storage, **common.filesystem, **common.remote)
 
 
 def _table(stats: Stats) -> list[str]:

@@ -25,6 +25,7 @@ def mount_options(common: CommonOptions, words: dict[str, Any], **given: Any) ->
     """Options of a mount: those after ``-o``, and over them those that have a name of their own."""
     from blobdir.discovery import DiscoveryOptions
     from blobdir.mounting import MountOptions
+    from blobdir.sources import RemoteOptions
 
     words, named = dict(words), dict(common.filesystem)
     index = named.pop("index")
@@ -35,7 +36,8 @@ def mount_options(common: CommonOptions, words: dict[str, Any], **given: Any) ->
     if index != "auto":
         words["index"] = index
     words.update({name: value for name, value in given.items() if value not in (None, False)})
-    return MountOptions(discovery=discovery, storage_options=storage, **words)
+    remote = RemoteOptions(**{**words.pop("remote", {}), **common.remote})
+    return MountOptions(discovery=discovery, storage_options=storage, remote=remote, **words)
 
 
 @click.command("mount", epilog=ADDRESS_HELP)

@@ -11,6 +11,7 @@ from fsspec.core import url_to_fs
 from blobdir.discovery.layout import BLOB_DIR, META
 from blobdir.errors import NotAProjectError, NotFoundError, UsageError
 from blobdir.filesystem import BlobDirFileSystem
+from blobdir.sources import storage_options
 
 if TYPE_CHECKING:
     from blobdir.cli.app import CommonOptions
@@ -84,7 +85,7 @@ class Opener:
             from blobdir.cli.output import Bars
 
             with Bars(self._common.quiet) as bars:
-                options: dict[str, Any] = self._common.filesystem
+                options: dict[str, Any] = {**self._common.filesystem, **self._common.remote}
                 self._opened[root] = BlobDirFileSystem(
                     root, target_options=self._common.storage, skip_instance_cache=True, progress=bars, **options
                 )
@@ -96,13 +97,14 @@ class Opener:
         parts = bare.rstrip("/").split("/")
         prefix = f"{protocol}://" if protocol else ""
         try:
-            fs, _ = url_to_fs(typed, **self._common.storage)
+            options = storage_options(typed, self._common.storage)
+            fs, _ = url_to_fs(typed, **options)
         except (ValueError, ImportError) as error:
             raise UsageError(f"{typed}: {error}") from error
         for marker in (META, BLOB_DIR):
             for depth in range(len(parts), 0, -1):
                 root = prefix + "/".join(parts[:depth]) + chain + rest
-                if fs.exists(f"{url_to_fs(root, **self._common.storage)[1].rstrip('/')}/{marker}"):
+                if fs.exists(f"{url_to_fs(root, **options)[1].rstrip('/')}/{marker}"):
                     return root, "/".join(parts[depth:])
         return typed, ""
 

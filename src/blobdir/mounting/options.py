@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from blobdir.discovery import DiscoveryOptions
 from blobdir.errors import UsageError
+from blobdir.sources import RemoteOptions
 
 Engine = Literal["auto", "kernel", "native", "fusepy"]
 ENGINES: tuple[str, ...] = get_args(Engine)
@@ -36,6 +37,8 @@ class MountOptions:
     discovery : DiscoveryOptions
     index : str
         As in `blobdir.opening.OpenOptions`.
+    remote : RemoteOptions
+        How a project that isn't on this machine is read, and kept.
     storage_options : dict
         Options for the project's storage. They can hold credentials, so they are never shown.
     fsname : str
@@ -51,6 +54,7 @@ class MountOptions:
     umask: int = 0
     discovery: DiscoveryOptions = field(default_factory=DiscoveryOptions)
     index: str = "auto"
+    remote: RemoteOptions = field(default_factory=RemoteOptions)
     storage_options: dict[str, Any] = field(default_factory=dict, repr=False)
     fsname: str = ""
 
@@ -75,6 +79,7 @@ class MountOptions:
         """Back from text."""
         values = json.loads(text)
         values["discovery"] = DiscoveryOptions(**values["discovery"])
+        values["remote"] = RemoteOptions(**values["remote"])
         return cls(**values)
 
 
@@ -88,6 +93,7 @@ _IGNORED = frozenset(
 _DISCOVERY = {f.name for f in fields(DiscoveryOptions)}
 _NUMBERS = {"workers": 10, "threads": 10, "uid": 10, "gid": 10, "umask": 8}
 _TEXTS = ("engine", "index", "fsname")
+_REMOTE = tuple(f.name for f in fields(RemoteOptions))
 
 
 def parse_options(text: str) -> dict[str, Any]:
@@ -102,7 +108,8 @@ def parse_options(text: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        Fields of `MountOptions`, with those of discovery under ``discovery`` as a dictionary; and ``foreground``,
+        Fields of `MountOptions`, those of discovery and of remote storages under ``discovery`` and ``remote`` as
+        dictionaries; and ``foreground``,
         ``log`` where they were given.
 
     Raises
@@ -110,7 +117,7 @@ def parse_options(text: str) -> dict[str, Any]:
     UsageError
         A word that isn't known, with those that are.
     """
-    found: dict[str, Any] = {"discovery": {}, "storage_options": {}}
+    found: dict[str, Any] = {"discovery": {}, "storage_options": {}, "remote": {}}
     for word in _split(text):
         name, equals, value = word.partition("=")
         name = name.replace("-", "_") if not name.startswith(("x-", "storage.")) else name
@@ -122,6 +129,8 @@ def parse_options(text: str) -> dict[str, Any]:
             found[name] = _number(name, value, _NUMBERS[name])
         elif name in (*_TEXTS, "log") and equals:
             found[name] = value
+        elif name in _REMOTE and equals:
+            found["remote"][name] = _seconds(value) if name == "timeout" else value
         elif name in _DISCOVERY:
             found["discovery"][name] = value if equals else True
         elif name.startswith("storage.") and equals:
@@ -135,7 +144,21 @@ def known_options() -> list[str]:
     """Words that `parse_options` understands."""
     numbers = [f"{name}=N" for name in _NUMBERS]
     choices = [name if name in ("show_blobs", "follow_links") else f"{name}=…" for name in sorted(_DISCOVERY)]
-    return ["allow_other", "foreground", *numbers, *(f"{n}=…" for n in (*_TEXTS, "log")), *choices, "storage.KEY=VALUE"]
+    return [
+        "allow_other",
+        "foreground",
+        *numbers,
+        *(f"{n}=…" for n in (*_TEXTS, "log", *_REMOTE)),
+        *choices,
+        "storage.KEY=VALUE",
+    ]
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(f"-o timeout={text}: isn't a number of seconds") from error
 
 
 def storage_value(text: str) -> Any:

@@ -100,7 +100,7 @@ class Session:
         tree = open_tree(
             self._url,
             target_options=self._options.storage_options,
-            options=OpenOptions(self._options.discovery, self._options.index),
+            options=OpenOptions(self._options.discovery, self._options.index, self._options.remote),
             progress=progress,
         )
         tree.blobs.open_all(raise_descriptor_limit())

@@ -3,6 +3,7 @@
 A `Storage` is the root of one project; a `Source` is one file in it, read by byte range.
 """
 
+from blobdir.sources.config import storage_options
 from blobdir.sources.local import LocalSource, LocalStorage
 from blobdir.sources.options import RemoteOptions, parse_size
 from blobdir.sources.remote import RemoteSource, RemoteStorage
@@ -21,4 +22,5 @@ __all__ = [
     "Storage",
     "open_storage",
     "parse_size",
+    "storage_options",
 ]

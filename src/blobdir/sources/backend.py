@@ -243,7 +243,9 @@ class Backend:
         """Make one request, and wait for it."""
         return self.wait(self.submit(coroutine), what, timeout_s)
 
-    def run_many(self, coroutines: Iterable[tuple[str, Awaitable[T]]], concurrency: int) -> Iterator[T]:
+    def run_many(
+        self, coroutines: Iterable[tuple[str, Awaitable[T]]], concurrency: int, timeout_s: float | None = None
+    ) -> Iterator[T]:
         """Make many requests, some at a time; their results in order.
 
         What was started is cancelled when one fails, or when nobody takes the results any more.
@@ -253,16 +255,16 @@ class Backend:
             for what, coroutine in coroutines:
                 window.append((what, self.submit(coroutine)))
                 if len(window) >= concurrency:
-                    yield self._first(window)
+                    yield self._first(window, timeout_s)
             while window:
-                yield self._first(window)
+                yield self._first(window, timeout_s)
         finally:
             for _, future in window:
                 future.cancel()
 
-    def _first(self, window: deque[tuple[str, concurrent.futures.Future[T]]]) -> T:
+    def _first(self, window: deque[tuple[str, concurrent.futures.Future[T]]], timeout_s: float | None) -> T:
         what, future = window.popleft()
-        return self.wait(future, what)
+        return self.wait(future, what, timeout_s)
 
 
 def _protocols(fs: AbstractFileSystem) -> set[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from blobdir.errors import UsageError
+from blobdir.sources.config import cache_setting
 
 MEMORY_BYTES = 128 << 20
 MOST_BYTES = 10 << 30
@@ -55,10 +56,11 @@ class RemoteOptions:
     Attributes
     ----------
     cache_dir : str or path, optional
-        Folder of the cache on disk; ``$BLOBDIR_CACHE_DIR`` or the user's cache folder if not given.
+        Folder of the cache on disk. If not given: ``$BLOBDIR_CACHE_DIR``, ``cache.dir`` of the configuration file,
+        or the user's cache folder.
     cache_size : int or str, optional
-        Bytes that it may take, as in ``"20GiB"``; 0 turns it off. ``$BLOBDIR_CACHE_SIZE`` if not given, or else a
-        tenth of the disk's free space, at most 10 GiB.
+        Bytes that it may take, as in ``"20GiB"``; 0 turns it off. If not given: ``$BLOBDIR_CACHE_SIZE``,
+        ``cache.size`` of the configuration file, or a tenth of the disk's free space, at most 10 GiB.
     memory_size : int or str
         Bytes of blocks that each process keeps in memory; 0 for none.
     timeout : float
@@ -71,6 +73,8 @@ class RemoteOptions:
     timeout: float = 60.0
 
     def __post_init__(self) -> None:
+        if self.cache_dir is not None:
+            object.__setattr__(self, "cache_dir", os.fspath(self.cache_dir))
         if self.timeout <= 0:
             raise UsageError(f"timeout={self.timeout}: must be more than 0 seconds")
         parse_size(self.memory_size, "memory_size")
@@ -82,7 +86,7 @@ class RemoteOptions:
         """Folder of the cache on disk."""
         if self.cache_dir is not None:
             return Path(self.cache_dir)
-        given = os.environ.get("BLOBDIR_CACHE_DIR")
+        given = os.environ.get("BLOBDIR_CACHE_DIR") or cache_setting("dir")
         return Path(given) if given else user_cache_path("blobdir") / "blocks"
 
     @property
@@ -94,6 +98,7 @@ class RemoteOptions:
     def disk_bytes(self) -> int:
         """Bytes of the cache on disk; 0 for none."""
         given = self.cache_size if self.cache_size is not None else os.environ.get("BLOBDIR_CACHE_SIZE")
+        given = given if given is not None else cache_setting("size")
         if given is not None:
             return parse_size(given, "cache_size")
         place = self.folder

@@ -108,7 +108,7 @@ class RemoteSource:
                 groups[-1].append((low, high))
             else:
                 groups.append([(low, high)])
-        for group, data in zip(groups, self._fetch([(g[0][0], g[-1][1]) for g in groups]), strict=True):
+        for group, data in zip(groups, self.fetch([(g[0][0], g[-1][1]) for g in groups]), strict=True):
             base = group[0][0]
             if len(group) == 1:
                 yield data
@@ -116,10 +116,11 @@ class RemoteSource:
             for low, high in group:
                 yield data[low - base : high - base]
 
-    def _fetch(self, ranges: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+    def fetch(self, ranges: Sequence[tuple[int, int]], *, concurrency: int = CONCURRENCY) -> Iterator[bytes]:
+        """Byte ranges, half-open, in order, each a request; of the pinned version, or an error. Nothing is kept."""
         backend = self.storage.backend
         requests = ((what, backend.get(self._full, low, high, what)) for low, high, what in self._named(ranges))
-        answers = backend.run_many(requests, CONCURRENCY)
+        answers = backend.run_many(requests, concurrency)
         for low, high in ranges:
             try:
                 data = self._checked(next(answers))
@@ -143,7 +144,7 @@ class RemoteSource:
         cache, key = self._cache, self._key
         number = start // BLOCK_BYTES
         if cache is None or not key:
-            return next(self._fetch([(start, end)]))
+            return next(self.fetch([(start, end)]))
         last = (end - 1) // BLOCK_BYTES
         base = number * BLOCK_BYTES
         if number == last and (data := cache.find(key, number, start - base, end - base)) is not None:
@@ -165,7 +166,7 @@ class RemoteSource:
             else:
                 parts[number] = data
         if missing and not (self.storage.is_roomy or self._worth > 0 or self._reads_on(last)):
-            return next(self._fetch([(start, end)]))  # here and there in more than can be kept: only what is asked for
+            return next(self.fetch([(start, end)]))  # here and there in more than can be kept: only what is asked for
         self._worth -= len(missing)
         for number, block in cache.fetch(self._origin, missing).items():
             base = number * BLOCK_BYTES
@@ -186,6 +187,24 @@ class RemoteSource:
         wanted = [number for number in ahead if number < count and not cache.has(self._key, number)]
         if wanted:
             self.storage.in_background(cache.fetch, self._origin, wanted)
+
+    def warm(self) -> Iterator[tuple[int, bool]]:
+        """Fetch what isn't in the cache; yields bytes, and whether they had to be fetched."""
+        cache = self._cache
+        if not self._key:
+            self._checked(Answer(b"", self.storage.stat(self.path)))
+        if cache is None or not self._key:
+            return
+        missing = []
+        for low in range(0, self.size, BLOCK_BYTES):
+            if cache.has(self._key, low // BLOCK_BYTES):
+                yield min(BLOCK_BYTES, self.size - low), False
+            else:
+                missing.append((low, min(low + BLOCK_BYTES, self.size)))
+        for (low, high), data in zip(missing, self._get(missing), strict=True):
+            self._keep(cache, low, data)
+            yield high - low, True
+        cache.flush()
 
     # -- reading much --------------------------------------------------------------------------------------------
 
@@ -224,7 +243,7 @@ class RemoteSource:
             start, end, block=BLOCK_BYTES, size=self.size, has=has, gap=gap, request=request, density=density
         )
         parts: list[list[bytes]] = [[] for _ in range(len(start))]
-        network = self._fetch([(s.start, s.end) for s in plan.segments if not s.cached])
+        network = self.fetch([(s.start, s.end) for s in plan.segments if not s.cached])
         for segment, (owners, lows, highs) in zip(plan.segments, plan.pieces(), strict=True):
             at, until = segment.start, segment.end
             data = self._cached(cache, held, at, until) if segment.cached else next(network)
@@ -239,7 +258,7 @@ class RemoteSource:
         result = [b""] * len(start)
         plan = merge_ranges(start, end, max_gap=gap, max_size=request)
         wanted = [(low, high) for low, high in zip(plan.start.tolist(), plan.end.tolist(), strict=True)]
-        chunks = self._fetch([r for r in wanted if r[0] < r[1]])
+        chunks = self.fetch([r for r in wanted if r[0] < r[1]])
         first = plan.first.tolist()
         for i, (low, high) in enumerate(wanted):
             chunk = next(chunks) if low < high else b""
@@ -321,6 +340,11 @@ class RemoteStorage:
         if disk is None and not self.remote.memory_bytes:
             return None
         return BlockCache(self.remote.memory_bytes, disk, timeout_s=self.remote.timeout)
+
+    @property
+    def has_folders(self) -> bool:
+        """Whether a folder must be made before there can be a file in it."""
+        return bool(self._protocols & TREES) or "memory" in self._protocols
 
     @property
     def fs(self) -> AbstractFileSystem:

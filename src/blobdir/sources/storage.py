@@ -9,6 +9,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from blobdir.errors import UsageError
+from blobdir.sources.config import storage_options
 from blobdir.sources.local import LocalStorage
 from blobdir.sources.model import Entry, Folder, Kind, Source, Stat, Storage
 from blobdir.sources.remote import RemoteStorage
@@ -39,7 +40,7 @@ def open_storage(
     protocol : str, optional
         fsspec protocol, where `url` is a bare path in it.
     options : dict, optional
-        Options for the backend.
+        Options for the backend; they go before those of the user's configuration file.
     fs : AbstractFileSystem, optional
         A backend that exists already; `url` is then a path in it.
     follow_links : bool
@@ -62,9 +63,10 @@ def open_storage(
     try:
         if protocol is not None and "://" not in text:
             text = f"{protocol}://{text}"
-        backend, path = url_to_fs(text, **(options or {}))
+        options = storage_options(text, options)
+        backend, path = url_to_fs(text, **options)
     except (ValueError, ImportError) as error:
         raise UsageError(f"{text}: {error}") from error
     if isinstance(backend, LocalFileSystem):
         return LocalStorage(path, follow_links=follow_links)
-    return RemoteStorage(path, url=text, options=options or {}, remote=remote)
+    return RemoteStorage(path, url=text, options=options, remote=remote)

@@ -1,0 +1,62 @@
+"""Which ranges of a file have been fetched: a line each, so that a process that is killed loses one at the most."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class RangeLog:
+    """The ranges of one version of one file.
+
+    Parameters
+    ----------
+    path : Path
+        Where the log is.
+    version : str
+        Of the file; a log of another one counts for nothing.
+
+    Attributes
+    ----------
+    done : set of int
+        First bytes of the ranges that are there.
+    """
+
+    def __init__(self, path: Path, version: str) -> None:
+        self._path = path
+        self._version = version
+        self.done: set[int] = set()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lines = path.read_text().split("\n")
+        except FileNotFoundError:
+            lines = [""]
+        if lines[0] == version:
+            self.done = {int(line) for line in lines[1:-1]}  # the last one may have been cut off
+            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            if lines[-1]:
+                os.truncate(path, os.path.getsize(path) - len(lines[-1]))
+        else:
+            self._fd = -1
+            self.reset()
+
+    def reset(self) -> None:
+        """Forget all."""
+        self.close()
+        self.done = set()
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        os.write(self._fd, f"{self._version}\n".encode())
+
+    def note(self, start: int) -> None:
+        """The range that begins at byte `start` has been written."""
+        os.write(self._fd, f"{start}\n".encode())
+        self.done.add(start)
+
+    def close(self) -> None:
+        """Close the log; what was noted stays."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

@@ -1,0 +1,84 @@
+"""The user's configuration file: options of storages by URL, and of the cache. Written by hand, in TOML.
+
+::
+
+    [storage."s3://bucket"]        # for every URL that begins so; the longest such text counts
+    endpoint_url = "https://s3.example.org"
+    key = "…"
+    secret = "…"
+
+    [cache]
+    dir = "/scratch/blobdir"
+    size = "200GiB"
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+import warnings
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_config_path
+
+from blobdir.errors import BlobdirWarning, UsageError
+
+_OTHERS = 0o077
+_KNOWN = {"storage", "cache"}
+_CACHE = {"dir", "size"}
+
+
+def config_file() -> Path:
+    """``$BLOBDIR_CONFIG``, or ``config.toml`` in the user's folder for configuration of blobdir."""
+    given = os.environ.get("BLOBDIR_CONFIG")
+    return Path(given) if given else user_config_path("blobdir") / "config.toml"
+
+
+def read_config() -> dict[str, Any]:
+    """What the configuration file says; empty where there is none.
+
+    Raises
+    ------
+    UsageError
+        It isn't TOML, or has a table or key that means nothing.
+    """
+    path = config_file()
+    try:
+        with open(path, "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            found = tomllib.load(file)
+    except FileNotFoundError:
+        if "BLOBDIR_CONFIG" in os.environ:
+            raise UsageError(f"{path}: doesn't exist; BLOBDIR_CONFIG names it") from None
+        return {}
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    storage, cache = found.get("storage", {}), found.get("cache", {})
+    if not isinstance(storage, dict) or not isinstance(cache, dict):
+        raise UsageError(f"{path}: storage and cache must be tables")
+    unknown = [*(found.keys() - _KNOWN), *(f"cache.{key}" for key in cache.keys() - _CACHE)]
+    unknown += [f"storage.{key}" for key, value in storage.items() if not isinstance(value, dict)]
+    if unknown:
+        raise UsageError(
+            f'{path}: {min(unknown)} means nothing; there are [storage."URL"] and [cache] with dir and size'
+        )
+    if storage and mode & _OTHERS:
+        warnings.warn(
+            f"{path}: others may read it, and credentials may stand in it; chmod 600 {path}",
+            BlobdirWarning,
+            stacklevel=2,
+        )
+    return found
+
+
+def storage_options(url: str, given: dict[str, Any] | None) -> dict[str, Any]:
+    """Options for the storage of a URL: those of the configuration file, and over them those that were given."""
+    tables: dict[str, dict[str, Any]] = read_config().get("storage", {})
+    fitting = [prefix for prefix in tables if url.startswith(prefix)]
+    return {**(tables[max(fitting, key=len)] if fitting else {}), **(given or {})}
+
+
+def cache_setting(name: str) -> Any:
+    """``dir`` or ``size`` of the cache, as the configuration file has it; None where it doesn't."""
+    return read_config().get("cache", {}).get(name)
