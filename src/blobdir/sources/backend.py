@@ -61,7 +61,7 @@ CONCURRENCY, SMALL_CONCURRENCY = 16, 64
 """Requests under way together: for large ranges, and for small files."""
 _MESSAGE_LENGTH = 500
 _GRACE_S = 5.0
-_THREADED = frozenset(("sftp", "ssh", "webdav", "dav", "ftp"))
+_THREADED = frozenset(("webdav", "dav"))
 """Protocols of backends that block, and that several threads may use; the others get one thread."""
 
 
