@@ -45,8 +45,11 @@ def digits_copy(digits: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
-    """Keep the tests out of the user's cache folder."""
+    """Keep the tests out of the user's cache folder and away from his configuration."""
     with pytest.MonkeyPatch.context() as patch:
+        for name in ("BLOBDIR_CACHE_DIR", "BLOBDIR_CACHE_SIZE", "BLOBDIR_CONFIG"):
+            patch.delenv(name, raising=False)
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
 

@@ -87,7 +87,7 @@ def warm_command(url: str, common: CommonOptions) -> None:
     storage = project.tree.storage
     if not isinstance(storage, RemoteStorage) or storage.cache is None or storage.cache.disk is None:
         raise UsageError(f"{url}: nothing of it is kept: it is on this machine, or the cache is off")
-    if not storage.is_roomy:
+    if sum(record.size for record in project.tree.index.header.blobs) > storage.cache.disk.limit:
         raise UsageError(
             f"{url}: has more bytes than the cache may take ({human_bytes(storage.cache.disk.limit)}); give more with "
             "--cache-size, or fetch it: blobdir fetch"

@@ -15,7 +15,6 @@ from blobdir.discovery import layout
 from blobdir.errors import NotAProjectError, ReadError, UsageError
 from blobdir.moving.ranges import RangeLog
 from blobdir.moving.selected import fetch_selected
-from blobdir.packing import SubsetOptions
 from blobdir.packing.sums import SUMS, read_sums
 from blobdir.sources import RemoteOptions, RemoteStorage, Stat, open_storage
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from blobdir.discovery import Progress
+    from blobdir.packing import SubsetOptions
 
 RANGE_BYTES = 8 << 20
 RANGES_AT_ONCE = 8

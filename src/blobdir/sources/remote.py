@@ -480,6 +480,9 @@ class RemoteStorage:
     def write(self, path: str, data: bytes) -> None:
         """Write a small file; ReadError, which says why, where the backend can't."""
         what = f"{self.url}: {path}"
+        if self.has_folders:
+            parent = self.full(path).rpartition("/")[0]
+            self.backend.run(self.backend.call(what, "makedirs", parent, exist_ok=True), what)
         self.backend.run(self.backend.call(what, "pipe_file", self.full(path), data), what)
 
     def read_files(self, paths: Sequence[str]) -> list[bytes]:
