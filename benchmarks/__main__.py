@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import indexing, kernel, mounting, reading, scanning
+from benchmarks import indexing, kernel, mounting, reading, remote, scanning
 from benchmarks.measure import Outcome
 
 
@@ -27,6 +27,7 @@ def workloads(data: Path, *, images: int, rows: int, rounds: int) -> dict[str, C
         "mounts": lambda: mounting.run(data, images, rounds),
         "mounts of many": lambda: mounting.many(data, min(rows, 1_000_000), rounds),
         "kernel engine": lambda: kernel.run(data, images, min(rows, 1_000_000), rounds),
+        "remote": lambda: remote.run(data, images, rounds),
         "starting": lambda: scanning.starting(rounds),
     }
 

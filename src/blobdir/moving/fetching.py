@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 RANGE_BYTES = 8 << 20
 RANGES_AT_ONCE = 8
-FILES_AT_ONCE = 256
-"""Small files that are kept in memory together."""
 SMALL_BYTES = 1 << 20
 STATE = ".fetching"
 
@@ -251,17 +249,16 @@ class _Fetch:
                     self._tell(max(0, size))
                     continue
             missing.append((path, size))
-        for low in range(0, len(missing), FILES_AT_ONCE):
-            part = missing[low : low + FILES_AT_ONCE]
-            for (path, size), data in zip(part, self._storage.read_files([path for path, _ in part]), strict=True):
-                target = self._work / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                temporary = self._work / STATE / "small"
-                temporary.parent.mkdir(exist_ok=True)
-                temporary.write_bytes(data)
-                os.rename(temporary, target)
-                self._report.size += len(data) if size < 0 else 0
-                self._tell(max(0, size))
+        temporary = self._work / STATE / "small"
+        temporary.parent.mkdir(exist_ok=True)
+        contents = self._storage.iter_files([path for path, _ in missing])
+        for (path, size), data in zip(missing, contents, strict=True):
+            target = self._work / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+            os.rename(temporary, target)
+            self._report.size += len(data) if size < 0 else 0
+            self._tell(max(0, size))
 
     def _verify(self, path: str, expected: str, found: str) -> None:
         """Compare a blob's checksum with the one that came with it; where it's another, nothing of it counts."""

@@ -487,9 +487,14 @@ class RemoteStorage:
 
     def read_files(self, paths: Sequence[str]) -> list[bytes]:
         """The whole contents of several small files, many at a time."""
+        return list(self.iter_files(paths))
+
+    def iter_files(self, paths: Sequence[str]) -> Iterator[bytes]:
+        """The same one after the other, so that few of them are in memory."""
         named = [(path, f"{self.url}: {path}") for path in paths]
         requests = ((what, self.backend.get(self.full(path), None, None, what)) for path, what in named)
-        return [answer.data for answer in self.backend.run_many(requests, SMALL_CONCURRENCY)]
+        for answer in self.backend.run_many(requests, SMALL_CONCURRENCY):
+            yield answer.data
 
     def open(self, path: str, expected: Stat | None = None) -> RemoteSource:
         """A file for reads by range, of the version that is `expected`. Asks the backend for nothing.
