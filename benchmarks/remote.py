@@ -93,7 +93,7 @@ def _text(timing: Timing) -> str:
 
 
 def run(folder: Path, images: int, rounds: int) -> Outcome:
-    """Bulk reads, single reads, mounts and whole copies, against the plain GET of the tar and the objects one by one."""
+    """Bulk reads, single reads, mounts and copies, against the plain GET of the tar and the objects one by one."""
     outcome = Outcome(
         f"Remote, {LATENCY_MS} ms away",
         f"{images:,} images of 3.6 to 4.5 KB, as objects and in one tar, on nginx; a proxy delays what goes to the "
@@ -131,11 +131,11 @@ def _bulk(outcome: Outcome, url: str, plain: Path, cache: Path, rounds: int) -> 
     random.Random(1).shuffle(names)
     tar = next(e.name for e in os.scandir(cache.parent / f"served-{len(names)}" / "p/blob") if e.name.endswith(".tar"))
     found: dict[str, list[float]] = {}
+    objects = [f"{url}/plain/{name}" for name in names]
+    members = [f"train/img/{name}" for name in names]
     for turn in range(rounds):
         http = fsspec.filesystem("http", skip_instance_cache=True)
-        objects = [f"{url}/plain/{name}" for name in names]
         fs = _open(url, cache, turn).filesystem
-        members = [f"train/img/{name}" for name in names]
         kept: dict[str, object] = {}
         for what, thing in (
             ("the whole tar, curl", lambda: _curl(f"{url}/p/blob/{tar}", "/dev/null")),
@@ -304,9 +304,12 @@ def _mounted(outcome: Outcome, url: str, plain: Path, cache: Path, rounds: int) 
         found.setdefault("the whole tar, curl", []).append(
             _timed(lambda: _curl(f"{url}/p/blob/{tar}", str(cache / "curl.tar")))
         )
-        with contextlib.suppress(RuntimeError, TypeError), tempfile.TemporaryDirectory() as place:
-            with _ratarmount(f"{url}/p/blob/{tar}", Path(place)) as folder:
-                found.setdefault("4 readers, few images, ratarmount", []).append(_readers(folder, few, names))
+        with (
+            contextlib.suppress(RuntimeError, TypeError),
+            tempfile.TemporaryDirectory() as place,
+            _ratarmount(f"{url}/p/blob/{tar}", Path(place)) as folder,
+        ):
+            found.setdefault("4 readers, few images, ratarmount", []).append(_readers(folder, few, names))
     outcome.rows += [(what, _text(_timing(seconds))) for what, seconds in found.items()]
     medians = {what: statistics.median(seconds) for what, seconds in found.items()}
     ratio = medians["cp -r of all, mounted, cold"] / medians["the whole tar, curl"]
