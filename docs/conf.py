@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation as a site, see ``scripts/docs``. The pages are plain Markdown, good without it."""
+"""Sphinx builds the documentation as a site; see ``scripts/docs``. The pages are plain Markdown, good without it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,6 @@ OUTSIDE = {
     "../CHANGELOG": "changelog",
     "../README": "index",
     "../benchmarks/README": "benchmarks",
-    "../systemd/README": "guides/systemd",
 }
 
 

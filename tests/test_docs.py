@@ -88,8 +88,3 @@ def test_every_command_and_option_is_documented():
             if parameter.param_type_name == "option" and "--help" not in parameter.opts:
                 assert any(option in page for option in parameter.opts), (name, parameter.opts)
                 assert getattr(parameter, "help", None), (name, parameter.opts)
-
-
-def test_version_is_one():
-    text = (ROOT / "pyproject.toml").read_text()
-    assert f'version = "{blobdir.__version__}"' in text
