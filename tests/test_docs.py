@@ -7,6 +7,7 @@ from pathlib import Path
 
 from blobdir import errors
 from blobdir.cli.app import cli
+from blobdir.erofs import structures
 from blobdir.filesystem import BlobDirFileSystem
 from blobdir.mounting.options import known_options
 
@@ -154,3 +155,14 @@ def test_messages_are_those_of_the_code():
         assert any(re.search(pattern, text) for text in known), f"no message of the code is like {message!r}"
         assert cause and remedy
     assert len({message for message, _, _ in messages}) == len(messages)
+
+
+def test_bytes_of_the_image_are_those_that_are_written():
+    page = (ROOT / "docs/formats/erofs.md").read_text()
+    tables = re.findall(r"^\| bytes \| `([A-Z_]+)` \| value \|\n\|---\|---\|---\|\n((?:\|.*\|\n)+)", page, re.MULTILINE)
+    assert len(tables) == 6
+    for name, rows in tables:
+        kind = getattr(structures, name)
+        for start, end, field in re.findall(r"^\| (\d+)–(\d+) \| `(\w+)` \|", rows, re.MULTILINE):
+            dtype, offset = kind.fields[field][:2]
+            assert (offset, offset + dtype.itemsize) == (int(start), int(end)), f"{name}.{field}"
