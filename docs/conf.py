@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING, Any
 
+from pygments.lexers import TextLexer
 from sphinx.addnodes import pending_xref
 
 import blobdir
@@ -56,5 +57,6 @@ def lead_inside(app: Sphinx, doctree: document) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register what is above."""
+    app.add_lexer("fstab", TextLexer)
     app.connect("doctree-read", lead_inside)
     return {"parallel_read_safe": True}

@@ -214,19 +214,31 @@ def check_commands(code):
     """Bash's syntax; and that blobdir would take its command lines."""
     done = subprocess.run(["bash", "-n", "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), code
-    for line in re.split(r"\n|&&|;|\|", code):
-        words = shlex.split(line, comments=True)
-        words = [word for word in words if word not in ("sudo", "exec")]
-        if words and words[0].rpartition("/")[2] == "blobdir":
-            try:
-                cli.make_context("blobdir", words[1:], resilient_parsing=False).close()
-                name, *rest = [word for word in words[1:] if word != "--debug"]
-                if name in cli.list_commands(click.Context(cli)):
-                    cli.get_command(click.Context(cli), name).make_context(name, rest).close()
-                else:
-                    assert name in ("--version", "--help"), line
-            except click.exceptions.Exit as exit_:
-                assert exit_.exit_code == 0, line
+    tokens = shlex.shlex(code.replace("\n", " ; "), posix=True, punctuation_chars=True)
+    tokens.whitespace_split = True
+    words = []
+    for token in [*tokens, ";"]:
+        if set(token) <= set("();<>|&"):
+            check_command([word for word in words if word not in ("sudo", "exec")])
+            words = []
+        else:
+            words.append(token)
+
+
+def check_command(words):
+    """One command; what is behind a ``-c`` is code again."""
+    if "-c" in words[:-1]:
+        check_commands(words[words.index("-c") + 1])
+    elif words and words[0].rpartition("/")[2] == "blobdir":
+        name, *rest = [word for word in words[1:] if word != "--debug"]
+        context = click.Context(cli)
+        try:
+            if name in ("--version", "--help"):
+                return
+            assert name in cli.list_commands(context), f"blobdir has no command {name}"
+            cli.get_command(context, name).make_context(name, rest).close()
+        except click.exceptions.Exit as end:
+            assert end.exit_code == 0, words
 
 
 def test_commands_are_checked():
@@ -235,5 +247,7 @@ def test_commands_are_checked():
         check_commands("if true; do")
     with pytest.raises(AssertionError):
         check_commands("blobdir munt /data/lemons")
+    with pytest.raises(AssertionError):
+        check_commands("docker run blobdir sh -c 'true && blobdir munt /data/lemons'")
     with pytest.raises(click.UsageError):
         check_commands("blobdir mount --workres 2 /data/lemons /mnt/lemons")
