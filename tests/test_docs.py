@@ -166,3 +166,16 @@ def test_bytes_of_the_image_are_those_that_are_written():
         for start, end, field in re.findall(r"^\| (\d+)–(\d+) \| `(\w+)` \|", rows, re.MULTILINE):
             dtype, offset = kind.fields[field][:2]
             assert (offset, offset + dtype.itemsize) == (int(start), int(end)), f"{name}.{field}"
+
+
+def test_every_module_is_in_the_architecture():
+    page = (ROOT / "docs/architecture.md").read_text()
+    order = page[page.index("`cli, testing") :].split("|")[0]
+    for path in (ROOT / "src/blobdir").iterdir():
+        if path.name.startswith(("__", ".")) or path.name in ("py.typed", "version.py"):
+            continue
+        named = f"`{path.name}/`" if path.is_dir() else f"`{path.name}`"
+        assert named in page or re.search(rf"\b{path.stem}\b", order), path.name
+        assert path.name == "demo" or re.search(rf"\b{path.stem}\b", order), (
+            f"the order of imports leaves out {path.name}"
+        )
