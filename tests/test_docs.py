@@ -61,7 +61,11 @@ def test_every_command_and_option_is_documented():
 
 def environment_variables():
     """What the source asks the environment for: by name, by a constant, or through platformdirs."""
-    folders = {"user_cache_path": "XDG_CACHE_HOME", "user_runtime_path": "XDG_RUNTIME_DIR"}
+    folders = {
+        "user_cache_path": "XDG_CACHE_HOME",
+        "user_config_path": "XDG_CONFIG_HOME",
+        "user_runtime_path": "XDG_RUNTIME_DIR",
+    }
     found = set()
     for path in (ROOT / "src").rglob("*.py"):
         tree = ast.parse(path.read_text())
@@ -94,7 +98,9 @@ def test_no_option_is_documented_that_isnt_there():
     rows = re.findall(r"^\| `blobdir (\w+)[^`]*` \| (.*) \|$", page, re.MULTILINE)
     assert [name for name, _ in rows if name not in cli.list_commands(context)] == []
     for name, text in rows:
-        options = {option for p in cli.get_command(context, name).params for option in p.opts}
+        command = cli.get_command(context, name)
+        commands = [command, *getattr(command, "commands", {}).values()]
+        options = {option for one in commands for p in one.params for option in p.opts}
         for written in re.findall(r"`(--?[a-z][a-z-]*)", text):
             assert written in options, f"blobdir {name} has no {written}"
 

@@ -243,7 +243,11 @@ def check_command(words):
             if name in ("--version", "--help"):
                 return
             assert name in cli.list_commands(context), f"blobdir has no command {name}"
-            cli.get_command(context, name).make_context(name, rest).close()
+            command = cli.get_command(context, name)
+            if isinstance(command, click.Group) and rest and rest[0] in command.commands:
+                name, *rest = rest
+                command = command.commands[name]
+            command.make_context(name, rest).close()
         except click.exceptions.Exit as end:
             assert end.exit_code == 0, words
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from blobdir.cli.app import cli
@@ -38,10 +39,13 @@ def test_every_command_and_option_is_there():
     text = rendered(PAGES[0])
     context = cli.make_context("blobdir", [], resilient_parsing=True)
     for name in cli.list_commands(context):
-        assert f"blobdir {name} " in text
-        for parameter in cli.get_command(context, name).params:
-            if parameter.param_type_name == "option":
-                assert all(option in text for option in parameter.opts), (name, parameter.opts)
+        command = cli.get_command(context, name)
+        inner = command.commands if isinstance(command, click.Group) else {}
+        for words, one in [(name, command), *((f"{name} {each}", inner[each]) for each in inner)]:
+            assert f"blobdir {words} " in text
+            for parameter in one.params:
+                if parameter.param_type_name == "option":
+                    assert all(option in text for option in parameter.opts), (words, parameter.opts)
 
 
 def test_every_option_of_a_mount_is_there():
