@@ -27,6 +27,7 @@ import click
 import fsspec
 import pytest
 import yaml
+from servers import s3  # noqa: F401  # a fixture
 
 import blobdir.demo
 from blobdir.cli.app import cli
@@ -64,23 +65,17 @@ def lemons(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def bucket(lemons):
-    """An S3 server with the project: what the environment must hold to find it."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    address = "http://{}:{}".format(*server.get_host_and_port())
-    environment = {
-        "AWS_ENDPOINT_URL": address, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }  # fmt: skip
+def bucket(lemons, request):
+    """The project on an S3 server: what the environment must hold to find it."""
     public = {"ACL": "public-read"}  # for those who say anon=True
-    s3 = fsspec.filesystem("s3", key="key", secret="secret", endpoint_url=address, s3_additional_kwargs=public)
-    s3.mkdir("bucket")
-    s3.put(f"{lemons}/", "bucket/lemons/", recursive=True)
-    yield environment
-    server.stop()
+    options = request.getfixturevalue("s3")
+    storage = fsspec.filesystem("s3", **options, s3_additional_kwargs=public)
+    storage.mkdir("bucket")
+    storage.put(f"{lemons}/", "bucket/lemons/", recursive=True)
+    return {
+        "AWS_ENDPOINT_URL": options["endpoint_url"], "AWS_ACCESS_KEY_ID": options["key"],
+        "AWS_SECRET_ACCESS_KEY": options["secret"], "AWS_DEFAULT_REGION": "us-east-1",
+    }  # fmt: skip
 
 
 @pytest.fixture
