@@ -64,6 +64,7 @@ declare -A SYSTEM_PACKAGES=(
     [erofs-utils]=fsck.erofs        # judges images for the kernel; FSCK_EROFS names another than that of PATH
     [openssh-server]=sshd           # files over SFTP
     [openssl]=openssl               # its certificate
+    [groff-base]=groff              # the manual pages
     [fuse3]=fusermount3              # mounts by ordinary users
     [libfuse2]=libfuse.so.2         # the fusepy engine
     [procps]=pgrep                  # who is still there

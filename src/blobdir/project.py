@@ -86,7 +86,7 @@ class Project(Mapping[str, "Dataset"]):
 
     @property
     def meta(self) -> dict[str, Any]:
-        """Content of ``meta.json``: classes, tags, project type.
+        """Content of ``meta.json``, with classes, tags and project type.
 
         Raises
         ------

@@ -101,6 +101,16 @@ def test_info(digits):
     assert any(line.split() == ["train/hard", "60", "60", "86K", "60"] for line in lines("info", digits))
 
 
+def test_info_shows_some_of_many_defects(tmp_path):
+    made = Builder(tmp_path / "many")
+    for i in range(30):
+        made.offsets("train", f"b{i}", [(b"%d.jpg" % i, 512, 600)])
+    shown = call("info", made.root).stdout.decode().splitlines()
+    assert sum("blob-missing:" in line for line in shown) == 20
+    assert shown[-1] == "  … in all: blob-missing 30; --json has each"
+    assert len(json.loads(call("info", "--json", made.root).stdout)["defects"]) == 30
+
+
 def test_cat(digits, digits_plain):
     names = ["train/img/0_000010.png", "train/ann/0_000010.png.json", "meta.json"]
     done = call("cat", *(digits / name for name in names))

@@ -129,7 +129,7 @@ def test_verify_services(unit, tmp_path):
 
 def test_no_directive_that_hides_the_mount():
     """Those give the service a view of the filesystems of its own: its mount would be seen by nobody else."""
-    page = (UNITS / "README.md").read_text()
+    page = (ROOT / "docs/guides/systemd.md").read_text()
     hiding = [
         "PrivateMounts", "PrivateTmp", "PrivateDevices", "ProtectSystem", "ProtectHome", "ProtectKernelTunables",
         "ProtectKernelModules", "ProtectControlGroups", "ReadOnlyPaths", "InaccessiblePaths", "BindPaths",

@@ -243,3 +243,22 @@ def test_urls_are_shown_without_secrets():
     assert without_secrets("https://h/x?sig=secret&y=1") == "https://h/x"
     assert without_secrets("zip://a::https://u:p@h/x.zip?t=1") == "zip://a::https://h/x.zip"
     assert without_secrets("/data/why?/a@b") == "/data/why?/a@b"
+
+
+def test_without_a_session(python):
+    """No XDG_RUNTIME_DIR, as in containers: nothing is said about it, and mounts can be written down."""
+    done = as_nobody(*python, "-c", MAIN, "status")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "nothing is mounted\n")
+
+
+def test_root_of_a_user_namespace(python, open_way, both, device):
+    """/run/blobdir isn't theirs, though they are called root."""
+    (open_way / "there").mkdir()
+    (open_way / "there").chmod(0o777)
+    script = (
+        f"{' '.join(python)} -c '{MAIN}' mount --engine native {both.project} {open_way}/there && ls {open_way}/there;"
+        f"{' '.join(python)} -c '{MAIN}' umount {open_way}/there"
+    )
+    done = as_nobody("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script)
+    assert "meta.json" in done.stdout, done.stderr
+    assert done.returncode == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sys
 import traceback
 import warnings
@@ -166,6 +167,7 @@ class _LazyGroup(click.Group):
         "cache": ("caching", "Look after the cache: blocks of remote blobs that are kept on this machine."),
         "cat": ("copying", "Write files to standard output, one after the other."),
         "compact": ("growing", "Write blobs of PROJECT anew without the bytes that no offsets refer to."),
+        "completion": ("completing", "Write the completion script for SHELL (bash, zsh or fish) to standard output."),
         "cp": ("copying", "Copy files out of a project, to a folder or any fsspec URL."),
         "export": ("exporting", "Write a project as an EROFS image that the Linux kernel mounts."),
         "fetch": ("moving", "Copy the project at URL to FOLDER, which must not exist."),
@@ -245,6 +247,10 @@ def run(arguments: list[str]) -> int:
     """
     warnings.showwarning = show_warning
     warnings.simplefilter("always", BlobdirWarning)
+    if "_BLOBDIR_COMPLETE" in os.environ:  # a shell asks what could follow
+        from blobdir.cli.completing import register
+
+        register()
     try:
         status = cli.main(args=arguments, prog_name="blobdir", standalone_mode=False)
     except click.exceptions.Exit as error:

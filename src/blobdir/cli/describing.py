@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from blobdir.filesystem import BlobDirFileSystem
+
+SHOWN = 20  # defects; one cause, such as the folder above many projects, may make thousands
 
 
 @click.command("info", epilog=ADDRESS_HELP)
@@ -124,8 +127,12 @@ def _project_lines(found: dict[str, Any]) -> Iterator[str]:
     if found["defects"]:
         yield ""
         yield f"defects   {len(found['defects']):,}"
-        for defect in found["defects"]:
+        for defect in found["defects"][:SHOWN]:
             yield f"  {defect['severity']:<7} {defect['code']}: {defect['message']}"
+        if len(found["defects"]) > SHOWN:
+            codes = Counter(defect["code"] for defect in found["defects"])
+            counts = ", ".join(f"{code} {count:,}" for code, count in codes.most_common())
+            yield f"  … in all: {counts}; --json has each"
 
 
 def _path_lines(found: dict[str, Any]) -> Iterator[str]:

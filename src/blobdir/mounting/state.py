@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
 import os
 import struct
 import sys
 import tempfile
+import warnings
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import IntEnum
@@ -188,9 +190,13 @@ def state_folder() -> Path:
     elif os.getuid() == 0 and sys.platform == "linux":
         folder = Path("/run/blobdir")
     else:
-        folder = user_runtime_path("blobdir")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it had to choose another folder, where there is no session
+            folder = user_runtime_path("blobdir")
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o755 if os.getuid() == 0 else 0o700)
+        if not os.access(folder, os.W_OK):  # root's, and whom a user namespace calls root isn't
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(folder))
     except OSError:  # no session of its own, as in a container: then where temporary files lie
         folder = Path(tempfile.gettempdir()) / f"blobdir-{os.getuid()}"
         folder.mkdir(exist_ok=True, mode=0o700)
