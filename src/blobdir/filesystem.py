@@ -58,7 +58,7 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         ``"auto"``, ``"none"`` or a folder; see `blobdir.opening.OpenOptions`.
     show_blobs, follow_links, on_conflict, on_defect
         See `blobdir.discovery.DiscoveryOptions`.
-    cache_dir, cache_size, memory_size, timeout
+    cache_dir, cache_size, memory_size, timeout, gap_size, request_size
         For projects that aren't on this machine; see `blobdir.sources.RemoteOptions`.
     progress : callable, optional
         Told how far a long discovery is.
@@ -97,6 +97,8 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         cache_size: int | str | None = None,
         memory_size: int | str = MEMORY_BYTES,
         timeout: float = 60.0,
+        gap_size: int | str | None = None,
+        request_size: int | str | None = None,
         progress: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -110,7 +112,7 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         self._options = OpenOptions(
             DiscoveryOptions(show_blobs, follow_links, on_conflict, on_defect),  # type: ignore[arg-type]  # checked there
             index,
-            RemoteOptions(cache_dir, cache_size, memory_size, timeout),
+            RemoteOptions(cache_dir, cache_size, memory_size, timeout, gap_size, request_size),
         )
         self._progress = progress
         self.invalidate_cache()

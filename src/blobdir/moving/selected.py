@@ -41,7 +41,10 @@ def fetch_selected(
 
     given: dict[str, Any] = {}
     if remote is not None:
-        given = {name: getattr(remote, name) for name in ("cache_dir", "cache_size", "memory_size", "timeout")}
+        given = {
+            name: getattr(remote, name)
+            for name in ("cache_dir", "cache_size", "memory_size", "timeout", "gap_size", "request_size")
+        }
     project = open_project(url, storage_options=storage_options, **given)
     chosen = {path: names for path, names in choose(project, options).items() if names}
     if not chosen:

@@ -65,12 +65,17 @@ class RemoteOptions:
         Bytes of blocks that each process keeps in memory; 0 for none.
     timeout : float
         Seconds until a request that isn't answered is an error, all tries together.
+    gap_size, request_size : int or str, optional
+        Bytes that are read for nothing rather than left out, and bytes of one request, where many ranges are read.
+        If not given, they follow from the measured latency and bandwidth.
     """
 
     cache_dir: str | os.PathLike[str] | None = None
     cache_size: int | str | None = None
     memory_size: int | str = MEMORY_BYTES
     timeout: float = 60.0
+    gap_size: int | str | None = None
+    request_size: int | str | None = None
 
     def __post_init__(self) -> None:
         if self.cache_dir is not None:
@@ -78,8 +83,9 @@ class RemoteOptions:
         if self.timeout <= 0:
             raise UsageError(f"timeout={self.timeout}: must be more than 0 seconds")
         parse_size(self.memory_size, "memory_size")
-        if self.cache_size is not None:
-            parse_size(self.cache_size, "cache_size")
+        for name in ("cache_size", "gap_size", "request_size"):
+            if getattr(self, name) is not None:
+                parse_size(getattr(self, name), name)
 
     @property
     def folder(self) -> Path:

@@ -17,7 +17,7 @@ from blobdir.ranges import merge_ranges
 from blobdir.sources.backend import CONCURRENCY, SMALL_CONCURRENCY, Backend
 from blobdir.sources.getters import Answer, stat_of
 from blobdir.sources.model import Entry, Folder, Stat
-from blobdir.sources.options import RemoteOptions
+from blobdir.sources.options import RemoteOptions, parse_size
 from blobdir.sources.pace import merge_limits
 from blobdir.sources.secrecy import without_secrets
 from blobdir.sources.segments import plan_segments
@@ -357,8 +357,13 @@ class RemoteStorage:
 
     def limits(self) -> tuple[int, int]:
         """Gap and size of merged requests, in bytes, for a backend of the measured pace."""
-        pace = self.backend.pace
-        return merge_limits(pace.latency_s, pace.bytes_per_s, CONCURRENCY)
+        pace, given = self.backend.pace, self.remote
+        gap, request = merge_limits(pace.latency_s, pace.bytes_per_s, CONCURRENCY)
+        if given.gap_size is not None:
+            gap = parse_size(given.gap_size, "gap_size")
+        if given.request_size is not None:
+            request = max(1, parse_size(given.request_size, "request_size"))
+        return gap, request
 
     def in_background(self, function: Any, *args: Any) -> None:
         """Do something that nobody waits for; what fails is met again by who needs it."""
