@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from blobdir.discovery import layout
@@ -39,12 +40,7 @@ def fetch_selected(
     """
     from blobdir.moving.fetching import FetchReport  # noqa: PLC0415  # it imports this module
 
-    given: dict[str, Any] = {}
-    if remote is not None:
-        given = {
-            name: getattr(remote, name)
-            for name in ("cache_dir", "cache_size", "memory_size", "timeout", "gap_size", "request_size")
-        }
+    given = {} if remote is None else asdict(remote)
     project = open_project(url, storage_options=storage_options, **given)
     chosen = {path: names for path, names in choose(project, options).items() if names}
     if not chosen:
