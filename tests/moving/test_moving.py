@@ -195,15 +195,15 @@ def test_what_failed_is_named_and_tried_again(s3, large, monkeypatch):
     fs.mkdir("failing")
     from blobdir.moving import pushing
 
-    real, broken = pushing._Push._one, {"left": 2}
+    real, broken = pushing.Uploader._one, {"left": 2}
 
-    async def one(self, path):
+    async def one(self, path, file=None):
         if path.endswith("0000.tar") and broken["left"]:
             broken["left"] -= 1
             return "broke"
         return await real(self, path)
 
-    monkeypatch.setattr(pushing._Push, "_one", one)
+    monkeypatch.setattr(pushing.Uploader, "_one", one)
     assert not push(large, "s3://failing/p", storage_options=s3).failed
     broken["left"] = 100
     report = push(large, "s3://failing/q", storage_options=s3)

@@ -263,3 +263,15 @@ def test_secrets_stay_secret(s3, digits):
             broken()
         seen.append(str(caught.value))
     assert not [text for text in seen if "hunter2" in text]
+
+
+def test_sftp_connection_that_broke(sftp, digits):
+    root, options = sftp
+    if not (root / "lemons").exists():
+        shutil.copytree(digits, root / "lemons")
+    project = blobdir.open_project(f"sftp://{root}/lemons", storage_options=options, cache_size=0, memory_size=0)
+    name = project["train"].names[0]
+    expected = blobdir.open_project(digits)["train"].get_blob_img_bytes(name)
+    assert project["train"].get_blob_img_bytes(name) == expected
+    project.tree.storage.fs.client.get_transport().close()
+    assert project["train"].get_blob_img_bytes(name) == expected

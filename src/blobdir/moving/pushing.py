@@ -95,18 +95,19 @@ def push(
     storage = open_storage(url, options=storage_options, remote=remote)
     if not isinstance(storage, RemoteStorage):
         raise UsageError(f"{url}: is on this machine; use cp -r")
-    there = _existing(storage)
+    there = existing_files(storage)
     if there and not (resume or force):
         raise UsageError(f"{storage.url}: holds {len(there):,} files already; --resume goes on, --force replaces them")
-    pushed = _Push(storage, root, progress)
-    pushed.run(list(_files(root)), there if resume else {})
+    pushed = Uploader(storage, root, progress)
+    pushed.run(list(project_files(root)), there if resume else {})
     if index and not pushed.report.failed:
         pushed.report.index = save_beside(build(storage, DiscoveryOptions()), storage)
     pushed.report.seconds = time.perf_counter() - began
     return pushed.report
 
 
-def _existing(storage: RemoteStorage) -> dict[str, Stat]:
+def existing_files(storage: RemoteStorage) -> dict[str, Stat]:
+    """What is there already, but for blobdir's own files."""
     found: dict[str, Stat] = {}
     try:
         for folder in storage.walk(follow_links=False):
@@ -118,7 +119,7 @@ def _existing(storage: RemoteStorage) -> dict[str, Stat]:
     return found
 
 
-def _files(root: Path) -> Iterable[tuple[str, int]]:
+def project_files(root: Path) -> Iterable[tuple[str, int]]:
     """Path and bytes of all files of a project, but for blobdir's own."""
     for parent, folders, names in os.walk(root, followlinks=True):
         below = os.path.relpath(parent, root)
@@ -128,8 +129,15 @@ def _files(root: Path) -> Iterable[tuple[str, int]]:
             yield path, os.path.getsize(os.path.join(parent, name))
 
 
-class _Push:
-    def __init__(self, storage: RemoteStorage, root: Path, progress: Progress | None) -> None:
+class Uploader:
+    """Uploads files of one folder.
+
+    Attributes
+    ----------
+    report : PushReport
+    """
+
+    def __init__(self, storage: RemoteStorage, root: Path, progress: Progress | None = None) -> None:
         self.report = PushReport()
         self._storage = storage
         self._root = root
@@ -172,7 +180,16 @@ class _Push:
                 self._progress("pushing", self._done, self._total)
         return failed
 
-    async def _one(self, path: str) -> str | None:
+    def upload(self, file: Path, path: str) -> str | None:
+        """Upload one file to `path` of the project; why it couldn't be, after all tries."""
+        error: str | None = ""
+        for _ in range(ROUNDS):
+            error = self._storage.backend.run(self._one(path, file), path, _UPLOAD_TIMEOUT_S)
+            if error is None:
+                break
+        return error
+
+    async def _one(self, path: str, file: Path | None = None) -> str | None:
         """Upload one file; why it couldn't be."""
         what = f"{self._storage.url}: {path}"
         target = self._storage.full(path)
@@ -182,7 +199,7 @@ class _Push:
                 await self._storage.backend.call(what, "makedirs", parent, exist_ok=True)
                 self._folders.add(parent)
             await self._storage.backend.call(
-                what, "put_file", str(self._root / path), target, timeout_s=_UPLOAD_TIMEOUT_S
+                what, "put_file", str(file or self._root / path), target, timeout_s=_UPLOAD_TIMEOUT_S
             )
         except (BlobdirError, OSError) as error:
             return str(error)
