@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
 
 from blobdir.packing.tarformat import archive_end, member_header, padding
 
@@ -83,15 +83,28 @@ class WrittenShard:
     size: int = 0
 
 
-class _Output:
+class TarOutput:
+    """A tar that grows; its checksum is made on the way. A context manager that closes the file."""
+
     def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         self._digest = hashlib.sha256()
         self._pieces: list[bytes] = []
         self._pending = 0
         self.position = 0
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what is gathered and not written is lost."""
+        os.close(self._fd)
+
     def add(self, *pieces: bytes) -> None:
+        """Bytes that come next."""
         self._pieces += pieces
         size = sum(map(len, pieces))
         self.position += size
@@ -99,7 +112,20 @@ class _Output:
         if self._pending >= FLUSH_BYTES:
             self.flush()
 
+    def member(self, name: str, data: bytes) -> tuple[int, int]:
+        """Add a member; gives the byte range of its data."""
+        header = member_header(os.fsencode(name), len(data))
+        start = self.position + len(header)
+        self.add(header, data, padding(len(data)))
+        return start, start + len(data)
+
+    def read(self, start: int, end: int) -> bytes:
+        """Bytes that were added before."""
+        self.flush()
+        return os.pread(self._fd, end - start, start)
+
     def flush(self) -> None:
+        """Give what is gathered to the system."""
         data = memoryview(b"".join(self._pieces))
         self._pieces, self._pending = [], 0
         self._digest.update(data)
@@ -107,12 +133,11 @@ class _Output:
             data = data[os.write(self._fd, data) :]
 
     def finish(self) -> str:
+        """End the archive and bring it to the disk; gives its SHA-256."""
+        self.add(archive_end(self.position))
         self.flush()
         os.fsync(self._fd)
         return self._digest.hexdigest()
-
-    def close(self) -> None:
-        os.close(self._fd)
 
 
 def write_shard(shard: Shard, path: str, *, strict: bool = False) -> WrittenShard:
@@ -125,22 +150,21 @@ def write_shard(shard: Shard, path: str, *, strict: bool = False) -> WrittenShar
     OSError
         The tar can't be written.
     """
-    written, output = WrittenShard(), _Output(path)
+    written = WrittenShard()
     folder = os.open(shard.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for number in range(len(shard.names)):
-            _add(output, written, folder, shard, number)
-            if strict and written.problems:
-                break
-        output.add(archive_end(output.position))
-        written.sha256, written.size = output.finish(), output.position
+        with TarOutput(path) as output:
+            for number in range(len(shard.names)):
+                _add(output, written, folder, shard, number)
+                if strict and written.problems:
+                    break
+            written.sha256, written.size = output.finish(), output.position
     finally:
         os.close(folder)
-        output.close()
     return written
 
 
-def _add(output: _Output, written: WrittenShard, folder: int, shard: Shard, number: int) -> None:
+def _add(output: TarOutput, written: WrittenShard, folder: int, shard: Shard, number: int) -> None:
     source, name = shard.sources[number], shard.names[number]
     try:
         file = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
@@ -176,7 +200,7 @@ def _add(output: _Output, written: WrittenShard, folder: int, shard: Shard, numb
         os.close(file)
 
 
-def _copy(output: _Output, file: int, data: bytes, size: int) -> bool:
+def _copy(output: TarOutput, file: int, data: bytes, size: int) -> bool:
     """Copy a large file whose first chunk was read.
 
     Returns

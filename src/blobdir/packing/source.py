@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from posixpath import basename, splitext
 from typing import TYPE_CHECKING, Any
 
+from blobdir.datasets import IMAGE_EXTENSIONS
 from blobdir.discovery import layout
 from blobdir.errors import NotAProjectError, UsageError
 from blobdir.packing.report import Problem
 from blobdir.packing.shards import Shard
-from blobdir.project import IMAGE_EXTENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
