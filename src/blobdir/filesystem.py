@@ -126,6 +126,7 @@ class BlobDirFileSystem(WritingFileSystem):
         """Open the project anew, to see what was added or replaced since."""
         self.view: Tree = open_tree(self.fo, options=self._options, progress=self._progress, **self._target)
         self._readers: dict[str, Callable[[bytes], bytes | None]] = {}
+        self.view.blobs.hold()
 
     @property
     def fsid(self) -> str:
