@@ -13,8 +13,9 @@ from blobdir.datasets import IMAGE_EXTENSIONS
 from blobdir.discovery import layout
 from blobdir.errors import AnnotationError, IsADirectory, NotFoundError, UsageError
 from blobdir.packing.compacting import copy_members
-from blobdir.packing.growing import ProjectWriter, annotation_of_image, check_annotation, dataset_path
+from blobdir.packing.growing import ProjectWriter, annotation_of_image, dataset_path
 from blobdir.packing.journal import Change
+from blobdir.packing.plain import check_annotation
 from blobdir.packing.shards import TarOutput
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
+from array import array
 from dataclasses import dataclass, field
 from posixpath import basename
 from typing import TYPE_CHECKING
@@ -14,14 +14,15 @@ from PIL import Image
 
 from blobdir.datasets import open_view
 from blobdir.discovery import layout
-from blobdir.errors import AnnotationError, NotFoundError, PackError, UsageError
+from blobdir.errors import NotFoundError, PackError, UsageError
 from blobdir.index import FIRST_BLOB
 from blobdir.offsets import read_offsets, write_offsets
 from blobdir.offsets.writer import write_whole
+from blobdir.packing.columns import TextColumn
 from blobdir.packing.journal import Change
+from blobdir.packing.plain import check_annotation, plain_annotation
 from blobdir.packing.report import Problem
 from blobdir.packing.shards import Shard, write_shard
-from blobdir.packing.source import plain_annotation
 from blobdir.packing.sums import SUMS, format_sums, read_sums
 
 if TYPE_CHECKING:
@@ -174,13 +175,16 @@ def add(
             _drop(writer, writer.project[dataset], name, keep_annotation=annotations is None)
         stem = writer.free_stem(layout.dataset_name(path).replace("/", "-"))
         names = sorted(sources, key=os.fsencode)
-        shard = Shard(stem, path, "/", [sources[n] for n in names], names, [os.path.getsize(sources[n]) for n in names])
+        paths, sizes = TextColumn(sources[n] for n in names), array("q", [os.path.getsize(sources[n]) for n in names])
+        shard = Shard(stem, path, "/", paths, TextColumn(names), sizes)
         blob = f"{layout.BLOB_DIR}/{stem}.tar"
-        written = write_shard(shard, str(change.stage(blob)))
+        written, table = write_shard(shard, str(change.stage(blob)))
         lost = [problem for problem in written.problems if problem[0] in ("unreadable", "changed")]
         if lost:
             raise PackError(f"{lost[0][1]}: {lost[0][2]}; nothing was added")
-        writer.entries(f"{path}/{stem}{layout.OFFSETS_SUFFIX}").update({n: (s, e) for n, s, e in written.entries})
+        writer.entries(f"{path}/{stem}{layout.OFFSETS_SUFFIX}").update(
+            {e.name: (e.offset_start, e.offset_end) for e in table}
+        )
         for name in names:
             _annotate(writer, path, name, sources[name], annotations)
         writer.write_sums({f"{stem}.tar": written.sha256})
@@ -230,28 +234,6 @@ def annotation_of_image(file: str | BytesIO, name: str) -> bytes:
     except Exception as error:
         raise PackError(f"{name}: its size can't be found out ({error}); nothing was added") from error
     return plain_annotation(height, width, [])
-
-
-def check_annotation(data: bytes, name: str) -> None:
-    """Refuse what the SDK couldn't open as an annotation.
-
-    Raises
-    ------
-    AnnotationError
-    """
-    try:
-        value = json.loads(data)
-    except ValueError as error:
-        raise AnnotationError(f"{name}: isn't JSON: {error}; nothing was added") from error
-    try:
-        sound = all(type(value["size"][side]) is int for side in ("height", "width"))
-        sound = sound and isinstance(value["objects"], list)
-    except (KeyError, TypeError):
-        sound = False
-    if not sound:
-        raise AnnotationError(
-            f'{name}: isn\'t an annotation, {{"size": {{"height": 1, "width": 1}}, "objects": []}}; nothing was added'
-        )
 
 
 def remove(project: str | os.PathLike[str], paths: Sequence[str]) -> ChangeReport:

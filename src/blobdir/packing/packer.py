@@ -7,26 +7,28 @@ import multiprocessing
 import os
 import shutil
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-
-from PIL import Image
 
 from blobdir.discovery import layout
 from blobdir.errors import PackError, UsageError
 from blobdir.offsets import write_offsets
 from blobdir.offsets.writer import write_whole
+from blobdir.packing.annotating import write_annotations
+from blobdir.packing.planning import plan
 from blobdir.packing.report import PackOptions, PackReport, Problem
 from blobdir.packing.shards import Shard, WrittenShard, write_shard
-from blobdir.packing.source import Listing, list_source, plain_annotation, plain_meta, plan_shards, tags_of
+from blobdir.packing.source import list_source
 from blobdir.packing.sums import SUMS, format_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from blobdir.discovery import Progress
+    from blobdir.packing.listing import Listing
 
 STATE: Final = ".packing"
 """In the folder that is being made: what is done already."""
@@ -50,7 +52,8 @@ def pack(
     ----------
     source : path
         A regular project (``meta.json``, ``img/`` and ``ann/``), or a plain folder: ``red/angry/a.jpg`` becomes an
-        image of dataset ``red`` with the tag ``angry``.
+        image of dataset ``red`` with the tag ``angry``. Or a list, see `blobdir.packing.lists.read_list`; ``-`` reads
+        one from standard input.
     dest : path
         Must not exist.
     options : PackOptions, optional
@@ -74,9 +77,9 @@ def pack(
     work = target.with_name(f"{target.name}.packing")
     _check_target(target, work, resume=resume, dry_run=dry_run)
     listing = list_source(os.fspath(source), options)
-    shards = _plan(listing, options)
+    shards = plan(listing, options)
     report = PackReport(problems=listing.problems)
-    _stop_if_strict(report, options)
+    report.stop_if(options.strict)
     if dry_run:
         for shard in shards:
             _count(report, shard, len(shard.names), sum(shard.sizes))
@@ -105,15 +108,6 @@ def _check_target(target: Path, work: Path, *, resume: bool, dry_run: bool) -> N
         raise UsageError(f"{work}: is what a pack has left that didn't end; --resume goes on, or remove it")
 
 
-def _plan(listing: Listing, options: PackOptions) -> list[Shard]:
-    stems: set[str] = set()
-    shards = [shard for items in listing.datasets for shard in plan_shards(items, options, stems)]
-    for items in listing.annotations:
-        own: set[str] = set()
-        shards += plan_shards(items, options, own, images=False)
-    return shards
-
-
 def _place(shard: Shard) -> str:
     """Where a shard's tar lies in the project."""
     folder = layout.BLOB_DIR if shard.images else layout.join(shard.dataset, layout.PACKED_ANNOTATIONS)
@@ -134,12 +128,6 @@ def _count(report: PackReport, shard: Shard, images: int, size: int) -> None:
         report.files += images
 
 
-def _stop_if_strict(report: PackReport, options: PackOptions) -> None:
-    if options.strict and report.problems:
-        first = report.problems[0]
-        raise PackError(f"{first.path}: {first.message} (--strict)")
-
-
 # -- writing -------------------------------------------------------------------------------------------------
 
 
@@ -157,17 +145,17 @@ def _write(
     _clean(work, shards)
     done, total = 0, sum(sum(shard.sizes) for shard in shards)
     for shard, result in _results(shards, work, options, report):
-        _count(report, shard, len(result.entries), sum(end - start for _, start, end in result.entries))
+        _count(report, shard, result.members, result.member_bytes)
         report.blobs[_place(shard)] = result.sha256
         report.problems += [Problem(code, path, text) for code, path, text in result.problems]
-        _stop_if_strict(report, options)
+        report.stop_if(options.strict)
         done += sum(shard.sizes)
         if progress:
             progress("packing", done, total)
     report.blobs = {_place(shard): report.blobs[_place(shard)] for shard in shards}
     _copy_files(listing, work, report, options, progress)
     if not listing.is_project:
-        _write_annotations(listing, work, report, options, progress)
+        write_annotations(listing, work, report, options, progress)
     sums = {os.path.basename(place): digest for place, digest in _image_blobs(report)}
     write_whole(work / layout.BLOB_DIR / SUMS, [format_sums(sums)])
 
@@ -204,10 +192,16 @@ def _results(
         return
     # Spawned, not forked: whoever calls this may have threads.
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = {pool.submit(_make, shard, work, options.strict): shard for shard in todo}
+        left = iter(todo)
+        # A few at a time: what waits in the pool's queue is there twice.
+        waiting = {pool.submit(_make, shard, work, options.strict): shard for shard in islice(left, processes + 1)}
         try:
-            for future in as_completed(waiting):
-                yield waiting[future], future.result()
+            while waiting:
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    shard = waiting.pop(future)
+                    for following in islice(left, 1):
+                        waiting[pool.submit(_make, following, work, options.strict)] = following
+                    yield shard, future.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -218,8 +212,8 @@ def _make(shard: Shard, work: Path, strict: bool) -> WrittenShard:
     place, pickle = work / _place(shard), work / _pickle(shard)
     for folder in (place.parent, pickle.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    result = write_shard(shard, str(place), strict=strict)
-    write_offsets(pickle, result.entries)
+    result, table = write_shard(shard, str(place), strict=strict)
+    write_offsets(pickle, table)
     sync_folder(place.parent)
     note = {"plan": shard.digest(), **asdict(result)}
     write_whole(_note(shard, work), [json.dumps(note).encode("utf-8", "surrogateescape")])
@@ -240,7 +234,6 @@ def _known(shard: Shard, work: Path) -> WrittenShard | None:
             return None
     except (OSError, ValueError, KeyError):
         return None
-    note["entries"] = [tuple(entry) for entry in note["entries"]]
     note["problems"] = [tuple(problem) for problem in note["problems"]]
     return WrittenShard(**note)
 
@@ -259,39 +252,12 @@ def _copy_files(
             report.files += 1
         except PermissionError as error:
             report.problems.append(Problem("unreadable", path, f"can't be read: {error.strerror}"))
-            _stop_if_strict(report, options)
+            report.stop_if(options.strict)
         if progress and number % 1000 == 0:
             progress("copying files", number, len(listing.files))
     for dataset in listing.datasets:  # the SDK wants the folder, even an empty one
         annotations = layout.ANNOTATIONS if options.annotations == "loose" else layout.PACKED_ANNOTATIONS
         (work / dataset.path / annotations).mkdir(parents=True, exist_ok=True)
-
-
-def _write_annotations(
-    listing: Listing, work: Path, report: PackReport, options: PackOptions, progress: Progress | None
-) -> None:
-    """Annotations of plain images: their size, and the folders that they lay in as tags."""
-    total, number = sum(len(dataset.names) for dataset in listing.datasets), 0
-    for dataset in listing.datasets:
-        packed = {path for problem in report.problems if problem.costs for path in [problem.path]}
-        for source, name in zip(dataset.sources, dataset.names, strict=True):
-            number += 1
-            if progress and number % 1000 == 0:
-                progress("writing annotations", number, total)
-            if source in packed:
-                continue
-            try:
-                with Image.open(os.path.join(listing.root, source)) as image:
-                    width, height = image.size
-            except Exception as error:
-                width = height = 0
-                text = f"its size can't be found out ({error}); 0 was written"
-                report.problems.append(Problem("not-an-image", source, text))
-            annotation = plain_annotation(height, width, tags_of(source, options))
-            (work / dataset.path / layout.ANNOTATIONS / f"{name}.json").write_bytes(annotation)
-            report.files += 1
-    meta = json.dumps(plain_meta(listing.tags), ensure_ascii=False).encode("utf-8", "backslashreplace")
-    write_whole(work / layout.META, [meta])
 
 
 def _finish(work: Path, target: Path, report: PackReport) -> None:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+from array import array
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
+import numpy as np
+
+from blobdir.offsets import OffsetsTable
 from blobdir.packing.tarformat import archive_end, member_header, padding
+
+if TYPE_CHECKING:
+    from blobdir.packing.columns import TextColumn
 
 FLUSH_BYTES: Final = 4 << 20
 """Bytes that are gathered before they are written."""
@@ -37,11 +44,11 @@ class Shard:
         Path of its dataset.
     folder : str
         Where the sources lie.
-    sources : list of str
+    sources : TextColumn
         Their paths below `folder`.
-    names : list of str
+    names : TextColumn
         Names of the members.
-    sizes : list of int
+    sizes : array of int
         Bytes when they were listed.
     images : bool
         Whether they should be images.
@@ -50,16 +57,16 @@ class Shard:
     stem: str
     dataset: str
     folder: str
-    sources: list[str]
-    names: list[str]
-    sizes: list[int]
+    sources: TextColumn
+    names: TextColumn
+    sizes: array[int]
     images: bool = True
 
     def digest(self) -> str:
         """Changes when anything that is to be written does, as far as names and sizes say."""
         digest = hashlib.sha256(f"{self.stem}\0{self.dataset}\0{self.images}\0".encode("utf-8", "surrogateescape"))
-        for texts in (self.sources, self.names, map(str, self.sizes)):
-            digest.update("\0".join(texts).encode("utf-8", "surrogateescape") + b"\0\0")
+        for column in (self.sources.joined(), self.names.joined(), self.sizes.tobytes()):
+            digest.update(column + b"\0")
         return digest.hexdigest()
 
 
@@ -69,18 +76,45 @@ class WrittenShard:
 
     Attributes
     ----------
-    entries : list of (str, int, int)
-        Name, first byte, and the byte after the last.
+    members, member_bytes : int
     problems : list of (code, path, message)
     sha256 : str
     size : int
         Bytes of the tar.
     """
 
-    entries: list[tuple[str, int, int]] = field(default_factory=list)
+    members: int = 0
+    member_bytes: int = 0
     problems: list[tuple[str, str, str]] = field(default_factory=list)
     sha256: str = ""
     size: int = 0
+
+
+class Places:
+    """Where the members of a tar lie, while it is written.
+
+    Attributes
+    ----------
+    kept : array of int
+        Their numbers in the shard.
+    starts, ends : array of int
+    """
+
+    def __init__(self) -> None:
+        self.kept, self.starts, self.ends = array("q"), array("q"), array("q")
+
+    def add(self, number: int, start: int, end: int) -> None:
+        """Note a member."""
+        self.kept.append(number)
+        self.starts.append(start)
+        self.ends.append(end)
+
+    def table(self, names: TextColumn) -> OffsetsTable:
+        """The offsets of a shard whose members have these names."""
+        kept = names if len(self.kept) == len(names) else names.take(self.kept)
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept.lengths() + 1)])
+        arena = np.frombuffer(kept.joined(), np.uint8)
+        return OffsetsTable(arena, starts, np.array(self.starts, np.int64), np.array(self.ends, np.int64))
 
 
 class TarOutput:
@@ -140,8 +174,8 @@ class TarOutput:
         return self._digest.hexdigest()
 
 
-def write_shard(shard: Shard, path: str, *, strict: bool = False) -> WrittenShard:
-    """Write a tar.
+def write_shard(shard: Shard, path: str, *, strict: bool = False) -> tuple[WrittenShard, OffsetsTable]:
+    """Write a tar, and say where its members lie.
 
     What can't be read, or changes while it is read, is left out and reported.
 
@@ -150,21 +184,21 @@ def write_shard(shard: Shard, path: str, *, strict: bool = False) -> WrittenShar
     OSError
         The tar can't be written.
     """
-    written = WrittenShard()
+    written, places = WrittenShard(), Places()
     folder = os.open(shard.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with TarOutput(path) as output:
             for number in range(len(shard.names)):
-                _add(output, written, folder, shard, number)
+                _add(output, written, places, folder, shard, number)
                 if strict and written.problems:
                     break
             written.sha256, written.size = output.finish(), output.position
     finally:
         os.close(folder)
-    return written
+    return written, places.table(shard.names)
 
 
-def _add(output: TarOutput, written: WrittenShard, folder: int, shard: Shard, number: int) -> None:
+def _add(output: TarOutput, written: WrittenShard, places: Places, folder: int, shard: Shard, number: int) -> None:
     source, name = shard.sources[number], shard.names[number]
     try:
         file = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
@@ -192,7 +226,9 @@ def _add(output: TarOutput, written: WrittenShard, folder: int, shard: Shard, nu
             if not _copy(output, file, data, size):
                 written.problems.append(("changed", source, "couldn't be read to the end; zeros stand in its place"))
                 return
-        written.entries.append((name, start, start + size))
+        places.add(number, start, start + size)
+        written.members += 1
+        written.member_bytes += size
         if shard.images and not is_image(data):
             code, what = ("not-an-image", "doesn't begin like an image") if data else ("empty", "is empty")
             written.problems.append((code, source, f"{what}; it was packed as it is"))
