@@ -23,6 +23,7 @@ from blobdir.packing.journal import Change
 from blobdir.packing.plain import check_annotation, plain_annotation
 from blobdir.packing.report import Problem
 from blobdir.packing.shards import Shard, write_shard
+from blobdir.packing.source import MAX_NAME_BYTES
 from blobdir.packing.sums import SUMS, format_sums, read_sums
 
 if TYPE_CHECKING:
@@ -156,7 +157,8 @@ def add(
 
     Raises
     ------
-    UsageError, PackError, BusyError
+    NotFoundError, UsageError, PackError, AnnotationError, BusyError
+        Nothing was added.
     """
     began = time.perf_counter()
     sources = {os.path.basename(path): os.path.abspath(path) for path in (os.fspath(file) for file in files)}
@@ -164,6 +166,11 @@ def add(
         raise UsageError("two of the files have one name")
     if not sources:
         raise UsageError("no files are given")
+    for name, source in sources.items():
+        if len(os.fsencode(name)) > MAX_NAME_BYTES:
+            raise UsageError(f"{source}: the name has more than {MAX_NAME_BYTES} bytes; its annotation's has 5 more")
+        if not os.path.isfile(source):
+            raise NotFoundError(f"{source}: there is no such file")
     with Change(os.path.abspath(project)) as change:
         writer = ProjectWriter(change, os.path.abspath(project))
         path = dataset_path(writer.project, dataset)

@@ -154,7 +154,17 @@ def _json_row(line: str) -> Row:
     dataset, name = row.get("dataset") or "", row.get("name") or ""
     if not isinstance(dataset, str) or not isinstance(name, str):
         raise RowError("has a dataset or name that isn't a text")
+    for text in (row["path"], dataset, name, annotation):
+        if isinstance(text, str) and not _can_be_a_name(text):
+            raise RowError(f"has {text[:80]!r}, which can't be the name of a file")
     return Row(row["path"], dataset, name, tuple(tags), annotation or None)
+
+
+def _can_be_a_name(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # half a character, which JSON can spell
+        return False
 
 
 def is_list(source: str) -> bool:

@@ -18,6 +18,7 @@ from blobdir.errors import PackError, UsageError
 from blobdir.offsets import write_offsets
 from blobdir.offsets.writer import write_whole
 from blobdir.packing.annotating import write_annotations
+from blobdir.packing.lists import is_list
 from blobdir.packing.planning import plan
 from blobdir.packing.report import PackOptions, PackReport, Problem
 from blobdir.packing.shards import Shard, WrittenShard, write_shard
@@ -75,7 +76,7 @@ def pack(
     options = options or PackOptions()
     target = Path(os.path.abspath(dest))
     work = target.with_name(f"{target.name}.packing")
-    _check_target(target, work, resume=resume, dry_run=dry_run)
+    _check_target(target, work, os.fspath(source), resume=resume, dry_run=dry_run)
     listing = list_source(os.fspath(source), options)
     shards = plan(listing, options)
     report = PackReport(problems=listing.problems)
@@ -99,11 +100,13 @@ def pack(
     return report
 
 
-def _check_target(target: Path, work: Path, *, resume: bool, dry_run: bool) -> None:
+def _check_target(target: Path, work: Path, source: str, *, resume: bool, dry_run: bool) -> None:
     if target.exists() or target.is_symlink():
         raise UsageError(f"{target}: is there already; choose another, or remove it")
     if not target.parent.is_dir():
         raise UsageError(f"{target.parent}: there is no such folder; make it first: mkdir -p {target.parent}")
+    if Path(os.path.realpath(source)) in Path(os.path.realpath(target)).parents and not is_list(source):
+        raise UsageError(f"{target}: lies in {source}, which is to be packed; choose a place outside")
     if work.exists() and not resume and not dry_run:
         raise UsageError(f"{work}: is what a pack has left that didn't end; --resume goes on, or remove it")
 
@@ -247,10 +250,13 @@ def _copy_files(
         if folder not in made:
             (work / folder).mkdir(parents=True, exist_ok=True)
             made.add(folder)
+        source = os.path.join(listing.root, path)
         try:
-            shutil.copyfile(os.path.join(listing.root, path), work / path)
+            shutil.copyfile(source, work / path)
             report.files += 1
-        except PermissionError as error:
+        except OSError as error:
+            if error.filename != source:  # the place where it should go: a full disk, above all
+                raise
             report.problems.append(Problem("unreadable", path, f"can't be read: {error.strerror}"))
             report.stop_if(options.strict)
         if progress and number % 1000 == 0:
