@@ -72,7 +72,18 @@ class TextColumn(Sequence[str]):
 
     def joined(self) -> bytes:
         """All texts, each followed by a NUL."""
-        return b"".join(self.spelled(i) + b"\0" for i in range(len(self)))
+        lengths = self.lengths()
+        joined = np.zeros(int(lengths.sum()) + len(self), np.uint8)
+        inside = np.ones(len(joined), bool)
+        inside[np.cumsum(lengths + 1) - 1] = False
+        joined[inside] = self._own()
+        del inside
+        return joined.tobytes()
+
+    def _own(self) -> NDArray[np.uint8]:
+        """Bytes of all texts, one after the other."""
+        first, last = self._starts[self._first], self._starts[self._stop]
+        return np.frombuffer(bytes(memoryview(self._arena)[first:last]), np.uint8)
 
     def lengths(self) -> NDArray[np.int64]:
         """Bytes of each text."""
@@ -91,9 +102,8 @@ class TextColumn(Sequence[str]):
         return np.argsort(texts, kind="stable")
 
     def _side_by_side(self, lengths: NDArray[np.int64], width: int) -> NDArray[np.bytes_]:
-        first, last = self._starts[self._first], self._starts[self._stop]
         cells = np.zeros((len(self), width), np.uint8)
-        cells[np.arange(width) < lengths[:, None]] = np.frombuffer(bytes(self._arena[first:last]), np.uint8)
+        cells[np.arange(width) < lengths[:, None]] = self._own()
         return cells.view(f"S{width}")[:, 0]
 
     def take(self, order: Iterable[int]) -> TextColumn:

@@ -20,16 +20,21 @@ FLUSH_BYTES: Final = 4 << 20
 """Bytes that are gathered before they are written."""
 CHUNK_BYTES: Final = 16 << 20
 """Bytes of a large file that are read at a time."""
-# The first bytes of what the format's users call images.
-_MAGIC: Final = (
-    b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"NRRD",
-    b"\0\0\0\x0cjP  ", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"qoif", b"\xff\x0a", b"\0\0\0\x0cJXL ",
+# How what the format's users call images begins: bytes at places, all of which must be there. The common ones first.
+IMAGE_BEGINNINGS: Final = (
+    *(((0, magic),) for magic in (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")),
+    ((0, b"RIFF"), (8, b"WEBP")),
+    *(((0, magic),) for magic in (
+        b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"NRRD", b"\0\0\0\x0cjP  ", b"P1", b"P2", b"P3", b"P4",
+        b"P5", b"P6", b"qoif", b"\xff\x0a", b"\0\0\0\x0cJXL ",
+    )),
+    ((4, b"ftyp"),),
 )  # fmt: skip
 
 
 def is_image(data: bytes) -> bool:
     """Whether a file's first bytes are those of an image."""
-    return data.startswith(_MAGIC) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP") or data[4:8] == b"ftyp"
+    return any(all(data.startswith(magic, at) for at, magic in parts) for parts in IMAGE_BEGINNINGS)
 
 
 @dataclass(frozen=True, slots=True)
