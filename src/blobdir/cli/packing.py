@@ -40,7 +40,12 @@ CONFLICTS = click.Choice(["error", "skip", "rename", "replace"])
     show_default=True,
     help="Two images of one name in one dataset: report and leave out, keep the first, both, or the last.",
 )
-@click.option("--dataset", default="", metavar="NAME", help="One dataset for all; the folders are tags. Of a list: for those without one.")
+@click.option(
+    "--dataset",
+    default="",
+    metavar="NAME",
+    help="One dataset for all; the folders are tags. Of a list: for those without one.",
+)
 @click.option("--processes", type=click.IntRange(0), default=0, metavar="N", help="0: one per processor.")
 @click.option("--resume", is_flag=True, help="Go on with what was cut off.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
