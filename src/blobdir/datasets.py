@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # What the SDK takes for an image among plain files; members of blobs are images whatever their name.
 IMAGE_EXTENSIONS = frozenset((".jpg", ".jpeg", ".mpo", ".bmp", ".png", ".webp", ".tiff", ".tif", ".nrrd", ".jfif"))
 
-D = TypeVar("D", bound="DatasetView")
+D_co = TypeVar("D_co", bound="DatasetView", covariant=True)
 
 
 def open_view(root: str | os.PathLike[str], *, index: str = "none") -> ProjectView[DatasetView]:
@@ -29,7 +29,7 @@ def open_view(root: str | os.PathLike[str], *, index: str = "none") -> ProjectVi
     return ProjectView(open_tree(root, options=OpenOptions(index=index)))
 
 
-class ProjectView(Mapping[str, D]):
+class ProjectView(Mapping[str, D_co]):
     """A mapping of the datasets of a tree, by name.
 
     A nested dataset answers to its name, ``train/hard``, and to its path on disk, ``train/datasets/hard``; iteration
@@ -53,8 +53,8 @@ class ProjectView(Mapping[str, D]):
             self._named = self.tree, known
         return known
 
-    def _dataset(self, path: str) -> D:
-        return DatasetView(self.tree, path)  # type: ignore[return-value]  # who binds D to another class makes that
+    def _dataset(self, path: str) -> D_co:
+        return DatasetView(self.tree, path)  # type: ignore[return-value]  # who binds D_co to another class makes that
 
     @property
     def url(self) -> str:
@@ -79,7 +79,7 @@ class ProjectView(Mapping[str, D]):
         """
         return _read_json(self.tree, layout.META)
 
-    def __getitem__(self, name: str) -> D:
+    def __getitem__(self, name: str) -> D_co:
         datasets = self._datasets()
         path = datasets.get(name, name)
         if path not in datasets.values():
