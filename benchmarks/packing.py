@@ -45,6 +45,16 @@ def regular_project(folder: Path, images: int) -> Path:
     return root
 
 
+def images_only(source: Path) -> Path:
+    """The same project without annotations: what tar and the SDK have to do with."""
+    root = source.with_name(f"{source.name}-images")
+    if not root.exists():
+        (root / "train").mkdir(parents=True)
+        (root / "train/img").symlink_to(source / "train/img")
+        shutil.copy(source / "meta.json", root)
+    return root
+
+
 def sdk_python() -> str:
     """The interpreter that has the SDK; empty where there is none."""
     python = os.environ.get("BLOBDIR_SDK_PYTHON") or str(Path(".venv-sdk/bin/python").absolute())
@@ -80,10 +90,14 @@ def run(folder: Path, images: int, rounds: int) -> Outcome:
         "it, the SDK's hasn't.",
     )
     python = sdk_python()
-    taken: dict[str, list[float]] = {name: [] for name in ("tar", "sdk", "cp", "blobdir", "verify", "no annotations")}
+    taken: dict[str, list[float]] = {
+        name: [] for name in ("tar", "sdk", "cp", "images", "blobdir", "verify", "no annotations")
+    }
     for _ in range(rounds):
         with Place(folder / "packing") as place:
             _peers(source, place, python, taken)
+        with Place(folder / "packing") as place:
+            taken["images"].append(timed(COMMAND, "pack", "-q", images_only(source), place / "project"))
         with Place(folder / "packing") as place:
             taken["blobdir"].append(timed(COMMAND, "pack", "-q", source, place / "project"))
             check(source, place / "project", images)
@@ -115,7 +129,8 @@ def _peers(source: Path, place: Path, python: str, taken: dict[str, list[float]]
 def timed(*command: str | Path) -> float:
     """Seconds of a command."""
     began = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    # Of images without annotations, blobdir says that the SDK drops their dataset.
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - began
 
 
@@ -138,20 +153,23 @@ def _report(outcome: Outcome, taken: dict[str, list[float]], *, has_sdk: bool) -
         "tar": "tar cf",
         "sdk": "the SDK's save_blob_offsets_pkl",
         "cp": "cp -r of the annotations",
-        "blobdir": "blobdir pack: tar, offsets, annotations, checksums",
+        "images": "blobdir pack of the images alone",
+        "blobdir": "blobdir pack with the annotations",
     }
     for key, name in names.items():
         if key in taken:
             outcome.rows.append((name, seconds(_timing(taken[key]))))
     if has_sdk:
-        ours = statistics.median(taken["blobdir"])
+        ours, alone = statistics.median(taken["blobdir"]), statistics.median(taken["images"])
         blobs = [tar + sdk for tar, sdk in zip(taken["tar"], taken["sdk"], strict=True)]
         whole = [first + cp for first, cp in zip(blobs, taken["cp"], strict=True)]
         outcome.rows.append(("tar cf and the SDK, together", seconds(_timing(blobs))))
         outcome.rows.append(("tar cf, the SDK and cp, together", seconds(_timing(whole))))
-        ratio = statistics.median(blobs) / ours
-        outcome.goal("pack ≥ 1.5 × tar cf + save_blob_offsets_pkl", f"{ratio:.2f} ×", ratio >= 1.5)
-        outcome.rows.append(("all of the three, by blobdir's", f"{statistics.median(whole) / ours:.2f} ×"))
+        ratio = statistics.median(blobs) / alone
+        outcome.goal("pack of images ≥ 1.5 × tar cf + save_blob_offsets_pkl", f"{ratio:.2f} ×", ratio >= 1.5)
+        outcome.rows.append(
+            ("all of the three, by pack with the annotations", f"{statistics.median(whole) / ours:.2f} ×")
+        )
     else:
         outcome.missing.append("the SDK: make .venv-sdk with scripts/test, or set BLOBDIR_SDK_PYTHON")
     for key, what in (("verify", "with an annotation each"), ("no annotations", "blobs only")):
