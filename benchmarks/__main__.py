@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import indexing, kernel, mounting, reading, remote, scanning
+from benchmarks import indexing, kernel, mounting, packing, reading, remote, scanning
 from benchmarks.measure import Outcome
 
 
@@ -28,6 +28,7 @@ def workloads(data: Path, *, images: int, rows: int, rounds: int) -> dict[str, C
         "mounts of many": lambda: mounting.many(data, min(rows, 1_000_000), rounds),
         "kernel engine": lambda: kernel.run(data, images, min(rows, 1_000_000), rounds),
         "remote": lambda: remote.run(data, images, rounds),
+        "packing": lambda: packing.run(data, images, rounds),
         "starting": lambda: scanning.starting(rounds),
     }
 

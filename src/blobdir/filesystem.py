@@ -22,9 +22,9 @@ from blobdir.errors import (
 )
 from blobdir.index import DIRECTORY, FIRST_BLOB, LOOSE
 from blobdir.opening import OpenOptions, open_tree
-from blobdir.readonly import ReadOnlyFileSystem
 from blobdir.sources import RemoteOptions
 from blobdir.sources.options import MEMORY_BYTES
+from blobdir.writing import NewFile, WritingFileSystem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,8 +41,8 @@ _MAGIC = frozenset("*?[")
 _TYPE_BITS = {"directory": stat.S_IFDIR, "link": stat.S_IFLNK, "file": stat.S_IFREG}
 
 
-class BlobDirFileSystem(ReadOnlyFileSystem):
-    """Blob projects as ordinary folders, read-only.
+class BlobDirFileSystem(WritingFileSystem):
+    """Blob projects as ordinary folders; those on this machine can be changed inside ``with fs.transaction:``.
 
     Parameters
     ----------
@@ -126,6 +126,7 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         """Open the project anew, to see what was added or replaced since."""
         self.view: Tree = open_tree(self.fo, options=self._options, progress=self._progress, **self._target)
         self._readers: dict[str, Callable[[bytes], bytes | None]] = {}
+        self.view.blobs.hold()
 
     @property
     def fsid(self) -> str:
@@ -564,9 +565,9 @@ class BlobDirFileSystem(ReadOnlyFileSystem):
         autocommit: bool = True,
         cache_options: dict[str, Any] | None = None,
         **kwargs: Any,
-    ) -> MemberFile:
+    ) -> MemberFile | NewFile:
         if mode != "rb":
-            self._refuse("open for writing", path)
+            return self._create(path, mode)
         path, row = self._find(path)
         if self.view.is_directory(row):
             raise IsADirectory(f"{path or '/'}: is a directory")

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from posixpath import splitext
 from typing import TYPE_CHECKING, Any
 
-from blobdir.discovery import layout
-from blobdir.errors import AnnotationError, NotFoundError
+from blobdir.datasets import DatasetView, ProjectView
+from blobdir.errors import ReadOnlyError
 from blobdir.filesystem import BlobDirFileSystem
 from blobdir.images import decode_image
-from blobdir.index import DIRECTORY, LOOSE
 
 if TYPE_CHECKING:
     import os
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from blobdir.index import Defect
+    from blobdir.packing import ChangeReport
     from blobdir.tree import Tree
-
-# What the SDK takes for an image among plain files; members of blobs are images whatever their name.
-IMAGE_EXTENSIONS = frozenset((".jpg", ".jpeg", ".mpo", ".bmp", ".png", ".webp", ".tiff", ".tif", ".nrrd", ".jfif"))
 
 
 def open_project(
@@ -53,7 +47,7 @@ def open_project(
     return Project(BlobDirFileSystem(url, target_options=storage_options, skip_instance_cache=True, **options))
 
 
-class Project(Mapping[str, "Dataset"]):
+class Project(ProjectView["Dataset"]):
     """A blob project: a mapping of its datasets, by name.
 
     A nested dataset answers to its name, ``train/hard``, and to its path on disk, ``train/datasets/hard``; iteration
@@ -66,52 +60,61 @@ class Project(Mapping[str, "Dataset"]):
     """
 
     def __init__(self, filesystem: BlobDirFileSystem) -> None:
+        super().__init__(filesystem.view)
         self.filesystem = filesystem
-        self._datasets = {layout.dataset_name(path): path for path in self.tree.index.header.datasets}
 
     @property
     def tree(self) -> Tree:
         """The view below."""
         return self.filesystem.view
 
-    @property
-    def url(self) -> str:
-        """Where the project is."""
-        return self.tree.storage.url
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], meta: dict[str, Any] | None = None) -> Project:
+        """Make an empty blob project, and open it.
 
-    @property
-    def defects(self) -> list[Defect]:
-        """What isn't as it must be, and what it costs."""
-        return self.tree.defects
-
-    @property
-    def meta(self) -> dict[str, Any]:
-        """Content of ``meta.json``, with classes, tags and project type.
+        Parameters
+        ----------
+        path : path
+            Must not exist.
+        meta : dict, optional
+            Content of ``meta.json``; without classes and tags by default.
 
         Raises
         ------
-        NotFoundError
-            There is none.
-        AnnotationError
-            It isn't JSON.
+        UsageError
+            It's there already.
         """
-        return _read_json(self.tree, layout.META)
+        from blobdir.packing import create_project
 
-    def __getitem__(self, name: str) -> Dataset:
-        path = self._datasets.get(name, name)
-        if path not in self._datasets.values():
-            known = ", ".join(self._datasets) or "none"
-            raise KeyError(f"{name!r} is no dataset of {self.url}; there are: {known}")
+        create_project(path, meta)
+        return open_project(path)
+
+    def add_blob_file(self, tar: str | os.PathLike[str], dataset: str, *, copy: bool = False) -> ChangeReport:
+        """Take a tar of images into the project, as a blob of a dataset; the project shows it then.
+
+        `Dataset` objects that were made before keep what they show. See `blobdir.packing.add_blob_file`.
+        """
+        from blobdir.packing import add_blob_file
+
+        report = add_blob_file(self._folder(), tar, dataset, copy=copy)
+        self.filesystem.invalidate_cache()
+        return report
+
+    def create_blob_readme(self, *, title: str = "", description: str = "", replace: bool = False) -> Path:
+        """Write the project's ``README.md``: see `blobdir.packing.create_blob_readme`."""
+        from blobdir.packing import create_blob_readme
+
+        path = create_blob_readme(self._folder(), title=title, description=description, replace=replace)
+        self.filesystem.invalidate_cache()
+        return path
+
+    def _folder(self) -> str:
+        if not self.tree.storage.is_local:
+            raise ReadOnlyError(f"{self.url}: only projects on this machine can be changed; change a copy of it here")
+        return self.url
+
+    def _dataset(self, path: str) -> Dataset:
         return Dataset(self.filesystem, path)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._datasets)
-
-    def __len__(self) -> int:
-        return len(self._datasets)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._datasets or name in self._datasets.values()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Project, (self.filesystem,)
@@ -120,7 +123,7 @@ class Project(Mapping[str, "Dataset"]):
         return f"<Project {self.url}: {len(self)} datasets>"
 
 
-class Dataset:
+class Dataset(DatasetView):
     """The images and annotations of one dataset.
 
     Attributes
@@ -132,85 +135,14 @@ class Dataset:
     """
 
     def __init__(self, filesystem: BlobDirFileSystem, path: str) -> None:
+        super().__init__(filesystem.view, path)
         self._filesystem = filesystem
-        self._tree = tree = filesystem.view
-        self.path = path
-        self.name = layout.dataset_name(path)
-        self._images = layout.join(path, layout.ITEMS)
-        try:
-            # Where there is no img/, the root's reader: it knows no image either.
-            self._read = tree.reader(tree.find(self._images))
-        except NotFoundError:
-            self._read = tree.reader(0)
 
     def __repr__(self) -> str:
         return f"<Dataset {self.name}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Dataset, (self._filesystem, self.path)
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the images, in the order of their bytes; those in folders as ``folder/name``.
-
-        Raises
-        ------
-        IncompleteListingError
-            An offsets pickle can't be read in full, so the list would be shorter than the truth.
-        """
-        try:
-            root = self._tree.find(self._images)
-        except NotFoundError:
-            return []
-        return [name for prefix, row in self._folders(root) for name in self._names_in(prefix, row)]
-
-    def _folders(self, root: int) -> Iterator[tuple[str, int]]:
-        base = len(self._tree.path(root)) + 1
-        for row in self._tree.index.walk(root):
-            path = self._tree.path(row)[base:]
-            yield f"{path}/" if path else "", row
-
-    def _names_in(self, prefix: str, row: int) -> list[str]:
-        names, rows = self._tree.names(row), self._tree.children(row)
-        sources = self._tree.index.source[rows.start : rows.stop]
-        if (sources > LOOSE).all():
-            return [prefix + name for name in names] if prefix else names
-        return [
-            prefix + name
-            for name, source in zip(names, sources.tolist(), strict=True)
-            if source != DIRECTORY and (source != LOOSE or splitext(name)[1].lower() in IMAGE_EXTENSIONS)
-        ]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __contains__(self, name: object) -> bool:
-        if not isinstance(name, str) or not name:
-            return False
-        try:
-            return not self._tree.is_directory(self._tree.find(f"{self._images}/{name}"))
-        except OSError:
-            return False
-
-    def get_blob_img_bytes(self, name: str) -> bytes:
-        """Bytes of an image as they are stored, of a blob or a plain file.
-
-        Raises
-        ------
-        NotFoundError
-        ShortReadError, ReadError
-            The blob is truncated, missing, or doesn't fit its offsets.
-        """
-        try:
-            data = self._read(name.encode())
-        except UnicodeEncodeError:  # a name that isn't UTF-8
-            data = None
-        if data is not None:
-            return data
-        return self._tree.read(self._tree.find(f"{self._images}/{name}"))
 
     def get_blob_img_np(self, name: str, keep_alpha: bool = False) -> NDArray[np.uint8]:
         """Pixels of an image, as the SDK gives them.
@@ -226,43 +158,3 @@ class Dataset:
             The image can't be decoded; the message names it.
         """
         return decode_image(self.get_blob_img_bytes(name), keep_alpha=keep_alpha, name=f"{self._images}/{name}")
-
-    def read_many(self, names: Sequence[str]) -> list[bytes]:
-        """Bytes of many images, in the order of `names`; neighbours in a blob are read together."""
-        prefix = self._images + "/"
-        return self._tree.read_many(self._tree.find_many([prefix + name for name in names]))
-
-    def annotation(self, name: str) -> dict[str, Any]:
-        """Annotation of an image: ``ann/<name>.json``, or by its legacy name ``ann/<stem>.json``.
-
-        Raises
-        ------
-        NotFoundError
-            There is neither.
-        AnnotationError
-            It isn't JSON.
-        """
-        return _read_json(self._tree, self.annotation_path(name))
-
-    def annotation_path(self, name: str) -> str:
-        """Path of an image's annotation in the project; NotFoundError where there is none."""
-        folder = layout.join(self.path, layout.ANNOTATIONS)
-        paths = [f"{folder}/{name}.json", f"{folder}/{splitext(name)[0]}.json"]
-        for path in paths:
-            try:
-                self._tree.find(path)
-            except NotFoundError:
-                continue
-            return path
-        raise NotFoundError(f"{name}: has no annotation: neither {paths[0]} nor {paths[1]} exists")
-
-
-def _read_json(tree: Tree, path: str) -> dict[str, Any]:
-    data = tree.read(tree.find(path))
-    try:
-        value = json.loads(data)
-    except ValueError as error:
-        raise AnnotationError(f"{path}: isn't JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise AnnotationError(f"{path}: holds a {type(value).__name__}, not an object")
-    return value

@@ -12,7 +12,7 @@ from zlib import crc32
 import numpy as np
 
 from blobdir.discovery.pairing import BLOCK, blob_defect, misfit
-from blobdir.errors import ReadError, ShortReadError
+from blobdir.errors import ReadError, ShortReadError, SourceChangedError
 from blobdir.index import FIRST_BLOB, Index
 from blobdir.index.hashing import PROBE_LIMIT
 from blobdir.ranges import merge_ranges
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 MAX_OPEN_BLOBS = 256
 """Blobs kept open at a time: far below the usual limit of 1,024 descriptors."""
+HELD_BLOBS = 64
+"""Blobs that are held from the moment when a project is opened: `blobdir compact` may take their names away."""
 LOCAL_GAP, LOCAL_REQUEST = 16 << 10, 256 << 10
 """Bytes that are read for nothing rather than left out, and bytes of a request: it stays in the processor's cache
 while it is cut up."""
@@ -44,6 +46,7 @@ class BlobReader:
         self._ignore_defects = index.header.options.get("on_defect") == "ignore"
         self._open: list[Source | None] = [None] * (FIRST_BLOB + len(index.header.blobs))
         self._opened: deque[int] = deque()
+        self._held: dict[int, LocalSource] = {}
         self._opening = threading.Lock()
         self._most_open = MAX_OPEN_BLOBS
         self._readers: dict[int, Callable[[bytes], bytes | None]] = {}
@@ -72,17 +75,41 @@ class BlobReader:
         if refusal := self.refusal(number):
             raise ReadError(refusal)
         expected = Stat("file", record.size, record.mtime_ns, etag=record.etag)
+        opened: Source
         try:
             opened = self._storage.open(record.path, expected if record.size >= 0 else None)
-        except FileNotFoundError as error:
-            raise ReadError(f"{record.path}: was removed after the project was opened") from error
+        except (FileNotFoundError, SourceChangedError) as error:
+            if held := self._held_as_it_was(number, expected):
+                opened = held
+            elif isinstance(error, SourceChangedError):
+                raise
+            else:
+                raise ReadError(f"{record.path}: was removed after the project was opened") from error
         with self._opening:
             if self._open[number] is None:
                 self._opened.append(number)
                 if len(self._opened) > self._most_open:
                     self._open[self._opened.popleft()] = None
                 self._open[number] = opened
+            self._held.pop(number, None)
         return opened
+
+    def hold(self) -> None:
+        """Keep local blobs from going away before they are first read: their names may go, or lead to other files."""
+        if not self._storage.is_local:
+            return
+        for number, record in enumerate(self._index.header.blobs[:HELD_BLOBS], FIRST_BLOB):
+            with suppress(OSError):  # whoever reads one of its members is told
+                held = self._storage.open(record.path)
+                if isinstance(held, LocalSource):
+                    self._held[number] = held
+
+    def _held_as_it_was(self, number: int, expected: Stat) -> LocalSource | None:
+        """The held blob, unless it was written to in place."""
+        held = self._held.get(number)
+        now = os.fstat(held.fd) if held else None
+        same = now and (now.st_size, now.st_mtime_ns) == (expected.size, expected.mtime_ns)
+        return held if same else None
 
     def refusal(self, number: int) -> str:
         """Why nothing of a blob is served, as discovery has found out; empty where there is no reason."""

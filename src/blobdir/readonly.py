@@ -17,7 +17,8 @@ class ReadOnlyFileSystem(AbstractFileSystem):
 
     def _refuse(self, what: str, path: Any = "") -> NoReturn:
         raise ReadOnlyError(
-            f"{what} {path}: this filesystem is read-only; change the project itself, then open it anew"
+            f"{what} {path}: this filesystem is read-only outside of a transaction; `with fs.transaction:` makes one "
+            "change of all that is written in it, or none"
         )
 
     def mkdir(self, path: Any, create_parents: bool = True, **kwargs: Any) -> None:

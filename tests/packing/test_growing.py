@@ -5,20 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
 import blobdir
 from blobdir.errors import BusyError, NotFoundError, PackError, UsageError
-from blobdir.packing import add, compact, move, recover, remove
+from blobdir.packing import add, compact, move, remove
 from blobdir.packing.journal import Change
 from blobdir.verifying import verify
-
-COMMAND = str(Path(sys.executable).with_name("blobdir"))
 
 
 def view(root):
@@ -170,57 +165,3 @@ def test_one_at_a_time(project, pictures):
     with Change(str(project)), pytest.raises(BusyError, match=f"process {os.getpid()} is changing it"):
         add(project, "train", pictures)
     add(project, "train", pictures)
-
-
-OPERATIONS = {
-    "add": ["add", "-q", "{p}", "train", "{pictures}/n0.png", "{pictures}/n1.png"],
-    "remove": ["remove", "-q", "{p}", "train/p01.png", "train/p07.png"],
-    "move": ["move", "-q", "{p}", "train/p01.png", "train/p07.png", "test"],
-}
-CALLS = "openat,write,pwrite64,fsync,rename,unlink,mkdir,rmdir,unlinkat,ftruncate"
-
-
-@pytest.mark.timeout(170)
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_killed_at_every_system_call(project, pictures, tmp_path, operation):
-    """SIGKILL at each call that changes something: after it, and what the next writer does, it's the old or the new."""
-    words = [word.format(p="{p}", pictures=pictures[0].parent) for word in OPERATIONS[operation]]
-
-    def run(root, *before):
-        command = [*before, COMMAND, *(word.replace("{p}", str(root)) for word in words)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-    old = view(project)
-    done = tmp_path / "done"
-    shutil.copytree(project, done)
-    trace = tmp_path / "trace"
-    # Only calls on the project count; the first thousands are Python's.
-    assert run(done, "strace", "-f", "-qq", "-o", trace, "-e", f"trace={CALLS}").returncode == 0
-    new = view(done)
-    assert new != old
-    numbers: dict[str, list[int]] = {}
-    seen: dict[str, int] = {}
-    ours = False
-    for line in trace.read_text(errors="replace").splitlines():
-        call = line.partition(" ")[2].strip().partition("(")[0]
-        if call not in CALLS.split(","):
-            continue
-        seen[call] = seen.get(call, 0) + 1
-        ours = ours or f"{done}/.blobdir" in line
-        if ours and not ("openat" in line and "O_CREAT" not in line):
-            numbers.setdefault(call, []).append(seen[call])
-    points = [(call, n) for call, found in numbers.items() for n in found]
-    assert len(points) > 15
-    outcomes = set()
-    for number, (call, n) in enumerate(points[:: max(1, len(points) // 14)]):
-        root = tmp_path / f"{number}"
-        shutil.copytree(project, root)
-        run(root, "strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={call}:signal=KILL:when={n}")
-        recover(root)
-        found = view(root)
-        assert found in (old, new), (call, n)
-        outcomes.add(found == new)
-        assert not (root / ".blobdir/journal.json").exists()
-        assert verify(root).errors == 0
-        shutil.rmtree(root)
-    assert outcomes == {True, False}

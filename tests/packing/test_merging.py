@@ -77,11 +77,12 @@ def test_meta():
 
 
 def test_create_and_add_blob_file(tmp_path):
-    project = create_project(tmp_path / "p", {"classes": [], "tags": [], "projectType": "images"})
+    project = blobdir.Project.create(tmp_path / "p", {"classes": [], "tags": [], "projectType": "images"})
     assert list(project) == []
     made = Builder(tmp_path / "other")
     made.tar("ready", {"folder/x.jpg": JPEG + b"x", "y.jpg": JPEG + b"y"})
-    report = add_blob_file(tmp_path / "p", made.root / "blob/ready.tar", "train/new")
+    report = project.add_blob_file(made.root / "blob/ready.tar", "train/new")
+    assert list(project) == ["train/new"]
     assert report.images == 2
     dataset = blobdir.open_project(tmp_path / "p")["train/new"]
     assert dataset.names == ["x.jpg", "y.jpg"]

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from array import array
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from PIL import Image
 import blobdir
 from blobdir.errors import NotAProjectError, PackError, UsageError
 from blobdir.packing import PackOptions, pack
+from blobdir.packing.columns import TextColumn
 from blobdir.packing.report import parse_size
 from blobdir.packing.tarformat import archive_end, member_header, padding
 
@@ -221,9 +223,11 @@ def test_files_that_shrink(tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "read", shrinking)
-        shard = Shard("s", "d", str(tmp_path), list(sizes), list(sizes), list(sizes.values()))
-        written = write_shard(shard, str(tmp_path / "s.tar"))
-    assert [name for name, _, _ in written.entries] == ["a.jpg", "z.jpg"]
+        names = TextColumn(sizes)
+        shard = Shard("s", "d", str(tmp_path), names, names, array("q", sizes.values()))
+        written, table = write_shard(shard, str(tmp_path / "s.tar"))
+    assert table.names() == [b"a.jpg", b"z.jpg"]
+    assert (written.members, written.member_bytes) == (2, 8)
     assert [code for code, _, _ in written.problems] == ["changed"]
     with tarfile.open(tmp_path / "s.tar") as tar:
         assert tar.getnames() == list(sizes)

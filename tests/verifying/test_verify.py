@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -10,14 +11,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from blob_builder import Builder
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 import blobdir
 from blobdir.offsets import read_offsets, write_offsets
+from blobdir.packing.shards import IMAGE_BEGINNINGS, is_image
 from blobdir.verifying import repair, verify
+from blobdir.verifying.blobs import HEAD, are_images, read_through
 
+BEGINNINGS = [
+    b"".join(b"\0" * (at - sum(len(m) for _, m in parts[:i])) + magic for i, (at, magic) in enumerate(parts))
+    for parts in IMAGE_BEGINNINGS
+]
 COMMAND = str(Path(sys.executable).with_name("blobdir"))
 META = {
     "classes": [{"title": "lemon", "shape": "rectangle", "color": "#FFFF00"}],
@@ -220,3 +230,73 @@ def test_command(sound, entries):
     code, out = run("--repair")
     assert code == 0
     assert "as before, where the tar has them" in out
+
+
+# -- the quick ways equal the slow ones ----------------------------------------------------------------------
+
+
+def found(report):
+    return [(f.code, f.path, f.count, sorted(f.examples)) for f in report.findings]
+
+
+@pytest.mark.parametrize("interpreter", [sys.executable, "/bin/false"])
+def test_helpers_find_what_one_process_finds(sound, monkeypatch, interpreter):
+    """Also if they die."""
+    sound.loose("train/ann/a00.png.json", b"{")
+    sound.loose("train/ann/a01.png.json", annotation(classes=("lemon", "lime")))
+    sound.loose("train/ann/a02.png.json", annotation(tags=("sour",)))
+    sound.loose("train/ann/a03.png.json", b'{"size": ' + b" " * 200_000 + annotation()[9:])
+    (sound.root / "train/ann/a04.png.json").unlink()
+    (sound.root / "train/ann/a04.png.json").symlink_to("a05.png.json")
+    (sound.root / "train/ann/a06.png.json").unlink()
+    (sound.root / "train/ann/a06.png.json").symlink_to("nowhere")
+    expected = found(verify(sound.root, processes=1))
+    monkeypatch.setattr("blobdir.verifying.annotations.MANY", 1)
+    monkeypatch.setattr("blobdir.verifying.annotations.FILES", 7)
+    monkeypatch.setattr(sys, "executable", interpreter)
+    report = verify(sound.root, processes=2)
+    assert found(report) == expected
+    assert report.annotations == 40
+    assert {code for code, *_ in expected} >= {"annotation-invalid", "class-unknown", "tag-unknown"}
+
+
+def test_packed_annotations_are_looked_at(tmp_path):
+    for part in ("img", "ann"):
+        (tmp_path / "source/train" / part).mkdir(parents=True)
+    (tmp_path / "source/meta.json").write_text(json.dumps(META))
+    for i in range(4):
+        (tmp_path / f"source/train/img/{i}.png").write_bytes(picture(i))
+        (tmp_path / f"source/train/ann/{i}.png.json").write_bytes(annotation() if i else b"[]")
+    blobdir.pack(tmp_path / "source", tmp_path / "p", blobdir.PackOptions(annotations="packed", processes=1))
+    report = verify(tmp_path / "p")
+    assert codes(report) == {"annotation-invalid": 1}
+    assert report.annotations == 4
+
+
+@given(st.lists(st.one_of(st.binary(max_size=20), st.sampled_from(BEGINNINGS).map(lambda head: head + b"more"))))
+@settings(deadline=None)
+def test_beginnings_of_images(datas):
+    heads = np.zeros((len(datas), HEAD), np.uint8)
+    for i, data in enumerate(datas):
+        heads[i, : len(data[:HEAD])] = np.frombuffer(data[:HEAD], np.uint8)
+    lengths = np.array([len(data) for data in datas], np.int64)
+    assert are_images(heads, lengths).tolist() == [is_image(data[:HEAD]) for data in datas]
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=60)
+def test_heads_of_ranges(tmp_path_factory, data):
+    """Ranges at every place of the windows, past the end, overlapping, empty."""
+    content = data.draw(st.binary(max_size=300))
+    starts = np.array(data.draw(st.lists(st.integers(0, 320), max_size=30)), np.int64)
+    ends = starts + np.array(
+        data.draw(st.lists(st.integers(0, 40), min_size=len(starts), max_size=len(starts))), np.int64
+    )
+    path = tmp_path_factory.getbasetemp() / "heads"
+    path.write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("blobdir.verifying.blobs.WINDOW", 32)
+        heads, digest = read_through(str(path), starts, ends, lambda n: None, checksum=True)
+    assert digest == hashlib.sha256(content).hexdigest()
+    for head, start, end in zip(heads, starts.tolist(), ends.tolist(), strict=True):
+        assert head.tobytes() == content[start:end][:HEAD].ljust(HEAD, b"\0")

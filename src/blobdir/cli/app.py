@@ -178,7 +178,10 @@ class _LazyGroup(click.Group):
         "mount": ("mounting", "Mount PROJECT at MOUNTPOINT, an empty folder: its files are ordinary files there."),
         "move": ("growing", "Move images with their annotations to another DATASET of PROJECT."),
         "offsets": ("building", "Write the offsets pickle of a tar."),
-        "pack": ("packing", "Pack SOURCE, a regular project or a folder of images, into the blob project DEST."),
+        "pack": (
+            "packing",
+            "Pack SOURCE, a regular project, a folder of images or a list of them, into the blob project DEST.",
+        ),
         "preview": ("drawing", "Draw a contact sheet: images of PROJECT with their annotations over them."),
         "push": ("moving", "Copy PROJECT, a folder on this machine, to URL."),
         "remove": ("growing", "Remove images and their annotations from PROJECT; name them as train/a.jpg."),

@@ -40,7 +40,12 @@ CONFLICTS = click.Choice(["error", "skip", "rename", "replace"])
     show_default=True,
     help="Two images of one name in one dataset: report and leave out, keep the first, both, or the last.",
 )
-@click.option("--dataset", default="", metavar="NAME", help="One dataset for all; the folders are tags.")
+@click.option(
+    "--dataset",
+    default="",
+    metavar="NAME",
+    help="One dataset for all; the folders are tags. Of a list: for those without one.",
+)
 @click.option("--processes", type=click.IntRange(0), default=0, metavar="N", help="0: one per processor.")
 @click.option("--resume", is_flag=True, help="Go on with what was cut off.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
@@ -62,15 +67,18 @@ def pack_command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Pack SOURCE, a regular project or a folder of images, into the blob project DEST.
+    """Pack SOURCE, a regular project, a folder of images or a list of them, into the blob project DEST.
 
     Bytes are stored as they are, and the same input gives the same bytes. DEST appears when it's whole. Of a plain
     folder, the folders at the top become datasets and those below them tags: red/angry/a.jpg is in dataset red, with
-    the tag angry. What can't be packed is named at the end; exit status 7 says that something is missing.
+    the tag angry. A list is a file, or - for standard input: a path per line; CSV with a header that has path, and
+    dataset, name, tags, annotation where wanted; or JSON lines with the same keys. What can't be packed is named at the
+    end; exit status 7 says that something is missing.
 
     \b
     blobdir pack /data/lemons-plain /data/lemons
     blobdir pack photos packed --dataset photos --shard-size 500M
+    find photos -name '*.jpg' -newer last | blobdir pack - packed --dataset new
     (cd /data/lemons/blob && sha256sum -c SHA256SUMS)
     """
     from blobdir.packing import PackOptions, pack

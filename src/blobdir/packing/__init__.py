@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from blobdir.packing.growing import ChangeReport, add, compact, move, remove
+from blobdir.packing.compacting import compact
+from blobdir.packing.growing import ChangeReport, add, move, remove
 from blobdir.packing.journal import recover
 from blobdir.packing.merging import add_blob_file, create_project, merge
 from blobdir.packing.packer import pack
+from blobdir.packing.readme import create_blob_readme
 from blobdir.packing.report import PackOptions, PackReport, Problem
 from blobdir.packing.subset import SubsetOptions, SubsetReport, subset
 
@@ -19,6 +21,7 @@ __all__ = [
     "add",
     "add_blob_file",
     "compact",
+    "create_blob_readme",
     "create_project",
     "merge",
     "move",

@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
+from array import array
 from dataclasses import dataclass, field
 from posixpath import basename
 from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image
 
+from blobdir.datasets import open_view
 from blobdir.discovery import layout
 from blobdir.errors import NotFoundError, PackError, UsageError
 from blobdir.index import FIRST_BLOB
 from blobdir.offsets import read_offsets, write_offsets
 from blobdir.offsets.writer import write_whole
+from blobdir.packing.columns import TextColumn
 from blobdir.packing.journal import Change
+from blobdir.packing.plain import check_annotation, plain_annotation
 from blobdir.packing.report import Problem
 from blobdir.packing.shards import Shard, write_shard
-from blobdir.packing.source import plain_annotation
+from blobdir.packing.source import MAX_NAME_BYTES
 from blobdir.packing.sums import SUMS, format_sums, read_sums
-from blobdir.packing.tarformat import archive_end, member_header, padding
-from blobdir.project import open_project
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from io import BytesIO
 
-    from blobdir.project import Dataset, Project
+    from blobdir.datasets import DatasetView, ProjectView
 
-Entries = dict[str, tuple[int, int]]
+Span = tuple[int, int]
+"""First byte, and the byte after the last."""
+Entries = dict[str, Span]
 """Name -> byte range, of one pickle."""
 
 
@@ -63,14 +66,14 @@ class ProjectWriter:
 
     def __init__(self, change: Change, root: str) -> None:
         self.change = change
-        self.project: Project = open_project(root, index="none")
+        self.project = open_view(root)
         if not self.project.tree.storage.is_local:
             raise UsageError(f"{root}: only projects on this machine can be changed")
         self.root = self.project.url
         self._pickles: dict[str, Entries] = {}
         self._before: dict[str, Entries] = {}
 
-    def dataset(self, name: str) -> Dataset:
+    def dataset(self, name: str) -> DatasetView:
         """A dataset by name or path."""
         if name not in self.project:
             raise UsageError(f"{name}: isn't a dataset of {self.root}; there are {', '.join(self.project) or 'none'}")
@@ -85,15 +88,27 @@ class ProjectWriter:
             self._before[pickle] = dict(self._pickles[pickle])
         return self._pickles[pickle]
 
-    def pickle_of(self, dataset: Dataset, name: str) -> str | None:
-        """The pickle that an image's entry is in; None for a plain file."""
+    def pickle_of(self, path: str) -> str | None:
+        """The pickle that the entry of an image, or of a packed annotation, is in; None for a plain file."""
         tree = self.project.tree
-        row = tree.find(f"{dataset.path}/{layout.ITEMS}/{name}", follow=False)
-        source = int(tree.index.source[row])
+        source = int(tree.index.source[tree.find(path, follow=False)])
         if source < FIRST_BLOB:
             return None
-        stem = basename(tree.index.header.blobs[source - FIRST_BLOB].path).rpartition(".")[0]
-        return f"{dataset.path}/{stem}{layout.OFFSETS_SUFFIX}"
+        blob = tree.index.header.blobs[source - FIRST_BLOB].path
+        folder, stem = os.path.dirname(blob), basename(blob).rpartition(".")[0]
+        if basename(folder) != layout.PACKED_ANNOTATIONS:
+            folder = path.partition(f"/{layout.ITEMS}/")[0]
+        return f"{folder}/{stem}{layout.OFFSETS_SUFFIX}"
+
+    def drop(self, path: str) -> None:
+        """Have a file of the project be gone: the file, or its entry."""
+        pickle = self.pickle_of(path)
+        if pickle is None:
+            self.change.remove(path)
+        else:
+            is_image = not pickle.rpartition("/")[0].endswith(f"/{layout.PACKED_ANNOTATIONS}")
+            kind = layout.ITEMS if is_image else layout.ANNOTATIONS
+            del self.entries(pickle)[path.partition(f"/{kind}/")[2]]
 
     def write_pickles(self) -> None:
         """Stage what has changed; a pickle without entries goes."""
@@ -105,9 +120,8 @@ class ProjectWriter:
             else:
                 self.change.remove(pickle)
 
-    def free_stem(self, dataset: Dataset) -> str:
-        """A name for another blob."""
-        slug = dataset.name.replace("/", "-")
+    def free_stem(self, slug: str) -> str:
+        """A name for another blob: ``slug-0000``, or the next that is free."""
         folder = os.path.join(self.root, layout.BLOB_DIR)
         taken = {name.rpartition(".")[0] for name in os.listdir(folder)} if os.path.isdir(folder) else set()
         return next(stem for i in range(10**9) if (stem := f"{slug}-{i:04d}") not in taken)
@@ -143,7 +157,8 @@ def add(
 
     Raises
     ------
-    UsageError, PackError, BusyError
+    NotFoundError, UsageError, PackError, AnnotationError, BusyError
+        Nothing was added.
     """
     began = time.perf_counter()
     sources = {os.path.basename(path): os.path.abspath(path) for path in (os.fspath(file) for file in files)}
@@ -151,6 +166,11 @@ def add(
         raise UsageError("two of the files have one name")
     if not sources:
         raise UsageError("no files are given")
+    for name, source in sources.items():
+        if len(os.fsencode(name)) > MAX_NAME_BYTES:
+            raise UsageError(f"{source}: the name has more than {MAX_NAME_BYTES} bytes; its annotation's has 5 more")
+        if not os.path.isfile(source):
+            raise NotFoundError(f"{source}: there is no such file")
     with Change(os.path.abspath(project)) as change:
         writer = ProjectWriter(change, os.path.abspath(project))
         path = dataset_path(writer.project, dataset)
@@ -160,15 +180,18 @@ def add(
             raise UsageError(f"{clash[0]}: and {len(clash) - 1} more are in {dataset} already; --replace replaces them")
         for name in clash:
             _drop(writer, writer.project[dataset], name, keep_annotation=annotations is None)
-        stem = writer.free_stem(_Named(path))  # type: ignore[arg-type]
+        stem = writer.free_stem(layout.dataset_name(path).replace("/", "-"))
         names = sorted(sources, key=os.fsencode)
-        shard = Shard(stem, path, "/", [sources[n] for n in names], names, [os.path.getsize(sources[n]) for n in names])
+        paths, sizes = TextColumn(sources[n] for n in names), array("q", [os.path.getsize(sources[n]) for n in names])
+        shard = Shard(stem, path, "/", paths, TextColumn(names), sizes)
         blob = f"{layout.BLOB_DIR}/{stem}.tar"
-        written = write_shard(shard, str(change.stage(blob)))
+        written, table = write_shard(shard, str(change.stage(blob)))
         lost = [problem for problem in written.problems if problem[0] in ("unreadable", "changed")]
         if lost:
             raise PackError(f"{lost[0][1]}: {lost[0][2]}; nothing was added")
-        writer.entries(f"{path}/{stem}{layout.OFFSETS_SUFFIX}").update({n: (s, e) for n, s, e in written.entries})
+        writer.entries(f"{path}/{stem}{layout.OFFSETS_SUFFIX}").update(
+            {e.name: (e.offset_start, e.offset_end) for e in table}
+        )
         for name in names:
             _annotate(writer, path, name, sources[name], annotations)
         writer.write_sums({f"{stem}.tar": written.sha256})
@@ -178,16 +201,7 @@ def add(
     return ChangeReport(len(names), [blob], problems=problems, seconds=time.perf_counter() - began)
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
-    path: str
-
-    @property
-    def name(self) -> str:
-        return layout.dataset_name(self.path)
-
-
-def dataset_path(project: Project, name: str) -> str:
+def dataset_path(project: ProjectView[DatasetView], name: str) -> str:
     """Path of a dataset, which may be a new one: ``train/hard`` is ``train/datasets/hard``."""
     if name in project:
         return project[name].path
@@ -205,20 +219,28 @@ def _annotate(
     if given and os.path.exists(given):
         with open(given, "rb") as file:
             data = file.read()
-        try:
-            json.loads(data)
-        except ValueError as error:
-            raise PackError(f"{given}: isn't JSON: {error}; nothing was added") from error
+        check_annotation(data, given)
     elif os.path.exists(os.path.join(writer.root, target)):
         return
     else:
-        try:
-            with Image.open(source) as image:
-                width, height = image.size
-        except Exception as error:
-            raise PackError(f"{source}: its size can't be found out ({error}); nothing was added") from error
-        data = plain_annotation(height, width, [])
-    write_whole(writer.change.stage(target), [data])
+        data = annotation_of_image(source, source)
+    writer.change.stage(target).write_bytes(data)
+
+
+def annotation_of_image(file: str | BytesIO, name: str) -> bytes:
+    """An annotation without objects.
+
+    Raises
+    ------
+    PackError
+        The image's size can't be found out.
+    """
+    try:
+        with Image.open(file) as image:
+            width, height = image.size
+    except Exception as error:
+        raise PackError(f"{name}: its size can't be found out ({error}); nothing was added") from error
+    return plain_annotation(height, width, [])
 
 
 def remove(project: str | os.PathLike[str], paths: Sequence[str]) -> ChangeReport:
@@ -256,15 +278,11 @@ def _image(writer: ProjectWriter, path: str) -> tuple[str, str]:
     raise NotFoundError(f"{path}: no such image in {writer.root}; write train/a.jpg")
 
 
-def _drop(writer: ProjectWriter, dataset: Dataset, name: str, *, keep_annotation: bool = False) -> None:
-    pickle = writer.pickle_of(dataset, name)
-    if pickle is None:
-        writer.change.remove(f"{dataset.path}/{layout.ITEMS}/{name}")
-    else:
-        del writer.entries(pickle)[name]
+def _drop(writer: ProjectWriter, dataset: DatasetView, name: str, *, keep_annotation: bool = False) -> None:
+    writer.drop(f"{dataset.path}/{layout.ITEMS}/{name}")
     if not keep_annotation:
         try:
-            writer.change.remove(dataset.annotation_path(name))
+            writer.drop(dataset.annotation_path(name))
         except NotFoundError:
             return
 
@@ -292,10 +310,10 @@ def move(project: str | os.PathLike[str], paths: Sequence[str], dataset: str) ->
     return ChangeReport(len(wanted), seconds=time.perf_counter() - began)
 
 
-def _move(writer: ProjectWriter, dataset: Dataset, name: str, target: str) -> None:
-    tree, pickle = writer.project.tree, writer.pickle_of(dataset, name)
+def _move(writer: ProjectWriter, dataset: DatasetView, name: str, target: str) -> None:
+    path = f"{dataset.path}/{layout.ITEMS}/{name}"
+    tree, pickle = writer.project.tree, writer.pickle_of(path)
     if pickle is None:
-        path = f"{dataset.path}/{layout.ITEMS}/{name}"
         write_whole(writer.change.stage(f"{target}/{layout.ITEMS}/{name}"), [tree.read(tree.find(path))])
         writer.change.remove(path)
     else:
@@ -305,88 +323,8 @@ def _move(writer: ProjectWriter, dataset: Dataset, name: str, target: str) -> No
     except NotFoundError:
         return
     new = f"{target}/{layout.ANNOTATIONS}/{name}.json"
-    write_whole(writer.change.stage(new), [tree.read(tree.find(old))])
-    writer.change.remove(old)
-
-
-def compact(project: str | os.PathLike[str]) -> ChangeReport:
-    """Write blobs anew whose bytes aren't all referred to, without those; the others aren't touched.
-
-    Who has the old ones open, a reader or a mount, goes on with them.
-    """
-    began = time.perf_counter()
-    report = ChangeReport()
-    with Change(os.path.abspath(project)) as change:
-        writer = ProjectWriter(change, os.path.abspath(project))
-        pickles: dict[str, list[str]] = {}
-        for record in writer.project.tree.index.header.inputs:
-            if layout.is_offsets(basename(record.path)) and record.path.count("/"):
-                pickles.setdefault(basename(record.path).removesuffix(layout.OFFSETS_SUFFIX), []).append(record.path)
-        added: dict[str, str] = {}
-        removed = []
-        folder = os.path.join(writer.root, layout.BLOB_DIR)
-        for name in sorted(os.listdir(folder)):
-            stem = layout.blob_stem(name)
-            if stem is None:
-                continue
-            freed = _compact_blob(writer, name, stem, pickles.get(stem, []), added, report)
-            if freed:
-                removed.append(name)
-                report.freed += freed
-        writer.write_sums(added, removed)
-        writer.write_pickles()
-        change.commit()
-    report.seconds = time.perf_counter() - began
-    return report
-
-
-def _compact_blob(
-    writer: ProjectWriter, name: str, stem: str, pickles: list[str], added: dict[str, str], report: ChangeReport
-) -> int:
-    """Bytes that are freed; 0 where there is nothing to free."""
-    full = os.path.join(writer.root, layout.BLOB_DIR, name)
-    spans = {span for pickle in pickles for span in writer.entries(pickle).values()}
-    ordered = sorted(spans)
-    sizes = np.array([end - start for start, end in ordered], np.int64)
-    needed = int((sizes + 511).sum() // 512 * 512 + 512 * len(ordered)) + 20 * 1024
-    size = os.path.getsize(full)
-    if size <= needed and ordered:
-        return 0
-    writer.change.remove(f"{layout.BLOB_DIR}/{name}")
-    if not ordered:
-        return size
-    folder = os.path.dirname(full)
-    stems = (f"{stem}-c{i}" for i in range(1, 10**9))
-    new = next(free for free in stems if not os.path.exists(os.path.join(folder, f"{free}.tar")))
-    named = {span: n for pickle in pickles for n, span in writer.entries(pickle).items()}
-    place: dict[tuple[int, int], tuple[int, int]] = {}
-    blob = f"{layout.BLOB_DIR}/{new}.tar"
-    position = 0
-    target = writer.change.stage(blob)
-    with open(full, "rb", buffering=0) as source, open(target, "wb") as out:
-        for start, end in ordered:
-            header = member_header(os.fsencode(named[start, end]), end - start)
-            data = os.pread(source.fileno(), end - start, start)
-            if len(data) != end - start:
-                raise PackError(f"{name}: bytes {start} to {end} can't be read; nothing was changed")
-            out.write(header)
-            out.write(data)
-            out.write(padding(len(data)))
-            begin = position + len(header)
-            place[start, end] = (begin, begin + len(data))
-            position = begin + len(data) + len(padding(len(data)))
-        out.write(archive_end(position))
-        out.flush()
-        os.fsync(out.fileno())
-    added[f"{new}.tar"] = digest_of(str(target))
-    report.blobs.append(blob)
-    report.images += len(ordered)
-    for pickle in pickles:
-        entries = writer.entries(pickle)
-        fresh = writer.entries(f"{os.path.dirname(pickle)}/{new}{layout.OFFSETS_SUFFIX}")
-        fresh.update({n: place[span] for n, span in entries.items()})
-        entries.clear()
-    return size - os.path.getsize(target)
+    writer.change.stage(new).write_bytes(tree.read(tree.find(old)))
+    writer.drop(old)
 
 
 def digest_of(path: str) -> str:

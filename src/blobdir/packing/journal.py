@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 JOURNAL, STAGING, LOCK = "journal.json", "staging", "lock"
+SYNC_EACH = 100
+"""Files up to which each is brought to the disk by a call of its own."""
 
 
 class Change:
@@ -48,8 +50,9 @@ class Change:
         self._root = Path(root)
         self._state = self._root / layout.STATE_DIR
         self._staging = self._state / STAGING
-        self._staged: list[str] = []
-        self._removed: list[str] = []
+        self._staged: dict[str, None] = {}
+        self._removed: dict[str, None] = {}
+        self._emptied: dict[str, None] = {}
         self._lock = -1
 
     def __enter__(self) -> Self:
@@ -78,38 +81,57 @@ class Change:
 
     def stage(self, path: str) -> Path:
         """Where to write what shall be at `path` of the project."""
-        if path not in self._staged:
-            self._staged.append(path)
+        self._staged[path] = None
         target = self._staging / path
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
 
+    def forget(self, path: str) -> None:
+        """Don't put anything at `path`, whatever was staged for it."""
+        self._staged.pop(path, None)
+        (self._staging / path).unlink(missing_ok=True)
+
     def remove(self, path: str) -> None:
         """Have a file of the project removed."""
-        if path not in self._removed:
-            self._removed.append(path)
+        self._removed[path] = None
+
+    def remove_folder(self, path: str) -> None:
+        """Have a folder, and those below it, removed where nothing is left in them."""
+        self._emptied[path] = None
 
     def commit(self) -> None:
         """Do it: from here on it happens, even if this process doesn't live to see it."""
         # Blobs and annotations first, pickles last: an image is there when all that belongs to it is.
         staged = sorted((p for p in self._staged if (self._staging / p).exists()), key=_order)
-        removed = sorted((path for path in self._removed if path not in staged), key=_order, reverse=True)
-        for folder in {str((self._staging / path).parent) for path in staged}:
-            sync_folder(Path(folder))
-        journal = json.dumps({"rename": staged, "remove": removed})
+        removed = sorted((self._removed.keys() - staged), key=_order, reverse=True)
+        self._sync(staged)
+        journal = json.dumps({"rename": staged, "remove": removed, "empty": list(self._emptied)})
         write_whole(self._state / JOURNAL, [journal.encode("utf-8", "surrogateescape")])
-        self._apply(staged, removed)
+        self._apply(staged, removed, list(self._emptied))
+
+    def _sync(self, staged: list[str]) -> None:
+        """Have what is staged reach the disk, before anything says that it's there."""
+        if len(staged) > SYNC_EACH:
+            os.sync()  # a call for each of a hundred thousand files takes minutes
+            return
+        folders = set()
+        for path in staged:
+            full = self._staging / path
+            sync(full)
+            folders.add(full.parent)
+        for folder in sorted(folders):
+            sync_folder(folder)
 
     def _finish_others(self) -> None:
         """Do what a process that was killed had begun; forget what it had only prepared."""
         with suppress(FileNotFoundError):
             plan = json.loads((self._state / JOURNAL).read_bytes().decode("utf-8", "surrogateescape"))
-            self._apply(plan["rename"], plan["remove"])
+            self._apply(plan["rename"], plan["remove"], plan.get("empty", []))
         shutil.rmtree(self._staging, ignore_errors=True)
         for left in self._state.glob(f"{JOURNAL}.*.tmp"):
             left.unlink()
 
-    def _apply(self, staged: list[str], removed: list[str]) -> None:
+    def _apply(self, staged: list[str], removed: list[str], emptied: list[str]) -> None:
         touched = set()
         for path in staged:
             target = self._root / path
@@ -123,9 +145,22 @@ class Change:
                 touched.add((self._root / path).parent)
         for folder in touched:
             sync_folder(folder)
+        for path in emptied:
+            for full, _, _ in os.walk(self._root / path, topdown=False):
+                with suppress(OSError):  # something is in it
+                    os.rmdir(full)
         shutil.rmtree(self._staging, ignore_errors=True)
         os.unlink(self._state / JOURNAL)
         sync_folder(self._state)
+
+
+def sync(path: Path) -> None:
+    """Have the bytes of a file reach the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _order(path: str) -> tuple[int, str]:

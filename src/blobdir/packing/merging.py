@@ -10,6 +10,7 @@ from pathlib import Path
 from posixpath import basename
 from typing import TYPE_CHECKING, Any
 
+from blobdir.datasets import open_view
 from blobdir.discovery import layout
 from blobdir.errors import UsageError
 from blobdir.offsets import offsets_of_tar, read_offsets, write_offsets
@@ -17,15 +18,14 @@ from blobdir.offsets.writer import write_whole
 from blobdir.packing.growing import ChangeReport, ProjectWriter, dataset_path, digest_of
 from blobdir.packing.journal import Change
 from blobdir.packing.sums import SUMS, read_sums
-from blobdir.project import open_project
 
 if TYPE_CHECKING:
-    from blobdir.project import Project
+    from blobdir.datasets import DatasetView, ProjectView
 
 _EMPTY_META: dict[str, Any] = {"classes": [], "tags": [], "projectType": "images"}
 
 
-def create_project(path: str | os.PathLike[str], meta: dict[str, Any] | None = None) -> Project:
+def create_project(path: str | os.PathLike[str], meta: dict[str, Any] | None = None) -> None:
     """Make an empty blob project.
 
     Parameters
@@ -46,7 +46,6 @@ def create_project(path: str | os.PathLike[str], meta: dict[str, Any] | None = N
     (root / layout.BLOB_DIR).mkdir(parents=True)
     text = json.dumps(_EMPTY_META if meta is None else meta, ensure_ascii=False)
     write_whole(root / layout.META, [text.encode("utf-8", "surrogatepass")])
-    return open_project(root)
 
 
 def add_blob_file(
@@ -106,7 +105,7 @@ def merge(project: str | os.PathLike[str], other: str | os.PathLike[str], *, cop
     began = time.perf_counter()
     report = ChangeReport()
     with Change(os.path.abspath(project)) as change:
-        writer, theirs = ProjectWriter(change, os.path.abspath(project)), open_project(other, index="none")
+        writer, theirs = ProjectWriter(change, os.path.abspath(project)), open_view(other)
         meta = merged_meta(writer.project.meta, theirs.meta)
         for name in theirs:
             both = set(theirs[name].names) & (set(writer.project[name].names) if name in writer.project else set())
@@ -138,7 +137,9 @@ def merged_meta(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _take_blobs(writer: ProjectWriter, theirs: Project, report: ChangeReport, *, copy: bool) -> dict[str, str]:
+def _take_blobs(
+    writer: ProjectWriter, theirs: ProjectView[DatasetView], report: ChangeReport, *, copy: bool
+) -> dict[str, str]:
     """Stem of each of their blobs -> its stem here."""
     folder = os.path.join(writer.root, layout.BLOB_DIR)
     taken = {name.rpartition(".")[0] for name in os.listdir(folder)} if os.path.isdir(folder) else set()
@@ -159,7 +160,7 @@ def _take_blobs(writer: ProjectWriter, theirs: Project, report: ChangeReport, *,
 
 
 def _take_dataset(
-    writer: ProjectWriter, theirs: Project, name: str, stems: dict[str, str], report: ChangeReport
+    writer: ProjectWriter, theirs: ProjectView[DatasetView], name: str, stems: dict[str, str], report: ChangeReport
 ) -> None:
     dataset, tree = theirs[name], theirs.tree
     path = dataset_path(writer.project, name) if name in writer.project else dataset.path

@@ -6,28 +6,34 @@ import json
 import multiprocessing
 import os
 import shutil
+import threading
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-
-from PIL import Image
 
 from blobdir.discovery import layout
 from blobdir.errors import PackError, UsageError
 from blobdir.offsets import write_offsets
 from blobdir.offsets.writer import write_whole
+from blobdir.packing.annotating import write_annotations
+from blobdir.packing.lists import is_list
+from blobdir.packing.planning import plan
 from blobdir.packing.report import PackOptions, PackReport, Problem
 from blobdir.packing.shards import Shard, WrittenShard, write_shard
-from blobdir.packing.source import Listing, list_source, plain_annotation, plain_meta, plan_shards, tags_of
+from blobdir.packing.source import list_source
 from blobdir.packing.sums import SUMS, format_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from blobdir.discovery import Progress
+    from blobdir.packing.listing import Listing
 
+_MANY_FILES: Final = 1000
+_SMALL_BYTES: Final = 1 << 20
 STATE: Final = ".packing"
 """In the folder that is being made: what is done already."""
 
@@ -50,7 +56,8 @@ def pack(
     ----------
     source : path
         A regular project (``meta.json``, ``img/`` and ``ann/``), or a plain folder: ``red/angry/a.jpg`` becomes an
-        image of dataset ``red`` with the tag ``angry``.
+        image of dataset ``red`` with the tag ``angry``. Or a list, see `blobdir.packing.lists.read_list`; ``-`` reads
+        one from standard input.
     dest : path
         Must not exist.
     options : PackOptions, optional
@@ -72,11 +79,11 @@ def pack(
     options = options or PackOptions()
     target = Path(os.path.abspath(dest))
     work = target.with_name(f"{target.name}.packing")
-    _check_target(target, work, resume=resume, dry_run=dry_run)
+    _check_target(target, work, os.fspath(source), resume=resume, dry_run=dry_run)
     listing = list_source(os.fspath(source), options)
-    shards = _plan(listing, options)
+    shards = plan(listing, options)
     report = PackReport(problems=listing.problems)
-    _stop_if_strict(report, options)
+    report.stop_if(options.strict)
     if dry_run:
         for shard in shards:
             _count(report, shard, len(shard.names), sum(shard.sizes))
@@ -96,22 +103,15 @@ def pack(
     return report
 
 
-def _check_target(target: Path, work: Path, *, resume: bool, dry_run: bool) -> None:
+def _check_target(target: Path, work: Path, source: str, *, resume: bool, dry_run: bool) -> None:
     if target.exists() or target.is_symlink():
         raise UsageError(f"{target}: is there already; choose another, or remove it")
     if not target.parent.is_dir():
         raise UsageError(f"{target.parent}: there is no such folder; make it first: mkdir -p {target.parent}")
+    if Path(os.path.realpath(source)) in Path(os.path.realpath(target)).parents and not is_list(source):
+        raise UsageError(f"{target}: lies in {source}, which is to be packed; choose a place outside")
     if work.exists() and not resume and not dry_run:
         raise UsageError(f"{work}: is what a pack has left that didn't end; --resume goes on, or remove it")
-
-
-def _plan(listing: Listing, options: PackOptions) -> list[Shard]:
-    stems: set[str] = set()
-    shards = [shard for items in listing.datasets for shard in plan_shards(items, options, stems)]
-    for items in listing.annotations:
-        own: set[str] = set()
-        shards += plan_shards(items, options, own, images=False)
-    return shards
 
 
 def _place(shard: Shard) -> str:
@@ -134,12 +134,6 @@ def _count(report: PackReport, shard: Shard, images: int, size: int) -> None:
         report.files += images
 
 
-def _stop_if_strict(report: PackReport, options: PackOptions) -> None:
-    if options.strict and report.problems:
-        first = report.problems[0]
-        raise PackError(f"{first.path}: {first.message} (--strict)")
-
-
 # -- writing -------------------------------------------------------------------------------------------------
 
 
@@ -155,21 +149,39 @@ def _write(
     state.mkdir(parents=True, exist_ok=True)
     sync_folder(work.parent)
     _clean(work, shards)
+    stopped = threading.Event()
+    # Other files are copied while other processes write the shards: that is as many calls, and waits on the same disk.
+    beside = ThreadPoolExecutor(1) if len(listing.files) > _MANY_FILES and options.processes != 1 else None
+    try:
+        copying = beside and beside.submit(_copy_files, listing, work, report, options, None, stopped)
+        _write_shards(shards, work, options, report, progress, apart=bool(beside))
+        if copying:
+            copying.result()
+        else:
+            _copy_files(listing, work, report, options, progress, stopped)
+    finally:
+        stopped.set()
+        if beside:
+            beside.shutdown()
+    report.blobs = {_place(shard): report.blobs[_place(shard)] for shard in shards}
+    if not listing.is_project:
+        write_annotations(listing, work, report, options, progress)
+    sums = {os.path.basename(place): digest for place, digest in _image_blobs(report)}
+    write_whole(work / layout.BLOB_DIR / SUMS, [format_sums(sums)])
+
+
+def _write_shards(
+    shards: list[Shard], work: Path, options: PackOptions, report: PackReport, progress: Progress | None, *, apart: bool
+) -> None:
     done, total = 0, sum(sum(shard.sizes) for shard in shards)
-    for shard, result in _results(shards, work, options, report):
-        _count(report, shard, len(result.entries), sum(end - start for _, start, end in result.entries))
+    for shard, result in _results(shards, work, options, report, apart=apart):
+        _count(report, shard, result.members, result.member_bytes)
         report.blobs[_place(shard)] = result.sha256
         report.problems += [Problem(code, path, text) for code, path, text in result.problems]
-        _stop_if_strict(report, options)
+        report.stop_if(options.strict)
         done += sum(shard.sizes)
         if progress:
             progress("packing", done, total)
-    report.blobs = {_place(shard): report.blobs[_place(shard)] for shard in shards}
-    _copy_files(listing, work, report, options, progress)
-    if not listing.is_project:
-        _write_annotations(listing, work, report, options, progress)
-    sums = {os.path.basename(place): digest for place, digest in _image_blobs(report)}
-    write_whole(work / layout.BLOB_DIR / SUMS, [format_sums(sums)])
 
 
 def _clean(work: Path, shards: list[Shard]) -> None:
@@ -187,7 +199,7 @@ def _image_blobs(report: PackReport) -> Iterator[tuple[str, str]]:
 
 
 def _results(
-    shards: list[Shard], work: Path, options: PackOptions, report: PackReport
+    shards: list[Shard], work: Path, options: PackOptions, report: PackReport, *, apart: bool
 ) -> Iterator[tuple[Shard, WrittenShard]]:
     todo = []
     for shard in shards:
@@ -198,16 +210,22 @@ def _results(
         else:
             todo.append(shard)
     processes = min(options.processes or os.cpu_count() or 1, len(todo))
-    if processes <= 1:
+    if processes < 1 or (processes == 1 and not apart):
         for shard in todo:
             yield shard, _make(shard, work, options.strict)
         return
     # Spawned, not forked: whoever calls this may have threads.
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = {pool.submit(_make, shard, work, options.strict): shard for shard in todo}
+        left = iter(todo)
+        # A few at a time: what waits in the pool's queue is there twice.
+        waiting = {pool.submit(_make, shard, work, options.strict): shard for shard in islice(left, processes + 1)}
         try:
-            for future in as_completed(waiting):
-                yield waiting[future], future.result()
+            while waiting:
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    shard = waiting.pop(future)
+                    for following in islice(left, 1):
+                        waiting[pool.submit(_make, following, work, options.strict)] = following
+                    yield shard, future.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -218,8 +236,8 @@ def _make(shard: Shard, work: Path, strict: bool) -> WrittenShard:
     place, pickle = work / _place(shard), work / _pickle(shard)
     for folder in (place.parent, pickle.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    result = write_shard(shard, str(place), strict=strict)
-    write_offsets(pickle, result.entries)
+    result, table = write_shard(shard, str(place), strict=strict)
+    write_offsets(pickle, table)
     sync_folder(place.parent)
     note = {"plan": shard.digest(), **asdict(result)}
     write_whole(_note(shard, work), [json.dumps(note).encode("utf-8", "surrogateescape")])
@@ -240,26 +258,31 @@ def _known(shard: Shard, work: Path) -> WrittenShard | None:
             return None
     except (OSError, ValueError, KeyError):
         return None
-    note["entries"] = [tuple(entry) for entry in note["entries"]]
     note["problems"] = [tuple(problem) for problem in note["problems"]]
     return WrittenShard(**note)
 
 
 def _copy_files(
-    listing: Listing, work: Path, report: PackReport, options: PackOptions, progress: Progress | None
+    listing: Listing,
+    work: Path,
+    report: PackReport,
+    options: PackOptions,
+    progress: Progress | None,
+    stopped: threading.Event,
 ) -> None:
     made: set[str] = set()
     for number, path in enumerate(listing.files):
+        if stopped.is_set():
+            return
         folder = os.path.dirname(path)
         if folder not in made:
             (work / folder).mkdir(parents=True, exist_ok=True)
             made.add(folder)
-        try:
-            shutil.copyfile(os.path.join(listing.root, path), work / path)
+        if problem := copy_file(os.path.join(listing.root, path), f"{work}/{path}"):
+            report.problems.append(Problem("unreadable", path, problem))
+            report.stop_if(options.strict)
+        else:
             report.files += 1
-        except PermissionError as error:
-            report.problems.append(Problem("unreadable", path, f"can't be read: {error.strerror}"))
-            _stop_if_strict(report, options)
         if progress and number % 1000 == 0:
             progress("copying files", number, len(listing.files))
     for dataset in listing.datasets:  # the SDK wants the folder, even an empty one
@@ -267,31 +290,31 @@ def _copy_files(
         (work / dataset.path / annotations).mkdir(parents=True, exist_ok=True)
 
 
-def _write_annotations(
-    listing: Listing, work: Path, report: PackReport, options: PackOptions, progress: Progress | None
-) -> None:
-    """Annotations of plain images: their size, and the folders that they lay in as tags."""
-    total, number = sum(len(dataset.names) for dataset in listing.datasets), 0
-    for dataset in listing.datasets:
-        packed = {path for problem in report.problems if problem.costs for path in [problem.path]}
-        for source, name in zip(dataset.sources, dataset.names, strict=True):
-            number += 1
-            if progress and number % 1000 == 0:
-                progress("writing annotations", number, total)
-            if source in packed:
-                continue
-            try:
-                with Image.open(os.path.join(listing.root, source)) as image:
-                    width, height = image.size
-            except Exception as error:
-                width = height = 0
-                text = f"its size can't be found out ({error}); 0 was written"
-                report.problems.append(Problem("not-an-image", source, text))
-            annotation = plain_annotation(height, width, tags_of(source, options))
-            (work / dataset.path / layout.ANNOTATIONS / f"{name}.json").write_bytes(annotation)
-            report.files += 1
-    meta = json.dumps(plain_meta(listing.tags), ensure_ascii=False).encode("utf-8", "backslashreplace")
-    write_whole(work / layout.META, [meta])
+def copy_file(source: str, target: str) -> str:
+    """Copy a file, of which there are many and which are small: `shutil.copyfile` takes twice the calls.
+
+    Returns
+    -------
+    str
+        Why it can't be read; empty where it was copied.
+
+    Raises
+    ------
+    OSError
+        The target can't be written.
+    """
+    try:
+        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        with open(descriptor, "rb", buffering=0) as file:
+            data = file.read(_SMALL_BYTES)
+            with open(target, "wb", buffering=0) as out:
+                while data:
+                    data = data[out.write(data) :] or file.read(_SMALL_BYTES)
+    except OSError as error:
+        if error.filename == source:
+            return f"can't be read: {error.strerror}"
+        raise
+    return ""
 
 
 def _finish(work: Path, target: Path, report: PackReport) -> None:

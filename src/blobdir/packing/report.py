@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from blobdir.errors import UsageError
+from blobdir.errors import PackError, UsageError
 
 Annotations = Literal["loose", "packed"]
 OnConflict = Literal["error", "skip", "rename", "replace"]
@@ -74,7 +74,7 @@ class Problem:
     Attributes
     ----------
     code : str
-        ``unreadable``, ``changed``, ``conflict`` and ``name`` cost an image; ``empty``, ``not-an-image``,
+        ``unreadable``, ``changed``, ``conflict``, ``name`` and ``line`` cost an image; ``empty``, ``not-an-image``,
         ``not-an-image-name``, ``no-annotation`` and ``annotation`` don't.
     path : str
         Relative to the source.
@@ -88,7 +88,7 @@ class Problem:
     @property
     def costs(self) -> bool:
         """Whether something isn't in the result because of it."""
-        return self.code in ("unreadable", "changed", "conflict", "name")
+        return self.code in ("unreadable", "changed", "conflict", "name", "line")
 
 
 @dataclass(slots=True)
@@ -126,6 +126,12 @@ class PackReport:
     def complete(self) -> bool:
         """Whether everything of the source is in the result."""
         return not any(problem.costs for problem in self.problems)
+
+    def stop_if(self, strict: bool) -> None:
+        """Raise the first problem, if there is one and `strict` says so."""
+        if strict and self.problems:
+            first = self.problems[0]
+            raise PackError(f"{first.path}: {first.message} (--strict)")
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""

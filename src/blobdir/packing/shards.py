@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import os
+from array import array
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final, Self
 
+import numpy as np
+
+from blobdir.offsets import OffsetsTable
 from blobdir.packing.tarformat import archive_end, member_header, padding
+
+if TYPE_CHECKING:
+    from blobdir.packing.columns import TextColumn
 
 FLUSH_BYTES: Final = 4 << 20
 """Bytes that are gathered before they are written."""
 CHUNK_BYTES: Final = 16 << 20
 """Bytes of a large file that are read at a time."""
-# The first bytes of what the format's users call images.
-_MAGIC: Final = (
-    b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"NRRD",
-    b"\0\0\0\x0cjP  ", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"qoif", b"\xff\x0a", b"\0\0\0\x0cJXL ",
+# How what the format's users call images begins: bytes at places, all of which must be there. The common ones first.
+IMAGE_BEGINNINGS: Final = (
+    *(((0, magic),) for magic in (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")),
+    ((0, b"RIFF"), (8, b"WEBP")),
+    *(((0, magic),) for magic in (
+        b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"NRRD", b"\0\0\0\x0cjP  ", b"P1", b"P2", b"P3", b"P4",
+        b"P5", b"P6", b"qoif", b"\xff\x0a", b"\0\0\0\x0cJXL ",
+    )),
+    ((4, b"ftyp"),),
 )  # fmt: skip
 
 
 def is_image(data: bytes) -> bool:
     """Whether a file's first bytes are those of an image."""
-    return data.startswith(_MAGIC) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP") or data[4:8] == b"ftyp"
+    return any(all(data.startswith(magic, at) for at, magic in parts) for parts in IMAGE_BEGINNINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +49,11 @@ class Shard:
         Path of its dataset.
     folder : str
         Where the sources lie.
-    sources : list of str
+    sources : TextColumn
         Their paths below `folder`.
-    names : list of str
+    names : TextColumn
         Names of the members.
-    sizes : list of int
+    sizes : array of int
         Bytes when they were listed.
     images : bool
         Whether they should be images.
@@ -50,16 +62,16 @@ class Shard:
     stem: str
     dataset: str
     folder: str
-    sources: list[str]
-    names: list[str]
-    sizes: list[int]
+    sources: TextColumn
+    names: TextColumn
+    sizes: array[int]
     images: bool = True
 
     def digest(self) -> str:
         """Changes when anything that is to be written does, as far as names and sizes say."""
         digest = hashlib.sha256(f"{self.stem}\0{self.dataset}\0{self.images}\0".encode("utf-8", "surrogateescape"))
-        for texts in (self.sources, self.names, map(str, self.sizes)):
-            digest.update("\0".join(texts).encode("utf-8", "surrogateescape") + b"\0\0")
+        for column in (self.sources.joined(), self.names.joined(), self.sizes.tobytes()):
+            digest.update(column + b"\0")
         return digest.hexdigest()
 
 
@@ -69,29 +81,69 @@ class WrittenShard:
 
     Attributes
     ----------
-    entries : list of (str, int, int)
-        Name, first byte, and the byte after the last.
+    members, member_bytes : int
     problems : list of (code, path, message)
     sha256 : str
     size : int
         Bytes of the tar.
     """
 
-    entries: list[tuple[str, int, int]] = field(default_factory=list)
+    members: int = 0
+    member_bytes: int = 0
     problems: list[tuple[str, str, str]] = field(default_factory=list)
     sha256: str = ""
     size: int = 0
 
 
-class _Output:
+class Places:
+    """Where the members of a tar lie, while it is written.
+
+    Attributes
+    ----------
+    kept : array of int
+        Their numbers in the shard.
+    starts, ends : array of int
+    """
+
+    def __init__(self) -> None:
+        self.kept, self.starts, self.ends = array("q"), array("q"), array("q")
+
+    def add(self, number: int, start: int, end: int) -> None:
+        """Note a member."""
+        self.kept.append(number)
+        self.starts.append(start)
+        self.ends.append(end)
+
+    def table(self, names: TextColumn) -> OffsetsTable:
+        """The offsets of a shard whose members have these names."""
+        kept = names if len(self.kept) == len(names) else names.take(self.kept)
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept.lengths() + 1)])
+        arena = np.frombuffer(kept.joined(), np.uint8)
+        return OffsetsTable(arena, starts, np.array(self.starts, np.int64), np.array(self.ends, np.int64))
+
+
+class TarOutput:
+    """A tar that grows; its checksum is made on the way. A context manager that closes the file."""
+
     def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         self._digest = hashlib.sha256()
         self._pieces: list[bytes] = []
         self._pending = 0
         self.position = 0
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what is gathered and not written is lost."""
+        os.close(self._fd)
+
     def add(self, *pieces: bytes) -> None:
+        """Bytes that come next."""
         self._pieces += pieces
         size = sum(map(len, pieces))
         self.position += size
@@ -99,7 +151,20 @@ class _Output:
         if self._pending >= FLUSH_BYTES:
             self.flush()
 
+    def member(self, name: str, data: bytes) -> tuple[int, int]:
+        """Add a member; gives the byte range of its data."""
+        header = member_header(os.fsencode(name), len(data))
+        start = self.position + len(header)
+        self.add(header, data, padding(len(data)))
+        return start, start + len(data)
+
+    def read(self, start: int, end: int) -> bytes:
+        """Bytes that were added before."""
+        self.flush()
+        return os.pread(self._fd, end - start, start)
+
     def flush(self) -> None:
+        """Give what is gathered to the system."""
         data = memoryview(b"".join(self._pieces))
         self._pieces, self._pending = [], 0
         self._digest.update(data)
@@ -107,16 +172,15 @@ class _Output:
             data = data[os.write(self._fd, data) :]
 
     def finish(self) -> str:
+        """End the archive and bring it to the disk; gives its SHA-256."""
+        self.add(archive_end(self.position))
         self.flush()
         os.fsync(self._fd)
         return self._digest.hexdigest()
 
-    def close(self) -> None:
-        os.close(self._fd)
 
-
-def write_shard(shard: Shard, path: str, *, strict: bool = False) -> WrittenShard:
-    """Write a tar.
+def write_shard(shard: Shard, path: str, *, strict: bool = False) -> tuple[WrittenShard, OffsetsTable]:
+    """Write a tar, and say where its members lie.
 
     What can't be read, or changes while it is read, is left out and reported.
 
@@ -125,22 +189,21 @@ def write_shard(shard: Shard, path: str, *, strict: bool = False) -> WrittenShar
     OSError
         The tar can't be written.
     """
-    written, output = WrittenShard(), _Output(path)
+    written, places = WrittenShard(), Places()
     folder = os.open(shard.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for number in range(len(shard.names)):
-            _add(output, written, folder, shard, number)
-            if strict and written.problems:
-                break
-        output.add(archive_end(output.position))
-        written.sha256, written.size = output.finish(), output.position
+        with TarOutput(path) as output:
+            for number in range(len(shard.names)):
+                _add(output, written, places, folder, shard, number)
+                if strict and written.problems:
+                    break
+            written.sha256, written.size = output.finish(), output.position
     finally:
         os.close(folder)
-        output.close()
-    return written
+    return written, places.table(shard.names)
 
 
-def _add(output: _Output, written: WrittenShard, folder: int, shard: Shard, number: int) -> None:
+def _add(output: TarOutput, written: WrittenShard, places: Places, folder: int, shard: Shard, number: int) -> None:
     source, name = shard.sources[number], shard.names[number]
     try:
         file = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
@@ -168,7 +231,9 @@ def _add(output: _Output, written: WrittenShard, folder: int, shard: Shard, numb
             if not _copy(output, file, data, size):
                 written.problems.append(("changed", source, "couldn't be read to the end; zeros stand in its place"))
                 return
-        written.entries.append((name, start, start + size))
+        places.add(number, start, start + size)
+        written.members += 1
+        written.member_bytes += size
         if shard.images and not is_image(data):
             code, what = ("not-an-image", "doesn't begin like an image") if data else ("empty", "is empty")
             written.problems.append((code, source, f"{what}; it was packed as it is"))
@@ -176,7 +241,7 @@ def _add(output: _Output, written: WrittenShard, folder: int, shard: Shard, numb
         os.close(file)
 
 
-def _copy(output: _Output, file: int, data: bytes, size: int) -> bool:
+def _copy(output: TarOutput, file: int, data: bytes, size: int) -> bool:
     """Copy a large file whose first chunk was read.
 
     Returns

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from blobdir.datasets import open_view
 from blobdir.discovery import layout
 from blobdir.errors import BlobdirError, NotFoundError, UsageError
 from blobdir.index import FIRST_BLOB
 from blobdir.offsets import write_offsets
 from blobdir.packing.packer import sync_folder
-from blobdir.project import open_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from blobdir.project import Dataset, Project
+    from blobdir.datasets import DatasetView, ProjectView
     from blobdir.tree import Tree
 
 Blobs = Literal["link", "symlink", "copy"]
@@ -99,7 +99,7 @@ def subset(
     """
     began = time.perf_counter()
     options = options or SubsetOptions()
-    opened = open_project(project)
+    opened = open_view(project, index="auto")
     if not opened.tree.storage.is_local:
         raise UsageError(f"{opened.url}: a subset shares the blobs of a project on this machine; fetch it first")
     target = Path(os.path.abspath(dest))
@@ -122,7 +122,7 @@ def subset(
     return SubsetReport(counts, blobs, time.perf_counter() - began)
 
 
-def choose(project: Project, options: SubsetOptions) -> dict[str, list[str]]:
+def choose(project: ProjectView[DatasetView], options: SubsetOptions) -> dict[str, list[str]]:
     """Path of each dataset -> names of the images that a subset has, sorted."""
     datasets = [project[name] for name in project]
     for name in options.datasets:
@@ -146,7 +146,7 @@ def choose(project: Project, options: SubsetOptions) -> dict[str, list[str]]:
     return chosen
 
 
-def _by_name(project: Project, names: Iterable[str]) -> dict[str, set[str]]:
+def _by_name(project: ProjectView[DatasetView], names: Iterable[str]) -> dict[str, set[str]]:
     known = {project[name].path: set(project[name].names) for name in project}
     wanted: dict[str, set[str]] = {}
     for typed in names:
@@ -164,7 +164,7 @@ def _by_name(project: Project, names: Iterable[str]) -> dict[str, set[str]]:
     return wanted
 
 
-def _fits(dataset: Dataset, name: str, options: SubsetOptions, classes_of: dict[tuple[str, str], set[str]]) -> bool:
+def _fits(dataset: DatasetView, name: str, options: SubsetOptions, classes_of: dict[tuple[str, str], set[str]]) -> bool:
     try:
         annotation: dict[str, Any] = dataset.annotation(name)
         objects = annotation.get("objects", [])
@@ -193,7 +193,9 @@ def _sample(classes_of: dict[tuple[str, str], set[str]], options: SubsetOptions)
     return kept
 
 
-def _write(project: Project, chosen: dict[str, list[str]], part: Path, options: SubsetOptions) -> list[str]:
+def _write(
+    project: ProjectView[DatasetView], chosen: dict[str, list[str]], part: Path, options: SubsetOptions
+) -> list[str]:
     tree, index = project.tree, project.tree.index
     blobs: dict[int, str] = {}
     for path, names in chosen.items():
@@ -225,7 +227,7 @@ def _write(project: Project, chosen: dict[str, list[str]], part: Path, options: 
     return sorted(blobs.values())
 
 
-def _write_annotations(tree: Tree, dataset: Dataset, names: list[str], part: Path) -> None:
+def _write_annotations(tree: Tree, dataset: DatasetView, names: list[str], part: Path) -> None:
     for name in names:
         with suppress(NotFoundError):  # an image without one has none in the subset either
             path = dataset.annotation_path(name)

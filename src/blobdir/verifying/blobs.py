@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from blobdir.errors import BlobdirError, OffsetsError
 from blobdir.nametable import name_at
 from blobdir.offsets import read_offsets
-from blobdir.packing.shards import is_image
+from blobdir.packing.shards import IMAGE_BEGINNINGS
 from blobdir.tarscan import scan_tar
+from blobdir.verifying.findings import EXAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    Ints = NDArray[np.int64]
+
     from blobdir.offsets import OffsetsTable
     from blobdir.tarscan import TarTable
     from blobdir.verifying.findings import VerifyReport
 
-WINDOW = 8 << 20
+WINDOW = 4 << 20
+HEAD = 16
+"""Bytes of an image that tell that it's one."""
 
 
 def check_blob(
@@ -48,34 +54,50 @@ def check_blob(
     """
     full = os.path.join(root, blob)
     report.blobs += 1
-    try:
-        size = os.path.getsize(full)
-        members: TarTable | None = scan_tar(full)
-    except (BlobdirError, OSError) as error:
-        report.add("tar-damaged" if isinstance(error, BlobdirError) else "unreadable", blob, str(error))
-        members, size = None, 0
-    report.blob_bytes += size
-    used: list[NDArray[np.int64]] = []
-    magic: list[tuple[int, int, str]] = []
-    for pickle in pickles:
+    tables = _tables(root, pickles, report)
+    starts = np.concatenate([np.zeros(0, np.int64), *(table.start for table in tables.values())])
+    ends = np.concatenate([np.zeros(0, np.int64), *(table.end for table in tables.values())])
+    members: TarTable | None = None
+    # Two passes side by side: reading and hashing let go of the interpreter's lock, which the scan has.
+    with ThreadPoolExecutor(1) as beside:
+        reading = beside.submit(read_through, full, starts, ends, progress, checksum=bool(checksum))
         try:
-            table = read_offsets(os.path.join(root, pickle)).unique("skip")
-        except OffsetsError as error:
-            report.add("offsets-unreadable", pickle, str(error), severity="error")
-            continue
-        except OSError as error:
-            report.add("unreadable", pickle, str(error))
-            continue
-        report.entries += len(table)
-        if members is not None:
-            used.append(check_entries(pickle, members, table, size, report))
-            magic += zip(table.start.tolist(), table.end.tolist(), map(os.fsdecode, table.names()), strict=True)
+            size = os.path.getsize(full)
+            members = scan_tar(full)
+        except (BlobdirError, OSError) as error:
+            report.add("tar-damaged" if isinstance(error, BlobdirError) else "unreadable", blob, str(error))
+            size = 0
     if members is None:
         return
+    report.blob_bytes += size
+    used = [check_entries(pickle, members, table, size, report) for pickle, table in tables.items()]
     for warning in members.warnings:
         report.add("tar-warning", blob, warning)
     _unreferenced(blob, members, used, report)
-    _read_through(full, blob, sorted(magic), checksum, report, progress)
+    try:
+        heads, digest = reading.result()
+    except OSError as error:
+        report.add("unreadable", blob, f"{error.strerror or error}")
+        return
+    _check_magic(blob, list(tables.values()), heads, np.minimum(ends, size) - starts, report)
+    if checksum:
+        report.checksums += 1
+        if digest != checksum:
+            report.add("checksum", blob, f"is {digest}; blob/SHA256SUMS says {checksum}")
+
+
+def _tables(root: str, pickles: list[str], report: VerifyReport) -> dict[str, OffsetsTable]:
+    """The pickles that can be read, without repeats."""
+    tables = {}
+    for pickle in pickles:
+        try:
+            tables[pickle] = read_offsets(os.path.join(root, pickle)).unique("skip")
+        except OffsetsError as error:
+            report.add("offsets-unreadable", pickle, str(error), severity="error")
+        except OSError as error:
+            report.add("unreadable", pickle, str(error))
+    report.entries += sum(map(len, tables.values()))
+    return tables
 
 
 def check_entries(
@@ -102,8 +124,12 @@ def check_entries(
         rows = np.flatnonzero(bad)
         if len(rows):
             report.add(code, pickle, _shown(table, int(rows[0]), what), len(rows))
-    names, member_names = table.names(), members.arena.tobytes().split(b"\0")
-    for row, number in zip(np.flatnonzero(hit).tolist(), found[hit].tolist(), strict=True):
+    if hit.all() and np.array_equal(found, np.arange(len(members))) and np.array_equal(table.arena, members.arena):
+        names, hit_rows = [], np.zeros(0, np.int64)  # entry by entry what the tar says
+    else:
+        names, hit_rows = table.names(), np.flatnonzero(hit)
+    member_names = members.arena.tobytes().split(b"\0") if len(hit_rows) else []
+    for row, number in zip(hit_rows.tolist(), found[hit_rows].tolist(), strict=True):
         name, member = names[row], member_names[number]
         if member != name and member.rpartition(b"/")[2] != name and not _renamed(name, member):
             report.add("offset-name", pickle, _shown(table, row, f"is {os.fsdecode(member)!r} in the tar"))
@@ -146,47 +172,77 @@ def _unreferenced(blob: str, members: TarTable, used: list[NDArray[np.int64]], r
         report.add("member-unreferenced", blob, f"{name}: no offsets lead to it ({total} bytes in all)", len(rows))
 
 
-def _read_through(
-    full: str,
-    blob: str,
-    entries: list[tuple[int, int, str]],
-    checksum: str,
-    report: VerifyReport,
-    progress: Callable[[int], None],
+def read_through(
+    full: str, starts: Ints, ends: Ints, progress: Callable[[int], None], *, checksum: bool
+) -> tuple[NDArray[np.uint8], str]:
+    """Read every byte of a file once.
+
+    Parameters
+    ----------
+    full : str
+    starts, ends : ndarray of int64
+        Byte ranges in it, half-open, in any order; they may lie past its end.
+    progress : callable
+        Told how many bytes lie behind.
+    checksum : bool
+
+    Returns
+    -------
+    heads : ndarray of uint8, shape (ranges, `HEAD`)
+        The first bytes of each range, zeros where it or the file is shorter.
+    digest : str
+        SHA-256 of the file, if it was asked for.
+    """
+    digest = hashlib.sha256()
+    order = np.argsort(starts, kind="stable")
+    sorted_starts = starts[order]
+    heads = np.zeros((len(starts), HEAD), np.uint8)
+    # Between windows the last bytes of the one before stay in front, for ranges that begin there.
+    buffer = memoryview(bytearray(HEAD + WINDOW))
+    every = sliding_window_view(np.frombuffer(buffer, np.uint8), HEAD)
+    position = at = 0
+    with open(full, "rb", buffering=0) as file:
+        while count := file.readinto(buffer[HEAD:]):
+            if checksum:
+                digest.update(buffer[HEAD : HEAD + count])
+            base, position = position - HEAD, position + count
+            stop = int(np.searchsorted(sorted_starts, position - HEAD, side="right"))
+            heads[order[at:stop]] = every[sorted_starts[at:stop] - base]
+            at = stop
+            buffer[:HEAD] = buffer[count : HEAD + count]
+            progress(position)
+        for row in order[at:].tolist():
+            data = os.pread(file.fileno(), HEAD, int(starts[row]))
+            heads[row, : len(data)] = np.frombuffer(data, np.uint8)
+    heads[np.arange(HEAD) >= np.minimum(ends, position)[:, None] - starts[:, None]] = 0
+    return heads, digest.hexdigest() if checksum else ""
+
+
+def _check_magic(
+    blob: str, tables: list[OffsetsTable], heads: NDArray[np.uint8], lengths: Ints, report: VerifyReport
 ) -> None:
-    """Read every byte of a blob once: that it can be read, its checksum, and how each image begins."""
-    digest, position, at = hashlib.sha256(), 0, 0
-    try:
-        # The sum is made beside the rest: hashing lets go of the interpreter's lock.
-        with open(full, "rb", buffering=0) as file, ThreadPoolExecutor(1) as beside:
-            head = b""
-            hashing: Future[Any] = beside.submit(int)
-            while data := file.read(WINDOW):
-                hashing.result()
-                if checksum:
-                    hashing = beside.submit(digest.update, data)
-                window, base = head + data, position - len(head)
-                end = position + len(data)
-                while at < len(entries) and entries[at][0] + 16 <= end:
-                    start, stop, name = entries[at]
-                    at += 1
-                    _check_magic(window[start - base : min(stop, start + 16) - base], blob, name, report)
-                head, position = window[-16:], end
-                progress(position)
-            for start, stop, name in entries[at:]:
-                _check_magic(os.pread(file.fileno(), min(16, stop - start), start), blob, name, report)
-    except OSError as error:
-        report.add("unreadable", blob, f"after byte {position}: {error.strerror}")
-        return
-    if checksum:
-        report.checksums += 1
-        if digest.hexdigest() != checksum:
-            report.add("checksum", blob, f"is {digest.hexdigest()}; blob/SHA256SUMS says {checksum}")
+    odd = np.flatnonzero(~are_images(heads, lengths))
+    first = np.cumsum([0, *map(len, tables)])
+    for code, rows, what in (
+        ("empty", odd[lengths[odd] <= 0], "has no bytes"),
+        ("not-an-image", odd[lengths[odd] > 0], "doesn't begin like an image"),
+    ):
+        for number, row in enumerate(rows[:EXAMPLES].tolist(), 1):
+            table = int(np.searchsorted(first, row, side="right")) - 1
+            name = os.fsdecode(tables[table].name(row - int(first[table])))
+            count = 1 if number < EXAMPLES else len(rows) - EXAMPLES + 1
+            report.add(code, blob, f"{name} {what}", count)
 
 
-def _check_magic(data: bytes, blob: str, name: str, report: VerifyReport) -> None:
-    if not is_image(data):
-        if data:
-            report.add("not-an-image", blob, f"{name} doesn't begin like an image")
-        else:
-            report.add("empty", blob, f"{name} has no bytes")
+def are_images(heads: NDArray[np.uint8], lengths: Ints) -> NDArray[np.bool_]:
+    """`blobdir.packing.shards.is_image` of many beginnings at once."""
+    found = np.zeros(len(heads), bool)
+    for parts in IMAGE_BEGINNINGS:
+        left = np.flatnonzero(~found)
+        if not len(left):
+            break
+        same = lengths[left] >= max(at + len(magic) for at, magic in parts)
+        for at, magic in parts:
+            same &= (heads[left, at : at + len(magic)] == np.frombuffer(magic, np.uint8)).all(axis=1)
+        found[left[same]] = True
+    return found

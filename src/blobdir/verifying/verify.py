@@ -10,7 +10,7 @@ from blobdir.discovery import layout
 from blobdir.errors import UsageError
 from blobdir.packing.sums import SUMS, read_sums
 from blobdir.project import open_project
-from blobdir.verifying.annotations import check_annotations, check_decoding
+from blobdir.verifying.annotations import AnnotationCheck, check_decoding
 from blobdir.verifying.blobs import check_blob
 from blobdir.verifying.findings import VerifyReport
 
@@ -69,8 +69,9 @@ def verify(
 
         return tell
 
-    _check_blobs(opened, report, progress)
-    check_annotations(opened, report, told("annotations"))
+    with AnnotationCheck(opened, report, processes) as annotations:
+        _check_blobs(opened, report, progress)
+        annotations.finish(told("annotations"))
     if decode:
         check_decoding(opened, report, processes, told("decoding"))
     report.findings.sort(key=lambda finding: (finding.severity, finding.path, finding.code))

@@ -1,0 +1,91 @@
+"""What plain images get that a project's have: annotations with their size and tags, and a ``meta.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from blobdir.errors import AnnotationError
+
+_COLORS = 0xFFFFFF
+
+
+class MetaBuilder:
+    """Gathers classes and tags; colours depend on the names only."""
+
+    def __init__(self, tags: set[str]) -> None:
+        self._classes: dict[str, str] = {}
+        self._tags = dict.fromkeys(tags, "none")
+
+    def add(self, annotation: dict[str, Any]) -> None:
+        """Take in the classes and tags that an annotation names."""
+        holders = [annotation]
+        for item in annotation.get("objects", []):
+            if isinstance(item, dict) and isinstance(title := item.get("classTitle"), str):
+                shape = str(item.get("geometryType", "any"))
+                self._classes[title] = shape if self._classes.get(title, shape) == shape else "any"
+                holders.append(item)
+        for holder in holders:
+            for tag in holder.get("tags") or []:
+                if isinstance(tag, dict) and isinstance(name := tag.get("name"), str):
+                    self._tags[name] = _value_type(self._tags.get(name, "none"), tag.get("value"))
+
+    def content(self) -> bytes:
+        """Bytes of ``meta.json``."""
+        meta = {
+            "classes": [{"title": t, "shape": self._classes[t], "color": _color(t)} for t in sorted(self._classes)],
+            "tags": [{"name": t, "value_type": self._tags[t], "color": _color(t)} for t in sorted(self._tags)],
+            "projectType": "images",
+        }
+        return json.dumps(meta, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+def _value_type(known: str, value: object) -> str:
+    if value is None:
+        return known
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return "any_number" if number and known in ("none", "any_number") else "any_string"
+
+
+def _color(name: str) -> str:
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    return f"#{int.from_bytes(digest[:3], 'big') & _COLORS:06X}"
+
+
+def tag_list(tags: tuple[str, ...] | list[str]) -> list[dict[str, Any]]:
+    """Tags without values, as annotations have them."""
+    return [{"name": tag, "value": None} for tag in dict.fromkeys(tags)]
+
+
+def plain_annotation(height: int, width: int, tags: tuple[str, ...] | list[str]) -> bytes:
+    """An annotation without objects."""
+    annotation = {
+        "description": "",
+        "tags": tag_list(tags),
+        "size": {"height": height, "width": width},
+        "objects": [],
+    }
+    return json.dumps(annotation, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+def check_annotation(data: bytes | dict[str, Any], name: str) -> dict[str, Any]:
+    """Refuse what the SDK couldn't open as an annotation; gives its content.
+
+    Raises
+    ------
+    AnnotationError
+    """
+    try:
+        value = data if isinstance(data, dict) else json.loads(data)
+    except ValueError as error:
+        raise AnnotationError(f"{name}: isn't JSON: {error}") from error
+    try:
+        sound = all(type(value["size"][side]) is int for side in ("height", "width"))
+        sound = sound and isinstance(value["objects"], list)
+    except (KeyError, TypeError):
+        sound = False
+    if not sound:
+        raise AnnotationError(f'{name}: isn\'t an annotation, {{"size": {{"height": 1, "width": 1}}, "objects": []}}')
+    found: dict[str, Any] = value
+    return found

@@ -1,0 +1,278 @@
+"""The writing half of the fsspec face: what is done inside ``with fs.transaction:`` is one change of the project."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from fsspec import AbstractFileSystem
+from fsspec.transaction import Transaction
+from fsspec.utils import stringify_path
+
+from blobdir.errors import IsADirectory, NotFoundError, ReadOnlyError, UsageError
+from blobdir.readonly import ReadOnlyFileSystem
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from blobdir.packing.editing import Edit
+    from blobdir.tree import Tree
+
+_MAGIC = frozenset("*?[")
+
+
+class ProjectTransaction(Transaction):
+    """What `WritingFileSystem` hands to ``with fs.transaction:``.
+
+    Attributes
+    ----------
+    edit : Edit or None
+        None before it has begun and after it has ended.
+    """
+
+    edit: Edit | None = None
+
+    def start(self) -> None:
+        """Take the project's lock; others that want to change it get a `BusyError` from here on.
+
+        Raises
+        ------
+        ReadOnlyError
+            The project isn't on this machine.
+        BusyError
+            Somebody else is changing it.
+        UsageError
+            A transaction of this filesystem has begun already.
+        """
+        from blobdir.packing.editing import Edit
+
+        if self.edit is not None:
+            raise UsageError("a transaction of this filesystem has begun already; end it first")
+        storage = self.fs.view.storage
+        try:
+            if not storage.is_local:
+                raise ReadOnlyError(
+                    f"{storage.url}: only projects on this machine can be changed; change a copy of it here"
+                )
+            self.edit = Edit(storage.url)
+            self.fs.invalidate_cache()  # begins from what is there now, not when the filesystem was opened
+        except BaseException:
+            self._end()
+            raise
+        self.files: deque[NewFile] = deque()
+        self.fs._intrans = True  # noqa: SLF001  # fsspec's protocol for its own transactions
+
+    def complete(self, commit: bool = True) -> None:
+        """Do it, or forget it; then the filesystem shows what is there."""
+        try:
+            if self.edit is None:
+                return
+            while self.files:
+                file = self.files.popleft()
+                if commit and not file.closed:
+                    raise UsageError(f"{file.path}: wasn't closed before the transaction ended; nothing was changed")
+                file.discard()
+            if commit:
+                self.edit.commit()
+        finally:
+            for file in self.files:
+                file.discard()
+            fs = self.fs
+            self._end()
+        if commit:
+            fs.invalidate_cache()
+
+    def _end(self) -> None:
+        edit, self.edit = self.edit, None
+        self.files = deque()
+        if self.fs is not None:
+            self.fs._intrans = False  # noqa: SLF001
+            self.fs._transaction = None  # noqa: SLF001
+        if edit is not None:
+            edit.close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.complete(commit=kind is None)
+
+
+class NewFile(BytesIO):
+    """A file that is being written in a transaction; it is there when it's closed."""
+
+    def __init__(self, edit: Edit, path: str, *, new: bool) -> None:
+        super().__init__()
+        self.path = path
+        self._edit: Edit | None = edit
+        self._new = new
+
+    def close(self) -> None:
+        """Hand the content to the transaction."""
+        if not self.closed:
+            edit, self._edit, data = self._edit, None, self.getvalue()
+            super().close()
+            if edit is not None:
+                edit.write(self.path, data, new=self._new)
+
+    def commit(self) -> None:
+        """The transaction has the content since the file was closed."""
+
+    def discard(self) -> None:
+        """Forget it."""
+        self._edit = None
+        self.close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.discard()  # half a file is worse than none
+        self.close()
+
+
+class WritingFileSystem(ReadOnlyFileSystem):
+    """A filesystem whose project can be changed in transactions; outside of them it refuses.
+
+    Until a transaction has ended, reading shows the project as it was when it began.
+    """
+
+    transaction_type = ProjectTransaction
+    view: Tree
+
+    def start_transaction(self) -> ProjectTransaction:
+        """Begin a transaction, as ``with fs.transaction:`` does; `end_transaction` makes the change."""
+        transaction = ProjectTransaction(self)
+        self._transaction = transaction
+        transaction.start()
+        return transaction
+
+    def _editing(self, what: str, path: Any = "") -> Edit:
+        edit: Edit | None = getattr(self._transaction, "edit", None)
+        if edit is None:
+            self._refuse(what, path)
+        return edit
+
+    def _create(self, path: Any, mode: str) -> NewFile:
+        edit = self._editing("open for writing", path)
+        if mode not in ("wb", "xb"):
+            raise UsageError(f"{path}: files are written whole: mode 'wb', or 'xb' for a new one, not {mode!r}")
+        return NewFile(edit, self._strip_protocol(path), new=mode == "xb")
+
+    def pipe_file(self, path: Any, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
+        """Write a file, in a transaction; ``mode="create"`` if it must be a new one."""
+        self._editing("pipe", path).write(self._strip_protocol(path), bytes(value), new=mode == "create")
+
+    def pipe(self, path: Any, value: Any = None, **kwargs: Any) -> None:
+        """Write a file, or those of a dictionary path -> content, in a transaction."""
+        self._editing("pipe", path)
+        AbstractFileSystem.pipe(self, path, value, **kwargs)
+
+    def put_file(self, lpath: Any, rpath: Any, callback: Any = None, mode: str = "overwrite", **kwargs: Any) -> None:
+        """Copy a file of this machine into the project, in a transaction."""
+        edit = self._editing("put", rpath)
+        if os.path.isdir(lpath):
+            return  # folders are there when something is in them
+        with open(lpath, "rb") as file:
+            data = file.read()
+        edit.write(self._strip_protocol(rpath), data, new=mode == "create")
+        if callback is not None:
+            callback.set_size(len(data))
+            callback.relative_update(len(data))
+
+    def put(self, lpath: Any, rpath: Any, *args: Any, **kwargs: Any) -> None:
+        """Copy files or folders of this machine into the project, in a transaction; slashes as everywhere in fsspec."""
+        self._editing("put", rpath)
+        AbstractFileSystem.put(self, lpath, rpath, *args, **kwargs)
+
+    def rm_file(self, path: Any) -> None:
+        """Remove a file, in a transaction; an image takes its annotation with it."""
+        self._editing("rm", path).remove(self._strip_protocol(path))
+
+    def _rm(self, path: Any) -> None:
+        self.rm_file(path)
+
+    def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
+        """Remove files, and with `recursive` folders, in a transaction; an image takes its annotation with it."""
+        edit = self._editing("rm", path)
+        if maxdepth is not None:
+            raise UsageError("rm with maxdepth isn't supported: name the files, or a pattern")
+        for given in path if isinstance(path, list) else [path]:
+            name = self._strip_protocol(given)
+            if edit.exists(name):
+                edit.remove(name)
+            elif edit.files_below(name) or self.isdir(name):
+                if not recursive:
+                    raise IsADirectory(f"{name or '/'}: is a directory; recursive=True removes it")
+                edit.remove_folder(name)
+            elif not _MAGIC.isdisjoint(name) and (found := self.glob(name)):
+                self.rm([p for p in found if recursive or not self.isdir(p)], recursive=recursive)
+            else:
+                raise NotFoundError(f"{name}: no such file or folder in {self.view.storage.url}")
+
+    def cp_file(self, path1: Any, path2: Any, **kwargs: Any) -> None:
+        """Copy a file within the project, in a transaction; an image's annotation isn't copied with it."""
+        edit, source = self._editing("copy to", path2), self._strip_protocol(path1)
+        if edit.exists(source) or not self.isdir(source):
+            edit.write(self._strip_protocol(path2), edit.read(source))
+
+    def copy(
+        self,
+        path1: Any,
+        path2: Any,
+        recursive: bool = False,
+        maxdepth: int | None = None,
+        on_error: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Copy files within the project, in a transaction."""
+        self._editing("copy to", path2)
+        AbstractFileSystem.copy(self, path1, path2, recursive=recursive, maxdepth=maxdepth, on_error=on_error, **kwargs)
+
+    def mv(self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any) -> None:
+        """Move a file, or with `recursive` a folder, in a transaction; an image takes its annotation with it.
+
+        Images are copied to the new blob: `blobdir.packing.move` moves offsets only.
+        """
+        edit = self._editing("mv", path1)
+        source, target = self._strip_protocol(path1), self._strip_protocol(path2)
+        if stringify_path(path2).endswith("/") or self.isdir(target):
+            target = "/".join(part for part in (target, source.rpartition("/")[2]) if part)
+        if source == target:
+            return
+        if edit.exists(source):
+            edit.move(source, target)
+            return
+        below = edit.files_below(source)
+        if not below:
+            raise NotFoundError(f"{source}: no such file or folder in {self.view.storage.url}")
+        if not recursive:
+            raise IsADirectory(f"{source}: is a directory; recursive=True moves it")
+        if f"{target}/".startswith(f"{source}/"):
+            raise UsageError(f"{source}: can't be moved into itself, {target}")
+        for file in below:
+            if edit.exists(file):  # annotations may have gone with their images
+                edit.move(file, target + file.removeprefix(source))
+        edit.remove_folder(source)
+
+    def mkdir(self, path: Any, create_parents: bool = True, **kwargs: Any) -> None:
+        """Nothing, in a transaction: folders are there when something is in them."""
+        self._editing("mkdir", path)
+
+    def makedirs(self, path: Any, exist_ok: bool = False) -> None:
+        """Nothing, in a transaction: folders are there when something is in them."""
+        self._editing("makedirs", path)
+
+    def rmdir(self, path: Any) -> None:
+        """Remove a folder in which nothing is left, in a transaction."""
+        edit, name = self._editing("rmdir", path), self._strip_protocol(path)
+        if edit.files_below(name):
+            raise UsageError(f"{name}: isn't empty; rm with recursive=True removes it")
+        edit.remove_folder(name)
+
+    def touch(self, path: Any, truncate: bool = True, **kwargs: Any) -> None:
+        """Make an empty file, in a transaction."""
+        edit, name = self._editing("touch", path), self._strip_protocol(path)
+        if truncate or not edit.exists(name):
+            edit.write(name, b"")
