@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from blobdir.cli.app import project_options
+from blobdir.cli.app import project_options, remote_options
 from blobdir.cli.output import Bars, human_bytes, write_lines
 from blobdir.errors import UsageError
 
@@ -51,7 +51,7 @@ CONFLICTS = click.Choice(["error", "skip", "rename", "replace"])
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--strict", is_flag=True, help="Stop at the first problem.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress; of the report only problems.")
+@remote_options
 def pack_command(
     source: str,
     dest: str,
@@ -65,11 +65,12 @@ def pack_command(
     dry_run: bool,
     strict: bool,
     as_json: bool,
-    quiet: bool,
+    common: CommonOptions,
 ) -> int:
     """Pack SOURCE, a regular project, a folder of images or a list of them, into the blob project DEST.
 
-    Bytes are stored as they are, and the same input gives the same bytes. DEST appears when it's whole. Of a plain
+    Bytes are stored as they are, and the same input gives the same bytes. DEST appears when it's whole; it may be a
+    URL: then each blob is uploaded when it's whole, and only a few at a time are on this machine. Of a plain
     folder, the folders at the top become datasets and those below them tags: red/angry/a.jpg is in dataset red, with
     the tag angry. A list is a file, or - for standard input: a path per line; CSV with a header that has path, and
     dataset, name, tags, annotation where wanted; or JSON lines with the same keys. What can't be packed is named at the
@@ -77,6 +78,7 @@ def pack_command(
 
     \b
     blobdir pack /data/lemons-plain /data/lemons
+    blobdir pack photos s3://bucket/photos
     blobdir pack photos packed --dataset photos --shard-size 500M
     find photos -name '*.jpg' -newer last | blobdir pack - packed --dataset new
     (cd /data/lemons/blob && sha256sum -c SHA256SUMS)
@@ -93,13 +95,33 @@ def pack_command(
         strict=strict,
         dataset=dataset,
     )
-    with Bars(quiet or as_json, unit="B", scale=True) as bars:
-        report = pack(source, dest, options, resume=resume, dry_run=dry_run, progress=bars)
+    failed: dict[str, str] = {}
+    with Bars(common.quiet or as_json, unit="B", scale=True) as bars:
+        if "://" in dest and not dry_run:
+            from blobdir.moving import pack_to
+            from blobdir.sources import RemoteOptions
+
+            report, pushed = pack_to(
+                source,
+                dest,
+                options,
+                storage_options=common.storage,
+                resume=resume,
+                remote=RemoteOptions(**common.remote),
+                progress=bars,
+            )
+            failed = pushed.failed
+        else:
+            report = pack(source, dest, options, resume=resume, dry_run=dry_run, progress=bars)
     if as_json:
         write_lines([json.dumps(report.to_json(), indent=2)])
     else:
-        _say(report, dest, dry_run=dry_run, quiet=quiet)
-    return 0 if report.complete else INCOMPLETE
+        _say(report, dest, dry_run=dry_run, quiet=common.quiet)
+    for path, error in list(failed.items())[:SHOWN]:
+        click.echo(f"blobdir: {path}: {error}", err=True)
+    if failed:
+        click.echo(f"blobdir: {len(failed):,} files could not be uploaded; --resume tries them again", err=True)
+    return 0 if report.complete and not failed else INCOMPLETE
 
 
 def _say(report: PackReport, dest: str, *, dry_run: bool, quiet: bool) -> None:

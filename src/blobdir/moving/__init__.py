@@ -1,8 +1,9 @@
-"""Projects from a bucket to a folder and back: `fetch` and `push`."""
+"""Projects from a bucket to a folder and back: `fetch`, `push`, and `pack_to`, which keeps no copy."""
 
 from __future__ import annotations
 
 from blobdir.moving.fetching import FetchReport, fetch
+from blobdir.moving.packed import pack_to
 from blobdir.moving.pushing import PushReport, push
 
-__all__ = ["FetchReport", "PushReport", "fetch", "push"]
+__all__ = ["FetchReport", "PushReport", "fetch", "pack_to", "push"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_cache_path
@@ -18,6 +17,8 @@ from blobdir.packing import PackOptions, PackReport, pack
 from blobdir.sources import RemoteStorage, open_storage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from blobdir.discovery import Progress
     from blobdir.sources import RemoteOptions
 
@@ -128,5 +129,3 @@ class _Uploads:
         if not uploader.report.failed:
             uploader.report.index = save_beside(build(self._storage, DiscoveryOptions()), self._storage)
         return uploader.report
-
-

@@ -57,7 +57,10 @@ class Change:
 
     def __enter__(self) -> Self:
         self._state.mkdir(exist_ok=True)
-        self._lock = os.open(self._state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        for path in (self._state, self._staging, self._state / JOURNAL, self._state / LOCK):
+            if path.is_symlink():
+                raise UsageError(f"{path}: is a symbolic link, and nothing of blobdir's is; look at it, and remove it")
+        self._lock = os.open(self._state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -68,8 +71,12 @@ class Change:
             raise BusyError(f"{self._root}: process {holder} is changing it; try again when it's done") from None
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
-        self._finish_others()
-        self._staging.mkdir()
+        try:
+            self._finish_others()
+            self._staging.mkdir()
+        except BaseException:
+            os.close(self._lock)
+            raise
         return self
 
     def __exit__(
@@ -104,6 +111,7 @@ class Change:
         # Blobs and annotations first, pickles last: an image is there when all that belongs to it is.
         staged = sorted((p for p in self._staged if (self._staging / p).exists()), key=_order)
         removed = sorted((self._removed.keys() - staged), key=_order, reverse=True)
+        self._check_inside([*staged, *removed, *self._emptied])
         self._sync(staged)
         journal = json.dumps({"rename": staged, "remove": removed, "empty": list(self._emptied)})
         write_whole(self._state / JOURNAL, [journal.encode("utf-8", "surrogateescape")])
@@ -125,11 +133,47 @@ class Change:
     def _finish_others(self) -> None:
         """Do what a process that was killed had begun; forget what it had only prepared."""
         with suppress(FileNotFoundError):
-            plan = json.loads((self._state / JOURNAL).read_bytes().decode("utf-8", "surrogateescape"))
-            self._apply(plan["rename"], plan["remove"], plan.get("empty", []))
+            staged, removed, emptied = self._read_journal()
+            self._apply(staged, removed, emptied)
         shutil.rmtree(self._staging, ignore_errors=True)
         for left in self._state.glob(f"{JOURNAL}.*.tmp"):
             left.unlink()
+
+    def _read_journal(self) -> tuple[list[str], list[str], list[str]]:
+        """What it says; UsageError where no blobdir has written it. It may have come with somebody else's project."""
+        path = self._state / JOURNAL
+        try:
+            plan = json.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
+            lists = plan["rename"], plan["remove"], plan.get("empty", [])
+            good = all(isinstance(item, str) for found in lists for item in found)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            good = False
+        if not good:
+            raise UsageError(f"{path}: isn't a journal of blobdir; look at it, and remove it")
+        self._check_inside([item for found in lists for item in found])
+        return lists
+
+    def _check_inside(self, paths: list[str]) -> None:
+        """Make sure that nothing outside the project is going to be touched, by its name or through a link.
+
+        Raises
+        ------
+        UsageError
+            Before anything has been done.
+        """
+        root = os.path.realpath(self._root)
+        known: dict[str, bool] = {}
+        for path in paths:
+            parts = path.split("/")
+            parent = "/".join(parts[:-1])
+            if parent not in known:
+                real = os.path.realpath(f"{root}/{parent}")
+                known[parent] = real == root or real.startswith(root.rstrip("/") + "/")
+            if not known[parent] or {"", ".", ".."} & set(parts) or "\0" in path or parts[0] == layout.STATE_DIR:
+                raise UsageError(
+                    f"{path}: isn't inside {self._root}, or a link leads out of it; nothing was changed. If a change "
+                    f"was cut off, look at {self._state / JOURNAL}"
+                )
 
     def _apply(self, staged: list[str], removed: list[str], emptied: list[str]) -> None:
         touched = set()

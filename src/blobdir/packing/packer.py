@@ -27,10 +27,12 @@ from blobdir.packing.source import list_source
 from blobdir.packing.sums import SUMS, format_sums
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from blobdir.discovery import Progress
     from blobdir.packing.listing import Listing
+
+    EachBlob = Callable[[Path, str, str], None]
 
 _MANY_FILES: Final = 1000
 _SMALL_BYTES: Final = 1 << 20
@@ -46,6 +48,7 @@ def pack(
     resume: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
+    each: EachBlob | None = None,
 ) -> PackReport:
     """Pack a regular project, or a folder of images, into a blob project.
 
@@ -67,6 +70,9 @@ def pack(
         Only say what would be done.
     progress : callable, optional
         See `blobdir.discovery.Progress`.
+    each : callable, optional
+        Told of every blob that is whole: its file, its path in the project, and its SHA-256. It may take the bytes
+        away, if it leaves a file of the same size.
 
     Raises
     ------
@@ -91,7 +97,7 @@ def pack(
         report.files = len(listing.files)
         return report
     try:
-        _write(listing, shards, work, options, report, progress)
+        _write(listing, shards, work, options, report, progress, each)
         _finish(work, target, report)
     except OSError as error:
         if isinstance(error, PackError):
@@ -144,6 +150,7 @@ def _write(
     options: PackOptions,
     report: PackReport,
     progress: Progress | None,
+    each: EachBlob | None,
 ) -> None:
     state = work / STATE
     state.mkdir(parents=True, exist_ok=True)
@@ -154,7 +161,7 @@ def _write(
     beside = ThreadPoolExecutor(1) if len(listing.files) > _MANY_FILES and options.processes != 1 else None
     try:
         copying = beside and beside.submit(_copy_files, listing, work, report, options, None, stopped)
-        _write_shards(shards, work, options, report, progress, apart=bool(beside))
+        _write_shards(shards, work, options, report, progress, each, apart=bool(beside))
         if copying:
             copying.result()
         else:
@@ -171,7 +178,14 @@ def _write(
 
 
 def _write_shards(
-    shards: list[Shard], work: Path, options: PackOptions, report: PackReport, progress: Progress | None, *, apart: bool
+    shards: list[Shard],
+    work: Path,
+    options: PackOptions,
+    report: PackReport,
+    progress: Progress | None,
+    each: EachBlob | None,
+    *,
+    apart: bool,
 ) -> None:
     done, total = 0, sum(sum(shard.sizes) for shard in shards)
     for shard, result in _results(shards, work, options, report, apart=apart):
@@ -179,6 +193,8 @@ def _write_shards(
         report.blobs[_place(shard)] = result.sha256
         report.problems += [Problem(code, path, text) for code, path, text in result.problems]
         report.stop_if(options.strict)
+        if each:
+            each(work / _place(shard), _place(shard), result.sha256)
         done += sum(shard.sizes)
         if progress:
             progress("packing", done, total)
