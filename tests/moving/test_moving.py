@@ -16,7 +16,7 @@ from faulty_proxy import FaultyProxy
 
 import blobdir
 from blobdir.errors import NotAProjectError, ReadError, UsageError
-from blobdir.moving import fetch, push
+from blobdir.moving import fetch, pack_to, push
 from blobdir.packing import SubsetOptions
 from blobdir.verifying import verify
 
@@ -209,6 +209,80 @@ def test_what_failed_is_named_and_tried_again(s3, large, monkeypatch):
     report = push(large, "s3://failing/q", storage_options=s3)
     assert next(iter(report.failed.values())) == "broke"
     assert not fs.exists("failing/q/meta.json")  # so nobody takes it for a project
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A plain folder that makes several blobs."""
+    source = random.Random(6)
+    for dataset in ("train", "val"):
+        (tmp_path / "photos" / dataset / "ripe").mkdir(parents=True)
+        for i in range(40):
+            place = tmp_path / "photos" / dataset / ("ripe" if i % 2 else "")
+            (place / f"{i:03d}.jpg").write_bytes(b"\xff\xd8\xff" + source.randbytes(100_000))
+    return tmp_path / "photos"
+
+
+SMALL = blobdir.packing.PackOptions(shard_bytes=1_000_000)
+
+
+@pytest.mark.parametrize("kind", ["s3", "azure", "memory"])
+def test_pack_into_a_bucket(request, kind, photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    options = {} if kind == "memory" else request.getfixturevalue(kind)
+    bucket = f"packed{abs(hash(tmp_path.name))}"
+    url = f"{ {'s3': 's3', 'azure': 'abfs', 'memory': 'memory'}[kind] }://{bucket}/p"
+    if kind != "memory":
+        fsspec.filesystem({"s3": "s3", "azure": "abfs"}[kind], **options).mkdir(bucket)
+    report, pushed = pack_to(photos, url, SMALL, storage_options=options)
+    assert report.complete
+    assert not pushed.failed
+    assert len(report.blobs) > 6
+    blobdir.packing.pack(photos, tmp_path / "local", SMALL)
+    fetch(url, tmp_path / "got", storage_options=options)
+    same(tmp_path / "got", tmp_path / "local")
+    assert not list((tmp_path / "cache/blobdir/packing").iterdir())
+    with pytest.raises(UsageError, match="holds .* files already"):
+        pack_to(photos, url, SMALL, storage_options=options)
+
+
+def test_pack_into_a_bucket_killed_and_resumed(s3, photos, tmp_path):
+    fsspec.filesystem("s3", **s3).mkdir("killed-pack")
+    config = tmp_path / "config.toml"
+    config.write_text('[storage."s3://killed-pack"]\n' + "".join(f'{key} = "{value}"\n' for key, value in s3.items()))
+    config.chmod(0o600)
+    environment = {**os.environ, "BLOBDIR_CONFIG": str(config), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [*PROGRAM, "pack", "-q", photos, "s3://killed-pack/p", "--shard-size", "1000000", "--resume"]
+    for delay in (1.2, 1.6, 2.0):
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    blobdir.packing.pack(photos, tmp_path / "local", SMALL)
+    fetch("s3://killed-pack/p", tmp_path / "got", storage_options=s3)
+    same(tmp_path / "got", tmp_path / "local")
+
+
+def test_blobs_that_are_uploaded_take_no_room(s3, photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    fsspec.filesystem("s3", **s3).mkdir("no-room")
+    from blobdir.moving import packed
+
+    used = []
+    upload = packed._Uploads.upload
+
+    def watched(self, path, place, digest):
+        upload(self, path, place, digest)
+        stage = tmp_path / "cache"
+        used.append(sum(p.stat().st_blocks * 512 for p in stage.rglob("*.tar")))
+
+    monkeypatch.setattr(packed._Uploads, "upload", watched)
+    pack_to(photos, "s3://no-room/p", SMALL, storage_options=s3)
+    assert len(used) > 6
+    assert max(used) < 6_000_000  # of 8
+    assert used[-1] < 100_000  # what holes take
 
 
 def test_bad_arguments(large, tmp_path):

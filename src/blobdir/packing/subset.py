@@ -17,7 +17,7 @@ import numpy as np
 
 from blobdir.datasets import open_view
 from blobdir.discovery import layout
-from blobdir.errors import BlobdirError, NotFoundError, UsageError
+from blobdir.errors import NotFoundError, UsageError
 from blobdir.index import FIRST_BLOB
 from blobdir.offsets import write_offsets
 from blobdir.packing.packer import sync_folder
@@ -138,7 +138,7 @@ def choose(project: ProjectView[DatasetView], options: SubsetOptions) -> dict[st
         if options.patterns:
             names = [n for n in names if any(fnmatchcase(f"{dataset.name}/{n}", p) for p in options.patterns)]
         if options.classes or options.tags or options.per_class:
-            names = [n for n in names if _fits(dataset, n, options, classes_of)]
+            names = [n for n, found in dataset.read_annotations(names) if _fits(dataset, n, found, options, classes_of)]
         chosen[dataset.path] = names
     if options.per_class:
         kept = _sample(classes_of, options)
@@ -164,14 +164,21 @@ def _by_name(project: ProjectView[DatasetView], names: Iterable[str]) -> dict[st
     return wanted
 
 
-def _fits(dataset: DatasetView, name: str, options: SubsetOptions, classes_of: dict[tuple[str, str], set[str]]) -> bool:
+def _fits(
+    dataset: DatasetView,
+    name: str,
+    annotation: dict[str, Any] | None,
+    options: SubsetOptions,
+    classes_of: dict[tuple[str, str], set[str]],
+) -> bool:
+    if annotation is None:
+        return False  # one without an annotation has no class
     try:
-        annotation: dict[str, Any] = dataset.annotation(name)
         objects = annotation.get("objects", [])
         classes = {item["classTitle"] for item in objects}
         tags = {tag["name"] for holder in (annotation, *objects) for tag in holder.get("tags", [])}
-    except (BlobdirError, KeyError, TypeError, AttributeError):
-        return False  # one without an annotation has no class
+    except (KeyError, TypeError, AttributeError):
+        return False
     if options.classes and not classes & set(options.classes):
         return False
     if options.tags and not tags & set(options.tags):
