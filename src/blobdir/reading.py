@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from blobdir.discovery.pairing import BLOCK, blob_defect, misfit
 from blobdir.errors import ReadError, ShortReadError, SourceChangedError
 from blobdir.index import FIRST_BLOB, Index
 from blobdir.index.hashing import PROBE_LIMIT
+from blobdir.locks import ForkSafeLock
 from blobdir.ranges import merge_ranges
 from blobdir.sources import LocalSource, RemoteSource, RemoteStorage, Source, Stat, Storage
 
@@ -47,7 +47,7 @@ class BlobReader:
         self._open: list[Source | None] = [None] * (FIRST_BLOB + len(index.header.blobs))
         self._opened: deque[int] = deque()
         self._held: dict[int, LocalSource] = {}
-        self._opening = threading.Lock()
+        self._opening = ForkSafeLock()
         self._most_open = MAX_OPEN_BLOBS
         self._readers: dict[int, Callable[[bytes], bytes | None]] = {}
         self._unlooked: set[int] = set()  # blobs of which nobody has seen yet whether the offsets fit

@@ -20,7 +20,6 @@ import os
 import secrets
 import shutil
 import struct
-import threading
 import time
 import warnings
 from contextlib import contextmanager, suppress
@@ -32,6 +31,7 @@ from zlib import crc32
 from cachetools import LRUCache
 
 from blobdir.errors import BlobdirWarning
+from blobdir.locks import ForkSafeLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,7 +134,7 @@ class DiskTier:
         self.broken = ""
         self.damaged = 0
         self._open: LRUCache[tuple[str, int], _OpenBlock] = LRUCache(OPEN_BLOCKS)
-        self._guard = threading.Lock()
+        self._guard = ForkSafeLock()
         self._described: set[str] = set()
 
     def __reduce__(self) -> tuple[type[DiskTier], tuple[str, int]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -13,6 +12,7 @@ import numpy as np
 
 from blobdir.blocks import BLOCK_BYTES, BlockCache, DiskTier, Origin, Readahead
 from blobdir.errors import ReadError, SourceChangedError
+from blobdir.locks import ForkSafeLock
 from blobdir.ranges import merge_ranges
 from blobdir.sources.backend import CONCURRENCY, SMALL_CONCURRENCY, Backend
 from blobdir.sources.getters import Answer, stat_of
@@ -60,7 +60,7 @@ class RemoteSource:
         self._full = storage.full(path)
         self._cache = storage.cache
         self._ahead = Readahead(READAHEAD_BLOCKS)
-        self._watching = threading.Lock()
+        self._watching = ForkSafeLock()
         self._key = ""
         self._worth = WORTH
         self._pin(stat)

@@ -1,0 +1,41 @@
+"""A lock that is free in a forked process, whoever of the parent's threads held it at that moment."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+
+_LOCKS: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
+
+
+class ForkSafeLock:
+    """As `threading.Lock`, in a ``with`` statement. What it protects must make sense between any two statements."""
+
+    __slots__ = ("__weakref__", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        _LOCKS.add(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type[ForkSafeLock], tuple[()]]:
+        return ForkSafeLock, ()
+
+    def renew(self) -> None:
+        """Be free."""
+        self._lock = threading.Lock()
+
+
+def _renew_all() -> None:
+    for lock in _LOCKS:
+        lock.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_all)
