@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["servers"]  # their fixtures
+
 DATA = Path(__file__).parent / "data"
 STRICT = os.environ.get("BLOBDIR_TEST_STRICT", "") not in ("", "0")
 

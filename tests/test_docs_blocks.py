@@ -28,7 +28,6 @@ import click
 import fsspec
 import pytest
 import yaml
-from servers import s3  # noqa: F401  # a fixture
 
 import blobdir.demo
 from blobdir.cli.app import cli

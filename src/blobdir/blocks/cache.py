@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
+from blobdir.background import IDLE_S
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -204,13 +206,13 @@ class BlockCache:
         if self.disk is None:
             return
         state = self._here()
+        state.jobs.put(job)
         with state.guard:
-            if state.writer is None or not state.writer.is_alive():
+            if state.writer is None:
                 state.writer = threading.Thread(
                     target=_write_all, args=(state, self.disk), name="blobdir-cache", daemon=True
                 )
                 state.writer.start()
-        state.jobs.put(job)
 
     def flush(self) -> None:
         """Wait until everything that was fetched is on disk."""
@@ -219,7 +221,14 @@ class BlockCache:
 
 def _write_all(state: _State, disk: DiskTier) -> None:
     while True:
-        job = state.jobs.get()
+        try:
+            job = state.jobs.get(timeout=IDLE_S)
+        except queue.Empty:
+            with state.guard:
+                if state.jobs.empty():  # else somebody has just put one in, and relies on us
+                    state.writer = None
+                    return
+            continue
         try:
             disk.write(job.key, job.number, job.data, job.what)
         finally:

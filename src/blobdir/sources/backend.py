@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import fsspec.asyn
 from fsspec.core import url_to_fs
 
+from blobdir.background import Background
 from blobdir.errors import BlobdirError, ReadError
 from blobdir.sources import getters
 from blobdir.sources.pace import Pace
@@ -94,7 +95,7 @@ class Backend:
         self._options = options or {}
         self._given = fs
         self._fs: AbstractFileSystem | None = None
-        self._threads: concurrent.futures.ThreadPoolExecutor | None = None
+        self._threads: Background | None = None
         self._pid = 0
         self._broken = False
         self._has_answered = False
@@ -148,10 +149,8 @@ class Backend:
         if self.is_async:
             return await asyncio.wait_for(make(), seconds)
         if self._threads is None:
-            threads = CONCURRENCY if _protocols(self.fs) & _THREADED else 1
-            self._threads = concurrent.futures.ThreadPoolExecutor(threads, "blobdir-backend")
-        loop = asyncio.get_running_loop()
-        return await asyncio.wait_for(loop.run_in_executor(self._threads, block), seconds)
+            self._threads = Background(CONCURRENCY if _protocols(self.fs) & _THREADED else 1, "blobdir-backend")
+        return await asyncio.wait_for(asyncio.wrap_future(self._threads.submit(block)), seconds)
 
     async def _tried(
         self, what: str, make: Callable[[], Awaitable[T]], block: Callable[[], T], size: int, timeout_s: float | None

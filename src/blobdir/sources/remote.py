@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 import numpy as np
 
+from blobdir.background import Background
 from blobdir.blocks import BLOCK_BYTES, BlockCache, DiskTier, Origin, Readahead
 from blobdir.errors import ReadError, SourceChangedError
 from blobdir.locks import ForkSafeLock
@@ -38,7 +37,7 @@ READAHEAD_BLOCKS = 16
 WORTH = 64
 """Blocks that are fetched for single reads, where not all fit the cache, before a hit must pay for each."""
 LIST_TIMEOUT_S = 600.0
-_READERS = 4
+READERS = 4
 
 
 class RemoteSource:
@@ -328,7 +327,7 @@ class RemoteStorage:
         self.cache = self._make_cache(url)
         self.is_roomy = True
         self._listed: dict[str, Stat] = {}
-        self._threads: _Threads = _Threads()
+        self._background = Background(READERS, "blobdir-readahead")
 
     def _make_cache(self, url: str) -> BlockCache | None:
         last = url.rpartition("::")[2]
@@ -367,7 +366,7 @@ class RemoteStorage:
 
     def in_background(self, function: Any, *args: Any) -> None:
         """Do something that nobody waits for; what fails is met again by who needs it."""
-        self._threads.submit(function, *args)
+        self._background.submit(function, *args)
 
     def full(self, path: str) -> str:
         """The backend's name of a path in the project."""
@@ -522,19 +521,3 @@ def _same_time(a_ns: int, b_ns: int) -> bool:
 
 def _says_enough(stat: Stat | None) -> bool:
     return stat is not None and stat.size >= 0 and bool(stat.etag)
-
-
-class _Threads:
-    """A few threads for what nobody waits for, of this very process."""
-
-    def __init__(self) -> None:
-        self._pid = 0
-        self._pool: Any = None
-
-    def __reduce__(self) -> tuple[type[_Threads], tuple[()]]:
-        return _Threads, ()
-
-    def submit(self, function: Any, *args: Any) -> None:
-        if self._pid != os.getpid():
-            self._pid, self._pool = os.getpid(), ThreadPoolExecutor(_READERS, "blobdir-readahead")
-        self._pool.submit(function, *args)
