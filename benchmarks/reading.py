@@ -1,149 +1,167 @@
-"""Single random reads and bulk reads in Python: blobdir, the system call, plain files, fsspec's tar, the SDK."""
+"""Single random reads, lists of them, and all images as they are stored, in Python: blobdir beside its peers."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
-import sys
+from collections import deque
 from pathlib import Path
 
-import fsspec
+from benchmarks.data import large_project, plain_folder, real_project
+from benchmarks.measure import Figure, Outcome, interleaved, rounds_of
+from benchmarks.peers import sdk_python
+from benchmarks.stores import BATCH, Store, blobdir_stores, stores
 
-import blobdir
-from benchmarks.data import plain_folder, real_project
-from benchmarks.measure import Outcome, interleaved, micro
-
-BATCH, LARGE_BATCH = 1000, 10_000
-FEW = 2000  # of the slow ones
-
-
-def sdk_figures(project: Path, rounds: int) -> dict[str, float] | None:
-    """What the SDK takes, by the interpreter in BLOBDIR_SDK_PYTHON or .venv-sdk; None where there is none."""
-    python = os.environ.get("BLOBDIR_SDK_PYTHON") or str(Path(".venv-sdk/bin/python").absolute())
-    script = Path(__file__).with_name("sdk_peer.py")
-    if not os.path.exists(python):
-        return None
-    done = subprocess.run([python, script, project, str(rounds)], capture_output=True, text=True, check=True)
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return figures
+LARGE_BATCH = 10_000
+FEW = 1000  # of the slow ones
+AMONG_MANY = 30_000  # random ones of a large project
+PEERS = ("SDK", "lmdb", "wids", "webdataset", "ratarmountcore")
+ONE, LISTS, ALL = "one random image", f"lists of {BATCH:,} random images, each", "all images as stored, each"
 
 
 def run(folder: Path, images: int, rounds: int) -> Outcome:
-    """Read images in random order, one by one and in lists."""
+    """Read images in random order, one by one and in lists, and from beginning to end."""
     outcome = Outcome(
-        "Reading images",
-        f"{images:,} images of 3.6 to 4.5 KB in one tar, random order, warm page cache; median of {rounds} interleaved "
-        "rounds (fastest–slowest). `pread` is the bare system call with offsets known: the floor for single reads. "
-        "The process has freed a large array before, as any that uses numpy has: else the allocator gives memory back "
-        "to the system after each list.",
+        "Reading images in Python",
+        f"{images:,} JPEG images of 3.3 to 4.3 KB in one tar; page cache warm. `os.pread` with the ranges known is the "
+        f"bare system call, no peer. Stores that have no call for many read a list one by one. {FEW:,} images for "
+        "ratarmountcore and fsspec's tar filesystem, 5 for the SDK (an interpreter of its own). LMDB: one file, "
+        "read-only, no lock, no read-ahead, one transaction; wids: one shard, undecoded; ratarmountcore: its index made "
+        "before. What each gives is compared with the plain files, after the timing. The process has freed a large "
+        "array before, as any that uses numpy has: else the allocator gives memory back to the system after each list.",
     )
     root, plain = real_project(folder, images), plain_folder(folder, images)
-    project = blobdir.open_project(root)
-    fs, train = project.filesystem, project["train"]
-    names = train.names
+    names = sorted(path.name for path in plain.iterdir())
     random.Random(1).shuffle(names)
-    paths = [f"train/img/{name}" for name in names]
-    files = [str(plain / name) for name in names]
-    index, rows = project.tree.index, [project.tree.find(path) for path in paths]
-    ranges = [(int(index.size[row]), int(index.offset[row])) for row in rows]
-    fd = os.open(root / "blob/shard.tar", os.O_RDONLY)
-    local = fsspec.filesystem("file")
-    tar = fsspec.filesystem("tar", fo=str(root / "blob/shard.tar"))
-    check(train, fs, files, names, paths, tar)
-    del_me = bytearray(31 << 20)  # below 32 MiB, glibc then keeps as much instead of returning it
-    del del_me
-
-    def each(function, arguments):  # type: ignore[no-untyped-def]
-        def loop() -> None:
-            for argument in arguments:
-                function(argument)
-
-        return loop
-
-    def pread() -> None:
-        read = os.pread
-        for size, start in ranges:
-            read(fd, size, start)
-
-    def opened() -> None:
-        for file in files:
-            with open(file, "rb") as stream:
-                stream.read()
-
-    def fs_open() -> None:
-        for path in paths[:FEW]:
-            with fs.open(path) as stream:
-                stream.read()
-
-    def floor() -> list[bytes]:
-        source = memoryview(bytes(5000))
-        return [bytes(source[:size]) for size, _ in ranges]
-
-    def batches(length):  # type: ignore[no-untyped-def]
-        def loop() -> None:
-            for i in range(0, images, length):
-                fs.cat(paths[i : i + length])
-
-        return loop
-
-    counted = {
-        "os.pread": (pread, images),
-        "Dataset.get_blob_img_bytes": (each(train.get_blob_img_bytes, names), images),
-        "cat_file": (each(fs.cat_file, paths), images),
-        "plain files: open and read": (opened, images),
-        "plain files: fsspec's LocalFileSystem.cat_file": (each(local.cat_file, files), images),
-        "fs.open and read": (fs_open, min(FEW, images)),
-        "fsspec's TarFileSystem.cat_file": (each(tar.cat_file, names[:FEW]), min(FEW, images)),
-        "cat, one list, results kept": (lambda: fs.cat(paths), images),
-        "making as many bytes objects, kept": (floor, images),
-        f"cat, lists of {BATCH:,}, results dropped": (batches(BATCH), images),
-        f"cat, lists of {LARGE_BATCH:,}, results dropped": (batches(LARGE_BATCH), images),
-    }
-    timings = interleaved({name: thing for name, (thing, _) in counted.items()}, rounds)
-    us = {name: timings[name].per(count) for name, (_, count) in counted.items()}
-    base = us["os.pread"].median_s
-    for name, timing in us.items():
-        outcome.rows.append(
-            (name, f"{micro(timing)}, {timing.median_s / base:.2f} × pread, {1 / timing.median_s:,.0f}/s")
-        )
-    _goals(outcome, {name: timing.median_s for name, timing in us.items()})
-    sdk = sdk_figures(root, min(rounds, 3))
-    if sdk is None:
-        outcome.missing.append("the SDK: make .venv-sdk with scripts/test, or set BLOBDIR_SDK_PYTHON")
-    else:
-        ratio = (sdk["image_s"] / sdk["pread_s"]) / (us["Dataset.get_blob_img_bytes"].median_s / base)
-        outcome.rows.append(
-            (f"the SDK's get_blob_img_bytes ({sdk['version']})", f"{sdk['image_s'] * 1e3:.1f} ms an image")
-        )
-        outcome.goal("get_blob_img_bytes ≥ 10,000 × the SDK's", f"{ratio:,.0f} ×", ratio >= 10_000)
-    os.close(fd)
+    with stores(root, plain) as every:
+        _measure(outcome, every, names, rounds, images)
+        expected = [(plain / name).read_bytes() for name in names[:300]]
+        for store in every:
+            check(store, names[:300], expected)
+    _floor(outcome, names, rounds, plain)
+    _goals(outcome)
+    _sdk(outcome, root, rounds)
     return outcome
 
 
-def _goals(outcome: Outcome, us: dict[str, float]) -> None:
-    pread, image, single = us["os.pread"], us["Dataset.get_blob_img_bytes"], us["cat_file"]
-    local, bulk = us["plain files: fsspec's LocalFileSystem.cat_file"], us["cat, one list, results kept"]
+def million(folder: Path, images: int, many: int, rounds: int) -> Outcome:
+    """Random images of a large project."""
+    count = min(AMONG_MANY, many)
+    outcome = Outcome(
+        f"Reading some of {many:,} images in Python",
+        f"{count:,} random images of {many:,} of about 4 KB in one tar; page cache warm; as above otherwise.",
+    )
+    root = large_project(folder, many, images)
+    names = [f"image_{number:08d}.jpg" for number in random.Random(3).sample(range(many), count)]
+    plain = plain_folder(folder, images)
+    expected = [(plain / f"image_{int(n[6:14]) % images:08d}.jpg").read_bytes() + n[6:14].encode() for n in names[:300]]
+    with stores(root, None) as every:
+        random_ones = [store for store in every if store.one]
+        _measure(outcome, random_ones, names, rounds, many, stream=False)
+        for store in random_ones:
+            check(store, names[:300], expected)
+    return outcome
+
+
+def _measure(
+    outcome: Outcome, every: list[Store], names: list[str], rounds: int, images: int, *, stream: bool = True
+) -> None:
+    del_me = bytearray(31 << 20)  # below 32 MiB, glibc then keeps as much instead of returning it
+    del del_me
+    things, about = {}, {}
+    for store in every:
+        some = names[: FEW if store.slow else None]
+        keys = [store.key(name) for name in some]
+        ways = {}
+        if store.one:
+            ways[ONE] = lambda store=store, keys=keys: store.each(keys)
+            ways[LISTS] = lambda store=store, keys=keys: _lists(store, keys, BATCH)
+        if store.stream and stream:
+            ways[ALL] = lambda store=store: deque(store.stream(), maxlen=0)
+        for what, thing in ways.items():
+            things[store.who, what] = thing
+            about[store.who, what] = (store, images if what == ALL else len(some))
+    for thing in things.values():  # the page cache is warm, and so is what a peer opens late
+        thing()
+    for (who, what), found in rounds_of(things, rounds).items():
+        store, count = about[who, what]
+        outcome.figure(
+            what,
+            who,
+            [seconds / count for seconds in found],
+            peer=store.peer,
+            ours=store.ours,
+            headline=store.headline,
+        )
+
+
+def _lists(store: Store, keys: list, length: int) -> None:  # type: ignore[type-arg]
+    for i in range(0, len(keys), length):
+        some = keys[i : i + length]
+        _ = store.bulk(some) if store.bulk else [store.one(key) for key in some]
+
+
+def check(store: Store, names: list[str], expected: list[bytes]) -> None:
+    """Every way gives the bytes of the plain files."""
+    keys = [store.key(name) for name in names]
+    if store.one:
+        assert [store.one(key) for key in keys] == expected, store.who
+    if store.bulk:
+        assert sorted(store.bulk(keys)) == sorted(expected), store.who
+    if store.stream:
+        wanted = set(expected)
+        assert wanted <= set(store.stream()), store.who
+
+
+def _floor(outcome: Outcome, names: list[str], rounds: int, plain: Path) -> None:
+    """What the bytes objects themselves cost, and lists of other lengths."""
+    sizes = [(plain / name).stat().st_size for name in names]
+    source = memoryview(bytes(max(sizes)))
+    ours = next(store for store in blobdir_stores(real_project(plain.parent, len(names))) if "fsspec" in store.who)
+    paths = [ours.key(name) for name in names]
+    things = {
+        "making as many bytes objects from memory, kept": lambda: [bytes(source[:size]) for size in sizes],
+        "fsspec `cat`, one list of all, results kept": lambda: ours.bulk(paths),
+        f"fsspec `cat`, lists of {BATCH:,}, results dropped": lambda: _lists(ours, paths, BATCH),
+        f"fsspec `cat`, lists of {LARGE_BATCH:,}, results dropped": lambda: _lists(ours, paths, LARGE_BATCH),
+    }
+    for name, timing in interleaved(things, rounds).items():
+        each = timing.per(len(names))
+        rate = 1 / each.median_s
+        outcome.rows.append((name, f"{each.median_s * 1e6:.2f} µs an image, {rate:,.0f}/s"))
+        if "cat" in name:
+            goal = name.partition(", ")[2].rpartition(", ")[0]
+            outcome.goal(f"cat, {goal}: ≥ 300,000 images/s", f"{rate:,.0f}/s", rate >= 300_000)
+
+
+def _goals(outcome: Outcome) -> None:
+    us = {(figure.what, figure.who): figure.median for figure in outcome.figures}
+    pread, image = us[ONE, "os.pread, ranges known"], us[ONE, "blobdir: Dataset"]
+    single, local = us[ONE, "blobdir: fsspec"], us[ONE, "plain files by fsspec"]
     outcome.goal("cat_file ≤ 3.5 × pread", f"{single / pread:.2f} ×", single <= 3.5 * pread)
     outcome.goal("cat_file ≥ 3 × faster than LocalFileSystem", f"{local / single:.2f} ×", local >= 3 * single)
     outcome.goal("get_blob_img_bytes ≤ 2 × pread", f"{image / pread:.2f} ×", image <= 2 * pread)
-    for length in (BATCH, LARGE_BATCH):
-        rate = 1 / us[f"cat, lists of {length:,}, results dropped"]
-        outcome.goal(f"cat of lists of {length:,} ≥ 300,000 images/s", f"{rate:,.0f}/s", rate >= 300_000)
-    outcome.goal("cat of all in one list ≥ 300,000 images/s", f"{1 / bulk:,.0f}/s", 1 / bulk >= 300_000)
 
 
-def check(train, fs, files, names, paths, tar) -> None:  # type: ignore[no-untyped-def]
-    """Every way gives the bytes of the plain file."""
-    expected = [Path(file).read_bytes() for file in files[:200]]
-    assert [train.get_blob_img_bytes(name) for name in names[:200]] == expected
-    assert [fs.cat_file(path) for path in paths[:200]] == expected
-    assert list(fs.cat(paths[:200]).values()) == expected
-    assert [tar.cat_file(name) for name in names[:20]] == expected[:20]
+def _sdk(outcome: Outcome, root: Path, rounds: int) -> None:
+    sdk = sdk_figures(root, min(rounds, 3))
+    if sdk is None:
+        return
+    who = f"the SDK {sdk['version']}"
+    outcome.figures.append(
+        Figure(ONE, who, *sdk["image_s"], peer="SDK", rounds=min(rounds, 3)),
+    )
+    us = {(figure.what, figure.who): figure.median for figure in outcome.figures}
+    ratio = (sdk["image_s"][0] / sdk["pread_s"][0]) / (us[ONE, "blobdir: Dataset"] / us[ONE, "os.pread, ranges known"])
+    outcome.goal("get_blob_img_bytes ≥ 10,000 × the SDK's", f"{ratio:,.0f} ×", ratio >= 10_000)
 
 
-def import_seconds(statement: str, rounds: int) -> float:
-    """Seconds of a fresh interpreter that runs a statement."""
-    timing = interleaved({"": lambda: subprocess.run([sys.executable, "-c", statement], check=True)}, rounds)
-    return timing[""].median_s
+def sdk_figures(project: Path, rounds: int) -> dict | None:  # type: ignore[type-arg]
+    """What the SDK takes, each as (median, fastest, slowest) in seconds; None where it isn't here."""
+    python = sdk_python()
+    if python is None:
+        return None
+    script = Path(__file__).with_name("sdk_peer.py")
+    done = subprocess.run([python, script, project, str(rounds)], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]

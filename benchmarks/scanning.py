@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -9,8 +10,8 @@ from tempfile import TemporaryDirectory
 
 import blobdir
 from benchmarks.data import real_project, sparse_project
-from benchmarks.measure import Outcome, interleaved, seconds
-from benchmarks.reading import import_seconds, sdk_figures
+from benchmarks.measure import Outcome, Timing, interleaved, seconds
+from benchmarks.reading import sdk_figures
 from blobdir.offsets import read_offsets
 from blobdir.tarscan import scan_tar
 
@@ -45,18 +46,19 @@ def run(folder: Path, images: int, rounds: int) -> Outcome:
         },
         rounds,
     )
-    outcome.rows += [(name, seconds(timing)) for name, timing in timings.items()]
-    outcome.rows.append(
-        ("scan_tar is quicker than tarfile by", f"{timings['tarfile'].median_s / timings['scan_tar'].median_s:.1f} ×")
-    )
-    sdk = sdk_figures(root, min(rounds, 3))
-    if sdk is None:
-        outcome.missing.append("the SDK: make .venv-sdk with scripts/test, or set BLOBDIR_SDK_PYTHON")
-        return outcome
-    ratio = sdk["offsets_s"] / timings["save_blob_offsets_pkl"].median_s
-    outcome.rows.append(("the SDK's save_blob_offsets_pkl", f"{sdk['offsets_s'] * 1e3:.0f} ms"))
-    outcome.rows.append(("the SDK's load_from_pickle_generator", f"{sdk['load_s'] * 1e3:.0f} ms"))
-    outcome.goal("save_blob_offsets_pkl ≥ 10 × the SDK's", f"{ratio:.1f} ×", ratio >= 10)
+    finding, making, loading = "offsets of all members of a tar", "an offsets pickle of a tar", "reading its pickle"
+    outcome.figure(finding, "blobdir: scan_tar", timings["scan_tar"], ours=True, headline=True, rounds=rounds)
+    outcome.figure(finding, "tarfile", timings["tarfile"], rounds=rounds)
+    save_s = timings["save_blob_offsets_pkl"]
+    outcome.figure(making, "blobdir: save_blob_offsets_pkl", save_s, ours=True, headline=True, rounds=rounds)
+    outcome.figure(loading, "blobdir: read_offsets", timings["read_offsets"], ours=True, headline=True, rounds=rounds)
+    few = min(rounds, 3)
+    sdk = sdk_figures(root, few)
+    if sdk is not None:
+        ratio = sdk["offsets_s"][0] / save_s.median_s
+        outcome.figure(making, "the SDK: save_blob_offsets_pkl", Timing(*sdk["offsets_s"]), peer="SDK", rounds=few)
+        outcome.figure(loading, "the SDK: load_from_pickle_generator", Timing(*sdk["load_s"]), peer="SDK", rounds=few)
+        outcome.goal("save_blob_offsets_pkl ≥ 10 × the SDK's", f"{ratio:.1f} ×", ratio >= 10)
     return outcome
 
 
@@ -67,6 +69,12 @@ def large_pickle(folder: Path, images: int, rounds: int) -> Outcome:
     timing = interleaved({"": lambda: read_offsets(pickle)}, min(rounds, 5))[""]
     outcome.rows.append(("read_offsets", seconds(timing)))
     return outcome
+
+
+def import_seconds(statement: str, rounds: int) -> float:
+    """Seconds of a fresh interpreter that runs a statement."""
+    timing = interleaved({"": lambda: subprocess.run([sys.executable, "-c", statement], check=True)}, rounds)
+    return timing[""].median_s
 
 
 def starting(rounds: int) -> Outcome:

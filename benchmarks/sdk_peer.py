@@ -17,7 +17,7 @@ def timed(thing, rounds):
         began = time.perf_counter()
         thing()
         found.append(time.perf_counter() - began)
-    return statistics.median(found)
+    return statistics.median(found), min(found), max(found)
 
 
 def main():
@@ -59,8 +59,8 @@ def main():
         json.dumps(
             {
                 "version": sly.__version__,
-                "image_s": timed(sdk_images, rounds) / len(names),
-                "pread_s": timed(preads, rounds) / len(ranges),
+                "image_s": [s / len(names) for s in timed(sdk_images, rounds)],
+                "pread_s": [s / len(ranges) for s in timed(preads, rounds)],
                 "offsets_s": timed(offsets, rounds),
                 "load_s": timed(load, rounds),
             }
