@@ -176,9 +176,10 @@ def remote(request, digits, tmp_path_factory):
         yield f"sftp://{root}/lemons", options, True
     elif kind == "memory":
         memory = fsspec.filesystem("memory")
-        memory.put(str(digits), "/remote/lemons", recursive=True)
-        yield "memory://remote/lemons", {}, False
-        memory.rm("/remote", recursive=True)
+        root = tmp_path_factory.mktemp("remote").name  # two folders of tests each make it
+        memory.put(str(digits), f"/{root}/lemons", recursive=True)
+        yield f"memory://{root}/lemons", {}, False
+        memory.rm(f"/{root}", recursive=True)
     else:
         archive = tmp_path_factory.mktemp("zip") / "p.zip"
         shutil.make_archive(str(archive.with_suffix("")), "zip", digits.parent, digits.name)
