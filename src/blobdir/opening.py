@@ -150,7 +150,11 @@ def _carried(storage: Storage, options: OpenOptions) -> Index | None:
     note = folder.with_name(f"{folder.name}.version")
     try:
         index = _carried_into(storage, folder, note)
-    except (FileNotFoundError, ReadError):
+    except FileNotFoundError:
+        return None
+    except ReadError:
+        if not storage.backend.has_answered:  # nor will it when it's asked for a listing
+            raise
         return None
     except IndexFormatError as error:
         warnings.warn(f"{storage.url}/{BESIDE_FILE}: {error} (the project is listed now)", BlobdirWarning, stacklevel=3)
@@ -170,7 +174,9 @@ def _carried_into(storage: RemoteStorage, folder: Path, note: Path) -> Index:
     try:
         index = index_from_bytes(answer.data, folder)
         note.write_text(json.dumps({"size": len(answer.data), "mtime_ns": version.mtime_ns, "etag": version.etag}))
-    except PermissionError:  # who may not write the cache still gets the project
+    except IndexFormatError:
+        raise
+    except OSError:  # who can't write the cache still gets the project
         with tempfile.TemporaryDirectory(prefix="blobdir-") as elsewhere:
             return index_from_bytes(answer.data, Path(elsewhere) / "index")
     return index

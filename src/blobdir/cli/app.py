@@ -268,7 +268,9 @@ def run(arguments: list[str]) -> int:
         raise
     except Exception as error:
         if "--debug" in arguments:
-            traceback.print_exc()
+            from blobdir.sources.secrecy import without_secrets
+
+            click.echo(without_secrets(traceback.format_exc()), err=True, nl=False)
         return report(error)
     return status if isinstance(status, int) else 0
 
@@ -282,6 +284,8 @@ def report(error: Exception) -> int:
         status = 4 if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST) else 7
     else:
         text, status = f"{type(error).__name__}: {error} (--debug shows where)", UNEXPECTED
+    from blobdir.sources.secrecy import without_secrets
+
     sys.stdout.flush()
-    click.echo(f"blobdir: {text.encode('utf-8', 'backslashreplace').decode()}", err=True)
+    click.echo(f"blobdir: {without_secrets(text).encode('utf-8', 'backslashreplace').decode()}", err=True)
     return status

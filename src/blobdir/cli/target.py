@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from fsspec.core import url_to_fs
 
 from blobdir.discovery.layout import BLOB_DIR, META
-from blobdir.errors import NotAProjectError, NotFoundError, UsageError
+from blobdir.errors import NotAProjectError, NotFoundError, ReadError, UsageError
 from blobdir.filesystem import BlobDirFileSystem
-from blobdir.sources import storage_options
+from blobdir.sources import RemoteOptions, RemoteStorage, Storage, open_storage, storage_options
 
 if TYPE_CHECKING:
     from blobdir.cli.app import CommonOptions
@@ -96,17 +96,30 @@ class Opener:
         protocol, _, bare = first.rpartition("://")
         parts = bare.rstrip("/").split("/")
         prefix = f"{protocol}://" if protocol else ""
-        try:
-            options = storage_options(typed, self._common.storage)
-            fs, _ = url_to_fs(typed, **options)
-        except (ValueError, ImportError) as error:
-            raise UsageError(f"{typed}: {error}") from error
+        remote = RemoteOptions(**self._common.remote)
+        storage = open_storage(typed, options=self._common.storage, remote=remote)
+        options = storage_options(typed, self._common.storage)
         for marker in (META, BLOB_DIR):
             for depth in range(len(parts), 0, -1):
                 root = prefix + "/".join(parts[:depth]) + chain + rest
-                if fs.exists(f"{url_to_fs(root, **options)[1].rstrip('/')}/{marker}"):
+                if _is_there(storage, f"{url_to_fs(root, **options)[1].rstrip('/')}/{marker}"):
                     return root, "/".join(parts[depth:])
         return typed, ""
+
+
+def _is_there(storage: Storage, path: str) -> bool:
+    """Whether a backend has a file or folder; an error only where the server has never answered."""
+    if not isinstance(storage, RemoteStorage):
+        return os.path.exists(path)
+    try:
+        storage.backend.run(storage.backend.info(path, storage.url), storage.url)
+    except ReadError:
+        if not storage.backend.has_answered:
+            raise
+        return False
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def split_local(typed: str) -> tuple[str, str]:

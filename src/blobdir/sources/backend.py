@@ -20,7 +20,7 @@ from blobdir.background import Background
 from blobdir.errors import BlobdirError, ReadError
 from blobdir.sources import getters
 from blobdir.sources.pace import Pace
-from blobdir.sources.retries import is_denied, is_temporary, pause_s, retry_after_s, status_of
+from blobdir.sources.retries import is_answer, is_denied, is_temporary, pause_s, retry_after_s, status_of
 from blobdir.sources.secrecy import without_secrets
 
 if TYPE_CHECKING:
@@ -79,6 +79,11 @@ class Backend:
         A backend that exists already, instead of `url`.
     timeout_s : float
         Deadline of one request, all tries together.
+
+    Attributes
+    ----------
+    has_answered : bool
+        Whether the server has ever said anything.
     """
 
     def __init__(
@@ -96,13 +101,17 @@ class Backend:
         self._given = fs
         self._fs: AbstractFileSystem | None = None
         self._threads: Background | None = None
-        self._pid = 0
+        self._turns: asyncio.Semaphore | None = None
+        self._pid = self._threads_pid = 0
         self._broken = False
-        self._has_answered = False
+        self._is_async: bool | None = None
+        self._width = 1
+        self.has_answered = False
         self._making = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_fs": None, "_threads": None, "_pid": 0, "_making": None}
+        dropped = {"_fs": None, "_threads": None, "_turns": None, "_pid": 0, "_threads_pid": 0, "_making": None}
+        return self.__dict__ | dropped
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -118,17 +127,20 @@ class Backend:
     def _make(self) -> None:
         if self._pid != os.getpid():
             self._making = threading.Lock()  # another thread may have held it when the process forked
-            self._threads = None
         with self._making:
             if self._broken and self._fs is not None and self._pid == os.getpid():
                 old = self._fs
                 self._fs = type(old)(*old.storage_args, skip_instance_cache=True, **old.storage_options)
             elif self._given is None:
-                self._fs = url_to_fs(self._url, **self._options)[0]
+                self._fs = url_to_fs(self._url, **_with_few_retries(self._url, self._options))[0]
             else:
                 self._fs = self._revive(self._given)
             self._broken = False
             self._get, self._info = getters.getter_of(self._fs)
+            self._is_async = bool(getattr(self._fs, "async_impl", False)) and not getattr(
+                self._fs, "asynchronous", False
+            )
+            self._width = CONCURRENCY if _protocols(self._fs) & _THREADED else 1
             self._pid = os.getpid()
 
     @staticmethod
@@ -140,7 +152,22 @@ class Backend:
     @property
     def is_async(self) -> bool:
         """Whether many requests can be under way in one thread."""
-        return bool(getattr(self.fs, "async_impl", False)) and not getattr(self.fs, "asynchronous", False)
+        if self._is_async is None:
+            self._make()
+        return bool(self._is_async)
+
+    def _here(self) -> tuple[Background, asyncio.Semaphore]:
+        """Threads for a backend that blocks, and turns to use them, of this very process."""
+        if self._threads is None or self._turns is None or self._threads_pid != os.getpid():
+            self._threads = Background(self._width, "blobdir-backend")
+            self._turns = asyncio.Semaphore(self._width)
+            self._threads_pid = os.getpid()
+        return self._threads, self._turns
+
+    def _give_up_threads(self) -> None:
+        """One of them waits for a server, perhaps for ever; others, with a connection of their own, go on."""
+        self._threads = None
+        self._making = threading.Lock()
 
     # -- single requests -----------------------------------------------------------------------------------------
 
@@ -148,9 +175,20 @@ class Backend:
         """One try: in this event loop, or in a thread where the backend blocks."""
         if self.is_async:
             return await asyncio.wait_for(make(), seconds)
-        if self._threads is None:
-            self._threads = Background(CONCURRENCY if _protocols(self.fs) & _THREADED else 1, "blobdir-backend")
-        return await asyncio.wait_for(asyncio.wrap_future(self._threads.submit(block)), seconds)
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(self._here()[0].submit(block)), seconds)
+        except TimeoutError:
+            self._give_up_threads()
+            raise
+
+    async def _in_turn(
+        self, what: str, make: Callable[[], Awaitable[T]], block: Callable[[], T], size: int, timeout_s: float | None
+    ) -> T:
+        """A request whose time runs from when its turn has come: a backend that blocks has one at a time."""
+        if self.is_async:
+            return await self._tried(what, make, block, size, timeout_s)
+        async with self._here()[1]:
+            return await self._tried(what, make, block, size, timeout_s)
 
     async def _tried(
         self, what: str, make: Callable[[], Awaitable[T]], block: Callable[[], T], size: int, timeout_s: float | None
@@ -165,22 +203,24 @@ class Backend:
             try:
                 found = await self._call(make, block, max(0.01, seconds))
             except FileNotFoundError:
+                self.has_answered = True
                 raise
             except Exception as error:
                 if isinstance(error, BlobdirError):
                     raise
+                self.has_answered |= is_answer(error)
                 if status_of(error) in (404, 410):
                     raise FileNotFoundError(what) from error
                 attempt += 1
                 pause = pause_s(attempt, retry_after_s(error))
                 late = attempt >= FIRST_TRIES or loop.time() - first > FIRST_S
-                hopeless = not is_temporary(error) or (late and not self._has_answered)
+                hopeless = not is_temporary(error) or (late and not self.has_answered)
                 if hopeless or loop.time() + pause > deadline:
                     raise self._failed(what, error, attempt, loop.time() - first) from error
                 self._broken = not self.is_async  # a connection of its own, perhaps: made anew for the next try
                 await asyncio.sleep(pause)
             else:
-                self._has_answered = True
+                self.has_answered = True
                 self.pace.note(size, loop.time() - began)
                 return found
 
@@ -194,7 +234,7 @@ class Backend:
     def get(self, path: str, start: int | None, end: int | None, what: str) -> Awaitable[getters.Answer]:
         """Bytes ``start:end`` of a file, half-open, or all of it, with the version they are of."""
         size = end - start if start is not None and end is not None else 0
-        return self._tried(
+        return self._in_turn(
             what,
             lambda: self._get(self.fs, path, start, end),
             lambda: getters.sync_get(self.fs, path, start, end),
@@ -204,11 +244,11 @@ class Backend:
 
     def info(self, path: str, what: str) -> Awaitable[Stat]:
         """Attributes of a file as they are now; FileNotFoundError where there is none."""
-        return self._tried(what, lambda: self._info(self.fs, path), lambda: getters.sync_info(self.fs, path), 0, None)
+        return self._in_turn(what, lambda: self._info(self.fs, path), lambda: getters.sync_info(self.fs, path), 0, None)
 
     def call(self, what: str, name: str, *args: Any, timeout_s: float | None = None, **kwargs: Any) -> Awaitable[Any]:
         """Any other method of the backend, by its name: ``find``, ``ls``, ``put_file``."""
-        return self._tried(
+        return self._in_turn(
             what,
             lambda: getattr(self.fs, f"_{name}")(*args, **kwargs),
             lambda: getattr(self.fs, name)(*args, **kwargs),
@@ -264,6 +304,14 @@ class Backend:
     def _first(self, window: deque[tuple[str, concurrent.futures.Future[T]]], timeout_s: float | None) -> T:
         what, future = window.popleft()
         return self.wait(future, what, timeout_s)
+
+
+def _with_few_retries(url: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Options under which botocore doesn't repeat requests by itself: s3fs does, and so do we, and tries multiply."""
+    config = options.get("config_kwargs") or {}
+    if url.partition("://")[0] not in ("s3", "s3a") or "::" in url or "retries" in config:
+        return options
+    return {**options, "config_kwargs": {**config, "retries": {"total_max_attempts": 1}}}
 
 
 def _protocols(fs: AbstractFileSystem) -> set[str]:

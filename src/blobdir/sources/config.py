@@ -2,7 +2,7 @@
 
 ::
 
-    [storage."s3://bucket"]        # for every URL that begins so; the longest such text counts
+    [storage."s3://bucket"]        # for it and all below it; of several, the longest counts
     endpoint_url = "https://s3.example.org"
     key = "…"
     secret = "…"
@@ -75,8 +75,14 @@ def read_config() -> dict[str, Any]:
 def storage_options(url: str, given: dict[str, Any] | None) -> dict[str, Any]:
     """Options for the storage of a URL: those of the configuration file, and over them those that were given."""
     tables: dict[str, dict[str, Any]] = read_config().get("storage", {})
-    fitting = [prefix for prefix in tables if url.startswith(prefix)]
+    fitting = [place for place in tables if _is_below(url, place)]
     return {**(tables[max(fitting, key=len)] if fitting else {}), **(given or {})}
+
+
+def _is_below(url: str, place: str) -> bool:
+    """Whether a URL is a place or below it: options for one host mustn't go to another whose name begins alike."""
+    rest = url.removeprefix(place)
+    return url.startswith(place) and (not rest or place.endswith("/") or rest[0] in "/?")
 
 
 def cache_setting(name: str) -> Any:

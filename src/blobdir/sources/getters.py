@@ -180,7 +180,7 @@ async def s3_get(fs: Any, path: str, start: int | None, end: int | None) -> Answ
 async def azure_get(fs: Any, path: str, start: int | None, end: int | None) -> Answer:
     """A blob, or a byte range of it, by adlfs."""
     container, name, _ = fs.split_path(path)
-    options: dict[str, Any] = {"max_concurrency": 1}
+    options: dict[str, Any] = {"max_concurrency": 1, "retry_total": 0}  # who calls us repeats
     if start is not None and end is not None:
         options |= {"offset": start, "length": end - start}
     async with fs.service_client.get_blob_client(container, name) as client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from blobdir.background import Background
 from blobdir.blocks import BLOCK_BYTES, BlockCache, DiskTier, Origin, Readahead
-from blobdir.errors import ReadError, SourceChangedError
+from blobdir.errors import BlobdirWarning, ReadError, SourceChangedError
 from blobdir.locks import ForkSafeLock
 from blobdir.ranges import merge_ranges
 from blobdir.sources.backend import CONCURRENCY, SMALL_CONCURRENCY, Backend
@@ -372,7 +373,8 @@ class RemoteStorage:
         """The backend's name of a path in the project."""
         if not path:
             return self.root
-        return f"{self.root}/{quote(path, errors='surrogateescape')}" if self._is_http else f"{self.root}/{path}"
+        base = f"{self.root}/" if self.root else ""
+        return f"{base}{quote(path, errors='surrogateescape')}" if self._is_http else f"{base}{path}"
 
     def escapes(self, path: str) -> bool:
         """Never: there are no symbolic links behind a backend."""
@@ -386,9 +388,13 @@ class RemoteStorage:
         self._listed = {}
         found = self._list_tree() if self._protocols & TREES else self._list_all()
         folders: dict[str, dict[str, Entry]] = {"": {}}
+        odd: list[str] = []
         for key, info in found:
             path = self._relative(key)
             if not path:
+                continue
+            if _leads_elsewhere(path):
+                odd.append(path)
                 continue
             stat = stat_of(info)
             if stat.kind == "directory":
@@ -399,6 +405,13 @@ class RemoteStorage:
                 folders[parent][name] = Entry(name, "file", stat.size)
                 if name.lower().endswith(".tar"):
                     self._listed[path] = stat
+        if odd:
+            warnings.warn(
+                f"{self.url}: {without_secrets(repr(odd[0]))} can't be a path of a project (an empty name, . or .., or "
+                f"NUL); {len(odd):,} such aren't shown",
+                BlobdirWarning,
+                stacklevel=2,
+            )
         for path in sorted(folders, key=lambda p: (p.count("/") if p else -1, p)):
             yield Folder(path, Stat("directory"), list(folders[path].values()))
 
@@ -424,10 +437,12 @@ class RemoteStorage:
         return what, self.backend.call(what, "ls", key + "/" * self._is_http, detail=True)
 
     def _relative(self, key: str) -> str:
-        path = key.rstrip("/")
-        if not path.startswith(self.root + "/") and path != self.root:
-            raise ReadError(f"{self.url}: the backend lists {key!r}, which isn't below {self.root!r}")
-        path = path[len(self.root) + 1 :]
+        path, base = key.rstrip("/"), f"{self.root}/" if self.root else ""
+        if not path.startswith(base) and path != self.root:
+            raise ReadError(f"{self.url}: the backend lists {without_secrets(repr(key))}, which isn't below its root")
+        path = path[len(base) :]
+        if not base:  # memory:// begins its names with a slash, zip:// doesn't
+            path = path.removeprefix("/")
         return unquote(path, errors="surrogateescape") if self._is_http else path
 
     @staticmethod
@@ -517,6 +532,11 @@ def _same_time(a_ns: int, b_ns: int) -> bool:
     if a_ns % 10**9 and b_ns % 10**9:
         return a_ns == b_ns
     return a_ns // 10**9 == b_ns // 10**9
+
+
+def _leads_elsewhere(path: str) -> bool:
+    """Whether a name that a backend lists isn't one of a file below the root: an object store allows any."""
+    return "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/"))
 
 
 def _says_enough(stat: Stat | None) -> bool:

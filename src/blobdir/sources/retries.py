@@ -86,6 +86,12 @@ def is_denied(error: BaseException) -> bool:
     return any(isinstance(link, PermissionError) for link in _chain(error)) or status_of(error) in _DENIED
 
 
+def is_answer(error: BaseException) -> bool:
+    """Whether a failure is what a server has said of the request: then there is a server."""
+    status = status_of(error)
+    return is_denied(error) or (status is not None and 400 <= status < 500)
+
+
 def is_temporary(error: BaseException) -> bool:
     """Whether the same request may succeed a little later."""
     if any(isinstance(link, FileNotFoundError | NoRangesError) for link in _chain(error)) or is_denied(error):

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from blobdir.errors import UsageError
+from blobdir.errors import BlobdirError, ReadError, UsageError
 from blobdir.sources.config import storage_options
 from blobdir.sources.local import LocalStorage
 from blobdir.sources.model import Entry, Folder, Kind, Source, Stat, Storage
 from blobdir.sources.remote import RemoteStorage
+from blobdir.sources.secrecy import without_secrets
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -52,6 +53,8 @@ def open_storage(
     ------
     UsageError
         The protocol is unknown, or its package isn't installed.
+    ReadError
+        A backend that connects at once can't.
     """
     text = os.fspath(url)
     if fs is None and protocol in (None, "file", "local") and "://" not in text and "::" not in text:
@@ -66,7 +69,11 @@ def open_storage(
         options = storage_options(text, options)
         backend, path = url_to_fs(text, **options)
     except (ValueError, ImportError) as error:
-        raise UsageError(f"{text}: {error}") from error
+        raise UsageError(without_secrets(f"{text}: {error}")) from error
+    except BlobdirError:
+        raise
+    except Exception as error:  # some backends connect at once, and each has errors of its own
+        raise ReadError(without_secrets(f"{text}: {type(error).__name__}: {error}")) from error
     if isinstance(backend, LocalFileSystem):
         return LocalStorage(path, follow_links=follow_links)
     return RemoteStorage(path, url=text, options=options, remote=remote)
