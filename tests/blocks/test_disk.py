@@ -13,7 +13,9 @@ import warnings
 import pytest
 
 from blobdir.blocks import BLOCK_BYTES, BlockCache, DiskTier, Origin
-from blobdir.errors import BlobdirWarning
+from blobdir.blocks.cache import _Job
+from blobdir.blocks.disk import unlock
+from blobdir.errors import BlobdirWarning, ReadError
 
 KEY, OTHER = "ab" * 16, "cd" * 16
 
@@ -318,3 +320,70 @@ def test_the_folder_is_its_owners_only(tmp_path):
     disk.write(KEY, 1, content(1), "x")
     assert disk.folder.stat().st_mode & 0o077 == 0
     assert files(disk)[0].stat().st_mode & 0o077 == 0
+
+
+def test_a_forked_process_holds_no_locks(tmp_path):
+    disk = DiskTier(tmp_path / "cache", 64 << 20)
+    lock = disk.try_lock(KEY, 0)
+    pid = os.fork()
+    if not pid:
+        time.sleep(60)
+        os._exit(0)
+    try:
+        unlock(lock)
+        again = disk.try_lock(KEY, 0)
+        assert again is not None
+        unlock(again)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def test_who_waits_for_one_that_gave_up_gives_up_too():
+    cache = BlockCache(8 << 20)
+    asked = []
+
+    def get(ranges):
+        asked.append(ranges)
+        time.sleep(0.3)
+        raise ReadError("10 tries in 60 s")
+
+    outcomes = []
+
+    def read():
+        try:
+            cache.fetch(Origin(KEY, SIZE, "x", get), [0])
+        except ReadError as error:
+            outcomes.append(str(error))
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    assert outcomes == ["10 tries in 60 s"] * 4
+    assert len(asked) == 1  # else they would wait twice as long as their deadline
+
+
+def test_full_disk_where_warnings_are_errors(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    cache = BlockCache(0, DiskTier(tmp_path / "cache", 1 << 30))
+    os.close(cache.disk.try_lock(KEY, 0))
+    cache.disk.folder = tmp_path / "file"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for number in range(200):  # more than may wait to be written
+            cache.write(_Job(KEY, number, b"x" * 100, "x", -1))
+        flushing = threading.Thread(target=cache.flush, daemon=True)
+        flushing.start()
+        flushing.join(5)
+    assert not flushing.is_alive()
+
+
+def test_whose_blocks_are_is_known_after_they_were_removed(disk):
+    disk.write(KEY, 0, content(1), "s3://bucket/a.tar")
+    DiskTier(disk.folder, disk.limit).clear()  # another process
+    disk.write(KEY, 0, content(1), "s3://bucket/a.tar")
+    assert list(disk.usage().files) == ["s3://bucket/a.tar"]
+    assert disk.clear("s3://bucket/") > 0
+    assert files(disk) == []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from blobdir.blocks import Readahead
 from blobdir.errors import UsageError
-from blobdir.sources import parse_size, retries
+from blobdir.sources import RemoteOptions, parse_size, retries
 from blobdir.sources.pace import LARGEST_GAP, LARGEST_REQUEST, SMALLEST_GAP, SMALLEST_REQUEST, Pace, merge_limits
 from blobdir.sources.segments import plan_segments
 
@@ -158,3 +158,17 @@ def test_readahead_of_two_readers():
         ahead.blocks_ahead(1000 + n, 1000 + n)
     assert ahead.is_stream(19)
     assert ahead.is_stream(1019)
+
+
+def test_folder_of_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.toml").write_text('[cache]\ndir = "~/scratch"\nsize = 1.5\n')
+    monkeypatch.setenv("BLOBDIR_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setenv("BLOBDIR_CACHE_SIZE", "")
+    given = RemoteOptions(cache_dir="here")
+    monkeypatch.chdir("/")  # as a mount in the background does
+    assert given.folder == tmp_path / "here"
+    assert RemoteOptions(cache_dir="~/there").folder == tmp_path / "there"
+    assert RemoteOptions().folder == tmp_path / "scratch"
+    assert RemoteOptions().disk_bytes == 1

@@ -87,7 +87,15 @@ def test_others_are_served_while_a_blocking_backend_is_stuck(stalling, digits, m
     train = blobdir.open_project(url, storage_options=options, cache_size=0, memory_size=0, timeout=4)["train"]
     monkeypatch.setattr(backend, "STALL_S", 1.0)
     proxy.flows.clear()
-    waiting = threading.Thread(target=lambda: pytest.raises(ReadError, train.get_blob_img_bytes, train.names[0]))
+    errors = []
+
+    def read():
+        try:
+            train.get_blob_img_bytes(train.names[0])
+        except ReadError as error:
+            errors.append(error)
+
+    waiting = threading.Thread(target=read)
     waiting.start()
     time.sleep(1.5)  # it is connecting again by now
     memory = fsspec.filesystem("memory")
@@ -97,6 +105,7 @@ def test_others_are_served_while_a_blocking_backend_is_stuck(stalling, digits, m
     assert time.monotonic() - began < 1
     memory.rm("/beside", recursive=True)
     waiting.join(20)
+    assert len(errors) == 1
 
 
 END = """

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from cachetools import LRUCache
 
 from blobdir.background import IDLE_S
+from blobdir.blocks.disk import unlock
+from blobdir.errors import BlobdirError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -181,14 +183,22 @@ class BlockCache:
                 else:
                     others[number] = flight
         landing = _Landing(self, state, origin)
+        given_up: BlobdirError | None = None
         try:
             landing.fetch(mine)
+        except BlobdirError as error:
+            given_up = error
+            raise
         finally:
             with state.guard:
                 left = [state.flights.pop((origin.key, number)) for number in mine]
             for flight in left:
-                if not flight.done():
+                if flight.done():
+                    continue
+                if given_up is None:
                     flight.cancel()
+                else:
+                    flight.set_exception(given_up)
         for number, flight in others.items():
             landing.found[number] = self._await(flight, origin, number)
         return landing.found
@@ -196,6 +206,8 @@ class BlockCache:
     def _await(self, flight: Future[bytes], origin: Origin, number: int) -> bytes:
         try:
             return flight.result(self.timeout_s)
+        except BlobdirError:  # after all tries: another time as long would be past our deadline
+            raise
         except Exception:  # whatever befell the other: it is tried once more, for us
             return next(iter(origin.get([origin.bounds(number)])))
 
@@ -231,9 +243,10 @@ def _write_all(state: _State, disk: DiskTier) -> None:
             continue
         try:
             disk.write(job.key, job.number, job.data, job.what)
+        except Exception:  # noqa: S110  # a warning that is an error, say: who waits for the queue must go on
+            pass
         finally:
-            if job.lock >= 0:
-                os.close(job.lock)
+            unlock(job.lock)
             state.jobs.task_done()
 
 
@@ -261,8 +274,7 @@ class _Landing:
             self._fetch_locked(locks)
         finally:
             for lock in locks.values():
-                if lock >= 0:
-                    os.close(lock)
+                unlock(lock)
         for number in foreign:
             self._wait_for_another(number)
 
@@ -307,5 +319,4 @@ class _Landing:
         try:
             self._fetch_locked(locks)
         finally:
-            if locks[number] >= 0:
-                os.close(locks[number])
+            unlock(locks[number])

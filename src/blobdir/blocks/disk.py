@@ -50,6 +50,8 @@ _KEEP = 0.9
 _MAGIC = b"blobdirB"
 _TRAILER = struct.Struct("<8sQII")
 _LEDGER = struct.Struct("<q")
+_HELD: set[int] = set()
+"""Descriptors that hold locks, of this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +237,9 @@ class DiskTier:
         os.makedirs(folder, mode=0o700, exist_ok=True)
 
     def _describe(self, key: str, what: str) -> None:
-        if key in self._described:
-            return
         folder = os.path.dirname(self._path(key, 0))
+        if key in self._described and os.path.exists(f"{folder}/file.json"):
+            return
         temporary = f"{folder}/file.{secrets.token_hex(4)}"
         with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
             json.dump({"file": what}, file)
@@ -263,7 +265,7 @@ class DiskTier:
         Returns
         -------
         int or None
-            A descriptor that holds the lock until it's closed (-1 where the folder can't be used); None where another
+            A descriptor that holds the lock until it's given to `unlock` (-1 where the folder can't be used); None where another
             has it.
         """
         path = f"{self.folder}/locks/{crc32(_name(key, number)) % _LOCKS:03x}"
@@ -288,6 +290,7 @@ class DiskTier:
             os.close(fd)
             self._break(error)
             return -1
+        _HELD.add(fd)
         return fd
 
     # -- how much --------------------------------------------------------------------------------------------
@@ -395,6 +398,27 @@ class DiskTier:
         with self._guard:
             self._open.clear()
         return removed
+
+
+def unlock(fd: int) -> None:
+    """Let go of a lock; -1 is none."""
+    if fd >= 0:
+        _HELD.discard(fd)
+        with suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_UN)  # closing alone wouldn't do where a forked process has it, too
+        os.close(fd)
+
+
+def _let_go() -> None:
+    """In a forked process: a lock is free when all who have inherited its descriptor have closed it."""
+    for fd in _HELD:
+        with suppress(OSError):
+            os.close(fd)
+    _HELD.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def _name(key: str, number: int) -> bytes:

@@ -40,13 +40,17 @@ def parse_size(value: int | str, name: str) -> int:
     if isinstance(value, int):
         size = value
     else:
-        found = _SIZE.fullmatch(value.strip())
+        found = _SIZE.fullmatch(str(value).strip())
         if found is None:
             raise UsageError(f"{name}={value!r}: isn't a size; write bytes, or as in 500MB or 20GiB")
         size = int(float(found[1]) * _UNITS[(found[2] or "").lower()])
     if size < 0:
         raise UsageError(f"{name}={value!r}: must not be negative")
     return size
+
+
+def _absolute(folder: str | os.PathLike[str]) -> str:
+    return os.path.abspath(os.path.expanduser(os.fspath(folder)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ class RemoteOptions:
 
     def __post_init__(self) -> None:
         if self.cache_dir is not None:
-            object.__setattr__(self, "cache_dir", os.fspath(self.cache_dir))
+            object.__setattr__(self, "cache_dir", _absolute(self.cache_dir))  # who mounts goes elsewhere
         if self.timeout <= 0:
             raise UsageError(f"timeout={self.timeout}: must be more than 0 seconds")
         parse_size(self.memory_size, "memory_size")
@@ -93,7 +97,7 @@ class RemoteOptions:
         if self.cache_dir is not None:
             return Path(self.cache_dir)
         given = os.environ.get("BLOBDIR_CACHE_DIR") or cache_setting("dir")
-        return Path(given) if given else user_cache_path("blobdir") / "blocks"
+        return Path(_absolute(given)) if given else user_cache_path("blobdir") / "blocks"
 
     @property
     def memory_bytes(self) -> int:
@@ -103,7 +107,7 @@ class RemoteOptions:
     @property
     def disk_bytes(self) -> int:
         """Bytes of the cache on disk; 0 for none."""
-        given = self.cache_size if self.cache_size is not None else os.environ.get("BLOBDIR_CACHE_SIZE")
+        given = self.cache_size if self.cache_size is not None else os.environ.get("BLOBDIR_CACHE_SIZE") or None
         given = given if given is not None else cache_setting("size")
         if given is not None:
             return parse_size(given, "cache_size")
