@@ -123,7 +123,8 @@ def build(storage: Storage, discovery: DiscoveryOptions, progress: Progress | No
 
 def cache_folder(storage: Storage, discovery: DiscoveryOptions) -> Path:
     """Where the index of a project is kept in the user's cache folder: one per root and options."""
-    key = json.dumps([storage.url, asdict(discovery)], sort_keys=True)
+    place = storage.place if isinstance(storage, RemoteStorage) else storage.url
+    key = json.dumps([place, asdict(discovery)], sort_keys=True)
     name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
     return user_cache_path("blobdir") / "index" / name
 

@@ -15,7 +15,7 @@ import pytest
 from faulty_proxy import FaultyProxy
 
 import blobdir
-from blobdir.errors import NotAProjectError, ReadError, UsageError
+from blobdir.errors import BusyError, NotAProjectError, ReadError, UsageError
 from blobdir.moving import fetch, pack_to, push
 from blobdir.packing import SubsetOptions
 from blobdir.verifying import verify
@@ -384,3 +384,56 @@ def test_checksums_are_those_of_sha256sum(served, tmp_path):
     fetch(url, tmp_path / "got")
     done = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=tmp_path / "got/blob", capture_output=True, check=True)
     assert b"FAILED" not in done.stdout
+
+
+@pytest.mark.parametrize("how", ["force", "resume"])
+def test_the_index_of_what_was_there_is_not_believed(s3, digits, tmp_path, how):
+    fs = fsspec.filesystem("s3", **s3)
+    url = f"s3://stale-{how}/p"
+    fs.mkdir(f"stale-{how}")
+    push(digits, url, storage_options=s3)
+    other = shutil.copytree(digits, tmp_path / "other")
+    (other / "train/ann/new.json").write_text("{}")
+    push(other, url, storage_options=s3, index=False, **{how: True})
+    found = blobdir.open_project(url, storage_options=s3)
+    assert found.filesystem.exists("train/ann/new.json")
+    name = found["train"].names[0]
+    assert found["train"].get_blob_img_bytes(name) == blobdir.open_project(digits)["train"].get_blob_img_bytes(name)
+
+
+def test_two_that_fetch_into_one_folder(served, tmp_path):
+    _, url, _, _ = served
+    work = tmp_path / "got.fetching"
+    work.mkdir()
+    code = f"import fcntl, os, time; f = os.open({str(work)!r}, 0); fcntl.flock(f, 2); print(1, flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(BusyError, match="another process"):
+            fetch(url, tmp_path / "got", resume=True)
+        other.kill()
+    fetch(url, tmp_path / "got", resume=True)
+
+
+def test_resuming_the_fetch_of_another_project(served, digits, nginx, tmp_path):
+    large, url, proxy, _ = served
+    proxy.always = 403
+    with pytest.raises(ReadError):
+        fetch(url, tmp_path / "got")
+    memory = fsspec.filesystem("memory")
+    memory.put(str(digits), "/elsewhere/p", recursive=True)
+    with pytest.raises(UsageError, match="another project"):
+        fetch("memory://elsewhere/p", tmp_path / "got", resume=True)
+    memory.rm("/elsewhere", recursive=True)
+    proxy.always = None
+    fetch(url, tmp_path / "got", resume=True)
+    same(tmp_path / "got", large)
+
+
+def test_large_files_with_long_names(tmp_path):
+    memory = fsspec.filesystem("memory")
+    path = "/".join(["d" * 100] * 3)
+    memory.pipe_file("/long/p/meta.json", b"{}")
+    memory.pipe_file(f"/long/p/train/ann/{path}/x.json", bytes(2_000_000))
+    fetch("memory://long/p", tmp_path / "got")
+    assert (tmp_path / "got/train/ann" / path / "x.json").stat().st_size == 2_000_000
+    memory.rm("/long", recursive=True)

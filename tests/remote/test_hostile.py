@@ -1,5 +1,6 @@
 """Remote storages that mean harm, or are odd: names that lead elsewhere, roots without a name, secrets."""
 
+import os
 import subprocess
 import sys
 import time
@@ -8,11 +9,12 @@ import zipfile
 import fsspec
 import pytest
 from blob_builder import Builder
+from servers import readable
 
 import blobdir
-from blobdir.errors import BlobdirError, BlobdirWarning, ReadError
+from blobdir.errors import BlobdirError, BlobdirWarning, ReadError, SourceChangedError
 from blobdir.moving import fetch
-from blobdir.sources import storage_options
+from blobdir.sources import Stat, open_storage, storage_options
 from blobdir.sources.secrecy import without_secrets
 
 
@@ -130,3 +132,35 @@ def test_cache_folder_that_cannot_be_written(memory, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))  # neither can a folder be made in it
     project = blobdir.open_project("memory://hostile/pushed")
     assert project["train"].get_blob_img_bytes("1.jpg") == b"1" * 600
+
+
+def test_blob_that_has_become_shorter(nginx, tmp_path):
+    www, plain, _ = nginx
+    made = Builder(www / "shorter")
+    made.blob("train", "a", {f"{i}.jpg": bytes([i]) * 600_000 for i in range(8)})
+    readable(www / "shorter")
+    train = blobdir.open_project(f"{plain}/shorter", cache_size=0, memory_size=0)["train"]
+    os.truncate(www / "shorter/blob/a.tar", 5120)
+    began = time.monotonic()
+    with pytest.raises(SourceChangedError, match="open the project again"):
+        train.get_blob_img_bytes("7.jpg")
+    with pytest.raises(SourceChangedError, match="open the project again"):
+        train.read_many(train.names)
+    assert time.monotonic() - began < 5
+    os.truncate(www / "shorter/blob/a.tar", 0)
+    began = time.monotonic()
+    with pytest.warns(BlobdirWarning):
+        again = blobdir.open_project(f"{plain}/shorter")
+    with pytest.raises(ReadError):
+        again["train"].get_blob_img_bytes("7.jpg")
+    assert time.monotonic() - began < 5
+
+
+def test_two_servers_with_one_url(sftp, tmp_path):
+    _, options = sftp
+    version = Stat("file", 600, 1_000_000_000)  # as builds that reproduce give all their files
+    keys = {
+        open_storage("sftp:///data/lemons", options=options | {"host": host}).open("blob/a.tar", version)._key
+        for host in ("127.0.0.1", "localhost")
+    }
+    assert len(keys) == 2

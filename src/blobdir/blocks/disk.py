@@ -265,8 +265,8 @@ class DiskTier:
         Returns
         -------
         int or None
-            A descriptor that holds the lock until it's given to `unlock` (-1 where the folder can't be used); None where another
-            has it.
+            A descriptor that holds the lock until it's given to `unlock` (-1 where the folder can't be used); None
+            where another has it.
         """
         path = f"{self.folder}/locks/{crc32(_name(key, number)) % _LOCKS:03x}"
         try:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blobdir.discovery import layout
-from blobdir.errors import NotAProjectError, ReadError, UsageError
+from blobdir.errors import BusyError, NotAProjectError, ReadError, UsageError
 from blobdir.moving.ranges import RangeLog
 from blobdir.moving.selected import fetch_selected
 from blobdir.packing.sums import SUMS, read_sums
 from blobdir.sources import RemoteOptions, RemoteStorage, Stat, open_storage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from blobdir.discovery import Progress
     from blobdir.packing import SubsetOptions
@@ -95,7 +96,9 @@ def fetch(
     Raises
     ------
     UsageError
-        `dest` exists; the project is on this machine.
+        `dest` exists; the project is on this machine; what is left of an earlier try is of another project.
+    BusyError
+        Another process is fetching into `dest`.
     SourceChangedError, ReadError
         What is fetched changes meanwhile; it can't be fetched, or doesn't have the checksum that it should have.
     """
@@ -110,14 +113,46 @@ def fetch(
     if not isinstance(storage, RemoteStorage):
         raise UsageError(f"{url}: is on this machine already; use cp -r, or `blobdir subset`")
     work.mkdir(parents=True, exist_ok=True)
-    if choose is not None and (choose.names or choose.patterns or choose.classes or choose.tags or choose.per_class):
-        report = fetch_selected(url, work, storage_options, choose, remote, progress)
-    else:
-        report = _Fetch(storage, work, progress).run(tuple(choose.datasets) if choose else ())
-    shutil.rmtree(work / STATE, ignore_errors=True)
-    os.rename(work, target)
+    with _alone(work):
+        if choose is not None and (
+            choose.names or choose.patterns or choose.classes or choose.tags or choose.per_class
+        ):
+            report = fetch_selected(url, work, storage_options, choose, remote, progress)
+        else:
+            _check_origin(work, storage.place)
+            report = _Fetch(storage, work, progress).run(tuple(choose.datasets) if choose else ())
+        shutil.rmtree(work / STATE, ignore_errors=True)
+        os.rename(work, target)
     report.seconds = time.perf_counter() - began
     return report
+
+
+@contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """Make sure that nobody else fetches into a folder; the kernel lets go of it when this process ends."""
+    fd = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BusyError(f"{work}: another process is fetching into it") from error
+        yield
+    finally:
+        os.close(fd)
+
+
+def _check_origin(work: Path, place: str) -> None:
+    """Make sure that what an earlier try has left is of the same project."""
+    note = work / STATE / "place"
+    digest = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()
+    with suppress(FileNotFoundError):
+        if note.read_text() != digest:
+            raise UsageError(
+                f"{work}: is what a fetch of another project has left; remove it, or choose another folder"
+            )
+        return
+    note.parent.mkdir(exist_ok=True)
+    note.write_text(digest)
 
 
 class _Fetch:
@@ -206,7 +241,8 @@ class _Fetch:
         """Fetch a file in ranges; its SHA-256, if that is wanted."""
         target = self._work / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        log = RangeLog(self._work / STATE / path.replace("/", "%"), f"{stat.size} {stat.etag or stat.mtime_ns}")
+        name = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()  # a path can be longer than a name
+        log = RangeLog(self._work / STATE / name, f"{stat.size} {stat.etag or stat.mtime_ns}")
         if not target.exists():
             log.reset()
         fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)

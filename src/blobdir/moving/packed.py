@@ -68,7 +68,7 @@ def pack_to(
     storage = open_storage(url, options=storage_options, remote=remote)
     if not isinstance(storage, RemoteStorage):
         raise UsageError(f"{url}: is on this machine; pack into a folder")
-    stage = _stage(storage.url, os.fspath(source))
+    stage = _stage(storage.place, os.fspath(source))
     if not resume:
         if there := existing_files(storage):
             raise UsageError(f"{storage.url}: holds {len(there):,} files already; choose another place, or --resume")
@@ -85,9 +85,9 @@ def pack_to(
     return report, pushed
 
 
-def _stage(url: str, source: str) -> Path:
+def _stage(place: str, source: str) -> Path:
     """Where what isn't uploaded yet lies: one place for each source and destination, so that it's found again."""
-    name = hashlib.sha256(f"{url}\0{os.path.abspath(source)}".encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    name = hashlib.sha256(f"{place}\0{os.path.abspath(source)}".encode("utf-8", "surrogateescape")).hexdigest()[:24]
     return user_cache_path("blobdir") / "packing" / name
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blobdir.discovery import DiscoveryOptions, layout
-from blobdir.errors import BlobdirError, NotAProjectError, UsageError
-from blobdir.opening import build, save_beside
+from blobdir.errors import BlobdirError, NotAProjectError, ReadError, UsageError
+from blobdir.opening import BESIDE_FILE, build, save_beside
 from blobdir.sources import RemoteOptions, RemoteStorage, Stat, open_storage
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def push(
         Where it goes; nothing may be there, unless with `resume` or `force`.
     storage_options : dict, optional
     resume : bool
-        Leave what is there already with the same size, and isn't older.
+        Leave what is there already with the same size.
     force : bool
         Replace what is there.
     index : bool
@@ -98,12 +98,27 @@ def push(
     there = existing_files(storage)
     if there and not (resume or force):
         raise UsageError(f"{storage.url}: holds {len(there):,} files already; --resume goes on, --force replaces them")
+    if there:
+        _remove_index(storage, will_follow=index)
     pushed = Uploader(storage, root, progress)
     pushed.run(list(project_files(root)), there if resume else {})
     if index and not pushed.report.failed:
         pushed.report.index = save_beside(build(storage, DiscoveryOptions()), storage)
     pushed.report.seconds = time.perf_counter() - began
     return pushed.report
+
+
+def _remove_index(storage: RemoteStorage, *, will_follow: bool) -> None:
+    """Remove the index of what was there: until the new one is, it would be believed."""
+    what = f"{storage.url}/{BESIDE_FILE}"
+    try:
+        storage.stat(BESIDE_FILE)
+        storage.backend.run(storage.backend.call(what, "rm_file", storage.full(BESIDE_FILE)), what)
+    except FileNotFoundError:
+        return
+    except ReadError as error:
+        if not will_follow:
+            raise ReadError(f"{what}: is of what was there, and can't be removed: {error}") from error
 
 
 def existing_files(storage: RemoteStorage) -> dict[str, Stat]:
@@ -152,7 +167,7 @@ class Uploader:
         self.report.skipped = len(files) - len(missing)
         self._total = sum(size for _, size in missing)
         meta = [item for item in missing if item[0] == layout.META]
-        large = [item for item in missing if item[1] > LARGE_BYTES]
+        large = [item for item in missing if item not in meta and item[1] > LARGE_BYTES]
         small = [item for item in missing if item not in meta and item[1] <= LARGE_BYTES]
         for part, concurrency in ((large, 1), (small, FILES_AT_ONCE), (meta, 1)):
             left = part

@@ -45,7 +45,11 @@ def fetch_selected(
     chosen = {path: names for path, names in choose(project, options).items() if names}
     if not chosen:
         raise UsageError("no image is chosen: the conditions hold for none")
-    shutil.rmtree(work)
+    for left in work.iterdir():  # the folder itself is locked
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
     (work / layout.BLOB_DIR).mkdir(parents=True)
     report = FetchReport()
     total = sum(map(len, chosen.values()))

@@ -120,8 +120,6 @@ async def http_get(fs: Any, path: str, start: int | None, end: int | None) -> An
     session = await fs.set_session()
     headers = {"Range": f"bytes={start}-{end - 1}"} if ranged and end is not None else {}
     async with session.get(fs.encode_url(path), **_http_options(fs, headers)) as response:
-        if response.status == 416:
-            raise WrongAnswerError(f"the file ends before byte {start}")
         _raise_for(response, path)
         if ranged and response.status != 206:
             length = response.content_length

@@ -19,6 +19,7 @@ from blobdir.sources.getters import Answer, stat_of
 from blobdir.sources.model import Entry, Folder, Stat
 from blobdir.sources.options import RemoteOptions, parse_size
 from blobdir.sources.pace import merge_limits
+from blobdir.sources.retries import status_of
 from blobdir.sources.secrecy import without_secrets
 from blobdir.sources.segments import plan_segments
 
@@ -39,6 +40,9 @@ WORTH = 64
 """Blocks that are fetched for single reads, where not all fit the cache, before a hit must pay for each."""
 LIST_TIMEOUT_S = 600.0
 READERS = 4
+_WHERE = ("host", "port", "endpoint_url", "account_name", "base_url")
+"""Attributes in which backends keep the server that their options name."""
+_BEYOND_END = 416
 
 
 class RemoteSource:
@@ -74,7 +78,7 @@ class RemoteSource:
         self.stat = stat
         self.size = stat.size
         if stat.size >= 0 and (stat.etag or stat.mtime_ns):
-            name = f"{self.storage.url}\0{self.path}\0{stat.size}\0{stat.etag or stat.mtime_ns}\0{BLOCK_BYTES}"
+            name = f"{self.storage.place}\0{self.path}\0{stat.size}\0{stat.etag or stat.mtime_ns}\0{BLOCK_BYTES}"
             self._key = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
             self._origin = Origin(self._key, self.size, f"{self.storage.url}/{self.path}", self._get)
 
@@ -126,6 +130,10 @@ class RemoteSource:
                 data = self._checked(next(answers))
             except FileNotFoundError as error:
                 raise ReadError(f"{self.path}: was removed after the project was opened") from error
+            except ReadError as error:
+                if status_of(error) == _BEYOND_END:  # SourceChangedError, if it has become shorter
+                    self._checked(Answer(b"", self.storage.stat(self.path)))
+                raise
             if len(data) != high - low and high <= self.size:
                 raise ReadError(f"{self.path}: bytes {low} to {high}: the server gave {len(data)} of {high - low}")
             yield data
@@ -303,6 +311,8 @@ class RemoteStorage:
     ----------
     cache : BlockCache or None
         None where the bytes are on this machine anyway.
+    place : str
+        What no other place has, where the URL alone may be that of many: with other options it's another server.
     is_roomy : bool
         Whether the cache can hold all blobs: then what is read is fetched in whole blocks from the start.
     """
@@ -325,10 +335,17 @@ class RemoteStorage:
         protocol = self.fs.protocol
         self._protocols = {protocol} if isinstance(protocol, str) else set(protocol)
         self._is_http = bool({"http", "https"} & self._protocols)
+        self.place = self._place()
         self.cache = self._make_cache(url)
         self.is_roomy = True
         self._listed: dict[str, Stat] = {}
         self._background = Background(READERS, "blobdir-readahead")
+
+    def _place(self) -> str:
+        told = [getattr(self.fs, name, None) for name in _WHERE]
+        told.append((getattr(self.fs, "client_kwargs", None) or {}).get("endpoint_url"))
+        named = [str(value) for value in told if isinstance(value, str | int)]
+        return without_secrets("\0".join([self.url, self.root, *named]))
 
     def _make_cache(self, url: str) -> BlockCache | None:
         last = url.rpartition("::")[2]
