@@ -29,7 +29,7 @@ class _State:
         self.guard = threading.Lock()
         self.jobs: queue.Queue[Job] = queue.Queue()
         self.threads = 0
-        self.busy = 0
+        self.unfinished = 0
 
 
 class Background:
@@ -59,7 +59,8 @@ class Background:
         future: Future[T] = Future()
         state.jobs.put((future, function, args))
         with state.guard:
-            if state.threads < self._most and state.threads - state.busy < state.jobs.qsize():
+            state.unfinished += 1
+            if state.threads < min(self._most, state.unfinished):  # none behind one that may never end
                 state.threads += 1
                 threading.Thread(target=_work, args=(state,), name=self._name, daemon=True).start()
         return future
@@ -75,8 +76,6 @@ def _work(state: _State) -> None:
                     state.threads -= 1
                     return
             continue
-        with state.guard:
-            state.busy += 1
         try:
             if future.set_running_or_notify_cancel():
                 try:
@@ -85,5 +84,5 @@ def _work(state: _State) -> None:
                     future.set_exception(error)
         finally:
             with state.guard:
-                state.busy -= 1
+                state.unfinished -= 1
         del future, function, args  # they may hold what would otherwise be gone

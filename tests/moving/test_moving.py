@@ -405,7 +405,7 @@ def test_two_that_fetch_into_one_folder(served, tmp_path):
     _, url, _, _ = served
     work = tmp_path / "got.fetching"
     work.mkdir()
-    code = f"import fcntl, os, time; f = os.open({str(work)!r}, 0); fcntl.flock(f, 2); print(1, flush=True); time.sleep(60)"
+    code = f"import fcntl, os, time; fcntl.flock(os.open({str(work)!r}, 0), 2); print(1, flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         with pytest.raises(BusyError, match="another process"):

@@ -1,6 +1,7 @@
 """Remote storages that mean harm, or are odd: names that lead elsewhere, roots without a name, secrets."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from blob_builder import Builder
 from servers import readable
 
 import blobdir
-from blobdir.errors import BlobdirError, BlobdirWarning, ReadError, SourceChangedError
+from blobdir.errors import BlobdirError, BlobdirWarning, ReadError, SourceChangedError, UsageError
 from blobdir.moving import fetch
 from blobdir.sources import Stat, open_storage, storage_options
 from blobdir.sources.secrecy import without_secrets
@@ -164,3 +165,26 @@ def test_two_servers_with_one_url(sftp, tmp_path):
         for host in ("127.0.0.1", "localhost")
     }
     assert len(keys) == 2
+
+
+def test_url_with_a_query(nginx, small):
+    www, plain, _ = nginx
+    if not (www / "query").exists():
+        readable(shutil.copytree(small, www / "query"))
+    for url in (f"{plain}/query?sig=hunter2", f"{plain}/query/?x=1"):
+        with pytest.raises(UsageError, match="query") as caught:
+            blobdir.open_project(url)
+        assert "hunter2" not in str(caught.value)
+
+
+def test_called_in_the_event_loop_of_fsspec(memory):
+    fs = blobdir.open_project("memory://hostile/p", cache_size=0).filesystem
+
+    async def read():
+        return fs.cat_file("train/img/1.jpg")
+
+    began = time.monotonic()
+    with pytest.raises(UsageError, match="event loop"):
+        fsspec.asyn.sync(fsspec.asyn.get_loop(), read)
+    assert time.monotonic() - began < 2
+    assert fs.cat_file("train/img/1.jpg") == b"1" * 600

@@ -17,7 +17,7 @@ import fsspec.asyn
 from fsspec.core import url_to_fs
 
 from blobdir.background import Background
-from blobdir.errors import BlobdirError, ReadError
+from blobdir.errors import BlobdirError, ReadError, UsageError
 from blobdir.sources import getters
 from blobdir.sources.pace import Pace
 from blobdir.sources.retries import is_answer, is_denied, is_temporary, pause_s, retry_after_s, status_of
@@ -259,8 +259,15 @@ class Backend:
     # -- from a thread that blocks ---------------------------------------------------------------------------------
 
     def submit(self, coroutine: Awaitable[T]) -> concurrent.futures.Future[T]:
-        """Start a request; its result is waited for elsewhere."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop())  # type: ignore[arg-type]  # all are coroutines
+        """Start a request; its result is waited for elsewhere.
+
+        UsageError in the event loop that would have to make it, where who waits for it waits in vain.
+        """
+        loop = self._loop()
+        if _running_loop() is loop:
+            coroutine.close()  # type: ignore[attr-defined]  # all are coroutines
+            raise UsageError("called in fsspec's event loop, which must not wait: await asyncio.to_thread(…) instead")
+        return asyncio.run_coroutine_threadsafe(coroutine, loop)  # type: ignore[arg-type]  # all are coroutines
 
     def _loop(self) -> asyncio.AbstractEventLoop:
         loop: asyncio.AbstractEventLoop = self.fs.loop if self.is_async else fsspec.asyn.get_loop()
@@ -304,6 +311,13 @@ class Backend:
     def _first(self, window: deque[tuple[str, concurrent.futures.Future[T]]], timeout_s: float | None) -> T:
         what, future = window.popleft()
         return self.wait(future, what, timeout_s)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _with_few_retries(url: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -76,4 +76,9 @@ def open_storage(
         raise ReadError(without_secrets(f"{text}: {type(error).__name__}: {error}")) from error
     if isinstance(backend, LocalFileSystem):
         return LocalStorage(path, follow_links=follow_links)
+    if path.startswith(("http://", "https://")) and "?" in path:
+        raise UsageError(
+            f"{without_secrets(text)}: has a query: a project is a folder, and below such a URL there is none; use the "
+            "storage's own protocol (s3://, abfs://), with the signature or token as an option"
+        )
     return RemoteStorage(path, url=text, options=options, remote=remote)
