@@ -341,3 +341,22 @@ def test_overview_says_what_the_commands_say():
 )
 def test_human_bytes(size, text):
     assert human_bytes(size) == text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("add", "s3://me:hunter2@b/p", "train", "x.png"),
+        ("remove", "s3://me:hunter2@b/p", "train/x.png"),
+        ("move", "s3://me:hunter2@b/p", "train/x.png", "val"),
+        ("compact", "s3://me:hunter2@b/p"),
+        ("merge", "/tmp", "s3://me:hunter2@b/p"),
+        ("push", "s3://me:hunter2@b/p", "memory://x"),
+        ("pack", "s3://me:hunter2@b/p", "/tmp/nothing"),
+    ],
+)
+def test_what_needs_a_folder_refuses_urls(arguments, capfd):
+    assert run(list(arguments)) == 2
+    told = capfd.readouterr().err
+    assert "isn't on this machine" in told
+    assert "hunter2" not in told

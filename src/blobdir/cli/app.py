@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import click
 
 from blobdir import __version__
-from blobdir.errors import BlobdirError, BlobdirWarning
+from blobdir.errors import BlobdirError, BlobdirWarning, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,6 +156,18 @@ def project_options(command: Command) -> Command:
     ):
         wrapped = option(wrapped)
     return wrapped  # type: ignore[no-any-return]
+
+
+def on_this_machine(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Refuse URLs, where a command needs a folder: as a path they'd be one that doesn't exist."""
+    if "://" in value or "::" in value:
+        from blobdir.sources.secrecy import without_secrets
+
+        raise UsageError(
+            f"{without_secrets(value)}: isn't on this machine, and this works only with what is; fetch it first: "
+            "blobdir fetch"
+        )
+    return value
 
 
 class _LazyGroup(click.Group):

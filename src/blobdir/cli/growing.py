@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from blobdir.cli.app import on_this_machine
 from blobdir.cli.output import human_bytes, write_lines
 
 
 @click.command("add")
-@click.argument("project")
+@click.argument("project", callback=on_this_machine)
 @click.argument("dataset")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("--annotations", metavar="FOLDER", help="Where their <image>.json lie; without, they have no objects.")
@@ -34,7 +35,7 @@ def add_command(
 
 
 @click.command("remove")
-@click.argument("project")
+@click.argument("project", callback=on_this_machine)
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @click.option("-q", "--quiet", is_flag=True, help="No report.")
 def remove_command(project: str, images: tuple[str, ...], quiet: bool) -> None:
@@ -53,7 +54,7 @@ def remove_command(project: str, images: tuple[str, ...], quiet: bool) -> None:
 
 
 @click.command("move")
-@click.argument("project")
+@click.argument("project", callback=on_this_machine)
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @click.argument("dataset")
 @click.option("-q", "--quiet", is_flag=True, help="No report.")
@@ -73,7 +74,7 @@ def move_command(project: str, images: tuple[str, ...], dataset: str, quiet: boo
 
 
 @click.command("compact")
-@click.argument("project")
+@click.argument("project", callback=on_this_machine)
 @click.option("-q", "--quiet", is_flag=True, help="No report.")
 def compact_command(project: str, quiet: bool) -> None:
     """Write blobs of PROJECT anew without the bytes that no offsets refer to.
@@ -91,8 +92,8 @@ def compact_command(project: str, quiet: bool) -> None:
 
 
 @click.command("merge")
-@click.argument("project")
-@click.argument("other")
+@click.argument("project", callback=on_this_machine)
+@click.argument("other", callback=on_this_machine)
 @click.option("--copy", is_flag=True, help="Copy the blobs; by default they become hard links.")
 @click.option("-q", "--quiet", is_flag=True, help="No report.")
 def merge_command(project: str, other: str, copy: bool, quiet: bool) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from blobdir.cli.app import remote_options
+from blobdir.cli.app import on_this_machine, remote_options
 from blobdir.cli.output import Bars, human_bytes
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def fetch_command(
 
 
 @click.command("push")
-@click.argument("project")
+@click.argument("project", callback=on_this_machine)
 @click.argument("url")
 @click.option("--resume", is_flag=True, help="Leave what is there with the same size, and upload the rest.")
 @click.option("--force", is_flag=True, help="Replace what is there.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from blobdir.cli.app import project_options, remote_options
+from blobdir.cli.app import on_this_machine, project_options, remote_options
 from blobdir.cli.output import Bars, human_bytes, write_lines
 from blobdir.errors import UsageError
 
@@ -22,7 +22,7 @@ CONFLICTS = click.Choice(["error", "skip", "rename", "replace"])
 
 
 @click.command("pack")
-@click.argument("source")
+@click.argument("source", callback=on_this_machine)
 @click.argument("dest")
 @click.option("--shard-size", default="1GiB", show_default=True, metavar="SIZE", help="Most bytes of a blob.")
 @click.option("--shard-images", type=click.IntRange(0), default=0, metavar="N", help="Most images of a blob.")
