@@ -89,6 +89,7 @@ class Tree:
         self._folders: dict[str, int] = {"": 0}
         self._incomplete = self._incomplete_rows()
         self._total_bytes = -1
+        self._loose_versions: dict[int, str] = {}  # of those that are read in parts
         self._loose_sizes: dict[int, int] = {}  # of remote files, where the listing doesn't say them or is outdated
 
     # -- names -----------------------------------------------------------------------------------------------
@@ -398,6 +399,11 @@ class Tree:
         if start >= end:
             return b""
         answer = storage.fetch(path, start, end)
+        version = answer.version.etag or str(answer.version.mtime_ns)
+        if start and self._loose_versions.setdefault(row, version) != version:
+            self._loose_versions[row] = version
+            raise SourceChangedError(f"{path}: was replaced between two reads of it; open it again")
+        self._loose_versions[row] = version
         self._loose_sizes[row] = known = answer.version.size if answer.version.size >= 0 else known
         return answer.data
 

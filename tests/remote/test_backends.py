@@ -275,3 +275,19 @@ def test_sftp_connection_that_broke(sftp, digits):
     assert project["train"].get_blob_img_bytes(name) == expected
     project.tree.storage.fs.client.get_transport().close()
     assert project["train"].get_blob_img_bytes(name) == expected
+
+
+def test_large_loose_file_replaced_between_two_reads(s3, tmp_path):
+    made = Builder(tmp_path / "p")
+    made.blob("train", "a", {"1.jpg": b"1" * 600})
+    made.loose("train/video/v.mp4", b"a" * 600_000)
+    fs = fsspec.filesystem("s3", **s3)
+    fs.mkdir("mixed")
+    fs.put(str(made.root), "mixed/p", recursive=True)
+    project = blobdir.open_project("s3://mixed/p", storage_options=s3)
+    with project.filesystem.open("train/video/v.mp4", block_size=100_000, cache_type="none") as file:
+        assert file.read(300_000) == b"a" * 300_000
+        fs.pipe_file("mixed/p/train/video/v.mp4", b"b" * 600_000)
+        with pytest.raises(SourceChangedError, match=r"v\.mp4.*between two reads"):
+            file.read(300_000)
+    assert project.filesystem.cat_file("train/video/v.mp4") == b"b" * 600_000
