@@ -216,7 +216,7 @@ def _whole(outcome: Outcome, url: str, cache: Path, rounds: int) -> None:
         )
         shutil.rmtree(target)
         found.setdefault("curl of the same files, 64 at a time", []).append(
-            _timed(lambda: subprocess.run(command, check=True, timeout=DEADLINE_S))
+            _timed(lambda: subprocess.run(command, check=True, timeout=DEADLINE_S, stderr=subprocess.DEVNULL))
         )
         shutil.rmtree(cache / "curl")
     ratio = statistics.median(found["blobdir fetch"]) / statistics.median(found["curl of the same files, 64 at a time"])
