@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 import statistics
 import subprocess
 import sys
@@ -118,6 +119,8 @@ def _mounts(project: Path, *, kernel: bool = True) -> list[MountPeer]:
     peers = [peer for peer in blobdir_engines(project) if peer.who in ("blobdir native", "blobdir kernel")]
     if not kernel:
         peers = peers[:1]
+    if not (project / "train").exists():  # a sparse project
+        peers = [replace(peer, inside="ds0/img") for peer in peers]
     tars = sorted((project / "blob").glob("*.tar"))
     if here("ratarmount") and len(tars) == 1:
         peers.append(ratarmount(tars[0]))
@@ -149,8 +152,7 @@ def _mountpoint(images: Path, peer: MountPeer) -> Path:
 @contextmanager
 def _any_image(project: Path, images: Path) -> Iterator[None]:
     """Read the first image, so that what serves it has done something."""
-    inside = images if images.is_dir() else images.parents[1] / "ds0/img"
-    data = (inside / "image_00000000.jpg").read_bytes()
+    data = (images / "image_00000000.jpg").read_bytes()
     assert data
     yield
 

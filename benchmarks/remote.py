@@ -40,10 +40,11 @@ for name in names[:count]:
         assert file.read()
 """
 FETCH = """
-import resource, sys
+import sys
 from blobdir.moving import fetch
 fetch(sys.argv[1], sys.argv[2])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) * 1024
+print(peak)
 """
 
 
