@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import fsspec
 import pytest
@@ -137,7 +138,11 @@ def test_a_program_that_waits_can_be_interrupted(stalling):
         process.stdin.flush()
         assert process.stdout.readline() == "reading\n"
         time.sleep(1)
-        process.send_signal(signal.SIGINT)
-        began = time.monotonic()
-        process.wait(30)
-        assert time.monotonic() - began < 3
+        ended = None
+        for _ in range(4):  # one that comes while an object is finalized is lost, in any Python program
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                ended = process.wait(3)
+                break
+        process.kill()
+        assert ended is not None
