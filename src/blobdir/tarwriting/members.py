@@ -1,0 +1,179 @@
+"""Writes one tar from many small files, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from blobdir.tarwriting.format import member_header, padding
+from blobdir.tarwriting.output import Places, TarOutput
+from blobdir.tarwriting.reading import CHUNK_BYTES, FileReader, LargeFile, UnreadableError, texts_of
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Iterator
+
+# How what the format's users call images begins: bytes at places, all of which must be there. The common ones first.
+IMAGE_BEGINNINGS: Final = (
+    *(((0, magic),) for magic in (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")),
+    ((0, b"RIFF"), (8, b"WEBP")),
+    *(((0, magic),) for magic in (
+        b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"NRRD", b"\0\0\0\x0cjP  ", b"P1", b"P2", b"P3", b"P4",
+        b"P5", b"P6", b"qoif", b"\xff\x0a", b"\0\0\0\x0cJXL ",
+    )),
+    ((4, b"ftyp"),),
+)  # fmt: skip
+_COMMON: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+
+
+def is_image(data: bytes) -> bool:
+    """Whether a file's first bytes are those of an image."""
+    return data.startswith(_COMMON) or any(
+        all(data.startswith(magic, at) for at, magic in parts) for parts in IMAGE_BEGINNINGS
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """What is to go into a tar, in as many bytes as it has: a process needs nothing to understand it.
+
+    Attributes
+    ----------
+    folder : str
+        Where the sources lie.
+    sources : bytes
+        Their paths below `folder`, each followed by a NUL.
+    names : bytes or None
+        Names of the members, the same way; None: those of the sources.
+    sizes : array of int
+        Bytes when they were listed.
+    stamps : array of int or None
+        `stamp_of` each when it was listed; None where nobody has looked.
+    root : str
+        Links that lead out of this folder aren't followed; empty: all are.
+    images : bool
+        Whether they should be images.
+    """
+
+    folder: str
+    sources: bytes
+    names: bytes | None
+    sizes: array[int]
+    stamps: array[int] | None = None
+    root: str = ""
+    images: bool = True
+
+    def __iter__(self) -> Iterator[tuple[int, bytes, bytes, int, int | None]]:
+        """Number, source, name, size and stamp of each."""
+        sources = texts_of(self.sources)
+        names = sources if self.names is None else texts_of(self.names)
+        stamps = self.stamps if self.stamps is not None else [None] * len(self.sizes)
+        for number, (size, stamp) in enumerate(zip(self.sizes, stamps, strict=True)):
+            source = next(sources)
+            yield number, source, source if names is sources else next(names), size, stamp
+
+
+@dataclass(slots=True)
+class WrittenShard:
+    """A tar that was written.
+
+    Attributes
+    ----------
+    members, member_bytes : int
+    problems : list of (code, path, message)
+    sha256 : str
+    size : int
+        Bytes of the tar.
+    settled : bool
+        Whether a change of any of its sources since would show in their stamps.
+    """
+
+    members: int = 0
+    member_bytes: int = 0
+    problems: list[tuple[str, str, str]] = field(default_factory=list)
+    sha256: str = ""
+    size: int = 0
+    settled: bool = True
+
+
+def write_members(members: Members, path: str | None, *, strict: bool = False) -> tuple[WrittenShard, Places]:
+    """Write a tar, and say where its members lie.
+
+    What can't be read, or changes each time it's read, is left out and reported.
+
+    Parameters
+    ----------
+    members : Members
+    path : str or None
+        None: only look at what would be written.
+    strict : bool
+        Stop at the first problem.
+
+    Raises
+    ------
+    OSError
+        The tar can't be written.
+    """
+    written, places = WrittenShard(), Places()
+    with TarOutput(path) as output:
+        reader = FileReader(members.folder, members.root)
+        try:
+            for number, source, name, size, stamp in members:
+                _add(output, written, places, reader, number, source, name, size, stamp, members.images, path is None)
+                if strict and written.problems:
+                    break
+        finally:
+            reader.close()
+        written.sha256, written.size, written.settled = output.finish(), output.position, reader.settled
+    return written, places
+
+
+def _add(
+    output: TarOutput, written: WrittenShard, places: Places, reader: FileReader, number: int, source: bytes,
+    name: bytes, size: int, stamp: int | None, images: bool, look: bool,
+) -> None:  # fmt: skip
+    try:
+        data, size, rest = reader.look(source) if look else reader.read(source, size, stamp)
+    except UnreadableError as error:
+        written.problems.append((error.args[0], os.fsdecode(source), error.args[1]))
+        return
+    header = member_header(name, size)
+    start = output.position + len(header)
+    if look:
+        output.position = start + size + len(padding(size))
+    elif rest is None:
+        output.add(header, data, padding(size))
+    else:
+        output.add(header)
+        if not _copy(output, rest, data, size):
+            text = "changed while it was read; what stands in its place isn't used"
+            written.problems.append(("changed", os.fsdecode(source), text))
+            return
+    places.add(number, start, start + size)
+    written.members += 1
+    written.member_bytes += size
+    if images and not is_image(data):
+        code, what = ("not-an-image", "doesn't begin like an image") if data else ("empty", "is empty")
+        written.problems.append((code, os.fsdecode(source), f"{what}; it was packed as it is"))
+
+
+def _copy(output: TarOutput, rest: LargeFile, data: bytes, size: int) -> bool:
+    """Copy a large file whose first chunk was read; zeros fill its place where it ends too early, so that the archive stays one.
+
+    Returns
+    -------
+    bool
+        Whether it was the same to the end.
+    """
+    left, whole = size, True
+    while left:
+        if not data:
+            data, whole = bytes(min(left, CHUNK_BYTES)), False
+        data = data[:left]
+        output.add(data)
+        output.flush()
+        left -= len(data)
+        data = rest.more() if left and whole else b""
+    output.add(padding(size))
+    return rest.ended_as_it_was() and whole
