@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from posixpath import splitext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from blobdir.discovery import layout
-from blobdir.errors import AnnotationError, BlobdirError, NotFoundError
+from blobdir.errors import AnnotationError, BlobdirError, NotADirectory, NotFoundError
 from blobdir.index import DIRECTORY, LOOSE
 from blobdir.opening import OpenOptions, open_tree
 
@@ -139,6 +140,28 @@ class DatasetView:
             return []
         return [name for prefix, row in self._folders(root) for name in self._names_in(prefix, row)]
 
+    def named(self, base: str) -> list[str]:
+        """Names of the images that are called `base`, or that with an extension. O(log images), and those found.
+
+        Raises
+        ------
+        IncompleteListingError
+        """
+        head, _, last = base.rpartition("/")
+        try:
+            row = self._tree.find(layout.join(self._images, head))
+            children = self._tree.children(row)
+        except (NotFoundError, NotADirectory):
+            return []
+        prefix, name, index = f"{head}/" if head else "", last.encode("utf-8", "surrogateescape"), self._tree.index
+        first = bisect_left(children, name + b".", key=index.name)
+        end = bisect_left(children, name + b"/", lo=first, key=index.name)  # "/" is the byte after "."
+        found = self._images_in(children.start + first, children.start + end)
+        exact = index.lookup(row, name)
+        if exact >= 0:
+            found = self._images_in(exact, exact + 1) + found
+        return [prefix + n for n in found if n == last or splitext(n)[0] == last]
+
     def _folders(self, root: int) -> Iterator[tuple[str, int]]:
         base = len(self._tree.path(root)) + 1
         for row in self._tree.index.walk(root):
@@ -146,12 +169,17 @@ class DatasetView:
             yield f"{path}/" if path else "", row
 
     def _names_in(self, prefix: str, row: int) -> list[str]:
-        names, rows = self._tree.names(row), self._tree.children(row)
-        sources = self._tree.index.source[rows.start : rows.stop]
+        rows = self._tree.children(row)
+        names = self._images_in(rows.start, rows.stop)
+        return [prefix + name for name in names] if prefix else names
+
+    def _images_in(self, first: int, end: int) -> list[str]:
+        """Names of the images among the rows ``first:end`` of one folder, without that."""
+        names, sources = self._tree.index.names_text(first, end), self._tree.index.source[first:end]
         if (sources > LOOSE).all():
-            return [prefix + name for name in names] if prefix else names
+            return names
         return [
-            prefix + name
+            name
             for name, source in zip(names, sources.tolist(), strict=True)
             if source != DIRECTORY and (source != LOOSE or splitext(name)[1].lower() in IMAGE_EXTENSIONS)
         ]
