@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from posixpath import splitext
 from typing import TYPE_CHECKING
 
+from blobdir import projectlock
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
 OFFSETS_SUFFIX = "_offsets.pkl"
 BLOB_DIR = "blob"
-STATE_DIR = ".blobdir"
+STATE_DIR = projectlock.STATE_DIR
 META = "meta.json"
 ITEMS = "img"
 ANNOTATIONS = "ann"

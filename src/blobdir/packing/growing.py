@@ -14,10 +14,10 @@ from PIL import Image
 
 from blobdir.datasets import open_view
 from blobdir.discovery import layout
+from blobdir.durable import write_whole
 from blobdir.errors import NotFoundError, PackError, UsageError
 from blobdir.index import FIRST_BLOB
 from blobdir.offsets import read_offsets, write_offsets
-from blobdir.offsets.writer import write_whole
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.journal import Change
 from blobdir.packing.plain import check_annotation, plain_annotation

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from blobdir.discovery import layout
+from blobdir.durable import sync_folder, write_whole
 from blobdir.errors import BusyError, UsageError
-from blobdir.offsets.writer import write_whole
-from blobdir.packing.packer import sync_folder
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from blobdir.datasets import open_view
 from blobdir.discovery import layout
+from blobdir.durable import write_whole
 from blobdir.errors import UsageError
 from blobdir.offsets import offsets_of_tar, read_offsets, write_offsets
-from blobdir.offsets.writer import write_whole
 from blobdir.packing.growing import ChangeReport, ProjectWriter, dataset_path, digest_of
 from blobdir.packing.journal import Change
 from blobdir.packing.sums import SUMS, read_sums

@@ -17,10 +17,10 @@ import numpy as np
 
 from blobdir.datasets import open_view
 from blobdir.discovery import layout
+from blobdir.durable import sync_folder
 from blobdir.errors import NotFoundError, UsageError
 from blobdir.index import FIRST_BLOB
 from blobdir.offsets import write_offsets
-from blobdir.packing.packer import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
