@@ -120,9 +120,7 @@ def fetch(
         raise UsageError(f"{url}: is on this machine already; use cp -r, or `blobdir subset`")
     work.mkdir(parents=True, exist_ok=True)
     with _alone(work):
-        if choose is not None and (
-            choose.names or choose.patterns or choose.classes or choose.tags or choose.per_class
-        ):
+        if choose is not None and not choose.takes_all:
             report = fetch_selected(url, work, storage_options, choose, remote, progress)
         else:
             _check_origin(work, storage.place)
