@@ -75,8 +75,8 @@ def add_command(
 def remove_command(project: str, images: tuple[str, ...], dry_run: bool, quiet: bool) -> None:
     """Remove images from PROJECT, with their annotations and masks; name them as train/a.jpg.
 
-    All copies of an image go, in blobs and as plain files; a file that another image needs as well stays. The bytes stay
-    in the blob until `blobdir compact`. All are removed, or none.
+    All copies of an image go, in blobs and as plain files; a file that another image needs as well stays. The bytes
+    stay in the blob until `blobdir compact`. All are removed, or none.
 
     \b
     blobdir remove /data/lemons train/a.jpg train/b.jpg
@@ -122,9 +122,9 @@ def move_command(project: str, images: tuple[str, ...], dataset: str, dry_run: b
 def compact_command(project: str, unreferenced: bool, dry_run: bool, quiet: bool) -> None:
     """Write blobs of PROJECT anew without the bytes that no offsets refer to.
 
-    Afterwards the bytes of removed images are gone from the project. Blobs that are in use to the last byte aren't touched.
-    Every tar is scanned first, and held against its offsets: if anything can't be read or doesn't fit, nothing is done.
-    Who has an old blob open goes on with it; so does a subset that shares it.
+    Afterwards the bytes of removed images are gone from the project. Blobs that are in use to the last byte aren't
+    touched. Every tar is scanned first, and held against its offsets: if anything can't be read or doesn't fit, nothing
+    is done. Who has an old blob open goes on with it; so does a subset that shares it.
 
     \b
     blobdir compact /data/lemons --dry-run

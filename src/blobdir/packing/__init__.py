@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from blobdir.packing.choosing import SubsetOptions
 from blobdir.packing.compacting import compact
 from blobdir.packing.growing import add, move, remove
 from blobdir.packing.merging import add_blob_file, create_project, merge
@@ -9,7 +10,7 @@ from blobdir.packing.packer import pack
 from blobdir.packing.publishing import recover
 from blobdir.packing.readme import create_blob_readme
 from blobdir.packing.report import ChangeReport, PackOptions, PackReport, Problem
-from blobdir.packing.subset import SubsetOptions, SubsetReport, subset
+from blobdir.packing.subset import SubsetReport, subset
 
 __all__ = [
     "ChangeReport",
