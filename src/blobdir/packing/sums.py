@@ -6,17 +6,39 @@ import os
 import re
 
 SUMS = "SHA256SUMS"
-_LINE = re.compile(rb"([0-9a-f]{64}) [ *](.+)")
+_LINE = re.compile(rb"([0-9a-fA-F]{64}) [ *](.+?)\r?")
 
 
 def read_sums(path: str | os.PathLike[str]) -> dict[str, str]:
     """Name -> checksum; nothing where there is no such file."""
     try:
         with open(path, "rb") as file:
-            lines = file.read().splitlines()
+            data = file.read()
     except OSError:
         return {}
-    return {os.fsdecode(match[2]): match[1].decode() for line in lines if (match := _LINE.fullmatch(line))}
+    return split_sums(data)[0]
+
+
+def split_sums(data: bytes) -> tuple[dict[str, str], list[tuple[int, bytes]]]:
+    """What such a file says.
+
+    Returns
+    -------
+    dict
+        Name -> checksum.
+    list of (int, bytes)
+        Number and text of the lines that say nothing: they aren't as they must be, or say another sum of a name.
+    """
+    sums: dict[str, str] = {}
+    odd = []
+    for number, line in enumerate(data.split(b"\n"), 1):
+        match = _LINE.fullmatch(line)
+        if match is None:
+            if line:
+                odd.append((number, line))
+        elif sums.setdefault(os.fsdecode(match[2]), match[1].decode().lower()) != match[1].decode().lower():
+            odd.append((number, line))
+    return sums, odd
 
 
 def format_sums(sums: dict[str, str]) -> bytes:
