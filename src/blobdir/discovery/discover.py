@@ -113,6 +113,8 @@ class _Discovery:
     def _list(self) -> None:
         try:
             self._list_all()
+        except NotAProjectError:  # a FileNotFoundError as well
+            raise
         except FileNotFoundError as error:
             raise NotAProjectError(
                 f"{self.storage.url}: doesn't exist; give the folder that holds meta.json"
@@ -121,8 +123,13 @@ class _Discovery:
     def _list_all(self) -> None:
         for folder in self.storage.walk(follow_links=self.options.follow_links):
             if folder.error is not None and not folder.path:
+                said = f"can't be listed: {folder.error.strerror or folder.error}"
+                if isinstance(folder.error, FileNotFoundError):
+                    said = "doesn't exist"
+                elif isinstance(folder.error, NotADirectoryError):
+                    said = "is a file, not a folder"
                 raise NotAProjectError(
-                    f"{self.storage.url}: {folder.error.strerror or folder.error}; give the folder that holds meta.json"
+                    f"{self.storage.url}: {said}; give the folder that holds meta.json"
                 ) from folder.error
             self.folders[folder.path] = folder
             self._tell("folders", len(self.folders), 0)
