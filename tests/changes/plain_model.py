@@ -6,9 +6,8 @@ Nothing of blobdir is used here. A change that must be refused raises `Refused`.
 from __future__ import annotations
 
 import json
-from posixpath import splitext
 
-from changes.looking import SIDE_FOLDERS, annotation_of, is_image, is_item_folder, parts_of
+from changes.looking import SIDE_FOLDERS, annotation_of, is_image, parts_of
 from changes.samples import annotation
 
 
@@ -165,5 +164,3 @@ def _ways(image):
     dataset, _, name = parts_of(image)
     return {image, f"{name_of(dataset)}/{name}", f"{name_of(dataset)}/img/{name}", f"{dataset}/{name}"}
 
-
-__all__ = ["Model", "Refused", "folder_of", "is_item_folder", "name_of", "splitext"]

@@ -20,7 +20,7 @@ META = {"classes": [], "tags": [], "projectType": "images"}
 MASKS = "masks_human"
 
 IMAGE_NAMES = (
-    "a.png", "a.bmp", "a_1.png", "A.png", "a.png.png", "000011.png", "000012.png", "11.png", "with space.png",
+    "a.png", "a.bmp", "a_1.png", "A.png", "000011.png", "000012.png", "11.png", "with space.png",
     "-r.png", "img.png", "é.png", "e\u0301.png", os.fsdecode(b"\xff\xfe.png"), "n" * 246 + ".png", "m" * 246 + ".png",
 )  # fmt: skip
 """Of 250 bytes at most: an annotation's name has five more, and 255 are what a file system takes."""
