@@ -140,7 +140,7 @@ def stopped_at(operation, at):
 
 
 def traced(operation, *options):
-    """Run an operation in a child under strace, from its first call on; gives its exit status, negative for a signal."""
+    """Run an operation in a child under strace, from its first call on; gives its exit status."""
 
     def ready():
         ctypes.CDLL(None).prctl(PR_SET_PTRACER, ANY, 0, 0, 0)
@@ -164,7 +164,7 @@ def traced(operation, *options):
 
 
 def changing_calls(trace):
-    """(call, its number among calls of that name by that thread, errno that may befall it) of all that change something."""
+    """(call, its number among calls of that name by that thread) of all that change something."""
     number: dict[tuple[str, str], int] = {}
     found: dict[tuple[str, int], None] = {}
     for line in trace.splitlines():

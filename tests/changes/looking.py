@@ -6,6 +6,8 @@ import json
 import warnings
 from posixpath import splitext
 
+import fsspec
+
 import blobdir
 from blobdir.errors import BlobdirError, BlobdirWarning
 from blobdir.verifying import verify
@@ -121,3 +123,10 @@ def differences(found, expected):
     said += [f"too many: {path!r}" for path in sorted(found.keys() - expected.keys())]
     same = sorted(found.keys() & expected.keys())
     return said + [f"another one: {path!r}: {found[path]!r:.200}" for path in same if found[path] != expected[path]]
+
+
+def in_bucket(url):
+    """Path -> content of all in a bucket, but for blobdir's own files."""
+    fs, place = fsspec.filesystem("memory"), "/" + url.removeprefix("memory://")
+    found = {path.removeprefix(place + "/"): fs.cat_file(path) for path in fs.find(place)}
+    return {path: data for path, data in found.items() if not path.startswith(".blobdir/")}

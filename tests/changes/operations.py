@@ -10,15 +10,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import fsspec
+from changes.looking import faults, seen, shown
+from changes.samples import (
+    annotation,
+    entries,
+    files_of,
+    numbered,
+    packed,
+    pickles,
+    picture,
+    rewrite,
+    with_side_files,
+    write,
+    write_files,
+)  # fmt: skip
 
 from blobdir.errors import BlobdirWarning
 from blobdir.moving import fetch, push
 from blobdir.packing import PackOptions, SubsetOptions, add, compact, merge, move, pack, remove, subset
 from blobdir.verifying import repair, verify
-from changes.looking import faults, seen, shown
-from changes.samples import (
-    annotation, entries, files_of, numbered, packed, picture, pickles, rewrite, with_side_files, write, write_files,
-)  # fmt: skip
 
 
 def prepare(base):
@@ -149,7 +159,7 @@ def copied(base, target):
 
 
 def state(operation, base):
-    """What an operation's project shows; ``{}`` where there is none, None where a reader is told that it isn't right."""
+    """What an operation's project shows; ``{}`` where there is none, None where readers are told of a fault."""
     root = operation.root(base)
     if not os.path.lexists(root):
         return {}
@@ -175,7 +185,9 @@ def judge_result(operation, base, allowed, source):
 
 
 def _difference(found, allowed):
-    return [(found.keys() ^ one.keys(), [p for p in found.keys() & one.keys() if found[p] != one[p]]) for one in allowed]
+    return [
+        (found.keys() ^ one.keys(), [p for p in found.keys() & one.keys() if found[p] != one[p]]) for one in allowed
+    ]
 
 
 def next_change(root, allowed, *, compacting=True):

@@ -108,7 +108,7 @@ class Model:
         """An image gets another path, with all that belongs to it."""
         if target in self.files:
             raise Refused(target)
-        (dataset, _, name), (other, _, new) = parts_of(image), parts_of(target)
+        name, (other, _, new) = parts_of(image)[2], parts_of(target)
         note = annotation_of(self.files, image)
         moved = {target: self.files[image]}
         for path in self.side_files(image):
@@ -163,4 +163,3 @@ def _ways(image):
     """All that could be typed for an image."""
     dataset, _, name = parts_of(image)
     return {image, f"{name_of(dataset)}/{name}", f"{name_of(dataset)}/img/{name}", f"{dataset}/{name}"}
-

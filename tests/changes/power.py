@@ -290,8 +290,8 @@ def replay(trace: str, disk: Disk) -> Iterator[str]:
             begun[pid] = call.strip().removesuffix("<unfinished ...>").rstrip()
             continue
         if match := re.match(r" *<\.\.\. \w+ resumed>", call):
-            line = f"{pid} {begun.pop(pid)}{call[match.end() :]}"
-        match = _LINE.match(line)
+            call = begun.pop(pid) + call[match.end() :]
+        match = _LINE.match(f"{pid} {call.lstrip()}")
         if match and int(match[4]) >= 0 and _do(disk, match[2], _arguments(match[3]), int(match[4])):
             yield match[2]
 

@@ -1,4 +1,4 @@
-"""What the tests of changes are made of: pictures, annotations, names that are odd, regular projects and blob projects."""
+"""What the tests of changes are made of: pictures, annotations, odd names, regular projects and blob projects."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DATASETS = (
 def picture(seed, size=SIZE, form="PNG"):
     """Bytes of a picture; another one for each seed, with noise in it that no other has."""
     file = io.BytesIO()
-    Image.frombytes("RGB", size, random.Random(seed).randbytes(3 * size[0] * size[1])).save(file, form)
+    Image.frombytes("RGB", size, random.Random(repr(seed)).randbytes(3 * size[0] * size[1])).save(file, form)
     return file.getvalue()
 
 

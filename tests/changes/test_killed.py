@@ -8,15 +8,16 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from functools import partial
 
 import pytest
-
-from blobdir.errors import BusyError
-from blobdir.packing import recover, remove
 from changes.children import Child, changes, killed_in, some, trace_calls, watch
 from changes.looking import faults, seen, shown
 from changes.operations import CHANGING, OPERATIONS, copied, judge_result, next_change, prepare, state, unused, upload
 from changes.samples import files_below
+
+from blobdir.errors import BusyError
+from blobdir.packing import recover, remove
 
 MOST = 30
 
@@ -57,7 +58,7 @@ def test_killed_at_every_system_call(case, tmp_path):
     for number, (call, n) in enumerate(some(points, MOST)):
         base = copied(start, tmp_path / f"{number}")
         print(f"killed in {call} {n}")  # pytest shows the last one beside what went wrong
-        if killed_in(lambda: operation.run(base), call, n):
+        if killed_in(partial(operation.run, base), call, n):
             before = state(operation, base)
             assert before in (None, old, new), "half a change is shown as a whole one"
             if operation.makes:
@@ -99,20 +100,24 @@ def test_stopped_in_the_middle(name, base, tmp_path):
     operation.run(done)
     old, new = state(operation, start), state(operation, done)
     number = 0
-    while True:
-        folder = copied(start, tmp_path / f"{number}")
-        left = number
+    while _stop_at(operation, start, tmp_path / f"{number}", number, old, new):
+        number += 1
+    assert number > 5
 
-        def at(event, arguments):
-            nonlocal left
-            left -= changes(event, arguments) and str(folder) in os.fspath(arguments[0])
-            return left < 0
 
-        with Child(lambda: operation.run(folder), lambda: watch(at, signal.SIGSTOP)) as child:
-            if not child.stopped():
-                assert child.ended() == 0
-                break
-            assert state(operation, folder) in (None, old, new), number
+def _stop_at(operation, start, folder, number, old, new):
+    """Stop it at its change of this number, look, and let it go on; whether it had so many."""
+    copied(start, folder)
+    left = number
+
+    def at(event, arguments):
+        nonlocal left
+        left -= changes(event, arguments) and str(folder) in os.fspath(arguments[0])
+        return left < 0
+
+    with Child(lambda: operation.run(folder), lambda: watch(at, signal.SIGSTOP)) as child:
+        if child.stopped():
+            assert state(operation, folder) in (None, old, new)
             if seen(folder / "p") is not None and (folder / "p/.blobdir/staging").exists():
                 before = files_below(folder / "p")
                 with pytest.raises(BusyError):
@@ -121,8 +126,7 @@ def test_stopped_in_the_middle(name, base, tmp_path):
                     recover(folder / "p")
                 assert files_below(folder / "p") == before
             child.go_on()
-            assert child.ended() == 0
-        assert state(operation, folder) == new
-        shutil.rmtree(folder)
-        number += 1
-    assert number > 5
+        assert child.ended() == 0
+    assert state(operation, folder) == new
+    shutil.rmtree(folder)
+    return left < 0

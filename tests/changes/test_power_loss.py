@@ -8,11 +8,11 @@ import random
 import shutil
 
 import pytest
-
-from blobdir.packing import recover
 from changes.looking import faults, shown
 from changes.operations import OPERATIONS, copied, judge_result, next_change, prepare, state, upload
 from changes.power import Disk, materialise, recorded, replay
+
+from blobdir.packing import recover
 
 MOST = 60
 """Of all states that a failure can leave, so many are looked at for each operation."""
@@ -25,12 +25,16 @@ def failures(seed):
     chance = random.Random(seed)
     kept = [chance.random() < 0.5 for _ in range(1000)]
     until = chance.randrange(20)
+
+    def any_bytes(inode):
+        return chance.choice((EMPTY, ZEROS, KEPT))(inode)
+
     return [
         (lambda n: False, EMPTY),
         (lambda n: True, EMPTY),
         (lambda n: True, ZEROS),
         (lambda n: True, KEPT),
-        (lambda n: kept[n % 1000], lambda inode: chance.choice((EMPTY, ZEROS, KEPT))(inode)),
+        (lambda n: kept[n % 1000], any_bytes),
         (lambda n: n < until, EMPTY),
         (lambda n: n >= until, KEPT),
     ]

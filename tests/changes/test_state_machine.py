@@ -17,22 +17,39 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from changes.children import killed_at
+from changes.defects import DEFECTS, CantBePlanted
+from changes.looking import annotation_of, differences, faults, parts_of, seen, shown
+from changes.plain_model import Model, Refused, name_of
+from changes.samples import (
+    DATASETS,
+    IMAGE_NAMES,
+    annotation,
+    files_of,
+    packed,
+    pickles,
+    picture,
+    picture_of,
+    tars,
+    with_side_files,
+    write,
+)  # fmt: skip
 from hypothesis import HealthCheck, Phase, Verbosity, note, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from blobdir.cli.app import run
 from blobdir.errors import BlobdirError, BlobdirWarning
 from blobdir.moving import fetch, push
 from blobdir.packing import SubsetOptions, add, compact, merge, move, recover, remove, subset
 from blobdir.verifying import repair, verify
-from changes.children import killed_at
-from changes.defects import DEFECTS, CantBePlanted
-from changes.looking import annotation_of, differences, faults, parts_of, seen, shown
-from changes.plain_model import Model, Refused, name_of
-from changes.samples import (
-    DATASETS, IMAGE_NAMES, annotation, files_of, packed, picture, picture_of, pickles, tars, with_side_files, write,
-)  # fmt: skip
 
 STEPS = int(os.environ.get("BLOBDIR_TEST_CHANGES", "0"))
 A_RUN = 14
@@ -166,7 +183,9 @@ class Changes(RuleBasedStateMachine):
         beside=st.booleans(), shared=st.booleans(), annotations=st.sampled_from(("loose", "packed")),
     )  # fmt: skip
     def pack(self, datasets, beside, shared, annotations):
-        images = {f"{d}/{n}": picture_of(n, f"{d} {n} {seed}") for d, found in datasets.items() for n, seed in found.items()}
+        images = {
+            f"{d}/{n}": picture_of(n, f"{d} {n} {seed}") for d, found in datasets.items() for n, seed in found.items()
+        }
         files = with_side_files(files_of(images)) if beside else files_of(images)
         if shared:
             for dataset in datasets:
