@@ -331,11 +331,11 @@ def test_same_range_in_two_pickles_collapses(builder):
 
 
 def test_member_named_like_a_folder(builder):
-    entries = builder.blob("train", "a", {"sub": b"file"})
-    builder.offsets("train", "a", [*entries, (b"sub/a.jpg", *entries[0][1:])])
+    entries = builder.blob("train", "a", {"sub": b"file", "sub/a.jpg": b"image"})
+    builder.offsets("train", "a", [entries[0], (b"sub/a.jpg", *entries[1][1:])])
     project = open_quietly(builder.root)
     assert codes(project) == ["conflict"]
-    assert project["train"].get_blob_img_bytes("sub/a.jpg") == b"file"
+    assert project["train"].get_blob_img_bytes("sub/a.jpg") == b"image"
 
 
 # -- names -----------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from blobdir.discovery import Progress
-    from blobdir.packing import SubsetOptions
+    from blobdir.packing import Problem, SubsetOptions
 
 RANGE_BYTES = 8 << 20
 RANGES_AT_ONCE = 8
@@ -44,6 +44,10 @@ class FetchReport:
     verified : int
         Blobs whose checksum was compared with that of ``blob/SHA256SUMS``.
     seconds : float
+    problems : list of Problem
+        Annotations that can't be used, so that their images weren't chosen.
+    without_annotation : int
+        Images that weren't chosen because they have none, and so neither class nor tag.
     """
 
     files: int = 0
@@ -51,6 +55,8 @@ class FetchReport:
     resumed: int = 0
     verified: int = 0
     seconds: float = 0.0
+    problems: list[Problem] = field(default_factory=list)
+    without_annotation: int = 0
 
 
 @dataclass(slots=True)
@@ -114,9 +120,7 @@ def fetch(
         raise UsageError(f"{url}: is on this machine already; use cp -r, or `blobdir subset`")
     work.mkdir(parents=True, exist_ok=True)
     with _alone(work):
-        if choose is not None and (
-            choose.names or choose.patterns or choose.classes or choose.tags or choose.per_class
-        ):
+        if choose is not None and not choose.takes_all:
             report = fetch_selected(url, work, storage_options, choose, remote, progress)
         else:
             _check_origin(work, storage.place)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from blobdir.discovery import layout
 from blobdir.errors import NotFoundError, UsageError
 from blobdir.offsets import write_offsets
-from blobdir.packing.subset import choose
+from blobdir.packing.choosing import choose
 from blobdir.packing.tarformat import archive_end, member_header, padding
 from blobdir.project import open_project
 
@@ -42,16 +42,17 @@ def fetch_selected(
 
     given = {} if remote is None else asdict(remote)
     project = open_project(url, storage_options=storage_options, **given)
-    chosen = {path: names for path, names in choose(project, options).items() if names}
+    choice = choose(project, options)
+    chosen = {path: names for path, names in choice.images.items() if names}
     if not chosen:
-        raise UsageError("no image is chosen: the conditions hold for none")
+        raise UsageError(f"no image is chosen: the conditions hold for none{choice.said()}")
     for left in work.iterdir():  # the folder itself is locked
         if left.is_dir():
             shutil.rmtree(left)
         else:
             left.unlink()
     (work / layout.BLOB_DIR).mkdir(parents=True)
-    report = FetchReport()
+    report = FetchReport(problems=choice.problems, without_annotation=choice.without_annotation)
     total = sum(map(len, chosen.values()))
     for path, names in chosen.items():
         _write_dataset(project, path, names, work, report, total, progress)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
-import stat
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from blobdir.durable import write_whole
 from blobdir.errors import UsageError
 from blobdir.nametable import pack_names
 from blobdir.offsets.table import OffsetsTable
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
@@ -84,31 +82,6 @@ def write_offsets(
     """
     table = entries if isinstance(entries, OffsetsTable) else OffsetsTable.from_entries(entries)
     write_whole(path, _encode(table, batch_size))
-
-
-def write_whole(path: str | os.PathLike[str], pieces: Iterable[bytes]) -> None:
-    """Write a file that appears whole or not at all."""
-    target = os.path.realpath(path)
-    # The name must not end in `_offsets.pkl`, or a reader of the folder would take it for one.
-    temporary = f"{target}.{secrets.token_hex(6)}.tmp"
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        with open(descriptor, "wb") as file:
-            with contextlib.suppress(FileNotFoundError):
-                os.fchmod(descriptor, stat.S_IMODE(os.stat(target).st_mode))
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(temporary, target)
-    except BaseException:  # Ctrl-C included
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    folder = os.open(os.path.dirname(target), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _encode(table: OffsetsTable, batch_size: int) -> Iterator[bytes]:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from blobdir.discovery import layout
+from blobdir.durable import write_whole
 from blobdir.errors import AnnotationError
 from blobdir.offsets import write_offsets
-from blobdir.offsets.writer import write_whole
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.plain import MetaBuilder, check_annotation, plain_annotation, tag_list
 from blobdir.packing.report import Problem

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.discovery import layout
+from blobdir.durable import sync_folder, write_whole
 from blobdir.errors import PackError, UsageError
 from blobdir.offsets import write_offsets
-from blobdir.offsets.writer import write_whole
 from blobdir.packing.annotating import write_annotations
 from blobdir.packing.lists import is_list
 from blobdir.packing.planning import plan
@@ -339,12 +339,3 @@ def _finish(work: Path, target: Path, report: PackReport) -> None:
     os.sync()
     os.rename(work, target)
     sync_folder(target.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder reach the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,33 @@
+"""Projects that are read as a whole, by who makes another one of them: nobody changes them meanwhile."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from blobdir.packing.publishing import recover
+from blobdir.projectlock import ProjectLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def hold(root: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep a project as it is: a change that was cut off is finished first, and others have to wait.
+
+    Raises
+    ------
+    BusyError
+        Somebody is changing it.
+    BlobdirError, OSError
+        A change was cut off, and can't be finished.
+    """
+    folder = os.path.abspath(root)
+    recover(folder)
+    lock = ProjectLock(folder, shared=True)
+    try:
+        yield
+    finally:
+        lock.release()

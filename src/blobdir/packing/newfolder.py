@@ -1,0 +1,160 @@
+"""Folders that appear whole: made beside their place, synced, renamed. Who makes a project anew uses this.
+
+States on disk, of `DEST` and the work folder ``DEST.packing`` (``.fetching``, ``.subset``):
+
+1. neither;
+2. the work folder alone, with ``.blobdir/`` in it: somebody is at it (then it's locked), or was cut off;
+3. `DEST` alone, whole and synced. What is left of its ``.blobdir/`` is never shown, and means nothing.
+
+The lock is that of the work folder's own inode: it goes with its process, and a folder that was renamed, or removed and
+made anew, meanwhile is noticed by its inode number. Work folders of others are never entered or removed.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from blobdir.durable import rename_new, sync_filesystem, sync_folder
+from blobdir.errors import BusyError, UsageError
+from blobdir.projectlock import STATE_DIR
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class NewFolder:
+    """A folder that is there when it's whole. A context manager; leaving it without `publish` leaves the work folder.
+
+    Parameters
+    ----------
+    target : path
+        Must not exist.
+    suffix : str
+        Of the work folder beside it: ``.packing``.
+    resume : bool
+        Go on with a work folder that somebody has left; without, one that is there is an error.
+
+    Attributes
+    ----------
+    target, work : Path
+    state : Path
+        A folder in `work` for notes that aren't part of what is made.
+
+    Raises
+    ------
+    UsageError
+        `target` is there, or has no folder to be in; the work folder is there, or isn't one.
+    BusyError
+        Another process is making it.
+    """
+
+    def __init__(self, target: str | os.PathLike[str], suffix: str, *, resume: bool = False) -> None:
+        self.target = Path(os.path.abspath(target))
+        self.work = self.target.with_name(f"{self.target.name}{suffix}")
+        self.state = self.work / STATE_DIR / suffix.removeprefix(".")
+        self._resume = resume
+        self._fd = -1
+
+    def check(self) -> None:
+        """Raise what entering would, as far as it can be known without doing anything."""
+        if os.path.lexists(self.target):
+            raise UsageError(f"{self.target}: is there already; choose another, or remove it")
+        if not self.target.parent.is_dir():
+            raise UsageError(
+                f"{self.target.parent}: there is no such folder; make it first: mkdir -p {self.target.parent}"
+            )
+        if os.path.lexists(self.work):
+            self._open()
+            try:
+                self._check_left()
+            finally:
+                self._close()
+
+    def __enter__(self) -> Self:
+        if os.path.lexists(self.target):
+            raise UsageError(f"{self.target}: is there already; choose another, or remove it")
+        made = True
+        try:
+            os.mkdir(self.work)
+        except FileExistsError:
+            made = False
+        except FileNotFoundError as error:
+            raise UsageError(
+                f"{self.target.parent}: there is no such folder; make it first: mkdir -p {self.target.parent}"
+            ) from error
+        self._open()
+        try:
+            if not made:
+                self._check_left()
+            self.state.mkdir(parents=True, exist_ok=True)
+            sync_folder(self.work.parent)
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def _open(self) -> None:
+        """Open the work folder, and lock it."""
+        try:
+            self._fd = os.open(self.work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                raise UsageError(f"{self.work}: is in the way, and isn't a folder; move it, or remove it") from error
+            raise
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            here, there = os.fstat(self._fd), os.stat(self.work, follow_symlinks=False)
+            if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
+                raise BlockingIOError
+        except (BlockingIOError, FileNotFoundError) as error:
+            self._close()
+            raise BusyError(
+                f"{self.target}: another process is making it, in {self.work}; wait until it's done"
+            ) from error
+
+    def _check_left(self) -> None:
+        what = self.work.suffix.removeprefix(".")
+        if not self.state.is_dir() and any(os.scandir(self.work)):
+            raise UsageError(f"{self.work}: is in the way, and isn't what blobdir has left; move it, or remove it")
+        if not self._resume:
+            raise UsageError(f"{self.work}: is what was left of {what} that didn't end; --resume goes on, or remove it")
+
+    def publish(self) -> None:
+        """Have all of it reach the disk, and appear at its place.
+
+        Raises
+        ------
+        UsageError
+            Something is there by now. The work folder stays.
+        """
+        sync_filesystem(self.work)
+        try:
+            rename_new(self.work, self.target)
+        except FileExistsError as error:
+            raise UsageError(f"{self.target}: is there by now; what was made stays in {self.work}") from error
+        sync_folder(self.target.parent)
+        shutil.rmtree(self.target / STATE_DIR / self.state.name, ignore_errors=True)
+        with suppress(OSError):  # an index lies beside what was made
+            os.rmdir(self.target / STATE_DIR)
+        self._close()
+
+    def discard(self) -> None:
+        """Remove the work folder with all that is in it."""
+        if self._fd >= 0:
+            shutil.rmtree(self.work, ignore_errors=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
