@@ -13,7 +13,7 @@ import numpy as np
 from blobdir.discovery import layout
 from blobdir.errors import BlobdirError, OffsetsError, UnsafePickleError
 from blobdir.offsets import OffsetsTable, read_offsets, write_offsets
-from blobdir.packing.journal import Change
+from blobdir.packing.publishing import Change
 from blobdir.project import open_project
 from blobdir.projectlock import STATE_DIR
 from blobdir.verifying.findings import in_words
