@@ -152,4 +152,3 @@ def _some(paths: list[str]) -> str:
     shown = ", ".join(paths[:SHOWN])
     more = f" and {len(paths) - SHOWN:,} more files" if len(paths) > SHOWN else ""
     return f"{shown}{more}"
-

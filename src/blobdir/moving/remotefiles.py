@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from blobdir.discovery import layout
+from blobdir.sources import Entry, Folder, Stat
 from blobdir.sources.getters import stat_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from blobdir.sources import RemoteStorage, Stat
+    from blobdir.sources import RemoteStorage
 
 PUSHING = f"{layout.STATE_DIR}/pushing.json"
 """Beside a project in a bucket while it's being changed, and after a push that was cut off."""
@@ -46,6 +47,17 @@ class RemoteFiles:
     folders: set[str] = field(default_factory=set)
     markers: dict[str, str] = field(default_factory=dict)
     own: dict[str, Stat] = field(default_factory=dict)
+
+    def as_folders(self) -> dict[str, Folder]:
+        """The same as readers list it, for what goes by folders."""
+        entries: dict[str, list[Entry]] = {path: [] for path in ("", *self.folders)}
+        for path in self.folders:
+            parent, _, name = path.rpartition("/")
+            entries[parent].append(Entry(name, "directory"))
+        for path, stat in self.files.items():
+            parent, _, name = path.rpartition("/")
+            entries[parent].append(Entry(name, "file", stat.size))
+        return {path: Folder(path, Stat("directory"), below) for path, below in entries.items()}
 
 
 def list_remote(storage: RemoteStorage) -> RemoteFiles:
@@ -112,6 +124,32 @@ def _md5_of(info: Mapping[str, Any], protocols: frozenset[str]) -> str:
 def says_version(stat: Stat | None) -> bool:
     """Whether attributes tell one version of a file from another."""
     return stat is not None and stat.size >= 0 and bool(stat.etag or stat.mtime_ns)
+
+
+def ask_versions(
+    storage: RemoteStorage, listed: Mapping[str, Stat], paths: Iterable[str], like: Mapping[str, Stat] | None = None
+) -> dict[str, Stat]:
+    """Attributes of files with their versions: from a listing where it says enough, else asked for, many at a time.
+
+    Parameters
+    ----------
+    storage, listed, paths
+        Paths that aren't listed are left out.
+    like : dict, optional
+        Path -> attributes that they will be compared with: those with an etag can be with such only.
+    """
+    found = {path: listed[path] for path in paths if path in listed}
+    then = like or {}
+    silent = [
+        path
+        for path, stat in found.items()
+        if not says_version(stat) or (path in then and then[path].etag and not stat.etag)
+    ]
+    asked = storage.stat_many(silent)
+    for path in silent:
+        if path in asked:
+            found[path] = asked[path]
+    return found
 
 
 def same_version(then: Stat, now: Stat) -> bool:

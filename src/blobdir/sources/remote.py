@@ -534,10 +534,13 @@ class RemoteStorage:
 
     def iter_files(self, paths: Sequence[str]) -> Iterator[bytes]:
         """The same one after the other, so that few of them are in memory."""
+        return (answer.data for answer in self.iter_answers(paths))
+
+    def iter_answers(self, paths: Sequence[str]) -> Iterator[Answer]:
+        """The same, and which version each is of."""
         named = [(path, f"{self.url}: {path}") for path in paths]
         requests = ((what, self.backend.get(self.full(path), None, None, what)) for path, what in named)
-        for answer in self.backend.run_many(requests, SMALL_CONCURRENCY):
-            yield answer.data
+        return self.backend.run_many(requests, SMALL_CONCURRENCY)
 
     def open(self, path: str, expected: Stat | None = None) -> RemoteSource:
         """A file for reads by range, of the version that is `expected`. Asks the backend for nothing.
