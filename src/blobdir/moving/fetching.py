@@ -1,8 +1,8 @@
 """From any storage to a folder: whole projects or datasets, blobs in parallel ranges; or just some images.
 
-Nothing is believed when a fetch is resumed. Of a blob, the ranges count that were noted for this very version of it, and
-were on the disk then. A small file counts if it was noted under the version that is there now (etag, or size and time),
-and still has the content that was fetched. At the end everything is listed once more: a project that has changed
+Nothing is believed when a fetch is resumed. Of a blob, the ranges count that were noted for this very version of it,
+and were on the disk then. A small file counts if it was noted under the version that is there now (etag, or size and
+time), and still has the content that was fetched. At the end everything is listed once more: a project that has changed
 meanwhile is an error, not a mixture.
 """
 
@@ -12,7 +12,6 @@ import hashlib
 import os
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blobdir.discovery import layout
@@ -37,6 +36,7 @@ from blobdir.sources import RemoteOptions, RemoteStorage, Stat, open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from blobdir.discovery import Progress
     from blobdir.packing import SubsetOptions

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from blobdir.discovery import layout
 from blobdir.errors import NotAProjectError, ReadError, SourceChangedError, UsageError
 from blobdir.moving.localfiles import blob_keys
-from blobdir.moving.remotefiles import PUSHING, ask_versions
+from blobdir.moving.remotefiles import PUSHING, ask_versions, parents_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -81,6 +81,10 @@ def make_plan(storage: RemoteStorage, found: RemoteFiles, datasets: Sequence[str
     """
     choice = Choice(found, datasets)
     plan = FetchPlan(folders=sorted(filter(choice.takes_folder, found.folders)))
+    if not storage.has_folders:  # there it's an object that somebody has made by hand, and beside offsets says nothing
+        shown = {f"{path.rpartition('/')[0]}/{layout.ITEMS}" for path in found.files if layout.is_offsets(path)}
+        full = {parent for path in found.files for parent in parents_of(path)}
+        plan.folders = [path for path in plan.folders if path in full or path not in shown]
     large: dict[str, Stat] = {}
     for path, stat in found.files.items():
         if not choice.takes(path):

@@ -13,7 +13,6 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from platformdirs import user_cache_path
@@ -23,6 +22,7 @@ from blobdir.moving.localfiles import LocalFile
 from blobdir.sources import Stat
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
 

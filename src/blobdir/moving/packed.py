@@ -1,9 +1,9 @@
 """Packing straight into a bucket: a blob is uploaded when it's whole, and its bytes here are given back.
 
-What isn't uploaded yet lies in the user's cache folder. A blob that was uploaded stays there as a hole of the same size,
-with a note of its checksum and of the version that is in the bucket. When packing is resumed, the note counts only if
-the bucket still has that version; else the hole is removed, and the blob is packed again. Bytes are given back only after
-they were compared with the checksum that the packer has made of them.
+What isn't uploaded yet lies in the user's cache folder. A blob that was uploaded stays there as a hole of the same
+size, with a note of its checksum and of the version that is in the bucket. When packing is resumed, the note counts
+only if the bucket still has that version; else the hole is removed, and the blob is packed again. Bytes are given back
+only after they were compared with the checksum that the packer has made of them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from blobdir.durable import write_whole
 from blobdir.errors import BlobdirError, BusyError, ReadError, UsageError
 from blobdir.moving.localfiles import list_project
 from blobdir.moving.remotefiles import RemoteFiles, list_remote, same_version, says_version
-from blobdir.moving.report import PushReport
 from blobdir.moving.uploading import Uploader
 from blobdir.opening import build, save_beside
 from blobdir.packing import PackOptions, PackReport, pack
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from blobdir.discovery import Progress
+    from blobdir.moving.report import PushReport
     from blobdir.sources import RemoteOptions
 
 _SHOWN = 3
@@ -90,9 +90,9 @@ def pack_to(
     there = list_remote(storage)
     if there.files and not resume:
         raise UsageError(f"{storage.url}: holds {len(there.files):,} files already; choose another place, or --resume")
-    if layout.META in there.files:
-        raise UsageError(f"{storage.url}: holds a project already, whole; choose another place")
     stage = _stage(storage.place, os.fspath(source))
+    if layout.META in there.files and not stage.is_dir():
+        raise UsageError(f"{storage.url}: holds a project, and none that was being packed; choose another place")
     with _alone(stage):
         if not resume:
             _empty(stage)
@@ -211,8 +211,8 @@ class _Uploads:
         if foreign := [path for path in there.files if path not in found.files]:
             more = f" and {len(foreign) - _SHOWN:,} more" if len(foreign) > _SHOWN else ""
             raise UsageError(
-                f"{self._storage.url}: holds {', '.join(foreign[:_SHOWN])}{more}, which the project doesn't have; remove "
-                "that, or choose another place"
+                f"{self._storage.url}: holds {', '.join(foreign[:_SHOWN])}{more}, which the project doesn't have; "
+                "remove that, or choose another place"
             )
         uploader = Uploader(here, self._storage, progress=progress)
         rest = {path: file for path, file in found.files.items() if path not in self._blobs}

@@ -1,4 +1,4 @@
-"""From a folder to any storage: nobody ever takes half of it for a project, and afterwards nothing old is left there."""
+"""From a folder to any storage: nobody ever takes half of it for a project, and nothing old is left there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from blobdir.moving.localfiles import LocalFiles, list_project
 from blobdir.moving.notes import PushNotes
 from blobdir.moving.pushplan import PushPlan, check_target, make_plan
 from blobdir.moving.remotefiles import PUSHING, RemoteFiles, list_remote
-from blobdir.moving.report import PushReport
 from blobdir.moving.uploading import Uploader
 from blobdir.opening import BESIDE_FILE, build, save_beside, warn_of_defects
 from blobdir.packing.locking import hold
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from blobdir.discovery import Progress
+    from blobdir.moving.report import PushReport
 
 
 def push(
@@ -182,8 +182,8 @@ class _Push:
         for path in (BESIDE_FILE, layout.META):
             if (path in self._found.files or path in self._found.own) and not self._remove([path]):
                 raise ReadError(
-                    f"{self._there.url}/{path}: {self._uploader.report.failed[path]}; it is of what was there, and must "
-                    "not stay while that is changed"
+                    f"{self._there.url}/{path}: {self._uploader.report.failed[path]}; it is of what was there, and "
+                    "must not stay while that is changed"
                 )
 
     def _check_mark(self) -> None:
@@ -193,8 +193,8 @@ class _Push:
             mine = False
         if not mine:
             raise BusyError(
-                f"{self._there.url}: somebody else is pushing to it at the same time; when only one is, push again with "
-                "--delete"
+                f"{self._there.url}: somebody else is pushing to it at the same time; when only one is, push again "
+                "with --delete"
             )
 
     def _remove_own(self, *, will_follow: bool) -> None:

@@ -7,8 +7,8 @@ Readers may open the project at any moment of it, and it may be cut off at any. 
 Then the index beside it and ``meta.json`` are removed, with a note in ``.blobdir/pushing.json`` that stays until the
 end: what is there isn't taken for a project, and `fetch` refuses it. And then
 
-2. pickles are removed that the project doesn't have, or whose blob will be replaced or removed: at no moment does an old
-   pickle lead into a new blob;
+2. pickles are removed that the project doesn't have, or whose blob will be replaced or removed: at no moment does an
+   old pickle lead into a new blob;
 3. blobs are replaced and removed;
 4. annotations and all other files are uploaded, replaced and removed;
 5. pickles are uploaded; ``meta.json`` is the last.

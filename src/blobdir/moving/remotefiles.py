@@ -12,7 +12,7 @@ from blobdir.sources import Entry, Folder, Stat
 from blobdir.sources.getters import stat_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from blobdir.sources import RemoteStorage
 
@@ -94,7 +94,8 @@ def is_own(path: str) -> bool:
     return path == layout.STATE_DIR or path.startswith(f"{layout.STATE_DIR}/")
 
 
-def _parents(path: str) -> Iterable[str]:
+def parents_of(path: str) -> Iterator[str]:
+    """The folders that a path lies in, the nearest first."""
     while "/" in path:
         path = path.rpartition("/")[0]
         yield path

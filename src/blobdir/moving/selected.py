@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from blobdir.packing.tarformat import archive_end, member_header, padding
 from blobdir.project import open_project
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from blobdir.discovery import Progress
