@@ -103,6 +103,8 @@ def check_place(folder: Path) -> None:
     except FileNotFoundError:
         return
     except NotADirectoryError as error:
+        if not folder.exists():  # something above it is no folder: the system's own words say what
+            raise
         raise UsageError(f"{folder}: isn't a folder; choose another place for the index") from error
     ours = {HEADER_FILE, *(f"{column}.npy" for column in COLUMNS)}
     if names - ours or (names and HEADER_FILE not in names):

@@ -62,7 +62,7 @@ class PushPlan:
     @property
     def changes(self) -> bool:
         """Whether anything is there afterwards that wasn't, or the other way round."""
-        return bool(self.new or self.replaced or self.removed or self.folders or self.markers)
+        return bool(self.new or self.replaced or self.removed or self.folders or self.old_folders or self.markers)
 
     def blobs(self, paths: Iterable[str]) -> list[str]:
         """Those of `paths` that are blobs."""
