@@ -4,6 +4,7 @@ import json
 import os
 import random
 from pathlib import Path
+from typing import ClassVar
 
 import fsspec
 import pytest
@@ -18,7 +19,7 @@ class Bucket(AbstractFileSystem):
     protocol = "tested"
     cachable = False
     root = ""
-    calls: list = []
+    calls: ClassVar[list] = []
     before = staticmethod(lambda what, path: None)
     etags = True
 
@@ -112,6 +113,7 @@ def small(tmp_path):
             (plain / dataset / "ann" / f"{i}.jpg.json").write_text(json.dumps(annotation))
         (plain / dataset / "meta").mkdir()
         (plain / dataset / "meta" / "1.jpg.json").write_text(f'{{"of": "{dataset}"}}')
-    (plain / "meta.json").write_text('{"classes": [], "tags": [], "projectType": "images"}')
+    classes = [{"title": f"c{i}", "shape": "any", "color": "#FF0000"} for i in range(6)]
+    (plain / "meta.json").write_text(json.dumps({"classes": classes, "tags": [], "projectType": "images"}))
     blobdir.packing.pack(plain, tmp_path / "small")
     return tmp_path / "small"
