@@ -16,6 +16,7 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from blobdir.discovery import DiscoveryOptions, Progress, discover
+from blobdir.discovery.unfinished import UNFINISHED
 from blobdir.errors import BlobdirError, BlobdirWarning, IndexFormatError, ReadError, UsageError
 from blobdir.index import (
     LOOSE,
@@ -252,6 +253,8 @@ def _stored(storage: Storage, options: OpenOptions) -> Index | None:
 def _build(storage: Storage, options: OpenOptions, progress: Progress | None) -> Index:
     index = build(storage, options.discovery, progress)
     places = _places(storage, options)
+    if any(defect.code == UNFINISHED for defect in index.header.defects):
+        return index  # soon it won't be
     if places and (options.index != "auto" or len(index) >= STORE_ROWS):
         try:
             save_index(index, places[-1])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from blobdir.cli.app import on_this_machine, remote_options
-from blobdir.cli.output import Bars, human_bytes, write_lines
+from blobdir.cli.output import Bars, human_bytes, name_problems, write_lines
 from blobdir.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ INCOMPLETE = 7
 @click.option("--glob", "patterns", multiple=True, metavar="PATTERN", help="Only images such as 'train/a*.jpg'.")
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="Only images with an object of this class.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME", help="Only images with this tag.")
+@click.option("--per-class", type=click.IntRange(0), default=0, metavar="N", help="So many of each class, or all.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Which ones of those.")
+@click.option("--strict", is_flag=True, help="Stop at the first annotation that can't be used.")
 @click.option("--resume", is_flag=True, help="Go on with a fetch that was cut off; what has changed since comes anew.")
 @remote_options
 def fetch_command(
@@ -36,6 +39,9 @@ def fetch_command(
     patterns: tuple[str, ...],
     classes: tuple[str, ...],
     tags: tuple[str, ...],
+    per_class: int,
+    seed: int,
+    strict: bool,
     resume: bool,
     common: CommonOptions,
 ) -> int:
@@ -43,9 +49,9 @@ def fetch_command(
 
     It's made in FOLDER.fetching, and appears when it's whole. Blobs come in parallel ranges; their checksums are
     compared if the project has them. Whole datasets come with their blobs as they are, images that are chosen by
-    --glob, --class or --tag in new blobs that hold nothing else, with their annotations and side files. A project that
-    is changed meanwhile is an error. Exit status 7 if it wasn't whole, or if annotations couldn't be read that decide
-    which images are meant.
+    --glob, --class, --tag or --per-class in new blobs that hold nothing else, with their annotations and side files.
+    Images whose annotation can't be used aren't chosen by it but named, with exit status 7. A project that is changed
+    meanwhile is an error.
 
     \b
     blobdir fetch s3://bucket/lemons /data/lemons
@@ -56,8 +62,16 @@ def fetch_command(
     from blobdir.packing import SubsetOptions
     from blobdir.sources import RemoteOptions
 
-    choose = SubsetOptions(patterns=patterns, datasets=datasets, classes=classes, tags=tags)
-    with Bars(common.quiet, unit="" if patterns or classes or tags else "B", scale=True) as bars:
+    choose = SubsetOptions(
+        patterns=patterns,
+        datasets=datasets,
+        classes=classes,
+        tags=tags,
+        per_class=per_class,
+        seed=seed,
+        strict=strict,
+    )
+    with Bars(common.quiet, unit="B" if choose.takes_all else "", scale=True) as bars:
         report = fetch(
             url,
             folder,
@@ -67,13 +81,13 @@ def fetch_command(
             remote=RemoteOptions(**common.remote),
             progress=bars,
         )
-    _name(report.unreadable)
     if not common.quiet:
         more = [f"{human_bytes(report.resumed)} were there"] if report.resumed else []
         more += [f"{report.verified:,} checksums agree"] if report.verified else []
+        more += [f"{report.without_annotation:,} images have no annotation"] if report.without_annotation else []
         what = ", ".join([f"{report.files:,} files", human_bytes(report.size), *more])
         click.echo(f"{folder}: {what}, {report.seconds:.1f} s", err=True)
-    return 0 if report.complete else INCOMPLETE
+    return name_problems(report.problems, "their images weren't fetched")
 
 
 @click.command("push")

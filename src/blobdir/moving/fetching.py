@@ -29,7 +29,7 @@ from blobdir.moving.remotefiles import (
     says_version,
 )
 from blobdir.moving.report import FetchReport
-from blobdir.moving.selected import fetch_selected, is_selection
+from blobdir.moving.selected import fetch_selected
 from blobdir.packing.newfolder import NewFolder
 from blobdir.packing.sums import SUMS, format_sums, read_sums
 from blobdir.sources import RemoteOptions, RemoteStorage, Stat, open_storage
@@ -96,11 +96,10 @@ def fetch(
     storage = open_storage(url, options=storage_options, remote=remote or RemoteOptions())
     if not isinstance(storage, RemoteStorage):
         raise UsageError(f"{url}: is on this machine already; use cp -r, or `blobdir subset`")
-    selecting = choose is not None and is_selection(choose)
     fetching = _Fetch(storage, tuple(choose.datasets) if choose else (), progress)
     with folder:
         _check_origin(folder.state, storage.place)
-        if choose is not None and selecting:
+        if choose is not None and not choose.takes_all:
             fetching.watch()
             clean(folder.work, ())
             report = fetch_selected(url, folder.work, storage_options, choose, remote, progress)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from blobdir.packing import Problem
 
 
 @dataclass(slots=True)
@@ -17,9 +21,10 @@ class FetchReport:
         Bytes of them that an earlier try had fetched.
     verified : int
         Blobs whose checksum was compared with that of ``blob/SHA256SUMS``.
-    unreadable : dict
-        Path -> why, of what could not be read where only some images were fetched: annotations that could not tell
-        whether their image is meant, and images and side files that can't be had.
+    problems : list of Problem
+        Annotations that can't be used, so that their images weren't chosen.
+    without_annotation : int
+        Images that weren't chosen because they have none, and so neither class nor tag.
     seconds : float
     """
 
@@ -27,13 +32,14 @@ class FetchReport:
     size: int = 0
     resumed: int = 0
     verified: int = 0
-    unreadable: dict[str, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    without_annotation: int = 0
     seconds: float = 0.0
 
     @property
     def complete(self) -> bool:
         """Whether everything that was asked for is there."""
-        return not self.unreadable
+        return not self.problems
 
 
 @dataclass(slots=True)

@@ -14,9 +14,9 @@ from blobdir.errors import UsageError
 from blobdir.index import FIRST_BLOB
 from blobdir.moving.report import FetchReport
 from blobdir.offsets import write_offsets
+from blobdir.packing.choosing import choose
 from blobdir.packing.names import free_stem, slug_of
 from blobdir.packing.sidefiles import SideFiles
-from blobdir.packing.subset import choose
 from blobdir.packing.sums import SUMS, format_sums
 from blobdir.packing.tarformat import archive_end, member_header, padding
 from blobdir.project import open_project
@@ -34,11 +34,6 @@ FILES_AT_ONCE = 1000
 BYTES_AT_ONCE = 64 << 20
 
 
-def is_selection(options: SubsetOptions) -> bool:
-    """Whether images are chosen, not just datasets."""
-    return bool(options.names is not None or options.patterns or options.classes or options.tags or options.per_class)
-
-
 def fetch_selected(
     url: str,
     work: Path,
@@ -54,16 +49,18 @@ def fetch_selected(
     """
     given = {} if remote is None else asdict(remote)
     project = open_project(url, storage_options=storage_options, index="none", **given)
-    chosen = choose(project, options)
-    if not any(chosen.values()):
-        raise UsageError("no image is chosen: the conditions hold for none")
-    writer = _Writer(project, work, sum(map(len, chosen.values())), progress)
+    choice = choose(project, options)
+    chosen = choice.images
+    if not choice.count:
+        raise UsageError(f"no image is chosen: the conditions hold for none{choice.said()}")
+    writer = _Writer(project, work, choice.count, progress)
     for path, names in chosen.items():
         if names:
             writer.write_dataset(path, names)
     for path in _kept_empty(project, chosen):
         writer.write_empty(path)
     writer.write_rest()
+    writer.report.problems, writer.report.without_annotation = choice.problems, choice.without_annotation
     return writer.report
 
 
