@@ -193,17 +193,17 @@ def test_wrong_checksum(served, tmp_path):
 def test_what_failed_is_named_and_tried_again(s3, large, monkeypatch):
     fs = fsspec.filesystem("s3", **s3)
     fs.mkdir("failing")
-    from blobdir.moving import pushing
+    from blobdir.moving.uploading import Uploader
 
-    real, broken = pushing.Uploader._one, {"left": 2}
+    real, broken = Uploader._one, {"left": 2}
 
-    async def one(self, path, file=None):
-        if path.endswith("0000.tar") and broken["left"]:
+    async def one(self, path, file):
+        if path.endswith(".tar") and "-0000" in path and broken["left"]:
             broken["left"] -= 1
             return "broke"
-        return await real(self, path)
+        return await real(self, path, file)
 
-    monkeypatch.setattr(pushing.Uploader, "_one", one)
+    monkeypatch.setattr(Uploader, "_one", one)
     assert not push(large, "s3://failing/p", storage_options=s3).failed
     broken["left"] = 100
     report = push(large, "s3://failing/q", storage_options=s3)

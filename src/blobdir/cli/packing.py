@@ -147,8 +147,9 @@ def _say(report: PackReport, dest: str, *, dry_run: bool, quiet: bool) -> None:
 def unpack_command(project: str, dest: str, force: bool, common: CommonOptions) -> int:
     """Write all images and annotations of PROJECT as files to DEST, a folder or any fsspec URL.
 
-    The inverse of pack: the same bytes in the same places. Files that can't be read are named, and the others
-    are written; exit status 7 says that some are missing.
+    The inverse of pack: the same bytes in the same places. Each file appears whole, and all are on the disk at the end.
+    A link inside the project is written as what it leads to. Files that can't be read, links that lead out of the
+    project or in circles are named, and the others are written; exit status 7 says that some are missing.
 
     \b
     blobdir unpack /data/lemons /data/lemons-plain
@@ -161,7 +162,7 @@ def unpack_command(project: str, dest: str, force: bool, common: CommonOptions) 
     if store.is_local and os.path.isdir(store.root) and os.listdir(store.root) and not force:
         raise UsageError(f"{dest}: isn't empty; choose another folder, or --force")
     store.is_folder = False  # what is in the project goes into it, not a folder with the project's name
-    return copy_all([project], store, common, recursive=True, force=force, preserve=True)
+    return copy_all([project], store, common, recursive=True, force=force, preserve=True, whole_datasets=True)
 
 
 @click.command("subset")
