@@ -4,10 +4,7 @@ import os
 import subprocess
 import sys
 
-import pytest
 from project_factory import *  # noqa: F403
-
-import blobdir
 
 PROGRAM = [sys.executable, "-c", "from blobdir.cli import main; main()"]
 
