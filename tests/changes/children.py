@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from blobdir.errors import BlobdirError
@@ -80,8 +80,9 @@ def _run(operation, before):
         operation()
         code = 0
     except (BlobdirError, OSError) as error:
-        os.write(2, f"refused: {type(error).__name__}: {error}\n".encode("utf-8", "backslashreplace"))
         code = REFUSED
+        with suppress(OSError):  # this write may be one that is made to fail
+            os.write(2, f"refused: {type(error).__name__}: {error}\n".encode("utf-8", "backslashreplace"))
     except BaseException:
         traceback.print_exc(file=sys.__stderr__)
     finally:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import fsspec
-from changes.looking import parts_of
 from changes.plain_model import name_of
-from changes.samples import picture_of, write
+from changes.samples import parts_of, picture_of, write
 
 from blobdir.packing import add, move, remove
 

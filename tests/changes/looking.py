@@ -7,12 +7,11 @@ import warnings
 from posixpath import splitext
 
 import fsspec
+from changes.samples import parts_of
 
 import blobdir
 from blobdir.errors import BlobdirError, BlobdirWarning
 from blobdir.verifying import verify
-
-SIDE_FOLDERS = ("meta", "img_info", "seg")
 
 
 def shown(root, **options):
@@ -58,24 +57,6 @@ def faults(root, **options):
     """What `verify` calls an error."""
     found = verify(root, **{"processes": 1} | options).findings
     return [(f.code, f.path, f.examples) for f in found if f.severity == "error"]
-
-
-def parts_of(path):
-    """Dataset's folder, kind of folder (``img``, ``ann``, …), and the rest; the first two empty for other files.
-
-    ``train/datasets/img/img/a.png`` is of the dataset ``train/datasets/img``.
-    """
-    parts = path.split("/")
-    at = 1
-    while at + 1 < len(parts) and parts[at] == "datasets":
-        at += 2
-    if at + 1 < len(parts) and is_item_folder(parts[at]):
-        return "/".join(parts[:at]), parts[at], "/".join(parts[at + 1 :])
-    return "", "", path
-
-
-def is_item_folder(name):
-    return name in ("img", "ann", *SIDE_FOLDERS) or name.startswith("masks_")
 
 
 def is_image(path):

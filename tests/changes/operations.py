@@ -19,6 +19,7 @@ from changes.samples import (
     packed,
     pickles,
     picture,
+    picture_of,
     rewrite,
     with_side_files,
     write,
@@ -167,9 +168,9 @@ def state(operation, base):
     return found and {path: data for path, data in found.items() if ".backup-" not in path}  # named by the clock
 
 
-def unused(base):
-    """Bytes of blobs: what `compact` makes less."""
-    return sum(path.stat().st_size for path in (base / "p/blob").glob("*.tar"))
+def has_removed_bytes(base):
+    """Whether blobs hold an image that was removed before: what `compact` changes."""
+    return any(picture_of("a002.png", 2) in path.read_bytes() for path in (base / "p/blob").glob("*.tar"))
 
 
 def judge_result(operation, base, allowed, source):
@@ -178,13 +179,14 @@ def judge_result(operation, base, allowed, source):
         assert shown(base / "p") == source
     found = state(operation, base)
     assert found is not None, "there are defects"
-    assert found in allowed, _difference(found, allowed)
+    assert found in allowed, difference(found, allowed)
     if found:
         assert faults(operation.root(base)) == []
     return found
 
 
-def _difference(found, allowed):
+def difference(found, allowed):
+    """For an assertion: what is more or less than in each of those that are allowed, and what is another one."""
     return [
         (found.keys() ^ one.keys(), [p for p in found.keys() & one.keys() if found[p] != one[p]]) for one in allowed
     ]
@@ -201,7 +203,7 @@ def next_change(root, allowed, *, compacting=True):
         fs.pipe(name, b"here")
     found = shown(root)
     assert found.pop(name) == b"here"
-    assert found in allowed, _difference(found, allowed)
+    assert found in allowed, difference(found, allowed)
     assert not (root / ".blobdir/journal.json").exists()
     if compacting:
         compact(root)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 
-from changes.looking import SIDE_FOLDERS, annotation_of, is_image, parts_of
-from changes.samples import annotation
+from changes.looking import annotation_of, is_image
+from changes.samples import SIDE_FOLDERS, annotation, parts_of
 
 
 class Refused(Exception):

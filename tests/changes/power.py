@@ -171,7 +171,8 @@ class Disk:
 
     def link(self, old: str, new: str) -> None:
         if target := self._place(new):
-            inode = self.find(old)
+            by_fd = re.fullmatch(r"/proc/(?:self|thread-self)/fd/(\d+)", old)
+            inode = self.open_files.get(int(by_fd[1]), (None, 0))[0] if by_fd else self.find(old)
             assert inode, "a link to something that isn't looked at"
             self._change(target[0], (*target, inode))
 

@@ -16,6 +16,7 @@ from blobdir.offsets import OffsetsTable, read_offsets, write_offsets
 from blobdir.packing import PackOptions, pack
 
 SIZE = (8, 8)
+SIDE_FOLDERS = ("meta", "img_info", "seg")
 META = {"classes": [], "tags": [], "projectType": "images"}
 MASKS = "masks_human"
 
@@ -30,6 +31,20 @@ DATASETS = (
     "train/datasets/datasets", "0", "val/datasets/é", "val/datasets/e\u0301", "d" * 255,
 )  # fmt: skip
 """As folders: ``a/datasets/b`` is the dataset ``a/b``."""
+
+
+def parts_of(path):
+    """Dataset's folder, kind of folder (``img``, ``ann``, …), and the rest; the first two empty for other files.
+
+    ``train/datasets/img/img/a.png`` is of the dataset ``train/datasets/img``.
+    """
+    parts = path.split("/")
+    at = 1
+    while at + 1 < len(parts) and parts[at] == "datasets":
+        at += 2
+    if at + 1 < len(parts) and (parts[at] in ("img", "ann", *SIDE_FOLDERS) or parts[at].startswith("masks_")):
+        return "/".join(parts[:at]), parts[at], "/".join(parts[at + 1 :])
+    return "", "", path
 
 
 def picture(seed, size=SIZE, form="PNG"):
@@ -85,8 +100,8 @@ def with_side_files(files: Mapping[str, bytes]):
     """The same, and for each image what stands beside it: in ``meta/``, ``img_info/``, ``seg/``, ``masks_human/``."""
     found = dict(files)
     for path in files:
-        dataset, middle, name = path.rpartition("/img/")
-        if middle:
+        dataset, kind, name = parts_of(path)
+        if kind == "img":
             found[f"{dataset}/meta/{name}.json"] = b'{"camera": "%d"}' % len(found)
             found[f"{dataset}/img_info/{name}.json"] = b'{"id": %d}' % len(found)
             found[f"{dataset}/seg/{name}.png"] = picture(f"seg {path}")

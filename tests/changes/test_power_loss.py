@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 from changes.looking import faults, shown
-from changes.operations import OPERATIONS, copied, judge_result, next_change, prepare, state, upload
+from changes.operations import OPERATIONS, copied, difference, judge_result, next_change, prepare, state, upload
 from changes.power import Disk, materialise, recorded, replay
 
 from blobdir.packing import recover
@@ -91,7 +91,7 @@ def test_power_fails_at_any_time(case, tmp_path):
 
 def _judge(operation, folder, old, new, source, number):
     before = state(operation, folder)
-    assert before in (None, old, new), "a mixture is shown as if nothing were wrong"
+    assert before in (None, old, new), f"half a change is shown as a whole one: {difference(before, [old, new])}"
     if operation.makes:
         assert before is not None, "half a project stands at its place"
         if not before:
@@ -103,7 +103,7 @@ def _judge(operation, folder, old, new, source, number):
     else:
         recover(folder / "p")
         after = state(operation, folder)
-        assert after in (old, new)
+        assert after in (old, new), after and difference(after, [old, new])
         if after is not None and after == new:
             assert faults(folder / "p") == []
 

@@ -19,7 +19,7 @@ import fsspec
 import pytest
 from changes.children import killed_at
 from changes.defects import DEFECTS, CantBePlanted
-from changes.looking import annotation_of, differences, faults, parts_of, seen, shown
+from changes.looking import annotation_of, differences, faults, seen, shown
 from changes.plain_model import Model, Refused, name_of
 from changes.samples import (
     DATASETS,
