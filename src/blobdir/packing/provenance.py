@@ -20,7 +20,7 @@ import numpy as np
 from blobdir.discovery import layout, pairing
 from blobdir.discovery.parts import Pickle, find_blobs, find_pickles
 from blobdir.discovery.root import check_root, not_a_folder
-from blobdir.errors import BlobdirError, NotAProjectError, PackError, UsageError
+from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.offsets import OffsetsTable
 from blobdir.offsets.streaming import iter_offsets
 from blobdir.packing.sidefiles import is_side_folder
