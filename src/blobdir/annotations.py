@@ -61,9 +61,11 @@ def kind_of(value: object) -> str:
 def annotation_fault(value: Mapping[str, Any]) -> str:
     """What keeps the classes and tags of an annotation from being known; empty where nothing does.
 
-    ``objects`` and ``tags`` may be left out, as old exports do.
+    ``tags`` may be left out, as old exports do; ``objects`` must be there, as for the SDK.
     """
-    objects = value.get("objects", [])
+    if "objects" not in value:
+        return "it has no list of objects"
+    objects = value["objects"]
     if not isinstance(objects, list):
         return f"its objects are {kind_of(objects)}, not a list"
     if fault := _tags_fault(value, "its"):

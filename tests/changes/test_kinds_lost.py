@@ -261,7 +261,7 @@ def test_compact_frees_what_was_removed(tmp_path, size, annotations, command):
     left = b"".join(path.read_bytes() for path in root.rglob("*") if path.is_file())
     assert picture(7, size)[50:] not in left
     assert old not in left
-    assert report.freed > 0
+    assert report.blobs and (report.freed > 0 or size == (8, 8))  # a tar is filled up to 10 KiB
     if command != "replace":
         after = sum(tar.stat().st_size for tar in root.rglob("*.tar"))
         assert report.freed == before - after

@@ -15,7 +15,7 @@ import pytest
 from faulty_proxy import FaultyProxy
 
 import blobdir
-from blobdir.errors import BusyError, NotAProjectError, ReadError, UsageError
+from blobdir.errors import BusyError, NotAProjectError, NotFoundError, ReadError, UsageError
 from blobdir.moving import fetch, pack_to, push
 from blobdir.packing import SubsetOptions
 from blobdir.verifying import verify
@@ -130,7 +130,7 @@ def test_fetch_some_images(remote, digits, tmp_path):
     assert project["train"].read_many(names) == whole["train"].read_many(names)
     assert [project["train"].annotation(n) for n in names] == [whole["train"].annotation(n) for n in names]
     assert not [finding for finding in verify(tmp_path / "got").findings if finding.severity == "error"]
-    with pytest.raises(UsageError, match="no image is chosen"):
+    with pytest.raises(NotFoundError, match="no image fits"):
         fetch(url, tmp_path / "none", storage_options=options, choose=SubsetOptions(patterns=("nothing",)))
 
 

@@ -139,7 +139,9 @@ def compact_command(project: str, unreferenced: bool, dry_run: bool, quiet: bool
         lines = [*_listed("written anew", report.replaced), *_listed("deleted", report.removed)]
         write_lines([*lines, f"{human_bytes(report.freed)} would be freed"])
     elif not quiet:
-        write_lines([f"{len(report.blobs):,} blobs written anew, {human_bytes(report.freed)} freed"])
+        same = "; what was removed is gone, though a tar takes up whole records of 10 KiB" if report.blobs else ""
+        freed = f"{human_bytes(report.freed)} freed{'' if report.freed else same}"
+        write_lines([f"{len(report.blobs):,} blobs written anew, {len(report.removed):,} deleted, {freed}"])
 
 
 @click.command("merge")

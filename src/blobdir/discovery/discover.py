@@ -13,6 +13,7 @@ from blobdir.discovery.blobs import Blobs
 from blobdir.discovery.merge import Merger, entry_table
 from blobdir.discovery.parts import Pickle, find_pickles
 from blobdir.discovery.report import Report
+from blobdir.discovery.root import check_root, not_a_folder
 from blobdir.errors import BlobdirError, ConflictError, NotAProjectError, OffsetsError
 from blobdir.index import (
     BROKEN,
@@ -116,21 +117,12 @@ class _Discovery:
         except NotAProjectError:  # a FileNotFoundError as well
             raise
         except FileNotFoundError as error:
-            raise NotAProjectError(
-                f"{self.storage.url}: doesn't exist; give the folder that holds meta.json"
-            ) from error
+            raise not_a_folder(self.storage, error) from error
 
     def _list_all(self) -> None:
         for folder in self.storage.walk(follow_links=self.options.follow_links):
             if folder.error is not None and not folder.path:
-                said = f"can't be listed: {folder.error.strerror or folder.error}"
-                if isinstance(folder.error, FileNotFoundError):
-                    said = "doesn't exist"
-                elif isinstance(folder.error, NotADirectoryError):
-                    said = "is a file, not a folder"
-                raise NotAProjectError(
-                    f"{self.storage.url}: {said}; give the folder that holds meta.json"
-                ) from folder.error
+                raise not_a_folder(self.storage, folder.error) from folder.error
             self.folders[folder.path] = folder
             self._tell("folders", len(self.folders), 0)
             stat = folder.stat
@@ -143,17 +135,9 @@ class _Discovery:
                 self.report.incomplete(folder.path, "folder-unreadable", folder.path, message)
 
     def _check_root(self, found: layout.Layout) -> None:
-        root = self.folders[""]
-        names = {entry.name for entry in root.entries}
-        if layout.META in names:
-            return
-        if not found.datasets and layout.BLOB_DIR not in names:
-            raise NotAProjectError(
-                f"{self.storage.url}: isn't a blob project: it holds no {layout.META}, no {layout.BLOB_DIR}/ and no "
-                f"dataset; give the folder that holds {layout.META}"
-            )
-        message = f"{layout.META}: is missing, so classes and tags are unknown and the SDK won't open the project"
-        self.report.warning("meta-missing", layout.META, message)
+        if not check_root(self.storage, self.folders, found):
+            message = f"{layout.META}: is missing, so classes and tags are unknown and the SDK won't open the project"
+            self.report.warning("meta-missing", layout.META, message)
 
     def _is_hidden(self, path: str, hidden: set[str]) -> bool:
         if path == layout.STATE_DIR or path.startswith(layout.STATE_DIR + "/"):

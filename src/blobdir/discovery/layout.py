@@ -87,6 +87,12 @@ def _holds_items(names: Iterable[str], subfolders: set[str]) -> bool:
     return bool(subfolders & {ITEMS, ANNOTATIONS, PACKED_ANNOTATIONS}) or any(map(is_offsets, names))
 
 
+def holds_items(folder: Folder, datasets: Iterable[str]) -> bool:
+    """Whether the root of what was listed is itself what a dataset is, with no regard to the datasets below it."""
+    below = {entry.name for entry in folder.entries if entry.kind == "directory"} - set(datasets)
+    return _holds_items((entry.name for entry in folder.entries), below)
+
+
 def _is_item_dir(name: str) -> bool:
     return name in _ITEM_DIRS or name.startswith("masks_")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
+from blobdir.discovery.root import check_root
 from blobdir.errors import NotAProjectError, ReadError, SourceChangedError, UsageError
 from blobdir.moving.localfiles import blob_keys
 from blobdir.moving.remotefiles import PUSHING, ask_versions, parents_of
@@ -58,8 +59,8 @@ def check_project(storage: RemoteStorage, found: RemoteFiles) -> None:
             f"{storage.url}: is being pushed, or a push into it was cut off ({PUSHING} says which); fetch when it's "
             "done: `blobdir push --delete` goes on"
         )
-    if layout.META not in found.files and not layout.read_layout(found.as_folders()).datasets:
-        raise NotAProjectError(f"{storage.url}: isn't a blob project; give the folder that holds meta.json")
+    folders = found.as_folders()
+    check_root(storage, folders, layout.read_layout(folders))
 
 
 def make_plan(storage: RemoteStorage, found: RemoteFiles, datasets: Sequence[str]) -> FetchPlan:

@@ -202,8 +202,8 @@ class Edit:
         with self._lock:
             data = self.read(path)
             self.write(target, data)
-            if self._is_image(path) and self._is_image(target):
-                old, new = self._annotation_path(path), _annotation_of(target)
+            if self._is_shown_image(path) and self._is_shown_image(target):
+                old, new = self._annotation_path(path), self._annotation_of(target)
                 if old and new not in self._files:
                     self.write(new, self.read(old))
                 self._move_side_files(path, target)
@@ -211,8 +211,8 @@ class Edit:
 
     def _move_side_files(self, path: str, target: str) -> None:
         """Write what belongs to an image, but for its annotation, for the image that it becomes."""
-        dataset, _, name = path.rpartition(f"/{layout.ITEMS}/")
-        new_dataset, _, new_name = target.rpartition(f"/{layout.ITEMS}/")
+        dataset, name = self._split(path)
+        new_dataset, new_name = self._split(target)
         if not self._in_project(path):
             return
         for file in SideFiles(self._tree, DatasetView(self._tree, dataset)).of(name):
@@ -245,6 +245,22 @@ class Edit:
     def _is_image(self, path: str) -> bool:
         parts = path.split("/")
         return len(parts) > 2 and parts[-2] == layout.ITEMS and splitext(path)[1].lower() in IMAGE_EXTENSIONS
+
+    def _is_shown_image(self, path: str) -> bool:
+        """Whether readers take a path for an image's: those in folders below ``img/`` are files, and images too."""
+        return bool(self._split(path)[0]) and splitext(path)[1].lower() in IMAGE_EXTENSIONS
+
+    def _split(self, path: str) -> tuple[str, str]:
+        """Dataset and name of an image, which may be in a dataset that isn't there yet; empty texts for others."""
+        known = self._place(path, layout.ITEMS)
+        if known[0]:
+            return known
+        dataset, found, name = path.rpartition(f"/{layout.ITEMS}/")
+        return (dataset, name) if found else ("", "")
+
+    def _annotation_of(self, image: str) -> str:
+        dataset, name = self._split(image)
+        return f"{dataset}/{layout.ANNOTATIONS}/{name}.json"
 
     def _check_place(self, path: str) -> bool:
         """Whether a path is an image's; UsageError where nothing can be written to."""
@@ -288,7 +304,7 @@ class Edit:
 
     def _annotation_path(self, image: str) -> str:
         """Where an image's annotation is; empty if there is none."""
-        by_name, by_stem = _annotation_of(image), _annotation_of(splitext(image)[0])
+        by_name, by_stem = self._annotation_of(image), self._annotation_of(splitext(image)[0])
         return next((path for path in (by_name, by_stem) if self.exists(path)), "")
 
     # -- the end ---------------------------------------------------------------------------------------------
@@ -307,7 +323,7 @@ class Edit:
             self._drop_belongings()
             for image in self._images:
                 if not self._annotation_path(image):
-                    target = self._change.stage(_annotation_of(image))
+                    target = self._change.stage(self._annotation_of(image))
                     target.write_bytes(annotation_of_image(BytesIO(self.read(image)), image))
             self._drop_origins()
             self._finish_blob()
@@ -330,7 +346,7 @@ class Edit:
                     if not self._is_of_new_image(dataset, path) and self.exists(full):
                         self.remove(full)
         for path in self._dropped:  # those of images that never were in the project
-            note = _annotation_of(path)
+            note = self._annotation_of(path)
             if not self.exists(path) and not self._in_tree(path) and note in self._files:
                 self.remove(note)
 
@@ -408,8 +424,3 @@ class Edit:
             self._tar = None
         if os.getpid() == self._process:
             self._change.__exit__(None, None, None)
-
-
-def _annotation_of(image: str) -> str:
-    dataset, _, name = image.rpartition(f"/{layout.ITEMS}/")
-    return f"{dataset}/{layout.ANNOTATIONS}/{name}.json"

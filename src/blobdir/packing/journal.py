@@ -260,10 +260,15 @@ class Journal:
         folders.sync()
 
     def _end(self, state: Path) -> None:
-        with suppress(FileNotFoundError):
+        try:
             os.unlink(state / JOURNAL)
+        except FileNotFoundError:
+            pass
+        except OSError:  # all is done: as long as it has another name, it says nothing
+            os.rename(state / JOURNAL, state / UNDO / JOURNAL)
         sync_folder(state)
-        clear(state)
+        with suppress(OSError):  # it means nothing, and the next change removes it
+            clear(state)
 
 
 def clear(state: Path) -> None:

@@ -19,7 +19,8 @@ import numpy as np
 
 from blobdir.discovery import layout, pairing
 from blobdir.discovery.parts import Pickle, find_blobs, find_pickles
-from blobdir.errors import BlobdirError, NotAProjectError, PackError, UsageError
+from blobdir.discovery.root import check_root, not_a_folder
+from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.offsets import OffsetsTable
 from blobdir.offsets.streaming import iter_offsets
 from blobdir.packing.sidefiles import is_side_folder
@@ -112,11 +113,9 @@ class Provenance:
         self._folders = _Folders(self.storage)
         top = self._folders.get("")
         if top is None or top.error is not None:
-            raise NotAProjectError(f"{root}: {(top and top.error and top.error.strerror) or 'there is no such folder'}")
+            raise not_a_folder(self.storage, (top.error if top else None) or FileNotFoundError())
         found = layout.read_layout(self._folders)
-        names = {entry.name for entry in top.entries}
-        if layout.META not in names and layout.BLOB_DIR not in names:
-            raise NotAProjectError(f"{root}: isn't a blob project; give the folder that holds {layout.META}")
+        check_root(self.storage, self._folders, found)
         self.datasets = layout.display_names(found.datasets)
         self._paths = set(found.datasets)
         self._blobs: dict[str, tuple[dict[str, str], list[str]]] = {}

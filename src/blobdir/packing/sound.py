@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from blobdir.index import Defect
     from blobdir.tree import Tree
 
+_NO_META = "meta-missing"
 _OF_ONE_NAME = "conflict"
 """A defect that costs one image only; who has chosen that one is told."""
 
@@ -52,6 +53,8 @@ def _defects(project: ProjectView[DatasetView], datasets: Collection[str], *, wh
     used = {number for path in datasets for number in _blobs_of(project.tree, path)}
     broken = {index.header.blobs[number].defect for number in used}
     for number, defect in enumerate(project.defects):
+        if defect.code == _NO_META:  # what readers can do without, another project can't
+            yield defect
         if defect.severity != "error" or defect.code == _OF_ONE_NAME:
             continue
         owner = _owner(defect.path, project.tree)

@@ -65,14 +65,22 @@ class ProjectWriter:
         for entry in origin.entries:
             self._edit(entry.pickle.path).removed.add(_encode(entry.name))
         if origin.file:
-            self.change.remove(origin.file)
+            self._remove_file(origin.file)
+
+    def _remove_file(self, path: str) -> None:
+        """Have a plain file be gone; and a folder below an item folder, ``img/sub``, if nothing is left in it."""
+        self.change.remove(path)
+        dataset = max((d for d in self.known.datasets.values() if path.startswith(f"{d}/")), key=len, default="")
+        parts = path[len(dataset) + 1 :].split("/")
+        if dataset and len(parts) > 2:
+            self.change.remove_folder(f"{dataset}/{parts[0]}/{parts[1]}")
 
     def drop_belongings(self, dataset: str, belongings: Belongings) -> list[str]:
         """Have the files that belong to an image be gone, but for those that others need too; gives their paths."""
         gone = []
         for path, shared in belongings.files.items():
             if not shared:
-                self.change.remove(f"{dataset}/{path}")
+                self._remove_file(f"{dataset}/{path}")
                 gone.append(f"{dataset}/{path}")
         for path, origin, shared in belongings.packed:
             if not shared:

@@ -123,7 +123,8 @@ class LocalStorage:
             stat = self.stat(path)
             return Folder(path, stat, self._list(path, follow_links))
         except OSError as error:
-            return Folder(path, stat, [], error)
+            # Kept without the frames that it came through, which hold what is open there.
+            return Folder(path, stat, [], error.with_traceback(None))
 
     def _list(self, path: str, follow_links: bool) -> list[Entry]:
         entries = []
