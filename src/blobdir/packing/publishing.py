@@ -179,7 +179,12 @@ class Change:
         self._sync([number for number, _, _ in journal.put])
         if self._lock is not None:
             self._lock.note()
-        journal.write(self._state)
+        try:
+            journal.write(self._state)
+        except OSError:
+            with suppress(FileNotFoundError):  # it may be there, and only not be on the disk yet
+                os.unlink(self._state / JOURNAL)
+            raise
         journal.run(self._root)
 
     def _is_staged(self, path: str) -> bool:
