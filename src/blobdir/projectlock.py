@@ -60,19 +60,38 @@ class ProjectLock:
                 return
             raise
         if not _lock(self._fd, fcntl.F_RDLCK if shared else fcntl.F_WRLCK):
-            holder = os.pread(self._fd, 100, 0).decode("ascii", "replace").strip() or "another"
+            holder = (os.pread(self._fd, 100, 0).split() or [b"another"])[0].decode("ascii", "replace")
             self.release()
             what = "is changing it" if shared else "is changing it, or needs it as it is"
             raise BusyError(f"{root}: process {holder} {what}; try again when it's done")
         if not shared:
+            known = os.pread(self._fd, 100, 0).split()
+            count = int(known[1]) if len(known) > 1 and known[1].isdigit() else 0
             os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+            os.pwrite(self._fd, f"{os.getpid()} {count}\n".encode(), 0)
+
+    def note(self) -> None:
+        """Say that the project is going to be changed: who has been reading it meanwhile reads it again."""
+        known = os.pread(self._fd, 100, 0).split()
+        count = int(known[1]) + 1 if len(known) > 1 and known[1].isdigit() else 1
+        os.pwrite(self._fd, f"{os.getpid()} {count}\n".encode(), 0)
 
     def release(self) -> None:
         """Let others have it."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def changes(root: str) -> tuple[bytes, bool]:
+    """What is different after a project was changed: a count of its changes, and whether a journal lies there."""
+    state = os.path.join(root, STATE_DIR)
+    try:
+        with open(os.open(os.path.join(state, LOCK), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            count = (file.read(100).split() or [b""])[1:]
+    except OSError:
+        count = []
+    return b" ".join(count), os.path.lexists(os.path.join(state, JOURNAL))
 
 
 def is_being_changed(root: str) -> bool:

@@ -203,9 +203,13 @@ class BlobReader:
         Discovery does that for local ones, where it costs no request. ReadError where it doesn't fit.
         """
         size, start = int(self._index.size[row]), int(self._index.offset[row])
-        what = misfit(header, size)
+        blob, name = self.source(number), self._index.name(row)
+
+        def before(n: int) -> bytes:
+            return header if n <= len(header) else blob.read_at(max(0, start - n), min(n, start))
+
+        what = misfit(before, size, name, lambda member: self._shares(number, row, member))
         if what:
-            blob = self.source(number)
             if defect := blob_defect(blob.path, blob.read_at(0, BLOCK)):
                 raise ReadError(defect.message)
             path = self._index.path(row).decode("utf-8", "surrogateescape")
@@ -214,6 +218,13 @@ class BlobReader:
                 "or the offsets are of another one. Write them again with `blobdir offsets`"
             )
         self._unlooked.discard(number)
+
+    def _shares(self, number: int, row: int, member: bytes) -> bool:
+        """Whether a row of this name has the bytes of `row`, which is a hard link to it then. O(rows)."""
+        index = self._index
+        same = np.flatnonzero((index.source == number) & (index.offset == index.offset[row])).tolist()
+        base = member.rpartition(b"/")[2]
+        return any(index.name(other) == base for other in same if other != row)
 
     def read_into(self, row: int, start: int, buffer: memoryview) -> int:
         """Read the member at `row` from its byte `start` into a buffer, as much as the buffer takes.

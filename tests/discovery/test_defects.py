@@ -331,19 +331,19 @@ def test_same_range_in_two_pickles_collapses(builder):
 
 
 def test_member_named_like_a_folder(builder):
-    entries = builder.blob("train", "a", {"sub": b"file"})
-    builder.offsets("train", "a", [*entries, (b"sub/a.jpg", *entries[0][1:])])
+    entries = builder.blob("train", "a", {"sub": b"file", "sub/a.jpg": b"image"})
+    builder.offsets("train", "a", [entries[0], (b"sub/a.jpg", *entries[1][1:])])
     project = open_quietly(builder.root)
     assert codes(project) == ["conflict"]
-    assert project["train"].get_blob_img_bytes("sub/a.jpg") == b"file"
+    assert project["train"].get_blob_img_bytes("sub/a.jpg") == b"image"
 
 
 # -- names -----------------------------------------------------------------------------------------------------
 
 
 def test_names_with_folders_and_other_bytes(builder):
-    entries = builder.tar("a", {"1": b"one", "2": b"two", "3": b"three"})
     names = [b"sub/deep/a.jpg", b"\xff\xfe.jpg", "ü ñ%20#?.jpg".encode()]
+    entries = builder.tar("a", dict(zip(map(os.fsdecode, names), (b"one", b"two", b"three"), strict=True)))
     builder.offsets("train", "a", [(name, *entry[1:]) for name, entry in zip(names, entries, strict=True)])
     builder.loose("train/img/sub/plain.jpg", b"plain")
     project = open_quietly(builder.root)
@@ -359,8 +359,8 @@ def test_names_with_folders_and_other_bytes(builder):
 
 
 def test_folders_that_only_names_make(builder):
-    entries = builder.tar("a", {"1": b"one", "2": b"two"})
     names = [b"x/y/z/deep.jpg", b"x/top.jpg"]
+    entries = builder.tar("a", {names[0].decode(): b"one", names[1].decode(): b"two"})
     builder.offsets("new/datasets/inner", "a", [(n, *e[1:]) for n, e in zip(names, entries, strict=True)])
     project = open_quietly(builder.root)
     assert project.filesystem.find("new") == [f"new/datasets/inner/img/{n.decode()}" for n in (names[1], names[0])]

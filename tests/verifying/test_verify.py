@@ -22,7 +22,7 @@ import blobdir
 from blobdir.offsets import read_offsets, write_offsets
 from blobdir.packing.shards import IMAGE_BEGINNINGS, is_image
 from blobdir.verifying import repair, verify
-from blobdir.verifying.blobs import HEAD, are_images, read_through
+from blobdir.verifying.contents import HEAD, are_images, read_through
 
 BEGINNINGS = [
     b"".join(b"\0" * (at - sum(len(m) for _, m in parts[:i])) + magic for i, (at, magic) in enumerate(parts))
@@ -131,7 +131,7 @@ def test_images(sound):
     sound.offsets("train", "c", entries)
     for name in ("empty.png", "text.png", "cut.png"):
         sound.loose(f"train/ann/{name}.json", annotation())
-    assert codes(verify(sound.root)) == {"empty": 1, "not-an-image": 1}
+    assert codes(verify(sound.root)) == {"empty": 1, "not-an-image": 1, "checksum-missing": 1}
     seen = codes(verify(sound.root, decode=True))
     assert seen["not-decodable"] == 3
 
@@ -205,7 +205,7 @@ def test_what_cant_be_mended_without_loss(sound, entries):
     assert any("serves other datasets too: not mended" in sentence for sentence in said)
     write_offsets(sound.root / "train/a_offsets.pkl", [(b"gone.png", 1, 2)])
     said = repair(sound.root, verify(sound.root))
-    assert any("1 of its names aren't in a.tar" in sentence for sentence in said)
+    assert any("1 of its names aren't in blob/a.tar: not mended" in sentence for sentence in said)
     assert not list(sound.root.rglob("*.backup-*"))
 
 
@@ -295,7 +295,7 @@ def test_heads_of_ranges(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "heads"
     path.write_bytes(content)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("blobdir.verifying.blobs.WINDOW", 32)
+        patch.setattr("blobdir.verifying.contents.WINDOW", 32)
         heads, digest = read_through(str(path), starts, ends, lambda n: None, checksum=True)
     assert digest == hashlib.sha256(content).hexdigest()
     for head, start, end in zip(heads, starts.tolist(), ends.tolist(), strict=True):

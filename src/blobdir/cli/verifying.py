@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from blobdir.cli.output import Bars, human_bytes, printable, write_lines
-from blobdir.errors import BlobdirWarning, DataError
+from blobdir.errors import BlobdirWarning, DataError, UsageError
 
 if TYPE_CHECKING:
     from blobdir.verifying import VerifyReport
@@ -24,32 +24,47 @@ FEW = 5
 @click.option(
     "--repair", "mend", is_flag=True, help="Write damaged offsets anew from their tar; the old ones are kept."
 )
+@click.option("-n", "--dry-run", is_flag=True, help="Only say what --repair would write.")
+@click.option(
+    "--for", "audience", type=click.Choice(["supervisely"]), help="What the SDK would drop or refuse is an error."
+)
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress; only what was found.")
 def verify_command(
-    project: str, decode: bool, processes: int, mend: bool, strict: bool, as_json: bool, quiet: bool
+    project: str,
+    decode: bool,
+    processes: int,
+    mend: bool,
+    dry_run: bool,
+    audience: str | None,
+    strict: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     """Prove PROJECT sound: offsets against tars, annotations against images and meta.json, checksums.
 
-    Every byte of the blobs is read once. Exit status 0: nothing is wrong, though there may be warnings; 6: something
-    is.
+    Every byte of the blobs is read once. What couldn't be looked at is said. Exit status 0: nothing is wrong, though
+    there may be warnings; 6: something is.
 
     \b
     blobdir verify /data/lemons
     blobdir verify --decode --json /data/lemons | jq .errors
-    blobdir verify --repair /data/lemons
+    blobdir verify --for supervisely /data/lemons
+    blobdir verify --repair --dry-run /data/lemons
     """
     from blobdir.verifying import repair, verify
 
+    if dry_run and not mend:
+        raise UsageError("--dry-run says what --repair would do: give both")
     warnings.simplefilter("ignore", BlobdirWarning)  # they are findings
     with Bars(quiet or as_json, unit="B", scale=True) as bars:
-        report = verify(project, decode=decode, processes=processes, progress=bars)
+        report = verify(project, decode=decode, processes=processes, audience=audience or "", progress=bars)
     said: list[str] = []
     if mend:
-        said = repair(project, report)
-        if said:
-            report = verify(project, decode=decode, processes=processes)
+        said = repair(project, report, dry_run=dry_run)
+        if said and not dry_run:
+            report = verify(project, decode=decode, processes=processes, audience=audience or "")
     if as_json:
         write_lines([json.dumps(report.to_json() | {"repaired": said}, indent=2)])
     else:
@@ -72,5 +87,9 @@ def _lines(report: VerifyReport, *, quiet: bool) -> list[str]:
             f"{report.annotations:,} annotations, {report.decoded:,} images decoded, {report.checksums:,} checksums, "
             f"in {report.seconds:.1f} s ({human_bytes(rate)}/s)"
         )
+        if not report.decoded:
+            lines.append("not looked at: the pixels of the images; --decode decodes them")
+        if report.unchecked:
+            lines.append(f"not looked at: {report.unchecked:,} things that are named above (not-checked)")
         lines.append(f"{report.errors:,} errors, {report.warnings:,} warnings")
     return lines

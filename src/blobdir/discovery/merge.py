@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from posixpath import splitext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from blobdir.index import BROKEN, DIRECTORY, EntryTable
 from blobdir.index.names import sort_names
 from blobdir.nametable import name_at, pack_names
+from blobdir.offsets.names import numbered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,9 +163,8 @@ class Merger:
 
 def free_name(name: bytes, taken: set[bytes]) -> bytes:
     """``stem_1.ext``, or the first number that is free; added to `taken`."""
-    stem, extension = splitext(name)
     number = 1
-    while (candidate := stem + b"_%d" % number + extension) in taken:
+    while (candidate := numbered(name, number)) in taken:
         number += 1
     taken.add(candidate)
     return candidate

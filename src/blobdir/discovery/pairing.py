@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from blobdir.errors import TarError
 from blobdir.index import Defect, SourceRecord
-from blobdir.tarscan.header import COMPRESSIONS, SIZE, checksum_holds, number
+from blobdir.offsets.names import is_called, number_of, shown, to_str
+from blobdir.tarscan import REACH_BYTES, member_before, scan_tar
+from blobdir.tarscan.header import COMPRESSIONS, checksum_holds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from blobdir.offsets import OffsetsTable
-    from blobdir.sources import Stat, Storage
+    from blobdir.sources import Source, Stat, Storage
+    from blobdir.tarscan import TarTable
 
 BLOCK = 512
 
@@ -42,39 +49,107 @@ def blob_defect(path: str, head: bytes) -> Defect | None:
     return None
 
 
-def misfit(header: bytes, size: int) -> str:
-    """What speaks against a member of `size` bytes after these 512 bytes; empty if nothing does."""
-    if len(header) == BLOCK and checksum_holds(header) and (said := number(header[SIZE])) is not None:
-        # A pax header may hold the real size of a member that is too large for the field.
-        if said == size or (said == 0 and size >= 8 << 30):
-            return ""
-        return f"the tar says that the member there has {said} bytes"
-    return "there is no tar header before it"
+def misfit(before: Callable[[int], bytes], size: int, name: bytes, linked: Callable[[bytes], bool]) -> str:
+    """What speaks against a member of `size` bytes and of this name, by the headers before it.
+
+    Offsets fit a blob when header, size and name agree. The name is the member's own, with any number of its folders,
+    or that with the number which `offsets --on-conflict rename` gives to one of several.
+
+    Parameters
+    ----------
+    before : callable
+        Gives so many bytes before the member's data, fewer where the blob begins. It is asked for 512, and for more
+        only where those don't say all.
+    size : int
+    name : bytes
+    linked : callable
+        Told the name that the tar has there where it isn't `name`: whether a hard link of that name leads there.
+
+    Returns
+    -------
+    str
+        Empty if nothing speaks against it.
+    """
+    found = member_before(before(BLOCK))
+    if found is None or not found.is_whole or found.size != size or not may_be_called(name, found.name):
+        found = member_before(before(REACH_BYTES))
+    if found is None:
+        return "there is no tar header of a file before it"
+    if found.size != size:
+        return f"the tar says that the member there has {found.size} bytes"
+    if not may_be_called(name, found.name) and not linked(found.name):
+        return f"the tar says that the member there is {shown(to_str(found.name))}"
+    return ""
+
+
+def may_be_called(name: bytes, member: bytes) -> bool:
+    """Whether an entry can have this name for a member, as far as one look tells: its own, or that with a number."""
+    return is_called(name, member) or number_of(name.rpartition(b"/")[2], member.rpartition(b"/")[2]) > 0
 
 
 def fit_defect(storage: Storage, blob: SourceRecord, pickle: str, table: OffsetsTable) -> Defect | None:
     """Whether offsets belong to another version of the blob, judged by the tar headers before a few members.
 
-    The header before a member must be there and say the member's size. The first, middle and last entry are looked
-    at: a blob that was written anew differs there, and looking at all costs a pass over the blob.
+    The header before a member must be there and say the member's size and name. The first, middle and last entry are
+    looked at: a blob that was written anew differs there, and looking at all costs a pass over the blob.
     """
-    for i in sorted({0, len(table) // 2, len(table) - 1}):
-        start, size = int(table.start[i]), int(table.end[i] - table.start[i])
-        if start + size > blob.size:
-            continue  # that it ends past the end is another defect
-        header = storage.read_range(blob.path, start - BLOCK, start) if start >= BLOCK else b""
-        what = misfit(header, size)
-        if not what:
-            continue
-        name = table.name(i).decode("utf-8", "backslashreplace")
-        return Defect(
-            "error",
-            "offsets-mismatch",
-            pickle,
-            f"{pickle}: doesn't fit {blob.path}: {name} should be bytes {start} to {start + size}, but {what}; the "
-            "blob was replaced, or the offsets are of another one. Write them again with `blobdir offsets`",
-        )
+    places = [i for i in sorted({0, len(table) // 2, len(table) - 1}) if int(table.end[i]) <= blob.size]
+    return mismatch(storage, blob, pickle, table, places)  # that they end past the end is another defect
+
+
+def mismatch(
+    storage: Storage, blob: SourceRecord, pickle: str, table: OffsetsTable, rows: Iterable[int]
+) -> Defect | None:
+    """The first of some entries that doesn't fit its blob, as a defect. One read each; writers ask for all."""
+    places = list(rows)
+    if not places:
+        return None
+    try:
+        members = _Members(storage.open(blob.path))
+        for i in places:
+            start, name = int(table.start[i]), table.name(i)
+            what = misfit(
+                partial(members.before, start), int(table.end[i]) - start, name, partial(members.has, start, name)
+            )
+            if what:
+                return _mismatch(blob, pickle, table, i, what)
+    except OSError as error:
+        return _mismatch(blob, pickle, table, places[0], f"it can't be read ({error.strerror or error})")
     return None
+
+
+def _mismatch(blob: SourceRecord, pickle: str, table: OffsetsTable, row: int, what: str) -> Defect:
+    start, end = int(table.start[row]), int(table.end[row])
+    name = table.name(row).decode("utf-8", "backslashreplace")
+    return Defect(
+        "error",
+        "offsets-mismatch",
+        pickle,
+        f"{pickle}: doesn't fit {blob.path}: {name} should be bytes {start} to {end}, but {what}; the blob was "
+        "replaced, or the offsets are of another one. `blobdir verify` says which entries don't fit; write them again "
+        "with `blobdir verify --repair` or `blobdir offsets`",
+    )
+
+
+class _Members:
+    """What a blob says of members, by the headers before them, or by all headers when those aren't enough."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._table: TarTable | None = None
+
+    def before(self, start: int, n: int) -> bytes:
+        """The `n` bytes before `start`, fewer where the blob begins."""
+        return self._source.read_at(max(0, start - n), min(n, start))
+
+    def has(self, start: int, name: bytes, _member: bytes) -> bool:
+        """Whether one of the members whose data begin at `start` has this name: only a scan finds hard links."""
+        try:
+            self._table = self._table or scan_tar(self._source)
+        except TarError:
+            return False  # damaged further on: what is here is as the header says
+        rows = np.flatnonzero(self._table.start == start).tolist()
+        return any(may_be_called(name, self._table.name(row)) for row in rows)
 
 
 def range_defect(blob: SourceRecord, pickle: str, table: OffsetsTable) -> Defect | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 import numpy as np
 
 from blobdir.errors import OffsetsConflictError, OffsetsNameError, UsageError
-from blobdir.offsets.names import MAX_COMPONENT_BYTES, MAX_NAME_BYTES, shown, to_str
+from blobdir.offsets.names import MAX_COMPONENT_BYTES, MAX_NAME_BYTES, numbered, shown, to_str
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,17 +109,12 @@ def _free_name(name: bytes, taken: set[bytes], numbers: dict[bytes, int]) -> byt
 
     `numbers` remembers how far each name got: to begin at 1 again would be quadratic in the number of repeats.
     """
-    folder, slash, base = name.rpartition(b"/")
-    stem, dot, suffix = base.rpartition(b".")
-    if not stem:
-        stem, dot, suffix = base, b"", b""
     while True:
         number = numbers[name] = numbers.get(name, 0) + 1
-        base = b"%s_%d%s%s" % (stem, number, dot, suffix)
-        new = folder + slash + base
+        new = numbered(name, number)
         if new not in taken:
             break
-    if len(base) > MAX_COMPONENT_BYTES or len(new) > MAX_NAME_BYTES:
+    if len(new.rpartition(b"/")[2]) > MAX_COMPONENT_BYTES or len(new) > MAX_NAME_BYTES:
         return None
     taken.add(new)
     return new

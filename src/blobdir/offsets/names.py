@@ -32,6 +32,33 @@ def to_str(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
 
 
+def numbered(name: bytes, number: int) -> bytes:
+    """What the second, third … of several of one name are called: ``folder/stem_1.ext``."""
+    before, after = _around_number(name)
+    return b"%s%d%s" % (before, number, after)
+
+
+def number_of(name: bytes, original: bytes) -> int:
+    """The number with which `numbered` makes `original` into `name`; 0 where none does."""
+    before, after = _around_number(original)
+    digits = name[len(before) : len(name) - len(after)]
+    written = digits.isdigit() and digits[:1] != b"0" and name == before + digits + after
+    return int(digits) if written else 0
+
+
+def _around_number(name: bytes) -> tuple[bytes, bytes]:
+    folder, slash, base = name.rpartition(b"/")
+    stem, dot, suffix = base.rpartition(b".")
+    if not stem:
+        stem, dot, suffix = base, b"", b""
+    return folder + slash + stem + b"_", dot + suffix
+
+
+def is_called(name: bytes, member: bytes) -> bool:
+    """Whether an entry may have this name for a member of a tar: the member's own, with as many of its folders."""
+    return member == name or member.endswith(b"/" + name)
+
+
 def shown(name: str) -> str:
     """Quote a name for a message, without control characters, and not at length."""
     return repr(name[:80]) + ("…" if len(name) > 80 else "")

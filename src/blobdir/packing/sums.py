@@ -4,21 +4,54 @@ from __future__ import annotations
 
 import os
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 SUMS = "SHA256SUMS"
-_LINE = re.compile(rb"([0-9a-f]{64}) [ *](.+)")
+_LINE = re.compile(rb"([0-9a-fA-F]{64}) [ *](.+?)\r?")
 
 
 def read_sums(path: str | os.PathLike[str]) -> dict[str, str]:
     """Name -> checksum; nothing where there is no such file."""
     try:
         with open(path, "rb") as file:
-            lines = file.read().splitlines()
+            data = file.read()
     except OSError:
         return {}
-    return {os.fsdecode(match[2]): match[1].decode() for line in lines if (match := _LINE.fullmatch(line))}
+    return split_sums(data)[0]
+
+
+def split_sums(data: bytes) -> tuple[dict[str, str], list[tuple[int, bytes]]]:
+    """What such a file says.
+
+    Returns
+    -------
+    dict
+        Name -> checksum.
+    list of (int, bytes)
+        Number and text of the lines that say nothing: they aren't as they must be, or say another sum of a name.
+    """
+    sums: dict[str, str] = {}
+    odd = []
+    for number, line in enumerate(data.split(b"\n"), 1):
+        match = _LINE.fullmatch(line)
+        if match is None:
+            if line:
+                odd.append((number, line))
+        elif sums.setdefault(os.fsdecode(match[2]), match[1].decode().lower()) != match[1].decode().lower():
+            odd.append((number, line))
+    return sums, odd
 
 
 def format_sums(sums: dict[str, str]) -> bytes:
     """The file's bytes, sorted by name."""
     return b"".join(f"{sums[name]}  ".encode() + os.fsencode(name) + b"\n" for name in sorted(sums))
+
+
+def updated_sums(content: bytes, added: dict[str, str], removed: Collection[str] = ()) -> bytes:
+    """The file's bytes after a change; lines that aren't understood stay, at the end."""
+    known, odd = split_sums(content)
+    sums = {name: digest for name, digest in known.items() if name not in removed} | added
+    return format_sums(sums) + b"".join(line + b"\n" for _, line in odd)

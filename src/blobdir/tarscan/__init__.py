@@ -6,13 +6,15 @@
 `header`      one header's fields, and checks and columns of thousands of them at once
 `pax`         records of extended headers
 `scan`        the walk from header to header
+`before`      one member, by the headers before its data
 ============  =======================================================================
 """
 
 from __future__ import annotations
 
+from .before import REACH_BYTES, Headed, member_before
 from .scan import scan_tar
 from .source import ReadAt
 from .table import TarTable
 
-__all__ = ["ReadAt", "TarTable", "scan_tar"]
+__all__ = ["REACH_BYTES", "Headed", "ReadAt", "TarTable", "member_before", "scan_tar"]

@@ -1,4 +1,4 @@
-"""Annotations against images and ``meta.json``."""
+"""Annotations, and the other files of images, against images and ``meta.json``."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import io
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 from posixpath import splitext
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from PIL import Image
 
 from blobdir.discovery import layout
-from blobdir.errors import BlobdirError
+from blobdir.errors import BlobdirError, NotFoundError
 from blobdir.images import decode_image
-from blobdir.index import LOOSE
+from blobdir.index import DIRECTORY, LOOSE
+from blobdir.packing.sidefiles import FOLDERS, bases, is_side_folder
 from blobdir.verifying import looking
+from blobdir.verifying.findings import in_words
 from blobdir.verifying.looking import BATCH as FILES
-from blobdir.verifying.looking import Helpers, Job, invalid, look_at
+from blobdir.verifying.looking import Helpers, Job, look_at, look_at_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from blobdir.verifying.looking import Remark
 
 BATCH = 500
+_JSON_FOLDERS: Final = frozenset(folder for folder, suffix in FOLDERS.items() if suffix == ".json")
 MANY = 10_000
 """Annotations from which on it pays to start processes for them."""
 
@@ -36,7 +40,8 @@ MANY = 10_000
 class AnnotationCheck:
     """Every image has an annotation, every annotation an image; each is one, and names what ``meta.json`` knows.
 
-    A context manager: many annotations are looked at by processes beside this one, from its beginning on.
+    The other files of images are looked at by the way. A context manager: many files are looked at by processes beside
+    this one, from its beginning on.
 
     Parameters
     ----------
@@ -48,16 +53,10 @@ class AnnotationCheck:
 
     def __init__(self, project: Project, report: VerifyReport, processes: int) -> None:
         self._project, self._report = project, report
-        try:
-            meta = project.meta
-        except BlobdirError as error:
-            report.add("meta", "meta.json", str(error), severity="error")
-            meta = {}
-        self._classes = {item.get("title") for item in meta.get("classes", []) if isinstance(item, dict)}
-        self._tags = {item.get("name") for item in meta.get("tags", []) if isinstance(item, dict)}
-        self._names = {dataset.path: _annotations(project, dataset) for dataset in project.values()}
-        self._others: list[tuple[str, str]] = []
-        jobs = [job for path, names in self._names.items() for job in self._jobs(path, sorted(names))]
+        self._classes, self._tags = _known_names(project, report)
+        self._files = {dataset.path: _side_files(project.tree, dataset.path) for dataset in project.values()}
+        self._others: list[_Other] = []
+        jobs = [job for path, folders in self._files.items() for job in self._jobs(path, folders)]
         count = processes or os.cpu_count() or 1
         many = (
             sum(len(job.names) for job in jobs) >= MANY
@@ -73,30 +72,45 @@ class AnnotationCheck:
     def __exit__(self, *_: object) -> None:
         self._helpers.__exit__()
 
-    def _jobs(self, dataset: str, names: list[str]) -> Iterator[Job]:
+    def _jobs(self, dataset: str, folders: dict[str, list[_Listed]]) -> Iterator[Job]:
         """Plain files for the helpers; what is packed, or a link, is left for this process."""
-        tree, folder = self._project.tree, f"{dataset}/{layout.ANNOTATIONS}"
-        if not names:
-            return
-        rows = tree.children(tree.find(folder))
-        source = dict(
-            zip(tree.names(tree.find(folder)), tree.index.source[rows.start : rows.stop].tolist(), strict=True)
-        )
-        files = [name for name in names if source[name] == LOOSE]
-        self._others += [(dataset, name) for name in names if source[name] != LOOSE]
-        full = os.path.join(self._project.url, folder)
-        yield from (Job(dataset, full, files[at : at + FILES]) for at in range(0, len(files), FILES))
+        for folder in _JSON_FOLDERS & folders.keys():
+            is_annotation = folder == layout.ANNOTATIONS
+            for listed in folders[folder]:
+                names = [name for name, source in zip(listed.names, listed.sources, strict=True) if source == LOOSE]
+                if len(names) < len(listed.names):
+                    self._others += [
+                        _Other(
+                            dataset, f"{dataset}/{folder}/{listed.prefix}{name}", listed.prefix + name, is_annotation
+                        )
+                        for name, source in zip(listed.names, listed.sources, strict=True)
+                        if source != LOOSE
+                    ]
+                full = os.path.join(self._project.url, dataset, folder, listed.prefix)
+                prefix = listed.prefix if is_annotation else f"{folder}/{listed.prefix}"
+                for at in range(0, len(names), FILES):
+                    yield Job(dataset, full, names[at : at + FILES], prefix, is_annotation)
 
-    def finish(self, progress: Callable[[int, int], None]) -> None:
-        """Report what was found."""
-        total = sum(map(len, self._names.values()))
+    def finish(self, progress: Callable[[int, int], None], incomplete: set[str]) -> None:
+        """Report what was found.
+
+        Parameters
+        ----------
+        progress : callable
+        incomplete : set of str
+            Folders whose lists are shorter than the truth: nothing is missing there for sure.
+        """
+        total = sum(len(listed.names) for folders in self._files.values() for listed in folders[layout.ANNOTATIONS])
         for dataset in self._project.values():
-            _check_names(dataset, set(dataset.names), self._names[dataset.path], self._report)
-        for done, (path, name, data) in enumerate(self._contents()):
+            _check_names(dataset, self._files[dataset.path], incomplete, self._report)
+        for done, (other, data) in enumerate(self._contents()):
             if isinstance(data, OSError):
-                self._add([invalid(path, name, data)])
+                code = looking.INVALID if other.is_annotation else looking.SIDE_INVALID
+                self._report.add(code, other.dataset, f"{other.name}: {in_words(data)}")
+            elif other.is_annotation:
+                self._add(look_at(other.dataset, other.name, data, self._classes, self._tags))
             else:
-                self._add(look_at(path, name, data, self._classes, self._tags))
+                self._add(look_at_json(other.dataset, other.name, data))
             if done % 1000 == 0:
                 progress(done, total)
         self._add(self._helpers.remarks())
@@ -107,17 +121,35 @@ class AnnotationCheck:
         for path, code, example in remarks:
             self._report.add(code, path, example)
 
-    def _contents(self) -> Iterator[tuple[str, str, bytes | OSError]]:
-        """Dataset, name and content of each packed annotation, or why it can't be had."""
+    def _contents(self) -> Iterator[tuple[_Other, bytes | OSError]]:
+        """Content of each packed annotation or link, or why it can't be had."""
         tree = self._project.tree
         for first in range(0, len(self._others), BATCH):
             some = self._others[first : first + BATCH]
-            paths = [f"{dataset}/{layout.ANNOTATIONS}/{name}" for dataset, name in some]
             try:
-                contents: list[bytes | OSError] = list(tree.read_many(tree.find_many(paths)))
+                contents: list[bytes | OSError] = list(tree.read_many(tree.find_many([other.path for other in some])))
             except OSError:  # some can't be read: find out which
-                contents = [_tried(tree, path) for path in paths]
-            yield from ((dataset, name, data) for (dataset, name), data in zip(some, contents, strict=True))
+                contents = [_tried(tree, other.path) for other in some]
+            yield from zip(some, contents, strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Other:
+    """An annotation that isn't a plain file: its dataset, path in the project, and name in the folder."""
+
+    dataset: str
+    path: str
+    name: str
+    is_annotation: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """Names in one folder of side files, what they are, and the folder's own path below the first."""
+
+    prefix: str
+    names: list[str]
+    sources: list[int]
 
 
 def _tried(tree: Tree, path: str) -> bytes | OSError:
@@ -127,25 +159,82 @@ def _tried(tree: Tree, path: str) -> bytes | OSError:
         return error
 
 
-def _annotations(project: Project, dataset: Dataset) -> set[str]:
+def _known_names(project: Project, report: VerifyReport) -> tuple[set[Any], set[Any]]:
+    """Classes and tags that ``meta.json`` knows."""
     try:
-        row = project.tree.find(f"{dataset.path}/{layout.ANNOTATIONS}")
-        return {name for name in project.tree.names(row) if name.endswith(".json")}
-    except OSError:
-        return set()
+        meta = project.meta
+    except NotFoundError:
+        return set(), set()  # a defect of its own
+    except (BlobdirError, OSError) as error:
+        report.add("meta", layout.META, in_words(error))
+        return set(), set()
+    found = []
+    for key, name in (("classes", "title"), ("tags", "name")):
+        items = meta.get(key, [])
+        if not isinstance(items, list) or not all(
+            isinstance(item, dict) and isinstance(item.get(name), str) for item in items
+        ):
+            report.add("meta", layout.META, f"{key} must be a list of objects with a {name} each")
+            items = items if isinstance(items, list) else []
+        found.append({item[name] for item in items if isinstance(item, dict) and isinstance(item.get(name), str)})
+    return found[0], found[1]
 
 
-def _check_names(dataset: Dataset, names: set[str], annotations: set[str], report: VerifyReport) -> None:
-    by_name = {f"{name}.json" for name in names}
-    without = [name for name in sorted(names) if f"{name}.json" not in annotations] if by_name - annotations else []
-    for name in without:
-        if f"{splitext(name)[0]}.json" not in annotations:
-            report.add("image-without-annotation", dataset.path, name)
-    over = sorted(annotations - by_name)
-    stems = {splitext(name)[0] for name in names} if over else set()
-    for name in over:
-        if name.removesuffix(".json") not in stems:
-            report.add("annotation-without-image", dataset.path, name)
+def _side_files(tree: Tree, dataset: str) -> dict[str, list[_Listed]]:
+    """Folder of a dataset -> what is in it and below, of the kind that belongs to images."""
+    found: dict[str, list[_Listed]] = {layout.ANNOTATIONS: []}
+    try:
+        folders = [name for name in tree.names(tree.find(dataset)) if is_side_folder(name)]
+    except OSError:  # a dataset that only its pickle's name makes
+        return found
+    for folder in folders:
+        root = tree.find(f"{dataset}/{folder}", follow=False)
+        suffix = FOLDERS.get(folder, "")
+        found[folder] = []
+        for row in tree.index.walk(root) if tree.is_directory(root) else ():
+            below = tree.path(row)[len(dataset) + len(folder) + 2 :]
+            children, names = tree.children(row), tree.names(row)
+            sources = tree.index.source[children.start : children.stop].tolist()
+            kept = [
+                (name, source)
+                for name, source in zip(names, sources, strict=True)
+                if source != DIRECTORY and name.endswith(suffix)
+            ]
+            found[folder].append(_Listed(f"{below}/" if below else "", [n for n, _ in kept], [s for _, s in kept]))
+    return found
+
+
+def _check_names(dataset: Dataset, files: dict[str, list[_Listed]], incomplete: set[str], report: VerifyReport) -> None:
+    """Images without annotation, and files of images that aren't there."""
+    names = dataset.names
+    of = {folder: {f.prefix + name for f in listed for name in f.names} for folder, listed in files.items()}
+    annotations = of[layout.ANNOTATIONS]
+    for folder in (layout.ITEMS, layout.ANNOTATIONS):
+        path = layout.join(dataset.path, folder)
+        if path in incomplete:
+            report.add("not-checked", path, "its list isn't complete, so nothing can be said to be missing there")
+    if layout.join(dataset.path, layout.ANNOTATIONS) not in incomplete:
+        for name in names:
+            if f"{name}.json" not in annotations and f"{splitext(name)[0]}.json" not in annotations:
+                report.add("image-without-annotation", dataset.path, name)
+    if layout.join(dataset.path, layout.ITEMS) not in incomplete:
+        _check_owners(dataset.path, names, of, report)
+
+
+def _check_owners(dataset: str, names: list[str], files: dict[str, set[str]], report: VerifyReport) -> None:
+    """Files of images that aren't there."""
+    known: set[str] = set()
+    for folder, found in files.items():
+        suffix = FOLDERS.get(folder)
+        over = sorted(found - {f"{name}{suffix}" for name in names}) if suffix else sorted(found)
+        if over and not known:
+            known = {*names, *(splitext(name)[0] for name in names)}
+        is_annotation = folder == layout.ANNOTATIONS
+        for name in over:
+            possible = bases(f"{folder}/{name}")
+            if possible and known.isdisjoint(possible):
+                code = "annotation-without-image" if is_annotation else "side-without-image"
+                report.add(code, dataset, name if is_annotation else f"{folder}/{name}")
 
 
 def check_decoding(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from blobdir.errors import BlobdirError
+
 Severity = Literal["error", "warning"]
 EXAMPLES = 20
 """Cases of one kind that are kept; all are counted."""
@@ -12,10 +14,25 @@ EXAMPLES = 20
 ERRORS = frozenset(
     {
         "tar-damaged", "offset-no-member", "offset-size", "offset-name", "offset-past-end", "offset-overlap",
-        "unreadable", "checksum", "not-decodable", "annotation-invalid", "annotation-size", "class-unknown",
-        "tag-unknown", "blob-missing",
+        "offsets-unreadable", "unreadable", "checksum", "not-decodable", "annotation-invalid", "annotation-size",
+        "class-unknown", "tag-unknown", "blob-missing", "blob-unreadable", "meta", "side-invalid", "link-dangling",
+        "link-circular", "change-unfinished",
     }
 )  # fmt: skip
+FOR_SUPERVISELY = frozenset(
+    {
+        "sdk-name", "sdk-double", "sdk-empty", "sdk-folder", "sdk-packed", "meta-missing", "image-without-annotation",
+        "offsets-repeated", "blob-twice",
+    }
+)  # fmt: skip
+"""Warnings that are errors for who wants to open the project by the SDK, or bring it to the platform."""
+
+
+def in_words(error: Exception) -> str:
+    """What an error says, in words of the format or of the system, never in those of Python's classes."""
+    if isinstance(error, OSError) and not isinstance(error, BlobdirError) and error.strerror:
+        return f"can't be read: {error.strerror}"
+    return str(error)
 
 
 @dataclass(slots=True)
@@ -51,6 +68,8 @@ class VerifyReport:
         What was looked at.
     checksums : int
         Blobs whose checksum was known, and held or not.
+    audience : str
+        Whose rules make warnings errors: ``"supervisely"``, or nobody's.
     findings : list of Finding
     seconds : float
     """
@@ -63,14 +82,16 @@ class VerifyReport:
     checksums: int = 0
     findings: list[Finding] = field(default_factory=list)
     seconds: float = 0.0
+    audience: str = ""
     _found: dict[tuple[str, str], Finding] = field(default_factory=dict, repr=False)
 
     def add(self, code: str, path: str, example: str, count: int = 1, severity: Severity | None = None) -> None:
         """Note `count` cases, with one of them as an example."""
         key = code, path
         if key not in self._found:
-            known: Severity = "error" if code in ERRORS else "warning"
-            self._found[key] = Finding(code, path, severity=severity or known)
+            refused = self.audience == "supervisely" and code in FOR_SUPERVISELY
+            known: Severity = "error" if refused or code in ERRORS else "warning"
+            self._found[key] = Finding(code, path, severity=known if refused else severity or known)
             self.findings.append(self._found[key])
         found = self._found[key]
         found.count += count
@@ -87,8 +108,13 @@ class VerifyReport:
         """Cases that cost nothing."""
         return sum(finding.count for finding in self.findings if finding.severity == "warning")
 
+    @property
+    def unchecked(self) -> int:
+        """Things that couldn't be looked at; each is a finding ``not-checked`` with its reason."""
+        return sum(finding.count for finding in self.findings if finding.code == "not-checked")
+
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         values = asdict(self)
         del values["_found"]
-        return values | {"errors": self.errors, "warnings": self.warnings}
+        return values | {"errors": self.errors, "warnings": self.warnings, "unchecked": self.unchecked}

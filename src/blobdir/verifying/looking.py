@@ -6,6 +6,7 @@ Those of `multiprocessing` import the caller's main module again, which has to b
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -22,46 +23,123 @@ BATCH = 2000
 _READ_BYTES = 64 << 10
 _DECODER = json.JSONDecoder()
 
+INVALID, SIDE_INVALID = "annotation-invalid", "side-invalid"
 Remark = tuple[str, str, str]
 """Dataset, code of a finding, and an example of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Annotations of one folder.
+    """Annotations, or other JSON files of images, of one folder.
 
     Attributes
     ----------
     dataset, folder : str
         Path of the dataset in the project, and of the folder on this machine.
     names : list of str
+    prefix : str
+        What stands before the names in messages.
+    is_annotation : bool
+        Or another JSON file of an image.
     """
 
     dataset: str
     folder: str
     names: list[str]
+    prefix: str = ""
+    is_annotation: bool = True
+
+    def as_tuple(self) -> tuple[str, str, list[str], str, bool]:
+        """What makes the same job again. `dataclasses.astuple` would copy the list, name by name."""
+        return self.dataset, self.folder, self.names, self.prefix, self.is_annotation
+
+    @property
+    def code(self) -> str:
+        """Of the finding that one of them is no such file."""
+        return INVALID if self.is_annotation else SIDE_INVALID
 
 
 def look_at(dataset: str, name: str, data: bytes, classes: set[Any], tags: set[Any]) -> list[Remark]:
     """What is wrong with an annotation: whether it is one, and names what ``meta.json`` knows."""
     try:
         value = _DECODER.decode(data.decode())
+    except (ValueError, RecursionError) as error:
+        return [(dataset, INVALID, f"{name}: {not_json(error)}")]
+    try:
         size, objects = value["size"], value["objects"]
         if not (isinstance(size["height"], int) and isinstance(size["width"], int) and isinstance(objects, list)):
-            raise TypeError("size and objects aren't what they should be")
+            return [(dataset, INVALID, f"{name}: {_why_not(value)}")]
         titles = {item["classTitle"] for item in objects}
         named = {tag["name"] for holder in (value, *objects) for tag in holder.get("tags", ())}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        return [invalid(dataset, name, error)]
+    except (TypeError, KeyError, AttributeError):
+        return [(dataset, INVALID, f"{name}: {_why_not(value)}")]
     if titles <= classes and named <= tags:
         return []
     found = [(dataset, "class-unknown", f"{name}: class {title!r} isn't in meta.json") for title in titles - classes]
     return found + [(dataset, "tag-unknown", f"{name}: tag {tag!r} isn't in meta.json") for tag in named - tags]
 
 
-def invalid(dataset: str, name: str, error: Exception) -> Remark:
-    """The remark that something isn't an annotation, or can't be read."""
-    return dataset, "annotation-invalid", f"{name}: {type(error).__name__}: {error}"
+def look_at_json(dataset: str, name: str, data: bytes) -> list[Remark]:
+    """What is wrong with another JSON file of an image."""
+    try:
+        _DECODER.decode(data.decode())
+    except (ValueError, RecursionError) as error:
+        return [(dataset, SIDE_INVALID, f"{name}: {not_json(error)}")]
+    return []
+
+
+def not_json(error: Exception) -> str:
+    """Why a text isn't JSON, and where."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"isn't JSON: byte {error.start} isn't UTF-8"
+    if isinstance(error, json.JSONDecodeError):
+        return f"isn't JSON: {error.msg[:1].lower()}{error.msg[1:]} in line {error.lineno}, column {error.colno}"
+    return "isn't JSON that can be read: it is nested too deeply" if isinstance(error, RecursionError) else "isn't JSON"
+
+
+def _why_not(value: Any) -> str:
+    """Why a JSON value is no annotation, in words of the format."""
+    if not isinstance(value, dict):
+        return f"isn't an annotation: it is {_kind(value)}, and must be an object with size, tags and objects"
+    size = value.get("size")
+    if not isinstance(size, dict) or not all(isinstance(size.get(key), int) for key in ("height", "width")):
+        said = "has no size" if size is None else "has a size that isn't one"
+        return f'{said}: {{"height": …, "width": …}}, whole numbers'
+    objects = value.get("objects")
+    if not isinstance(objects, list):
+        return "has no list of objects"
+    for number, item in enumerate(objects):
+        if not isinstance(item, dict):
+            return f"object {number} is {_kind(item)}, and must be an object with a classTitle"
+        if not isinstance(item.get("classTitle"), str):
+            return f"object {number} has no classTitle that is a text"
+    return _why_tags(value, objects) or "isn't an annotation"
+
+
+def _why_tags(value: dict[str, Any], objects: list[dict[str, Any]]) -> str:
+    """What is wrong with the tags of an annotation and of its objects."""
+    for place, holder in [("the image", value), *((f"object {n}", item) for n, item in enumerate(objects))]:
+        tags = holder.get("tags", [])
+        if not isinstance(tags, list):
+            return f"the tags of {place} are {_kind(tags)}, and must be a list"
+        for tag in tags:
+            if not isinstance(tag, dict) or not isinstance(tag.get("name"), str):
+                return f"a tag of {place} has no name that is a text"
+    return ""
+
+
+def _kind(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    kinds = {dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number"}
+    return kinds[type(value)]
+
+
+def unreadable(job: Job, name: str, error: OSError) -> Remark:
+    """The remark that a file can't be read."""
+    if error.errno == errno.ELOOP:
+        return job.dataset, job.code, f"{job.prefix}{name}: is a symbolic link by now"
+    return job.dataset, job.code, f"{job.prefix}{name}: can't be read: {error.strerror or error}"
 
 
 def look_at_files(job: Job, classes: set[Any], tags: set[Any]) -> list[Remark]:
@@ -70,7 +148,7 @@ def look_at_files(job: Job, classes: set[Any], tags: set[Any]) -> list[Remark]:
     try:
         folder = os.open(job.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        return [invalid(job.dataset, name, error) for name in job.names]
+        return [unreadable(job, name, error) for name in job.names]
     try:
         for name in job.names:
             try:
@@ -82,9 +160,12 @@ def look_at_files(job: Job, classes: set[Any], tags: set[Any]) -> list[Remark]:
                 finally:
                     os.close(file)
             except OSError as error:
-                found.append(invalid(job.dataset, name, error))
+                found.append(unreadable(job, name, error))
                 continue
-            found += look_at(job.dataset, name, data, classes, tags)
+            if job.is_annotation:
+                found += look_at(job.dataset, job.prefix + name, data, classes, tags)
+            else:
+                found += look_at_json(job.dataset, job.prefix + name, data)
     finally:
         os.close(folder)
     return found
@@ -111,7 +192,7 @@ class Helpers:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  # ourselves
             self._running.append((process, part))
             with suppress(BrokenPipeError), _pipe(process.stdin) as pipe:  # one that has died is noticed by its result
-                pickle.dump(([(job.dataset, job.folder, job.names) for job in part], classes, tags), pipe)
+                pickle.dump(([job.as_tuple() for job in part], classes, tags), pipe)
 
     def __enter__(self) -> Self:
         return self

@@ -5,68 +5,230 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
-from blobdir.errors import BlobdirError, OffsetsError
-from blobdir.offsets import OffsetsTable, offsets_of_tar, read_offsets, write_offsets
+import numpy as np
+
+from blobdir.discovery import layout
+from blobdir.errors import BlobdirError, OffsetsError, UnsafePickleError
+from blobdir.offsets import OffsetsTable, read_offsets, write_offsets
+from blobdir.packing.publishing import Change
 from blobdir.project import open_project
-from blobdir.verifying.verify import pickles_of
+from blobdir.projectlock import STATE_DIR
+from blobdir.verifying.findings import in_words
+from blobdir.verifying.members import FITS, Members, judge
+from blobdir.verifying.mending import image_names, mended, nameless
+from blobdir.verifying.places import blob_folders, pickles_of, tars_of
 
 if TYPE_CHECKING:
+    from blobdir.project import Project
     from blobdir.verifying.findings import VerifyReport
 
 _MENDABLE = frozenset(
     {
-        "offset-no-member", "offset-size", "offset-past-end", "offset-overlap", "offsets-unreadable",
-        "offsets-repeated", "offsets-truncated", "offsets-corrupt", "offsets-range", "offsets-type", "offsets-conflict",
+        "offset-no-member", "offset-size", "offset-name", "offset-past-end", "offset-overlap", "offset-shared",
+        "offsets-unreadable", "offsets-repeated", "offsets-truncated", "offsets-corrupt", "offsets-range",
+        "offsets-type", "offsets-name", "offsets-conflict", "offsets-unsafe",
     }
 )  # fmt: skip
+_UNFINISHED = frozenset({"change-unfinished", "change-leftover"})
+_NAME_MAX: Final = 255
+FEW: Final = 3
+"""Names that a sentence has at the most."""
 
 
-def repair(project: str | os.PathLike[str], report: VerifyReport) -> list[str]:
+@dataclass(slots=True)
+class Plan:
+    """What mending would write, and what is to be said of it.
+
+    Attributes
+    ----------
+    tables : dict
+        Path of a pickle -> its new entries.
+    said : list of str
+        A sentence for each pickle, mended or not.
+    """
+
+    tables: dict[str, OffsetsTable] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+
+def repair(project: str | os.PathLike[str], report: VerifyReport, *, dry_run: bool = False) -> list[str]:
     """Write pickles anew that a report has found wanting. The old one is kept beside it, as ``NAME.pkl.backup-TIME``.
 
-    A pickle that can be read keeps its names, at the places where the tar has them. One that can't gets all members of
-    the tar, if no other pickle refers to that: else nobody knows which are whose.
+    What fits the tar (header, size and name) stays as it is. The other entries get the place that the tar has for
+    their name, where there is only one that it can be. A pickle that can't be read gets all members of the tar, if no
+    other pickle refers to that: else nobody knows which are whose. A change that was cut off is finished first.
+
+    Parameters
+    ----------
+    project : path
+    report : VerifyReport
+        Of this project.
+    dry_run : bool
+        Only say what would be done.
 
     Returns
     -------
     list of str
         What was done, and what couldn't be, a sentence for each.
+
+    Raises
+    ------
+    BusyError
+        Somebody else is changing the project.
     """
-    opened = open_project(project, index="none", on_defect="ignore")
+    root = os.path.realpath(project)
     said = []
+    for finding in report.findings:
+        if finding.code in _UNFINISHED:
+            is_state = finding.path.startswith(f"{STATE_DIR}/")
+            what = f"{'would be' if dry_run else 'was'} finished, or what it had prepared removed"
+            said.append(f"{finding.path}: {what if is_state else 'left of a write that was cut off: not removed'}")
+    if not said and _MENDABLE.isdisjoint(finding.code for finding in report.findings):
+        return []
+    if dry_run:
+        plan = _plan(root, report)
+        return said + [sentence.replace(_DONE, _WOULD, 1) for sentence in plan.said]
+    with Change(root) as change:
+        plan = _plan(root, report)
+        for pickle, table in plan.tables.items():
+            backup = _backup(root, pickle)
+            shutil.copy2(os.path.join(root, pickle), change.stage(backup))
+            write_offsets(change.stage(pickle), table)
+            done = plan.said.index(next(text for text in plan.said if text.startswith(f"{pickle}: {_DONE} ")))
+            plan.said[done] += f"; the old one is {os.path.basename(backup)}"
+        if plan.tables:
+            change.commit()
+    return said + plan.said
+
+
+_DONE, _WOULD = "now has", "would have"
+
+
+def _plan(root: str, report: VerifyReport) -> Plan:
+    """What there is to write, by the project as it is now. Nothing is changed."""
+    opened = open_project(root, index="none", on_defect="ignore")
+    folders = {folder.path: folder for folder in opened.tree.storage.walk(follow_links=False)}
+    datasets = opened.tree.index.header.datasets
     wanted = {finding.path for finding in report.findings if finding.code in _MENDABLE}
-    for stem, pickles in pickles_of(opened).items():
-        for pickle in pickles:
-            if pickle in wanted:
-                tar = os.path.join(opened.url, "blob", f"{stem}.tar")
-                try:
-                    said.append(_mend(os.path.join(opened.url, pickle), pickle, tar, alone=len(pickles) == 1))
-                except (BlobdirError, OSError) as error:
-                    said.append(f"{pickle}: couldn't be mended: {error}")
-    return said
+    plan = Plan()
+    for folder in blob_folders(folders, datasets):
+        tars = tars_of(folders, folder)
+        for stem, pickles in pickles_of(folders, datasets, folder).items():
+            if wanted.isdisjoint(pickles):
+                continue
+            if stem not in tars:
+                plan.said += [f"{pickle}: not mended: its blob isn't there" for pickle in pickles if pickle in wanted]
+                continue
+            tar = layout.join(folder, tars[stem][-1].name)
+            if opened.tree.storage.escapes(tar):
+                plan.said += [f"{pickle}: not mended: {tar} leads outside the project" for pickle in pickles]
+                continue
+            try:
+                _plan_blob(opened, root, tar, pickles, wanted, plan)
+            except (BlobdirError, OSError) as error:
+                why = in_words(error) if isinstance(error, BlobdirError) else f"{tar} {in_words(error)}"
+                plan.said += [f"{pickle}: not mended: {why}" for pickle in pickles if pickle in wanted]
+    return plan
 
 
-def _mend(full: str, shown: str, tar: str, *, alone: bool) -> str:
-    members = offsets_of_tar(tar, on_conflict="rename")
+def _plan_blob(project: Project, root: str, tar: str, pickles: list[str], wanted: set[str], plan: Plan) -> None:
+    full = os.path.join(root, tar)
+    members, size = Members.of(full), os.path.getsize(full)
+    read = {pickle: _read(root, pickle, members, size) for pickle in pickles}
+    claims = {pickle: _claimed(members, found.table, size) for pickle, found in read.items() if found.table is not None}
+    for pickle in filter(wanted.__contains__, pickles):
+        found = read[pickle]
+        if found.why_not:
+            plan.said.append(f"{pickle}: not mended: {found.why_not}")
+        elif found.table is not None:
+            others = set().union(*(starts for other, starts in claims.items() if other != pickle))
+            new, left = mended(members, found.table, size, others)
+            _conclude(plan, pickle, tar, found, new, left)
+        elif len(pickles) > 1:
+            plan.said.append(f"{pickle}: can't be read, and {tar} serves other datasets too: not mended")
+        else:
+            _conclude_nameless(project, plan, pickle, tar, members)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The entries of a pickle, each name once; None where its names are lost. Or why it is left alone."""
+
+    table: OffsetsTable | None = None
+    repeated: bool = False
+    why_not: str = ""
+
+
+def _read(root: str, pickle: str, members: Members, size: int) -> _Read:
+    full = os.path.join(root, pickle)
     try:
-        old = read_offsets(full, on_conflict="skip")
+        first, last = (read_offsets(full, on_conflict=way) for way in ("skip", "replace"))
+    except UnsafePickleError:
+        return _Read(why_not="it names something to be called; look at it yourself")
     except OffsetsError:
-        if not alone:
-            return f"{shown}: can't be read, and {os.path.basename(tar)} serves other datasets too: not mended"
-        new, what = members, f"has all {len(members):,} images of {os.path.basename(tar)} now"
-    else:
-        place = {name: row for row, name in enumerate(members.names())}
-        rows = [place[name] for name in dict.fromkeys(old.names()) if name in place]
-        lost = len(set(old.names())) - len(rows)
-        if lost:
-            return (
-                f"{shown}: {lost:,} of its names aren't in {os.path.basename(tar)}: not mended, the blob is another one"
-            )
-        entries = [(members.name(row), int(members.start[row]), int(members.end[row])) for row in rows]
-        new, what = OffsetsTable.from_entries(entries), f"has {len(rows):,} images as before, where the tar has them"
-    backup = f"{full}.backup-{time.strftime('%Y%m%d-%H%M%S')}"
-    shutil.copy2(full, backup)
-    write_offsets(full, new)
-    return f"{shown}: {what}; the old one is {os.path.basename(backup)}"
+        return _Read()
+    except OSError as error:
+        return _Read(why_not=in_words(error))
+    twice = (first.start != last.start) | (first.end != last.end)
+    if not twice.any():
+        return _Read(first, repeated=first.repeats > 0)
+    fits, fits_last = (judge(members, table, size).fault == FITS for table in (first, last))
+    both = np.flatnonzero(twice & fits & fits_last).tolist()
+    if both:
+        name = os.fsdecode(first.name(both[0]))
+        return _Read(why_not=f"{name} has two ranges in it that fit, and nobody knows which of them is meant")
+    start, end = (np.where(twice & fits_last, b, a) for a, b in ((first.start, last.start), (first.end, last.end)))
+    return _Read(OffsetsTable(first.arena, first.name_start, start, end), repeated=True)
+
+
+def _claimed(members: Members, table: OffsetsTable, size: int) -> set[int]:
+    """First bytes of the members that a pickle rightly has."""
+    return set(table.start[judge(members, table, size).fault == FITS].tolist())
+
+
+def _conclude(plan: Plan, pickle: str, tar: str, old: _Read, new: OffsetsTable, left: dict[str, list[bytes]]) -> None:
+    moved = 0
+    if old.table is not None:
+        moved = int(((old.table.start != new.start) | (old.table.end != new.end)).sum())
+    if moved or old.repeated:
+        plan.tables[pickle] = new
+        plan.said.append(
+            f"{pickle}: {_DONE} {len(new):,} images as before, where the tar has them: {moved:,} at another place"
+        )
+    for why, names in left.items():
+        shown = ", ".join(os.fsdecode(name) for name in names[:FEW]) + (", …" if len(names) > FEW else "")
+        plan.said.append(f"{pickle}: {len(names):,} of its names {why} {tar}: not mended ({shown})")
+
+
+def _conclude_nameless(project: Project, plan: Plan, pickle: str, tar: str, members: Members) -> None:
+    folder = pickle.rpartition("/")[0]
+    is_packed = folder.endswith(f"/{layout.PACKED_ANNOTATIONS}")
+    dataset = folder.rpartition("/")[0] if is_packed else folder
+    table, without = nameless(members, None if is_packed else image_names(project, dataset))
+    if table is None:
+        plan.said.append(f"{pickle}: not mended: it can't be read, and members of {tar} have one name: {without[0]}")
+        return
+    plan.tables[pickle] = table
+    text = f"{pickle}: {_DONE} all {len(table):,} files of {tar}"
+    if without:
+        text = (
+            f"{pickle}: {_DONE} the {len(table):,} images of {tar} that have an annotation; {len(without):,} have "
+            f"none, as if they had been removed: {', '.join(without[:FEW])}"
+        )
+    plan.said.append(text)
+
+
+def _backup(root: str, pickle: str) -> str:
+    """A free name beside a pickle, which no reader takes for one."""
+    folder, _, name = pickle.rpartition("/")
+    when = time.strftime("%Y%m%d-%H%M%S")
+    for number in range(1000):
+        tail = f".backup-{when}{f'-{number}' if number else ''}"
+        base = os.fsdecode(os.fsencode(name)[: _NAME_MAX - len(tail)])
+        path = layout.join(folder, base + tail)
+        if not os.path.lexists(os.path.join(root, path)):
+            return path
+    raise FileExistsError(f"{pickle}: there are a thousand backups of this second")

@@ -1,0 +1,78 @@
+"""What lies around images and annotations: links, folders that can't be listed, what a killed change has left."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from typing import TYPE_CHECKING
+
+from blobdir.discovery import layout
+from blobdir.projectlock import JOURNAL, STATE_DIR, is_being_changed
+from blobdir.verifying.findings import in_words
+from blobdir.verifying.places import links_of
+
+if TYPE_CHECKING:
+    from blobdir.sources import LocalStorage
+    from blobdir.verifying.findings import VerifyReport
+    from blobdir.verifying.places import Folders
+
+_STAGING = "staging"
+_TEMPORARY = re.compile(r"(\.blobdir-|.+\.)[0-9a-f]{12}\.tmp")
+"""What `blobdir.durable.write_whole` calls a file until it is whole."""
+
+
+def check_links(storage: LocalStorage, folders: Folders, report: VerifyReport) -> None:
+    """Links that lead nowhere, in circles, or out of the project."""
+    for path, entry in links_of(folders):
+        full = os.path.join(storage.root, path)
+        try:
+            os.stat(full)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                report.add("link-circular", path, f"leads to {entry.target!r}, and in a circle back to itself")
+            elif error.errno in (errno.ENOENT, errno.ENOTDIR):
+                report.add("link-dangling", path, f"leads to {entry.target!r}, where nothing is")
+            else:
+                report.add("unreadable", path, in_words(error))
+            continue
+        real = os.path.realpath(full)
+        if storage.escapes(path):
+            report.add("link-outside", path, f"leads outside the project, to {entry.target!r}")
+            report.add("not-checked", path, "leads outside the project by a symbolic link")
+        elif os.path.isdir(real):
+            if f"{os.path.realpath(os.path.dirname(full))}/".startswith(real.rstrip("/") + "/"):
+                report.add("link-circular", path, f"leads to {entry.target!r}, a folder that it is in itself")
+            report.add(
+                "not-checked", path, "is a symbolic link to a folder; what is in it is looked at in its own place"
+            )
+
+
+def check_folders(folders: Folders, report: VerifyReport) -> None:
+    """Folders that can't be listed."""
+    for folder in folders.values():
+        if folder.error is not None:
+            report.add("not-checked", folder.path, f"can't be listed: {folder.error.strerror or folder.error}")
+
+
+def check_state(storage: LocalStorage, folders: Folders, report: VerifyReport) -> None:
+    """What a change that was cut off has left, in ``.blobdir`` and beside what it was going to replace."""
+    state = {entry.name for entry in folders[STATE_DIR].entries} if STATE_DIR in folders else set()
+    if is_being_changed(storage.root):
+        report.add("not-checked", STATE_DIR, "another process is changing the project: look again when it's done")
+        return
+    if JOURNAL in state:
+        path = layout.join(STATE_DIR, JOURNAL)
+        report.add("change-unfinished", path, "a change was cut off; the next one finishes it, or `verify --repair`")
+    elif _STAGING in state:
+        report.add("change-leftover", layout.join(STATE_DIR, _STAGING), "a change that was cut off has left files")
+    for folder in folders.values():
+        for entry in folder.entries:
+            if entry.kind == "file" and _TEMPORARY.fullmatch(entry.name) and not _is_staged(folder.path):
+                report.add(
+                    "change-leftover", layout.join(folder.path, entry.name), "was being written, and wasn't ended"
+                )
+
+
+def _is_staged(path: str) -> bool:
+    return path.startswith(layout.join(STATE_DIR, _STAGING))

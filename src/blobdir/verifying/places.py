@@ -1,0 +1,123 @@
+"""Which blobs a project has and what belongs to each, with all that lies in their folders and shouldn't."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from blobdir.discovery import layout
+from blobdir.packing.sums import SUMS, split_sums
+from blobdir.verifying.blobs import Blob
+from blobdir.verifying.findings import in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from blobdir.sources import Entry, Folder, LocalStorage
+    from blobdir.verifying.findings import VerifyReport
+
+    Folders = Mapping[str, Folder]
+
+
+def blob_folders(folders: Folders, datasets: list[str]) -> list[str]:
+    """``blob/`` and every ``ann.blob/``, those that are there."""
+    paths = [layout.BLOB_DIR, *(layout.join(dataset, layout.PACKED_ANNOTATIONS) for dataset in datasets)]
+    return [path for path in paths if path in folders]
+
+
+def pickles_of(folders: Folders, datasets: list[str], blobs: str) -> dict[str, list[str]]:
+    """Stem of each blob of the folder `blobs` -> paths of the pickles that refer to it."""
+    found: dict[str, list[str]] = {}
+    for folder in datasets if blobs == layout.BLOB_DIR else [blobs]:
+        names = (
+            sorted(e.name for e in folders[folder].entries if layout.is_offsets(e.name)) if folder in folders else []
+        )
+        for name in names:
+            found.setdefault(name.removesuffix(layout.OFFSETS_SUFFIX), []).append(layout.join(folder, name))
+    return found
+
+
+def tars_of(folders: Folders, blobs: str) -> dict[str, list[Entry]]:
+    """Stem -> the tars of a folder that have it, that which is used last: ``x.tar`` goes before ``x.TAR``."""
+    found: dict[str, list[Entry]] = {}
+    for entry in sorted(folders[blobs].entries, key=lambda entry: entry.name):
+        stem = layout.blob_stem(entry.name)
+        if stem is not None and entry.kind in ("file", "link"):
+            found.setdefault(stem, []).append(entry)
+    return found
+
+
+def find_blobs(storage: LocalStorage, folders: Folders, datasets: list[str], report: VerifyReport) -> list[Blob]:
+    """The blobs that can be looked at; what speaks against the others, or can't be looked at, is reported."""
+    found = []
+    for folder in blob_folders(folders, datasets):
+        is_images = folder == layout.BLOB_DIR
+        sums = _check_sums(storage, folders, report) if is_images else {}
+        pickles, tars = pickles_of(folders, datasets, folder), tars_of(folders, folder)
+        for stem, entries in tars.items():
+            used = layout.join(folder, entries[-1].name)
+            for number, entry in enumerate(entries, 1):
+                path = layout.join(folder, entry.name)
+                mine = pickles.get(stem, []) if number == len(entries) else []
+                if not is_images:
+                    _report_unused(path, used, mine, report)
+                if reason := _why_not(storage, entry, path):
+                    report.add("not-checked", path, reason)
+                    continue
+                if not mine:
+                    report.add("not-checked", path, "no offsets are used with it: its members weren't held against any")
+                found.append(Blob(path, os.path.join(storage.root, path), mine, sums.get(entry.name, ""), is_images))
+        for entry in folders[folder].entries:
+            if entry.kind in ("directory", "other") and layout.blob_stem(entry.name) is not None:
+                what = "a folder" if entry.kind == "directory" else "a pipe, socket or device"
+                report.add("blob-unreadable", layout.join(folder, entry.name), f"is {what}, and a blob is a file")
+    return found
+
+
+def _report_unused(path: str, used: str, pickles: list[str], report: VerifyReport) -> None:
+    """What opening a project says of ``blob/``, for tars of annotations."""
+    if path != used:
+        report.add("blob-twice", path, f"isn't used, {used} goes before it")
+    elif not pickles:
+        report.add("blob-unreferenced", path, "no offsets for it are beside it, so its annotations aren't shown")
+
+
+def _why_not(storage: LocalStorage, entry: Entry, path: str) -> str:
+    """Why a blob can't be looked at; empty if it can."""
+    if entry.kind != "link":
+        return ""
+    if storage.escapes(path):
+        return "leads outside the project by a symbolic link"
+    return "" if os.path.isfile(os.path.join(storage.root, path)) else "is a symbolic link that leads to no file"
+
+
+def _check_sums(storage: LocalStorage, folders: Folders, report: VerifyReport) -> dict[str, str]:
+    """What SHA256SUMS says; nothing where there is none."""
+    entries = {entry.name: entry for entry in folders[layout.BLOB_DIR].entries}
+    path = layout.join(layout.BLOB_DIR, SUMS)
+    if SUMS not in entries:
+        return {}
+    try:
+        sums, odd = split_sums(storage.read(path))
+    except OSError as error:
+        report.add("unreadable", path, in_words(error))
+        report.add("not-checked", path, "checksums weren't compared")
+        return {}
+    for number, line in odd:
+        report.add("sums-line", path, f"line {number} isn't a checksum and a name: {os.fsdecode(line[:80])!r}")
+    tars = {name for name in entries if layout.blob_stem(name) is not None}
+    for name in sorted(set(sums) - set(entries)):
+        report.add("blob-missing", layout.join(layout.BLOB_DIR, name), f"{SUMS} names it, and it isn't there")
+    for name in sorted(tars - set(sums)):
+        report.add("checksum-missing", layout.join(layout.BLOB_DIR, name), f"isn't named in {SUMS}")
+    for name in sorted(set(sums) & set(entries) - tars):
+        report.add("not-checked", layout.join(layout.BLOB_DIR, name), f"{SUMS} names it, and it is no tar")
+    return sums
+
+
+def links_of(folders: Folders) -> Iterator[tuple[str, Entry]]:
+    """Path of each symbolic link of a project, and its entry."""
+    for folder in folders.values():
+        for entry in folder.entries:
+            if entry.kind == "link":
+                yield layout.join(folder.path, entry.name), entry

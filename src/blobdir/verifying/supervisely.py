@@ -1,0 +1,112 @@
+"""What the Supervisely SDK drops or refuses, though nothing is wrong with it. After ``Project._read``, SDK 6.74.51."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from posixpath import splitext
+from typing import TYPE_CHECKING, Final
+
+from blobdir.datasets import IMAGE_EXTENSIONS
+from blobdir.discovery import layout
+from blobdir.errors import OffsetsError
+from blobdir.offsets import read_offsets
+from blobdir.verifying.places import pickles_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from blobdir.project import Dataset, Project
+    from blobdir.verifying.findings import VerifyReport
+    from blobdir.verifying.places import Folders
+
+ENDINGS: Final = ("ann", "blob", "datasets", "img", "img_info", "meta", "seg")
+"""A folder whose name ends so is no dataset to the SDK; of these, only below ``…datasets`` are others looked for."""
+
+
+def check_for_sdk(project: Project, folders: Folders, counts: Mapping[str, int], report: VerifyReport) -> None:
+    """Report what the SDK would leave out.
+
+    Parameters
+    ----------
+    project : Project
+    folders : mapping
+        All folders of the project by path.
+    counts : mapping
+        Pickle -> entries, as far as it could be read.
+    report : VerifyReport
+    """
+    datasets = project.tree.index.header.datasets
+    _check_dataset_names(datasets, report)
+    pickles: dict[str, list[str]] = defaultdict(list)
+    for some in pickles_of(folders, datasets, layout.BLOB_DIR).values():
+        for pickle in some:
+            pickles[pickle.rpartition("/")[0]].append(pickle)
+    for dataset in project.values():
+        names = dataset.names
+        _check_doubles(project.url, dataset, names, folders, pickles[dataset.path], counts, report)
+        for name in names:
+            if "/" in name:
+                report.add("sdk-folder", dataset.path, f"{name}: the SDK finds no annotation of an image in a folder")
+        nested = any(path.startswith(f"{dataset.path}/") for path in datasets)
+        if not names and not nested and not any(counts.get(pickle) != 0 for pickle in pickles[dataset.path]):
+            report.add("sdk-empty", dataset.path, "holds no image and no other dataset")
+        if report.audience and layout.join(dataset.path, layout.PACKED_ANNOTATIONS) in folders:
+            report.add("sdk-packed", dataset.path, "has packed annotations, which only blobdir reads")
+
+
+def _check_dataset_names(datasets: list[str], report: VerifyReport) -> None:
+    by_name = Counter(map(layout.dataset_name, datasets))
+    for path in datasets:
+        name = layout.dataset_name(path)
+        if by_name[name] > 1:
+            report.add("sdk-name", path, f"{by_name[name]} datasets are called {name}: the SDK takes the first of them")
+        parts = path.split("/")
+        for number in range(1, len(parts) + 1):
+            part = parts[number - 1]
+            ending = next((end for end in ENDINGS if part.endswith(end)), "")
+            # Whole folders called datasets are what others are nested in.
+            if ending and (number == len(parts) or ending != layout.NESTED):
+                report.add("sdk-name", path, f"the name {part} ends in {ending!r}: the SDK drops the dataset")
+                break
+
+
+def _check_doubles(
+    root: str,
+    dataset: Dataset,
+    names: list[str],
+    folders: Folders,
+    pickles: list[str],
+    counts: Mapping[str, int],
+    report: VerifyReport,
+) -> None:
+    """One name twice, in ``img/`` and a blob or in two blobs, or one annotation for two images."""
+    items = folders.get(layout.join(dataset.path, layout.ITEMS))
+    plain = [e.name for e in items.entries if e.kind != "directory" and _is_image(e.name)] if items else []
+    flat = sum("/" not in name for name in names)
+    if len(plain) + sum(counts.get(pickle, 0) for pickle in pickles) > flat:
+        times = Counter(plain)
+        for pickle in pickles:
+            times.update(_entries(root, pickle))
+        for name, count in times.items():
+            if count > 1:
+                report.add("sdk-double", dataset.path, f"{name} is there {count} times, as a file or in blobs")
+    annotations = folders.get(layout.join(dataset.path, layout.ANNOTATIONS))
+    known = {entry.name for entry in annotations.entries} if annotations else set()
+    by_stem = Counter(splitext(name)[0] for name in names if f"{name}.json" not in known) if known else Counter()
+    for stem, count in by_stem.items():
+        if count > 1 and f"{stem}.json" in known:
+            report.add("sdk-double", dataset.path, f"{stem}.json is the annotation of {count} images")
+
+
+def _is_image(name: str) -> bool:
+    return splitext(name)[1].lower() in IMAGE_EXTENSIONS
+
+
+def _entries(root: str, pickle: str) -> Iterator[str]:
+    """Names of a pickle's entries, without exact repeats: those are a defect of their own."""
+    try:
+        table = read_offsets(os.path.join(root, pickle), on_conflict="skip")
+    except (OffsetsError, OSError):
+        return
+    yield from map(os.fsdecode, table.names())
