@@ -33,6 +33,7 @@ _LENGTH: Final = struct.Struct("<Q")
 _LOOK_UP_S: Final = 2.0
 """Seconds after which a worker whose input stays open looks whether its parent is still there: others may hold it."""
 _STOP_S: Final = 5.0
+_TICK_S: Final = 0.25
 _START: Final = (
     "import sys; own = set(sys.path); sys.path += [p for p in {paths} if p not in own]; "
     "from blobdir.processes import serve; serve({parent})"
@@ -51,11 +52,14 @@ class Job:
         What can be pickled.
     what : str
         What is being done, in a message: ``packing train``.
+    about : object
+        Stays here: what whoever gets the result wants to know of the job.
     """
 
     call: Callable[..., Any]
     arguments: tuple[Any, ...]
     what: str
+    about: Any = None
 
 
 class Workers:
@@ -79,8 +83,15 @@ class Workers:
             worker.end(at_once=kind is not None)
         self._workers.clear()
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Any]]:
+    def run(self, jobs: Iterable[Job], tick: Callable[[], None] | None = None) -> Iterator[tuple[Job, Any]]:
         """Do jobs; gives each with its result, in the order in which they get done.
+
+        Parameters
+        ----------
+        jobs : iterable of Job
+            Taken one by one, as there are processes for them.
+        tick : callable, optional
+            Called now and then while nothing gets done.
 
         Raises
         ------
@@ -99,7 +110,10 @@ class Workers:
                 worker.give(job)
                 ready.register(worker.output, selectors.EVENT_READ, worker)
             while ready.get_map():
-                for key, _ in ready.select():
+                found = ready.select(_TICK_S if tick else None)
+                if tick and not found:
+                    tick()
+                for key, _ in found:
                     worker = key.data
                     done, result = worker.result()
                     following = next(left, None)
@@ -132,7 +146,7 @@ def _can_start() -> bool:
 
 def _command() -> list[str]:
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    paths = [here, *(path if path else os.getcwd() for path in sys.path)]
+    paths = [here, *(path or os.getcwd() for path in sys.path)]
     options = ["-I", "-S", "-X", f"utf8={int(bool(sys.flags.utf8_mode))}"]
     if sys.dont_write_bytecode:
         options.append("-B")
@@ -184,7 +198,9 @@ class _Worker:
     def _how(self) -> str:
         self._process.kill()
         code = self._process.wait()
-        return f"was ended by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended, exit status {code},"
+        if code < 0:
+            return f"was ended by signal {-code} ({signal.Signals(-code).name})"
+        return f"ended with exit status {code}"
 
     def end(self, *, at_once: bool) -> None:
         """End the process: what it's at is lost."""

@@ -26,7 +26,7 @@ from blobdir.errors import NotAProjectError, PackError, UsageError
 from blobdir.packing import PackOptions, pack
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.report import parse_size
-from blobdir.packing.tarformat import archive_end, member_header, padding
+from blobdir.tarwriting.format import archive_end, member_header, padding
 
 COMMAND = str(Path(sys.executable).with_name("blobdir"))
 JPEG = b"\xff\xd8\xff"
@@ -160,7 +160,7 @@ def test_plain_folder(tmp_path):
         ("error", ["x.png"], "a/x.png"),
         ("skip", ["x.png"], "a/x.png"),
         ("replace", ["x.png"], "b/x.png"),
-        ("rename", ["x.png", "x_1.png"], "a/x.png"),
+        ("rename", ["a_x.png", "b_x.png"], "a/x.png"),
     ],
 )
 def test_conflicts(tmp_path, on_conflict, names, first):
@@ -171,7 +171,7 @@ def test_conflicts(tmp_path, on_conflict, names, first):
     report = pack(root, tmp_path / "packed", PackOptions(dataset="d", on_conflict=on_conflict))
     dataset = blobdir.open_project(tmp_path / "packed")["d"]
     assert dataset.names == names
-    assert dataset.get_blob_img_bytes("x.png") == (root / first).read_bytes()
+    assert dataset.get_blob_img_bytes(names[0]) == (root / first).read_bytes()
     assert report.complete == (on_conflict == "rename")
     assert len(report.problems) == 1
 

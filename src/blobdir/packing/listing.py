@@ -115,18 +115,18 @@ class DatasetItems:
         new: dict[int, str] = {}
         for group in groups:
             sources = [self.sources[i] for i in group]
-            for i, name in zip(group, distinct_names(self.names[group[0]], sources, self.path, taken), strict=True):
-                new[i] = name
+            names = distinct_names(self.names[group[0]], sources, self.path, taken)
+            new.update(zip(group, names, strict=True))
         renamed = [i for i in sorted(new) if new[i] != self.names[i]]
         first = renamed[0]
         text = (
-            f"{len(renamed):,} of its images share a name with another one, and have names of their folders in front of "
-            f"theirs: {self.sources[first]} is {new[first]}"
+            f"{len(renamed):,} of its images share a name with another one, and have their folders' in front of theirs "
+            f"now: {self.sources[first]} is {new[first]}"
         )
         problems.append(Problem("renamed", layout.dataset_name(self.path), text))
-        names = [new.get(i) or self.names[i] for i in range(len(self.names))]
-        order = sorted(range(len(names)), key=lambda i: os.fsencode(names[i]))
-        self._reorder(order, TextColumn(names[i] for i in order))
+        found = [new.get(i) or self.names[i] for i in range(len(self.names))]
+        order = sorted(range(len(found)), key=lambda i: os.fsencode(found[i]))
+        self._reorder(order, TextColumn(found[i] for i in order))
 
     def _reorder(self, order: Sequence[int], names: TextColumn) -> None:
         self.sources, self.names = self.sources.take(order), names

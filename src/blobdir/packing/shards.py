@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Shard:
     """A tar that is to be written.
 
@@ -106,5 +106,5 @@ def write_shard(shard: Shard, path: str, *, strict: bool = False) -> tuple[Writt
     OSError
         The tar can't be written.
     """
-    written, places = write_members(shard.members(), path, strict=strict)
+    written, places = write_members(shard.members(), path, strict)
     return written, offsets_table(places, shard.names)

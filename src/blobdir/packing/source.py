@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from array import array
-from pathlib import Path
 from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from blobdir.datasets import IMAGE_EXTENSIONS
 from blobdir.discovery import layout
+from blobdir.discovery.root import project_around
 from blobdir.errors import NotAProjectError, UsageError
 from blobdir.packing.listing import Content, DatasetItems, Listing, is_junk
 from blobdir.packing.lists import STDIN, RowError, is_list, read_list
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from blobdir.packing.report import PackOptions
 
 __all__ = ["MAX_NAME_BYTES", "list_source", "tags_of"]
-
-_SDK_FOLDERS = ("ann", "img", "img_info", "datasets", "meta", "seg", "blob")
-"""Folders of the SDK's. It takes every folder whose name ends in one of these for it, and no dataset."""
 
 
 def list_source(root: str, options: PackOptions) -> Listing:
@@ -69,11 +66,8 @@ def _list_folder(root: str, options: PackOptions) -> Listing:
     is_project = os.path.exists(os.path.join(root, layout.META))
     if is_project and os.path.isdir(os.path.join(root, layout.BLOB_DIR)):
         raise UsageError(f"{root}: is a blob project already; unpack it first, or add to it")
-    if not is_project and (project := _project_around(root)):
-        raise NotAProjectError(
-            f"{root}: is a part of the project {project}; pack that, or give its images as a list: "
-            f"find {root} -type f | blobdir pack - DEST"
-        )
+    if not is_project:
+        _check_apart(root)
     listing = Listing(root, options.follow_links, is_project=is_project)
     if is_project:
         _list_project(listing, options)
@@ -83,27 +77,26 @@ def _list_folder(root: str, options: PackOptions) -> Listing:
     return listing
 
 
-def _project_around(root: str) -> Path | None:
-    """The project that a folder is a dataset of, or a folder of one."""
-    for folder in (Path(root), Path(root).parent):
-        try:
-            names = os.listdir(folder)
-        except OSError:
-            continue
-        if {layout.ITEMS, layout.ANNOTATIONS, layout.PACKED_ANNOTATIONS} & set(names) or any(
-            map(layout.is_offsets, names)
-        ):
-            return next((above for above in folder.parents if (above / layout.META).is_file()), None)
-    return None
+def _check_apart(root: str) -> None:
+    """Refuse a folder of a project: of a dataset, ``img`` would become a dataset, and its annotations images."""
+    try:
+        names = set(os.listdir(root))
+    except OSError:
+        return
+    items = names & {layout.ITEMS, layout.ANNOTATIONS, layout.PACKED_ANNOTATIONS}
+    project = project_around(root, holds_items=bool(items) or any(map(layout.is_offsets, names)))
+    if project:
+        raise NotAProjectError(
+            f"{root}: is a part of the project {project}; give that one, or the images of this as a list: "
+            f"find {root} -type f | blobdir pack - DEST"
+        )
 
 
 def _name_what_the_sdk_drops(listing: Listing) -> None:
     for items in listing.datasets:
-        parts = [part for part in items.path.split("/") if part != layout.NESTED]
-        if dropped := next((part for part in parts if part.endswith(_SDK_FOLDERS)), None):
-            end = next(end for end in _SDK_FOLDERS if dropped.endswith(end))
-            text = f"the SDK takes no folder whose name ends in {end!r} for a dataset: it drops this one without a word"
-            listing.problems.append(Problem("dataset-name", layout.dataset_name(items.path), text))
+        if refused := layout.sdk_refusal(items.path):
+            text = f"the name {refused[0]} ends in {refused[1]!r}: the SDK drops this dataset without a word"
+            listing.problems.append(Problem("sdk-name", layout.dataset_name(items.path), text))
 
 
 def _is_image_name(name: str) -> bool:

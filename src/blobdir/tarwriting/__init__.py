@@ -1,1 +1,1 @@
-"""Tars written, and small files copied, byte for byte. Worker processes run this: it needs the standard library only."""
+"""Tars written, and small files copied. Worker processes run this: it needs the standard library only."""

@@ -97,7 +97,7 @@ class WrittenShard:
     settled: bool = True
 
 
-def write_members(members: Members, path: str | None, *, strict: bool = False) -> tuple[WrittenShard, Places]:
+def write_members(members: Members, path: str | None, strict: bool = False) -> tuple[WrittenShard, Places]:
     """Write a tar, and say where its members lie.
 
     What can't be read, or changes each time it's read, is left out and reported.
@@ -115,51 +115,75 @@ def write_members(members: Members, path: str | None, *, strict: bool = False) -
     OSError
         The tar can't be written.
     """
-    written, places = WrittenShard(), Places()
-    with TarOutput(path) as output:
-        reader = FileReader(members.folder, members.root)
-        try:
-            for number, source, name, size, stamp in members:
-                _add(output, written, places, reader, number, source, name, size, stamp, members.images, path is None)
-                if strict and written.problems:
-                    break
-        finally:
-            reader.close()
-        written.sha256, written.size, written.settled = output.finish(), output.position, reader.settled
-    return written, places
-
-
-def _add(
-    output: TarOutput, written: WrittenShard, places: Places, reader: FileReader, number: int, source: bytes,
-    name: bytes, size: int, stamp: int | None, images: bool, look: bool,
-) -> None:  # fmt: skip
+    reader = FileReader(members.folder, members.root)
     try:
-        data, size, rest = reader.look(source) if look else reader.read(source, size, stamp)
-    except UnreadableError as error:
-        written.problems.append((error.args[0], os.fsdecode(source), error.args[1]))
-        return
-    header = member_header(name, size)
-    start = output.position + len(header)
-    if look:
-        output.position = start + size + len(padding(size))
-    elif rest is None:
-        output.add(header, data, padding(size))
-    else:
-        output.add(header)
-        if not _copy(output, rest, data, size):
-            text = "changed while it was read; what stands in its place isn't used"
-            written.problems.append(("changed", os.fsdecode(source), text))
+        with TarOutput(path) as output:
+            writer = _Writer(output, reader, members.images)
+            add = writer.look if path is None else writer.add
+            for number, source, name, size, stamp in members:
+                add(number, source, name, size, stamp)
+                if strict and writer.written.problems:
+                    break
+            written = writer.written
+            written.sha256, written.size, written.settled = output.finish(), output.position, reader.settled
+    finally:
+        reader.close()
+    return written, writer.places
+
+
+class _Writer:
+    """Adds members to a tar, and takes down what became of them."""
+
+    def __init__(self, output: TarOutput, reader: FileReader, images: bool) -> None:
+        self._output, self._reader, self._images = output, reader, images
+        self.written, self.places = WrittenShard(), Places()
+
+    def add(self, number: int, source: bytes, name: bytes, size: int, stamp: int | None) -> None:
+        """Add a file."""
+        try:
+            data, size, rest = self._reader.read(source, size, stamp)
+        except UnreadableError as error:
+            self._problem(error.args[0], source, error.args[1])
             return
-    places.add(number, start, start + size)
-    written.members += 1
-    written.member_bytes += size
-    if images and not is_image(data):
-        code, what = ("not-an-image", "doesn't begin like an image") if data else ("empty", "is empty")
-        written.problems.append((code, os.fsdecode(source), f"{what}; it was packed as it is"))
+        output = self._output
+        header = member_header(name, size)
+        start = output.position + len(header)
+        if rest is None:
+            output.add(header, data, padding(size))
+        else:
+            output.add(header)
+            if not _copy(output, rest, data, size):
+                self._problem("changed", source, "changed while it was read; what is in its place isn't used")
+                return
+        self._added(number, source, data, start, size)
+
+    def look(self, number: int, source: bytes, name: bytes, _size: int, _stamp: int | None) -> None:
+        """Find out what adding a file would say."""
+        try:
+            data, size = self._reader.look(source)
+        except UnreadableError as error:
+            self._problem(error.args[0], source, error.args[1])
+            return
+        start = self._output.position + len(member_header(name, size))
+        self._output.position = start + size + len(padding(size))
+        self._added(number, source, data, start, size)
+
+    def _added(self, number: int, source: bytes, data: bytes, start: int, size: int) -> None:
+        self.places.add(number, start, start + size)
+        self.written.members += 1
+        self.written.member_bytes += size
+        if self._images and not is_image(data):
+            code, what = ("not-an-image", "doesn't begin like an image") if size else ("empty", "is empty")
+            self._problem(code, source, f"{what}; it was packed as it is")
+
+    def _problem(self, code: str, source: bytes, text: str) -> None:
+        self.written.problems.append((code, os.fsdecode(source), text))
 
 
 def _copy(output: TarOutput, rest: LargeFile, data: bytes, size: int) -> bool:
-    """Copy a large file whose first chunk was read; zeros fill its place where it ends too early, so that the archive stays one.
+    """Copy a large file whose first chunk was read.
+
+    Where it ends too early zeros fill its place, so that the archive stays one.
 
     Returns
     -------

@@ -136,14 +136,14 @@ class FileReader:
                 os.close(fd)
         raise UnreadableError("changed", "changed each time it was read")
 
-    def look(self, source: bytes) -> tuple[bytes, int, None]:
+    def look(self, source: bytes) -> tuple[bytes, int]:
         """The first bytes of a file, and its size."""
         fd = self._open(source)
         try:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode):
                 raise UnreadableError("unreadable", "isn't a file: a device, a pipe, a folder")
-            return os.read(fd, _LOOK_BYTES), found.st_size, None
+            return os.read(fd, _LOOK_BYTES), found.st_size
         except OSError as error:
             raise UnreadableError("unreadable", f"can't be read: {error.strerror}") from None
         finally:
