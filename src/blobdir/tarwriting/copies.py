@@ -42,7 +42,7 @@ def copy_files(folder: str, names: bytes, target: str | None, root: str) -> tupl
     except OSError as error:
         text = f"can't be read: {error.strerror}"
         return 0, [("unreadable", os.fsdecode(name), text) for name in texts_of(names)]
-    to = -1 if target is None else os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    to = b"" if target is None else os.fsencode(target) + b"/"
     try:
         for name in texts_of(names):
             try:
@@ -56,15 +56,13 @@ def copy_files(folder: str, names: bytes, target: str | None, root: str) -> tupl
                 problems.append((error.args[0], os.fsdecode(name), error.args[1]))
     finally:
         reader.close()
-        if to >= 0:
-            os.close(to)
     return copied, problems
 
 
-def _copy(reader: FileReader, name: bytes, to: int) -> bool:
+def _copy(reader: FileReader, name: bytes, to: bytes) -> bool:
     """Copy a file; False, and no file, where a large one changed on the way."""
     data, _, rest = reader.read(name, 0, None)
-    fd = os.open(name, _CREATE, 0o666, dir_fd=to)
+    fd = os.open(to + name, _CREATE, 0o666)
     try:
         _write(fd, data)
         if rest is None:
@@ -75,7 +73,7 @@ def _copy(reader: FileReader, name: bytes, to: int) -> bool:
         os.close(fd)
     if rest.ended_as_it_was():
         return True
-    os.unlink(name, dir_fd=to)
+    os.unlink(to + name)
     return False
 
 
