@@ -13,6 +13,7 @@ from blobdir.datasets import IMAGE_EXTENSIONS
 from blobdir.discovery import layout
 from blobdir.discovery.root import project_around
 from blobdir.errors import NotAProjectError, UsageError
+from blobdir.packing.columns import TextColumn
 from blobdir.packing.listing import Content, DatasetItems, Listing, is_junk
 from blobdir.packing.lists import STDIN, RowError, is_list, read_list
 from blobdir.packing.naming import MAX_NAME_BYTES
@@ -21,7 +22,7 @@ from blobdir.sources import Entry, Folder, Stat
 from blobdir.tarwriting.reading import stamp_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -103,10 +104,22 @@ def _is_image_name(name: str) -> bool:
     return splitext(name)[1].lower() in IMAGE_EXTENSIONS and not is_junk(name)
 
 
+def _is_image(name: str) -> bool:
+    """Whether a file of a project's ``img/`` is an image: hidden ones are files like others."""
+    return _is_image_name(name) and not name.startswith(".")
+
+
+def _all_images(names: TextColumn) -> bool:
+    """`_is_image` of all, where that can be said at once."""
+    joined = names.joined().lower()
+    hidden = joined.startswith(b".") or b"\0." in joined
+    return not hidden and sum(joined.count(f"{kind}\0".encode()) for kind in IMAGE_EXTENSIONS) == len(names)
+
+
 def _list_project(listing: Listing, options: PackOptions) -> None:
     contents = dict(_walk(listing, packed=options.annotations == "packed"))
     datasets = set(layout.read_layout({path: _as_folder(path, content) for path, content in contents.items()}).datasets)
-    annotations: dict[str, NDArray[np.int64]] = {}
+    annotations: dict[str, TextColumn] = {}
     for folder in list(contents):
         content = contents.pop(folder)  # what is left takes no memory twice
         kind, dataset = basename(folder), dirname(folder)
@@ -114,7 +127,7 @@ def _list_project(listing: Listing, options: PackOptions) -> None:
             _take_images(listing, folder, content)
             continue
         if dataset in datasets and kind == layout.ANNOTATIONS:
-            annotations[dataset] = np.array([hash(name) for name in content.names], np.int64)
+            annotations[dataset] = content.names
             if options.annotations == "packed" and len(content.names):
                 items = DatasetItems(dataset, os.path.join(listing.root, folder), content.names, content.names)
                 items.sizes, items.stamps = content.sizes, content.stamps
@@ -124,7 +137,7 @@ def _list_project(listing: Listing, options: PackOptions) -> None:
         if len(content.names):
             listing.files.append((folder, content.names))
     for items in listing.datasets:
-        _missing_annotations(items, annotations.get(items.path, np.zeros(0, np.int64)), listing)
+        _missing_annotations(items, annotations.get(items.path, TextColumn()), listing)
     images = {layout.join(dataset, layout.ITEMS) for dataset in datasets}
     listing.found += _lost_images(listing, lambda path: dirname(path) in images)
 
@@ -157,7 +170,7 @@ def _take_images(listing: Listing, folder: str, content: Content) -> None:
     """Images of a project's dataset; other files beside them are copied."""
     items = DatasetItems(dirname(folder), os.path.join(listing.root, folder), content.names, content.names)
     items.sizes, items.stamps = content.sizes, content.stamps
-    others = [i for i, name in enumerate(content.names) if not _is_image_name(name) or name.startswith(".")]
+    others = [] if _all_images(content.names) else [i for i, name in enumerate(content.names) if not _is_image(name)]
     if others:
         names = content.names.take(others)
         for name in names:
@@ -174,19 +187,27 @@ def _take_images(listing: Listing, folder: str, content: Content) -> None:
     listing.datasets.append(items)
 
 
-def _missing_annotations(items: DatasetItems, known: NDArray[np.int64], listing: Listing) -> None:
+def _missing_annotations(items: DatasetItems, annotations: TextColumn, listing: Listing) -> None:
     """The SDK drops a whole dataset where one image has no annotation.
 
     Names are compared by their hashes, which takes a tenth of the memory; two of one hash are one in 10**13.
     """
-    by_name = np.array([hash(f"{name}.json") for name in items.names], np.int64)
-    without = np.flatnonzero(~np.isin(by_name, known))
-    if not len(without):
+    if annotations.joined() == items.names.joined().replace(b"\0", b".json\0"):
         return
-    by_stem = np.array([hash(f"{splitext(items.names[i])[0]}.json") for i in without.tolist()], np.int64)
+    if not len(annotations):
+        text = f"none of its {len(items.names):,} images has an annotation; the SDK drops the dataset"
+        listing.problems.append(Problem("no-annotation", items.path, text))
+        return
+    known = _hashes(annotations)
+    without = np.flatnonzero(~np.isin(_hashes(f"{name}.json" for name in items.names), known))
+    by_stem = _hashes(f"{splitext(items.names[i])[0]}.json" for i in without.tolist())
     for i in without[~np.isin(by_stem, known)].tolist():
         path = f"{items.path}/{layout.ITEMS}/{items.names[i]}"
         listing.problems.append(Problem("no-annotation", path, "has none; the SDK drops its whole dataset"))
+
+
+def _hashes(names: Iterable[str]) -> NDArray[np.int64]:
+    return np.fromiter((hash(name) for name in names), np.int64)
 
 
 def _list_plain(listing: Listing, options: PackOptions) -> None:

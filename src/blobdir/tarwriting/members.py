@@ -146,16 +146,17 @@ class _Writer:
             self._problem(error.args[0], source, error.args[1])
             return
         output = self._output
-        header = member_header(name, size)
-        start = output.position + len(header)
         if rest is None:
-            output.add(header, data, padding(size))
+            start, end = output.member(name, data)
         else:
+            header = member_header(name, size)
+            start = output.position + len(header)
+            end = start + size
             output.add(header)
             if not _copy(output, rest, data, size):
                 self._problem("changed", source, "changed while it was read; what is in its place isn't used")
                 return
-        self._added(number, source, data, start, size)
+        self._added(number, source, data, start, end)
 
     def look(self, number: int, source: bytes, name: bytes, _size: int, _stamp: int | None) -> None:
         """Find out what adding a file would say."""
@@ -166,14 +167,14 @@ class _Writer:
             return
         start = self._output.position + len(member_header(name, size))
         self._output.position = start + size + len(padding(size))
-        self._added(number, source, data, start, size)
+        self._added(number, source, data, start, start + size)
 
-    def _added(self, number: int, source: bytes, data: bytes, start: int, size: int) -> None:
-        self.places.add(number, start, start + size)
+    def _added(self, number: int, source: bytes, data: bytes, start: int, end: int) -> None:
+        self.places.add(number, start, end)
         self.written.members += 1
-        self.written.member_bytes += size
+        self.written.member_bytes += end - start
         if self._images and not is_image(data):
-            code, what = ("not-an-image", "doesn't begin like an image") if size else ("empty", "is empty")
+            code, what = ("not-an-image", "doesn't begin like an image") if data else ("empty", "is empty")
             self._problem(code, source, f"{what}; it was packed as it is")
 
     def _problem(self, code: str, source: bytes, text: str) -> None:

@@ -109,10 +109,16 @@ class TarOutput:
 
     def member(self, name: str | bytes, data: bytes) -> tuple[int, int]:
         """Add a member; gives the byte range of its data."""
-        header = member_header(os.fsencode(name), len(data))
+        size = len(data)
+        header, end = member_header(os.fsencode(name), size), padding(size)
+        self._pieces += (header, data, end)
         start = self.position + len(header)
-        self.add(header, data, padding(len(data)))
-        return start, start + len(data)
+        added = len(header) + size + len(end)
+        self.position += added
+        self._pending += added
+        if self._pending >= FLUSH_BYTES:
+            self.flush()
+        return start, start + size
 
     def read(self, start: int, end: int) -> bytes:
         """Bytes that were added before."""
