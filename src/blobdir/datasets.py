@@ -77,7 +77,7 @@ class ProjectView(Mapping[str, D_co]):
         """Name -> path, of the tree as it is now."""
         tree, known = self._named
         if tree is not self.tree or not known:
-            known = {layout.dataset_name(path): path for path in self.tree.index.header.datasets}
+            known = {name: path for path, name in self.tree.dataset_names.items()}
             self._named = self.tree, known
         return known
 
@@ -110,7 +110,7 @@ class ProjectView(Mapping[str, D_co]):
     def __getitem__(self, name: str) -> D_co:
         datasets = self._datasets()
         path = datasets.get(name, name)
-        if path not in datasets.values():
+        if path not in self.tree.dataset_names:
             known = ", ".join(datasets) or "none"
             raise KeyError(f"{name!r} is no dataset of {self.url}; there are: {known}")
         return self._dataset(path)
@@ -123,7 +123,7 @@ class ProjectView(Mapping[str, D_co]):
 
     def __contains__(self, name: object) -> bool:
         datasets = self._datasets()
-        return name in datasets or name in datasets.values()
+        return name in datasets or name in self.tree.dataset_names
 
 
 class DatasetView:
@@ -140,7 +140,7 @@ class DatasetView:
     def __init__(self, tree: Tree, path: str) -> None:
         self._tree = tree
         self.path = path
-        self.name = layout.dataset_name(path)
+        self.name = tree.dataset_names.get(path) or layout.dataset_name(path)
         self._images = layout.join(path, layout.ITEMS)
         try:
             # Where there is no img/, the root's reader: it knows no image either.
