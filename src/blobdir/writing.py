@@ -143,6 +143,9 @@ class WritingFileSystem(ReadOnlyFileSystem):
 
     def start_transaction(self) -> ProjectTransaction:
         """Begin a transaction, as ``with fs.transaction:`` does; `end_transaction` makes the change."""
+        begun: ProjectTransaction | None = getattr(self, "_transaction", None)
+        if begun is not None and begun.edit is not None:
+            raise UsageError("a transaction of this filesystem has begun already; end it first")
         transaction = ProjectTransaction(self)
         self._transaction = transaction
         transaction.start()

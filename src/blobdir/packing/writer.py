@@ -56,7 +56,11 @@ class ProjectWriter:
         self.root = self.known.root
         self._edits: dict[str, _PickleEdit] = {}
         self._taken: set[str] | None = None
-        self.released = read_released(self.root)
+        self._was_released = read_released(self.root)
+        used = (
+            {self.known.blobs(p.blobs)[0].get(p.stem) for p in self.known.all_pickles()} if self._was_released else ()
+        )
+        self.released = {path: what for path, what in self._was_released.items() if path not in used}
 
     # -- what goes -------------------------------------------------------------------------------------------
 
@@ -121,6 +125,7 @@ class ProjectWriter:
         """Note the blobs whose last offsets file goes."""
         going = {path for path in self.change.removed if layout.is_offsets(path)}
         if not going:
+            self.write_released()
             return
         pickles = self.known.all_pickles()
         used = {(p.blobs, p.stem) for p in pickles if p.path not in going}
@@ -137,8 +142,7 @@ class ProjectWriter:
 
     def write_released(self) -> None:
         """Stage the list of released blobs, if it has changed."""
-        before = read_released(self.root)
-        if self.released == before:
+        if self.released == self._was_released:
             return
         if self.released:
             self.change.stage(RELEASED).write_bytes(format_released(self.released))
