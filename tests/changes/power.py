@@ -2,7 +2,8 @@
 
 The rules are POSIX's, not those of one file system. Bytes of a file survive if fsync or fdatasync of it, or sync, came
 after they were written; else the file may have those of the last time, none, or zeros. A name that was made, changed or
-removed survives if its folder was synced afterwards (for a rename: the folder that it went to); else it may or may not.
+removed survives if its folder was synced afterwards (for a rename: the folder that it went to), and that folder's own
+name is on the disk; else it may or may not. Nothing goes to a folder that isn't there.
 Bytes without names and names without bytes are both possible: the second is what ext4, XFS and others really leave
 behind where somebody renames a file that wasn't synced.
 """
@@ -38,6 +39,7 @@ class Renaming:
 
     folder: Inode
     names: list[tuple[Inode, str, Inode | None]]
+    synced: bool = False
 
 
 Names = dict[Inode, dict[str, Inode]]
@@ -190,16 +192,26 @@ class Disk:
         inode.durable = inode.data
         if inode.kind != "folder":
             return
-        last = max((i for i, one in enumerate(self.pending) if one.folder is inode), default=-1)
-        touched = {(f, n) for one in self.pending[: last + 1] if one.folder is inode for f, n, _ in one.names}
+        for renaming in self.pending:
+            renaming.synced |= renaming.folder is inode
+        while any(self._settle(renaming) for renaming in self.pending if renaming.synced):
+            pass
+
+    def _settle(self, last: Renaming) -> bool:
+        """Have a change of names that was synced be on the disk, if its folder is; whether it is now."""
+        if last.folder not in _reachable(self.on_disk, self.root):
+            return False  # its folder's own name may still be lost, and it with that
+        touched = {(folder, name) for folder, name, _ in last.names}
         left = []
         for i, renaming in enumerate(self.pending):
             # What came before to the same names is part of it: a file that was made, then renamed.
-            if i <= last and (renaming.folder is inode or touched & {(f, n) for f, n, _ in renaming.names}):
+            is_before = i < self.pending.index(last) and touched & {(f, n) for f, n, _ in renaming.names}
+            if renaming is last or is_before:
                 _apply(self.on_disk, renaming.names)
             else:
                 left.append(renaming)
         self.pending = left
+        return True
 
     def after_failure(
         self, keeps_name: Callable[[int], bool], bytes_of: Callable[[Inode], bytes]
@@ -215,7 +227,7 @@ class Disk:
         """
         names = {folder: dict(inside) for folder, inside in self.on_disk.items()}
         for number, renaming in enumerate(self.pending):
-            if keeps_name(number):
+            if keeps_name(number) and renaming.folder in _reachable(names, self.root):
                 _apply(names, renaming.names)
         return dict(_walk(names, self.root, "", bytes_of))
 
@@ -230,6 +242,15 @@ def _apply(names: Names, changes: list[tuple[Inode, str, Inode | None]]) -> None
             names[folder].pop(name, None)
         else:
             names[folder][name] = inode
+
+
+def _reachable(names: Names, root: Inode) -> set[Inode]:
+    found, todo = {root}, [root]
+    while todo:
+        inside = {inode for inode in names[todo.pop()].values() if inode.kind == "folder"} - found
+        found |= inside
+        todo += inside
+    return found
 
 
 def _walk(

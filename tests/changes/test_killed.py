@@ -16,6 +16,7 @@ from changes.operations import (
     CHANGING,
     OPERATIONS,
     copied,
+    difference,
     has_removed_bytes,
     judge_result,
     next_change,

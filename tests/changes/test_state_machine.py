@@ -27,6 +27,7 @@ from changes.samples import (
     annotation,
     files_of,
     packed,
+    parts_of,
     pickles,
     picture,
     picture_of,
