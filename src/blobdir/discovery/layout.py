@@ -109,6 +109,11 @@ def _is_item_dir(name: str) -> bool:
     return name in _ITEM_DIRS or name.startswith("masks_")
 
 
+def hides(dataset: str, other: str) -> bool:
+    """Whether `other` can't be a dataset where `dataset` is one: it lies in its ``meta/``, ``img/`` or the like."""
+    return other.startswith(f"{dataset}/") and _is_item_dir(other[len(dataset) + 1 :].split("/", maxsplit=1)[0])
+
+
 def read_layout(folders: Mapping[str, Folder]) -> Layout:
     """Find the datasets.
 
