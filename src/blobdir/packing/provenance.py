@@ -120,6 +120,7 @@ class Provenance:
         self._paths = set(found.datasets)
         self._blobs: dict[str, tuple[dict[str, str], list[str]]] = {}
         self._records: dict[str, SourceRecord] = {}
+        self._plain = {""}  # folders that were looked at, and are no links
 
     # -- datasets --------------------------------------------------------------------------------------------
 
@@ -343,19 +344,24 @@ class Provenance:
         return self._mode(path) == stat.S_IFDIR
 
     def _mode(self, path: str) -> int:
-        parts = path.split("/")
-        for i in range(1, len(parts)):
-            above = "/".join(parts[:i])
-            if os.path.islink(os.path.join(self.root, above)):
-                raise PackError(f"{above}: is a symbolic link, and nothing is changed through one; nothing was changed")
+        self._refuse_links(path.rpartition("/")[0])
         try:
             return stat.S_IFMT(os.lstat(os.path.join(self.root, path)).st_mode)
         except (FileNotFoundError, NotADirectoryError):
             return 0
         except OSError as error:
-            if len(os.fsencode(parts[-1])) > layout.NAME_MAX_BYTES:
+            if len(os.fsencode(path.rpartition("/")[2])) > layout.NAME_MAX_BYTES:
                 return 0
             raise PackError(f"{path}: can't be looked at: {error.strerror}; nothing was changed") from error
+
+    def _refuse_links(self, folder: str) -> None:
+        """Refuse a folder that is a link, or lies below one."""
+        if folder in self._plain:
+            return
+        self._refuse_links(folder.rpartition("/")[0])
+        if os.path.islink(os.path.join(self.root, folder)):
+            raise PackError(f"{folder}: is a symbolic link, and nothing is changed through one; nothing was changed")
+        self._plain.add(folder)
 
     def files_below(self, path: str) -> Iterator[str]:
         """Paths of all files below a folder, links included; PackError where one can't be listed."""
