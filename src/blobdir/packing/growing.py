@@ -23,7 +23,7 @@ from blobdir.packing.source import MAX_NAME_BYTES
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from io import BytesIO
 
     from blobdir.packing.belongings import Belongings
@@ -76,12 +76,13 @@ def add(
             first = min(present)
             raise UsageError(f"{first}: and {len(present) - 1} more are in {dataset} already; --replace replaces them")
         writer.known.check_origins(present.values())
+        labelled = _labelled(writer, path, present)
         for origin in present.values():
             writer.drop(origin)
         report = ChangeReport(len(sources), replaced=[f"{path}/{layout.ITEMS}/{name}" for name in sorted(present)])
         if not dry_run:
             _add_blob(writer, path, sources, report)
-            _annotate(writer, path, sources, annotations)
+            _annotate(writer, path, sources, annotations, labelled)
             writer.write_pickles()
         change.commit()
     report.seconds = time.perf_counter() - began
@@ -119,8 +120,18 @@ def _add_blob(writer: ProjectWriter, path: str, sources: dict[str, str], report:
     report.blobs.append(f"{layout.BLOB_DIR}/{stem}.tar")
 
 
+def _labelled(writer: ProjectWriter, path: str, names: Collection[str]) -> set[str]:
+    """Those of some images that have an annotation, be it by their stem, and shared with others."""
+    found = belongings(writer.known, path, names) if names else {}
+    return {name for name, mine in found.items() if any(p.startswith(f"{layout.ANNOTATIONS}/") for p in mine.paths)}
+
+
 def _annotate(
-    writer: ProjectWriter, path: str, sources: dict[str, str], annotations: str | os.PathLike[str] | None
+    writer: ProjectWriter,
+    path: str,
+    sources: dict[str, str],
+    annotations: str | os.PathLike[str] | None,
+    labelled: set[str],
 ) -> None:
     packed = writer.known.origins(path, {f"{name}.json" for name in sources}, annotations=True)
     for name, source in sources.items():
@@ -132,7 +143,7 @@ def _annotate(
             check_annotation(data, given)
             if packed[f"{name}.json"].entries:
                 writer.drop(packed[f"{name}.json"])
-        elif packed[f"{name}.json"] or writer.known.is_file(target):
+        elif name in labelled or packed[f"{name}.json"] or writer.known.is_file(target):
             continue
         else:
             data = annotation_of_image(source, source)
