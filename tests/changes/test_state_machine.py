@@ -294,6 +294,7 @@ class Changes(RuleBasedStateMachine):
         finally:
             fsspec.filesystem("memory").rm(f"/{place}", recursive=True)
 
+    @precondition(lambda self: self.model.images())  # else there is nothing to be packed
     @rule()
     def unpack_and_pack(self):
         folder, target = self.fresh("unpacked"), self.fresh("packed")
