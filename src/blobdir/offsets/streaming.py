@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from blobdir.durable import open_regular
 from blobdir.offsets.bulk import BulkScanner
 from blobdir.offsets.machine import Machine
 from blobdir.offsets.reader import Rows, read_offsets
@@ -43,7 +44,7 @@ def iter_offsets(
         As `read_offsets`, for what is wrong within one piece. Nothing is yielded of the piece that it is in.
     OSError
     """
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         held, wanted = b"", window_bytes
         while True:
             more = file.read(wanted - len(held))

@@ -90,9 +90,14 @@ class _Finder:
 
     def _find_owners(self) -> dict[str, list[str]]:
         """Path of each file that is there -> the images that it belongs to."""
-        paths = dict.fromkeys(one.path for one in self._places() if self._exists(one.path))
-        called = self._known.called(self._dataset, {base for path in paths for base in bases(path)})
-        return {path: owners(path, lambda base: called.get(base, ()), self._exists) for path in paths}
+        paths = {one.path: self._spelled(one.path) for one in self._places() if self._exists(one.path)}
+        called = self._known.called(self._dataset, {base for path in paths.values() for base in bases(path)})
+        return {key: owners(path, lambda base: called.get(base, ()), self._exists) for key, path in paths.items()}
+
+    def _spelled(self, path: str) -> str:
+        """A path with a slash behind it where it is a folder."""
+        full = f"{self._dataset}/{path}"
+        return f"{path}/" if path not in self._packed and self._known.is_folder(full) else path
 
     def of(self, name: str) -> Belongings:
         """What belongs to one of the images."""

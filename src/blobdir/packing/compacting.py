@@ -22,9 +22,9 @@ from blobdir.packing.publishing import Change
 from blobdir.packing.report import ChangeReport, Problem
 from blobdir.packing.shards import TarOutput
 from blobdir.packing.sums import SUMS, read_sums
-from blobdir.packing.tarformat import archive_end, member_header, padding
 from blobdir.packing.writer import ProjectWriter
 from blobdir.tarscan import scan_tar
+from blobdir.tarwriting.format import archive_end, member_header, padding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,6 +95,10 @@ class _Compacting:
         folders += [layout.join(path, layout.PACKED_ANNOTATIONS) for path in self._known.datasets.values()]
         blobs = [(folder, stem, path) for folder in folders for stem, path in self._known.blobs(folder)[0].items()]
         self._total = sum(self._size(path) for _, _, path in blobs if not self._leads_out(path))
+        for folder in folders:
+            for path in self._known.blobs(folder)[1]:
+                message = "isn't used: another blob of its name goes before it; it was left alone"
+                self._report.problems.append(Problem("blob-twice", path, message))
         for folder, stem, path in blobs:
             if (folder, stem) in pickles:
                 self._compact(folder, stem, path, pickles[folder, stem])
@@ -123,7 +127,8 @@ class _Compacting:
     def _drop_blob(self, path: str) -> None:
         self._report.removed.append(path)
         self._change.remove(path)
-        self._gone.append(path.rpartition("/")[2])
+        if path.startswith(f"{layout.BLOB_DIR}/"):
+            self._gone.append(path.rpartition("/")[2])
         self._writer.released.pop(path, None)
 
     def _compact(self, folder: str, stem: str, path: str, pickles: list[Pickle]) -> None:
@@ -132,10 +137,16 @@ class _Compacting:
         members = self._scan(path)
         for pickle, table in tables.items():
             self._known.check_fit(pickle, table)
+        self._check_members(path, members, named)
         size = self._size(path)
-        if not self._has_unused(members, named, size):
+        if not self._has_unused(path, members, named, size):
             self._tell(size)
             return
+        if os.path.islink(os.path.join(self._writer.root, path)):
+            raise PackError(
+                f"{path}: is a symbolic link, so the bytes that nothing refers to would stay where it leads to; put "
+                "the tar itself there; nothing was changed"
+            )
         self._check_sum(path)
         if self._change.dry_run:
             self._report.freed += size - compacted_size(named)
@@ -171,11 +182,23 @@ class _Compacting:
             raise PackError(f"{path}: isn't a sound tar: {error}; nothing was changed") from error
 
     @staticmethod
-    def _has_unused(members: TarTable, named: dict[Span, bytes], size: int) -> bool:
+    def _check_members(path: str, members: TarTable, named: dict[Span, bytes]) -> None:
+        """Refuse entries for what isn't a member, though it looks like one: behind the end of the archive, say."""
+        for start, end in named.keys() - _spans(members):
+            raise PackError(
+                f"{path}: {os.fsdecode(named[start, end])} should be bytes {start} to {end}, where the archive has no "
+                "member; see `blobdir verify`; nothing was changed"
+            )
+
+    def _has_unused(self, path: str, members: TarTable, named: dict[Span, bytes], size: int) -> bool:
         """Whether a member isn't referred to; or there is more in the tar than members and their headers take."""
-        spans = set(zip(members.start.tolist(), members.end.tolist(), strict=True))
         room = sum(-(-(end - start) // 512) * 512 + 512 for start, end in named)
-        return bool(spans - named.keys()) or size > room + 20 * 1024
+        if _spans(members) - named.keys() or size > room + 20 * 1024:
+            return True
+        last = int(members.end.max(initial=0))
+        with open(os.path.join(self._writer.root, path), "rb") as file:
+            file.seek(-(-last // 512) * 512)
+            return any(file.read())  # something behind the last member: a few blocks at most, as said above
 
     def _check_sum(self, path: str) -> None:
         """Refuse a blob that isn't the one that has its checksum: a new one would make the damage official."""
@@ -195,6 +218,10 @@ class _Compacting:
         self._behind += size
         if self._progress is not None:
             self._progress("compacting", min(self._behind, self._total), self._total)
+
+
+def _spans(members: TarTable) -> set[Span]:
+    return set(zip(members.start.tolist(), members.end.tolist(), strict=True))
 
 
 def compacted_size(named: dict[Span, bytes]) -> int:

@@ -129,6 +129,8 @@ class Journal:
         Directories that are there afterwards, even if nothing is in them.
     empty : list of str
         Directories that go, with those below them, where nothing is left in them.
+    made : list of str
+        Directories that weren't there before; they go again if the change is undone.
     direction : {"forward", "back"}
     """
 
@@ -136,12 +138,13 @@ class Journal:
     remove: list[tuple[int, str]] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
     direction: Literal["forward", "back"] = "forward"
 
     @property
     def paths(self) -> list[str]:
         """Everything in the project that it touches."""
-        return [p for _, p, _ in self.put] + [p for _, p in self.remove] + self.folders + self.empty
+        return [p for _, p, _ in self.put] + [p for _, p in self.remove] + self.folders + self.empty + self.made
 
     def write(self, state: Path) -> None:
         """Write it to ``.blobdir``; from then on it holds."""
@@ -167,7 +170,10 @@ class Journal:
         with open(descriptor, "rb") as file:
             found = cls._parsed(file.read())
         if found is None:
-            raise UsageError(f"{path}: isn't a journal of blobdir; look at it, and remove it")
+            raise UsageError(
+                f"{path}: isn't a journal that this version of blobdir has written; look at it. If you remove it, and "
+                f"{STAGING}/ and {UNDO}/ beside it, the change that it's of is lost, and nothing else"
+            )
         for item in found.paths:
             if why := wrong_path(item):
                 raise UsageError(f"{path}: {item[:80]!r} {why}; look at it, and remove it")
@@ -181,10 +187,10 @@ class Journal:
                 return None
             put = [(_number(n), _text(p), bool(there)) for n, p, there in value["put"]]
             remove = [(_number(n), _text(p)) for n, p in value["remove"]]
-            made, emptied = ([_text(p) for p in value[key]] for key in ("folders", "empty"))
+            lists = {key: [_text(p) for p in value[key]] for key in ("folders", "empty", "made")}
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
-        return cls(put, remove, made, emptied, value["direction"])
+        return cls(put, remove, **lists, direction=value["direction"])
 
     # -- doing it --------------------------------------------------------------------------------------------
 
@@ -257,6 +263,10 @@ class Journal:
                 with suppress(FileNotFoundError):
                     fd, name = folders.of(path)
                     os.unlink(name, dir_fd=fd)
+        for path in reversed(self.made):
+            with suppress(OSError):  # something is in it by now
+                fd, name = folders.of(path)
+                os.rmdir(name, dir_fd=fd)
         folders.sync()
 
     def _end(self, state: Path) -> None:
@@ -266,7 +276,8 @@ class Journal:
             pass
         except OSError:  # all is done: as long as it has another name, it says nothing
             os.rename(state / JOURNAL, state / UNDO / JOURNAL)
-        sync_folder(state)
+        with suppress(OSError):  # if it comes back by that, all its steps are done
+            sync_folder(state)
         with suppress(OSError):  # it means nothing, and the next change removes it
             clear(state)
 
@@ -342,7 +353,8 @@ def _is_file(name: str, fd: int) -> bool:
 
 def _said(error: BaseException | None) -> str:
     if isinstance(error, OSError) and error.strerror and not isinstance(error, UsageError):
-        return f"{error.filename or 'the project'}: {error.strerror}"
+        named = isinstance(error.filename, str) and not error.filename.isdigit()  # a number is a staged file
+        return f"{error.filename if named else 'the project'}: {error.strerror}"
     return str(error)
 
 

@@ -18,9 +18,11 @@ from blobdir.discovery import layout
 from blobdir.durable import sync_file, sync_filesystem, sync_folder
 from blobdir.errors import PackError, UsageError
 from blobdir.packing.journal import STAGING, UNDO, Folders, Journal, clear, wrong_path
+from blobdir.packing.provenance import Provenance
 from blobdir.projectlock import JOURNAL, ProjectLock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
 SYNC_EACH: Final = 100
@@ -63,6 +65,8 @@ class Change:
     def __enter__(self) -> Self:
         if not self._root.is_dir():
             raise UsageError(f"{self._root}: there is no such folder")
+        if not any(os.path.lexists(self._root / name) for name in (layout.META, layout.BLOB_DIR)):
+            Provenance(os.fspath(self._root))  # says what it is instead, before anything is left in it
         if self.dry_run:
             if Journal.read(self._state) is not None:
                 raise UsageError(f"{self._root}: a change was cut off; any command that changes it finishes that first")
@@ -174,6 +178,8 @@ class Change:
                     journal.remove.append((self._next(), path))
             for path in (*self._folders, *self._emptied):
                 check.can_be_folder(path)
+            check.one_kind([path for _, path, _ in journal.put], self._folders)
+            journal.made = check.missing([*(path.rpartition("/")[0] for _, path, _ in journal.put), *self._folders])
         if self.dry_run:
             return
         self._sync([number for number, _, _ in journal.put])
@@ -229,6 +235,18 @@ class _Check:
         if there is not None and not stat.S_ISDIR(there.st_mode):
             raise UsageError(f"{path}: isn't a folder in {self._root}; nothing was changed")
 
+    def one_kind(self, files: list[str], folders: Iterable[str]) -> None:
+        """UsageError where one path is to be a file and a folder."""
+        needed = {above for path in files for above in _above(path)} | set(folders)
+        for path in files:
+            if path in needed:
+                raise UsageError(f"{path}: would be a file and a folder; nothing was changed")
+
+    def missing(self, folders: Iterable[str]) -> list[str]:
+        """Those of some folders, and of the folders above them, that aren't there, parents first."""
+        needed = {path for folder in folders for path in (folder, *_above(folder)) if path}
+        return sorted(path for path in needed if self._folders.stat(path) is None)
+
     def _look(self, path: str) -> os.stat_result | None:
         if why := wrong_path(path):
             raise UsageError(f"{path[:80]!r}: {why} ({self._root}); nothing was changed")
@@ -253,6 +271,12 @@ class _Check:
         if not os.access(f"/proc/self/fd/{fd}", os.W_OK | os.X_OK):
             raise UsageError(f"{folder or self._root}: can't be written; give yourself the right to, and try again")
         self._writable[folder] = None
+
+
+def _above(path: str) -> list[str]:
+    """The folders that a path lies in, without the root."""
+    parts = path.split("/")
+    return ["/".join(parts[:i]) for i in range(1, len(parts))]
 
 
 def _take_over(old: os.stat_result, new: Path) -> None:

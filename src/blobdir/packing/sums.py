@@ -6,6 +6,8 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from blobdir.durable import open_regular
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -16,7 +18,7 @@ _LINE = re.compile(rb"([0-9a-fA-F]{64}) [ *](.+?)\r?")
 def read_sums(path: str | os.PathLike[str]) -> dict[str, str]:
     """Name -> checksum; nothing where there is no such file."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             data = file.read()
     except OSError:
         return {}

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blobdir.discovery import layout
-from blobdir.errors import BlobdirError, PackError
+from blobdir.errors import AnnotationError, BlobdirError, PackError
 from blobdir.offsets.table import OffsetsTable
 from blobdir.offsets.writer import encode_offsets
+from blobdir.packing.metadata import check_meta
 from blobdir.packing.names import free_stem, renewed_stem, taken_stems
 from blobdir.packing.provenance import Provenance
 from blobdir.packing.released import RELEASED, format_released, identity, read_released
@@ -56,7 +57,11 @@ class ProjectWriter:
         self.root = self.known.root
         self._edits: dict[str, _PickleEdit] = {}
         self._taken: set[str] | None = None
-        self.released = read_released(self.root)
+        self._was_released = read_released(self.root)
+        used = (
+            {self.known.blobs(p.blobs)[0].get(p.stem) for p in self.known.all_pickles()} if self._was_released else ()
+        )
+        self.released = {path: what for path, what in self._was_released.items() if path not in used}
 
     # -- what goes -------------------------------------------------------------------------------------------
 
@@ -121,6 +126,7 @@ class ProjectWriter:
         """Note the blobs whose last offsets file goes."""
         going = {path for path in self.change.removed if layout.is_offsets(path)}
         if not going:
+            self.write_released()
             return
         pickles = self.known.all_pickles()
         used = {(p.blobs, p.stem) for p in pickles if p.path not in going}
@@ -137,8 +143,7 @@ class ProjectWriter:
 
     def write_released(self) -> None:
         """Stage the list of released blobs, if it has changed."""
-        before = read_released(self.root)
-        if self.released == before:
+        if self.released == self._was_released:
             return
         if self.released:
             self.change.stage(RELEASED).write_bytes(format_released(self.released))
@@ -197,6 +202,18 @@ class ProjectWriter:
         if (added or removed) and self.known.is_file(path):
             content = self.read(path)
             self.change.stage(path).write_bytes(updated_sums(content, added, removed))
+
+    def labels(self) -> tuple[set[str], set[str]]:
+        """Classes and tags of ``meta.json``; none where there is none, or it isn't one."""
+        if not self.known.is_file(layout.META):
+            return set(), set()
+        try:
+            meta = check_meta(self.read(layout.META))
+        except AnnotationError:
+            return set(), set()
+        return {str(c.get("title")) for c in meta.get("classes", [])}, {
+            str(t.get("name")) for t in meta.get("tags", [])
+        }
 
     # -- bytes -----------------------------------------------------------------------------------------------
 
