@@ -129,7 +129,8 @@ def _stop_at(operation, start, folder, number, old, new):
         return left < 0
 
     with Child(lambda: operation.run(folder), lambda: watch(at, signal.SIGSTOP)) as child:
-        if child.stopped():
+        stopped = child.stopped()
+        if stopped:
             assert state(operation, folder) in (None, old, new)
             if seen(folder / "p") is not None and (folder / "p/.blobdir/staging").exists():
                 before = files_below(folder / "p")
@@ -142,4 +143,4 @@ def _stop_at(operation, start, folder, number, old, new):
         assert child.ended() == 0
     assert state(operation, folder) == new
     shutil.rmtree(folder)
-    return left < 0
+    return stopped
