@@ -18,8 +18,8 @@ from blobdir.packing.choosing import choose, datasets_of
 from blobdir.packing.names import free_stem, slug_of
 from blobdir.packing.sidefiles import SideFiles
 from blobdir.packing.sums import SUMS, format_sums
-from blobdir.packing.tarformat import archive_end, member_header, padding
 from blobdir.project import open_project
+from blobdir.tarwriting.format import archive_end, member_header, padding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
