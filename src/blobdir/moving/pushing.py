@@ -20,6 +20,7 @@ from blobdir.moving.remotefiles import PUSHING, RemoteFiles, list_remote
 from blobdir.moving.uploading import Uploader
 from blobdir.opening import BESIDE_FILE, build, save_beside, warn_of_defects
 from blobdir.packing.locking import hold
+from blobdir.packing.provenance import Provenance
 from blobdir.sources import LocalStorage, RemoteOptions, RemoteStorage, open_storage
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def push(
     began = time.perf_counter()
     root = Path(source)
     if not (root / layout.META).is_file():
+        Provenance(os.fspath(root))  # says it more exactly where it is a part of one
         raise NotAProjectError(f"{root}: isn't a project: it holds no {layout.META}")
     here = LocalStorage(os.fspath(root), follow_links=follow_links)
     there = open_storage(url, options=storage_options, remote=remote)
