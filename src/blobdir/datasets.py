@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from posixpath import splitext
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from blobdir.discovery import layout
-from blobdir.errors import AnnotationError, BlobdirError, NotADirectory, NotFoundError
+from blobdir.annotations import annotation_fault, read_object
+from blobdir.discovery import DiscoveryOptions, layout
+from blobdir.errors import AnnotationError, BlobdirError, IncompleteListingError, NotADirectory, NotFoundError
 from blobdir.index import DIRECTORY, LOOSE
 from blobdir.opening import OpenOptions, open_tree
 
@@ -29,9 +28,33 @@ ANNOTATIONS_AT_ONCE = 1000
 D_co = TypeVar("D_co", bound="DatasetView", covariant=True)
 
 
-def open_view(root: str | os.PathLike[str], *, index: str = "none") -> ProjectView[DatasetView]:
+class Annotated(NamedTuple):
+    """What is known of an image's annotation.
+
+    Attributes
+    ----------
+    name : str
+        Of the image.
+    path : str
+        Of the annotation, in the project; empty where there is none.
+    value : dict or None
+        Its content; None where there is none, or it isn't an object at all.
+    fault : str
+        Why its classes and tags can't be known, in words of the format; empty where they can, or there is none.
+    """
+
+    name: str
+    path: str
+    value: dict[str, Any] | None
+    fault: str
+
+
+def open_view(
+    root: str | os.PathLike[str], *, index: str = "none", follow_links: bool = False
+) -> ProjectView[DatasetView]:
     """Look at a project as it is now; by default whatever indexes of it are kept. See `blobdir.opening.open_tree`."""
-    return ProjectView(open_tree(root, options=OpenOptions(index=index)))
+    options = OpenOptions(discovery=DiscoveryOptions(follow_links=follow_links), index=index)
+    return ProjectView(open_tree(root, options=options))
 
 
 class ProjectView(Mapping[str, D_co]):
@@ -233,30 +256,71 @@ class DatasetView:
         return _read_json(self._tree, self.annotation_path(name))
 
     def read_annotations(self, names: Sequence[str]) -> Iterator[tuple[str, dict[str, Any] | None]]:
-        """Name and annotation of many images; None where there is none, or it isn't JSON. Files are read together."""
+        """Name and annotation of many images; None where there is none, or it can't be read or isn't an object.
+
+        `annotations` says which of these it is.
+        """
+        return ((one.name, one.value) for one in self.annotations(names))
+
+    def annotations(self, names: Sequence[str]) -> Iterator[Annotated]:
+        """Annotations of many images, with what is wrong with those that can't be used. Files are read together."""
+        unlisted: dict[str, str] = {}
         for low in range(0, len(names), ANNOTATIONS_AT_ONCE):
             part = names[low : low + ANNOTATIONS_AT_ONCE]
-            rows: dict[str, int] = {}
-            for name in part:
-                with suppress(NotFoundError):
-                    rows[name] = self._tree.find(self.annotation_path(name))
-            contents = self._contents(rows)
+            paths: dict[str, str] = {}
+            faults: dict[str, str] = {}
             for name in part:
                 try:
-                    value = json.loads(contents[name])
-                except (KeyError, ValueError):
-                    value = None
-                yield name, value if isinstance(value, dict) else None
+                    paths[name] = self.annotation_path(name)
+                except NotFoundError:
+                    if fault := self._why_unlisted(name, unlisted):
+                        faults[name] = fault
+                except (OSError, BlobdirError) as error:
+                    faults[name] = _said(error)
+            contents = self._contents(paths, faults)
+            for name in part:
+                path = paths.get(name, "")
+                if name not in contents:
+                    fault = faults.get(name, "")
+                    yield Annotated(name, path or (self._annotation(name) if fault else ""), None, fault)
+                    continue
+                try:
+                    value = read_object(contents[name])
+                except AnnotationError as error:
+                    yield Annotated(name, path, None, str(error))
+                else:
+                    yield Annotated(name, path, value, annotation_fault(value))
 
-    def _contents(self, rows: dict[str, int]) -> dict[str, bytes]:
-        """Contents of the rows that can be read."""
+    def _annotation(self, name: str) -> str:
+        return f"{layout.join(self.path, layout.ANNOTATIONS)}/{name}.json"
+
+    def _why_unlisted(self, name: str, known: dict[str, str]) -> str:
+        """Why an image may have an annotation that isn't seen: a folder where it could be isn't listed in full."""
+        first = folder = self._annotation(name).rpartition("/")[0]
+        while first not in known:
+            try:
+                self._tree.children(self._tree.find(folder))
+            except IncompleteListingError as error:
+                known[first] = f"may be there: {error}"
+            except (OSError, BlobdirError):
+                pass
+            folder = folder.rpartition("/")[0]
+            if folder == self.path:
+                known.setdefault(first, "")
+        return known[first]
+
+    def _contents(self, paths: dict[str, str], faults: dict[str, str]) -> dict[str, bytes]:
+        """Contents of the files that can be read; of the others why not."""
         try:
-            return dict(zip(rows, self._tree.read_many(list(rows.values())), strict=True))
-        except BlobdirError:
+            rows = [self._tree.find(path) for path in paths.values()]
+            return dict(zip(paths, self._tree.read_many(rows), strict=True))
+        except (OSError, BlobdirError):
             found = {}
-            for name, row in rows.items():
-                with suppress(BlobdirError):
-                    found[name] = self._tree.read(row)
+            for name, path in paths.items():
+                try:
+                    found[name] = self._tree.read(self._tree.find(path))
+                except (OSError, BlobdirError) as error:
+                    faults[name] = _said(error)
             return found
 
     def annotation_path(self, name: str) -> str:
@@ -272,12 +336,15 @@ class DatasetView:
         raise NotFoundError(f"{name}: has no annotation: neither {paths[0]} nor {paths[1]} exists")
 
 
+def _said(error: Exception) -> str:
+    """What an error says, where it is said of which file."""
+    if isinstance(error, OSError) and not isinstance(error, BlobdirError):
+        return f"can't be read: {error.strerror or error}"
+    return str(error)
+
+
 def _read_json(tree: Tree, path: str) -> dict[str, Any]:
-    data = tree.read(tree.find(path))
     try:
-        value = json.loads(data)
-    except ValueError as error:
-        raise AnnotationError(f"{path}: isn't JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise AnnotationError(f"{path}: holds a {type(value).__name__}, not an object")
-    return value
+        return read_object(tree.read(tree.find(path)))
+    except AnnotationError as error:
+        raise AnnotationError(f"{path}: {error}") from error

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import BinaryIO
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
@@ -80,6 +81,22 @@ def rename_new(source: str | os.PathLike[str], target: str | os.PathLike[str]) -
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
     os.rename(source, target)
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file for reading; a pipe or a device, which could keep a reader waiting for ever, is an error.
+
+    Raises
+    ------
+    OSError
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(code, "Is a directory" if stat.S_ISDIR(mode) else "Not a regular file", os.fspath(path))
+    return open(descriptor, "rb")
 
 
 def write_whole(path: str | os.PathLike[str], pieces: Iterable[bytes]) -> None:

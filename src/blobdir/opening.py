@@ -16,12 +16,14 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from blobdir.discovery import DiscoveryOptions, Progress, discover
-from blobdir.errors import BlobdirError, BlobdirWarning, IndexFormatError, ReadError
+from blobdir.discovery.unfinished import UNFINISHED
+from blobdir.errors import BlobdirError, BlobdirWarning, IndexFormatError, ReadError, UsageError
 from blobdir.index import (
     LOOSE,
     Header,
     Index,
     build_index,
+    check_place,
     index_from_bytes,
     index_to_bytes,
     load_index,
@@ -183,17 +185,35 @@ def _carried_into(storage: RemoteStorage, folder: Path, note: Path) -> Index:
     return index
 
 
+def check_beside(storage: Storage) -> None:
+    """Make sure that an index can be put beside a project, and that nothing else is replaced.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not storage.is_local:
+        return
+    place = Path(storage.url) / BESIDE
+    if place.parent.is_symlink():
+        raise UsageError(f"{place.parent}: is a symbolic link, and nothing of blobdir's is; look at it, and remove it")
+    check_place(place)
+
+
 def save_beside(index: Index, storage: Storage) -> str:
     """Put an index beside its project, where everybody who opens the project finds it; where it lies.
 
     Raises
     ------
+    UsageError
+        Something else lies there.
     OSError
         The place can't be written.
     """
     if isinstance(storage, RemoteStorage):
         storage.write(BESIDE_FILE, index_to_bytes(index))
         return f"{storage.url}/{BESIDE_FILE}"
+    check_beside(storage)
     place = Path(storage.url) / BESIDE
     save_index(index, place)
     file = Path(storage.url) / BESIDE_FILE
@@ -233,10 +253,12 @@ def _stored(storage: Storage, options: OpenOptions) -> Index | None:
 def _build(storage: Storage, options: OpenOptions, progress: Progress | None) -> Index:
     index = build(storage, options.discovery, progress)
     places = _places(storage, options)
+    if any(defect.code == UNFINISHED for defect in index.header.defects):
+        return index  # soon it won't be
     if places and (options.index != "auto" or len(index) >= STORE_ROWS):
         try:
             save_index(index, places[-1])
-        except OSError:
+        except (OSError, UsageError):
             if options.index != "auto":  # who may not write the cache still gets the project, a little later
                 raise
     return index

@@ -20,6 +20,7 @@ STATE_DIR: Final = ".blobdir"
 LOCK: Final = "lock"
 JOURNAL: Final = "journal.json"
 _FLOCK: Final = "hhqqi4x"  # struct flock, with the padding at its end
+_FLOCKS: Final = {fcntl.F_RDLCK: fcntl.LOCK_SH, fcntl.F_WRLCK: fcntl.LOCK_EX, fcntl.F_UNLCK: fcntl.LOCK_UN}
 _BUSY: Final = (errno.EAGAIN, errno.EACCES)
 _UNKNOWN: Final = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
@@ -32,8 +33,8 @@ class ProjectLock:
     root : str
         Folder of the project.
     shared : bool
-        Whether others may hold it too, if they share it; without the right to write, or where nobody has ever changed
-        the project, nothing is locked then.
+        Whether others may hold it too, if they share it. Where the project can't be written, nothing is locked then,
+        if nobody has ever changed it.
 
     Raises
     ------
@@ -46,33 +47,60 @@ class ProjectLock:
     def __init__(self, root: str, *, shared: bool = False) -> None:
         self._fd = -1
         state = os.path.join(root, STATE_DIR)
-        if not shared:
-            with suppress(FileExistsError):
-                os.mkdir(state)
+        with suppress(OSError if shared else FileExistsError):
+            os.mkdir(state)
         for path in (state, os.path.join(state, LOCK)):
             if os.path.islink(path):
                 raise UsageError(f"{path}: is a symbolic link, and nothing of blobdir's is; look at it, and remove it")
-        flags = os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT)
         try:
-            self._fd = os.open(os.path.join(state, LOCK), flags, 0o644)
-        except (FileNotFoundError, PermissionError):
-            if shared:
+            self._fd = _open(os.path.join(state, LOCK), shared=shared)
+        except OSError as error:
+            if shared and error.errno in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS):
                 return
             raise
         if not _lock(self._fd, fcntl.F_RDLCK if shared else fcntl.F_WRLCK):
-            holder = os.pread(self._fd, 100, 0).decode("ascii", "replace").strip() or "another"
+            holder = (os.pread(self._fd, 100, 0).split() or [b"another"])[0].decode("ascii", "replace")
             self.release()
             what = "is changing it" if shared else "is changing it, or needs it as it is"
             raise BusyError(f"{root}: process {holder} {what}; try again when it's done")
         if not shared:
+            known = os.pread(self._fd, 100, 0).split()
+            count = int(known[1]) if len(known) > 1 and known[1].isdigit() else 0
             os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+            os.pwrite(self._fd, f"{os.getpid()} {count}\n".encode(), 0)
+
+    def note(self) -> None:
+        """Say that the project is going to be changed: who has been reading it meanwhile reads it again."""
+        known = os.pread(self._fd, 100, 0).split()
+        count = int(known[1]) + 1 if len(known) > 1 and known[1].isdigit() else 1
+        os.pwrite(self._fd, f"{os.getpid()} {count}\n".encode(), 0)
 
     def release(self) -> None:
         """Let others have it."""
         if self._fd >= 0:
+            _lock(self._fd, fcntl.F_UNLCK)  # a process that was forked meanwhile has the same open file
             os.close(self._fd)
             self._fd = -1
+
+
+def _open(path: str, *, shared: bool) -> int:
+    """Open the lock's file, which is made if it can be. All who may write the project must be able to open it."""
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    if shared:
+        with suppress(FileNotFoundError):
+            return os.open(path, flags | os.O_RDONLY)
+    return os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o666)
+
+
+def changes(root: str) -> tuple[bytes, bool]:
+    """What is different after a project was changed: a count of its changes, and whether a journal lies there."""
+    state = os.path.join(root, STATE_DIR)
+    try:
+        with open(os.open(os.path.join(state, LOCK), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            count = (file.read(100).split() or [b""])[1:]
+    except OSError:
+        count = []
+    return b" ".join(count), os.path.lexists(os.path.join(state, JOURNAL))
 
 
 def is_being_changed(root: str) -> bool:
@@ -96,10 +124,10 @@ def _lock(fd: int, kind: int) -> bool:
         fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, kind, os.SEEK_SET, 0, 0, 0))
         return True
     except AttributeError:  # not Linux
-        return _flock(fd, fcntl.LOCK_SH if kind == fcntl.F_RDLCK else fcntl.LOCK_EX)
+        return _flock(fd, _FLOCKS[kind])
     except OSError as error:
         if error.errno in _UNKNOWN:
-            return _flock(fd, fcntl.LOCK_SH if kind == fcntl.F_RDLCK else fcntl.LOCK_EX)
+            return _flock(fd, _FLOCKS[kind])
         if error.errno in _BUSY:
             return False
         raise

@@ -143,6 +143,9 @@ class WritingFileSystem(ReadOnlyFileSystem):
 
     def start_transaction(self) -> ProjectTransaction:
         """Begin a transaction, as ``with fs.transaction:`` does; `end_transaction` makes the change."""
+        begun: ProjectTransaction | None = getattr(self, "_transaction", None)
+        if begun is not None and begun.edit is not None:
+            raise UsageError("a transaction of this filesystem has begun already; end it first")
         transaction = ProjectTransaction(self)
         self._transaction = transaction
         transaction.start()
@@ -202,6 +205,8 @@ class WritingFileSystem(ReadOnlyFileSystem):
             name = self._strip_protocol(given)
             if edit.exists(name):
                 edit.remove(name)
+            elif edit.went_along(name):
+                continue
             elif edit.files_below(name) or self.isdir(name):
                 if not recursive:
                     raise IsADirectory(f"{name or '/'}: is a directory; recursive=True removes it")

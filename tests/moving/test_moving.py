@@ -15,7 +15,7 @@ import pytest
 from faulty_proxy import FaultyProxy
 
 import blobdir
-from blobdir.errors import BusyError, NotAProjectError, ReadError, UsageError
+from blobdir.errors import BusyError, NotAProjectError, NotFoundError, ReadError, UsageError
 from blobdir.moving import fetch, pack_to, push
 from blobdir.packing import SubsetOptions
 from blobdir.verifying import verify
@@ -130,7 +130,7 @@ def test_fetch_some_images(remote, digits, tmp_path):
     assert project["train"].read_many(names) == whole["train"].read_many(names)
     assert [project["train"].annotation(n) for n in names] == [whole["train"].annotation(n) for n in names]
     assert not [finding for finding in verify(tmp_path / "got").findings if finding.severity == "error"]
-    with pytest.raises(UsageError, match="no image is chosen"):
+    with pytest.raises(NotFoundError, match="no image fits"):
         fetch(url, tmp_path / "none", storage_options=options, choose=SubsetOptions(patterns=("nothing",)))
 
 
@@ -193,17 +193,17 @@ def test_wrong_checksum(served, tmp_path):
 def test_what_failed_is_named_and_tried_again(s3, large, monkeypatch):
     fs = fsspec.filesystem("s3", **s3)
     fs.mkdir("failing")
-    from blobdir.moving import pushing
+    from blobdir.moving.uploading import Uploader
 
-    real, broken = pushing.Uploader._one, {"left": 2}
+    real, broken = Uploader._one, {"left": 2}
 
-    async def one(self, path, file=None):
-        if path.endswith("0000.tar") and broken["left"]:
+    async def one(self, path, file):
+        if path.endswith(".tar") and "-0000" in path and broken["left"]:
             broken["left"] -= 1
             return "broke"
-        return await real(self, path)
+        return await real(self, path, file)
 
-    monkeypatch.setattr(pushing.Uploader, "_one", one)
+    monkeypatch.setattr(Uploader, "_one", one)
     assert not push(large, "s3://failing/p", storage_options=s3).failed
     broken["left"] = 100
     report = push(large, "s3://failing/q", storage_options=s3)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 
 import pytest
 from blob_builder import Builder
@@ -48,10 +50,10 @@ def test_merge(two):
     del before["meta.json"], other["meta.json"]
     assert {path: after[path] for path in (*before, *other)} == before | other
     assert [tag["name"] for tag in json.loads(after["meta.json"])["tags"]] == ["tagged"]
-    assert sorted(path.name for path in (ours / "blob").glob("*.tar")) == [
-        "test-0000.tar", "train-0000-1.tar", "train-0000.tar", "val-0000.tar",
-    ]  # fmt: skip
-    assert os.path.samefile(ours / "blob/val-0000.tar", theirs / "blob/val-0000.tar")
+    names = sorted(path.name.rpartition("-")[0] for path in (ours / "blob").glob("*.tar"))
+    assert len(names) == 4 and len(report.blobs) == 2
+    theirs_val = next((theirs / "blob").glob("val-*.tar"))
+    assert os.path.samefile(ours / "blob" / theirs_val.name, theirs_val)
     found = verify(ours, decode=True)
     assert (found.findings, found.checksums) == ([], 4)
     assert view(theirs)["val/img/6.png"] == after["val/img/6.png"]
@@ -60,8 +62,11 @@ def test_merge(two):
 def test_merge_of_the_same(two):
     ours, _ = two
     before = view(ours)
-    with pytest.raises(UsageError, match=r"both projects have"):
+    with pytest.raises(UsageError, match="is the same project"):
         merge(ours, ours.parent / "p")
+    shutil.copytree(ours, ours.parent / "copy")
+    with pytest.raises(UsageError, match=r"both projects have"):
+        merge(ours, ours.parent / "copy")
     assert view(ours) == before
 
 
@@ -72,7 +77,7 @@ def test_meta():
         "tags": [{"name": "t"}],
     }
     assert [item["title"] for item in merged_meta(ours, theirs)["classes"]] == ["a", "b"]
-    with pytest.raises(UsageError, match="'a' is rectangle in one project and polygon in the other"):
+    with pytest.raises(UsageError, match='\'a\' has the shape "rectangle" in one project and "polygon" in the other'):
         merged_meta(ours, {"classes": [{"title": "a", "shape": "polygon"}]})
 
 
@@ -87,8 +92,9 @@ def test_create_and_add_blob_file(tmp_path):
     dataset = blobdir.open_project(tmp_path / "p")["train/new"]
     assert dataset.names == ["x.jpg", "y.jpg"]
     assert dataset.get_blob_img_bytes("x.jpg") == JPEG + b"x"
-    assert os.path.samefile(tmp_path / "p/blob/ready.tar", made.root / "blob/ready.tar")
-    with pytest.raises(UsageError, match="is there already"):
+    assert re.fullmatch(r"blob/ready-[0-9a-f]{8}\.tar", *report.blobs)
+    assert os.path.samefile(tmp_path / "p" / report.blobs[0], made.root / "blob/ready.tar")
+    with pytest.raises(UsageError, match="are in train/new already"):
         add_blob_file(tmp_path / "p", made.root / "blob/ready.tar", "train/new")
     with pytest.raises(UsageError, match="is there already"):
         create_project(tmp_path / "p")

@@ -90,9 +90,9 @@ def test_owners(path):
 @pytest.fixture
 def dataset(tmp_path):
     made = Builder(tmp_path / "p")
-    entries = made.tar("b", {name: name.encode() for name in IMAGES if name not in ("sub.png", "sub/a.png")})
-    _, start, end = entries[0]
-    made.offsets("train", "b", [*entries, (b"sub/a.png", start, end)])
+    members = [name for name in IMAGES if name != "sub.png"]
+    entries = made.tar("b", {name: name.encode() for name in members})
+    made.offsets("train", "b", [(n.encode(), low, high) for n, (_, low, high) in zip(members, entries, strict=True)])
     made.loose("train/img/sub.png", b"a plain file")
     made.loose("train/img/sub.txt", b"no image")
     for path in [*FILES, "masks_instances/sub/deep/x_1.png", "masks_x/b.png", "seg/none.png"]:

@@ -38,8 +38,8 @@ def change_all(project, tmp_path):
     old = {path.name for path in (project / "blob").glob("*.tar")}
     assert compact(project).freed
     now = {path.name for path in (project / "blob").glob("*.tar")}
-    assert old - now == {"train-0000.tar", "train-0001.tar", "train-0002.tar"}
-    assert now - old == {"train-0000-c1.tar", "train-0001-c1.tar"}
+    assert [name[:10] for name in sorted(old - now)] == ["train-0000", "train-0001", "train-0002"]
+    assert [name[:10] for name in sorted(now - old)] == ["train-0000", "train-0001"]
 
 
 @pytest.mark.parametrize("used", ["not", "one", "all"])

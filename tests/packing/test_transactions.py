@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from PIL import Image
 import blobdir
 from blobdir.errors import AnnotationError, BusyError, NotFoundError, PackError, ReadOnlyError, UsageError
 from blobdir.packing import PackOptions, compact, pack
-from blobdir.packing.journal import Change
+from blobdir.packing.publishing import Change
 from blobdir.verifying import verify
 
 
@@ -110,8 +111,10 @@ def test_one_blob_and_one_set_of_pickles(project, fs, tmp_path):
     assert {path: after[path] for path in added} == added
     new = state(project)
     written = {path for path in new.keys() - old.keys() if path.endswith((".tar", ".pkl"))}
-    assert written == {"blob/added-0000.tar"} | {
-        f"{dataset}/added-0000_offsets.pkl" for dataset in ("train", "test", "val", "val/datasets/hard")
+    stem = next(path for path in written if path.endswith(".tar"))[len("blob/") : -len(".tar")]
+    assert re.fullmatch("added-0000-[0-9a-f]{8}", stem)
+    assert written == {f"blob/{stem}.tar"} | {
+        f"{dataset}/{stem}_offsets.pkl" for dataset in ("train", "test", "val", "val/datasets/hard")
     }
     assert all(new[path] == old[path] for path in old if path.endswith(".tar"))
     subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=project / "blob", check=True)
@@ -247,7 +250,7 @@ def test_written_and_removed_again(project, fs):
         "train/img/y.png": picture(2),
         "train/img/p0.png": picture(4),
     }
-    assert (project / "blob/added-0000.tar").stat().st_size == 10_240
+    assert next((project / "blob").glob("added-0000-*.tar")).stat().st_size == 10_240
     report = verify(project, decode=True, processes=1)
     assert {f.path for f in report.findings} == {"blob/train-0000.tar"}  # of the old p0.png
 

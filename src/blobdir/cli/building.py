@@ -106,7 +106,7 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     """Build the index of a project and keep it.
 
     With it, opening takes milliseconds. Large local projects get one in the user's cache folder when they are first
-    opened. An index that is no longer true is never used.
+    opened. An index that is no longer true is never used. A FOLDER that holds anything but an older index is refused.
 
     Beside a project in a bucket, it makes opening one request, instead of a listing of everything.
 
@@ -116,8 +116,8 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     blobdir index --beside s3://bucket/lemons
     """
     from blobdir.discovery import DiscoveryOptions
-    from blobdir.index import save_index
-    from blobdir.opening import build, cache_folder, save_beside, warn_of_defects
+    from blobdir.index import check_place, save_index
+    from blobdir.opening import build, cache_folder, check_beside, save_beside, warn_of_defects
     from blobdir.sources import RemoteOptions, open_storage
 
     if output is not None and beside:
@@ -126,6 +126,10 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     discovery = DiscoveryOptions(**options)
     remote = RemoteOptions(**common.remote)
     storage = open_storage(project, options=common.storage, follow_links=discovery.follow_links, remote=remote)
+    if output is not None:
+        check_place(Path(output))
+    elif beside:
+        check_beside(storage)
     began = time.perf_counter()
     with Bars(common.quiet) as bars:
         index = build(storage, discovery, bars)

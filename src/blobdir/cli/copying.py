@@ -6,7 +6,7 @@ import os
 import secrets
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +16,10 @@ from fsspec.implementations.local import LocalFileSystem
 from blobdir.cli.app import ADDRESS_HELP, CommonOptions, project_options
 from blobdir.cli.output import Bars, human_bytes, printable
 from blobdir.cli.target import Opener, Target
+from blobdir.discovery import layout
+from blobdir.durable import sync_file, sync_filesystem, sync_folder
 from blobdir.errors import BlobdirError, IsADirectory, UsageError
+from blobdir.index import DIRECTORY, FIRST_BLOB, LINK
 from blobdir.sources import storage_options
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ BATCH_BYTES = 32 << 20
 BATCH_FILES = 2000
 FAILED = 7
 NAMED_FAILURES = 20
+SYNC_EACH = 100
+"""Files up to which each is brought to the disk by a call of its own."""
 
 
 @click.command("cat", epilog=ADDRESS_HELP)
@@ -63,6 +68,24 @@ class Copy:
     target: str
 
 
+@dataclass(slots=True)
+class CopyPlan:
+    """What is copied.
+
+    Attributes
+    ----------
+    copies : list of Copy
+    folders : list of str
+        Folders of the destination that there must be, even with nothing in them.
+    failures : list of (str, str)
+        Path -> why, of what can't be copied.
+    """
+
+    copies: list[Copy] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+
+
 @click.command("cp", epilog=ADDRESS_HELP)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.argument("destination")
@@ -75,8 +98,10 @@ def cp_command(
 ) -> int:
     """Copy files out of a project, to a folder or any fsspec URL.
 
-    Each local file appears whole or not at all. What is there already isn't touched without --force. Files that
-    can't be read are named at the end, the others are copied.
+    Each local file appears whole or not at all, and all are on the disk at the end. What is there already isn't touched
+    without --force. A link inside the project is copied as what it leads to. Files that can't be read, links that lead
+    out of the project or in circles are named at the end, the others are copied; exit status 7 says that some are
+    missing.
 
     \b
     blobdir cp /data/lemons/train/img/a.jpg .
@@ -95,29 +120,40 @@ def copy_all(
     recursive: bool,
     force: bool,
     preserve: bool,
+    whole_datasets: bool = False,
 ) -> int:
-    """Copy everything that sources mean, say what couldn't be, and give the exit status."""
+    """Copy everything that sources mean, say what couldn't be, and give the exit status.
+
+    With `whole_datasets`, each dataset of a project has both ``img/`` and ``ann/`` then, which the SDK wants.
+    """
     opener = Opener(common)
     targets = [(target, path) for target in map(opener.open, sources) for path in target.expand()]
-    copies = list(_plan(targets, store, recursive=recursive))
+    plan = _plan(targets, store, recursive=recursive, whole_datasets=whole_datasets)
+    copies, failures = plan.copies, plan.failures
     _refuse_doubles(copies)
     if not force and (there := store.existing([copy.target for copy in copies])):
         more = f" and {len(there) - 1:,} more files are" if len(there) > 1 else " is"
         raise UsageError(f"{there[0]}{more} there already; --force replaces them")
-    failures = []
-    total, done = sum(copy.size for copy in copies), 0
+    failures += store.make_folders(plan.folders)
+    total, done, wrong = sum(copy.size for copy in copies), 0, len(failures)
     with Bars(common.quiet, unit="B", scale=True) as bars:
         for batch in _batches(copies):
             failures += _copy_batch(batch, store, preserve=preserve)
             done += sum(copy.size for copy in batch)
             bars("copying", done, total)
+    failed = {path for path, _ in failures[wrong:]}
+    good = [copy for copy in copies if copy.path not in failed]
+    store.sync([copy.target for copy in good])
     for path, error in failures[:NAMED_FAILURES]:
         click.echo(f"blobdir: {printable(path, terminal=True)}: {error}", err=True)
+    if len(failures) > NAMED_FAILURES:
+        click.echo(f"blobdir: and {len(failures) - NAMED_FAILURES:,} more", err=True)
     if not common.quiet:
-        good = len(copies) - len(failures)
-        click.echo(f"{good:,} files, {human_bytes(total)} copied to {store.shown}", err=True)
+        size = human_bytes(sum(copy.size for copy in good))
+        click.echo(f"{len(good):,} files, {size} copied to {store.shown}", err=True)
     if failures:
-        click.echo(f"blobdir: {len(failures):,} of {len(copies):,} files could not be copied", err=True)
+        of = f" of {len(copies):,} files" if len(failures) == len(failed) else ""
+        click.echo(f"blobdir: {len(failures):,}{of} could not be copied", err=True)
     return FAILED if failures else 0
 
 
@@ -160,6 +196,28 @@ class Destination:
         with self.fs.open(copy.target, "wb") as file:
             copy.filesystem.get_file(copy.path, None, outfile=file)
 
+    def make_folders(self, folders: list[str]) -> list[tuple[str, str]]:
+        """Make folders, where they aren't just parts of names; (path, why) of those that can't be."""
+        failures = []
+        for path in folders if self.is_local else []:
+            try:
+                os.makedirs(path, exist_ok=True)
+            except OSError as error:
+                failures.append((path, error.strerror or str(error)))
+        return failures
+
+    def sync(self, paths: list[str]) -> None:
+        """Have files reach the disk, and their names."""
+        if not self.is_local or not paths:
+            return
+        if len(paths) > SYNC_EACH:
+            sync_filesystem(os.path.dirname(paths[0]))
+            return
+        for path in paths:
+            sync_file(path)
+        for folder in dict.fromkeys(map(os.path.dirname, paths)):
+            sync_folder(folder)
+
     @staticmethod
     def _appearing(path: str) -> _Appearing:
         return _Appearing(path)
@@ -170,9 +228,10 @@ class _Appearing:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        folder, name = os.path.split(path)
+        folder = os.path.dirname(path)
         os.makedirs(folder, exist_ok=True)
-        self._temporary = os.path.join(folder, f".{name[:200]}.{secrets.token_hex(4)}")
+        # Not made of the name, which can be as long as names can be. As in `blobdir.durable`, so that it is known.
+        self._temporary = os.path.join(folder, f".blobdir-{secrets.token_hex(6)}.tmp")
 
     def __enter__(self) -> str:
         return self._temporary
@@ -185,22 +244,56 @@ class _Appearing:
                 os.unlink(self._temporary)
 
 
-def _plan(targets: list[tuple[Target, str]], store: Destination, *, recursive: bool) -> Iterator[Copy]:
+def _plan(targets: list[tuple[Target, str]], store: Destination, *, recursive: bool, whole_datasets: bool) -> CopyPlan:
     into = store.is_folder or len(targets) > 1
+    plan = CopyPlan()
     for target, path in targets:
         fs = target.filesystem
         name = path.rpartition("/")[2] or os.path.basename(fs.view.storage.url.rstrip("/"))
         base = f"{store.root.rstrip('/')}/{name}" if into else store.root
         if not fs.isdir(path):
-            yield Copy(fs, path, fs.size(path), base)
+            plan.copies.append(Copy(fs, path, fs.size(path), base))
             continue
         if not recursive:
             raise IsADirectory(f"{target.typed}: is a directory; -r copies it with all that is below it")
-        prefix = len(path) + 1 if path else 0
-        for parent, _, _ in fs.walk(path, on_error="raise"):
-            for info in fs.scandir(parent):
-                if info["type"] == "file":
-                    yield Copy(fs, info["name"], info["size"], f"{base}/{info['name'][prefix:]}")
+        _plan_folder(plan, fs, path, base)
+        if whole_datasets:
+            prefix = f"{path}/" if path else ""
+            for dataset in fs.view.index.header.datasets:
+                if f"{dataset}/".startswith(prefix):
+                    inside = layout.join(base, dataset[len(prefix) :])
+                    plan.folders += [f"{inside}/{layout.ITEMS}", f"{inside}/{layout.ANNOTATIONS}"]
+    return plan
+
+
+def _plan_folder(plan: CopyPlan, fs: BlobDirFileSystem, path: str, base: str) -> None:
+    """Take a folder with all that is below it; a link counts as what it leads to, unless that is above it."""
+    view, index = fs.view, fs.view.index
+    todo: list[tuple[str, str, int, frozenset[int]]] = [(path, base, view.find(path), frozenset())]
+    while todo:
+        path, base, row, above = todo.pop()
+        if row in above:
+            plan.failures.append((path, "is a link in a circle"))
+            continue
+        try:
+            names, rows = view.names(row), view.children(row)
+        except (BlobdirError, OSError) as error:
+            plan.failures.append((path or "/", str(error)))
+            continue
+        plan.folders.append(base)
+        sources, sizes = index.source[rows.start : rows.stop].tolist(), index.size[rows.start : rows.stop].tolist()
+        for child, name, source, size in zip(rows, names, sources, sizes, strict=True):
+            below = layout.join(path, name)
+            try:
+                target = view.follow(child) if source == LINK else child
+                if index.source[target] == DIRECTORY:
+                    todo.append((below, f"{base}/{name}", target, above | {row}))
+                    continue
+                length = size if source >= FIRST_BLOB else view.size(target)
+            except (BlobdirError, OSError) as error:
+                plan.failures.append((below, str(error)))
+            else:
+                plan.copies.append(Copy(fs, below, length, f"{base}/{name}"))
 
 
 def _refuse_doubles(copies: list[Copy]) -> None:

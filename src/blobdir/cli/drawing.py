@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from blobdir.cli.app import ADDRESS_HELP, project_options
-from blobdir.cli.output import human_bytes, write_lines
+from blobdir.cli.output import human_bytes, name_problems, write_lines
+from blobdir.errors import AnnotationError
 
 if TYPE_CHECKING:
     from blobdir.cli.app import CommonOptions
     from blobdir.drawing import Stats
+    from blobdir.packing import Problem
     from blobdir.project import Project
 
 SHOWN = 10
@@ -27,13 +29,15 @@ SHOWN = 10
 )
 @click.option("--columns", type=click.IntRange(1, 100), default=8, show_default=True, help="Images in a row.")
 @click.option("--tile", type=click.IntRange(32, 4096), default=256, show_default=True, help="Pixels of an image.")
+@click.option("--strict", is_flag=True, help="Write no sheet if an annotation can't be used.")
 @project_options
 def preview_command(
-    project: str, output: str, pattern: str, count: int, columns: int, tile: int, common: CommonOptions
-) -> None:
+    project: str, output: str, pattern: str, count: int, columns: int, tile: int, strict: bool, common: CommonOptions
+) -> int:
     """Draw a contact sheet: images of PROJECT with their annotations over them.
 
-    Images are taken at even distances. Objects have the colours of their classes.
+    Images are taken at even distances. Objects have the colours of their classes. What can't be drawn is named; exit
+    status 7 says that an annotation can't be used, so that its objects are missing.
 
     \b
     blobdir preview /data/lemons -o sheet.png
@@ -41,19 +45,28 @@ def preview_command(
     """
     from blobdir.drawing import draw_preview
 
-    sheet = draw_preview(_open(project, common), pattern=pattern, count=count, columns=columns, tile=tile)
+    problems: list[Problem] = []
+    opened = _open(project, common)
+    sheet = draw_preview(opened, pattern=pattern, count=count, columns=columns, tile=tile, problems=problems)
+    unusable = next((problem for problem in problems if problem.costs), None)
+    if strict and unusable:
+        raise AnnotationError(f"{unusable.path}: {unusable.message} (--strict)")
     sheet.save(output)
     if not common.quiet:
         click.echo(f"{output}: {sheet.width} x {sheet.height} pixels", err=True)
+    return name_problems(problems, "their objects aren't drawn")
 
 
 @click.command("stats", epilog=ADDRESS_HELP)
 @click.argument("project")
 @click.option("--json", "as_json", is_flag=True, help="All counts as JSON.")
 @click.option("--plot", metavar="FILE", help="Also draw them as bars: stats.png.")
+@click.option("--strict", is_flag=True, help="Stop at the first annotation that can't be used.")
 @project_options
-def stats_command(project: str, as_json: bool, plot: str | None, common: CommonOptions) -> None:
+def stats_command(project: str, as_json: bool, plot: str | None, strict: bool, common: CommonOptions) -> int:
     """Count what PROJECT holds: images, sizes, formats, classes, tags, for each dataset.
+
+    Annotations that can't be used are named; exit status 7 says that what is in them isn't counted.
 
     \b
     blobdir stats /data/lemons
@@ -62,10 +75,11 @@ def stats_command(project: str, as_json: bool, plot: str | None, common: CommonO
     from blobdir.drawing import collect_stats, draw_stats
 
     opened = _open(project, common)
-    stats = collect_stats(opened)
+    stats = collect_stats(opened, strict=strict)
     if plot:
         draw_stats(opened, stats).save(plot)
     write_lines([json.dumps(stats.to_json(), indent=2)] if as_json else _table(stats))
+    return name_problems(stats.problems, "their objects and tags aren't counted")
 
 
 def _open(project: str, common: CommonOptions) -> Project:

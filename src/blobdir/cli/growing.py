@@ -1,11 +1,34 @@
-"""``blobdir add``, ``remove``, ``move`` and ``compact``: what changes a project in place."""
+"""``blobdir add``, ``remove``, ``move``, ``compact`` and ``merge``: what changes a project in place."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from blobdir.cli.app import on_this_machine
-from blobdir.cli.output import human_bytes, write_lines
+from blobdir.cli.output import Bars, human_bytes, printable, write_lines
+
+if TYPE_CHECKING:
+    from blobdir.packing import ChangeReport
+
+SHOWN = 20
+"""Paths that a dry run lists; it counts the rest."""
+
+
+def _dry_run(command: Any) -> Any:
+    return click.option("--dry-run", is_flag=True, help="Change nothing; say what would be done.")(command)
+
+
+def _say_problems(report: ChangeReport) -> None:
+    for problem in report.problems:
+        path = printable(problem.path, terminal=True)
+        click.echo(f"blobdir: {problem.code}: {path}: {printable(problem.message, terminal=True)}", err=True)
+
+
+def _listed(verb: str, paths: list[str]) -> list[str]:
+    lines = [f"would be {verb}: {printable(path, terminal=True)}" for path in paths[:SHOWN]]
+    return [*lines, f"and {len(paths) - SHOWN:,} more would be {verb}"] if len(paths) > SHOWN else lines
 
 
 @click.command("add")
@@ -13,43 +36,58 @@ from blobdir.cli.output import human_bytes, write_lines
 @click.argument("dataset")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("--annotations", metavar="FOLDER", help="Where their <image>.json lie; without, they have no objects.")
-@click.option("--replace", is_flag=True, help="Replace images of the same names.")
+@click.option("--replace", is_flag=True, help="Replace images of the same names, all copies of each.")
+@_dry_run
 @click.option("-q", "--quiet", is_flag=True, help="No report.")
 def add_command(
-    project: str, dataset: str, files: tuple[str, ...], annotations: str | None, replace: bool, quiet: bool
+    project: str,
+    dataset: str,
+    files: tuple[str, ...],
+    annotations: str | None,
+    replace: bool,
+    dry_run: bool,
+    quiet: bool,
 ) -> None:
     """Add images to DATASET of PROJECT, in a new blob.
 
-    Old blobs aren't touched: who has the project open or mounted keeps what they see. All are added, or none.
+    Old blobs aren't touched: who has the project open or mounted keeps what they see. All are added, or none. An image
+    that is replaced keeps its annotation, unless FOLDER has a new one.
 
     \b
     blobdir add /data/lemons train new/*.jpg --annotations new-ann
+    blobdir add /data/lemons train better/*.jpg --replace --dry-run
     """
     from blobdir.packing import add
 
-    report = add(project, dataset, files, annotations=annotations, replace=replace)
-    for problem in report.problems:
-        click.echo(f"blobdir: {problem.code}: {problem.path}: {problem.message}", err=True)
-    if not quiet:
+    report = add(project, dataset, files, annotations=annotations, replace=replace, dry_run=dry_run)
+    _say_problems(report)
+    if dry_run:
+        write_lines([*_listed("replaced", report.replaced), f"{report.images:,} images would be added to {dataset}"])
+    elif not quiet:
         write_lines([f"{report.images:,} images added to {dataset} in {report.blobs[0]}"])
 
 
 @click.command("remove")
 @click.argument("project", callback=on_this_machine)
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@_dry_run
 @click.option("-q", "--quiet", is_flag=True, help="No report.")
-def remove_command(project: str, images: tuple[str, ...], quiet: bool) -> None:
-    """Remove images and their annotations from PROJECT; name them as train/a.jpg.
+def remove_command(project: str, images: tuple[str, ...], dry_run: bool, quiet: bool) -> None:
+    """Remove images from PROJECT, with their annotations and masks; name them as train/a.jpg.
 
-    Their bytes stay in the blob until `blobdir compact`. All are removed, or none.
+    All copies of an image go, in blobs and as plain files; a file that another image needs as well stays. The bytes
+    stay in the blob until `blobdir compact`. All are removed, or none.
 
     \b
     blobdir remove /data/lemons train/a.jpg train/b.jpg
+    blobdir remove /data/lemons train/a.jpg --dry-run
     """
     from blobdir.packing import remove
 
-    report = remove(project, images)
-    if not quiet:
+    report = remove(project, images, dry_run=dry_run)
+    if dry_run:
+        write_lines([*_listed("removed", report.removed), f"{report.images:,} images would be removed"])
+    elif not quiet:
         write_lines([f"{report.images:,} images removed; blobdir compact frees their bytes"])
 
 
@@ -57,9 +95,10 @@ def remove_command(project: str, images: tuple[str, ...], quiet: bool) -> None:
 @click.argument("project", callback=on_this_machine)
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @click.argument("dataset")
+@_dry_run
 @click.option("-q", "--quiet", is_flag=True, help="No report.")
-def move_command(project: str, images: tuple[str, ...], dataset: str, quiet: bool) -> None:
-    """Move images with their annotations to another DATASET of PROJECT.
+def move_command(project: str, images: tuple[str, ...], dataset: str, dry_run: bool, quiet: bool) -> None:
+    """Move images to another DATASET of PROJECT, with their annotations and masks.
 
     Only offsets change: no image is copied. All are moved, or none. A dataset that isn't there is made.
 
@@ -68,45 +107,62 @@ def move_command(project: str, images: tuple[str, ...], dataset: str, quiet: boo
     """
     from blobdir.packing import move
 
-    report = move(project, images, dataset)
-    if not quiet:
+    report = move(project, images, dataset, dry_run=dry_run)
+    if dry_run:
+        write_lines([*_listed("moved", report.removed), f"{report.images:,} images would be moved to {dataset}"])
+    elif not quiet:
         write_lines([f"{report.images:,} images moved to {dataset}"])
 
 
 @click.command("compact")
 @click.argument("project", callback=on_this_machine)
+@click.option("--unreferenced", is_flag=True, help="Also delete tars that no dataset has offsets for.")
+@_dry_run
 @click.option("-q", "--quiet", is_flag=True, help="No report.")
-def compact_command(project: str, quiet: bool) -> None:
+def compact_command(project: str, unreferenced: bool, dry_run: bool, quiet: bool) -> None:
     """Write blobs of PROJECT anew without the bytes that no offsets refer to.
 
-    Blobs that are in use to the last byte aren't touched. Who has an old one open goes on with it.
+    Afterwards the bytes of removed images are gone from the project. Blobs that are in use to the last byte aren't
+    touched. Every tar is scanned first, and held against its offsets: if anything can't be read or doesn't fit, nothing
+    is done. Who has an old blob open goes on with it; so does a subset that shares it.
 
     \b
+    blobdir compact /data/lemons --dry-run
     blobdir compact /data/lemons
     """
     from blobdir.packing import compact
 
-    report = compact(project)
-    if not quiet:
-        write_lines([f"{len(report.blobs):,} blobs written anew, {human_bytes(report.freed)} freed"])
+    with Bars(quiet, unit="B", scale=True) as bars:
+        report = compact(project, unreferenced=unreferenced, dry_run=dry_run, progress=bars)
+    _say_problems(report)
+    if dry_run:
+        lines = [*_listed("written anew", report.replaced), *_listed("deleted", report.removed)]
+        write_lines([*lines, f"{human_bytes(report.freed)} would be freed"])
+    elif not quiet:
+        same = "; what was removed is gone, though a tar takes up whole records of 10 KiB" if report.blobs else ""
+        freed = f"{human_bytes(report.freed)} freed{'' if report.freed else same}"
+        write_lines([f"{len(report.blobs):,} blobs written anew, {len(report.removed):,} deleted, {freed}"])
 
 
 @click.command("merge")
 @click.argument("project", callback=on_this_machine)
 @click.argument("other", callback=on_this_machine)
 @click.option("--copy", is_flag=True, help="Copy the blobs; by default they become hard links.")
+@_dry_run
 @click.option("-q", "--quiet", is_flag=True, help="No report.")
-def merge_command(project: str, other: str, copy: bool, quiet: bool) -> None:
-    """Take all datasets of OTHER into PROJECT, with their blobs and annotations.
+def merge_command(project: str, other: str, copy: bool, dry_run: bool, quiet: bool) -> None:
+    """Take all datasets of OTHER into PROJECT, with their blobs, annotations and all other files.
 
-    Datasets of one name become one; an image that both have is an error, and nothing is changed. Classes and tags of
-    both are in meta.json afterwards.
+    Datasets of one name become one; an image that both have is an error, and nothing is changed. Classes, tags and
+    settings of both are in meta.json afterwards. OTHER stays as it is.
 
     \b
     blobdir merge /data/lemons /data/more-lemons
     """
     from blobdir.packing import merge
 
-    report = merge(project, other, copy=copy)
-    if not quiet:
-        write_lines([f"{report.images:,} images in {len(report.blobs):,} blobs taken into {project}"])
+    report = merge(project, other, copy=copy, dry_run=dry_run)
+    _say_problems(report)
+    verb = "would be taken" if dry_run else "taken"
+    if dry_run or not quiet:
+        write_lines([f"{report.images:,} images in {len(report.blobs):,} blobs {verb} into {project}"])

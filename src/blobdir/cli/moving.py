@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from blobdir.cli.app import on_this_machine, remote_options
-from blobdir.cli.output import Bars, human_bytes
+from blobdir.cli.output import Bars, human_bytes, name_problems, write_lines
+from blobdir.errors import UsageError
 
 if TYPE_CHECKING:
-    from blobdir.cli.app import CommonOptions
+    from collections.abc import Mapping
 
-NAMED_FAILURES = 10
-FAILED = 7
+    from blobdir.cli.app import CommonOptions
+    from blobdir.moving import PushReport
+
+NAMED = 10
+INCOMPLETE = 7
 
 
 @click.command("fetch")
@@ -23,7 +27,10 @@ FAILED = 7
 @click.option("--glob", "patterns", multiple=True, metavar="PATTERN", help="Only images such as 'train/a*.jpg'.")
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="Only images with an object of this class.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME", help="Only images with this tag.")
-@click.option("--resume", is_flag=True, help="Go on with a fetch that was cut off.")
+@click.option("--per-class", type=click.IntRange(0), default=0, metavar="N", help="So many of each class, or all.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Which ones of those.")
+@click.option("--strict", is_flag=True, help="Stop at the first annotation that can't be used.")
+@click.option("--resume", is_flag=True, help="Go on with a fetch that was cut off; what has changed since comes anew.")
 @remote_options
 def fetch_command(
     url: str,
@@ -32,13 +39,19 @@ def fetch_command(
     patterns: tuple[str, ...],
     classes: tuple[str, ...],
     tags: tuple[str, ...],
+    per_class: int,
+    seed: int,
+    strict: bool,
     resume: bool,
     common: CommonOptions,
-) -> None:
+) -> int:
     """Copy the project at URL to FOLDER, which must not exist.
 
-    Blobs come in parallel ranges; their checksums are compared if the project has them. Whole datasets come with
-    their blobs as they are, images that are chosen by --glob, --class or --tag in new blobs that hold nothing else.
+    It's made in FOLDER.fetching, and appears when it's whole. Blobs come in parallel ranges; their checksums are
+    compared if the project has them. Whole datasets come with their blobs as they are, images that are chosen by
+    --glob, --class, --tag or --per-class in new blobs that hold nothing else, with their annotations and side files.
+    Images whose annotation can't be used aren't chosen by it but named, with exit status 7. A project that is changed
+    meanwhile is an error.
 
     \b
     blobdir fetch s3://bucket/lemons /data/lemons
@@ -49,8 +62,16 @@ def fetch_command(
     from blobdir.packing import SubsetOptions
     from blobdir.sources import RemoteOptions
 
-    choose = SubsetOptions(patterns=patterns, datasets=datasets, classes=classes, tags=tags)
-    with Bars(common.quiet, unit="" if patterns or classes or tags else "B", scale=True) as bars:
+    choose = SubsetOptions(
+        patterns=patterns,
+        datasets=datasets,
+        classes=classes,
+        tags=tags,
+        per_class=per_class,
+        seed=seed,
+        strict=strict,
+    )
+    with Bars(common.quiet, unit="B" if choose.takes_all else "", scale=True) as bars:
         report = fetch(
             url,
             folder,
@@ -63,47 +84,97 @@ def fetch_command(
     if not common.quiet:
         more = [f"{human_bytes(report.resumed)} were there"] if report.resumed else []
         more += [f"{report.verified:,} checksums agree"] if report.verified else []
+        more += [f"{report.without_annotation:,} images have no annotation"] if report.without_annotation else []
         what = ", ".join([f"{report.files:,} files", human_bytes(report.size), *more])
         click.echo(f"{folder}: {what}, {report.seconds:.1f} s", err=True)
+    return name_problems(report.problems, "their images weren't fetched")
 
 
 @click.command("push")
 @click.argument("project", callback=on_this_machine)
 @click.argument("url")
-@click.option("--resume", is_flag=True, help="Leave what is there with the same size, and upload the rest.")
-@click.option("--force", is_flag=True, help="Replace what is there.")
+@click.option("--resume", is_flag=True, help="Leave what is there with the same content, and upload the rest.")
+@click.option("--delete", is_flag=True, help="As --resume, and remove what the project doesn't have.")
+@click.option("--force", is_flag=True, help="Upload everything anew, and remove what the project doesn't have.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only say what would be uploaded, replaced and removed.")
+@click.option("--checksum", is_flag=True, help="Compare every byte, instead of versions, times and checksums there.")
+@click.option("--follow-links", is_flag=True, help="Upload what symbolic links out of the project lead to.")
 @click.option("--no-index", is_flag=True, help="Put no index beside it. With one, opening is one request.")
 @remote_options
-def push_command(project: str, url: str, resume: bool, force: bool, no_index: bool, common: CommonOptions) -> int:
+def push_command(
+    project: str,
+    url: str,
+    resume: bool,
+    delete: bool,
+    force: bool,
+    dry_run: bool,
+    checksum: bool,
+    follow_links: bool,
+    no_index: bool,
+    common: CommonOptions,
+) -> int:
     """Copy PROJECT, a folder on this machine, to URL.
 
-    Large files go in parts, small ones many at a time; what fails is tried again. meta.json goes last, so that half
-    of a project isn't taken for one. Exit status 7 if something could not be uploaded: --resume goes on.
+    Large files go in parts, small ones many at a time; what fails is tried again. New blobs go first; then, until all
+    is there, meta.json is away, so that half of a project isn't taken for one. After --delete or --force, the place
+    holds exactly what the project has: what was removed here is gone there. A place with files and no blob project is
+    refused. Links out of the project are named and left out. Exit status 7 if something could not be uploaded:
+    --resume goes on.
 
     \b
     blobdir push /data/lemons s3://bucket/lemons
+    blobdir push /data/lemons s3://bucket/lemons --delete --dry-run
     blobdir push /data/lemons abfs://container/lemons --storage-option account_name=fruit
     """
     from blobdir.moving import push
     from blobdir.sources import RemoteOptions
 
-    options: dict[str, Any] = {"resume": resume, "force": force, "index": not no_index}
+    if force and (resume or delete or checksum):
+        raise UsageError("--force uploads everything, whatever is there; it goes with neither --resume, --delete nor "
+                         "--checksum")  # fmt: skip
     with Bars(common.quiet, unit="B", scale=True) as bars:
         report = push(
             project,
             url,
             storage_options=common.storage,
+            resume=resume or checksum,
+            force=force,
+            delete=delete,
+            dry_run=dry_run,
+            checksum=checksum,
+            follow_links=follow_links,
+            index=not no_index,
             remote=RemoteOptions(**common.remote),
             progress=bars,
-            **options,
         )
-    for path, error in list(report.failed.items())[:NAMED_FAILURES]:
-        click.echo(f"blobdir: {path}: {error}", err=True)
+    _name(report.left_out)
+    _name(report.failed)
+    if dry_run:
+        _list_plan(report)
+    elif report.deleted and not common.quiet:
+        write_lines(f"removed: {path}" for path in report.deleted)
     if not common.quiet:
-        skipped = f", {report.skipped:,} were there" if report.skipped else ""
-        index = f"; index: {report.index}" if report.index else ""
-        done = f"{report.files:,} files, {human_bytes(report.size)}{skipped}, {report.seconds:.1f} s{index}"
-        click.echo(f"pushed {done}", err=True)
+        _sum_up(report, dry_run=dry_run)
     if report.failed:
         click.echo(f"blobdir: {len(report.failed):,} files could not be uploaded; --resume tries them again", err=True)
-    return FAILED if report.failed else 0
+    return 0 if report.complete else INCOMPLETE
+
+
+def _name(problems: Mapping[str, str]) -> None:
+    for path, why in list(problems.items())[:NAMED]:
+        click.echo(f"blobdir: {path}: {why}", err=True)
+    if len(problems) > NAMED:
+        click.echo(f"blobdir: and {len(problems) - NAMED:,} more", err=True)
+
+
+def _list_plan(report: PushReport) -> None:
+    for what, paths in (("upload", report.new), ("replace", report.replaced), ("remove", report.deleted)):
+        write_lines(f"{what}: {path}" for path in paths)
+
+
+def _sum_up(report: PushReport, *, dry_run: bool) -> None:
+    parts = [f"{report.files:,} files", human_bytes(report.size)]
+    parts += [f"{report.skipped:,} were there"] if report.skipped else []
+    parts += [f"{len(report.deleted):,} {'to remove' if dry_run else 'removed'}"] if report.deleted else []
+    index = f"; index: {report.index}" if report.index else ""
+    click.echo(f"{'to push:' if dry_run else 'pushed'} {', '.join(parts)}, {report.seconds:.1f} s{index}", err=True)

@@ -9,8 +9,10 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
+
+    from blobdir.packing import Problem
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -62,6 +64,33 @@ def long_line(info: dict[str, Any], name: str, *, human: bool) -> str:
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(info.get("mtime", 0)))
     arrow = f" -> {info['destination']}" if info.get("islink") else ""
     return f"{mode} {size:>12} {when} {name}{arrow}"
+
+
+SHOWN = 20
+"""Problems that are listed one by one."""
+INCOMPLETE = 7
+"""Exit status where something isn't in the result."""
+
+
+def name_problems(problems: Sequence[Problem], what: str) -> int:
+    """Name what couldn't be used, and count what costs something; the exit status for that.
+
+    Parameters
+    ----------
+    problems : sequence of Problem
+    what : str
+        What those cost, as in ``their images aren't in the subset``.
+    """
+    import click
+
+    for problem in problems[:SHOWN]:
+        click.echo(f"blobdir: {printable(f'{problem.path}: {problem.message}', terminal=True)}", err=True)
+    if len(problems) > SHOWN:
+        click.echo(f"blobdir: and {len(problems) - SHOWN:,} more", err=True)
+    cost = sum(problem.costs for problem in problems)
+    if cost:
+        click.echo(f"blobdir: {cost:,} annotations can't be used: {what}", err=True)
+    return INCOMPLETE if cost else 0
 
 
 class Bars:

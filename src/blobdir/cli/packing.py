@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from blobdir.cli.app import on_this_machine, project_options, remote_options
-from blobdir.cli.output import Bars, human_bytes, write_lines
+from blobdir.cli.output import INCOMPLETE, SHOWN, Bars, human_bytes, name_problems, write_lines
 from blobdir.errors import UsageError
 
 if TYPE_CHECKING:
     from blobdir.cli.app import CommonOptions
     from blobdir.packing import PackReport
 
-SHOWN = 20
-"""Problems that are listed one by one, of each kind."""
-INCOMPLETE = 7
 CONFLICTS = click.Choice(["error", "skip", "rename", "replace"])
 
 
@@ -150,8 +147,9 @@ def _say(report: PackReport, dest: str, *, dry_run: bool, quiet: bool) -> None:
 def unpack_command(project: str, dest: str, force: bool, common: CommonOptions) -> int:
     """Write all images and annotations of PROJECT as files to DEST, a folder or any fsspec URL.
 
-    The inverse of pack: the same bytes in the same places. Files that can't be read are named, and the others
-    are written; exit status 7 says that some are missing.
+    The inverse of pack: the same bytes in the same places. Each file appears whole, and all are on the disk at the end.
+    A link inside the project is written as what it leads to. Files that can't be read, links that lead out of the
+    project or in circles are named, and the others are written; exit status 7 says that some are missing.
 
     \b
     blobdir unpack /data/lemons /data/lemons-plain
@@ -164,7 +162,7 @@ def unpack_command(project: str, dest: str, force: bool, common: CommonOptions) 
     if store.is_local and os.path.isdir(store.root) and os.listdir(store.root) and not force:
         raise UsageError(f"{dest}: isn't empty; choose another folder, or --force")
     store.is_folder = False  # what is in the project goes into it, not a folder with the project's name
-    return copy_all([project], store, common, recursive=True, force=force, preserve=True)
+    return copy_all([project], store, common, recursive=True, force=force, preserve=True, whole_datasets=True)
 
 
 @click.command("subset")
@@ -177,7 +175,7 @@ def unpack_command(project: str, dest: str, force: bool, common: CommonOptions) 
 @click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only of this dataset; repeatable.")
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="With an object of this class; repeatable.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME", help="With this tag; repeatable.")
-@click.option("--per-class", type=click.IntRange(0), default=0, metavar="N", help="At most so many of each class.")
+@click.option("--per-class", type=click.IntRange(0), default=0, metavar="N", help="So many of each class, or all.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Which ones of those.")
 @click.option(
     "--blobs",
@@ -186,6 +184,8 @@ def unpack_command(project: str, dest: str, force: bool, common: CommonOptions) 
     show_default=True,
     help="How the blobs are shared: hard links, symbolic links, or not.",
 )
+@click.option("--follow-links", is_flag=True, help="Take what symbolic links lead to outside of PROJECT as well.")
+@click.option("--strict", is_flag=True, help="Stop at the first annotation that can't be used.")
 @click.option("-q", "--quiet", is_flag=True, help="No report.")
 def subset_command(
     project: str,
@@ -198,12 +198,16 @@ def subset_command(
     per_class: int,
     seed: int,
     blobs: str,
+    follow_links: bool,
+    strict: bool,
     quiet: bool,
-) -> None:
+) -> int:
     """Make DEST, a project with some images of PROJECT, and the same blobs.
 
-    Offsets and annotations are written, blobs are linked: many subsets of one blob take no more room than one.
-    Conditions hold together; of one that is repeated, any.
+    Offsets and annotations are written, blobs are linked: many subsets of one blob take no more room than one. What
+    belongs to the images, in meta/, img_info/, seg/ and masks_*/, goes along. Conditions hold together; of one that is
+    repeated, any. Where PROJECT is damaged nothing is made. Where an annotation can't be used, nobody knows whether
+    its image has the class or tag that is asked for: it isn't taken but named, and the exit status is 7.
 
     \b
     blobdir subset /data/lemons ripe --class lemon --tag ripe
@@ -225,8 +229,14 @@ def subset_command(
         per_class=per_class,
         seed=seed,
         blobs=blobs,  # type: ignore[arg-type]  # click has checked it
+        follow_links=follow_links,
+        strict=strict,
     )
     report = subset(project, dest, options)
     if not quiet:
         parts = ", ".join(f"{count:,} of {name}" for name, count in report.datasets.items())
-        write_lines([f"{dest}: {sum(report.datasets.values()):,} images ({parts}), {len(report.blobs):,} blobs shared"])
+        line = f"{dest}: {sum(report.datasets.values()):,} images ({parts}), {len(report.blobs):,} blobs shared"
+        if report.without_annotation:
+            line += f"; {report.without_annotation:,} images have no annotation, so no class or tag"
+        write_lines([line])
+    return name_problems(report.problems, "their images aren't in the subset")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout, pairing
+from blobdir.discovery.parts import find_blobs
 from blobdir.errors import BlobdirError
 from blobdir.index import FIRST_BLOB, Header, SourceRecord
 from blobdir.sources import RemoteStorage
@@ -42,16 +43,11 @@ class Blobs:
     def stems(self, folder: str) -> dict[str, str]:
         """Stem -> path of the blobs in a folder. ``x.tar`` goes before ``x.TAR``."""
         if folder not in self._stems:
-            found: dict[str, str] = {}
-            entries = self._folders[folder].entries if folder in self._folders else []
-            for name in sorted(e.name for e in entries if e.kind in ("file", "link")):
-                stem = layout.blob_stem(name)
-                if stem is None:
-                    continue
-                path = layout.join(folder, name)
-                if stem in found:
-                    self._report.warning("blob-twice", found[stem], f"{found[stem]}: isn't used, {path} goes before it")
-                found[stem] = path
+            known = self._folders.get(folder)
+            found, unused = find_blobs(known) if known is not None else ({}, [])
+            for path in unused:
+                used = found[layout.blob_stem(path.rpartition("/")[2]) or ""]
+                self._report.warning("blob-twice", path, f"{path}: isn't used, {used} goes before it")
             self._stems[folder] = found
         return self._stems[folder]
 

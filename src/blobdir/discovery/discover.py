@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from blobdir.discovery import layout, pairing
+from blobdir.discovery import layout, pairing, unfinished
 from blobdir.discovery.blobs import Blobs
 from blobdir.discovery.merge import Merger, entry_table
+from blobdir.discovery.parts import Pickle, find_pickles
 from blobdir.discovery.report import Report
+from blobdir.discovery.root import check_root, not_a_folder
 from blobdir.errors import BlobdirError, ConflictError, NotAProjectError, OffsetsError
 from blobdir.index import (
     BROKEN,
@@ -25,6 +27,8 @@ from blobdir.index import (
 )
 from blobdir.nametable import name_at, pack_names
 from blobdir.offsets import read_offsets
+from blobdir.projectlock import changes
+from blobdir.sources import LocalStorage
 
 if TYPE_CHECKING:
     from blobdir.discovery.options import DiscoveryOptions
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 
 _NAME_MAX = 255
 _PICKLES_AT_ONCE = 16
+_TRIES = 5
+"""Times that a project is looked at again that was changed meanwhile."""
 
 
 class Progress(Protocol):
@@ -60,7 +66,14 @@ def discover(
     BlobdirError
         With ``on_defect="raise"``, the first defect that makes anything unavailable.
     """
-    return _Discovery(storage, options, progress).run()
+    if not isinstance(storage, LocalStorage):
+        return _Discovery(storage, options, progress).run()
+    for _ in range(_TRIES):
+        before = unfinished.settled(storage.root)
+        found = _Discovery(storage, options, progress).run()
+        if changes(storage.root) == before:
+            break  # else it was changed meanwhile, and what was seen may be half of it
+    return found
 
 
 class _Discovery:
@@ -84,10 +97,12 @@ class _Discovery:
         for path in self.folders:
             if not self._is_hidden(path, found.hidden):
                 self._add_loose(path, found)
-        pickles = [pickle for dataset in found.datasets for pickle in self._pickles(dataset)]
-        self.blobs.ask_together(sorted({folder for _, _, folder in pickles}))
+        pickles = [pickle for dataset in found.datasets for pickle in find_pickles(self.folders, dataset)]
+        self.blobs.ask_together(sorted({pickle.blobs for pickle in pickles}))
         self._add_members(pickles)
         self.blobs.report_unreferenced()
+        if isinstance(self.storage, LocalStorage):
+            unfinished.report(self.storage.root, self.datasets, self.report, self._show)
         return self._merge(), self.header
 
     def _tell(self, step: str, done: int, total: int) -> None:
@@ -102,21 +117,12 @@ class _Discovery:
         except NotAProjectError:  # a FileNotFoundError as well
             raise
         except FileNotFoundError as error:
-            raise NotAProjectError(
-                f"{self.storage.url}: doesn't exist; give the folder that holds meta.json"
-            ) from error
+            raise not_a_folder(self.storage, error) from error
 
     def _list_all(self) -> None:
         for folder in self.storage.walk(follow_links=self.options.follow_links):
             if folder.error is not None and not folder.path:
-                said = f"can't be listed: {folder.error.strerror or folder.error}"
-                if isinstance(folder.error, FileNotFoundError):
-                    said = "doesn't exist"
-                elif isinstance(folder.error, NotADirectoryError):
-                    said = "is a file, not a folder"
-                raise NotAProjectError(
-                    f"{self.storage.url}: {said}; give the folder that holds meta.json"
-                ) from folder.error
+                raise not_a_folder(self.storage, folder.error) from folder.error
             self.folders[folder.path] = folder
             self._tell("folders", len(self.folders), 0)
             stat = folder.stat
@@ -129,17 +135,9 @@ class _Discovery:
                 self.report.incomplete(folder.path, "folder-unreadable", folder.path, message)
 
     def _check_root(self, found: layout.Layout) -> None:
-        root = self.folders[""]
-        names = {entry.name for entry in root.entries}
-        if layout.META in names:
-            return
-        if not found.datasets and layout.BLOB_DIR not in names:
-            raise NotAProjectError(
-                f"{self.storage.url}: isn't a blob project: it holds no {layout.META}, no {layout.BLOB_DIR}/ and no "
-                f"dataset; give the folder that holds {layout.META}"
-            )
-        message = f"{layout.META}: is missing, so classes and tags are unknown and the SDK won't open the project"
-        self.report.warning("meta-missing", layout.META, message)
+        if not check_root(self.storage, self.folders, found):
+            message = f"{layout.META}: is missing, so classes and tags are unknown and the SDK won't open the project"
+            self.report.warning("meta-missing", layout.META, message)
 
     def _is_hidden(self, path: str, hidden: set[str]) -> bool:
         if path == layout.STATE_DIR or path.startswith(layout.STATE_DIR + "/"):
@@ -211,27 +209,14 @@ class _Discovery:
 
     # -- blobs and their members -----------------------------------------------------------------------------
 
-    def _pickles(self, dataset: str) -> list[tuple[str, str, str]]:
-        """(pickle, directory that shows its members, directory of the blob) of a dataset's pickles, in order."""
-        found = []
-        for folder, shown, blobs in (
-            (dataset, layout.ITEMS, layout.BLOB_DIR),
-            (layout.join(dataset, layout.PACKED_ANNOTATIONS), layout.ANNOTATIONS, None),
-        ):
-            if folder in self.folders:
-                names = sorted(e.name for e in self.folders[folder].entries if layout.is_offsets(e.name))
-                target = layout.join(dataset, shown)
-                found += [(layout.join(folder, name), target, folder if blobs is None else blobs) for name in names]
-        return found
-
-    def _add_members(self, pickles: list[tuple[str, str, str]]) -> None:
+    def _add_members(self, pickles: list[Pickle]) -> None:
         for low in range(0, len(pickles), _PICKLES_AT_ONCE):
             part = pickles[low : low + _PICKLES_AT_ONCE]
-            stats = [self._stat_input(pickle) for pickle, _, _ in part]
-            for (pickle, shown, blobs), data in zip(part, self._read_pickles([p for p, _, _ in part]), strict=True):
+            stats = [self._stat_input(pickle.path) for pickle in part]
+            for pickle, data in zip(part, self._read_pickles([p.path for p in part]), strict=True):
                 self._tell("offsets", low, len(pickles))
                 if data is not None:
-                    self._add_pickle(pickle, data, shown, blobs)
+                    self._add_pickle(pickle.path, data, pickle.shown, pickle.blobs)
             self.header.inputs.extend(record for record in stats if record is not None)
         if pickles:
             self._tell("offsets", len(pickles), len(pickles))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from posixpath import splitext
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 OFFSETS_SUFFIX = "_offsets.pkl"
 BLOB_DIR = "blob"
 STATE_DIR = projectlock.STATE_DIR
+NAME_MAX_BYTES = 255
 META = "meta.json"
 ITEMS = "img"
 ANNOTATIONS = "ann"
@@ -71,12 +73,33 @@ def dataset_name(path: str) -> str:
     return "/".join([*name, parts[-1]])
 
 
+def display_names(paths: Iterable[str]) -> dict[str, str]:
+    """Name -> path of the datasets of a project.
+
+    Where two would have one name, as ``train/hard`` and ``train/datasets/hard``, the nested one is called by its path.
+    """
+    named = [(dataset_name(path), path) for path in paths]
+    count = Counter(name for name, _ in named)
+    return {path if count[name] > 1 else name: path for name, path in named}
+
+
 def _holds_items(names: Iterable[str], subfolders: set[str]) -> bool:
     return bool(subfolders & {ITEMS, ANNOTATIONS, PACKED_ANNOTATIONS}) or any(map(is_offsets, names))
 
 
+def holds_items(folder: Folder, datasets: Iterable[str]) -> bool:
+    """Whether the root of what was listed is itself what a dataset is, with no regard to the datasets below it."""
+    below = {entry.name for entry in folder.entries if entry.kind == "directory"} - set(datasets)
+    return _holds_items((entry.name for entry in folder.entries), below)
+
+
 def _is_item_dir(name: str) -> bool:
     return name in _ITEM_DIRS or name.startswith("masks_")
+
+
+def hides(dataset: str, other: str) -> bool:
+    """Whether `other` can't be a dataset where `dataset` is one: it lies in its ``meta/``, ``img/`` or the like."""
+    return other.startswith(f"{dataset}/") and _is_item_dir(other[len(dataset) + 1 :].split("/", maxsplit=1)[0])
 
 
 def read_layout(folders: Mapping[str, Folder]) -> Layout:

@@ -14,7 +14,7 @@ from blobdir.tarscan import REACH_BYTES, member_before, scan_tar
 from blobdir.tarscan.header import COMPRESSIONS, checksum_holds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from blobdir.offsets import OffsetsTable
     from blobdir.sources import Source, Stat, Storage
@@ -94,8 +94,16 @@ def fit_defect(storage: Storage, blob: SourceRecord, pickle: str, table: Offsets
     looked at: a blob that was written anew differs there, and looking at all costs a pass over the blob.
     """
     places = [i for i in sorted({0, len(table) // 2, len(table) - 1}) if int(table.end[i]) <= blob.size]
+    return mismatch(storage, blob, pickle, table, places)  # that they end past the end is another defect
+
+
+def mismatch(
+    storage: Storage, blob: SourceRecord, pickle: str, table: OffsetsTable, rows: Iterable[int]
+) -> Defect | None:
+    """The first of some entries that doesn't fit its blob, as a defect. One read each; writers ask for all."""
+    places = list(rows)
     if not places:
-        return None  # that they end past the end is another defect
+        return None
     try:
         members = _Members(storage.open(blob.path))
         for i in places:

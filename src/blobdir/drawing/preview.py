@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-from blobdir.drawing.shapes import class_colors, draw_objects
+from blobdir.drawing.shapes import class_colors, draw_objects, one_line
 from blobdir.errors import BlobdirError, NotFoundError, UsageError
+from blobdir.packing import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,13 @@ _BACKGROUND, _INK, _FAINT = (30, 30, 34), (230, 230, 230), (150, 60, 60)
 
 
 def draw_preview(
-    project: Project, *, pattern: str = "*", count: int = 40, columns: int = 8, tile: int = TILE
+    project: Project,
+    *,
+    pattern: str = "*",
+    count: int = 40,
+    columns: int = 8,
+    tile: int = TILE,
+    problems: list[Problem] | None = None,
 ) -> Image.Image:
     """Draw images of a project in rows, each with its annotation's objects in the colours of their classes.
 
@@ -35,6 +42,8 @@ def draw_preview(
     columns : int
     tile : int
         Pixels of the longer side of an image.
+    problems : list of Problem, optional
+        Gets what couldn't be drawn: images that can't be decoded, and objects.
 
     Raises
     ------
@@ -53,7 +62,7 @@ def draw_preview(
         colors = class_colors(project.meta)
     except BlobdirError:
         colors = {}
-    columns = min(columns, len(chosen))
+    columns, problems = min(columns, len(chosen)), [] if problems is None else problems
     rows = -(-len(chosen) // columns)
     width, height = columns * (tile + GAP) + GAP, rows * (tile + CAPTION + GAP) + GAP
     sheet = Image.new("RGB", (width, height), _BACKGROUND)
@@ -61,7 +70,7 @@ def draw_preview(
     for number, (dataset, name) in enumerate(chosen):
         x = GAP + number % columns * (tile + GAP)
         y = GAP + number // columns * (tile + CAPTION + GAP)
-        picture = _tile(dataset, name, colors, tile)
+        picture = _tile(dataset, name, colors, tile, problems)
         if picture is None:
             draw.rectangle((x, y, x + tile, y + tile), outline=_FAINT)
             draw.line((x, y, x + tile, y + tile), fill=_FAINT)
@@ -75,25 +84,34 @@ def _images(project: Project) -> Iterator[tuple[Dataset, str]]:
     return ((dataset, name) for dataset in project.values() for name in dataset.names)
 
 
-def _tile(dataset: Dataset, name: str, colors: dict[str, tuple[int, int, int]], tile: int) -> Image.Image | None:
+def _tile(
+    dataset: Dataset, name: str, colors: dict[str, tuple[int, int, int]], tile: int, problems: list[Problem]
+) -> Image.Image | None:
     """An image and its objects; None where it can't be decoded."""
     try:
         image = Image.fromarray(dataset.get_blob_img_np(name))
-    except (BlobdirError, OSError):
+    except (BlobdirError, OSError) as error:
+        problems.append(Problem("not-an-image", f"{dataset.path}/img/{name}", f"can't be drawn: {error}"))
         return None
     scale = tile / max(image.size)
     resized = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-    try:
-        draw_objects(resized, dataset.annotation(name), colors, scale)
-    except (BlobdirError, OSError):
-        return resized  # one without an annotation
+    (one,) = dataset.annotations([name])
+    if one.fault:
+        problems.append(Problem("unreadable", one.path, one.fault))
+    elif one.value is not None:
+        objects = one.value.get("objects", [])
+        missing = len(objects) - draw_objects(resized, one.value, colors, scale)
+        if missing:
+            shapes = ", ".join(sorted({str(item.get("geometryType")) for item in objects}))
+            text = f"{missing} of its {len(objects)} objects can't be drawn (their shapes: {shapes})"
+            problems.append(Problem("not-drawn", one.path, text))
     return resized
 
 
 def _fitting(
     draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, text: str, width: int
 ) -> str:
-    text = text.encode("utf-8", "replace").decode()
+    text = one_line(text)
     if draw.textlength(text, font=font) <= width:
         return text
     while text and draw.textlength(f"…{text}", font=font) > width:

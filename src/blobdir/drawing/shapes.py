@@ -22,6 +22,11 @@ _FILL = 70
 MAX_BITMAP_BYTES = 64 << 20
 
 
+def one_line(text: str) -> str:
+    """A name as it can be drawn: bytes that aren't UTF-8, line breaks and other control characters as a sign."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
 def class_colors(meta: Mapping[str, Any]) -> dict[str, Color]:
     """Class -> colour, from ``meta.json``."""
     found = {}

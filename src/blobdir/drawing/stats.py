@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from posixpath import splitext
@@ -11,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from blobdir.drawing.shapes import class_colors
-from blobdir.errors import BlobdirError
+from blobdir.annotations import classes_of, tags_of
+from blobdir.drawing.shapes import class_colors, one_line
+from blobdir.errors import AnnotationError, BlobdirError
+from blobdir.packing import Problem
 
 if TYPE_CHECKING:
     from blobdir.project import Dataset, Project
 
-BATCH = 2000
 _WIDTH, _ROW, _LEFT = 900, 20, 260
 _BAR, _INK, _PAPER = (70, 110, 180), (20, 20, 20), (255, 255, 255)
 
@@ -34,6 +34,8 @@ class DatasetStats:
     formats : dict
         Extension -> images.
     annotated, objects : int
+    unusable : int
+        Annotations that can't be read, or aren't annotations: what is in them isn't counted.
     classes : dict
         Class -> objects.
     tags : dict
@@ -48,15 +50,25 @@ class DatasetStats:
     formats: dict[str, int] = field(default_factory=dict)
     annotated: int = 0
     objects: int = 0
+    unusable: int = 0
     classes: dict[str, int] = field(default_factory=dict)
     tags: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Stats:
-    """Counts of a project: dataset -> its own."""
+    """Counts of a project.
+
+    Attributes
+    ----------
+    datasets : dict
+        Name -> its counts.
+    problems : list of Problem
+        Annotations that can't be used, so that something isn't counted.
+    """
 
     datasets: dict[str, DatasetStats] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
 
     def total(self, what: str) -> Counter[str]:
         """Sum of ``classes``, ``tags`` or ``formats`` over all datasets."""
@@ -70,12 +82,29 @@ class Stats:
         return asdict(self)
 
 
-def collect_stats(project: Project) -> Stats:
-    """Count images, sizes, formats, objects, classes and tags of every dataset."""
-    return Stats({name: _count(project, project[name]) for name in project})
+def collect_stats(project: Project, *, strict: bool = False) -> Stats:
+    """Count images, sizes, formats, objects, classes and tags of every dataset.
+
+    Parameters
+    ----------
+    project : Project
+    strict : bool
+        Whether the first annotation that can't be used is an error; if not, the result names them all.
+
+    Raises
+    ------
+    AnnotationError
+        With `strict`.
+    IncompleteListingError
+        The images of a dataset aren't all known.
+    """
+    stats = Stats()
+    for name in project:
+        stats.datasets[name] = _count(project, project[name], stats.problems, strict=strict)
+    return stats
 
 
-def _count(project: Project, dataset: Dataset) -> DatasetStats:
+def _count(project: Project, dataset: Dataset, problems: list[Problem], *, strict: bool) -> DatasetStats:
     found, tree, names = DatasetStats(), project.tree, dataset.names
     if not names:
         return found
@@ -86,32 +115,19 @@ def _count(project: Project, dataset: Dataset) -> DatasetStats:
     found.formats = dict(Counter(splitext(name)[1].lower() or "none" for name in names).most_common())
     classes: Counter[str] = Counter()
     tags: Counter[str] = Counter()
-    for at in range(0, len(names), BATCH):
-        for annotation in _annotations(project, dataset, names[at : at + BATCH]):
+    for one in dataset.annotations(names):
+        if one.fault:
+            if strict:
+                raise AnnotationError(f"{one.path}: {one.fault} (--strict)")
+            problems.append(Problem("unreadable", one.path, one.fault))
+            found.unusable += 1
+        elif one.value is not None:
+            titles = classes_of(one.value)
             found.annotated += 1
-            objects = annotation.get("objects", [])
-            found.objects += len(objects)
-            classes.update(str(item.get("classTitle")) for item in objects)
-            tags.update(str(tag.get("name")) for holder in (annotation, *objects) for tag in holder.get("tags", []))
+            found.objects += len(titles)
+            classes.update(titles)
+            tags.update(tags_of(one.value))
     found.classes, found.tags = dict(classes.most_common()), dict(tags.most_common())
-    return found
-
-
-def _annotations(project: Project, dataset: Dataset, names: list[str]) -> list[dict[str, Any]]:
-    rows = []
-    for name in names:
-        try:
-            rows.append(project.tree.find(dataset.annotation_path(name)))
-        except BlobdirError:
-            continue
-    found = []
-    for data in project.tree.read_many(rows):
-        try:
-            value = json.loads(data)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            found.append(value)
     return found
 
 
@@ -137,7 +153,7 @@ def draw_stats(project: Project, stats: Stats) -> Image.Image:
         y += _ROW + 4
         most = max(1, *(count for _, count in bars))
         for name, count in bars:
-            label = name.encode("utf-8", "replace").decode()
+            label = one_line(name)
             while label and draw.textlength(label, font=font) > _LEFT - 20:
                 label = label[:-2] + "…" if len(label) > 2 else ""
             draw.text((_LEFT - 10 - draw.textlength(label, font=font), y + 1), label, fill=_INK, font=font)

@@ -3,7 +3,7 @@
 from blobdir.index.build import EntryTable, build_index
 from blobdir.index.carry import index_from_bytes, index_to_bytes
 from blobdir.index.header import Defect, Header, SourceRecord
-from blobdir.index.store import load_index, save_index
+from blobdir.index.store import check_place, load_index, save_index
 from blobdir.index.table import BROKEN, DIRECTORY, FIRST_BLOB, LINK, LOOSE, Index
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Index",
     "SourceRecord",
     "build_index",
+    "check_place",
     "index_from_bytes",
     "index_to_bytes",
     "load_index",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from blobdir.errors import IndexFormatError
+from blobdir.errors import IndexFormatError, UsageError
 from blobdir.index.hashing import PROBE_LIMIT
 from blobdir.index.header import Header
 from blobdir.index.table import BROKEN, COLUMNS, DIRECTORY, FIRST_BLOB, LINK, Index
@@ -56,9 +56,12 @@ def save_index(index: Index, folder: Path) -> None:
 
     Raises
     ------
+    UsageError
+        `folder` is there and holds something else.
     OSError
         The folder can't be written. Nothing is left behind.
     """
+    check_place(folder)
     parent = folder.parent
     parent.mkdir(parents=True, exist_ok=True)
     temporary = parent / f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}"
@@ -83,6 +86,33 @@ def save_index(index: Index, folder: Path) -> None:
         _replace_folder(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_place(folder: Path) -> None:
+    """Make sure that writing an index removes nothing but an index: that of blobdir, damaged or not, or nothing at all.
+
+    Raises
+    ------
+    UsageError
+        There is something else, or a symbolic link.
+    """
+    if folder.is_symlink():
+        raise UsageError(f"{folder}: is a symbolic link; an index isn't written through one: give the folder itself")
+    try:
+        names = set(os.listdir(folder))
+    except FileNotFoundError:
+        return
+    except NotADirectoryError as error:
+        if not folder.exists():  # something above it is no folder: the system's own words say what
+            raise
+        raise UsageError(f"{folder}: isn't a folder; choose another place for the index") from error
+    ours = {HEADER_FILE, *(f"{column}.npy" for column in COLUMNS)}
+    if names - ours or (names and HEADER_FILE not in names):
+        other = min(names - ours, default=min(names))
+        raise UsageError(
+            f"{folder}: holds {other}, and isn't the folder of an index, which would be replaced as a whole; give an "
+            "empty folder, or one that isn't there yet"
+        )
 
 
 def _replace_folder(new: Path, old: Path) -> None:

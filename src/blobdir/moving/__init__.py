@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from blobdir.moving.fetching import FetchReport, fetch
+from blobdir.moving.fetching import fetch
 from blobdir.moving.packed import pack_to
-from blobdir.moving.pushing import PushReport, push
+from blobdir.moving.pushing import push
+from blobdir.moving.report import FetchReport, PushReport
 
 __all__ = ["FetchReport", "PushReport", "fetch", "pack_to", "push"]

@@ -1,66 +1,54 @@
-"""From any storage to a folder: whole projects or datasets, blobs in parallel ranges; or just some images."""
+"""From any storage to a folder: whole projects or datasets, blobs in parallel ranges; or just some images.
+
+Nothing is believed when a fetch is resumed. Of a blob, the ranges count that were noted for this very version of it,
+and were on the disk then. A small file counts if it was noted under the version that is there now (etag, or size and
+time), and still has the content that was fetched. At the end everything is listed once more: a project that has changed
+meanwhile is an error, not a mixture.
+"""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
-import shutil
 import time
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from blobdir.discovery import layout
-from blobdir.errors import BusyError, NotAProjectError, ReadError, UsageError
+from blobdir.durable import write_whole
+from blobdir.errors import ReadError, SourceChangedError, UsageError
+from blobdir.moving.fetchplan import FetchPlan, check_project, make_plan
+from blobdir.moving.notes import NoteFile
 from blobdir.moving.ranges import RangeLog
+from blobdir.moving.remotefiles import (
+    PUSHING,
+    ask_versions,
+    is_racy,
+    list_remote,
+    same_version,
+    says_version,
+)
+from blobdir.moving.report import FetchReport
 from blobdir.moving.selected import fetch_selected
-from blobdir.packing.sums import SUMS, read_sums
+from blobdir.packing.newfolder import NewFolder
+from blobdir.packing.sums import SUMS, format_sums, read_sums
 from blobdir.sources import RemoteOptions, RemoteStorage, Stat, open_storage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable
+    from pathlib import Path
 
     from blobdir.discovery import Progress
     from blobdir.packing import SubsetOptions
+    from blobdir.sources.getters import Answer
 
 RANGE_BYTES = 8 << 20
 RANGES_AT_ONCE = 8
-SMALL_BYTES = 1 << 20
-STATE = ".fetching"
-
-
-@dataclass(slots=True)
-class FetchReport:
-    """What was fetched.
-
-    Attributes
-    ----------
-    files, size : int
-        Files and bytes of the project.
-    resumed : int
-        Bytes of them that an earlier try had fetched.
-    verified : int
-        Blobs whose checksum was compared with that of ``blob/SHA256SUMS``.
-    seconds : float
-    """
-
-    files: int = 0
-    size: int = 0
-    resumed: int = 0
-    verified: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(slots=True)
-class _Plan:
-    small: list[tuple[str, int]] = field(default_factory=list)
-    large: dict[str, Stat] = field(default_factory=dict)
-
-    @property
-    def size(self) -> int:
-        return sum(max(0, size) for _, size in self.small) + sum(stat.size for stat in self.large.values())
+SYNC_BYTES = 64 << 20
+SYNC_S = 5.0
+"""Bytes, and seconds, after which what was fetched of a blob is brought to the disk and noted."""
+SUFFIX = ".fetching"
+SHOWN = 3
 
 
 def fetch(
@@ -75,7 +63,7 @@ def fetch(
 ) -> FetchReport:
     """Copy a project to this machine.
 
-    It's made in ``DEST.fetching`` and renamed when it's whole.
+    It's made in ``DEST.fetching``, and renamed when it's whole and on the disk.
 
     Parameters
     ----------
@@ -88,7 +76,7 @@ def fetch(
         Which images; everything if not given. Whole datasets come with their blobs as they are; any other choice
         comes in new blobs that hold nothing else.
     resume : bool
-        Go on with what was cut off: what is there already isn't fetched again, unless the project has changed.
+        Go on with what was cut off: what is there already isn't fetched again, unless it has changed.
     remote : RemoteOptions, optional
     progress : callable, optional
         Told of bytes.
@@ -103,149 +91,147 @@ def fetch(
         What is fetched changes meanwhile; it can't be fetched, or doesn't have the checksum that it should have.
     """
     began = time.perf_counter()
-    target = Path(os.path.abspath(dest))
-    work = target.with_name(f"{target.name}.fetching")
-    if target.exists() or target.is_symlink():
-        raise UsageError(f"{target}: is there already; choose another, or remove it")
-    if work.exists() and not resume:
-        raise UsageError(f"{work}: is what a fetch has left that didn't end; --resume goes on, or remove it")
+    folder = NewFolder(dest, SUFFIX, resume=resume)
+    folder.check()
     storage = open_storage(url, options=storage_options, remote=remote or RemoteOptions())
     if not isinstance(storage, RemoteStorage):
         raise UsageError(f"{url}: is on this machine already; use cp -r, or `blobdir subset`")
-    work.mkdir(parents=True, exist_ok=True)
-    with _alone(work):
-        if choose is not None and (
-            choose.names or choose.patterns or choose.classes or choose.tags or choose.per_class
-        ):
-            report = fetch_selected(url, work, storage_options, choose, remote, progress)
+    fetching = _Fetch(storage, tuple(choose.datasets) if choose else (), progress)
+    with folder:
+        _check_origin(folder.state, storage.place)
+        if choose is not None and not choose.takes_all:
+            fetching.watch()
+            clean(folder.work, ())
+            report = fetch_selected(url, folder.work, storage_options, choose, remote, progress)
+            fetching.check_unchanged()
         else:
-            _check_origin(work, storage.place)
-            report = _Fetch(storage, work, progress).run(tuple(choose.datasets) if choose else ())
-        shutil.rmtree(work / STATE, ignore_errors=True)
-        os.rename(work, target)
+            report = fetching.run(folder.work, folder.state)
+        folder.publish()
     report.seconds = time.perf_counter() - began
     return report
 
 
-@contextmanager
-def _alone(work: Path) -> Iterator[None]:
-    """Make sure that nobody else fetches into a folder; the kernel lets go of it when this process ends."""
-    fd = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BusyError(f"{work}: another process is fetching into it") from error
-        yield
-    finally:
-        os.close(fd)
-
-
-def _check_origin(work: Path, place: str) -> None:
+def _check_origin(state: Path, place: str) -> None:
     """Make sure that what an earlier try has left is of the same project."""
-    note = work / STATE / "place"
+    note = state / "place"
     digest = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()
     with suppress(FileNotFoundError):
         if note.read_text() != digest:
             raise UsageError(
-                f"{work}: is what a fetch of another project has left; remove it, or choose another folder"
+                f"{state.parent.parent}: is what a fetch of another project has left; remove it, or choose another "
+                "folder"
             )
         return
-    note.parent.mkdir(exist_ok=True)
-    note.write_text(digest)
+    write_whole(note, [digest.encode()])
+
+
+def clean(work: Path, wanted: Iterable[str]) -> None:
+    """Remove what an earlier try has left, and what this one won't fetch, but for blobdir's own."""
+    keep = set(wanted)
+    for parent, folders, names in os.walk(work, topdown=False):
+        below = os.path.relpath(parent, work)
+        prefix = "" if below == "." else f"{below}/"
+        if below.split(os.sep)[0] == layout.STATE_DIR:
+            continue
+        for name in names:
+            if f"{prefix}{name}" not in keep:
+                os.unlink(os.path.join(parent, name))
+        for name in folders:
+            if f"{prefix}{name}" != layout.STATE_DIR:
+                full = os.path.join(parent, name)
+                if os.path.islink(full):
+                    os.unlink(full)
+                with suppress(OSError):  # something is in it
+                    os.rmdir(full)
 
 
 class _Fetch:
-    def __init__(self, storage: RemoteStorage, work: Path, progress: Progress | None) -> None:
+    """One fetch of whole datasets; lists the project when it's made."""
+
+    def __init__(self, storage: RemoteStorage, datasets: tuple[str, ...], progress: Progress | None) -> None:
         self._storage = storage
-        self._work = work
+        self._datasets = datasets
         self._progress = progress
         self._report = FetchReport()
-        self._sums: dict[str, str] = {}
-        self._done = 0
-        self._total = 0
+        self._seen: dict[str, Stat] = {}
+        self._done = self._total = 0
+        self._found = list_remote(storage)
+        check_project(storage, self._found)
+        self._plan: FetchPlan = make_plan(storage, self._found, datasets)
 
-    def run(self, datasets: Sequence[str]) -> FetchReport:
-        plan = self._plan(datasets)
-        self._total, self._report.size = plan.size, plan.size
-        self._report.files = len(plan.small) + len(plan.large)
-        self._fetch_small(plan.small)
-        self._sums = read_sums(self._work / layout.BLOB_DIR / SUMS)
+    def run(self, work: Path, state: Path) -> FetchReport:
+        plan, report = self._plan, self._report
+        self._total = report.size = plan.size
+        report.files = len(plan.small) + len(plan.large)
+        clean(work, [*plan.small, *plan.large])
+        for path in plan.folders:
+            (work / path).mkdir(parents=True, exist_ok=True)
+        notes = NoteFile(state / "small.jsonl")
+        try:
+            self._fetch_small(work, state, notes)
+        finally:
+            notes.close()
+        sums = read_sums(work / layout.BLOB_DIR / SUMS)
         for path, stat in plan.large.items():
-            expected = self._sums.get(path.rpartition("/")[2]) if path.startswith(layout.BLOB_DIR + "/") else None
-            found = self._fetch_large(path, stat, digesting=expected is not None)
+            self._seen[path] = stat
+            expected = sums.get(path.rpartition("/")[2]) if path.startswith(layout.BLOB_DIR + "/") else None
+            found = self._fetch_large(work, state, path, stat, digesting=expected is not None)
             if expected is not None:
-                self._verify(path, expected, found)
-        return self._report
+                self._verify(work, path, expected, found)
+        self.check_unchanged()
+        if self._datasets and sums:  # of blobs that aren't here it would say that they are missing
+            here = {name: digest for name, digest in sums.items() if f"{layout.BLOB_DIR}/{name}" in plan.large}
+            write_whole(work / layout.BLOB_DIR / SUMS, [format_sums(here)])
+        return report
 
     def _tell(self, size: int) -> None:
         self._done += size
         if self._progress is not None:
             self._progress("fetching", self._done, max(self._total, self._done))
 
-    # -- what there is ------------------------------------------------------------------------------------------
+    # -- whether it's still the same project ------------------------------------------------------------------------
 
-    def _plan(self, datasets: Sequence[str]) -> _Plan:
-        try:
-            folders = {folder.path: folder for folder in self._storage.walk(follow_links=False)}
-        except FileNotFoundError as error:
-            raise NotAProjectError(f"{self._storage.url}: doesn't exist") from error
-        found = layout.read_layout(folders)
-        if not found.datasets and layout.META not in {entry.name for entry in folders[""].entries}:
-            raise NotAProjectError(f"{self._storage.url}: isn't a blob project; give the folder that holds meta.json")
-        paths = self._wanted(datasets, found.datasets)
-        plan, blobs = _Plan(), []
-        stems = {
-            layout.blob_stem(entry.name[: -len(layout.OFFSETS_SUFFIX)] + ".tar")
-            for path in paths
-            for entry in (folders[path].entries if path in folders else [])
-            if layout.is_offsets(entry.name)
-        }
-        for folder in folders.values():
-            for entry in folder.entries:
-                path = layout.join(folder.path, entry.name)
-                if entry.kind != "file" or not self._is_wanted(path, paths, found.datasets, stems, bool(datasets)):
-                    continue
-                if layout.blob_stem(entry.name) is not None or entry.size > SMALL_BYTES:
-                    blobs.append(path)
-                else:
-                    plan.small.append((path, entry.size))
-        plan.large = self._storage.stat_listed(blobs)
-        if missing := [path for path in blobs if path not in plan.large]:
-            raise ReadError(f"{self._storage.url}: {missing[0]}: its size can't be had; try again")
-        return plan
+    def watch(self) -> None:
+        """Take the versions of all files for those that are fetched; where a listing has none, of what matters most."""
+        files = self._found.files
+        self._seen = {path: stat for path, stat in files.items() if says_version(stat)}
+        heads = [path for path in files if path == layout.META or layout.is_offsets(path)]
+        self._seen |= ask_versions(self._storage, files, heads)
 
-    @staticmethod
-    def _wanted(names: Sequence[str], datasets: list[str]) -> list[str]:
-        known = {layout.dataset_name(path): path for path in datasets}
-        for name in names:
-            if name not in known and name not in datasets:
-                raise UsageError(f"{name}: isn't a dataset; there are {', '.join(known)}")
-        return [known.get(name, name) for name in names] if names else datasets
+    def check_unchanged(self) -> None:
+        """List the project once more.
 
-    @staticmethod
-    def _is_wanted(path: str, wanted: list[str], datasets: list[str], stems: set[str | None], some: bool) -> bool:
-        if path == layout.STATE_DIR or path.startswith(layout.STATE_DIR + "/"):
-            return False
-        if not some:
-            return True
-        parent, _, name = path.rpartition("/")
-        if parent == layout.BLOB_DIR and layout.blob_stem(name) is not None:
-            return layout.blob_stem(name) in stems
-        owner = max((d for d in datasets if path.startswith(d + "/")), key=len, default="")
-        return not owner or owner in wanted
+        Raises
+        ------
+        SourceChangedError
+            It isn't what it was.
+        """
+        now = list_remote(self._storage)
+        changed = [path for path in now.files if path not in self._found.files]
+        changed += [PUSHING] if PUSHING in now.own else []
+        changed += [path for path in self._found.files if path not in now.files]
+        versions = ask_versions(self._storage, now.files, self._seen, self._seen)
+        for path, then in self._seen.items():
+            if path in versions and not (same_version if says_version(then) else _is_still)(then, versions[path]):
+                changed.append(path)
+        if changed:
+            more = f" and {len(changed) - SHOWN:,} more" if len(changed) > SHOWN else ""
+            raise SourceChangedError(
+                f"{self._storage.url}: was changed while it was being fetched: {', '.join(changed[:SHOWN])}{more}; "
+                "--resume fetches what is new"
+            )
 
-    # -- bytes ----------------------------------------------------------------------------------------------------
+    # -- bytes ------------------------------------------------------------------------------------------------------
 
-    def _fetch_large(self, path: str, stat: Stat, *, digesting: bool) -> str:
+    def _fetch_large(self, work: Path, state: Path, path: str, stat: Stat, *, digesting: bool) -> str:
         """Fetch a file in ranges; its SHA-256, if that is wanted."""
-        target = self._work / path
+        target = work / path
         target.parent.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()  # a path can be longer than a name
-        log = RangeLog(self._work / STATE / name, f"{stat.size} {stat.etag or stat.mtime_ns}")
-        if not target.exists():
+        log = RangeLog(state / name, f"{stat.size} {stat.etag or stat.mtime_ns}")
+        if not target.exists() or not says_version(stat):
             log.reset()
-        fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             os.ftruncate(fd, stat.size)
             wanted = []
@@ -257,16 +243,17 @@ class _Fetch:
                 else:
                     wanted.append((low, high))
             source, digest = self._storage.open(path, stat), hashlib.sha256()
-            for (low, high), data in zip(wanted, source.fetch(wanted, concurrency=RANGES_AT_ONCE), strict=True):
-                if len(data) != high - low:
-                    raise ReadError(
-                        f"{path}: bytes {low} to {high}: the server gave {len(data)}; it has become shorter"
-                    )
-                os.pwrite(fd, data, low)
-                log.note(low)
-                if digesting:
-                    digest.update(data)
-                self._tell(high - low)
+            with log.syncing(fd, SYNC_BYTES, SYNC_S) as noting:
+                for (low, high), data in zip(wanted, source.fetch(wanted, concurrency=RANGES_AT_ONCE), strict=True):
+                    if len(data) != high - low:
+                        raise ReadError(
+                            f"{path}: bytes {low} to {high}: the server gave {len(data)}; it has become shorter"
+                        )
+                    os.pwrite(fd, data, low)
+                    noting(low, len(data))
+                    if digesting:
+                        digest.update(data)
+                    self._tell(high - low)
         finally:
             os.close(fd)
             log.close()
@@ -275,33 +262,70 @@ class _Fetch:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         return digest.hexdigest()
 
-    def _fetch_small(self, files: list[tuple[str, int]]) -> None:
+    def _fetch_small(self, work: Path, state: Path, notes: NoteFile) -> None:
+        files = self._plan.small
+        noted = {path: note.remote for path, note in notes.notes.items() if path in files}
+        known = ask_versions(self._storage, files, noted, noted)
         missing = []
-        for path, size in files:
-            with suppress(FileNotFoundError):
-                there = (self._work / path).stat().st_size
-                if size in (-1, there):
-                    self._report.resumed += there
-                    self._tell(max(0, size))
-                    continue
-            missing.append((path, size))
-        temporary = self._work / STATE / "small"
-        temporary.parent.mkdir(exist_ok=True)
-        contents = self._storage.iter_files([path for path, _ in missing])
-        for (path, size), data in zip(missing, contents, strict=True):
-            target = self._work / path
+        for path, stat in files.items():
+            size = _kept(work / path, known.get(path), notes, path)
+            if size < 0:
+                missing.append(path)
+                continue
+            self._seen[path] = known[path]
+            self._report.resumed += size
+            self._tell(max(0, stat.size))
+        temporary = state / "small"
+        for path, answer in zip(missing, self._storage.iter_answers(missing), strict=True):
+            version = self._checked(path, files[path], answer)
+            target = work / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(data)
+            temporary.write_bytes(answer.data)
             os.rename(temporary, target)
-            self._report.size += len(data) if size < 0 else 0
-            self._tell(max(0, size))
+            self._seen[path] = version
+            if says_version(version):
+                notes.add(path, version, _md5(answer.data))
+            self._report.size += len(answer.data) if files[path].size < 0 else 0
+            self._tell(max(0, files[path].size))
 
-    def _verify(self, path: str, expected: str, found: str) -> None:
+    def _checked(self, path: str, listed: Stat, answer: Answer) -> Stat:
+        """The version of what was sent, if it's the one that was listed."""
+        version = answer.version if says_version(answer.version) else Stat("file", len(answer.data), etag="")
+        if listed.size in (-1, len(answer.data)) and _is_still(listed, version):
+            return version
+        raise SourceChangedError(
+            f"{self._storage.url}: {path}: was changed while it was being fetched; --resume fetches what is new"
+        )
+
+    def _verify(self, work: Path, path: str, expected: str, found: str) -> None:
         """Compare a blob's checksum with the one that came with it; where it's another, nothing of it counts."""
         self._report.verified += 1
         if expected != found:
-            (self._work / path).unlink()
+            (work / path).unlink()
             raise ReadError(
                 f"{path}: doesn't have the checksum that {layout.BLOB_DIR}/{SUMS} says; what was fetched of it was "
                 "removed again: try once more with --resume, and if that doesn't help, the remote one is damaged"
             )
+
+
+def _is_still(then: Stat, now: Stat) -> bool:
+    """Whether nothing says that a file has changed."""
+    if says_version(then) and says_version(now):
+        return same_version(then, now)
+    return then.size == now.size or min(then.size, now.size) < 0
+
+
+def _kept(target: Path, now: Stat | None, notes: NoteFile, path: str) -> int:
+    """Bytes of a small file that an earlier try has fetched; -1 where they aren't surely those that are there now."""
+    note = notes.notes.get(path)
+    if note is None or now is None or not same_version(note.remote, now) or is_racy(note.remote, note.noted_ns):
+        return -1
+    try:
+        data = target.read_bytes()
+    except OSError:
+        return -1
+    return len(data) if _md5(data) == note.digest else -1
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()

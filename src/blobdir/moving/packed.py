@@ -1,26 +1,43 @@
-"""Packing straight into a bucket: a blob is uploaded when it's whole, and its bytes here are given back."""
+"""Packing straight into a bucket: a blob is uploaded when it's whole, and its bytes here are given back.
+
+What isn't uploaded yet lies in the user's cache folder. A blob that was uploaded stays there as a hole of the same
+size, with a note of its checksum and of the version that is in the bucket. When packing is resumed, the note counts
+only if the bucket still has that version; else the hole is removed, and the blob is packed again. Bytes are given back
+only after they were compared with the checksum that the packer has made of them.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import json
 import os
 import shutil
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_cache_path
 
-from blobdir.discovery import DiscoveryOptions
-from blobdir.errors import ReadError, UsageError
-from blobdir.moving.pushing import PushReport, Uploader, existing_files, project_files
+from blobdir.discovery import DiscoveryOptions, layout
+from blobdir.durable import write_whole
+from blobdir.errors import BlobdirError, BusyError, ReadError, UsageError
+from blobdir.moving.localfiles import list_project
+from blobdir.moving.remotefiles import RemoteFiles, list_remote, same_version, says_version
+from blobdir.moving.uploading import Uploader
 from blobdir.opening import build, save_beside
 from blobdir.packing import PackOptions, PackReport, pack
-from blobdir.sources import RemoteStorage, open_storage
+from blobdir.packing.newfolder import NewFolder
+from blobdir.sources import LocalStorage, RemoteStorage, Stat, open_storage
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from blobdir.discovery import Progress
+    from blobdir.moving.report import PushReport
     from blobdir.sources import RemoteOptions
+
+_SHOWN = 3
 
 
 def pack_to(
@@ -60,6 +77,8 @@ def pack_to(
     ------
     UsageError
         Something is there already.
+    BusyError
+        Another process is packing the same to the same place.
     ReadError
         The storage can't be reached, or refuses.
     PackError
@@ -68,20 +87,23 @@ def pack_to(
     storage = open_storage(url, options=storage_options, remote=remote)
     if not isinstance(storage, RemoteStorage):
         raise UsageError(f"{url}: is on this machine; pack into a folder")
+    there = list_remote(storage)
+    if there.files and not resume:
+        raise UsageError(f"{storage.url}: holds {len(there.files):,} files already; choose another place, or --resume")
     stage = _stage(storage.place, os.fspath(source))
-    if not resume:
-        if there := existing_files(storage):
-            raise UsageError(f"{storage.url}: holds {len(there):,} files already; choose another place, or --resume")
-        shutil.rmtree(stage, ignore_errors=True)
-    stage.mkdir(mode=0o700, parents=True, exist_ok=True)
-    uploads = _Uploads(storage, stage)
-    project = stage / "project"
-    if project.exists():  # all is packed, but not all of it is there
-        shutil.rmtree(project)
-    report = pack(source, project, options, resume=resume, progress=progress, each=uploads.upload)
-    pushed = uploads.finish(project, progress)
-    if not pushed.failed:
-        shutil.rmtree(stage)
+    if layout.META in there.files and not stage.is_dir():
+        raise UsageError(f"{storage.url}: holds a project, and none that was being packed; choose another place")
+    with _alone(stage):
+        if not resume:
+            _empty(stage)
+        uploads = _Uploads(storage, stage, there)
+        project = stage / "project"
+        if project.exists():  # all is packed, but not all of it is there
+            shutil.rmtree(project)
+        report = pack(source, project, options, resume=resume, progress=progress, each=uploads.upload)
+        pushed = uploads.finish(project, progress)
+        if not pushed.failed:
+            shutil.rmtree(stage)
     return report, pushed
 
 
@@ -91,41 +113,119 @@ def _stage(place: str, source: str) -> Path:
     return user_cache_path("blobdir") / "packing" / name
 
 
+@contextmanager
+def _alone(stage: Path) -> Iterator[None]:
+    """Make sure that nobody else packs the same to the same place."""
+    stage.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BusyError("another process is packing this folder to this place; wait until it's done") from error
+        yield
+    finally:
+        os.close(fd)
+
+
+def _empty(folder: Path) -> None:
+    for left in folder.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+
+
 class _Uploads:
-    """Uploads blobs one by one, and what is left at the end.
+    """Uploads blobs one by one, and what is left at the end."""
 
-    A blob that was uploaded stays as a hole of the same size, which takes no room, with a note that says so.
-    """
-
-    def __init__(self, storage: RemoteStorage, stage: Path) -> None:
+    def __init__(self, storage: RemoteStorage, stage: Path, there: RemoteFiles) -> None:
         self._storage = storage
+        self._there = there
         self._notes = stage / "uploaded"
         self._notes.mkdir(exist_ok=True)
-        self._uploader = Uploader(storage, stage)
-        self._blobs: dict[str, int] = {}
+        self._work = NewFolder(stage / "project", ".packing").work
+        self._uploader = Uploader(LocalStorage(os.fspath(stage)), storage)
+        self._blobs: dict[str, Stat] = {}
+        self._drop_holes()
+
+    def _note(self, place: str) -> Path:
+        name = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()  # a path can be longer than a name
+        return self._notes / name
+
+    def _noted(self, place: str, digest: str | None, size: int) -> Stat | None:
+        """What was uploaded as `place`, if the bucket has it still."""
+        try:
+            known, *version = json.loads(self._note(place).read_bytes())
+            then = Stat("file", int(version[0]), int(version[1]), etag=str(version[2]))
+        except (OSError, ValueError, TypeError, IndexError):
+            return None
+        now = self._there.files.get(place)
+        if now is not None and then.etag and not now.etag:
+            with suppress(OSError):
+                now = self._storage.stat(place)
+        good = digest in (None, known) and then.size == size and now is not None and same_version(then, now)
+        return then if good else None
+
+    def _drop_holes(self) -> None:
+        """Remove blobs that are just holes here, and aren't in the bucket any more: they must be packed again."""
+        for parent, _, names in os.walk(self._work):
+            for name in names:
+                path = Path(parent, name)
+                if layout.blob_stem(name) is None or not _is_hole(path):
+                    continue
+                place = path.relative_to(self._work).as_posix()
+                if self._noted(place, None, path.stat().st_size) is None:
+                    path.unlink()
 
     def upload(self, path: Path, place: str, digest: str) -> None:
         """Upload the blob at `path`, unless an earlier try did; it becomes `place` of the project."""
         size = path.stat().st_size
-        self._blobs[place] = size
-        note = self._notes / place.replace("/", "%")
-        if not note.exists() or note.read_text() != digest:
-            error = self._uploader.upload(path, place)
-            if error is not None:
-                raise ReadError(f"{self._storage.url}: {place}: {error}; --resume goes on")
-            note.write_text(digest)
+        version = self._noted(place, digest, size)
+        if version is None:
+            with open(path, "rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                    path.unlink()
+                    raise ReadError(f"{path}: isn't what was written; --resume packs it again")
+            try:
+                version = self._uploader.upload_blob(path, place)
+            except (BlobdirError, OSError) as error:
+                raise ReadError(f"{self._storage.url}: {place}: {error}; --resume goes on") from error
+            if version.size not in (-1, size):
+                raise ReadError(f"{self._storage.url}: {place}: {version.size} of {size} bytes are there; --resume")
+            if says_version(version):
+                write_whole(self._note(place), [json.dumps([digest, size, version.mtime_ns, version.etag]).encode()])
+        self._blobs[place] = version
         os.truncate(path, 0)
         os.truncate(path, size)
 
     def finish(self, project: Path, progress: Progress | None) -> PushReport:
         """Upload all but the blobs, and put an index beside them."""
-        there = existing_files(self._storage)
-        for place, size in self._blobs.items():
-            if place not in there or there[place].size not in (-1, size):
+        there = list_remote(self._storage)
+        for place, version in self._blobs.items():
+            now = there.files.get(place)
+            if now is None or (says_version(now) and says_version(version) and not same_version(version, now)):
                 raise ReadError(f"{self._storage.url}: {place} was uploaded, and isn't there now; pack again")
-        rest = [(path, size) for path, size in project_files(project) if path not in self._blobs]
-        uploader = Uploader(self._storage, project, progress)
-        uploader.run(rest, {})
-        if not uploader.report.failed:
+        here = LocalStorage(os.fspath(project))
+        found = list_project(here)
+        if foreign := [path for path in there.files if path not in found.files]:
+            more = f" and {len(foreign) - _SHOWN:,} more" if len(foreign) > _SHOWN else ""
+            raise UsageError(
+                f"{self._storage.url}: holds {', '.join(foreign[:_SHOWN])}{more}, which the project doesn't have; "
+                "remove that, or choose another place"
+            )
+        uploader = Uploader(here, self._storage, progress=progress)
+        rest = {path: file for path, file in found.files.items() if path not in self._blobs}
+        uploader.expect(sum(file.size for file in rest.values()))
+        meta = {layout.META: rest.pop(layout.META)}
+        uploader.make_folders(found.empty)
+        pickles = {path: rest.pop(path) for path in list(rest) if layout.is_offsets(path)}
+        if uploader.upload(rest) and uploader.upload(pickles) and uploader.upload(meta):
             uploader.report.index = save_beside(build(self._storage, DiscoveryOptions()), self._storage)
         return uploader.report
+
+
+def _is_hole(path: Path) -> bool:
+    """Whether the bytes of a blob were given back."""
+    result = path.stat()
+    return result.st_size > 0 and result.st_blocks * 512 < result.st_size // 2

@@ -1,53 +1,32 @@
-"""From a folder to any storage: what is large by parts, what is small many at a time, ``meta.json`` last."""
+"""From a folder to any storage: nobody ever takes half of it for a project, and nothing old is left there."""
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
+import socket
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blobdir.discovery import DiscoveryOptions, layout
-from blobdir.errors import BlobdirError, NotAProjectError, ReadError, UsageError
-from blobdir.opening import BESIDE_FILE, build, save_beside
-from blobdir.sources import RemoteOptions, RemoteStorage, Stat, open_storage
+from blobdir.errors import BusyError, NotAProjectError, ReadError, UsageError
+from blobdir.moving.comparing import Comparison
+from blobdir.moving.localfiles import LocalFiles, list_project
+from blobdir.moving.notes import PushNotes
+from blobdir.moving.pushplan import PushPlan, check_target, make_plan
+from blobdir.moving.remotefiles import PUSHING, RemoteFiles, list_remote
+from blobdir.moving.uploading import Uploader
+from blobdir.opening import BESIDE_FILE, build, save_beside, warn_of_defects
+from blobdir.packing.locking import hold
+from blobdir.sources import LocalStorage, RemoteOptions, RemoteStorage, open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from blobdir.discovery import Progress
-
-FILES_AT_ONCE = 32
-LARGE_BYTES = 8 << 20
-ROUNDS = 3
-"""Times that what failed is tried, besides the tries of each request."""
-_UPLOAD_TIMEOUT_S = 3600.0
-
-
-@dataclass(slots=True)
-class PushReport:
-    """What was pushed.
-
-    Attributes
-    ----------
-    files, size : int
-        Files and bytes that were uploaded.
-    skipped : int
-        Files that were there already.
-    failed : dict
-        Path -> why, of what could not be uploaded.
-    index : str
-        Where the index was put; empty where it wasn't.
-    seconds : float
-    """
-
-    files: int = 0
-    size: int = 0
-    skipped: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
-    index: str = ""
-    seconds: float = 0.0
+    from blobdir.moving.report import PushReport
 
 
 def push(
@@ -57,25 +36,37 @@ def push(
     storage_options: dict[str, Any] | None = None,
     resume: bool = False,
     force: bool = False,
+    delete: bool = False,
+    dry_run: bool = False,
+    checksum: bool = False,
+    follow_links: bool = False,
     index: bool = True,
     remote: RemoteOptions | None = None,
     progress: Progress | None = None,
 ) -> PushReport:
     """Copy a project from this machine to a storage.
 
-    ``meta.json`` goes last: what was cut off isn't taken for a project.
+    Nobody changes the project meanwhile. What happens in which order, and what readers see: `blobdir.moving.pushplan`.
 
     Parameters
     ----------
     source : path
         A blob project.
     url : str
-        Where it goes; nothing may be there, unless with `resume` or `force`.
+        Where it goes; nothing may be there, unless with `resume`, `force` or `delete`.
     storage_options : dict, optional
     resume : bool
-        Leave what is there already with the same size.
+        Leave what is there already with the same content, see `blobdir.moving.comparing`.
     force : bool
-        Replace what is there.
+        Upload everything, and remove what the project doesn't have.
+    delete : bool
+        Leave what is there with the same content, and remove what the project doesn't have.
+    dry_run : bool
+        Only say what would be done.
+    checksum : bool
+        Compare every byte, instead of versions, times and the backend's checksums.
+    follow_links : bool
+        Upload what symbolic links out of the project lead to; without, they are left out, and named.
     index : bool
         Put an index beside it, with which opening is one request.
     remote : RemoteOptions, optional
@@ -85,137 +76,131 @@ def push(
     Raises
     ------
     UsageError, NotAProjectError
-    ReadError
-        The storage can't be reached, or refuses.
+    BusyError
+        Somebody is changing the project, or another process of this machine is pushing to this place.
+    ReadError, LinkError
+        The storage can't be reached, or refuses; the project can't be read in full.
     """
     began = time.perf_counter()
     root = Path(source)
     if not (root / layout.META).is_file():
         raise NotAProjectError(f"{root}: isn't a project: it holds no {layout.META}")
-    storage = open_storage(url, options=storage_options, remote=remote)
-    if not isinstance(storage, RemoteStorage):
+    here = LocalStorage(os.fspath(root), follow_links=follow_links)
+    there = open_storage(url, options=storage_options, remote=remote)
+    if not isinstance(there, RemoteStorage):
         raise UsageError(f"{url}: is on this machine; use cp -r")
-    there = existing_files(storage)
-    if there and not (resume or force):
-        raise UsageError(f"{storage.url}: holds {len(there):,} files already; --resume goes on, --force replaces them")
-    if there:
-        _remove_index(storage, will_follow=index)
-    pushed = Uploader(storage, root, progress)
-    pushed.run(list(project_files(root)), there if resume else {})
-    if index and not pushed.report.failed:
-        pushed.report.index = save_beside(build(storage, DiscoveryOptions()), storage)
-    pushed.report.seconds = time.perf_counter() - began
-    return pushed.report
+    with hold(root), PushNotes(there.place) as notes:
+        local, found = list_project(here), list_remote(there)
+        removing = force or delete
+        check_target(there.url, local, found, resume=resume, removing=removing)
+        comparison = Comparison(here, there, notes, checksum=checksum, progress=progress)
+        same = set() if force else comparison.same(local.files, found)
+        plan = make_plan(local, found, same, removing=removing)
+        uploader = Uploader(here, there, notes, progress)
+        report = uploader.report
+        report.left_out, report.skipped = local.left_out, plan.same
+        report.new, report.replaced, report.deleted = plan.new, plan.replaced, plan.removed
+        if dry_run:
+            report.files = len(plan.new) + len(plan.replaced)
+            report.size = sum(local.files[path].size for path in (*plan.new, *plan.replaced))
+        else:
+            notes.keep_only(same)
+            _Push(uploader, there, local, found, plan).run(index=index)
+    report.seconds = time.perf_counter() - began
+    return report
 
 
-def _remove_index(storage: RemoteStorage, *, will_follow: bool) -> None:
-    """Remove the index of what was there: until the new one is, it would be believed."""
-    what = f"{storage.url}/{BESIDE_FILE}"
-    try:
-        storage.stat(BESIDE_FILE)
-        storage.backend.run(storage.backend.call(what, "rm_file", storage.full(BESIDE_FILE)), what)
-    except FileNotFoundError:
-        return
-    except ReadError as error:
-        if not will_follow:
-            raise ReadError(f"{what}: is of what was there, and can't be removed: {error}") from error
+class _Push:
+    """One push, step by step; a step that fails is the last one."""
 
+    def __init__(
+        self, uploader: Uploader, there: RemoteStorage, here: LocalFiles, found: RemoteFiles, plan: PushPlan
+    ) -> None:
+        self._uploader = uploader
+        self._there = there
+        self._here = here
+        self._found = found
+        self._plan = plan
+        self._mark = json.dumps(
+            {
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "token": secrets.token_hex(8),
+            }
+        ).encode()
 
-def existing_files(storage: RemoteStorage) -> dict[str, Stat]:
-    """What is there already, but for blobdir's own files."""
-    found: dict[str, Stat] = {}
-    try:
-        for folder in storage.walk(follow_links=False):
-            for entry in folder.entries:
-                if entry.kind == "file" and not folder.path.startswith(layout.STATE_DIR):
-                    found[layout.join(folder.path, entry.name)] = Stat("file", entry.size)
-    except FileNotFoundError:
-        return {}
-    return found
+    def run(self, *, index: bool) -> None:
+        plan, uploader = self._plan, self._uploader
+        uploader.expect(sum(self._here.files[path].size for path in (*plan.new, *plan.replaced)))
+        if plan.changes and not self._change():
+            return
+        self._remove_own(will_follow=index)
+        if index:
+            built = build(self._there, DiscoveryOptions())
+            uploader.report.index = save_beside(built, self._there)
+            warn_of_defects(self._there, built)
+        elif self._there.has_folders:
+            uploader.remove_folders([layout.STATE_DIR])
 
+    def _change(self) -> bool:
+        plan, changed = self._plan, [*self._plan.new, *self._plan.replaced]
+        early = dict.fromkeys(plan.early_blobs(self._found))
+        stale = plan.stale_pickles(self._found)
+        kept = set(changed)
+        again = [path for path in stale if path in self._here.files and path not in kept]
+        if not self._upload(early):
+            return False
+        self._begin()
+        done = (
+            self._remove(stale)
+            and self._upload(path for path in plan.blobs(changed) if path not in early)
+            and self._remove(plan.blobs(plan.removed))
+            and self._remove(plan.others(plan.removed))
+            and self._uploader.remove(plan.markers)
+            and self._upload(plan.others(changed))
+        )
+        if not done:
+            return False
+        if self._there.has_folders:
+            self._uploader.remove_folders(plan.old_folders)
+        self._uploader.make_folders(plan.folders)
+        if not self._upload([*plan.pickles(changed), *again]):
+            return False
+        self._check_mark()
+        return self._upload([layout.META])
 
-def project_files(root: Path) -> Iterable[tuple[str, int]]:
-    """Path and bytes of all files of a project, but for blobdir's own."""
-    for parent, folders, names in os.walk(root, followlinks=True):
-        below = os.path.relpath(parent, root)
-        folders[:] = sorted(name for name in folders if not (below == "." and name == layout.STATE_DIR))
-        for name in sorted(names):
-            path = name if below == "." else f"{below}/{name}"
-            yield path, os.path.getsize(os.path.join(parent, name))
+    def _upload(self, paths: Iterable[str]) -> bool:
+        return self._uploader.upload({path: self._here.files[path] for path in paths})
 
+    def _remove(self, paths: Iterable[str]) -> bool:
+        return self._uploader.remove({path: self._there.full(path) for path in paths})
 
-class Uploader:
-    """Uploads files of one folder.
+    def _begin(self) -> None:
+        """From here on what is there isn't taken for a project, until all of it is there."""
+        self._there.write(PUSHING, self._mark)
+        for path in (BESIDE_FILE, layout.META):
+            if (path in self._found.files or path in self._found.own) and not self._remove([path]):
+                raise ReadError(
+                    f"{self._there.url}/{path}: {self._uploader.report.failed[path]}; it is of what was there, and "
+                    "must not stay while that is changed"
+                )
 
-    Attributes
-    ----------
-    report : PushReport
-    """
-
-    def __init__(self, storage: RemoteStorage, root: Path, progress: Progress | None = None) -> None:
-        self.report = PushReport()
-        self._storage = storage
-        self._root = root
-        self._progress = progress
-        self._done = 0
-        self._total = 0
-        self._folders: set[str] = set()
-
-    def run(self, files: list[tuple[str, int]], there: dict[str, Stat]) -> None:
-        """Upload what isn't there, in three steps: what is large, what is small, and what makes it a project."""
-        missing = [(path, size) for path, size in files if path not in there or there[path].size != size]
-        self.report.skipped = len(files) - len(missing)
-        self._total = sum(size for _, size in missing)
-        meta = [item for item in missing if item[0] == layout.META]
-        large = [item for item in missing if item not in meta and item[1] > LARGE_BYTES]
-        small = [item for item in missing if item not in meta and item[1] <= LARGE_BYTES]
-        for part, concurrency in ((large, 1), (small, FILES_AT_ONCE), (meta, 1)):
-            left = part
-            for _ in range(ROUNDS):
-                left = self._upload(left, concurrency)
-                if not left:
-                    break
-            if left:
-                return  # what failed stands in the report; without meta.json nobody takes it for a project
-
-    def _upload(self, files: list[tuple[str, int]], concurrency: int) -> list[tuple[str, int]]:
-        """Upload files; those that failed."""
-        backend, failed = self._storage.backend, []
-        outcomes = backend.run_many(((path, self._one(path)) for path, _ in files), concurrency, _UPLOAD_TIMEOUT_S)
-        for (path, size), error in zip(files, outcomes, strict=True):
-            if error is not None:
-                failed.append((path, size))
-                self.report.failed[path] = error
-                continue
-            self.report.failed.pop(path, None)
-            self.report.files += 1
-            self.report.size += size
-            self._done += size
-            if self._progress is not None:
-                self._progress("pushing", self._done, self._total)
-        return failed
-
-    def upload(self, file: Path, path: str) -> str | None:
-        """Upload one file to `path` of the project; why it couldn't be, after all tries."""
-        error: str | None = ""
-        for _ in range(ROUNDS):
-            error = self._storage.backend.run(self._one(path, file), path, _UPLOAD_TIMEOUT_S)
-            if error is None:
-                break
-        return error
-
-    async def _one(self, path: str, file: Path | None = None) -> str | None:
-        """Upload one file; why it couldn't be."""
-        what = f"{self._storage.url}: {path}"
-        target = self._storage.full(path)
+    def _check_mark(self) -> None:
         try:
-            parent = target.rpartition("/")[0]
-            if self._storage.has_folders and parent not in self._folders:
-                await self._storage.backend.call(what, "makedirs", parent, exist_ok=True)
-                self._folders.add(parent)
-            await self._storage.backend.call(
-                what, "put_file", str(file or self._root / path), target, timeout_s=_UPLOAD_TIMEOUT_S
+            mine = self._there.read(PUSHING) == self._mark
+        except FileNotFoundError:
+            mine = False
+        if not mine:
+            raise BusyError(
+                f"{self._there.url}: somebody else is pushing to it at the same time; when only one is, push again "
+                "with --delete"
             )
-        except (BlobdirError, OSError) as error:
-            return str(error)
-        return None
+
+    def _remove_own(self, *, will_follow: bool) -> None:
+        """Remove what isn't the project's: the note that it's being pushed, an index of what was there, leftovers."""
+        own = [path for path in self._found.own if not (will_follow and path == BESIDE_FILE)]
+        own += [PUSHING] if self._plan.changes and PUSHING not in own else []
+        if not self._remove(own):
+            path, error = next(iter(self._uploader.report.failed.items()))
+            raise ReadError(f"{self._there.url}/{path}: {error}; it would be believed, so remove it")

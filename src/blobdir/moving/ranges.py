@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -34,7 +37,7 @@ class RangeLog:
             lines = path.read_text().split("\n")
         except FileNotFoundError:
             lines = [""]
-        if lines[0] == version:
+        if lines[0] == version and all(line.isdecimal() for line in lines[1:-1]):
             self.done = {int(line) for line in lines[1:-1]}  # the last one may have been cut off
             self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
             if lines[-1]:
@@ -50,10 +53,39 @@ class RangeLog:
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
         os.write(self._fd, f"{self._version}\n".encode())
 
-    def note(self, start: int) -> None:
-        """The range that begins at byte `start` has been written."""
-        os.write(self._fd, f"{start}\n".encode())
-        self.done.add(start)
+    @contextmanager
+    def syncing(self, fd: int, size: int, seconds: float) -> Iterator[Callable[[int, int], None]]:
+        """Note ranges that were written to `fd` when they are on the disk: a note must not outlive its bytes.
+
+        Parameters
+        ----------
+        fd : int
+        size, seconds
+            Bytes, and time, after which what was written is brought to the disk.
+        """
+        waiting: list[int] = []
+        written, began = 0, time.monotonic()
+
+        def flush() -> None:
+            nonlocal written, began
+            if waiting:
+                os.fsync(fd)
+                os.write(self._fd, "".join(f"{start}\n" for start in waiting).encode())
+                self.done.update(waiting)
+            waiting.clear()
+            written, began = 0, time.monotonic()
+
+        def note(start: int, length: int) -> None:
+            nonlocal written
+            waiting.append(start)
+            written += length
+            if written >= size or time.monotonic() - began >= seconds:
+                flush()
+
+        try:
+            yield note
+        finally:
+            flush()
 
     def close(self) -> None:
         """Close the log; what was noted stays."""

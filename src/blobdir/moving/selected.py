@@ -1,29 +1,37 @@
-"""Some images of a remote project, as a project of their own: only their bytes are fetched."""
+"""Some images of a remote project, as a project of their own: only their bytes are fetched, and all that is theirs."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-import shutil
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from blobdir.discovery import layout
-from blobdir.errors import NotFoundError, UsageError
+from blobdir.errors import UsageError
+from blobdir.index import FIRST_BLOB
+from blobdir.moving.report import FetchReport
 from blobdir.offsets import write_offsets
-from blobdir.packing.subset import choose
+from blobdir.packing.choosing import choose
+from blobdir.packing.names import free_stem, slug_of
+from blobdir.packing.sidefiles import SideFiles
+from blobdir.packing.sums import SUMS, format_sums
 from blobdir.packing.tarformat import archive_end, member_header, padding
 from blobdir.project import open_project
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from blobdir.discovery import Progress
-    from blobdir.moving.fetching import FetchReport
     from blobdir.packing import SubsetOptions
     from blobdir.project import Dataset, Project
     from blobdir.sources import RemoteOptions
 
-IMAGES_AT_ONCE = 1000
+FILES_AT_ONCE = 1000
+BYTES_AT_ONCE = 64 << 20
 
 
 def fetch_selected(
@@ -34,75 +42,152 @@ def fetch_selected(
     remote: RemoteOptions | None,
     progress: Progress | None,
 ) -> FetchReport:
-    """Write the chosen images and their annotations into `work`, in one new blob a dataset.
+    """Write the chosen images with their annotations and side files into `work`, in one new blob a dataset.
 
-    Blocks that an earlier try has fetched come from the cache.
+    What belongs to the project or to a dataset as a whole comes along. Datasets without images, and those above a
+    chosen one, stay datasets. Blocks that an earlier try has fetched come from the cache.
     """
-    from blobdir.moving.fetching import FetchReport  # noqa: PLC0415  # it imports this module
-
     given = {} if remote is None else asdict(remote)
-    project = open_project(url, storage_options=storage_options, **given)
-    chosen = {path: names for path, names in choose(project, options).items() if names}
-    if not chosen:
-        raise UsageError("no image is chosen: the conditions hold for none")
-    for left in work.iterdir():  # the folder itself is locked
-        if left.is_dir():
-            shutil.rmtree(left)
-        else:
-            left.unlink()
-    (work / layout.BLOB_DIR).mkdir(parents=True)
-    report = FetchReport()
-    total = sum(map(len, chosen.values()))
+    project = open_project(url, storage_options=storage_options, index="none", **given)
+    choice = choose(project, options)
+    chosen = choice.images
+    if not choice.count:
+        raise UsageError(f"no image is chosen: the conditions hold for none{choice.said()}")
+    writer = _Writer(project, work, choice.count, progress)
     for path, names in chosen.items():
-        _write_dataset(project, path, names, work, report, total, progress)
-    for name in (layout.META, "README.md"):
-        if project.filesystem.exists(name):
-            (work / name).write_bytes(project.filesystem.cat_file(name))
-    return report
+        if names:
+            writer.write_dataset(path, names)
+    for path in _kept_empty(project, chosen):
+        writer.write_empty(path)
+    writer.write_rest()
+    writer.report.problems, writer.report.without_annotation = choice.problems, choice.without_annotation
+    return writer.report
 
 
-def _write_dataset(
-    project: Project,
-    path: str,
-    names: list[str],
-    work: Path,
-    report: FetchReport,
-    total: int,
-    progress: Progress | None,
-) -> None:
-    dataset = project[path]
-    stem = f"{path.replace('/datasets/', '-').replace('/', '-')}-fetched"
-    folder = work / path
-    (folder / layout.ANNOTATIONS).mkdir(parents=True)
-    entries, position = [], 0
-    with open(work / layout.BLOB_DIR / f"{stem}.tar", "wb") as tar:
-        for low in range(0, len(names), IMAGES_AT_ONCE):
-            part = names[low : low + IMAGES_AT_ONCE]
-            for name, data in zip(part, dataset.read_many(part), strict=True):
-                header = member_header(os.fsencode(name), len(data))
-                start = position + len(header)
-                entries.append((name, start, start + len(data)))
-                for piece in (header, data, padding(len(data))):
-                    tar.write(piece)
-                    position += len(piece)
-                report.size += len(data)
-            _write_annotations(project, dataset, part, folder, report)
-            report.files += len(part)
-            if progress is not None:
-                progress("images", report.files, total)
-        tar.write(archive_end(position))
-    write_offsets(folder / f"{stem}{layout.OFFSETS_SUFFIX}", entries)
+def _kept_empty(project: Project, chosen: dict[str, list[str]]) -> Iterator[str]:
+    """Datasets that have no image in the choice, and stay: they have none at all, or others lie in them."""
+    for path, names in chosen.items():
+        if not names and not project[path].names:
+            yield path
+    for path in project.tree.index.header.datasets:
+        if not chosen.get(path) and any(names and other.startswith(f"{path}/") for other, names in chosen.items()):
+            yield path
 
 
-def _write_annotations(project: Project, dataset: Dataset, names: list[str], folder: Path, report: FetchReport) -> None:
-    paths = []
-    for name in names:
-        try:
-            paths.append(dataset.annotation_path(name))
-        except NotFoundError:
-            continue
-    for path, data in project.filesystem.cat(paths).items() if paths else ():
-        target = folder / layout.ANNOTATIONS / path.rpartition(f"{layout.ANNOTATIONS}/")[2]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
-        report.size += len(data)
+class _Writer:
+    def __init__(self, project: Project, work: Path, images: int, progress: Progress | None) -> None:
+        self.report = FetchReport()
+        self._project = project
+        self._tree = project.tree
+        self._work = work
+        self._images = images
+        self._done = 0
+        self._progress = progress
+        self._sums: dict[str, str] = {}
+
+    def write_dataset(self, path: str, names: list[str]) -> None:
+        dataset = self._project[path]
+        self.write_empty(path)
+        rows = self._tree.find_many([f"{path}/{layout.ITEMS}/{name}" for name in names])
+        packed = self._tree.index.source[rows] >= FIRST_BLOB
+        self._write_blob(path, [name for name, is_packed in zip(names, packed.tolist(), strict=True) if is_packed])
+        loose = [name for name, is_packed in zip(names, packed.tolist(), strict=True) if not is_packed]
+        self._copy([f"{path}/{layout.ITEMS}/{name}" for name in loose])
+        self._told(len(loose))
+        self._copy(self._side_files(dataset, names))
+        self._copy(self._files_of(path))
+
+    def write_empty(self, path: str) -> None:
+        for name in (layout.ITEMS, layout.ANNOTATIONS):
+            (self._work / path / name).mkdir(parents=True, exist_ok=True)
+
+    def write_rest(self) -> None:
+        """Files that belong to no dataset, and the checksums of the blobs."""
+        datasets = set(self._tree.index.header.datasets)
+        self._copy(self._below(0, "", without={*datasets, layout.BLOB_DIR}))
+        if self._sums:
+            (self._work / layout.BLOB_DIR / SUMS).write_bytes(format_sums(self._sums))
+
+    def _write_blob(self, path: str, names: list[str]) -> None:
+        if not names:
+            return
+        folder = self._work / layout.BLOB_DIR
+        folder.mkdir(exist_ok=True)
+        temporary, digest, position = folder / ".blobdir-fetched.tmp", hashlib.sha256(), 0
+        entries = []
+        with open(temporary, "wb") as tar:
+
+            def write(piece: bytes) -> None:
+                nonlocal position
+                tar.write(piece)
+                digest.update(piece)
+                position += len(piece)
+
+            for part, contents in self._read([f"{path}/{layout.ITEMS}/{name}" for name in names]):
+                for whole, data in zip(part, contents, strict=True):
+                    name = whole.removeprefix(f"{path}/{layout.ITEMS}/")
+                    write(member_header(os.fsencode(name), len(data)))
+                    entries.append((name, position, position + len(data)))
+                    write(data)
+                    write(padding(len(data)))
+                    self.report.size += len(data)
+                self._told(len(part))
+            write(archive_end(position))
+        taken = {name.removesuffix(".tar").casefold() for name in self._sums}
+        stem = free_stem(slug_of(path), digest.hexdigest(), taken)
+        self.report.files += len(names)
+        os.rename(temporary, folder / f"{stem}.tar")
+        self._sums[f"{stem}.tar"] = digest.hexdigest()
+        write_offsets(self._work / path / f"{stem}{layout.OFFSETS_SUFFIX}", entries)
+
+    def _told(self, images: int) -> None:
+        self._done += images
+        if self._progress is not None:
+            self._progress("images", self._done, self._images)
+
+    def _side_files(self, dataset: Dataset, names: list[str]) -> list[str]:
+        sides = SideFiles(self._tree, dataset)
+        found = dict.fromkeys(path for name in names for path in sides.of(name))  # several images can have one
+        return [f"{dataset.path}/{path}" for path in found]
+
+    def _files_of(self, path: str) -> Iterator[str]:
+        """Files that lie in a dataset's own folder, and so belong to all of it."""
+        row = self._tree.find(path)
+        for child, name in zip(self._tree.children(row), self._tree.names(row), strict=True):
+            if not self._tree.is_directory(child) and not layout.is_offsets(name):
+                yield f"{path}/{name}"
+
+    def _below(self, row: int, path: str, without: set[str]) -> Iterator[str]:
+        for child, name in zip(self._tree.children(row), self._tree.names(row), strict=True):
+            below = layout.join(path, name)
+            if below in without:
+                continue
+            if self._tree.is_directory(child):
+                yield from self._below(child, below, without)
+            else:
+                yield below
+
+    # -- bytes ------------------------------------------------------------------------------------------------------
+
+    def _copy(self, paths: Iterator[str] | list[str]) -> None:
+        """Copy files to their places."""
+        for part, contents in self._read(list(paths)):
+            for path, data in zip(part, contents, strict=True):
+                target = self._work / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(data)
+                self.report.size += len(data)
+            self.report.files += len(part)
+
+    def _read(self, paths: list[str]) -> Iterator[tuple[list[str], list[bytes]]]:
+        """Files with their contents, so many at a time that they fit into memory."""
+        if not paths:
+            return
+        rows = self._tree.find_many(paths)
+        size = np.maximum(self._tree.index.size[rows].astype(np.int64), 0)
+        groups = np.cumsum(size) // BYTES_AT_ONCE
+        low = 0
+        while low < len(paths):
+            high = min(int(np.searchsorted(groups, groups[low], side="right")), low + FILES_AT_ONCE)
+            yield paths[low:high], self._tree.read_many(rows[low:high])
+            low = high

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import warnings
 from bisect import bisect_right
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from blobdir.durable import open_regular
 from blobdir.errors import (
     BlobdirWarning,
     CorruptOffsetsError,
@@ -88,7 +88,9 @@ def read_offsets(
     if isinstance(source, bytes | bytearray | memoryview):
         data, path = bytes(source), name or "<bytes>"
     else:
-        data, path = Path(source).read_bytes(), name or os.fspath(source)
+        path = name or os.fspath(source)
+        with open_regular(source) as file:
+            data = file.read()
     table = _read(data, path, on_conflict, bulk=len(data) >= _BULK_BYTES)
     if table.repeats:
         text = f"{path}: {table.repeats} entries are there more than once, with the same range; they count once"

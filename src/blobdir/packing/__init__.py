@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from blobdir.packing.choosing import SubsetOptions
 from blobdir.packing.compacting import compact
-from blobdir.packing.growing import ChangeReport, add, move, remove
-from blobdir.packing.journal import recover
+from blobdir.packing.growing import add, move, remove
 from blobdir.packing.merging import add_blob_file, create_project, merge
 from blobdir.packing.packer import pack
+from blobdir.packing.publishing import recover
 from blobdir.packing.readme import create_blob_readme
-from blobdir.packing.report import PackOptions, PackReport, Problem
-from blobdir.packing.subset import SubsetOptions, SubsetReport, subset
+from blobdir.packing.report import ChangeReport, PackOptions, PackReport, Problem
+from blobdir.packing.subset import SubsetReport, subset
 
 __all__ = [
     "ChangeReport",

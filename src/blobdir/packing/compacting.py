@@ -1,90 +1,251 @@
-"""Blobs written anew without the bytes that no offsets refer to."""
+"""Blobs written anew without the bytes that no offsets refer to.
+
+Nothing is taken on trust: every folder that could hold a dataset must be listed, every offsets file read, every tar
+scanned to its end, every entry fit (header, size, name), and a blob with a checksum have it. One thing that doesn't
+hold, and nothing is done at all: damage that was copied into a new, sound blob couldn't be told any more.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
-from posixpath import basename
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from blobdir.discovery import layout
-from blobdir.errors import PackError
-from blobdir.packing.growing import ChangeReport, ProjectWriter
-from blobdir.packing.journal import Change
+from blobdir.errors import BlobdirError, PackError
+from blobdir.nametable import pack_names
+from blobdir.offsets import OffsetsTable
+from blobdir.packing.publishing import Change
+from blobdir.packing.report import ChangeReport, Problem
 from blobdir.packing.shards import TarOutput
+from blobdir.packing.sums import SUMS, read_sums
+from blobdir.packing.tarformat import archive_end, member_header, padding
+from blobdir.packing.writer import ProjectWriter
+from blobdir.tarscan import scan_tar
 
 if TYPE_CHECKING:
-    from blobdir.packing.growing import Span
+    from collections.abc import Callable
+
+    from blobdir.discovery import Progress
+    from blobdir.discovery.parts import Pickle
+    from blobdir.packing.writer import Span
+    from blobdir.tarscan import TarTable
+
+CHUNK_BYTES = 16 << 20
 
 
-def compact(project: str | os.PathLike[str]) -> ChangeReport:
+def compact(
+    project: str | os.PathLike[str],
+    *,
+    unreferenced: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> ChangeReport:
     """Write blobs anew whose bytes aren't all referred to, without those; the others aren't touched.
 
-    Who has the old ones open, a reader or a mount, goes on with them.
+    Who has the old ones open, a reader or a mount, goes on with them. What was removed from the project is gone from
+    its folder afterwards; hard links to an old blob, which `subset` makes, still have it.
+
+    Parameters
+    ----------
+    project : path
+    unreferenced : bool
+        Also delete tars that no offsets file names. Without, only those go whose last image blobdir removed.
+    dry_run : bool
+        Only say what would be freed.
+    progress : callable, optional
+        Told of bytes of blobs.
+
+    Raises
+    ------
+    PackError
+        Something can't be listed or read, or doesn't fit. Nothing was changed.
+    UsageError, BusyError
     """
     began = time.perf_counter()
-    report = ChangeReport()
-    with Change(os.path.abspath(project)) as change:
+    with Change(os.path.abspath(project), dry_run=dry_run) as change:
         writer = ProjectWriter(change, os.path.abspath(project))
-        pickles: dict[str, list[str]] = {}
-        for record in writer.project.tree.index.header.inputs:
-            folder, _, name = record.path.rpartition("/")
-            # Those in ann.blob/ belong to tars beside them, whatever they are called.
-            if layout.is_offsets(name) and folder and basename(folder) != layout.PACKED_ANNOTATIONS:
-                pickles.setdefault(name.removesuffix(layout.OFFSETS_SUFFIX), []).append(record.path)
-        added: dict[str, str] = {}
-        removed = []
-        folder = os.path.join(writer.root, layout.BLOB_DIR)
-        for name in sorted(os.listdir(folder)):
-            stem = layout.blob_stem(name)
-            if stem is None:
-                continue
-            freed = _compact_blob(writer, name, stem, pickles.get(stem, []), added, report)
-            if freed:
-                removed.append(name)
-                report.freed += freed
-        writer.write_sums(added, removed)
-        writer.write_pickles()
+        report = _Compacting(writer, unreferenced=unreferenced, progress=progress).run()
         change.commit()
     report.seconds = time.perf_counter() - began
     return report
 
 
-def _compact_blob(
-    writer: ProjectWriter, name: str, stem: str, pickles: list[str], added: dict[str, str], report: ChangeReport
-) -> int:
-    """Bytes that are freed; 0 where there is nothing to free."""
-    full = os.path.join(writer.root, layout.BLOB_DIR, name)
-    named = {span: n for pickle in pickles for n, span in writer.entries(pickle).items()}
-    sizes = np.array([end - start for start, end in named], np.int64)
-    needed = int((sizes + 511).sum() // 512 * 512 + 512 * len(named)) + 20 * 1024
-    size = os.path.getsize(full)
-    if size <= needed and named:
-        return 0
-    writer.change.remove(f"{layout.BLOB_DIR}/{name}")
-    if not named:
-        return size
-    folder = os.path.dirname(full)
-    stems = (f"{stem}-c{i}" for i in range(1, 10**9))
-    new = next(free for free in stems if not os.path.exists(os.path.join(folder, f"{free}.tar")))
-    blob = f"{layout.BLOB_DIR}/{new}.tar"
-    with TarOutput(str(writer.change.stage(blob))) as out:
-        place = copy_members(full, named, out)
-        added[f"{new}.tar"] = out.finish()
-    report.blobs.append(blob)
-    report.images += len(named)
-    for pickle in pickles:
-        entries = writer.entries(pickle)
-        fresh = writer.entries(f"{os.path.dirname(pickle)}/{new}{layout.OFFSETS_SUFFIX}")
-        fresh.update({n: place[span] for n, span in entries.items()})
-        entries.clear()
-    return size - out.position
+class _Compacting:
+    def __init__(self, writer: ProjectWriter, *, unreferenced: bool, progress: Progress | None) -> None:
+        self._writer, self._known, self._change = writer, writer.known, writer.change
+        self._unreferenced = unreferenced
+        self._progress = progress
+        self._report = ChangeReport()
+        self._sums = read_sums(os.path.join(writer.root, layout.BLOB_DIR, SUMS))
+        self._added: dict[str, str] = {}
+        self._gone: list[str] = []
+        self._behind = self._total = 0
+
+    def run(self) -> ChangeReport:
+        self._known.check_all_seen()
+        pickles: dict[tuple[str, str], list[Pickle]] = {}
+        for pickle in self._known.all_pickles():
+            self._known.blob_of(pickle)  # one that is away may be put back, and then must fit
+            pickles.setdefault((pickle.blobs, pickle.stem), []).append(pickle)
+        folders = [layout.BLOB_DIR]
+        folders += [layout.join(path, layout.PACKED_ANNOTATIONS) for path in self._known.datasets.values()]
+        blobs = [(folder, stem, path) for folder in folders for stem, path in self._known.blobs(folder)[0].items()]
+        self._total = sum(self._size(path) for _, _, path in blobs if not self._leads_out(path))
+        for folder in folders:
+            for path in self._known.blobs(folder)[1]:
+                message = "isn't used: another blob of its name goes before it; it was left alone"
+                self._report.problems.append(Problem("blob-twice", path, message))
+        for folder, stem, path in blobs:
+            if (folder, stem) in pickles:
+                self._compact(folder, stem, path, pickles[folder, stem])
+            else:
+                self._without_offsets(path)
+        if not self._change.dry_run:
+            self._writer.write_sums(self._added, self._gone)
+            self._writer.write_released()
+        return self._report
+
+    def _size(self, path: str) -> int:
+        return os.path.getsize(os.path.join(self._writer.root, path))
+
+    def _leads_out(self, path: str) -> bool:
+        return self._known.storage.escapes(path) or not os.path.exists(os.path.join(self._writer.root, path))
+
+    def _without_offsets(self, path: str) -> None:
+        """Delete a blob that nothing names, if blobdir has emptied it, or the user says so."""
+        if path not in self._writer.released and not self._unreferenced:
+            message = "no dataset has offsets for it; it was left alone, --unreferenced deletes it"
+            self._report.problems.append(Problem("blob-unreferenced", path, message))
+            return
+        self._report.freed += os.lstat(os.path.join(self._writer.root, path)).st_size
+        self._drop_blob(path)
+
+    def _drop_blob(self, path: str) -> None:
+        self._report.removed.append(path)
+        self._change.remove(path)
+        if path.startswith(f"{layout.BLOB_DIR}/"):
+            self._gone.append(path.rpartition("/")[2])
+        self._writer.released.pop(path, None)
+
+    def _compact(self, folder: str, stem: str, path: str, pickles: list[Pickle]) -> None:
+        tables = {pickle: self._table(pickle) for pickle in pickles}
+        named = {(s, e): n for table in tables.values() for n, s, e in table.entries()}
+        members = self._scan(path)
+        for pickle, table in tables.items():
+            self._known.check_fit(pickle, table)
+        self._check_members(path, members, named)
+        size = self._size(path)
+        if not self._has_unused(path, members, named, size):
+            self._tell(size)
+            return
+        if os.path.islink(os.path.join(self._writer.root, path)):
+            raise PackError(
+                f"{path}: is a symbolic link, so the bytes that nothing refers to would stay where it leads to; put "
+                "the tar itself there; nothing was changed"
+            )
+        self._check_sum(path)
+        if self._change.dry_run:
+            self._report.freed += size - compacted_size(named)
+            self._report.images += len(named)
+            self._report.replaced.append(path)
+            return
+        staged = f"{folder}/{stem}.new.tar"
+        with TarOutput(str(self._change.stage(staged))) as out:
+            place = copy_members(os.path.join(self._writer.root, path), named, out, self._tell)
+            digest, new_size = out.finish(), out.position
+        new = self._writer.rename_blob(stem, digest, staged, folder)
+        for pickle, table in tables.items():
+            moved = np.array([place[s, e] for _, s, e in table.entries()], np.int64).reshape(len(table), 2)
+            fresh = OffsetsTable(*pack_names(table.names()), moved[:, 0].copy(), moved[:, 1].copy())
+            parent = pickle.path.rpartition("/")[0]
+            self._writer.replace_pickle(pickle.path, f"{parent}/{new}{layout.OFFSETS_SUFFIX}", fresh)
+        self._drop_blob(path)
+        if folder == layout.BLOB_DIR:
+            self._added[f"{new}.tar"] = digest
+        self._report.blobs.append(f"{folder}/{new}.tar")
+        self._report.images += len(named)
+        self._report.freed += size - new_size
+
+    def _table(self, pickle: Pickle) -> OffsetsTable:
+        pieces = [table for _, table in self._known.tables(pickle)]
+        entries = [entry for table in pieces for entry in table.entries()]
+        return OffsetsTable.from_entries(entries)
+
+    def _scan(self, path: str) -> TarTable:
+        try:
+            return scan_tar(os.path.join(self._writer.root, path))
+        except (BlobdirError, OSError) as error:
+            raise PackError(f"{path}: isn't a sound tar: {error}; nothing was changed") from error
+
+    @staticmethod
+    def _check_members(path: str, members: TarTable, named: dict[Span, bytes]) -> None:
+        """Refuse entries for what isn't a member, though it looks like one: behind the end of the archive, say."""
+        for start, end in named.keys() - _spans(members):
+            raise PackError(
+                f"{path}: {os.fsdecode(named[start, end])} should be bytes {start} to {end}, where the archive has no "
+                "member; see `blobdir verify`; nothing was changed"
+            )
+
+    def _has_unused(self, path: str, members: TarTable, named: dict[Span, bytes], size: int) -> bool:
+        """Whether a member isn't referred to; or there is more in the tar than members and their headers take."""
+        room = sum(-(-(end - start) // 512) * 512 + 512 for start, end in named)
+        if _spans(members) - named.keys() or size > room + 20 * 1024:
+            return True
+        last = int(members.end.max(initial=0))
+        with open(os.path.join(self._writer.root, path), "rb") as file:
+            file.seek(-(-last // 512) * 512)
+            return any(file.read())  # something behind the last member: a few blocks at most, as said above
+
+    def _check_sum(self, path: str) -> None:
+        """Refuse a blob that isn't the one that has its checksum: a new one would make the damage official."""
+        name = path.rpartition("/")[2]
+        known = self._sums.get(name) if path == f"{layout.BLOB_DIR}/{name}" else None
+        if known is None:
+            return
+        with open(os.path.join(self._writer.root, path), "rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != known:
+            raise PackError(
+                f"{path}: doesn't have the checksum that {layout.BLOB_DIR}/{SUMS} says, so it is damaged, or another "
+                "one than it was; see `blobdir verify`; nothing was changed"
+            )
+
+    def _tell(self, size: int) -> None:
+        self._behind += size
+        if self._progress is not None:
+            self._progress("compacting", min(self._behind, self._total), self._total)
 
 
-def copy_members(tar: str, named: dict[Span, str], out: TarOutput) -> dict[Span, Span]:
+def _spans(members: TarTable) -> set[Span]:
+    return set(zip(members.start.tolist(), members.end.tolist(), strict=True))
+
+
+def compacted_size(named: dict[Span, bytes]) -> int:
+    """Bytes of a tar that holds these members only."""
+    size = sum(
+        len(member_header(name.rpartition(b"/")[2], end - start)) + -(-(end - start) // 512) * 512
+        for (start, end), name in named.items()
+    )
+    return size + len(archive_end(size))
+
+
+def copy_members(
+    tar: str, named: dict[Span, bytes], out: TarOutput, tell: Callable[[int], None] | None = None
+) -> dict[Span, Span]:
     """Copy members from one tar to another, in the order in which they lie.
+
+    Parameters
+    ----------
+    tar : str
+    named : dict
+        Byte range -> name that the member gets; what is before its last slash is left out.
+    out : TarOutput
+    tell : callable, optional
+        Told how many bytes were copied.
 
     Returns
     -------
@@ -100,10 +261,17 @@ def copy_members(tar: str, named: dict[Span, str], out: TarOutput) -> dict[Span,
     source = os.open(tar, os.O_RDONLY | os.O_CLOEXEC)
     try:
         for start, end in sorted(named):
-            data = os.pread(source, end - start, start)
-            if len(data) != end - start:
-                raise PackError(f"{tar}: bytes {start} to {end} can't be read; nothing was changed")
-            place[start, end] = out.member(named[start, end], data)
+            out.add(member_header(named[start, end].rpartition(b"/")[2], end - start))
+            first = out.position
+            for low in range(start, end, CHUNK_BYTES):
+                data = os.pread(source, min(CHUNK_BYTES, end - low), low)
+                if len(data) != min(CHUNK_BYTES, end - low):
+                    raise PackError(f"{tar}: bytes {start} to {end} can't be read; nothing was changed")
+                out.add(data)
+            out.add(padding(end - start))
+            place[start, end] = first, first + end - start
+            if tell is not None:
+                tell(end - start)
     finally:
         os.close(source)
     return place

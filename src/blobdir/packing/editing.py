@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from io import BytesIO
 from posixpath import basename, splitext
 from typing import TYPE_CHECKING, Final, Self
 
-from blobdir.datasets import IMAGE_EXTENSIONS
+from blobdir.datasets import IMAGE_EXTENSIONS, open_view
 from blobdir.discovery import layout
-from blobdir.errors import AnnotationError, IsADirectory, NotFoundError, UsageError
+from blobdir.errors import IsADirectory, NotADirectory, NotFoundError, UsageError
 from blobdir.packing.compacting import copy_members
-from blobdir.packing.growing import ProjectWriter, annotation_of_image, dataset_path
-from blobdir.packing.journal import Change
+from blobdir.packing.editedfiles import EditedSideFiles
+from blobdir.packing.growing import annotation_of_image
+from blobdir.packing.metadata import check_meta
 from blobdir.packing.plain import check_annotation
+from blobdir.packing.publishing import Change
 from blobdir.packing.shards import TarOutput
+from blobdir.packing.writer import NEW_BLOB, ProjectWriter
 
 if TYPE_CHECKING:
-    from blobdir.packing.growing import Span
+    from blobdir.packing.writer import Span
 
 SLUG: Final = "added"
-"""Blobs that edits write are called ``added-0000.tar``: they can hold images of several datasets."""
+"""Blobs that edits write are called ``added-0000-….tar``: they can hold images of several datasets."""
 _MAX_COMPONENT_BYTES: Final = 255
 _SPOOL: Final = "spool"
 
@@ -51,18 +53,19 @@ class Edit:
         self._change.__enter__()
         try:
             self._writer = ProjectWriter(self._change, root)
+            self._tree = open_view(root).tree
         except BaseException as error:
             self._change.__exit__(type(error), error, None)
             raise
-        self._tree = self._writer.project.tree
-        self._blob = ""
         self._tar: TarOutput | None = None
         self._members = 0
         self._images: dict[str, Span] = {}
         self._files: dict[str, None] = {}
-        self._gone: set[str] = set()
+        self._gone: dict[str, None] = {}
         self._dropped: dict[str, None] = {}
         self._datasets: dict[str, None] = {}
+        self._belongings = EditedSideFiles(self._tree, self._writer.known, self)
+        self._followed: set[str] = set()
         self._lock = threading.RLock()
         self._process = os.getpid()
 
@@ -139,7 +142,7 @@ class Edit:
         is_image = self._check_place(path)
         parts = path.split("/")
         if path == layout.META:
-            _check_meta(data)
+            check_meta(data)
         elif len(parts) > 2 and parts[-2] == layout.ANNOTATIONS and path.endswith(".json"):
             self._check_dataset("/".join(parts[:-2]), path)
             check_annotation(data, path)
@@ -151,11 +154,13 @@ class Edit:
                 self._drop(path)
                 self._images[path] = self._output().member(parts[-1], data)
                 self._members += 1
+                self._belongings.note(path)
             else:
                 if self._in_project(path) and self._tree.is_member(self._tree.find(path, follow=False)):
                     self._drop(path)  # a packed annotation, or a member that isn't called like an image
                 self._change.stage(path).write_bytes(data)
                 self._files[path] = None
+                self._belongings.note(path)
 
     def remove(self, path: str) -> None:
         """Remove a file.
@@ -177,13 +182,24 @@ class Edit:
                 )
             if path == layout.META:
                 raise UsageError(f"{path}: can't be removed: without it, this is no project")
-            if f"/{layout.ITEMS}/" in path:
-                self._dropped[path] = None
-            self._images.pop(path, None)
-            if path in self._files:
-                del self._files[path]
-                self._change.forget(path)
-            self._drop(path)
+            belonging = self._belongings.of(path) if self.is_image(path) else {}
+            self._forget(path)
+            for file, shared in belonging.items():
+                if not shared and self.exists(file):
+                    self._forget(file)
+                    self._followed.add(file)
+
+    def _forget(self, path: str) -> None:
+        self._dropped[path] = None
+        self._images.pop(path, None)
+        if path in self._files:
+            del self._files[path]
+            self._change.forget(path)
+        self._drop(path)
+
+    def went_along(self, path: str) -> bool:
+        """Whether a file isn't there any more because the image that it belonged to was removed."""
+        return path in self._followed
 
     def remove_folder(self, path: str) -> None:
         """Remove a folder with all that is in it."""
@@ -196,25 +212,36 @@ class Edit:
             self._change.remove_folder(path)
 
     def move(self, path: str, target: str) -> None:
-        """Give a file another path. An image takes its annotation with it; its bytes go to the new blob."""
+        """Give a file another path. An image takes what belongs to it along; its bytes go to the new blob.
+
+        What is at `target` is replaced; if that is an image, all that belongs to it goes.
+        """
         with self._lock:
             data = self.read(path)
+            if self.is_image(path) and not self.is_image(target):
+                raise UsageError(
+                    f"{path}: is an image with labels, and {target} is no place for one; copy it there, then remove it"
+                )
+            self._check_place(target)
+            if self.is_image(path) and self.exists(target):
+                self.remove(target)
             self.write(target, data)
-            if self._is_image(path) and self._is_image(target):
-                old, new = self._annotation_path(path), _annotation_of(target)
-                if old and new not in self._files:
+            if self.is_image(path):
+                for old, new in self._belongings.renamed(path, target).items():
+                    if new in self._files:
+                        continue  # written before, and meant for it
+                    if self.exists(new):
+                        raise UsageError(f"{new}: is there already, and {path} has one of its own; move it away first")
                     self.write(new, self.read(old))
             self.remove(path)
 
     def _drop(self, path: str) -> None:
         if self._in_project(path):
-            self._writer.drop(path)
-            self._gone.add(path)
+            self._gone[path] = None
 
     def _output(self) -> TarOutput:
         if self._tar is None:
-            self._blob = self._writer.free_stem(SLUG)
-            self._tar = TarOutput(str(self._change.stage(f"{layout.BLOB_DIR}/{self._blob}.tar")))
+            self._tar = TarOutput(str(self._change.stage(NEW_BLOB)))
         return self._tar
 
     def _check_process(self) -> None:
@@ -227,12 +254,24 @@ class Edit:
         parts = path.split("/")
         return len(parts) > 2 and parts[-2] == layout.ITEMS and splitext(path)[1].lower() in IMAGE_EXTENSIONS
 
+    def is_image(self, path: str) -> bool:
+        """Whether readers take a path for an image's: those in folders below ``img/`` are files, and images too."""
+        return bool(self.split(path)[0]) and splitext(path)[1].lower() in IMAGE_EXTENSIONS
+
+    def split(self, path: str) -> tuple[str, str]:
+        """Dataset and name of an image, which may be in a dataset that isn't there yet; empty texts for others."""
+        known = self._place(path, layout.ITEMS)
+        if known[0]:
+            return known
+        dataset, found, name = path.rpartition(f"/{layout.ITEMS}/")
+        return (dataset, name) if found else ("", "")
+
     def _check_place(self, path: str) -> bool:
         """Whether a path is an image's; UsageError where nothing can be written to."""
         parts = path.split("/")
         if (
             parts[0] in (layout.BLOB_DIR, layout.STATE_DIR)
-            or layout.is_offsets(path)
+            or any(map(layout.is_offsets, parts))
             or layout.PACKED_ANNOTATIONS in parts
         ):
             raise UsageError(
@@ -243,11 +282,11 @@ class Edit:
                 raise UsageError(
                     f"{path[:80]!r}: can't be the path of a file: a component is empty, '.', '..' or too long"
                 )
-        try:
-            if self._tree.is_directory(self._tree.find(path)):
-                raise IsADirectory(f"{path}: is a directory")
-        except (NotFoundError, NotADirectoryError):
-            pass
+        for i in range(1, len(parts)):
+            if self.exists("/".join(parts[:i])):
+                raise NotADirectory(f"{path}: {'/'.join(parts[:i])} is a file, so nothing can be in it")
+        if self._belongings.is_folder(path):
+            raise IsADirectory(f"{path}: is a directory")
         if not self._is_image(path):
             return False
         self._check_dataset("/".join(parts[:-2]), path)
@@ -260,17 +299,22 @@ class Edit:
     def _check_dataset(self, folder: str, path: str) -> None:
         if folder in self._datasets:
             return
-        project = self._writer.project
-        if folder not in project:
-            place = dataset_path(project, layout.dataset_name(folder))
+        known = self._writer.known
+        if known.dataset(folder) != folder:
+            known.check_new(folder)
+            place = known.new_dataset(layout.dataset_name(folder))
             if place != folder:
                 raise UsageError(f"{path}: {folder} can't be a dataset; nested ones lie in {place}")
         self._datasets[folder] = None
 
-    def _annotation_path(self, image: str) -> str:
-        """Where an image's annotation is; empty if there is none."""
-        by_name, by_stem = _annotation_of(image), _annotation_of(splitext(image)[0])
-        return next((path for path in (by_name, by_stem) if self.exists(path)), "")
+    def _needs_annotation(self, image: str) -> bool:
+        """Whether an image that was written has none: one by its stem counts if it had that before, or gets it now."""
+        dataset, name = self.split(image)
+        by_name, by_stem = (f"{dataset}/{layout.ANNOTATIONS}/{base}.json" for base in (name, splitext(name)[0]))
+        if self.exists(by_name):
+            return False
+        was_there = self._in_tree(image) and image not in self._dropped
+        return not (self.exists(by_stem) and (was_there or by_stem in self._files))
 
     # -- the end ---------------------------------------------------------------------------------------------
 
@@ -280,43 +324,77 @@ class Edit:
         Raises
         ------
         PackError
-            An image has no annotation, and its size can't be found out. Nothing was changed.
+            An image has no annotation, and its size can't be found out; or something that is to be replaced or removed
+            can't be read, or doesn't fit its blob. Nothing was changed.
         """
         with self._lock:
             self._check_process()
-            for image in self._dropped:
-                annotation = "" if self.exists(image) else self._annotation_path(image)
-                if annotation:
-                    self.remove(annotation)
-            for image in self._images:
-                if not self._annotation_path(image):
-                    target = self._change.stage(_annotation_of(image))
+            for image in [*self._images, *filter(self.is_image, self._files)]:
+                if self._needs_annotation(image):
+                    dataset, name = self.split(image)
+                    target = self._change.stage(f"{dataset}/{layout.ANNOTATIONS}/{name}.json")
                     target.write_bytes(annotation_of_image(BytesIO(self.read(image)), image))
+            self._drop_origins()
             self._finish_blob()
             self._writer.write_pickles()
+            self._writer.known.check_not_linked(self._change.removed)
             self._change.commit()
+
+    def _in_tree(self, path: str) -> bool:
+        try:
+            self._tree.find(path, follow=False)
+        except OSError:
+            return False
+        return True
+
+    def _place(self, path: str, kind: str) -> tuple[str, str]:
+        """Dataset, and name in its `kind` folder, of a path; empty texts where it's something else."""
+        known = [d for d in (*self._writer.known.datasets.values(), *self._datasets) if path.startswith(f"{d}/{kind}/")]
+        dataset = max(known, key=len, default="")
+        return (dataset, path[len(dataset) + len(kind) + 2 :]) if dataset else ("", "")
+
+    def _drop_origins(self) -> None:
+        """Have everything go that made the names which were removed, or written anew."""
+        images: dict[str, list[str]] = {}
+        notes: dict[str, list[str]] = {}
+        for path in dict.fromkeys((*self._gone, *self._images, *self._files)):
+            for kind, found in ((layout.ITEMS, images), (layout.ANNOTATIONS, notes)):
+                dataset, name = self._place(path, kind)
+                if dataset:
+                    found.setdefault(dataset, []).append(name)
+                    break
+            else:
+                if path in self._gone:
+                    self._change.remove(path)
+        for found in (images, notes):
+            for dataset, names in found.items():
+                origins = self._writer.known.origins(dataset, names, annotations=found is notes)
+                self._writer.known.check_origins(origins.values())
+                for origin in origins.values():
+                    self._writer.drop(origin)
 
     def _finish_blob(self) -> None:
         if self._tar is None:
             return
-        blob = f"{layout.BLOB_DIR}/{self._blob}.tar"
         if not self._images:
-            self._change.forget(blob)
+            self._change.forget(NEW_BLOB)
             return
-        digest = self._without_gaps(blob) if self._members > len(self._images) else self._tar.finish()
+        digest = self._without_gaps() if self._members > len(self._images) else self._tar.finish()
+        stem = self._writer.name_blob(SLUG, digest)
         for image, span in self._images.items():
-            pickle = f"{os.path.dirname(os.path.dirname(image))}/{self._blob}{layout.OFFSETS_SUFFIX}"
-            self._writer.entries(pickle)[basename(image)] = span
-        self._writer.write_sums({f"{self._blob}.tar": digest})
+            pickle = f"{os.path.dirname(os.path.dirname(image))}/{stem}{layout.OFFSETS_SUFFIX}"
+            self._writer.add_entries(pickle, [(basename(image), *span)])
+        self._writer.write_sums({f"{stem}.tar": digest})
 
-    def _without_gaps(self, blob: str) -> str:
+    def _without_gaps(self) -> str:
         """Write the blob anew, without what was replaced or removed again."""
         self._output().flush()
-        staged = self._change.stage(blob)
+        staged = self._change.stage(NEW_BLOB)
         spool = staged.with_name(_SPOOL)
         os.rename(staged, spool)
         with TarOutput(str(staged)) as out:
-            place = copy_members(str(spool), {span: basename(path) for path, span in self._images.items()}, out)
+            named = {span: os.fsencode(basename(path)) for path, span in self._images.items()}
+            place = copy_members(str(spool), named, out)
             self._images = {path: place[span] for path, span in self._images.items()}
             digest = out.finish()
         spool.unlink()
@@ -329,18 +407,3 @@ class Edit:
             self._tar = None
         if os.getpid() == self._process:
             self._change.__exit__(None, None, None)
-
-
-def _annotation_of(image: str) -> str:
-    dataset, _, name = image.rpartition(f"/{layout.ITEMS}/")
-    return f"{dataset}/{layout.ANNOTATIONS}/{name}.json"
-
-
-def _check_meta(data: bytes) -> None:
-    try:
-        value = json.loads(data)
-    except ValueError as error:
-        raise AnnotationError(f"{layout.META}: isn't JSON: {error}; nothing was changed") from error
-    lists = [value.get(key, []) for key in ("classes", "tags")] if isinstance(value, dict) else [None]
-    if not all(isinstance(items, list) and all(isinstance(item, dict) for item in items) for items in lists):
-        raise AnnotationError(f'{layout.META}: isn\'t {{"classes": […], "tags": […], …}}; nothing was changed')

@@ -2,136 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from array import array
-from dataclasses import dataclass, field
-from posixpath import basename
+from posixpath import splitext
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from blobdir.datasets import open_view
 from blobdir.discovery import layout
-from blobdir.durable import write_whole
+from blobdir.durable import open_regular
 from blobdir.errors import NotFoundError, PackError, UsageError
-from blobdir.index import FIRST_BLOB
-from blobdir.offsets import read_offsets, write_offsets
+from blobdir.packing.belongings import belongings
 from blobdir.packing.columns import TextColumn
-from blobdir.packing.journal import Change
-from blobdir.packing.plain import check_annotation, plain_annotation
-from blobdir.packing.report import Problem
+from blobdir.packing.names import slug_of
+from blobdir.packing.plain import check_annotation, plain_annotation, unknown_labels
+from blobdir.packing.publishing import Change
+from blobdir.packing.report import ChangeReport, Problem
 from blobdir.packing.shards import Shard, write_shard
+from blobdir.packing.sidefiles import FOLDERS, side_candidates
 from blobdir.packing.source import MAX_NAME_BYTES
-from blobdir.packing.sums import SUMS, format_sums, read_sums
+from blobdir.packing.writer import NEW_BLOB, ProjectWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from io import BytesIO
 
-    from blobdir.datasets import DatasetView, ProjectView
+    from blobdir.packing.belongings import Belongings
+    from blobdir.packing.provenance import Origin
 
-Span = tuple[int, int]
-"""First byte, and the byte after the last."""
-Entries = dict[str, Span]
-"""Name -> byte range, of one pickle."""
-
-
-@dataclass(slots=True)
-class ChangeReport:
-    """What a change did.
-
-    Attributes
-    ----------
-    images : int
-        Added, removed, moved, or kept by compacting.
-    blobs : list of str
-        Written.
-    freed : int
-        Bytes of blobs that are gone.
-    problems : list of Problem
-    seconds : float
-    """
-
-    images: int = 0
-    blobs: list[str] = field(default_factory=list)
-    freed: int = 0
-    problems: list[Problem] = field(default_factory=list)
-    seconds: float = 0.0
+    Images = dict[str, dict[str, Origin]]
+    """Path of a dataset -> name -> what makes that image."""
 
 
-class ProjectWriter:
-    """A project under change: its pickles as dictionaries, written when they have changed."""
-
-    def __init__(self, change: Change, root: str) -> None:
-        self.change = change
-        self.project = open_view(root)
-        if not self.project.tree.storage.is_local:
-            raise UsageError(f"{root}: only projects on this machine can be changed")
-        self.root = self.project.url
-        self._pickles: dict[str, Entries] = {}
-        self._before: dict[str, Entries] = {}
-
-    def dataset(self, name: str) -> DatasetView:
-        """A dataset by name or path."""
-        if name not in self.project:
-            raise UsageError(f"{name}: isn't a dataset of {self.root}; there are {', '.join(self.project) or 'none'}")
-        return self.project[name]
-
-    def entries(self, pickle: str) -> Entries:
-        """Entries of a pickle, to be changed; empty where there is none."""
-        if pickle not in self._pickles:
-            path = os.path.join(self.root, pickle)
-            table = read_offsets(path) if os.path.exists(path) else ()
-            self._pickles[pickle] = {e.name: (e.offset_start, e.offset_end) for e in table}
-            self._before[pickle] = dict(self._pickles[pickle])
-        return self._pickles[pickle]
-
-    def pickle_of(self, path: str) -> str | None:
-        """The pickle that the entry of an image, or of a packed annotation, is in; None for a plain file."""
-        tree = self.project.tree
-        source = int(tree.index.source[tree.find(path, follow=False)])
-        if source < FIRST_BLOB:
-            return None
-        blob = tree.index.header.blobs[source - FIRST_BLOB].path
-        folder, stem = os.path.dirname(blob), basename(blob).rpartition(".")[0]
-        if basename(folder) != layout.PACKED_ANNOTATIONS:
-            folder = path.partition(f"/{layout.ITEMS}/")[0]
-        return f"{folder}/{stem}{layout.OFFSETS_SUFFIX}"
-
-    def drop(self, path: str) -> None:
-        """Have a file of the project be gone: the file, or its entry."""
-        pickle = self.pickle_of(path)
-        if pickle is None:
-            self.change.remove(path)
-        else:
-            is_image = not pickle.rpartition("/")[0].endswith(f"/{layout.PACKED_ANNOTATIONS}")
-            kind = layout.ITEMS if is_image else layout.ANNOTATIONS
-            del self.entries(pickle)[path.partition(f"/{kind}/")[2]]
-
-    def write_pickles(self) -> None:
-        """Stage what has changed; a pickle without entries goes."""
-        for pickle, entries in self._pickles.items():
-            if entries == self._before[pickle]:
-                continue
-            if entries:
-                write_offsets(self.change.stage(pickle), [(name, *span) for name, span in entries.items()])
-            else:
-                self.change.remove(pickle)
-
-    def free_stem(self, slug: str) -> str:
-        """A name for another blob: ``slug-0000``, or the next that is free."""
-        folder = os.path.join(self.root, layout.BLOB_DIR)
-        taken = {name.rpartition(".")[0] for name in os.listdir(folder)} if os.path.isdir(folder) else set()
-        return next(stem for i in range(10**9) if (stem := f"{slug}-{i:04d}") not in taken)
-
-    def write_sums(self, added: dict[str, str], removed: Sequence[str] = ()) -> None:
-        """Stage SHA256SUMS, if the project has it."""
-        path = os.path.join(self.root, layout.BLOB_DIR, SUMS)
-        if os.path.exists(path):
-            sums = {name: digest for name, digest in read_sums(path).items() if name not in removed} | added
-            write_whole(self.change.stage(f"{layout.BLOB_DIR}/{SUMS}"), [format_sums(sums)])
+# -- add ---------------------------------------------------------------------------------------------------------
 
 
 def add(
@@ -141,6 +45,7 @@ def add(
     *,
     annotations: str | os.PathLike[str] | None = None,
     replace: bool = False,
+    dry_run: bool = False,
 ) -> ChangeReport:
     """Add images to a dataset: they go to a new blob, old ones aren't touched.
 
@@ -151,9 +56,12 @@ def add(
         By name; a new one is made.
     files : list of path
     annotations : path, optional
-        A folder with ``<image>.json``; images without one get an annotation without objects.
+        A folder with ``<image>.json``. Images without one there keep the annotation that the project has; where it has
+        none, they get one without objects.
     replace : bool
-        Whether images of the same names are replaced; else they are an error.
+        Whether images of the same names are replaced, all copies of them; else they are an error.
+    dry_run : bool
+        Only check, and say what would be replaced.
 
     Raises
     ------
@@ -161,6 +69,32 @@ def add(
         Nothing was added.
     """
     began = time.perf_counter()
+    sources = _sources(files)
+    with Change(os.path.abspath(project), dry_run=dry_run) as change:
+        writer = ProjectWriter(change, os.path.abspath(project))
+        path = writer.known.new_dataset(dataset)
+        present = {name: origin for name, origin in writer.known.origins(path, sources).items() if origin}
+        if present and not replace:
+            raise UsageError(f"{some_of(present)} in {dataset} already; --replace replaces them")
+        writer.known.check_free(path, sources)
+        writer.known.check_origins(present.values())
+        for origin in present.values():
+            writer.drop(origin)
+        report = ChangeReport(len(sources), replaced=[f"{path}/{layout.ITEMS}/{name}" for name in sorted(present)])
+        notes = _annotations(writer, path, sources, present, annotations, report)
+        if not dry_run:
+            _add_blob(writer, path, sources, report)
+            for note, data in notes.items():
+                change.stage(note).write_bytes(data)
+            writer.write_pickles()
+        writer.known.check_not_linked(change.removed)
+        change.commit()
+    report.seconds = time.perf_counter() - began
+    return report
+
+
+def _sources(files: Sequence[str | os.PathLike[str]]) -> dict[str, str]:
+    """Name of each image -> its file."""
     sources = {os.path.basename(path): os.path.abspath(path) for path in (os.fspath(file) for file in files)}
     if len(sources) != len(files):
         raise UsageError("two of the files have one name")
@@ -171,60 +105,65 @@ def add(
             raise UsageError(f"{source}: the name has more than {MAX_NAME_BYTES} bytes; its annotation's has 5 more")
         if not os.path.isfile(source):
             raise NotFoundError(f"{source}: there is no such file")
-    with Change(os.path.abspath(project)) as change:
-        writer = ProjectWriter(change, os.path.abspath(project))
-        path = dataset_path(writer.project, dataset)
-        present = set(writer.project[dataset].names) if dataset in writer.project else set()
-        clash = sorted(present & set(sources))
-        if clash and not replace:
-            raise UsageError(f"{clash[0]}: and {len(clash) - 1} more are in {dataset} already; --replace replaces them")
-        for name in clash:
-            _drop(writer, writer.project[dataset], name, keep_annotation=annotations is None)
-        stem = writer.free_stem(layout.dataset_name(path).replace("/", "-"))
-        names = sorted(sources, key=os.fsencode)
-        paths, sizes = TextColumn(sources[n] for n in names), array("q", [os.path.getsize(sources[n]) for n in names])
-        shard = Shard(stem, path, "/", paths, TextColumn(names), sizes)
-        blob = f"{layout.BLOB_DIR}/{stem}.tar"
-        written, table = write_shard(shard, str(change.stage(blob)))
-        lost = [problem for problem in written.problems if problem[0] in ("unreadable", "changed")]
-        if lost:
-            raise PackError(f"{lost[0][1]}: {lost[0][2]}; nothing was added")
-        writer.entries(f"{path}/{stem}{layout.OFFSETS_SUFFIX}").update(
-            {e.name: (e.offset_start, e.offset_end) for e in table}
-        )
-        for name in names:
-            _annotate(writer, path, name, sources[name], annotations)
-        writer.write_sums({f"{stem}.tar": written.sha256})
-        writer.write_pickles()
-        change.commit()
-    problems = [Problem(*problem) for problem in written.problems]
-    return ChangeReport(len(names), [blob], problems=problems, seconds=time.perf_counter() - began)
+    return sources
 
 
-def dataset_path(project: ProjectView[DatasetView], name: str) -> str:
-    """Path of a dataset, which may be a new one: ``train/hard`` is ``train/datasets/hard``."""
-    if name in project:
-        return project[name].path
-    parts = name.strip("/").split("/")
-    if not all(parts) or any(part in (".", "..", layout.BLOB_DIR, layout.STATE_DIR) for part in parts):
-        raise UsageError(f"{name!r} can't be the name of a dataset")
-    return f"/{layout.NESTED}/".join(parts)
+def _add_blob(writer: ProjectWriter, path: str, sources: dict[str, str], report: ChangeReport) -> None:
+    names = sorted(sources, key=os.fsencode)
+    paths, sizes = TextColumn(sources[n] for n in names), array("q", [os.path.getsize(sources[n]) for n in names])
+    shard = Shard("new", path, "/", paths, TextColumn(names), sizes)
+    written, table = write_shard(shard, str(writer.change.stage(NEW_BLOB)))
+    report.problems += [Problem(*problem) for problem in written.problems]
+    lost = next((problem for problem in report.problems if problem.costs), None)
+    if lost:
+        raise PackError(f"{lost.path}: {lost.message}; nothing was added")
+    stem = writer.name_blob(slug_of(path), written.sha256)
+    pickle = f"{path}/{stem}{layout.OFFSETS_SUFFIX}"
+    writer.add_entries(pickle, ((e.name, e.offset_start, e.offset_end) for e in table))
+    writer.write_sums({f"{stem}.tar": written.sha256})
+    report.blobs.append(f"{layout.BLOB_DIR}/{stem}.tar")
 
 
-def _annotate(
-    writer: ProjectWriter, path: str, name: str, source: str, annotations: str | os.PathLike[str] | None
-) -> None:
-    target = f"{path}/{layout.ANNOTATIONS}/{name}.json"
-    given = os.path.join(annotations, f"{name}.json") if annotations is not None else ""
-    if given and os.path.exists(given):
-        with open(given, "rb") as file:
-            data = file.read()
-        check_annotation(data, given)
-    elif os.path.exists(os.path.join(writer.root, target)):
-        return
-    else:
-        data = annotation_of_image(source, source)
-    writer.change.stage(target).write_bytes(data)
+def _annotations(
+    writer: ProjectWriter,
+    path: str,
+    sources: dict[str, str],
+    present: Collection[str],
+    annotations: str | os.PathLike[str] | None,
+    report: ChangeReport,
+) -> dict[str, bytes]:
+    """Path and content of each annotation that is to be written; packed ones that these replace are dropped."""
+    if annotations is not None and not os.path.isdir(annotations):
+        raise UsageError(f"{os.fspath(annotations)}: there is no such folder; nothing was added")
+    packed = writer.known.origins(path, {f"{name}.json" for name in sources}, annotations=True)
+    having = {
+        name
+        for name, mine in belongings(writer.known, path, present).items()
+        if any(one.startswith(f"{layout.ANNOTATIONS}/") for one in mine.paths)
+    }
+    classes, tags = writer.labels()
+    found = {}
+    for name, source in sources.items():
+        target = f"{path}/{layout.ANNOTATIONS}/{name}.json"
+        given = os.path.join(annotations, f"{name}.json") if annotations is not None else ""
+        if given and os.path.lexists(given):
+            with open_regular(given) as file:
+                data = file.read()
+            value = check_annotation(data, given)
+            report.problems += [Problem(*one) for one in unknown_labels(given, value, classes, tags)]
+            writer.drop(packed[f"{name}.json"])
+        elif name in having or packed[f"{name}.json"] or writer.known.is_file(target):
+            continue
+        else:
+            data = annotation_of_image(source, source)
+        found[target] = data
+    return found
+
+
+def some_of(names: Collection[str]) -> str:
+    """The first of some names, and how many more there are, as the beginning of a sentence."""
+    first, more = min(names), len(names) - 1
+    return f"{first}: and {more:,} more are" if more else f"{first}: is"
 
 
 def annotation_of_image(file: str | BytesIO, name: str) -> bytes:
@@ -243,91 +182,179 @@ def annotation_of_image(file: str | BytesIO, name: str) -> bytes:
     return plain_annotation(height, width, [])
 
 
-def remove(project: str | os.PathLike[str], paths: Sequence[str]) -> ChangeReport:
-    """Remove images and their annotations. Their bytes stay in the blobs until `compact`.
+# -- remove ------------------------------------------------------------------------------------------------------
+
+
+def remove(project: str | os.PathLike[str], paths: Sequence[str], *, dry_run: bool = False) -> ChangeReport:
+    """Remove images: all copies of each, its annotation, and the other files that belong to it alone.
+
+    Their bytes stay in the blobs until `compact`.
 
     Parameters
     ----------
     project : path
     paths : list of str
-        ``train/a.jpg`` or ``train/img/a.jpg``.
+        ``train/a.jpg`` or ``train/img/a.jpg``. Where that can be read in two ways, the longest name of a dataset is
+        meant.
+    dry_run : bool
+        Only say what would be removed.
 
     Raises
     ------
     NotFoundError
         One isn't there; nothing was removed.
+    PackError
+        Something can't be read, or doesn't fit its blob, so it isn't known what would be removed. Nothing was.
     UsageError, BusyError
     """
     began = time.perf_counter()
-    with Change(os.path.abspath(project)) as change:
+    with Change(os.path.abspath(project), dry_run=dry_run) as change:
         writer = ProjectWriter(change, os.path.abspath(project))
-        wanted = dict.fromkeys(_image(writer, path) for path in paths)
-        for dataset, name in wanted:
-            _drop(writer, writer.dataset(dataset), name)
-        writer.write_pickles()
+        images = _find(writer, paths)
+        report = ChangeReport(sum(map(len, images.values())))
+        for dataset, origins in images.items():
+            writer.known.check_origins(origins.values())
+            for name, mine in belongings(writer.known, dataset, origins).items():
+                writer.drop(origins[name])
+                report.removed.append(f"{dataset}/{layout.ITEMS}/{name}")
+                report.removed += writer.drop_belongings(dataset, mine)
+        report.removed = list(dict.fromkeys(report.removed))
+        writer.known.check_not_linked(change.removed)
+        if not dry_run:
+            writer.write_pickles()
         change.commit()
-    return ChangeReport(len(wanted), seconds=time.perf_counter() - began)
+    report.seconds = time.perf_counter() - began
+    return report
 
 
-def _image(writer: ProjectWriter, path: str) -> tuple[str, str]:
-    """Dataset and name of an image."""
-    head, _, name = path.strip("/").rpartition("/")
-    for dataset in (head, head.removesuffix(f"/{layout.ITEMS}")):
-        if dataset in writer.project and name in writer.project[dataset]:
-            return writer.project[dataset].path, name
-    raise NotFoundError(f"{path}: no such image in {writer.root}; write train/a.jpg")
+def _find(writer: ProjectWriter, paths: Sequence[str]) -> Images:
+    """The images that paths mean."""
+    candidates = {path: _readings(writer, path) for path in paths}
+    wanted: dict[str, dict[str, None]] = {}
+    for readings in candidates.values():
+        for dataset, name in readings:
+            wanted.setdefault(dataset, {})[name] = None
+    known = {dataset: writer.known.origins(dataset, list(names)) for dataset, names in wanted.items()}
+    found: Images = {}
+    for path, readings in candidates.items():
+        there = next(((dataset, name) for dataset, name in readings if known[dataset][name]), None)
+        if there is None:
+            raise NotFoundError(f"{path}: no such image in {writer.root}; write train/a.jpg; nothing was changed")
+        found.setdefault(there[0], {})[there[1]] = known[there[0]][there[1]]
+    return found
 
 
-def _drop(writer: ProjectWriter, dataset: DatasetView, name: str, *, keep_annotation: bool = False) -> None:
-    writer.drop(f"{dataset.path}/{layout.ITEMS}/{name}")
-    if not keep_annotation:
-        try:
-            writer.drop(dataset.annotation_path(name))
-        except NotFoundError:
-            return
+def _readings(writer: ProjectWriter, path: str) -> list[tuple[str, str]]:
+    """Each (dataset, name) that a path can mean, that with the longest name of a dataset first."""
+    text = path.strip("/")
+    found = []
+    for called, dataset in sorted(_spellings(writer), key=lambda item: -len(item[0])):
+        prefixes = (f"{called}/{layout.ITEMS}/", f"{called}/")
+        found += [(dataset, text[len(p) :]) for p in prefixes if text.startswith(p) and len(text) > len(p)]
+    return list(dict.fromkeys(found))
 
 
-def move(project: str | os.PathLike[str], paths: Sequence[str], dataset: str) -> ChangeReport:
-    """Move images with their annotations to another dataset; no image byte is copied.
+def _spellings(writer: ProjectWriter) -> list[tuple[str, str]]:
+    datasets = writer.known.datasets
+    return [*datasets.items(), *((path, path) for path in datasets.values())]
+
+
+# -- move --------------------------------------------------------------------------------------------------------
+
+
+def move(project: str | os.PathLike[str], paths: Sequence[str], dataset: str, *, dry_run: bool = False) -> ChangeReport:
+    """Move images to another dataset, with their annotations and the other files that belong to them.
+
+    No image byte is copied, and no copy stays behind. What other images need as well stays, and is copied.
 
     Raises
     ------
-    NotFoundError, UsageError, BusyError
+    NotFoundError, UsageError, PackError, BusyError
+        Nothing was moved.
     """
     began = time.perf_counter()
-    with Change(os.path.abspath(project)) as change:
+    with Change(os.path.abspath(project), dry_run=dry_run) as change:
         writer = ProjectWriter(change, os.path.abspath(project))
-        target = dataset_path(writer.project, dataset)
-        there = set(writer.project[dataset].names) if dataset in writer.project else set()
-        wanted = dict.fromkeys(_image(writer, path) for path in paths)
-        for path, name in wanted:
-            if name in there:
-                raise UsageError(f"{name}: {dataset} has an image of this name already; nothing was moved")
-            there.add(name)
-            _move(writer, writer.dataset(path), name, target)
-        writer.write_pickles()
+        target = writer.known.new_dataset(dataset)
+        images = _find(writer, paths)
+        _check_target(writer, images, target, dataset)
+        report = ChangeReport()
+        moved: dict[str, str] = {}
+        for source, origins in images.items():
+            writer.known.check_origins(origins.values())
+            for name, mine in belongings(writer.known, source, origins).items():
+                _move_image(writer, source, name, origins[name], target)
+                _move_belongings(writer, source, name, mine, target, moved)
+                report.removed.append(f"{source}/{layout.ITEMS}/{name}")
+                report.removed += writer.drop_belongings(source, mine)
+                report.images += 1
+        change.make_folder(f"{target}/{layout.ANNOTATIONS}")  # the SDK wants the folder
+        writer.known.check_not_linked(change.removed)
+        if not dry_run:
+            writer.write_pickles()
         change.commit()
-    return ChangeReport(len(wanted), seconds=time.perf_counter() - began)
+    report.removed = list(dict.fromkeys(report.removed))
+    report.seconds = time.perf_counter() - began
+    return report
 
 
-def _move(writer: ProjectWriter, dataset: DatasetView, name: str, target: str) -> None:
-    path = f"{dataset.path}/{layout.ITEMS}/{name}"
-    tree, pickle = writer.project.tree, writer.pickle_of(path)
-    if pickle is None:
-        write_whole(writer.change.stage(f"{target}/{layout.ITEMS}/{name}"), [tree.read(tree.find(path))])
-        writer.change.remove(path)
-    else:
-        writer.entries(f"{target}/{basename(pickle)}")[name] = writer.entries(pickle).pop(name)
-    try:
-        old = dataset.annotation_path(name)
-    except NotFoundError:
-        return
-    new = f"{target}/{layout.ANNOTATIONS}/{name}.json"
-    writer.change.stage(new).write_bytes(tree.read(tree.find(old)))
-    writer.drop(old)
+def _check_target(writer: ProjectWriter, images: Images, target: str, shown: str) -> None:
+    names: dict[str, str] = {}
+    for dataset, origins in images.items():
+        for name in origins:
+            if name in names:
+                raise UsageError(f"{name}: is in {names[name]} and in {dataset}, and both were to be moved")
+            names[name] = dataset
+    present = {name: origin for name, origin in writer.known.origins(target, names).items() if origin}
+    if present:
+        raise UsageError(f"{some_of(present)} in {shown} already; nothing was moved")
+    writer.known.check_free(target, names)
 
 
-def digest_of(path: str) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _check_adopted(writer: ProjectWriter, name: str, mine: Belongings, target: str) -> None:
+    """Refuse where an image would get files in its new dataset that are another one's."""
+    own = {path.partition("/")[0] for path in mine.paths}
+    folders = [layout.ANNOTATIONS, *(f for f in writer.known.side_folders(target) if f != layout.ANNOTATIONS)]
+    for one in side_candidates(name, folders):
+        if one.by_stem and one.folder in FOLDERS and one.folder in own:
+            continue  # its own, by the full name, goes before it
+        if writer.known.is_there(target, one.path):
+            raise UsageError(
+                f"{target}/{one.path}: is there already, and would be taken for {name}'s; nothing was moved"
+            )
+
+
+def _move_image(writer: ProjectWriter, source: str, name: str, origin: Origin, target: str) -> None:
+    for entry in origin.entries:
+        file = entry.pickle.path.rpartition("/")[2]
+        writer.add_entries(f"{target}/{file}", [(name, entry.start, entry.end)])
+    if origin.file and not writer.change.dry_run:
+        writer.carry(origin.file, f"{target}/{origin.file[len(source) + 1 :]}")
+    writer.drop(origin)
+
+
+def _move_belongings(
+    writer: ProjectWriter, source: str, name: str, mine: Belongings, target: str, moved: dict[str, str]
+) -> None:
+    """Put what belongs to an image into another dataset, under the image's full name where that is clear."""
+    _check_adopted(writer, name, mine, target)
+    for path in mine.paths:
+        new = f"{target}/{_full_name(path, name)}"
+        if moved.setdefault(new, f"{source}/{path}") != f"{source}/{path}":
+            raise UsageError(f"{new}: both {moved[new]} and {source}/{path} would be there; nothing was moved")
+        if writer.change.dry_run or new in writer.change.staged:
+            continue
+        if path in mine.files:
+            writer.carry(f"{source}/{path}", new)
+        else:
+            origin = next(origin for packed, origin, _ in mine.packed if packed == path)
+            writer.change.stage(new).write_bytes(writer.read_entry(origin.entries[0]))
+
+
+def _full_name(path: str, name: str) -> str:
+    """``ann/a.json`` of ``a.png`` as ``ann/a.png.json``: by its stem, another image there could have it too."""
+    stem = splitext(name)[0]
+    for kind, suffix in FOLDERS.items():
+        if path == f"{kind}/{stem}{suffix}":
+            return f"{kind}/{name}{suffix}"
+    return path

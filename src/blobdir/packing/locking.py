@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from blobdir.packing.journal import recover
+from blobdir.packing.publishing import recover
 from blobdir.projectlock import ProjectLock
 
 if TYPE_CHECKING:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import time
 from pathlib import Path
-from posixpath import basename
+from posixpath import basename, splitext
 from typing import TYPE_CHECKING, Any
 
-from blobdir.datasets import open_view
 from blobdir.discovery import layout
-from blobdir.durable import write_whole
-from blobdir.errors import UsageError
-from blobdir.offsets import offsets_of_tar, read_offsets, write_offsets
-from blobdir.packing.growing import ChangeReport, ProjectWriter, dataset_path, digest_of
-from blobdir.packing.journal import Change
+from blobdir.durable import sync_folder, write_whole
+from blobdir.errors import BlobdirError, PackError, UsageError
+from blobdir.offsets import offsets_of_tar
+from blobdir.packing.growing import some_of
+from blobdir.packing.locking import hold
+from blobdir.packing.metadata import EMPTY_META, encode_meta, merged_meta, read_meta
+from blobdir.packing.names import renewed_stem
+from blobdir.packing.provenance import Provenance
+from blobdir.packing.publishing import Change
+from blobdir.packing.report import ChangeReport, Problem
+from blobdir.packing.sharing import copy_file, share_blob
+from blobdir.packing.sidefiles import FOLDERS, side_candidates
 from blobdir.packing.sums import SUMS, read_sums
+from blobdir.packing.writer import NEW_BLOB, ProjectWriter, digest_of
+from blobdir.sources import LocalStorage
 
 if TYPE_CHECKING:
-    from blobdir.datasets import DatasetView, ProjectView
+    from collections.abc import Iterator
 
-_EMPTY_META: dict[str, Any] = {"classes": [], "tags": [], "projectType": "images"}
+    from blobdir.discovery.parts import Pickle
 
 
 def create_project(path: str | os.PathLike[str], meta: dict[str, Any] | None = None) -> None:
@@ -41,11 +47,11 @@ def create_project(path: str | os.PathLike[str], meta: dict[str, Any] | None = N
         It's there already.
     """
     root = Path(path)
-    if root.exists():
+    if os.path.lexists(root):
         raise UsageError(f"{root}: is there already; choose another, or remove it")
     (root / layout.BLOB_DIR).mkdir(parents=True)
-    text = json.dumps(_EMPTY_META if meta is None else meta, ensure_ascii=False)
-    write_whole(root / layout.META, [text.encode("utf-8", "surrogatepass")])
+    write_whole(root / layout.META, [encode_meta(EMPTY_META if meta is None else meta)])
+    sync_folder(root.absolute().parent)
 
 
 def add_blob_file(
@@ -53,7 +59,7 @@ def add_blob_file(
 ) -> ChangeReport:
     """Take a tar of images that somebody else has made into a project, as a blob of a dataset.
 
-    Images get no annotations by this: see `blobdir verify`.
+    It gets its own name, with a few digits of its checksum. Images get no annotations by this: see `blobdir verify`.
 
     Parameters
     ----------
@@ -69,123 +75,273 @@ def add_blob_file(
     TarError, OffsetsConflictError
         It isn't one, or two of its members have one name.
     UsageError
-        The project has a blob of this name, or the dataset images of these names.
+        The dataset has images of these names.
     """
     began = time.perf_counter()
-    stem = Path(tar).stem
+    source = os.path.realpath(tar)
     table = offsets_of_tar(tar)
     with Change(os.path.abspath(project)) as change:
         writer = ProjectWriter(change, os.path.abspath(project))
-        blob = f"{layout.BLOB_DIR}/{stem}.tar"
-        if os.path.exists(os.path.join(writer.root, blob)):
-            raise UsageError(f"{blob}: is there already; give the tar another name")
-        path = dataset_path(writer.project, dataset)
-        present = set(writer.project[dataset].names) if dataset in writer.project else set()
-        clash = sorted(present & {os.fsdecode(name) for name in table.names()})
+        path = writer.known.new_dataset(dataset)
+        names = {os.fsdecode(name) for name in table.names()}
+        clash = [name for name, origin in writer.known.origins(path, names).items() if origin]
         if clash:
-            raise UsageError(f"{clash[0]}: and {len(clash) - 1} more are in {dataset} already")
-        _link(os.fspath(tar), change.stage(blob), copy=copy)
-        write_offsets(change.stage(f"{path}/{stem}{layout.OFFSETS_SUFFIX}"), table)
-        (Path(writer.root) / path / layout.ANNOTATIONS).mkdir(parents=True, exist_ok=True)  # the SDK wants the folder
-        writer.write_sums({f"{stem}.tar": digest_of(os.fspath(tar))})
+            raise UsageError(f"{some_of(clash)} in {dataset} already")
+        writer.known.check_free(path, names)
+        beside = LocalStorage(os.path.dirname(source), follow_links=True)
+        share_blob(beside, os.path.basename(source), change.stage(NEW_BLOB), "copy" if copy else "auto")
+        digest = digest_of(change.stage(NEW_BLOB))
+        stem = writer.rename_blob(Path(tar).stem, digest, NEW_BLOB, layout.BLOB_DIR)
+        writer.add_entries(
+            f"{path}/{stem}{layout.OFFSETS_SUFFIX}", ((os.fsdecode(n), s, e) for n, s, e in table.entries())
+        )
+        change.make_folder(f"{path}/{layout.ANNOTATIONS}")  # the SDK wants the folder
+        writer.write_sums({f"{stem}.tar": digest})
+        writer.write_pickles()
         change.commit()
-    return ChangeReport(len(table), [blob], seconds=time.perf_counter() - began)
+    return ChangeReport(len(table), [f"{layout.BLOB_DIR}/{stem}.tar"], seconds=time.perf_counter() - began)
 
 
-def merge(project: str | os.PathLike[str], other: str | os.PathLike[str], *, copy: bool = False) -> ChangeReport:
+def merge(
+    project: str | os.PathLike[str], other: str | os.PathLike[str], *, copy: bool = False, dry_run: bool = False
+) -> ChangeReport:
     """Take all datasets of another project into a project; its blobs become hard links, where they can be.
 
-    Classes and tags of both are in ``meta.json`` afterwards.
+    All that lies in its datasets comes along: annotations, image meta, masks, files in folders, empty datasets.
+    Classes, tags and settings of both are in ``meta.json`` afterwards. Files beside the datasets, such as a README,
+    that both projects have with different content stay those of `project`; each is named in the report.
+
+    Parameters
+    ----------
+    project, other : path
+        `other` isn't changed, and nobody can change it meanwhile.
+    copy : bool
+        Copy the blobs.
+    dry_run : bool
+        Only check, and say what would be taken.
 
     Raises
     ------
     UsageError
-        A dataset of both has an image of one name, or a class or tag is two different ones. Nothing was changed.
+        A dataset of both has an image of one name; a class, a tag or a setting is two different ones; a file would be
+        replaced, or an image get another one's annotation. Nothing was changed.
+    PackError
+        Something of `other` can't be read, or doesn't fit. Nothing was changed.
+    BusyError
+        Somebody is changing one of them.
     """
     began = time.perf_counter()
-    report = ChangeReport()
-    with Change(os.path.abspath(project)) as change:
-        writer, theirs = ProjectWriter(change, os.path.abspath(project)), open_view(other)
-        meta = merged_meta(writer.project.meta, theirs.meta)
-        for name in theirs:
-            both = set(theirs[name].names) & (set(writer.project[name].names) if name in writer.project else set())
-            if both:
-                raise UsageError(f"{name}: both projects have {min(both)} in it, and {len(both) - 1} more")
-        stems = _take_blobs(writer, theirs, report, copy=copy)
-        for name in theirs:
-            _take_dataset(writer, theirs, name, stems, report)
-        write_whole(change.stage(layout.META), [json.dumps(meta, ensure_ascii=False).encode("utf-8", "surrogatepass")])
+    ours, theirs = os.path.abspath(project), os.path.abspath(other)
+    if os.path.realpath(ours) == os.path.realpath(theirs):
+        raise UsageError(f"{other}: is the same project; nothing was changed")
+    with Change(ours, dry_run=dry_run) as change, hold(theirs):
+        report = _Merge(ProjectWriter(change, ours), Provenance(theirs), copy=copy).run()
         change.commit()
     report.seconds = time.perf_counter() - began
     return report
 
 
-def merged_meta(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
-    """Both ``meta.json`` in one; UsageError where one class or tag is two different ones."""
-    found = dict(ours)
-    for key, name, same in (("classes", "title", "shape"), ("tags", "name", "value_type")):
-        known = {item[name]: item for item in ours.get(key, [])}
-        found[key] = list(ours.get(key, []))
-        for item in theirs.get(key, []):
-            mine = known.get(item[name])
-            if mine is None:
-                found[key].append(item)
-            elif mine.get(same) != item.get(same):
-                raise UsageError(
-                    f"{item[name]!r} is {mine.get(same)} in one project and {item.get(same)} in the other: rename one"
-                )
-    return found
+class _Merge:
+    def __init__(self, writer: ProjectWriter, theirs: Provenance, *, copy: bool) -> None:
+        self._writer, self._theirs, self._copy = writer, theirs, copy
+        self._change = writer.change
+        self._report = ChangeReport()
+        self._sums = read_sums(os.path.join(theirs.root, layout.BLOB_DIR, SUMS))
+        self._added: dict[str, str] = {}
+        self._stems: dict[str, str] = {}  # path of their blob -> stem here
 
+    def run(self) -> ChangeReport:
+        self._theirs.check_all_seen()
+        meta = merged_meta(self._meta(self._writer.known), self._meta(self._theirs))
+        targets = {path: self._target(name, path) for name, path in self._theirs.datasets.items()}
+        _check_hidden(targets)
+        for path, target in targets.items():
+            _check_names(self._writer.known, target, self._theirs, path)
+            _check_masks(self._writer.known, target, self._theirs, path)
+            self._report.images += len(set(self._theirs.image_names(path)))
+        for path, target in targets.items():
+            for pickle in self._theirs.pickles(path):
+                self._take_pickle(pickle, target)
+        for path in self._other_files():
+            self._take_file(path, targets)
+        for path, target in targets.items():
+            for folder in (layout.ITEMS, layout.ANNOTATIONS):
+                if self._theirs.is_folder(f"{path}/{folder}"):
+                    self._change.make_folder(f"{target}/{folder}")
+        if not self._change.dry_run:
+            self._change.stage(layout.META).write_bytes(encode_meta(meta))
+            self._writer.write_sums(self._added)
+            self._writer.write_pickles()
+        return self._report
 
-def _take_blobs(
-    writer: ProjectWriter, theirs: ProjectView[DatasetView], report: ChangeReport, *, copy: bool
-) -> dict[str, str]:
-    """Stem of each of their blobs -> its stem here."""
-    folder = os.path.join(writer.root, layout.BLOB_DIR)
-    taken = {name.rpartition(".")[0] for name in os.listdir(folder)} if os.path.isdir(folder) else set()
-    sums, added, stems = read_sums(os.path.join(theirs.url, layout.BLOB_DIR, SUMS)), {}, {}
-    for record in theirs.tree.index.header.blobs:
-        stem = basename(record.path).rpartition(".")[0]
-        if not record.path.startswith(f"{layout.BLOB_DIR}/"):
-            continue  # packed annotations: they are taken as files
-        free = next(s for i in range(10**9) if (s := f"{stem}-{i}" if i else stem) not in taken)
-        taken.add(free)
-        stems[stem] = free
-        source, blob = os.path.join(theirs.url, record.path), f"{layout.BLOB_DIR}/{free}.tar"
-        _link(source, writer.change.stage(blob), copy=copy)
-        added[f"{free}.tar"] = sums.get(basename(record.path)) or digest_of(source)
-        report.blobs.append(blob)
-    writer.write_sums(added)
-    return stems
+    @staticmethod
+    def _meta(known: Provenance) -> dict[str, Any]:
+        data = known.storage.read(layout.META) if known.is_file(layout.META) else None
+        return read_meta(data, known.root)
 
+    def _target(self, name: str, path: str) -> str:
+        """Where their dataset goes: to ours at the same place, else of the same name, else to the same place."""
+        ours = self._writer.known
+        target = path if path in ours.datasets.values() else ours.dataset(name) or path
+        ours.check_new(target)
+        return target
 
-def _take_dataset(
-    writer: ProjectWriter, theirs: ProjectView[DatasetView], name: str, stems: dict[str, str], report: ChangeReport
-) -> None:
-    dataset, tree = theirs[name], theirs.tree
-    path = dataset_path(writer.project, name) if name in writer.project else dataset.path
-    for file in sorted(os.listdir(os.path.join(theirs.url, dataset.path))):
-        stem = file.removesuffix(layout.OFFSETS_SUFFIX)
-        if layout.is_offsets(file) and stem in stems:
-            table = read_offsets(os.path.join(theirs.url, dataset.path, file))
-            write_offsets(writer.change.stage(f"{path}/{stems[stem]}{layout.OFFSETS_SUFFIX}"), table.unique())
-    for folder in (layout.ITEMS, layout.ANNOTATIONS):
-        try:
-            parent = tree.find(f"{dataset.path}/{folder}")
-        except OSError:
-            continue
-        for row, file in zip(tree.children(parent), tree.names(parent), strict=True):
-            is_image = folder == layout.ITEMS
-            report.images += is_image
-            if not tree.is_directory(row) and not (is_image and tree.is_member(row)):
-                write_whole(writer.change.stage(f"{path}/{folder}/{file}"), [tree.read(row)])
+    # -- offsets and blobs -----------------------------------------------------------------------------------
 
+    def _take_pickle(self, pickle: Pickle, target: str) -> None:
+        blob = self._theirs.blob_of(pickle)
+        entries: dict[tuple[str, int, int], None] = {}
+        for _, table in self._theirs.tables(pickle):
+            self._theirs.check_fit(pickle, table)
+            entries.update(dict.fromkeys((os.fsdecode(n), s, e) for n, s, e in table.entries()))
+        if len({name for name, _, _ in entries}) != len(entries):
+            raise PackError(f"{pickle.path}: has one name with different ranges; mend it first; nothing was changed")
+        packed = pickle.blobs != layout.BLOB_DIR
+        folder = f"{target}/{layout.PACKED_ANNOTATIONS}" if packed else target
+        stem = self._take_blob(blob, folder if packed else layout.BLOB_DIR)
+        self._writer.add_entries(f"{folder}/{stem}{layout.OFFSETS_SUFFIX}", entries)
 
-def _link(source: str, target: Path, *, copy: bool) -> None:
-    if not copy:
-        try:
-            os.link(os.path.realpath(source), target)
+    def _take_blob(self, blob: str, folder: str) -> str:
+        """Have their blob be in ours; gives its stem, which is its own if nobody has that here."""
+        if blob in self._stems:
+            return self._stems[blob]
+        stem = splitext(basename(blob))[0]
+        if stem.casefold() in self._writer.taken:
+            stem = renewed_stem(stem, self._digest(blob), self._writer.taken)
+        self._writer.taken.add(stem.casefold())
+        self._stems[blob] = stem
+        path = f"{folder}/{stem}.tar"
+        self._report.blobs.append(path)
+        if not self._change.dry_run:
+            try:
+                share_blob(self._theirs.storage, blob, self._change.stage(path), "copy" if self._copy else "auto")
+            except (OSError, BlobdirError) as error:
+                raise PackError(f"{self._theirs.root}/{blob}: can't be taken: {error}; nothing was changed") from error
+            if folder == layout.BLOB_DIR:
+                self._added[f"{stem}.tar"] = self._digest(blob)
+        return stem
+
+    def _digest(self, blob: str) -> str:
+        # What SHA256SUMS says of theirs, even if the bytes are others by now: `verify` must be able to tell.
+        known = self._sums.get(basename(blob)) if blob.startswith(f"{layout.BLOB_DIR}/") else None
+        return known or digest_of(os.path.join(self._theirs.root, blob))
+
+    # -- files -----------------------------------------------------------------------------------------------
+
+    def _other_files(self) -> Iterator[str]:
+        """All files of their project, but for meta.json, offsets, blobs with offsets, and what is blobdir's own."""
+        pickles = {pickle.path for pickle in self._theirs.all_pickles()}
+        skipped = {layout.META, *pickles, *self._stems, f"{layout.BLOB_DIR}/{SUMS}"}
+        for found in self._theirs.files_below(""):
+            path = found.removeprefix("./")
+            if path in skipped or path.startswith(f"{layout.STATE_DIR}/"):
+                continue
+            if path.startswith(f"{layout.BLOB_DIR}/"):
+                message = "no dataset has offsets for it; it wasn't taken"
+                self._report.problems.append(Problem("blob-unreferenced", path, message))
+                continue
+            yield path
+
+    def _take_file(self, path: str, targets: dict[str, str]) -> None:
+        owner = max((d for d in targets if path.startswith(f"{d}/")), key=len, default="")
+        target = f"{targets[owner]}{path[len(owner) :]}" if owner else path
+        ours = self._writer.known
+        if ours.is_folder(target):
+            raise UsageError(f"{target}: is a folder in {ours.root} and a file in the other; nothing was changed")
+        if ours.is_file(target) or target in self._change.staged:
+            if self._same(target, path):
+                return
+            if owner:
+                raise UsageError(f"{target}: both projects have it, and they differ; nothing was changed")
+            message = "both projects have it, and they differ: it stays as it was"
+            self._report.problems.append(Problem("kept", path, message))
             return
-        except OSError:
-            pass  # another filesystem
-    shutil.copyfile(source, target)
+        if self._change.dry_run:
+            return
+        try:
+            if os.path.islink(os.path.join(self._theirs.root, path)):  # what it leads to, if that's inside
+                self._change.stage(target).write_bytes(self._theirs.storage.read(path))
+            else:
+                copy_file(self._theirs.storage, path, self._change.stage(target))
+        except (OSError, BlobdirError) as error:
+            raise PackError(f"{self._theirs.root}/{path}: can't be taken: {error}; nothing was changed") from error
+
+    def _same(self, target: str, path: str) -> bool:
+        if not self._writer.known.is_file(target):
+            return False
+        return self._writer.read(target) == self._theirs.storage.read(path)
+
+
+def _check_hidden(targets: dict[str, str]) -> None:
+    """Refuse two datasets that can't both be ones, or would be one."""
+    found: dict[str, str] = {}
+    for path, target in targets.items():
+        for other, whose in found.items():
+            if target == other or layout.hides(target, other) or layout.hides(other, target):
+                raise UsageError(f"{path} and {whose}: can't both be datasets here; nothing was changed")
+        found[target] = path
+
+
+def _check_masks(ours: Provenance, target: str, theirs: Provenance, path: str) -> None:
+    """Refuse where the masks of an image of one project would be taken for those of one of the other."""
+    if target not in ours.datasets.values():
+        return
+    sides = ((ours, target), (theirs, path))
+    folders = [[f for f in known.side_folders(place) if f not in FOLDERS] for known, place in sides]
+    for (known, place), mine, (other, there) in zip(sides, folders, reversed(sides), strict=True):
+        for name in {os.fsdecode(raw) for raw in other.image_names(there)} if mine else ():
+            for one in side_candidates(name, mine):
+                if known.is_there(place, one.path):
+                    raise UsageError(
+                        f"{target}/{one.path}: of one project would be taken for that of {name} of the other; rename "
+                        "one; nothing was changed"
+                    )
+
+
+def _check_names(ours: Provenance, target: str, theirs: Provenance, path: str) -> None:
+    """Refuse where an image would be there twice, or get a side file that isn't its own."""
+    if target not in ours.datasets.values():
+        return
+    names = [
+        {os.fsdecode(name) for name in known.image_names(place)} for known, place in ((ours, target), (theirs, path))
+    ]
+    both = names[0] & names[1]
+    if both:
+        raise UsageError(
+            f"{layout.dataset_name(target)}: both projects have {min(both)} in it, and {len(both) - 1} more"
+        )
+    ours.check_free(target, names[1])
+    theirs.check_free(path, names[0])
+    packed = [set(_packed(known, place)) for known, place in ((ours, target), (theirs, path))]
+    loose = [set(_files_of(known, place, layout.ANNOTATIONS)) for known, place in ((ours, target), (theirs, path))]
+    if twice := (packed[0] & loose[1]) | (packed[1] & loose[0]):
+        raise UsageError(f"{target}/{layout.ANNOTATIONS}/{min(twice)}: both projects have it; nothing was changed")
+    for kind, suffix in FOLDERS.items():
+        files = [set(_files_of(known, place, kind)) for known, place in ((ours, target), (theirs, path))]
+        for mine, other, images in ((*files, names[0]), (*reversed(files), names[1])):
+            for name in images:
+                full, short = f"{name}{suffix}", f"{splitext(name)[0]}{suffix}"
+                own = full if full in mine else short if short in mine else ""
+                new = full if full in other and own != full else short if short in other and not own else ""
+                if new:
+                    raise UsageError(
+                        f"{target}/{kind}/{new}: of one project would be taken for that of {name} of the other; rename "
+                        "one; nothing was changed"
+                    )
+
+
+def _packed(known: Provenance, dataset: str) -> Iterator[str]:
+    """Names of packed annotations."""
+    for pickle in known.pickles(dataset):
+        if pickle.shown == f"{dataset}/{layout.ANNOTATIONS}":
+            for _, table in known.tables(pickle):
+                yield from map(os.fsdecode, table.names())
+
+
+def _files_of(known: Provenance, dataset: str, kind: str) -> Iterator[str]:
+    """Names of the files of a side folder, packed ones as well."""
+    top = f"{dataset}/{kind}"
+    if kind == layout.ANNOTATIONS:
+        yield from _packed(known, dataset)
+    for path in known.files_below(top):
+        yield path[len(top) + 1 :]

@@ -26,7 +26,8 @@ _WITH_DIGEST: Final = re.compile(rf"(.+)-[0-9a-f]{{{DIGEST_DIGITS}}}")
 
 def slug_of(dataset: str) -> str:
     """What the names of a dataset's blobs begin with: ``train/datasets/hard`` gives ``train-hard``."""
-    name = layout.dataset_name(dataset).replace("/", "-").encode("utf-8", "surrogateescape")[:SLUG_BYTES]
+    plain = "".join("_" if char < " " or char == "\x7f" else char for char in layout.dataset_name(dataset))
+    name = plain.replace("/", "-").encode("utf-8", "surrogateescape")[:SLUG_BYTES]
     try:
         name.decode()
     except UnicodeDecodeError as error:

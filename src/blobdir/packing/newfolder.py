@@ -93,7 +93,8 @@ class NewFolder:
             if not made:
                 self._check_left()
             self.state.mkdir(parents=True, exist_ok=True)
-            sync_folder(self.work.parent)
+            for folder in (self.state.parent, self.work, self.work.parent):  # or nobody knows whose it is
+                sync_folder(folder)
         except BaseException:
             self._close()
             raise
@@ -120,7 +121,7 @@ class NewFolder:
 
     def _check_left(self) -> None:
         what = self.work.suffix.removeprefix(".")
-        if not self.state.is_dir() and any(os.scandir(self.work)):
+        if not self.state.is_dir() and {*os.listdir(self.work)} - {STATE_DIR}:
             raise UsageError(f"{self.work}: is in the way, and isn't what blobdir has left; move it, or remove it")
         if not self._resume:
             raise UsageError(f"{self.work}: is what was left of {what} that didn't end; --resume goes on, or remove it")

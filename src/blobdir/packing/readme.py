@@ -9,7 +9,7 @@ from urllib.parse import quote
 from blobdir.datasets import open_view
 from blobdir.discovery import layout
 from blobdir.errors import BlobdirError, UsageError
-from blobdir.packing.journal import Change
+from blobdir.packing.publishing import Change
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -136,3 +136,32 @@ class PackReport:
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         return asdict(self)
+
+
+@dataclass(slots=True)
+class ChangeReport:
+    """What a change did, or of a dry run, would do.
+
+    Attributes
+    ----------
+    images : int
+        Added, removed, moved, or kept by compacting.
+    blobs : list of str
+        Written.
+    freed : int
+        Bytes of blobs that are gone.
+    removed : list of str
+        Paths that readers don't see any more: images, annotations, other files of images; blobs.
+    replaced : list of str
+        Paths whose content is another one now.
+    problems : list of Problem
+    seconds : float
+    """
+
+    images: int = 0
+    blobs: list[str] = field(default_factory=list)
+    freed: int = 0
+    removed: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    seconds: float = 0.0

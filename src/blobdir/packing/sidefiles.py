@@ -124,7 +124,8 @@ def side_files(name: str, exists: Callable[[str], bool], folders: Iterable[str] 
 def bases(path: str) -> list[str]:
     """What an image may be called, with or without an extension, so that a side file is one of its candidates.
 
-    ``ann/a.json``: ``a``. ``masks_instances/a/b.png``: ``a/b`` and ``a``. Empty where it is no side file.
+    ``ann/a.json``: ``a``. ``masks_instances/a/b.png``: ``a/b`` and ``a``. ``masks_instances/a/``, a folder: ``a``.
+    Empty where it is no side file.
     """
     folder, _, tail = path.partition("/")
     if folder in FOLDERS:
@@ -143,7 +144,7 @@ def owners(path: str, named: Callable[[str], Iterable[str]], exists: Callable[[s
     Parameters
     ----------
     path : str
-        A file, relative to the dataset.
+        A file, relative to the dataset; or a folder, with a slash behind it.
     named : callable
         Images that are called so, as a whole or without their extension; see `blobdir.datasets.DatasetView.named`. To
         know who has the file when some images are gone, leave those out.

@@ -2,256 +2,256 @@
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import shutil
 import time
-from contextlib import suppress
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+import warnings
+from dataclasses import dataclass, field
+from posixpath import basename
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from blobdir.datasets import open_view
 from blobdir.discovery import layout
-from blobdir.durable import sync_folder
-from blobdir.errors import NotFoundError, UsageError
-from blobdir.index import FIRST_BLOB
+from blobdir.errors import BlobdirWarning, NotFoundError, PackError, UsageError
+from blobdir.index import FIRST_BLOB, LOOSE
 from blobdir.offsets import write_offsets
+from blobdir.packing.choosing import Choice, SubsetOptions, choose
+from blobdir.packing.locking import hold
+from blobdir.packing.newfolder import NewFolder
+from blobdir.packing.sharing import copy_file, share_blob
+from blobdir.packing.sidefiles import SideFiles
+from blobdir.packing.sound import check_sound
+from blobdir.packing.sums import SUMS, format_sums, read_sums
+from blobdir.sources import LocalStorage, Stat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from pathlib import Path
 
     from blobdir.datasets import DatasetView, ProjectView
-    from blobdir.tree import Tree
+    from blobdir.packing.report import Problem
 
-Blobs = Literal["link", "symlink", "copy"]
-
-
-@dataclass(frozen=True, slots=True)
-class SubsetOptions:
-    """Which images a subset has; all conditions hold together, and none takes everything.
-
-    Attributes
-    ----------
-    names : list of str, optional
-        ``train/img/a.jpg``, ``train/a.jpg``, or ``a.jpg`` of any dataset. Each must be there.
-    patterns : tuple of str
-        Shell patterns for ``train/a.jpg``, any of which fits.
-    datasets : tuple of str
-    classes, tags : tuple of str
-        Images with an object of any of these classes; with any of these tags, on the image or an object.
-    per_class : int
-        At the most so many images of each class, chosen by `seed`; 0 is all.
-    seed : int
-    blobs : {"link", "symlink", "copy"}
-        Hard links (nothing is copied, either project may be removed), symbolic links (other filesystems; needs
-        ``follow_links`` to read), or copies.
-    """
-
-    names: list[str] | None = None
-    patterns: tuple[str, ...] = ()
-    datasets: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    per_class: int = 0
-    seed: int = 0
-    blobs: Blobs = "link"
-
-    def __post_init__(self) -> None:
-        if self.blobs not in get_args(Blobs):
-            raise UsageError(f"blobs={self.blobs!r}: choose one of {', '.join(get_args(Blobs))}")
-        if self.per_class < 0:
-            raise UsageError("per_class can't be negative")
+ROOT_FILES = (layout.META, "obj_class_to_machine_color.json", "key_id_map.json")
+"""Files of a project that hold for any part of it, as they are. ``README.md`` doesn't: it says what the whole has."""
+SUFFIX = ".subset"
 
 
 @dataclass(slots=True)
 class SubsetReport:
-    """What a subset has: images by dataset, blobs, and seconds."""
+    """What a subset has, and what it may lack.
+
+    Attributes
+    ----------
+    datasets : dict
+        Name of each dataset that has any -> images.
+    blobs : list of str
+    seconds : float
+    problems : list of Problem
+        Annotations that can't be used, so that their images weren't chosen.
+    without_annotation : int
+        Images that weren't chosen because they have no annotation, and so neither class nor tag.
+    """
 
     datasets: dict[str, int]
     blobs: list[str]
     seconds: float
+    problems: list[Problem] = field(default_factory=list)
+    without_annotation: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether it has everything that was meant."""
+        return not self.problems
 
 
 def subset(
     project: str | os.PathLike[str], dest: str | os.PathLike[str], options: SubsetOptions | None = None
 ) -> SubsetReport:
-    """Make a project with some images of another one: offsets and annotations are written, blobs are linked.
+    """Make a project with some images of another one: offsets are written, files copied, blobs are linked.
+
+    What belongs to the images goes along: annotations, ``meta/``, ``img_info/``, ``seg/``, ``masks_*/``.
 
     Parameters
     ----------
     project : path
-        On this machine.
+        On this machine. Nobody can change it meanwhile.
     dest : path
         Must not exist; appears when it's whole.
     options : SubsetOptions, optional
 
+    Returns
+    -------
+    SubsetReport
+        Says what couldn't be looked at: nothing is left out without a word.
+
     Raises
     ------
     UsageError
-        `dest` exists, a dataset isn't there, hard links can't be made, or nothing is chosen.
+        `dest` exists, a dataset, class or tag isn't there, hard links can't be made, or nothing is chosen.
     NotFoundError
-        A name isn't there.
+        A name isn't there, or a pattern fits nothing.
+    PackError
+        The project has a defect where the images are, or may be. Nothing was written.
+    BusyError
+        Somebody is changing the project, or making `dest`.
     """
     began = time.perf_counter()
     options = options or SubsetOptions()
-    opened = open_view(project, index="auto")
+    folder = NewFolder(dest, SUFFIX, resume=True)  # what is left of one that was killed is made anew
+    folder.check()
+    opened = _open(project, options)  # first of all whether it is a project: only then there's something to lock
+    with hold(opened.url):
+        opened = _open(project, options)
+        choice = choose(opened, options)
+        check_sound(opened, _looked_at(choice), whole=not options.datasets)
+        if not choice.count:
+            raise UsageError(f"no image is chosen: the conditions hold for none{choice.said()}")
+        with folder:
+            try:
+                _clear(folder)
+                blobs = _Writer(opened, choice, folder.work, options).write()
+                _check_made(folder.work, choice, options)
+                folder.publish()
+            except BaseException:
+                folder.discard()
+                raise
+    counts = {opened[path].name: len(names) for path, names in choice.images.items() if names}
+    seconds = time.perf_counter() - began
+    return SubsetReport(counts, blobs, seconds, choice.problems, choice.without_annotation)
+
+
+def _open(project: str | os.PathLike[str], options: SubsetOptions) -> ProjectView[DatasetView]:
+    opened = open_view(project, follow_links=options.follow_links)
     if not opened.tree.storage.is_local:
         raise UsageError(f"{opened.url}: a subset shares the blobs of a project on this machine; fetch it first")
-    target = Path(os.path.abspath(dest))
-    if target.exists():
-        raise UsageError(f"{target}: is there already; choose another, or remove it")
-    chosen = choose(opened, options)
-    if not any(chosen.values()):
-        raise UsageError("no image is chosen: the conditions hold for none")
-    part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir(parents=True)
-        blobs = _write(opened, chosen, part, options)
-        os.rename(part, target)
-        sync_folder(target.parent)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    counts = {opened[path].name: len(names) for path, names in chosen.items() if names}
-    return SubsetReport(counts, blobs, time.perf_counter() - began)
+    return opened
 
 
-def choose(project: ProjectView[DatasetView], options: SubsetOptions) -> dict[str, list[str]]:
-    """Path of each dataset -> names of the images that a subset has, sorted."""
-    datasets = [project[name] for name in project]
-    for name in options.datasets:
-        if name not in project:
-            raise UsageError(f"{name}: isn't a dataset; there are {', '.join(project)}")
-    wanted = _by_name(project, options.names) if options.names is not None else None
-    chosen: dict[str, list[str]] = {}
-    classes_of: dict[tuple[str, str], set[str]] = {}
-    for dataset in datasets:
-        if options.datasets and not {dataset.name, dataset.path} & set(options.datasets):
-            continue
-        names = dataset.names if wanted is None else sorted(wanted.get(dataset.path, ()))
-        if options.patterns:
-            names = [n for n in names if any(fnmatchcase(f"{dataset.name}/{n}", p) for p in options.patterns)]
-        if options.classes or options.tags or options.per_class:
-            names = [n for n, found in dataset.read_annotations(names) if _fits(dataset, n, found, options, classes_of)]
-        chosen[dataset.path] = names
-    if options.per_class:
-        kept = _sample(classes_of, options)
-        chosen = {path: [n for n in names if (path, n) in kept] for path, names in chosen.items()}
-    return chosen
+def _looked_at(choice: Choice) -> set[str]:
+    return choice.considered | {path for path, names in choice.images.items() if names}
 
 
-def _by_name(project: ProjectView[DatasetView], names: Iterable[str]) -> dict[str, set[str]]:
-    known = {project[name].path: set(project[name].names) for name in project}
-    wanted: dict[str, set[str]] = {}
-    for typed in names:
-        found = False
-        for path, images in known.items():
-            short = layout.dataset_name(path)
-            for prefix in (f"{path}/{layout.ITEMS}/", f"{short}/{layout.ITEMS}/", f"{path}/", f"{short}/", ""):
-                name = typed.removeprefix(prefix)
-                if typed.startswith(prefix) and name in images:
-                    wanted.setdefault(path, set()).add(name)
-                    found = True
-                    break
-        if not found:
-            raise NotFoundError(f"{typed}: no dataset of {project.url} has an image of this name")
-    return wanted
-
-
-def _fits(
-    dataset: DatasetView,
-    name: str,
-    annotation: dict[str, Any] | None,
-    options: SubsetOptions,
-    classes_of: dict[tuple[str, str], set[str]],
-) -> bool:
-    if annotation is None:
-        return False  # one without an annotation has no class
-    try:
-        objects = annotation.get("objects", [])
-        classes = {item["classTitle"] for item in objects}
-        tags = {tag["name"] for holder in (annotation, *objects) for tag in holder.get("tags", [])}
-    except (KeyError, TypeError, AttributeError):
-        return False
-    if options.classes and not classes & set(options.classes):
-        return False
-    if options.tags and not tags & set(options.tags):
-        return False
-    classes_of[dataset.path, name] = classes & set(options.classes) if options.classes else classes
-    return True
-
-
-def _sample(classes_of: dict[tuple[str, str], set[str]], options: SubsetOptions) -> set[tuple[str, str]]:
-    """Images of each class, the same ones for the same seed. One that is chosen counts for all its classes."""
-    source = random.Random(options.seed)
-    items = sorted(classes_of)
-    kept: set[tuple[str, str]] = set()
-    for title in sorted({title for classes in classes_of.values() for title in classes}):
-        has = [item for item in items if title in classes_of[item]]
-        left = options.per_class - sum(item in kept for item in has)
-        free = [item for item in has if item not in kept]
-        kept.update(source.sample(free, min(max(left, 0), len(free))))
-    return kept
-
-
-def _write(
-    project: ProjectView[DatasetView], chosen: dict[str, list[str]], part: Path, options: SubsetOptions
-) -> list[str]:
-    tree, index = project.tree, project.tree.index
-    blobs: dict[int, str] = {}
-    for path, names in chosen.items():
-        if not names:
-            continue
-        dataset = project[path]
-        (part / path / layout.ANNOTATIONS).mkdir(parents=True, exist_ok=True)
-        rows = tree.find_many([f"{path}/{layout.ITEMS}/{name}" for name in names])
-        sources = index.source[rows]
-        for number in np.unique(sources).tolist():
-            mine = np.flatnonzero(sources == number).tolist()
-            if number >= FIRST_BLOB:
-                record = index.header.blobs[number - FIRST_BLOB]
-                blobs[number] = record.path
-                stem = os.path.basename(record.path).rpartition(".")[0]
-                start = index.offset[rows]
-                end = start + index.size[rows]
-                entries = [(names[i], int(start[i]), int(end[i])) for i in mine]
-                write_offsets(part / path / f"{stem}{layout.OFFSETS_SUFFIX}", entries)
+def _clear(folder: NewFolder) -> None:
+    """Remove what one has made here that was killed."""
+    for entry in os.scandir(folder.work):
+        if entry.name != layout.STATE_DIR:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
             else:
-                (part / path / layout.ITEMS).mkdir(exist_ok=True)
-                for i in mine:
-                    (part / path / layout.ITEMS / names[i]).write_bytes(tree.read(int(rows[i])))
-        _write_annotations(tree, dataset, names, part)
-    for blob in blobs.values():
-        (part / blob).parent.mkdir(parents=True, exist_ok=True)
-        _share(os.path.join(project.url, blob), part / blob, options.blobs)
-    (part / layout.META).write_bytes(json.dumps(project.meta, ensure_ascii=False).encode("utf-8", "surrogatepass"))
-    return sorted(blobs.values())
+                os.unlink(entry.path)
 
 
-def _write_annotations(tree: Tree, dataset: DatasetView, names: list[str], part: Path) -> None:
-    for name in names:
-        with suppress(NotFoundError):  # an image without one has none in the subset either
-            path = dataset.annotation_path(name)
-            (part / path).write_bytes(tree.read(tree.find(path)))
+class _Writer:
+    """Writes the chosen images of a project into a folder."""
 
+    def __init__(self, project: ProjectView[DatasetView], choice: Choice, work: Path, options: SubsetOptions) -> None:
+        storage = project.tree.storage
+        if not isinstance(storage, LocalStorage):
+            raise TypeError(f"unknown storage {type(storage).__name__}")
+        self._project, self._tree, self._storage = project, project.tree, storage
+        self._choice, self._work, self._options = choice, work, options
+        self._blobs: dict[int, str] = {}
+        self._made: set[Path] = set()
 
-def _share(blob: str, target: Path, how: Blobs) -> None:
-    source = os.path.realpath(blob)
-    if how == "symlink":
-        target.symlink_to(source)
-    elif how == "copy":
-        shutil.copy2(source, target)
-    else:
+    def write(self) -> list[str]:
+        """Write everything; the paths of the blobs."""
+        for path in self._datasets():
+            self._write_dataset(path, self._choice.images.get(path, []))
+        for number, blob in sorted(self._blobs.items()):
+            record = self._tree.index.header.blobs[number - FIRST_BLOB]
+            expected = Stat("file", record.size, record.mtime_ns, etag=record.etag)
+            share_blob(self._storage, blob, self._place(blob), self._options.blobs, expected)
+        for name in ROOT_FILES:
+            self._copy_if_there(name)
+        self._write_sums()
+        return sorted(self._blobs.values())
+
+    def _datasets(self) -> list[str]:
+        """Datasets that the result has: those with images, those above them, and empty ones where all was meant."""
+        known = self._tree.index.header.datasets
+        wanted = {path for path, names in self._choice.images.items() if names}
+        wanted |= {above for above in known if any(path.startswith(f"{above}/") for path in wanted)}
+        if self._options.takes_all:
+            wanted |= {path for path in self._choice.images if not self._project[path].names}
+        return [path for path in known if path in wanted]
+
+    def _write_dataset(self, path: str, names: list[str]) -> None:
+        self._folder(self._work / path / layout.ANNOTATIONS)
+        if not names:
+            self._folder(self._work / path / layout.ITEMS)
+            return
+        self._take(path, "", layout.ITEMS, names)
+        side = SideFiles(self._tree, self._project[path])
+        files = list(dict.fromkeys(file for name in names for file in side.of(name)))  # images can share some
+        prefix = f"{layout.ANNOTATIONS}/"
+        annotations = [file.removeprefix(prefix) for file in files if file.startswith(prefix)]
+        self._take(path, layout.PACKED_ANNOTATIONS, layout.ANNOTATIONS, annotations)
+        for file in files:
+            if not file.startswith(prefix):
+                self._copy(self._tree.find(f"{path}/{file}"), f"{path}/{file}")
+
+    def _take(self, path: str, pickles: str, shown: str, names: list[str]) -> None:
+        """Take files that readers see in the folder `shown`: offsets of those in blobs, copies of the others."""
+        index = self._tree.index
+        rows = self._tree.find_many([f"{path}/{shown}/{name}" for name in names])
+        sources, starts = index.source[rows], index.offset[rows]
+        ends = starts + index.size[rows]
+        for number in np.unique(sources).tolist():
+            entries = []
+            for i in np.flatnonzero(sources == number).tolist():
+                # A link can lead to a member of another name; as an entry, that would look like a mistake.
+                if number < FIRST_BLOB or index.name(int(rows[i])) != os.fsencode(basename(names[i])):
+                    self._copy(int(rows[i]), f"{path}/{shown}/{names[i]}")
+                else:
+                    entries.append((names[i], int(starts[i]), int(ends[i])))
+            if entries:
+                blob = self._blobs[number] = index.header.blobs[number - FIRST_BLOB].path
+                stem = basename(blob).rpartition(".")[0]
+                write_offsets(self._place(layout.join(path, pickles, f"{stem}{layout.OFFSETS_SUFFIX}")), entries)
+
+    def _copy(self, row: int, target: str) -> None:
+        """Copy a file; what can't be had is an error that says why."""
+        if int(self._tree.index.source[row]) == LOOSE:
+            copy_file(self._storage, self._tree.path(row), self._place(target))
+            return
+        data = self._tree.read(row)
+        self._place(target).write_bytes(data)
+
+    def _copy_if_there(self, name: str) -> None:
         try:
-            os.link(source, target)
-        except OSError as error:
-            raise UsageError(
-                f"{target}: can't be a hard link to {source} ({error.strerror}); choose a place on the same "
-                "filesystem, or --blobs symlink or copy"
-            ) from error
+            row = self._tree.find(name)
+        except NotFoundError:
+            return
+        self._copy(row, name)
+
+    def _write_sums(self) -> None:
+        """Checksums of the blobs that are shared, if the project has them."""
+        sums = read_sums(os.path.join(self._project.url, layout.BLOB_DIR, SUMS))
+        mine = {basename(blob) for blob in self._blobs.values() if blob.startswith(f"{layout.BLOB_DIR}/")}
+        known = {name: digest for name, digest in sums.items() if name in mine}
+        if known:
+            self._place(f"{layout.BLOB_DIR}/{SUMS}").write_bytes(format_sums(known))
+
+    def _place(self, path: str) -> Path:
+        target = self._work / path
+        self._folder(target.parent)
+        return target
+
+    def _folder(self, path: Path) -> None:
+        if path not in self._made:
+            path.mkdir(parents=True, exist_ok=True)
+            self._made.add(path)
+
+
+def _check_made(work: Path, choice: Choice, options: SubsetOptions) -> None:
+    """Open what was made, and make sure that it is what was chosen."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BlobdirWarning)  # a project without meta.json is copied without one
+        made = open_view(work, follow_links=options.follow_links or options.blobs == "symlink")
+    bad = next((defect.message for defect in made.defects if defect.severity == "error"), "")
+    if bad:
+        raise PackError(f"{work}: what was made can't be read: {bad}")
+    for path, names in choice.images.items():
+        if names and (path not in made or set(made[path].names) != set(names)):
+            raise PackError(f"{work}: {path} doesn't have the images that it should have; nothing was made")

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from typing import TYPE_CHECKING
+
+from blobdir.durable import open_regular
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 SUMS = "SHA256SUMS"
 _LINE = re.compile(rb"([0-9a-fA-F]{64}) [ *](.+?)\r?")
@@ -12,7 +18,7 @@ _LINE = re.compile(rb"([0-9a-fA-F]{64}) [ *](.+?)\r?")
 def read_sums(path: str | os.PathLike[str]) -> dict[str, str]:
     """Name -> checksum; nothing where there is no such file."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             data = file.read()
     except OSError:
         return {}
@@ -44,3 +50,10 @@ def split_sums(data: bytes) -> tuple[dict[str, str], list[tuple[int, bytes]]]:
 def format_sums(sums: dict[str, str]) -> bytes:
     """The file's bytes, sorted by name."""
     return b"".join(f"{sums[name]}  ".encode() + os.fsencode(name) + b"\n" for name in sorted(sums))
+
+
+def updated_sums(content: bytes, added: dict[str, str], removed: Collection[str] = ()) -> bytes:
+    """The file's bytes after a change; lines that aren't understood stay, at the end."""
+    known, odd = split_sums(content)
+    sums = {name: digest for name, digest in known.items() if name not in removed} | added
+    return format_sums(sums) + b"".join(line + b"\n" for _, line in odd)

@@ -55,8 +55,10 @@ def bare_etag(text: str) -> str:
 def _mtime_ns(value: object) -> int:
     if isinstance(value, datetime.datetime):
         return round(value.timestamp() * 1e6) * 1000
-    if isinstance(value, int | float):
-        return int(value * 1_000_000_000)
+    if isinstance(value, int):
+        return value * 1_000_000_000
+    if isinstance(value, float):
+        return round(value * 1e6) * 1000  # as of a datetime: backends say one time in either way
     if isinstance(value, str):
         try:
             return int(email.utils.parsedate_to_datetime(value).timestamp()) * 1_000_000_000

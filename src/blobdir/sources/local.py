@@ -103,13 +103,8 @@ class LocalStorage:
         todo: list[tuple[str, frozenset[str]]] = [("", frozenset([self.root]))]
         while todo:
             path, above = todo.pop()
-            stat = Stat("directory")
-            try:
-                stat = self.stat(path)
-                entries = self._list(path, follow_links)
-            except OSError as error:
-                yield Folder(path, stat, [], error)
-                continue
+            folder = self.folder(path, follow_links=follow_links)
+            entries = folder.entries
             for i, entry in enumerate(entries):
                 if entry.kind != "directory":
                     continue
@@ -119,7 +114,17 @@ class LocalStorage:
                     entries[i] = Entry(entry.name, "link", target=os.readlink(self._full(below)))
                 else:
                     todo.append((below, above | {real} if follow_links else above))
-            yield Folder(path, stat, entries)
+            yield folder
+
+    def folder(self, path: str, *, follow_links: bool = False) -> Folder:
+        """One directory and what it holds; where it can't be listed, why."""
+        stat = Stat("directory")
+        try:
+            stat = self.stat(path)
+            return Folder(path, stat, self._list(path, follow_links))
+        except OSError as error:
+            # Kept without the frames that it came through, which hold what is open there.
+            return Folder(path, stat, [], error.with_traceback(None))
 
     def _list(self, path: str, follow_links: bool) -> list[Entry]:
         entries = []

@@ -359,6 +359,11 @@ class RemoteStorage:
         return BlockCache(self.remote.memory_bytes, disk, timeout_s=self.remote.timeout)
 
     @property
+    def protocols(self) -> frozenset[str]:
+        """What the backend answers to: ``{"s3", "s3a"}``."""
+        return frozenset(self._protocols)
+
+    @property
     def has_folders(self) -> bool:
         """Whether a folder must be made before there can be a file in it."""
         return bool(self._protocols & TREES) or "memory" in self._protocols
@@ -401,20 +406,11 @@ class RemoteStorage:
 
     def walk(self, *, follow_links: bool) -> Iterator[Folder]:
         """Yield each directory, parents first. Everything is listed once."""
-        self.fs.invalidate_cache(self.root)  # a backend keeps listings: those of another time, perhaps
-        self._listed = {}
-        found = self._list_tree() if self._protocols & TREES else self._list_all()
         folders: dict[str, dict[str, Entry]] = {"": {}}
-        odd: list[str] = []
-        for key, info in found:
-            path = self._relative(key)
-            if not path:
-                continue
-            if _leads_elsewhere(path):
-                odd.append(path)
-                continue
+        self._listed = {}
+        for path, key, info in self.list_keys():
             stat = stat_of(info)
-            if stat.kind == "directory":
+            if stat.kind == "directory" or key.endswith("/"):
                 self._add_folder(folders, path)
             elif path not in folders:  # else an object that stands for a folder ("key" beside "key/…")
                 parent, _, name = path.rpartition("/")
@@ -422,6 +418,19 @@ class RemoteStorage:
                 folders[parent][name] = Entry(name, "file", stat.size)
                 if name.lower().endswith(".tar"):
                     self._listed[path] = stat
+        for path in sorted(folders, key=lambda p: (p.count("/") if p else -1, p)):
+            yield Folder(path, Stat("directory"), list(folders[path].values()))
+
+    def list_keys(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Everything below the root as it is now: path, the backend's own name, and what the backend says of it."""
+        self.fs.invalidate_cache(self.root)  # a backend keeps listings: those of another time, perhaps
+        odd: list[str] = []
+        for key, info in self._list_tree() if self._protocols & TREES else self._list_all():
+            path = self._relative(key)
+            if path and _leads_elsewhere(path):
+                odd.append(path)
+            elif path:
+                yield path, key, info
         if odd:
             warnings.warn(
                 f"{self.url}: {without_secrets(repr(odd[0]))} can't be a path of a project (an empty name, . or .., or "
@@ -429,8 +438,6 @@ class RemoteStorage:
                 BlobdirWarning,
                 stacklevel=2,
             )
-        for path in sorted(folders, key=lambda p: (p.count("/") if p else -1, p)):
-            yield Folder(path, Stat("directory"), list(folders[path].values()))
 
     def _list_all(self) -> Iterator[tuple[str, dict[str, Any]]]:
         call = self.backend.call(self.url, "find", self.root, withdirs=True, detail=True, timeout_s=LIST_TIMEOUT_S)
@@ -527,10 +534,13 @@ class RemoteStorage:
 
     def iter_files(self, paths: Sequence[str]) -> Iterator[bytes]:
         """The same one after the other, so that few of them are in memory."""
+        return (answer.data for answer in self.iter_answers(paths))
+
+    def iter_answers(self, paths: Sequence[str]) -> Iterator[Answer]:
+        """The same, and which version each is of."""
         named = [(path, f"{self.url}: {path}") for path in paths]
         requests = ((what, self.backend.get(self.full(path), None, None, what)) for path, what in named)
-        for answer in self.backend.run_many(requests, SMALL_CONCURRENCY):
-            yield answer.data
+        return self.backend.run_many(requests, SMALL_CONCURRENCY)
 
     def open(self, path: str, expected: Stat | None = None) -> RemoteSource:
         """A file for reads by range, of the version that is `expected`. Asks the backend for nothing.

@@ -13,7 +13,7 @@ import pickle
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ class Job:
     names: list[str]
     prefix: str = ""
     is_annotation: bool = True
+
+    def as_tuple(self) -> tuple[str, str, list[str], str, bool]:
+        """What makes the same job again. `dataclasses.astuple` would copy the list, name by name."""
+        return self.dataset, self.folder, self.names, self.prefix, self.is_annotation
 
     @property
     def code(self) -> str:
@@ -188,7 +192,7 @@ class Helpers:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  # ourselves
             self._running.append((process, part))
             with suppress(BrokenPipeError), _pipe(process.stdin) as pipe:  # one that has died is noticed by its result
-                pickle.dump((list(map(astuple, part)), classes, tags), pipe)
+                pickle.dump(([job.as_tuple() for job in part], classes, tags), pipe)
 
     def __enter__(self) -> Self:
         return self

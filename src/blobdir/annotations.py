@@ -1,0 +1,106 @@
+"""Whether bytes are an annotation, and what is wrong with them if not: said in words of the format."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from blobdir.errors import AnnotationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def read_json(data: bytes) -> Any:
+    """The value that JSON text stands for.
+
+    Raises
+    ------
+    AnnotationError
+        It isn't JSON; the message says from where on.
+    """
+    if not data.strip():
+        raise AnnotationError("is empty")
+    try:
+        return json.loads(data)
+    except json.JSONDecodeError as error:
+        if error.pos >= len(error.doc.rstrip()):
+            raise AnnotationError("isn't JSON: it is cut off") from error
+        raise AnnotationError(f"isn't JSON from line {error.lineno}, column {error.colno} on") from error
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"isn't JSON: byte {error.start} isn't UTF-8") from error
+    except RecursionError as error:
+        raise AnnotationError("isn't JSON that can be read: it is nested too deeply") from error
+    except ValueError as error:
+        raise AnnotationError("isn't JSON that can be read: a number in it is too long") from error
+
+
+def read_object(data: bytes) -> dict[str, Any]:
+    """`read_json` of what must be an object, as annotations and ``meta.json`` are.
+
+    Raises
+    ------
+    AnnotationError
+    """
+    value = read_json(data)
+    if not isinstance(value, dict):
+        raise AnnotationError(f"holds {kind_of(value)}, not an object {{…}}")
+    return value
+
+
+def kind_of(value: object) -> str:
+    """What JSON calls a value."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    kinds = {str: "a text", int: "a number", float: "a number", list: "a list"}
+    return kinds.get(type(value), "an object")
+
+
+def annotation_fault(value: Mapping[str, Any]) -> str:
+    """What keeps the classes and tags of an annotation from being known; empty where nothing does.
+
+    ``tags`` may be left out, as old exports do; ``objects`` must be there, as for the SDK.
+    """
+    if "objects" not in value:
+        return "it has no list of objects"
+    objects = value["objects"]
+    if not isinstance(objects, list):
+        return f"its objects are {kind_of(objects)}, not a list"
+    if fault := _tags_fault(value, "its"):
+        return fault
+    for number, item in enumerate(objects):
+        if not isinstance(item, dict):
+            return f"its object {number} is {kind_of(item)}, not an object {{…}}"
+        if not isinstance(title := item.get("classTitle"), str):
+            return f"its object {number} has " + (
+                f"{kind_of(title)} as classTitle, not a text" if "classTitle" in item else "no classTitle"
+            )
+        if fault := _tags_fault(item, f"the object {number}'s"):
+            return fault
+    return ""
+
+
+def _tags_fault(holder: Mapping[str, Any], whose: str) -> str:
+    tags = holder.get("tags", [])
+    if not isinstance(tags, list):
+        return f"{whose} tags are {kind_of(tags)}, not a list"
+    for number, tag in enumerate(tags):
+        if not isinstance(tag, dict):
+            return f"{whose} tag {number} is {kind_of(tag)}, not an object with a name"
+        if not isinstance(tag.get("name"), str):
+            return f"{whose} tag {number} has " + (
+                f"{kind_of(tag['name'])} as name, not a text" if "name" in tag else "no name"
+            )
+    return ""
+
+
+def classes_of(value: Mapping[str, Any]) -> list[str]:
+    """Class of each object of a sound annotation."""
+    return [item["classTitle"] for item in value.get("objects", [])]
+
+
+def tags_of(value: Mapping[str, Any]) -> list[str]:
+    """Tags of a sound annotation: of the image, and of each object."""
+    return [tag["name"] for holder in (value, *value.get("objects", [])) for tag in holder.get("tags", [])]

@@ -1,0 +1,80 @@
+"""What a project consists of: which offsets files there are, what they show where, and which blob each is of.
+
+Readers, who make rows of it, and writers, who change it, ask the same functions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from blobdir.discovery import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from blobdir.sources import Folder
+
+
+@dataclass(frozen=True, slots=True)
+class Pickle:
+    """An offsets file.
+
+    Attributes
+    ----------
+    path : str
+        In the project.
+    dataset : str
+        Path of the dataset that it is of.
+    shown : str
+        Folder in which its members are shown: ``train/img``, or ``train/ann`` where it lies in ``ann.blob/``.
+    blobs : str
+        Folder in which its blob lies.
+    """
+
+    path: str
+    dataset: str
+    shown: str
+    blobs: str
+
+    @property
+    def stem(self) -> str:
+        """Stem of the file name of its blob."""
+        return self.path.rpartition("/")[2].removesuffix(layout.OFFSETS_SUFFIX)
+
+
+def find_pickles(folders: Mapping[str, Folder], dataset: str) -> list[Pickle]:
+    """The offsets files of a dataset, in order: those of images, then those of annotations."""
+    packed = layout.join(dataset, layout.PACKED_ANNOTATIONS)
+    places = (
+        (dataset, layout.join(dataset, layout.ITEMS), layout.BLOB_DIR),
+        (packed, layout.join(dataset, layout.ANNOTATIONS), packed),
+    )
+    return [
+        Pickle(layout.join(folder, name), dataset, shown, blobs)
+        for folder, shown, blobs in places
+        if (listed := folders.get(folder)) is not None
+        for name in sorted(entry.name for entry in listed.entries if layout.is_offsets(entry.name))
+    ]
+
+
+def find_blobs(folder: Folder) -> tuple[dict[str, str], list[str]]:
+    """The blobs in a folder.
+
+    Returns
+    -------
+    used : dict
+        Stem -> path. Of ``x.tar`` and ``x.TAR``, the first is used.
+    unused : list of str
+        Paths of the others.
+    """
+    used: dict[str, str] = {}
+    unused = []
+    for name in sorted(entry.name for entry in folder.entries if entry.kind in ("file", "link")):
+        stem = layout.blob_stem(name)
+        if stem is None:
+            continue
+        if stem in used:
+            unused.append(used[stem])
+        used[stem] = layout.join(folder.path, name)
+    return used, unused

@@ -1,0 +1,91 @@
+"""Whether a folder is a project. Many that aren't look like one: a dataset's folder most of all."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from blobdir.discovery import layout
+from blobdir.errors import BlobdirError, NotAProjectError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from blobdir.sources import Folder, Storage
+
+_HINT = f"give the folder that holds {layout.META}"
+
+
+def not_a_folder(storage: Storage, error: OSError) -> NotAProjectError:
+    """What to say where the place itself can't be listed."""
+    if isinstance(error, NotADirectoryError) or (isinstance(error, FileNotFoundError) and _is_file(storage)):
+        return NotAProjectError(f"{storage.url}: is a file, and a project is a folder; {_HINT}")
+    if isinstance(error, FileNotFoundError):
+        return NotAProjectError(f"{storage.url}: doesn't exist; {_HINT}")
+    return NotAProjectError(f"{storage.url}: {error.strerror or error}; {_HINT}")
+
+
+def _is_file(storage: Storage) -> bool:
+    try:
+        return storage.stat("").kind == "file"
+    except (OSError, BlobdirError):
+        return False
+
+
+def check_root(storage: Storage, folders: Mapping[str, Folder], found: layout.Layout) -> bool:
+    """Make sure that what was listed is a project, and not a part of one.
+
+    Returns
+    -------
+    bool
+        Whether it has ``meta.json``.
+
+    Raises
+    ------
+    NotAProjectError
+    """
+    root = folders[""]
+    names = {entry.name for entry in root.entries}
+    if layout.META in names:
+        return True
+    above = _project_above(storage.url) if storage.is_local else ""
+    holds_blobs = layout.BLOB_DIR in names
+    if layout.holds_items(root, found.datasets) and (above or not holds_blobs):
+        raise NotAProjectError(f"{storage.url}: is a dataset{_of_project(above, storage.url)}")
+    if above and not holds_blobs and _is_below(above, storage.url):
+        raise NotAProjectError(f"{storage.url}: is a folder of the project {above}; give that one")
+    if not found.datasets and not holds_blobs:
+        raise NotAProjectError(
+            f"{storage.url}: isn't a blob project: it holds no {layout.META}, no {layout.BLOB_DIR}/ and no dataset; "
+            f"{_HINT}"
+        )
+    return False
+
+
+def _of_project(above: str, url: str) -> str:
+    if not above:
+        return f", not a project; {_HINT}, above it"
+    name = layout.dataset_name(os.path.relpath(url, above))
+    return f" of the project {above}; give that folder, and --dataset {name} where a command takes it"
+
+
+def _project_above(url: str) -> str:
+    """The nearest folder above that holds ``meta.json``; empty where there is none."""
+    folder = os.path.dirname(url)
+    while not os.path.isfile(os.path.join(folder, layout.META)):
+        if folder == os.path.dirname(folder):
+            return ""
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def _is_below(above: str, url: str) -> bool:
+    """Whether a folder is really a project's: any ``meta.json`` could lie somewhere above."""
+    if os.path.isdir(os.path.join(above, layout.BLOB_DIR)):
+        return True
+    folder = os.path.dirname(url)
+    while folder != above:
+        if any(os.path.isdir(os.path.join(folder, name)) for name in (layout.ITEMS, layout.ANNOTATIONS)):
+            return True
+        folder = os.path.dirname(folder)
+    return False

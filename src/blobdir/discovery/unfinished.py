@@ -1,0 +1,101 @@
+"""Changes of a project that haven't ended: a writer that is at it is waited for, one that has died is a defect.
+
+The writing side, and what lies on disk in between, is in `blobdir.packing.journal`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from blobdir.discovery import layout
+from blobdir.projectlock import JOURNAL, STATE_DIR, changes, is_being_changed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from blobdir.discovery.report import Report
+
+UNFINISHED: Final = "change-unfinished"
+WAIT_S: Final = 5.0
+"""Seconds that a writer is waited for; once the journal is there, only renames are left."""
+_LIMIT_BYTES: Final = 1 << 30
+
+
+def settled(root: str) -> tuple[bytes, bool]:
+    """Wait until nobody is in the middle of a change; gives the state, as `changes` does."""
+    end = time.monotonic() + WAIT_S
+    while True:
+        now = changes(root)
+        if not now[1] or not is_being_changed(root) or time.monotonic() > end:
+            return now
+        time.sleep(0.005)
+
+
+def report(root: str, datasets: Collection[str], into: Report, show: Callable[[str], None]) -> None:
+    """Report a change that was cut off: the folders that it touches can't be listed until it's finished.
+
+    Parameters
+    ----------
+    root : str
+    datasets : collection of str
+        Paths of the datasets.
+    into : Report
+    show : callable
+        Makes sure that a directory is in the tree.
+    """
+    if not changes(root)[1]:
+        return
+    place = f"{STATE_DIR}/{JOURNAL}"
+    message = (
+        f"{place}: a change of the project was cut off, so what it was about is half old and half new; the next "
+        "command that changes the project finishes it or undoes it, as does blobdir.packing.recover"
+    )
+    folders = sorted(_touched(os.path.join(root, place), datasets))
+    if not folders:
+        into.error(UNFINISHED, place, message)
+    for folder in folders:
+        show(folder)
+        into.incomplete(folder, UNFINISHED, place, message)
+
+
+def _touched(journal: str, datasets: Collection[str]) -> set[str]:
+    """Folders of the tree in which names come or go; the root's where the journal says nothing that can be read."""
+    try:
+        descriptor = os.open(journal, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            value = json.loads(file.read(_LIMIT_BYTES).decode("utf-8", "surrogateescape"))
+        paths = [item[1] for key in ("put", "remove") for item in value[key]]
+        found = {folder for path in paths if (folder := _shown_in(path)) is not None}
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return {""}
+    inside = {part for path in datasets for part in (path, *_above(path))} | {""}
+    return {folder for folder in found if folder in inside or (_is_name(folder) and _parent(folder) in inside)}
+
+
+def _is_name(folder: str) -> bool:
+    name = folder.rpartition("/")[2]
+    return name not in ("", ".", "..", layout.STATE_DIR, layout.BLOB_DIR) and "\0" not in name
+
+
+def _parent(folder: str) -> str:
+    return folder.rpartition("/")[0]
+
+
+def _above(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:i]) for i in range(1, len(parts))]
+
+
+def _shown_in(path: str) -> str | None:
+    """The folder of the tree whose names a file of the project has to do with; None for a blob."""
+    folder, _, name = path.rpartition("/")
+    if layout.is_offsets(name):
+        if folder.endswith(f"/{layout.PACKED_ANNOTATIONS}"):
+            return layout.join(folder.rpartition("/")[0], layout.ANNOTATIONS)
+        return layout.join(folder, layout.ITEMS)
+    if folder in (layout.BLOB_DIR, layout.STATE_DIR) or folder.endswith(f"/{layout.PACKED_ANNOTATIONS}"):
+        return None
+    return folder

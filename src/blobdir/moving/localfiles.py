@@ -1,0 +1,159 @@
+"""The files of a project on this machine as they are pushed: links are treated as readers treat them, circles end."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat as stat_module
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from blobdir.discovery import layout
+from blobdir.errors import LinkError, ReadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from blobdir.sources import LocalStorage
+
+_LEFTOVER: Final = re.compile(r"\.blobdir-[0-9a-f]{8,12}\.tmp|.+\.[0-9a-f]{12}\.tmp")
+"""What a program that was killed has left of a file that it was writing; see `blobdir.durable.write_whole`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """One file, as it was when the project was listed.
+
+    Attributes
+    ----------
+    size : int
+        Bytes.
+    mtime_ns, ctime_ns, inode : int
+        What changes when the content does.
+    """
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, result: os.stat_result) -> LocalFile:
+        """From what the system says."""
+        return cls(result.st_size, result.st_mtime_ns, result.st_ctime_ns, result.st_ino)
+
+
+@dataclass(slots=True)
+class LocalFiles:
+    """What a project consists of.
+
+    Attributes
+    ----------
+    files : dict
+        Path -> attributes; of a link, those of what it leads to.
+    empty : list of str
+        Folders with nothing in them: nothing else says that they are there.
+    left_out : dict
+        Path -> why it can't be copied.
+    """
+
+    files: dict[str, LocalFile] = field(default_factory=dict)
+    empty: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file name is that of an unfinished file of blobdir."""
+    return _LEFTOVER.fullmatch(name) is not None
+
+
+def list_project(storage: LocalStorage) -> LocalFiles:
+    """List the files of a project, but for blobdir's own.
+
+    A link inside the project counts as what it leads to. One that leads out does so only if the storage follows links.
+
+    Raises
+    ------
+    ReadError
+        A folder can't be listed, or a file can't be opened: a copy would be one of a part.
+    LinkError
+        A blob or an offsets pickle is a link that leads out.
+    """
+    found = LocalFiles()
+    todo = [("", frozenset([storage.root]))]
+    while todo:
+        path, above = todo.pop()
+        try:
+            with os.scandir(os.path.join(storage.root, path)) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
+        except OSError as error:
+            raise ReadError(f"{path or storage.root}: can't be listed ({error.strerror}); nothing was done") from error
+        kept = 0
+        for entry in entries:
+            below = layout.join(path, entry.name)
+            if below == layout.STATE_DIR or is_leftover(entry.name):
+                continue
+            kept += 1
+            folder = _add(storage, found, entry, below, above)
+            if folder is not None:
+                todo.append((below, folder))
+        if path and not kept:
+            found.empty.append(path)
+    _check_links(found)
+    return found
+
+
+def _add(
+    storage: LocalStorage, found: LocalFiles, entry: os.DirEntry[str], path: str, above: frozenset[str]
+) -> frozenset[str] | None:
+    """Note a file; of a folder, the real paths of it and of those above, by which a circle is known."""
+    is_link = entry.is_symlink()
+    if is_link and not storage.follow_links and storage.escapes(path):
+        found.left_out[path] = f"leads outside the project, to {os.readlink(entry.path)}; --follow-links follows it"
+        return None
+    try:
+        result = entry.stat()
+    except OSError as error:
+        if not is_link:
+            raise ReadError(f"{path}: {error.strerror}; nothing was done") from error
+        found.left_out[path] = f"is a link that leads nowhere, to {os.readlink(entry.path)}"
+        return None
+    if stat_module.S_ISDIR(result.st_mode):
+        real = os.path.realpath(entry.path)
+        if real in above:
+            found.left_out[path] = f"is a link in a circle, to {os.readlink(entry.path)}"
+            return None
+        return above | {real}
+    if not stat_module.S_ISREG(result.st_mode):
+        found.left_out[path] = "is neither file nor folder"
+        return None
+    if not os.access(entry.path, os.R_OK):
+        raise ReadError(f"{path}: can't be read (permission denied); nothing was done")
+    found.files[path] = LocalFile.of(result)
+    return None
+
+
+def _check_links(found: LocalFiles) -> None:
+    for path, why in found.left_out.items():
+        name = path.rpartition("/")[2]
+        if path == layout.BLOB_DIR or layout.is_offsets(name) or layout.blob_stem(name) is not None:
+            raise LinkError(f"{path}: {why}; without it the copy wouldn't be whole, so nothing was done")
+
+
+def blob_keys(paths: Iterable[str]) -> dict[str, str]:
+    """Path of each blob and of each offsets pickle -> a key that both have in common, if they belong together.
+
+    A dataset's pickle belongs to the blob of its name in ``blob/``, one of packed annotations to that beside it,
+    whatever the case of ``.tar``.
+    """
+    return dict(_keys(paths))
+
+
+def _keys(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        beside = folder.rpartition("/")[2] == layout.PACKED_ANNOTATIONS
+        if layout.is_offsets(name):
+            yield path, f"{folder if beside else layout.BLOB_DIR}/{name.removesuffix(layout.OFFSETS_SUFFIX)}"
+        elif (beside or folder == layout.BLOB_DIR) and (stem := layout.blob_stem(name)) is not None:
+            yield path, f"{folder}/{stem}"

@@ -1,0 +1,154 @@
+"""What a push will upload, replace and remove: decided in full before anything is touched.
+
+Readers may open the project at any moment of it, and it may be cut off at any. So, while it's what it was before:
+
+1. new blobs go up; no pickle names them yet.
+
+Then the index beside it and ``meta.json`` are removed, with a note in ``.blobdir/pushing.json`` that stays until the
+end: what is there isn't taken for a project, and `fetch` refuses it. And then
+
+2. pickles are removed that the project doesn't have, or whose blob will be replaced or removed: at no moment does an
+   old pickle lead into a new blob;
+3. blobs are replaced and removed;
+4. annotations and all other files are uploaded, replaced and removed;
+5. pickles are uploaded; ``meta.json`` is the last.
+
+Who has opened the project before keeps its pickles, and is told by the version of a blob that it was replaced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from blobdir.discovery import layout
+from blobdir.errors import UsageError
+from blobdir.moving.localfiles import blob_keys
+from blobdir.moving.remotefiles import PUSHING, is_own, parents_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from blobdir.moving.localfiles import LocalFiles
+    from blobdir.moving.remotefiles import RemoteFiles
+
+SHOWN = 3
+
+
+@dataclass(slots=True)
+class PushPlan:
+    """Paths by what becomes of them.
+
+    Attributes
+    ----------
+    new, replaced, removed : list of str
+        Files to upload to a free place, over another content, and files to remove, which aren't in the project.
+    same : int
+        Files that are left as they are.
+    folders, old_folders : list of str
+        Empty folders to make, and folders to remove, if the backend has such a thing.
+    markers : dict
+        Objects to remove that stand for folders: name for people -> the backend's name.
+    """
+
+    new: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    same: int = 0
+    folders: list[str] = field(default_factory=list)
+    old_folders: list[str] = field(default_factory=list)
+    markers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is there afterwards that wasn't, or the other way round."""
+        return bool(self.new or self.replaced or self.removed or self.folders or self.old_folders or self.markers)
+
+    def blobs(self, paths: Iterable[str]) -> list[str]:
+        """Those of `paths` that are blobs."""
+        return [path for path in blob_keys(paths) if not layout.is_offsets(path)]
+
+    def pickles(self, paths: Iterable[str]) -> list[str]:
+        """Those of `paths` that are offsets pickles."""
+        return [path for path in paths if layout.is_offsets(path)]
+
+    def others(self, paths: Iterable[str]) -> list[str]:
+        """Those of `paths` that are neither, nor ``meta.json``."""
+        blobs = set(self.blobs(paths))
+        return [path for path in paths if path not in blobs and not layout.is_offsets(path) and path != layout.META]
+
+    def stale_pickles(self, there: RemoteFiles) -> list[str]:
+        """Pickles behind the backend that have to go before a blob is touched."""
+        keys = blob_keys(self.blobs([*self.new, *self.replaced, *self.removed]))
+        touched = {key.casefold() for key in keys.values()}
+        known, gone = blob_keys(self.pickles(there.files)), set(self.removed)
+        return [path for path in known if path in gone or known[path].casefold() in touched]
+
+    def early_blobs(self, there: RemoteFiles) -> list[str]:
+        """Blobs that nothing behind the backend speaks of: they can go up while the old project is still read."""
+        known = {key.casefold() for key in blob_keys(there.files).values()}
+        keys = blob_keys(self.blobs(self.new))
+        return [path for path in keys if keys[path].casefold() not in known]
+
+
+def make_plan(here: LocalFiles, there: RemoteFiles, same: set[str], *, removing: bool) -> PushPlan:
+    """Decide what becomes of each file.
+
+    Parameters
+    ----------
+    here, there
+    same : set of str
+        Files that are there already, and stay.
+    removing : bool
+        Whether what the project doesn't have is removed.
+    """
+    plan = PushPlan(same=len(same))
+    plan.new = [path for path in here.files if path not in there.files]
+    plan.replaced = [path for path in here.files if path in there.files and path not in same]
+    plan.folders = [path for path in here.empty if path not in there.folders]
+    if removing:
+        plan.removed = [path for path in there.files if path not in here.files]
+        kept = set(here.empty) | {parent for path in (*here.files, *here.empty) for parent in parents_of(path)}
+        plan.old_folders = [path for path in there.folders if path not in kept and not is_own(path)]
+        plan.markers = {f"{path}/": key for path, key in there.markers.items() if path not in set(here.empty)}
+    return plan
+
+
+def check_target(url: str, here: LocalFiles, there: RemoteFiles, *, resume: bool, removing: bool) -> None:
+    """Refuse what can't be meant.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not there.files:
+        return
+    if not (resume or removing):
+        raise UsageError(f"{url}: holds {len(there.files):,} files already; --resume goes on, --force replaces them")
+    foreign = [path for path in there.files if path not in here.files]
+    if not removing:
+        if foreign:
+            raise UsageError(
+                f"{url}: holds {_some(foreign)} that the project doesn't have; --delete removes what it doesn't have "
+                "(with --dry-run, only says what that is), or choose another place"
+            )
+        return
+    if layout.META not in there.files and PUSHING not in there.own and not any(map(_is_blob_path, there.files)):
+        raise UsageError(
+            f"{url}: holds {len(there.files):,} files, and isn't a blob project (no {layout.META}, no "
+            f"{layout.BLOB_DIR}/): nothing is replaced or removed there; choose another place, or empty it yourself"
+        )
+    for path in foreign:
+        folder = path.removesuffix(f"/{layout.META}")
+        if folder != path and f"{folder}/{layout.BLOB_DIR}" in there.folders:
+            raise UsageError(f"{url}: holds another project, {folder}/, which would be removed; choose another place")
+
+
+def _is_blob_path(path: str) -> bool:
+    return path.startswith(f"{layout.BLOB_DIR}/")
+
+
+def _some(paths: list[str]) -> str:
+    shown = ", ".join(paths[:SHOWN])
+    more = f" and {len(paths) - SHOWN:,} more files" if len(paths) > SHOWN else ""
+    return f"{shown}{more}"

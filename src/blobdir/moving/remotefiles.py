@@ -1,0 +1,171 @@
+"""What lies at a place behind a backend, and which version of it: one listing, nothing asked for twice."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from blobdir.discovery import layout
+from blobdir.sources import Entry, Folder, Stat
+from blobdir.sources.getters import stat_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from blobdir.sources import RemoteStorage
+
+PUSHING = f"{layout.STATE_DIR}/pushing.json"
+"""Beside a project in a bucket while it's being changed, and after a push that was cut off."""
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_SECOND_NS = 1_000_000_000
+RACY_NS = 2 * _SECOND_NS
+"""What changed so shortly before it was looked at could change again without another time."""
+
+
+@dataclass(slots=True)
+class RemoteFiles:
+    """What a backend lists below the root of a project.
+
+    Attributes
+    ----------
+    files : dict
+        Path -> attributes, with etag and time where the listing has them.
+    checksums : dict
+        Path -> MD5 of the content in hexadecimal digits, where the backend says it.
+    folders : set of str
+        Folders; behind an object store those that have something in them, or a marker.
+    markers : dict
+        Folder -> the backend's name of the empty object that stands for it.
+    own : dict
+        The same as `files`, of what is in ``.blobdir/``: nothing of it belongs to the project.
+    """
+
+    files: dict[str, Stat] = field(default_factory=dict)
+    checksums: dict[str, str] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
+    markers: dict[str, str] = field(default_factory=dict)
+    own: dict[str, Stat] = field(default_factory=dict)
+
+    def as_folders(self) -> dict[str, Folder]:
+        """The same as readers list it, for what goes by folders."""
+        entries: dict[str, list[Entry]] = {path: [] for path in ("", *self.folders)}
+        for path in self.folders:
+            parent, _, name = path.rpartition("/")
+            entries[parent].append(Entry(name, "directory"))
+        for path, stat in self.files.items():
+            parent, _, name = path.rpartition("/")
+            entries[parent].append(Entry(name, "file", stat.size))
+        return {path: Folder(path, Stat("directory"), below) for path, below in entries.items()}
+
+
+def list_remote(storage: RemoteStorage) -> RemoteFiles:
+    """List everything at a place; nothing where there is no such place."""
+    found = RemoteFiles()
+    listed: dict[str, tuple[Stat, dict[str, Any]]] = {}
+    try:
+        for path, key, info in storage.list_keys():
+            stat = stat_of(info)
+            found.folders.update(parents_of(path))
+            if stat.kind == "directory" or key.endswith("/"):
+                found.folders.add(path)
+                if key.endswith("/") and stat.kind == "file":
+                    found.markers[path] = key
+            else:
+                listed[path] = stat, info
+    except FileNotFoundError:
+        return found
+    protocols = storage.protocols
+    for path, (stat, info) in listed.items():
+        if path in found.folders:  # an object that stands for a folder: readers take it for that too
+            found.markers.setdefault(path, storage.full(path))
+        elif is_own(path):
+            found.own[path] = stat
+        else:
+            found.files[path] = stat
+            if checksum := _md5_of(info, protocols):
+                found.checksums[path] = checksum
+    return found
+
+
+def is_own(path: str) -> bool:
+    """Whether a path is blobdir's own, not the project's."""
+    return path == layout.STATE_DIR or path.startswith(f"{layout.STATE_DIR}/")
+
+
+def parents_of(path: str) -> Iterator[str]:
+    """The folders that a path lies in, the nearest first."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def _md5_of(info: Mapping[str, Any], protocols: frozenset[str]) -> str:
+    """MD5 of a file's content in hexadecimal digits, where a backend says it; else empty.
+
+    S3 says it as the etag of an object that was uploaded in one piece and isn't encrypted with a key of its own; that
+    it is another thing can't be seen, so a difference may mean nothing, but no two contents have the same.
+    """
+    if protocols & {"s3", "s3a"}:
+        etag = str(info.get("ETag") or "").strip('"')
+        return etag if _MD5.fullmatch(etag) else ""
+    said = info.get("md5Hash") or (info.get("content_settings") or {}).get("content_md5") or info.get("content_md5")
+    if isinstance(said, bytes | bytearray):
+        return said.hex() if len(said) == 16 else ""
+    if isinstance(said, str):
+        try:
+            raw = base64.b64decode(said, validate=True)
+        except ValueError:
+            return ""
+        return raw.hex() if len(raw) == 16 else ""
+    return ""
+
+
+def says_version(stat: Stat | None) -> bool:
+    """Whether attributes tell one version of a file from another."""
+    return stat is not None and stat.size >= 0 and bool(stat.etag or stat.mtime_ns)
+
+
+def ask_versions(
+    storage: RemoteStorage, listed: Mapping[str, Stat], paths: Iterable[str], like: Mapping[str, Stat] | None = None
+) -> dict[str, Stat]:
+    """Attributes of files with their versions: from a listing where it says enough, else asked for, many at a time.
+
+    Parameters
+    ----------
+    storage, listed, paths
+        Paths that aren't listed are left out.
+    like : dict, optional
+        Path -> attributes that they will be compared with: those with an etag can be with such only.
+    """
+    found = {path: listed[path] for path in paths if path in listed}
+    then = like or {}
+    silent = [
+        path
+        for path, stat in found.items()
+        if not says_version(stat) or (path in then and then[path].etag and not stat.etag)
+    ]
+    asked = storage.stat_many(silent)
+    for path in silent:
+        if path in asked:
+            found[path] = asked[path]
+    return found
+
+
+def same_version(then: Stat, now: Stat) -> bool:
+    """Whether both are surely one version of one file; False where they don't say enough."""
+    if then.size != now.size and min(then.size, now.size) >= 0:
+        return False
+    if then.etag and now.etag:
+        return then.etag == now.etag
+    if not then.mtime_ns or not now.mtime_ns:
+        return False
+    if then.mtime_ns % _SECOND_NS and now.mtime_ns % _SECOND_NS:
+        return then.mtime_ns == now.mtime_ns
+    return then.mtime_ns // _SECOND_NS == now.mtime_ns // _SECOND_NS  # some say it in whole seconds
+
+
+def is_racy(stat: Stat, noted_ns: int) -> bool:
+    """Whether a file could have been written once more after it was looked at, and still look the same."""
+    return not stat.etag and stat.mtime_ns % _SECOND_NS == 0 and stat.mtime_ns > noted_ns - RACY_NS

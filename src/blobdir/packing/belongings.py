@@ -1,0 +1,118 @@
+"""The files that go where an image goes: annotations, loose or packed, image meta, masks; and who shares them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from blobdir.discovery import layout
+from blobdir.packing.sidefiles import bases, owners, side_candidates
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from blobdir.packing.provenance import Origin, Provenance
+    from blobdir.packing.sidefiles import SideFile
+
+
+@dataclass(slots=True)
+class Belongings:
+    """What belongs to an image.
+
+    Attributes
+    ----------
+    files : dict
+        Path relative to the dataset -> whether images that stay need it too.
+    packed : list of (str, Origin, bool)
+        Of packed annotations: the path, the entries, and the same.
+    """
+
+    files: dict[str, bool] = field(default_factory=dict)
+    packed: list[tuple[str, Origin, bool]] = field(default_factory=list)
+
+    @property
+    def paths(self) -> list[str]:
+        """Paths relative to the dataset."""
+        return list(dict.fromkeys([*self.files, *(path for path, _, _ in self.packed)]))
+
+
+def belongings(known: Provenance, dataset: str, names: Collection[str]) -> dict[str, Belongings]:
+    """The files that belong to some images.
+
+    Parameters
+    ----------
+    known : Provenance
+    dataset : str
+        Path.
+    names : collection of str
+        Of images, which are thought of as going together: a file that only they share is theirs.
+
+    Returns
+    -------
+    dict
+        Name -> what belongs to it. A file that several of `names` share stands at each of them.
+
+    Raises
+    ------
+    PackError, OffsetsError
+        Something can't be read, so it isn't known.
+    """
+    finder = _Finder(known, dataset, names)
+    return {name: finder.of(name) for name in names}
+
+
+class _Finder:
+    def __init__(self, known: Provenance, dataset: str, names: Collection[str]) -> None:
+        self._known, self._dataset = known, dataset
+        folders = [layout.ANNOTATIONS, *(f for f in known.side_folders(dataset) if f != layout.ANNOTATIONS)]
+        self._candidates = {name: side_candidates(name, folders) for name in names}
+        self._there: dict[str, bool] = {}
+        self._packed = self._packed_annotations()
+        self._owners = self._find_owners()
+
+    def _places(self) -> list[SideFile]:
+        return [one for found in self._candidates.values() for one in found]
+
+    def _packed_annotations(self) -> dict[str, Origin]:
+        """Path of a packed annotation, relative to the dataset -> its entries."""
+        shown = layout.join(self._dataset, layout.ANNOTATIONS)
+        if not any(pickle.shown == shown for pickle in self._known.pickles(self._dataset)):
+            return {}
+        names = {one.path.partition("/")[2] for one in self._places() if one.folder == layout.ANNOTATIONS}
+        found = self._known.origins(self._dataset, names, annotations=True)
+        return {f"{layout.ANNOTATIONS}/{name}": origin for name, origin in found.items() if origin.entries}
+
+    def _exists(self, path: str) -> bool:
+        if path not in self._there:
+            full = f"{self._dataset}/{path}"
+            self._there[path] = path in self._packed or self._known.is_file(full) or self._known.is_folder(full)
+        return self._there[path]
+
+    def _find_owners(self) -> dict[str, list[str]]:
+        """Path of each file that is there -> the images that it belongs to."""
+        paths = {one.path: self._spelled(one.path) for one in self._places() if self._exists(one.path)}
+        called = self._known.called(self._dataset, {base for path in paths.values() for base in bases(path)})
+        return {key: owners(path, lambda base: called.get(base, ()), self._exists) for key, path in paths.items()}
+
+    def _spelled(self, path: str) -> str:
+        """A path with a slash behind it where it is a folder."""
+        full = f"{self._dataset}/{path}"
+        return f"{path}/" if path not in self._packed and self._known.is_folder(full) else path
+
+    def of(self, name: str) -> Belongings:
+        """What belongs to one of the images."""
+        mine = Belongings()
+        for one in self._candidates[name]:
+            owned_by = self._owners.get(one.path, ())
+            if name not in owned_by:
+                continue
+            shared = any(other not in self._candidates for other in owned_by)
+            full = f"{self._dataset}/{one.path}"
+            if one.path in self._packed:
+                mine.packed.append((one.path, self._packed[one.path], shared))
+            if self._known.is_file(full):
+                mine.files[one.path] = shared
+            elif one.folder != layout.ANNOTATIONS and self._known.is_folder(full):
+                for path in self._known.files_below(full):
+                    mine.files[path[len(self._dataset) + 1 :]] = shared
+        return mine

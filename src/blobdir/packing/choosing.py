@@ -1,0 +1,335 @@
+"""Which images of a project are meant: by name, pattern, dataset, class, tag, and so many of each class."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from fnmatch import translate
+from typing import TYPE_CHECKING, Literal, get_args
+
+from blobdir.annotations import classes_of, tags_of
+from blobdir.discovery import layout
+from blobdir.errors import AnnotationError, NotFoundError, UsageError
+from blobdir.packing.report import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from blobdir.datasets import DatasetView, ProjectView
+
+Blobs = Literal["link", "symlink", "copy"]
+Image = tuple[str, str]
+"""Path of the dataset, and name of the image."""
+_NEAR = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SubsetOptions:
+    """Which images a subset has; all conditions hold together, and none takes everything.
+
+    Attributes
+    ----------
+    names : list of str, optional
+        ``train/img/a.jpg``, ``train/a.jpg``, or ``a.jpg`` of any dataset. Each must be there.
+    patterns : tuple of str
+        Shell patterns for ``train/a.jpg``, any of which fits. Each must fit some image.
+    datasets : tuple of str
+    classes, tags : tuple of str
+        Images with an object of any of these classes; with any of these tags, on the image or an object.
+    per_class : int
+        So many images of each class, chosen by `seed`, or all where there are fewer; 0 is all. One that is chosen
+        counts for all its classes, so that of common classes there can be more.
+    seed : int
+    blobs : {"link", "symlink", "copy"}
+        Hard links (nothing is copied, either project may be removed), symbolic links (other filesystems; needs
+        ``follow_links`` to read), or copies.
+    follow_links : bool
+        Whether what a symbolic link leads to outside the project is taken as well.
+    strict : bool
+        Whether the first annotation that can't be used is an error; if not, its image isn't chosen where that depends
+        on classes or tags, and the report names it.
+    """
+
+    names: list[str] | None = None
+    patterns: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    per_class: int = 0
+    seed: int = 0
+    blobs: Blobs = "link"
+    follow_links: bool = False
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        if self.blobs not in get_args(Blobs):
+            raise UsageError(f"blobs={self.blobs!r}: choose one of {', '.join(get_args(Blobs))}")
+        if self.per_class < 0:
+            raise UsageError("per_class can't be negative")
+        for name in ("patterns", "datasets", "classes", "tags"):
+            if isinstance(getattr(self, name), str):
+                raise UsageError(f"{name}={getattr(self, name)!r}: must be a list of texts, not one text")
+
+    @property
+    def by_annotation(self) -> bool:
+        """Whether the choice depends on annotations."""
+        return bool(self.classes or self.tags or self.per_class)
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether all images of the datasets are meant."""
+        return self.names is None and not self.patterns and not self.by_annotation
+
+
+@dataclass(slots=True)
+class Choice:
+    """What was chosen.
+
+    Attributes
+    ----------
+    images : dict
+        Path of each dataset that was looked at -> names of the images, sorted.
+    considered : set of str
+        Datasets with images among which annotations had to choose, or all were meant.
+    problems : list of Problem
+        Annotations that can't be used, so that their images aren't chosen.
+    without_annotation : int
+        Images that weren't chosen because they have none, and so neither class nor tag.
+    """
+
+    images: dict[str, list[str]] = field(default_factory=dict)
+    considered: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+    without_annotation: int = 0
+
+    @property
+    def count(self) -> int:
+        """Images."""
+        return sum(map(len, self.images.values()))
+
+    def said(self) -> str:
+        """What else is to be said where nothing is chosen: perhaps annotations can't be used."""
+        if not self.problems:
+            return ""
+        first = self.problems[0]
+        return f"; {len(self.problems):,} annotations can't be used, the first is {first.path}: {first.message}"
+
+
+def choose(project: ProjectView[DatasetView], options: SubsetOptions) -> Choice:
+    """Choose images.
+
+    Raises
+    ------
+    UsageError
+        A dataset, class or tag isn't known, or a name stands for two images.
+    NotFoundError
+        A name isn't there, or a pattern fits nothing.
+    AnnotationError
+        With ``strict``, the first annotation that can't be used.
+    IncompleteListingError
+        The images of a dataset aren't all known.
+    """
+    for name in options.datasets:
+        if name not in project:
+            raise UsageError(f"{name}: isn't a dataset; {_near(name, list(project), 'there are', 'there is none')}")
+    _check_known(project, options)
+    datasets = [
+        dataset
+        for dataset in (project[name] for name in project)
+        if not options.datasets or {dataset.name, dataset.path} & set(options.datasets)
+    ]
+    names = {dataset.path: dataset.names for dataset in datasets}
+    if options.names is not None:
+        wanted = find_images(project, options.names)
+        names = {path: sorted(wanted.get(path, ())) for path in names}
+    if options.patterns:
+        names = _fitting(project, names, options.patterns)
+    choice = Choice(names, {path for path, some in names.items() if some or options.takes_all})
+    if options.by_annotation:
+        labels = _labels(project, choice, options)
+        if options.per_class:
+            labels = sample(labels, options.per_class, options.seed)
+        choice.images = {path: [n for n in some if (path, n) in labels] for path, some in names.items()}
+    return choice
+
+
+def _near(typed: str, known: list[str], there_are: str, none: str) -> str:
+    """What could have been meant by something that isn't known."""
+    if not known:
+        return none
+    folded = {name.casefold(): name for name in known}
+    near = [folded[name] for name in get_close_matches(typed.casefold(), folded, _NEAR)]
+    if near:
+        return f"near it: {', '.join(near)}"
+    more = f" and {len(known) - 20:,} more" if len(known) > 20 else ""
+    return f"{there_are} {', '.join(known[:20])}{more}"
+
+
+def _check_known(project: ProjectView[DatasetView], options: SubsetOptions) -> None:
+    """Refuse classes and tags that ``meta.json`` doesn't have: one that is misspelt would give an empty subset."""
+    if not options.classes and not options.tags:
+        return
+    try:
+        meta = project.meta
+    except NotFoundError:
+        return  # nobody knows them then
+    for key, name, what, wanted in (
+        ("classes", "title", "class", options.classes),
+        ("tags", "name", "tag", options.tags),
+    ):
+        items = meta.get(key, [])
+        known = [item[name] for item in items if isinstance(item, dict) and isinstance(item.get(name), str)]
+        for typed in wanted:
+            if typed not in known:
+                near = _near(typed, known, "it has", f"it has no {key}")
+                raise UsageError(f"{typed}: isn't a {what} of {layout.META}, so no image is chosen by it; {near}")
+
+
+def _fitting(
+    project: ProjectView[DatasetView], names: Mapping[str, list[str]], patterns: tuple[str, ...]
+) -> dict[str, list[str]]:
+    """Names that a pattern fits; NotFoundError where one fits none."""
+    fits = {pattern: re.compile(translate(pattern)).match for pattern in patterns}
+    unused = dict.fromkeys(patterns)
+    found: dict[str, list[str]] = {}
+    for path, some in names.items():
+        prefix = f"{project[path].name}/"
+        found[path] = []
+        for name in some:
+            fitting = [pattern for pattern, fit in fits.items() if fit(prefix + name)]
+            if fitting:
+                found[path].append(name)
+                for pattern in fitting:
+                    unused.pop(pattern, None)
+    for pattern in unused:
+        raise NotFoundError(f"{pattern}: no image fits; {_near_pattern(project, names, pattern)}")
+    return found
+
+
+def _near_pattern(project: ProjectView[DatasetView], names: Mapping[str, list[str]], pattern: str) -> str:
+    others = dict.fromkeys((f"*/{pattern}", pattern.replace(f"/{layout.ITEMS}/", "/"), pattern.removeprefix("/")))
+    for other in others:
+        fit = re.compile(translate(other)).match
+        for path, some in names.items():
+            if other != pattern and any(fit(f"{project[path].name}/{name}") for name in some):
+                return f"patterns are for names such as train/a.jpg: {other} would fit"
+    full = [f"{project[path].name}/{name}" for path, some in names.items() for name in some[:1000]]
+    return (
+        _near(pattern, full[:5000], "patterns are for names such as", "there are no images")
+        if full
+        else ("there are no images")
+    )
+
+
+def find_images(project: ProjectView[DatasetView], typed: Iterable[str]) -> dict[str, set[str]]:
+    """Path of each dataset -> names of its images that are meant by what somebody has typed.
+
+    ``train/img/a.jpg``, the path that readers see, is exactly that image. ``train/a.jpg`` is one of the dataset of this
+    name or path, and ``a.jpg`` those of all datasets.
+
+    Raises
+    ------
+    NotFoundError
+        Nothing is meant by one of them.
+    UsageError
+        One of them is two images: ``a/b.jpg`` in dataset ``a``, in a folder, say, and in a dataset ``a/b``.
+    """
+    datasets = {project[name].path: project[name] for name in project}
+    by_name: dict[str, list[str]] = {}
+    for path in datasets:
+        by_name.setdefault(layout.dataset_name(path), []).append(path)
+    bare: dict[str, list[str]] = {}
+    wanted: dict[str, set[str]] = {}
+    for text in typed:
+        found = _images_of_path(datasets, by_name, text)
+        if not found:
+            if not bare:
+                bare = _everywhere(datasets)
+            found = [(path, text) for path in bare.get(text, ())]
+        if not found:
+            raise NotFoundError(f"{text}: no dataset of {project.url} has an image of this name")
+        for path, name in found:
+            wanted.setdefault(path, set()).add(name)
+    return wanted
+
+
+def _images_of_path(datasets: Mapping[str, DatasetView], by_name: Mapping[str, list[str]], text: str) -> list[Image]:
+    found: dict[Image, None] = {}
+    at = text.find("/")
+    while at > 0:
+        head, tail = text[:at], text[at + 1 :]
+        inside = tail.removeprefix(f"{layout.ITEMS}/")
+        if head in datasets and inside != tail and _has(datasets[head], inside):
+            return [(head, inside)]
+        for path in dict.fromkeys(([head] if head in datasets else []) + by_name.get(head, [])):
+            found.update({(path, name): None for name in (tail, inside) if _has(datasets[path], name)})
+        at = text.find("/", at + 1)
+    if len(found) > 1:
+        full = " and ".join(sorted(f"{path}/{layout.ITEMS}/{name}" for path, name in found))
+        raise UsageError(f"{text}: can be {full}; write the one that is meant")
+    return list(found)
+
+
+def _has(dataset: DatasetView, name: str) -> bool:
+    return name in dataset and name in dataset.named(name)  # a file that is no image isn't meant
+
+
+def _everywhere(datasets: Mapping[str, DatasetView]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for path, dataset in datasets.items():
+        for name in dataset.names:
+            found.setdefault(name, []).append(path)
+    return found
+
+
+def _labels(project: ProjectView[DatasetView], choice: Choice, options: SubsetOptions) -> dict[Image, frozenset[str]]:
+    """Images that the conditions for classes and tags hold for -> their classes."""
+    classes, tags = frozenset(options.classes), frozenset(options.tags)
+    found: dict[Image, frozenset[str]] = {}
+    for path, names in choice.images.items():
+        for one in project[path].annotations(names):
+            if one.fault:
+                problem = Problem("unreadable", one.path, f"{one.fault}; {path}/{layout.ITEMS}/{one.name} isn't chosen")
+                if options.strict:
+                    raise AnnotationError(f"{one.path}: {one.fault} (--strict)")
+                choice.problems.append(problem)
+                continue
+            if one.value is None:
+                choice.without_annotation += 1
+                continue
+            titles = frozenset(classes_of(one.value))
+            if (not classes or classes & titles) and (not tags or not tags.isdisjoint(tags_of(one.value))):
+                found[path, one.name] = classes & titles if classes else titles
+    return found
+
+
+def sample(labels: Mapping[Image, frozenset[str]], per_class: int, seed: int) -> dict[Image, frozenset[str]]:
+    """So many images of each class, or all where there are fewer: the same ones for the same seed, wherever it runs.
+
+    Classes take turns, the rarest first, and an image counts for all its classes: what is common needs fewer of its own
+    then. Each image has a rank that depends on nothing but its name and the seed, so other images hardly change the
+    choice. Takes time linear in the pairs of image and class.
+    """
+    images = sorted(labels, key=lambda image: _rank(image, seed))
+    of_class: dict[str, list[Image]] = {}
+    for image in images:
+        for title in labels[image]:
+            of_class.setdefault(title, []).append(image)
+    kept: dict[Image, frozenset[str]] = {}
+    counts = dict.fromkeys(of_class, 0)
+    for title in sorted(of_class, key=lambda title: (len(of_class[title]), title)):
+        for image in of_class[title]:
+            if counts[title] >= per_class:
+                break
+            if image not in kept:
+                kept[image] = labels[image]
+                for other in labels[image]:
+                    counts[other] += 1
+    return kept
+
+
+def _rank(image: Image, seed: int) -> tuple[bytes, Image]:
+    text = f"{seed}\0{image[0]}\0{image[1]}".encode("utf-8", "surrogateescape")
+    return hashlib.blake2b(text, digest_size=16).digest(), image

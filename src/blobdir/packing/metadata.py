@@ -1,0 +1,118 @@
+"""``meta.json`` of two projects in one: classes, tags and settings, or the first thing that can't be both."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from blobdir.discovery import layout
+from blobdir.errors import AnnotationError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EMPTY_META: Final[dict[str, Any]] = {"classes": [], "tags": [], "projectType": "images"}
+# Of classes and tags: what names one, and what must be the same in both projects, or labels would mean something else.
+_CLASSES: Final = ("classes", "title", ("shape", "geometry_config"))
+_TAGS: Final = ("tags", "name", ("value_type", "applicable_type", "target_type"))
+
+
+def check_meta(data: bytes, name: str = layout.META) -> dict[str, Any]:
+    """Content of a ``meta.json``.
+
+    Raises
+    ------
+    AnnotationError
+        It isn't one.
+    """
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise AnnotationError(f"{name}: isn't JSON: {error}; nothing was changed") from error
+    lists = [value.get(key, []) for key in ("classes", "tags")] if isinstance(value, dict) else [None]
+    if not all(isinstance(items, list) and all(isinstance(item, dict) for item in items) for items in lists):
+        raise AnnotationError(f'{name}: isn\'t {{"classes": […], "tags": […], …}}; nothing was changed')
+    found: dict[str, Any] = value
+    return found
+
+
+def merged_meta(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Both ``meta.json`` in one. Colours and the like are ours.
+
+    Raises
+    ------
+    UsageError
+        A class, a tag or a setting is two different things.
+    """
+    found = dict(ours)
+    for key, name, same in (_CLASSES, _TAGS):
+        items = [dict(item) for item in ours.get(key, [])]
+        known = {item.get(name): item for item in items}
+        for item in theirs.get(key, []):
+            mine = known.get(item.get(name))
+            if mine is None:
+                items.append(item)
+            else:
+                _check_same(item.get(name), mine, item, same)
+                _take_values(mine, item)
+        if key in ours or key in theirs:
+            found[key] = items
+    for key, value in theirs.items():
+        if key not in ("classes", "tags"):
+            found[key] = _both(found.get(key, _MISSING), value, key)
+    return found
+
+
+_MISSING: Final = object()
+
+
+def _check_same(title: Any, mine: Mapping[str, Any], other: Mapping[str, Any], keys: tuple[str, ...]) -> None:
+    for key in keys:
+        if (mine.get(key) or None) != (other.get(key) or None):
+            raise UsageError(
+                f"{title!r} has the {key} {_brief(mine.get(key))} in one project and {_brief(other.get(key))} in the "
+                "other: rename one; nothing was changed"
+            )
+
+
+def _take_values(mine: dict[str, Any], other: Mapping[str, Any]) -> None:
+    """Of a tag with a list of possible values: those of both."""
+    if isinstance(mine.get("values"), list) and isinstance(other.get("values"), list):
+        mine["values"] = [*mine["values"], *(value for value in other["values"] if value not in mine["values"])]
+
+
+def _both(mine: Any, other: Any, place: str) -> Any:
+    """Two settings in one: what only one has, and what is the same."""
+    if mine is _MISSING or mine == other or mine is None:
+        return other
+    if other is None:
+        return mine
+    if isinstance(mine, dict) and isinstance(other, dict):
+        keys = dict.fromkeys([*mine, *other])
+        return {
+            key: _both(mine.get(key, _MISSING), other[key], f"{place}.{key}") if key in other else mine[key]
+            for key in keys
+        }
+    raise UsageError(
+        f"{layout.META}: {place} is {_brief(mine)} in one project and {_brief(other)} in the other: make them the "
+        "same; nothing was changed"
+    )
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def encode_meta(meta: Mapping[str, Any]) -> bytes:
+    """The file's bytes."""
+    return json.dumps(meta, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def read_meta(data: bytes | None, where: str) -> dict[str, Any]:
+    """Content of a project's ``meta.json``, where there must be one."""
+    if data is None:
+        raise NotFoundError(
+            f"{where}/{layout.META}: there is none, so classes and tags aren't known; nothing was changed"
+        )
+    return check_meta(data, f"{where}/{layout.META}")

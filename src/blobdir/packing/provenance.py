@@ -1,0 +1,467 @@
+"""What lies behind the names of a project: every entry and file that makes one, for those who change it.
+
+Readers show one image where several entries, or an entry and a file, say the same. Who removes or moves it needs all of
+them, and what else needs the files beside it. And where readers serve what is left of a damaged project, who changes it
+refuses: what can't be listed or read could be the very thing that is changed.
+
+Nothing here makes rows of a whole project, so removing one image of ten million takes little memory.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from posixpath import splitext
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from blobdir.discovery import layout, pairing
+from blobdir.discovery.parts import Pickle, find_blobs, find_pickles
+from blobdir.discovery.root import check_root, not_a_folder
+from blobdir.errors import BlobdirError, PackError, UsageError
+from blobdir.offsets import OffsetsTable
+from blobdir.offsets.streaming import iter_offsets
+from blobdir.packing.sidefiles import is_side_folder
+from blobdir.sources import LocalStorage
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from blobdir.index import SourceRecord
+    from blobdir.sources import Folder
+
+
+FEW: Final = 8
+"""Beginnings of names up to which looking for each is quicker than taking names apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of an offsets file.
+
+    Attributes
+    ----------
+    pickle : Pickle
+    name : str
+    start, end : int
+        Byte range in the blob, half-open.
+    """
+
+    pickle: Pickle
+    name: str
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class Origin:
+    """Everything that makes one name of a dataset.
+
+    Attributes
+    ----------
+    entries : list of Entry
+        Of any number of offsets files, repeats included.
+    file : str
+        Path in the project of the plain file of this name; empty where there is none.
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    file: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.entries or self.file)
+
+
+class _Folders(dict[str, "Folder"]):
+    """Directories of a project, listed when they are asked for: item folders never are."""
+
+    def __init__(self, storage: LocalStorage) -> None:
+        super().__init__()
+        self._storage = storage
+
+    def get(self, path: str, default: Folder | None = None) -> Folder | None:  # type: ignore[override]
+        """A directory; `default` where there is none."""
+        if path not in self:
+            folder = self._storage.folder(path)
+            if isinstance(folder.error, (FileNotFoundError, NotADirectoryError)):
+                return default
+            self[path] = folder
+        return self[path]
+
+
+class Provenance:
+    """A project on this machine, for those who change it.
+
+    Parameters
+    ----------
+    root : str
+
+    Attributes
+    ----------
+    root : str
+        With links resolved.
+    storage : LocalStorage
+    datasets : dict
+        Name -> path.
+
+    Raises
+    ------
+    NotAProjectError, UsageError
+    """
+
+    def __init__(self, root: str) -> None:
+        self.storage = LocalStorage(root)
+        self.root = self.storage.root
+        self._folders = _Folders(self.storage)
+        top = self._folders.get("")
+        if top is None or top.error is not None:
+            raise not_a_folder(self.storage, (top.error if top else None) or FileNotFoundError())
+        found = layout.read_layout(self._folders)
+        check_root(self.storage, self._folders, found)
+        self.datasets = layout.display_names(found.datasets)
+        self._paths = set(found.datasets)
+        self._blobs: dict[str, tuple[dict[str, str], list[str]]] = {}
+        self._records: dict[str, SourceRecord] = {}
+        self._plain = {""}  # folders that were looked at, and are no links
+
+    # -- datasets --------------------------------------------------------------------------------------------
+
+    def dataset(self, name: str) -> str | None:
+        """Path of a dataset, given by name or path; None where there is none."""
+        return self.datasets.get(name) or (name if name in self._paths else None)
+
+    def new_dataset(self, name: str) -> str:
+        """Path of a dataset, which may be a new one: ``train/hard`` is ``train/datasets/hard``.
+
+        Raises
+        ------
+        UsageError
+            There can't be such a dataset.
+        """
+        known = self.dataset(name)
+        if known is not None:
+            return known
+        parts = layout.dataset_name(name.strip("/")).split("/")
+        if not all(parts) or any(part in (".", "..", layout.BLOB_DIR, layout.STATE_DIR) for part in parts):
+            raise UsageError(f"{name!r} can't be the name of a dataset")
+        path = f"/{layout.NESTED}/".join(parts)
+        self.check_new(path)
+        return path
+
+    def check_new(self, path: str) -> None:
+        """Refuse a dataset that would make others disappear, or that would itself.
+
+        Raises
+        ------
+        UsageError
+        """
+        for other in self._paths - {path}:
+            if layout.hides(path, other) or layout.hides(other, path):
+                raise UsageError(
+                    f"{path}: can't be a dataset beside {other}: one would be taken for a folder of the other's files; "
+                    "choose another name; nothing was changed"
+                )
+
+    def check_dataset(self, path: str) -> None:
+        """Refuse a dataset whose folders can't be listed: what is in them could be what is changed.
+
+        Raises
+        ------
+        PackError
+        """
+        for folder in (path, layout.join(path, layout.PACKED_ANNOTATIONS)):
+            listed = self._folders.get(folder)
+            if listed is not None and listed.error is not None:
+                raise PackError(
+                    f"{folder}: can't be listed ({listed.error.strerror or listed.error}), so it isn't known what "
+                    "would be changed; nothing was"
+                )
+
+    def check_all_seen(self) -> None:
+        """Refuse a project of which something can't be seen that could need a blob: a folder, or one behind a link.
+
+        Raises
+        ------
+        PackError
+        """
+        for path, folder in self._folders.items():
+            if folder.error is not None:
+                raise PackError(
+                    f"{path or self.root}: can't be listed ({folder.error.strerror or folder.error}), so it isn't "
+                    "known which blobs it needs; nothing was changed"
+                )
+            for entry in folder.entries:
+                full = layout.join(path, entry.name)
+                if entry.kind == "link" and self._may_be_a_dataset(full):
+                    raise PackError(
+                        f"{full}: is a symbolic link to {entry.target}, which isn't looked at, so it isn't known "
+                        "which blobs it needs; nothing was changed"
+                    )
+
+    def _may_be_a_dataset(self, link: str) -> bool:
+        full = os.path.join(self.root, link)
+        if not os.path.exists(full):
+            return layout.blob_stem(link) is None and not layout.is_offsets(link)  # dangling: a disk that is away
+        return os.path.isdir(full) and self.storage.escapes(link)
+
+    def side_folders(self, dataset: str) -> list[str]:
+        """Names of the folders of a dataset that have files of images: ``ann``, ``meta`` and so on."""
+        listed = self._folders.get(dataset)
+        entries = listed.entries if listed is not None else []
+        return sorted(e.name for e in entries if e.kind == "directory" and is_side_folder(e.name))
+
+    # -- offsets ---------------------------------------------------------------------------------------------
+
+    def pickles(self, dataset: str) -> list[Pickle]:
+        """The offsets files of a dataset."""
+        self.check_dataset(dataset)
+        layout_of = layout.join(dataset, layout.PACKED_ANNOTATIONS)
+        self._folders.get(layout_of)
+        return find_pickles(self._folders, dataset)
+
+    def all_pickles(self) -> list[Pickle]:
+        """The offsets files of all datasets."""
+        return [pickle for path in self.datasets.values() for pickle in self.pickles(path)]
+
+    def blobs(self, folder: str) -> tuple[dict[str, str], list[str]]:
+        """The blobs in a folder, see `blobdir.discovery.parts.find_blobs`."""
+        if folder not in self._blobs:
+            listed = self._folders.get(folder)
+            if listed is not None and listed.error is not None:
+                raise PackError(f"{folder}: can't be listed ({listed.error.strerror}); nothing was changed")
+            self._blobs[folder] = find_blobs(listed) if listed is not None else ({}, [])
+        return self._blobs[folder]
+
+    def blob_of(self, pickle: Pickle) -> str:
+        """Path of the blob that an offsets file is of; PackError where it's missing, or leads out of the project."""
+        path = self.blobs(pickle.blobs)[0].get(pickle.stem)
+        if path is None:
+            raise PackError(
+                f"{pickle.path}: its blob {pickle.blobs}/{pickle.stem}.tar is missing; put it back first; nothing was "
+                "changed"
+            )
+        if self.storage.escapes(path):
+            raise PackError(f"{path}: is a link that leads outside the project; nothing was changed")
+        return path
+
+    def tables(self, pickle: Pickle) -> Iterator[tuple[bytes, OffsetsTable]]:
+        """The entries of an offsets file, in pieces, see `blobdir.offsets.streaming.iter_offsets`."""
+        return self.tables_of(pickle.path)
+
+    def tables_of(self, path: str) -> Iterator[tuple[bytes, OffsetsTable]]:
+        """`tables` of an offsets file that is given by its path."""
+        if self.storage.escapes(path):
+            raise PackError(f"{path}: is a link that leads outside the project; nothing was changed")
+        return iter_offsets(os.path.join(self.root, path))
+
+    def check_fit(self, pickle: Pickle, table: OffsetsTable, rows: Iterable[int] | None = None) -> None:
+        """Refuse entries that don't fit their blob: header, size and name agree, or nothing is known of them.
+
+        Raises
+        ------
+        PackError
+            The first one that doesn't, or the blob is missing.
+        """
+        path = self.blob_of(pickle)
+        try:
+            if path not in self._records:
+                self._records[path] = pairing.blob_record(path, self.storage.stat(path))
+            blob = self._records[path]
+            head = self.storage.read_range(path, 0, pairing.BLOCK)
+        except (OSError, BlobdirError) as error:
+            raise PackError(f"{path}: can't be read: {error}; nothing was changed") from error
+        chosen = range(len(table)) if rows is None else list(rows)
+        defect = pairing.blob_defect(path, head) or pairing.range_defect(
+            blob, pickle.path, table.take(np.asarray(chosen, np.intp))
+        )
+        defect = defect or pairing.mismatch(self.storage, blob, pickle.path, table, chosen)
+        if defect is not None:
+            raise PackError(f"{defect.message}; nothing was changed")
+
+    # -- names -----------------------------------------------------------------------------------------------
+
+    def origins(self, dataset: str, names: Collection[str], *, annotations: bool = False) -> dict[str, Origin]:
+        """Everything that makes some names of a dataset; those that aren't there have empty origins.
+
+        Parameters
+        ----------
+        dataset : str
+            Path.
+        names : collection of str
+            Of images; or of annotations, ``a.jpg.json``.
+        annotations : bool
+
+        Raises
+        ------
+        PackError, OffsetsError, OSError
+            Something of the dataset can't be read, so it isn't known.
+        """
+        kind = layout.ANNOTATIONS if annotations else layout.ITEMS
+        shown = layout.join(dataset, kind)
+        found = {name: Origin() for name in names}
+        wanted = {name.encode("utf-8", "surrogateescape"): name for name in names}
+        for pickle in self.pickles(dataset):
+            if pickle.shown != shown:
+                continue
+            for _, table in self.tables(pickle):
+                for row, raw in enumerate(table.names()):
+                    if raw in wanted:
+                        name = wanted[raw]
+                        found[name].entries.append(Entry(pickle, name, int(table.start[row]), int(table.end[row])))
+        for name, origin in found.items():
+            if self.is_file(f"{shown}/{name}"):
+                origin.file = f"{shown}/{name}"
+        return found
+
+    def check_free(self, dataset: str, names: Collection[str]) -> None:
+        """Refuse names of new images that are folders already, or would have to be in a file.
+
+        Raises
+        ------
+        UsageError
+        """
+        shown = layout.join(dataset, layout.ITEMS)
+        wanted = {name.encode("utf-8", "surrogateescape") for name in names}
+        parents = {above for name in names for above in _above(name)}
+        for name, origin in self.origins(dataset, parents).items():
+            if origin:
+                raise UsageError(f"{shown}/{name}: is an image, so nothing can be in it; nothing was changed")
+        for name in names:
+            if self.is_folder(f"{shown}/{name}"):
+                raise UsageError(f"{shown}/{name}: is a folder; nothing was changed")
+        for pickle in self.pickles(dataset):
+            for _, table in self.tables(pickle) if pickle.shown == shown else ():
+                if not (table.arena == ord("/")).any():
+                    continue
+                for raw in table.names():
+                    if not wanted.isdisjoint(raw[:at] for at, char in enumerate(raw) if char == ord("/")):
+                        raise UsageError(f"{shown}/{os.fsdecode(raw)}: is there, in a folder of an image's name")
+
+    def check_not_linked(self, paths: Collection[str]) -> None:
+        """Refuse to remove files that symbolic links of the project lead to, which would lead nowhere then.
+
+        Raises
+        ------
+        PackError
+        """
+        going = {os.path.realpath(os.path.join(self.root, path)) for path in paths if self.is_file(path)}
+        gone = {os.path.join(self.root, path) for path in paths}
+        for link in self._links() if going else ():
+            if link not in gone and os.path.realpath(link) in going:
+                raise PackError(
+                    f"{os.path.relpath(link, self.root)}: is a symbolic link to a file that was to go; remove it "
+                    "first, or put a file there; nothing was changed"
+                )
+
+    def _links(self) -> Iterator[str]:
+        """All symbolic links of the project, its own folders left out."""
+        todo = [self.root]
+        while todo:
+            folder = todo.pop()
+            try:
+                with os.scandir(folder) as scan:
+                    for entry in scan:
+                        if entry.is_symlink():
+                            yield entry.path
+                        elif entry.is_dir(follow_symlinks=False) and entry.name != layout.STATE_DIR:
+                            todo.append(entry.path)
+            except OSError:
+                continue  # what can't be listed isn't known; who needs it refuses by itself
+
+    def check_origins(self, origins: Iterable[Origin]) -> None:
+        """Refuse where an entry doesn't fit its blob."""
+        grouped: dict[Pickle, list[Entry]] = {}
+        for origin in origins:
+            for entry in origin.entries:
+                grouped.setdefault(entry.pickle, []).append(entry)
+        for pickle, entries in grouped.items():
+            unique = dict.fromkeys((e.name, e.start, e.end) for e in entries)
+            names = dict.fromkeys(name for name, _, _ in unique)
+            if len(names) != len(unique):
+                raise PackError(
+                    f"{pickle.path}: one name stands in it with different ranges, so it isn't known what it means; "
+                    "mend it first; nothing was changed"
+                )
+            self.check_fit(pickle, OffsetsTable.from_entries(unique))
+
+    def called(self, dataset: str, stems: Collection[str]) -> dict[str, list[str]]:
+        """Images that are called like one of `stems`, as a whole or without their extension."""
+        found: dict[str, dict[str, None]] = {stem: {} for stem in stems}
+        keys = {stem.encode("utf-8", "surrogateescape") for stem in stems}
+        few = tuple(keys) if len(keys) < FEW else ()
+        for raw in self.image_names(dataset) if stems else ():
+            if raw.startswith(few) if few else (raw in keys or splitext(raw)[0] in keys):
+                name = raw.decode("utf-8", "surrogateescape")
+                for key in (name, splitext(name)[0]):
+                    if key in found:
+                        found[key][name] = None
+        return {stem: list(images) for stem, images in found.items()}
+
+    def image_names(self, dataset: str) -> Iterator[bytes]:
+        """Names of the images of a dataset, some more than once: those of entries, then those of files."""
+        shown = layout.join(dataset, layout.ITEMS)
+        for pickle in self.pickles(dataset):
+            if pickle.shown == shown:
+                for _, table in self.tables(pickle):
+                    yield from table.names()
+        for path in self.files_below(shown):
+            yield path[len(shown) + 1 :].encode("utf-8", "surrogateescape")
+
+    # -- plain files -----------------------------------------------------------------------------------------
+
+    def is_file(self, path: str) -> bool:
+        """Whether there is a plain file, or a link, at a path; no link on the way to it is followed."""
+        return self._mode(path) in (stat.S_IFREG, stat.S_IFLNK)
+
+    def is_there(self, dataset: str, path: str) -> bool:
+        """Whether a dataset has a side file, a folder of such, or a packed annotation at a path relative to it."""
+        full = f"{dataset}/{path}"
+        if self.is_file(full) or self.is_folder(full):
+            return True
+        kind, _, name = path.partition("/")
+        return kind == layout.ANNOTATIONS and bool(self.origins(dataset, [name], annotations=True)[name])
+
+    def is_folder(self, path: str) -> bool:
+        """Whether there is a folder at a path; no link is followed."""
+        return self._mode(path) == stat.S_IFDIR
+
+    def _mode(self, path: str) -> int:
+        self._refuse_links(path.rpartition("/")[0])
+        try:
+            return stat.S_IFMT(os.lstat(os.path.join(self.root, path)).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+        except OSError as error:
+            if len(os.fsencode(path.rpartition("/")[2])) > layout.NAME_MAX_BYTES:
+                return 0
+            raise PackError(f"{path}: can't be looked at: {error.strerror}; nothing was changed") from error
+
+    def _refuse_links(self, folder: str) -> None:
+        """Refuse a folder that is a link, or lies below one."""
+        if folder in self._plain:
+            return
+        self._refuse_links(folder.rpartition("/")[0])
+        if os.path.islink(os.path.join(self.root, folder)):
+            raise PackError(f"{folder}: is a symbolic link, and nothing is changed through one; nothing was changed")
+        self._plain.add(folder)
+
+    def files_below(self, path: str) -> Iterator[str]:
+        """Paths of all files below a folder, links included; PackError where one can't be listed."""
+
+        def refuse(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError):
+                raise PackError(f"{error.filename}: can't be listed ({error.strerror}); nothing was changed") from error
+
+        top = os.path.join(self.root, path)
+        for folder, folders, names in os.walk(top, onerror=refuse):
+            below = os.path.relpath(folder, self.root)
+            links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+            yield from (f"{below}/{name}" for name in sorted((*names, *links)))
+
+
+def _above(name: str) -> list[str]:
+    """The folders that a name lies in."""
+    parts = name.split("/")
+    return ["/".join(parts[:i]) for i in range(1, len(parts))]

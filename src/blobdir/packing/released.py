@@ -1,0 +1,49 @@
+"""Blobs that nothing refers to any more because blobdir removed the last image in them.
+
+``compact`` deletes those, and no other blob without offsets: that one may have been copied in a moment ago. They stand
+in ``.blobdir/released.json``, with what tells a file from another one that has its name later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Final
+
+from blobdir.projectlock import STATE_DIR
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RELEASED: Final = f"{STATE_DIR}/released.json"
+
+Identity = list[int]
+"""Size, modification time in nanoseconds, and inode number."""
+
+
+def identity(full: str) -> Identity:
+    """What tells a file from another one of its name."""
+    found = os.stat(full, follow_symlinks=False)
+    return [found.st_size, found.st_mtime_ns, found.st_ino]
+
+
+def read_released(root: str) -> dict[str, Identity]:
+    """Path of a blob -> what it was; those that are still the same file."""
+    try:
+        with open(os.open(os.path.join(root, RELEASED), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            known = json.loads(file.read().decode("utf-8", "surrogateescape"))
+    except (OSError, ValueError):
+        return {}
+    return {p: was for p, was in known.items() if _is_same(root, p, was)} if isinstance(known, dict) else {}
+
+
+def _is_same(root: str, path: str, was: object) -> bool:
+    try:
+        return identity(os.path.join(root, path)) == was
+    except (OSError, ValueError):
+        return False
+
+
+def format_released(released: Mapping[str, Identity]) -> bytes:
+    """The file's bytes."""
+    return json.dumps(released, indent=0, sort_keys=True).encode("utf-8", "surrogateescape")

@@ -1,0 +1,164 @@
+"""A blob of one project becomes one of another: a hard link, a symbolic link or a copy of the file that was checked."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat as stat_module
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Literal
+
+from blobdir.errors import LinkError, SourceChangedError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from blobdir.sources import LocalStorage, Stat
+
+Sharing = Literal["link", "symlink", "copy", "auto"]
+_PIECE: Final = 1 << 30
+_READ: Final = 1 << 20
+_CANT_COPY: Final = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
+
+
+def share_blob(storage: LocalStorage, path: str, target: Path, how: Sharing, expected: Stat | None = None) -> None:
+    """Have a blob be at another place too. What is checked is the open file, and that one is linked or copied.
+
+    Parameters
+    ----------
+    storage : LocalStorage
+        Of the project that has it. Unless it follows links, nothing outside the project is taken.
+    path : str
+        In that project.
+    target : path
+        Must not exist; its folder must.
+    how : {"link", "symlink", "copy", "auto"}
+        ``auto``: a hard link where that can be, else a copy.
+    expected : Stat, optional
+        Size and time that the file had when the offsets were looked at.
+
+    Raises
+    ------
+    LinkError
+        It is outside the project.
+    SourceChangedError
+        It isn't the one that is expected, or changes meanwhile.
+    UsageError
+        A hard link can't be made.
+    OSError
+        It can't be read, or the copy not written.
+    """
+    source = storage.open(path, expected)
+    _check_inside(storage, path, source.fd)
+    if how == "symlink":
+        _symlink(storage, path, source.fd, target)
+    elif how == "copy":
+        copy_open(source.fd, target, path)
+    else:
+        try:
+            _link(source.fd, storage, path, target)
+        except OSError as error:
+            if how == "auto" and not os.path.lexists(target):
+                copy_open(source.fd, target, path)
+                return
+            raise UsageError(
+                f"{target}: can't be a hard link to {os.path.join(storage.root, path)} ({error.strerror}); choose a "
+                "place on the same filesystem, or --blobs symlink or copy"
+            ) from error
+
+
+def copy_file(storage: LocalStorage, path: str, target: Path) -> None:
+    """Copy a plain file of a project, as it is now; LinkError where it is outside the project.
+
+    Raises
+    ------
+    LinkError, SourceChangedError, OSError
+    """
+    source = storage.open_loose(path)
+    _check_inside(storage, path, source.fd)
+    copy_open(source.fd, target, path)
+
+
+def _check_inside(storage: LocalStorage, path: str, fd: int) -> None:
+    """Make sure of the file that is open: where its name leads to can be another one by now."""
+    if storage.follow_links:
+        return
+    try:
+        real = os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:  # no /proc here: the storage has looked at the path
+        return
+    if not real.startswith(storage.root.rstrip("/") + "/"):
+        raise LinkError(f"{path}: leads outside the project by a symbolic link; --follow-links takes it nevertheless")
+
+
+def _link(fd: int, storage: LocalStorage, path: str, target: Path) -> None:
+    try:
+        # With a folder's descriptor it is linkat(2), which can follow; what the folder is, an absolute path ignores.
+        os.link(f"/proc/self/fd/{fd}", target, src_dir_fd=fd, follow_symlinks=True)
+    except FileNotFoundError:
+        if os.path.exists(f"/proc/self/fd/{fd}"):  # it has been removed meanwhile
+            raise
+        os.link(os.path.realpath(os.path.join(storage.root, path)), target)
+        if not os.path.samestat(os.fstat(fd), os.stat(target, follow_symlinks=False)):
+            os.unlink(target)
+            raise SourceChangedError(f"{path}: was replaced meanwhile; try again") from None
+
+
+def _symlink(storage: LocalStorage, path: str, fd: int, target: Path) -> None:
+    real = os.path.realpath(os.path.join(storage.root, path))
+    target.symlink_to(real)
+    with suppress(OSError):
+        if os.path.samestat(os.fstat(fd), os.stat(target)):
+            return
+    target.unlink()
+    raise SourceChangedError(f"{path}: was replaced meanwhile; try again")
+
+
+def copy_open(fd: int, target: Path, name: str) -> None:
+    """Copy an open file to a new one with its mode and time; without its bytes where the file system can share them.
+
+    Raises
+    ------
+    FileExistsError
+    SourceChangedError
+        It changed while it was copied.
+    """
+    before = os.fstat(fd)
+    out = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        done = _copy_bytes(fd, out, before.st_size)
+        after = os.fstat(fd)
+        if done != before.st_size or (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            raise SourceChangedError(f"{name}: changed while it was copied; try again")
+        os.fchmod(out, stat_module.S_IMODE(before.st_mode) & 0o777 | 0o200)
+        os.utime(out, ns=(before.st_atime_ns, before.st_mtime_ns))
+    except BaseException:
+        os.unlink(target)
+        raise
+    finally:
+        os.close(out)
+
+
+def _copy_bytes(fd: int, out: int, size: int) -> int:
+    done = 0
+    while done < size:
+        try:
+            step = os.copy_file_range(fd, out, min(_PIECE, size - done), done)
+        except (AttributeError, OSError) as error:
+            if done or (isinstance(error, OSError) and error.errno not in _CANT_COPY):
+                raise
+            return _copy_by_hand(fd, out, size)
+        if not step:
+            break
+        done += step
+    return done if done or not size else _copy_by_hand(fd, out, size)  # some file systems say 0 for "can't"
+
+
+def _copy_by_hand(fd: int, out: int, size: int) -> int:
+    done = 0
+    while done < size and (data := os.pread(fd, min(_READ, size - done), done)):
+        view = memoryview(data)
+        while view:
+            view = view[os.write(out, view) :]
+        done += len(data)
+    return done

@@ -1,0 +1,113 @@
+"""Projects that another one is made of: nothing is made of damaged ones, or of what isn't all seen."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from blobdir.discovery import layout
+from blobdir.errors import BlobdirError, PackError
+from blobdir.index import FIRST_BLOB, LINK
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from blobdir.datasets import DatasetView, ProjectView
+    from blobdir.index import Defect
+    from blobdir.tree import Tree
+
+_NO_META = "meta-missing"
+_OF_ONE_NAME = "conflict"
+"""A defect that costs one image only; who has chosen that one is told."""
+
+
+def check_sound(project: ProjectView[DatasetView], datasets: Collection[str], *, whole: bool) -> None:
+    """Refuse a project with a defect in some datasets.
+
+    Parameters
+    ----------
+    project : ProjectView
+    datasets : collection of str
+        Their paths.
+    whole : bool
+        Whether these are all that there are: then a folder that can't be listed, or a link that leads out of the
+        project, may be another one.
+
+    Raises
+    ------
+    PackError
+        The message says which, and what to do.
+    """
+    found = list(dict.fromkeys(defect.message for defect in _defects(project, datasets, whole=whole)))
+    if whole:
+        found += _links_out(project)
+    if found:
+        more = f" (and {len(found) - 1:,} more; `blobdir info` lists them)" if len(found) > 1 else ""
+        raise PackError(f"{project.url}: {found[0]}{more}. Nothing was written")
+
+
+def _defects(project: ProjectView[DatasetView], datasets: Collection[str], *, whole: bool) -> Iterator[Defect]:
+    index = project.tree.index
+    used = {number for path in datasets for number in _blobs_of(project.tree, path)}
+    broken = {index.header.blobs[number].defect for number in used}
+    for number, defect in enumerate(project.defects):
+        if defect.code == _NO_META:  # what readers can do without, another project can't
+            yield defect
+        if defect.severity != "error" or defect.code == _OF_ONE_NAME:
+            continue
+        owner = _owner(defect.path, project.tree)
+        of_none = not owner and not defect.path.startswith(f"{layout.BLOB_DIR}/")
+        unfinished = defect.path.startswith(f"{layout.STATE_DIR}/")
+        if number in broken or owner in datasets or unfinished or (whole and of_none):
+            yield defect
+
+
+def _owner(path: str, tree: Tree) -> str:
+    """The dataset that a path is in; empty for none."""
+    known = set(tree.index.header.datasets)
+    while path and path not in known:
+        path = path.rpartition("/")[0]
+    return path
+
+
+def _blobs_of(tree: Tree, dataset: str) -> list[int]:
+    """Numbers of the blobs that a dataset has images or annotations in."""
+    found: set[int] = set()
+    for folder in (layout.ITEMS, layout.ANNOTATIONS):
+        try:
+            top = tree.find(f"{dataset}/{folder}")
+        except OSError:
+            continue
+        for row in tree.index.walk(top):
+            rows = tree.index.children(row)
+            found.update(np.unique(tree.index.source[rows.start : rows.stop]).tolist())
+    return [number - FIRST_BLOB for number in sorted(found) if number >= FIRST_BLOB]
+
+
+def _links_out(project: ProjectView[DatasetView]) -> Iterator[str]:
+    """Links to folders outside, where a dataset, or a part of one, would be."""
+    tree = project.tree
+    places = {"", *tree.index.header.datasets}
+    places |= {layout.join(path, layout.NESTED) for path in tree.index.header.datasets}
+    for place in sorted(places):
+        try:
+            rows = tree.index.children(tree.find(place))
+        except OSError:
+            continue
+        for row in np.flatnonzero(tree.index.source[rows.start : rows.stop] == LINK).tolist():
+            path = tree.path(rows.start + row)
+            if os.path.isdir(os.path.join(project.url, path)) and _leads_out(tree, path):
+                yield (
+                    f"{path}: is a symbolic link to a folder outside the project, so what is in it isn't seen; "
+                    "--follow-links takes it, or name the datasets that are wanted with --dataset"
+                )
+
+
+def _leads_out(tree: Tree, path: str) -> bool:
+    try:
+        tree.find(path)
+    except BlobdirError:
+        return tree.storage.escapes(path)
+    return False

@@ -1,0 +1,264 @@
+"""A project under change: what all commands that change one share."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from blobdir.discovery import layout
+from blobdir.errors import AnnotationError, BlobdirError, PackError
+from blobdir.offsets.table import OffsetsTable
+from blobdir.offsets.writer import encode_offsets
+from blobdir.packing.metadata import check_meta
+from blobdir.packing.names import free_stem, renewed_stem, taken_stems
+from blobdir.packing.provenance import Provenance
+from blobdir.packing.released import RELEASED, format_released, identity, read_released
+from blobdir.packing.sums import SUMS, updated_sums
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from blobdir.packing.belongings import Belongings
+    from blobdir.packing.provenance import Entry, Origin
+    from blobdir.packing.publishing import Change
+
+Span = tuple[int, int]
+"""First byte, and the byte after the last."""
+NEW_BLOB: Final = f"{layout.BLOB_DIR}/new.tar"
+"""Stands for a blob that is being written: its name follows from its bytes."""
+
+
+class _PickleEdit:
+    """What becomes of one offsets file."""
+
+    def __init__(self) -> None:
+        self.removed: set[bytes] = set()
+        self.added: dict[str, Span] = {}
+
+
+class ProjectWriter:
+    """A project under change: what is staged in `change`, and offsets files that are written when all is known.
+
+    Attributes
+    ----------
+    change : Change
+    known : Provenance
+    root : str
+    released : dict
+        See `blobdir.packing.released`.
+    """
+
+    def __init__(self, change: Change, root: str) -> None:
+        self.change = change
+        self.known = Provenance(root)
+        self.root = self.known.root
+        self._edits: dict[str, _PickleEdit] = {}
+        self._taken: set[str] | None = None
+        self._was_released = read_released(self.root)
+        used = (
+            {self.known.blobs(p.blobs)[0].get(p.stem) for p in self.known.all_pickles()} if self._was_released else ()
+        )
+        self.released = {path: what for path, what in self._was_released.items() if path not in used}
+
+    # -- what goes -------------------------------------------------------------------------------------------
+
+    def drop(self, origin: Origin) -> None:
+        """Have everything that makes a name be gone."""
+        for entry in origin.entries:
+            self._edit(entry.pickle.path).removed.add(_encode(entry.name))
+        if origin.file:
+            self._remove_file(origin.file)
+
+    def _remove_file(self, path: str) -> None:
+        """Have a plain file be gone; and a folder below an item folder, ``img/sub``, if nothing is left in it."""
+        self.change.remove(path)
+        dataset = max((d for d in self.known.datasets.values() if path.startswith(f"{d}/")), key=len, default="")
+        parts = path[len(dataset) + 1 :].split("/")
+        if dataset and len(parts) > 2:
+            self.change.remove_folder(f"{dataset}/{parts[0]}/{parts[1]}")
+
+    def drop_belongings(self, dataset: str, belongings: Belongings) -> list[str]:
+        """Have the files that belong to an image be gone, but for those that others need too; gives their paths."""
+        gone = []
+        for path, shared in belongings.files.items():
+            if not shared:
+                self._remove_file(f"{dataset}/{path}")
+                gone.append(f"{dataset}/{path}")
+        for path, origin, shared in belongings.packed:
+            if not shared:
+                self.drop(origin)
+                gone.append(f"{dataset}/{path}")
+        return list(dict.fromkeys(gone))
+
+    # -- offsets ---------------------------------------------------------------------------------------------
+
+    def _edit(self, pickle: str) -> _PickleEdit:
+        return self._edits.setdefault(pickle, _PickleEdit())
+
+    def add_entries(self, pickle: str, entries: Iterable[tuple[str, int, int]]) -> None:
+        """Have entries be in an offsets file, which may be a new one."""
+        self._edit(pickle).added.update({name: (start, end) for name, start, end in entries})
+
+    def replace_pickle(self, pickle: str, path: str, table: OffsetsTable) -> None:
+        """Have the entries of one offsets file be in another one, at other places."""
+        self._edits.pop(pickle, None)
+        self.change.remove(pickle)
+        self.change.stage(path).write_bytes(encode_offsets(table))
+
+    def write_pickles(self) -> None:
+        """Stage what has changed; an offsets file without entries goes."""
+        for pickle, edit in self._edits.items():
+            target = self.change.stage(pickle)
+            with open(target, "wb") as out:
+                left = 0
+                for piece, count in self._pieces(pickle, edit):
+                    out.write(piece)
+                    left += count
+            if not left:
+                self.change.forget(pickle)
+                self.change.remove(pickle)
+        self._release_blobs()
+
+    def _release_blobs(self) -> None:
+        """Note the blobs whose last offsets file goes."""
+        going = {path for path in self.change.removed if layout.is_offsets(path)}
+        if not going:
+            self.write_released()
+            return
+        pickles = self.known.all_pickles()
+        used = {(p.blobs, p.stem) for p in pickles if p.path not in going}
+        used |= {_blob_key(path) for path in self.change.staged if layout.is_offsets(path)}
+        for pickle in pickles:
+            blob = self.known.blobs(pickle.blobs)[0].get(pickle.stem)
+            if (
+                pickle.path in going
+                and (pickle.blobs, pickle.stem) not in used
+                and blob not in (None, *self.change.removed)
+            ):
+                self.released[str(blob)] = identity(os.path.join(self.root, str(blob)))
+        self.write_released()
+
+    def write_released(self) -> None:
+        """Stage the list of released blobs, if it has changed."""
+        if self.released == self._was_released:
+            return
+        if self.released:
+            self.change.stage(RELEASED).write_bytes(format_released(self.released))
+        else:
+            self.change.remove(RELEASED)
+
+    def _pieces(self, pickle: str, edit: _PickleEdit) -> Iterable[tuple[bytes, int]]:
+        """Pickles of a file as it will be, and how many entries they hold. What doesn't change is copied as it is."""
+        added = dict(edit.added)
+        full = os.path.join(self.root, pickle)
+        if os.path.lexists(full):
+            if os.path.islink(full):
+                raise PackError(
+                    f"{pickle}: is a symbolic link, and nothing is changed through one; nothing was changed"
+                )
+            for raw, table in self.known.tables_of(pickle):
+                names = table.names()
+                kept = [row for row, name in enumerate(names) if name not in edit.removed]
+                for row in kept if added else ():
+                    name = names[row].decode("utf-8", "surrogateescape")
+                    if name in added and added.pop(name) != (int(table.start[row]), int(table.end[row])):
+                        raise PackError(f"{pickle}: has another {name} already; nothing was changed")
+                if len(kept) == len(names):
+                    yield raw, len(names)
+                elif kept:
+                    yield encode_offsets(table.take(np.array(kept, np.intp))), len(kept)
+        if added:
+            yield encode_offsets(OffsetsTable.from_entries((n, *span) for n, span in added.items())), len(added)
+
+    # -- blobs -----------------------------------------------------------------------------------------------
+
+    @property
+    def taken(self) -> set[str]:
+        """Stems that can't be given to a new blob."""
+        if self._taken is None:
+            self._taken = taken_stems(self.root)
+        return self._taken
+
+    def name_blob(self, slug: str, digest: str, staged: str = NEW_BLOB) -> str:
+        """Give the blob that is staged as `staged` its name; gives the stem."""
+        stem = free_stem(slug, digest, self.taken)
+        self.taken.add(stem.casefold())
+        self.change.rename_staged(staged, f"{layout.BLOB_DIR}/{stem}.tar")
+        return stem
+
+    def rename_blob(self, old: str, digest: str, staged: str, folder: str) -> str:
+        """Give a blob that takes the place of `old` its name; gives the stem."""
+        stem = renewed_stem(old, digest, self.taken)
+        self.taken.add(stem.casefold())
+        self.change.rename_staged(staged, f"{folder}/{stem}.tar")
+        return stem
+
+    def write_sums(self, added: dict[str, str], removed: Collection[str] = ()) -> None:
+        """Stage SHA256SUMS, if the project has it."""
+        path = f"{layout.BLOB_DIR}/{SUMS}"
+        if (added or removed) and self.known.is_file(path):
+            content = self.read(path)
+            self.change.stage(path).write_bytes(updated_sums(content, added, removed))
+
+    def labels(self) -> tuple[set[str], set[str]]:
+        """Classes and tags of ``meta.json``; none where there is none, or it isn't one."""
+        if not self.known.is_file(layout.META):
+            return set(), set()
+        try:
+            meta = check_meta(self.read(layout.META))
+        except AnnotationError:
+            return set(), set()
+        return {str(c.get("title")) for c in meta.get("classes", [])}, {
+            str(t.get("name")) for t in meta.get("tags", [])
+        }
+
+    # -- bytes -----------------------------------------------------------------------------------------------
+
+    def read(self, path: str) -> bytes:
+        """Content of a plain file of the project; PackError where it can't be had, or lies outside."""
+        try:
+            return self.known.storage.read(path)
+        except (OSError, BlobdirError) as error:
+            raise PackError(f"{path}: can't be read: {error}; nothing was changed") from error
+
+    def read_entry(self, entry: Entry) -> bytes:
+        """Bytes of a member."""
+        blob = self.known.blob_of(entry.pickle)
+        try:
+            data = self.known.storage.read_range(blob, entry.start, entry.end)
+        except (OSError, BlobdirError) as error:
+            raise PackError(f"{blob}: can't be read: {error}; nothing was changed") from error
+        if len(data) != entry.end - entry.start:
+            raise PackError(f"{blob}: bytes {entry.start} to {entry.end} can't be read; nothing was changed")
+        return data
+
+    def carry(self, path: str, target: str) -> None:
+        """Have a plain file of the project be at another place as well; a second link, where there can be one."""
+        full, staged = os.path.join(self.root, path), self.change.stage(target)
+        if not os.path.islink(full):
+            try:
+                os.link(full, staged, follow_symlinks=False)
+            except OSError:
+                staged.write_bytes(self.read(path))
+            return
+        staged.write_bytes(self.read(path))  # a link that lies elsewhere leads elsewhere
+
+
+def digest_of(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _blob_key(pickle: str) -> tuple[str, str]:
+    """Folder and stem of the blob of an offsets file."""
+    folder, _, name = pickle.rpartition("/")
+    packed = folder.rpartition("/")[2] == layout.PACKED_ANNOTATIONS
+    return folder if packed else layout.BLOB_DIR, name.removesuffix(layout.OFFSETS_SUFFIX)
+
+
+def _encode(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")

@@ -1,0 +1,60 @@
+"""Commands that do one thing to one image, for tests of kinds that hold for all of them."""
+
+from __future__ import annotations
+
+import fsspec
+from changes.plain_model import name_of
+from changes.samples import parts_of, picture_of, write
+
+from blobdir.packing import add, move, remove
+
+
+def transaction(root, change):
+    fs = fsspec.filesystem("blobdir", fo=str(root), skip_instance_cache=True)
+    with fs.transaction:
+        change(fs)
+
+
+def _replace(root, image):
+    dataset, _, name = parts_of(image)
+    file = write(root.with_name("replacing") / name, picture_of(name, "another"))
+    add(root, name_of(dataset), [file], replace=True)
+
+
+def _typed(image):
+    """``train/img/a.png``, as it is shown, as one types it: ``train/a.png``."""
+    dataset, _, name = parts_of(image)
+    return f"{name_of(dataset)}/{name}"
+
+
+LEAVING = {
+    "remove": lambda root, image: remove(root, [_typed(image)]),
+    "rm": lambda root, image: transaction(root, lambda fs: fs.rm(image)),
+    "move": lambda root, image: move(root, [_typed(image)], "elsewhere"),
+    "mv": lambda root, image: transaction(root, lambda fs: fs.mv(image, moved(image))),
+}
+"""After these an image isn't at its place any more."""
+
+REPLACING = {
+    "add --replace": _replace,
+    "pipe": lambda root, image: transaction(root, lambda fs: fs.pipe(image, picture_of(image, "another"))),
+}
+"""After these another image is."""
+
+TOUCHING = LEAVING | REPLACING
+
+
+def moved(image):
+    """Where ``move`` and ``mv`` put it."""
+    return f"elsewhere/img/{parts_of(image)[2]}"
+
+
+def expected(command, model, image):
+    """What a command makes of the model."""
+    if command in ("remove", "rm"):
+        model.remove([image])
+    elif command in ("move", "mv"):
+        model.move([image], "elsewhere")
+    else:
+        model.files[image] = picture_of(image, "another")
+    return model.files

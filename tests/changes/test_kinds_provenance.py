@@ -1,0 +1,172 @@
+"""Each kind of fault of not knowing where an image came from, or of taking one name for another."""
+
+from __future__ import annotations
+
+import pytest
+from blob_builder import write_tar
+from changes.commands import LEAVING, REPLACING, TOUCHING, expected, transaction
+from changes.looking import differences, faults, shown
+from changes.plain_model import Model, folder_of
+from changes.samples import (
+    annotation,
+    entries,
+    files_of,
+    numbered,
+    packed,
+    pickles,
+    picture,
+    picture_of,
+    rewrite,
+    with_side_files,
+    write,
+)  # fmt: skip
+
+import blobdir
+from blobdir.packing import SubsetOptions, add, compact, move, remove, subset
+
+pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
+
+
+# -- provenance: an image is in several places ---------------------------------------------------------------
+
+
+def as_a_file(root):
+    write(root / "train/img/a001.png", picture_of("a001.png", 1))
+
+
+def in_another_blob(root):
+    data = picture_of("a001.png", 1)
+    rewrite(
+        root / "train/hand_offsets.pkl", write_tar(root / "blob/hand.tar", {"x.png": picture("x"), "a001.png": data})
+    )
+    write(root / "train/ann/x.png.json", annotation("x"))
+
+
+def twice_in_one_pickle(root):
+    path = next(p for p in pickles(root, False) if "a001.png" in {name for name, _, _ in entries(p)})
+    path.write_bytes(path.read_bytes() * 2)
+
+
+def as_a_file_and_in_two_blobs(root):
+    in_another_blob(root)
+    as_a_file(root)
+
+
+def with_both_annotations(root):
+    """By its name and by its stem: the first counts, the second must not come up when the first is gone."""
+    write(root / "train/ann/a001.json", annotation("of an older export"))
+
+
+DOUBLES = (as_a_file, in_another_blob, twice_in_one_pickle, as_a_file_and_in_two_blobs)
+
+
+@pytest.mark.parametrize("packed_notes", ["loose", "packed"])
+@pytest.mark.parametrize("double", DOUBLES)
+@pytest.mark.parametrize("command", TOUCHING)
+def test_all_copies_of_a_double(tmp_path, command, double, packed_notes):
+    root = packed(tmp_path / "p", numbered(), annotations=packed_notes)
+    double(root)
+    model = Model(shown(root))
+    TOUCHING[command](root, "train/img/a001.png")
+    assert differences(shown(root), expected(command, model, "train/img/a001.png")) == []
+    assert blobdir.open_project(root, index="none").defects == []
+    assert faults(root) == []
+    compact(root)
+    if command in ("remove", "rm", *REPLACING):
+        assert not any(picture_of("a001.png", 1) in path.read_bytes() for path in root.rglob("*") if path.is_file())
+    assert differences(shown(root), model.files) == []
+
+
+@pytest.mark.parametrize("command", ["remove", "rm"])
+def test_no_annotation_comes_up_from_below(tmp_path, command):
+    root = packed(tmp_path / "p", numbered(2))
+    with_both_annotations(root)
+    LEAVING[command](root, "train/img/a001.png")
+    add(root, "train", [write(tmp_path / "a001.png", picture_of("a001.png", 1))])
+    dataset = blobdir.open_project(root, index="none")["train"]
+    assert dataset.annotation("a001.png").get("description", "") != "of an older export"
+
+
+NAMED_LIKE_FOLDERS = ("img", "ann", "datasets", "meta", "seg", "blob", "img_info", "masks_x", "ann.blob")
+
+
+@pytest.mark.parametrize("name", NAMED_LIKE_FOLDERS)
+@pytest.mark.parametrize("command", TOUCHING)
+def test_nested_dataset_called_like_a_folder(tmp_path, command, name):
+    nested = f"train/datasets/{name}"
+    images = {f"{dataset}/a.png": picture(f"{dataset} a") for dataset in ("train", nested)}
+    files = with_side_files(files_of(images | {f"{nested}/b.png": picture("b")}))
+    root = packed(tmp_path / "p", files)
+    assert faults(root) == []
+    TOUCHING[command](root, f"{nested}/img/a.png")
+    assert differences(shown(root), expected(command, Model(files), f"{nested}/img/a.png")) == []
+    assert faults(root) == []
+
+
+PAIRS = {
+    "a-b beside a/b": ("a-b", "a/b"),
+    "x/datasets beside x/datasets/y": ("x/datasets", "x/datasets/y"),
+    "case": ("Train", "train"),
+    "normal forms": ("\u00e9", "e\u0301"),
+    "long": ("d" * 255, "d" * 254 + "e"),
+    "number": ("1", "01"),
+}
+
+
+@pytest.mark.parametrize("annotations", ["loose", "packed"])
+@pytest.mark.parametrize("pair", PAIRS)
+def test_datasets_with_names_alike(tmp_path, pair, annotations):
+    """Each has its own images after every command."""
+    one, other = (folder_of(name) for name in PAIRS[pair])
+    files = files_of({f"{d}/{i}.png": picture(f"{d} {i}") for d in (one, other) for i in range(3)})
+    root = packed(tmp_path / "p", files, annotations=annotations)
+    model = Model(files)
+    assert differences(shown(root), model.files) == []
+    for dataset in PAIRS[pair]:
+        data = picture(f"{dataset} added")
+        add(root, dataset, [write(tmp_path / "new" / "added.png", data)])
+        model.add(dataset, {"added.png": data}, None, replace=False)
+    for dataset in (one, other):
+        data = picture(f"{dataset} piped")
+        transaction(root, lambda fs, at=f"{dataset}/img/piped.png", d=data: fs.pipe(at, d))
+        model.write(f"{dataset}/img/piped.png", data)
+    remove(root, [f"{PAIRS[pair][0]}/0.png"])
+    model.remove([f"{one}/img/0.png"])
+    move(root, [f"{PAIRS[pair][1]}/1.png"], "new")
+    model.move([f"{other}/img/1.png"], "new")
+    for _ in range(2):
+        assert differences(shown(root), model.files) == []
+        assert faults(root) == []
+        compact(root)
+    subset(root, tmp_path / "s", SubsetOptions(patterns=("*",)))
+    assert differences(shown(tmp_path / "s"), model.files) == []
+
+
+@pytest.mark.parametrize("image", ["a.png", "a.bmp"])
+@pytest.mark.parametrize("command", TOUCHING)
+@pytest.mark.parametrize("annotations", ["loose", "packed"])
+def test_shared_annotation(tmp_path, command, image, annotations):
+    files = files_of({"train/a.png": picture(1), "train/a.bmp": picture_of("a.bmp", 2), "train/b.png": picture(3)})
+    files["train/ann/a.json"] = files.pop("train/ann/a.png.json")
+    del files["train/ann/a.bmp.json"]
+    root = packed(tmp_path / "p", files, annotations=annotations)
+    TOUCHING[command](root, f"train/img/{image}")
+    assert differences(shown(root), expected(command, Model(files), f"train/img/{image}")) == []
+    assert faults(root) == []
+
+
+def test_annotation_that_goes_with_the_last_of_those_who_share_it(tmp_path):
+    files = files_of({"train/a.png": picture(1), "train/a.bmp": picture_of("a.bmp", 2), "train/b.png": picture(3)})
+    files["train/ann/a.json"] = files.pop("train/ann/a.png.json")
+    del files["train/ann/a.bmp.json"]
+    root = packed(tmp_path / "p", files)
+    remove(root, ["train/a.png", "train/a.bmp"])
+    assert sorted(shown(root)) == ["meta.json", "train/ann/b.png.json", "train/img/b.png"]
+
+
+def test_annotation_of_a_name_that_begins_like_another(tmp_path):
+    """``ann/a.png.json`` is that of ``a.png``, and by its stem could be that of ``a.png.png``, which has its own."""
+    files = files_of({"train/a.png": picture(1), "train/a.png.png": picture(2)})
+    root = packed(tmp_path / "p", files)
+    remove(root, ["train/a.png"])
+    assert sorted(shown(root)) == ["meta.json", "train/ann/a.png.png.json", "train/img/a.png.png"]

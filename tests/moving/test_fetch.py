@@ -1,0 +1,321 @@
+"""Fetching: what is there afterwards is one state of the project, wherever it was cut off, whatever has changed."""
+
+import json
+import os
+import shutil
+
+import fsspec
+import pytest
+from folder_bucket import Bucket, files, image
+
+import blobdir
+from blobdir.errors import NotAProjectError, ReadError, SourceChangedError, UsageError
+from blobdir.moving import fetch
+from blobdir.packing import SubsetOptions
+from blobdir.verifying import verify
+
+URL = "tested://up"
+
+
+@pytest.fixture
+def there(bucket, small):
+    shutil.copytree(small, bucket)
+    return bucket
+
+
+def refuse(part):
+    def before(what, path):
+        if what == "read" and part in path:
+            raise PermissionError(path)
+
+    Bucket.before = staticmethod(before)
+
+
+def allow():
+    Bucket.before = staticmethod(lambda what, path: None)
+
+
+def touched(path, text):
+    """Write a file so that neither size nor time shows it."""
+    before = path.stat()
+    path.write_text(text)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def cut_off(tmp_path, part=".tar"):
+    refuse(part)
+    with pytest.raises(ReadError):
+        fetch(URL, tmp_path / "got")
+    allow()
+    assert (tmp_path / "got.fetching").exists()
+    assert not (tmp_path / "got").exists()
+
+
+@pytest.mark.parametrize("etags", [True, False])
+@pytest.mark.parametrize("path", ["train/ann/1.jpg.json", "meta.json", "val/meta/1.jpg.json"])
+def test_resume_after_an_edit(there, tmp_path, etags, path):
+    Bucket.etags = etags
+    cut_off(tmp_path)
+    text = (there / path).read_text()
+    (there / path).write_text(text.replace("1", "7").replace("images", "IMAGES").replace("train", "tRain"))
+    fetch(URL, tmp_path / "got", resume=True)
+    assert files(tmp_path / "got") == files(there)
+
+
+def test_resume_after_an_edit_that_only_the_etag_shows(there, tmp_path):
+    cut_off(tmp_path)
+    edited = there / "train/ann/1.jpg.json"
+    text = edited.read_text().replace("c1", "d1")
+    edited.unlink()
+    edited.write_text(text)
+    os.utime(edited, (0, 0))
+    fetch(URL, tmp_path / "got", resume=True)
+    assert files(tmp_path / "got") == files(there)
+
+
+def test_resume_after_removals(there, tmp_path):
+    cut_off(tmp_path)
+    (there / "train/ann/1.jpg.json").unlink()
+    shutil.rmtree(there / "val")
+    fetch(URL, tmp_path / "got", resume=True)
+    assert files(tmp_path / "got") == files(there)
+
+
+def test_resume_with_what_somebody_has_put_there(there, tmp_path):
+    cut_off(tmp_path)
+    work = tmp_path / "got.fetching"
+    (work / "train/ann/2.jpg.json").write_text("another")
+    (work / "train/ann/mine.json").write_text("{}")
+    (work / "val/img").mkdir(exist_ok=True)
+    (work / "val/img/x.jpg").write_bytes(b"x")
+    fetch(URL, tmp_path / "got", resume=True)
+    assert files(tmp_path / "got") == files(there)
+
+
+def test_resume_fetches_nothing_twice(there, tmp_path):
+    cut_off(tmp_path)
+    for path in there.rglob("*"):
+        os.utime(path, (10**9, 10**9))
+    allow()
+    shutil.rmtree(tmp_path / "got.fetching")
+    cut_off(tmp_path)
+    Bucket.calls.clear()
+    report = fetch(URL, tmp_path / "got", resume=True)
+    assert {path for what, path in Bucket.calls if what == "read"} == {
+        path for what, path in Bucket.calls if what == "read" and path.endswith(".tar")
+    }
+    assert report.resumed > 0
+    assert files(tmp_path / "got") == files(there)
+
+
+@pytest.mark.parametrize("etags", [True, False])
+@pytest.mark.parametrize("change", ["edit", "add", "remove", "pickle", "pushing"])
+def test_a_project_that_changes_meanwhile(there, tmp_path, change, etags):
+    Bucket.etags = etags
+    for path in there.rglob("*"):
+        os.utime(path, (10**9, 10**9))
+
+    def before(what, path):
+        if what == "read" and path.endswith(".tar"):
+            allow()
+            if change == "edit":
+                edited = there / "train/ann/1.jpg.json"
+                edited.write_text(edited.read_text().replace("c1", "d1"))
+            elif change == "add":
+                (there / "val/ann/new.json").write_text("{}")
+            elif change == "remove":
+                (there / "val/ann/1.jpg.json").unlink()
+            elif change == "pickle":
+                pickle = min((there / "val").glob("*.pkl"))
+                pickle.write_bytes(pickle.read_bytes())
+                os.utime(pickle)
+            else:
+                (there / ".blobdir").mkdir()
+                (there / ".blobdir/pushing.json").write_text("{}")
+
+    Bucket.before = staticmethod(before)
+    with pytest.raises(SourceChangedError, match="was changed while it was being fetched"):
+        fetch(URL, tmp_path / "got")
+    assert not (tmp_path / "got").exists()
+    shutil.rmtree(there / ".blobdir", ignore_errors=True)
+    fetch(URL, tmp_path / "got", resume=True)
+    assert files(tmp_path / "got") == files(there)
+
+
+def test_killed_at_each_request(there, tmp_path):
+    number = 0
+    while True:
+        left, target = number, tmp_path / f"got-{number}"
+
+        def before(what, path):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise PermissionError("killed")
+
+        Bucket.before = staticmethod(before)
+        try:
+            fetch(URL, target)
+            break
+        except (ReadError, NotAProjectError):
+            assert not target.exists()
+        allow()
+        fetch(URL, target, resume=True)
+        assert files(target) == files(there)
+        number += 7
+    assert number > 20
+    assert files(target) == files(there)
+    assert not list(tmp_path.glob("*.fetching"))
+
+
+def test_what_is_no_project_leaves_nothing(there, tmp_path):
+    with pytest.raises(NotAProjectError):
+        fetch("tested://nothing", tmp_path / "got")
+    with pytest.raises(UsageError, match="no such folder"):
+        fetch(URL, tmp_path / "not/there")
+    assert not list(tmp_path.glob("*.fetching"))
+
+
+@pytest.mark.parametrize("chosen", [("train",), ("train/hard",), ("train/datasets/hard", "val")])
+def test_some_datasets(there, small, tmp_path, chosen):
+    (there / "key_id_map.json").write_text("{}")
+    (there / "train/notes.txt").write_text("of train")
+    fetch(URL, tmp_path / "got", choose=SubsetOptions(datasets=chosen))
+    found, whole = blobdir.open_project(tmp_path / "got"), blobdir.open_project(small)
+    names = [name.replace("/datasets", "") for name in chosen]
+    assert [name for name in found if found[name].names] == names
+    assert not found.defects
+    for name in names:
+        assert found[name].read_many(found[name].names) == whole[name].read_many(whole[name].names)
+    got = files(tmp_path / "got")
+    assert "key_id_map.json" in got
+    assert ("train/notes.txt" in got) == ("train" in chosen)
+    sums = (tmp_path / "got/blob/SHA256SUMS").read_text().splitlines()
+    assert sorted(line.split("  ")[1] for line in sums) == sorted(
+        path.name for path in (tmp_path / "got/blob").glob("*.tar")
+    )
+
+
+def test_two_datasets_of_one_name(bucket, tmp_path):
+    for number, dataset in enumerate(("a/b", "a/datasets/b", "a")):
+        for name in ("img", "ann"):
+            (bucket / dataset / name).mkdir(parents=True)
+        (bucket / dataset / "img/x.jpg").write_bytes(image(number))
+    (bucket / "meta.json").write_text("{}")
+    fetch(URL, tmp_path / "path", choose=SubsetOptions(datasets=("a/b",)))
+    assert [path for path in files(tmp_path / "path") if path.endswith("x.jpg")] == ["a/b/img/x.jpg"]
+    fetch(URL, tmp_path / "other", choose=SubsetOptions(datasets=("a/datasets/b",)))
+    assert [path for path in files(tmp_path / "other") if path.endswith("x.jpg")] == ["a/datasets/b/img/x.jpg"]
+
+
+def test_chosen_images_bring_what_is_theirs(there, small, tmp_path):
+    (there / "later/img").mkdir(parents=True)
+    (there / "later/ann").mkdir()
+    (there / "key_id_map.json").write_text("{}")
+    (there / "obj_class_to_machine_color.json").write_text("{}")
+    (there / "train/seg").mkdir()
+    (there / "train/seg/1.jpg.png").write_bytes(b"seg")
+    (there / "train/seg/2.jpg.png").write_bytes(b"another's")
+    (there / "train/img").mkdir(exist_ok=True)
+    (there / "train/img/loose1.jpg").write_bytes(image(99))
+    fetch(URL, tmp_path / "got", choose=SubsetOptions(patterns=("*1.jpg",)))
+    found, whole = blobdir.open_project(tmp_path / "got"), blobdir.open_project(there, index="none")
+    assert found["train"].names == ["1.jpg", "loose1.jpg"]
+    assert found["train/hard"].names == ["1.jpg"]
+    for name in ("train", "train/hard", "val"):
+        names = found[name].names
+        assert found[name].read_many(names) == whole[name].read_many(names)
+        assert found[name].annotation("1.jpg") == whole[name].annotation("1.jpg")
+    got = files(tmp_path / "got")
+    assert json.loads(got["train/datasets/hard/meta/1.jpg.json"])["of"] == "train/datasets/hard"
+    assert got["train/seg/1.jpg.png"] == b"seg"
+    assert not {"train/seg/2.jpg.png", "train/ann/2.jpg.json"} & got.keys()
+    assert {"key_id_map.json", "obj_class_to_machine_color.json", "blob/SHA256SUMS"} <= got.keys()
+    assert sorted(os.listdir(tmp_path / "got/later")) == ["ann", "img"]
+    assert not [finding for finding in verify(tmp_path / "got").findings if finding.severity == "error"]
+
+
+def test_a_chosen_dataset_stays_below_the_one_above_it(there, tmp_path):
+    fetch(URL, tmp_path / "got", choose=SubsetOptions(patterns=("train/hard/*",)))
+    assert sorted(os.listdir(tmp_path / "got/train")) == ["ann", "datasets", "img"]
+
+
+def test_datasets_whose_names_make_one(bucket, tmp_path):
+    """a-b and a/b would both have blobs called a-b."""
+    plain = tmp_path / "plain"
+    for number, dataset in enumerate(("a-b", "a/datasets/b")):
+        (plain / dataset / "img").mkdir(parents=True)
+        (plain / dataset / "ann").mkdir()
+        for i in range(3):
+            (plain / dataset / f"img/{i}.jpg").write_bytes(image(10 * number + i))
+    (plain / "meta.json").write_text('{"classes": [], "tags": [], "projectType": "images"}')
+    blobdir.packing.pack(plain, bucket)
+    fetch(URL, tmp_path / "got", choose=SubsetOptions(patterns=("*/[01].jpg",)))
+    found = blobdir.open_project(tmp_path / "got")
+    assert found["a-b"].read_many(["0.jpg", "1.jpg"]) == [image(0), image(1)]
+    assert found["a/b"].read_many(["0.jpg", "1.jpg"]) == [image(10), image(11)]
+
+
+@pytest.mark.parametrize("name", ["../out", "a/../../out", "/abs", "a//b", ".", "train/ann/.."])
+def test_names_that_lead_out(tmp_path, name):
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/hostile/p/meta.json", b"{}")
+    memory.pipe_file("/hostile/p/train/ann/a.json", b"{}")
+    memory.store[f"/hostile/p/{name}"] = memory.store["/hostile/p/meta.json"]
+    with pytest.warns(blobdir.errors.BlobdirWarning) if name != "/abs" else pytest.warns():
+        fetch("memory://hostile/p", tmp_path / "got")
+    memory.rm("/hostile", recursive=True)
+    assert os.listdir(tmp_path) == ["got"]
+    assert sorted(files(tmp_path / "got")) == ["meta.json", "train/ann/a.json"]
+
+
+def test_names_of_blobdirs_own(there, tmp_path):
+    for name in (".blobdir/fetching/place", ".blobdir/journal.json", ".fetching/place"):
+        (there / name).parent.mkdir(parents=True, exist_ok=True)
+        (there / name).write_text("theirs")
+    fetch(URL, tmp_path / "got")
+    assert files(tmp_path / "got") == files(there)
+    assert not (tmp_path / "got/.blobdir").exists()
+
+
+def test_a_name_that_is_too_long_is_named(tmp_path):
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/long/p/meta.json", b"{}")
+    memory.pipe_file(f"/long/p/train/ann/{'ä' * 200}.json", b"{}")
+    with pytest.raises(ReadError, match="more than 255 bytes"):
+        fetch("memory://long/p", tmp_path / "got")
+    memory.rm("/long", recursive=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_synced_before_it_appears(there, tmp_path, monkeypatch):
+    from blobdir.packing import newfolder
+
+    seen = []
+    monkeypatch.setattr(
+        newfolder, "sync_filesystem", lambda path: seen.append((path.name, (tmp_path / "got").exists()))
+    )
+    fetch(URL, tmp_path / "got")
+    assert seen == [("got.fetching", False)]
+
+
+def test_ranges_count_when_they_are_on_the_disk(there, tmp_path, monkeypatch):
+    """A note must not outlive its bytes: power can fail."""
+    from blobdir.moving import fetching
+
+    monkeypatch.setattr(fetching, "RANGE_BYTES", 4096)
+    order = []
+    fsync, write = os.fsync, os.write
+    monkeypatch.setattr(os, "fsync", lambda fd: order.append(("sync", os.readlink(f"/proc/self/fd/{fd}"))) or fsync(fd))
+
+    def noted(fd, data):
+        path = os.readlink(f"/proc/self/fd/{fd}")
+        if "/fetching/" in path and data[:1].isdigit() and b" " not in data:
+            order.append(("note", path))
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", noted)
+    fetch(URL, tmp_path / "got")
+    notes = [i for i, (what, _) in enumerate(order) if what == "note"]
+    assert notes
+    assert all(order[i - 1][0] == "sync" and order[i - 1][1].endswith(".tar") for i in notes)
