@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from PIL import Image
 
+from blobdir.annotations import annotation_fault, read_json, read_object, size_fault
 from blobdir.discovery import layout
-from blobdir.errors import BlobdirError, NotFoundError
+from blobdir.errors import AnnotationError, BlobdirError, NotFoundError
 from blobdir.images import decode_image
 from blobdir.index import DIRECTORY, LOOSE
 from blobdir.packing.sidefiles import FOLDERS, bases, is_side_folder
@@ -106,7 +107,7 @@ class AnnotationCheck:
         for done, (other, data) in enumerate(self._contents()):
             if isinstance(data, OSError):
                 code = looking.INVALID if other.is_annotation else looking.SIDE_INVALID
-                self._report.add(code, other.dataset, f"{other.name}: {in_words(data)}")
+                self._add([(other.dataset, code, other.name)])
             elif other.is_annotation:
                 self._add(look_at(other.dataset, other.name, data, self._classes, self._tags))
             else:
@@ -118,8 +119,13 @@ class AnnotationCheck:
         self._report.annotations += total
 
     def _add(self, remarks: Iterable[Remark]) -> None:
-        for path, code, example in remarks:
-            self._report.add(code, path, example)
+        for dataset, code, example in remarks:
+            said = example
+            if code in (looking.INVALID, looking.SIDE_INVALID) and self._report.wants(code, dataset):
+                is_annotation = code == looking.INVALID
+                path = f"{dataset}/{layout.ANNOTATIONS}/{example}" if is_annotation else f"{dataset}/{example}"
+                said = f"{example}: {_why_not(self._project.tree, path, is_annotation=is_annotation)}"
+            self._report.add(code, dataset, said)
 
     def _contents(self) -> Iterator[tuple[_Other, bytes | OSError]]:
         """Content of each packed annotation or link, or why it can't be had."""
@@ -157,6 +163,20 @@ def _tried(tree: Tree, path: str) -> bytes | OSError:
         return tree.read(tree.find(path))
     except OSError as error:
         return error
+
+
+def _why_not(tree: Tree, path: str, *, is_annotation: bool) -> str:
+    """Why a file is no annotation, or no JSON file."""
+    try:
+        data = tree.read(tree.find(path))
+    except OSError as error:
+        return in_words(error)
+    try:
+        value = read_object(data) if is_annotation else read_json(data)
+    except AnnotationError as error:
+        return str(error)
+    fault = (size_fault(value) or annotation_fault(value)) if is_annotation else ""
+    return fault or "couldn't be read, or was another one, while it was looked at"
 
 
 def _known_names(project: Project, report: VerifyReport) -> tuple[set[Any], set[Any]]:
