@@ -27,6 +27,7 @@ from blobdir.verifying.looking import Helpers, Job, look_at, look_at_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from blobdir.datasets import DatasetView, ProjectView
     from blobdir.project import Dataset, Project
     from blobdir.sources import LocalStorage
     from blobdir.tree import Tree
@@ -79,12 +80,14 @@ class AnnotationCheck:
     def __exit__(self, *_: object) -> None:
         self._helpers.__exit__()
 
-    def finish(self, project: Project, progress: Callable[[int, int], None], incomplete: set[str]) -> None:
+    def finish(
+        self, project: ProjectView[DatasetView], progress: Callable[[int, int], None], incomplete: set[str]
+    ) -> None:
         """Report what was found.
 
         Parameters
         ----------
-        project : Project
+        project : ProjectView
         progress : callable
         incomplete : set of str
             Folders whose lists are shorter than the truth: nothing is missing there for sure.
@@ -251,7 +254,9 @@ def _side_files(tree: Tree, dataset: str) -> dict[str, list[_Listed]]:
     return found
 
 
-def _check_names(dataset: Dataset, files: dict[str, list[_Listed]], incomplete: set[str], report: VerifyReport) -> None:
+def _check_names(
+    dataset: DatasetView, files: dict[str, list[_Listed]], incomplete: set[str], report: VerifyReport
+) -> None:
     """Images without annotation, and files of images that aren't there."""
     names = dataset.names
     of = {folder: {f.prefix + name for f in listed for name in f.names} for folder, listed in files.items()}

@@ -61,26 +61,19 @@ def check_state(storage: LocalStorage, folders: Folders, report: VerifyReport) -
     if is_being_changed(storage.root):
         report.add("not-checked", STATE_DIR, "another process is changing the project: look again when it's done")
         return
-    if JOURNAL in state:
-        path = layout.join(STATE_DIR, JOURNAL)
-        if report.wants("change-unfinished", path, first=True):  # opening the project says more of it
-            report.add(
-                "change-unfinished", path, "a change was cut off; the next one finishes it, or `verify --repair`"
-            )
+    journal = layout.join(STATE_DIR, JOURNAL)
+    if JOURNAL in state and report.wants("change-unfinished", journal, first=True):  # opening a project says more of it
+        report.add("change-unfinished", journal, "a change was cut off; the next one finishes it, or `verify --repair`")
     for name in (STAGING, UNDO) if JOURNAL not in state else ():
         if name in state:
             report.add("change-leftover", layout.join(STATE_DIR, name), "a change that was cut off has left files")
     for folder in folders.values():
+        if _is_staged(folder.path):
+            continue
         for entry in folder.entries:
-            if (
-                entry.name.endswith(".tmp")
-                and entry.kind == "file"
-                and _TEMPORARY.fullmatch(entry.name)
-                and not _is_staged(folder.path)
-            ):
-                report.add(
-                    "change-leftover", layout.join(folder.path, entry.name), "was being written, and wasn't ended"
-                )
+            if entry.name.endswith(".tmp") and entry.kind == "file" and _TEMPORARY.fullmatch(entry.name):
+                path = layout.join(folder.path, entry.name)
+                report.add("change-leftover", path, "was being written, and wasn't ended")
 
 
 def _is_staged(path: str) -> bool:

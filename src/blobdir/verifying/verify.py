@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from blobdir.discovery import layout
+from blobdir.datasets import DatasetView, ProjectView
+from blobdir.discovery import DiscoveryOptions, layout
 from blobdir.discovery.root import check_root, not_a_folder
 from blobdir.errors import UsageError
+from blobdir.opening import build
 from blobdir.project import open_project
 from blobdir.sources import LocalStorage, open_storage
+from blobdir.tree import Tree
 from blobdir.verifying.annotations import AnnotationCheck, check_decoding
 from blobdir.verifying.around import check_folders, check_links, check_state
 from blobdir.verifying.blobs import BlobCheck
@@ -19,10 +22,9 @@ from blobdir.verifying.supervisely import check_for_sdk
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from blobdir.discovery import Progress
-    from blobdir.project import Project
     from blobdir.sources import Folder
     from blobdir.verifying.places import Folders
 
@@ -80,13 +82,15 @@ def verify(
 
         return tell
 
-    folders, datasets = _listed(storage)
+    storage = _Listed(storage.root)
+    folders, datasets = storage.folders(), storage.datasets()
     # What takes long begins before the project is opened, and goes on beside that.
     with (
         BlobCheck(storage.root, find_blobs(storage, folders, datasets, report), report, told("reading blobs")) as blobs,
         AnnotationCheck(storage, folders, datasets, report, processes) as annotations,
     ):
-        opened = open_project(storage.url, index="none", on_defect="ignore")  # what is left is looked at, too
+        options = DiscoveryOptions(on_defect="ignore")  # what is left is looked at, too
+        opened: ProjectView[DatasetView] = ProjectView(Tree(build(storage, options), storage))
         for defect in opened.defects:
             if defect.code not in _SAID_BELOW:
                 report.add(defect.code, defect.path, defect.message, severity=defect.severity)
@@ -97,25 +101,45 @@ def verify(
         check_for_sdk(opened, folders, blobs.counts, report)
         annotations.finish(opened, told("annotations"), incomplete_folders(opened, folders))
     if decode:
-        check_decoding(opened, report, processes, told("decoding"))
+        check_decoding(open_project(storage.url, index="none", on_defect="ignore"), report, processes, told("decoding"))
     report.findings.sort(key=lambda finding: (finding.severity, finding.path, finding.code))
     report.seconds = time.perf_counter() - began
     return report
 
 
-def _listed(storage: LocalStorage) -> tuple[Folders, list[str]]:
-    """All folders of a project by path, and the paths of its datasets; NotAProjectError where it is none."""
-    folders: dict[str, Folder] = {}
-    for folder in storage.walk(follow_links=False):
-        if folder.error is not None and not folder.path:
-            raise not_a_folder(storage, folder.error) from folder.error
-        folders[folder.path] = folder
-    found = layout.read_layout(folders)
-    check_root(storage, folders, found)
-    return folders, found.datasets
+class _Listed(LocalStorage):
+    """A project whose folders are listed once: all checks, and the tree, are of the same names.
+
+    Raises
+    ------
+    NotAProjectError
+        It is none.
+    """
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self._folders: dict[str, Folder] = {}
+        for folder in super().walk(follow_links=False):
+            if folder.error is not None and not folder.path:
+                raise not_a_folder(self, folder.error) from folder.error
+            self._folders[folder.path] = folder
+        self._layout = layout.read_layout(self._folders)
+        check_root(self, self._folders, self._layout)
+
+    def walk(self, *, follow_links: bool) -> Iterator[Folder]:  # noqa: ARG002  # the checks follow none
+        """The folders as they were; links aren't followed."""
+        return iter(self._folders.values())
+
+    def folders(self) -> Folders:
+        """All folders by path."""
+        return self._folders
+
+    def datasets(self) -> list[str]:
+        """Paths of the datasets."""
+        return self._layout.datasets
 
 
-def incomplete_folders(project: Project, folders: Folders) -> set[str]:
+def incomplete_folders(project: ProjectView[DatasetView], folders: Folders) -> set[str]:
     """Folders of images or annotations whose lists are shorter than the truth."""
     found = set()
     for defect in project.defects:
