@@ -8,11 +8,10 @@ from array import array
 from posixpath import splitext
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from blobdir.discovery import layout
 from blobdir.durable import open_regular
-from blobdir.errors import NotFoundError, PackError, UsageError
+from blobdir.errors import ImageError, NotFoundError, PackError, UsageError
+from blobdir.images import shown_size
 from blobdir.packing.belongings import belongings
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.names import slug_of
@@ -175,9 +174,8 @@ def annotation_of_image(file: str | BytesIO, name: str) -> bytes:
         The image's size can't be found out.
     """
     try:
-        with Image.open(file) as image:
-            width, height = image.size
-    except Exception as error:
+        width, height = shown_size(file)
+    except ImageError as error:
         raise PackError(f"{name}: its size can't be found out ({error}); nothing was added") from error
     return plain_annotation(height, width, [])
 
