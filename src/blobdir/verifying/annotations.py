@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from posixpath import splitext
 from typing import TYPE_CHECKING, Any, Final, Self
-
-from PIL import Image
 
 from blobdir.annotations import annotation_fault, read_json, read_object, size_fault
 from blobdir.discovery import layout
 from blobdir.errors import AnnotationError, BlobdirError
-from blobdir.images import decode_image
 from blobdir.index import DIRECTORY, LOOSE
 from blobdir.packing.sidefiles import FOLDERS, bases, is_side_folder
 from blobdir.verifying import looking
@@ -28,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from blobdir.datasets import DatasetView, ProjectView
-    from blobdir.project import Dataset, Project
     from blobdir.sources import LocalStorage
     from blobdir.tree import Tree
     from blobdir.verifying.findings import VerifyReport
@@ -287,59 +280,3 @@ def _check_owners(dataset: str, names: list[str], files: dict[str, set[str]], re
             if possible and known.isdisjoint(possible):
                 code = "annotation-without-image" if is_annotation else "side-without-image"
                 report.add(code, dataset, name if is_annotation else f"{folder}/{name}")
-
-
-def check_decoding(
-    project: Project, report: VerifyReport, processes: int, progress: Callable[[int, int], None]
-) -> None:
-    """Decode every image, and compare its size with its annotation's."""
-    jobs = [
-        (project, dataset.path, names[at : at + BATCH])
-        for dataset in project.values()
-        for names in [dataset.names]
-        for at in range(0, len(names), BATCH)
-    ]
-    total, done = sum(len(names) for _, _, names in jobs), 0
-    for path, found in _decoded(jobs, processes or os.cpu_count() or 1):
-        for code, example in found:
-            if code:
-                report.add(code, path, example)
-        done += len(found)
-        report.decoded += len(found)
-        progress(done, total)
-
-
-def _decoded(jobs: list[tuple[Project, str, list[str]]], processes: int) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    if processes == 1 or len(jobs) <= 1:
-        for job in jobs:
-            yield job[1], decode_batch(*job)
-        return
-    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(decode_batch, *job) for job in jobs]
-        for job, future in zip(jobs, waiting, strict=True):
-            yield job[1], future.result()
-
-
-def decode_batch(project: Project, dataset: str, names: list[str]) -> list[tuple[str, str]]:
-    """Decode some images; for each a code and what is wrong, or two empty texts."""
-    return [_decode(project[dataset], name) for name in names]
-
-
-def _decode(dataset: Dataset, name: str) -> tuple[str, str]:
-    try:
-        data = dataset.get_blob_img_bytes(name)
-        decode_image(data, name=name)
-        with Image.open(io.BytesIO(data)) as image:
-            stored = image.size
-        pixels = decode_image(data, name=name).shape
-    except (BlobdirError, OSError) as error:
-        return "not-decodable", f"{name}: {error}"
-    try:
-        size = dataset.annotation(name)["size"]
-        wanted = int(size["width"]), int(size["height"])
-    except (BlobdirError, OSError, KeyError, TypeError, ValueError):
-        return "", ""  # said by check_annotations
-    # The SDK writes the size as stored or as turned by EXIF, by version.
-    if wanted not in (stored, (pixels[1], pixels[0])):
-        return "annotation-size", f"{name} is {pixels[1]} x {pixels[0]}, its annotation says {wanted[0]} x {wanted[1]}"
-    return "", ""

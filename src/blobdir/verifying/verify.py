@@ -5,17 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from blobdir.datasets import DatasetView, ProjectView
-from blobdir.discovery import DiscoveryOptions, layout
+from blobdir.discovery import layout
 from blobdir.discovery.root import check_root, not_a_folder
 from blobdir.errors import UsageError
-from blobdir.opening import build
-from blobdir.project import open_project
 from blobdir.sources import LocalStorage, open_storage
-from blobdir.tree import Tree
-from blobdir.verifying.annotations import AnnotationCheck, check_decoding
+from blobdir.verifying.annotations import AnnotationCheck
 from blobdir.verifying.around import check_folders, check_links, check_state
 from blobdir.verifying.blobs import BlobCheck
+from blobdir.verifying.decoding import check_decoding, look_into
 from blobdir.verifying.findings import VerifyReport
 from blobdir.verifying.places import find_blobs
 from blobdir.verifying.supervisely import check_for_sdk
@@ -24,6 +21,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
 
+    from blobdir.datasets import DatasetView, ProjectView
     from blobdir.discovery import Progress
     from blobdir.sources import Folder
     from blobdir.verifying.places import Folders
@@ -89,8 +87,7 @@ def verify(
         BlobCheck(storage.root, find_blobs(storage, folders, datasets, report), report, told("reading blobs")) as blobs,
         AnnotationCheck(storage, folders, datasets, report, processes) as annotations,
     ):
-        options = DiscoveryOptions(on_defect="ignore")  # what is left is looked at, too
-        opened: ProjectView[DatasetView] = ProjectView(Tree(build(storage, options), storage))
+        opened = look_into(storage)
         for defect in opened.defects:
             if defect.code not in _SAID_BELOW:
                 report.add(defect.code, defect.path, defect.message, severity=defect.severity)
@@ -101,7 +98,7 @@ def verify(
         check_for_sdk(opened, folders, blobs.counts, report)
         annotations.finish(opened, told("annotations"), incomplete_folders(opened, folders))
     if decode:
-        check_decoding(open_project(storage.url, index="none", on_defect="ignore"), report, processes, told("decoding"))
+        check_decoding(opened, report, processes, told("decoding"))
     report.findings.sort(key=lambda finding: (finding.severity, finding.path, finding.code))
     report.seconds = time.perf_counter() - began
     return report
