@@ -16,7 +16,7 @@ from PIL import Image
 
 from benchmarks.peers import sdk_python
 from blobdir.offsets import OffsetsTable, write_offsets
-from blobdir.packing.tarformat import archive_end, member_header, padding
+from blobdir.tarwriting.format import archive_end, member_header, padding
 
 IMAGE_BYTES = 3600  # plus 0 to 899, in sparse projects
 SIDE = 72

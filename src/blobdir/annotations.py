@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from blobdir.errors import AnnotationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_DECODER = json.JSONDecoder()
 
 
 def read_json(data: bytes) -> Any:
@@ -21,6 +25,8 @@ def read_json(data: bytes) -> Any:
     """
     if not data.strip():
         raise AnnotationError("is empty")
+    with suppress(ValueError, RecursionError):  # nearly all are UTF-8, and finding that out takes as long as the rest
+        return _DECODER.decode(data.decode())
     try:
         return json.loads(data)
     except json.JSONDecodeError as error:
@@ -77,7 +83,7 @@ def annotation_fault(value: Mapping[str, Any]) -> str:
             return f"its object {number} has " + (
                 f"{kind_of(title)} as classTitle, not a text" if "classTitle" in item else "no classTitle"
             )
-        if fault := _tags_fault(item, f"the object {number}'s"):
+        if item.get("tags") != [] and (fault := _tags_fault(item, f"the object {number}'s")):
             return fault
     return ""
 

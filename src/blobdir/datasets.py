@@ -77,7 +77,7 @@ class ProjectView(Mapping[str, D_co]):
         """Name -> path, of the tree as it is now."""
         tree, known = self._named
         if tree is not self.tree or not known:
-            known = {layout.dataset_name(path): path for path in self.tree.index.header.datasets}
+            known = {name: path for path, name in self.tree.dataset_names.items()}
             self._named = self.tree, known
         return known
 
@@ -110,7 +110,7 @@ class ProjectView(Mapping[str, D_co]):
     def __getitem__(self, name: str) -> D_co:
         datasets = self._datasets()
         path = datasets.get(name, name)
-        if path not in datasets.values():
+        if path not in self.tree.dataset_names:
             known = ", ".join(datasets) or "none"
             raise KeyError(f"{name!r} is no dataset of {self.url}; there are: {known}")
         return self._dataset(path)
@@ -123,7 +123,7 @@ class ProjectView(Mapping[str, D_co]):
 
     def __contains__(self, name: object) -> bool:
         datasets = self._datasets()
-        return name in datasets or name in datasets.values()
+        return name in datasets or name in self.tree.dataset_names
 
 
 class DatasetView:
@@ -140,7 +140,7 @@ class DatasetView:
     def __init__(self, tree: Tree, path: str) -> None:
         self._tree = tree
         self.path = path
-        self.name = layout.dataset_name(path)
+        self.name = tree.dataset_names.get(path) or layout.dataset_name(path)
         self._images = layout.join(path, layout.ITEMS)
         try:
             # Where there is no img/, the root's reader: it knows no image either.
@@ -268,16 +268,17 @@ class DatasetView:
         for low in range(0, len(names), ANNOTATIONS_AT_ONCE):
             part = names[low : low + ANNOTATIONS_AT_ONCE]
             paths: dict[str, str] = {}
+            rows: dict[str, int] = {}
             faults: dict[str, str] = {}
             for name in part:
                 try:
-                    paths[name] = self.annotation_path(name)
+                    paths[name], rows[name] = self._find_annotation(name)
                 except NotFoundError:
                     if fault := self._why_unlisted(name, unlisted):
                         faults[name] = fault
                 except (OSError, BlobdirError) as error:
                     faults[name] = _said(error)
-            contents = self._contents(paths, faults)
+            contents = self._contents(rows, faults)
             for name in part:
                 path = paths.get(name, "")
                 if name not in contents:
@@ -309,30 +310,31 @@ class DatasetView:
                 known.setdefault(first, "")
         return known[first]
 
-    def _contents(self, paths: dict[str, str], faults: dict[str, str]) -> dict[str, bytes]:
+    def _contents(self, rows: dict[str, int], faults: dict[str, str]) -> dict[str, bytes]:
         """Contents of the files that can be read; of the others why not."""
         try:
-            rows = [self._tree.find(path) for path in paths.values()]
-            return dict(zip(paths, self._tree.read_many(rows), strict=True))
+            return dict(zip(rows, self._tree.read_many(list(rows.values())), strict=True))
         except (OSError, BlobdirError):
             found = {}
-            for name, path in paths.items():
+            for name, row in rows.items():
                 try:
-                    found[name] = self._tree.read(self._tree.find(path))
+                    found[name] = self._tree.read(row)
                 except (OSError, BlobdirError) as error:
                     faults[name] = _said(error)
             return found
 
     def annotation_path(self, name: str) -> str:
         """Path of an image's annotation in the project; NotFoundError where there is none."""
+        return self._find_annotation(name)[0]
+
+    def _find_annotation(self, name: str) -> tuple[str, int]:
         folder = layout.join(self.path, layout.ANNOTATIONS)
         paths = [f"{folder}/{name}.json", f"{folder}/{splitext(name)[0]}.json"]
         for path in paths:
             try:
-                self._tree.find(path)
+                return path, self._tree.find(path)
             except NotFoundError:
                 continue
-            return path
         raise NotFoundError(f"{name}: has no annotation: neither {paths[0]} nor {paths[1]} exists")
 
 

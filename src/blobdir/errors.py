@@ -32,6 +32,7 @@
     │   └── IncompleteListingError                7   a folder whose list of names couldn't be read in full
     ├── BusyError             OSError             8   a project that another process is changing
     ├── PackError             OSError             7   a project that can't be written in full
+    ├── WorkerError           ChildProcessError   7   a process that did a part of the work has died
     ├── MountError            OSError             8   a mount that can't be made, used or taken away
     └── UsageError            ValueError          2   a parameter that makes no sense
 
@@ -274,5 +275,11 @@ class BusyError(BlobdirError, OSError):
 
 class PackError(BlobdirError, OSError):
     """A project that can't be written in full; the message says what stays and how to go on."""
+
+    exit_code = 7
+
+
+class WorkerError(BlobdirError, ChildProcessError):
+    """A process that did a part of the work has died; the message says what it was doing."""
 
     exit_code = 7

@@ -18,6 +18,7 @@ and the alpha that a ``tRNS`` chunk gives a 16-bit colour PNG may differ.
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 from typing import TYPE_CHECKING
@@ -87,6 +88,39 @@ def decode_image(data: bytes, *, keep_alpha: bool = False, name: str = "") -> ND
     except Exception as err:  # damaged data makes Pillow's readers raise almost anything
         raise _error(name, f"{str(err) or type(err).__name__} ({len(data)} bytes)") from err
     return _turned(pixels, turn)
+
+
+def shown_size(file: str | os.PathLike[str] | io.BytesIO) -> tuple[int, int]:
+    """Width and height of an image file as it's shown: of one that EXIF turns by a quarter they change places.
+
+    Raises
+    ------
+    ImageError
+    """
+    try:
+        with Image.open(file, formats=_FORMATS) as image:
+            width, height = image.size
+            turned = _orientation(image) >= 5
+    except Exception as err:
+        raise _error("" if isinstance(file, io.BytesIO) else os.fspath(file), _reason(err)) from err
+    return (height, width) if turned else (width, height)
+
+
+def shown_sizes(folder: str, names: bytes) -> list[tuple[int, int] | str]:
+    """`shown_size` of many files of a folder, or why it can't be found out. Their names are each followed by a NUL."""
+    found: list[tuple[int, int] | str] = []
+    for name in names.split(b"\0")[:-1]:
+        try:
+            found.append(shown_size(os.path.join(folder, os.fsdecode(name))))
+        except ImageError as err:
+            found.append(_reason(err.__cause__))
+    return found
+
+
+def _reason(err: BaseException | None) -> str:
+    if isinstance(err, UnidentifiedImageError):
+        return "it isn't an image of a known format"
+    return getattr(err, "strerror", None) or str(err) or type(err).__name__
 
 
 def _error(name: str, reason: str) -> ImageError:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from blobdir.discovery import layout
 from blobdir.errors import (
     BlobdirError,
     ConflictError,
@@ -98,6 +100,11 @@ class Tree:
     def defects(self) -> list[Defect]:
         """What isn't as it must be."""
         return self.index.header.defects
+
+    @cached_property
+    def dataset_names(self) -> dict[str, str]:
+        """Path of each dataset -> its name, as users write it."""
+        return {path: name for name, path in layout.display_names(self.index.header.datasets).items()}
 
     def _incomplete_rows(self) -> dict[int, list[int]]:
         found = {}

@@ -205,6 +205,8 @@ class WritingFileSystem(ReadOnlyFileSystem):
             name = self._strip_protocol(given)
             if edit.exists(name):
                 edit.remove(name)
+            elif edit.went_along(name):
+                continue
             elif edit.files_below(name) or self.isdir(name):
                 if not recursive:
                     raise IsADirectory(f"{name or '/'}: is a directory; recursive=True removes it")

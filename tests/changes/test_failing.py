@@ -15,7 +15,7 @@ from changes.operations import OPERATIONS, copied, judge_result, next_change, pr
 
 from blobdir.packing import recover
 
-MOST = 24
+MOST = 15
 ERRORS = {
     "openat": "ENOSPC", "write": "ENOSPC", "pwrite64": "ENOSPC", "ftruncate": "EIO", "fsync": "EIO", "fdatasync": "EIO",
     "syncfs": "EIO", "rename": "EIO", "renameat": "EIO", "renameat2": "EIO", "link": "EIO", "linkat": "EIO",
@@ -91,7 +91,7 @@ def test_a_disk_that_stays_full(base, tmp_path, name):
     points = trace_calls(lambda: operation.run(done), tmp_path / "trace")
     old, new = state(operation, base), state(operation, done)
     writes = [n for call, n in points if call == "write"]
-    for number, n in enumerate(some(writes, 12)):
+    for number, n in enumerate(some(writes, 6)):
         folder = copied(base, tmp_path / f"{number}")
         print(f"write {n} and all after it fail with ENOSPC")
         succeeded = failed_in(partial(operation.run, folder), "write", f"{n}+", "ENOSPC")

@@ -29,7 +29,7 @@ from changes.samples import files_below
 from blobdir.errors import BusyError
 from blobdir.packing import recover, remove
 
-MOST = 30
+MOST = 18
 
 
 @pytest.fixture(scope="module")

@@ -81,7 +81,7 @@ def test_push_resume_after_an_edit(tmp_path, bucket):
 
 
 @pytest.mark.parametrize("what", ["train/ann/a003.bmp.json", "train/img/a003.bmp", "meta.json", "blob"])
-@pytest.mark.parametrize("cut", range(8, 44, 4))
+@pytest.mark.parametrize("cut", range(8, 44, 7))
 def test_fetch_resume_after_an_edit(tmp_path, bucket, what, cut):
     images = numbered(12, form="a{:03d}.bmp")
     root = packed(tmp_path / "p", images)
@@ -106,7 +106,7 @@ def test_fetch_resume_after_an_edit(tmp_path, bucket, what, cut):
 
 
 @pytest.mark.parametrize("what", ["img/a003.bmp", "ann/a003.bmp.json", "img/new.bmp", "-img/a005.bmp"])
-@pytest.mark.parametrize("cut", range(6, 60, 6))
+@pytest.mark.parametrize("cut", range(6, 60, 11))
 def test_pack_resume_after_an_edit(tmp_path, what, cut):
     files = files_of(numbered(12, form="a{:03d}.bmp"))
     source = write_files(tmp_path / "s", files)

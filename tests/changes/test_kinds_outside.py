@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from changes.children import Child
+from changes.children import REFUSED, Child
 from changes.commands import transaction
 from changes.looking import in_bucket, names
 from changes.samples import (
@@ -178,7 +178,7 @@ def test_links_in_circles_end(tmp_path, bucket, command, target):
         while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             assert time.monotonic() < deadline, "it goes round and round"
             time.sleep(0.02)
-        assert child.ended() == 0
+        assert child.ended() == 0 or (child.ended() == REFUSED and command in ("merge", "compact"))
     assert len(files_below(tmp_path)) < 80
 
 

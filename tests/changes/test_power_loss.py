@@ -14,7 +14,7 @@ from changes.power import Disk, materialise, recorded, replay
 
 from blobdir.packing import recover
 
-MOST = 60
+MOST = 30
 """Of all states that a failure can leave, so many are looked at for each operation."""
 
 EMPTY, ZEROS, KEPT = (lambda inode: inode.durable), (lambda inode: bytes(len(inode.data))), (lambda inode: inode.data)

@@ -124,8 +124,10 @@ def test_a_file_that_vanishes_while_it_is_packed(plain, tmp_path, monkeypatch):
 
     monkeypatch.setattr(packer, "list_source", listed)
     report = pack(plain, tmp_path / "q", PackOptions(processes=1))
-    assert [(p.code, p.path) for p in report.problems] == [("changed", "train/p4.png"), ("unreadable", "train/p3.png")]
-    assert blobdir.open_project(tmp_path / "q")["train"].names == ["p0.png", "p1.png", "p2.png", "p5.png"]
+    assert [(p.code, p.path) for p in report.problems] == [("unreadable", "train/p3.png")]
+    dataset = blobdir.open_project(tmp_path / "q")["train"]
+    assert dataset.names == ["p0.png", "p1.png", "p2.png", "p4.png", "p5.png"]
+    assert dataset.get_blob_img_bytes("p4.png") == picture(4) + b"more"
     assert verify(tmp_path / "q").errors == 0
 
 

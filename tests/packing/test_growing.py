@@ -79,7 +79,7 @@ def test_add_to_a_new_dataset(project, pictures, tmp_path):
 def test_add_what_is_there(project, pictures, tmp_path):
     other = shutil.copy(pictures[0], tmp_path / "p03.png")
     before = view(project)
-    with pytest.raises(UsageError, match=r"p03.png: and 0 more are in train already"):
+    with pytest.raises(UsageError, match=r"p03.png: is in train already"):
         add(project, "train", [other])
     assert view(project) == before
     add(project, "train", [other], replace=True)

@@ -154,13 +154,14 @@ def test_bad_lines_are_named_and_the_others_packed(images, tmp_path):
     ]  # fmt: skip
     (images / "list").write_text("\n".join(lines))
     report = pack(images / "list", tmp_path / "p")
-    assert report.counts() == {"name": 6, "unreadable": 2, "line": 1, "conflict": 1, "annotation": 2}
+    assert report.counts() == {"name": 6, "unreadable": 2, "line": 1, "renamed": 1, "annotation": 2}
     assert not report.complete
-    assert report.images == 3
+    assert (report.found, report.images) == (13, 4)
     assert all(
-        "line " in problem.message or problem.code in ("line", "conflict", "annotation") for problem in report.problems
+        "line " in problem.message or problem.code in ("line", "renamed", "annotation") for problem in report.problems
     )
-    assert blobdir.open_project(tmp_path / "p")["list"].names == ["a.png", "b.png", "c d,e.png"]
+    assert blobdir.open_project(tmp_path / "p")["list"].names == ["a.png", "a_1.png", "b.png", "c d,e.png"]
+    assert len(list((tmp_path / "p/list/ann").iterdir())) == 4  # a bad line costs no other one its annotation
     with pytest.raises(PackError, match="--strict"):
         pack(images / "list", tmp_path / "q", PackOptions(strict=True))
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from blobdir.cli.app import on_this_machine, project_options, remote_options
-from blobdir.cli.output import INCOMPLETE, SHOWN, Bars, human_bytes, name_problems, write_lines
+from blobdir.cli.output import INCOMPLETE, SHOWN, Bars, human_bytes, name_problems, printable, write_lines
 from blobdir.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ CONFLICTS = click.Choice(["error", "skip", "rename", "replace"])
 @click.option(
     "--on-conflict",
     type=CONFLICTS,
-    default="error",
+    default="rename",
     show_default=True,
-    help="Two images of one name in one dataset: report and leave out, keep the first, both, or the last.",
+    help="Images of one name in one dataset: leave out all but the first (error, skip) or the last, or put their "
+    "folders' names in front.",
 )
 @click.option(
     "--dataset",
@@ -44,7 +46,9 @@ CONFLICTS = click.Choice(["error", "skip", "rename", "replace"])
     help="One dataset for all; the folders are tags. Of a list: for those without one.",
 )
 @click.option("--processes", type=click.IntRange(0), default=0, metavar="N", help="0: one per processor.")
+@click.option("--follow-links", is_flag=True, help="Follow symbolic links out of SOURCE.")
 @click.option("--resume", is_flag=True, help="Go on with what was cut off.")
+@click.option("--checksum", is_flag=True, help="With --resume: read again what was written.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--strict", is_flag=True, help="Stop at the first problem.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
@@ -58,7 +62,9 @@ def pack_command(
     on_conflict: str,
     dataset: str,
     processes: int,
+    follow_links: bool,
     resume: bool,
+    checksum: bool,
     dry_run: bool,
     strict: bool,
     as_json: bool,
@@ -69,9 +75,10 @@ def pack_command(
     Bytes are stored as they are, and the same input gives the same bytes. DEST appears when it's whole; it may be a
     URL: then each blob is uploaded when it's whole, and only a few at a time are on this machine. Of a plain
     folder, the folders at the top become datasets and those below them tags: red/angry/a.jpg is in dataset red, with
-    the tag angry. A list is a file, or - for standard input: a path per line; CSV with a header that has path, and
-    dataset, name, tags, annotation where wanted; or JSON lines with the same keys. What can't be packed is named at the
-    end; exit status 7 says that something is missing.
+    the tag angry; images that share a name have their folders' in front of it. Hidden files and folders aren't looked
+    at. A list is a file, or - for standard input: a path per line; CSV with a header that has path, and dataset,
+    name, tags, annotation where wanted; or JSON lines with the same keys. What can't be packed is named at the end;
+    exit status 7 says that something is missing.
 
     \b
     blobdir pack /data/lemons-plain /data/lemons
@@ -91,6 +98,8 @@ def pack_command(
         processes=processes,
         strict=strict,
         dataset=dataset,
+        follow_links=follow_links,
+        checksum=checksum,
     )
     failed: dict[str, str] = {}
     with Bars(common.quiet or as_json, unit="B", scale=True) as bars:
@@ -122,21 +131,26 @@ def pack_command(
 
 
 def _say(report: PackReport, dest: str, *, dry_run: bool, quiet: bool) -> None:
+    """Name what was found, and sum up; nothing but what isn't in the project when it's to be quiet."""
     shown: dict[str, int] = {}
     for problem in report.problems:
+        if quiet and not problem.costs:
+            continue
         shown[problem.code] = shown.get(problem.code, 0) + 1
         if shown[problem.code] <= SHOWN:
-            click.echo(f"blobdir: {problem.code}: {problem.path}: {problem.message}", err=True)
-    for code, count in report.counts().items():
+            line = f"blobdir: {problem.code}: {problem.path}: {problem.message}"
+            click.echo(printable(line, terminal=sys.stderr.isatty()), err=True)
+    for code, count in shown.items():
         if count > SHOWN:
-            click.echo(f"blobdir: {code}: and {count - SHOWN} more (--json lists all)", err=True)
+            click.echo(f"blobdir: {code}: and {count - SHOWN:,} more (--json lists all)", err=True)
     if quiet:
         return
     verb = "would be packed" if dry_run else "packed"
-    images = f"{report.images:,} images, {human_bytes(report.image_bytes)}, {verb} into {len(report.blobs):,} blobs"
-    rate = f" in {report.seconds:.1f} s" if report.seconds else ""
+    images = f"{report.found:,} images found, {report.images:,} {verb}"
+    blobs = f"{human_bytes(report.image_bytes)} into {len(report.blobs):,} blobs, {report.files:,} files beside them"
+    rate = f" in {report.seconds:.1f} s" if not dry_run else ""
     resumed = f"; {report.resumed} blobs were there already" if report.resumed else ""
-    write_lines([f"{dest}: {images}, {report.files:,} files beside them{rate}{resumed}"])
+    write_lines([f"{dest}: {images}, {blobs}{rate}{resumed}"])
 
 
 @click.command("unpack")

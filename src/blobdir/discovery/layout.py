@@ -24,6 +24,8 @@ ANNOTATIONS = "ann"
 PACKED_ANNOTATIONS = "ann.blob"
 NESTED = "datasets"
 
+# A folder whose name ends so is no dataset to the SDK. After ``Project._read``, SDK 6.74.51.
+_SDK_ENDINGS = ("ann", "blob", "datasets", "img", "img_info", "meta", "seg")
 _ITEM_DIRS = {ITEMS, ANNOTATIONS, PACKED_ANNOTATIONS, "img_info", "meta", "seg"}
 
 
@@ -93,8 +95,23 @@ def holds_items(folder: Folder, datasets: Iterable[str]) -> bool:
     return _holds_items((entry.name for entry in folder.entries), below)
 
 
+def sdk_refusal(path: str) -> tuple[str, str] | None:
+    """Why the SDK takes a dataset for none: a folder of its path, and how its name ends; None where it takes it."""
+    parts = path.split("/")
+    for number, part in enumerate(parts, 1):
+        ending = next((end for end in _SDK_ENDINGS if part.endswith(end)), "")
+        if ending and (number == len(parts) or ending != NESTED):  # below those that end so it does look for others
+            return part, ending
+    return None
+
+
 def _is_item_dir(name: str) -> bool:
     return name in _ITEM_DIRS or name.startswith("masks_")
+
+
+def hides(dataset: str, other: str) -> bool:
+    """Whether `other` can't be a dataset where `dataset` is one: it lies in its ``meta/``, ``img/`` or the like."""
+    return other.startswith(f"{dataset}/") and _is_item_dir(other[len(dataset) + 1 :].split("/", maxsplit=1)[0])
 
 
 def read_layout(folders: Mapping[str, Folder]) -> Layout:

@@ -62,6 +62,19 @@ def check_root(storage: Storage, folders: Mapping[str, Folder], found: layout.La
     return False
 
 
+def project_around(folder: str, *, holds_items: bool) -> str:
+    """The project that a folder without ``meta.json`` is a part of; empty where it's none.
+
+    Parameters
+    ----------
+    folder : str
+    holds_items : bool
+        Whether it looks like a dataset: see `blobdir.discovery.layout.holds_items`.
+    """
+    above = _project_above(folder)
+    return above if above and (holds_items or _is_below(above, folder)) else ""
+
+
 def _of_project(above: str, url: str) -> str:
     if not above:
         return f", not a project; {_HINT}, above it"

@@ -14,12 +14,12 @@ from blobdir.errors import UsageError
 from blobdir.index import FIRST_BLOB
 from blobdir.moving.report import FetchReport
 from blobdir.offsets import write_offsets
-from blobdir.packing.choosing import choose
+from blobdir.packing.choosing import choose, datasets_of
 from blobdir.packing.names import free_stem, slug_of
 from blobdir.packing.sidefiles import SideFiles
 from blobdir.packing.sums import SUMS, format_sums
-from blobdir.packing.tarformat import archive_end, member_header, padding
 from blobdir.project import open_project
+from blobdir.tarwriting.format import archive_end, member_header, padding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,21 +57,12 @@ def fetch_selected(
     for path, names in chosen.items():
         if names:
             writer.write_dataset(path, names)
-    for path in _kept_empty(project, chosen):
-        writer.write_empty(path)
+    for path in datasets_of(project, choice):
+        if not chosen.get(path):
+            writer.write_empty(path)
     writer.write_rest()
     writer.report.problems, writer.report.without_annotation = choice.problems, choice.without_annotation
     return writer.report
-
-
-def _kept_empty(project: Project, chosen: dict[str, list[str]]) -> Iterator[str]:
-    """Datasets that have no image in the choice, and stay: they have none at all, or others lie in them."""
-    for path, names in chosen.items():
-        if not names and not project[path].names:
-            yield path
-    for path in project.tree.index.header.datasets:
-        if not chosen.get(path) and any(names and other.startswith(f"{path}/") for other, names in chosen.items()):
-            yield path
 
 
 class _Writer:

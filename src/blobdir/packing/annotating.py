@@ -5,48 +5,81 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from PIL import Image
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from blobdir.discovery import layout
 from blobdir.durable import write_whole
 from blobdir.errors import AnnotationError
+from blobdir.images import shown_sizes
 from blobdir.offsets import write_offsets
 from blobdir.packing.columns import TextColumn
+from blobdir.packing.names import slug_of, stem_of
 from blobdir.packing.plain import MetaBuilder, check_annotation, plain_annotation, tag_list
 from blobdir.packing.report import Problem
-from blobdir.packing.shards import Places, TarOutput
+from blobdir.packing.shards import Places, TarOutput, offsets_table
 from blobdir.packing.source import tags_of
+from blobdir.processes import Job
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from blobdir.discovery import Progress
-    from blobdir.packing.listing import Listing
+    from blobdir.packing.listing import DatasetItems, Listing
+    from blobdir.packing.newfolder import NewFolder
     from blobdir.packing.report import PackOptions, PackReport
+    from blobdir.processes import Workers
+
+_AT_ONCE: Final = 500
+"""Images whose sizes one process finds out in one go."""
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
-class LooseSink:
-    """Writes annotations as files of ``ann/``."""
+class _Sink(Protocol):
+    def write(self, name: str, data: bytes) -> None: ...
 
-    def __init__(self, work: Path, dataset: str) -> None:
-        self._folder = str(work / dataset / layout.ANNOTATIONS)
+    def finish(self) -> None: ...
+
+
+class NoSink:
+    """Writes nothing, for a dry run."""
 
     def write(self, name: str, data: bytes) -> None:
-        """Write one."""
-        with open(f"{self._folder}/{name}", "wb", buffering=0) as file:
-            file.write(data)
+        """Write nothing."""
 
     def finish(self) -> None:
         """Nothing is left to do."""
 
 
-class PackedSink:
-    """Writes annotations into tars of ``ann.blob/``, with offsets."""
+class LooseSink:
+    """Writes annotations as files of ``ann/``."""
 
-    def __init__(self, work: Path, dataset: str, shard_bytes: int, report: PackReport) -> None:
-        self._work, self._folder = work, layout.join(dataset, layout.PACKED_ANNOTATIONS)
-        self._slug = layout.dataset_name(dataset).replace("/", "-")
-        self._most, self._report, self._number = shard_bytes, report, 0
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write one."""
+        with open(os.open(name, _CREATE, 0o666, dir_fd=self._fd), "wb", buffering=0) as file:
+            file.write(data)
+
+    def finish(self) -> None:
+        """Close the folder."""
+        os.close(self._fd)
+
+
+class PackedSink:
+    """Writes annotations into tars of ``ann.blob/``, with offsets.
+
+    Parameters
+    ----------
+    new : NewFolder or None
+        None: they are only counted.
+    """
+
+    def __init__(self, new: NewFolder | None, dataset: str, shard_bytes: int, report: PackReport) -> None:
+        self._new, self._folder = new, layout.join(dataset, layout.PACKED_ANNOTATIONS)
+        self._slug, self._most, self._report, self._number = slug_of(dataset), shard_bytes, report, 0
+        self._part = str(new.state / "annotations.tar.part") if new else None
         self._tar: TarOutput | None = None
         self._names, self._places = TextColumn(), Places()
 
@@ -55,52 +88,111 @@ class PackedSink:
         if self._tar and sum(self._places.ends[-1:]) + len(data) > self._most:
             self.finish()
         if self._tar is None:
-            self._tar = TarOutput(f"{self._stem()}.tar")
+            self._tar = TarOutput(self._part)
         start, end = self._tar.member(name, data)
         self._places.add(len(self._names), start, end)
         self._names.append(name)
-
-    def _stem(self) -> str:
-        return str(self._work / self._folder / f"{self._slug}-{self._number:04d}")
 
     def finish(self) -> None:
         """End the tar at hand."""
         if self._tar is None:
             return
         with self._tar:
-            self._report.blobs[f"{self._folder}/{self._slug}-{self._number:04d}.tar"] = self._tar.finish()
-        write_offsets(f"{self._stem()}{layout.OFFSETS_SUFFIX}", self._places.table(self._names))
+            digest = self._tar.finish()
+        if self._new is None or self._part is None:
+            self._report.blobs[f"{self._folder}/{stem_of(self._slug, self._number, '*')}.tar"] = ""
+        else:
+            stem = stem_of(self._slug, self._number, digest)
+            (self._new.work / self._folder).mkdir(parents=True, exist_ok=True)
+            table = offsets_table(self._places, self._names)
+            write_offsets(self._new.work / self._folder / f"{stem}{layout.OFFSETS_SUFFIX}", table)
+            os.rename(self._part, self._new.work / self._folder / f"{stem}.tar")
+            self._report.blobs[f"{self._folder}/{stem}.tar"] = digest
         self._tar, self._names, self._places = None, TextColumn(), Places()
         self._number += 1
 
 
 def write_annotations(
-    listing: Listing, work: Path, report: PackReport, options: PackOptions, progress: Progress | None
+    listing: Listing,
+    new: NewFolder | None,
+    report: PackReport,
+    options: PackOptions,
+    lost: set[tuple[str, str]],
+    workers: Workers,
+    progress: Progress | None,
 ) -> None:
-    """Annotations of plain images: those that a list names, or their size, and their folders or a list's as tags."""
+    """Annotations of plain images: those that a list names, or their size, and their folders or a list's as tags.
+
+    Parameters
+    ----------
+    new : NewFolder or None
+        None: only find out what would be written.
+    lost : set of (str, str)
+        Dataset and source of images that aren't in the blobs.
+    """
     total, number = sum(len(dataset.names) for dataset in listing.datasets), 0
     meta = MetaBuilder(listing.tags)
-    lost = {problem.path for problem in report.problems if problem.costs}
+    sizes = _sizes(listing, lost, workers)
     for dataset in listing.datasets:
-        sink: LooseSink | PackedSink
-        if options.annotations == "packed":
-            sink = PackedSink(work, dataset.path, options.shard_bytes, report)
-        else:
-            sink = LooseSink(work, dataset.path)
+        sink = _sink(new, dataset, options, report)
         for i, (source, name) in enumerate(zip(dataset.sources, dataset.names, strict=True)):
             number += 1
             if progress and number % 1000 == 0:
                 progress("writing annotations", number, total)
-            if source in lost:
+            if (dataset.path, source) in lost:
                 continue
             given = dataset.annotations[i] if dataset.annotations else None
             tags = dataset.tags[i] if dataset.annotations else tags_of(source, options)
-            content = _given_annotation(listing, source, given, tags, meta, report) if given is not None else b""
-            sink.write(f"{name}.json", content or _plain_annotation(listing, source, tags, report))
+            content = b""
+            if given is not None:
+                content = _given_annotation(listing, source, given, tags, meta, report)
+            size = next(sizes) if given is None else None
+            if not content:
+                if size is None:
+                    size = shown_sizes(listing.root, os.fsencode(source) + b"\0")[0]
+                content = _plain_annotation(source, size, tags, report)
+            sink.write(f"{name}.json", content)
             report.stop_if(options.strict)
             report.files += 1
         sink.finish()
-    write_whole(work / layout.META, [meta.content()])
+    if new:
+        write_whole(new.work / layout.META, [meta.content()])
+
+
+def _sink(new: NewFolder | None, dataset: DatasetItems, options: PackOptions, report: PackReport) -> _Sink:
+    if options.annotations == "packed":
+        return PackedSink(new, dataset.path, options.shard_bytes, report)
+    return LooseSink(new.work / dataset.path / layout.ANNOTATIONS) if new else NoSink()
+
+
+def _sizes(listing: Listing, lost: set[tuple[str, str]], workers: Workers) -> Iterator[tuple[int, int] | str]:
+    """Sizes of the images that nobody gives an annotation for, in the order in which they are listed."""
+    ready: dict[int, list[tuple[int, int] | str]] = {}
+    following = 0
+    for job, found in workers.run(_jobs(listing, lost)):
+        ready[job.about] = found
+        while following in ready:
+            yield from ready.pop(following)
+            following += 1
+
+
+def _jobs(listing: Listing, lost: set[tuple[str, str]]) -> Iterator[Job]:
+    sources = (
+        source
+        for dataset in listing.datasets
+        for i, source in enumerate(dataset.sources)
+        if (dataset.path, source) not in lost and not (dataset.annotations and dataset.annotations[i] is not None)
+    )
+    part, number = bytearray(), 0
+    count = 0
+    for source in sources:
+        part += os.fsencode(source) + b"\0"
+        count += 1
+        if count == _AT_ONCE:
+            yield Job(shown_sizes, (listing.root, bytes(part)), "finding out sizes of images", number)
+            part, count, number = bytearray(), 0, number + 1
+    if count:
+        yield Job(shown_sizes, (listing.root, bytes(part)), "finding out sizes of images", number)
 
 
 def _given_annotation(
@@ -127,12 +219,12 @@ def _given_annotation(
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
-def _plain_annotation(listing: Listing, source: str, tags: tuple[str, ...] | list[str], report: PackReport) -> bytes:
-    try:
-        with Image.open(os.path.join(listing.root, source)) as image:
-            width, height = image.size
-    except Exception as error:
-        width = height = 0
-        text = f"its size can't be found out ({error}); 0 was written"
+def _plain_annotation(
+    source: str, size: tuple[int, int] | str, tags: tuple[str, ...] | list[str], report: PackReport
+) -> bytes:
+    if isinstance(size, str):
+        text = f"its size can't be found out ({size}); 0 was written"
         report.problems.append(Problem("not-an-image", source, text))
+        size = (0, 0)
+    width, height = size
     return plain_annotation(height, width, tags)

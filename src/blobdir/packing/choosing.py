@@ -155,6 +155,22 @@ def choose(project: ProjectView[DatasetView], options: SubsetOptions) -> Choice:
     return choice
 
 
+def datasets_of(project: ProjectView[DatasetView], choice: Choice) -> list[str]:
+    """Paths of the datasets that a project made of a choice has.
+
+    Those with images; those above them, so that each keeps its place, though it has nothing of its own; and those that
+    have no image in the project either, which no condition can have meant to leave out.
+    """
+    known = project.tree.index.header.datasets
+    wanted = {path for path, names in choice.images.items() if names}
+    above: set[str] = set()
+    for path in wanted:
+        while path := path.rpartition("/")[0]:
+            above.add(path)
+    wanted |= {path for path, names in choice.images.items() if not names and not len(project[path])}
+    return [path for path in known if path in wanted or path in above]
+
+
 def _near(typed: str, known: list[str], there_are: str, none: str) -> str:
     """What could have been meant by something that isn't known."""
     if not known:
@@ -237,9 +253,7 @@ def find_images(project: ProjectView[DatasetView], typed: Iterable[str]) -> dict
         One of them is two images: ``a/b.jpg`` in dataset ``a``, in a folder, say, and in a dataset ``a/b``.
     """
     datasets = {project[name].path: project[name] for name in project}
-    by_name: dict[str, list[str]] = {}
-    for path in datasets:
-        by_name.setdefault(layout.dataset_name(path), []).append(path)
+    by_name = {project[path].name: path for path in datasets}
     bare: dict[str, list[str]] = {}
     wanted: dict[str, set[str]] = {}
     for text in typed:
@@ -255,7 +269,7 @@ def find_images(project: ProjectView[DatasetView], typed: Iterable[str]) -> dict
     return wanted
 
 
-def _images_of_path(datasets: Mapping[str, DatasetView], by_name: Mapping[str, list[str]], text: str) -> list[Image]:
+def _images_of_path(datasets: Mapping[str, DatasetView], by_name: Mapping[str, str], text: str) -> list[Image]:
     found: dict[Image, None] = {}
     at = text.find("/")
     while at > 0:
@@ -263,7 +277,7 @@ def _images_of_path(datasets: Mapping[str, DatasetView], by_name: Mapping[str, l
         inside = tail.removeprefix(f"{layout.ITEMS}/")
         if head in datasets and inside != tail and _has(datasets[head], inside):
             return [(head, inside)]
-        for path in dict.fromkeys(([head] if head in datasets else []) + by_name.get(head, [])):
+        for path in dict.fromkeys(path for path in (head, by_name.get(head, "")) if path in datasets):
             found.update({(path, name): None for name in (tail, inside) if _has(datasets[path], name)})
         at = text.find("/", at + 1)
     if len(found) > 1:

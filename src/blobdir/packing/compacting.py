@@ -22,9 +22,9 @@ from blobdir.packing.publishing import Change
 from blobdir.packing.report import ChangeReport, Problem
 from blobdir.packing.shards import TarOutput
 from blobdir.packing.sums import SUMS, read_sums
-from blobdir.packing.tarformat import archive_end, member_header, padding
 from blobdir.packing.writer import ProjectWriter
 from blobdir.tarscan import scan_tar
+from blobdir.tarwriting.format import archive_end, member_header, padding
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,17 +8,16 @@ from io import BytesIO
 from posixpath import basename, splitext
 from typing import TYPE_CHECKING, Final, Self
 
-from blobdir.datasets import IMAGE_EXTENSIONS, DatasetView, open_view
+from blobdir.datasets import IMAGE_EXTENSIONS, open_view
 from blobdir.discovery import layout
-from blobdir.errors import IsADirectory, NotFoundError, UsageError
-from blobdir.packing.belongings import belongings
+from blobdir.errors import IsADirectory, NotADirectory, NotFoundError, UsageError
 from blobdir.packing.compacting import copy_members
+from blobdir.packing.editedfiles import EditedSideFiles
 from blobdir.packing.growing import annotation_of_image
 from blobdir.packing.metadata import check_meta
 from blobdir.packing.plain import check_annotation
 from blobdir.packing.publishing import Change
 from blobdir.packing.shards import TarOutput
-from blobdir.packing.sidefiles import SideFiles
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter
 
 if TYPE_CHECKING:
@@ -65,6 +64,8 @@ class Edit:
         self._gone: dict[str, None] = {}
         self._dropped: dict[str, None] = {}
         self._datasets: dict[str, None] = {}
+        self._belongings = EditedSideFiles(self._tree, self._writer.known, self)
+        self._followed: set[str] = set()
         self._lock = threading.RLock()
         self._process = os.getpid()
 
@@ -153,11 +154,13 @@ class Edit:
                 self._drop(path)
                 self._images[path] = self._output().member(parts[-1], data)
                 self._members += 1
+                self._belongings.note(path)
             else:
                 if self._in_project(path) and self._tree.is_member(self._tree.find(path, follow=False)):
                     self._drop(path)  # a packed annotation, or a member that isn't called like an image
                 self._change.stage(path).write_bytes(data)
                 self._files[path] = None
+                self._belongings.note(path)
 
     def remove(self, path: str) -> None:
         """Remove a file.
@@ -179,13 +182,24 @@ class Edit:
                 )
             if path == layout.META:
                 raise UsageError(f"{path}: can't be removed: without it, this is no project")
-            if f"/{layout.ITEMS}/" in path:
-                self._dropped[path] = None
-            self._images.pop(path, None)
-            if path in self._files:
-                del self._files[path]
-                self._change.forget(path)
-            self._drop(path)
+            belonging = self._belongings.of(path) if self.is_image(path) else {}
+            self._forget(path)
+            for file, shared in belonging.items():
+                if not shared and self.exists(file):
+                    self._forget(file)
+                    self._followed.add(file)
+
+    def _forget(self, path: str) -> None:
+        self._dropped[path] = None
+        self._images.pop(path, None)
+        if path in self._files:
+            del self._files[path]
+            self._change.forget(path)
+        self._drop(path)
+
+    def went_along(self, path: str) -> bool:
+        """Whether a file isn't there any more because the image that it belonged to was removed."""
+        return path in self._followed
 
     def remove_folder(self, path: str) -> None:
         """Remove a folder with all that is in it."""
@@ -198,34 +212,28 @@ class Edit:
             self._change.remove_folder(path)
 
     def move(self, path: str, target: str) -> None:
-        """Give a file another path. An image takes what belongs to it along; its bytes go to the new blob."""
+        """Give a file another path. An image takes what belongs to it along; its bytes go to the new blob.
+
+        What is at `target` is replaced; if that is an image, all that belongs to it goes.
+        """
         with self._lock:
             data = self.read(path)
+            if self.is_image(path) and not self.is_image(target):
+                raise UsageError(
+                    f"{path}: is an image with labels, and {target} is no place for one; copy it there, then remove it"
+                )
+            self._check_place(target)
+            if self.is_image(path) and self.exists(target):
+                self.remove(target)
             self.write(target, data)
-            if self._is_shown_image(path) and self._is_shown_image(target):
-                old, new = self._annotation_path(path), self._annotation_of(target)
-                if old and new not in self._files:
+            if self.is_image(path):
+                for old, new in self._belongings.renamed(path, target).items():
+                    if new in self._files:
+                        continue  # written before, and meant for it
+                    if self.exists(new):
+                        raise UsageError(f"{new}: is there already, and {path} has one of its own; move it away first")
                     self.write(new, self.read(old))
-                self._move_side_files(path, target)
             self.remove(path)
-
-    def _move_side_files(self, path: str, target: str) -> None:
-        """Write what belongs to an image, but for its annotation, for the image that it becomes."""
-        dataset, name = self._split(path)
-        new_dataset, new_name = self._split(target)
-        if not self._in_project(path):
-            return
-        for file in SideFiles(self._tree, DatasetView(self._tree, dataset)).of(name):
-            kind, _, tail = file.partition("/")
-            base = name if tail.startswith(name) else splitext(name)[0]
-            new_base = new_name if base == name else splitext(new_name)[0]
-            new = f"{new_dataset}/{kind}/{new_base}{tail[len(base) :]}"
-            old = f"{dataset}/{file}"
-            if kind == layout.ANNOTATIONS or new in self._files or not self.exists(old):
-                continue
-            if new != old and self.exists(new):
-                raise UsageError(f"{new}: is there already, and {path} has one of its own; move it away first")
-            self.write(new, self.read(old))
 
     def _drop(self, path: str) -> None:
         if self._in_project(path):
@@ -246,11 +254,11 @@ class Edit:
         parts = path.split("/")
         return len(parts) > 2 and parts[-2] == layout.ITEMS and splitext(path)[1].lower() in IMAGE_EXTENSIONS
 
-    def _is_shown_image(self, path: str) -> bool:
+    def is_image(self, path: str) -> bool:
         """Whether readers take a path for an image's: those in folders below ``img/`` are files, and images too."""
-        return bool(self._split(path)[0]) and splitext(path)[1].lower() in IMAGE_EXTENSIONS
+        return bool(self.split(path)[0]) and splitext(path)[1].lower() in IMAGE_EXTENSIONS
 
-    def _split(self, path: str) -> tuple[str, str]:
+    def split(self, path: str) -> tuple[str, str]:
         """Dataset and name of an image, which may be in a dataset that isn't there yet; empty texts for others."""
         known = self._place(path, layout.ITEMS)
         if known[0]:
@@ -258,16 +266,12 @@ class Edit:
         dataset, found, name = path.rpartition(f"/{layout.ITEMS}/")
         return (dataset, name) if found else ("", "")
 
-    def _annotation_of(self, image: str) -> str:
-        dataset, name = self._split(image)
-        return f"{dataset}/{layout.ANNOTATIONS}/{name}.json"
-
     def _check_place(self, path: str) -> bool:
         """Whether a path is an image's; UsageError where nothing can be written to."""
         parts = path.split("/")
         if (
             parts[0] in (layout.BLOB_DIR, layout.STATE_DIR)
-            or layout.is_offsets(path)
+            or any(map(layout.is_offsets, parts))
             or layout.PACKED_ANNOTATIONS in parts
         ):
             raise UsageError(
@@ -278,11 +282,11 @@ class Edit:
                 raise UsageError(
                     f"{path[:80]!r}: can't be the path of a file: a component is empty, '.', '..' or too long"
                 )
-        try:
-            if self._tree.is_directory(self._tree.find(path)):
-                raise IsADirectory(f"{path}: is a directory")
-        except (NotFoundError, NotADirectoryError):
-            pass
+        for i in range(1, len(parts)):
+            if self.exists("/".join(parts[:i])):
+                raise NotADirectory(f"{path}: {'/'.join(parts[:i])} is a file, so nothing can be in it")
+        if self._belongings.is_folder(path):
+            raise IsADirectory(f"{path}: is a directory")
         if not self._is_image(path):
             return False
         self._check_dataset("/".join(parts[:-2]), path)
@@ -297,15 +301,20 @@ class Edit:
             return
         known = self._writer.known
         if known.dataset(folder) != folder:
+            known.check_new(folder)
             place = known.new_dataset(layout.dataset_name(folder))
             if place != folder:
                 raise UsageError(f"{path}: {folder} can't be a dataset; nested ones lie in {place}")
         self._datasets[folder] = None
 
-    def _annotation_path(self, image: str) -> str:
-        """Where an image's annotation is; empty if there is none."""
-        by_name, by_stem = self._annotation_of(image), self._annotation_of(splitext(image)[0])
-        return next((path for path in (by_name, by_stem) if self.exists(path)), "")
+    def _needs_annotation(self, image: str) -> bool:
+        """Whether an image that was written has none: one by its stem counts if it had that before, or gets it now."""
+        dataset, name = self.split(image)
+        by_name, by_stem = (f"{dataset}/{layout.ANNOTATIONS}/{base}.json" for base in (name, splitext(name)[0]))
+        if self.exists(by_name):
+            return False
+        was_there = self._in_tree(image) and image not in self._dropped
+        return not (self.exists(by_stem) and (was_there or by_stem in self._files))
 
     # -- the end ---------------------------------------------------------------------------------------------
 
@@ -320,42 +329,16 @@ class Edit:
         """
         with self._lock:
             self._check_process()
-            self._drop_belongings()
-            for image in self._images:
-                if not self._annotation_path(image):
-                    target = self._change.stage(self._annotation_of(image))
+            for image in [*self._images, *filter(self.is_image, self._files)]:
+                if self._needs_annotation(image):
+                    dataset, name = self.split(image)
+                    target = self._change.stage(f"{dataset}/{layout.ANNOTATIONS}/{name}.json")
                     target.write_bytes(annotation_of_image(BytesIO(self.read(image)), image))
             self._drop_origins()
             self._finish_blob()
             self._writer.write_pickles()
+            self._writer.known.check_not_linked(self._change.removed)
             self._change.commit()
-
-    def _drop_belongings(self) -> None:
-        """Have the files go that belong to images which were removed, and to nobody else."""
-        images: dict[str, list[str]] = {}
-        for path in self._dropped:
-            if not self.exists(path):
-                dataset, name = self._place(path, layout.ITEMS)
-                images.setdefault(dataset, []).append(name)
-        for dataset, names in images.items():
-            for mine in belongings(self._writer.known, dataset, names).values():
-                unshared = [p for p, shared in mine.files.items() if not shared]
-                unshared += [p for p, _, shared in mine.packed if not shared]
-                for path in unshared:
-                    full = f"{dataset}/{path}"
-                    if not self._is_of_new_image(dataset, path) and self.exists(full):
-                        self.remove(full)
-        for path in self._dropped:  # those of images that never were in the project
-            note = self._annotation_of(path)
-            if not self.exists(path) and not self._in_tree(path) and note in self._files:
-                self.remove(note)
-
-    def _is_of_new_image(self, dataset: str, path: str) -> bool:
-        """Whether an image that was written needs a file: ``ann/a.json`` of ``a.png``, say."""
-        base = splitext(path.partition("/")[2])[0]
-        prefix = f"{dataset}/{layout.ITEMS}/"
-        names = (image[len(prefix) :] for image in self._images if image.startswith(prefix))
-        return any(base in (name, splitext(name)[0]) for name in names)
 
     def _in_tree(self, path: str) -> bool:
         try:

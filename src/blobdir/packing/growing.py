@@ -8,22 +8,23 @@ from array import array
 from posixpath import splitext
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from blobdir.discovery import layout
-from blobdir.errors import NotFoundError, PackError, UsageError
+from blobdir.durable import open_regular
+from blobdir.errors import ImageError, NotFoundError, PackError, UsageError
+from blobdir.images import shown_size
 from blobdir.packing.belongings import belongings
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.names import slug_of
-from blobdir.packing.plain import check_annotation, plain_annotation
+from blobdir.packing.plain import check_annotation, plain_annotation, unknown_labels
 from blobdir.packing.publishing import Change
 from blobdir.packing.report import ChangeReport, Problem
 from blobdir.packing.shards import Shard, write_shard
+from blobdir.packing.sidefiles import FOLDERS, side_candidates
 from blobdir.packing.source import MAX_NAME_BYTES
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from io import BytesIO
 
     from blobdir.packing.belongings import Belongings
@@ -73,16 +74,19 @@ def add(
         path = writer.known.new_dataset(dataset)
         present = {name: origin for name, origin in writer.known.origins(path, sources).items() if origin}
         if present and not replace:
-            first = min(present)
-            raise UsageError(f"{first}: and {len(present) - 1} more are in {dataset} already; --replace replaces them")
+            raise UsageError(f"{some_of(present)} in {dataset} already; --replace replaces them")
+        writer.known.check_free(path, sources)
         writer.known.check_origins(present.values())
         for origin in present.values():
             writer.drop(origin)
         report = ChangeReport(len(sources), replaced=[f"{path}/{layout.ITEMS}/{name}" for name in sorted(present)])
+        notes = _annotations(writer, path, sources, present, annotations, report)
         if not dry_run:
             _add_blob(writer, path, sources, report)
-            _annotate(writer, path, sources, annotations)
+            for note, data in notes.items():
+                change.stage(note).write_bytes(data)
             writer.write_pickles()
+        writer.known.check_not_linked(change.removed)
         change.commit()
     report.seconds = time.perf_counter() - began
     return report
@@ -108,7 +112,7 @@ def _add_blob(writer: ProjectWriter, path: str, sources: dict[str, str], report:
     paths, sizes = TextColumn(sources[n] for n in names), array("q", [os.path.getsize(sources[n]) for n in names])
     shard = Shard("new", path, "/", paths, TextColumn(names), sizes)
     written, table = write_shard(shard, str(writer.change.stage(NEW_BLOB)))
-    report.problems = [Problem(*problem) for problem in written.problems]
+    report.problems += [Problem(*problem) for problem in written.problems]
     lost = next((problem for problem in report.problems if problem.costs), None)
     if lost:
         raise PackError(f"{lost.path}: {lost.message}; nothing was added")
@@ -119,24 +123,46 @@ def _add_blob(writer: ProjectWriter, path: str, sources: dict[str, str], report:
     report.blobs.append(f"{layout.BLOB_DIR}/{stem}.tar")
 
 
-def _annotate(
-    writer: ProjectWriter, path: str, sources: dict[str, str], annotations: str | os.PathLike[str] | None
-) -> None:
+def _annotations(
+    writer: ProjectWriter,
+    path: str,
+    sources: dict[str, str],
+    present: Collection[str],
+    annotations: str | os.PathLike[str] | None,
+    report: ChangeReport,
+) -> dict[str, bytes]:
+    """Path and content of each annotation that is to be written; packed ones that these replace are dropped."""
+    if annotations is not None and not os.path.isdir(annotations):
+        raise UsageError(f"{os.fspath(annotations)}: there is no such folder; nothing was added")
     packed = writer.known.origins(path, {f"{name}.json" for name in sources}, annotations=True)
+    having = {
+        name
+        for name, mine in belongings(writer.known, path, present).items()
+        if any(one.startswith(f"{layout.ANNOTATIONS}/") for one in mine.paths)
+    }
+    classes, tags = writer.labels()
+    found = {}
     for name, source in sources.items():
         target = f"{path}/{layout.ANNOTATIONS}/{name}.json"
         given = os.path.join(annotations, f"{name}.json") if annotations is not None else ""
         if given and os.path.lexists(given):
-            with open(given, "rb") as file:
+            with open_regular(given) as file:
                 data = file.read()
-            check_annotation(data, given)
-            if packed[f"{name}.json"].entries:
-                writer.drop(packed[f"{name}.json"])
-        elif packed[f"{name}.json"] or writer.known.is_file(target):
+            value = check_annotation(data, given)
+            report.problems += [Problem(*one) for one in unknown_labels(given, value, classes, tags)]
+            writer.drop(packed[f"{name}.json"])
+        elif name in having or packed[f"{name}.json"] or writer.known.is_file(target):
             continue
         else:
             data = annotation_of_image(source, source)
-        writer.change.stage(target).write_bytes(data)
+        found[target] = data
+    return found
+
+
+def some_of(names: Collection[str]) -> str:
+    """The first of some names, and how many more there are, as the beginning of a sentence."""
+    first, more = min(names), len(names) - 1
+    return f"{first}: and {more:,} more are" if more else f"{first}: is"
 
 
 def annotation_of_image(file: str | BytesIO, name: str) -> bytes:
@@ -148,9 +174,8 @@ def annotation_of_image(file: str | BytesIO, name: str) -> bytes:
         The image's size can't be found out.
     """
     try:
-        with Image.open(file) as image:
-            width, height = image.size
-    except Exception as error:
+        width, height = shown_size(file)
+    except ImageError as error:
         raise PackError(f"{name}: its size can't be found out ({error}); nothing was added") from error
     return plain_annotation(height, width, [])
 
@@ -192,6 +217,7 @@ def remove(project: str | os.PathLike[str], paths: Sequence[str], *, dry_run: bo
                 report.removed.append(f"{dataset}/{layout.ITEMS}/{name}")
                 report.removed += writer.drop_belongings(dataset, mine)
         report.removed = list(dict.fromkeys(report.removed))
+        writer.known.check_not_linked(change.removed)
         if not dry_run:
             writer.write_pickles()
         change.commit()
@@ -251,15 +277,17 @@ def move(project: str | os.PathLike[str], paths: Sequence[str], dataset: str, *,
         images = _find(writer, paths)
         _check_target(writer, images, target, dataset)
         report = ChangeReport()
+        moved: dict[str, str] = {}
         for source, origins in images.items():
             writer.known.check_origins(origins.values())
             for name, mine in belongings(writer.known, source, origins).items():
                 _move_image(writer, source, name, origins[name], target)
-                _move_belongings(writer, source, name, mine, target)
+                _move_belongings(writer, source, name, mine, target, moved)
                 report.removed.append(f"{source}/{layout.ITEMS}/{name}")
                 report.removed += writer.drop_belongings(source, mine)
                 report.images += 1
         change.make_folder(f"{target}/{layout.ANNOTATIONS}")  # the SDK wants the folder
+        writer.known.check_not_linked(change.removed)
         if not dry_run:
             writer.write_pickles()
         change.commit()
@@ -275,15 +303,22 @@ def _check_target(writer: ProjectWriter, images: Images, target: str, shown: str
             if name in names:
                 raise UsageError(f"{name}: is in {names[name]} and in {dataset}, and both were to be moved")
             names[name] = dataset
-    for name, origin in writer.known.origins(target, names).items():
-        if origin:
-            raise UsageError(f"{name}: {shown} has an image of this name already; nothing was moved")
-    stems = [f"{splitext(name)[0]}.json" for name in names]
-    notes = writer.known.origins(target, [*(f"{name}.json" for name in names), *stems], annotations=True)
-    for note, origin in notes.items():
-        if origin and (note not in stems or note.removesuffix(".json") in names):
+    present = {name: origin for name, origin in writer.known.origins(target, names).items() if origin}
+    if present:
+        raise UsageError(f"{some_of(present)} in {shown} already; nothing was moved")
+    writer.known.check_free(target, names)
+
+
+def _check_adopted(writer: ProjectWriter, name: str, mine: Belongings, target: str) -> None:
+    """Refuse where an image would get files in its new dataset that are another one's."""
+    own = {path.partition("/")[0] for path in mine.paths}
+    folders = [layout.ANNOTATIONS, *(f for f in writer.known.side_folders(target) if f != layout.ANNOTATIONS)]
+    for one in side_candidates(name, folders):
+        if one.by_stem and one.folder in FOLDERS and one.folder in own:
+            continue  # its own, by the full name, goes before it
+        if writer.known.is_there(target, one.path):
             raise UsageError(
-                f"{target}/{layout.ANNOTATIONS}/{note}: is there already, without its image; nothing was moved"
+                f"{target}/{one.path}: is there already, and would be taken for {name}'s; nothing was moved"
             )
 
 
@@ -296,13 +331,16 @@ def _move_image(writer: ProjectWriter, source: str, name: str, origin: Origin, t
     writer.drop(origin)
 
 
-def _move_belongings(writer: ProjectWriter, source: str, name: str, mine: Belongings, target: str) -> None:
+def _move_belongings(
+    writer: ProjectWriter, source: str, name: str, mine: Belongings, target: str, moved: dict[str, str]
+) -> None:
     """Put what belongs to an image into another dataset, under the image's full name where that is clear."""
+    _check_adopted(writer, name, mine, target)
     for path in mine.paths:
         new = f"{target}/{_full_name(path, name)}"
-        if writer.known.is_file(new) or new in writer.change.staged:
-            raise UsageError(f"{new}: is there already, and {name} has one of its own; nothing was moved")
-        if writer.change.dry_run:
+        if moved.setdefault(new, f"{source}/{path}") != f"{source}/{path}":
+            raise UsageError(f"{new}: both {moved[new]} and {source}/{path} would be there; nothing was moved")
+        if writer.change.dry_run or new in writer.change.staged:
             continue
         if path in mine.files:
             writer.carry(f"{source}/{path}", new)
@@ -314,7 +352,7 @@ def _move_belongings(writer: ProjectWriter, source: str, name: str, mine: Belong
 def _full_name(path: str, name: str) -> str:
     """``ann/a.json`` of ``a.png`` as ``ann/a.png.json``: by its stem, another image there could have it too."""
     stem = splitext(name)[0]
-    for kind in (layout.ANNOTATIONS, "meta", "img_info"):
-        if path == f"{kind}/{stem}.json":
-            return f"{kind}/{name}.json"
+    for kind, suffix in FOLDERS.items():
+        if path == f"{kind}/{stem}{suffix}":
+            return f"{kind}/{name}{suffix}"
     return path

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 STDIN: Final = "-"
 COLUMNS: Final = ("path", "dataset", "name", "tags", "annotation")
 _DELIMITERS: Final = (",", "\t")
+_PEEK_BYTES: Final = 4096
 _BOM: Final = "\ufeff"
 
 
@@ -65,16 +66,18 @@ def read_list(path: str) -> Iterator[tuple[int, Row | RowError]]:
     Raises
     ------
     UsageError
-        The CSV's header has columns that nobody knows.
+        It isn't text; or the CSV's header has columns that nobody knows.
     """
     if path == STDIN:
-        yield from _rows(_lines(sys.stdin.buffer))
+        yield from _rows(_lines(sys.stdin.buffer, "standard input"))
         return
     with open(path, "rb") as file:
-        yield from _rows(_lines(file))
+        yield from _rows(_lines(file, path))
 
 
-def _lines(file: Any) -> Iterator[str]:
+def _lines(file: Any, what: str) -> Iterator[str]:
+    if b"\0" in file.peek(_PEEK_BYTES)[:_PEEK_BYTES]:
+        raise UsageError(f"{what}: isn't text, so no list of images: a list holds a path per line, CSV or JSON lines")
     for number, line in enumerate(file):
         text = line.decode("utf-8", "surrogateescape")  # names of files needn't be UTF-8
         yield text.removeprefix(_BOM) if not number else text

@@ -12,6 +12,7 @@ from blobdir.discovery import layout
 from blobdir.durable import sync_folder, write_whole
 from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.offsets import offsets_of_tar
+from blobdir.packing.growing import some_of
 from blobdir.packing.locking import hold
 from blobdir.packing.metadata import EMPTY_META, encode_meta, merged_meta, read_meta
 from blobdir.packing.names import renewed_stem
@@ -19,7 +20,7 @@ from blobdir.packing.provenance import Provenance
 from blobdir.packing.publishing import Change
 from blobdir.packing.report import ChangeReport, Problem
 from blobdir.packing.sharing import copy_file, share_blob
-from blobdir.packing.sidefiles import FOLDERS
+from blobdir.packing.sidefiles import FOLDERS, side_candidates
 from blobdir.packing.sums import SUMS, read_sums
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter, digest_of
 from blobdir.sources import LocalStorage
@@ -83,9 +84,10 @@ def add_blob_file(
         writer = ProjectWriter(change, os.path.abspath(project))
         path = writer.known.new_dataset(dataset)
         names = {os.fsdecode(name) for name in table.names()}
-        clash = sorted(name for name, origin in writer.known.origins(path, names).items() if origin)
+        clash = [name for name, origin in writer.known.origins(path, names).items() if origin]
         if clash:
-            raise UsageError(f"{clash[0]}: and {len(clash) - 1} more are in {dataset} already")
+            raise UsageError(f"{some_of(clash)} in {dataset} already")
+        writer.known.check_free(path, names)
         beside = LocalStorage(os.path.dirname(source), follow_links=True)
         share_blob(beside, os.path.basename(source), change.stage(NEW_BLOB), "copy" if copy else "auto")
         digest = digest_of(change.stage(NEW_BLOB))
@@ -152,8 +154,10 @@ class _Merge:
         self._theirs.check_all_seen()
         meta = merged_meta(self._meta(self._writer.known), self._meta(self._theirs))
         targets = {path: self._target(name, path) for name, path in self._theirs.datasets.items()}
+        _check_hidden(targets)
         for path, target in targets.items():
             _check_names(self._writer.known, target, self._theirs, path)
+            _check_masks(self._writer.known, target, self._theirs, path)
             self._report.images += len(set(self._theirs.image_names(path)))
         for path, target in targets.items():
             for pickle in self._theirs.pickles(path):
@@ -176,8 +180,11 @@ class _Merge:
         return read_meta(data, known.root)
 
     def _target(self, name: str, path: str) -> str:
-        """Where their dataset goes: to ours of the same name, or else to the same place."""
-        return self._writer.known.dataset(name) or path
+        """Where their dataset goes: to ours at the same place, else of the same name, else to the same place."""
+        ours = self._writer.known
+        target = path if path in ours.datasets.values() else ours.dataset(name) or path
+        ours.check_new(target)
+        return target
 
     # -- offsets and blobs -----------------------------------------------------------------------------------
 
@@ -265,6 +272,32 @@ class _Merge:
         return self._writer.read(target) == self._theirs.storage.read(path)
 
 
+def _check_hidden(targets: dict[str, str]) -> None:
+    """Refuse two datasets that can't both be ones, or would be one."""
+    found: dict[str, str] = {}
+    for path, target in targets.items():
+        for other, whose in found.items():
+            if target == other or layout.hides(target, other) or layout.hides(other, target):
+                raise UsageError(f"{path} and {whose}: can't both be datasets here; nothing was changed")
+        found[target] = path
+
+
+def _check_masks(ours: Provenance, target: str, theirs: Provenance, path: str) -> None:
+    """Refuse where the masks of an image of one project would be taken for those of one of the other."""
+    if target not in ours.datasets.values():
+        return
+    sides = ((ours, target), (theirs, path))
+    folders = [[f for f in known.side_folders(place) if f not in FOLDERS] for known, place in sides]
+    for (known, place), mine, (other, there) in zip(sides, folders, reversed(sides), strict=True):
+        for name in {os.fsdecode(raw) for raw in other.image_names(there)} if mine else ():
+            for one in side_candidates(name, mine):
+                if known.is_there(place, one.path):
+                    raise UsageError(
+                        f"{target}/{one.path}: of one project would be taken for that of {name} of the other; rename "
+                        "one; nothing was changed"
+                    )
+
+
 def _check_names(ours: Provenance, target: str, theirs: Provenance, path: str) -> None:
     """Refuse where an image would be there twice, or get a side file that isn't its own."""
     if target not in ours.datasets.values():
@@ -277,6 +310,12 @@ def _check_names(ours: Provenance, target: str, theirs: Provenance, path: str) -
         raise UsageError(
             f"{layout.dataset_name(target)}: both projects have {min(both)} in it, and {len(both) - 1} more"
         )
+    ours.check_free(target, names[1])
+    theirs.check_free(path, names[0])
+    packed = [set(_packed(known, place)) for known, place in ((ours, target), (theirs, path))]
+    loose = [set(_files_of(known, place, layout.ANNOTATIONS)) for known, place in ((ours, target), (theirs, path))]
+    if twice := (packed[0] & loose[1]) | (packed[1] & loose[0]):
+        raise UsageError(f"{target}/{layout.ANNOTATIONS}/{min(twice)}: both projects have it; nothing was changed")
     for kind, suffix in FOLDERS.items():
         files = [set(_files_of(known, place, kind)) for known, place in ((ours, target), (theirs, path))]
         for mine, other, images in ((*files, names[0]), (*reversed(files), names[1])):
@@ -291,12 +330,18 @@ def _check_names(ours: Provenance, target: str, theirs: Provenance, path: str) -
                     )
 
 
+def _packed(known: Provenance, dataset: str) -> Iterator[str]:
+    """Names of packed annotations."""
+    for pickle in known.pickles(dataset):
+        if pickle.shown == f"{dataset}/{layout.ANNOTATIONS}":
+            for _, table in known.tables(pickle):
+                yield from map(os.fsdecode, table.names())
+
+
 def _files_of(known: Provenance, dataset: str, kind: str) -> Iterator[str]:
     """Names of the files of a side folder, packed ones as well."""
     top = f"{dataset}/{kind}"
-    for pickle in known.pickles(dataset) if kind == layout.ANNOTATIONS else ():
-        if pickle.shown == top:
-            for _, table in known.tables(pickle):
-                yield from map(os.fsdecode, table.names())
+    if kind == layout.ANNOTATIONS:
+        yield from _packed(known, dataset)
     for path in known.files_below(top):
         yield path[len(top) + 1 :]

@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-import json
-import multiprocessing
 import os
-import shutil
-import threading
+import secrets
 import time
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from dataclasses import asdict
-from itertools import islice
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
-from blobdir.durable import sync_folder, write_whole
-from blobdir.errors import PackError, UsageError
-from blobdir.offsets import write_offsets
+from blobdir.durable import write_whole
+from blobdir.errors import BlobdirError, PackError, UsageError, WorkerError
 from blobdir.packing.annotating import write_annotations
 from blobdir.packing.lists import is_list
+from blobdir.packing.newfolder import NewFolder
 from blobdir.packing.planning import plan
 from blobdir.packing.report import PackOptions, PackReport, Problem
-from blobdir.packing.shards import Shard, WrittenShard, write_shard
+from blobdir.packing.resuming import Finished, clean, finish_shard, known_shard, place_of
 from blobdir.packing.source import list_source
 from blobdir.packing.sums import SUMS, format_sums
+from blobdir.processes import Job, Workers, processors
+from blobdir.tarwriting.copies import copy_files
+from blobdir.tarwriting.members import write_members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from blobdir.discovery import Progress
     from blobdir.packing.listing import Listing
+    from blobdir.packing.shards import Shard, WrittenShard
 
     EachBlob = Callable[[Path, str, str], None]
 
-_MANY_FILES: Final = 1000
-_SMALL_BYTES: Final = 1 << 20
-STATE: Final = ".packing"
-"""In the folder that is being made: what is done already."""
+SUFFIX: Final = ".packing"
+_COPIED_AT_ONCE: Final = 5000
+_FEW_FILES: Final = 300
+"""Files that are copied, looked at or packed before another process would have started."""
 
 
 def pack(
@@ -53,7 +53,7 @@ def pack(
     """Pack a regular project, or a folder of images, into a blob project.
 
     Bytes are stored as they are. The same input gives the same bytes. The project is made in ``DEST.packing`` and
-    renamed when it's whole: if that is cut off, `dest` isn't there, and `resume` goes on.
+    renamed when it's whole and on the disk: if that is cut off, `dest` isn't there, and `resume` goes on.
 
     Parameters
     ----------
@@ -65,9 +65,9 @@ def pack(
         Must not exist.
     options : PackOptions, optional
     resume : bool
-        Go on with what was cut off; blobs that are whole aren't written again.
+        Go on with what was cut off; blobs that are whole, and whose images haven't changed, aren't written again.
     dry_run : bool
-        Only say what would be done.
+        Only say what would be done: every file is opened, none is read to its end, nothing is written.
     progress : callable, optional
         See `blobdir.discovery.Progress`.
     each : callable, optional
@@ -78,264 +78,211 @@ def pack(
     ------
     NotAProjectError, UsageError
         Nothing to pack; or `dest` exists.
+    BusyError
+        Another process is packing into `dest`.
     PackError
         With ``options.strict``, the first problem; or the disk is full: what is done stays, for `resume`.
     """
     began = time.perf_counter()
     options = options or PackOptions()
-    target = Path(os.path.abspath(dest))
-    work = target.with_name(f"{target.name}.packing")
-    _check_target(target, work, os.fspath(source), resume=resume, dry_run=dry_run)
+    new = NewFolder(dest, SUFFIX, resume=resume or dry_run)
+    new.check()
+    if Path(os.path.realpath(source)) in Path(os.path.realpath(new.target)).parents and not is_list(os.fspath(source)):
+        raise UsageError(f"{new.target}: lies in {source}, which is to be packed; choose a place outside")
     listing = list_source(os.fspath(source), options)
-    shards = plan(listing, options)
-    report = PackReport(problems=listing.problems)
-    report.stop_if(options.strict)
+    packing = _Packing(listing, options, None if dry_run else new, progress, each)
     if dry_run:
-        for shard in shards:
-            _count(report, shard, len(shard.names), sum(shard.sizes))
-            report.blobs[f"{shard.stem}.tar"] = ""
-        report.files = len(listing.files)
-        return report
-    try:
-        _write(listing, shards, work, options, report, progress, each)
-        _finish(work, target, report)
-    except OSError as error:
-        if isinstance(error, PackError):
-            raise
-        raise PackError(
-            f"{error.filename or work}: {error.strerror}; what is done stays in {work}: --resume"
-        ) from error
-    report.seconds = time.perf_counter() - began
-    return report
-
-
-def _check_target(target: Path, work: Path, source: str, *, resume: bool, dry_run: bool) -> None:
-    if target.exists() or target.is_symlink():
-        raise UsageError(f"{target}: is there already; choose another, or remove it")
-    if not target.parent.is_dir():
-        raise UsageError(f"{target.parent}: there is no such folder; make it first: mkdir -p {target.parent}")
-    if Path(os.path.realpath(source)) in Path(os.path.realpath(target)).parents and not is_list(source):
-        raise UsageError(f"{target}: lies in {source}, which is to be packed; choose a place outside")
-    if work.exists() and not resume and not dry_run:
-        raise UsageError(f"{work}: is what a pack has left that didn't end; --resume goes on, or remove it")
-
-
-def _place(shard: Shard) -> str:
-    """Where a shard's tar lies in the project."""
-    folder = layout.BLOB_DIR if shard.images else layout.join(shard.dataset, layout.PACKED_ANNOTATIONS)
-    return f"{folder}/{shard.stem}.tar"
-
-
-def _pickle(shard: Shard) -> str:
-    folder = shard.dataset if shard.images else layout.join(shard.dataset, layout.PACKED_ANNOTATIONS)
-    return f"{folder}/{shard.stem}{layout.OFFSETS_SUFFIX}"
-
-
-def _count(report: PackReport, shard: Shard, images: int, size: int) -> None:
-    if shard.images:
-        report.images += images
-        report.image_bytes += size
-        report.datasets[shard.dataset] = report.datasets.get(shard.dataset, 0) + images
+        packing.run()
     else:
-        report.files += images
+        _make(packing, new)
+    packing.report.seconds = time.perf_counter() - began
+    return packing.report
 
 
-# -- writing -------------------------------------------------------------------------------------------------
-
-
-def _write(
-    listing: Listing,
-    shards: list[Shard],
-    work: Path,
-    options: PackOptions,
-    report: PackReport,
-    progress: Progress | None,
-    each: EachBlob | None,
-) -> None:
-    state = work / STATE
-    state.mkdir(parents=True, exist_ok=True)
-    sync_folder(work.parent)
-    _clean(work, shards)
-    stopped = threading.Event()
-    # Other files are copied while other processes write the shards: that is as many calls, and waits on the same disk.
-    beside = ThreadPoolExecutor(1) if len(listing.files) > _MANY_FILES and options.processes != 1 else None
+def _make(packing: _Packing, new: NewFolder) -> None:
+    """Write it all, and have it appear."""
     try:
-        copying = beside and beside.submit(_copy_files, listing, work, report, options, None, stopped)
-        _write_shards(shards, work, options, report, progress, each, apart=bool(beside))
-        if copying:
-            copying.result()
-        else:
-            _copy_files(listing, work, report, options, progress, stopped)
-    finally:
-        stopped.set()
-        if beside:
-            beside.shutdown()
-    report.blobs = {_place(shard): report.blobs[_place(shard)] for shard in shards}
-    if not listing.is_project:
-        write_annotations(listing, work, report, options, progress)
-    sums = {os.path.basename(place): digest for place, digest in _image_blobs(report)}
-    write_whole(work / layout.BLOB_DIR / SUMS, [format_sums(sums)])
-
-
-def _write_shards(
-    shards: list[Shard],
-    work: Path,
-    options: PackOptions,
-    report: PackReport,
-    progress: Progress | None,
-    each: EachBlob | None,
-    *,
-    apart: bool,
-) -> None:
-    done, total = 0, sum(sum(shard.sizes) for shard in shards)
-    for shard, result in _results(shards, work, options, report, apart=apart):
-        _count(report, shard, result.members, result.member_bytes)
-        report.blobs[_place(shard)] = result.sha256
-        report.problems += [Problem(code, path, text) for code, path, text in result.problems]
-        report.stop_if(options.strict)
-        if each:
-            each(work / _place(shard), _place(shard), result.sha256)
-        done += sum(shard.sizes)
-        if progress:
-            progress("packing", done, total)
-
-
-def _clean(work: Path, shards: list[Shard]) -> None:
-    """Remove what a pack that was cut off has left, but for blobs that are whole: half a file isn't told from one."""
-    keep = {work / path for shard in shards if _known(shard, work) for path in (_place(shard), _pickle(shard))}
-    keep |= {_note(shard, work) for shard in shards}
-    for folder, _, names in os.walk(work):
-        for name in names:
-            if Path(folder, name) not in keep:
-                os.unlink(os.path.join(folder, name))
-
-
-def _image_blobs(report: PackReport) -> Iterator[tuple[str, str]]:
-    return ((place, digest) for place, digest in report.blobs.items() if place.startswith(f"{layout.BLOB_DIR}/"))
-
-
-def _results(
-    shards: list[Shard], work: Path, options: PackOptions, report: PackReport, *, apart: bool
-) -> Iterator[tuple[Shard, WrittenShard]]:
-    todo = []
-    for shard in shards:
-        known = _known(shard, work)
-        if known is not None:
-            report.resumed += 1
-            yield shard, known
-        else:
-            todo.append(shard)
-    processes = min(options.processes or os.cpu_count() or 1, len(todo))
-    if processes < 1 or (processes == 1 and not apart):
-        for shard in todo:
-            yield shard, _make(shard, work, options.strict)
-        return
-    # Spawned, not forked: whoever calls this may have threads.
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        left = iter(todo)
-        # A few at a time: what waits in the pool's queue is there twice.
-        waiting = {pool.submit(_make, shard, work, options.strict): shard for shard in islice(left, processes + 1)}
-        try:
-            while waiting:
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    shard = waiting.pop(future)
-                    for following in islice(left, 1):
-                        waiting[pool.submit(_make, following, work, options.strict)] = following
-                    yield shard, future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _make(shard: Shard, work: Path, strict: bool) -> WrittenShard:
-    """Write a shard, its offsets, and last the note that it's done."""
-    place, pickle = work / _place(shard), work / _pickle(shard)
-    for folder in (place.parent, pickle.parent):
-        folder.mkdir(parents=True, exist_ok=True)
-    result, table = write_shard(shard, str(place), strict=strict)
-    write_offsets(pickle, table)
-    sync_folder(place.parent)
-    note = {"plan": shard.digest(), **asdict(result)}
-    write_whole(_note(shard, work), [json.dumps(note).encode("utf-8", "surrogateescape")])
-    return result
-
-
-def _note(shard: Shard, work: Path) -> Path:
-    return work / STATE / f"{'image' if shard.images else 'annotation'}-{shard.stem}.json"
-
-
-def _known(shard: Shard, work: Path) -> WrittenShard | None:
-    """What a pack that was cut off has written already, if it's the same that would be written now."""
-    try:
-        note: dict[str, Any] = json.loads(_note(shard, work).read_bytes())
-        if note.pop("plan") != shard.digest() or (work / _place(shard)).stat().st_size != note["size"]:
-            return None
-        if not (work / _pickle(shard)).exists():
-            return None
-    except (OSError, ValueError, KeyError):
-        return None
-    note["problems"] = [tuple(problem) for problem in note["problems"]]
-    return WrittenShard(**note)
-
-
-def _copy_files(
-    listing: Listing,
-    work: Path,
-    report: PackReport,
-    options: PackOptions,
-    progress: Progress | None,
-    stopped: threading.Event,
-) -> None:
-    made: set[str] = set()
-    for number, path in enumerate(listing.files):
-        if stopped.is_set():
-            return
-        folder = os.path.dirname(path)
-        if folder not in made:
-            (work / folder).mkdir(parents=True, exist_ok=True)
-            made.add(folder)
-        if problem := copy_file(os.path.join(listing.root, path), f"{work}/{path}"):
-            report.problems.append(Problem("unreadable", path, problem))
-            report.stop_if(options.strict)
-        else:
-            report.files += 1
-        if progress and number % 1000 == 0:
-            progress("copying files", number, len(listing.files))
-    for dataset in listing.datasets:  # the SDK wants the folder, even an empty one
-        annotations = layout.ANNOTATIONS if options.annotations == "loose" else layout.PACKED_ANNOTATIONS
-        (work / dataset.path / annotations).mkdir(parents=True, exist_ok=True)
-
-
-def copy_file(source: str, target: str) -> str:
-    """Copy a file, of which there are many and which are small: `shutil.copyfile` takes twice the calls.
-
-    Returns
-    -------
-    str
-        Why it can't be read; empty where it was copied.
-
-    Raises
-    ------
-    OSError
-        The target can't be written.
-    """
-    try:
-        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
-        with open(descriptor, "rb", buffering=0) as file:
-            data = file.read(_SMALL_BYTES)
-            with open(target, "wb", buffering=0) as out:
-                while data:
-                    data = data[out.write(data) :] or file.read(_SMALL_BYTES)
+        with new:
+            packing.run()
+            new.publish()
+    except WorkerError as error:
+        raise PackError(f"{error}; what is done stays in {new.work}: --resume") from error
     except OSError as error:
-        if error.filename == source:
-            return f"can't be read: {error.strerror}"
-        raise
-    return ""
+        if isinstance(error, BlobdirError):
+            raise
+        what = f"{error.filename or new.work}: {error.strerror}"
+        raise PackError(f"{what}; what is done stays in {new.work}: --resume") from error
 
 
-def _finish(work: Path, target: Path, report: PackReport) -> None:
-    report.problems.sort(key=lambda problem: (problem.code, problem.path))
-    shutil.rmtree(work / STATE)
-    os.sync()
-    os.rename(work, target)
-    sync_folder(target.parent)
+class _Packing:
+    """One source on its way.
+
+    Parameters
+    ----------
+    listing : Listing
+    options : PackOptions
+    new : NewFolder or None
+        Where it goes; None: only find out what would be written.
+    progress : callable, optional
+    each : callable, optional
+    """
+
+    def __init__(
+        self,
+        listing: Listing,
+        options: PackOptions,
+        new: NewFolder | None,
+        progress: Progress | None,
+        each: EachBlob | None,
+    ) -> None:
+        self.report = PackReport(found=listing.found, problems=list(listing.problems))
+        self._listing, self._options, self._new = listing, options, new
+        self._progress, self._each = progress, each
+        self._lost: set[tuple[str, str]] = set()
+        self._parts: set[str] = set()
+        self._done, self._total = 0, 0
+
+    def run(self) -> None:
+        """Write everything but the project's name."""
+        self.report.stop_if(self._options.strict)
+        shards = plan(self._listing, self._options)
+        known = self._known(shards)
+        self._total = sum(sum(shard.sizes) for shard in shards)
+        images = sum(len(shard.names) for shard in shards if shard not in known)
+        with Workers(self._worker_count(images + self._listing.file_count)) as workers:
+            self._make_folders()
+            self._write(shards, known, workers)
+            if not self._listing.is_project:
+                write_annotations(
+                    self._listing, self._new, self.report, self._options, self._lost, workers, self._progress
+                )
+        self.report.problems.sort(key=lambda problem: (problem.code, problem.path))
+        if self._new:
+            sums = {
+                os.path.basename(place): digest
+                for place, digest in self.report.blobs.items()
+                if place.startswith(f"{layout.BLOB_DIR}/")
+            }
+            write_whole(self._new.work / layout.BLOB_DIR / SUMS, [format_sums(sums)])
+
+    def _worker_count(self, files: int) -> int:
+        if not self._listing.is_project:
+            files *= 2  # their annotations are written as well
+        wanted = self._options.processes or processors()
+        return 0 if wanted == 1 or (files < _FEW_FILES and not self._options.processes) else wanted
+
+    def _known(self, shards: list[Shard]) -> dict[Shard, Finished]:
+        """What a pack that was cut off has written; all else that it left is removed."""
+        if self._new is None:
+            return {}
+        known: dict[Shard, Finished] = {}
+        for shard in shards:
+            if finished := known_shard(shard, self._new, checksum=self._options.checksum):
+                known[shard] = finished
+        clean(self._new, shards, known)
+        return known
+
+    def _make_folders(self) -> None:
+        """All folders, empty ones too; and what every project has."""
+        if self._new is None:
+            return
+        folders = [layout.BLOB_DIR, *self._listing.folders]
+        for dataset in self._listing.datasets:
+            packed = any(items.path == dataset.path for items in self._listing.annotations)
+            if self._listing.is_project and packed:
+                folders.append(layout.join(dataset.path, layout.PACKED_ANNOTATIONS))
+            elif self._options.annotations == "loose":  # the SDK wants the folder, even an empty one
+                folders.append(layout.join(dataset.path, layout.ANNOTATIONS))
+        for folder in folders:
+            (self._new.work / folder).mkdir(parents=True, exist_ok=True)
+
+    # -- what workers do -------------------------------------------------------------------------------------
+
+    def _write(self, shards: list[Shard], known: dict[Shard, Finished], workers: Workers) -> None:
+        blobs: dict[Shard, tuple[str, str]] = {}
+        for shard, done in known.items():
+            self.report.resumed += 1
+            blobs[shard] = self._finished(shard, done.place, done.written)
+        jobs = chain(self._shard_jobs(shard for shard in shards if shard not in known), self._copy_jobs())
+        copied = 0
+        for job, result in workers.run(jobs, self._tick):
+            if job.call is copy_files:
+                copied += self._copied(job.about, *result)
+                self._say("copying files", copied, self._listing.file_count)
+                continue
+            shard, part = job.about
+            self._parts.discard(part)
+            written, places = result
+            if self._new:
+                done = finish_shard(shard, written, places, part, self._new)
+                blobs[shard] = self._finished(shard, done.place, written)
+            else:
+                blobs[shard] = self._finished(shard, place_of(shard, "*"), written)
+        self.report.blobs = dict(blobs[shard] for shard in shards)
+
+    def _finished(self, shard: Shard, place: str, written: WrittenShard) -> tuple[str, str]:
+        """Take a blob into the report."""
+        report = self.report
+        if shard.images:
+            report.images += written.members
+            report.image_bytes += written.member_bytes
+            report.datasets[shard.dataset] = report.datasets.get(shard.dataset, 0) + written.members
+        else:
+            report.files += written.members
+        folder = os.path.relpath(shard.folder, self._listing.root)
+        problems = [Problem(code, _shown(folder, path), text) for code, path, text in written.problems]
+        report.problems += problems
+        self._lost |= {
+            (shard.dataset, path)
+            for (_, path, _), problem in zip(written.problems, problems, strict=True)
+            if problem.costs
+        }
+        report.stop_if(self._options.strict)
+        if self._each and self._new:
+            self._each(self._new.work / place, place, written.sha256)
+        self._done += sum(shard.sizes)
+        self._say("packing", self._done, self._total)
+        return place, written.sha256
+
+    def _shard_jobs(self, shards: Iterable[Shard]) -> Iterator[Job]:
+        for shard in shards:
+            # Nobody else's: a process that was cut off may still be at one of the last run.
+            part = str(self._new.state / f"{shard.key()}-{secrets.token_hex(4)}.part") if self._new else None
+            if part:
+                self._parts.add(part)
+            name = layout.dataset_name(shard.dataset)
+            what = f"packing images of {name}" if shard.images else f"packing annotations of {name}"
+            yield Job(write_members, (shard.members(), part, self._options.strict), what, (shard, part))
+
+    def _copy_jobs(self) -> Iterator[Job]:
+        root = self._listing.root
+        for folder, names in self._listing.files:
+            target = str(self._new.work / folder) if self._new else None
+            for first in range(0, len(names), _COPIED_AT_ONCE):
+                some = names[first : first + _COPIED_AT_ONCE].joined()
+                arguments = (os.path.join(root, folder), some, target, self._listing.limit)
+                yield Job(copy_files, arguments, f"copying files of {folder or root}", folder)
+
+    def _copied(self, folder: str, count: int, problems: list[tuple[str, str, str]]) -> int:
+        self.report.files += count
+        self.report.problems += [Problem(code, layout.join(folder, name), text) for code, name, text in problems]
+        self.report.stop_if(self._options.strict)
+        return count + len(problems)
+
+    def _tick(self) -> None:
+        """Say how far the blobs at hand have got."""
+        written = 0
+        for part in self._parts:
+            with suppress(OSError):
+                written += os.stat(part).st_size
+        if self._parts:
+            self._say("packing", min(self._done + written, self._total), self._total)
+
+    def _say(self, step: str, done: int, total: int) -> None:
+        if self._progress:
+            self._progress(step, done, total)
+
+
+def _shown(folder: str, path: str) -> str:
+    """Path of a file below the source."""
+    return path if folder == "." or os.path.isabs(path) else f"{folder}/{path}"

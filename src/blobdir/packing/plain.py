@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from blobdir.annotations import annotation_fault, classes_of, tags_of
 from blobdir.errors import AnnotationError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _COLORS = 0xFFFFFF
 
@@ -89,3 +93,14 @@ def check_annotation(data: bytes | dict[str, Any], name: str) -> dict[str, Any]:
         raise AnnotationError(f'{name}: isn\'t an annotation, {{"size": {{"height": 1, "width": 1}}, "objects": []}}')
     found: dict[str, Any] = value
     return found
+
+
+def unknown_labels(
+    path: str, annotation: dict[str, Any], classes: Collection[str], tags: Collection[str]
+) -> list[tuple[str, str, str]]:
+    """Classes and tags of an annotation that ``meta.json`` doesn't have: code, path and message of each."""
+    if annotation_fault(annotation):
+        return []
+    found = [("class-unknown", f"class {n!r}") for n in dict.fromkeys(classes_of(annotation)) if n not in classes]
+    found += [("tag-unknown", f"tag {n!r}") for n in dict.fromkeys(tags_of(annotation)) if n not in tags]
+    return [(code, path, f"{what} isn't in meta.json: `blobdir verify` calls that an error") for code, what in found]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
+import unicodedata
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from blobdir.discovery import layout
+from blobdir.packing.names import slug_of
 from blobdir.packing.shards import Shard
 
 if TYPE_CHECKING:
@@ -17,29 +18,32 @@ if TYPE_CHECKING:
 
 def plan(listing: Listing, options: PackOptions) -> list[Shard]:
     """All shards of a source, those of annotations last."""
-    stems: set[str] = set()
-    shards = [shard for items in listing.datasets for shard in plan_shards(items, options, stems)]
-    for items in listing.annotations:
-        own: set[str] = set()
-        shards += plan_shards(items, options, own, images=False)
+    numbers: Counter[str] = Counter()
+    shards = [shard for items in listing.datasets for shard in plan_shards(items, options, numbers, listing.limit)]
+    for items in listing.annotations:  # each lies in a folder of its own
+        shards += plan_shards(items, options, Counter(), listing.limit, images=False)
     return shards
 
 
-def plan_shards(items: DatasetItems, options: PackOptions, stems: set[str], *, images: bool = True) -> Iterator[Shard]:
+def plan_shards(
+    items: DatasetItems, options: PackOptions, numbers: Counter[str], root: str, *, images: bool = True
+) -> Iterator[Shard]:
     """Cut a dataset into shards.
 
     Parameters
     ----------
     items : DatasetItems
     options : PackOptions
-    stems : set of str
-        Stems that are taken; those of the shards are added.
+    numbers : Counter
+        How many shards there are of each slug, as file systems may compare them. Datasets that share one (``a/b``
+        and ``a-b``, or long names that differ at their end) are numbered on.
+    root : str
+        Links out of it aren't followed; empty: all are.
     images : bool
     """
-    slug = layout.dataset_name(items.path).replace("/", "-")
-    if any(stem.rpartition("-")[0] == slug for stem in stems):  # a/b and a-b
-        slug = f"{slug}-{hashlib.sha256(items.path.encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
-    first, total, number = 0, 0, 0
+    slug = slug_of(items.path)
+    known = unicodedata.normalize("NFC", slug).casefold()
+    first, total = 0, 0
     count = len(items.names)
     for i in range(count + 1):
         size = items.sizes[i] if i < count else 0
@@ -50,10 +54,20 @@ def plan_shards(items: DatasetItems, options: PackOptions, stems: set[str], *, i
             total += size
             continue
         if i > first:
-            stem = f"{slug}-{number:04d}"
-            stems.add(stem)
             part = slice(first, i)
+            sources = items.sources[part]
+            names = sources if items.names is items.sources else items.names[part]
             yield Shard(
-                stem, items.path, items.folder, items.sources[part], items.names[part], items.sizes[part], images
+                slug,
+                items.path,
+                items.folder,
+                sources,
+                names,
+                items.sizes[part],
+                images,
+                items.stamps[part],
+                numbers[known],
+                root,
             )
-        first, total, number = i, size, number + 1
+            numbers[known] += 1
+        first, total = i, size

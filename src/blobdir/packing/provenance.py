@@ -13,7 +13,7 @@ import os
 import stat
 from dataclasses import dataclass, field
 from posixpath import splitext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
     from blobdir.index import SourceRecord
     from blobdir.sources import Folder
+
+
+FEW: Final = 8
+"""Beginnings of names up to which looking for each is quicker than taking names apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +143,26 @@ class Provenance:
         known = self.dataset(name)
         if known is not None:
             return known
-        parts = name.strip("/").split("/")
+        parts = layout.dataset_name(name.strip("/")).split("/")
         if not all(parts) or any(part in (".", "..", layout.BLOB_DIR, layout.STATE_DIR) for part in parts):
             raise UsageError(f"{name!r} can't be the name of a dataset")
-        return f"/{layout.NESTED}/".join(parts)
+        path = f"/{layout.NESTED}/".join(parts)
+        self.check_new(path)
+        return path
+
+    def check_new(self, path: str) -> None:
+        """Refuse a dataset that would make others disappear, or that would itself.
+
+        Raises
+        ------
+        UsageError
+        """
+        for other in self._paths - {path}:
+            if layout.hides(path, other) or layout.hides(other, path):
+                raise UsageError(
+                    f"{path}: can't be a dataset beside {other}: one would be taken for a folder of the other's files; "
+                    "choose another name; nothing was changed"
+                )
 
     def check_dataset(self, path: str) -> None:
         """Refuse a dataset whose folders can't be listed: what is in them could be what is changed.
@@ -295,6 +315,61 @@ class Provenance:
                 origin.file = f"{shown}/{name}"
         return found
 
+    def check_free(self, dataset: str, names: Collection[str]) -> None:
+        """Refuse names of new images that are folders already, or would have to be in a file.
+
+        Raises
+        ------
+        UsageError
+        """
+        shown = layout.join(dataset, layout.ITEMS)
+        wanted = {name.encode("utf-8", "surrogateescape") for name in names}
+        parents = {above for name in names for above in _above(name)}
+        for name, origin in self.origins(dataset, parents).items():
+            if origin:
+                raise UsageError(f"{shown}/{name}: is an image, so nothing can be in it; nothing was changed")
+        for name in names:
+            if self.is_folder(f"{shown}/{name}"):
+                raise UsageError(f"{shown}/{name}: is a folder; nothing was changed")
+        for pickle in self.pickles(dataset):
+            for _, table in self.tables(pickle) if pickle.shown == shown else ():
+                if not (table.arena == ord("/")).any():
+                    continue
+                for raw in table.names():
+                    if not wanted.isdisjoint(raw[:at] for at, char in enumerate(raw) if char == ord("/")):
+                        raise UsageError(f"{shown}/{os.fsdecode(raw)}: is there, in a folder of an image's name")
+
+    def check_not_linked(self, paths: Collection[str]) -> None:
+        """Refuse to remove files that symbolic links of the project lead to, which would lead nowhere then.
+
+        Raises
+        ------
+        PackError
+        """
+        going = {os.path.realpath(os.path.join(self.root, path)) for path in paths if self.is_file(path)}
+        gone = {os.path.join(self.root, path) for path in paths}
+        for link in self._links() if going else ():
+            if link not in gone and os.path.realpath(link) in going:
+                raise PackError(
+                    f"{os.path.relpath(link, self.root)}: is a symbolic link to a file that was to go; remove it "
+                    "first, or put a file there; nothing was changed"
+                )
+
+    def _links(self) -> Iterator[str]:
+        """All symbolic links of the project, its own folders left out."""
+        todo = [self.root]
+        while todo:
+            folder = todo.pop()
+            try:
+                with os.scandir(folder) as scan:
+                    for entry in scan:
+                        if entry.is_symlink():
+                            yield entry.path
+                        elif entry.is_dir(follow_symlinks=False) and entry.name != layout.STATE_DIR:
+                            todo.append(entry.path)
+            except OSError:
+                continue  # what can't be listed isn't known; who needs it refuses by itself
+
     def check_origins(self, origins: Iterable[Origin]) -> None:
         """Refuse where an entry doesn't fit its blob."""
         grouped: dict[Pickle, list[Entry]] = {}
@@ -314,9 +389,10 @@ class Provenance:
     def called(self, dataset: str, stems: Collection[str]) -> dict[str, list[str]]:
         """Images that are called like one of `stems`, as a whole or without their extension."""
         found: dict[str, dict[str, None]] = {stem: {} for stem in stems}
-        beginnings = tuple(stem.encode("utf-8", "surrogateescape") for stem in stems)
+        keys = {stem.encode("utf-8", "surrogateescape") for stem in stems}
+        few = tuple(keys) if len(keys) < FEW else ()
         for raw in self.image_names(dataset) if stems else ():
-            if raw.startswith(beginnings):
+            if raw.startswith(few) if few else (raw in keys or splitext(raw)[0] in keys):
                 name = raw.decode("utf-8", "surrogateescape")
                 for key in (name, splitext(name)[0]):
                     if key in found:
@@ -338,6 +414,14 @@ class Provenance:
     def is_file(self, path: str) -> bool:
         """Whether there is a plain file, or a link, at a path; no link on the way to it is followed."""
         return self._mode(path) in (stat.S_IFREG, stat.S_IFLNK)
+
+    def is_there(self, dataset: str, path: str) -> bool:
+        """Whether a dataset has a side file, a folder of such, or a packed annotation at a path relative to it."""
+        full = f"{dataset}/{path}"
+        if self.is_file(full) or self.is_folder(full):
+            return True
+        kind, _, name = path.partition("/")
+        return kind == layout.ANNOTATIONS and bool(self.origins(dataset, [name], annotations=True)[name])
 
     def is_folder(self, path: str) -> bool:
         """Whether there is a folder at a path; no link is followed."""
@@ -375,3 +459,9 @@ class Provenance:
             below = os.path.relpath(folder, self.root)
             links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
             yield from (f"{below}/{name}" for name in sorted((*names, *links)))
+
+
+def _above(name: str) -> list[str]:
+    """The folders that a name lies in."""
+    parts = name.split("/")
+    return ["/".join(parts[:i]) for i in range(1, len(parts))]

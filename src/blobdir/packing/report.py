@@ -41,22 +41,29 @@ class PackOptions:
     annotations : {"loose", "packed"}
         As files in ``ann/``, which the SDK needs; or in tars in ``ann.blob/``, which only blobdir reads.
     on_conflict : {"error", "skip", "rename", "replace"}
-        Two images of one name in one dataset.
+        Images of one name in one dataset: report and leave out all but the first, or the last (``replace``), or give
+        each the names of its folders.
     processes : int
         0 is one per processor.
     strict : bool
         Stop at the first problem.
     dataset : str
         Put all images of a plain folder into this dataset; empty: the top folders are the datasets.
+    follow_links : bool
+        Follow symbolic links out of the source. Those inside it are always followed, once.
+    checksum : bool
+        When going on with what was cut off: read all again of what is there.
     """
 
     shard_bytes: int = 1 << 30
     shard_images: int = 0
     annotations: Annotations = "loose"
-    on_conflict: OnConflict = "error"
+    on_conflict: OnConflict = "rename"
     processes: int = 0
     strict: bool = False
     dataset: str = ""
+    follow_links: bool = False
+    checksum: bool = False
 
     def __post_init__(self) -> None:
         if self.shard_bytes < 1 or self.shard_images < 0 or self.processes < 0:
@@ -74,8 +81,9 @@ class Problem:
     Attributes
     ----------
     code : str
-        ``unreadable``, ``changed``, ``conflict``, ``name`` and ``line`` cost an image; ``empty``, ``not-an-image``,
-        ``not-an-image-name``, ``no-annotation`` and ``annotation`` don't.
+        ``unreadable``, ``changed``, ``conflict``, ``link``, ``name`` and ``line`` cost an image or a file; ``empty``,
+        ``not-an-image``, ``not-an-image-name``, ``no-annotation``, ``annotation``, ``renamed``, ``hidden``,
+        ``link-loop`` and ``sdk-name`` don't.
     path : str
         Relative to the source.
     message : str
@@ -88,19 +96,21 @@ class Problem:
     @property
     def costs(self) -> bool:
         """Whether something isn't in the result because of it."""
-        return self.code in ("unreadable", "changed", "conflict", "name", "line")
+        return self.code in ("unreadable", "changed", "conflict", "link", "name", "line")
 
 
 @dataclass(slots=True)
 class PackReport:
-    """What was packed.
+    """What was packed; of a dry run, what would be.
 
     Attributes
     ----------
+    found : int
+        Images that the source has.
     images, image_bytes, files : int
         Images in blobs, their bytes, and files beside them.
     blobs : dict
-        Name of each blob -> its SHA-256.
+        Path of each blob in the project -> its SHA-256; of a dry run, with ``*`` where the name depends on the bytes.
     datasets : dict
         Path of each dataset -> images.
     problems : list of Problem
@@ -109,6 +119,7 @@ class PackReport:
         Blobs that were there already.
     """
 
+    found: int = 0
     images: int = 0
     image_bytes: int = 0
     files: int = 0

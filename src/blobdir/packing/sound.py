@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _NO_META = "meta-missing"
 _OF_ONE_NAME = "conflict"
-"""A defect that costs one image only; who has chosen that one is told."""
+"""A defect that costs one image only, unless it is of folders; who has chosen that one is told."""
 
 
 def check_sound(project: ProjectView[DatasetView], datasets: Collection[str], *, whole: bool) -> None:
@@ -55,13 +55,21 @@ def _defects(project: ProjectView[DatasetView], datasets: Collection[str], *, wh
     for number, defect in enumerate(project.defects):
         if defect.code == _NO_META:  # what readers can do without, another project can't
             yield defect
-        if defect.severity != "error" or defect.code == _OF_ONE_NAME:
+        if defect.severity != "error" or (defect.code == _OF_ONE_NAME and not _is_folder(project.tree, defect.path)):
             continue
         owner = _owner(defect.path, project.tree)
         of_none = not owner and not defect.path.startswith(f"{layout.BLOB_DIR}/")
         unfinished = defect.path.startswith(f"{layout.STATE_DIR}/")
         if number in broken or owner in datasets or unfinished or (whole and of_none):
             yield defect
+
+
+def _is_folder(tree: Tree, path: str) -> bool:
+    """Whether readers see a folder there: of two things of its name, so that names in the other aren't seen."""
+    try:
+        return tree.is_directory(tree.find(path, follow=False))
+    except OSError:
+        return True
 
 
 def _owner(path: str, tree: Tree) -> str:

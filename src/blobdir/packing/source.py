@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import os
-from posixpath import basename, splitext
+from array import array
+from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from blobdir.datasets import IMAGE_EXTENSIONS
 from blobdir.discovery import layout
+from blobdir.discovery.root import project_around
 from blobdir.errors import NotAProjectError, UsageError
-from blobdir.packing.listing import DatasetItems, Listing
+from blobdir.packing.columns import TextColumn
+from blobdir.packing.listing import Content, DatasetItems, Listing, is_junk
 from blobdir.packing.lists import STDIN, RowError, is_list, read_list
+from blobdir.packing.naming import MAX_NAME_BYTES
 from blobdir.packing.report import Problem
+from blobdir.sources import Entry, Folder, Stat
+from blobdir.tarwriting.reading import stamp_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from numpy.typing import NDArray
 
     from blobdir.packing.lists import Row
     from blobdir.packing.report import PackOptions
 
-MAX_NAME_BYTES = 255 - len(".json")
-"""Bytes of an image's name: its annotation's has five more, and file systems take 255."""
+__all__ = ["MAX_NAME_BYTES", "list_source", "tags_of"]
 
 
 def list_source(root: str, options: PackOptions) -> Listing:
@@ -31,7 +38,7 @@ def list_source(root: str, options: PackOptions) -> Listing:
     Raises
     ------
     NotAProjectError
-        There is no such folder or file, or no image in it.
+        There is no such folder or file, or no image in it; or it's a part of a project.
     UsageError
         It's a blob project already.
     """
@@ -45,8 +52,11 @@ def list_source(root: str, options: PackOptions) -> Listing:
     if not any(len(dataset.names) for dataset in listing.datasets):
         first = f"; the first problem: {p.path}: {p.message}" if (p := next(iter(listing.problems), None)) else ""
         raise NotAProjectError(f"{root if is_list(root) else listing.root}: {what}{first}")
-    for dataset in listing.datasets:
-        dataset.settle(listing.problems, options)
+    if not listing.is_project:  # a project's names lie in one folder each
+        for dataset in listing.datasets:
+            dataset.settle(listing.problems, options)
+    _name_what_the_sdk_drops(listing)
+    listing.finish()
     return listing
 
 
@@ -57,66 +67,147 @@ def _list_folder(root: str, options: PackOptions) -> Listing:
     is_project = os.path.exists(os.path.join(root, layout.META))
     if is_project and os.path.isdir(os.path.join(root, layout.BLOB_DIR)):
         raise UsageError(f"{root}: is a blob project already; unpack it first, or add to it")
-    listing = Listing(root, is_project=is_project)
+    if not is_project:
+        _check_apart(root)
+    listing = Listing(root, options.follow_links, is_project=is_project)
     if is_project:
         _list_project(listing, options)
     else:
         _list_plain(listing, options)
+    listing.found += sum(len(dataset.names) for dataset in listing.datasets)
     return listing
 
 
+def _check_apart(root: str) -> None:
+    """Refuse a folder of a project: of a dataset, ``img`` would become a dataset, and its annotations images."""
+    try:
+        names = set(os.listdir(root))
+    except OSError:
+        return
+    items = names & {layout.ITEMS, layout.ANNOTATIONS, layout.PACKED_ANNOTATIONS}
+    project = project_around(root, holds_items=bool(items) or any(map(layout.is_offsets, names)))
+    if project:
+        raise NotAProjectError(
+            f"{root}: is a part of the project {project}; give that one, or the images of this as a list: "
+            f"find {root} -type f | blobdir pack - DEST"
+        )
+
+
+def _name_what_the_sdk_drops(listing: Listing) -> None:
+    for items in listing.datasets:
+        if refused := layout.sdk_refusal(items.path):
+            text = f"the name {refused[0]} ends in {refused[1]!r}: the SDK drops this dataset without a word"
+            listing.problems.append(Problem("sdk-name", layout.dataset_name(items.path), text))
+
+
 def _is_image_name(name: str) -> bool:
-    return splitext(name)[1].lower() in IMAGE_EXTENSIONS
+    return splitext(name)[1].lower() in IMAGE_EXTENSIONS and not is_junk(name)
+
+
+def _is_image(name: str) -> bool:
+    """Whether a file of a project's ``img/`` is an image: hidden ones are files like others."""
+    return _is_image_name(name) and not name.startswith(".")
+
+
+def _all_images(names: TextColumn) -> bool:
+    """`_is_image` of all, where that can be said at once."""
+    joined = names.joined().lower()
+    hidden = joined.startswith(b".") or b"\0." in joined
+    return not hidden and sum(joined.count(f"{kind}\0".encode()) for kind in IMAGE_EXTENSIONS) == len(names)
 
 
 def _list_project(listing: Listing, options: PackOptions) -> None:
-    todo = [""]
-    annotations: dict[str, NDArray[np.int64]] = {}
-    while todo:
-        folder = todo.pop()
-        folders, names, sizes = listing.scan(folder)
-        todo += [layout.join(folder, name) for name in reversed(folders)]
-        kind, dataset = basename(folder), os.path.dirname(folder)
-        in_dataset = bool(dataset)
-        if in_dataset and kind == layout.ITEMS:
-            items = DatasetItems(dataset, os.path.join(listing.root, folder))
-            for name, size in zip(names, sizes, strict=True):
-                if _is_image_name(name):
-                    items.add(name, name, size)
-                else:
-                    path = layout.join(folder, name)
-                    text = "isn't named like an image; it was copied as a plain file"
-                    listing.problems.append(Problem("not-an-image-name", path, text))
-                    listing.files.append(path)
-            listing.datasets.append(items)
+    contents = dict(_walk(listing, packed=options.annotations == "packed"))
+    datasets = set(layout.read_layout({path: _as_folder(path, content) for path, content in contents.items()}).datasets)
+    annotations: dict[str, TextColumn] = {}
+    for folder in list(contents):
+        content = contents.pop(folder)  # what is left takes no memory twice
+        kind, dataset = basename(folder), dirname(folder)
+        if dataset in datasets and kind == layout.ITEMS:
+            _take_images(listing, folder, content)
             continue
-        if in_dataset and kind == layout.ANNOTATIONS:
-            annotations[dataset] = np.array([hash(name) for name in names], np.int64)
-            if options.annotations == "packed":
-                items = DatasetItems(dataset, os.path.join(listing.root, folder))
-                for name, size in zip(names, sizes, strict=True):
-                    items.add(name, name, size)
+        if dataset in datasets and kind == layout.ANNOTATIONS:
+            annotations[dataset] = content.names
+            if options.annotations == "packed" and len(content.names):
+                items = DatasetItems(dataset, os.path.join(listing.root, folder), content.names, content.names)
+                items.sizes, items.stamps = content.sizes, content.stamps
                 listing.annotations.append(items)
                 continue
-        for name in names:
-            listing.files.append(layout.join(folder, name))
+        listing.folders.append(folder)
+        if len(content.names):
+            listing.files.append((folder, content.names))
     for items in listing.datasets:
-        _missing_annotations(items, annotations.get(items.path, np.zeros(0, np.int64)), listing)
+        _missing_annotations(items, annotations.get(items.path, TextColumn()), listing)
+    images = {layout.join(dataset, layout.ITEMS) for dataset in datasets}
+    listing.found += _lost_images(listing, lambda path: dirname(path) in images)
 
 
-def _missing_annotations(items: DatasetItems, known: NDArray[np.int64], listing: Listing) -> None:
+def _lost_images(listing: Listing, counts: Callable[[str], bool]) -> int:
+    """Images that were found, and can't be packed."""
+    lost = [p.path for p in listing.problems if p.costs and p.code != "name"]
+    return sum(_is_image_name(basename(path)) and counts(path) for path in lost)
+
+
+def _walk(listing: Listing, *, packed: bool) -> Iterator[tuple[str, Content]]:
+    todo = [""]
+    wanted = (layout.ITEMS, layout.ANNOTATIONS) if packed else (layout.ITEMS,)
+    while todo:
+        folder = todo.pop()
+        content = listing.scan(folder, stamps=basename(folder) in wanted)
+        todo += [layout.join(folder, name) for name in reversed(content.folders)]
+        yield folder, content
+
+
+def _as_folder(path: str, content: Content) -> Folder:
+    """What tells datasets from other folders: its folders, and offsets files."""
+    entries = [Entry(name, "directory") for name in content.folders]
+    if basename(path) not in (layout.ITEMS, layout.ANNOTATIONS):
+        entries += [Entry(name, "file") for name in content.names if layout.is_offsets(name)]
+    return Folder(path, Stat("directory"), entries)
+
+
+def _take_images(listing: Listing, folder: str, content: Content) -> None:
+    """Images of a project's dataset; other files beside them are copied."""
+    items = DatasetItems(dirname(folder), os.path.join(listing.root, folder), content.names, content.names)
+    items.sizes, items.stamps = content.sizes, content.stamps
+    others = [] if _all_images(content.names) else [i for i, name in enumerate(content.names) if not _is_image(name)]
+    if others:
+        names = content.names.take(others)
+        for name in names:
+            text = "isn't named like an image; it was copied as a plain file"
+            listing.problems.append(Problem("not-an-image-name", layout.join(folder, name), text))
+        listing.files.append((folder, names))
+        left = set(others)
+        kept = [i for i in range(len(content.names)) if i not in left]
+        items.sources = items.names = content.names.take(kept)
+        items.sizes = array("q", [content.sizes[i] for i in kept])
+        items.stamps = array("q", [content.stamps[i] for i in kept])
+    if others or not len(items.names):  # the SDK wants the folder of a dataset that has no images of its own
+        listing.folders.append(folder)
+    listing.datasets.append(items)
+
+
+def _missing_annotations(items: DatasetItems, annotations: TextColumn, listing: Listing) -> None:
     """The SDK drops a whole dataset where one image has no annotation.
 
     Names are compared by their hashes, which takes a tenth of the memory; two of one hash are one in 10**13.
     """
-    by_name = np.array([hash(f"{name}.json") for name in items.names], np.int64)
-    without = np.flatnonzero(~np.isin(by_name, known))
-    if not len(without):
+    if annotations.joined() == items.names.joined().replace(b"\0", b".json\0"):
         return
-    by_stem = np.array([hash(f"{splitext(items.names[i])[0]}.json") for i in without.tolist()], np.int64)
+    if not len(annotations):
+        text = f"none of its {len(items.names):,} images has an annotation; the SDK drops the dataset"
+        listing.problems.append(Problem("no-annotation", items.path, text))
+        return
+    known = _hashes(annotations)
+    without = np.flatnonzero(~np.isin(_hashes(f"{name}.json" for name in items.names), known))
+    by_stem = _hashes(f"{splitext(items.names[i])[0]}.json" for i in without.tolist())
     for i in without[~np.isin(by_stem, known)].tolist():
         path = f"{items.path}/{layout.ITEMS}/{items.names[i]}"
         listing.problems.append(Problem("no-annotation", path, "has none; the SDK drops its whole dataset"))
+
+
+def _hashes(names: Iterable[str]) -> NDArray[np.int64]:
+    return np.fromiter((hash(name) for name in names), np.int64)
 
 
 def _list_plain(listing: Listing, options: PackOptions) -> None:
@@ -125,21 +216,25 @@ def _list_plain(listing: Listing, options: PackOptions) -> None:
     todo = [""]
     while todo:
         folder = todo.pop()
-        folders, names, sizes = listing.scan(folder)
-        todo += [layout.join(folder, name) for name in reversed(folders)]
+        content = listing.scan(folder)
+        todo += [layout.join(folder, name) for name in reversed(content.folders)]
         parts = folder.split("/") if folder else []
         dataset = options.dataset or (parts[0] if parts else os.path.basename(listing.root) or "images")
         tags = parts if options.dataset else parts[1:]
-        for name, size in zip(names, sizes, strict=True):
+        for name, size, stamp in zip(content.names, content.sizes, content.stamps, strict=True):
             path = layout.join(folder, name)
-            wrong = "isn't named like an image; it wasn't packed" if not _is_image_name(name) else _too_long(name)
-            if wrong:
+            if not _is_image_name(name):
+                listing.problems.append(Problem("name", path, "isn't named like an image; it wasn't packed"))
+                continue
+            if wrong := _too_long(name):
                 listing.problems.append(Problem("name", path, wrong))
+                listing.found += 1
                 continue
             items = found.setdefault(dataset, DatasetItems(dataset, listing.root))
-            items.add(path, name, size)
+            items.add(path, name, size, stamp)
             listing.tags.update(tags)
     listing.datasets = [found[name] for name in sorted(found)]
+    listing.found += _lost_images(listing, lambda _: True)
 
 
 def _too_long(name: str) -> str:
@@ -156,24 +251,27 @@ def tags_of(source: str, options: PackOptions) -> list[str]:
 
 def _list_rows(path: str, options: PackOptions) -> Listing:
     """Paths are relative to the list's folder; what has no dataset is in one that is called like the list."""
-    listing = Listing(os.getcwd() if path == STDIN else os.path.dirname(os.path.realpath(path)))
+    # Whoever names a file wants what is behind the name, wherever links lead.
+    listing = Listing(os.getcwd() if path == STDIN else os.path.dirname(os.path.realpath(path)), follow_links=True)
     default = options.dataset or ("images" if path == STDIN else splitext(os.path.basename(path))[0])
     found: dict[str, DatasetItems] = {}
     for number, row in read_list(path):
+        listing.found += 1
         if isinstance(row, RowError):
             listing.problems.append(Problem("line", f"line {number}", f"{row}; it was left out"))
             continue
         name = row.name or os.path.basename(row.path)
-        size, wrong = _look_at(listing, row, name)
+        stat, wrong = _look_at(listing, row, name)
         dataset = row.dataset or default
         place = f"/{layout.NESTED}/".join(dataset.strip("/").split("/"))
         if not wrong and not _can_be_dataset(dataset):
             wrong = "name", f"{dataset!r} can't be the name of a dataset"
-        if wrong:
+        if wrong or stat is None:
+            wrong = wrong or ("unreadable", "isn't there")
             listing.problems.append(Problem(wrong[0], row.path, f"{wrong[1]} (line {number})"))
             continue
         items = found.setdefault(place, DatasetItems(place, listing.root))
-        items.add(row.path, name, size)
+        items.add(row.path, name, stat.st_size, stamp_of(stat))
         items.tags.append(row.tags)
         items.annotations.append(row.annotation)
         listing.tags.update(row.tags)
@@ -181,21 +279,21 @@ def _list_rows(path: str, options: PackOptions) -> Listing:
     return listing
 
 
-def _look_at(listing: Listing, row: Row, name: str) -> tuple[int, tuple[str, str] | None]:
-    """Bytes of an image, and what is wrong with it: a code and a sentence."""
+def _look_at(listing: Listing, row: Row, name: str) -> tuple[os.stat_result | None, tuple[str, str] | None]:
+    """Attributes of an image, or what is wrong with it: a code and a sentence."""
     if not _is_image_name(name):
-        return 0, ("name", f"{name!r} isn't named like an image")
+        return None, ("name", f"{name!r} isn't named like an image")
     if name in (".", "..") or "/" in name or "\0" in name:
-        return 0, ("name", f"{name!r} can't be the name of a file")
+        return None, ("name", f"{name!r} can't be the name of a file")
     if long := _too_long(name):
-        return 0, ("name", long)
+        return None, ("name", long)
     try:
-        stat = os.stat(os.path.join(listing.root, row.path))
+        found = os.stat(os.path.join(listing.root, row.path))
     except (OSError, ValueError) as error:
-        return 0, ("unreadable", f"can't be looked at: {getattr(error, 'strerror', None) or error}")
+        return None, ("unreadable", f"can't be looked at: {getattr(error, 'strerror', None) or error}")
     if not os.path.isfile(os.path.join(listing.root, row.path)):
-        return 0, ("unreadable", "isn't a file: a folder, a device, a pipe")
-    return stat.st_size, None
+        return None, ("unreadable", "isn't a file: a folder, a device, a pipe")
+    return found, None
 
 
 def _can_be_dataset(name: str) -> bool:

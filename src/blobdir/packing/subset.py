@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from posixpath import basename
 from typing import TYPE_CHECKING
@@ -14,26 +15,27 @@ import numpy as np
 
 from blobdir.datasets import open_view
 from blobdir.discovery import layout
-from blobdir.errors import BlobdirWarning, NotFoundError, PackError, UsageError
+from blobdir.errors import BlobdirWarning, PackError, UsageError
 from blobdir.index import FIRST_BLOB, LOOSE
 from blobdir.offsets import write_offsets
-from blobdir.packing.choosing import Choice, SubsetOptions, choose
+from blobdir.packing.choosing import Choice, SubsetOptions, choose, datasets_of
 from blobdir.packing.locking import hold
 from blobdir.packing.newfolder import NewFolder
 from blobdir.packing.sharing import copy_file, share_blob
 from blobdir.packing.sidefiles import SideFiles
 from blobdir.packing.sound import check_sound
 from blobdir.packing.sums import SUMS, format_sums, read_sums
-from blobdir.sources import LocalStorage, Stat
+from blobdir.sources import LocalStorage, Stat, open_storage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from blobdir.datasets import DatasetView, ProjectView
     from blobdir.packing.report import Problem
 
-ROOT_FILES = (layout.META, "obj_class_to_machine_color.json", "key_id_map.json")
-"""Files of a project that hold for any part of it, as they are. ``README.md`` doesn't: it says what the whole has."""
+WHOLE = "README.md"
+"""The file of a project that says what all of it has; what else lies beside ``meta.json`` holds for any part too."""
 SUFFIX = ".subset"
 
 
@@ -70,7 +72,8 @@ def subset(
 ) -> SubsetReport:
     """Make a project with some images of another one: offsets are written, files copied, blobs are linked.
 
-    What belongs to the images goes along: annotations, ``meta/``, ``img_info/``, ``seg/``, ``masks_*/``.
+    What belongs to the images goes along: annotations, ``meta/``, ``img_info/``, ``seg/``, ``masks_*/``; and what lies
+    as a file beside ``meta.json`` or in a dataset's own folder, but for ``README.md``, which is of the whole.
 
     Parameters
     ----------
@@ -100,9 +103,8 @@ def subset(
     options = options or SubsetOptions()
     folder = NewFolder(dest, SUFFIX, resume=True)  # what is left of one that was killed is made anew
     folder.check()
-    opened = _open(project, options)  # first of all whether it is a project: only then there's something to lock
-    with hold(opened.url):
-        opened = _open(project, options)
+    with _held(project, folder):
+        opened = open_view(project, follow_links=options.follow_links)
         choice = choose(opened, options)
         check_sound(opened, _looked_at(choice), whole=not options.datasets)
         if not choice.count:
@@ -112,20 +114,29 @@ def subset(
                 _clear(folder)
                 blobs = _Writer(opened, choice, folder.work, options).write()
                 _check_made(folder.work, choice, options)
-                folder.publish()
             except BaseException:
                 folder.discard()
                 raise
+            folder.publish()
     counts = {opened[path].name: len(names) for path, names in choice.images.items() if names}
     seconds = time.perf_counter() - began
     return SubsetReport(counts, blobs, seconds, choice.problems, choice.without_annotation)
 
 
-def _open(project: str | os.PathLike[str], options: SubsetOptions) -> ProjectView[DatasetView]:
-    opened = open_view(project, follow_links=options.follow_links)
-    if not opened.tree.storage.is_local:
-        raise UsageError(f"{opened.url}: a subset shares the blobs of a project on this machine; fetch it first")
-    return opened
+@contextmanager
+def _held(project: str | os.PathLike[str], folder: NewFolder) -> Iterator[None]:
+    """Keep a project as it is, if it is one; what isn't, is found out by who opens it."""
+    storage = open_storage(project)
+    if not storage.is_local:
+        raise UsageError(f"{storage.url}: a subset shares the blobs of a project on this machine; fetch it first")
+    if not os.path.isdir(storage.url):
+        yield
+        return
+    target = os.path.join(os.path.realpath(folder.target.parent), folder.target.name)
+    if target.startswith(storage.url.rstrip("/") + "/"):
+        raise UsageError(f"{folder.target}: is inside the project; choose another place")
+    with hold(storage.url):
+        yield
 
 
 def _looked_at(choice: Choice) -> set[str]:
@@ -156,25 +167,15 @@ class _Writer:
 
     def write(self) -> list[str]:
         """Write everything; the paths of the blobs."""
-        for path in self._datasets():
+        for path in datasets_of(self._project, self._choice):
             self._write_dataset(path, self._choice.images.get(path, []))
         for number, blob in sorted(self._blobs.items()):
             record = self._tree.index.header.blobs[number - FIRST_BLOB]
             expected = Stat("file", record.size, record.mtime_ns, etag=record.etag)
             share_blob(self._storage, blob, self._place(blob), self._options.blobs, expected)
-        for name in ROOT_FILES:
-            self._copy_if_there(name)
+        self._copy_files("", without=WHOLE)
         self._write_sums()
         return sorted(self._blobs.values())
-
-    def _datasets(self) -> list[str]:
-        """Datasets that the result has: those with images, those above them, and empty ones where all was meant."""
-        known = self._tree.index.header.datasets
-        wanted = {path for path, names in self._choice.images.items() if names}
-        wanted |= {above for above in known if any(path.startswith(f"{above}/") for path in wanted)}
-        if self._options.takes_all:
-            wanted |= {path for path in self._choice.images if not self._project[path].names}
-        return [path for path in known if path in wanted]
 
     def _write_dataset(self, path: str, names: list[str]) -> None:
         self._folder(self._work / path / layout.ANNOTATIONS)
@@ -190,6 +191,7 @@ class _Writer:
         for file in files:
             if not file.startswith(prefix):
                 self._copy(self._tree.find(f"{path}/{file}"), f"{path}/{file}")
+        self._copy_files(path)
 
     def _take(self, path: str, pickles: str, shown: str, names: list[str]) -> None:
         """Take files that readers see in the folder `shown`: offsets of those in blobs, copies of the others."""
@@ -218,12 +220,12 @@ class _Writer:
         data = self._tree.read(row)
         self._place(target).write_bytes(data)
 
-    def _copy_if_there(self, name: str) -> None:
-        try:
-            row = self._tree.find(name)
-        except NotFoundError:
-            return
-        self._copy(row, name)
+    def _copy_files(self, path: str, without: str = "") -> None:
+        """Copy the plain files that lie in the project's folder, or in a dataset's: they belong to all of it."""
+        top = self._tree.find(path)
+        for row, name in zip(self._tree.children(top), self._tree.names(top), strict=True):
+            if int(self._tree.index.source[row]) == LOOSE and name != without and not layout.is_offsets(name):
+                self._copy(row, layout.join(path, name))
 
     def _write_sums(self) -> None:
         """Checksums of the blobs that are shared, if the project has them."""

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blobdir.discovery import layout
-from blobdir.errors import BlobdirError, PackError
+from blobdir.errors import AnnotationError, BlobdirError, PackError
 from blobdir.offsets.table import OffsetsTable
 from blobdir.offsets.writer import encode_offsets
+from blobdir.packing.metadata import check_meta
 from blobdir.packing.names import free_stem, renewed_stem, taken_stems
 from blobdir.packing.provenance import Provenance
 from blobdir.packing.released import RELEASED, format_released, identity, read_released
@@ -201,6 +202,18 @@ class ProjectWriter:
         if (added or removed) and self.known.is_file(path):
             content = self.read(path)
             self.change.stage(path).write_bytes(updated_sums(content, added, removed))
+
+    def labels(self) -> tuple[set[str], set[str]]:
+        """Classes and tags of ``meta.json``; none where there is none, or it isn't one."""
+        if not self.known.is_file(layout.META):
+            return set(), set()
+        try:
+            meta = check_meta(self.read(layout.META))
+        except AnnotationError:
+            return set(), set()
+        return {str(c.get("title")) for c in meta.get("classes", [])}, {
+            str(t.get("name")) for t in meta.get("tags", [])
+        }
 
     # -- bytes -----------------------------------------------------------------------------------------------
 

@@ -85,7 +85,7 @@ def _renamed(members: Members, old: OffsetsTable, fits: np.ndarray[tuple[int], n
     return given if agrees else {}
 
 
-def nameless(members: Members, images: set[str] | None) -> tuple[OffsetsTable | None, list[str]]:
+def nameless(members: Members, images: set[str] | None, taken: set[str]) -> tuple[OffsetsTable | None, list[str]]:
     """Entries for a pickle that can't be read: all members of its tar, under their base names.
 
     Parameters
@@ -94,6 +94,8 @@ def nameless(members: Members, images: set[str] | None) -> tuple[OffsetsTable | 
     images : set of str, optional
         Names, and names without extension, that have an annotation. If only some members do, the others had been
         removed, it seems, and don't come back by this.
+    taken : set of str
+        Names that the dataset shows without this pickle. A member of that name was replaced, it seems.
 
     Returns
     -------
@@ -108,8 +110,13 @@ def nameless(members: Members, images: set[str] | None) -> tuple[OffsetsTable | 
     if most > 1:
         return None, [os.fsdecode(base)]
     names = {os.fsdecode(base): numbers[0] for base, numbers in members.of_base.items()}
-    having = {name for name in names if images and (name in images or splitext(name)[0] in images)}
-    kept = having or set(names)
+    stems = {splitext(name)[0] for name in taken}  # theirs is an annotation by the stem
+    having = {
+        name
+        for name in names
+        if images and (name in images or (splitext(name)[0] in images and splitext(name)[0] not in stems))
+    }
+    kept = (having if images else set(names)) - taken
     entries = [
         (os.fsencode(name), int(table.start[number]), int(table.end[number]))
         for name, number in names.items()
@@ -126,3 +133,13 @@ def image_names(project: Project, dataset: str) -> set[str]:
     except OSError:
         return set()
     return {name.removesuffix(".json") for name in names if name.endswith(".json")}
+
+
+def shown_names(project: Project, folder: str) -> set[str]:
+    """Names that a folder of the tree has, as far as they are known."""
+    tree = project.tree
+    try:
+        rows = tree.index.children(tree.find(folder))
+    except OSError:
+        return set()
+    return set(tree.index.names_text(rows.start, rows.stop))

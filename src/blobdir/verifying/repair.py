@@ -18,7 +18,7 @@ from blobdir.project import open_project
 from blobdir.projectlock import STATE_DIR
 from blobdir.verifying.findings import in_words
 from blobdir.verifying.members import FITS, Members, judge
-from blobdir.verifying.mending import image_names, mended, nameless
+from blobdir.verifying.mending import image_names, mended, nameless, shown_names
 from blobdir.verifying.places import blob_folders, pickles_of, tars_of
 
 if TYPE_CHECKING:
@@ -207,7 +207,10 @@ def _conclude_nameless(project: Project, plan: Plan, pickle: str, tar: str, memb
     folder = pickle.rpartition("/")[0]
     is_packed = folder.endswith(f"/{layout.PACKED_ANNOTATIONS}")
     dataset = folder.rpartition("/")[0] if is_packed else folder
-    table, without = nameless(members, None if is_packed else image_names(project, dataset))
+    shown = f"{dataset}/{layout.ANNOTATIONS if is_packed else layout.ITEMS}"
+    table, without = nameless(
+        members, None if is_packed else image_names(project, dataset), shown_names(project, shown)
+    )
     if table is None:
         plan.said.append(f"{pickle}: not mended: it can't be read, and members of {tar} have one name: {without[0]}")
         return
@@ -216,7 +219,7 @@ def _conclude_nameless(project: Project, plan: Plan, pickle: str, tar: str, memb
     if without:
         text = (
             f"{pickle}: {_DONE} the {len(table):,} images of {tar} that have an annotation; {len(without):,} have "
-            f"none, as if they had been removed: {', '.join(without[:FEW])}"
+            f"none, as if they had been removed, or are there by another pickle: {', '.join(without[:FEW])}"
         )
     plan.said.append(text)
 

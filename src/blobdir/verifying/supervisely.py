@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from posixpath import splitext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from blobdir.datasets import IMAGE_EXTENSIONS
 from blobdir.discovery import layout
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from blobdir.project import Dataset, Project
     from blobdir.verifying.findings import VerifyReport
     from blobdir.verifying.places import Folders
-
-ENDINGS: Final = ("ann", "blob", "datasets", "img", "img_info", "meta", "seg")
-"""A folder whose name ends so is no dataset to the SDK; of these, only below ``…datasets`` are others looked for."""
 
 
 def check_for_sdk(project: Project, folders: Folders, counts: Mapping[str, int], report: VerifyReport) -> None:
@@ -61,14 +58,9 @@ def _check_dataset_names(datasets: list[str], report: VerifyReport) -> None:
         name = layout.dataset_name(path)
         if by_name[name] > 1:
             report.add("sdk-name", path, f"{by_name[name]} datasets are called {name}: the SDK takes the first of them")
-        parts = path.split("/")
-        for number in range(1, len(parts) + 1):
-            part = parts[number - 1]
-            ending = next((end for end in ENDINGS if part.endswith(end)), "")
-            # Whole folders called datasets are what others are nested in.
-            if ending and (number == len(parts) or ending != layout.NESTED):
-                report.add("sdk-name", path, f"the name {part} ends in {ending!r}: the SDK drops the dataset")
-                break
+        if refused := layout.sdk_refusal(path):
+            text = f"the name {refused[0]} ends in {refused[1]!r}: the SDK drops the dataset"
+            report.add("sdk-name", path, text)
 
 
 def _check_doubles(

@@ -1,0 +1,125 @@
+"""What belongs to images in the middle of an edit: what the project has, without what goes, and what was written."""
+
+from __future__ import annotations
+
+from posixpath import splitext
+from typing import TYPE_CHECKING, Protocol
+
+from blobdir.datasets import DatasetView
+from blobdir.discovery import layout
+from blobdir.packing.sidefiles import FOLDERS, is_side_folder, owners, side_files
+
+if TYPE_CHECKING:
+    from blobdir.packing.provenance import Provenance
+    from blobdir.packing.sidefiles import SideFile
+    from blobdir.tree import Tree
+
+
+class Edited(Protocol):
+    """What is asked of the edit."""
+
+    def exists(self, path: str) -> bool:
+        """Whether there would be such a file."""
+        ...
+
+    def files_below(self, path: str) -> list[str]:
+        """Paths of all files below a folder."""
+        ...
+
+    def split(self, path: str) -> tuple[str, str]:
+        """Dataset and name of an image."""
+        ...
+
+
+class EditedSideFiles:
+    """The side files of images, as they would be.
+
+    Parameters
+    ----------
+    tree : Tree
+        The project when the edit began.
+    known : Provenance
+    edit : Edited
+    """
+
+    def __init__(self, tree: Tree, known: Provenance, edit: Edited) -> None:
+        self._tree, self._known, self._edit = tree, known, edit
+        self._folders: set[str] = set()
+        self._written: dict[tuple[str, str], dict[str, None]] = {}
+        self._views: dict[str, DatasetView] = {}
+
+    def note(self, path: str) -> None:
+        """A file was written."""
+        folder = path.rpartition("/")[0]
+        while folder and folder not in self._folders:
+            self._folders.add(folder)
+            folder = folder.rpartition("/")[0]
+        dataset, name = self._edit.split(path)
+        for base in (name, splitext(name)[0]) if dataset else ():
+            self._written.setdefault((dataset, base), {})[name] = None
+
+    def is_folder(self, path: str) -> bool:
+        """Whether there is a folder at a path; one that was emptied counts."""
+        if path in self._folders:
+            return bool(self._edit.files_below(path))
+        try:
+            return self._tree.is_directory(self._tree.find(path, follow=False))
+        except OSError:
+            return False
+
+    def _view(self, dataset: str) -> DatasetView:
+        if dataset not in self._views:
+            self._views[dataset] = DatasetView(self._tree, dataset)
+        return self._views[dataset]
+
+    def _named(self, dataset: str, base: str) -> list[str]:
+        """Images that are called so, as a whole or without their extension."""
+        names = dict.fromkeys((*self._view(dataset).named(base), *self._written.get((dataset, base), ())))
+        return [name for name in names if self._edit.exists(f"{dataset}/{layout.ITEMS}/{name}")]
+
+    def _places(self, dataset: str, name: str) -> list[SideFile]:
+        folders = dict.fromkeys([layout.ANNOTATIONS, *self._known.side_folders(dataset)])
+        prefix = f"{dataset}/"
+        written = (path[len(prefix) :] for path in self._folders if path.startswith(prefix))
+        folders |= dict.fromkeys(path for path in written if "/" not in path and is_side_folder(path))
+        return side_files(name, lambda path: self._is_there(dataset, path), list(folders))
+
+    def _is_there(self, dataset: str, path: str) -> bool:
+        full = f"{dataset}/{path}"
+        return self._edit.exists(full) or self.is_folder(full)
+
+    def of(self, image: str) -> dict[str, bool]:
+        """Path of each file that belongs to an image -> whether others need it too.
+
+        Raises
+        ------
+        IncompleteListingError
+            Something can't be listed, so it isn't known.
+        """
+        dataset, name = self._edit.split(image)
+        return {path: shared for one in self._places(dataset, name) for path, shared in self._at(dataset, name, one)}
+
+    def _at(self, dataset: str, name: str, one: SideFile) -> list[tuple[str, bool]]:
+        full = f"{dataset}/{one.path}"
+        is_file = self._edit.exists(full)
+        mine = owners(
+            one.path if is_file else f"{one.path}/",
+            lambda base: self._named(dataset, base),
+            lambda path: self._edit.exists(f"{dataset}/{path}"),
+        )
+        if name not in mine:
+            return []
+        return [(path, len(mine) > 1) for path in ([full] if is_file else self._edit.files_below(full))]
+
+    def renamed(self, image: str, target: str) -> dict[str, str]:
+        """Path of each file that belongs to an image -> the path that it has to have when the image is `target`."""
+        (dataset, name), (new_dataset, new_name) = self._edit.split(image), self._edit.split(target)
+        found = {}
+        for one in self._places(dataset, name):
+            base, new_base = (splitext(name)[0], splitext(new_name)[0]) if one.by_stem else (name, new_name)
+            begin = f"{dataset}/{one.folder}/"
+            for path, _ in self._at(dataset, name, one):
+                tail = path[len(begin) + len(base) :]
+                plain = one.folder in FOLDERS and tail == FOLDERS[one.folder]
+                found[path] = f"{new_dataset}/{one.folder}/{new_name if plain else new_base}{tail}"
+        return {old: new for old, new in found.items() if old != new}

@@ -1,0 +1,284 @@
+"""Processes that do a part of the work: plain interpreters of this Python, fed with pickles through pipes.
+
+Those of `multiprocessing` import the caller's main module again: a script without a guard runs twice, and one that came
+from standard input or a notebook can't. These import what they are told to call and nothing else, with the
+parent's `sys.path` behind the standard library: a module of the current folder can't stand in for one of that.
+
+They end when their parent does, however it ends: it holds the other end of their standard input.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import queue
+import select
+import selectors
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Final, Self
+
+from blobdir.errors import WorkerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_LENGTH: Final = struct.Struct("<Q")
+_LOOK_UP_S: Final = 2.0
+"""Seconds after which a worker whose input stays open looks whether its parent is still there: others may hold it."""
+_STOP_S: Final = 5.0
+_TICK_S: Final = 0.25
+_START: Final = (
+    "import sys; own = set(sys.path); sys.path += [p for p in {paths} if p not in own]; "
+    "from blobdir.processes import serve; serve({parent})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something to do in a worker.
+
+    Attributes
+    ----------
+    call : callable
+        A function of a module that can be imported, best of one that imports quickly.
+    arguments : tuple
+        What can be pickled.
+    what : str
+        What is being done, in a message: ``packing train``.
+    about : object
+        Stays here: what whoever gets the result wants to know of the job.
+    """
+
+    call: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    what: str
+    about: Any = None
+
+
+class Workers:
+    """Runs jobs, some at a time. A context manager that ends the processes.
+
+    Parameters
+    ----------
+    count : int
+        Processes; 0 runs all jobs here, as does an interpreter that can't be started again.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count if _can_start() else 0
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        for worker in self._workers:
+            worker.end(at_once=kind is not None)
+        self._workers.clear()
+
+    def run(self, jobs: Iterable[Job], tick: Callable[[], None] | None = None) -> Iterator[tuple[Job, Any]]:
+        """Do jobs; gives each with its result, in the order in which they get done.
+
+        Parameters
+        ----------
+        jobs : iterable of Job
+            Taken one by one, as there are processes for them.
+        tick : callable, optional
+            Called now and then while nothing gets done.
+
+        Raises
+        ------
+        WorkerError
+            A worker has died, whatever it died of.
+        Exception
+            What a job raised.
+        """
+        left = iter(jobs)
+        if self.count < 1:
+            for job in left:
+                yield job, job.call(*job.arguments)
+            return
+        with selectors.DefaultSelector() as ready:
+            for worker, job in zip(self._started(), left, strict=False):
+                worker.give(job)
+                ready.register(worker.output, selectors.EVENT_READ, worker)
+            while ready.get_map():
+                found = ready.select(_TICK_S if tick else None)
+                if tick and not found:
+                    tick()
+                for key, _ in found:
+                    worker = key.data
+                    done, result = worker.result()
+                    following = next(left, None)
+                    if following is None:
+                        ready.unregister(worker.output)
+                    else:
+                        worker.give(following)
+                    yield done, result
+
+    def _started(self) -> Iterator[_Worker]:
+        """The workers, each started when there is something for it; a job must come after a worker was taken."""
+        for number in range(self.count):
+            if number == len(self._workers):
+                self._workers.append(_Worker())
+            yield self._workers[number]
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
+def _can_start() -> bool:
+    """Whether `sys.executable` is a Python: of a frozen program it's the program itself."""
+    return bool(sys.executable) and not getattr(sys, "frozen", False)
+
+
+def _command() -> list[str]:
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    paths = [here, *(path or os.getcwd() for path in sys.path)]
+    options = ["-I", "-S", "-X", f"utf8={int(bool(sys.flags.utf8_mode))}"]
+    if sys.dont_write_bytecode:
+        options.append("-B")
+    return [sys.executable, *options, "-c", _START.format(paths=ascii(paths), parent=os.getpid())]
+
+
+class _Worker:
+    """One process, seen from its parent."""
+
+    def __init__(self) -> None:
+        # Ctrl-C goes to all processes of a terminal. It's the parent that ends its workers.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            self._process = subprocess.Popen(_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  # ourselves
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._job: Job | None = None
+
+    @property
+    def output(self) -> IO[bytes]:
+        """Where results come from."""
+        return _pipe(self._process.stdout)
+
+    def give(self, job: Job) -> None:
+        """Have it begin with a job."""
+        data = pickle.dumps((job.call, job.arguments), pickle.HIGHEST_PROTOCOL)
+        self._job = job
+        with suppress(BrokenPipeError):  # one that has died is noticed by its result
+            pipe = _pipe(self._process.stdin)
+            pipe.write(_LENGTH.pack(len(data)))
+            pipe.write(data)
+            pipe.flush()
+
+    def result(self) -> tuple[Job, Any]:
+        """Wait for what it has done."""
+        job, self._job = self._job, None
+        if job is None:
+            raise RuntimeError("a worker without a job has no result")
+        header = self.output.read(_LENGTH.size)
+        size = _LENGTH.unpack(header)[0] if len(header) == _LENGTH.size else -1
+        data = self.output.read(size) if size >= 0 else b""
+        if size < 0 or len(data) != size:
+            raise WorkerError(f"a process of blobdir's {self._how()} while it was {job.what}")
+        fine, value = pickle.loads(data)
+        if not fine:
+            raise value
+        return job, value
+
+    def _how(self) -> str:
+        self._process.kill()
+        code = self._process.wait()
+        if code < 0:
+            return f"was ended by signal {-code} ({signal.Signals(-code).name})"
+        return f"ended with exit status {code}"
+
+    def end(self, *, at_once: bool) -> None:
+        """End the process: what it's at is lost."""
+        if at_once or self._job is not None:
+            self._process.kill()
+        with suppress(BrokenPipeError):
+            _pipe(self._process.stdin).close()
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self.output.close()
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        raise ValueError("the process was started without a pipe")
+    return pipe
+
+
+# -- in the worker -------------------------------------------------------------------------------------------
+
+
+def serve(parent: int) -> None:
+    """What a worker does: jobs from its standard input, results to its standard output.
+
+    Parameters
+    ----------
+    parent : int
+        Number of the process that started it.
+    """
+    output = os.dup(1)
+    os.dup2(2, 1)  # what a library prints mustn't be taken for a result
+    jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(jobs, parent), daemon=True).start()
+    with open(output, "wb") as results:
+        while True:
+            data = _done(jobs.get())
+            results.write(_LENGTH.pack(len(data)))
+            results.write(data)
+            results.flush()
+
+
+def _done(data: bytes) -> bytes:
+    try:
+        call, arguments = pickle.loads(data)
+        answer = (True, call(*arguments))
+    except BaseException as error:
+        answer = (False, error)
+    try:
+        sent = pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)
+        if not answer[0]:
+            pickle.loads(sent)  # some errors can't be made again of their message
+        return sent
+    except Exception:
+        return pickle.dumps((False, WorkerError(f"{type(answer[1]).__name__}: {answer[1]}")))
+
+
+def _listen(jobs: queue.SimpleQueue[bytes], parent: int) -> None:
+    """Take in jobs, and end the process when there can't be any more."""
+    try:
+        while True:
+            size = _LENGTH.unpack(_read(_LENGTH.size, parent))[0]
+            jobs.put(_read(size, parent))
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def _read(size: int, parent: int) -> bytes:
+    parts = []
+    while size:
+        while not select.select([0], [], [], _LOOK_UP_S)[0]:
+            if os.getppid() != parent:
+                raise EOFError(errno.EPIPE, "the parent has gone")
+        part = os.read(0, min(size, 1 << 20))
+        if not part:
+            raise EOFError(errno.EPIPE, "the parent has gone")
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)

@@ -1,0 +1,204 @@
+"""Writes one tar from many small files, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from blobdir.tarwriting.format import member_header, padding
+from blobdir.tarwriting.output import Places, TarOutput
+from blobdir.tarwriting.reading import CHUNK_BYTES, FileReader, LargeFile, UnreadableError, texts_of
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Iterator
+
+# How what the format's users call images begins: bytes at places, all of which must be there. The common ones first.
+IMAGE_BEGINNINGS: Final = (
+    *(((0, magic),) for magic in (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")),
+    ((0, b"RIFF"), (8, b"WEBP")),
+    *(((0, magic),) for magic in (
+        b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"NRRD", b"\0\0\0\x0cjP  ", b"P1", b"P2", b"P3", b"P4",
+        b"P5", b"P6", b"qoif", b"\xff\x0a", b"\0\0\0\x0cJXL ",
+    )),
+    ((4, b"ftyp"),),
+)  # fmt: skip
+_COMMON: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+
+
+def is_image(data: bytes) -> bool:
+    """Whether a file's first bytes are those of an image."""
+    return data.startswith(_COMMON) or any(
+        all(data.startswith(magic, at) for at, magic in parts) for parts in IMAGE_BEGINNINGS
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """What is to go into a tar, in as many bytes as it has: a process needs nothing to understand it.
+
+    Attributes
+    ----------
+    folder : str
+        Where the sources lie.
+    sources : bytes
+        Their paths below `folder`, each followed by a NUL.
+    names : bytes or None
+        Names of the members, the same way; None: those of the sources.
+    sizes : array of int
+        Bytes when they were listed.
+    stamps : array of int or None
+        `stamp_of` each when it was listed; None where nobody has looked.
+    root : str
+        Links that lead out of this folder aren't followed; empty: all are.
+    images : bool
+        Whether they should be images.
+    """
+
+    folder: str
+    sources: bytes
+    names: bytes | None
+    sizes: array[int]
+    stamps: array[int] | None = None
+    root: str = ""
+    images: bool = True
+
+    def __iter__(self) -> Iterator[tuple[int, bytes, bytes, int, int | None]]:
+        """Number, source, name, size and stamp of each."""
+        sources = texts_of(self.sources)
+        names = sources if self.names is None else texts_of(self.names)
+        stamps = self.stamps if self.stamps is not None else [None] * len(self.sizes)
+        for number, (size, stamp) in enumerate(zip(self.sizes, stamps, strict=True)):
+            source = next(sources)
+            yield number, source, source if names is sources else next(names), size, stamp
+
+
+@dataclass(slots=True)
+class WrittenShard:
+    """A tar that was written.
+
+    Attributes
+    ----------
+    members, member_bytes : int
+    problems : list of (code, path, message)
+    sha256 : str
+    size : int
+        Bytes of the tar.
+    settled : bool
+        Whether a change of any of its sources since would show in their stamps.
+    """
+
+    members: int = 0
+    member_bytes: int = 0
+    problems: list[tuple[str, str, str]] = field(default_factory=list)
+    sha256: str = ""
+    size: int = 0
+    settled: bool = True
+
+
+def write_members(members: Members, path: str | None, strict: bool = False) -> tuple[WrittenShard, Places]:
+    """Write a tar, and say where its members lie.
+
+    What can't be read, or changes each time it's read, is left out and reported.
+
+    Parameters
+    ----------
+    members : Members
+    path : str or None
+        None: only look at what would be written.
+    strict : bool
+        Stop at the first problem.
+
+    Raises
+    ------
+    OSError
+        The tar can't be written.
+    """
+    reader = FileReader(members.folder, members.root)
+    try:
+        with TarOutput(path) as output:
+            writer = _Writer(output, reader, members.images)
+            add = writer.look if path is None else writer.add
+            for number, source, name, size, stamp in members:
+                add(number, source, name, size, stamp)
+                if strict and writer.written.problems:
+                    break
+            written = writer.written
+            written.sha256, written.size, written.settled = output.finish(), output.position, reader.settled
+    finally:
+        reader.close()
+    return written, writer.places
+
+
+class _Writer:
+    """Adds members to a tar, and takes down what became of them."""
+
+    def __init__(self, output: TarOutput, reader: FileReader, images: bool) -> None:
+        self._output, self._reader, self._images = output, reader, images
+        self.written, self.places = WrittenShard(), Places()
+
+    def add(self, number: int, source: bytes, name: bytes, size: int, stamp: int | None) -> None:
+        """Add a file."""
+        try:
+            data, size, rest = self._reader.read(source, size, stamp)
+        except UnreadableError as error:
+            self._problem(error.args[0], source, error.args[1])
+            return
+        output = self._output
+        if rest is None:
+            start, end = output.member(name, data)
+        else:
+            header = member_header(name, size)
+            start = output.position + len(header)
+            end = start + size
+            output.add(header)
+            if not _copy(output, rest, data, size):
+                self._problem("changed", source, "changed while it was read; what is in its place isn't used")
+                return
+        self._added(number, source, data, start, end)
+
+    def look(self, number: int, source: bytes, name: bytes, _size: int, _stamp: int | None) -> None:
+        """Find out what adding a file would say."""
+        try:
+            data, size = self._reader.look(source)
+        except UnreadableError as error:
+            self._problem(error.args[0], source, error.args[1])
+            return
+        start = self._output.position + len(member_header(name, size))
+        self._output.position = start + size + len(padding(size))
+        self._added(number, source, data, start, start + size)
+
+    def _added(self, number: int, source: bytes, data: bytes, start: int, end: int) -> None:
+        self.places.add(number, start, end)
+        self.written.members += 1
+        self.written.member_bytes += end - start
+        if self._images and not is_image(data):
+            code, what = ("not-an-image", "doesn't begin like an image") if data else ("empty", "is empty")
+            self._problem(code, source, f"{what}; it was packed as it is")
+
+    def _problem(self, code: str, source: bytes, text: str) -> None:
+        self.written.problems.append((code, os.fsdecode(source), text))
+
+
+def _copy(output: TarOutput, rest: LargeFile, data: bytes, size: int) -> bool:
+    """Copy a large file whose first chunk was read.
+
+    Where it ends too early zeros fill its place, so that the archive stays one.
+
+    Returns
+    -------
+    bool
+        Whether it was the same to the end.
+    """
+    left, whole = size, True
+    while left:
+        if not data:
+            data, whole = bytes(min(left, CHUNK_BYTES)), False
+        data = data[:left]
+        output.add(data)
+        output.flush()
+        left -= len(data)
+        data = rest.more() if left and whole else b""
+    output.add(padding(size))
+    return rest.ended_as_it_was() and whole

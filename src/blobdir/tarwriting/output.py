@@ -1,0 +1,145 @@
+"""A tar that grows, and where its members lie."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import threading
+from array import array
+from typing import Final, Self
+
+from blobdir.tarwriting.format import archive_end, member_header, padding
+
+FLUSH_BYTES: Final = 1 << 20
+"""Bytes that are gathered before they are written."""
+_AHEAD: Final = 4
+"""Pieces that may wait for their checksum."""
+
+
+class Places:
+    """Where the members of a tar lie, while it is written.
+
+    Attributes
+    ----------
+    kept : array of int
+        Their numbers among those that should be in it.
+    starts, ends : array of int
+    """
+
+    def __init__(self) -> None:
+        self.kept, self.starts, self.ends = array("q"), array("q"), array("q")
+
+    def add(self, number: int, start: int, end: int) -> None:
+        """Note a member."""
+        self.kept.append(number)
+        self.starts.append(start)
+        self.ends.append(end)
+
+
+class Digest:
+    """A SHA-256 that is made in a thread of its own once there is much of it, while the next bytes are gathered."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._waiting: queue.Queue[bytes | None] = queue.Queue(_AHEAD)
+        self._thread: threading.Thread | None = None
+
+    def add(self, data: bytes) -> None:
+        """Bytes that come next."""
+        if self._thread is None:
+            if len(data) < FLUSH_BYTES:
+                self._digest.update(data)
+                return
+            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread.start()
+        self._waiting.put(data)
+
+    def _run(self) -> None:
+        while (data := self._waiting.get()) is not None:
+            self._digest.update(data)
+
+    def end(self) -> str:
+        """What it is of all bytes; the thread is gone then."""
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join()
+            self._thread = None
+        return self._digest.hexdigest()
+
+
+class TarOutput:
+    """A tar that grows; its checksum is made on the way. A context manager that closes the file.
+
+    Parameters
+    ----------
+    path : str or None
+        Where it's written, over what is there; None: nowhere, if only the places of its members are wanted.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        self._fd = -1 if path is None else os.open(path, flags, 0o666)
+        self._digest = Digest()
+        self._pieces: list[bytes] = []
+        self._pending = 0
+        self.position = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what is gathered and not written is lost."""
+        self._digest.end()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def add(self, *pieces: bytes) -> None:
+        """Bytes that come next."""
+        self._pieces += pieces
+        size = sum(map(len, pieces))
+        self.position += size
+        self._pending += size
+        if self._pending >= FLUSH_BYTES:
+            self.flush()
+
+    def member(self, name: str | bytes, data: bytes) -> tuple[int, int]:
+        """Add a member; gives the byte range of its data."""
+        size = len(data)
+        header, end = member_header(os.fsencode(name), size), padding(size)
+        self._pieces += (header, data, end)
+        start = self.position + len(header)
+        added = len(header) + size + len(end)
+        self.position += added
+        self._pending += added
+        if self._pending >= FLUSH_BYTES:
+            self.flush()
+        return start, start + size
+
+    def read(self, start: int, end: int) -> bytes:
+        """Bytes that were added before."""
+        self.flush()
+        return os.pread(self._fd, end - start, start)
+
+    def flush(self) -> None:
+        """Give what is gathered to the system."""
+        data = b"".join(self._pieces)
+        self._pieces, self._pending = [], 0
+        if self._fd < 0:
+            return
+        self._digest.add(data)
+        left = memoryview(data)
+        while left:
+            left = left[os.write(self._fd, left) :]
+
+    def finish(self) -> str:
+        """End the archive and bring it to the disk; gives its SHA-256."""
+        self.add(archive_end(self.position))
+        self.flush()
+        if self._fd >= 0:
+            os.fsync(self._fd)
+        return self._digest.end()
