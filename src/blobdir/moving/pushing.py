@@ -97,7 +97,7 @@ def push(
         check_target(there.url, local, found, resume=resume, removing=removing)
         comparison = Comparison(here, there, notes, checksum=checksum, progress=progress)
         same = set() if force else comparison.same(local.files, found)
-        plan = make_plan(local, found, same, removing=removing)
+        plan = make_plan(local, found, same, there, removing=removing)
         uploader = Uploader(here, there, notes, progress)
         report = uploader.report
         report.left_out, report.skipped = local.left_out, plan.same
@@ -164,8 +164,7 @@ class _Push:
         )
         if not done:
             return False
-        if self._there.has_folders:
-            self._uploader.remove_folders(plan.old_folders)
+        self._uploader.remove_folders(plan.old_folders)
         self._uploader.make_folders(plan.folders)
         if not self._upload([*plan.pickles(changed), *again]):
             return False
