@@ -328,6 +328,10 @@ def test_names_of_class_folders(made, tmp_path):
     assert [tag["name"] for tag in project["train"].annotation("dog_1.png")["tags"]] == ["dog"]
     assert report.complete
     assert "train/cat/0.png is cat_0.png" in report.problems[0].message
+    assert report.renamed == {
+        f"{part}/{kind}_{i}.png": f"{part}/{kind}/{i}.png"
+        for part in ("train", "val") for kind in ("cat", "cow", "dog") for i in (0, 1)
+    }  # fmt: skip
 
 
 def test_every_name_is_given_once(made, tmp_path):
@@ -343,6 +347,7 @@ def test_a_list_of_images_of_one_name(tmp_path):
     report = pack(tmp_path / "list", tmp_path / "p", PackOptions(dataset="d"))
     assert blobdir.open_project(tmp_path / "p")["d"].names == ["x_cat_0.png", "x_dog_0.png", "y_dog_0.png"]
     assert (report.found, report.images, report.complete) == (3, 3, True)
+    assert report.renamed["d/y_dog_0.png"] == "y/dog/0.png"
 
 
 @pytest.mark.parametrize("on_conflict", ["error", "skip", "replace"])

@@ -66,22 +66,28 @@ class DatasetItems:
         self.sizes.append(size)
         self.stamps.append(stamp)
 
-    def settle(self, problems: list[Problem], options: PackOptions) -> None:
-        """Sort by name, and decide about names that are there twice."""
+    def settle(self, problems: list[Problem], options: PackOptions) -> dict[str, str]:
+        """Sort by name, and decide about names that are there twice.
+
+        Returns
+        -------
+        dict
+            Name -> source of those that got another one than they had.
+        """
         found = self.names.order()
         if (found[1:] < found[:-1]).any():
             order = found.tolist()
             self._reorder(order, self.names.take(order))
         del found
         if not any(self.names.spelled(i) == self.names.spelled(i - 1) for i in range(1, len(self.names))):
-            return
+            return {}
         # Equal names by their sources: which is the first mustn't depend on the order of a folder.
         order = sorted(range(len(self.names)), key=lambda i: (self.names.spelled(i), self.sources.spelled(i)))
         self._reorder(order, self.names.take(order))
         if options.on_conflict == "rename":
-            self._rename(problems)
-        else:
-            self._leave_out(problems, last=options.on_conflict == "replace")
+            return self._rename(problems)
+        self._leave_out(problems, last=options.on_conflict == "replace")
+        return {}
 
     def _same_names(self) -> Iterator[range]:
         """Numbers of the images that share a name, one range for each name."""
@@ -107,7 +113,7 @@ class DatasetItems:
                 problems.append(Problem("conflict", self.sources[i], text))
         self._reorder(kept, self.names.take(kept))
 
-    def _rename(self, problems: list[Problem]) -> None:
+    def _rename(self, problems: list[Problem]) -> dict[str, str]:
         """Give those of one name their folders' names, too."""
         groups = [group for group in self._same_names() if len(group) > 1]
         shared = {i for group in groups for i in group}
@@ -124,9 +130,11 @@ class DatasetItems:
             f"now: {self.sources[first]} is {new[first]}"
         )
         problems.append(Problem("renamed", layout.dataset_name(self.path), text))
+        sources = {new[i]: self.sources[i] for i in renamed}
         found = [new.get(i) or self.names[i] for i in range(len(self.names))]
         order = sorted(range(len(found)), key=lambda i: os.fsencode(found[i]))
         self._reorder(order, TextColumn(found[i] for i in order))
+        return sources
 
     def _reorder(self, order: Sequence[int], names: TextColumn) -> None:
         self.sources, self.names = self.sources.take(order), names
@@ -175,6 +183,8 @@ class Listing:
         Names of tags that a plain folder's annotations have.
     found : int
         Images of the source, with those that can't be packed.
+    renamed : dict
+        See `blobdir.packing.report.PackReport`.
     is_project : bool
     problems : list of Problem
     """
@@ -187,6 +197,7 @@ class Listing:
     folders: list[str] = field(default_factory=list)
     tags: set[str] = field(default_factory=set)
     found: int = 0
+    renamed: dict[str, str] = field(default_factory=dict)
     is_project: bool = False
     problems: list[Problem] = field(default_factory=list)
     _hidden: list[str] = field(default_factory=list)

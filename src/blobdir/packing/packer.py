@@ -135,7 +135,7 @@ class _Packing:
         progress: Progress | None,
         each: EachBlob | None,
     ) -> None:
-        self.report = PackReport(found=listing.found, problems=list(listing.problems))
+        self.report = PackReport(found=listing.found, renamed=listing.renamed, problems=list(listing.problems))
         self._listing, self._options, self._new = listing, options, new
         self._progress, self._each = progress, each
         self._lost: set[tuple[str, str]] = set()

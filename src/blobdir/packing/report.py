@@ -113,6 +113,8 @@ class PackReport:
         Path of each blob in the project -> its SHA-256; of a dry run, with ``*`` where the name depends on the bytes.
     datasets : dict
         Path of each dataset -> images.
+    renamed : dict
+        ``train/cat_0.jpg`` -> its path below the source, of images that would have shared a name with others.
     problems : list of Problem
     seconds : float
     resumed : int
@@ -125,6 +127,7 @@ class PackReport:
     files: int = 0
     blobs: dict[str, str] = field(default_factory=dict)
     datasets: dict[str, int] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     seconds: float = 0.0
     resumed: int = 0

@@ -54,7 +54,9 @@ def list_source(root: str, options: PackOptions) -> Listing:
         raise NotAProjectError(f"{root if is_list(root) else listing.root}: {what}{first}")
     if not listing.is_project:  # a project's names lie in one folder each
         for dataset in listing.datasets:
-            dataset.settle(listing.problems, options)
+            shown = layout.dataset_name(dataset.path)
+            renamed = dataset.settle(listing.problems, options)
+            listing.renamed |= {f"{shown}/{name}": source for name, source in renamed.items()}
     _name_what_the_sdk_drops(listing)
     listing.finish()
     return listing
