@@ -130,11 +130,11 @@ class DatasetItems:
             f"now: {self.sources[first]} is {new[first]}"
         )
         problems.append(Problem("renamed", layout.dataset_name(self.path), text))
-        sources = {new[i]: self.sources[i] for i in renamed}
+        before = {new[i]: self.sources[i] for i in renamed}
         found = [new.get(i) or self.names[i] for i in range(len(self.names))]
         order = sorted(range(len(found)), key=lambda i: os.fsencode(found[i]))
         self._reorder(order, TextColumn(found[i] for i in order))
-        return sources
+        return before
 
     def _reorder(self, order: Sequence[int], names: TextColumn) -> None:
         self.sources, self.names = self.sources.take(order), names
