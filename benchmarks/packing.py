@@ -46,13 +46,18 @@ def regular_project(folder: Path, images: int) -> Path:
     return root
 
 
-def images_only(source: Path) -> Path:
-    """The same project without annotations: what tar and the SDK have to do with."""
-    root = source.with_name(f"{source.name}-images")
+def part_of(source: Path, folder: str) -> Path:
+    """The same project with its images only, which are what tar and the SDK have to do with; or its annotations, and one image."""
+    root = source.with_name(f"{source.name}-{folder}-only")
     if not root.exists():
-        (root / "train").mkdir(parents=True)
-        (root / "train/img").symlink_to(source / "train/img")
-        shutil.copy(source / "meta.json", root)
+        part = root.with_name(f"{root.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(source / "train" / folder, part / "train" / folder, copy_function=os.link)
+        shutil.copy(source / "meta.json", part)
+        if folder != "img":
+            (part / "train/img").mkdir()
+            os.link(first := next((source / "train/img").iterdir()), part / "train/img" / first.name)
+        part.rename(root)
     return root
 
 
@@ -85,13 +90,15 @@ def run(folder: Path, images: int, rounds: int) -> Outcome:
     )
     python = sdk_python()
     taken: dict[str, list[float]] = {
-        name: [] for name in ("tar", "sdk", "cp", "images", "blobdir", "verify", "no annotations")
+        name: [] for name in ("tar", "sdk", "cp", "images", "annotations", "blobdir", "verify", "no annotations")
     }
     for _ in range(rounds):
         with Place(folder / "packing") as place:
             _peers(source, place, python, taken)
         with Place(folder / "packing") as place:
-            taken["images"].append(timed(COMMAND, "pack", "-q", images_only(source), place / "project"))
+            taken["images"].append(timed(COMMAND, "pack", "-q", part_of(source, "img"), place / "project"))
+        with Place(folder / "packing") as place:
+            taken["annotations"].append(timed(COMMAND, "pack", "-q", part_of(source, "ann"), place / "project"))
         with Place(folder / "packing") as place:
             taken["blobdir"].append(timed(COMMAND, "pack", "-q", source, place / "project"))
             check(source, place / "project", images)
@@ -148,11 +155,14 @@ def _report(outcome: Outcome, taken: dict[str, list[float]], *, has_sdk: bool) -
         "sdk": "the SDK's save_blob_offsets_pkl",
         "cp": "cp -r of the annotations",
         "images": "blobdir pack of the images alone",
+        "annotations": "blobdir pack of the annotations and one image",
         "blobdir": "blobdir pack with the annotations",
     }
     for key, name in names.items():
         if key in taken:
             outcome.rows.append((name, seconds(_timing(taken[key]))))
+    ratio = statistics.median(taken["annotations"]) / statistics.median(taken["cp"])
+    outcome.goal("annotations beside the blobs ≤ 1.5 × cp -r of them", f"{ratio:.2f} ×", ratio <= 1.5)
     if has_sdk:
         ours, alone = statistics.median(taken["blobdir"]), statistics.median(taken["images"])
         blobs = [tar + sdk for tar, sdk in zip(taken["tar"], taken["sdk"], strict=True)]

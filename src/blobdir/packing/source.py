@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_NAME_BYTES", "list_source", "tags_of"]
 
+_TAKEN = frozenset((layout.BLOB_DIR, layout.STATE_DIR, layout.META))
+"""What every project has at its top, so no dataset can be called so."""
+
 
 def list_source(root: str, options: PackOptions) -> Listing:
     """Look at a source.
@@ -40,8 +43,10 @@ def list_source(root: str, options: PackOptions) -> Listing:
     NotAProjectError
         There is no such folder or file, or no image in it; or it's a part of a project.
     UsageError
-        It's a blob project already.
+        It's a blob project already; or ``options.dataset`` can't be the name of a dataset.
     """
+    if options.dataset and not _can_be_dataset(options.dataset):
+        raise UsageError(f"{options.dataset!r} can't be the name of a dataset")
     if is_list(root):
         listing = _list_rows(root, options)
         what = "names no image that is there"
@@ -66,7 +71,7 @@ def _list_folder(root: str, options: PackOptions) -> Listing:
     root = os.path.realpath(root)
     if not os.path.isdir(root):
         raise NotAProjectError(f"{root}: there is no such folder")
-    is_project = os.path.exists(os.path.join(root, layout.META))
+    is_project = os.path.isfile(os.path.join(root, layout.META))
     if is_project and os.path.isdir(os.path.join(root, layout.BLOB_DIR)):
         raise UsageError(f"{root}: is a blob project already; unpack it first, or add to it")
     if not is_project:
@@ -215,13 +220,17 @@ def _hashes(names: Iterable[str]) -> NDArray[np.int64]:
 def _list_plain(listing: Listing, options: PackOptions) -> None:
     """``red/angry/a.jpg``: dataset ``red``, tag ``angry``; images at the top are in a dataset of the folder's name."""
     found: dict[str, DatasetItems] = {}
+    places: dict[str, str] = {}
     todo = [""]
     while todo:
         folder = todo.pop()
         content = listing.scan(folder)
+        if not folder and not options.dataset:
+            places = _places(listing, content.folders)
         todo += [layout.join(folder, name) for name in reversed(content.folders)]
         parts = folder.split("/") if folder else []
-        dataset = options.dataset or (parts[0] if parts else os.path.basename(listing.root) or "images")
+        top = parts[0] if parts else _name_of(listing)
+        dataset = _place_of(options.dataset) if options.dataset else places.get(top, top)
         tags = parts if options.dataset else parts[1:]
         for name, size, stamp in zip(content.names, content.sizes, content.stamps, strict=True):
             path = layout.join(folder, name)
@@ -237,6 +246,22 @@ def _list_plain(listing: Listing, options: PackOptions) -> None:
             listing.tags.update(tags)
     listing.datasets = [found[name] for name in sorted(found)]
     listing.found += _lost_images(listing, lambda _: True)
+
+
+def _name_of(listing: Listing) -> str:
+    """What the dataset of images at the top is called."""
+    return os.path.basename(listing.root) or "images"
+
+
+def _places(listing: Listing, folders: list[str]) -> dict[str, str]:
+    """Datasets of folders that can't be called as they are, since a project has something else there."""
+    names = {*folders, _name_of(listing)}
+    places: dict[str, str] = {}
+    for name in sorted(names & _TAKEN):
+        places[name] = next(free for i in range(1, 1 << 62) if (free := f"{name}_{i}") not in names)
+        text = f"can't be the name of a dataset; its images are in {places[name]}"
+        listing.problems.append(Problem("renamed", name, text))
+    return places
 
 
 def _too_long(name: str) -> str:
@@ -265,7 +290,7 @@ def _list_rows(path: str, options: PackOptions) -> Listing:
         name = row.name or os.path.basename(row.path)
         stat, wrong = _look_at(listing, row, name)
         dataset = row.dataset or default
-        place = f"/{layout.NESTED}/".join(dataset.strip("/").split("/"))
+        place = _place_of(dataset)
         if not wrong and not _can_be_dataset(dataset):
             wrong = "name", f"{dataset!r} can't be the name of a dataset"
         if wrong or stat is None:
@@ -301,4 +326,9 @@ def _look_at(listing: Listing, row: Row, name: str) -> tuple[os.stat_result | No
 def _can_be_dataset(name: str) -> bool:
     parts = name.strip("/").split("/")
     forbidden = ("", ".", "..", layout.BLOB_DIR, layout.STATE_DIR)
-    return not any(part in forbidden or "\0" in part or _too_long(part) for part in parts)
+    return parts[0] not in _TAKEN and not any(part in forbidden or "\0" in part or _too_long(part) for part in parts)
+
+
+def _place_of(dataset: str) -> str:
+    """Path of a dataset that its users call so: ``train/hard`` lies in ``train/datasets/hard``."""
+    return f"/{layout.NESTED}/".join(dataset.strip("/").split("/"))
