@@ -173,3 +173,10 @@ def test_what_workers_import_is_small():
         "blobdir.tarwriting.members", "blobdir.tarwriting.copies", "blobdir.tarwriting.format",
         "blobdir.tarwriting.output", "blobdir.tarwriting.reading",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("executable", ["", None, "/usr/sbin/uwsgi", "/opt/viewer/viewer"])
+def test_what_is_no_python_does_all_by_itself(monkeypatch, executable):
+    monkeypatch.setattr(sys, "executable", executable)
+    with Workers(2) as workers:
+        assert [found for _, found in workers.run([Job(os.getpid, (), "asking")] * 3)] == [os.getpid()] * 3

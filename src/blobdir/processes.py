@@ -72,7 +72,7 @@ class Workers:
     """
 
     def __init__(self, count: int) -> None:
-        self.count = count if _can_start() else 0
+        self.count = count if can_start() else 0
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
@@ -139,9 +139,10 @@ def processors() -> int:
         return os.cpu_count() or 1
 
 
-def _can_start() -> bool:
-    """Whether `sys.executable` is a Python: of a frozen program it's the program itself."""
-    return bool(sys.executable) and not getattr(sys, "frozen", False)
+def can_start() -> bool:
+    """Whether `sys.executable` is a Python: of a frozen program, or one that embeds Python, it's the program itself."""
+    name = os.path.basename(sys.executable or "").lower()
+    return name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
 
 
 def _command() -> list[str]:

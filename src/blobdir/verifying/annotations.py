@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from posixpath import splitext
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -13,6 +12,7 @@ from blobdir.discovery import layout
 from blobdir.errors import AnnotationError, BlobdirError
 from blobdir.index import DIRECTORY, LOOSE
 from blobdir.packing.sidefiles import FOLDERS, bases, is_side_folder
+from blobdir.processes import can_start
 from blobdir.verifying import looking
 from blobdir.verifying.findings import in_words
 from blobdir.verifying.looking import BATCH as FILES
@@ -62,7 +62,7 @@ class AnnotationCheck:
         many = (
             sum(len(job.names) for job in jobs) >= MANY
             and count > 1
-            and bool(sys.executable)
+            and can_start()
             and os.path.isfile(looking.__file__)
         )
         self._helpers = Helpers(jobs, self._classes, self._tags, count if many else 0)
