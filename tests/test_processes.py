@@ -77,8 +77,9 @@ def test_errors_are_those_of_the_job(count, call, arguments, error):
 
 def test_an_error_that_cannot_be_sent_is_told():
     error = TruncatedOffsetsError("a.pkl: cut off", path="a.pkl", position=7, entries_before=3)
-    from blobdir.processes import _done  # what the worker sends
     import pickle
+
+    from blobdir.processes import _done  # what the worker sends
 
     fine, sent = pickle.loads(_done(pickle.dumps((exec, ("raise KeyboardInterrupt('now')",)))))
     assert not fine and isinstance(sent, KeyboardInterrupt)

@@ -64,6 +64,16 @@ def kind_of(value: object) -> str:
     return kinds.get(type(value), "an object")
 
 
+def size_fault(value: Mapping[str, Any]) -> str:
+    """What keeps the size in an annotation from being known; empty where nothing does."""
+    if not isinstance(size := value.get("size"), dict):
+        return f"its size is {kind_of(size)}, not an object {{…}}" if "size" in value else "it has no size"
+    for side in ("height", "width"):
+        if not isinstance(size.get(side), int):
+            return f"its size has no {side} that is a whole number"
+    return ""
+
+
 def annotation_fault(value: Mapping[str, Any]) -> str:
     """What keeps the classes and tags of an annotation from being known; empty where nothing does.
 

@@ -122,7 +122,9 @@ def no_files(root, _):
 
 
 def class_folders(root, _):
-    fill(root, *(f"{part}/{kind}/{i}.png" for part in ("train", "val") for kind in ("cat", "dog", "cow") for i in (0, 1)))
+    fill(
+        root, *(f"{part}/{kind}/{i}.png" for part in ("train", "val") for kind in ("cat", "dog", "cow") for i in (0, 1))
+    )
 
 
 def names_that_meet(root, _):
@@ -189,7 +191,13 @@ def project_without_annotations(root, _):
 
 def project_with_junk(root, _):
     regular(root, "train/a.png")
-    for path in (".git/HEAD", "train/img/._a.png", "train/img/.DS_Store", "train/ann/._a.png.json", "__MACOSX/img/a.png"):
+    for path in (
+        ".git/HEAD",
+        "train/img/._a.png",
+        "train/img/.DS_Store",
+        "train/ann/._a.png.json",
+        "__MACOSX/img/a.png",
+    ):
         put(root / path, b"x")
 
 
@@ -283,9 +291,9 @@ def test_a_dry_run_says_what_the_run_says(made, tmp_path, kind, annotations):
         real.found, real.images, real.image_bytes, real.files,
     )  # fmt: skip
     assert (dry.datasets, dry.problems) == (real.datasets, real.problems)
-    assert [place.replace("*", digest[:8]) for place, digest in zip(dry.blobs, real.blobs.values(), strict=True)] == list(
-        real.blobs
-    )
+    assert [
+        place.replace("*", digest[:8]) for place, digest in zip(dry.blobs, real.blobs.values(), strict=True)
+    ] == list(real.blobs)
 
 
 def files(root):
@@ -387,8 +395,15 @@ def test_hidden_files_are_said_in_one_line(made, tmp_path):
 
 @pytest.mark.parametrize(
     ("part", "blobs"),
-    [("train", False), ("train/img", False), ("train/datasets/hard", False), ("train/datasets/hard/img", False)]
-    + [("train", True), ("train/ann", True), ("train/datasets/hard", True)],
+    [
+        ("train", False),
+        ("train/img", False),
+        ("train/datasets/hard", False),
+        ("train/datasets/hard/img", False),
+        ("train", True),
+        ("train/ann", True),
+        ("train/datasets/hard", True),
+    ],
 )
 def test_a_dataset_is_no_source(tmp_path, part, blobs):
     root = tmp_path / "lemons"
@@ -415,7 +430,9 @@ def test_what_is_no_list(tmp_path, data):
 
 
 def test_quiet_is_quiet(made, tmp_path):
-    done = subprocess.run([COMMAND, "pack", "-q", made("class_folders"), tmp_path / "p"], capture_output=True, check=True)
+    done = subprocess.run(
+        [COMMAND, "pack", "-q", made("class_folders"), tmp_path / "p"], capture_output=True, check=True
+    )
     assert done.stdout + done.stderr == b""
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import blobdir
+from blobdir.errors import NotAProjectError, UsageError
 from blobdir.offsets import read_offsets, write_offsets
 from blobdir.packing.shards import IMAGE_BEGINNINGS, is_image
 from blobdir.verifying import repair, verify
@@ -230,6 +231,54 @@ def test_command(sound, entries):
     code, out = run("--repair")
     assert code == 0
     assert "as before, where the tar has them" in out
+
+
+def test_options_of_the_command(sound, entries):
+    def run(*words):
+        done = subprocess.run([COMMAND, "verify", *words, sound.root], capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    assert run("--for", "supervisely")[0] == 0
+    shutil.copytree(sound.root / "train", sound.root / "johann")
+    code, out = run()
+    assert code == 0
+    assert "warning: johann: sdk-name, 1 times" in out
+    code, out = run("--for", "supervisely")
+    assert code == 6
+    assert "error: johann: sdk-name, 1 times" in out
+    assert "not looked at: the pixels of the images" in out
+    write_offsets(sound.root / "train/a_offsets.pkl", shifted(entries, 512)[:1] + entries[1:])
+    shutil.rmtree(sound.root / "johann")
+    before = (sound.root / "train/a_offsets.pkl").read_bytes()
+    code, out = run("--repair", "--dry-run")
+    assert code == 6
+    assert "train/a_offsets.pkl: would have 20 images as before" in out
+    assert (sound.root / "train/a_offsets.pkl").read_bytes() == before
+    assert run("--dry-run")[0] == 2
+
+
+def test_places_that_are_no_project(sound, tmp_path):
+    (tmp_path / "file.tar").write_bytes(b"x")
+    for place, said in ((tmp_path / "file.tar", "is a file"), (tmp_path / "none", "doesn't exist")):
+        with pytest.raises(NotAProjectError, match=said):
+            verify(place)
+    with pytest.raises(UsageError, match="fetch the project first"):
+        verify("memory://x")
+    with pytest.raises(UsageError, match="choose 'supervisely'"):
+        verify(sound.root, audience="others")
+
+
+def test_a_script_without_a_guard(sound):
+    """Processes that decode don't run the caller's script again."""
+    sound.loose("train/img/bad.png", b"\x89PNG")
+    script = (
+        "import blobdir.verifying.decoding as d\nd.BATCH = 7\nfrom blobdir.verifying import verify\n"
+        f"r = verify({str(sound.root)!r}, decode=True, processes=2)\n"
+        "print(r.decoded, [f.code for f in r.findings])\n"
+    )
+    done = subprocess.run([sys.executable, "-"], input=script, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "41 ['not-decodable', 'image-without-annotation']\n"
+    assert done.stderr == ""
 
 
 # -- the quick ways equal the slow ones ----------------------------------------------------------------------

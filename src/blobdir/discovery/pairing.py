@@ -71,7 +71,8 @@ def misfit(before: Callable[[int], bytes], size: int, name: bytes, linked: Calla
         Empty if nothing speaks against it.
     """
     found = member_before(before(BLOCK))
-    if found is None or not found.is_whole or found.size != size or not may_be_called(name, found.name):
+    # A header that says 0 bytes may have the real size in a pax record before it.
+    if found is None or not found.is_whole or not found.size == size > 0 or not may_be_called(name, found.name):
         found = member_before(before(REACH_BYTES))
     if found is None:
         return "there is no tar header of a file before it"

@@ -1,4 +1,4 @@
-"""What belongs to images in the middle of an edit: what the project has, but for what was removed, and what was written."""
+"""What belongs to images in the middle of an edit: what the project has, without what goes, and what was written."""
 
 from __future__ import annotations
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from posixpath import splitext
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from PIL import Image
-
+from blobdir.annotations import annotation_fault, read_json, read_object, size_fault
 from blobdir.discovery import layout
-from blobdir.errors import BlobdirError, NotFoundError
-from blobdir.images import decode_image
+from blobdir.errors import AnnotationError, BlobdirError
 from blobdir.index import DIRECTORY, LOOSE
 from blobdir.packing.sidefiles import FOLDERS, bases, is_side_folder
 from blobdir.verifying import looking
@@ -26,10 +21,12 @@ from blobdir.verifying.looking import Helpers, Job, look_at, look_at_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from blobdir.project import Dataset, Project
+    from blobdir.datasets import DatasetView, ProjectView
+    from blobdir.sources import LocalStorage
     from blobdir.tree import Tree
     from blobdir.verifying.findings import VerifyReport
     from blobdir.verifying.looking import Remark
+    from blobdir.verifying.places import Folders
 
 BATCH = 500
 _JSON_FOLDERS: Final = frozenset(folder for folder, suffix in FOLDERS.items() if suffix == ".json")
@@ -45,18 +42,22 @@ class AnnotationCheck:
 
     Parameters
     ----------
-    project : Project
+    storage : LocalStorage
+    folders : mapping
+        All folders of the project by path.
+    datasets : list of str
+        Their paths.
     report : VerifyReport
     processes : int
         0: one per processor.
     """
 
-    def __init__(self, project: Project, report: VerifyReport, processes: int) -> None:
-        self._project, self._report = project, report
-        self._classes, self._tags = _known_names(project, report)
-        self._files = {dataset.path: _side_files(project.tree, dataset.path) for dataset in project.values()}
-        self._others: list[_Other] = []
-        jobs = [job for path, folders in self._files.items() for job in self._jobs(path, folders)]
+    def __init__(
+        self, storage: LocalStorage, folders: Folders, datasets: list[str], report: VerifyReport, processes: int
+    ) -> None:
+        self._report = report
+        self._classes, self._tags = _known_names(storage, report)
+        jobs = [job for dataset in datasets for job in _jobs(storage.root, folders, dataset)]
         count = processes or os.cpu_count() or 1
         many = (
             sum(len(job.names) for job in jobs) >= MANY
@@ -72,65 +73,70 @@ class AnnotationCheck:
     def __exit__(self, *_: object) -> None:
         self._helpers.__exit__()
 
-    def _jobs(self, dataset: str, folders: dict[str, list[_Listed]]) -> Iterator[Job]:
-        """Plain files for the helpers; what is packed, or a link, is left for this process."""
-        for folder in _JSON_FOLDERS & folders.keys():
-            is_annotation = folder == layout.ANNOTATIONS
-            for listed in folders[folder]:
-                names = [name for name, source in zip(listed.names, listed.sources, strict=True) if source == LOOSE]
-                if len(names) < len(listed.names):
-                    self._others += [
-                        _Other(
-                            dataset, f"{dataset}/{folder}/{listed.prefix}{name}", listed.prefix + name, is_annotation
-                        )
-                        for name, source in zip(listed.names, listed.sources, strict=True)
-                        if source != LOOSE
-                    ]
-                full = os.path.join(self._project.url, dataset, folder, listed.prefix)
-                prefix = listed.prefix if is_annotation else f"{folder}/{listed.prefix}"
-                for at in range(0, len(names), FILES):
-                    yield Job(dataset, full, names[at : at + FILES], prefix, is_annotation)
-
-    def finish(self, progress: Callable[[int, int], None], incomplete: set[str]) -> None:
+    def finish(
+        self, project: ProjectView[DatasetView], progress: Callable[[int, int], None], incomplete: set[str]
+    ) -> None:
         """Report what was found.
 
         Parameters
         ----------
+        project : ProjectView
         progress : callable
         incomplete : set of str
             Folders whose lists are shorter than the truth: nothing is missing there for sure.
         """
-        total = sum(len(listed.names) for folders in self._files.values() for listed in folders[layout.ANNOTATIONS])
-        for dataset in self._project.values():
-            _check_names(dataset, self._files[dataset.path], incomplete, self._report)
-        for done, (other, data) in enumerate(self._contents()):
+        tree, total, others = project.tree, 0, []
+        for dataset in project.values():
+            files = _side_files(tree, dataset.path)
+            total += sum(len(listed.names) for listed in files[layout.ANNOTATIONS])
+            others += list(_others(dataset.path, files))
+            _check_names(dataset, files, incomplete, self._report)
+        for done, (other, data) in enumerate(_contents(tree, others)):
             if isinstance(data, OSError):
                 code = looking.INVALID if other.is_annotation else looking.SIDE_INVALID
-                self._report.add(code, other.dataset, f"{other.name}: {in_words(data)}")
+                self._add(tree, [(other.dataset, code, other.name)])
             elif other.is_annotation:
-                self._add(look_at(other.dataset, other.name, data, self._classes, self._tags))
+                self._add(tree, look_at(other.dataset, other.name, data, self._classes, self._tags))
             else:
-                self._add(look_at_json(other.dataset, other.name, data))
+                self._add(tree, look_at_json(other.dataset, other.name, data))
             if done % 1000 == 0:
                 progress(done, total)
-        self._add(self._helpers.remarks())
+        self._add(tree, self._helpers.remarks())
         progress(total, total)
         self._report.annotations += total
 
-    def _add(self, remarks: Iterable[Remark]) -> None:
-        for path, code, example in remarks:
-            self._report.add(code, path, example)
+    def _add(self, tree: Tree, remarks: Iterable[Remark]) -> None:
+        for dataset, code, example in remarks:
+            said = example
+            if code in (looking.INVALID, looking.SIDE_INVALID) and self._report.wants(code, dataset):
+                is_annotation = code == looking.INVALID
+                path = f"{dataset}/{layout.ANNOTATIONS}/{example}" if is_annotation else f"{dataset}/{example}"
+                said = f"{example}: {_why_not(tree, path, is_annotation=is_annotation)}"
+            self._report.add(code, dataset, said)
 
-    def _contents(self) -> Iterator[tuple[_Other, bytes | OSError]]:
-        """Content of each packed annotation or link, or why it can't be had."""
-        tree = self._project.tree
-        for first in range(0, len(self._others), BATCH):
-            some = self._others[first : first + BATCH]
-            try:
-                contents: list[bytes | OSError] = list(tree.read_many(tree.find_many([other.path for other in some])))
-            except OSError:  # some can't be read: find out which
-                contents = [_tried(tree, other.path) for other in some]
-            yield from zip(some, contents, strict=True)
+
+def _jobs(root: str, folders: Folders, dataset: str) -> Iterator[Job]:
+    """The plain files among the annotations and other JSON files of a dataset, for the helpers."""
+    for folder in sorted(_JSON_FOLDERS):
+        top = layout.join(dataset, folder)
+        is_annotation = folder == layout.ANNOTATIONS
+        todo = [top]
+        while todo:
+            path = todo.pop()
+            if path not in folders:
+                continue
+            below = path[len(top) + 1 :]
+            prefix = layout.join("" if is_annotation else folder, below)
+            names = []
+            for entry in folders[path].entries:
+                if entry.kind == "directory":
+                    todo.append(f"{path}/{entry.name}")
+                elif entry.kind == "file" and entry.name.endswith(".json"):
+                    names.append(entry.name)
+            names.sort()
+            for at in range(0, len(names), FILES):
+                part = names[at : at + FILES]
+                yield Job(dataset, os.path.join(root, path), part, f"{prefix}/" if prefix else "", is_annotation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +158,29 @@ class _Listed:
     sources: list[int]
 
 
+def _others(dataset: str, files: dict[str, list[_Listed]]) -> Iterator[_Other]:
+    """What is packed, or a link: for this process."""
+    for folder in _JSON_FOLDERS & files.keys():
+        is_annotation = folder == layout.ANNOTATIONS
+        for listed in files[folder]:
+            for name, source in zip(listed.names, listed.sources, strict=True):
+                if source != LOOSE:
+                    path = f"{folder}/{listed.prefix}{name}"
+                    shown = listed.prefix + name if is_annotation else path
+                    yield _Other(dataset, f"{dataset}/{path}", shown, is_annotation)
+
+
+def _contents(tree: Tree, others: list[_Other]) -> Iterator[tuple[_Other, bytes | OSError]]:
+    """Content of each, or why it can't be had."""
+    for first in range(0, len(others), BATCH):
+        some = others[first : first + BATCH]
+        try:
+            contents: list[bytes | OSError] = list(tree.read_many(tree.find_many([other.path for other in some])))
+        except OSError:  # some can't be read: find out which
+            contents = [_tried(tree, other.path) for other in some]
+        yield from zip(some, contents, strict=True)
+
+
 def _tried(tree: Tree, path: str) -> bytes | OSError:
     try:
         return tree.read(tree.find(path))
@@ -159,12 +188,26 @@ def _tried(tree: Tree, path: str) -> bytes | OSError:
         return error
 
 
-def _known_names(project: Project, report: VerifyReport) -> tuple[set[Any], set[Any]]:
+def _why_not(tree: Tree, path: str, *, is_annotation: bool) -> str:
+    """Why a file is no annotation, or no JSON file."""
+    try:
+        data = tree.read(tree.find(path))
+    except OSError as error:
+        return in_words(error)
+    try:
+        value = read_object(data) if is_annotation else read_json(data)
+    except AnnotationError as error:
+        return str(error)
+    fault = (size_fault(value) or annotation_fault(value)) if is_annotation else ""
+    return fault or "couldn't be read, or was another one, while it was looked at"
+
+
+def _known_names(storage: LocalStorage, report: VerifyReport) -> tuple[set[Any], set[Any]]:
     """Classes and tags that ``meta.json`` knows."""
     try:
-        meta = project.meta
-    except NotFoundError:
-        return set(), set()  # a defect of its own
+        meta = read_object(storage.read(layout.META))
+    except FileNotFoundError:
+        return set(), set()  # a defect of its own, or a link that leads nowhere
     except (BlobdirError, OSError) as error:
         report.add("meta", layout.META, in_words(error))
         return set(), set()
@@ -204,7 +247,9 @@ def _side_files(tree: Tree, dataset: str) -> dict[str, list[_Listed]]:
     return found
 
 
-def _check_names(dataset: Dataset, files: dict[str, list[_Listed]], incomplete: set[str], report: VerifyReport) -> None:
+def _check_names(
+    dataset: DatasetView, files: dict[str, list[_Listed]], incomplete: set[str], report: VerifyReport
+) -> None:
     """Images without annotation, and files of images that aren't there."""
     names = dataset.names
     of = {folder: {f.prefix + name for f in listed for name in f.names} for folder, listed in files.items()}
@@ -235,59 +280,3 @@ def _check_owners(dataset: str, names: list[str], files: dict[str, set[str]], re
             if possible and known.isdisjoint(possible):
                 code = "annotation-without-image" if is_annotation else "side-without-image"
                 report.add(code, dataset, name if is_annotation else f"{folder}/{name}")
-
-
-def check_decoding(
-    project: Project, report: VerifyReport, processes: int, progress: Callable[[int, int], None]
-) -> None:
-    """Decode every image, and compare its size with its annotation's."""
-    jobs = [
-        (project, dataset.path, names[at : at + BATCH])
-        for dataset in project.values()
-        for names in [dataset.names]
-        for at in range(0, len(names), BATCH)
-    ]
-    total, done = sum(len(names) for _, _, names in jobs), 0
-    for path, found in _decoded(jobs, processes or os.cpu_count() or 1):
-        for code, example in found:
-            if code:
-                report.add(code, path, example)
-        done += len(found)
-        report.decoded += len(found)
-        progress(done, total)
-
-
-def _decoded(jobs: list[tuple[Project, str, list[str]]], processes: int) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    if processes == 1 or len(jobs) <= 1:
-        for job in jobs:
-            yield job[1], decode_batch(*job)
-        return
-    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(decode_batch, *job) for job in jobs]
-        for job, future in zip(jobs, waiting, strict=True):
-            yield job[1], future.result()
-
-
-def decode_batch(project: Project, dataset: str, names: list[str]) -> list[tuple[str, str]]:
-    """Decode some images; for each a code and what is wrong, or two empty texts."""
-    return [_decode(project[dataset], name) for name in names]
-
-
-def _decode(dataset: Dataset, name: str) -> tuple[str, str]:
-    try:
-        data = dataset.get_blob_img_bytes(name)
-        decode_image(data, name=name)
-        with Image.open(io.BytesIO(data)) as image:
-            stored = image.size
-        pixels = decode_image(data, name=name).shape
-    except (BlobdirError, OSError) as error:
-        return "not-decodable", f"{name}: {error}"
-    try:
-        size = dataset.annotation(name)["size"]
-        wanted = int(size["width"]), int(size["height"])
-    except (BlobdirError, OSError, KeyError, TypeError, ValueError):
-        return "", ""  # said by check_annotations
-    # The SDK writes the size as stored or as turned by EXIF, by version.
-    if wanted not in (stored, (pixels[1], pixels[0])):
-        return "annotation-size", f"{name} is {pixels[1]} x {pixels[0]}, its annotation says {wanted[0]} x {wanted[1]}"
-    return "", ""

@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
+from blobdir.packing.journal import STAGING, UNDO
 from blobdir.projectlock import JOURNAL, STATE_DIR, is_being_changed
 from blobdir.verifying.findings import in_words
 from blobdir.verifying.places import links_of
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from blobdir.verifying.findings import VerifyReport
     from blobdir.verifying.places import Folders
 
-_STAGING = "staging"
 _TEMPORARY = re.compile(r"(\.blobdir-|.+\.)[0-9a-f]{12}\.tmp")
 """What `blobdir.durable.write_whole` calls a file until it is whole."""
 
@@ -61,18 +61,20 @@ def check_state(storage: LocalStorage, folders: Folders, report: VerifyReport) -
     if is_being_changed(storage.root):
         report.add("not-checked", STATE_DIR, "another process is changing the project: look again when it's done")
         return
-    if JOURNAL in state:
-        path = layout.join(STATE_DIR, JOURNAL)
-        report.add("change-unfinished", path, "a change was cut off; the next one finishes it, or `verify --repair`")
-    elif _STAGING in state:
-        report.add("change-leftover", layout.join(STATE_DIR, _STAGING), "a change that was cut off has left files")
+    journal = layout.join(STATE_DIR, JOURNAL)
+    if JOURNAL in state and report.wants("change-unfinished", journal, first=True):  # opening a project says more of it
+        report.add("change-unfinished", journal, "a change was cut off; the next one finishes it, or `verify --repair`")
+    for name in (STAGING, UNDO) if JOURNAL not in state else ():
+        if name in state:
+            report.add("change-leftover", layout.join(STATE_DIR, name), "a change that was cut off has left files")
     for folder in folders.values():
+        if _is_staged(folder.path):
+            continue
         for entry in folder.entries:
-            if entry.kind == "file" and _TEMPORARY.fullmatch(entry.name) and not _is_staged(folder.path):
-                report.add(
-                    "change-leftover", layout.join(folder.path, entry.name), "was being written, and wasn't ended"
-                )
+            if entry.name.endswith(".tmp") and entry.kind == "file" and _TEMPORARY.fullmatch(entry.name):
+                path = layout.join(folder.path, entry.name)
+                report.add("change-leftover", path, "was being written, and wasn't ended")
 
 
 def _is_staged(path: str) -> bool:
-    return path.startswith(layout.join(STATE_DIR, _STAGING))
+    return path.startswith(layout.join(STATE_DIR, STAGING))

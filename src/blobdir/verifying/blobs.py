@@ -7,7 +7,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
@@ -61,15 +61,16 @@ class Blob:
 
 
 class BlobCheck:
-    """Looks at all blobs of a project.
+    """Looks at all blobs of a project. A context manager: the first of them are read from its beginning on.
 
     Parameters
     ----------
     root : str
         Folder of the project.
+    blobs : list of Blob
     report : VerifyReport
     progress : callable
-        Told how many bytes of all blobs lie behind, by several threads.
+        Told how many bytes of all blobs lie behind, and how many there are, by several threads.
 
     Attributes
     ----------
@@ -77,22 +78,39 @@ class BlobCheck:
         Path of each pickle that could be read -> how many entries it has, without exact repeats.
     """
 
-    def __init__(self, root: str, report: VerifyReport, progress: Callable[[int], None]) -> None:
+    def __init__(
+        self, root: str, blobs: list[Blob], report: VerifyReport, progress: Callable[[int, int], None]
+    ) -> None:
         self._root, self._report, self._progress = root, report, progress
         self.counts: dict[str, int] = {}
         self._behind, self._lock = 0, Lock()
+        self._total = sum(os.path.getsize(blob.full) for blob in blobs if os.path.isfile(blob.full))
+        self._to_read = iter(blobs)
+        self._waiting: deque[tuple[Blob, dict[str, OffsetsTable], Future[Content]]] = deque()
 
-    def run(self, blobs: Iterable[Blob]) -> None:
-        """Reading and hashing let go of the interpreter's lock, which the scans here have: so they run beside."""
-        waiting: deque[tuple[Blob, dict[str, OffsetsTable], Future[Content]]] = deque()
-        with ThreadPoolExecutor(AT_ONCE) as readers:
-            for blob in blobs:
-                tables = self._tables(blob)
-                waiting.append((blob, tables, readers.submit(self._read, blob, list(tables.values()))))
-                if len(waiting) > AT_ONCE:
-                    self._check(*waiting.popleft())
-            while waiting:
-                self._check(*waiting.popleft())
+    def __enter__(self) -> Self:
+        self._readers = ThreadPoolExecutor(AT_ONCE)
+        while len(self._waiting) < AT_ONCE and self._begin_next():
+            pass
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._readers.shutdown(cancel_futures=True)
+
+    def _begin_next(self) -> bool:
+        """Have the next blob read beside this thread; False if there is none."""
+        blob = next(self._to_read, None)
+        if blob is None:
+            return False
+        tables = self._tables(blob)
+        self._waiting.append((blob, tables, self._readers.submit(self._read, blob, list(tables.values()))))
+        return True
+
+    def finish(self) -> None:
+        """Report what was found. Reading and hashing let go of the interpreter's lock, which the scans here have."""
+        while self._waiting or self._begin_next():
+            self._begin_next()
+            self._check(*self._waiting.popleft())
 
     def _tables(self, blob: Blob) -> dict[str, OffsetsTable]:
         """The pickles that can be read, without repeats."""
@@ -121,7 +139,7 @@ class BlobCheck:
             with self._lock:
                 self._behind += done - before
                 before = done
-                self._progress(self._behind)
+                self._progress(self._behind, self._total)
 
         starts, ends = _ranges(tables)
         return read_through(blob.full, starts, ends, told, checksum=bool(blob.checksum))

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-WINDOW = 1 << 20
-"""Bytes that are read at a time: they stay in the processor's cache while they are hashed."""
+WINDOW = 8 << 20
+"""Bytes that are read at a time. After each, a thread waits for the interpreter's lock, up to 5 ms."""
 HEAD = 16
 """Bytes of an image that tell that it's one."""
 

@@ -98,6 +98,11 @@ class VerifyReport:
         if len(found.examples) < EXAMPLES:
             found.examples.append(example)
 
+    def wants(self, code: str, path: str, *, first: bool = False) -> bool:
+        """Whether another example of this kind would be kept; or whether it would be the first."""
+        known = self._found.get((code, path))
+        return known is None or (not first and len(known.examples) < EXAMPLES)
+
     @property
     def errors(self) -> int:
         """Cases that make something wrong or unreadable."""

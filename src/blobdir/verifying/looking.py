@@ -6,7 +6,6 @@ Those of `multiprocessing` import the caller's main module again, which has to b
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import pickle
@@ -25,7 +24,7 @@ _DECODER = json.JSONDecoder()
 
 INVALID, SIDE_INVALID = "annotation-invalid", "side-invalid"
 Remark = tuple[str, str, str]
-"""Dataset, code of a finding, and an example of it."""
+"""Dataset, code of a finding, and an example of it; of `INVALID` and `SIDE_INVALID` the name alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +59,19 @@ class Job:
 
 
 def look_at(dataset: str, name: str, data: bytes, classes: set[Any], tags: set[Any]) -> list[Remark]:
-    """What is wrong with an annotation: whether it is one, and names what ``meta.json`` knows."""
+    """What is wrong with an annotation: whether it is one, and names what ``meta.json`` knows.
+
+    Why it is none isn't said: only the caller's process has what says it (`blobdir.annotations`).
+    """
     try:
         value = _DECODER.decode(data.decode())
-    except (ValueError, RecursionError) as error:
-        return [(dataset, INVALID, f"{name}: {not_json(error)}")]
-    try:
         size, objects = value["size"], value["objects"]
         if not (isinstance(size["height"], int) and isinstance(size["width"], int) and isinstance(objects, list)):
-            return [(dataset, INVALID, f"{name}: {_why_not(value)}")]
+            return [(dataset, INVALID, name)]
         titles = {item["classTitle"] for item in objects}
         named = {tag["name"] for holder in (value, *objects) for tag in holder.get("tags", ())}
-    except (TypeError, KeyError, AttributeError):
-        return [(dataset, INVALID, f"{name}: {_why_not(value)}")]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return [(dataset, INVALID, name)]
     if titles <= classes and named <= tags:
         return []
     found = [(dataset, "class-unknown", f"{name}: class {title!r} isn't in meta.json") for title in titles - classes]
@@ -80,66 +79,12 @@ def look_at(dataset: str, name: str, data: bytes, classes: set[Any], tags: set[A
 
 
 def look_at_json(dataset: str, name: str, data: bytes) -> list[Remark]:
-    """What is wrong with another JSON file of an image."""
+    """Whether another JSON file of an image is one."""
     try:
         _DECODER.decode(data.decode())
-    except (ValueError, RecursionError) as error:
-        return [(dataset, SIDE_INVALID, f"{name}: {not_json(error)}")]
+    except (ValueError, RecursionError):
+        return [(dataset, SIDE_INVALID, name)]
     return []
-
-
-def not_json(error: Exception) -> str:
-    """Why a text isn't JSON, and where."""
-    if isinstance(error, UnicodeDecodeError):
-        return f"isn't JSON: byte {error.start} isn't UTF-8"
-    if isinstance(error, json.JSONDecodeError):
-        return f"isn't JSON: {error.msg[:1].lower()}{error.msg[1:]} in line {error.lineno}, column {error.colno}"
-    return "isn't JSON that can be read: it is nested too deeply" if isinstance(error, RecursionError) else "isn't JSON"
-
-
-def _why_not(value: Any) -> str:
-    """Why a JSON value is no annotation, in words of the format."""
-    if not isinstance(value, dict):
-        return f"isn't an annotation: it is {_kind(value)}, and must be an object with size, tags and objects"
-    size = value.get("size")
-    if not isinstance(size, dict) or not all(isinstance(size.get(key), int) for key in ("height", "width")):
-        said = "has no size" if size is None else "has a size that isn't one"
-        return f'{said}: {{"height": …, "width": …}}, whole numbers'
-    objects = value.get("objects")
-    if not isinstance(objects, list):
-        return "has no list of objects"
-    for number, item in enumerate(objects):
-        if not isinstance(item, dict):
-            return f"object {number} is {_kind(item)}, and must be an object with a classTitle"
-        if not isinstance(item.get("classTitle"), str):
-            return f"object {number} has no classTitle that is a text"
-    return _why_tags(value, objects) or "isn't an annotation"
-
-
-def _why_tags(value: dict[str, Any], objects: list[dict[str, Any]]) -> str:
-    """What is wrong with the tags of an annotation and of its objects."""
-    for place, holder in [("the image", value), *((f"object {n}", item) for n, item in enumerate(objects))]:
-        tags = holder.get("tags", [])
-        if not isinstance(tags, list):
-            return f"the tags of {place} are {_kind(tags)}, and must be a list"
-        for tag in tags:
-            if not isinstance(tag, dict) or not isinstance(tag.get("name"), str):
-                return f"a tag of {place} has no name that is a text"
-    return ""
-
-
-def _kind(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    kinds = {dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number"}
-    return kinds[type(value)]
-
-
-def unreadable(job: Job, name: str, error: OSError) -> Remark:
-    """The remark that a file can't be read."""
-    if error.errno == errno.ELOOP:
-        return job.dataset, job.code, f"{job.prefix}{name}: is a symbolic link by now"
-    return job.dataset, job.code, f"{job.prefix}{name}: can't be read: {error.strerror or error}"
 
 
 def look_at_files(job: Job, classes: set[Any], tags: set[Any]) -> list[Remark]:
@@ -147,8 +92,8 @@ def look_at_files(job: Job, classes: set[Any], tags: set[Any]) -> list[Remark]:
     found: list[Remark] = []
     try:
         folder = os.open(job.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        return [unreadable(job, name, error) for name in job.names]
+    except OSError:
+        return [(job.dataset, job.code, job.prefix + name) for name in job.names]
     try:
         for name in job.names:
             try:
@@ -159,8 +104,8 @@ def look_at_files(job: Job, classes: set[Any], tags: set[Any]) -> list[Remark]:
                         data = b"".join([data, *iter(lambda: os.read(file, _READ_BYTES), b"")])  # noqa: B023  # read at once
                 finally:
                     os.close(file)
-            except OSError as error:
-                found.append(unreadable(job, name, error))
+            except OSError:
+                found.append((job.dataset, job.code, job.prefix + name))
                 continue
             if job.is_annotation:
                 found += look_at(job.dataset, job.prefix + name, data, classes, tags)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from blobdir.discovery import layout
+from blobdir.discovery import layout, parts
 from blobdir.packing.sums import SUMS, split_sums
 from blobdir.verifying.blobs import Blob
 from blobdir.verifying.findings import in_words
@@ -28,22 +28,10 @@ def blob_folders(folders: Folders, datasets: list[str]) -> list[str]:
 def pickles_of(folders: Folders, datasets: list[str], blobs: str) -> dict[str, list[str]]:
     """Stem of each blob of the folder `blobs` -> paths of the pickles that refer to it."""
     found: dict[str, list[str]] = {}
-    for folder in datasets if blobs == layout.BLOB_DIR else [blobs]:
-        names = (
-            sorted(e.name for e in folders[folder].entries if layout.is_offsets(e.name)) if folder in folders else []
-        )
-        for name in names:
-            found.setdefault(name.removesuffix(layout.OFFSETS_SUFFIX), []).append(layout.join(folder, name))
-    return found
-
-
-def tars_of(folders: Folders, blobs: str) -> dict[str, list[Entry]]:
-    """Stem -> the tars of a folder that have it, that which is used last: ``x.tar`` goes before ``x.TAR``."""
-    found: dict[str, list[Entry]] = {}
-    for entry in sorted(folders[blobs].entries, key=lambda entry: entry.name):
-        stem = layout.blob_stem(entry.name)
-        if stem is not None and entry.kind in ("file", "link"):
-            found.setdefault(stem, []).append(entry)
+    for dataset in datasets:
+        for pickle in parts.find_pickles(folders, dataset):
+            if pickle.blobs == blobs:
+                found.setdefault(pickle.stem, []).append(pickle.path)
     return found
 
 
@@ -53,20 +41,19 @@ def find_blobs(storage: LocalStorage, folders: Folders, datasets: list[str], rep
     for folder in blob_folders(folders, datasets):
         is_images = folder == layout.BLOB_DIR
         sums = _check_sums(storage, folders, report) if is_images else {}
-        pickles, tars = pickles_of(folders, datasets, folder), tars_of(folders, folder)
-        for stem, entries in tars.items():
-            used = layout.join(folder, entries[-1].name)
-            for number, entry in enumerate(entries, 1):
-                path = layout.join(folder, entry.name)
-                mine = pickles.get(stem, []) if number == len(entries) else []
-                if not is_images:
-                    _report_unused(path, used, mine, report)
-                if reason := _why_not(storage, entry, path):
-                    report.add("not-checked", path, reason)
-                    continue
-                if not mine:
-                    report.add("not-checked", path, "no offsets are used with it: its members weren't held against any")
-                found.append(Blob(path, os.path.join(storage.root, path), mine, sums.get(entry.name, ""), is_images))
+        pickles = pickles_of(folders, datasets, folder)
+        used, unused = parts.find_blobs(folders[folder])
+        for path in sorted([*used.values(), *unused]):
+            name = path.rpartition("/")[2]
+            mine = pickles.get(name.rpartition(".")[0], []) if path not in unused else []
+            if not is_images:
+                _report_unused(path, mine, report, is_used=path not in unused)
+            if reason := _why_not(storage, path):
+                report.add("not-checked", path, reason)
+                continue
+            if not mine:
+                report.add("not-checked", path, "no offsets are used with it: its members weren't held against any")
+            found.append(Blob(path, os.path.join(storage.root, path), mine, sums.get(name, ""), is_images))
         for entry in folders[folder].entries:
             if entry.kind in ("directory", "other") and layout.blob_stem(entry.name) is not None:
                 what = "a folder" if entry.kind == "directory" else "a pipe, socket or device"
@@ -74,21 +61,21 @@ def find_blobs(storage: LocalStorage, folders: Folders, datasets: list[str], rep
     return found
 
 
-def _report_unused(path: str, used: str, pickles: list[str], report: VerifyReport) -> None:
+def _report_unused(path: str, pickles: list[str], report: VerifyReport, *, is_used: bool) -> None:
     """What opening a project says of ``blob/``, for tars of annotations."""
-    if path != used:
-        report.add("blob-twice", path, f"isn't used, {used} goes before it")
+    if not is_used:
+        report.add("blob-twice", path, "isn't used, another one of this name goes before it")
     elif not pickles:
         report.add("blob-unreferenced", path, "no offsets for it are beside it, so its annotations aren't shown")
 
 
-def _why_not(storage: LocalStorage, entry: Entry, path: str) -> str:
+def _why_not(storage: LocalStorage, path: str) -> str:
     """Why a blob can't be looked at; empty if it can."""
-    if entry.kind != "link":
-        return ""
     if storage.escapes(path):
         return "leads outside the project by a symbolic link"
-    return "" if os.path.isfile(os.path.join(storage.root, path)) else "is a symbolic link that leads to no file"
+    if not os.path.isfile(os.path.join(storage.root, path)):
+        return "is a symbolic link that leads to no file"
+    return ""
 
 
 def _check_sums(storage: LocalStorage, folders: Folders, report: VerifyReport) -> dict[str, str]:

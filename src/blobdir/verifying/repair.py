@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from blobdir.discovery import layout
+from blobdir.discovery import layout, parts
 from blobdir.errors import BlobdirError, OffsetsError, UnsafePickleError
 from blobdir.offsets import OffsetsTable, read_offsets, write_offsets
 from blobdir.packing.publishing import Change
@@ -19,7 +19,7 @@ from blobdir.projectlock import STATE_DIR
 from blobdir.verifying.findings import in_words
 from blobdir.verifying.members import FITS, Members, judge
 from blobdir.verifying.mending import image_names, mended, nameless, shown_names
-from blobdir.verifying.places import blob_folders, pickles_of, tars_of
+from blobdir.verifying.places import blob_folders, pickles_of
 
 if TYPE_CHECKING:
     from blobdir.project import Project
@@ -115,14 +115,14 @@ def _plan(root: str, report: VerifyReport) -> Plan:
     wanted = {finding.path for finding in report.findings if finding.code in _MENDABLE}
     plan = Plan()
     for folder in blob_folders(folders, datasets):
-        tars = tars_of(folders, folder)
+        tars, _ = parts.find_blobs(folders[folder])
         for stem, pickles in pickles_of(folders, datasets, folder).items():
             if wanted.isdisjoint(pickles):
                 continue
             if stem not in tars:
                 plan.said += [f"{pickle}: not mended: its blob isn't there" for pickle in pickles if pickle in wanted]
                 continue
-            tar = layout.join(folder, tars[stem][-1].name)
+            tar = tars[stem]
             if opened.tree.storage.escapes(tar):
                 plan.said += [f"{pickle}: not mended: {tar} leads outside the project" for pickle in pickles]
                 continue

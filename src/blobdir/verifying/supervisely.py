@@ -16,17 +16,19 @@ from blobdir.verifying.places import pickles_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from blobdir.project import Dataset, Project
+    from blobdir.datasets import DatasetView, ProjectView
     from blobdir.verifying.findings import VerifyReport
     from blobdir.verifying.places import Folders
 
 
-def check_for_sdk(project: Project, folders: Folders, counts: Mapping[str, int], report: VerifyReport) -> None:
+def check_for_sdk(
+    project: ProjectView[DatasetView], folders: Folders, counts: Mapping[str, int], report: VerifyReport
+) -> None:
     """Report what the SDK would leave out.
 
     Parameters
     ----------
-    project : Project
+    project : ProjectView
     folders : mapping
         All folders of the project by path.
     counts : mapping
@@ -65,7 +67,7 @@ def _check_dataset_names(datasets: list[str], report: VerifyReport) -> None:
 
 def _check_doubles(
     root: str,
-    dataset: Dataset,
+    dataset: DatasetView,
     names: list[str],
     folders: Folders,
     pickles: list[str],

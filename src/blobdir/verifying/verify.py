@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
+from blobdir.discovery.root import check_root, not_a_folder
 from blobdir.errors import UsageError
-from blobdir.project import open_project
-from blobdir.sources import LocalStorage
-from blobdir.verifying.annotations import AnnotationCheck, check_decoding
+from blobdir.sources import LocalStorage, open_storage
+from blobdir.verifying.annotations import AnnotationCheck
 from blobdir.verifying.around import check_folders, check_links, check_state
 from blobdir.verifying.blobs import BlobCheck
+from blobdir.verifying.decoding import check_decoding, look_into
 from blobdir.verifying.findings import VerifyReport
 from blobdir.verifying.places import find_blobs
 from blobdir.verifying.supervisely import check_for_sdk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import os
+    from collections.abc import Callable, Iterator
 
+    from blobdir.datasets import DatasetView, ProjectView
     from blobdir.discovery import Progress
-    from blobdir.project import Project
+    from blobdir.sources import Folder
     from blobdir.verifying.places import Folders
 
 # What the other checks say more exactly, entry by entry.
@@ -66,14 +68,10 @@ def verify(
     began = time.perf_counter()
     if audience not in ("", "supervisely"):
         raise UsageError(f"audience={audience!r}: choose 'supervisely', or none")
-    opened = open_project(project, index="none", on_defect="ignore")  # what is left is looked at, too
-    storage = opened.tree.storage
+    storage = open_storage(project)
     if not isinstance(storage, LocalStorage):
-        raise UsageError(f"{opened.url}: verifying reads every byte; fetch the project first")
+        raise UsageError(f"{storage.url}: verifying reads every byte; fetch the project first")
     report = VerifyReport(audience=audience)
-    for defect in opened.defects:
-        if defect.code not in _SAID_BELOW:
-            report.add(defect.code, defect.path, defect.message, severity=defect.severity)
 
     def told(step: str) -> Callable[[int, int], None]:
         def tell(done: int, total: int) -> None:
@@ -82,14 +80,23 @@ def verify(
 
         return tell
 
-    folders: Folders = {folder.path: folder for folder in storage.walk(follow_links=False)}
-    with AnnotationCheck(opened, report, processes) as annotations:
-        counts = _check_blobs(opened, storage, folders, report, told("reading blobs"))
+    storage = _Listed(storage.root)
+    folders, datasets = storage.folders(), storage.datasets()
+    # What takes long begins before the project is opened, and goes on beside that.
+    with (
+        BlobCheck(storage.root, find_blobs(storage, folders, datasets, report), report, told("reading blobs")) as blobs,
+        AnnotationCheck(storage, folders, datasets, report, processes) as annotations,
+    ):
+        opened = look_into(storage)
+        for defect in opened.defects:
+            if defect.code not in _SAID_BELOW:
+                report.add(defect.code, defect.path, defect.message, severity=defect.severity)
+        blobs.finish()
         check_folders(folders, report)
         check_links(storage, folders, report)
         check_state(storage, folders, report)
-        check_for_sdk(opened, folders, counts, report)
-        annotations.finish(told("annotations"), incomplete_folders(opened, folders))
+        check_for_sdk(opened, folders, blobs.counts, report)
+        annotations.finish(opened, told("annotations"), incomplete_folders(opened, folders))
     if decode:
         check_decoding(opened, report, processes, told("decoding"))
     report.findings.sort(key=lambda finding: (finding.severity, finding.path, finding.code))
@@ -97,25 +104,39 @@ def verify(
     return report
 
 
-def _check_blobs(
-    project: Project,
-    storage: LocalStorage,
-    folders: Folders,
-    report: VerifyReport,
-    progress: Callable[[int, int], None],
-) -> dict[str, int]:
-    """Pickle -> entries of those that could be read."""
-    blobs = find_blobs(storage, folders, project.tree.index.header.datasets, report)
-    total = 0
-    for blob in blobs:
-        if os.path.isfile(blob.full):
-            total += os.path.getsize(blob.full)
-    check = BlobCheck(storage.root, report, lambda done: progress(done, total))
-    check.run(blobs)
-    return check.counts
+class _Listed(LocalStorage):
+    """A project whose folders are listed once: all checks, and the tree, are of the same names.
+
+    Raises
+    ------
+    NotAProjectError
+        It is none.
+    """
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self._folders: dict[str, Folder] = {}
+        for folder in super().walk(follow_links=False):
+            if folder.error is not None and not folder.path:
+                raise not_a_folder(self, folder.error) from folder.error
+            self._folders[folder.path] = folder
+        self._layout = layout.read_layout(self._folders)
+        check_root(self, self._folders, self._layout)
+
+    def walk(self, *, follow_links: bool) -> Iterator[Folder]:  # noqa: ARG002  # the checks follow none
+        """The folders as they were; links aren't followed."""
+        return iter(self._folders.values())
+
+    def folders(self) -> Folders:
+        """All folders by path."""
+        return self._folders
+
+    def datasets(self) -> list[str]:
+        """Paths of the datasets."""
+        return self._layout.datasets
 
 
-def incomplete_folders(project: Project, folders: Folders) -> set[str]:
+def incomplete_folders(project: ProjectView[DatasetView], folders: Folders) -> set[str]:
     """Folders of images or annotations whose lists are shorter than the truth."""
     found = set()
     for defect in project.defects:

@@ -1,0 +1,328 @@
+"""Mending: what fits stays, what is beyond doubt is mapped, and the rest is said."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from io import BytesIO
+
+import pytest
+from blob_builder import Builder
+
+import blobdir
+from blobdir.discovery import layout
+from blobdir.errors import BusyError
+from blobdir.offsets import offsets_of_tar, read_offsets, write_offsets
+from blobdir.packing.publishing import Change
+from blobdir.verifying import repair, verify
+
+pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
+PNG = b"\x89PNG\r\n\x1a\n"
+SIZE = 64
+"""Bytes of each image: all are as long as each other, so that only names tell them apart."""
+
+
+def image(name):
+    return (PNG + name.encode()).ljust(SIZE, b".")
+
+
+def tar(made, names, path="blob/a.tar"):
+    """Write a tar of images that hold their own full names; gives name -> range."""
+    (made.root / path).parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(made.root / path, "w", format=tarfile.GNU_FORMAT) as file:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.size = SIZE
+            file.addfile(info, BytesIO(image(name)))
+    with tarfile.open(made.root / path) as file:
+        return {m.name: (m.offset_data, m.offset_data + m.size) for m in file.getmembers()}
+
+
+@pytest.fixture
+def made(tmp_path):
+    return Builder(tmp_path / "p")
+
+
+def write(made, entries, pickle="train/a_offsets.pkl"):
+    (made.root / pickle).parent.mkdir(parents=True, exist_ok=True)
+    write_offsets(made.root / pickle, [(name.encode(), *span) for name, span in entries])
+
+
+def read(made, pickle="train/a_offsets.pkl"):
+    return {e.name: (e.offset_start, e.offset_end) for e in read_offsets(made.root / pickle)}
+
+
+def mend(made, **options):
+    return repair(made.root, verify(made.root), **options)
+
+
+def backups(made):
+    return sorted(path.name for path in made.root.rglob("*.backup-*"))
+
+
+NUMBERS = [f"{i:06d}.png" for i in range(12)]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda e: [(n, (s + 512, t + 512)) for n, (s, t) in e],
+        lambda e: [(e[(i + 1) % len(e)][0], span) for i, (_, span) in enumerate(e)],
+        lambda e: [e[0], (e[2][0], e[1][1]), (e[1][0], e[2][1]), *e[3:]],
+        lambda e: [*e[:-1], (e[-1][0], (10**9, 10**9 + 1))],
+        lambda e: [(n, (s, t + (n == NUMBERS[3]))) for n, (s, t) in e],
+    ],
+)
+@pytest.mark.parametrize("place", ["images", "annotations"])
+def test_names_that_are_numbers(made, damage, place):
+    blob, pickle = ("blob/a.tar", "train/a_offsets.pkl")
+    if place == "annotations":
+        blob, pickle = ("train/ann.blob/a.tar", "train/ann.blob/a_offsets.pkl")
+    right = tar(made, NUMBERS, blob)
+    write(made, damage(list(right.items())), pickle)
+    bad = (made.root / pickle).read_bytes()
+    (said,) = mend(made)
+    assert said.startswith(f"{pickle}: now has 12 images as before")
+    assert read(made, pickle) == right
+    (backup,) = backups(made)
+    assert not layout.is_offsets(backup)
+    assert (made.root / pickle).with_name(backup).read_bytes() == bad
+    assert not {finding.code for finding in verify(made.root).findings} & {"offset-name", "offset-size"}
+
+
+def test_order_and_number_of_entries_stay(made):
+    right = tar(made, NUMBERS)
+    kept = [NUMBERS[5], NUMBERS[2], NUMBERS[9]]
+    write(made, [(kept[0], right[kept[1]]), (kept[1], right[kept[0]]), (kept[2], right[kept[2]])])
+    mend(made)
+    assert list(read(made).items()) == [(name, right[name]) for name in kept]
+
+
+FOLDERS = [f"{folder}/{i}.png" for folder in ("train", "val") for i in range(4)]
+
+
+@pytest.mark.parametrize("wrong", [0, 3])
+@pytest.mark.parametrize("dataset", ["train", "val"])
+def test_equal_names_in_two_folders_of_a_tar(made, dataset, wrong):
+    """The entries that fit show which folder is meant; other datasets keep theirs."""
+    right = tar(made, FOLDERS)
+    for other in ("train", "val"):
+        entries = [(f"{i}.png", right[f"{other}/{i}.png"]) for i in range(4)]
+        if other == dataset:
+            entries[wrong] = (entries[wrong][0], (entries[wrong][1][0], entries[wrong][1][1] + 3))
+        write(made, entries, f"{other}/a_offsets.pkl")
+    mend(made)
+    for other in ("train", "val"):
+        assert read(made, f"{other}/a_offsets.pkl") == {f"{i}.png": right[f"{other}/{i}.png"] for i in range(4)}
+        project = blobdir.open_project(made.root)
+        assert project[other].get_blob_img_bytes("2.png") == image(f"{other}/2.png")
+
+
+def test_equal_names_without_a_hint(made):
+    """None of the entries fits, so nothing shows which folder is meant."""
+    right = tar(made, FOLDERS)
+    entries = [(f"{i}.png", (right[f"val/{i}.png"][0] + 512, right[f"val/{i}.png"][1] + 512)) for i in range(4)]
+    write(made, entries)
+    (said,) = mend(made)
+    assert "4 of its names can each mean more than one member of blob/a.tar: not mended" in said
+    assert read(made) == dict(entries)
+    assert backups(made) == []
+
+
+def test_full_paths_are_beyond_doubt(made):
+    right = tar(made, FOLDERS)
+    write(made, [(name, (start + 512, end + 512)) for name, (start, end) in right.items()])
+    mend(made)
+    assert read(made) == right
+
+
+def test_names_that_rename_gave(made):
+    tar(made, ["x/a.png", "y/a.png", "z/a.png", "b.png"])
+    table = offsets_of_tar(made.root / "blob/a.tar", on_conflict="rename")
+    right = {e.name: (e.offset_start, e.offset_end) for e in table}
+    for broken in (lambda n: True, lambda n: n == "a_1.png"):
+        write(made, [(n, (s + 512 * broken(n), t + 512 * broken(n))) for n, (s, t) in right.items()])
+        mend(made)
+        assert read(made) == right
+
+
+def test_some_can_be_mended(made):
+    right = tar(made, NUMBERS)
+    write(made, [(NUMBERS[0], right[NUMBERS[1]]), ("gone.png", right[NUMBERS[2]]), (NUMBERS[3], right[NUMBERS[3]])])
+    said = mend(made)
+    assert any("now has 3 images as before" in sentence for sentence in said)
+    assert any("1 of its names aren't in blob/a.tar: not mended (gone.png)" in sentence for sentence in said)
+    assert read(made) == {
+        NUMBERS[0]: right[NUMBERS[0]], "gone.png": right[NUMBERS[2]], NUMBERS[3]: right[NUMBERS[3]],
+    }  # fmt: skip
+
+
+def test_a_range_that_another_pickle_has(made):
+    right = tar(made, NUMBERS)
+    write(made, [(NUMBERS[0], right[NUMBERS[1]])])
+    write(made, [(NUMBERS[0], right[NUMBERS[0]])], "test/a_offsets.pkl")
+    (said,) = mend(made)
+    assert "1 of its names mean members that another pickle has of blob/a.tar: not mended" in said
+    assert backups(made) == []
+
+
+def test_one_name_with_two_ranges(made):
+    """The one that fits is meant."""
+    right = tar(made, NUMBERS)
+    for first, second in ((0, 1), (1, 0)):
+        write(made, [(NUMBERS[0], right[NUMBERS[first]])])
+        data = (made.root / "train/a_offsets.pkl").read_bytes()
+        write(made, [(NUMBERS[0], right[NUMBERS[second]])])
+        path = made.root / "train/a_offsets.pkl"
+        path.write_bytes(data + path.read_bytes())
+        mend(made)
+        assert read(made) == {NUMBERS[0]: right[NUMBERS[0]]}
+
+
+def test_two_ranges_that_fit(made):
+    right = tar(made, ["x/a.png", "y/a.png"])
+    path = made.root / "train/a_offsets.pkl"
+    write(made, [("a.png", right["x/a.png"])])
+    data = path.read_bytes()
+    write(made, [("a.png", right["y/a.png"])])
+    path.write_bytes(data + path.read_bytes())
+    (said,) = mend(made)
+    assert "not mended: a.png has two ranges in it that fit" in said
+    assert backups(made) == []
+
+
+def test_hard_links(made):
+    right = tar(made, ["a.png"])
+    with tarfile.open(made.root / "blob/a.tar", "a") as file:
+        info = tarfile.TarInfo("b.png")
+        info.type, info.linkname = tarfile.LNKTYPE, "a.png"
+        file.addfile(info)
+    write(made, [("a.png", right["a.png"]), ("b.png", (1, 2))])
+    mend(made)
+    assert read(made) == {"a.png": right["a.png"], "b.png": right["a.png"]}
+
+
+# -- pickles that can't be read ------------------------------------------------------------------------------
+
+
+def cut(made):
+    path = made.root / "train/a_offsets.pkl"
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def test_removed_images_dont_come_back(made):
+    """Those without an annotation, where others have one, had been removed."""
+    right = tar(made, NUMBERS)
+    write(made, list(right.items())[:8])
+    for name in NUMBERS[:8]:
+        made.loose(f"train/ann/{name}.json", b"{}")
+    cut(made)
+    (said,) = mend(made)
+    assert "the 8 images of blob/a.tar that have an annotation; 4 have none" in said
+    assert list(read(made)) == NUMBERS[:8]
+
+
+def test_equal_names_cant_be_told_apart(made):
+    write(made, [("0.png", tar(made, FOLDERS)["train/0.png"])])
+    cut(made)
+    (said,) = mend(made)
+    assert "not mended: it can't be read, and members of blob/a.tar have one name" in said
+    assert backups(made) == []
+
+
+@pytest.mark.parametrize("blob", ["missing", "cut", "outside"])
+def test_blobs_that_dont_serve(made, blob, tmp_path):
+    right = tar(made, NUMBERS)
+    write(made, [(NUMBERS[0], right[NUMBERS[1]]), *list(right.items())[2:]])
+    path = made.root / "blob/a.tar"
+    report = verify(made.root)
+    if blob == "cut":
+        path.write_bytes(path.read_bytes()[:3000])
+    else:
+        path.rename(tmp_path / "a.tar")
+        if blob == "outside":
+            path.symlink_to(tmp_path / "a.tar")
+    before = (made.root / "train/a_offsets.pkl").read_bytes()
+    (said,) = repair(made.root, report)
+    assert "train/a_offsets.pkl: not mended: " in said
+    assert (made.root / "train/a_offsets.pkl").read_bytes() == before
+    assert backups(made) == []
+
+
+# -- how it is done ------------------------------------------------------------------------------------------
+
+
+def test_dry_run(made):
+    right = tar(made, NUMBERS)
+    write(made, [(NUMBERS[0], right[NUMBERS[1]]), (NUMBERS[1], right[NUMBERS[0]])])
+    before = {path: path.read_bytes() for path in made.root.rglob("*") if path.is_file()}
+    (said,) = mend(made, dry_run=True)
+    assert said.startswith("train/a_offsets.pkl: would have 2 images as before")
+    assert {path: path.read_bytes() for path in made.root.rglob("*") if path.is_file()} == before
+
+
+def test_another_writer(made):
+    right = tar(made, NUMBERS)
+    write(made, [(NUMBERS[0], right[NUMBERS[1]])])
+    report = verify(made.root)
+    before = (made.root / "train/a_offsets.pkl").read_bytes()
+    with Change(str(made.root)), pytest.raises(BusyError):
+        repair(made.root, report)
+    assert (made.root / "train/a_offsets.pkl").read_bytes() == before
+
+
+def test_what_was_changed_since_the_report_stays(made):
+    right = tar(made, NUMBERS)
+    write(made, [(NUMBERS[0], right[NUMBERS[1]])])
+    report = verify(made.root)
+    write(made, [(NUMBERS[0], right[NUMBERS[0]])])
+    assert repair(made.root, report) == []
+    assert backups(made) == []
+
+
+def test_a_change_that_was_cut_off_is_cleared(made):
+    write(made, list(tar(made, NUMBERS).items()))
+    (made.root / ".blobdir/staging").mkdir(parents=True)
+    made.loose(".blobdir/staging/0", b"x")
+    (said,) = mend(made)
+    assert said.startswith(".blobdir/staging: was finished")
+    assert not (made.root / ".blobdir/staging").exists()
+
+
+def test_a_long_name(made):
+    stem = "n" * 240
+    right = tar(made, NUMBERS, f"blob/{stem}.tar")
+    pickle = f"train/{stem}_offsets.pkl"
+    write(made, [(NUMBERS[0], right[NUMBERS[1]])], pickle)
+    mend(made)
+    assert read(made, pickle) == {NUMBERS[0]: right[NUMBERS[0]]}
+    assert len(backups(made)) == 1
+
+
+def test_two_repairs_in_a_second(made, monkeypatch):
+    monkeypatch.setattr("time.strftime", lambda form: "20260101-000000")
+    right = tar(made, NUMBERS)
+    for _ in range(2):
+        write(made, [(NUMBERS[0], right[NUMBERS[1]])])
+        mend(made)
+    assert backups(made) == ["a_offsets.pkl.backup-20260101-000000", "a_offsets.pkl.backup-20260101-000000-1"]
+
+
+def test_an_attack_is_left_alone(made):
+    tar(made, NUMBERS)
+    write(made, [])
+    attack = b"cos\nsystem\n(S'true'\ntR."
+    (made.root / "train/a_offsets.pkl").write_bytes(attack)
+    (said,) = mend(made)
+    assert "not mended: it names something to be called" in said
+    assert (made.root / "train/a_offsets.pkl").read_bytes() == attack
+
+
+def test_the_mode_of_the_pickle_stays(made):
+    right = tar(made, NUMBERS)
+    write(made, [(NUMBERS[0], right[NUMBERS[1]])])
+    path = made.root / "train/a_offsets.pkl"
+    path.chmod(0o640)
+    mend(made)
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert os.listdir(made.root / "train").count("a_offsets.pkl") == 1
