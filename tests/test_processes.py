@@ -95,13 +95,8 @@ def test_an_error_that_cannot_be_sent_is_told():
 )
 def test_a_worker_that_dies_is_an_error_that_says_what_it_did(call, arguments, how):
     jobs = [Job(SLEEP, (60,), "sleeping"), Job(call, arguments, "packing train")]
-
-    def run():
-        with Workers(2) as workers:
-            list(workers.run(jobs))
-
-    with pytest.raises(WorkerError, match=rf"{how} while it was packing train"):
-        run()
+    with Workers(2) as workers, pytest.raises(WorkerError, match=rf"{how} while it was packing train"):
+        list(workers.run(jobs))
 
 
 @pytest.mark.timeout(30)
@@ -109,14 +104,14 @@ def test_an_error_here_ends_them():
     began = time.monotonic()
     pids = []
 
-    def run():
+    def fail():
         with Workers(2) as workers:
             for _ in workers.run([Job(SLEEP, (60,), "sleeping"), Job(SLEEP, (0,), "sleeping")]):
                 pids.extend(pids_of(workers))
                 raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        run()
+        fail()
     assert len(pids) == 2
     assert gone(pids)
     assert time.monotonic() - began < 20
