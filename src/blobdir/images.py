@@ -26,9 +26,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from blobdir.durable import open_regular
 from blobdir.errors import ImageError
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from numpy.typing import NDArray
 
 # Pillow is told what to try: some of its other readers start programs (EPS runs Ghostscript).
@@ -90,7 +93,7 @@ def decode_image(data: bytes, *, keep_alpha: bool = False, name: str = "") -> ND
     return _turned(pixels, turn)
 
 
-def shown_size(file: str | os.PathLike[str] | io.BytesIO) -> tuple[int, int]:
+def shown_size(file: str | os.PathLike[str] | BinaryIO) -> tuple[int, int]:
     """Width and height of an image file as it's shown: of one that EXIF turns by a quarter they change places.
 
     Raises
@@ -102,7 +105,7 @@ def shown_size(file: str | os.PathLike[str] | io.BytesIO) -> tuple[int, int]:
             width, height = image.size
             turned = _orientation(image) >= 5
     except Exception as err:
-        raise _error("" if isinstance(file, io.BytesIO) else os.fspath(file), _reason(err)) from err
+        raise _error(os.fspath(file) if isinstance(file, (str, os.PathLike)) else "", _reason(err)) from err
     return (height, width) if turned else (width, height)
 
 
@@ -111,7 +114,10 @@ def shown_sizes(folder: str, names: bytes) -> list[tuple[int, int] | str]:
     found: list[tuple[int, int] | str] = []
     for name in names.split(b"\0")[:-1]:
         try:
-            found.append(shown_size(os.path.join(folder, os.fsdecode(name))))
+            with open_regular(os.path.join(folder, os.fsdecode(name))) as file:
+                found.append(shown_size(file))
+        except OSError as err:
+            found.append(_reason(err))
         except ImageError as err:
             found.append(_reason(err.__cause__))
     return found

@@ -166,6 +166,17 @@ def test_bad_lines_are_named_and_the_others_packed(images, tmp_path):
         pack(images / "list", tmp_path / "q", PackOptions(strict=True))
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("what", ["pipe", "deep", "/dev/zero"])
+def test_an_annotation_that_is_no_file_is_not_opened(images, tmp_path, what):
+    os.mkfifo(images / "pipe")
+    (images / "list").write_text(json.dumps({"path": "a.png", "annotation": what}))
+    report = pack(images / "list", tmp_path / "p")
+    assert report.counts() == {"annotation": 1}
+    assert (report.found, report.images) == (1, 1)
+    assert verify(tmp_path / "p").findings == []
+
+
 def test_nothing_in_it(images, tmp_path):
     (images / "list").write_text("none.png\n")
     with pytest.raises(NotAProjectError, match=r"names no image that is there.*none.png: can't be looked at"):

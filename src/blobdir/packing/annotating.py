@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from blobdir.discovery import layout
-from blobdir.durable import write_whole
+from blobdir.durable import open_regular, write_whole
 from blobdir.errors import AnnotationError
 from blobdir.images import shown_sizes
 from blobdir.offsets import write_offsets
@@ -22,6 +21,7 @@ from blobdir.processes import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from blobdir.discovery import Progress
     from blobdir.packing.listing import DatasetItems, Listing
@@ -195,6 +195,11 @@ def _jobs(listing: Listing, lost: set[tuple[str, str]]) -> Iterator[Job]:
         yield Job(shown_sizes, (listing.root, bytes(part)), "finding out sizes of images", number)
 
 
+def _read(path: str) -> bytes:
+    with open_regular(path) as file:
+        return file.read()
+
+
 def _given_annotation(
     listing: Listing,
     source: str,
@@ -205,7 +210,7 @@ def _given_annotation(
 ) -> bytes:
     """What a list says, with the tags that it says besides; nothing where that can't be had, which is reported."""
     try:
-        data = given if isinstance(given, dict) else Path(listing.root, given).read_bytes()
+        data = given if isinstance(given, dict) else _read(os.path.join(listing.root, given))
         value = check_annotation(data, given if isinstance(given, str) else "its annotation")
     except (OSError, AnnotationError) as error:
         text = f"{given}: can't be read: {error.strerror}" if isinstance(error, OSError) else str(error)
