@@ -37,9 +37,7 @@ def lines(*arguments):
 def odd(tmp_path):
     """A project with names that are hard on terminals."""
     made = Builder(tmp_path / "odd")
-    entries = made.tar("a", {"1": b"one", "2": b"two"})
-    names = [b"\xffbytes.jpg", b"bell\x07\x1b[31m.jpg"]
-    made.offsets("train", "a", [(name, *entry[1:]) for name, entry in zip(names, entries, strict=True)])
+    made.offsets("train", "a", made.tar("a", {"\udcffbytes.jpg": b"one", "bell\x07\x1b[31m.jpg": b"two"}))
     return made.root
 
 
