@@ -95,7 +95,7 @@ def test_an_error_that_cannot_be_sent_is_told():
 )
 def test_a_worker_that_dies_is_an_error_that_says_what_it_did(call, arguments, how):
     jobs = [Job(SLEEP, (60,), "sleeping"), Job(call, arguments, "packing train")]
-    with pytest.raises(WorkerError, match=rf"{how} while it was packing train"), Workers(2) as workers:
+    with Workers(2) as workers, pytest.raises(WorkerError, match=rf"{how} while it was packing train"):
         list(workers.run(jobs))
 
 
@@ -104,13 +104,14 @@ def test_an_error_here_ends_them():
     began = time.monotonic()
     pids = []
 
-    def fail(workers):
-        for _ in workers.run([Job(SLEEP, (60,), "sleeping"), Job(SLEEP, (0,), "sleeping")]):
-            pids.extend(pids_of(workers))
-            raise ZeroDivisionError
+    def fail():
+        with Workers(2) as workers:
+            for _ in workers.run([Job(SLEEP, (60,), "sleeping"), Job(SLEEP, (0,), "sleeping")]):
+                pids.extend(pids_of(workers))
+                raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), Workers(2) as workers:
-        fail(workers)
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert len(pids) == 2
     assert gone(pids)
     assert time.monotonic() - began < 20
@@ -155,8 +156,7 @@ def test_they_end_with_their_parent(number):
 
 def test_what_workers_import_is_small():
     """They start in a moment: nothing of numpy, nor of what needs it."""
-    modules = "blobdir.processes, blobdir.tarwriting.members, blobdir.tarwriting.copies"
-    code = f"import sys; import {modules}; print(*sys.modules)"
+    code = "import blobdir.processes, blobdir.tarwriting.members, blobdir.tarwriting.copies; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({SOURCE!r}); {code}"],
         capture_output=True, check=True, text=True,

@@ -86,13 +86,11 @@ def known_shard(shard: Shard, new: NewFolder, *, checksum: bool) -> Finished | N
         written.problems = [(code, path, text) for code, path, text in written.problems]
         done = Finished(place_of(shard, written.sha256), _pickle_of(shard, written.sha256), written)
         place, pickle = new.work / done.place, new.work / done.pickle
-        same = (
-            written.settled
-            and plan == shard.digest()
-            and place.lstat().st_size == written.size
-            and _digest(pickle) == pickle_sha256
-        )
-        if not same or place.is_symlink() or (checksum and _digest(place) != written.sha256):
+        if not written.settled or plan != shard.digest():
+            return None
+        if place.is_symlink() or place.stat().st_size != written.size or _digest(pickle) != pickle_sha256:
+            return None
+        if checksum and _digest(place) != written.sha256:
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
