@@ -94,8 +94,8 @@ def test_an_error_that_cannot_be_sent_is_told():
     [(EXIT, (3,), "exit status 3"), (signal.raise_signal, (signal.SIGKILL,), r"signal 9 \(SIGKILL\)")],
 )
 def test_a_worker_that_dies_is_an_error_that_says_what_it_did(call, arguments, how):
-    with pytest.raises(WorkerError, match=rf"{how} while it was packing train"), Workers(2) as workers:
-        jobs = [Job(SLEEP, (60,), "sleeping"), Job(call, arguments, "packing train")]
+    jobs = [Job(SLEEP, (60,), "sleeping"), Job(call, arguments, "packing train")]
+    with Workers(2) as workers, pytest.raises(WorkerError, match=rf"{how} while it was packing train"):
         list(workers.run(jobs))
 
 
@@ -103,10 +103,15 @@ def test_a_worker_that_dies_is_an_error_that_says_what_it_did(call, arguments, h
 def test_an_error_here_ends_them():
     began = time.monotonic()
     pids = []
-    with pytest.raises(ZeroDivisionError), Workers(2) as workers:
-        for _ in workers.run([Job(SLEEP, (60,), "sleeping"), Job(SLEEP, (0,), "sleeping")]):
-            pids = pids_of(workers)
-            raise ZeroDivisionError
+
+    def fail():
+        with Workers(2) as workers:
+            for _ in workers.run([Job(SLEEP, (60,), "sleeping"), Job(SLEEP, (0,), "sleeping")]):
+                pids.extend(pids_of(workers))
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert len(pids) == 2
     assert gone(pids)
     assert time.monotonic() - began < 20
@@ -151,7 +156,7 @@ def test_they_end_with_their_parent(number):
 
 def test_what_workers_import_is_small():
     """They start in a moment: nothing of numpy, nor of what needs it."""
-    code = "import sys; import blobdir.processes, blobdir.tarwriting.members, blobdir.tarwriting.copies; print(*sys.modules)"
+    code = "import blobdir.processes, blobdir.tarwriting.members, blobdir.tarwriting.copies; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({SOURCE!r}); {code}"],
         capture_output=True, check=True, text=True,

@@ -61,8 +61,9 @@ class ProjectLock:
         if not _lock(self._fd, fcntl.F_RDLCK if shared else fcntl.F_WRLCK):
             holder = (os.pread(self._fd, 100, 0).split() or [b"another"])[0].decode("ascii", "replace")
             self.release()
-            what = "is changing it" if shared else "is changing it, or needs it as it is"
-            raise BusyError(f"{root}: process {holder} {what}; try again when it's done")
+            if shared:
+                raise BusyError(f"{root}: process {holder} is changing it; try again when it's done")
+            raise BusyError(f"{root}: process {holder} is changing it, or reads all of it; try again when it's done")
         if not shared:
             known = os.pread(self._fd, 100, 0).split()
             count = int(known[1]) if len(known) > 1 and known[1].isdigit() else 0

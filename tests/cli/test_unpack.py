@@ -4,12 +4,156 @@ import os
 import subprocess
 import sys
 
-from project_factory import *  # noqa: F403
+import pytest
+from blob_builder import write_tar
+from project_factory import make_project
+
+from blobdir import durable
+from blobdir.cli import copying
+from blobdir.offsets import write_offsets
 
 PROGRAM = [sys.executable, "-c", "from blobdir.cli import main; main()"]
+NAMES = ["a" * 251 + ".jpg", "ж" * 125 + "a.jpg", "図" * 83 + "ab.jpg", "e\u0301" * 83 + "e.jpg", "007.jpg", "-f.jpg"]
 
 
-def call(*arguments, **options):
+def call(*arguments):
     return subprocess.run(
-        [*PROGRAM, *map(os.fspath, arguments)], capture_output=True, text=True, timeout=60, check=False, **options
+        [*PROGRAM, *map(os.fspath, arguments)], capture_output=True, text=True, timeout=60, check=False
     )
+
+
+def shown(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def project(tmp_path):
+    files = {f"train/img/{name}": name.encode() for name in NAMES}
+    files |= {f"train/ann/{name[:-4]}.x.json"[:200]: b"{}" for name in NAMES[4:]}
+    files["train/datasets/hard/img/1.jpg"] = b"one"
+    files["train/datasets/hard/meta/1.jpg.json"] = b"{}"
+    return make_project(tmp_path / "p", files), files
+
+
+@pytest.mark.parametrize("command", [["unpack"], ["cp", "-r"]])
+def test_names_of_any_length_and_script(project, tmp_path, command):
+    root, files = project
+    assert all(len(name.encode()) <= 255 for name in NAMES)
+    assert max(len(name.encode()) for name in NAMES) == 255
+    done = call(*command, root, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    found = shown(tmp_path / "out")
+    assert {path: found[path] for path in files} == files
+    assert not [path for path in found if path.endswith(".tmp")]
+    assert call(*command, *(["-f"] if command[0] == "unpack" else []), root, tmp_path / "out").returncode == 0
+
+
+@pytest.mark.parametrize("command", [["unpack"], ["cp", "-r"]])
+def test_empty_folders(project, tmp_path, command):
+    root, _ = project
+    for folder in ("parent/img", "parent/ann", "parent/datasets/child/ann", "docs/empty"):
+        (root / folder).mkdir(parents=True)
+    assert call(*command, root, tmp_path / "out").returncode == 0
+    for folder in ("parent/img", "parent/ann", "parent/datasets/child/ann", "docs/empty"):
+        assert (tmp_path / "out" / folder).is_dir()
+
+
+def test_unpacked_datasets_have_both_folders(project, tmp_path):
+    root, _ = project
+    assert call("unpack", root, tmp_path / "out").returncode == 0
+    for dataset in ("train", "train/datasets/hard"):
+        assert {"img", "ann"} <= set(os.listdir(tmp_path / "out" / dataset))
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "word"),
+    [
+        ("train/loop", "..", "circle"),
+        ("train/self", "self", ""),
+        ("train/secret", "{outside}", "outside"),
+        ("train/ann/secret.json", "{outside}/key", "outside"),
+        ("train/nowhere", "not-there", ""),
+    ],
+)
+@pytest.mark.parametrize("command", [["unpack"], ["cp", "-r"]])
+def test_links_that_cannot_be_copied_are_named(project, tmp_path, command, link, target, word):
+    root, files = project
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/key").write_text("KEY")
+    (root / link).symlink_to(target.format(outside=tmp_path / "outside"))
+    done = call(*command, root, tmp_path / "out")
+    assert done.returncode == 7
+    assert link.rpartition("/")[2] in done.stderr
+    assert word in done.stderr
+    found = shown(tmp_path / "out")
+    assert {path: found[path] for path in files} == files
+    assert b"KEY" not in found.values()
+
+
+@pytest.mark.parametrize("command", [["unpack"], ["cp", "-r"]])
+def test_links_inside_are_copied_as_what_they_lead_to(project, tmp_path, command):
+    root, _ = project
+    (root / "again").symlink_to("train/datasets/hard")
+    (root / "train/one.jpg").symlink_to("datasets/hard/img/1.jpg")
+    assert call(*command, root, tmp_path / "out").returncode == 0
+    assert (tmp_path / "out/again/img/1.jpg").read_bytes() == b"one"
+    assert (tmp_path / "out/train/one.jpg").read_bytes() == b"one"
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    entries = write_tar(tmp_path / "p/blob/a.tar", {"a.jpg": b"a" * 600, "b.jpg": b"b" * 600})
+    (tmp_path / "p/meta.json").write_text("{}")
+    (tmp_path / "p/train/ann").mkdir(parents=True)
+    write_offsets(tmp_path / "p/train/a_offsets.pkl", [*entries, (b"c.jpg", 90_000, 90_100)])
+    (tmp_path / "p/val/ann").mkdir(parents=True)
+    (tmp_path / "p/val/ann/x.json").write_text("{}")
+    (tmp_path / "p/val/b_offsets.pkl").write_bytes(b"\x80\x04]")  # cut off
+    done = call("unpack", tmp_path / "p", tmp_path / "out")
+    assert done.returncode == 7
+    assert "train/img/c.jpg" in done.stderr
+    assert "val/img" in done.stderr
+    assert (tmp_path / "out/train/img/a.jpg").read_bytes() == b"a" * 600
+    assert (tmp_path / "out/val/ann/x.json").exists()
+
+
+@pytest.mark.parametrize("each", [0, 1000])
+def test_synced_at_the_end(project, tmp_path, monkeypatch, each):
+    from blobdir.cli.app import run
+
+    root, files = project
+    seen = []
+    monkeypatch.setattr(copying, "SYNC_EACH", each)
+    monkeypatch.setattr(copying, "sync_filesystem", lambda path: seen.append(len(shown(tmp_path / "out"))))
+    monkeypatch.setattr(copying, "sync_file", lambda path: seen.append(path) or durable.sync_file(path))
+    assert run(["unpack", str(root), str(tmp_path / "out")]) == 0
+    if each:
+        assert {os.path.relpath(path, tmp_path / "out") for path in seen} >= set(files)
+    else:
+        assert seen == [len(shown(tmp_path / "out"))]
+
+
+@pytest.mark.parametrize("place", ["notes", "project", "index and more", "file", "link"])
+def test_an_index_replaces_nothing_but_an_index(project, tmp_path, place):
+    root, _ = project
+    target = tmp_path / "ix"
+    assert call("index", root, "-o", target).returncode == 0
+    assert call("index", root, "-o", target).returncode == 0  # an older one
+    if place == "notes":
+        target = tmp_path / "home"
+        target.mkdir()
+        (target / "thesis.txt").write_text("years")
+    elif place == "project":
+        target = root
+    elif place == "index and more":
+        (target / "thesis.txt").write_text("years")
+    elif place == "file":
+        target = tmp_path / "file"
+        target.write_text("mine")
+    else:
+        (tmp_path / "link").symlink_to(target)
+        target = tmp_path / "link"
+    before = shown(tmp_path)
+    done = call("index", root, "-o", target)
+    assert done.returncode == 2
+    assert str(target) in done.stderr
+    assert shown(tmp_path) == before

@@ -18,7 +18,7 @@ from PIL import Image
 import blobdir
 from blobdir.drawing import collect_stats, draw_preview, draw_stats
 from blobdir.drawing.shapes import class_colors, draw_objects
-from blobdir.errors import NotFoundError, UsageError
+from blobdir.errors import AnnotationError, NotFoundError, UsageError
 
 COMMAND = str(Path(sys.executable).with_name("blobdir"))
 RED = (255, 0, 0)
@@ -150,3 +150,96 @@ def test_commands(project, tmp_path):
     assert "c " in done.stdout
     done = subprocess.run([COMMAND, "stats", project, "--json"], check=True, capture_output=True, text=True)
     assert json.loads(done.stdout)["datasets"]["train"]["objects"] == 9
+
+
+BAD = {
+    "cut off": (b'{"objects": [', "isn't JSON: it is cut off"),
+    "a list": (b"[]", "holds a list, not an object"),
+    "null": (b"null", "holds null, not an object"),
+    "objects as texts": (b'{"objects": ["c"]}', "its object 0 is a text, not an object"),
+    "tags as texts": (b'{"tags": ["t"], "objects": []}', "its tag 0 is a text, not an object with a name"),
+    "a folder": (None, "is a directory"),
+    "a link out": ("link", "outside the project"),
+}
+
+
+@pytest.fixture(params=BAD)
+def bad(project, request):
+    """A project with one annotation that can't be used, and what is to be said of it."""
+    content, says = BAD[request.param]
+    path = project / "train/ann/2.png.json"
+    path.unlink()
+    if content is None:
+        (path / "below").mkdir(parents=True)
+    elif content == "link":
+        (project.parent / "outside.json").write_bytes(b'{"objects": []}')
+        path.symlink_to(project.parent / "outside.json")
+    else:
+        path.write_bytes(content)
+    return project, says
+
+
+def test_stats_name_what_they_could_not_count(bad):
+    project, says = bad
+    stats = collect_stats(blobdir.open_project(project))
+    (problem,) = stats.problems
+    assert problem.path == "train/ann/2.png.json"
+    assert says in problem.message
+    train = stats.datasets["train"]
+    assert (train.images, train.annotated, train.unusable, train.objects) == (11, 9, 1, 7)
+    with pytest.raises(AnnotationError, match=r"2\.png\.json.*--strict"):
+        collect_stats(blobdir.open_project(project), strict=True)
+
+
+def test_previews_name_what_they_could_not_draw(bad):
+    project, says = bad
+    problems = []
+    draw_preview(blobdir.open_project(project), tile=32, problems=problems)
+    found = {problem.path: problem for problem in problems}
+    assert says in found["train/ann/2.png.json"].message
+    assert {path: problem.costs for path, problem in found.items()} == {
+        "train/ann/2.png.json": True,
+        "train/img/broken.jpg": False,  # the sheet shows that it is missing
+    }
+
+
+@pytest.mark.parametrize("command", ["stats", "stats --json", "preview"])
+def test_commands_cost_the_exit_status(bad, tmp_path, command):
+    project, says = bad
+    words = [COMMAND, *command.split(), project, *(["-o", tmp_path / "s.png"] if command == "preview" else [])]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    assert done.returncode == 7
+    assert "train/ann/2.png.json" in done.stderr
+    assert says in done.stderr
+    assert "1 annotations can't be used" in done.stderr
+    if command == "stats --json":
+        found = json.loads(done.stdout)
+        assert found["datasets"]["train"]["unusable"] == 1
+        assert found["problems"][0]["path"] == "train/ann/2.png.json"
+    elif command == "preview":
+        assert Image.open(tmp_path / "s.png").size[0] > 100
+        (tmp_path / "s.png").unlink()
+    done = subprocess.run([*words, "--strict"], check=False, capture_output=True, text=True)
+    assert done.returncode == 6
+    assert not (tmp_path / "s.png").exists()
+
+
+def test_objects_that_cannot_be_drawn_are_named(project):
+    shapes = [{"classTitle": "c", "geometryType": shape} for shape in ("alpha_mask", "cuboid")]
+    (project / "train/ann/0.png.json").write_text(json.dumps({"objects": shapes}))
+    problems = []
+    draw_preview(blobdir.open_project(project), pattern="train/0.png", problems=problems)
+    (problem,) = problems
+    assert problem.message == "2 of its 2 objects can't be drawn (their shapes: alpha_mask, cuboid)"
+
+
+@pytest.mark.parametrize("name", ["a\nb.png", "\udcff.png", "кот.png", "n" * 246 + ".png"])
+def test_odd_names_cost_no_sheet(tmp_path, name):
+    made = Builder(tmp_path / "p")
+    data = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(data, "PNG")
+    made.loose(f"train/img/{name}", data.getvalue())
+    made.loose(f"train/ann/{name}.json", json.dumps({"objects": [{"classTitle": "a\nb"}]}).encode())
+    opened = blobdir.open_project(made.root)
+    assert draw_preview(opened).size[0] > 100
+    assert draw_stats(opened, collect_stats(opened)).size[0] == 900

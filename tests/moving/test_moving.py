@@ -265,6 +265,63 @@ def test_pack_into_a_bucket_killed_and_resumed(s3, photos, tmp_path):
     same(tmp_path / "got", tmp_path / "local")
 
 
+@pytest.mark.parametrize("change", ["edit", "remove"])
+def test_pack_into_a_bucket_resumed_after_a_change(photos, tmp_path, monkeypatch, change):
+    """What the first try has uploaded of images that have changed isn't there afterwards."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    from blobdir.moving import packed
+
+    url, real, count = f"memory://changed-{change}/p", packed._Uploads.upload, []
+
+    def upload(self, path, place, digest):
+        real(self, path, place, digest)
+        count.append(place)
+        if len(count) == 4:
+            raise ReadError("cut off")
+
+    monkeypatch.setattr(packed._Uploads, "upload", upload)
+    with pytest.raises(ReadError, match="cut off"):
+        pack_to(photos, url, SMALL)
+    image = photos / "train/000.jpg"
+    if change == "remove":
+        image.unlink()
+    else:
+        before = image.stat()
+        image.write_bytes(image.read_bytes()[::-1])
+        os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(UsageError, match="holds .* files already"):
+        pack_to(photos, url, SMALL)
+    report, pushed = pack_to(photos, url, SMALL, resume=True)
+    assert pushed.complete
+    assert report.complete
+    blobdir.packing.pack(photos, tmp_path / "local", SMALL)
+    fetch(url, tmp_path / "got")
+    same(tmp_path / "got", tmp_path / "local")
+
+
+def test_a_blob_that_somebody_has_replaced_is_packed_again(photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    from blobdir.moving import packed
+
+    url, real = "memory://replaced/p", packed._Uploads.upload
+
+    def upload(self, path, place, digest):
+        real(self, path, place, digest)
+        raise ReadError("cut off")
+
+    monkeypatch.setattr(packed._Uploads, "upload", upload)
+    with pytest.raises(ReadError, match="cut off"):
+        pack_to(photos, url, SMALL)
+    monkeypatch.setattr(packed._Uploads, "upload", real)
+    memory = fsspec.filesystem("memory")
+    (blob,) = memory.find("/replaced/p/blob")
+    memory.pipe_file(blob, bytes(memory.size(blob)))
+    pack_to(photos, url, SMALL, resume=True)
+    blobdir.packing.pack(photos, tmp_path / "local", SMALL)
+    fetch(url, tmp_path / "got")
+    same(tmp_path / "got", tmp_path / "local")
+
+
 def test_blobs_that_are_uploaded_take_no_room(s3, photos, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     fsspec.filesystem("s3", **s3).mkdir("no-room")

@@ -274,6 +274,9 @@ def test_fetch_refuses_what_is_being_pushed(bucket, small, tmp_path):
             Bucket.before = staticmethod(lambda *_: None)
             with pytest.raises(blobdir.errors.SourceChangedError, match="is being pushed"):
                 fetch(URL, tmp_path / "got")
+            with pytest.warns(blobdir.errors.BlobdirWarning, match="is being pushed"):
+                opened = blobdir.open_project(URL, index="none")
+            assert "change-unfinished" in {defect.code for defect in opened.defects}
             seen.append(1)
 
     seen = []

@@ -395,9 +395,11 @@ def test_hidden_files_are_said_in_one_line(made, tmp_path):
 
 @pytest.mark.parametrize(
     ("part", "blobs"),
-    [("train", False), ("train/img", False), ("train/datasets/hard", False), ("train/datasets/hard/img", False)]
-    + [("train", True), ("train/ann", True), ("train/datasets/hard", True)],
-)
+    [
+        ("train", False), ("train/img", False), ("train/datasets/hard", False), ("train/datasets/hard/img", False),
+        ("train", True), ("train/ann", True), ("train/datasets/hard", True),
+    ],
+)  # fmt: skip
 def test_a_dataset_is_no_source(tmp_path, part, blobs):
     root = tmp_path / "lemons"
     regular(root, "train/a.png", "train/datasets/hard/b.png")

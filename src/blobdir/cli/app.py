@@ -186,9 +186,12 @@ class _LazyGroup(click.Group):
         "index": ("building", "Build the index of a project and keep it."),
         "info": ("describing", "Say what a project holds, or where the bytes of a file lie."),
         "ls": ("listing", "List a project, or folders and files in it."),
-        "merge": ("growing", "Take all datasets of OTHER into PROJECT, with their blobs and annotations."),
+        "merge": (
+            "growing",
+            "Take all datasets of OTHER into PROJECT, with their blobs, annotations and all other files.",
+        ),
         "mount": ("mounting", "Mount PROJECT at MOUNTPOINT, an empty folder: its files are ordinary files there."),
-        "move": ("growing", "Move images with their annotations to another DATASET of PROJECT."),
+        "move": ("growing", "Move images to another DATASET of PROJECT, with their annotations and masks."),
         "offsets": ("building", "Write the offsets pickle of a tar."),
         "pack": (
             "packing",
@@ -196,7 +199,10 @@ class _LazyGroup(click.Group):
         ),
         "preview": ("drawing", "Draw a contact sheet: images of PROJECT with their annotations over them."),
         "push": ("moving", "Copy PROJECT, a folder on this machine, to URL."),
-        "remove": ("growing", "Remove images and their annotations from PROJECT; name them as train/a.jpg."),
+        "remove": (
+            "growing",
+            "Remove images from PROJECT, with their annotations and masks; name them as train/a.jpg.",
+        ),
         "stats": ("drawing", "Count what PROJECT holds: images, sizes, formats, classes, tags, for each dataset."),
         "status": (
             "mounting",

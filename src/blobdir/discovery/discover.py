@@ -103,6 +103,8 @@ class _Discovery:
         self.blobs.report_unreferenced()
         if isinstance(self.storage, LocalStorage):
             unfinished.report(self.storage.root, self.datasets, self.report, self._show)
+        else:
+            unfinished.report_push(self.folders, self.report)
         return self._merge(), self.header
 
     def _tell(self, step: str, done: int, total: int) -> None:

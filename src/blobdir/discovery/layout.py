@@ -91,7 +91,9 @@ def _holds_items(names: Iterable[str], subfolders: set[str]) -> bool:
 
 def holds_items(folder: Folder, datasets: Iterable[str]) -> bool:
     """Whether the root of what was listed is itself what a dataset is, with no regard to the datasets below it."""
-    below = {entry.name for entry in folder.entries if entry.kind == "directory"} - set(datasets)
+    # The pickles in ann.blob/ make it look like a dataset itself, seen from there.
+    others = set(datasets) - {PACKED_ANNOTATIONS}
+    below = {entry.name for entry in folder.entries if entry.kind == "directory"} - others
     return _holds_items((entry.name for entry in folder.entries), below)
 
 

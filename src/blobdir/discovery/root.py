@@ -21,7 +21,7 @@ def not_a_folder(storage: Storage, error: OSError) -> NotAProjectError:
     if isinstance(error, NotADirectoryError) or (isinstance(error, FileNotFoundError) and _is_file(storage)):
         return NotAProjectError(f"{storage.url}: is a file, and a project is a folder; {_HINT}")
     if isinstance(error, FileNotFoundError):
-        return NotAProjectError(f"{storage.url}: doesn't exist; {_HINT}")
+        return NotAProjectError(f"{storage.url}: doesn't exist; give the folder that holds meta.json")
     return NotAProjectError(f"{storage.url}: {error.strerror or error}; {_HINT}")
 
 

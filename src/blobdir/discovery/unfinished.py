@@ -14,11 +14,14 @@ from blobdir.discovery import layout
 from blobdir.projectlock import JOURNAL, STATE_DIR, changes, is_being_changed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from blobdir.discovery.report import Report
+    from blobdir.sources import Folder
 
 UNFINISHED: Final = "change-unfinished"
+PUSHING: Final = "pushing.json"
+"""In ``.blobdir`` of a project in a bucket from when a push changes it until it's whole."""
 WAIT_S: Final = 5.0
 """Seconds that a writer is waited for; once the journal is there, only renames are left."""
 _LIMIT_BYTES: Final = 1 << 30
@@ -59,6 +62,19 @@ def report(root: str, datasets: Collection[str], into: Report, show: Callable[[s
     for folder in folders:
         show(folder)
         into.incomplete(folder, UNFINISHED, place, message)
+
+
+def report_push(folders: Mapping[str, Folder], into: Report) -> None:
+    """Report that what lies in a bucket is being pushed, or that a push was cut off: it may be half of either."""
+    state = folders.get(STATE_DIR)
+    if state is not None and any(entry.name == PUSHING for entry in state.entries):
+        place = f"{STATE_DIR}/{PUSHING}"
+        into.error(
+            UNFINISHED,
+            place,
+            f"{place}: the project is being pushed, or a push was cut off, so it is half old and half new; open it "
+            "when that's done: `blobdir push --delete` goes on",
+        )
 
 
 def _touched(journal: str, datasets: Collection[str]) -> set[str]:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +24,9 @@ from blobdir.discovery import DiscoveryOptions, layout
 from blobdir.durable import write_whole
 from blobdir.errors import BlobdirError, BusyError, ReadError, UsageError
 from blobdir.moving.localfiles import list_project
-from blobdir.moving.remotefiles import RemoteFiles, list_remote, same_version, says_version
+from blobdir.moving.remotefiles import PUSHING, RemoteFiles, list_remote, same_version, says_version
 from blobdir.moving.uploading import Uploader
-from blobdir.opening import build, save_beside
+from blobdir.opening import BESIDE_FILE, build, save_beside
 from blobdir.packing import PackOptions, PackReport, pack
 from blobdir.packing.newfolder import NewFolder
 from blobdir.sources import LocalStorage, RemoteStorage, Stat, open_storage
@@ -91,8 +92,6 @@ def pack_to(
     if there.files and not resume:
         raise UsageError(f"{storage.url}: holds {len(there.files):,} files already; choose another place, or --resume")
     stage = _stage(storage.place, os.fspath(source))
-    if layout.META in there.files and not stage.is_dir():
-        raise UsageError(f"{storage.url}: holds a project, and none that was being packed; choose another place")
     with _alone(stage):
         if not resume:
             _empty(stage)
@@ -143,11 +142,21 @@ class _Uploads:
         self._storage = storage
         self._there = there
         self._notes = stage / "uploaded"
+        self._rest = stage / "rest.json"
         self._notes.mkdir(exist_ok=True)
         self._work = NewFolder(stage / "project", ".packing").work
         self._uploader = Uploader(LocalStorage(os.fspath(stage)), storage)
         self._blobs: dict[str, Stat] = {}
         self._drop_holes()
+        if layout.META not in there.files:
+            self._mark()
+
+    def _mark(self) -> None:
+        """From here on what is there isn't taken for a project, until all of it is there; see `pushplan`."""
+        self._storage.write(PUSHING, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode())
+        for path in (BESIDE_FILE, layout.META):
+            if not self._uploader.remove({path: self._storage.full(path)}):
+                raise ReadError(f"{self._storage.url}/{path}: {self._uploader.report.failed[path]}")
 
     def _note(self, place: str) -> Path:
         name = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()  # a path can be longer than a name
@@ -156,9 +165,8 @@ class _Uploads:
     def _noted(self, place: str, digest: str | None, size: int) -> Stat | None:
         """What was uploaded as `place`, if the bucket has it still."""
         try:
-            known, *version = json.loads(self._note(place).read_bytes())
-            then = Stat("file", int(version[0]), int(version[1]), etag=str(version[2]))
-        except (OSError, ValueError, TypeError, IndexError):
+            known, then, _ = _parse(self._note(place).read_bytes())
+        except (OSError, ValueError, TypeError):
             return None
         now = self._there.files.get(place)
         if now is not None and then.etag and not now.etag:
@@ -166,6 +174,18 @@ class _Uploads:
                 now = self._storage.stat(place)
         good = digest in (None, known) and then.size == size and now is not None and same_version(then, now)
         return then if good else None
+
+    def _own(self) -> set[str]:
+        """What earlier tries have uploaded, and is there unless somebody has replaced it."""
+        found: set[str] = set()
+        with suppress(OSError, ValueError, TypeError):
+            found.update(map(str, json.loads(self._rest.read_bytes())))
+        for note in self._notes.iterdir():
+            with suppress(OSError, ValueError, TypeError):
+                place = _parse(note.read_bytes())[2]
+                if place in self._blobs or self._noted(place, None, _parse(note.read_bytes())[1].size) is not None:
+                    found.add(place)
+        return found
 
     def _drop_holes(self) -> None:
         """Remove blobs that are just holes here, and aren't in the bucket any more: they must be packed again."""
@@ -194,7 +214,8 @@ class _Uploads:
             if version.size not in (-1, size):
                 raise ReadError(f"{self._storage.url}: {place}: {version.size} of {size} bytes are there; --resume")
             if says_version(version):
-                write_whole(self._note(place), [json.dumps([digest, size, version.mtime_ns, version.etag]).encode()])
+                note = [digest, size, version.mtime_ns, version.etag, place]
+                write_whole(self._note(place), [json.dumps(note).encode()])
         self._blobs[place] = version
         os.truncate(path, 0)
         os.truncate(path, size)
@@ -208,21 +229,33 @@ class _Uploads:
                 raise ReadError(f"{self._storage.url}: {place} was uploaded, and isn't there now; pack again")
         here = LocalStorage(os.fspath(project))
         found = list_project(here)
-        if foreign := [path for path in there.files if path not in found.files]:
+        uploader = Uploader(here, self._storage, progress=progress)
+        mine = self._own()
+        if foreign := [path for path in there.files if path not in found.files and path not in mine]:
             more = f" and {len(foreign) - _SHOWN:,} more" if len(foreign) > _SHOWN else ""
             raise UsageError(
                 f"{self._storage.url}: holds {', '.join(foreign[:_SHOWN])}{more}, which the project doesn't have; "
                 "remove that, or choose another place"
             )
-        uploader = Uploader(here, self._storage, progress=progress)
+        self._mark()
+        stale = [path for path in there.files if path not in found.files]
+        uploader.remove({path: self._storage.full(path) for path in sorted(stale, key=layout.is_offsets, reverse=True)})
         rest = {path: file for path, file in found.files.items() if path not in self._blobs}
         uploader.expect(sum(file.size for file in rest.values()))
+        write_whole(self._rest, [json.dumps(sorted(rest)).encode()])
         meta = {layout.META: rest.pop(layout.META)}
         uploader.make_folders(found.empty)
         pickles = {path: rest.pop(path) for path in list(rest) if layout.is_offsets(path)}
-        if uploader.upload(rest) and uploader.upload(pickles) and uploader.upload(meta):
+        if not uploader.report.failed and uploader.upload(rest) and uploader.upload(pickles) and uploader.upload(meta):
+            uploader.remove({PUSHING: self._storage.full(PUSHING)})
             uploader.report.index = save_beside(build(self._storage, DiscoveryOptions()), self._storage)
         return uploader.report
+
+
+def _parse(note: bytes) -> tuple[str, Stat, str]:
+    """Checksum, version and path of a blob that was uploaded."""
+    digest, size, mtime_ns, etag, place = json.loads(note)
+    return str(digest), Stat("file", int(size), int(mtime_ns), etag=str(etag)), str(place)
 
 
 def _is_hole(path: Path) -> bool:

@@ -20,6 +20,7 @@ from blobdir.moving.remotefiles import PUSHING, RemoteFiles, list_remote
 from blobdir.moving.uploading import Uploader
 from blobdir.opening import BESIDE_FILE, build, save_beside, warn_of_defects
 from blobdir.packing.locking import hold
+from blobdir.packing.provenance import Provenance
 from blobdir.sources import LocalStorage, RemoteOptions, RemoteStorage, open_storage
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def push(
     began = time.perf_counter()
     root = Path(source)
     if not (root / layout.META).is_file():
+        Provenance(os.fspath(root))  # says it more exactly where it is a part of one
         raise NotAProjectError(f"{root}: isn't a project: it holds no {layout.META}")
     here = LocalStorage(os.fspath(root), follow_links=follow_links)
     there = open_storage(url, options=storage_options, remote=remote)
@@ -95,7 +97,7 @@ def push(
         check_target(there.url, local, found, resume=resume, removing=removing)
         comparison = Comparison(here, there, notes, checksum=checksum, progress=progress)
         same = set() if force else comparison.same(local.files, found)
-        plan = make_plan(local, found, same, removing=removing)
+        plan = make_plan(local, found, same, there, removing=removing)
         uploader = Uploader(here, there, notes, progress)
         report = uploader.report
         report.left_out, report.skipped = local.left_out, plan.same
@@ -162,8 +164,7 @@ class _Push:
         )
         if not done:
             return False
-        if self._there.has_folders:
-            self._uploader.remove_folders(plan.old_folders)
+        self._uploader.remove_folders(plan.old_folders)
         self._uploader.make_folders(plan.folders)
         if not self._upload([*plan.pickles(changed), *again]):
             return False

@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING
 from blobdir.discovery import layout
 from blobdir.errors import UsageError
 from blobdir.moving.localfiles import blob_keys
-from blobdir.moving.remotefiles import PUSHING, is_own, parents_of
+from blobdir.moving.remotefiles import PUSHING, is_own, keeps_markers, parents_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from blobdir.moving.localfiles import LocalFiles
     from blobdir.moving.remotefiles import RemoteFiles
+    from blobdir.sources import RemoteStorage
 
 SHOWN = 3
 
@@ -91,7 +92,9 @@ class PushPlan:
         return [path for path in keys if keys[path].casefold() not in known]
 
 
-def make_plan(here: LocalFiles, there: RemoteFiles, same: set[str], *, removing: bool) -> PushPlan:
+def make_plan(
+    here: LocalFiles, there: RemoteFiles, same: set[str], storage: RemoteStorage, *, removing: bool
+) -> PushPlan:
     """Decide what becomes of each file.
 
     Parameters
@@ -99,17 +102,21 @@ def make_plan(here: LocalFiles, there: RemoteFiles, same: set[str], *, removing:
     here, there
     same : set of str
         Files that are there already, and stay.
+    storage : RemoteStorage
+        Where they go.
     removing : bool
         Whether what the project doesn't have is removed.
     """
     plan = PushPlan(same=len(same))
     plan.new = [path for path in here.files if path not in there.files]
     plan.replaced = [path for path in here.files if path in there.files and path not in same]
-    plan.folders = [path for path in here.empty if path not in there.folders]
+    if storage.has_folders or keeps_markers(storage):
+        plan.folders = [path for path in here.empty if path not in there.folders]
     if removing:
         plan.removed = [path for path in there.files if path not in here.files]
         kept = set(here.empty) | {parent for path in (*here.files, *here.empty) for parent in parents_of(path)}
-        plan.old_folders = [path for path in there.folders if path not in kept and not is_own(path)]
+        if storage.has_folders:
+            plan.old_folders = [path for path in there.folders if path not in kept and not is_own(path)]
         plan.markers = {f"{path}/": key for path, key in there.markers.items() if path not in set(here.empty)}
     return plan
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from blobdir.discovery import layout
+from blobdir.discovery import layout, unfinished
 from blobdir.sources import Entry, Folder, Stat
 from blobdir.sources.getters import stat_of
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from blobdir.sources import RemoteStorage
 
-PUSHING = f"{layout.STATE_DIR}/pushing.json"
+PUSHING = f"{layout.STATE_DIR}/{unfinished.PUSHING}"
 """Beside a project in a bucket while it's being changed, and after a push that was cut off."""
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _SECOND_NS = 1_000_000_000
@@ -87,6 +87,11 @@ def list_remote(storage: RemoteStorage) -> RemoteFiles:
             if checksum := _md5_of(info, protocols):
                 found.checksums[path] = checksum
     return found
+
+
+def keeps_markers(storage: RemoteStorage) -> bool:
+    """Whether an empty object whose name ends with a slash stands for a folder: Azure lists it as a file."""
+    return bool(storage.protocols & {"s3", "s3a", "gs", "gcs"})
 
 
 def is_own(path: str) -> bool:

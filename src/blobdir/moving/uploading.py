@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from blobdir.errors import BlobdirError, SourceChangedError
 from blobdir.moving.comparing import unchanged
 from blobdir.moving.localfiles import LocalFile
-from blobdir.moving.remotefiles import says_version
+from blobdir.moving.remotefiles import keeps_markers, says_version
 from blobdir.moving.report import PushReport
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Uploader:
             what, target = f"{self._there.url}: {path}/", self._there.full(path)
             if self._there.has_folders:
                 call = self._there.backend.call(what, "makedirs", target, exist_ok=True)
-            elif self._there.protocols & {"s3", "s3a", "gs", "gcs"}:
+            elif keeps_markers(self._there):
                 call = self._there.backend.call(what, "pipe_file", f"{target}/", b"")
             else:
                 continue

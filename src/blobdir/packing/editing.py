@@ -272,7 +272,10 @@ class Edit:
         if (
             parts[0] in (layout.BLOB_DIR, layout.STATE_DIR)
             or any(map(layout.is_offsets, parts))
-            or layout.PACKED_ANNOTATIONS in parts
+            or any(
+                part == layout.PACKED_ANNOTATIONS and parts[i - 1 : i] != [layout.NESTED]
+                for i, part in enumerate(parts)
+            )
         ):
             raise UsageError(
                 f"{path}: blobs and offsets are written by blobdir; write {layout.ITEMS}/a.jpg of a dataset"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blobdir.packing.publishing import recover
+from blobdir.packing.publishing import check_place, recover
 from blobdir.projectlock import ProjectLock
 
 if TYPE_CHECKING:
@@ -21,10 +22,13 @@ def hold(root: str | os.PathLike[str]) -> Iterator[None]:
     ------
     BusyError
         Somebody is changing it.
+    NotAProjectError
+        It isn't one.
     BlobdirError, OSError
         A change was cut off, and can't be finished.
     """
     folder = os.path.abspath(root)
+    check_place(Path(folder))
     recover(folder)
     lock = ProjectLock(folder, shared=True)
     try:

@@ -243,6 +243,10 @@ class _Merge:
             yield path
 
     def _take_file(self, path: str, targets: dict[str, str]) -> None:
+        full = os.path.join(self._theirs.root, path)
+        if os.path.islink(full) and not os.path.isfile(full):  # what isn't a folder of theirs was refused before
+            self._report.problems.append(Problem("link", path, "is a symbolic link to no file; it wasn't taken"))
+            return
         owner = max((d for d in targets if path.startswith(f"{d}/")), key=len, default="")
         target = f"{targets[owner]}{path[len(owner) :]}" if owner else path
         ours = self._writer.known

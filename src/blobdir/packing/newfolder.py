@@ -124,7 +124,7 @@ class NewFolder:
         if not self.state.is_dir() and {*os.listdir(self.work)} - {STATE_DIR}:
             raise UsageError(f"{self.work}: is in the way, and isn't what blobdir has left; move it, or remove it")
         if not self._resume:
-            raise UsageError(f"{self.work}: is what was left of {what} that didn't end; --resume goes on, or remove it")
+            raise UsageError(f"{self.work}: is what {what} has left that didn't end; --resume goes on, or remove it")
 
     def publish(self) -> None:
         """Have all of it reach the disk, and appear at its place.

@@ -9,6 +9,7 @@ Nothing here makes rows of a whole project, so removing one image of ten million
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass, field
@@ -202,7 +203,11 @@ class Provenance:
 
     def _may_be_a_dataset(self, link: str) -> bool:
         full = os.path.join(self.root, link)
-        if not os.path.exists(full):
+        try:
+            os.stat(full)
+        except OSError as error:
+            if error.errno == errno.ELOOP:  # it leads to itself
+                return False
             return layout.blob_stem(link) is None and not layout.is_offsets(link)  # dangling: a disk that is away
         return os.path.isdir(full) and self.storage.escapes(link)
 

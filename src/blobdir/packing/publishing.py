@@ -63,10 +63,7 @@ class Change:
         self._lock: ProjectLock | None = None
 
     def __enter__(self) -> Self:
-        if not self._root.is_dir():
-            raise UsageError(f"{self._root}: there is no such folder")
-        if not any(os.path.lexists(self._root / name) for name in (layout.META, layout.BLOB_DIR)):
-            Provenance(os.fspath(self._root))  # says what it is instead, before anything is left in it
+        check_place(self._root)
         if self.dry_run:
             if Journal.read(self._state) is not None:
                 raise UsageError(f"{self._root}: a change was cut off; any command that changes it finishes that first")
@@ -295,6 +292,22 @@ def _take_over(old: os.stat_result, new: Path) -> None:
 
 def _order(path: str) -> tuple[int, str]:
     return (2 if layout.is_offsets(os.path.basename(path)) else 0 if path.startswith(layout.BLOB_DIR) else 1, path)
+
+
+def check_place(root: Path) -> None:
+    """Make sure that a folder is a project, before anything is left in it.
+
+    Raises
+    ------
+    UsageError
+        There is no such folder.
+    NotAProjectError
+        It is something else: a dataset's folder, say.
+    """
+    if not root.is_dir():
+        raise UsageError(f"{root}: there is no such folder")
+    if not any(os.path.lexists(root / name) for name in (layout.META, layout.BLOB_DIR)):
+        Provenance(os.fspath(root))  # says what it is instead
 
 
 def recover(project: str | os.PathLike[str]) -> bool:

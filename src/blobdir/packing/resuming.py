@@ -62,9 +62,8 @@ def finish_shard(shard: Shard, written: WrittenShard, places: Places, part: str,
     write_offsets(pickle, offsets_table(places, shard.names))
     os.rename(part, place)
     sync_folder(place.parent)
-    if written.settled:
-        note = asdict(written) | {"plan": shard.digest(), "pickle_sha256": _digest(pickle)}
-        write_whole(_note(shard, new), [json.dumps(note).encode("utf-8", "surrogateescape")])
+    note = asdict(written) | {"plan": shard.digest(), "pickle_sha256": _digest(pickle)}
+    write_whole(_note(shard, new), [json.dumps(note).encode("utf-8", "surrogateescape")])
     return done
 
 
@@ -72,7 +71,8 @@ def known_shard(shard: Shard, new: NewFolder, *, checksum: bool) -> Finished | N
     """What a pack that was cut off has written already, if it's whole, and what would be written now.
 
     A shard's digest covers size, times and inode number of all its sources: an image that was replaced by another of
-    the same size is noticed. Of a tar the size is compared, of offsets the bytes.
+    the same size is noticed, and where it might not be, since it was new when it was read, nothing is known. Of a tar
+    the size is compared, of offsets the bytes.
 
     Parameters
     ----------
@@ -86,8 +86,11 @@ def known_shard(shard: Shard, new: NewFolder, *, checksum: bool) -> Finished | N
         written.problems = [(code, path, text) for code, path, text in written.problems]
         done = Finished(place_of(shard, written.sha256), _pickle_of(shard, written.sha256), written)
         place, pickle = new.work / done.place, new.work / done.pickle
-        same = plan == shard.digest() and place.lstat().st_size == written.size and _digest(pickle) == pickle_sha256
-        if not same or place.is_symlink() or (checksum and _digest(place) != written.sha256):
+        if not written.settled or plan != shard.digest():
+            return None
+        if place.is_symlink() or place.stat().st_size != written.size or _digest(pickle) != pickle_sha256:
+            return None
+        if checksum and _digest(place) != written.sha256:
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
