@@ -165,13 +165,15 @@ def test_a_thousand_blobs(tmp_path, mount):
     compare(point, tree)
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_a_million_names_in_one_directory(tmp_path, mount):
     n = 1_000_000
     project = Builder(tmp_path / "project")
     _, start, end = project.tar("one", {"a.png": b"a" * 700})[0]
     (tmp_path / "project/train").mkdir()
     write_offsets(tmp_path / "project/train/one_offsets.pkl", [(b"image_%07d.png" % i, start, end) for i in range(n)])
-    image = write_image(open_now(tmp_path / "project"), tmp_path / "image.erofs")
+    # All names are those of one member, which doesn't have them: that is a defect.
+    image = write_image(open_now(tmp_path / "project", on_defect="ignore"), tmp_path / "image.erofs")
     assert image.size / n <= 100
     point = mount(image.path)
     with os.scandir(point / "train/img") as entries:
