@@ -237,7 +237,11 @@ def test_pack_into_a_bucket(request, kind, photos, tmp_path, monkeypatch):
     url = f"{ {'s3': 's3', 'azure': 'abfs', 'memory': 'memory'}[kind] }://{bucket}/p"
     if kind != "memory":
         fsspec.filesystem({"s3": "s3", "azure": "abfs"}[kind], **options).mkdir(bucket)
+    dry, pushed = pack_to(photos, url, SMALL, storage_options=options, dry_run=True)
+    assert not fsspec.filesystem(kind if kind != "azure" else "abfs", **options).find(f"{bucket}/p")
+    assert not (tmp_path / "cache").exists()
     report, pushed = pack_to(photos, url, SMALL, storage_options=options)
+    assert (dry.found, dry.images, len(dry.blobs)) == (report.found, report.images, len(report.blobs))
     assert report.complete
     assert not pushed.failed
     assert len(report.blobs) > 6

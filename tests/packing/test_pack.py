@@ -243,6 +243,17 @@ def test_strict(regular, tmp_path):
     assert not (tmp_path / "packed").exists()
 
 
+def test_strict_does_not_stop_at_what_needs_no_mending(tmp_path):
+    root = tmp_path / "source"
+    for i, path in enumerate(["t/cat/0.png", "t/dog/0.png", ".git/x.png"]):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(picture(i))
+    (root / "again").symlink_to(".")
+    report = pack(root, tmp_path / "packed", PackOptions(strict=True))
+    assert (report.found, report.images) == (2, 2)
+    assert report.counts() == {"hidden": 1, "link-loop": 1, "renamed": 1}
+
+
 def test_places_that_wont_do(regular, tmp_path):
     (tmp_path / "there").mkdir()
     with pytest.raises(UsageError, match="is there already"):

@@ -103,7 +103,7 @@ def pack_command(
     )
     failed: dict[str, str] = {}
     with Bars(common.quiet or as_json, unit="B", scale=True) as bars:
-        if "://" in dest and not dry_run:
+        if "://" in dest:
             from blobdir.moving import pack_to
             from blobdir.sources import RemoteOptions
 
@@ -113,6 +113,7 @@ def pack_command(
                 options,
                 storage_options=common.storage,
                 resume=resume,
+                dry_run=dry_run,
                 remote=RemoteOptions(**common.remote),
                 progress=bars,
             )

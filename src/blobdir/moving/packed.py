@@ -16,6 +16,7 @@ import shutil
 import socket
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_cache_path
@@ -25,6 +26,7 @@ from blobdir.durable import write_whole
 from blobdir.errors import BlobdirError, BusyError, ReadError, UsageError
 from blobdir.moving.localfiles import list_project
 from blobdir.moving.remotefiles import PUSHING, RemoteFiles, list_remote, same_version, says_version
+from blobdir.moving.report import PushReport
 from blobdir.moving.uploading import Uploader
 from blobdir.opening import BESIDE_FILE, build, save_beside
 from blobdir.packing import PackOptions, PackReport, pack
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from blobdir.discovery import Progress
-    from blobdir.moving.report import PushReport
     from blobdir.sources import RemoteOptions
 
 _SHOWN = 3
@@ -48,6 +49,7 @@ def pack_to(
     *,
     storage_options: dict[str, Any] | None = None,
     resume: bool = False,
+    dry_run: bool = False,
     remote: RemoteOptions | None = None,
     progress: Progress | None = None,
 ) -> tuple[PackReport, PushReport]:
@@ -66,6 +68,8 @@ def pack_to(
     storage_options : dict, optional
     resume : bool
         Go on with what was cut off: blobs that were uploaded aren't packed again.
+    dry_run : bool
+        Only say what would be packed; nothing is written, here or there.
     remote : RemoteOptions, optional
     progress : callable, optional
 
@@ -91,6 +95,9 @@ def pack_to(
     there = list_remote(storage)
     if there.files and not resume:
         raise UsageError(f"{storage.url}: holds {len(there.files):,} files already; choose another place, or --resume")
+    if dry_run:
+        with TemporaryDirectory(prefix="blobdir-") as folder:
+            return pack(source, Path(folder) / "project", options, dry_run=True, progress=progress), PushReport()
     stage = _stage(storage.place, os.fspath(source))
     with _alone(stage):
         if not resume:

@@ -98,6 +98,11 @@ class Problem:
         """Whether something isn't in the result because of it."""
         return self.code in ("unreadable", "changed", "conflict", "link", "name", "line")
 
+    @property
+    def is_note(self) -> bool:
+        """Whether it only says how something is done, and nobody has to mend anything."""
+        return self.code in ("renamed", "hidden", "link-loop")
+
 
 @dataclass(slots=True)
 class PackReport:
@@ -143,8 +148,8 @@ class PackReport:
 
     def stop_if(self, strict: bool) -> None:
         """Raise the first problem, if there is one and `strict` says so."""
-        if strict and self.problems:
-            first = self.problems[0]
+        first = next((problem for problem in self.problems if not problem.is_note), None) if strict else None
+        if first:
             raise PackError(f"{first.path}: {first.message} (--strict)")
 
     def to_json(self) -> dict[str, Any]:
