@@ -40,8 +40,10 @@ def list_source(root: str, options: PackOptions) -> Listing:
     NotAProjectError
         There is no such folder or file, or no image in it; or it's a part of a project.
     UsageError
-        It's a blob project already.
+        It's a blob project already; or a folder, or what `options` say, can't be a dataset.
     """
+    if options.dataset and not _can_be_dataset(options.dataset):
+        raise UsageError(f"{options.dataset!r} can't be the name of a dataset")
     if is_list(root):
         listing = _list_rows(root, options)
         what = "names no image that is there"
@@ -52,6 +54,12 @@ def list_source(root: str, options: PackOptions) -> Listing:
     if not any(len(dataset.names) for dataset in listing.datasets):
         first = f"; the first problem: {p.path}: {p.message}" if (p := next(iter(listing.problems), None)) else ""
         raise NotAProjectError(f"{root if is_list(root) else listing.root}: {what}{first}")
+    for dataset in listing.datasets:
+        if not _can_be_dataset(dataset.path):
+            raise UsageError(
+                f"{dataset.path!r} can't be the name of a dataset: nobody would see what is in it; rename the folder, "
+                "or choose a name with --dataset"
+            )
     if not listing.is_project:  # a project's names lie in one folder each
         for dataset in listing.datasets:
             dataset.settle(listing.problems, options)
@@ -298,5 +306,9 @@ def _look_at(listing: Listing, row: Row, name: str) -> tuple[os.stat_result | No
 
 def _can_be_dataset(name: str) -> bool:
     parts = name.strip("/").split("/")
-    forbidden = ("", ".", "..", layout.BLOB_DIR, layout.STATE_DIR)
-    return not any(part in forbidden or "\0" in part or _too_long(part) for part in parts)
+    if parts[0] in (layout.BLOB_DIR, layout.META) or name.startswith("/"):
+        return False
+    return not any(
+        part in ("", ".", "..", layout.STATE_DIR) or "\0" in part or len(os.fsencode(part)) > layout.NAME_MAX_BYTES
+        for part in parts
+    )
