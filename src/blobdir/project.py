@@ -89,14 +89,14 @@ class Project(ProjectView["Dataset"]):
         create_project(path, meta)
         return open_project(path)
 
-    def add_blob_file(self, tar: str | os.PathLike[str], dataset: str, *, copy: bool = False) -> ChangeReport:
+    def add_blob_file(self, tar: str | os.PathLike[str], dataset: str, *, link: bool = False) -> ChangeReport:
         """Take a tar of images into the project, as a blob of a dataset; the project shows it then.
 
         `Dataset` objects that were made before keep what they show. See `blobdir.packing.add_blob_file`.
         """
         from blobdir.packing import add_blob_file
 
-        report = add_blob_file(self._folder(), tar, dataset, copy=copy)
+        report = add_blob_file(self._folder(), tar, dataset, link=link)
         self.filesystem.invalidate_cache()
         return report
 

@@ -201,6 +201,10 @@ class WritingFileSystem(ReadOnlyFileSystem):
         edit = self._editing("rm", path)
         if maxdepth is not None:
             raise UsageError("rm with maxdepth isn't supported: name the files, or a pattern")
+        with edit.whole():
+            self._remove(edit, path, recursive)
+
+    def _remove(self, edit: Edit, path: Any, recursive: bool) -> None:
         for given in path if isinstance(path, list) else [path]:
             name = self._strip_protocol(given)
             if edit.exists(name):
@@ -211,8 +215,10 @@ class WritingFileSystem(ReadOnlyFileSystem):
                 if not recursive:
                     raise IsADirectory(f"{name or '/'}: is a directory; recursive=True removes it")
                 edit.remove_folder(name)
-            elif not _MAGIC.isdisjoint(name) and (found := self.glob(name)):
-                self.rm([p for p in found if recursive or not self.isdir(p)], recursive=recursive)
+            elif not _MAGIC.isdisjoint(name) and (found := edit.matching(name)):
+                for file in found:
+                    if edit.exists(file):  # an annotation may have gone with its image
+                        edit.remove(file)
             else:
                 raise NotFoundError(f"{name}: no such file or folder in {self.view.storage.url}")
 
@@ -232,7 +238,16 @@ class WritingFileSystem(ReadOnlyFileSystem):
         **kwargs: Any,
     ) -> None:
         """Copy files within the project, in a transaction."""
-        self._editing("copy to", path2)
+        edit = self._editing("copy to", path2)
+        if isinstance(path1, str) and isinstance(path2, str) and recursive and maxdepth is None:
+            source, target = self._strip_protocol(path1), self._strip_protocol(path2)
+            if edit.is_folder(source):  # as it is in the transaction, not as readers see it
+                if path2.endswith("/") or edit.is_folder(target):
+                    target = "/".join(part for part in (target, source.rpartition("/")[2]) if part)
+                with edit.whole():
+                    for file in edit.files_below(source):
+                        edit.write(target + file.removeprefix(source), edit.read(file))
+                return
         AbstractFileSystem.copy(self, path1, path2, recursive=recursive, maxdepth=maxdepth, on_error=on_error, **kwargs)
 
     def mv(self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any) -> None:
@@ -242,7 +257,7 @@ class WritingFileSystem(ReadOnlyFileSystem):
         """
         edit = self._editing("mv", path1)
         source, target = self._strip_protocol(path1), self._strip_protocol(path2)
-        if stringify_path(path2).endswith("/") or self.isdir(target):
+        if stringify_path(path2).endswith("/") or edit.is_folder(target):
             target = "/".join(part for part in (target, source.rpartition("/")[2]) if part)
         if source == target:
             return
@@ -256,10 +271,11 @@ class WritingFileSystem(ReadOnlyFileSystem):
             raise IsADirectory(f"{source}: is a directory; recursive=True moves it")
         if f"{target}/".startswith(f"{source}/"):
             raise UsageError(f"{source}: can't be moved into itself, {target}")
-        for file in below:
-            if edit.exists(file):  # annotations may have gone with their images
-                edit.move(file, target + file.removeprefix(source))
-        edit.remove_folder(source)
+        with edit.whole():
+            for file in below:
+                if edit.exists(file):  # annotations may have gone with their images
+                    edit.move(file, target + file.removeprefix(source))
+            edit.remove_folder(source)
 
     def mkdir(self, path: Any, create_parents: bool = True, **kwargs: Any) -> None:
         """Nothing, in a transaction: folders are there when something is in them."""

@@ -69,9 +69,7 @@ class Both:
 
     def blob(self, dataset: str, stem: str, members: dict[str, bytes], mode: int = 0o644) -> None:
         """Add a blob, and plain files with the time and mode of the blob."""
-        entries = self.builder.tar(stem, members)
-        names = [os.fsencode(name) for name in members]
-        self.builder.offsets(dataset, stem, [(n, *entry[1:]) for n, entry in zip(names, entries, strict=True)])
+        self.builder.offsets(dataset, stem, self.builder.tar(stem, members))
         self.blobs[stem] = self.project / f"blob/{stem}.tar"
         os.chmod(self.blobs[stem], mode)
         os.utime(self.blobs[stem], (BLOB_TIME, BLOB_TIME))

@@ -9,7 +9,7 @@ import pytest
 from folder_bucket import Bucket, files, image
 
 import blobdir
-from blobdir.errors import NotAProjectError, ReadError, SourceChangedError, UsageError
+from blobdir.errors import NotAProjectError, ReadError, SourceChangedError
 from blobdir.moving import fetch
 from blobdir.packing import SubsetOptions
 from blobdir.verifying import verify
@@ -171,9 +171,11 @@ def test_killed_at_each_request(there, tmp_path):
 def test_what_is_no_project_leaves_nothing(there, tmp_path):
     with pytest.raises(NotAProjectError):
         fetch("tested://nothing", tmp_path / "got")
-    with pytest.raises(UsageError, match="no such folder"):
-        fetch(URL, tmp_path / "not/there")
-    assert not list(tmp_path.glob("*.fetching"))
+    with pytest.raises(NotAProjectError):
+        fetch("tested://nothing", tmp_path / "not/there/got")
+    assert not list(tmp_path.rglob("*.fetching"))
+    fetch(URL, tmp_path / "not/there/got")
+    assert files(tmp_path / "not/there/got") == files(there)
 
 
 @pytest.mark.parametrize("chosen", [("train",), ("train/hard",), ("train/datasets/hard", "val")])

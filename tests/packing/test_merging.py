@@ -93,7 +93,9 @@ def test_create_and_add_blob_file(tmp_path):
     assert dataset.names == ["x.jpg", "y.jpg"]
     assert dataset.get_blob_img_bytes("x.jpg") == JPEG + b"x"
     assert re.fullmatch(r"blob/ready-[0-9a-f]{8}\.tar", *report.blobs)
-    assert os.path.samefile(tmp_path / "p" / report.blobs[0], made.root / "blob/ready.tar")
+    assert not os.path.samefile(tmp_path / "p" / report.blobs[0], made.root / "blob/ready.tar")
+    linked = add_blob_file(tmp_path / "p", made.root / "blob/ready.tar", "linked", link=True)
+    assert os.path.samefile(tmp_path / "p" / linked.blobs[0], made.root / "blob/ready.tar")
     with pytest.raises(UsageError, match="are in train/new already"):
         add_blob_file(tmp_path / "p", made.root / "blob/ready.tar", "train/new")
     with pytest.raises(UsageError, match="is there already"):

@@ -70,7 +70,7 @@ def fetch(
     url : str
         The project.
     dest : path
-        Must not exist.
+        Must not exist; folders above it are made.
     storage_options : dict, optional
     choose : SubsetOptions, optional
         Which images; everything if not given. Whole datasets come with their blobs as they are; any other choice
@@ -92,12 +92,20 @@ def fetch(
     """
     began = time.perf_counter()
     folder = NewFolder(dest, SUFFIX, resume=resume)
-    folder.check()
+    if folder.target.parent.exists():
+        folder.check()
     storage = open_storage(url, options=storage_options, remote=remote or RemoteOptions())
     if not isinstance(storage, RemoteStorage):
         raise UsageError(f"{url}: is on this machine already; use cp -r, or `blobdir subset`")
-    fetching = _Fetch(storage, tuple(choose.datasets) if choose else (), progress)
+    folder.target.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not os.path.lexists(folder.work)
     with folder:
+        try:
+            fetching = _Fetch(storage, tuple(choose.datasets) if choose else (), progress)
+        except BaseException:
+            if is_new:  # nothing was fetched
+                folder.discard()
+            raise
         _check_origin(folder.state, storage.place)
         if choose is not None and not choose.takes_all:
             fetching.watch()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
+from blobdir.errors import UsageError
 from blobdir.packing.sidefiles import bases, owners, side_candidates
 
 if TYPE_CHECKING:
@@ -59,6 +60,36 @@ def belongings(known: Provenance, dataset: str, names: Collection[str]) -> dict[
     """
     finder = _Finder(known, dataset, names)
     return {name: finder.of(name) for name in names}
+
+
+def check_nobody_else(known: Provenance, dataset: str, paths: Collection[str], names: Collection[str]) -> None:
+    """Refuse files that images which are in a dataset already would get as well.
+
+    Parameters
+    ----------
+    known : Provenance
+    dataset : str
+        Path.
+    paths : collection of str
+        New files, relative to the dataset.
+    names : collection of str
+        The images that they are for.
+
+    Raises
+    ------
+    UsageError
+    """
+    if dataset not in known.datasets.values():
+        return
+    called = known.called(dataset, {base for path in paths for base in bases(path)})
+    for path in paths:
+        others = owners(
+            path,
+            lambda base: [name for name in called.get(base, ()) if name not in names],
+            lambda found: known.is_there(dataset, found),
+        )
+        if others:
+            raise UsageError(f"{dataset}/{path}: would be taken for {others[0]}'s as well; nothing was changed")
 
 
 class _Finder:

@@ -18,7 +18,7 @@ from blobdir.discovery import layout
 from blobdir.errors import BlobdirError, PackError
 from blobdir.nametable import pack_names
 from blobdir.offsets import OffsetsTable
-from blobdir.packing.publishing import Change
+from blobdir.packing.publishing import Change, take_over
 from blobdir.packing.report import ChangeReport, Problem
 from blobdir.packing.shards import TarOutput
 from blobdir.packing.sums import SUMS, read_sums
@@ -157,6 +157,7 @@ class _Compacting:
         with TarOutput(str(self._change.stage(staged))) as out:
             place = copy_members(os.path.join(self._writer.root, path), named, out, self._tell)
             digest, new_size = out.finish(), out.position
+        take_over(os.lstat(os.path.join(self._writer.root, path)), self._change.stage(staged))
         new = self._writer.rename_blob(stem, digest, staged, folder)
         for pickle, table in tables.items():
             moved = np.array([place[s, e] for _, s, e in table.entries()], np.int64).reshape(len(table), 2)

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from blobdir.datasets import DatasetView
 from blobdir.discovery import layout
+from blobdir.errors import UsageError
 from blobdir.packing.sidefiles import FOLDERS, is_side_folder, owners, side_files
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from blobdir.packing.provenance import Provenance
     from blobdir.packing.sidefiles import SideFile
     from blobdir.tree import Tree
@@ -123,3 +126,39 @@ class EditedSideFiles:
                 plain = one.folder in FOLDERS and tail == FOLDERS[one.folder]
                 found[path] = f"{new_dataset}/{one.folder}/{new_name if plain else new_base}{tail}"
         return {old: new for old, new in found.items() if old != new}
+
+    def check_free(self, image: str, target: str, new: list[str], written: Collection[str]) -> None:
+        """Refuse an image's new name where it would get another one's files, or another one would get its.
+
+        Parameters
+        ----------
+        image, target : str
+            The path that it has, and the one that it's to have. What belongs to an image there goes.
+        new : list of str
+            Paths that its files are to have.
+        written : collection of str
+            Paths that were written before, and are meant for it.
+
+        Raises
+        ------
+        UsageError
+        """
+        dataset, name = self._edit.split(target)
+        replaced = self.of(target) if self._edit.exists(target) else {}
+        going = {path for path, shared in (replaced | self.of(image)).items() if not shared}
+        for one in self._places(dataset, name):
+            full = f"{dataset}/{one.path}"
+            own = one.by_stem and one.folder in FOLDERS and f"{dataset}/{one.folder}/{name}{FOLDERS[one.folder]}" in new
+            below = [full] if self._edit.exists(full) else self._edit.files_below(full)
+            if not own and any(path not in going and path not in written for path in below):
+                raise UsageError(f"{full}: is there already, and would be taken for {target}'s; move it away first")
+        begin = f"{dataset}/"
+        for path in new:
+            others = owners(
+                path[len(begin) :],
+                lambda base: [other for other in self._named(dataset, base) if other != name],
+                lambda found: self._edit.exists(f"{begin}{found}"),
+            )
+            others = [other for other in others if f"{begin}{layout.ITEMS}/{other}" != image]
+            if others:
+                raise UsageError(f"{path}: would be taken for {others[0]}'s as well; choose another name")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
+from contextlib import contextmanager
 from io import BytesIO
 from posixpath import basename, splitext
 from typing import TYPE_CHECKING, Final, Self
+
+from fsspec.utils import glob_translate
 
 from blobdir.datasets import IMAGE_EXTENSIONS, open_view
 from blobdir.discovery import layout
@@ -21,6 +25,8 @@ from blobdir.packing.shards import TarOutput
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from blobdir.packing.writer import Span
 
 SLUG: Final = "added"
@@ -66,6 +72,8 @@ class Edit:
         self._datasets: dict[str, None] = {}
         self._belongings = EditedSideFiles(self._tree, self._writer.known, self)
         self._followed: set[str] = set()
+        self._steps = 0
+        self._broken = ""
         self._lock = threading.RLock()
         self._process = os.getpid()
 
@@ -88,6 +96,27 @@ class Edit:
             return not self._tree.is_directory(self._tree.find(path, follow=False))
         except OSError:
             return False
+
+    def matching(self, pattern: str) -> list[str]:
+        """Paths of the files that a pattern fits, as `fsspec` understands it."""
+        plain = re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
+        fits = re.compile(glob_translate(pattern))
+        return [path for path in self.files_below(plain) if fits.match(path)]
+
+    def is_folder(self, path: str) -> bool:
+        """Whether there would be a folder with something in it."""
+        return not self.exists(path) and bool(self.files_below(path))
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """What is done inside happens as a whole: if it fails half way, nothing of the edit can be committed."""
+        before = self._steps
+        try:
+            yield
+        except BaseException as error:
+            if self._steps != before:
+                self._broken = self._broken or str(error)
+            raise
 
     def files_below(self, path: str) -> list[str]:
         """Paths of all files below a folder; those written last."""
@@ -150,6 +179,7 @@ class Edit:
             self._check_process()
             if new and self.exists(path):
                 raise FileExistsError(f"{path}: is there already")
+            self._steps += 1
             if is_image:
                 self._drop(path)
                 self._images[path] = self._output().member(parts[-1], data)
@@ -190,6 +220,7 @@ class Edit:
                     self._followed.add(file)
 
     def _forget(self, path: str) -> None:
+        self._steps += 1
         self._dropped[path] = None
         self._images.pop(path, None)
         if path in self._files:
@@ -223,17 +254,17 @@ class Edit:
                     f"{path}: is an image with labels, and {target} is no place for one; copy it there, then remove it"
                 )
             self._check_place(target)
-            if self.is_image(path) and self.exists(target):
-                self.remove(target)
-            self.write(target, data)
+            renamed = self._belongings.renamed(path, target) if self.is_image(path) else {}
+            new = {old: to for old, to in renamed.items() if to not in self._files}  # else written before, and meant
             if self.is_image(path):
-                for old, new in self._belongings.renamed(path, target).items():
-                    if new in self._files:
-                        continue  # written before, and meant for it
-                    if self.exists(new):
-                        raise UsageError(f"{new}: is there already, and {path} has one of its own; move it away first")
-                    self.write(new, self.read(old))
-            self.remove(path)
+                self._belongings.check_free(path, target, list(new.values()), self._files)
+            with self.whole():
+                if self.is_image(path) and self.exists(target):
+                    self.remove(target)
+                self.write(target, data)
+                for old, to in new.items():
+                    self.write(to, self.read(old))
+                self.remove(path)
 
     def _drop(self, path: str) -> None:
         if self._in_project(path):
@@ -332,6 +363,8 @@ class Edit:
         """
         with self._lock:
             self._check_process()
+            if self._broken:
+                raise UsageError(f"a step of the transaction failed half way ({self._broken}); nothing was changed")
             for image in [*self._images, *filter(self.is_image, self._files)]:
                 if self._needs_annotation(image):
                     dataset, name = self.split(image)

@@ -12,7 +12,7 @@ from blobdir.discovery import layout
 from blobdir.durable import open_regular
 from blobdir.errors import ImageError, NotFoundError, PackError, UsageError
 from blobdir.images import shown_size
-from blobdir.packing.belongings import belongings
+from blobdir.packing.belongings import belongings, check_nobody_else
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.names import slug_of
 from blobdir.packing.plain import check_annotation, plain_annotation, unknown_labels
@@ -81,6 +81,7 @@ def add(
             writer.drop(origin)
         report = ChangeReport(len(sources), replaced=[f"{path}/{layout.ITEMS}/{name}" for name in sorted(present)])
         notes = _annotations(writer, path, sources, present, annotations, report)
+        check_nobody_else(writer.known, path, [note[len(path) + 1 :] for note in notes], sources)
         if not dry_run:
             _add_blob(writer, path, sources, report)
             for note, data in notes.items():
@@ -216,6 +217,7 @@ def remove(project: str | os.PathLike[str], paths: Sequence[str], *, dry_run: bo
                 writer.drop(origins[name])
                 report.removed.append(f"{dataset}/{layout.ITEMS}/{name}")
                 report.removed += writer.drop_belongings(dataset, mine)
+            change.make_folder(f"{dataset}/{layout.ANNOTATIONS}")  # by it, one without images stays a dataset
         report.removed = list(dict.fromkeys(report.removed))
         writer.known.check_not_linked(change.removed)
         if not dry_run:
@@ -286,7 +288,10 @@ def move(project: str | os.PathLike[str], paths: Sequence[str], dataset: str, *,
                 report.removed.append(f"{source}/{layout.ITEMS}/{name}")
                 report.removed += writer.drop_belongings(source, mine)
                 report.images += 1
-        change.make_folder(f"{target}/{layout.ANNOTATIONS}")  # the SDK wants the folder
+        new = [path[len(target) + 1 :] for path in moved]
+        check_nobody_else(writer.known, target, new, {name for origins in images.values() for name in origins})
+        for place in (target, *images):
+            change.make_folder(f"{place}/{layout.ANNOTATIONS}")  # by it, one without images stays a dataset
         writer.known.check_not_linked(change.removed)
         if not dry_run:
             writer.write_pickles()

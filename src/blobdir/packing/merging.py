@@ -55,7 +55,7 @@ def create_project(path: str | os.PathLike[str], meta: dict[str, Any] | None = N
 
 
 def add_blob_file(
-    project: str | os.PathLike[str], tar: str | os.PathLike[str], dataset: str, *, copy: bool = False
+    project: str | os.PathLike[str], tar: str | os.PathLike[str], dataset: str, *, link: bool = False
 ) -> ChangeReport:
     """Take a tar of images that somebody else has made into a project, as a blob of a dataset.
 
@@ -65,10 +65,10 @@ def add_blob_file(
     ----------
     project : path
     tar : path
-        Uncompressed. Becomes a hard link, where that can be.
+        Uncompressed.
     dataset : str
-    copy : bool
-        Copy it, so that it can be changed later.
+    link : bool
+        Have a hard link instead of a copy, where that can be. Who writes to the tar later damages the project then.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def add_blob_file(
             raise UsageError(f"{some_of(clash)} in {dataset} already")
         writer.known.check_free(path, names)
         beside = LocalStorage(os.path.dirname(source), follow_links=True)
-        share_blob(beside, os.path.basename(source), change.stage(NEW_BLOB), "copy" if copy else "auto")
+        share_blob(beside, os.path.basename(source), change.stage(NEW_BLOB), "auto" if link else "copy")
         digest = digest_of(change.stage(NEW_BLOB))
         stem = writer.rename_blob(Path(tar).stem, digest, NEW_BLOB, layout.BLOB_DIR)
         writer.add_entries(

@@ -169,7 +169,7 @@ class Change:
                 there = check.can_put(path)
                 journal.put.append((self._staged[path], path, there is not None))
                 if there is not None and not self.dry_run:
-                    _take_over(there, self._staging / str(self._staged[path]))
+                    take_over(there, self._staging / str(self._staged[path]))
             for path in sorted(self._removed, key=_order, reverse=True):
                 if check.can_remove(path):
                     journal.remove.append((self._next(), path))
@@ -276,7 +276,7 @@ def _above(path: str) -> list[str]:
     return ["/".join(parts[:i]) for i in range(1, len(parts))]
 
 
-def _take_over(old: os.stat_result, new: Path) -> None:
+def take_over(old: os.stat_result, new: Path) -> None:
     """Give a file the mode and owner of the one that it replaces, as far as one may."""
     if not stat.S_ISREG(old.st_mode):
         return

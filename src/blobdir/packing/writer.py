@@ -15,6 +15,7 @@ from blobdir.offsets.writer import encode_offsets
 from blobdir.packing.metadata import check_meta
 from blobdir.packing.names import free_stem, renewed_stem, taken_stems
 from blobdir.packing.provenance import Provenance
+from blobdir.packing.publishing import take_over
 from blobdir.packing.released import RELEASED, format_released, identity, read_released
 from blobdir.packing.sums import SUMS, updated_sums
 
@@ -106,7 +107,9 @@ class ProjectWriter:
         """Have the entries of one offsets file be in another one, at other places."""
         self._edits.pop(pickle, None)
         self.change.remove(pickle)
-        self.change.stage(path).write_bytes(encode_offsets(table))
+        staged = self.change.stage(path)
+        staged.write_bytes(encode_offsets(table))
+        take_over(os.lstat(os.path.join(self.root, pickle)), staged)
 
     def write_pickles(self) -> None:
         """Stage what has changed; an offsets file without entries goes."""
