@@ -13,7 +13,7 @@ import click
 
 from blobdir.cli.app import CommonOptions, project_options, report
 from blobdir.cli.output import Bars, human_bytes, write_lines
-from blobdir.errors import BlobdirError, BlobdirWarning, UsageError
+from blobdir.errors import BlobdirError, BlobdirWarning, DataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,6 +116,7 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     blobdir index --beside s3://bucket/lemons
     """
     from blobdir.discovery import DiscoveryOptions
+    from blobdir.discovery.unfinished import UNFINISHED
     from blobdir.index import check_place, save_index
     from blobdir.opening import build, cache_folder, check_beside, save_beside, warn_of_defects
     from blobdir.sources import RemoteOptions, open_storage
@@ -133,6 +134,9 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     began = time.perf_counter()
     with Bars(common.quiet) as bars:
         index = build(storage, discovery, bars)
+    for defect in index.header.defects:
+        if defect.code == UNFINISHED:
+            raise DataError(f"{storage.url}: {defect.message}; no index was written")
     if beside:
         place = save_beside(index, storage)
     else:

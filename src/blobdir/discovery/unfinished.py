@@ -69,7 +69,8 @@ def report_push(folders: Mapping[str, Folder], into: Report) -> None:
     state = folders.get(STATE_DIR)
     if state is not None and any(entry.name == PUSHING for entry in state.entries):
         place = f"{STATE_DIR}/{PUSHING}"
-        into.error(
+        into.incomplete(
+            "",
             UNFINISHED,
             place,
             f"{place}: the project is being pushed, or a push was cut off, so it is half old and half new; open it "

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from blobdir.sources import LocalStorage
 
-_LEFTOVER: Final = re.compile(r"\.blobdir-[0-9a-f]{8,12}\.tmp|.+\.[0-9a-f]{12}\.tmp")
+_LEFTOVER: Final = re.compile(r"\.blobdir-[0-9a-f]{12}\.tmp")
 """What a program that was killed has left of a file that it was writing; see `blobdir.durable.write_whole`."""
 
 

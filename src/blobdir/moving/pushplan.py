@@ -140,10 +140,10 @@ def check_target(url: str, here: LocalFiles, there: RemoteFiles, *, resume: bool
                 "(with --dry-run, only says what that is), or choose another place"
             )
         return
-    if layout.META not in there.files and PUSHING not in there.own and not any(map(_is_blob_path, there.files)):
+    if foreign and PUSHING not in there.own and not any(map(_is_blob_path, there.files)):
         raise UsageError(
-            f"{url}: holds {len(there.files):,} files, and isn't a blob project (no {layout.META}, no "
-            f"{layout.BLOB_DIR}/): nothing is replaced or removed there; choose another place, or empty it yourself"
+            f"{url}: holds {len(there.files):,} files, and isn't a blob project (no {layout.BLOB_DIR}/): "
+            f"nothing is replaced or removed there; choose another place, or empty it yourself"
         )
     for path in foreign:
         folder = path.removesuffix(f"/{layout.META}")

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_NAME_BYTES", "list_source", "tags_of"]
 
-_TAKEN = frozenset((layout.BLOB_DIR, layout.STATE_DIR, layout.META))
-"""What every project has at its top, so no dataset can be called so."""
-
 
 def list_source(root: str, options: PackOptions) -> Listing:
     """Look at a source.
@@ -43,7 +40,7 @@ def list_source(root: str, options: PackOptions) -> Listing:
     NotAProjectError
         There is no such folder or file, or no image in it; or it's a part of a project.
     UsageError
-        It's a blob project already; or ``options.dataset`` can't be the name of a dataset.
+        It's a blob project already; or a folder, or what `options` say, can't be a dataset.
     """
     if options.dataset and not _can_be_dataset(options.dataset):
         raise UsageError(f"{options.dataset!r} can't be the name of a dataset")
@@ -57,6 +54,12 @@ def list_source(root: str, options: PackOptions) -> Listing:
     if not any(len(dataset.names) for dataset in listing.datasets):
         first = f"; the first problem: {p.path}: {p.message}" if (p := next(iter(listing.problems), None)) else ""
         raise NotAProjectError(f"{root if is_list(root) else listing.root}: {what}{first}")
+    for dataset in listing.datasets:
+        if not _can_be_dataset(dataset.path):
+            raise UsageError(
+                f"{dataset.path!r} can't be the name of a dataset: nobody would see what is in it; rename the folder, "
+                "or choose a name with --dataset"
+            )
     if not listing.is_project:  # a project's names lie in one folder each
         for dataset in listing.datasets:
             shown = layout.dataset_name(dataset.path)
@@ -220,17 +223,14 @@ def _hashes(names: Iterable[str]) -> NDArray[np.int64]:
 def _list_plain(listing: Listing, options: PackOptions) -> None:
     """``red/angry/a.jpg``: dataset ``red``, tag ``angry``; images at the top are in a dataset of the folder's name."""
     found: dict[str, DatasetItems] = {}
-    places: dict[str, str] = {}
     todo = [""]
     while todo:
         folder = todo.pop()
         content = listing.scan(folder)
-        if not folder and not options.dataset:
-            places = _places(listing, content.folders)
         todo += [layout.join(folder, name) for name in reversed(content.folders)]
         parts = folder.split("/") if folder else []
-        top = parts[0] if parts else _name_of(listing)
-        dataset = _place_of(options.dataset) if options.dataset else places.get(top, top)
+        top = parts[0] if parts else os.path.basename(listing.root) or "images"
+        dataset = _place_of(options.dataset) if options.dataset else top
         tags = parts if options.dataset else parts[1:]
         for name, size, stamp in zip(content.names, content.sizes, content.stamps, strict=True):
             path = layout.join(folder, name)
@@ -246,22 +246,6 @@ def _list_plain(listing: Listing, options: PackOptions) -> None:
             listing.tags.update(tags)
     listing.datasets = [found[name] for name in sorted(found)]
     listing.found += _lost_images(listing, lambda _: True)
-
-
-def _name_of(listing: Listing) -> str:
-    """What the dataset of images at the top is called."""
-    return os.path.basename(listing.root) or "images"
-
-
-def _places(listing: Listing, folders: list[str]) -> dict[str, str]:
-    """Datasets of folders that can't be called as they are, since a project has something else there."""
-    names = {*folders, _name_of(listing)}
-    places: dict[str, str] = {}
-    for name in sorted(names & _TAKEN):
-        places[name] = next(free for i in range(1, 1 << 62) if (free := f"{name}_{i}") not in names)
-        text = f"can't be the name of a dataset; its images are in {places[name]}"
-        listing.problems.append(Problem("renamed", name, text))
-    return places
 
 
 def _too_long(name: str) -> str:
@@ -325,8 +309,12 @@ def _look_at(listing: Listing, row: Row, name: str) -> tuple[os.stat_result | No
 
 def _can_be_dataset(name: str) -> bool:
     parts = name.strip("/").split("/")
-    forbidden = ("", ".", "..", layout.BLOB_DIR, layout.STATE_DIR)
-    return parts[0] not in _TAKEN and not any(part in forbidden or "\0" in part or _too_long(part) for part in parts)
+    if parts[0] in (layout.BLOB_DIR, layout.META) or name.startswith("/"):
+        return False
+    return not any(
+        part in ("", ".", "..", layout.STATE_DIR) or "\0" in part or len(os.fsencode(part)) > layout.NAME_MAX_BYTES
+        for part in parts
+    )
 
 
 def _place_of(dataset: str) -> str:
