@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Self
 
 import blobdir
 from benchmarks.data import IMAGE_BYTES
@@ -21,6 +22,8 @@ from blobdir.offsets import read_offsets
 from blobdir.verifying import verify
 
 COMMAND = str(Path(sys.executable).with_name("blobdir"))
+MANY, REUSED_S = 10_000, 36
+"""After so many files were removed, seconds until ext4 takes their inodes again without looking at each."""
 JPEG = b"\xff\xd8\xff"
 ANNOTATION = '{"description": "", "tags": [], "size": {"height": 64, "width": 64}, "objects": []}'
 SDK = """
@@ -59,19 +62,33 @@ def images_only(source: Path) -> Path:
 
 
 class Place:
-    """Where one round writes; empty again after each."""
+    """Where the steps of one round write, each into a folder of its own; gone after it.
+
+    Nothing is removed in between: for half a minute, ext4 passes over each inode that was freed, one by one, and who
+    creates files right after a hundred thousand were removed waits many times as long as who came before.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder
+        self._folder, self._steps = folder, 0
 
-    def __enter__(self) -> Path:
-        shutil.rmtree(self.path, ignore_errors=True)
-        self.path.mkdir(parents=True)
+    def __enter__(self) -> Self:
+        if self._folder.exists():
+            self.__exit__()
+        return self
+
+    def new(self) -> Path:
+        """A folder for the next step."""
+        self._steps += 1
+        made = self._folder / f"{self._steps}"
+        made.mkdir(parents=True)
         os.sync()  # who comes first mustn't wait for what another has left to be written
-        return self.path
+        return made
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        many = any(folder.name == "ann" and len(os.listdir(folder)) > MANY for folder in self._folder.rglob("ann"))
+        shutil.rmtree(self._folder)
+        if many:
+            time.sleep(REUSED_S)
 
 
 def run(folder: Path, images: int, rounds: int) -> Outcome:
@@ -91,20 +108,18 @@ def run(folder: Path, images: int, rounds: int) -> Outcome:
     }
     for _ in range(rounds):
         with Place(folder / "packing") as place:
-            _peers(source, place, python, taken)
-        with Place(folder / "packing") as place:
-            taken["images"].append(
-                timed(COMMAND, "pack", "-q", "--follow-links", images_only(source), place / "project")
-            )
-            _costs(place / "project", taken)
-        with Place(folder / "packing") as place:
-            taken["blobdir"].append(timed(COMMAND, "pack", "-q", source, place / "project"))
-            check(source, place / "project", images)
+            _peers(source, place.new(), python, taken)
+            project = place.new() / "project"
+            taken["images"].append(timed(COMMAND, "pack", "-q", "--follow-links", images_only(source), project))
+            _costs(project, taken)
+            project = place.new() / "project"
+            taken["blobdir"].append(timed(COMMAND, "pack", "-q", source, project))
+            check(source, project, images)
             for name in ("verify", "no annotations"):
-                report = verify(place / "project")
+                report = verify(project)
                 assert (report.errors, report.blob_bytes > 0) == (0, True), report.findings
                 taken[name].append(report.seconds * 1e6 / report.blob_bytes)  # seconds a megabyte
-                remove_annotations(place / "project")
+                remove_annotations(project)
     _report(outcome, {name: found for name, found in taken.items() if found}, has_sdk=bool(python))
     return outcome
 
