@@ -216,9 +216,7 @@ class WritingFileSystem(ReadOnlyFileSystem):
                     raise IsADirectory(f"{name or '/'}: is a directory; recursive=True removes it")
                 edit.remove_folder(name)
             elif not _MAGIC.isdisjoint(name) and (found := edit.matching(name)):
-                for file in found:
-                    if edit.exists(file):  # an annotation may have gone with its image
-                        edit.remove(file)
+                edit.remove_all(found, folders=recursive)
             else:
                 raise NotFoundError(f"{name}: no such file or folder in {self.view.storage.url}")
 

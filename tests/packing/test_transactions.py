@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import fsspec
 import pytest
@@ -19,7 +21,7 @@ from blob_builder import Builder
 from PIL import Image
 
 import blobdir
-from blobdir.errors import AnnotationError, BusyError, NotFoundError, PackError, ReadOnlyError, UsageError
+from blobdir.errors import AnnotationError, BusyError, IsADirectory, NotFoundError, PackError, ReadOnlyError, UsageError
 from blobdir.packing import PackOptions, compact, pack
 from blobdir.packing.publishing import Change
 from blobdir.verifying import verify
@@ -416,3 +418,73 @@ def test_a_script(project):
     with fs.transaction:
         fs.rm("train/img/p5.png")
     assert set(before) - set(view(project)) == {"train/img/p5.png", "train/ann/p5.png.json"}
+
+
+def full_once(monkeypatch, owner, name):
+    """A disk that is full in the middle of one write, and has room again after it."""
+    real, failed = getattr(owner, name), []
+
+    def write(first, data):
+        if failed or len(data) < 1000:
+            return real(first, data)
+        failed.append(real(first, bytes(data[:500])))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(owner, name, write)
+    return failed
+
+
+@pytest.mark.parametrize(
+    ("path", "owner", "name"), [("notes.txt", Path, "write_bytes"), ("train/img/large.png", os, "write")]
+)
+def test_half_a_write_is_never_committed(project, fs, monkeypatch, path, owner, name):
+    """Who catches the error and goes on can't make a torn file, or a blob with a hole, official."""
+    noise = io.BytesIO()
+    Image.effect_noise((1200, 1200), 90).save(noise, "PNG")
+    before, failed = view(project), []
+
+    def change():
+        fs.pipe("train/img/one.png", picture(20))
+        failed.append(full_once(monkeypatch, owner, name))
+        with pytest.raises(OSError, match="No space left"):
+            fs.pipe(path, noise.getvalue())
+        monkeypatch.undo()
+        fs.pipe("train/img/two.png", picture(21))
+
+    with pytest.raises(UsageError, match="failed half way"), fs.transaction:
+        change()
+    assert failed[0]
+    assert view(project) == before
+    with fs.transaction:  # the next one works
+        fs.pipe("train/img/two.png", picture(21))
+    assert view(project)["train/img/two.png"] == picture(21)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "left"),
+    [
+        ("tr*", {"meta.json", "test"}),
+        ("*/img", {"meta.json", "train", "test"}),
+        ("t*", {"meta.json"}),
+        ("train/img/p[01].png", {"meta.json", "train", "test"}),
+    ],
+)
+def test_patterns_that_fit_folders(project, fs, pattern, left):
+    if "." not in pattern:
+        with pytest.raises(IsADirectory, match="recursive=True"), fs.transaction:
+            fs.rm(pattern)
+    with fs.transaction:
+        fs.rm(pattern, recursive=True)
+    after = view(project)
+    assert {path.split("/")[0] for path in after} <= left
+    assert not [path for path in after if fs.glob(pattern) and path.startswith(tuple(fs.glob(pattern)))]
+    assert [path for path in after if path.startswith("train/img/")] == (
+        [f"train/img/p{i}.png" for i in range(2, 6)] if "[" in pattern else []
+    )
+
+
+def test_patterns_see_what_was_written(project, fs):
+    with fs.transaction:
+        fs.pipe("train/img/new.png", picture(20))
+        fs.rm("train/img/*.png")
+    assert not [path for path in view(project) if path.startswith("train/")]

@@ -98,10 +98,12 @@ class Edit:
             return False
 
     def matching(self, pattern: str) -> list[str]:
-        """Paths of the files that a pattern fits, as `fsspec` understands it."""
+        """Paths of the files and folders that a pattern fits, as `fsspec` understands it."""
         plain = re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
         fits = re.compile(glob_translate(pattern))
-        return [path for path in self.files_below(plain) if fits.match(path)]
+        files = self.files_below(plain)
+        folders = {"/".join(parts[:i]) for parts in (path.split("/") for path in files) for i in range(1, len(parts))}
+        return [path for path in (*files, *sorted(folders)) if fits.match(path)]
 
     def is_folder(self, path: str) -> bool:
         """Whether there would be a folder with something in it."""
@@ -140,7 +142,9 @@ class Edit:
         """Content of a file as it would be."""
         with self._lock:
             if path in self._images and self._tar is not None:
-                return self._tar.read(*self._images[path])
+                with self.whole():
+                    self._steps += 1  # what is gathered is written first
+                    return self._tar.read(*self._images[path])
             if path in self._files:
                 return self._change.stage(path).read_bytes()
             if path in self._gone:
@@ -179,17 +183,17 @@ class Edit:
             self._check_process()
             if new and self.exists(path):
                 raise FileExistsError(f"{path}: is there already")
-            self._steps += 1
-            if is_image:
-                self._drop(path)
-                self._images[path] = self._output().member(parts[-1], data)
-                self._members += 1
-                self._belongings.note(path)
-            else:
-                if self._in_project(path) and self._tree.is_member(self._tree.find(path, follow=False)):
-                    self._drop(path)  # a packed annotation, or a member that isn't called like an image
-                self._change.stage(path).write_bytes(data)
-                self._files[path] = None
+            with self.whole():  # a disk that is full leaves half a file, or a hole in the blob
+                self._steps += 1
+                if is_image:
+                    self._drop(path)
+                    self._images[path] = self._output().member(parts[-1], data)
+                    self._members += 1
+                else:
+                    if self._in_project(path) and self._tree.is_member(self._tree.find(path, follow=False)):
+                        self._drop(path)  # a packed annotation, or a member that isn't called like an image
+                    self._change.stage(path).write_bytes(data)
+                    self._files[path] = None
                 self._belongings.note(path)
 
     def remove(self, path: str) -> None:
@@ -231,6 +235,16 @@ class Edit:
     def went_along(self, path: str) -> bool:
         """Whether a file isn't there any more because the image that it belonged to was removed."""
         return path in self._followed
+
+    def remove_all(self, paths: list[str], *, folders: bool) -> None:
+        """Remove what a pattern fits; folders only if they are meant."""
+        if not folders and not any(map(self.exists, paths)):
+            raise IsADirectory(f"{paths[0]}: is a directory; recursive=True removes it")
+        for path in paths:
+            if self.exists(path):  # an annotation may have gone with its image
+                self.remove(path)
+            elif folders and path not in self._followed:
+                self.remove_folder(path)
 
     def remove_folder(self, path: str) -> None:
         """Remove a folder with all that is in it."""

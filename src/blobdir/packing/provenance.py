@@ -125,6 +125,7 @@ class Provenance:
         self._paths = set(found.datasets)
         self._blobs: dict[str, tuple[dict[str, str], list[str]]] = {}
         self._records: dict[str, SourceRecord] = {}
+        self._packed: dict[str, frozenset[str]] = {}
         self._plain = {""}  # folders that were looked at, and are no links
 
     # -- datasets --------------------------------------------------------------------------------------------
@@ -426,7 +427,16 @@ class Provenance:
         if self.is_file(full) or self.is_folder(full):
             return True
         kind, _, name = path.partition("/")
-        return kind == layout.ANNOTATIONS and bool(self.origins(dataset, [name], annotations=True)[name])
+        return kind == layout.ANNOTATIONS and name in self._packed_names(dataset)
+
+    def _packed_names(self, dataset: str) -> frozenset[str]:
+        """Names of the packed annotations of a dataset: one pass, however many are asked for."""
+        if dataset not in self._packed:
+            shown = layout.join(dataset, layout.ANNOTATIONS)
+            pickles = [pickle for pickle in self.pickles(dataset) if pickle.shown == shown]
+            names = (raw for pickle in pickles for _, table in self.tables(pickle) for raw in table.names())
+            self._packed[dataset] = frozenset(raw.decode("utf-8", "surrogateescape") for raw in names)
+        return self._packed[dataset]
 
     def is_folder(self, path: str) -> bool:
         """Whether there is a folder at a path; no link is followed."""
