@@ -163,8 +163,11 @@ class Changes(ProjectAndModel, RuleBasedStateMachine):
 
         def change(model):
             model.subset(set(images.values()))
-            for path in model.loose():  # what belongs to no image doesn't come along
-                del model.files[path]
+            datasets = model.datasets()
+            for path in model.loose():
+                folder = path.rpartition("/")[0]
+                if folder and folder not in datasets:  # what belongs to no image doesn't come along
+                    del model.files[path]
 
         options = SubsetOptions(names=list(images), blobs=blobs)
         self.perform(Action(lambda root: subset(root, target, options), change, target), how)
