@@ -51,9 +51,11 @@ def test_push_force_leaves_nothing_old(tmp_path, bucket, change, index):
     write(root / "notes.txt", b"text")
     push(root, bucket, index=index)
     GOING[change](root)
-    push(root, bucket, force=True, index=index)
+    emptied = push(root, bucket, force=True, index=index).emptied
     assert {p: d for p, d in in_bucket(bucket).items() if p.startswith(("train", "val", "blob", "notes"))} == {
-        p: d for p, d in files_below(root).items() if p.startswith(("train", "val", "blob", "notes"))
+        p: d
+        for p, d in files_below(root).items()
+        if p.startswith(("train", "val", "blob", "notes")) and p not in emptied
     }
     for how in ("auto", "none"):
         assert shown(bucket, index=how) == shown(root)
@@ -67,6 +69,23 @@ def _edit(path):
     os.utime(path, (1.5e9, 1.5e9))
     path.write_bytes(new)
     return new
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["anew", "again"])
+def test_emptied_blobs_go_nowhere(tmp_path, bucket, again):
+    root = packed(tmp_path / "p", numbered(4) | numbered(2, 30, "val"))
+    gone = [shown(root)[f"val/img/a0{i}.png"] for i in (30, 31)]
+    if again:
+        push(root, bucket)
+    remove(root, ["val/a030.png", "val/a031.png"])
+    report = push(root, bucket, delete=again)
+    (emptied,) = report.emptied
+    assert report.complete and (root / emptied).exists()
+    assert not any(data in content for content in in_bucket(bucket).values() for data in gone)
+    fetched = tmp_path / "fetched"
+    fetch(bucket, fetched)
+    assert shown(fetched) == shown(root)
+    assert faults(fetched) == []
 
 
 def test_push_resume_after_an_edit(tmp_path, bucket):

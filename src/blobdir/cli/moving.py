@@ -175,6 +175,7 @@ def _list_plan(report: PushReport) -> None:
 def _sum_up(report: PushReport, *, dry_run: bool) -> None:
     parts = [f"{report.files:,} files", human_bytes(report.size)]
     parts += [f"{report.skipped:,} were there"] if report.skipped else []
+    parts += [f"{len(report.emptied):,} emptied by `remove` stay here"] if report.emptied else []
     parts += [f"{len(report.deleted):,} {'to remove' if dry_run else 'removed'}"] if report.deleted else []
     index = f"; index: {report.index}" if report.index else ""
     click.echo(f"{'to push:' if dry_run else 'pushed'} {', '.join(parts)}, {report.seconds:.1f} s{index}", err=True)

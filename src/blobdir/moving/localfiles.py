@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
 from blobdir.errors import LinkError, ReadError
+from blobdir.packing.released import read_released
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -55,11 +56,14 @@ class LocalFiles:
         Folders with nothing in them: nothing else says that they are there.
     left_out : dict
         Path -> why it can't be copied.
+    emptied : list of str
+        Blobs whose images were all removed: nothing refers to them, and what was removed goes nowhere.
     """
 
     files: dict[str, LocalFile] = field(default_factory=dict)
     empty: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    emptied: list[str] = field(default_factory=list)
 
 
 def is_leftover(name: str) -> bool:
@@ -100,7 +104,18 @@ def list_project(storage: LocalStorage) -> LocalFiles:
         if path and not kept:
             found.empty.append(path)
     _check_links(found)
+    _leave_emptied(storage.root, found)
     return found
+
+
+def _leave_emptied(root: str, found: LocalFiles) -> None:
+    """Take out the blobs that no dataset has an image in any more, because blobdir removed the last one."""
+    keys = blob_keys(found.files)
+    used = {key for path, key in keys.items() if layout.is_offsets(path.rpartition("/")[2])}
+    for path in sorted(read_released(root)):
+        if path in found.files and keys.get(path) not in used:
+            del found.files[path]
+            found.emptied.append(path)
 
 
 def _add(

@@ -100,7 +100,7 @@ def push(
         plan = make_plan(local, found, same, there, removing=removing)
         uploader = Uploader(here, there, notes, progress)
         report = uploader.report
-        report.left_out, report.skipped = local.left_out, plan.same
+        report.left_out, report.emptied, report.skipped = local.left_out, local.emptied, plan.same
         report.new, report.replaced, report.deleted = plan.new, plan.replaced, plan.removed
         if dry_run:
             report.files = len(plan.new) + len(plan.replaced)

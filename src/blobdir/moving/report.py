@@ -56,6 +56,8 @@ class PushReport:
         Path -> why, of what could not be uploaded or removed.
     left_out : dict
         Path -> why, of what isn't uploaded: links that lead outside the project, or in circles; what is no file.
+    emptied : list of str
+        Blobs that aren't uploaded because blobdir removed the last image in them; `compact` deletes them.
     new, replaced, deleted : list of str
         Paths that were not there; that were there with another content; that the project doesn't have, and that are
         gone now.
@@ -69,6 +71,7 @@ class PushReport:
     skipped: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    emptied: list[str] = field(default_factory=list)
     new: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)

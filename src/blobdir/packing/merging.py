@@ -311,9 +311,8 @@ def _check_names(ours: Provenance, target: str, theirs: Provenance, path: str) -
     ]
     both = names[0] & names[1]
     if both:
-        raise UsageError(
-            f"{layout.dataset_name(target)}: both projects have {min(both)} in it, and {len(both) - 1} more"
-        )
+        more = f", and {len(both) - 1:,} more of these names" if len(both) > 1 else ""
+        raise UsageError(f"{layout.dataset_name(target)}: both projects have {min(both)} in it{more}")
     ours.check_free(target, names[1])
     theirs.check_free(path, names[0])
     packed = [set(_packed(known, place)) for known, place in ((ours, target), (theirs, path))]

@@ -58,6 +58,8 @@ class ProjectWriter:
         self.root = self.known.root
         self._edits: dict[str, _PickleEdit] = {}
         self._taken: set[str] | None = None
+        self._sums: dict[str, str] = {}
+        self._without_sum: set[str] = set()
         self._was_released = read_released(self.root)
         used = (
             {self.known.blobs(p.blobs)[0].get(p.stem) for p in self.known.all_pickles()} if self._was_released else ()
@@ -126,7 +128,7 @@ class ProjectWriter:
         self._release_blobs()
 
     def _release_blobs(self) -> None:
-        """Note the blobs whose last offsets file goes."""
+        """Note the blobs whose last offsets file goes. They lose their checksums: copies are made without them."""
         going = {path for path in self.change.removed if layout.is_offsets(path)}
         if not going:
             self.write_released()
@@ -142,6 +144,8 @@ class ProjectWriter:
                 and blob not in (None, *self.change.removed)
             ):
                 self.released[str(blob)] = identity(os.path.join(self.root, str(blob)))
+        emptied = self.released.keys() - self._was_released.keys()
+        self.write_sums({}, [path.rpartition("/")[2] for path in emptied if _is_of_images(path)])
         self.write_released()
 
     def write_released(self) -> None:
@@ -200,11 +204,13 @@ class ProjectWriter:
         return stem
 
     def write_sums(self, added: dict[str, str], removed: Collection[str] = ()) -> None:
-        """Stage SHA256SUMS, if the project has it."""
+        """Stage SHA256SUMS, if the project has it, with these changes and those of earlier calls."""
+        self._sums |= added
+        self._without_sum.update(removed)
         path = f"{layout.BLOB_DIR}/{SUMS}"
         if (added or removed) and self.known.is_file(path):
             content = self.read(path)
-            self.change.stage(path).write_bytes(updated_sums(content, added, removed))
+            self.change.stage(path).write_bytes(updated_sums(content, self._sums, self._without_sum))
 
     def labels(self) -> tuple[set[str], set[str]]:
         """Classes and tags of ``meta.json``; none where there is none, or it isn't one."""
@@ -261,6 +267,10 @@ def _blob_key(pickle: str) -> tuple[str, str]:
     folder, _, name = pickle.rpartition("/")
     packed = folder.rpartition("/")[2] == layout.PACKED_ANNOTATIONS
     return folder if packed else layout.BLOB_DIR, name.removesuffix(layout.OFFSETS_SUFFIX)
+
+
+def _is_of_images(blob: str) -> bool:
+    return blob.rpartition("/")[0] == layout.BLOB_DIR
 
 
 def _encode(name: str) -> bytes:

@@ -11,7 +11,7 @@ from blobdir.verifying.blobs import Blob
 from blobdir.verifying.findings import in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from blobdir.sources import Entry, Folder, LocalStorage
     from blobdir.verifying.findings import VerifyReport
@@ -40,8 +40,8 @@ def find_blobs(storage: LocalStorage, folders: Folders, datasets: list[str], rep
     found = []
     for folder in blob_folders(folders, datasets):
         is_images = folder == layout.BLOB_DIR
-        sums = _check_sums(storage, folders, report) if is_images else {}
         pickles = pickles_of(folders, datasets, folder)
+        sums = _check_sums(storage, folders, pickles.keys(), report) if is_images else {}
         used, unused = parts.find_blobs(folders[folder])
         for path in sorted([*used.values(), *unused]):
             name = path.rpartition("/")[2]
@@ -78,7 +78,9 @@ def _why_not(storage: LocalStorage, path: str) -> str:
     return ""
 
 
-def _check_sums(storage: LocalStorage, folders: Folders, report: VerifyReport) -> dict[str, str]:
+def _check_sums(
+    storage: LocalStorage, folders: Folders, used: Collection[str], report: VerifyReport
+) -> dict[str, str]:
     """What SHA256SUMS says; nothing where there is none."""
     entries = {entry.name: entry for entry in folders[layout.BLOB_DIR].entries}
     path = layout.join(layout.BLOB_DIR, SUMS)
@@ -95,7 +97,7 @@ def _check_sums(storage: LocalStorage, folders: Folders, report: VerifyReport) -
     tars = {name for name in entries if layout.blob_stem(name) is not None}
     for name in sorted(set(sums) - set(entries)):
         report.add("blob-missing", layout.join(layout.BLOB_DIR, name), f"{SUMS} names it, and it isn't there")
-    for name in sorted(tars - set(sums)):
+    for name in sorted(name for name in tars - set(sums) if name.rpartition(".")[0] in used):
         report.add("checksum-missing", layout.join(layout.BLOB_DIR, name), f"isn't named in {SUMS}")
     for name in sorted(set(sums) & set(entries) - tars):
         report.add("not-checked", layout.join(layout.BLOB_DIR, name), f"{SUMS} names it, and it is no tar")
