@@ -78,9 +78,7 @@ def _why_not(storage: LocalStorage, path: str) -> str:
     return ""
 
 
-def _check_sums(
-    storage: LocalStorage, folders: Folders, used: Collection[str], report: VerifyReport
-) -> dict[str, str]:
+def _check_sums(storage: LocalStorage, folders: Folders, used: Collection[str], report: VerifyReport) -> dict[str, str]:
     """What SHA256SUMS says; nothing where there is none."""
     entries = {entry.name: entry for entry in folders[layout.BLOB_DIR].entries}
     path = layout.join(layout.BLOB_DIR, SUMS)
