@@ -6,7 +6,7 @@ import pytest
 from blob_builder import write_tar
 from changes.commands import LEAVING, REPLACING, TOUCHING, expected, transaction
 from changes.looking import differences, faults, shown
-from changes.plain_model import Model, folder_of
+from changes.plain_model import Model, folder_of, name_of
 from changes.samples import (
     annotation,
     entries,
@@ -111,6 +111,43 @@ PAIRS = {
     "long": ("d" * 255, "d" * 254 + "e"),
     "number": ("1", "01"),
 }
+
+
+NEW_NAMES = [name for name in NAMED_LIKE_FOLDERS if "blob" not in name]  # no new dataset can be called blob
+NEW_DATASETS = [
+    *(f"{parent}/datasets/{name}" for parent in ("train", "new") for name in NEW_NAMES), *NEW_NAMES, "new", "new/datasets/a/datasets/datasets", "new/datasets/img/datasets/img",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dataset", NEW_DATASETS)
+@pytest.mark.parametrize("way", ["move", "mv", "mv a folder", "write", "copy"])
+def test_new_datasets_called_like_folders(tmp_path, way, dataset):
+    """The image, its labels and what is beside it come into a dataset that isn't there yet."""
+    root = packed(tmp_path / "p", with_side_files(files_of({"train/a.png": picture("a"), "val/b.png": picture("b")})))
+    model = Model(shown(root))
+    image, target = "train/img/a.png", f"{dataset}/img/a.png"
+    beside = {path: f"{dataset}/{path.removeprefix('train/')}" for path in model.side_files(image)}
+    files = {image: target, "train/ann/a.png.json": f"{dataset}/ann/a.png.json"} | beside
+    if way == "move":
+        move(root, [image], name_of(dataset))
+    elif way == "mv":
+        transaction(root, lambda fs: fs.mv(image, target))
+    elif way == "mv a folder":
+        if dataset.startswith("train/"):
+            pytest.skip("can't be moved into itself")
+        transaction(root, lambda fs: fs.mv("train", dataset, recursive=True))
+    else:
+        do = {
+            "write": lambda fs, old, new: fs.pipe(new, model.files[old]),
+            "copy": lambda fs, old, new: fs.cp(old, new),
+        }
+        transaction(root, lambda fs: [do[way](fs, old, new) for old, new in reversed(files.items())])
+    if way in ("write", "copy"):
+        model.files |= {new: model.files[old] for old, new in files.items()}
+    else:
+        model.rename(image, target)
+    assert differences(shown(root), model.files) == []
+    assert faults(root) == []
 
 
 @pytest.mark.parametrize("annotations", ["loose", "packed"])

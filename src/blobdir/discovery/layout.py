@@ -107,13 +107,14 @@ def sdk_refusal(path: str) -> tuple[str, str] | None:
     return None
 
 
-def _is_item_dir(name: str) -> bool:
+def is_item_folder(name: str) -> bool:
+    """Whether a folder of a dataset that has this name holds what belongs to images, or the images."""
     return name in _ITEM_DIRS or name.startswith("masks_")
 
 
 def hides(dataset: str, other: str) -> bool:
     """Whether `other` can't be a dataset where `dataset` is one: it lies in its ``meta/``, ``img/`` or the like."""
-    return other.startswith(f"{dataset}/") and _is_item_dir(other[len(dataset) + 1 :].split("/", maxsplit=1)[0])
+    return other.startswith(f"{dataset}/") and is_item_folder(other[len(dataset) + 1 :].split("/", maxsplit=1)[0])
 
 
 def read_layout(folders: Mapping[str, Folder]) -> Layout:
@@ -141,7 +142,7 @@ def read_layout(folders: Mapping[str, Folder]) -> Layout:
             full = join(path, below)
             if not path and below in (BLOB_DIR, STATE_DIR):
                 hidden.add(full)
-            elif is_dataset and _is_item_dir(below):
+            elif is_dataset and is_item_folder(below):
                 if below == PACKED_ANNOTATIONS:
                     hidden.add(full)
             else:

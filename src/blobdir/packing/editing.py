@@ -308,8 +308,16 @@ class Edit:
         known = self._place(path, layout.ITEMS)
         if known[0]:
             return known
-        dataset, found, name = path.rpartition(f"/{layout.ITEMS}/")
-        return (dataset, name) if found else ("", "")
+        within = max((d for d in self._all_datasets() if path.startswith(f"{d}/")), key=len, default="")
+        parts = path[len(within) + 1 :].split("/") if within else path.split("/")
+        at = 0 if within else 1
+        while parts[at : at + 1] == [layout.NESTED]:  # what follows is a name, whatever it is called
+            at += 2
+        while at < len(parts) - 1 and not layout.is_item_folder(parts[at]):
+            at += 1
+        if at >= len(parts) - 1 or parts[at] != layout.ITEMS:
+            return "", ""
+        return layout.join(within, "/".join(parts[:at])), "/".join(parts[at + 1 :])
 
     def _check_place(self, path: str) -> bool:
         """Whether a path is an image's; UsageError where nothing can be written to."""
@@ -397,9 +405,14 @@ class Edit:
             return False
         return True
 
+    def _all_datasets(self) -> Iterator[str]:
+        """Paths of the datasets, with those that this transaction makes."""
+        yield from self._writer.known.datasets.values()
+        yield from self._datasets
+
     def _place(self, path: str, kind: str) -> tuple[str, str]:
         """Dataset, and name in its `kind` folder, of a path; empty texts where it's something else."""
-        known = [d for d in (*self._writer.known.datasets.values(), *self._datasets) if path.startswith(f"{d}/{kind}/")]
+        known = [d for d in self._all_datasets() if path.startswith(f"{d}/{kind}/")]
         dataset = max(known, key=len, default="")
         return (dataset, path[len(dataset) + len(kind) + 2 :]) if dataset else ("", "")
 
