@@ -115,8 +115,12 @@ PAIRS = {
 
 NEW_NAMES = [name for name in NAMED_LIKE_FOLDERS if "blob" not in name]  # no new dataset can be called blob
 NEW_DATASETS = [
-    *(f"{parent}/datasets/{name}" for parent in ("train", "new") for name in NEW_NAMES), *NEW_NAMES, "new", "new/datasets/a/datasets/datasets", "new/datasets/img/datasets/img",
-]  # fmt: skip
+    *(f"{parent}/datasets/{name}" for parent in ("train", "new") for name in NEW_NAMES),
+    *NEW_NAMES,
+    "new",
+    "new/datasets/a/datasets/datasets",
+    "new/datasets/img/datasets/img",
+]
 
 
 @pytest.mark.parametrize("dataset", NEW_DATASETS)
