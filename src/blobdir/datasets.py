@@ -75,14 +75,17 @@ class ProjectView(Mapping[str, D_co]):
 
     def _datasets(self) -> dict[str, str]:
         """Name -> path, of the tree as it is now."""
-        tree, known = self._named
-        if tree is not self.tree or not known:
-            known = {name: path for path, name in self.tree.dataset_names.items()}
-            self._named = self.tree, known
+        return self._names_of(self.tree)
+
+    def _names_of(self, tree: Tree) -> dict[str, str]:
+        of, known = self._named
+        if of is not tree or not known:
+            known = {name: path for path, name in tree.dataset_names.items()}
+            self._named = tree, known
         return known
 
-    def _dataset(self, path: str) -> D_co:
-        return DatasetView(self.tree, path)  # type: ignore[return-value]  # who binds D_co to another class makes that
+    def _dataset(self, tree: Tree, path: str) -> D_co:
+        return DatasetView(tree, path)  # type: ignore[return-value]  # who binds D_co to another class makes that
 
     @property
     def url(self) -> str:
@@ -108,12 +111,13 @@ class ProjectView(Mapping[str, D_co]):
         return _read_json(self.tree, layout.META)
 
     def __getitem__(self, name: str) -> D_co:
-        datasets = self._datasets()
+        tree = self.tree
+        datasets = self._names_of(tree)
         path = datasets.get(name, name)
-        if path not in self.tree.dataset_names:
+        if path not in tree.dataset_names:
             known = ", ".join(datasets) or "none"
             raise KeyError(f"{name!r} is no dataset of {self.url}; there are: {known}")
-        return self._dataset(path)
+        return self._dataset(tree, path)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._datasets())
@@ -122,8 +126,8 @@ class ProjectView(Mapping[str, D_co]):
         return len(self._datasets())
 
     def __contains__(self, name: object) -> bool:
-        datasets = self._datasets()
-        return name in datasets or name in self.tree.dataset_names
+        tree = self.tree
+        return name in self._names_of(tree) or name in tree.dataset_names
 
 
 class DatasetView:
@@ -218,6 +222,8 @@ class DatasetView:
             return False
         try:
             return not self._tree.is_directory(self._tree.find(f"{self._images}/{name}"))
+        except IncompleteListingError:
+            raise  # nobody can know
         except OSError:
             return False
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import os
 import stat
-from contextlib import suppress
+import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -14,34 +13,32 @@ from fsspec.spec import AbstractBufferedFile
 from fsspec.utils import stringify_path
 
 from blobdir.discovery import DiscoveryOptions
-from blobdir.errors import (
-    BlobdirError,
-    IsADirectory,
-    NotFoundError,
-    UsageError,
-)
+from blobdir.errors import BlobdirError, IncompleteListingError, IsADirectory, NotFoundError, UsageError
+from blobdir.exporting import ExportingFileSystem
 from blobdir.index import DIRECTORY, FIRST_BLOB, LOOSE
-from blobdir.opening import OpenOptions, open_tree
+from blobdir.instances import SharedInstances, of_one_tree
+from blobdir.opening import OpenOptions, is_current, open_tree
 from blobdir.sources import RemoteOptions
 from blobdir.sources.options import MEMORY_BYTES
 from blobdir.writing import NewFile, WritingFileSystem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    import os
+    from collections.abc import Iterator, Sequence
+    from typing import Self
 
     from fsspec import AbstractFileSystem
 
     from blobdir.tree import Tree
 
-MAX_READERS = 10_000
-"""Directories whose short way is remembered; there may be more, and more ways to write each."""
-_COPY_BYTES = 8 << 20
+LOOK_AGAIN_S, LOOK_AGAIN_REMOTE_S = 1.0, 600.0
+"""Seconds after which an instance that is asked for again looks whether its project has changed."""
 _ROWS_AT_ONCE = 10_000
 _MAGIC = frozenset("*?[")
 _TYPE_BITS = {"directory": stat.S_IFDIR, "link": stat.S_IFLNK, "file": stat.S_IFREG}
 
 
-class BlobDirFileSystem(WritingFileSystem):
+class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=SharedInstances):
     """Blob projects as ordinary folders; those on this machine can be changed inside ``with fs.transaction:``.
 
     Parameters
@@ -65,9 +62,13 @@ class BlobDirFileSystem(WritingFileSystem):
 
     Notes
     -----
-    Listings are those of the moment when the project was opened; `invalidate_cache` opens it anew. Loose files
-    (annotations) are read as they are now. Threads may share an instance; it can be pickled, and used after fork and
-    spawn.
+    An instance shows the project as it was when it was opened; `invalidate_cache` opens it anew. Loose files
+    (annotations) are read as they are now. fsspec shares instances: who asks for one again, by URL or
+    ``fsspec.filesystem``, gets the same, and that then looks whether the project has changed since: on this machine
+    once a second at the most; a remote project is opened anew after ten minutes. What has begun goes on with what it
+    began with: an open file, a listing, a walk.
+
+    Threads may share an instance; it can be pickled, and used after fork and spawn.
 
     Examples
     --------
@@ -115,6 +116,8 @@ class BlobDirFileSystem(WritingFileSystem):
             RemoteOptions(cache_dir, cache_size, memory_size, timeout, gap_size, request_size),
         )
         self._progress = progress
+        self._is_still = False
+        self._looked_s = -1.0
         self.invalidate_cache()
 
     def __reduce__(self) -> Any:
@@ -124,9 +127,28 @@ class BlobDirFileSystem(WritingFileSystem):
 
     def invalidate_cache(self, path: str | None = None) -> None:
         """Open the project anew, to see what was added or replaced since."""
-        self.view: Tree = open_tree(self.fo, options=self._options, progress=self._progress, **self._target)
-        self._readers: dict[str, Callable[[bytes], bytes | None]] = {}
-        self.view.blobs.hold()
+        view = open_tree(self.fo, options=self._options, progress=self._progress, **self._target)
+        view.blobs.hold()
+        self.view: Tree = view
+        self._looked_s = time.monotonic()
+
+    def look_again(self) -> None:
+        """Open the project anew if it has changed, and the last look was long ago."""
+        is_local = self.view.storage.is_local
+        if self._intrans or time.monotonic() - self._looked_s < (LOOK_AGAIN_S if is_local else LOOK_AGAIN_REMOTE_S):
+            return
+        if is_local and is_current(self.view.index.header, self.view.storage, self._options.discovery):
+            self._looked_s = time.monotonic()
+        else:
+            self.invalidate_cache()
+
+    def still(self) -> Self:
+        """The same filesystem, always with the tree of now."""
+        if self._is_still:
+            return self
+        found = object.__new__(type(self))
+        found.__dict__.update(self.__dict__, _is_still=True)
+        return found
 
     @property
     def fsid(self) -> str:
@@ -140,7 +162,7 @@ class BlobDirFileSystem(WritingFileSystem):
         path = stringify_path(path)
         if path.startswith("blobdir://"):  # "::" and what follows is the rest of a chain; elsewhere, part of a name
             path = path.removeprefix("blobdir://").partition("::")[0]
-        return path.strip("/")
+        return _canonical(path.strip("/"))
 
     def _find(self, path: Any, *, follow: bool = True) -> tuple[str, int]:
         path = self._strip_protocol(path)
@@ -148,6 +170,7 @@ class BlobDirFileSystem(WritingFileSystem):
 
     # -- listings --------------------------------------------------------------------------------------------
 
+    @of_one_tree
     def info(self, path: Any, **kwargs: Any) -> dict[str, Any]:
         """Name, size, type, mtime and mode of a file or directory; ``ino`` is its stable inode number."""
         path, row = self._find(path, follow=False)
@@ -169,6 +192,7 @@ class BlobDirFileSystem(WritingFileSystem):
             found |= {"uid": attributes.uid, "gid": attributes.gid}
         return found
 
+    @of_one_tree
     def ls(self, path: Any, detail: bool = True, **kwargs: Any) -> list[Any]:
         """Children of a directory in the order of their names' bytes, or the file itself.
 
@@ -183,6 +207,7 @@ class BlobDirFileSystem(WritingFileSystem):
             return [prefix + name for name in names] if prefix else names
         return list(self._infos(prefix, self.view.children(row)))
 
+    @of_one_tree
     def scandir(self, path: Any) -> Iterator[dict[str, Any]]:
         """The dictionaries of ``ls``, one after the other: a directory of a million takes no more memory than one."""
         path, row = self._find(path)
@@ -218,20 +243,31 @@ class BlobDirFileSystem(WritingFileSystem):
             yield found
 
     def exists(self, path: Any, **kwargs: Any) -> bool:
-        """Whether there is such a file or directory."""
-        try:
-            self._find(path)
-        except (BlobdirError, ValueError):
-            return False
-        return True
+        """Whether there is such a file or directory.
+
+        Raises
+        ------
+        IncompleteListingError
+            Nobody can know: its folder's list of names isn't complete.
+        """
+        return self._kind(path) != ""
 
     def isfile(self, path: Any) -> bool:
-        """Whether there is such a file."""
-        return self.exists(path) and not self.view.is_directory(self._find(path)[1])
+        """Whether there is such a file. Raises as `exists` does."""
+        return self._kind(path) == "file"
 
     def isdir(self, path: Any) -> bool:
-        """Whether there is such a directory."""
-        return self.exists(path) and self.view.is_directory(self._find(path)[1])
+        """Whether there is such a directory. Raises as `exists` does."""
+        return self._kind(path) == "directory"
+
+    def _kind(self, path: Any) -> str:
+        view = self.view
+        try:
+            return "directory" if view.is_directory(view.find(self._strip_protocol(path))) else "file"
+        except IncompleteListingError:
+            raise
+        except BlobdirError:
+            return ""
 
     def _below(self, path: str, row: int, maxdepth: int | None) -> Iterator[tuple[str, list[str], range]]:
         """(prefix, names, rows) of the directory and of those below it, links not followed."""
@@ -245,6 +281,7 @@ class BlobDirFileSystem(WritingFileSystem):
                 folders = np.flatnonzero(self.view.index.source[rows.start : rows.stop] == DIRECTORY)
                 todo += [(prefix + names[i], rows.start + i, depth + 1) for i in folders[::-1].tolist()]
 
+    @of_one_tree
     def find(
         self, path: Any, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **kwargs: Any
     ) -> Any:
@@ -286,6 +323,7 @@ class BlobDirFileSystem(WritingFileSystem):
                         found[prefix + name] = {"name": prefix + name, "size": None, "type": kind}
         return {name: found[name] for name in sorted(found)} if detail else sorted(listed)
 
+    @of_one_tree
     def glob(self, path: Any, maxdepth: int | None = None, **kwargs: Any) -> Any:
         """Paths that match a pattern; ``**`` goes through directories."""
         if kwargs.get("detail"):
@@ -293,6 +331,7 @@ class BlobDirFileSystem(WritingFileSystem):
         # Which names match is decided without asking loose files for their size.
         return super().glob(path, maxdepth=maxdepth, attributes=False, **kwargs)
 
+    @of_one_tree
     def walk(
         self, path: Any, maxdepth: int | None = None, topdown: bool = True, on_error: Any = "omit", **kwargs: Any
     ) -> Iterator[Any]:
@@ -306,7 +345,8 @@ class BlobDirFileSystem(WritingFileSystem):
         try:
             folders, files = self._parted(self.view.find(path))
         except OSError as error:
-            if on_error == "raise":
+            # That a folder isn't there may be left out; a list that is shorter than the truth may not.
+            if on_error == "raise" or (isinstance(error, IncompleteListingError) and not callable(on_error)):
                 raise
             if callable(on_error):
                 on_error(error)
@@ -329,6 +369,7 @@ class BlobDirFileSystem(WritingFileSystem):
         inside = set(folders)
         return folders, [name for name in names if name not in inside] if folders else names
 
+    @of_one_tree
     def du(
         self, path: Any, total: bool = True, maxdepth: int | None = None, withdirs: bool = False, **kwargs: Any
     ) -> Any:
@@ -350,11 +391,13 @@ class BlobDirFileSystem(WritingFileSystem):
 
     # -- attributes ------------------------------------------------------------------------------------------
 
+    @of_one_tree
     def size(self, path: Any) -> int:
         """Bytes of a file; 0 for a directory."""
         row = self._find(path)[1]
         return 0 if self.view.is_directory(row) else self.view.size(row)
 
+    @of_one_tree
     def modified(self, path: Any) -> datetime.datetime:
         """When a file was modified, in UTC: that of a blob's member is that of the blob."""
         mtime_ns = self.view.attributes(self._find(path)[1]).mtime_ns
@@ -364,6 +407,7 @@ class BlobDirFileSystem(WritingFileSystem):
         """Neither tars nor blob projects keep a time of creation."""
         raise NotImplementedError("blob projects have no time of creation; use modified()")
 
+    @of_one_tree
     def ukey(self, path: Any) -> str:
         """A string that changes when the content of a file may have changed."""
         row = self._find(path)[1]
@@ -382,9 +426,10 @@ class BlobDirFileSystem(WritingFileSystem):
         """
         if type(path) is not str or path[:1] == "/" or "://" in path:
             path = self._strip_protocol(path)
+        view = self.view
         if start is None and end is None:
             head, _, name = path.rpartition("/")
-            read = self._readers.get(head)
+            read = view.short_ways.get(head)
             if read is not None:
                 try:
                     data = read(name.encode())
@@ -392,25 +437,13 @@ class BlobDirFileSystem(WritingFileSystem):
                     data = None
                 if data is not None:
                     return data
-            row = self._find(path)[1]
-            data = self.view.read(row)
-            self._learn(head)
+            data = view.read(view.find(path))
+            view.learn(head)
             return data
-        row = self._find(path)[1]
-        return self.view.read(row, *self._bounds(row, start, end))
+        row = view.find(path)
+        return view.read(row, *_bounds(view, row, start, end))
 
-    def _learn(self, head: str) -> None:
-        if len(self._readers) < MAX_READERS and self.view.is_directory(row := self.view.find(head)):
-            self._readers[head] = self.view.reader(row)
-
-    def _bounds(self, row: int, start: int | None, end: int | None) -> tuple[int, int]:
-        if self.view.is_directory(row):
-            raise IsADirectory(f"{self.view.path(row) or '/'}: is a directory")
-        size = self.view.size(row)
-        start = 0 if start is None else start if start >= 0 else max(0, size + start)
-        end = size if end is None else end if end >= 0 else size + end
-        return start, min(end, size)
-
+    @of_one_tree
     def cat(self, path: Any, recursive: bool = False, on_error: str = "raise", **kwargs: Any) -> Any:
         """Content of a file, or of many: a dictionary path -> bytes for a list, a pattern or ``recursive=True``.
 
@@ -429,9 +462,6 @@ class BlobDirFileSystem(WritingFileSystem):
             return self.cat_file(path, **kwargs)
         return self._cat_many(paths, on_error)
 
-    def _is_pattern(self, path: Any) -> bool:
-        return isinstance(path, str) and not _MAGIC.isdisjoint(path) and not self.exists(path)
-
     @staticmethod
     def _all_plain(paths: list[Any]) -> bool:
         """Whether all are paths as they should be: no protocol, no slash at either end, no pattern.
@@ -442,7 +472,7 @@ class BlobDirFileSystem(WritingFileSystem):
             joined = "\0".join(["", *paths, ""])
         except TypeError:
             return False
-        return not any(odd in joined for odd in ("*", "?", "[", "\0/", "/\0", "://"))
+        return not any(odd in joined for odd in ("*", "?", "[", "\0/", "/\0", "//", "\0.", "/."))
 
     def _literal(self, path: Any) -> list[str]:
         path = self._strip_protocol(path)
@@ -478,6 +508,7 @@ class BlobDirFileSystem(WritingFileSystem):
             return {path: data for path, data in keep.items() if isinstance(data, bytes)}
         return keep
 
+    @of_one_tree
     def cat_ranges(
         self,
         paths: Sequence[str],
@@ -497,7 +528,7 @@ class BlobDirFileSystem(WritingFileSystem):
             return [self._cat_range(*wanted, on_error) for wanted in zip(paths, all_starts, all_ends, strict=True)]
         try:
             rows = [self._find(path)[1] for path in paths]
-            bounds = [self._bounds(*wanted) for wanted in zip(rows, all_starts, all_ends, strict=True)]
+            bounds = [_bounds(self.view, *wanted) for wanted in zip(rows, all_starts, all_ends, strict=True)]
             return self.view.read_ranges(rows, [b[0] for b in bounds], [b[1] for b in bounds])
         except OSError:
             return [self._cat_range(*wanted, on_error) for wanted in zip(paths, all_starts, all_ends, strict=True)]
@@ -510,53 +541,6 @@ class BlobDirFileSystem(WritingFileSystem):
                 return error
             raise
 
-    def get(self, rpath: Any, lpath: Any, recursive: bool = False, **kwargs: Any) -> None:
-        """Copy files or whole directories out; as everywhere in fsspec, slashes at the end say what goes where."""
-        if not isinstance(rpath, list) and not isinstance(lpath, list):
-            rpath, lpath = self._destination(stringify_path(rpath), stringify_path(lpath))
-        super().get(rpath, lpath, recursive=recursive, **kwargs)
-
-    def _destination(self, rpath: str, lpath: str) -> tuple[str, str]:
-        """Name the target of what lies at the root: fsspec loses the last component of a path that has only one."""
-        path = self._strip_protocol(rpath)
-        if self._is_pattern(path):
-            found = self.glob(path)
-            path = found[0] if len(found) == 1 and self.isfile(found[0]) else ""
-        elif rpath.endswith("/") or not (lpath.endswith("/") or os.path.isdir(lpath)):
-            path = ""
-        if not path or "/" in path:
-            return rpath, lpath
-        return f"{path}/", f"{lpath.rstrip('/')}/{path}"
-
-    def get_file(self, rpath: Any, lpath: Any, callback: Any = None, outfile: Any = None, **kwargs: Any) -> None:
-        """Copy one file out of the project, or make the directory for one."""
-        rpath, row = self._find(rpath)
-        if self.view.is_directory(row):
-            os.makedirs(lpath, exist_ok=True)
-            return
-        size = self.view.size(row)
-        if callback is not None:
-            callback.set_size(size)
-        if outfile is not None:
-            self._copy(row, size, outfile, callback)
-            return
-        if parent := os.path.dirname(os.fspath(lpath)):
-            os.makedirs(parent, exist_ok=True)
-        try:
-            with open(lpath, "wb") as target:
-                self._copy(row, size, target, callback)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(lpath)  # half a file is worse than none
-            raise
-
-    def _copy(self, row: int, size: int, target: Any, callback: Any) -> None:
-        for start in range(0, size, _COPY_BYTES):
-            data = self.view.read(row, start, min(start + _COPY_BYTES, size))
-            target.write(data)
-            if callback is not None:
-                callback.relative_update(len(data))
-
     def _open(
         self,
         path: Any,
@@ -568,23 +552,47 @@ class BlobDirFileSystem(WritingFileSystem):
     ) -> MemberFile | NewFile:
         if mode != "rb":
             return self._create(path, mode)
-        path, row = self._find(path)
-        if self.view.is_directory(row):
+        view, path = self.view, self._strip_protocol(path)
+        row = view.find(path)
+        if view.is_directory(row):
             raise IsADirectory(f"{path or '/'}: is a directory")
         if isinstance(block_size, int):
             kwargs["block_size"] = block_size
-        return MemberFile(self, path, row, cache_options=cache_options, **kwargs)
+        return MemberFile(self, path, (view, row), cache_options=cache_options, **kwargs)
 
 
 class MemberFile(AbstractBufferedFile):
     """An open file of the project; fsspec's buffered file does the work, `Tree.read` brings the bytes."""
 
     def __init__(
-        self, fs: BlobDirFileSystem, path: str, row: int | None = None, mode: str = "rb", **kwargs: Any
+        self,
+        fs: BlobDirFileSystem,
+        path: str,
+        place: tuple[Tree, int] | None = None,
+        mode: str = "rb",
+        **kwargs: Any,
     ) -> None:
-        self.row = fs.view.find(path) if row is None else row
-        kwargs.setdefault("size", fs.view.size(self.row))
+        view = fs.view
+        self._view, self._row = place or (view, view.find(path))
+        kwargs.setdefault("size", self._view.size(self._row))
         super().__init__(fs, path, mode=mode, **kwargs)
 
     def _fetch_range(self, start: int, end: int) -> bytes:
-        return bytes(self.fs.view.read(self.row, start, end))
+        return bytes(self._view.read(self._row, start, end))
+
+
+def _bounds(view: Tree, row: int, start: int | None, end: int | None) -> tuple[int, int]:
+    """A range as `cat_file` is given it -> bytes of the file, half-open."""
+    if view.is_directory(row):
+        raise IsADirectory(f"{view.path(row) or '/'}: is a directory")
+    size = view.size(row)
+    start = 0 if start is None else start if start >= 0 else max(0, size + start)
+    end = size if end is None else end if end >= 0 else size + end
+    return start, min(end, size)
+
+
+def _canonical(path: str) -> str:
+    """A path without components that say nothing: ``a//b`` and ``a/./b`` are ``a/b``."""
+    if "//" not in path and "/./" not in path and path[:2] != "./" and path[-2:] != "/." and path != ".":
+        return path
+    return "/".join(part for part in path.split("/") if part not in ("", "."))

@@ -245,7 +245,7 @@ def _stored(storage: Storage, options: OpenOptions) -> Index | None:
             continue
         except OSError:
             continue
-        if is_true(index.header, storage, options.discovery):
+        if is_current(index.header, storage, options.discovery):
             return index
     return None
 
@@ -264,7 +264,7 @@ def _build(storage: Storage, options: OpenOptions, progress: Progress | None) ->
     return index
 
 
-def is_true(header: Header, storage: Storage, discovery: DiscoveryOptions) -> bool:
+def is_current(header: Header, storage: Storage, discovery: DiscoveryOptions) -> bool:
     """Whether what an index was made from is as it was then.
 
     Folders are compared by modification time, blobs and pickles by size and time. What changed in the last two

@@ -113,8 +113,8 @@ class Project(ProjectView["Dataset"]):
             raise ReadOnlyError(f"{self.url}: only projects on this machine can be changed; change a copy of it here")
         return self.url
 
-    def _dataset(self, path: str) -> Dataset:
-        return Dataset(self.filesystem, path)
+    def _dataset(self, tree: Tree, path: str) -> Dataset:
+        return Dataset(self.filesystem, path, tree)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Project, (self.filesystem,)
@@ -134,8 +134,8 @@ class Dataset(DatasetView):
         As on disk, ``train/datasets/hard``.
     """
 
-    def __init__(self, filesystem: BlobDirFileSystem, path: str) -> None:
-        super().__init__(filesystem.view, path)
+    def __init__(self, filesystem: BlobDirFileSystem, path: str, tree: Tree | None = None) -> None:
+        super().__init__(tree or filesystem.view, path)
         self._filesystem = filesystem
 
     def __repr__(self) -> str:

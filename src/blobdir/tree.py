@@ -82,6 +82,11 @@ class Tree:
     ----------
     index : Index
     storage : Storage
+
+    Attributes
+    ----------
+    short_ways : dict
+        Path of a directory, as somebody has written it -> its `reader`.
     """
 
     def __init__(self, index: Index, storage: Storage) -> None:
@@ -89,7 +94,9 @@ class Tree:
         self.storage = storage
         self.blobs = BlobReader(index, storage)
         self._folders: dict[str, int] = {"": 0}
+        self._incomplete: dict[int, list[int]] = {}
         self._incomplete = self._incomplete_rows()
+        self.short_ways: dict[str, Callable[[bytes], bytes | None]] = {}
         self._total_bytes = -1
         self._loose_versions: dict[int, str] = {}  # of those that are read in parts
         self._loose_sizes: dict[int, int] = {}  # of remote files, where the listing doesn't say them or is outdated
@@ -128,15 +135,42 @@ class Tree:
         Raises
         ------
         NotFoundError, NotADirectory, LinkError
+        IncompleteListingError
+            It isn't among the names that could be read, and may be among the others.
         """
         head, _, name = path.rpartition("/")
+        if name in ("", ".", ".."):
+            return self._resolve(path)
         parent = self._folders.get(head)
         if parent is None:
             parent = self._find_folder(head)
-        row = self.index.lookup(parent, name.encode("utf-8", "surrogateescape")) if name else parent
+        row = self.index.lookup(parent, encoded(name))
         if row < 0:
-            raise NotFoundError(f"{path}: no such file or directory in {self.storage.url}")
+            raise self.absence(parent, path)
         return self.follow(row) if follow and self.index.source[row] == LINK else row
+
+    def absence(self, parent: int, path: str) -> NotFoundError | IncompleteListingError:
+        """What is said of a name that isn't in directory `parent`: only of a list that is whole, that it isn't there.
+
+        Parameters
+        ----------
+        parent : int
+            Row of the directory in which `path`, or a part of it, was looked for.
+        path : str
+        """
+        if parent in self._incomplete:
+            return IncompleteListingError(
+                f"{path}: isn't among the names that could be read, and may be among the others: "
+                f"{self._why_incomplete(parent)}"
+            )
+        return NotFoundError(f"{path}: no such file or directory in {self.storage.url}")
+
+    def is_complete(self, row: int) -> bool:
+        """Whether all names of a directory are known."""
+        return row not in self._incomplete
+
+    def _why_incomplete(self, row: int) -> str:
+        return "; ".join(self.defects[number].message for number in self._incomplete[row])
 
     def _find_folder(self, path: str) -> int:
         row = self._resolve(path)
@@ -166,9 +200,9 @@ class Tree:
             if name == "..":
                 row = self.index.parent(row)
                 continue
-            below = self.index.lookup(row, name.encode("utf-8", "surrogateescape"))
+            below = self.index.lookup(row, encoded(name))
             if below < 0:
-                raise NotFoundError(f"{path}: no such file or directory in {self.storage.url}")
+                raise self.absence(row, path)
             if self.index.source[below] != LINK:
                 row = below
                 continue
@@ -222,9 +256,8 @@ class Tree:
         if self.index.source[row] != DIRECTORY:
             raise NotADirectory(f"{self.path(row)}: isn't a directory")
         if row in self._incomplete:
-            why = "; ".join(self.defects[number].message for number in self._incomplete[row])
             raise IncompleteListingError(
-                f"{self.path(row) or '/'}: its list of names isn't complete: {why} "
+                f"{self.path(row) or '/'}: its list of names isn't complete: {self._why_incomplete(row)} "
                 "(open the project with on_defect=ignore to list what is left; files can be opened by name)"
             )
         return self.index.children(row)
@@ -245,8 +278,8 @@ class Tree:
         if len(paths) < FEW:
             return np.array([self.find(path) for path in paths], np.int64)
         head = paths[0].rpartition("/")[0]
-        prefix = (f"{head}/" if head else "").encode("utf-8", "surrogateescape")
-        joined = ("\0".join(paths) + "\0").encode("utf-8", "surrogateescape")
+        prefix = encoded(f"{head}/" if head else "")
+        joined = encoded("\0".join(paths) + "\0")
         names = joined.replace(b"\0" + prefix, b"\0")[len(prefix) :]
         ends = np.flatnonzero(np.frombuffer(names, np.uint8) == 0)
         # One NUL a path, one prefix a path, and no folder after it: else they don't share the directory.
@@ -414,6 +447,11 @@ class Tree:
         self._loose_sizes[row] = known = answer.version.size if answer.version.size >= 0 else known
         return answer.data
 
+    def learn(self, head: str) -> None:
+        """Have `short_ways` know the one to the files of a directory."""
+        if len(self.short_ways) < MAX_FOLDERS and self.is_directory(row := self.find(head)):
+            self.short_ways[head] = self.reader(row)
+
     def reader(self, parent: int) -> Callable[[bytes], bytes | None]:
         """The short way to whole members of one directory, see `blobdir.reading.BlobReader.reader`."""
         return self.blobs.reader(parent)
@@ -447,6 +485,14 @@ class Tree:
                 for i in places.tolist():
                     result[i] = self.read(int(rows[i]), int(starts[i]), None if whole else int(ends[i]))
         return result
+
+
+def encoded(text: str) -> bytes:
+    """Bytes of a path or name; of a text that can't be one, some that no name has."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        return b"\0"
 
 
 def _readable(mode: int, default: int) -> int:

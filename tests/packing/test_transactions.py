@@ -300,7 +300,7 @@ def test_put_of_a_folder(project, fs, tmp_path):
 
 
 PLACES = [
-    "blob/x.tar", ".blobdir/lock", "train/train-0000_offsets.pkl", "train/ann.blob/x.json", "train//img/a.png",
+    "blob/x.tar", ".blobdir/lock", "train/train-0000_offsets.pkl", "train/ann.blob/x.json",
     "train/img/../a.png", "train/img/a\0.png", f"train/img/{'x' * 252}.png", f"train/img/{'x' * 248}.png",
     "train/hard/img/a.png", "train/img/img/a.png", "train/img",
 ]  # fmt: skip

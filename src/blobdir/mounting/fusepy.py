@@ -74,9 +74,10 @@ class TreeOperations(fuse.Operations):
                     raise fuse.FuseOSError(errno.ENOTDIR)
                 if len(name) > 255:
                     raise fuse.FuseOSError(errno.ENAMETOOLONG)
-                row = self._tree.index.lookup(row, name)
-                if row < 0:
-                    raise fuse.FuseOSError(errno.ENOENT)
+                child = self._tree.index.lookup(row, name)
+                if child < 0:
+                    raise self._tree.absence(row, path)
+                row = child
         return row
 
     def access(self, path: str, amode: int) -> int:

@@ -157,7 +157,10 @@ class Server:
             child = row if name == b"." else self._tree.index.parent(row)
         else:
             child = self._tree.index.lookup(row, name)
-        if child < 0:  # names don't change while it's mounted: that it isn't there may be remembered
+        if child < 0:
+            if not self._tree.is_complete(row):
+                raise self._tree.absence(row, name.decode("utf-8", "surrogateescape"))
+            # Names don't change while it's mounted: that it isn't there may be remembered.
             return encode_reply(unique, ENTRY.pack(0, 0, FOREVER_S, *[0] * 19))
         source = self._columns.source[child]
         if source < FIRST_BLOB:

@@ -1,0 +1,187 @@
+"""The copying half of the fsspec face: files and folders of a project, to this machine."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from fsspec import AbstractFileSystem
+from fsspec.callbacks import DEFAULT_CALLBACK
+from fsspec.implementations.local import make_path_posix
+from fsspec.utils import other_paths, stringify_path
+
+from blobdir.errors import UsageError
+from blobdir.instances import of_one_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO, Self
+
+    from blobdir.tree import Tree
+
+_COPY_BYTES = 8 << 20
+_MAGIC = frozenset("*?[")
+
+
+class ExportingFileSystem(AbstractFileSystem):
+    """A filesystem whose files are copied out of a tree. A name that is there is never taken for a pattern."""
+
+    view: Tree
+
+    def still(self) -> Self:
+        """The same filesystem, always with the tree of now."""
+        raise NotImplementedError
+
+    def _is_pattern(self, path: Any) -> bool:
+        """Whether a path, without its protocol, is a pattern: it has its characters, and there is no such name."""
+        return isinstance(path, str) and not _MAGIC.isdisjoint(path) and not self.exists(path)
+
+    @of_one_tree
+    def expand_path(
+        self,
+        path: Any,
+        recursive: bool = False,
+        maxdepth: int | None = None,
+        assume_literal: bool = False,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Paths that a path or pattern, or many, stand for; with `recursive`, with all that is below them."""
+        found: set[str] = set()
+        for one in [path] if isinstance(path, str | os.PathLike) else path:
+            plain = assume_literal or not self._is_pattern(self._strip_protocol(one))
+            try:
+                found.update(super().expand_path([one], recursive, maxdepth, assume_literal=plain, **kwargs))
+            except FileNotFoundError:
+                continue
+        if not found:
+            raise FileNotFoundError(path)
+        return sorted(found)
+
+    @of_one_tree
+    def get(
+        self,
+        rpath: Any,
+        lpath: Any,
+        recursive: bool = False,
+        callback: Any = DEFAULT_CALLBACK,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Copy files or whole directories out; as everywhere in fsspec, slashes at the end say what goes where.
+
+        A file at the destination is replaced by a whole one, or stays as it is.
+        """
+        if not isinstance(lpath, list):
+            planned = self._plan(rpath, os.fspath(lpath), recursive, maxdepth, kwargs)
+            if planned is None:
+                return
+            rpath, lpath = planned
+        elif not isinstance(rpath, list) or len(rpath) != len(lpath):
+            raise UsageError("get: a list of destinations takes a list of as many paths")
+        super().get(rpath, lpath, callback=callback, **kwargs)
+
+    def _plan(
+        self, rpath: Any, lpath: str, recursive: bool, maxdepth: int | None, kwargs: dict[str, Any]
+    ) -> tuple[list[str], list[str]] | None:
+        """What is copied, and where to: fsspec's own rules, but for names that look like patterns."""
+        one = not isinstance(rpath, list)
+        given = stringify_path(rpath) if one else ""
+        path = self._strip_protocol(given)
+        pattern = one and self._is_pattern(path)
+        sources = self.expand_path(rpath, recursive=recursive, maxdepth=maxdepth, **kwargs)
+        if one and (not recursive or maxdepth is not None):
+            sources = [source for source in sources if not self.isdir(source)]
+            if not sources:
+                return None
+        target = make_path_posix(lpath)
+        into = target.endswith("/") or os.path.isdir(target)
+        below = len(sources) == 1 if pattern else one and into and not given.endswith("/")
+        if below and "/" not in sources[0]:  # the last component of a path that has only one would be lost
+            head = min(sources, key=len)
+            names = [head + source.removeprefix(head) for source in sources]
+            return sources, [f"{target.rstrip('/')}/{name}" for name in names]
+        return sources, other_paths(sources, target, exists=below, flatten=not one)
+
+    def get_file(
+        self,
+        rpath: Any,
+        lpath: Any,
+        callback: Any = None,
+        outfile: Any = None,
+        **kwargs: Any,  # noqa: ARG002  # fsspec's
+    ) -> None:
+        """Copy one file out of the project, or make the directory for one.
+
+        Parameters
+        ----------
+        rpath : str
+        lpath : path or writable file
+            A file that is there is replaced when the new one is whole, and keeps its permissions.
+        callback : fsspec.Callback, optional
+        outfile : writable file, optional
+            Where the content goes instead.
+
+        Raises
+        ------
+        NotFoundError, ReadError
+        OSError
+            The destination can't be written; it is as it was.
+        """
+        view = self.view
+        row = view.find(self._strip_protocol(rpath))
+        if view.is_directory(row):
+            os.makedirs(lpath, exist_ok=True)
+            return
+        size = view.size(row)
+        if callback is not None:
+            callback.set_size(size)
+        if outfile is None and hasattr(lpath, "write"):
+            outfile = lpath
+        if outfile is not None:
+            _copy(view, row, size, outfile, callback)
+            return
+        if parent := os.path.dirname(os.fspath(lpath)):
+            os.makedirs(parent, exist_ok=True)
+        with _replacing(os.fspath(lpath)) as target:
+            _copy(view, row, size, target, callback)
+
+
+def _copy(view: Tree, row: int, size: int, target: Any, callback: Any) -> None:
+    for start in range(0, size, _COPY_BYTES):
+        data = view.read(row, start, min(start + _COPY_BYTES, size))
+        target.write(data)
+        if callback is not None:
+            callback.relative_update(len(data))
+
+
+@contextmanager
+def _replacing(path: str) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of another one when it's whole.
+
+    Where a link leads, the file there is replaced. What isn't a file, such as ``/dev/stdout``, is written to.
+    """
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        there = None
+    if there is not None and not stat.S_ISREG(there.st_mode):
+        with open(path, "wb") as target:
+            yield target
+        return
+    real = os.path.realpath(path)
+    if there is not None and not os.access(real, os.W_OK):
+        raise PermissionError(13, "Permission denied", path)
+    beside = os.path.join(os.path.dirname(real), f".blobdir-{secrets.token_hex(6)}.tmp")
+    try:
+        with open(beside, "xb") as target:
+            yield target
+            if there is not None:
+                os.fchmod(target.fileno(), stat.S_IMODE(there.st_mode))
+        os.replace(beside, real)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(beside)
+        raise

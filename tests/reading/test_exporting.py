@@ -1,0 +1,111 @@
+"""Files that are copied out: a destination is replaced whole, or stays."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+from project_factory import make_project
+
+from blobdir import BlobdirError, BlobDirFileSystem
+
+FILES = {
+    "top.txt": b"top", "train/img/a.png": b"a" * 100, "train/img/a1.png": b"a1", "train/img/a[1].png": b"brackets",
+    "train/img/b?.png": b"question", "train/img/bx.png": b"bx", "train/img/*.png": b"star", "train/img/**": b"stars",
+    "train/img/{a}.png": b"braces", "train/img/x y.png": b"space", "train/img/#.png": b"hash", "train/img/~": b"tilde",
+    "train/img/a:b.png": b"colon", "train/img/'q\".png": b"quotes", "train/img/\n.png": b"line", "train/img/[": b"open",
+}  # fmt: skip
+
+
+@pytest.fixture
+def fs(tmp_path):
+    return BlobDirFileSystem(str(make_project(tmp_path / "p", FILES)), skip_instance_cache=True)
+
+
+@pytest.fixture
+def cut(tmp_path):
+    """A filesystem whose blob is cut after it was opened."""
+    root = make_project(tmp_path / "cut", {"train/img/a.png": b"a" * 5000})
+    fs = BlobDirFileSystem(str(root), skip_instance_cache=True)
+    os.truncate(next((root / "blob").iterdir()), 2048)
+    return fs
+
+
+WAYS = {
+    "get": lambda fs, path, target: fs.get(path, str(target)),
+    "get_file": lambda fs, path, target: fs.get_file(path, str(target)),
+    "download": lambda fs, path, target: fs.download(path, str(target)),
+    "lists": lambda fs, path, target: fs.get([path], [str(target)]),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("old", [b"old copy", None])
+def test_what_fails_leaves_what_was(cut, tmp_path, way, old):
+    target = tmp_path / "there" / "a.png"
+    target.parent.mkdir()
+    if old is not None:
+        target.write_bytes(old)
+    with pytest.raises(BlobdirError):
+        WAYS[way](cut, "train/img/a.png", target)
+    assert (target.read_bytes() if target.exists() else None) == old
+    assert os.listdir(target.parent) == (["a.png"] if old is not None else [])
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("path", FILES)
+def test_special_characters(fs, tmp_path, way, path):
+    target = tmp_path / "x.png"
+    WAYS[way](fs, path, target)
+    assert target.read_bytes() == FILES[path]
+    (tmp_path / "into").mkdir()
+    fs.get(path, f"{tmp_path}/into/")
+    assert (tmp_path / "into" / path.rpartition("/")[2]).read_bytes() == FILES[path]
+
+
+def test_recursively(fs, tmp_path):
+    fs.get("train", f"{tmp_path}/out", recursive=True)
+    found = {str(p.relative_to(tmp_path / "out")): p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    assert {f"train/{name}": data for name, data in found.items()} == {p: d for p, d in FILES.items() if "/" in p}
+
+
+def test_modes_and_links(fs, tmp_path):
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_bytes(b"old")
+    target.chmod(0o640)
+    link.symlink_to("target")
+    fs.get("train/img/a.png", str(link))
+    assert link.is_symlink()
+    assert target.read_bytes() == FILES["train/img/a.png"]
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+
+
+def test_what_is_no_file(fs, tmp_path):
+    code = (
+        "import sys, blobdir\n"
+        "fs = blobdir.BlobDirFileSystem(sys.argv[1])\n"
+        "fs.get('train/img/a.png', '/dev/stdout'); fs.get_file('top.txt', sys.stdout.buffer)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "p")], capture_output=True, check=True)
+    assert done.stdout == FILES["train/img/a.png"] + FILES["top.txt"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user is needed")
+def test_what_may_not_be_written(fs, tmp_path):
+    target = tmp_path / "kept"
+    target.write_bytes(b"old")
+    target.chmod(0o444)
+    tmp_path.chmod(0o777)
+    pid = os.fork()
+    if pid == 0:
+        os.setresuid(65534, 65534, 65534)
+        try:
+            fs.get("train/img/a.png", str(target))
+        except PermissionError:
+            os._exit(0)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert target.read_bytes() == b"old"
