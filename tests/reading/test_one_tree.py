@@ -77,7 +77,7 @@ def test_datasets(switching, fs):
 
 
 @pytest.mark.parametrize("call", [
-    lambda fs: fs.cat("train/img/b050.jpg"), lambda fs: fs.cat(sorted(FIRST)), lambda fs: fs.find("train/img", detail=True),
+    lambda fs: fs.cat("train/img/b050.jpg"), lambda fs: fs.cat(sorted(FIRST)), lambda fs: fs.find("train", detail=True),
     lambda fs: fs.glob("train/img/?01*.jpg"), lambda fs: fs.du("train", total=False), lambda fs: fs.ls("train/img"),
     lambda fs: list(fs.walk("", detail=True)), lambda fs: fs.cat("train/img", recursive=True),
     lambda fs: fs.cat_ranges(["train/img/b001.jpg", "train/img/b099.jpg"], 3, [30, -2]),
