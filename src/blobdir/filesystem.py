@@ -17,7 +17,7 @@ from blobdir.errors import BlobdirError, IncompleteListingError, IsADirectory, N
 from blobdir.exporting import ExportingFileSystem
 from blobdir.index import DIRECTORY, FIRST_BLOB, LOOSE
 from blobdir.instances import SharedInstances, of_one_tree
-from blobdir.opening import OpenOptions, is_current, open_tree
+from blobdir.opening import OpenOptions, open_tree, renewed
 from blobdir.sources import RemoteOptions
 from blobdir.sources.options import MEMORY_BYTES
 from blobdir.writing import NewFile, WritingFileSystem
@@ -137,7 +137,7 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
         is_local = self.view.storage.is_local
         if self._intrans or time.monotonic() - self._looked_s < (LOOK_AGAIN_S if is_local else LOOK_AGAIN_REMOTE_S):
             return
-        if is_local and is_current(self.view.index.header, self.view.storage, self._options.discovery):
+        if is_local and renewed(self.view.index.header, self.view.storage, self._options.discovery):
             self._looked_s = time.monotonic()
         else:
             self.invalidate_cache()

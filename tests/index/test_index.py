@@ -187,8 +187,8 @@ def test_damaged_header_and_other_version_are_noticed(stored, monkeypatch):
     with pytest.raises(IndexFormatError):
         load_index(stored)
     header.write_bytes(text)
-    monkeypatch.setattr(store, "VERSION", 2)
-    with pytest.raises(IndexFormatError, match="version 1"):
+    monkeypatch.setattr(store, "VERSION", 3)
+    with pytest.raises(IndexFormatError, match="version 2"):
         load_index(stored)
 
 

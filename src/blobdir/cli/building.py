@@ -117,8 +117,8 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     """
     from blobdir.discovery import DiscoveryOptions
     from blobdir.discovery.unfinished import UNFINISHED
-    from blobdir.index import check_place, save_index
-    from blobdir.opening import build, cache_folder, check_beside, save_beside, warn_of_defects
+    from blobdir.index import check_place
+    from blobdir.opening import build_to_keep, cache_folder, check_beside, keep, save_beside, warn_of_defects
     from blobdir.sources import RemoteOptions, open_storage
 
     if output is not None and beside:
@@ -133,7 +133,7 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
         check_beside(storage)
     began = time.perf_counter()
     with Bars(common.quiet) as bars:
-        index = build(storage, discovery, bars)
+        index = build_to_keep(storage, discovery, bars)
     for defect in index.header.defects:
         if defect.code == UNFINISHED:
             raise DataError(f"{storage.url}: {defect.message}; no index was written")
@@ -141,7 +141,7 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
         place = save_beside(index, storage)
     else:
         place = str(output or cache_folder(storage, discovery))
-        save_index(index, Path(place))
+        keep(index, Path(place))
     seconds = time.perf_counter() - began
     warn_of_defects(storage, index)
     if not common.quiet:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from blobdir.discovery import layout, pairing, unfinished
+from blobdir.discovery import inputs, layout, unfinished
 from blobdir.discovery.blobs import Blobs
 from blobdir.discovery.merge import Merger, entry_table
 from blobdir.discovery.parts import Pickle, find_pickles
@@ -23,12 +23,11 @@ from blobdir.index import (
     LOOSE,
     EntryTable,
     Header,
-    SourceRecord,
 )
 from blobdir.nametable import name_at, pack_names
 from blobdir.offsets import read_offsets
 from blobdir.projectlock import changes
-from blobdir.sources import LocalStorage
+from blobdir.sources import LocalStorage, RemoteStorage, Stat
 
 if TYPE_CHECKING:
     from blobdir.discovery.options import DiscoveryOptions
@@ -81,7 +80,8 @@ class _Discovery:
         self.storage = storage
         self.options = options
         self.progress = progress
-        self.header = Header(options=options.to_json(), built_ns=time.time_ns())
+        place = inputs.place_of(storage.root) if isinstance(storage, LocalStorage) else ""
+        self.header = Header(options=options.to_json(), built_ns=time.time_ns(), place=place)
         self.report = Report(self.header, options)
         self.folders: dict[str, Folder] = {}
         self.datasets: set[str] = set()
@@ -127,8 +127,8 @@ class _Discovery:
                 raise not_a_folder(self.storage, folder.error) from folder.error
             self.folders[folder.path] = folder
             self._tell("folders", len(self.folders), 0)
-            stat = folder.stat
-            self.header.inputs.append(SourceRecord(folder.path, "folder", -1, stat.mtime_ns, stat.mode))
+            if inputs.is_input(folder.path):
+                self.header.inputs.append(inputs.folder_record(folder, self.header.built_ns))
             if folder.error is not None:
                 message = (
                     f"{folder.path}: can't be listed ({folder.error.strerror or folder.error}); give yourself the "
@@ -214,22 +214,28 @@ class _Discovery:
     def _add_members(self, pickles: list[Pickle]) -> None:
         for low in range(0, len(pickles), _PICKLES_AT_ONCE):
             part = pickles[low : low + _PICKLES_AT_ONCE]
-            stats = [self._stat_input(pickle.path) for pickle in part]
+            stats = self._stat_pickles([pickle.path for pickle in part])
             for pickle, data in zip(part, self._read_pickles([p.path for p in part]), strict=True):
                 self._tell("offsets", low, len(pickles))
                 if data is not None:
                     self._add_pickle(pickle.path, data, pickle.shown, pickle.blobs)
-            self.header.inputs.extend(record for record in stats if record is not None)
+                if stat := stats.get(pickle.path):
+                    self._add_input(pickle.path, inputs.OFFSETS, stat, data or b"")
         if pickles:
             self._tell("offsets", len(pickles), len(pickles))
 
-    def _stat_input(self, path: str) -> SourceRecord | None:
-        if not self.storage.is_local:
-            return None
-        try:
-            return replace(pairing.blob_record(path, self.storage.stat(path)), role="offsets")
-        except OSError:
-            return None
+    def _stat_pickles(self, paths: list[str]) -> dict[str, Stat]:
+        """Attributes of files before they are read, so that a change in between shows."""
+        if isinstance(self.storage, RemoteStorage):
+            return dict.fromkeys(paths, Stat("file")) | self.storage.listed(paths)
+        found = {}
+        for path in paths:
+            with suppress(OSError):
+                found[path] = self.storage.stat(path)
+        return found
+
+    def _add_input(self, path: str, role: str, stat: Stat, data: bytes) -> None:
+        self.header.inputs.append(inputs.file_record(path, role, stat, data, self.header.built_ns))
 
     def _read_pickles(self, paths: list[str]) -> list[bytes | None]:
         try:
@@ -319,7 +325,7 @@ class _Discovery:
         try:
             if source == LOOSE:
                 name = name_at(table.arena, table.starts, entry).decode("utf-8", "surrogateescape")
-                return self.storage.read(layout.join(directory, name))
+                return self._read_deciding(layout.join(directory, name))
             if source >= FIRST_BLOB:
                 start, size = int(table.offset[entry]), int(table.size[entry])
                 data = self.storage.read_range(self.header.blobs[source - FIRST_BLOB].path, start, start + size)
@@ -327,6 +333,13 @@ class _Discovery:
         except (OSError, BlobdirError):
             return None
         return None
+
+    def _read_deciding(self, path: str) -> bytes:
+        """Content of a plain file that shares its name with another; the tree depends on it."""
+        stat = self.storage.stat(path)
+        data = self.storage.read(path)
+        self._add_input(path, inputs.DECIDING, stat, data)
+        return data
 
 
 def _encode(name: str) -> bytes:

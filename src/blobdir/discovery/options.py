@@ -11,6 +11,10 @@ OnConflict = Literal["error", "skip", "rename", "replace"]
 OnDefect = Literal["refuse", "ignore", "raise"]
 
 
+RULES = 2
+"""Version of the rules of discovery: an index that was made by others isn't used."""
+
+
 @dataclass(frozen=True, slots=True)
 class DiscoveryOptions:
     """Options of a project's view.
@@ -43,5 +47,5 @@ class DiscoveryOptions:
             raise UsageError(f"on_defect={self.on_defect!r}: choose one of {', '.join(get_args(OnDefect))}")
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
+        """As plain values, with the version of the rules by which a tree is made of what is found."""
+        return {**asdict(self), "rules": RULES}

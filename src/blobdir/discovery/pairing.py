@@ -25,7 +25,10 @@ BLOCK = 512
 
 def blob_record(path: str, stat: Stat) -> SourceRecord:
     """What the index keeps of a blob."""
-    return SourceRecord(path, "blob", stat.size, stat.mtime_ns, stat.mode, stat.uid, stat.gid, stat.etag)
+    return SourceRecord(
+        path, "blob", stat.size, stat.mtime_ns, stat.mode, stat.uid, stat.gid, stat.etag,
+        inode=stat.inode, ctime_ns=stat.ctime_ns,
+    )  # fmt: skip
 
 
 def blob_defect(path: str, head: bytes) -> Defect | None:

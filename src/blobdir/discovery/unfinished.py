@@ -37,6 +37,11 @@ def settled(root: str) -> tuple[bytes, bool]:
         time.sleep(0.005)
 
 
+def is_unfinished(root: str) -> bool:
+    """Whether a change of a project was begun and not ended: by one who lives, or by one who doesn't."""
+    return changes(root)[1]
+
+
 def report(root: str, datasets: Collection[str], into: Report, show: Callable[[str], None]) -> None:
     """Report a change that was cut off: the folders that it touches can't be listed until it's finished.
 

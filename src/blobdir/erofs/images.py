@@ -69,8 +69,7 @@ def image_folder(storage: Storage, discovery: DiscoveryOptions) -> Path:
 
     Never in the project itself: it could be somebody else's, and an image is something that the kernel trusts.
     """
-    index = cache_folder(storage, discovery)
-    return index.parent.parent / "erofs" / index.name
+    return cache_folder(storage, discovery, "erofs")
 
 
 def prepare(

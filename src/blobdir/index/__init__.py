@@ -3,7 +3,7 @@
 from blobdir.index.build import EntryTable, build_index
 from blobdir.index.carry import index_from_bytes, index_to_bytes
 from blobdir.index.header import Defect, Header, SourceRecord
-from blobdir.index.store import check_place, load_index, save_index
+from blobdir.index.store import StoredIndex, check_place, load_index, save_index, seal_of
 from blobdir.index.table import BROKEN, DIRECTORY, FIRST_BLOB, LINK, LOOSE, Index
 
 __all__ = [
@@ -17,10 +17,12 @@ __all__ = [
     "Header",
     "Index",
     "SourceRecord",
+    "StoredIndex",
     "build_index",
     "check_place",
     "index_from_bytes",
     "index_to_bytes",
     "load_index",
     "save_index",
+    "seal_of",
 ]

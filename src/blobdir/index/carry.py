@@ -6,14 +6,13 @@ One file is one request, where a folder would be seven.
 from __future__ import annotations
 
 import io
-import shutil
 import tarfile
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blobdir.errors import IndexFormatError
-from blobdir.index.store import HEADER_FILE, load_index, save_index
+from blobdir.index.store import HEADER_FILE, parse_index, save_index
 from blobdir.index.table import COLUMNS
 
 if TYPE_CHECKING:
@@ -36,30 +35,27 @@ def index_to_bytes(index: Index) -> bytes:
     return result.getvalue()
 
 
-def index_from_bytes(data: bytes, folder: Path) -> Index:
-    """Unpack an index into `folder` and open it there; one that is there already is replaced.
+def index_from_bytes(data: bytes) -> Index:
+    """Open an index that came as a tar.
 
     Raises
     ------
     IndexFormatError
         It is damaged, or holds what an index doesn't.
-    OSError
-        The folder can't be written.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".carried-", dir=folder.parent))
+    parts: dict[str, memoryview] = {}
     try:
-        try:
-            with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
-                for member in tar:
-                    file = tar.extractfile(member) if member.name in _NAMES else None
-                    if file is None:
-                        raise IndexFormatError(f"the index beside the project holds {member.name!r}; build it again")
-                    (temporary / member.name).write_bytes(file.read())
-            index = load_index(temporary)
-        except (tarfile.TarError, FileNotFoundError) as error:
-            raise IndexFormatError(f"the index beside the project is damaged: {error}; build it again") from error
-        save_index(index, folder)
-        return load_index(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
+            for member in tar:
+                if member.name not in _NAMES or not member.isreg():
+                    raise IndexFormatError(f"the index beside the project holds {member.name!r}; build it again")
+                end = member.offset_data + member.size
+                if end > len(data):
+                    raise IndexFormatError("the index beside the project is cut off; build it again")
+                parts[member.name] = memoryview(data)[member.offset_data : end]
+    except tarfile.TarError as error:
+        raise IndexFormatError(f"the index beside the project is damaged: {error}; build it again") from error
+    if missing := sorted(_NAMES - parts.keys()):
+        raise IndexFormatError(f"the index beside the project lacks {missing[0]}; build it again")
+    columns = {column: parts[f"{column}.npy"] for column in COLUMNS}
+    return parse_index(bytes(parts[HEADER_FILE]), columns, "the index beside the project")

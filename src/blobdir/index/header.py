@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from blobdir.errors import IndexFormatError
+
+T = TypeVar("T")
+_MOST = (1 << 63) - 1
 
 Severity = Literal["error", "warning"]
 
@@ -40,11 +43,13 @@ class SourceRecord:
     ----------
     path : str
         Relative to the project.
-    role : {"blob", "offsets", "folder", "meta"}
-    size, mtime_ns, mode, uid, gid, etag
+    role : {"blob", "offsets", "folder", "deciding"}
+    size, mtime_ns, mode, uid, gid, etag, inode, ctime_ns
         As in `blobdir.sources.Stat`.
     defect : int
         Number of the defect that makes a blob unreadable; -1 for none.
+    digest : str
+        Of its content, where times don't tell; see `blobdir.discovery.inputs`.
     """
 
     path: str
@@ -56,6 +61,9 @@ class SourceRecord:
     gid: int = -1
     etag: str = ""
     defect: int = -1
+    inode: int = -1
+    ctime_ns: int = 0
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,8 @@ class Header:
         Targets of symbolic links; rows refer to them by number.
     built_ns : int
         When the inputs were looked at, nanoseconds since 1970.
+    place : str
+        Where a project on this machine was then: its path, and the inode of its folder. A copy has another one.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
@@ -89,6 +99,7 @@ class Header:
     incomplete: dict[str, list[int]] = field(default_factory=dict)
     links: list[str] = field(default_factory=list)
     built_ns: int = 0
+    place: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -99,19 +110,37 @@ class Header:
         """Back from plain values; IndexFormatError where they don't fit."""
         try:
             header = cls(
-                options=dict(values["options"]),
-                blobs=[SourceRecord(**record) for record in values["blobs"]],
-                inputs=[SourceRecord(**record) for record in values["inputs"]],
-                datasets=[str(path) for path in values["datasets"]],
-                defects=[Defect(**defect) for defect in values["defects"]],
-                incomplete={str(path): [int(i) for i in why] for path, why in values["incomplete"].items()},
-                links=[str(target) for target in values["links"]],
-                built_ns=int(values["built_ns"]),
+                options=_of(values["options"], dict),
+                blobs=[_record(SourceRecord, record) for record in _of(values["blobs"], list)],
+                inputs=[_record(SourceRecord, record) for record in _of(values["inputs"], list)],
+                datasets=[_of(path, str) for path in _of(values["datasets"], list)],
+                defects=[_record(Defect, defect) for defect in _of(values["defects"], list)],
+                incomplete={
+                    _of(path, str): [_of(i, int) for i in _of(why, list)]
+                    for path, why in _of(values["incomplete"], dict).items()
+                },
+                links=[_of(target, str) for target in _of(values["links"], list)],
+                built_ns=_of(values["built_ns"], int),
+                place=_of(values["place"], str),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise IndexFormatError(f"the header of the index doesn't fit: {error!r}") from error
         for record in header.blobs + header.inputs:
             parts = record.path.split("/")
             if record.path.startswith("/") or ".." in parts or "\0" in record.path:
                 raise IndexFormatError(f"the index names a source outside the project: {record.path!r}")
         return header
+
+
+def _of(value: Any, kind: type[T]) -> T:
+    if type(value) is not kind or (kind is int and not -_MOST <= value <= _MOST):  # type: ignore[operator]  # an int
+        raise TypeError(f"{value!r:.40} isn't of the type {kind.__name__}, or too large")
+    return value
+
+
+def _record(kind: type[T], values: Any) -> T:
+    """A dataclass of texts and whole numbers."""
+    fields = get_type_hints(kind)
+    for name, value in _of(values, dict).items():
+        _of(value, int if fields[name] is int else str)
+    return kind(**values)

@@ -1,10 +1,16 @@
-"""The index in a folder: one ``.npy`` file per column and ``header.json``. Written beside and renamed, read by mmap."""
+"""The index in a folder: one ``.npy`` file per column and ``header.json``. Written beside and renamed, read whole.
+
+Columns aren't mapped: a file that somebody cuts off would end the process, and one that is written over would change
+answers that were checked already.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
+import mmap
 import os
 import secrets
 import shutil
@@ -12,20 +18,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from blobdir.durable import open_regular
 from blobdir.errors import IndexFormatError, UsageError
 from blobdir.index.hashing import PROBE_LIMIT
 from blobdir.index.header import Header
 from blobdir.index.table import BROKEN, COLUMNS, DIRECTORY, FIRST_BLOB, LINK, Index
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+    from typing import BinaryIO
 
     from numpy.typing import NDArray
 
 FORMAT = "blobdir index"
 HEADER_FILE = "header.json"
-VERSION = 1
+VERSION = 2
+MAX_BYTES = 64 << 30
+_MAX_HOLES = 64
+"""Times that a file may be larger than what it takes on a disk, which compresses it maybe."""
 _BLOCK = 1 << 16
+_MAX_COLUMN_HEADER_BYTES = 4096
 _KINDS = {
     "names": ("|u1",),
     "name_start": ("<u4", "<u8"),
@@ -136,7 +149,7 @@ def _replace_folder(new: Path, old: Path) -> None:
 
 
 def load_index(folder: Path) -> Index:
-    """Open a stored index; columns are mapped, not read.
+    """Open a stored index.
 
     Raises
     ------
@@ -145,38 +158,165 @@ def load_index(folder: Path) -> Index:
     IndexFormatError
         It is damaged, or of another version.
     """
-    body = _read_header(folder / HEADER_FILE)
+    return StoredIndex(folder).load()
+
+
+class StoredIndex:
+    """An index in a folder: its header is read at once, its columns when they are wanted.
+
+    Attributes
+    ----------
+    header : Header
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    IndexFormatError
+        It is damaged, or of another version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._body = _parse_header(_read_file(folder / HEADER_FILE), f"{folder}/{HEADER_FILE}")
+        self.header = Header.from_json(self._body["header"])
+
+    def load(self, header: Header | None = None) -> Index:
+        """Read the columns.
+
+        Parameters
+        ----------
+        header : Header, optional
+            The same header, with what was found out since.
+        """
+        sizes: dict[str, int] = {}
+        files: dict[str, BinaryIO] = {}
+        with contextlib.ExitStack() as stack:
+            for name in COLUMNS:
+                path = self._folder / f"{name}.npy"
+                try:
+                    files[name] = stack.enter_context(open_regular(path))
+                except OSError as error:
+                    raise IndexFormatError(
+                        f"{path}: {error.strerror}; delete the folder, or build the index again"
+                    ) from error
+                sizes[name] = _size_of(files[name], path)
+            parts = _allocate(sizes)
+            for name, file in files.items():
+                if _read_into(file, parts[name]) != sizes[name]:
+                    raise IndexFormatError(f"{self._folder / name}.npy: was cut off; build the index again")
+        return _index(self._body, header or self.header, parts, str(self._folder))
+
+
+def _size_of(file: BinaryIO, path: Path) -> int:
+    """Bytes of a file of an index; no more than can be meant."""
+    found = os.fstat(file.fileno())
+    if found.st_size > min(MAX_BYTES, _MAX_HOLES * (512 * found.st_blocks + _BLOCK)):
+        raise IndexFormatError(f"{path}: says that it has {found.st_size:,} bytes, and can't; delete the folder")
+    return found.st_size
+
+
+def seal_of(folder: Path) -> str:
+    """What tells a stored index from all others; empty where there is none."""
+    try:
+        return _read_file(folder / HEADER_FILE).rstrip(b"\n").rpartition(b"\n")[2].decode("ascii", "replace")
+    except (OSError, IndexFormatError):
+        return ""
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        with open_regular(path) as file:
+            return file.read(_size_of(file, path))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(path) from error
+    except OSError as error:
+        raise IndexFormatError(f"{path}: {error.strerror}; delete the folder, or build the index again") from error
+
+
+def _allocate(sizes: Mapping[str, int]) -> dict[str, memoryview]:
+    """Memory for each part, in one piece of large pages: filling small ones takes as long as reading."""
+    starts, end = {}, 0
+    for name, size in sizes.items():
+        starts[name], end = end, end + -(-size // _BLOCK) * _BLOCK
+    memory = mmap.mmap(-1, max(end, 1))
+    with contextlib.suppress(OSError, AttributeError):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    view = memoryview(memory)
+    return {name: view[starts[name] : starts[name] + size] for name, size in sizes.items()}
+
+
+def _read_into(file: BinaryIO, part: memoryview) -> int:
+    done = 0
+    while done < len(part) and (count := os.preadv(file.fileno(), (part[done:],), done)):
+        done += count
+    return done
+
+
+def parse_index(header: bytes, parts: Mapping[str, memoryview], label: str) -> Index:
+    """An index from the contents of its files.
+
+    Parameters
+    ----------
+    header : bytes
+    parts : mapping of str to memoryview
+        Column -> content of its ``.npy`` file. The index uses this memory.
+    label : str
+        What messages call it.
+
+    Raises
+    ------
+    IndexFormatError
+    """
+    body = _parse_header(header, f"{label}/{HEADER_FILE}")
+    return _index(body, Header.from_json(body["header"]), parts, label)
+
+
+def _index(body: dict[str, Any], header: Header, parts: Mapping[str, memoryview], label: str) -> Index:
     columns: dict[str, NDArray[Any]] = {}
     for name in COLUMNS:
-        path = folder / f"{name}.npy"
-        try:
-            column = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise IndexFormatError(f"{path}: {error}; delete the folder, or build the index again") from error
-        columns[name] = np.asarray(column)
+        columns[name] = _column(parts[name], f"{label}/{name}.npy")
         if digest(columns[name]) != body["digests"].get(name):
-            raise IndexFormatError(f"{path}: is damaged (its digest is wrong); build the index again")
-    header = Header.from_json(body["header"])
-    _check(columns, body["capacity"], folder)
-    _check_references(columns, header, folder)
+            raise IndexFormatError(f"{label}/{name}.npy: is damaged (its digest is wrong); build the index again")
+    _check(columns, body["capacity"], label)
+    _check_references(columns, header, label)
     return Index(**columns, capacity=body["capacity"], header=header)
 
 
-def _read_header(path: Path) -> dict[str, Any]:
-    text = path.read_bytes()
+def _column(part: memoryview, label: str) -> NDArray[Any]:
+    """The array of a ``.npy`` file, in the same memory."""
+    beginning = io.BytesIO(part[:_MAX_COLUMN_HEADER_BYTES])
+    try:
+        version = np.lib.format.read_magic(beginning)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        (count,), _, kind = read(beginning, max_header_size=_MAX_COLUMN_HEADER_BYTES)
+        if kind.hasobject:
+            raise ValueError("holds objects")
+        return np.frombuffer(part, kind, count, beginning.tell())
+    except (KeyError, ValueError, EOFError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
+        raise IndexFormatError(f"{label}: {error}; delete the folder, or build the index again") from error
+
+
+def _parse_header(text: bytes, label: str) -> dict[str, Any]:
     content, _, seal = text.rstrip(b"\n").rpartition(b"\n")
     if hashlib.blake2b(content, digest_size=16).hexdigest().encode() != seal:
-        raise IndexFormatError(f"{path}: is damaged, or no header of a blobdir index; build the index again")
-    body = json.loads(content)
-    if body.get("format") != FORMAT or body.get("version") != VERSION:
-        raise IndexFormatError(
-            f"{path}: version {body.get('version')} of {body.get('format')!r}, this program reads version {VERSION}; "
-            "build the index again"
-        )
+        raise IndexFormatError(f"{label}: is damaged, or no header of a blobdir index; build the index again")
+    try:
+        body = json.loads(content)
+        if body["format"] != FORMAT or body["version"] != VERSION:
+            raise IndexFormatError(
+                f"{label}: version {body['version']} of {body['format']!r}, this program reads version {VERSION}; "
+                "build the index again"
+            )
+        if not isinstance(body["digests"], dict) or not isinstance(body["header"], dict):
+            raise TypeError("isn't an object")
+        body["capacity"]  # must be there
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise IndexFormatError(f"{label}: {error!r}; build the index again") from error
     return dict(body)
 
 
-def _check(columns: dict[str, NDArray[Any]], capacity: object, folder: Path) -> None:
+def _check(columns: dict[str, NDArray[Any]], capacity: object, label: str) -> None:
     """Check what the reader relies on.
 
     An index may come with somebody else's project, so that its digests are right says nothing about what it holds.
@@ -184,7 +324,7 @@ def _check(columns: dict[str, NDArray[Any]], capacity: object, folder: Path) -> 
 
     def demand(condition: bool, what: str) -> None:
         if not condition:
-            raise IndexFormatError(f"{folder}: {what}; build the index again")
+            raise IndexFormatError(f"{label}: {what}; build the index again")
 
     for name, allowed in _KINDS.items():
         column = columns[name]
@@ -216,7 +356,7 @@ def _check(columns: dict[str, NDArray[Any]], capacity: object, folder: Path) -> 
         )
 
 
-def _check_references(columns: dict[str, NDArray[Any]], header: Header, folder: Path) -> None:
+def _check_references(columns: dict[str, NDArray[Any]], header: Header, label: str) -> None:
     """Check that rows refer to what the header has."""
     source, offset = columns["source"], columns["offset"]
     bounds = {LINK: len(header.links), BROKEN: len(header.defects)}
@@ -229,4 +369,4 @@ def _check_references(columns: dict[str, NDArray[Any]], header: Header, folder: 
     good &= all(record.defect < len(header.defects) for record in header.blobs)
     good &= all(0 <= n < len(header.defects) for numbers in header.incomplete.values() for n in numbers)
     if not good:
-        raise IndexFormatError(f"{folder}: rows refer to what isn't there; build the index again")
+        raise IndexFormatError(f"{label}: rows refer to what isn't there; build the index again")

@@ -27,7 +27,10 @@ def _kind(mode: int) -> Kind:
 
 def _stat(result: os.stat_result) -> Stat:
     mode = stat_module.S_IMODE(result.st_mode)
-    return Stat(_kind(result.st_mode), result.st_size, result.st_mtime_ns, mode, result.st_uid, result.st_gid)
+    return Stat(
+        _kind(result.st_mode), result.st_size, result.st_mtime_ns, mode, result.st_uid, result.st_gid,
+        inode=result.st_ino, ctime_ns=result.st_ctime_ns,
+    )  # fmt: skip
 
 
 class LocalSource:

@@ -31,6 +31,8 @@ class Stat:
         Permission bits and owner; -1 where the backend has none.
     etag : str
         What the backend calls this version of the content; empty where it has no such thing.
+    inode, ctime_ns : int
+        Number of the file, and when content or attributes were changed last; -1 and 0 where the backend has none.
     """
 
     kind: Kind
@@ -40,6 +42,8 @@ class Stat:
     uid: int = -1
     gid: int = -1
     etag: str = ""
+    inode: int = -1
+    ctime_ns: int = 0
 
     def same_content(self, other: Stat) -> bool:
         """Whether both look like one version of one file: by etag where there is one, else by size and time."""

@@ -487,9 +487,13 @@ class RemoteStorage:
 
     def stat_listed(self, paths: Sequence[str]) -> dict[str, Stat]:
         """Attributes of files, from the listing where that has said enough; those that can't be had are left out."""
-        found = {path: self._listed[path] for path in paths if _says_enough(self._listed.get(path))}
+        found = self.listed(paths)
         found.update(self.stat_many([path for path in paths if path not in found]))
         return found
+
+    def listed(self, paths: Sequence[str]) -> dict[str, Stat]:
+        """Attributes of files whose versions the last listing has said."""
+        return {path: self._listed[path] for path in paths if _says_enough(self._listed.get(path))}
 
     def stat_many(self, paths: Sequence[str]) -> dict[str, Stat]:
         """Attributes of files as they are now, asked for together; those that can't be had are left out."""

@@ -1,0 +1,24 @@
+"""Opening a project: which index serves (`choosing`), if it is true still (`freshness`), where it is (`keeping`)."""
+
+from __future__ import annotations
+
+from blobdir.opening.beside import BESIDE, BESIDE_FILE, check_beside, save_beside, with_loose_sizes
+from blobdir.opening.choosing import OpenOptions, build, build_to_keep, open_tree, warn_of_defects
+from blobdir.opening.freshness import renewed
+from blobdir.opening.keeping import cache_folder, keep
+
+__all__ = [
+    "BESIDE",
+    "BESIDE_FILE",
+    "OpenOptions",
+    "build",
+    "build_to_keep",
+    "cache_folder",
+    "check_beside",
+    "keep",
+    "open_tree",
+    "renewed",
+    "save_beside",
+    "warn_of_defects",
+    "with_loose_sizes",
+]

@@ -1,0 +1,73 @@
+"""An index that travels with its project: a folder to read, and the same as one file to download."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from blobdir.errors import UsageError
+from blobdir.index import LOOSE, check_place, index_to_bytes, save_index
+from blobdir.sources import RemoteStorage
+
+if TYPE_CHECKING:
+    from blobdir.index import Index
+    from blobdir.sources import Storage
+
+BESIDE: Final = ".blobdir/index"
+BESIDE_FILE: Final = ".blobdir/index.tar"
+
+
+def check_beside(storage: Storage) -> None:
+    """Make sure that an index can be put beside a project, and that nothing else is replaced.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not storage.is_local:
+        return
+    place = Path(storage.url) / BESIDE
+    if place.parent.is_symlink():
+        raise UsageError(f"{place.parent}: is a symbolic link, and nothing of blobdir's is; look at it, and remove it")
+    check_place(place)
+
+
+def save_beside(index: Index, storage: Storage) -> str:
+    """Put an index beside its project, where everybody who opens the project finds it; where it lies.
+
+    Raises
+    ------
+    UsageError
+        Something else lies there.
+    OSError
+        The place can't be written.
+    """
+    if isinstance(storage, RemoteStorage):
+        storage.write(BESIDE_FILE, index_to_bytes(index))
+        return f"{storage.url}/{BESIDE_FILE}"
+    check_beside(storage)
+    place = Path(storage.url) / BESIDE
+    save_index(index, place)
+    file = Path(storage.url) / BESIDE_FILE
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(index_to_bytes(with_loose_sizes(index, storage)))
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return str(place)
+
+
+def with_loose_sizes(index: Index, storage: Storage) -> Index:
+    """The same index with the sizes of loose files in it: a remote reader would have to ask for each."""
+    size = index.size.astype(np.int64)
+    for row in np.flatnonzero(index.source == LOOSE).tolist():
+        with suppress(OSError):
+            size[row] = storage.stat(index.path(row).decode("utf-8", "surrogateescape")).size
+    small = np.iinfo(np.int32)
+    return replace(index, size=size if size.max() > small.max else size.astype(np.int32))

@@ -1,0 +1,63 @@
+"""The index that lies beside a remote project: downloaded once per version of it."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from blobdir.durable import write_whole
+from blobdir.errors import BlobdirWarning, IndexFormatError, ReadError, UsageError
+from blobdir.index import index_from_bytes, seal_of
+from blobdir.opening.beside import BESIDE_FILE
+from blobdir.opening.keeping import cache_folder, keep, look_at
+from blobdir.sources import RemoteStorage, Stat
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from blobdir.discovery import DiscoveryOptions
+    from blobdir.index import Index
+    from blobdir.sources import Storage
+
+
+def carried(storage: Storage, discovery: DiscoveryOptions) -> Index | None:
+    """The index that lies beside a remote project, downloaded once per version of it; None where there is none.
+
+    Whether it's still true would take the listing that it should save. Blobs are looked at when they are read: their
+    versions, or sizes, stand in the index.
+    """
+    if not isinstance(storage, RemoteStorage):
+        return None
+    folder = cache_folder(storage, discovery)
+    note = folder.with_name(f"{folder.name}.version")
+    try:
+        index = _carried_into(storage, folder, note)
+    except FileNotFoundError:
+        return None
+    except ReadError:
+        if not storage.backend.has_answered:  # nor will it when it's asked for a listing
+            raise
+        return None
+    except IndexFormatError as error:
+        warnings.warn(f"{storage.url}/{BESIDE_FILE}: {error} (the project is listed now)", BlobdirWarning, stacklevel=3)
+        return None
+    return index if index.header.options == discovery.to_json() else None
+
+
+def _carried_into(storage: RemoteStorage, folder: Path, note: Path) -> Index:
+    with suppress(OSError, ValueError, TypeError, KeyError, IndexFormatError):
+        known = json.loads(note.read_text())
+        then = Stat("file", known["size"], known["mtime_ns"], etag=known["etag"])
+        if (then.etag or then.mtime_ns) and then.same_content(storage.stat(BESIDE_FILE)):
+            found = look_at(folder).load()
+            if seal_of(folder) == known["seal"]:  # the note and the index are of one version
+                return found
+    answer = storage.fetch(BESIDE_FILE)
+    version, index = answer.version, index_from_bytes(answer.data)
+    with suppress(OSError, UsageError):  # who can't write the cache still gets the project
+        keep(index, folder)
+        body = {"size": len(answer.data), "mtime_ns": version.mtime_ns, "etag": version.etag, "seal": seal_of(folder)}
+        write_whole(note, [json.dumps(body).encode()])
+    return index

@@ -1,0 +1,154 @@
+"""From a URL to a tree: an index that is kept and still true is used, else one is built."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from blobdir.discovery import DiscoveryOptions, Progress, discover, inputs
+from blobdir.discovery.unfinished import UNFINISHED
+from blobdir.errors import BlobdirWarning, IndexFormatError, UsageError
+from blobdir.index import Index, build_index
+from blobdir.opening.carrying import carried
+from blobdir.opening.freshness import renewed
+from blobdir.opening.keeping import keep, look_at, places
+from blobdir.sources import RemoteOptions, Storage, open_storage
+from blobdir.tree import Tree
+
+if TYPE_CHECKING:
+    import os
+
+    from fsspec import AbstractFileSystem
+
+    from blobdir.index import Header
+
+STORE_ROWS = 20_000
+"""Rows from which an index is worth a file: fewer are built as fast as they are opened."""
+WARN_AT_MOST = 5
+"""Defects that are warned of one by one; a project can have thousands."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOptions:
+    """How a project is opened.
+
+    Attributes
+    ----------
+    discovery : DiscoveryOptions
+        What shapes the tree.
+    index : str
+        ``"auto"``: the one beside the project or in the user's cache folder if it's still true, else built, and
+        kept in the cache folder if large. ``"none"``: built in memory. Anything else: the folder of an index, which
+        is used if it's still true, and written otherwise.
+    remote : RemoteOptions
+        How a project behind a backend is read.
+    """
+
+    discovery: DiscoveryOptions = field(default_factory=DiscoveryOptions)
+    index: str = "auto"
+    remote: RemoteOptions = field(default_factory=RemoteOptions)
+
+
+def open_tree(
+    url: str | os.PathLike[str],
+    *,
+    protocol: str | None = None,
+    target_options: dict[str, Any] | None = None,
+    fs: AbstractFileSystem | None = None,
+    options: OpenOptions | None = None,
+    progress: Progress | None = None,
+) -> Tree:
+    """Open a project as a tree.
+
+    Parameters
+    ----------
+    url : str or path
+        The folder that holds ``meta.json``; any fsspec URL.
+    protocol, target_options, fs
+        See `blobdir.sources.open_storage`.
+    options : OpenOptions, optional
+    progress : callable, optional
+        Told how far a long discovery is.
+
+    Raises
+    ------
+    NotAProjectError, UsageError
+    BlobdirError
+        With ``on_defect="raise"``, any defect.
+
+    Warns
+    -----
+    BlobdirWarning
+        For each defect, and for a stored index that is damaged.
+    """
+    options = options or OpenOptions()
+    follow_links = options.discovery.follow_links
+    storage = open_storage(
+        url, protocol=protocol, options=target_options, fs=fs, follow_links=follow_links, remote=options.remote
+    )
+    index = _carried(storage, options) or _stored(storage, options) or _build(storage, options, progress)
+    warn_of_defects(storage, index)
+    return Tree(index, storage)
+
+
+def _carried(storage: Storage, options: OpenOptions) -> Index | None:
+    return carried(storage, options.discovery) if options.index == "auto" else None
+
+
+def warn_of_defects(storage: Storage, index: Index) -> None:
+    """Warn of what isn't as it must be; a project can have thousands of defects, so of the first few one by one."""
+    defects = index.header.defects
+    for defect in defects[:WARN_AT_MOST]:
+        warnings.warn(f"{storage.url}: {defect.message}", BlobdirWarning, stacklevel=2)
+    if len(defects) > WARN_AT_MOST:
+        more = len(defects) - WARN_AT_MOST
+        warnings.warn(f"{storage.url}: and {more} more defects; `defects` lists them all", BlobdirWarning, stacklevel=2)
+
+
+def build(storage: Storage, discovery: DiscoveryOptions, progress: Progress | None = None) -> Index:
+    """Read a project and build its index, in memory."""
+    folders, header = discover(storage, discovery, progress)
+    return build_index(folders, header)
+
+
+def _stored(storage: Storage, options: OpenOptions) -> Index | None:
+    for place in places(storage, options.discovery, options.index):
+        try:
+            stored = look_at(place)
+            if header := renewed(stored.header, storage, options.discovery):
+                return stored.load(header)
+        except IndexFormatError as error:
+            warnings.warn(f"{error} (it is built anew now)", BlobdirWarning, stacklevel=3)
+            continue
+        except OSError:
+            continue
+    return None
+
+
+def _build(storage: Storage, options: OpenOptions, progress: Progress | None) -> Index:
+    where = places(storage, options.discovery, options.index)
+    is_named = options.index not in ("auto", "none")
+    index = (build_to_keep if is_named else build)(storage, options.discovery, progress)
+    if any(defect.code == UNFINISHED for defect in index.header.defects):
+        return index  # soon it won't be
+    if is_named or (where and len(index) >= STORE_ROWS and not _is_new(index.header)):
+        try:
+            keep(index, where[-1])
+        except (OSError, UsageError):
+            if is_named:  # who may not write the cache still gets the project, a little later
+                raise
+    return index
+
+
+def build_to_keep(storage: Storage, discovery: DiscoveryOptions, progress: Progress | None = None) -> Index:
+    """Build an index that will be kept: not before the clock has gone on since a change that came right before."""
+    if storage.is_local:
+        time.sleep(inputs.TICK_NS / 1e9)
+    return build(storage, discovery, progress)
+
+
+def _is_new(header: Header) -> bool:
+    """Whether a blob was written so shortly before that a kept index wouldn't be trusted."""
+    return any(inputs.is_racy(record, header.built_ns) for record in header.blobs)

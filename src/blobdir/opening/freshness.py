@@ -1,0 +1,86 @@
+"""Whether a kept index is still true: whether all that it was made from is as it was then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from blobdir.discovery import inputs
+from blobdir.discovery.unfinished import is_unfinished
+from blobdir.errors import BlobdirError
+from blobdir.sources import LocalStorage, RemoteStorage, Stat
+
+if TYPE_CHECKING:
+    from blobdir.discovery import DiscoveryOptions
+    from blobdir.index import Header, SourceRecord
+    from blobdir.sources import Storage
+
+
+def renewed(header: Header, storage: Storage, discovery: DiscoveryOptions) -> Header | None:
+    """The header of a kept index with the owners, modes and times of now; None where the index isn't true any more.
+
+    Parameters
+    ----------
+    header : Header
+    storage : Storage
+        A remote one is listed, and asked for the versions of its blobs and offsets.
+    discovery : DiscoveryOptions
+        An index of others isn't true.
+    """
+    if header.options != discovery.to_json():
+        return None
+    try:
+        if isinstance(storage, RemoteStorage):
+            return header if _is_listed_so(header, storage, discovery) else None
+        return _of_now(header, storage, discovery) if isinstance(storage, LocalStorage) else None
+    except (OSError, BlobdirError, ValueError):  # what can't be asked isn't known to be the same
+        return None
+
+
+def _of_now(header: Header, storage: LocalStorage, discovery: DiscoveryOptions) -> Header | None:
+    if is_unfinished(storage.root):
+        return None
+    in_place = header.place == inputs.place_of(storage.root)
+    found: dict[bool, list[SourceRecord]] = {True: [], False: []}
+    for is_blob, records in ((True, header.blobs), (False, header.inputs)):
+        for then in records:
+            now = _now_of(then, storage, header.built_ns, in_place=in_place, follow_links=discovery.follow_links)
+            if now is None:
+                return None
+            found[is_blob].append(now)
+    return replace(header, blobs=found[True], inputs=found[False])
+
+
+def _now_of(
+    then: SourceRecord, storage: LocalStorage, looked_ns: int, *, in_place: bool, follow_links: bool
+) -> SourceRecord | None:
+    try:
+        return inputs.now_of(then, storage, looked_ns, in_place=in_place, follow_links=follow_links)
+    except FileNotFoundError:
+        return then if then.size < 0 and then.role != inputs.FOLDER else None  # it wasn't there then either
+
+
+def _is_listed_so(header: Header, storage: RemoteStorage, discovery: DiscoveryOptions) -> bool:
+    """Whether all folders of a remote project hold the same names, and its blobs and offsets have the same versions."""
+    folders = {then.path: then.digest for then in header.inputs if then.role == inputs.FOLDER}
+    for folder in storage.walk(follow_links=discovery.follow_links):
+        if not inputs.is_input(folder.path):
+            continue
+        if folder.error is not None or folders.pop(folder.path, None) != inputs.listing_digest(folder):
+            return False
+    if folders:
+        return False
+    files = [*header.blobs, *(then for then in header.inputs if then.role != inputs.FOLDER)]
+    unknown = [then for then in files if then.digest]
+    contents = storage.read_files([then.path for then in unknown])
+    if any(inputs.digest_of(data) != then.digest for then, data in zip(unknown, contents, strict=True)):
+        return False
+    known = [then for then in files if not then.digest]
+    now = storage.stat_many([then.path for then in known])
+    return all(_is_same_version(then, now.get(then.path)) for then in known)
+
+
+def _is_same_version(then: SourceRecord, now: Stat | None) -> bool:
+    if now is None:
+        return then.size < 0
+    return Stat("file", then.size, then.mtime_ns, etag=then.etag).same_content(now)

@@ -1,0 +1,168 @@
+"""Where indexes are kept, and for how long: beside the project, in a folder of the user's choice, or in the cache.
+
+The user's cache folder holds, below ``blobdir/``, ``index/`` (one folder per project and options) and ``erofs/``
+(images of the kernel engine). It belongs to the user alone: what lies in one that others own or may write isn't used.
+Each has a bound; what was used longest ago goes first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from platformdirs import user_cache_path
+
+from blobdir.errors import UsageError
+from blobdir.index import StoredIndex, save_index
+from blobdir.opening.beside import BESIDE
+from blobdir.sources import RemoteStorage
+
+if TYPE_CHECKING:
+    from blobdir.discovery import DiscoveryOptions
+    from blobdir.index import Index
+    from blobdir.sources import Storage
+
+KEPT_BYTES: Final = {"index": 8 << 30, "erofs": 16 << 30}
+"""What all kept indexes, and all kept images, may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One kept index, or the images of one project.
+
+    Attributes
+    ----------
+    path : Path
+    size : int
+        Bytes.
+    used_s : float
+        When it was used last, seconds since 1970.
+    """
+
+    path: Path
+    size: int
+    used_s: float
+
+
+def cache_root() -> Path:
+    """The user's cache folder for blobdir."""
+    return user_cache_path("blobdir")
+
+
+def cache_folder(storage: Storage, discovery: DiscoveryOptions, kind: str = "index") -> Path:
+    """Where the index of a project, or with `kind` ``"erofs"`` its images, are kept: one per root and options."""
+    place = storage.place if isinstance(storage, RemoteStorage) else storage.url
+    key = json.dumps([place, asdict(discovery)], sort_keys=True)
+    name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return cache_root() / kind / name
+
+
+def places(storage: Storage, discovery: DiscoveryOptions, index: str) -> list[Path]:
+    """Folders in which an index of a project may lie, the best one first; a new one is put into the last.
+
+    Parameters
+    ----------
+    index : str
+        ``"auto"``, ``"none"``, or a folder.
+    """
+    if index == "none":
+        return []
+    if index != "auto":
+        return [Path(index)]
+    if not storage.is_local:
+        return []  # whether it's still true would take the listing that it should save
+    return [Path(storage.url) / BESIDE, cache_folder(storage, discovery)]
+
+
+def look_at(place: Path) -> StoredIndex:
+    """The index in a folder; FileNotFoundError where there is none to be used, IndexFormatError where it's damaged."""
+    if _is_cached(place) and not is_own(place):
+        raise FileNotFoundError(place)
+    found = StoredIndex(place)
+    if _is_cached(place):
+        with suppress(OSError):
+            os.utime(place)
+    return found
+
+
+def keep(index: Index, place: Path) -> None:
+    """Put an index into a folder; see `blobdir.index.save_index`."""
+    if not _is_cached(place):
+        save_index(index, place)
+        return
+    make_own(place.parent)
+    save_index(index, place)
+    trim(place.parent, spared=place)
+
+
+def _is_cached(place: Path) -> bool:
+    return place.is_relative_to(cache_root())
+
+
+def is_own(folder: Path) -> bool:
+    """Whether a folder of the cache, and the one it is in, are the user's own, and nobody else may write them."""
+    for path in (folder, folder.parent):
+        try:
+            found = os.lstat(path)
+        except OSError:
+            return False
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            return False
+    return True
+
+
+def make_own(folder: Path) -> None:
+    """Make a folder of the cache, for the user alone.
+
+    Raises
+    ------
+    UsageError
+        It is there, and somebody else's.
+    OSError
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise UsageError(f"{folder}: isn't a folder of yours, so nothing is kept there")
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)
+
+
+def kept(kind: str) -> list[Kept]:
+    """What is kept of a kind, that which was used last first."""
+    found = []
+    with suppress(OSError):
+        for entry in os.scandir(cache_root() / kind):
+            with suppress(OSError):
+                found.append(Kept(Path(entry.path), _size(entry), entry.stat(follow_symlinks=False).st_mtime))
+    return sorted(found, key=lambda one: -one.used_s)
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    if not entry.is_dir(follow_symlinks=False):
+        return entry.stat(follow_symlinks=False).st_size
+    return sum(_size(below) for below in os.scandir(entry.path))
+
+
+def trim(folder: Path, spared: Path | None = None, limit: int = -1) -> int:
+    """Remove what was used longest ago from a folder of the cache, as long as it's above its bound; bytes removed."""
+    limit = KEPT_BYTES.get(folder.name, 0) if limit < 0 else limit
+    total = removed = 0
+    for one in kept(folder.name):
+        total += one.size
+        if total > limit and one.path != spared:
+            removed += one.size
+            if one.path.is_dir() and not one.path.is_symlink():
+                shutil.rmtree(one.path, ignore_errors=True)
+            else:
+                one.path.unlink(missing_ok=True)
+    return removed

@@ -1,0 +1,357 @@
+"""Kept indexes are true, or not used."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import time
+
+import pytest
+from blob_builder import write_tar
+from project_factory import make_project
+
+from blobdir import open_project
+from blobdir.cli.app import run
+from blobdir.discovery import DiscoveryOptions, inputs
+from blobdir.errors import BlobdirWarning, UsageError
+from blobdir.index import load_index
+from blobdir.index.table import COLUMNS
+from blobdir.offsets import write_offsets
+from blobdir.opening import BESIDE, OpenOptions, choosing, keeping, open_tree
+
+pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
+
+FILES = {f"train/img/{i}.jpg": b"%d" % i * 100 for i in range(30)} | {
+    f"train/ann/{i}.jpg.json": b"{}" for i in range(30)
+}
+LONG_AGO = time.time() - 5000.5
+
+
+@pytest.fixture
+def root(tmp_path):
+    made = make_project(tmp_path / "p", FILES, loose=["train/img/3.jpg", "train/img/4.jpg"])
+    for path in [*made.rglob("*"), made]:
+        os.utime(path, (LONG_AGO, LONG_AGO))
+    time.sleep(0.03)
+    return made
+
+
+@pytest.fixture
+def builds(monkeypatch):
+    count = []
+    build = choosing.build
+    monkeypatch.setattr(choosing, "build", lambda *args: count.append(1) or build(*args))
+    return count
+
+
+PLACES = {"named": lambda root: str(root.parent / "ix"), "beside": lambda root: str(root / BESIDE)}
+
+
+def opened(root, place):
+    return open_tree(root, options=OpenOptions(index=place))
+
+
+def in_blob(root):
+    (blob,) = (root / "blob").iterdir()
+    return blob
+
+
+def same_size_and_time(path, change):
+    before = path.stat()
+    change(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+def written_over(path):
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def replaced(path):
+    beside = path.with_name("new")
+    beside.write_bytes(path.read_bytes())
+    written_over(beside)
+    beside.replace(path)
+
+
+def folder_replaced(root):
+    there = root / "train/ann"
+    before = there.stat()
+    there.rename(root / "train/old")
+    there.mkdir()
+    os.utime(there, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+CHANGES = {
+    "blob written over": lambda root: same_size_and_time(in_blob(root), written_over),
+    "blob replaced": lambda root: same_size_and_time(in_blob(root), replaced),
+    "pickle written over": lambda root: same_size_and_time(next(root.glob("train/*.pkl")), written_over),
+    "pickle replaced": lambda root: same_size_and_time(next(root.glob("train/*.pkl")), replaced),
+    "folder replaced": folder_replaced,
+    "name added": lambda root: (root / "train/ann/new.json").write_bytes(b"{}"),
+    "name added in a new folder": lambda root: make_project(root, {"val/img/a.jpg": b"a"}),
+    "link": lambda root: (root / "notes").symlink_to("meta.json"),
+    "journal": lambda root: (
+        (root / ".blobdir").mkdir(exist_ok=True),
+        (root / ".blobdir/journal.json").write_text("{}"),
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("place", PLACES)
+def test_what_was_changed_is_seen(root, builds, place, change):
+    where = PLACES[place](root)
+    opened(root, where)
+    opened(root, where)
+    assert len(builds) == 1
+    CHANGES[change](root)
+    opened(root, where)
+    assert len(builds) == 2
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_owners_and_modes_are_those_of_now(root, builds, place):
+    where = PLACES[place](root)
+    row = opened(root, where).find("train/img/0.jpg")
+    in_blob(root).chmod(0o400)
+    if os.geteuid() == 0:
+        os.chown(in_blob(root), 1234, 1234)
+    found = opened(root, where).attributes(row)
+    assert found.mode == 0o400
+    assert os.geteuid() or found.uid == 1234
+
+
+def test_what_decided_a_conflict(tmp_path, builds):
+    """A double with the same bytes is one file; with others, it's a conflict."""
+    root = make_project(tmp_path / "p", {"train/img/a.jpg": b"same"})
+    (root / "train/img").mkdir()
+    double = root / "train/img/a.jpg"
+    double.write_bytes(b"same")
+    where = str(tmp_path / "ix")
+    tree = opened(root, where)
+    assert tree.read(tree.find("train/img/a.jpg")) == b"same"
+    same_size_and_time(double, lambda path: path.write_bytes(b"else"))
+    tree = opened(root, where)
+    assert [defect.code for defect in tree.defects] == ["conflict"]
+    assert len(builds) == 2
+
+
+@pytest.mark.parametrize("tool", ["cp -a", "rsync -a", "mv", "cp -a and chmod"])
+def test_an_index_beside_survives_copying(root, tmp_path, builds, tool):
+    assert run(["index", "-q", "--beside", str(root)]) == 0
+    builds.clear()
+    copy = tmp_path / "copy"
+    command = {"rsync -a": ["rsync", "-a", f"{root}/", str(copy)], "mv": ["mv", str(root), str(copy)]}
+    subprocess.run(command.get(tool, ["cp", "-a", str(root), str(copy)]), check=True)
+    if tool.endswith("chmod"):
+        in_blob(copy).chmod(0o440)
+    names = open_project(copy)["train"].names
+    assert len(names) == 30
+    assert builds == []
+    row = open_project(copy).tree.find("train/img/0.jpg")
+    assert open_project(copy).tree.attributes(row).mode == (0o440 if tool.endswith("chmod") else 0o444)
+    (copy / "train/ann/new.json").write_bytes(b"{}")
+    assert open_project(copy).filesystem.exists("train/ann/new.json")
+
+
+def test_an_index_beside_is_used(root, builds):
+    assert run(["index", "-q", "--beside", str(root)]) == 0
+    builds.clear()
+    for _ in range(2):
+        assert len(open_project(root)["train"].names) == 30
+    assert builds == []
+
+
+@pytest.mark.parametrize("version", [inputs, choosing])
+def test_rules_have_a_version(root, builds, monkeypatch, version):
+    where = str(root.parent / "ix")
+    opened(root, where)
+    monkeypatch.setattr("blobdir.discovery.options.RULES", 99)
+    opened(root, where)
+    assert len(builds) == 2
+
+
+# -- what others do to its files -------------------------------------------------------------------------------
+
+
+def test_files_that_are_written_over_while_it_is_open(root, tmp_path):
+    """Neither other bytes, nor the end of the process."""
+    where = tmp_path / "ix"
+    opened(root, str(where))
+    code = (
+        "import os, sys, pathlib\n"
+        "from blobdir.opening import OpenOptions, open_tree\n"
+        "tree = open_tree(sys.argv[1], options=OpenOptions(index=sys.argv[2]))\n"
+        "for path in pathlib.Path(sys.argv[2]).iterdir():\n"
+        "    data = path.read_bytes()\n"
+        "    path.write_bytes(bytes(len(data)))\n"
+        "    os.truncate(path, 0)\n"
+        "for i in range(30):\n"
+        "    assert tree.read(tree.find(f'train/img/{i}.jpg')) == b'%d' % i * 100\n"
+        "assert len(tree.names(tree.find('train/img'))) == 30\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(root), str(where)], check=True)
+
+
+def a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def huge(path):
+    os.truncate(path, 1 << 42)
+
+
+NO_ARRAY = b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False, 'shape': (9,)}"
+SPOILED = {
+    "pipe": a_pipe, "huge": huge, "empty": lambda path: os.truncate(path, 0),
+    "cut": lambda path: os.truncate(path, 100),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "device": lambda path: (path.unlink(), path.symlink_to("/dev/zero")),
+    "folder": lambda path: (path.unlink(), path.mkdir()), "gone": lambda path: path.unlink(),
+    "no array": lambda path: path.write_bytes(NO_ARRAY),
+    "link in a circle": lambda path: (path.unlink(), path.symlink_to(path.name)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spoil", SPOILED)
+@pytest.mark.parametrize("name", ["header.json", *(f"{column}.npy" for column in COLUMNS)])
+@pytest.mark.timeout(60)
+def test_spoiled_files(root, name, spoil, tmp_path):
+    where = root / BESIDE
+    opened(root, str(where))
+    SPOILED[spoil](where / name)
+    assert len(open_project(root)["train"].names) == 30
+
+
+VALUES = [None, -1, 1 << 70, "x", [], {}, 1.5, True]
+
+
+@pytest.mark.parametrize(
+    "key", ["blobs", "inputs", "datasets", "defects", "incomplete", "links", "built_ns", "options", "place"]
+)
+@pytest.mark.parametrize("value", VALUES, ids=map(repr, VALUES))
+def test_headers_with_any_content(root, key, value):
+    """Somebody else's project may bring any header, with a right seal."""
+    where = root / BESIDE
+    opened(root, str(where))
+    text = (where / "header.json").read_bytes().rpartition(b"\n")[0].rpartition(b"\n")[0]
+    body = json.loads(text)
+    for place in [
+        [key],
+        *([[key, 0, field] for field in body["header"][key][0]] if key in ("blobs", "inputs") else []),
+    ]:
+        changed = json.loads(text)
+        at = changed["header"]
+        for step in place[:-1]:
+            at = at[step]
+        at[place[-1]] = value
+        rewritten = json.dumps(changed, indent=1, sort_keys=True).encode()
+        (where / "header.json").write_bytes(rewritten + b"\n" + inputs.digest_of(rewritten).encode() + b"\n")
+        project = open_project(root)
+        assert len(project.filesystem.ls("train/img")) == 30
+
+
+# -- where they are kept -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    place = tmp_path / "cache"
+    monkeypatch.setattr(keeping, "cache_root", lambda: place)
+    monkeypatch.setattr(choosing, "STORE_ROWS", 1)
+    return place
+
+
+def test_the_cache_is_the_owners(root, cache, builds):
+    open_project(root)
+    (kept,) = (cache / "index").iterdir()
+    assert stat.S_IMODE((cache / "index").stat().st_mode) == 0o700
+    open_project(root)
+    assert len(builds) == 1
+    kept.chmod(0o777)
+    open_project(root)
+    assert len(builds) == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user is needed")
+@pytest.mark.parametrize("whose", ["index", "all"])
+def test_cache_folders_of_others_are_not_used(root, cache, builds, whose):
+    open_project(root)
+    (kept,) = (cache / "index").iterdir()
+    os.chown(cache / "index" if whose == "index" else kept, 1234, 1234)
+    assert len(open_project(root)["train"].names) == 30
+    assert len(builds) == 2
+
+
+def test_the_cache_has_a_bound(tmp_path, cache, monkeypatch):
+    roots = [make_project(tmp_path / f"p{i}", FILES) for i in range(6)]
+    time.sleep(0.03)
+    open_project(roots[0])
+    (first,) = keeping.kept("index")
+    monkeypatch.setitem(keeping.KEPT_BYTES, "index", 3 * first.size + 100)
+    for root in roots[1:]:
+        open_project(root)
+        open_project(roots[0])  # what is used stays
+    kept = keeping.kept("index")
+    assert len(kept) == 3
+    assert first.path in [one.path for one in kept]
+
+
+@pytest.mark.parametrize("place", ["file in it", "link", "file"])
+def test_folders_of_others_are_left_alone(root, tmp_path, place):
+    where, other = tmp_path / "ix", tmp_path / "other"
+    other.mkdir()
+    (other / "precious.txt").write_text("precious")
+    if place == "link":
+        where.symlink_to(other)
+    elif place == "file":
+        where.write_text("precious")
+    else:
+        where.mkdir()
+        (where / "header.json").write_text("{}")
+        (where / "precious.txt").write_text("precious")
+    for call in (lambda: opened(root, str(where)), lambda: run(["index", "-q", "-o", str(where), str(root)])):
+        try:
+            assert call() != 0
+        except (UsageError, OSError):
+            continue
+    assert (other / "precious.txt").read_text() == "precious"
+    assert where.is_symlink() or place != "link"
+
+
+def test_a_blob_that_was_copied_in_is_looked_at(root, builds):
+    """What a copy of a project can't tell apart by size and time, it doesn't have to: the offsets fit there too."""
+    where = str(root / BESIDE)
+    opened(root, where)
+    copy = root.with_name("copy")
+    shutil.copytree(root, copy)  # times are kept
+    write_offsets(copy / "train/more_offsets.pkl", write_tar(copy / "blob/more.tar", {"new.jpg": b"new"}))
+    tree = opened(copy, str(copy / BESIDE))
+    assert tree.read(tree.find("train/img/new.jpg")) == b"new"
+    assert len(load_index(copy / BESIDE)) == len(tree.index)
+
+
+def test_is_racy():
+    record = inputs.SourceRecord("a", "offsets", 1, 5_000_000_000, ctime_ns=5_000_000_001)
+    assert inputs.is_racy(record, 5_000_000_001 + inputs.TICK_NS - 1)
+    assert not inputs.is_racy(record, 5_000_000_001 + inputs.TICK_NS)
+    coarse = inputs.SourceRecord("a", "offsets", 1, 5_000_000_000, ctime_ns=5_000_000_000)
+    assert inputs.is_racy(coarse, 5_000_000_000 + inputs.COARSE_TICK_NS - 1)
+    assert not inputs.is_racy(coarse, 5_000_000_000 + inputs.COARSE_TICK_NS)
+
+
+def test_a_warning_says_what_is_damaged(root, tmp_path):
+    where = tmp_path / "ix"
+    opened(root, str(where))
+    os.truncate(where / "offset.npy", 90)
+    with pytest.warns(BlobdirWarning, match=r"offset\.npy"):
+        opened(root, str(where))
+    assert DiscoveryOptions().to_json()["rules"]
