@@ -1,9 +1,9 @@
-"""``blobdir cache``: what is kept of remote blobs."""
+"""``blobdir cache``: what is kept on this machine: blocks of remote blobs, indexes, images of the kernel engine."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -16,9 +16,14 @@ if TYPE_CHECKING:
     from blobdir.cli.app import CommonOptions
 
 
+_KINDS: Final = {"index": "indexes", "erofs": "images"}
+
+
 @click.group("cache")
 def cache_command() -> None:
-    """Look after the cache: blocks of remote blobs that are kept on this machine.
+    """Look after the cache: blocks of remote blobs, indexes, and images of the kernel engine, on this machine.
+
+    Each has a bound, and what was used longest ago goes first; nothing here is needed.
 
     \b
     blobdir cache info
@@ -44,31 +49,61 @@ def info_command(as_json: bool, common: CommonOptions) -> None:
     \b
     blobdir cache info
     """
+    from blobdir.opening import keeping
+
     disk = _disk(common)
     usage = disk.usage()
+    kept = {kind: keeping.kept(kind) for kind in keeping.KEPT_BYTES}
     if as_json:
-        told = {"folder": str(disk.folder), "limit": disk.limit, "size": usage.size, "blocks": usage.blocks}
-        write_lines([json.dumps(told | {"files": usage.files}, indent=2)])
+        told: dict[str, Any] = {
+            "folder": str(disk.folder), "limit": disk.limit, "size": usage.size, "blocks": usage.blocks,
+            "files": usage.files,
+        }  # fmt: skip
+        for kind, found in kept.items():
+            told[_KINDS[kind]] = {
+                "folder": str(keeping.cache_root() / kind), "limit": keeping.KEPT_BYTES[kind],
+                "size": sum(one.size for one in found), "count": len(found),
+            }  # fmt: skip
+        write_lines([json.dumps(told, indent=2)])
         return
     lines = [f"{disk.folder}: {human_bytes(usage.size)} of {human_bytes(disk.limit)}, {usage.blocks:,} blocks"]
     lines += [f"{human_bytes(size):>8}  {name}" for name, size in sorted(usage.files.items())]
+    for kind, found in kept.items():
+        size = human_bytes(sum(one.size for one in found))
+        limit = human_bytes(keeping.KEPT_BYTES[kind])
+        lines.append(f"{keeping.cache_root() / kind}: {size} of {limit}, {_KINDS[kind]} of {len(found):,} projects")
     write_lines(lines)
 
 
 @cache_command.command("clear")
 @click.argument("url", required=False, default="")
+@click.option("--only", type=click.Choice(["blocks", "indexes", "images"]), help="Only these.")
 @remote_options
-def clear_command(url: str, common: CommonOptions) -> None:
-    """Remove all blocks, or those of blobs whose URL begins with URL. Who is reading fetches them again.
+def clear_command(url: str, only: str | None, common: CommonOptions) -> None:
+    """Remove everything that is kept, or the blocks of blobs whose URL begins with URL.
+
+    Who is reading fetches blocks again; a mount goes on with its image.
 
     \b
     blobdir cache clear
+    blobdir cache clear --only indexes
     blobdir cache clear s3://bucket/lemons
     """
-    disk = _disk(common)
-    removed = disk.clear(url)
+    from blobdir.opening import keeping
+
+    if url and only not in (None, "blocks"):
+        raise UsageError(f"--only {only} and a URL: only blocks belong to one; leave one of the two out")
+    removed = {}
+    if only in (None, "blocks"):
+        disk = _disk(common)
+        removed[str(disk.folder)] = disk.clear(url)
+    for kind, what in _KINDS.items():
+        if not url and only in (None, what):
+            folder = keeping.cache_root() / kind
+            removed[str(folder)] = keeping.trim(folder, limit=0)
     if not common.quiet:
-        click.echo(f"{disk.folder}: {human_bytes(removed)} removed", err=True)
+        for place, size in removed.items():
+            click.echo(f"{place}: {human_bytes(size)} removed", err=True)
 
 
 @cache_command.command("warm")

@@ -20,7 +20,7 @@ from blobdir.errors import BlobdirError, IndexFormatError, SourceChangedError, U
 from blobdir.index import FIRST_BLOB
 from blobdir.index.store import digest
 from blobdir.index.table import COLUMNS
-from blobdir.opening import cache_folder
+from blobdir.opening.keeping import cache_folder, make_own_if_cached, trim_if_cached
 from blobdir.sources import LocalStorage, Stat
 
 if TYPE_CHECKING:
@@ -95,13 +95,18 @@ def prepare(
     path = folder / f"{key}.erofs"
     if is_true(path, tree, options):
         return Image(path, path.stat().st_size, len(tree.index), 0, [], built=False)
-    return write_image(tree, path, options, progress=progress)
+    make_own_if_cached(folder)
+    written = write_image(tree, path, options, progress=progress)
+    trim_if_cached(folder)
+    return written
 
 
 def fingerprint(tree: Tree, options: ImageOptions) -> str:
     """Of everything that shapes an image but the files themselves."""
     header = tree.index.header.to_json()
     del header["built_ns"]  # an index built again from the same files gives the same image
+    for record in (*header["blobs"], *header["inputs"]):
+        del record["digest"]  # is there or not, by when it was built
     columns = {column: digest(getattr(tree.index, column)) for column in COLUMNS if column != "slots"}
     body = json.dumps([FORMAT, VERSION, header, _shaping(options), columns], sort_keys=True)
     return hashlib.blake2b(body.encode("utf-8", "surrogateescape"), digest_size=32).hexdigest()

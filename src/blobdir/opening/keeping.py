@@ -94,12 +94,21 @@ def look_at(place: Path) -> StoredIndex:
 
 def keep(index: Index, place: Path) -> None:
     """Put an index into a folder; see `blobdir.index.save_index`."""
-    if not _is_cached(place):
-        save_index(index, place)
-        return
-    make_own(place.parent)
+    make_own_if_cached(place)
     save_index(index, place)
-    trim(place.parent, spared=place)
+    trim_if_cached(place)
+
+
+def make_own_if_cached(place: Path) -> None:
+    """Make the folder that `place` is going to be in, if that is one of the cache; see `make_own`."""
+    if _is_cached(place):
+        make_own(place.parent)
+
+
+def trim_if_cached(place: Path) -> None:
+    """Keep the bound of the folder that `place` is in, if that is one of the cache. `place` itself stays."""
+    if _is_cached(place):
+        trim(place.parent, spared=place)
 
 
 def _is_cached(place: Path) -> bool:
