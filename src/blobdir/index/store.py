@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import io
 import json
-import mmap
 import os
 import secrets
 import shutil
@@ -20,9 +19,10 @@ import numpy as np
 
 from blobdir.durable import open_regular
 from blobdir.errors import IndexFormatError, UsageError
-from blobdir.index.hashing import PROBE_LIMIT
+from blobdir.index.checks import check_columns, check_references
 from blobdir.index.header import Header
-from blobdir.index.table import BROKEN, COLUMNS, DIRECTORY, FIRST_BLOB, LINK, Index
+from blobdir.index.memory import allocate
+from blobdir.index.table import COLUMNS, Index
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,14 +39,6 @@ _MAX_HOLES = 64
 """Times that a file may be larger than what it takes on a disk, which compresses it maybe."""
 _BLOCK = 1 << 16
 _MAX_COLUMN_HEADER_BYTES = 4096
-_KINDS = {
-    "names": ("|u1",),
-    "name_start": ("<u4", "<u8"),
-    "source": ("<u2", "<u4"),
-    "offset": ("<i8",),
-    "size": ("<i4", "<i8"),
-    "slots": ("<u4", "<u8"),
-}
 
 
 def digest(column: NDArray[Any]) -> str:
@@ -189,11 +181,11 @@ class StoredIndex:
         header : Header, optional
             The same header, with what was found out since.
         """
-        sizes: dict[str, int] = {}
         files: dict[str, BinaryIO] = {}
+        sizes: dict[str, int] = {}
         with contextlib.ExitStack() as stack:
             for name in COLUMNS:
-                path = self._folder / f"{name}.npy"
+                path = self._path(name)
                 try:
                     files[name] = stack.enter_context(open_regular(path))
                 except OSError as error:
@@ -201,11 +193,21 @@ class StoredIndex:
                         f"{path}: {error.strerror}; delete the folder, or build the index again"
                     ) from error
                 sizes[name] = _size_of(files[name], path)
-            parts = _allocate(sizes)
+            parts = allocate(sizes)
             for name, file in files.items():
                 if _read_into(file, parts[name]) != sizes[name]:
-                    raise IndexFormatError(f"{self._folder / name}.npy: was cut off; build the index again")
+                    raise IndexFormatError(f"{self._path(name)}: was cut off; build the index again")
         return _index(self._body, header or self.header, parts, str(self._folder))
+
+    def _path(self, column: str) -> Path:
+        return self._folder / f"{column}.npy"
+
+
+def _read_into(file: BinaryIO, part: memoryview) -> int:
+    done = 0
+    while done < len(part) and (count := os.preadv(file.fileno(), (part[done:],), done)):
+        done += count
+    return done
 
 
 def _size_of(file: BinaryIO, path: Path) -> int:
@@ -234,25 +236,6 @@ def _read_file(path: Path) -> bytes:
         raise IndexFormatError(f"{path}: {error.strerror}; delete the folder, or build the index again") from error
 
 
-def _allocate(sizes: Mapping[str, int]) -> dict[str, memoryview]:
-    """Memory for each part, in one piece of large pages: filling small ones takes as long as reading."""
-    starts, end = {}, 0
-    for name, size in sizes.items():
-        starts[name], end = end, end + -(-size // _BLOCK) * _BLOCK
-    memory = mmap.mmap(-1, max(end, 1))
-    with contextlib.suppress(OSError, AttributeError):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    view = memoryview(memory)
-    return {name: view[starts[name] : starts[name] + size] for name, size in sizes.items()}
-
-
-def _read_into(file: BinaryIO, part: memoryview) -> int:
-    done = 0
-    while done < len(part) and (count := os.preadv(file.fileno(), (part[done:],), done)):
-        done += count
-    return done
-
-
 def parse_index(header: bytes, parts: Mapping[str, memoryview], label: str) -> Index:
     """An index from the contents of its files.
 
@@ -278,8 +261,8 @@ def _index(body: dict[str, Any], header: Header, parts: Mapping[str, memoryview]
         columns[name] = _column(parts[name], f"{label}/{name}.npy")
         if digest(columns[name]) != body["digests"].get(name):
             raise IndexFormatError(f"{label}/{name}.npy: is damaged (its digest is wrong); build the index again")
-    _check(columns, body["capacity"], label)
-    _check_references(columns, header, label)
+    check_columns(columns, body["capacity"], label)
+    check_references(columns, header, label)
     return Index(**columns, capacity=body["capacity"], header=header)
 
 
@@ -314,59 +297,3 @@ def _parse_header(text: bytes, label: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise IndexFormatError(f"{label}: {error!r}; build the index again") from error
     return dict(body)
-
-
-def _check(columns: dict[str, NDArray[Any]], capacity: object, label: str) -> None:
-    """Check what the reader relies on.
-
-    An index may come with somebody else's project, so that its digests are right says nothing about what it holds.
-    """
-
-    def demand(condition: bool, what: str) -> None:
-        if not condition:
-            raise IndexFormatError(f"{label}: {what}; build the index again")
-
-    for name, allowed in _KINDS.items():
-        column = columns[name]
-        demand(column.ndim == 1 and column.dtype.str in allowed, f"column {name} has a wrong type")
-    names, starts, source = columns["names"], columns["name_start"], columns["source"]
-    offset, size, slots = columns["offset"], columns["size"], columns["slots"]
-    n = len(source)
-    demand(n > 0 and len(starts) == n + 1 and len(offset) == n and len(size) == n, "columns differ in length")
-    demand(int(starts[0]) == 0 and int(starts[-1]) == len(names), "names don't fill their column")
-    demand(bool((starts[1:] > starts[:-1]).all()), "names overlap")
-    demand(bool((names[starts[1:] - 1] == 0).all()) and int((names == 0).sum()) == n, "names aren't separated")
-    demand(not (names == 0x2F).any(), "a name holds a slash")
-    demand(
-        isinstance(capacity, int) and 0 < capacity < len(slots) - PROBE_LIMIT and capacity & (capacity - 1) == 0,
-        "the hash table has a wrong length",
-    )
-    demand(int(slots.max()) <= n, "the hash table points past the end")
-    folders = source == DIRECTORY
-    first, count = offset[folders], size[folders].astype(np.int64)
-    demand(bool((count >= 0).all() and (offset >= 0).all()), "negative positions")
-    demand(bool(folders[0]) and int(first[0]) == 1, "the root isn't the first row")
-    demand(bool((first[1:] == first[:-1] + count[:-1]).all()), "directories overlap")
-    demand(int(first[-1] + count[-1]) == n, "rows belong to no directory")
-    dots = starts[1:] - starts[:-1]
-    for length in (2, 3):
-        short = np.flatnonzero(dots[1:] == length) + 1
-        demand(
-            not any(bytes(names[starts[i] : starts[i + 1] - 1]).strip(b".") == b"" for i in short), "a name is . or .."
-        )
-
-
-def _check_references(columns: dict[str, NDArray[Any]], header: Header, label: str) -> None:
-    """Check that rows refer to what the header has."""
-    source, offset = columns["source"], columns["offset"]
-    bounds = {LINK: len(header.links), BROKEN: len(header.defects)}
-    good = int(source.max()) < FIRST_BLOB + len(header.blobs)
-    for number, bound in bounds.items():
-        referred = offset[source == number]
-        good &= len(referred) == 0 or (int(referred.min()) >= 0 and int(referred.max()) < bound)
-    members = source >= FIRST_BLOB
-    good &= bool((offset[members] >= 0).all() and (columns["size"][members] >= 0).all())
-    good &= all(record.defect < len(header.defects) for record in header.blobs)
-    good &= all(0 <= n < len(header.defects) for numbers in header.incomplete.values() for n in numbers)
-    if not good:
-        raise IndexFormatError(f"{label}: rows refer to what isn't there; build the index again")

@@ -1,0 +1,91 @@
+"""What a reader relies on in an index, which may come with somebody else's project."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from blobdir.errors import IndexFormatError
+from blobdir.index.hashing import PROBE_LIMIT
+from blobdir.index.table import BROKEN, DIRECTORY, FIRST_BLOB, LINK
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from blobdir.index.header import Header
+
+_ROWS = 1 << 15
+"""Rows that are looked at together: what is computed of them stays in the processor's cache."""
+_KINDS = {
+    "names": ("|u1",),
+    "name_start": ("<u4", "<u8"),
+    "source": ("<u2", "<u4"),
+    "offset": ("<i8",),
+    "size": ("<i4", "<i8"),
+    "slots": ("<u4", "<u8"),
+}
+
+
+def check_columns(columns: dict[str, NDArray[Any]], capacity: object, label: str) -> None:
+    """Check what the reader relies on.
+
+    An index may come with somebody else's project, so that its digests are right says nothing about what it holds.
+    """
+
+    def demand(condition: bool, what: str) -> None:
+        if not condition:
+            raise IndexFormatError(f"{label}: {what}; build the index again")
+
+    for name, allowed in _KINDS.items():
+        column = columns[name]
+        demand(column.ndim == 1 and column.dtype.str in allowed, f"column {name} has a wrong type")
+    names, starts, source = columns["names"], columns["name_start"], columns["source"]
+    offset, size, slots = columns["offset"], columns["size"], columns["slots"]
+    n = len(source)
+    demand(n > 0 and len(starts) == n + 1 and len(offset) == n and len(size) == n, "columns differ in length")
+    demand(int(starts[0]) == 0 and int(starts[-1]) == len(names), "names don't fill their column")
+    dots = False
+    for low in range(0, n, _ROWS):
+        begins = starts[low : low + _ROWS + 1].astype(np.int64)
+        length = np.diff(begins)
+        demand(bool((length > 0).all()), "names overlap")
+        part = names[begins[0] : begins[-1]]
+        demand(bool((part[begins[1:] - begins[0] - 1] == 0).all()), "names aren't separated")
+        demand(np.count_nonzero(part) == len(part) - len(length), "names aren't separated")
+        demand(not (part == 0x2F).any(), "a name holds a slash")
+        for i in np.flatnonzero((length == 2) | (length == 3)).tolist():
+            dots |= (
+                bytes(part[begins[i] - begins[0] : begins[i + 1] - begins[0] - 1]).strip(b".") == b"" and low + i > 0
+            )
+    demand(not dots, "a name is . or ..")
+    demand(
+        isinstance(capacity, int) and 0 < capacity < len(slots) - PROBE_LIMIT and capacity & (capacity - 1) == 0,
+        "the hash table has a wrong length",
+    )
+    demand(int(slots.max()) <= n, "the hash table points past the end")
+    rows = [low + np.flatnonzero(source[low : low + _ROWS] == DIRECTORY) for low in range(0, n, _ROWS)]
+    folders = np.concatenate(rows)
+    first, count = offset[folders], size[folders].astype(np.int64)
+    demand(int(offset.min()) >= 0 and bool((count >= 0).all()), "negative positions")
+    demand(len(folders) > 0 and int(folders[0]) == 0 and int(first[0]) == 1, "the root isn't the first row")
+    demand(bool((first[1:] == first[:-1] + count[:-1]).all()), "directories overlap")
+    demand(int(first[-1] + count[-1]) == n, "rows belong to no directory")
+
+
+def check_references(columns: dict[str, NDArray[Any]], header: Header, label: str) -> None:
+    """Check that rows refer to what the header has."""
+    source, offset = columns["source"], columns["offset"]
+    bounds = {LINK: len(header.links), BROKEN: len(header.defects)}
+    good = int(source.max()) < FIRST_BLOB + len(header.blobs)
+    for low in range(0, len(source), _ROWS):
+        part, referred = source[low : low + _ROWS], offset[low : low + _ROWS]
+        for number, bound in bounds.items():
+            numbers = referred[part == number]
+            good &= len(numbers) == 0 or (int(numbers.min()) >= 0 and int(numbers.max()) < bound)
+        members = part >= FIRST_BLOB
+        good &= bool((referred[members] >= 0).all() and (columns["size"][low : low + _ROWS][members] >= 0).all())
+    good &= all(record.defect < len(header.defects) for record in header.blobs)
+    good &= all(0 <= n < len(header.defects) for numbers in header.incomplete.values() for n in numbers)
+    if not good:
+        raise IndexFormatError(f"{label}: rows refer to what isn't there; build the index again")
