@@ -9,14 +9,14 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-from fsspec.spec import AbstractBufferedFile
 from fsspec.utils import stringify_path
 
 from blobdir.discovery import DiscoveryOptions
 from blobdir.errors import BlobdirError, IncompleteListingError, IsADirectory, NotFoundError, UsageError
 from blobdir.exporting import ExportingFileSystem
-from blobdir.index import DIRECTORY, FIRST_BLOB, LOOSE
+from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE
 from blobdir.instances import SharedInstances, of_one_tree
+from blobdir.memberfile import MemberFile
 from blobdir.opening import OpenOptions, open_tree, renewed
 from blobdir.sources import RemoteOptions
 from blobdir.sources.options import MEMORY_BYTES
@@ -196,6 +196,9 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
     def ls(self, path: Any, detail: bool = True, **kwargs: Any) -> list[Any]:
         """Children of a directory in the order of their names' bytes, or the file itself.
 
+        A symbolic link to a file counts as that file. One to a folder is a leaf of type ``"other"``, here and in
+        `find`, `walk`, `glob`, `du` and `get`, so that nothing is there twice; what it leads to answers by name.
+
         With ``detail=False`` no dictionary is made, and nothing is asked of loose files.
         """
         path, row = self._find(path)
@@ -225,9 +228,12 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
         for row, name, source, size in zip(rows, names, sources, sizes, strict=True):
             if source < FIRST_BLOB:
                 try:
-                    yield self._info(prefix + name, row)
+                    found = self._info(prefix + name, row)
                 except NotFoundError:
                     continue  # a loose file that was removed since
+                if found["type"] == "directory" and source == LINK:  # a leaf, as for `LocalFileSystem`
+                    found["type"] = "other"
+                yield found
                 continue
             blob = blobs[source - FIRST_BLOB]
             found = {
@@ -387,7 +393,16 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
             sources = index.source[rows.start : rows.stop]
             bytes_ += int(index.size[rows.start : rows.stop][sources >= FIRST_BLOB].sum(dtype=np.int64))
             bytes_ += sum(self.view.size(rows.start + i) for i in np.flatnonzero(sources == LOOSE).tolist())
+            bytes_ += sum(self._size_behind(rows.start + i) for i in np.flatnonzero(sources == LINK).tolist())
         return bytes_
+
+    def _size_behind(self, row: int) -> int:
+        """Bytes of the file that a link leads to; 0 where it doesn't lead to one."""
+        try:
+            target = self.view.follow(row)
+        except BlobdirError:
+            return 0
+        return 0 if self.view.is_directory(target) else self.view.size(target)
 
     # -- attributes ------------------------------------------------------------------------------------------
 
@@ -561,26 +576,6 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
         return MemberFile(self, path, (view, row), cache_options=cache_options, **kwargs)
 
 
-class MemberFile(AbstractBufferedFile):
-    """An open file of the project; fsspec's buffered file does the work, `Tree.read` brings the bytes."""
-
-    def __init__(
-        self,
-        fs: BlobDirFileSystem,
-        path: str,
-        place: tuple[Tree, int] | None = None,
-        mode: str = "rb",
-        **kwargs: Any,
-    ) -> None:
-        view = fs.view
-        self._view, self._row = place or (view, view.find(path))
-        kwargs.setdefault("size", self._view.size(self._row))
-        super().__init__(fs, path, mode=mode, **kwargs)
-
-    def _fetch_range(self, start: int, end: int) -> bytes:
-        return bytes(self._view.read(self._row, start, end))
-
-
 def _bounds(view: Tree, row: int, start: int | None, end: int | None) -> tuple[int, int]:
     """A range as `cat_file` is given it -> bytes of the file, half-open."""
     if view.is_directory(row):
@@ -592,7 +587,8 @@ def _bounds(view: Tree, row: int, start: int | None, end: int | None) -> tuple[i
 
 
 def _canonical(path: str) -> str:
-    """A path without components that say nothing: ``a//b`` and ``a/./b`` are ``a/b``."""
-    if "//" not in path and "/./" not in path and path[:2] != "./" and path[-2:] != "/." and path != ".":
+    """A path without components that say nothing: ``a//b`` and ``a/./b`` are ``a/b``; ``a/.`` says: a folder."""
+    if "//" not in path and "/./" not in path and path[:2] != "./" and path != ".":
         return path
-    return "/".join(part for part in path.split("/") if part not in ("", "."))
+    parts = path.split("/")
+    return "/".join([part for part in parts[:-1] if part not in ("", ".")] + parts[-1:]) if path != "." else ""

@@ -193,10 +193,12 @@ class Tree:
         row, todo, links = 0, path.split("/")[::-1], 0
         while todo:
             name = todo.pop()
-            if name in ("", "."):
+            if name == "":
                 continue
             if self.index.source[row] != DIRECTORY:
                 raise NotADirectory(f"{path}: {self.path(row)} isn't a directory")
+            if name == ".":
+                continue
             if name == "..":
                 row = self.index.parent(row)
                 continue
