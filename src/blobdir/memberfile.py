@@ -23,8 +23,10 @@ class MemberFile(AbstractBufferedFile):
         mode: str = "rb",
         **kwargs: Any,
     ) -> None:
-        view = fs.view
-        self._view, self._row = place or (view, view.find(path))
+        if place is None:
+            view: Tree = fs.view
+            place = view, view.find(path)
+        self._view, self._row = place
         kwargs.setdefault("size", self._view.size(self._row))
         super().__init__(fs, path, mode=mode, **kwargs)
 
