@@ -213,10 +213,28 @@ class Provenance:
         return os.path.isdir(full) and self.storage.escapes(link)
 
     def side_folders(self, dataset: str) -> list[str]:
-        """Names of the folders of a dataset that have files of images: ``ann``, ``meta`` and so on."""
+        """Names of the folders of a dataset that have files of images: ``ann``, ``meta`` and so on.
+
+        Raises
+        ------
+        PackError
+            One of them, or that of the images, is a symbolic link, or can't be listed: what belongs to an image isn't
+            known.
+        """
         listed = self._folders.get(dataset)
         entries = listed.entries if listed is not None else []
-        return sorted(e.name for e in entries if e.kind == "directory" and is_side_folder(e.name))
+        found = sorted(e.name for e in entries if e.kind == "directory" and is_side_folder(e.name))
+        for entry in entries:
+            if entry.kind == "link" and (entry.name == layout.ITEMS or is_side_folder(entry.name)):
+                self._refuse_links(layout.join(dataset, entry.name))
+        for name in found:
+            below = self._folders.get(layout.join(dataset, name))
+            if below is not None and below.error is not None:
+                raise PackError(
+                    f"{below.path}: can't be listed ({below.error.strerror or below.error}), so it isn't known what "
+                    "belongs to an image; nothing was changed"
+                )
+        return found
 
     # -- offsets ---------------------------------------------------------------------------------------------
 
