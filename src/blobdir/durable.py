@@ -60,6 +60,57 @@ def sync_filesystem(path: str | os.PathLike[str]) -> None:
         os.close(descriptor)
 
 
+def write_at(descriptor: int, data: bytes, position: int, path: str | os.PathLike[str]) -> None:
+    """Write all bytes at a place of an open file: a disk that is full takes a part first, and says so next time.
+
+    Raises
+    ------
+    OSError
+        It names `path`.
+    """
+    view = memoryview(data)
+    try:
+        while view:
+            done = os.pwrite(descriptor, view, position)
+            view, position = view[done:], position + done
+    except OSError as error:
+        error.filename = error.filename or os.fspath(path)
+        raise
+
+
+def in_words(error: OSError, place: str | os.PathLike[str] = "", missing: int = 0) -> str:
+    """Why a file couldn't be written or read, in words: the one place for disks that are full or broken.
+
+    Parameters
+    ----------
+    error : OSError
+    place : path
+        On the same disk; without, that of the error.
+    missing : int
+        Bytes that are still to be written, as far as that's known.
+    """
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        what = "no room is left on its disk" if error.errno == errno.ENOSPC else "the quota of its disk is used up"
+        wanted = [f"{missing:,} bytes are missing"] if missing else []
+        with suppress(OSError, TypeError, ValueError):
+            found = os.statvfs(_existing(place or error.filename))
+            wanted.append(f"{found.f_bavail * found.f_frsize:,} bytes and {found.f_favail:,} files are free")
+        return f"{what} ({', '.join(wanted)}); make room" if wanted else f"{what}; make room"
+    if error.errno == errno.EIO:
+        return "its disk fails (input/output error); the system's log says more"
+    if error.errno == errno.EFBIG:
+        return "is larger than a file can be on its disk; choose another place"
+    return error.strerror or str(error)
+
+
+def _existing(path: str | os.PathLike[str]) -> str:
+    """The path, or the nearest folder above it that is there."""
+    found = os.path.abspath(path)
+    while not os.path.lexists(found):
+        found = os.path.dirname(found)
+    return found
+
+
 def rename_new(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
     """Rename without ever replacing anything, not even an empty folder.
 

@@ -106,7 +106,7 @@ def mismatch(
     if not places:
         return None
     try:
-        members = _Members(storage.open(blob.path))
+        members = Members(storage.open(blob.path))
         for i in places:
             start, name = int(table.start[i]), table.name(i)
             what = misfit(
@@ -132,7 +132,7 @@ def _mismatch(blob: SourceRecord, pickle: str, table: OffsetsTable, row: int, wh
     )
 
 
-class _Members:
+class Members:
     """What a blob says of members, by the headers before them, or by all headers when those aren't enough."""
 
     def __init__(self, source: Source) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from blobdir.discovery import DiscoveryOptions, layout
 from blobdir.errors import BusyError, NotAProjectError, ReadError, UsageError
 from blobdir.moving.comparing import Comparison
+from blobdir.moving.defects import check_source
 from blobdir.moving.localfiles import LocalFiles, list_project
 from blobdir.moving.notes import PushNotes
 from blobdir.moving.pushplan import PushPlan, check_target, make_plan
@@ -21,6 +22,7 @@ from blobdir.moving.uploading import Uploader
 from blobdir.opening import BESIDE_FILE, build, save_beside, warn_of_defects
 from blobdir.packing.locking import hold
 from blobdir.packing.provenance import Provenance
+from blobdir.projectlock import changes
 from blobdir.sources import LocalStorage, RemoteOptions, RemoteStorage, open_storage
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ def push(
     dry_run: bool = False,
     checksum: bool = False,
     follow_links: bool = False,
+    with_defects: bool = False,
     index: bool = True,
     remote: RemoteOptions | None = None,
     progress: Progress | None = None,
@@ -67,7 +70,10 @@ def push(
     checksum : bool
         Compare every byte, instead of versions, times and the backend's checksums.
     follow_links : bool
-        Upload what symbolic links out of the project lead to; without, they are left out, and named.
+        Upload what symbolic links out of the project lead to; without, one is an error.
+    with_defects : bool
+        Upload a damaged project as it is, byte for byte, and leave out links that lead out of it, or nowhere. Without,
+        any defect is an error, and nothing is touched.
     index : bool
         Put an index beside it, with which opening is one request.
     remote : RemoteOptions, optional
@@ -77,10 +83,13 @@ def push(
     Raises
     ------
     UsageError, NotAProjectError
+        A change that was cut off counts too, for a dry run; else it's finished first.
+    PackError
+        The project has a defect.
     BusyError
         Somebody is changing the project, or another process of this machine is pushing to this place.
     ReadError, LinkError
-        The storage can't be reached, or refuses; the project can't be read in full.
+        The storage can't be reached, or refuses; the project can't be read in full, or a link leads out of it.
     """
     began = time.perf_counter()
     root = Path(source)
@@ -91,8 +100,12 @@ def push(
     there = open_storage(url, options=storage_options, remote=remote)
     if not isinstance(there, RemoteStorage):
         raise UsageError(f"{url}: is on this machine; use cp -r")
+    if dry_run and changes(here.root)[1]:
+        raise UsageError(f"{root}: a change was cut off; any command that changes it finishes that first")
     with hold(root), PushNotes(there.place) as notes:
-        local, found = list_project(here), list_remote(there)
+        local = list_project(here)
+        defects = check_source(here, local, with_defects=with_defects)
+        found = list_remote(there)
         removing = force or delete
         check_target(there.url, local, found, resume=resume, removing=removing)
         comparison = Comparison(here, there, notes, checksum=checksum, progress=progress)
@@ -100,7 +113,8 @@ def push(
         plan = make_plan(local, found, same, there, removing=removing)
         uploader = Uploader(here, there, notes, progress)
         report = uploader.report
-        report.left_out, report.emptied, report.skipped = local.left_out, local.emptied, plan.same
+        report.left_out, report.emptied, report.defects = local.left_out, local.emptied, defects
+        report.skipped = plan.same
         report.new, report.replaced, report.deleted = plan.new, plan.replaced, plan.removed
         if dry_run:
             report.files = len(plan.new) + len(plan.replaced)
@@ -141,7 +155,8 @@ class _Push:
         if index:
             built = build(self._there, DiscoveryOptions())
             uploader.report.index = save_beside(built, self._there)
-            warn_of_defects(self._there, built)
+            if not uploader.report.defects:  # else they are known
+                warn_of_defects(self._there, built)
         elif self._there.has_folders:
             uploader.remove_folders([layout.STATE_DIR])
 

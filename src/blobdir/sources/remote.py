@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from copy import copy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 import numpy as np
+from fsspec import AbstractFileSystem
+from fsspec.asyn import AsyncFileSystem
 
 from blobdir.background import Background
 from blobdir.blocks import BLOCK_BYTES, BlockCache, DiskTier, Origin, Readahead
@@ -24,12 +27,13 @@ from blobdir.sources.secrecy import without_secrets
 from blobdir.sources.segments import plan_segments
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator, Sequence
+    from collections.abc import Awaitable, Collection, Iterable, Iterator, Sequence
 
-    from fsspec import AbstractFileSystem
     from numpy.typing import NDArray
 
     Ints = NDArray[np.integer]
+    Keys = Sequence[tuple[str, str, dict[str, Any]]]
+    """What is listed: path, the backend's own name, and what the backend says of it."""
 
 LOCAL_PROTOCOLS = frozenset(("memory", "file", "local", "zip", "tar", "libarchive", "reference", "dir"))
 """Backends whose bytes are on this machine already, if nothing else is behind them."""
@@ -339,6 +343,7 @@ class RemoteStorage:
         self.cache = self._make_cache(url)
         self.is_roomy = True
         self._listed: dict[str, Stat] = {}
+        self._keys: Keys | None = None
         self._background = Background(READERS, "blobdir-readahead")
 
     def _place(self) -> str:
@@ -421,11 +426,20 @@ class RemoteStorage:
         for path in sorted(folders, key=lambda p: (p.count("/") if p else -1, p)):
             yield Folder(path, Stat("directory"), list(folders[path].values()))
 
+    def as_listed(self, keys: Keys) -> RemoteStorage:
+        """The same place, of which `list_keys` gives what it has given already: nothing is listed for it."""
+        same = copy(self)
+        same._keys = keys  # noqa: SLF001  # of this very class
+        return same
+
     def list_keys(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """Everything below the root as it is now: path, the backend's own name, and what the backend says of it."""
+        if self._keys is not None:
+            yield from self._keys
+            return
         self.fs.invalidate_cache(self.root)  # a backend keeps listings: those of another time, perhaps
         odd: list[str] = []
-        for key, info in self._list_tree() if self._protocols & TREES else self._list_all():
+        for key, info in self._list_all() if self._lists_at_once() else self._list_tree():
             path = self._relative(key)
             if path and _leads_elsewhere(path):
                 odd.append(path)
@@ -439,12 +453,18 @@ class RemoteStorage:
                 stacklevel=2,
             )
 
+    def _lists_at_once(self) -> bool:
+        """Whether the backend has a way of its own to list all: fsspec's leaves out folders that can't be listed."""
+        kind, name = type(self.fs), "_find" if self.backend.is_async else "find"
+        own = getattr(kind, name, None) not in (AbstractFileSystem.find, AsyncFileSystem._find)  # noqa: SLF001  # ditto
+        return own and not self._protocols & TREES
+
     def _list_all(self) -> Iterator[tuple[str, dict[str, Any]]]:
         call = self.backend.call(self.url, "find", self.root, withdirs=True, detail=True, timeout_s=LIST_TIMEOUT_S)
         yield from self.backend.run(call, self.url, LIST_TIMEOUT_S).items()
 
     def _list_tree(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Folder by folder, those of one depth together. fsspec's own way leaves out what it couldn't list."""
+        """Folder by folder, those of one depth together; one that can't be listed is an error."""
         level = [self.root]
         while level:
             below = []
@@ -534,13 +554,25 @@ class RemoteStorage:
 
     def iter_files(self, paths: Sequence[str]) -> Iterator[bytes]:
         """The same one after the other, so that few of them are in memory."""
-        return (answer.data for answer in self.iter_answers(paths))
+        return (answer.data for answer in self.iter_answers(paths, without=frozenset(paths)))
 
-    def iter_answers(self, paths: Sequence[str]) -> Iterator[Answer]:
-        """The same, and which version each is of."""
+    def iter_answers(self, paths: Sequence[str], *, without: Collection[str] = ()) -> Iterator[Answer]:
+        """The same, and which version each is of, but for those in `without`: most backends are asked twice for it."""
         named = [(path, f"{self.url}: {path}") for path in paths]
-        requests = ((what, self.backend.get(self.full(path), None, None, what)) for path, what in named)
+        requests = (
+            (what, self.backend.get(self.full(path), None, None, what, versioned=path not in without))
+            for path, what in named
+        )
         return self.backend.run_many(requests, SMALL_CONCURRENCY)
+
+    def iter_ranges(self, ranges: Iterable[tuple[str, int, int]]) -> Iterator[bytes]:
+        """Short ranges of many files as they are now, ``(path, start, end)``; shorter only where a file ends."""
+        named = ((path, start, end, f"{self.url}: {path}: bytes {start} to {end}") for path, start, end in ranges)
+        requests = (
+            (what, self.backend.get(self.full(path), start, end, what, versioned=False))
+            for path, start, end, what in named
+        )
+        return (answer.data for answer in self.backend.run_many(requests, SMALL_CONCURRENCY))
 
     def open(self, path: str, expected: Stat | None = None) -> RemoteSource:
         """A file for reads by range, of the version that is `expected`. Asks the backend for nothing.
