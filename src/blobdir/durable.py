@@ -90,16 +90,15 @@ def in_words(error: OSError, place: str | os.PathLike[str] = "", missing: int = 
         Bytes that are still to be written, as far as that's known.
     """
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        what = "no room is left on its disk" if error.errno == errno.ENOSPC else "the quota of its disk is used up"
-        wanted = [f"{missing:,} bytes are missing"] if missing else []
+        room = [f"{missing:,} bytes are still to be written"] if missing else []
         with suppress(OSError, TypeError, ValueError):
             found = os.statvfs(_existing(place or error.filename))
-            wanted.append(f"{found.f_bavail * found.f_frsize:,} bytes and {found.f_favail:,} files are free")
-        return f"{what} ({', '.join(wanted)}); make room" if wanted else f"{what}; make room"
+            room.append(f"{found.f_bavail * found.f_frsize:,} are free")
+            if found.f_files and not found.f_favail:
+                room = ["it can't have more files"]
+        return f"{os.strerror(error.errno)} ({', '.join(room) or 'nobody says how much is free'}); make room"
     if error.errno == errno.EIO:
-        return "its disk fails (input/output error); the system's log says more"
-    if error.errno == errno.EFBIG:
-        return "is larger than a file can be on its disk; choose another place"
+        return f"{os.strerror(error.errno)}: its disk fails, and the system's log says more"
     return error.strerror or str(error)
 
 

@@ -178,6 +178,7 @@ class _Fetch:
         self._report = FetchReport()
         self._seen: dict[str, Stat] = {}
         self._done = self._total = 0
+        self._with_defects = False
         self._keys = list_keys(storage)
         self._found = files_of(storage, self._keys)
         check_project(storage, self._found)
@@ -185,6 +186,7 @@ class _Fetch:
 
     def check(self, *, with_defects: bool) -> None:
         """Refuse what is damaged, unless that is wanted."""
+        self._with_defects = with_defects
         self._report.defects = check_remote(self._storage, self._keys, self._plan.datasets, with_defects=with_defects)
         self._keys = ()
 
@@ -344,12 +346,17 @@ class _Fetch:
     def _verify(self, work: Path, path: str, expected: str, found: str) -> None:
         """Compare a blob's checksum with the one that came with it; where it's another, nothing of it counts."""
         self._report.verified += 1
-        if expected != found:
-            (work / path).unlink()
-            raise ReadError(
-                f"{path}: doesn't have the checksum that {layout.BLOB_DIR}/{SUMS} says; what was fetched of it was "
-                "removed again: try once more with --resume, and if that doesn't help, the remote one is damaged"
-            )
+        if expected == found:
+            return
+        what = f"{path}: doesn't have the checksum that {layout.BLOB_DIR}/{SUMS} says"
+        if self._with_defects:
+            self._report.defects.append(what)
+            return
+        (work / path).unlink()
+        raise ReadError(
+            f"{what}; what was fetched of it was removed again: try once more with --resume, and if that doesn't help, "
+            "the remote one is damaged: --with-defects fetches it as it is"
+        )
 
 
 def _is_still(then: Stat, now: Stat) -> bool:
