@@ -78,17 +78,20 @@ def write_at(descriptor: int, data: bytes, position: int, path: str | os.PathLik
         raise
 
 
-def in_words(error: OSError, place: str | os.PathLike[str] = "", missing: int = 0) -> str:
+def in_words(error: Exception, place: str | os.PathLike[str] = "", missing: int = 0) -> str:
     """Why a file couldn't be written or read, in words: the one place for disks that are full or broken.
 
     Parameters
     ----------
-    error : OSError
+    error : Exception
+        One of blobdir's own says it already.
     place : path
         On the same disk; without, that of the error.
     missing : int
         Bytes that are still to be written, as far as that's known.
     """
+    if not isinstance(error, OSError) or error.errno is None or not error.strerror:
+        return str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         room = [f"{missing:,} bytes are still to be written"] if missing else []
         with suppress(OSError, TypeError, ValueError):
@@ -99,7 +102,7 @@ def in_words(error: OSError, place: str | os.PathLike[str] = "", missing: int = 
         return f"{os.strerror(error.errno)} ({', '.join(room) or 'nobody says how much is free'}); make room"
     if error.errno == errno.EIO:
         return f"{os.strerror(error.errno)}: its disk fails, and the system's log says more"
-    return error.strerror or str(error)
+    return error.strerror
 
 
 def _existing(path: str | os.PathLike[str]) -> str:

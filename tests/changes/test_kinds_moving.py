@@ -9,6 +9,7 @@ import signal
 import time
 from pathlib import Path
 
+import folder_bucket
 import fsspec
 import pytest
 from changes.children import Child, killed_at
@@ -20,7 +21,6 @@ from changes.samples import (
     files_of,
     numbered,
     packed,
-    pickles,
     picture,
     picture_of,
     write,
@@ -31,6 +31,7 @@ from blobdir.errors import BlobdirError, LinkError, NotAProjectError, PackError,
 from blobdir.moving import fetch, push
 from blobdir.packing import PackOptions, SubsetOptions, add, compact, move, pack, remove
 
+tested = folder_bucket.bucket  # a fixture
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
 
 
@@ -308,3 +309,27 @@ def _cut_off_with_a_journal(root, copy, at):
     shutil.copytree(root, copy)
     killed_at(lambda: remove(copy, ["train/a001.png"]), at)
     return (copy / ".blobdir/journal.json").exists()
+
+
+@pytest.mark.parametrize("operation", ["push --delete", "fetch"])
+@pytest.mark.parametrize("folder", ["train/ann", "train/img", "val", "blob"])
+def test_a_folder_that_a_backend_cannot_list(tmp_path, tested, operation, folder):
+    """What isn't seen isn't taken for not there."""
+    root = packed(tmp_path / "p", numbered(5) | numbered(5, 30, "val"))
+    write(root / "train/img/loose.png", picture("loose"))
+    push(root, "tested://up")
+    before = files_below(tested)
+
+    def refused(what, path):
+        if what == "ls" and path == f"up/{folder}":
+            raise PermissionError(path)
+
+    folder_bucket.Bucket.before = staticmethod(refused)
+    run = {
+        "fetch": lambda: fetch("tested://up", tmp_path / "made"),
+        "push --delete": lambda: push(root, "tested://up", delete=True),
+    }
+    with pytest.raises(BlobdirError, match=folder):
+        run[operation]()
+    assert files_below(tested) == before
+    assert not list(tmp_path.glob("made*"))

@@ -11,7 +11,6 @@ from fsspec.implementations.memory import MemoryFileSystem
 from blobdir.moving import fetch, push
 
 URL = "tested://up"
-CALLS = ("info", "ls", "exists", "isfile", "isdir", "find", "open", "cat_file", "pipe_file", "put_file", "rm_file")
 
 
 def more_files(project, count):
@@ -21,6 +20,14 @@ def more_files(project, count):
 
 def folders(project):
     return 1 + sum(path.is_dir() for path in project.rglob("*"))
+
+
+def counted(original, called):
+    def method(self, *args, **kwargs):
+        called[original.__name__] += 1
+        return original(self, *args, **kwargs)
+
+    return method
 
 
 def calls_of(what):
@@ -58,12 +65,7 @@ def test_calls_for_each_object(request, small, tmp_path, monkeypatch, kind):
     fs.mkdir(name)
     called = Counter()
     for method in ("_info", "_exists", "_ls", "_find", "_pipe_file", "_cat_file", "_rm_file", "_put_file"):
-
-        def counted(self, *args, method=method, original=getattr(type(fs), method), **kwargs):
-            called[method] += 1
-            return original(self, *args, **kwargs)
-
-        monkeypatch.setattr(type(fs), method, counted)
+        monkeypatch.setattr(type(fs), method, counted(getattr(type(fs), method), called))
     counts = {}
     for extra in (0, 60):
         more_files(small, extra)
@@ -80,12 +82,7 @@ def test_memory_is_not_asked_to_look_at_all_names(small, tmp_path, monkeypatch, 
     url = f"memory://calls-{abs(hash(tmp_path.name))}/p"
     called = Counter()
     for method in ("info", "ls"):
-
-        def counted(self, *args, method=method, original=getattr(MemoryFileSystem, method), **kwargs):
-            called[method] += 1
-            return original(self, *args, **kwargs)
-
-        monkeypatch.setattr(MemoryFileSystem, method, counted)
+        monkeypatch.setattr(MemoryFileSystem, method, counted(getattr(MemoryFileSystem, method), called))
     push(small, url)
     push(small, url, resume=True)
     push(small, url, force=True)

@@ -299,8 +299,7 @@ def report(error: Exception) -> int:
     if isinstance(error, BlobdirError):
         text, status = str(error), error.exit_code
     elif isinstance(error, OSError):
-        named = error.filename and error.strerror
-        text = f"{error.filename}: {in_words(error)}" if named else (in_words(error) if error.strerror else str(error))
+        text = f"{error.filename}: {in_words(error)}" if error.filename else in_words(error)
         status = 4 if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST) else 7
     else:
         text, status = f"{type(error).__name__}: {error} (--debug shows where)", UNEXPECTED
