@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from blobdir.moving.localfiles import LocalFiles
     from blobdir.sources import LocalStorage, RemoteStorage
-    from blobdir.sources.remote import Keys
+    from blobdir.sources.keys import Keys
 
 WHOLE_BYTES = 8 << 20
 INSTEAD = "; --with-defects copies it as it is"

@@ -17,7 +17,7 @@ from blobdir.moving.defects import check_source
 from blobdir.moving.localfiles import LocalFiles, list_project
 from blobdir.moving.notes import PushNotes
 from blobdir.moving.pushplan import PushPlan, check_target, make_plan
-from blobdir.moving.remotefiles import PUSHING, RemoteFiles, list_remote
+from blobdir.moving.remotefiles import PUSHING, RemoteFiles, files_of, is_own, list_keys, list_remote
 from blobdir.moving.uploading import Uploader
 from blobdir.opening import BESIDE_FILE, build, save_beside, warn_of_defects
 from blobdir.packing.locking import hold
@@ -105,6 +105,8 @@ def push(
     with hold(root), PushNotes(there.place) as notes:
         local = list_project(here)
         defects = check_source(here, local, with_defects=with_defects)
+        for path in local.files:
+            there.full(path)
         found = list_remote(there)
         removing = force or delete
         check_target(there.url, local, found, resume=resume, removing=removing)
@@ -151,9 +153,13 @@ class _Push:
         uploader.expect(sum(self._here.files[path].size for path in (*plan.new, *plan.replaced)))
         if plan.changes and not self._change():
             return
+        keys = list_keys(self._there)
+        if not self._is_there(files_of(self._there, keys)):
+            return
         self._remove_own(will_follow=index)
         if index:
-            built = build(self._there, DiscoveryOptions())
+            keys = [key for key in keys if not is_own(key[0])]
+            built = build(self._there.as_listed(keys), DiscoveryOptions())
             uploader.report.index = save_beside(built, self._there)
             if not uploader.report.defects:  # else they are known
                 warn_of_defects(self._there, built)
@@ -185,6 +191,15 @@ class _Push:
             return False
         self._check_mark()
         return self._upload([layout.META])
+
+    def _is_there(self, now: RemoteFiles) -> bool:
+        """Whether all is there under its name: some servers change names, or take two for one."""
+        for path, file in self._here.files.items():
+            found = now.files.get(path)
+            if found is None or found.size not in (-1, file.size):
+                what = "isn't there" if found is None else f"has {found.size:,} of {file.size:,} bytes there"
+                self._uploader.report.failed[path] = f"{what} after all was uploaded"
+        return not self._uploader.report.failed
 
     def _upload(self, paths: Iterable[str]) -> bool:
         return self._uploader.upload({path: self._here.files[path] for path in paths})

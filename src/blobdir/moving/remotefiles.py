@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from blobdir.sources import RemoteStorage
-    from blobdir.sources.remote import Keys
+    from blobdir.sources.keys import Keys
 
 JOURNAL = f"{layout.STATE_DIR}/{projectlock.JOURNAL}"
 """Beside a project that somebody is changing where it lies on a disk, or was when it was copied."""

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 import numpy as np
-from fsspec import AbstractFileSystem
-from fsspec.asyn import AsyncFileSystem
 
 from blobdir.background import Background
 from blobdir.blocks import BLOCK_BYTES, BlockCache, DiskTier, Origin, Readahead
@@ -19,6 +17,7 @@ from blobdir.locks import ForkSafeLock
 from blobdir.ranges import merge_ranges
 from blobdir.sources.backend import CONCURRENCY, SMALL_CONCURRENCY, Backend
 from blobdir.sources.getters import Answer, stat_of
+from blobdir.sources.keys import is_understood, leads_elsewhere, lists_at_once
 from blobdir.sources.model import Entry, Folder, Stat
 from blobdir.sources.options import RemoteOptions, parse_size
 from blobdir.sources.pace import merge_limits
@@ -29,11 +28,12 @@ from blobdir.sources.segments import plan_segments
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Iterable, Iterator, Sequence
 
+    from fsspec import AbstractFileSystem
     from numpy.typing import NDArray
 
+    from blobdir.sources.keys import Keys
+
     Ints = NDArray[np.integer]
-    Keys = Sequence[tuple[str, str, dict[str, Any]]]
-    """What is listed: path, the backend's own name, and what the backend says of it."""
 
 LOCAL_PROTOCOLS = frozenset(("memory", "file", "local", "zip", "tar", "libarchive", "reference", "dir"))
 """Backends whose bytes are on this machine already, if nothing else is behind them."""
@@ -397,11 +397,15 @@ class RemoteStorage:
         self._background.submit(function, *args)
 
     def full(self, path: str) -> str:
-        """The backend's name of a path in the project."""
+        """The backend's name of a path in the project; ReadError where it would take that for another one's."""
         if not path:
             return self.root
         base = f"{self.root}/" if self.root else ""
-        return f"{base}{quote(path, errors='surrogateescape')}" if self._is_http else f"{base}{path}"
+        if self._is_http:
+            return f"{base}{quote(path, errors='surrogateescape')}"
+        if not is_understood(self.fs, f"{base}{path}"):
+            raise ReadError(f"{self.url}: {path}: the backend takes this name for another one; give it another name")
+        return f"{base}{path}"
 
     def escapes(self, path: str) -> bool:
         """Never: there are no symbolic links behind a backend."""
@@ -439,9 +443,10 @@ class RemoteStorage:
             return
         self.fs.invalidate_cache(self.root)  # a backend keeps listings: those of another time, perhaps
         odd: list[str] = []
-        for key, info in self._list_all() if self._lists_at_once() else self._list_tree():
+        at_once = not self._protocols & TREES and lists_at_once(self.fs, is_async=self.backend.is_async)
+        for key, info in self._list_all() if at_once else self._list_tree():
             path = self._relative(key)
-            if path and _leads_elsewhere(path):
+            if path and leads_elsewhere(path):
                 odd.append(path)
             elif path:
                 yield path, key, info
@@ -452,12 +457,6 @@ class RemoteStorage:
                 BlobdirWarning,
                 stacklevel=2,
             )
-
-    def _lists_at_once(self) -> bool:
-        """Whether the backend has a way of its own to list all: fsspec's leaves out folders that can't be listed."""
-        kind, name = type(self.fs), "_find" if self.backend.is_async else "find"
-        own = getattr(kind, name, None) not in (AbstractFileSystem.find, AsyncFileSystem._find)  # noqa: SLF001  # ditto
-        return own and not self._protocols & TREES
 
     def _list_all(self) -> Iterator[tuple[str, dict[str, Any]]]:
         call = self.backend.call(self.url, "find", self.root, withdirs=True, detail=True, timeout_s=LIST_TIMEOUT_S)
@@ -591,11 +590,6 @@ def _same_time(a_ns: int, b_ns: int) -> bool:
     if a_ns % 10**9 and b_ns % 10**9:
         return a_ns == b_ns
     return a_ns // 10**9 == b_ns // 10**9
-
-
-def _leads_elsewhere(path: str) -> bool:
-    """Whether a name that a backend lists isn't one of a file below the root: an object store allows any."""
-    return "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/"))
 
 
 def _says_enough(stat: Stat | None) -> bool:
