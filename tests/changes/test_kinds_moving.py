@@ -27,6 +27,7 @@ from changes.samples import (
     write_files,
 )  # fmt: skip
 
+from blobdir import open_project
 from blobdir.errors import BlobdirError, LinkError, NotAProjectError, PackError, SourceChangedError, UsageError
 from blobdir.moving import fetch, push
 from blobdir.packing import PackOptions, SubsetOptions, add, compact, move, pack, remove
@@ -288,6 +289,7 @@ def test_fetch_of_an_unfinished_change(tmp_path, bucket, name, with_defects, cho
     with pytest.raises(SourceChangedError if choose is None or not with_defects else BlobdirError):
         fetch(bucket, tmp_path / "made", with_defects=with_defects, choose=choose)
     assert not list(tmp_path.glob("made*"))
+    assert "change-unfinished" in {defect.code for defect in open_project(bucket, index="none").defects}
 
 
 def test_push_of_an_unfinished_change(tmp_path, bucket):

@@ -1,5 +1,6 @@
 """Pushing over what is there: afterwards the place has what the project has, and in between nothing is mixed."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -446,3 +447,18 @@ def test_empty_datasets_are_there_again(s3, small, tmp_path):
         assert not (tmp_path / f"{target.name}-2/later").exists()
         for name in ("img", "ann"):
             (small / "later" / name).mkdir(parents=True)
+
+
+@pytest.mark.parametrize("number", [errno.ENAMETOOLONG, errno.ENOSPC, errno.EROFS, errno.EILSEQ])
+def test_what_will_not_pass_is_not_tried_for_minutes(bucket, small, number):
+    def before(what, path):
+        if what == "write" and path.endswith("notes.txt"):
+            raise OSError(number, os.strerror(number))
+
+    (small / "notes.txt").write_text("x")
+    Bucket.before = staticmethod(before)
+    report = push(small, URL)
+    assert list(report.failed) == ["notes.txt"]
+    assert len([path for what, path in Bucket.calls if what == "write" and path.endswith("notes.txt")]) <= 3
+    Bucket.before = staticmethod(lambda what, path: None)
+    assert push(small, URL, resume=True).complete
