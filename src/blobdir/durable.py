@@ -60,6 +60,59 @@ def sync_filesystem(path: str | os.PathLike[str]) -> None:
         os.close(descriptor)
 
 
+def write_at(descriptor: int, data: bytes, position: int, path: str | os.PathLike[str]) -> None:
+    """Write all bytes at a place of an open file: a disk that is full takes a part first, and says so next time.
+
+    Raises
+    ------
+    OSError
+        It names `path`.
+    """
+    view = memoryview(data)
+    try:
+        while view:
+            done = os.pwrite(descriptor, view, position)
+            view, position = view[done:], position + done
+    except OSError as error:
+        error.filename = error.filename or os.fspath(path)
+        raise
+
+
+def in_words(error: Exception, place: str | os.PathLike[str] = "", missing: int = 0) -> str:
+    """Why a file couldn't be written or read, in words: the one place for disks that are full or broken.
+
+    Parameters
+    ----------
+    error : Exception
+        One of blobdir's own says it already.
+    place : path
+        On the same disk; without, that of the error.
+    missing : int
+        Bytes that are still to be written, as far as that's known.
+    """
+    if not isinstance(error, OSError) or error.errno is None or not error.strerror:
+        return str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        room = [f"{missing:,} bytes are still to be written"] if missing else []
+        with suppress(OSError, TypeError, ValueError):
+            found = os.statvfs(_existing(place or error.filename))
+            room.append(f"{found.f_bavail * found.f_frsize:,} are free")
+            if found.f_files and not found.f_favail:
+                room = ["it can't have more files"]
+        return f"{os.strerror(error.errno)} ({', '.join(room) or 'nobody says how much is free'}); make room"
+    if error.errno == errno.EIO:
+        return f"{os.strerror(error.errno)}: its disk fails, and the system's log says more"
+    return error.strerror
+
+
+def _existing(path: str | os.PathLike[str]) -> str:
+    """The path, or the nearest folder above it that is there."""
+    found = os.path.abspath(path)
+    while not os.path.lexists(found):
+        found = os.path.dirname(found)
+    return found
+
+
 def rename_new(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
     """Rename without ever replacing anything, not even an empty folder.
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
 
+import folder_bucket
 import fsspec
 import pytest
 from changes.children import Child, killed_at
 from changes.commands import transaction
+from changes.defects import DEFECTS
 from changes.looking import faults, get, in_bucket, shown
 from changes.samples import (
     files_below,
@@ -24,10 +27,12 @@ from changes.samples import (
     write_files,
 )  # fmt: skip
 
-from blobdir.errors import BlobdirError
+from blobdir import open_project
+from blobdir.errors import BlobdirError, LinkError, NotAProjectError, PackError, SourceChangedError, UsageError
 from blobdir.moving import fetch, push
 from blobdir.packing import PackOptions, SubsetOptions, add, compact, move, pack, remove
 
+tested = folder_bucket.bucket  # a fixture
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
 
 
@@ -181,3 +186,152 @@ def _children(pid):
         return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+
+
+# -- damaged projects --------------------------------------------------------------------------------------------
+
+HARMLESS = {"stranger", "twin"}
+"""Copied as they are: no offsets speak of them."""
+UNSEEN = {*HARMLESS, "damaged_header"}
+"""Perhaps not known before: the headers before a few members are looked at."""
+
+
+@pytest.fixture(params=["loose", "packed"])
+def sound(request, tmp_path):
+    """A project whose annotations are files, or packed."""
+    images = numbered(8) | numbered(5, 30, "val")
+    return packed(tmp_path / "p", images, annotations=request.param)
+
+
+def upload(root, bucket):
+    """Have in a bucket what is in a folder, byte for byte, but for links, which a bucket can't have."""
+    fs, place = fsspec.filesystem("memory"), bucket.removeprefix("memory://")
+    for folder, _, names in os.walk(root):
+        for path in (Path(folder, name) for name in names):
+            if path.is_file() and not path.is_symlink():
+                fs.pipe_file(f"/{place}/{path.relative_to(root)}", path.read_bytes())
+
+
+def everything(folder):
+    return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("number", [0, 3], ids=["one", "another"])
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_push_of_a_damaged_project(tmp_path, bucket, sound, defect, number):
+    if defect == "linked_annotations" and (sound / "train/ann.blob").exists():
+        (sound / "train/ann").mkdir()
+    with DEFECTS[defect](sound, tmp_path / "outside", number):
+        damaged = {path: data for path, data in files_below(sound).items() if not (sound / path).is_symlink()}
+        before = everything(sound)
+        if defect not in UNSEEN:
+            for options in ({}, {"dry_run": True}, {"force": True}, {"delete": True, "dry_run": True}):
+                with pytest.raises((PackError, LinkError, NotAProjectError)) as caught:
+                    push(sound, bucket, **options)
+                assert defect == "missing_meta" or "Nothing was written" in str(caught.value)
+            assert in_bucket_or_none(bucket) == {}
+        if defect != "missing_meta":
+            assert push(sound, bucket, with_defects=True, dry_run=True).deleted == []
+            report = push(sound, bucket, with_defects=True)
+            assert in_bucket(bucket) == damaged
+            assert report.complete == (not defect.startswith("linked"))
+            assert bool(report.defects or report.left_out) or defect in UNSEEN
+        assert {path: data for path, data in everything(sound).items() if ".blobdir" not in path.parts} == before
+
+
+def in_bucket_or_none(bucket):
+    try:
+        return in_bucket(bucket)
+    except FileNotFoundError:
+        return {}
+
+
+@pytest.mark.parametrize("number", [0, 3], ids=["one", "another"])
+@pytest.mark.parametrize("defect", sorted(DEFECTS.keys() - {"linked_blob", "linked_dataset", "linked_annotations"}))
+def test_fetch_of_a_damaged_project(tmp_path, bucket, sound, defect, number):
+    with DEFECTS[defect](sound, tmp_path / "outside", number):
+        upload(sound, bucket)
+        damaged = files_below(sound)
+    if defect not in UNSEEN:
+        before = set(tmp_path.iterdir())
+        for choose in (None, SubsetOptions(patterns=("*.png",))):
+            with pytest.raises(BlobdirError, match="Nothing was written|list of names isn't complete"):
+                fetch(bucket, tmp_path / "new/made", choose=choose)
+        assert set(tmp_path.iterdir()) == before
+    report = fetch(bucket, tmp_path / "made", with_defects=True)
+    assert files_below(tmp_path / "made") == damaged
+    assert bool(report.defects) or defect in HARMLESS
+    with pytest.raises(UsageError, match="with-defects"):
+        fetch(bucket, tmp_path / "other", choose=SubsetOptions(patterns=("*.png",)), with_defects=True)
+
+
+@pytest.mark.parametrize("defect", ["cut_pickle", "offsets_that_miss", "missing_blob"])
+def test_fetch_looks_at_what_it_would_fetch(tmp_path, bucket, defect):
+    root = packed(tmp_path / "p", numbered(5) | numbered(5, 30, "val"))
+    with DEFECTS[defect](root, tmp_path / "outside", 0):  # of train: it sorts first
+        upload(root, bucket)
+    for choose in (SubsetOptions(datasets=("val",)), SubsetOptions(datasets=("val",), patterns=("*.png",))):
+        fetch(bucket, tmp_path / "made", choose=choose)
+        assert {p for p in shown(tmp_path / "made") if p.startswith("val/img/")} == {
+            f"val/img/a0{i}.png" for i in range(30, 35)
+        }
+        shutil.rmtree(tmp_path / "made")
+    with pytest.raises(BlobdirError):
+        fetch(bucket, tmp_path / "made", choose=SubsetOptions(datasets=("train",)))
+
+
+@pytest.mark.parametrize("with_defects", [False, True])
+@pytest.mark.parametrize("name", ["pushing.json", "journal.json"])
+@pytest.mark.parametrize("choose", [None, SubsetOptions(patterns=("*.png",))], ids=["all", "some"])
+def test_fetch_of_an_unfinished_change(tmp_path, bucket, name, with_defects, choose):
+    upload(packed(tmp_path / "p", numbered(5)), bucket)
+    fsspec.filesystem("memory").pipe_file(f"/{bucket.removeprefix('memory://')}/.blobdir/{name}", b"{}")
+    with pytest.raises(SourceChangedError if choose is None or not with_defects else BlobdirError):
+        fetch(bucket, tmp_path / "made", with_defects=with_defects, choose=choose)
+    assert not list(tmp_path.glob("made*"))
+    assert "change-unfinished" in {defect.code for defect in open_project(bucket, index="none").defects}
+
+
+def test_push_of_an_unfinished_change(tmp_path, bucket):
+    """A dry run says that there is one; a push ends it first."""
+    root = packed(tmp_path / "p", numbered(5))
+    at = next(i for i in range(200) if _cut_off_with_a_journal(root, tmp_path / "q", i))
+    assert at
+    for with_defects in (False, True):
+        with pytest.raises(UsageError, match="was cut off"):
+            push(tmp_path / "q", bucket, dry_run=True, with_defects=with_defects)
+    assert in_bucket_or_none(bucket) == {}
+    push(tmp_path / "q", bucket)
+    assert shown(bucket, index="none") == shown(tmp_path / "q")
+    assert faults(tmp_path / "q") == []
+
+
+def _cut_off_with_a_journal(root, copy, at):
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(root, copy)
+    killed_at(lambda: remove(copy, ["train/a001.png"]), at)
+    return (copy / ".blobdir/journal.json").exists()
+
+
+@pytest.mark.parametrize("operation", ["push --delete", "fetch"])
+@pytest.mark.parametrize("folder", ["train/ann", "train/img", "val", "blob"])
+def test_a_folder_that_a_backend_cannot_list(tmp_path, tested, operation, folder):
+    """What isn't seen isn't taken for not there."""
+    root = packed(tmp_path / "p", numbered(5) | numbered(5, 30, "val"))
+    write(root / "train/img/loose.png", picture("loose"))
+    push(root, "tested://up")
+    before = files_below(tested)
+
+    def refused(what, path):
+        if what == "ls" and path == f"up/{folder}":
+            raise PermissionError(path)
+
+    folder_bucket.Bucket.before = staticmethod(refused)
+    run = {
+        "fetch": lambda: fetch("tested://up", tmp_path / "made"),
+        "push --delete": lambda: push(root, "tested://up", delete=True),
+    }
+    with pytest.raises(BlobdirError, match=folder):
+        run[operation]()
+    assert files_below(tested) == before
+    assert not list(tmp_path.glob("made*"))

@@ -11,15 +11,17 @@ from pathlib import Path
 
 import pytest
 from changes.children import REFUSED, Child
-from changes.commands import transaction
+from changes.commands import LEAVING, TOUCHING, transaction
 from changes.looking import in_bucket, names
 from changes.samples import (
     annotation,
     files_below,
+    files_of,
     numbered,
     packed,
     picture,
     tars,
+    with_side_files,
     write,
 )  # fmt: skip
 
@@ -178,7 +180,7 @@ def test_links_in_circles_end(tmp_path, bucket, command, target):
         while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             assert time.monotonic() < deadline, "it goes round and round"
             time.sleep(0.02)
-        assert child.ended() == 0 or (child.ended() == REFUSED and command in ("merge", "compact"))
+        assert child.ended() == 0 or (child.ended() == REFUSED and command in ("merge", "compact", "push"))
     assert len(files_below(tmp_path)) < 80
 
 
@@ -193,3 +195,23 @@ def _any(command, root, url):
         TAKERS[command](root, root.parent, url)
     if command == "push":
         assert len(in_bucket(url)) < 60
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["inside", "outside"])
+@pytest.mark.parametrize("folder", ["ann", "img", "meta", "img_info", "seg", "masks_human"])
+@pytest.mark.parametrize("command", [*LEAVING, "add --replace"])
+def test_what_belongs_to_an_image_behind_a_link(tmp_path, command, folder, inside):
+    """A folder that is a link isn't changed, and an image isn't parted from what is in it."""
+    files = with_side_files(
+        files_of({"train/a.png": picture("a"), "train/b.png": picture("b"), "val/c.png": picture("c")})
+    )
+    root = packed(tmp_path / "p", files)
+    if folder == "img":
+        write(root / "train/img/plain.png", picture("plain"))
+    target = root / "kept" if inside else tmp_path / "outside"
+    (root / "train" / folder).rename(target)
+    (root / "train" / folder).symlink_to(os.path.relpath(target, root / "train"))
+    before = files_below(root), files_below(target)
+    with pytest.raises(BlobdirError, match=folder):
+        TOUCHING[command](root, "train/img/a.png")
+    assert (files_below(root), files_below(target)) == before

@@ -272,7 +272,7 @@ class Changes(ProjectAndModel, RuleBasedStateMachine):
             pickle = found[number % len(found)]
             stem = pickle.name.removesuffix("_offsets.pkl")
             blob = next(tar for tar in tars(self.root) if tar.stem == stem)
-            twin = f"twin-{number}"
+            twin = self.fresh("twin").name
             shutil.copy(blob, blob.with_name(f"{twin}.tar"))
             shutil.copy(pickle, pickle.with_name(f"{twin}_offsets.pkl"))
 

@@ -160,7 +160,7 @@ def test_killed_and_resumed(served, tmp_path):
 
 def test_resume_fetches_only_what_is_missing(served, tmp_path):
     large, url, proxy, _ = served
-    proxy.always = 403  # blobs can't be had, the rest can
+    proxy.always, proxy.spares = 403, 512  # blobs can't be had, the rest can
     with pytest.raises(ReadError, match="credentials"):
         fetch(url, tmp_path / "got")
     proxy.always = None
@@ -170,7 +170,7 @@ def test_resume_fetches_only_what_is_missing(served, tmp_path):
 
 def test_blob_that_changed_between_two_tries(served, tmp_path):
     large, url, proxy, _ = served
-    proxy.always = 403
+    proxy.always, proxy.spares = 403, 512
     with pytest.raises(ReadError):
         fetch(url, tmp_path / "got")
     proxy.always = None
@@ -480,7 +480,7 @@ def test_two_that_fetch_into_one_folder(served, tmp_path):
 
 def test_resuming_the_fetch_of_another_project(served, digits, nginx, tmp_path):
     large, url, proxy, _ = served
-    proxy.always = 403
+    proxy.always, proxy.spares = 403, 512
     with pytest.raises(ReadError):
         fetch(url, tmp_path / "got")
     memory = fsspec.filesystem("memory")

@@ -1,5 +1,6 @@
 """Pushing over what is there: afterwards the place has what the project has, and in between nothing is mixed."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -334,7 +335,12 @@ def test_links(bucket, small, tmp_path, link, target, word):
     (outside / "key").write_text("KEY")
     expected = files(small)
     (small / link).symlink_to(target.format(outside=outside))
-    report = push(small, URL)
+    if word != "circle":
+        for dry_run in (True, False):
+            with pytest.raises(LinkError, match=f"{link}: is a link that leads {word}.*Nothing was written"):
+                push(small, URL, dry_run=dry_run)
+        assert not Bucket.calls
+    report = push(small, URL, with_defects=word != "circle")
     assert list(report.left_out) == [link]
     assert word in report.left_out[link]
     assert not report.failed
@@ -365,8 +371,9 @@ def test_a_blob_outside_is_refused_at_once(bucket, small, tmp_path, what):
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(LinkError, match="--follow-links"):
         push(small, URL)
-    assert not Bucket.calls or not [call for call in Bucket.calls if call[0] == "write"]
+    assert not Bucket.calls
     assert push(small, URL, follow_links=True).complete
+    assert not push(small, "tested://other", with_defects=True).complete
 
 
 def test_what_is_no_file_is_named(bucket, small):
@@ -440,3 +447,18 @@ def test_empty_datasets_are_there_again(s3, small, tmp_path):
         assert not (tmp_path / f"{target.name}-2/later").exists()
         for name in ("img", "ann"):
             (small / "later" / name).mkdir(parents=True)
+
+
+@pytest.mark.parametrize("number", [errno.ENAMETOOLONG, errno.ENOSPC, errno.EROFS, errno.EILSEQ])
+def test_what_will_not_pass_is_not_tried_for_minutes(bucket, small, number):
+    def before(what, path):
+        if what == "write" and path.endswith("notes.txt"):
+            raise OSError(number, os.strerror(number))
+
+    (small / "notes.txt").write_text("x")
+    Bucket.before = staticmethod(before)
+    report = push(small, URL)
+    assert list(report.failed) == ["notes.txt"]
+    assert len([path for what, path in Bucket.calls if what == "write" and path.endswith("notes.txt")]) <= 3
+    Bucket.before = staticmethod(lambda what, path: None)
+    assert push(small, URL, resume=True).complete

@@ -13,7 +13,6 @@ counts as not there. Its modification time is when it was last used, to the minu
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -30,6 +29,7 @@ from zlib import crc32
 
 from cachetools import LRUCache
 
+from blobdir.durable import in_words
 from blobdir.errors import BlobdirWarning
 from blobdir.locks import ForkSafeLock
 
@@ -248,11 +248,10 @@ class DiskTier:
 
     def _break(self, error: OSError) -> None:
         if not self.broken:
-            self.broken = error.strerror or str(error)
-            advice = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "give another with cache_dir"
+            self.broken = in_words(error, self.folder)
             warnings.warn(
                 f"{self.folder}: can't be used as a cache ({self.broken}): what is read is fetched anew from now on; "
-                f"{advice}, or turn the cache off with cache_size=0",
+                "give another with cache_dir, or turn the cache off with cache_size=0",
                 BlobdirWarning,
                 stacklevel=2,
             )

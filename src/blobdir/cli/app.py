@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import click
 
 from blobdir import __version__
+from blobdir.durable import in_words
 from blobdir.errors import BlobdirError, BlobdirWarning, UsageError
 
 if TYPE_CHECKING:
@@ -298,7 +299,7 @@ def report(error: Exception) -> int:
     if isinstance(error, BlobdirError):
         text, status = str(error), error.exit_code
     elif isinstance(error, OSError):
-        text = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        text = f"{error.filename}: {in_words(error)}" if error.filename else in_words(error)
         status = 4 if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST) else 7
     else:
         text, status = f"{type(error).__name__}: {error} (--debug shows where)", UNEXPECTED

@@ -17,7 +17,7 @@ from blobdir.cli.app import ADDRESS_HELP, CommonOptions, project_options
 from blobdir.cli.output import Bars, human_bytes, printable
 from blobdir.cli.target import Opener, Target
 from blobdir.discovery import layout
-from blobdir.durable import sync_file, sync_filesystem, sync_folder
+from blobdir.durable import in_words, sync_file, sync_filesystem, sync_folder
 from blobdir.errors import BlobdirError, IsADirectory, UsageError
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK
 from blobdir.sources import storage_options
@@ -203,7 +203,7 @@ class Destination:
             try:
                 os.makedirs(path, exist_ok=True)
             except OSError as error:
-                failures.append((path, error.strerror or str(error)))
+                failures.append((path, in_words(error)))
         return failures
 
     def sync(self, paths: list[str]) -> None:
@@ -336,5 +336,5 @@ def _copy_batch(batch: list[Copy], store: Destination, *, preserve: bool) -> lis
                 mtime = fs.info(copy.path)["mtime"]
                 os.utime(copy.target, (mtime, mtime))
         except (BlobdirError, OSError) as error:
-            failures.append((copy.path, str(error)))
+            failures.append((copy.path, in_words(error, copy.target if store.is_local else "")))
     return failures

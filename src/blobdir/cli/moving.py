@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from blobdir.cli.app import on_this_machine, remote_options
-from blobdir.cli.output import Bars, human_bytes, name_problems, write_lines
+from blobdir.cli.output import Bars, human_bytes, name_problems, printable, write_lines
 from blobdir.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from blobdir.cli.app import CommonOptions
     from blobdir.moving import PushReport
@@ -31,6 +31,7 @@ INCOMPLETE = 7
 @click.option("--seed", type=int, default=0, show_default=True, help="Which ones of those.")
 @click.option("--strict", is_flag=True, help="Stop at the first annotation that can't be used.")
 @click.option("--resume", is_flag=True, help="Go on with a fetch that was cut off; what has changed since comes anew.")
+@click.option("--with-defects", is_flag=True, help="Fetch a damaged project as it is, and say what is wrong with it.")
 @remote_options
 def fetch_command(
     url: str,
@@ -43,6 +44,7 @@ def fetch_command(
     seed: int,
     strict: bool,
     resume: bool,
+    with_defects: bool,
     common: CommonOptions,
 ) -> int:
     """Copy the project at URL to FOLDER, which must not exist.
@@ -52,6 +54,10 @@ def fetch_command(
     --glob, --class, --tag or --per-class in new blobs that hold nothing else, with their annotations and side files.
     Images whose annotation can't be used aren't chosen by it but named, with exit status 7. A project that is changed
     meanwhile is an error.
+
+    A defect in what would be fetched (offsets that are cut off or don't fit, a blob that is missing) is an error, and
+    nothing is written. With --with-defects everything comes as it is; the defects are named, and the exit status is 0.
+    What is being changed or pushed, or was when that was cut off, is never fetched.
 
     \b
     blobdir fetch s3://bucket/lemons /data/lemons
@@ -78,9 +84,11 @@ def fetch_command(
             storage_options=common.storage,
             choose=choose,
             resume=resume,
+            with_defects=with_defects,
             remote=RemoteOptions(**common.remote),
             progress=bars,
         )
+    _warn_of(report.defects, quiet=common.quiet)
     if not common.quiet:
         more = [f"{human_bytes(report.resumed)} were there"] if report.resumed else []
         more += [f"{report.verified:,} checksums agree"] if report.verified else []
@@ -99,6 +107,7 @@ def fetch_command(
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would be uploaded, replaced and removed.")
 @click.option("--checksum", is_flag=True, help="Compare every byte, instead of versions, times and checksums there.")
 @click.option("--follow-links", is_flag=True, help="Upload what symbolic links out of the project lead to.")
+@click.option("--with-defects", is_flag=True, help="Upload a damaged project as it is, and say what is wrong with it.")
 @click.option("--no-index", is_flag=True, help="Put no index beside it. With one, opening is one request.")
 @remote_options
 def push_command(
@@ -110,6 +119,7 @@ def push_command(
     dry_run: bool,
     checksum: bool,
     follow_links: bool,
+    with_defects: bool,
     no_index: bool,
     common: CommonOptions,
 ) -> int:
@@ -118,8 +128,11 @@ def push_command(
     Large files go in parts, small ones many at a time; what fails is tried again. New blobs go first; then, until all
     is there, meta.json is away, so that half of a project isn't taken for one. After --delete or --force, the place
     holds exactly what the project has: what was removed here is gone there. A place with files and no blob project is
-    refused. Links out of the project are named and left out. Exit status 7 if something could not be uploaded:
-    --resume goes on.
+    refused. Exit status 7 if something could not be uploaded: --resume goes on.
+
+    A defect of the project (offsets that are cut off or don't fit, a blob that is missing, a link that leads out of it
+    or nowhere) is an error, and nothing is touched. With --with-defects everything goes as it is, but for such links,
+    with exit status 7; the defects are named.
 
     \b
     blobdir push /data/lemons s3://bucket/lemons
@@ -143,10 +156,12 @@ def push_command(
             dry_run=dry_run,
             checksum=checksum,
             follow_links=follow_links,
+            with_defects=with_defects,
             index=not no_index,
             remote=RemoteOptions(**common.remote),
             progress=bars,
         )
+    _warn_of(report.defects, quiet=common.quiet)
     _name(report.left_out)
     _name(report.failed)
     if dry_run:
@@ -160,9 +175,16 @@ def push_command(
     return 0 if report.complete else INCOMPLETE
 
 
+def _warn_of(defects: Sequence[str], *, quiet: bool) -> None:
+    for defect in defects[: 0 if quiet else NAMED]:
+        click.echo(f"blobdir: warning: {printable(defect, terminal=True)}", err=True)
+    if len(defects) > NAMED and not quiet:
+        click.echo(f"blobdir: warning: and {len(defects) - NAMED:,} more defects were copied", err=True)
+
+
 def _name(problems: Mapping[str, str]) -> None:
     for path, why in list(problems.items())[:NAMED]:
-        click.echo(f"blobdir: {path}: {why}", err=True)
+        click.echo(f"blobdir: {printable(f'{path}: {why}', terminal=True)}", err=True)
     if len(problems) > NAMED:
         click.echo(f"blobdir: and {len(problems) - NAMED:,} more", err=True)
 

@@ -51,6 +51,16 @@ class Blobs:
             self._stems[folder] = found
         return self._stems[folder]
 
+    def emptied(self, pickle: str, folder: str) -> str:
+        """What is wrong with an offsets file of no bytes; see `pairing.emptied`."""
+        path = self.stems(folder).get(pickle.rpartition("/")[2].removesuffix(layout.OFFSETS_SUFFIX))
+        if path is None:
+            return ""
+        try:
+            return pairing.emptied(pickle, path, self._storage.read_range(path, 0, pairing.BLOCK))
+        except (OSError, BlobdirError):
+            return ""  # that is said of the blob
+
     def pair(self, pickle: str, table: OffsetsTable, folder: str) -> tuple[int, int | None]:
         """Find the blob that a pickle belongs to and see whether they fit.
 

@@ -14,7 +14,7 @@ from blobdir.discovery.merge import Merger, entry_table
 from blobdir.discovery.parts import Pickle, find_pickles
 from blobdir.discovery.report import Report
 from blobdir.discovery.root import check_root, not_a_folder
-from blobdir.errors import BlobdirError, ConflictError, NotAProjectError, OffsetsError
+from blobdir.errors import BlobdirError, ConflictError, NotAProjectError, OffsetsError, TruncatedOffsetsError
 from blobdir.index import (
     BROKEN,
     DIRECTORY,
@@ -260,6 +260,8 @@ class _Discovery:
         self._show(shown)
         policy = self.options.on_conflict
         try:
+            if not data and (message := self.blobs.emptied(pickle, blobs)):
+                raise TruncatedOffsetsError(message)
             table = read_offsets(data, name=pickle, on_conflict=policy)
         except OffsetsError as error:
             self.report.incomplete(shown, f"offsets-{error.reason}", pickle, str(error), error)

@@ -52,6 +52,24 @@ def blob_defect(path: str, head: bytes) -> Defect | None:
     return None
 
 
+def emptied(pickle: str, blob: str, head: bytes) -> str:
+    """What is wrong with an offsets file of no bytes, if anything: only that of a tar without members has none.
+
+    Parameters
+    ----------
+    pickle, blob : str
+        Their paths.
+    head : bytes
+        The first 512 bytes of the blob.
+    """
+    if not any(head):
+        return ""
+    return (
+        f"{pickle}: has no bytes at all, but {blob} has members: it was cut off, or never written; write it again with "
+        "`blobdir verify --repair` or `blobdir offsets`"
+    )
+
+
 def misfit(before: Callable[[int], bytes], size: int, name: bytes, linked: Callable[[bytes], bool]) -> str:
     """What speaks against a member of `size` bytes and of this name, by the headers before it.
 
@@ -109,7 +127,7 @@ def mismatch(
     if not places:
         return None
     try:
-        members = _Members(storage.open(blob.path))
+        members = Members(storage.open(blob.path))
         for i in places:
             start, name = int(table.start[i]), table.name(i)
             what = misfit(
@@ -135,7 +153,7 @@ def _mismatch(blob: SourceRecord, pickle: str, table: OffsetsTable, row: int, wh
     )
 
 
-class _Members:
+class Members:
     """What a blob says of members, by the headers before them, or by all headers when those aren't enough."""
 
     def __init__(self, source: Source) -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
+from blobdir.projectlock import STATE_DIR
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from blobdir.sources import Folder
 
@@ -56,6 +57,19 @@ def find_pickles(folders: Mapping[str, Folder], dataset: str) -> list[Pickle]:
         if (listed := folders.get(folder)) is not None
         for name in sorted(entry.name for entry in listed.entries if layout.is_offsets(entry.name))
     ]
+
+
+def misplaced_pickles(folders: Mapping[str, Folder], datasets: Iterable[str]) -> list[str]:
+    """Paths of offsets files that no dataset shows anything of, because of where they lie: beside the blobs, say."""
+    used = {pickle.path for dataset in datasets for pickle in find_pickles(folders, dataset)}
+    found = [
+        layout.join(folder.path, entry.name)
+        for folder in folders.values()
+        if folder.path.partition("/")[0] != STATE_DIR
+        for entry in folder.entries
+        if entry.kind in ("file", "link") and layout.is_offsets(entry.name)
+    ]
+    return sorted(set(found) - used)
 
 
 def find_blobs(folder: Folder) -> tuple[dict[str, str], list[str]]:

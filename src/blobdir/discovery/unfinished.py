@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 UNFINISHED: Final = "change-unfinished"
 PUSHING: Final = "pushing.json"
 """In ``.blobdir`` of a project in a bucket from when a push changes it until it's whole."""
+_REMOTE: Final = {
+    PUSHING: "the project is being pushed, or a push was cut off, so it is half old and half new; open it when that's "
+    "done: `blobdir push --delete` goes on",
+    JOURNAL: "the project is being changed, or a change was cut off, so it is half old and half new; the next command "
+    "that changes it where it lies on a disk finishes that",
+}
 WAIT_S: Final = 5.0
 """Seconds that a writer is waited for; once the journal is there, only renames are left."""
 _LIMIT_BYTES: Final = 1 << 30
@@ -70,17 +76,15 @@ def report(root: str, datasets: Collection[str], into: Report, show: Callable[[s
 
 
 def report_push(folders: Mapping[str, Folder], into: Report) -> None:
-    """Report that what lies in a bucket is being pushed, or that a push was cut off: it may be half of either."""
+    """Report that what lies behind a backend is being changed, or that a change was cut off: it may be half of either.
+
+    A journal lies there where others change the project on a disk of their own, or have copied it with one.
+    """
     state = folders.get(STATE_DIR)
-    if state is not None and any(entry.name == PUSHING for entry in state.entries):
-        place = f"{STATE_DIR}/{PUSHING}"
-        into.incomplete(
-            "",
-            UNFINISHED,
-            place,
-            f"{place}: the project is being pushed, or a push was cut off, so it is half old and half new; open it "
-            "when that's done: `blobdir push --delete` goes on",
-        )
+    names = {entry.name for entry in state.entries} if state is not None else set()
+    for name, message in _REMOTE.items():
+        if name in names:
+            into.incomplete("", UNFINISHED, f"{STATE_DIR}/{name}", f"{STATE_DIR}/{name}: {message}")
 
 
 def _touched(journal: str, datasets: Collection[str]) -> set[str]:

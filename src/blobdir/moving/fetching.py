@@ -15,21 +15,25 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from blobdir.discovery import layout
-from blobdir.durable import write_whole
+from blobdir.durable import write_at, write_whole
 from blobdir.errors import ReadError, SourceChangedError, UsageError
+from blobdir.moving.defects import check_remote
 from blobdir.moving.fetchplan import FetchPlan, check_project, make_plan
 from blobdir.moving.notes import NoteFile
 from blobdir.moving.ranges import RangeLog
 from blobdir.moving.remotefiles import (
+    JOURNAL,
     PUSHING,
     ask_versions,
+    files_of,
     is_racy,
+    list_keys,
     list_remote,
     same_version,
     says_version,
 )
 from blobdir.moving.report import FetchReport
-from blobdir.moving.selected import fetch_selected
+from blobdir.moving.selected import Selection
 from blobdir.packing.newfolder import NewFolder
 from blobdir.packing.sums import SUMS, format_sums, read_sums
 from blobdir.sources import RemoteOptions, RemoteStorage, Stat, open_storage
@@ -58,6 +62,7 @@ def fetch(
     storage_options: dict[str, Any] | None = None,
     choose: SubsetOptions | None = None,
     resume: bool = False,
+    with_defects: bool = False,
     remote: RemoteOptions | None = None,
     progress: Progress | None = None,
 ) -> FetchReport:
@@ -77,6 +82,8 @@ def fetch(
         comes in new blobs that hold nothing else.
     resume : bool
         Go on with what was cut off: what is there already isn't fetched again, unless it has changed.
+    with_defects : bool
+        Fetch a damaged project as it is, byte for byte. Without, a defect in what is fetched is an error.
     remote : RemoteOptions, optional
     progress : callable, optional
         Told of bytes.
@@ -84,11 +91,15 @@ def fetch(
     Raises
     ------
     UsageError
-        `dest` exists; the project is on this machine; what is left of an earlier try is of another project.
+        `dest` exists; the project is on this machine; what is left of an earlier try is of another project;
+        `with_defects` of chosen images.
     BusyError
         Another process is fetching into `dest`.
+    PackError
+        The project has a defect in what would be fetched: nothing was written. Or there is no room for it here.
     SourceChangedError, ReadError
-        What is fetched changes meanwhile; it can't be fetched, or doesn't have the checksum that it should have.
+        What is fetched is being changed, or changes meanwhile; it can't be fetched, or doesn't have the checksum that
+        it should have.
     """
     began = time.perf_counter()
     folder = NewFolder(dest, SUFFIX, resume=resume)
@@ -97,20 +108,24 @@ def fetch(
     storage = open_storage(url, options=storage_options, remote=remote or RemoteOptions())
     if not isinstance(storage, RemoteStorage):
         raise UsageError(f"{url}: is on this machine already; use cp -r, or `blobdir subset`")
+    some = choose if choose is not None and not choose.takes_all else None
+    if some is not None and with_defects:
+        raise UsageError("images that are chosen come in new blobs, which aren't made of damaged ones: choose nothing "
+                         "but whole datasets with --with-defects")  # fmt: skip
+    fetching = _Fetch(storage, tuple(choose.datasets) if choose else (), progress)
+    selection = None
+    if some is None:
+        fetching.check(with_defects=with_defects)
+    else:
+        fetching.watch()
+        selection = Selection(url, storage_options, some, remote)
     folder.target.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not os.path.lexists(folder.work)
+    folder.missing = fetching.missing
     with folder:
-        try:
-            fetching = _Fetch(storage, tuple(choose.datasets) if choose else (), progress)
-        except BaseException:
-            if is_new:  # nothing was fetched
-                folder.discard()
-            raise
         _check_origin(folder.state, storage.place)
-        if choose is not None and not choose.takes_all:
-            fetching.watch()
+        if selection is not None:
             clean(folder.work, ())
-            report = fetch_selected(url, folder.work, storage_options, choose, remote, progress)
+            report = selection.write(folder.work, progress)
             fetching.check_unchanged()
         else:
             report = fetching.run(folder.work, folder.state)
@@ -163,9 +178,21 @@ class _Fetch:
         self._report = FetchReport()
         self._seen: dict[str, Stat] = {}
         self._done = self._total = 0
-        self._found = list_remote(storage)
+        self._with_defects = False
+        self._keys = list_keys(storage)
+        self._found = files_of(storage, self._keys)
         check_project(storage, self._found)
         self._plan: FetchPlan = make_plan(storage, self._found, datasets)
+
+    def check(self, *, with_defects: bool) -> None:
+        """Refuse what is damaged, unless that is wanted."""
+        self._with_defects = with_defects
+        self._report.defects = check_remote(self._storage, self._keys, self._plan.datasets, with_defects=with_defects)
+        self._keys = ()
+
+    def missing(self) -> int:
+        """Bytes that aren't here yet."""
+        return max(0, self._total - self._done)
 
     def run(self, work: Path, state: Path) -> FetchReport:
         plan, report = self._plan, self._report
@@ -216,7 +243,7 @@ class _Fetch:
         """
         now = list_remote(self._storage)
         changed = [path for path in now.files if path not in self._found.files]
-        changed += [PUSHING] if PUSHING in now.own else []
+        changed += [path for path in (PUSHING, JOURNAL) if path in now.own]
         changed += [path for path in self._found.files if path not in now.files]
         versions = ask_versions(self._storage, now.files, self._seen, self._seen)
         for path, then in self._seen.items():
@@ -257,7 +284,7 @@ class _Fetch:
                         raise ReadError(
                             f"{path}: bytes {low} to {high}: the server gave {len(data)}; it has become shorter"
                         )
-                    os.pwrite(fd, data, low)
+                    write_at(fd, data, low, target)
                     noting(low, len(data))
                     if digesting:
                         digest.update(data)
@@ -273,18 +300,24 @@ class _Fetch:
     def _fetch_small(self, work: Path, state: Path, notes: NoteFile) -> None:
         files = self._plan.small
         noted = {path: note.remote for path, note in notes.notes.items() if path in files}
-        known = ask_versions(self._storage, files, noted, noted)
+        now = ask_versions(self._storage, files, noted, noted)
         missing = []
         for path, stat in files.items():
-            size = _kept(work / path, known.get(path), notes, path)
+            size = _kept(work / path, now.get(path), notes, path)
             if size < 0:
                 missing.append(path)
                 continue
-            self._seen[path] = known[path]
+            self._seen[path] = now[path]
             self._report.resumed += size
             self._tell(max(0, stat.size))
         temporary = state / "small"
-        for path, answer in zip(missing, self._storage.iter_answers(missing), strict=True):
+        known = {path for path in missing if says_version(files[path])}  # compared with a listing at the end
+        answers = self._storage.iter_answers(missing, without=known)
+        for path in missing:
+            try:
+                answer = next(answers)
+            except FileNotFoundError as error:
+                raise self._changed(path) from error
             version = self._checked(path, files[path], answer)
             target = work / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -298,22 +331,32 @@ class _Fetch:
 
     def _checked(self, path: str, listed: Stat, answer: Answer) -> Stat:
         """The version of what was sent, if it's the one that was listed."""
-        version = answer.version if says_version(answer.version) else Stat("file", len(answer.data), etag="")
+        version = answer.version
+        if not says_version(version):
+            version = listed if says_version(listed) else Stat("file", len(answer.data), etag="")
         if listed.size in (-1, len(answer.data)) and _is_still(listed, version):
             return version
-        raise SourceChangedError(
+        raise self._changed(path)
+
+    def _changed(self, path: str) -> SourceChangedError:
+        return SourceChangedError(
             f"{self._storage.url}: {path}: was changed while it was being fetched; --resume fetches what is new"
         )
 
     def _verify(self, work: Path, path: str, expected: str, found: str) -> None:
         """Compare a blob's checksum with the one that came with it; where it's another, nothing of it counts."""
         self._report.verified += 1
-        if expected != found:
-            (work / path).unlink()
-            raise ReadError(
-                f"{path}: doesn't have the checksum that {layout.BLOB_DIR}/{SUMS} says; what was fetched of it was "
-                "removed again: try once more with --resume, and if that doesn't help, the remote one is damaged"
-            )
+        if expected == found:
+            return
+        what = f"{path}: doesn't have the checksum that {layout.BLOB_DIR}/{SUMS} says"
+        if self._with_defects:
+            self._report.defects.append(what)
+            return
+        (work / path).unlink()
+        raise ReadError(
+            f"{what}; what was fetched of it was removed again: try once more with --resume, and if that doesn't help, "
+            "the remote one is damaged: --with-defects fetches it as it is"
+        )
 
 
 def _is_still(then: Stat, now: Stat) -> bool:

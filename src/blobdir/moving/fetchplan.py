@@ -9,7 +9,7 @@ from blobdir.discovery import layout
 from blobdir.discovery.root import check_root
 from blobdir.errors import NotAProjectError, ReadError, SourceChangedError, UsageError
 from blobdir.moving.localfiles import blob_keys
-from blobdir.moving.remotefiles import PUSHING, ask_versions, parents_of
+from blobdir.moving.remotefiles import JOURNAL, PUSHING, ask_versions, is_own, parents_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,11 +31,14 @@ class FetchPlan:
         Path -> attributes of what is fetched in one request, and in ranges: blobs, and other large files.
     folders : list of str
         Those that there are, even with nothing in them.
+    datasets : list of str or None
+        Paths of the datasets that are chosen; None for all.
     """
 
     small: dict[str, Stat] = field(default_factory=dict)
     large: dict[str, Stat] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
+    datasets: list[str] | None = None
 
     @property
     def size(self) -> int:
@@ -50,14 +53,20 @@ def check_project(storage: RemoteStorage, found: RemoteFiles) -> None:
     ------
     NotAProjectError
     SourceChangedError
-        It's being pushed, or a push was cut off.
+        It's being pushed or changed, or that was cut off: a copy of it, without its journal, would look whole.
     """
     if not found.files and not found.folders:
         raise NotAProjectError(f"{storage.url}: doesn't exist, or is empty")
     if PUSHING in found.own:
         raise SourceChangedError(
             f"{storage.url}: is being pushed, or a push into it was cut off ({PUSHING} says which); fetch when it's "
-            "done: `blobdir push --delete` goes on"
+            "done: `blobdir push --delete` goes on. If nobody has that project any more, remove that file, and "
+            "--with-defects fetches what is there"
+        )
+    if JOURNAL in found.own:
+        raise SourceChangedError(
+            f"{storage.url}: is being changed, or a change was cut off ({JOURNAL}); fetch when it's done: the next "
+            "command that changes it where it lies finishes it"
         )
     folders = found.as_folders()
     check_root(storage, folders, layout.read_layout(folders))
@@ -81,7 +90,8 @@ def make_plan(storage: RemoteStorage, found: RemoteFiles, datasets: Sequence[str
         A name can't be one of a file here, or a size can't be had.
     """
     choice = Choice(found, datasets)
-    plan = FetchPlan(folders=sorted(filter(choice.takes_folder, found.folders)))
+    plan = FetchPlan(datasets=choice.datasets)
+    plan.folders = sorted(path for path in found.folders if choice.takes_folder(path) and not is_own(path))
     if not storage.has_folders:  # there it's an object that somebody has made by hand, and beside offsets says nothing
         shown = {f"{path.rpartition('/')[0]}/{layout.ITEMS}" for path in found.files if layout.is_offsets(path)}
         full = {parent for path in found.files for parent in parents_of(path)}
@@ -115,14 +125,21 @@ class Choice:
     found : RemoteFiles
     datasets : sequence of str
         Names or paths; all if empty.
+
+    Attributes
+    ----------
+    datasets : list of str or None
+        Paths of those that are chosen; None for all.
     """
 
     def __init__(self, found: RemoteFiles, datasets: Sequence[str]) -> None:
         self._all = not datasets
+        self.datasets: list[str] | None = None
         if self._all:
             return
         self._datasets = set(layout.read_layout(found.as_folders()).datasets)
-        self._wanted = set(choose_datasets(sorted(self._datasets), datasets))
+        self.datasets = choose_datasets(sorted(self._datasets), datasets)
+        self._wanted = set(self.datasets)
         keys = blob_keys(found.files)
         mine = {keys[path].casefold() for path in keys if layout.is_offsets(path) and self._owner(path) in self._wanted}
         self._blobs = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
-from blobdir.errors import LinkError, ReadError
+from blobdir.errors import ReadError
 from blobdir.packing.released import read_released
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ class LocalFiles:
         Folders with nothing in them: nothing else says that they are there.
     left_out : dict
         Path -> why it can't be copied.
+    unreachable : dict
+        Those of them that have content, though not in the project: links that lead out of it, or nowhere just now.
     emptied : list of str
         Blobs whose images were all removed: nothing refers to them, and what was removed goes nowhere.
     """
@@ -63,6 +65,7 @@ class LocalFiles:
     files: dict[str, LocalFile] = field(default_factory=dict)
     empty: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    unreachable: dict[str, str] = field(default_factory=dict)
     emptied: list[str] = field(default_factory=list)
 
 
@@ -80,8 +83,6 @@ def list_project(storage: LocalStorage) -> LocalFiles:
     ------
     ReadError
         A folder can't be listed, or a file can't be opened: a copy would be one of a part.
-    LinkError
-        A blob or an offsets pickle is a link that leads out.
     """
     found = LocalFiles()
     todo = [("", frozenset([storage.root]))]
@@ -103,7 +104,6 @@ def list_project(storage: LocalStorage) -> LocalFiles:
                 todo.append((below, folder))
         if path and not kept:
             found.empty.append(path)
-    _check_links(found)
     _leave_emptied(storage.root, found)
     return found
 
@@ -124,14 +124,16 @@ def _add(
     """Note a file; of a folder, the real paths of it and of those above, by which a circle is known."""
     is_link = entry.is_symlink()
     if is_link and not storage.follow_links and storage.escapes(path):
-        found.left_out[path] = f"leads outside the project, to {os.readlink(entry.path)}; --follow-links follows it"
+        why = f"is a link that leads outside the project, to {os.readlink(entry.path)}; --follow-links follows it"
+        found.left_out[path] = found.unreachable[path] = why
         return None
     try:
         result = entry.stat()
     except OSError as error:
         if not is_link:
             raise ReadError(f"{path}: {error.strerror}; nothing was done") from error
-        found.left_out[path] = f"is a link that leads nowhere, to {os.readlink(entry.path)}"
+        why = f"is a link that leads nowhere, to {os.readlink(entry.path)}"
+        found.left_out[path] = found.unreachable[path] = why
         return None
     if stat_module.S_ISDIR(result.st_mode):
         real = os.path.realpath(entry.path)
@@ -146,13 +148,6 @@ def _add(
         raise ReadError(f"{path}: can't be read (permission denied); nothing was done")
     found.files[path] = LocalFile.of(result)
     return None
-
-
-def _check_links(found: LocalFiles) -> None:
-    for path, why in found.left_out.items():
-        name = path.rpartition("/")[2]
-        if path == layout.BLOB_DIR or layout.is_offsets(name) or layout.blob_stem(name) is not None:
-            raise LinkError(f"{path}: {why}; without it the copy wouldn't be whole, so nothing was done")
 
 
 def blob_keys(paths: Iterable[str]) -> dict[str, str]:

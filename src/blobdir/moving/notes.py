@@ -73,8 +73,13 @@ class NoteFile:
         """Note that a file was moved."""
         note = Note(remote, digest, time.time_ns(), local)
         self.notes[path] = note
-        if self._fd >= 0:
-            os.write(self._fd, _format(path, note))
+        self._write(_format(path, note))
+
+    def _write(self, lines: bytes) -> None:
+        """Keep some lines; on a disk that is full none are, and what isn't noted is only moved once more."""
+        if self._fd >= 0 and lines:
+            with suppress(OSError):
+                os.write(self._fd, lines)
 
     def clear(self) -> None:
         """Forget all."""
@@ -143,5 +148,4 @@ class PushNotes(NoteFile):
         kept = {path: note for path, note in self.notes.items() if path in paths}
         self.clear()
         self.notes = kept
-        if self._fd >= 0 and kept:
-            os.write(self._fd, b"".join(_format(path, note) for path, note in kept.items()))
+        self._write(b"".join(_format(path, note) for path, note in kept.items()))

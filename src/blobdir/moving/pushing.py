@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 from blobdir.discovery import DiscoveryOptions, layout
 from blobdir.errors import BusyError, NotAProjectError, ReadError, UsageError
 from blobdir.moving.comparing import Comparison
+from blobdir.moving.defects import check_source
 from blobdir.moving.localfiles import LocalFiles, list_project
 from blobdir.moving.notes import PushNotes
 from blobdir.moving.pushplan import PushPlan, check_target, make_plan
-from blobdir.moving.remotefiles import PUSHING, RemoteFiles, list_remote
+from blobdir.moving.remotefiles import PUSHING, RemoteFiles, files_of, is_own, list_keys, list_remote
 from blobdir.moving.uploading import Uploader
 from blobdir.opening import BESIDE_FILE, build, save_beside, warn_of_defects
 from blobdir.packing.locking import hold
 from blobdir.packing.provenance import Provenance
+from blobdir.projectlock import changes
 from blobdir.sources import LocalStorage, RemoteOptions, RemoteStorage, open_storage
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ def push(
     dry_run: bool = False,
     checksum: bool = False,
     follow_links: bool = False,
+    with_defects: bool = False,
     index: bool = True,
     remote: RemoteOptions | None = None,
     progress: Progress | None = None,
@@ -67,7 +70,10 @@ def push(
     checksum : bool
         Compare every byte, instead of versions, times and the backend's checksums.
     follow_links : bool
-        Upload what symbolic links out of the project lead to; without, they are left out, and named.
+        Upload what symbolic links out of the project lead to; without, one is an error.
+    with_defects : bool
+        Upload a damaged project as it is, byte for byte, and leave out links that lead out of it, or nowhere. Without,
+        any defect is an error, and nothing is touched.
     index : bool
         Put an index beside it, with which opening is one request.
     remote : RemoteOptions, optional
@@ -77,10 +83,13 @@ def push(
     Raises
     ------
     UsageError, NotAProjectError
+        A change that was cut off counts too, for a dry run; else it's finished first.
+    PackError
+        The project has a defect.
     BusyError
         Somebody is changing the project, or another process of this machine is pushing to this place.
     ReadError, LinkError
-        The storage can't be reached, or refuses; the project can't be read in full.
+        The storage can't be reached, or refuses; the project can't be read in full, or a link leads out of it.
     """
     began = time.perf_counter()
     root = Path(source)
@@ -91,8 +100,14 @@ def push(
     there = open_storage(url, options=storage_options, remote=remote)
     if not isinstance(there, RemoteStorage):
         raise UsageError(f"{url}: is on this machine; use cp -r")
+    if dry_run and changes(here.root)[1]:
+        raise UsageError(f"{root}: a change was cut off; any command that changes it finishes that first")
     with hold(root), PushNotes(there.place) as notes:
-        local, found = list_project(here), list_remote(there)
+        local = list_project(here)
+        defects = check_source(here, local, with_defects=with_defects)
+        for path in local.files:
+            there.full(path)
+        found = list_remote(there)
         removing = force or delete
         check_target(there.url, local, found, resume=resume, removing=removing)
         comparison = Comparison(here, there, notes, checksum=checksum, progress=progress)
@@ -100,7 +115,8 @@ def push(
         plan = make_plan(local, found, same, there, removing=removing)
         uploader = Uploader(here, there, notes, progress)
         report = uploader.report
-        report.left_out, report.emptied, report.skipped = local.left_out, local.emptied, plan.same
+        report.left_out, report.emptied, report.defects = local.left_out, local.emptied, defects
+        report.skipped = plan.same
         report.new, report.replaced, report.deleted = plan.new, plan.replaced, plan.removed
         if dry_run:
             report.files = len(plan.new) + len(plan.replaced)
@@ -137,11 +153,16 @@ class _Push:
         uploader.expect(sum(self._here.files[path].size for path in (*plan.new, *plan.replaced)))
         if plan.changes and not self._change():
             return
+        keys = list_keys(self._there)
+        if not self._is_there(files_of(self._there, keys)):
+            return
         self._remove_own(will_follow=index)
         if index:
-            built = build(self._there, DiscoveryOptions())
+            keys = [key for key in keys if not is_own(key[0])]
+            built = build(self._there.as_listed(keys), DiscoveryOptions())
             uploader.report.index = save_beside(built, self._there)
-            warn_of_defects(self._there, built)
+            if not uploader.report.defects:  # else they are known
+                warn_of_defects(self._there, built)
         elif self._there.has_folders:
             uploader.remove_folders([layout.STATE_DIR])
 
@@ -170,6 +191,15 @@ class _Push:
             return False
         self._check_mark()
         return self._upload([layout.META])
+
+    def _is_there(self, now: RemoteFiles) -> bool:
+        """Whether all is there under its name: some servers change names, or take two for one."""
+        for path, file in self._here.files.items():
+            found = now.files.get(path)
+            if found is None or found.size not in (-1, file.size):
+                what = "isn't there" if found is None else f"has {found.size:,} of {file.size:,} bytes there"
+                self._uploader.report.failed[path] = f"{what} after all was uploaded"
+        return not self._uploader.report.failed
 
     def _upload(self, paths: Iterable[str]) -> bool:
         return self._uploader.upload({path: self._here.files[path] for path in paths})

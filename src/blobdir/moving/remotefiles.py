@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from blobdir import projectlock
 from blobdir.discovery import layout, unfinished
 from blobdir.sources import Entry, Folder, Stat
 from blobdir.sources.getters import stat_of
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from blobdir.sources import RemoteStorage
+    from blobdir.sources.keys import Keys
 
+JOURNAL = f"{layout.STATE_DIR}/{projectlock.JOURNAL}"
+"""Beside a project that somebody is changing where it lies on a disk, or was when it was copied."""
 PUSHING = f"{layout.STATE_DIR}/{unfinished.PUSHING}"
 """Beside a project in a bucket while it's being changed, and after a push that was cut off."""
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -62,20 +66,30 @@ class RemoteFiles:
 
 def list_remote(storage: RemoteStorage) -> RemoteFiles:
     """List everything at a place; nothing where there is no such place."""
+    return files_of(storage, list_keys(storage))
+
+
+def list_keys(storage: RemoteStorage) -> Keys:
+    """The same, as the backend says it."""
+    try:
+        return list(storage.list_keys())
+    except FileNotFoundError:
+        return []
+
+
+def files_of(storage: RemoteStorage, keys: Keys) -> RemoteFiles:
+    """What was listed, sorted."""
     found = RemoteFiles()
     listed: dict[str, tuple[Stat, dict[str, Any]]] = {}
-    try:
-        for path, key, info in storage.list_keys():
-            stat = stat_of(info)
-            found.folders.update(parents_of(path))
-            if stat.kind == "directory" or key.endswith("/"):
-                found.folders.add(path)
-                if key.endswith("/") and stat.kind == "file":
-                    found.markers[path] = key
-            else:
-                listed[path] = stat, info
-    except FileNotFoundError:
-        return found
+    for path, key, info in keys:
+        stat = stat_of(info)
+        found.folders.update(parents_of(path))
+        if stat.kind == "directory" or key.endswith("/"):
+            found.folders.add(path)
+            if key.endswith("/") and stat.kind == "file":
+                found.markers[path] = key
+        else:
+            listed[path] = stat, info
     protocols = storage.protocols
     for path, (stat, info) in listed.items():
         if path in found.folders:  # an object that stands for a folder: readers take it for that too

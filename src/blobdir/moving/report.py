@@ -25,6 +25,8 @@ class FetchReport:
         Annotations that can't be used, so that their images weren't chosen.
     without_annotation : int
         Images that weren't chosen because they have none, and so neither class nor tag.
+    defects : list of str
+        What is wrong with the project, and was copied as it is, with ``with_defects``.
     seconds : float
     """
 
@@ -34,6 +36,7 @@ class FetchReport:
     verified: int = 0
     problems: list[Problem] = field(default_factory=list)
     without_annotation: int = 0
+    defects: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -55,7 +58,8 @@ class PushReport:
     failed : dict
         Path -> why, of what could not be uploaded or removed.
     left_out : dict
-        Path -> why, of what isn't uploaded: links that lead outside the project, or in circles; what is no file.
+        Path -> why, of what isn't uploaded: links in circles, what is no file; with ``with_defects`` also links that
+        lead outside the project, or nowhere.
     emptied : list of str
         Blobs that aren't uploaded because blobdir removed the last image in them; `compact` deletes them.
     new, replaced, deleted : list of str
@@ -63,6 +67,8 @@ class PushReport:
         gone now.
     index : str
         Where the index was put; empty where it wasn't.
+    defects : list of str
+        What is wrong with the project, and is copied as it is, with ``with_defects``.
     seconds : float
     """
 
@@ -76,6 +82,7 @@ class PushReport:
     replaced: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     index: str = ""
+    defects: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from blobdir.discovery import layout
-from blobdir.errors import UsageError
+from blobdir.errors import BlobdirWarning, UsageError
 from blobdir.index import FIRST_BLOB
+from blobdir.moving.defects import check_view
 from blobdir.moving.report import FetchReport
 from blobdir.offsets import write_offsets
 from blobdir.packing.choosing import choose, datasets_of
@@ -19,6 +21,7 @@ from blobdir.packing.names import free_stem, slug_of
 from blobdir.packing.sidefiles import SideFiles
 from blobdir.packing.sums import SUMS, format_sums
 from blobdir.project import open_project
+from blobdir.sources import RemoteStorage
 from blobdir.tarwriting.format import archive_end, member_header, padding
 
 if TYPE_CHECKING:
@@ -34,35 +37,60 @@ FILES_AT_ONCE = 1000
 BYTES_AT_ONCE = 64 << 20
 
 
-def fetch_selected(
-    url: str,
-    work: Path,
-    storage_options: dict[str, Any] | None,
-    options: SubsetOptions,
-    remote: RemoteOptions | None,
-    progress: Progress | None,
-) -> FetchReport:
-    """Write the chosen images with their annotations and side files into `work`, in one new blob a dataset.
+class Selection:
+    """Images of a remote project that are to be fetched.
 
-    What belongs to the project or to a dataset as a whole comes along. Datasets without images, and those above a
-    chosen one, stay datasets. Blocks that an earlier try has fetched come from the cache.
+    Parameters
+    ----------
+    url, storage_options, remote
+        See `blobdir.open_project`.
+    options : SubsetOptions
+
+    Raises
+    ------
+    UsageError
+        Nothing is chosen.
+    PackError
+        The project has a defect where the images are, or may be.
     """
-    given = {} if remote is None else asdict(remote)
-    project = open_project(url, storage_options=storage_options, index="none", **given)
-    choice = choose(project, options)
-    chosen = choice.images
-    if not choice.count:
-        raise UsageError(f"no image is chosen: the conditions hold for none{choice.said()}")
-    writer = _Writer(project, work, choice.count, progress)
-    for path, names in chosen.items():
-        if names:
-            writer.write_dataset(path, names)
-    for path in datasets_of(project, choice):
-        if not chosen.get(path):
-            writer.write_empty(path)
-    writer.write_rest()
-    writer.report.problems, writer.report.without_annotation = choice.problems, choice.without_annotation
-    return writer.report
+
+    def __init__(
+        self,
+        url: str,
+        storage_options: dict[str, Any] | None,
+        options: SubsetOptions,
+        remote: RemoteOptions | None,
+    ) -> None:
+        given = {} if remote is None else asdict(remote)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", BlobdirWarning)  # a defect in what is chosen is an error
+            self._project = open_project(url, storage_options=storage_options, index="none", **given)
+        self._choice = choice = choose(self._project, options)
+        considered = choice.considered | {path for path, names in choice.images.items() if names}
+        there = self._project.tree.storage
+        if not isinstance(there, RemoteStorage):
+            raise TypeError(f"unknown storage {type(there).__name__}")
+        check_view(self._project, there, considered, whole=not options.datasets)
+        if not choice.count:
+            raise UsageError(f"no image is chosen: the conditions hold for none{choice.said()}")
+
+    def write(self, work: Path, progress: Progress | None) -> FetchReport:
+        """Write the chosen images with their annotations and side files into `work`, in one new blob a dataset.
+
+        What belongs to the project or to a dataset as a whole comes along. Datasets without images, and those above a
+        chosen one, stay datasets. Blocks that an earlier try has fetched come from the cache.
+        """
+        choice, chosen = self._choice, self._choice.images
+        writer = _Writer(self._project, work, choice.count, progress)
+        for path, names in chosen.items():
+            if names:
+                writer.write_dataset(path, names)
+        for path in datasets_of(self._project, choice):
+            if not chosen.get(path):
+                writer.write_empty(path)
+        writer.write_rest()
+        writer.report.problems, writer.report.without_annotation = choice.problems, choice.without_annotation
+        return writer.report
 
 
 class _Writer:

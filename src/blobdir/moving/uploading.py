@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from blobdir.durable import in_words
 from blobdir.errors import BlobdirError, SourceChangedError
 from blobdir.moving.comparing import unchanged
 from blobdir.moving.localfiles import LocalFile
@@ -108,7 +109,7 @@ class Uploader:
         except FileNotFoundError:
             return "was removed while it was being pushed"
         except (BlobdirError, OSError, ValueError) as error:
-            return str(error)
+            return in_words(error)
         return None
 
     async def _send(self, what: str, path: str, file: LocalFile) -> Stat | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,7 @@ from blobdir.tarscan import scan_tar
 from blobdir.tarwriting.format import archive_end, member_header, padding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from blobdir.discovery import Progress
     from blobdir.discovery.parts import Pickle
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from blobdir.tarscan import TarTable
 
 CHUNK_BYTES = 16 << 20
+
+Named = Mapping[tuple[int, int], Collection[bytes]]
+"""Byte range -> names without folders."""
 
 
 def compact(
@@ -133,7 +137,7 @@ class _Compacting:
 
     def _compact(self, folder: str, stem: str, path: str, pickles: list[Pickle]) -> None:
         tables = {pickle: self._table(pickle) for pickle in pickles}
-        named = {(s, e): n for table in tables.values() for n, s, e in table.entries()}
+        named = names_of(entry for table in tables.values() for entry in table.entries())
         members = self._scan(path)
         for pickle, table in tables.items():
             self._known.check_fit(pickle, table)
@@ -150,7 +154,7 @@ class _Compacting:
         self._check_sum(path)
         if self._change.dry_run:
             self._report.freed += size - compacted_size(named)
-            self._report.images += len(named)
+            self._report.images += sum(map(len, named.values()))
             self._report.replaced.append(path)
             return
         staged = f"{folder}/{stem}.new.tar"
@@ -160,7 +164,8 @@ class _Compacting:
         take_over(os.lstat(os.path.join(self._writer.root, path)), self._change.stage(staged))
         new = self._writer.rename_blob(stem, digest, staged, folder)
         for pickle, table in tables.items():
-            moved = np.array([place[s, e] for _, s, e in table.entries()], np.int64).reshape(len(table), 2)
+            spans = [place[s, e, base_name(n)] for n, s, e in table.entries()]
+            moved = np.array(spans, np.int64).reshape(len(table), 2)
             fresh = OffsetsTable(*pack_names(table.names()), moved[:, 0].copy(), moved[:, 1].copy())
             parent = pickle.path.rpartition("/")[0]
             self._writer.replace_pickle(pickle.path, f"{parent}/{new}{layout.OFFSETS_SUFFIX}", fresh)
@@ -168,7 +173,7 @@ class _Compacting:
         if folder == layout.BLOB_DIR:
             self._added[f"{new}.tar"] = digest
         self._report.blobs.append(f"{folder}/{new}.tar")
-        self._report.images += len(named)
+        self._report.images += sum(map(len, named.values()))
         self._report.freed += size - new_size
 
     def _table(self, pickle: Pickle) -> OffsetsTable:
@@ -183,15 +188,15 @@ class _Compacting:
             raise PackError(f"{path}: isn't a sound tar: {error}; nothing was changed") from error
 
     @staticmethod
-    def _check_members(path: str, members: TarTable, named: dict[Span, bytes]) -> None:
+    def _check_members(path: str, members: TarTable, named: Named) -> None:
         """Refuse entries for what isn't a member, though it looks like one: behind the end of the archive, say."""
         for start, end in named.keys() - _spans(members):
             raise PackError(
-                f"{path}: {os.fsdecode(named[start, end])} should be bytes {start} to {end}, where the archive has no "
-                "member; see `blobdir verify`; nothing was changed"
+                f"{path}: {os.fsdecode(min(named[start, end]))} should be bytes {start} to {end}, where the archive "
+                "has no member; see `blobdir verify`; nothing was changed"
             )
 
-    def _has_unused(self, path: str, members: TarTable, named: dict[Span, bytes], size: int) -> bool:
+    def _has_unused(self, path: str, members: TarTable, named: Named, size: int) -> bool:
         """Whether a member isn't referred to; or there is more in the tar than members and their headers take."""
         room = sum(-(-(end - start) // 512) * 512 + 512 for start, end in named)
         if _spans(members) - named.keys() or size > room + 20 * 1024:
@@ -225,25 +230,41 @@ def _spans(members: TarTable) -> set[Span]:
     return set(zip(members.start.tolist(), members.end.tolist(), strict=True))
 
 
-def compacted_size(named: dict[Span, bytes]) -> int:
+def base_name(name: bytes) -> bytes:
+    """What is behind a name's last slash."""
+    return name.rpartition(b"/")[2]
+
+
+def names_of(entries: Iterable[tuple[bytes, int, int]]) -> Named:
+    """Byte range -> the names that entries have for it, without folders: hard links of a tar share one."""
+    named: dict[Span, set[bytes]] = {}
+    for name, start, end in entries:
+        named.setdefault((start, end), set()).add(base_name(name))
+    return named
+
+
+def compacted_size(named: Named) -> int:
     """Bytes of a tar that holds these members only."""
     size = sum(
-        len(member_header(name.rpartition(b"/")[2], end - start)) + -(-(end - start) // 512) * 512
-        for (start, end), name in named.items()
+        len(member_header(name, end - start)) + -(-(end - start) // 512) * 512
+        for (start, end), names in named.items()
+        for name in names
     )
     return size + len(archive_end(size))
 
 
 def copy_members(
-    tar: str, named: dict[Span, bytes], out: TarOutput, tell: Callable[[int], None] | None = None
-) -> dict[Span, Span]:
+    tar: str, named: Named, out: TarOutput, tell: Callable[[int], None] | None = None
+) -> dict[tuple[int, int, bytes], Span]:
     """Copy members from one tar to another, in the order in which they lie.
+
+    What has several names in the old tar, as hard links do, has as many members in the new one: each can go by itself.
 
     Parameters
     ----------
     tar : str
     named : dict
-        Byte range -> name that the member gets; what is before its last slash is left out.
+        Byte range -> names that its members get.
     out : TarOutput
     tell : callable, optional
         Told how many bytes were copied.
@@ -251,7 +272,7 @@ def copy_members(
     Returns
     -------
     dict
-        Byte range in the old tar -> byte range in the new one.
+        Byte range in the old tar, and name -> byte range in the new one.
 
     Raises
     ------
@@ -261,8 +282,8 @@ def copy_members(
     place = {}
     source = os.open(tar, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        for start, end in sorted(named):
-            out.add(member_header(named[start, end].rpartition(b"/")[2], end - start))
+        for start, end, name in sorted((*span, name) for span, names in named.items() for name in names):
+            out.add(member_header(name, end - start))
             first = out.position
             for low in range(start, end, CHUNK_BYTES):
                 data = os.pread(source, min(CHUNK_BYTES, end - low), low)
@@ -270,7 +291,7 @@ def copy_members(
                     raise PackError(f"{tar}: bytes {start} to {end} can't be read; nothing was changed")
                 out.add(data)
             out.add(padding(end - start))
-            place[start, end] = first, first + end - start
+            place[start, end, name] = first, first + end - start
             if tell is not None:
                 tell(end - start)
     finally:

@@ -456,9 +456,9 @@ class Edit:
         spool = staged.with_name(_SPOOL)
         os.rename(staged, spool)
         with TarOutput(str(staged)) as out:
-            named = {span: os.fsencode(basename(path)) for path, span in self._images.items()}
+            named = {span: [os.fsencode(basename(path))] for path, span in self._images.items()}
             place = copy_members(str(spool), named, out)
-            self._images = {path: place[span] for path, span in self._images.items()}
+            self._images = {path: place[*span, os.fsencode(basename(path))] for path, span in self._images.items()}
             digest = out.finish()
         spool.unlink()
         return digest

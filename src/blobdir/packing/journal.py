@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from blobdir.discovery import layout
-from blobdir.durable import sync_folder, write_whole
+from blobdir.durable import in_words, sync_folder, write_whole
 from blobdir.errors import PackError, UsageError
 from blobdir.packing.released import RELEASED
 from blobdir.projectlock import JOURNAL
@@ -354,7 +354,7 @@ def _is_file(name: str, fd: int) -> bool:
 def _said(error: BaseException | None) -> str:
     if isinstance(error, OSError) and error.strerror and not isinstance(error, UsageError):
         named = isinstance(error.filename, str) and not error.filename.isdigit()  # a number is a staged file
-        return f"{error.filename if named else 'the project'}: {error.strerror}"
+        return f"{error.filename if named else 'the project'}: {in_words(error)}"
     return str(error)
 
 

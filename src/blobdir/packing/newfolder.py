@@ -20,11 +20,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from blobdir.durable import rename_new, sync_filesystem, sync_folder
-from blobdir.errors import BusyError, UsageError
+from blobdir.durable import in_words, rename_new, sync_filesystem, sync_folder
+from blobdir.errors import BlobdirError, BusyError, PackError, UsageError
 from blobdir.projectlock import STATE_DIR
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 
@@ -45,6 +46,8 @@ class NewFolder:
     target, work : Path
     state : Path
         A folder in `work` for notes that aren't part of what is made.
+    missing : callable
+        Gives how many bytes are still to be written, for who is told that the disk is full.
 
     Raises
     ------
@@ -52,12 +55,15 @@ class NewFolder:
         `target` is there, or has no folder to be in; the work folder is there, or isn't one.
     BusyError
         Another process is making it.
+    PackError
+        When it's left: a file couldn't be read or written. The message says what stays, and how to go on.
     """
 
     def __init__(self, target: str | os.PathLike[str], suffix: str, *, resume: bool = False) -> None:
         self.target = Path(os.path.abspath(target))
         self.work = self.target.with_name(f"{self.target.name}{suffix}")
         self.state = self.work / STATE_DIR / suffix.removeprefix(".")
+        self.missing: Callable[[], int] = lambda: 0
         self._resume = resume
         self._fd = -1
 
@@ -96,6 +102,8 @@ class NewFolder:
             for folder in (self.state.parent, self.work, self.work.parent):  # or nobody knows whose it is
                 sync_folder(folder)
         except BaseException:
+            if made:
+                shutil.rmtree(self.work, ignore_errors=True)
             self._close()
             raise
         return self
@@ -154,6 +162,11 @@ class NewFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close()
+        if isinstance(error, OSError) and not isinstance(error, BlobdirError) and error.strerror:
+            left = os.path.lexists(self.work)
+            more = f"what is done stays in {self.work}: --resume goes on" if left else "nothing was left behind"
+            what = f"{error.filename or self.target}: {in_words(error, self.target.parent, self.missing())}"
+            raise PackError(f"{what}; {more}", errno=error.errno) from error
 
     def _close(self) -> None:
         if self._fd >= 0:

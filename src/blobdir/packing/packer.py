@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
-from blobdir.durable import write_whole
+from blobdir.durable import in_words, write_whole
 from blobdir.errors import BlobdirError, PackError, UsageError, WorkerError
 from blobdir.packing.annotating import write_annotations
 from blobdir.packing.lists import is_list
@@ -94,6 +94,7 @@ def pack(
     if dry_run:
         packing.run()
     else:
+        new.missing = packing.missing
         _make(packing, new)
     packing.report.seconds = time.perf_counter() - began
     return packing.report
@@ -110,8 +111,7 @@ def _make(packing: _Packing, new: NewFolder) -> None:
     except OSError as error:
         if isinstance(error, BlobdirError):
             raise
-        what = f"{error.filename or new.work}: {error.strerror}"
-        raise PackError(f"{what}; what is done stays in {new.work}: --resume") from error
+        raise PackError(f"{error.filename or new.work}: {in_words(error)}") from error  # before anything was done
 
 
 class _Packing:
@@ -141,6 +141,10 @@ class _Packing:
         self._lost: set[tuple[str, str]] = set()
         self._parts: set[str] = set()
         self._done, self._total = 0, 0
+
+    def missing(self) -> int:
+        """Bytes that aren't written yet."""
+        return max(0, self._total - self._done)
 
     def run(self) -> None:
         """Write everything but the project's name."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from posixpath import splitext
 from typing import TYPE_CHECKING, Final
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blobdir.discovery import layout, pairing
-from blobdir.discovery.parts import Pickle, find_blobs, find_pickles
+from blobdir.discovery.parts import Pickle, find_blobs, find_pickles, misplaced_pickles
 from blobdir.discovery.root import check_root, not_a_folder
 from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.offsets import OffsetsTable
@@ -126,6 +127,7 @@ class Provenance:
         self._blobs: dict[str, tuple[dict[str, str], list[str]]] = {}
         self._records: dict[str, SourceRecord] = {}
         self._packed: dict[str, frozenset[str]] = {}
+        self._with_bytes: set[str] = set()
         self._plain = {""}  # folders that were looked at, and are no links
 
     # -- datasets --------------------------------------------------------------------------------------------
@@ -201,6 +203,15 @@ class Provenance:
                         f"{full}: is a symbolic link to {entry.target}, which isn't looked at, so it isn't known "
                         "which blobs it needs; nothing was changed"
                     )
+        folders = {folder.path: folder for folder in self.storage.walk(follow_links=False)}
+        for path in misplaced_pickles(folders, self.datasets.values()):
+            beside, _, name = path.rpartition("/")
+            stem = name.removesuffix(layout.OFFSETS_SUFFIX)
+            if stem in self.blobs(layout.BLOB_DIR)[0] or stem in self.blobs(beside)[0]:
+                raise PackError(
+                    f"{path}: says which bytes of a blob are needed, and isn't where a dataset's offsets lie; move it "
+                    "into the folder of its dataset, or remove it; nothing was changed"
+                )
 
     def _may_be_a_dataset(self, link: str) -> bool:
         full = os.path.join(self.root, link)
@@ -213,10 +224,28 @@ class Provenance:
         return os.path.isdir(full) and self.storage.escapes(link)
 
     def side_folders(self, dataset: str) -> list[str]:
-        """Names of the folders of a dataset that have files of images: ``ann``, ``meta`` and so on."""
+        """Names of the folders of a dataset that have files of images: ``ann``, ``meta`` and so on.
+
+        Raises
+        ------
+        PackError
+            One of them, or that of the images, is a symbolic link, or can't be listed: what belongs to an image isn't
+            known.
+        """
         listed = self._folders.get(dataset)
         entries = listed.entries if listed is not None else []
-        return sorted(e.name for e in entries if e.kind == "directory" and is_side_folder(e.name))
+        found = sorted(e.name for e in entries if e.kind == "directory" and is_side_folder(e.name))
+        for entry in entries:
+            if entry.kind == "link" and (entry.name == layout.ITEMS or is_side_folder(entry.name)):
+                self._refuse_links(layout.join(dataset, entry.name))
+        for name in found:
+            below = self._folders.get(layout.join(dataset, name))
+            if below is not None and below.error is not None:
+                raise PackError(
+                    f"{below.path}: can't be listed ({below.error.strerror or below.error}), so it isn't known what "
+                    "belongs to an image; nothing was changed"
+                )
+        return found
 
     # -- offsets ---------------------------------------------------------------------------------------------
 
@@ -225,7 +254,23 @@ class Provenance:
         self.check_dataset(dataset)
         layout_of = layout.join(dataset, layout.PACKED_ANNOTATIONS)
         self._folders.get(layout_of)
-        return find_pickles(self._folders, dataset)
+        found = find_pickles(self._folders, dataset)
+        for pickle in found:
+            self._check_not_emptied(pickle)
+        return found
+
+    def _check_not_emptied(self, pickle: Pickle) -> None:
+        """Refuse an offsets file of no bytes, whose blob has members: it was cut off before its first one."""
+        if pickle.path in self._with_bytes:
+            return
+        message = ""
+        with suppress(OSError):  # who reads one of the two is told
+            blob = self.blobs(pickle.blobs)[0].get(pickle.stem)
+            if os.path.getsize(os.path.join(self.root, pickle.path)) == 0 and blob is not None:
+                message = pairing.emptied(pickle.path, blob, self.storage.read_range(blob, 0, pairing.BLOCK))
+        if message:
+            raise PackError(f"{message}; nothing was changed")
+        self._with_bytes.add(pickle.path)
 
     def all_pickles(self) -> list[Pickle]:
         """The offsets files of all datasets."""

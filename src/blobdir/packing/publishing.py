@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from blobdir.discovery import layout
-from blobdir.durable import sync_file, sync_filesystem, sync_folder
-from blobdir.errors import PackError, UsageError
+from blobdir.durable import in_words, sync_file, sync_filesystem, sync_folder
+from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.packing.journal import STAGING, UNDO, Folders, Journal, clear, wrong_path
 from blobdir.packing.provenance import Provenance
 from blobdir.projectlock import JOURNAL, ProjectLock
@@ -82,11 +82,17 @@ class Change:
     ) -> None:
         if self._lock is None:
             return
-        if not (self._state / JOURNAL).exists():
+        decided = (self._state / JOURNAL).exists()
+        if not decided:
             with suppress(OSError, UsageError):
                 clear(self._state)
         self._lock.release()
         self._lock = None
+        if isinstance(error, OSError) and not isinstance(error, BlobdirError) and error.strerror and not decided:
+            name = error.filename if isinstance(error.filename, str) else ""
+            what = self._root if name.startswith(os.fspath(self._state)) or not name else name
+            said = in_words(error, self._state)
+            raise PackError(f"{what}: {said}; nothing was changed", errno=error.errno) from error
 
     def _recover(self) -> None:
         """Do what a process that was killed had begun; forget what it had only prepared."""

@@ -28,18 +28,20 @@ def identity(full: str) -> Identity:
 
 
 def read_released(root: str) -> dict[str, Identity]:
-    """Path of a blob -> what it was; those that are still the same file."""
+    """Path of a blob -> what it was; those that are still the same file, or away: they may come back."""
     try:
         with open(os.open(os.path.join(root, RELEASED), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             known = json.loads(file.read().decode("utf-8", "surrogateescape"))
     except (OSError, ValueError):
         return {}
-    return {p: was for p, was in known.items() if _is_same(root, p, was)} if isinstance(known, dict) else {}
+    return {p: was for p, was in known.items() if _may_be(root, p, was)} if isinstance(known, dict) else {}
 
 
-def _is_same(root: str, path: str, was: object) -> bool:
+def _may_be(root: str, path: str, was: object) -> bool:
     try:
         return identity(os.path.join(root, path)) == was
+    except FileNotFoundError:
+        return True
     except (OSError, ValueError):
         return False
 

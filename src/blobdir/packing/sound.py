@@ -12,7 +12,7 @@ from blobdir.errors import BlobdirError, PackError
 from blobdir.index import FIRST_BLOB, LINK
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from blobdir.datasets import DatasetView, ProjectView
     from blobdir.index import Defect
@@ -40,12 +40,33 @@ def check_sound(project: ProjectView[DatasetView], datasets: Collection[str], *,
     PackError
         The message says which, and what to do.
     """
+    refuse(project.url, faults_of(project, datasets, whole=whole))
+
+
+def faults_of(project: ProjectView[DatasetView], datasets: Collection[str], *, whole: bool) -> list[str]:
+    """What `check_sound` refuses, a sentence each."""
     found = list(dict.fromkeys(defect.message for defect in _defects(project, datasets, whole=whole)))
-    if whole:
-        found += _links_out(project)
-    if found:
-        more = f" (and {len(found) - 1:,} more; `blobdir info` lists them)" if len(found) > 1 else ""
-        raise PackError(f"{project.url}: {found[0]}{more}. Nothing was written")
+    return found + list(_links_out(project)) if whole else found
+
+
+def refuse(url: str, faults: Sequence[str], instead: str = "") -> None:
+    """Raise an error that names the first fault, if there is any.
+
+    Parameters
+    ----------
+    url : str
+        The project.
+    faults : sequence of str
+    instead : str
+        What can be done all the same.
+
+    Raises
+    ------
+    PackError
+    """
+    if faults:
+        more = f" (and {len(faults) - 1:,} more; `blobdir info` lists them)" if len(faults) > 1 else ""
+        raise PackError(f"{url}: {faults[0]}{more}. Nothing was written{instead}")
 
 
 def _defects(project: ProjectView[DatasetView], datasets: Collection[str], *, whole: bool) -> Iterator[Defect]:

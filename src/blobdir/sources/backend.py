@@ -231,13 +231,18 @@ class Backend:
         advice = "; the credentials are missing, wrong or expired" if is_denied(error) else ""
         return ReadError(f"{what}: {type(error).__name__}: {text}{tries}{advice}")
 
-    def get(self, path: str, start: int | None, end: int | None, what: str) -> Awaitable[getters.Answer]:
-        """Bytes ``start:end`` of a file, half-open, or all of it, with the version they are of."""
+    def get(
+        self, path: str, start: int | None, end: int | None, what: str, *, versioned: bool = True
+    ) -> Awaitable[getters.Answer]:
+        """Bytes ``start:end`` of a file, half-open, or all of it, with the version they are of.
+
+        Most backends are asked for the version by a second request; without `versioned` they aren't.
+        """
         size = end - start if start is not None and end is not None else 0
         return self._in_turn(
             what,
-            lambda: self._get(self.fs, path, start, end),
-            lambda: getters.sync_get(self.fs, path, start, end),
+            lambda: (self._get if versioned else getters.without_version(self._get))(self.fs, path, start, end),
+            lambda: (getters.sync_get if versioned else getters.sync_get_only)(self.fs, path, start, end),
             size,
             None,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from copy import copy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -16,6 +17,7 @@ from blobdir.locks import ForkSafeLock
 from blobdir.ranges import merge_ranges
 from blobdir.sources.backend import CONCURRENCY, SMALL_CONCURRENCY, Backend
 from blobdir.sources.getters import Answer, stat_of
+from blobdir.sources.keys import is_understood, leads_elsewhere, lists_at_once
 from blobdir.sources.model import Entry, Folder, Stat
 from blobdir.sources.options import RemoteOptions, parse_size
 from blobdir.sources.pace import merge_limits
@@ -24,10 +26,12 @@ from blobdir.sources.secrecy import without_secrets
 from blobdir.sources.segments import plan_segments
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator, Sequence
+    from collections.abc import Awaitable, Collection, Iterable, Iterator, Sequence
 
     from fsspec import AbstractFileSystem
     from numpy.typing import NDArray
+
+    from blobdir.sources.keys import Keys
 
     Ints = NDArray[np.integer]
 
@@ -339,6 +343,7 @@ class RemoteStorage:
         self.cache = self._make_cache(url)
         self.is_roomy = True
         self._listed: dict[str, Stat] = {}
+        self._keys: Keys | None = None
         self._background = Background(READERS, "blobdir-readahead")
 
     def _place(self) -> str:
@@ -392,11 +397,15 @@ class RemoteStorage:
         self._background.submit(function, *args)
 
     def full(self, path: str) -> str:
-        """The backend's name of a path in the project."""
+        """The backend's name of a path in the project; ReadError where it would take that for another one's."""
         if not path:
             return self.root
         base = f"{self.root}/" if self.root else ""
-        return f"{base}{quote(path, errors='surrogateescape')}" if self._is_http else f"{base}{path}"
+        if self._is_http:
+            return f"{base}{quote(path, errors='surrogateescape')}"
+        if not is_understood(self.fs, f"{base}{path}"):
+            raise ReadError(f"{self.url}: {path}: the backend takes this name for another one; give it another name")
+        return f"{base}{path}"
 
     def escapes(self, path: str) -> bool:
         """Never: there are no symbolic links behind a backend."""
@@ -421,13 +430,23 @@ class RemoteStorage:
         for path in sorted(folders, key=lambda p: (p.count("/") if p else -1, p)):
             yield Folder(path, Stat("directory"), list(folders[path].values()))
 
+    def as_listed(self, keys: Keys) -> RemoteStorage:
+        """The same place, of which `list_keys` gives what it has given already: nothing is listed for it."""
+        same = copy(self)
+        same._keys = keys  # noqa: SLF001  # of this very class
+        return same
+
     def list_keys(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """Everything below the root as it is now: path, the backend's own name, and what the backend says of it."""
+        if self._keys is not None:
+            yield from self._keys
+            return
         self.fs.invalidate_cache(self.root)  # a backend keeps listings: those of another time, perhaps
         odd: list[str] = []
-        for key, info in self._list_tree() if self._protocols & TREES else self._list_all():
+        at_once = not self._protocols & TREES and lists_at_once(self.fs, is_async=self.backend.is_async)
+        for key, info in self._list_all() if at_once else self._list_tree():
             path = self._relative(key)
-            if path and _leads_elsewhere(path):
+            if path and leads_elsewhere(path):
                 odd.append(path)
             elif path:
                 yield path, key, info
@@ -444,7 +463,7 @@ class RemoteStorage:
         yield from self.backend.run(call, self.url, LIST_TIMEOUT_S).items()
 
     def _list_tree(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Folder by folder, those of one depth together. fsspec's own way leaves out what it couldn't list."""
+        """Folder by folder, those of one depth together; one that can't be listed is an error."""
         level = [self.root]
         while level:
             below = []
@@ -538,13 +557,25 @@ class RemoteStorage:
 
     def iter_files(self, paths: Sequence[str]) -> Iterator[bytes]:
         """The same one after the other, so that few of them are in memory."""
-        return (answer.data for answer in self.iter_answers(paths))
+        return (answer.data for answer in self.iter_answers(paths, without=frozenset(paths)))
 
-    def iter_answers(self, paths: Sequence[str]) -> Iterator[Answer]:
-        """The same, and which version each is of."""
+    def iter_answers(self, paths: Sequence[str], *, without: Collection[str] = ()) -> Iterator[Answer]:
+        """The same, and which version each is of, but for those in `without`: most backends are asked twice for it."""
         named = [(path, f"{self.url}: {path}") for path in paths]
-        requests = ((what, self.backend.get(self.full(path), None, None, what)) for path, what in named)
+        requests = (
+            (what, self.backend.get(self.full(path), None, None, what, versioned=path not in without))
+            for path, what in named
+        )
         return self.backend.run_many(requests, SMALL_CONCURRENCY)
+
+    def iter_ranges(self, ranges: Iterable[tuple[str, int, int]]) -> Iterator[bytes]:
+        """Short ranges of many files as they are now, ``(path, start, end)``; shorter only where a file ends."""
+        named = ((path, start, end, f"{self.url}: {path}: bytes {start} to {end}") for path, start, end in ranges)
+        requests = (
+            (what, self.backend.get(self.full(path), start, end, what, versioned=False))
+            for path, start, end, what in named
+        )
+        return (answer.data for answer in self.backend.run_many(requests, SMALL_CONCURRENCY))
 
     def open(self, path: str, expected: Stat | None = None) -> RemoteSource:
         """A file for reads by range, of the version that is `expected`. Asks the backend for nothing.
@@ -563,11 +594,6 @@ def _same_time(a_ns: int, b_ns: int) -> bool:
     if a_ns % 10**9 and b_ns % 10**9:
         return a_ns == b_ns
     return a_ns // 10**9 == b_ns // 10**9
-
-
-def _leads_elsewhere(path: str) -> bool:
-    """Whether a name that a backend lists isn't one of a file below the root: an object store allows any."""
-    return "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/"))
 
 
 def _says_enough(stat: Stat | None) -> bool:

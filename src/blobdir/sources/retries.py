@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import errno
 import random
 import time
 from typing import Any
@@ -17,6 +18,12 @@ _FOR_GOOD = ("CertificateVerif", "CertificateError", "InvalidURL", "ConnectorCer
 
 class WrongAnswerError(OSError):
     """A server has answered something else than it was asked for: other bytes, too few, too many."""
+
+
+_LASTING = frozenset(
+    (errno.ENAMETOOLONG, errno.EILSEQ, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ELOOP, errno.ENOTSUP)
+)
+"""What a system says of a name, or of its disk: the same the next time."""
 
 
 class NoRangesError(OSError):
@@ -97,6 +104,8 @@ def is_temporary(error: BaseException) -> bool:
     if any(isinstance(link, FileNotFoundError | NoRangesError) for link in _chain(error)) or is_denied(error):
         return False
     if isinstance(error, (*_OURS, FileExistsError, IsADirectoryError, NotADirectoryError)):
+        return False
+    if any(isinstance(link, OSError) and link.errno in _LASTING for link in _chain(error)):
         return False
     if any(word in type(link).__name__ for link in _chain(error) for word in _FOR_GOOD):
         return False

@@ -8,12 +8,15 @@ import re
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
+from blobdir.discovery.parts import misplaced_pickles
 from blobdir.packing.journal import STAGING, UNDO
 from blobdir.projectlock import JOURNAL, STATE_DIR, is_being_changed
 from blobdir.verifying.findings import in_words
 from blobdir.verifying.places import links_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from blobdir.sources import LocalStorage
     from blobdir.verifying.findings import VerifyReport
     from blobdir.verifying.places import Folders
@@ -53,6 +56,12 @@ def check_folders(folders: Folders, report: VerifyReport) -> None:
     for folder in folders.values():
         if folder.error is not None:
             report.add("not-checked", folder.path, f"can't be listed: {folder.error.strerror or folder.error}")
+
+
+def check_pickles(folders: Folders, datasets: Collection[str], report: VerifyReport) -> None:
+    """Offsets files that nobody reads, because of where they lie."""
+    for path in misplaced_pickles(folders, datasets):
+        report.add("offsets-misplaced", path, "lies where nobody reads it; one of a dataset lies in its folder")
 
 
 def check_state(storage: LocalStorage, folders: Folders, report: VerifyReport) -> None:

@@ -172,6 +172,8 @@ def _read(root: str, pickle: str, members: Members, size: int) -> _Read:
         return _Read()
     except OSError as error:
         return _Read(why_not=in_words(error))
+    if not len(first) and not os.path.getsize(full) and len(members.table):
+        return _Read()  # not one byte of it was written
     twice = (first.start != last.start) | (first.end != last.end)
     if not twice.any():
         return _Read(first, repeated=first.repeats > 0)

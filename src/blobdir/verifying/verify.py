@@ -10,7 +10,7 @@ from blobdir.discovery.root import check_root, not_a_folder
 from blobdir.errors import UsageError
 from blobdir.sources import LocalStorage, open_storage
 from blobdir.verifying.annotations import AnnotationCheck
-from blobdir.verifying.around import check_folders, check_links, check_state
+from blobdir.verifying.around import check_folders, check_links, check_pickles, check_state
 from blobdir.verifying.blobs import BlobCheck
 from blobdir.verifying.decoding import check_decoding, look_into
 from blobdir.verifying.findings import VerifyReport
@@ -94,6 +94,7 @@ def verify(
         blobs.finish()
         check_folders(folders, report)
         check_links(storage, folders, report)
+        check_pickles(folders, datasets, report)
         check_state(storage, folders, report)
         check_for_sdk(opened, folders, blobs.counts, report)
         annotations.finish(opened, told("annotations"), incomplete_folders(opened, folders))

@@ -1,0 +1,190 @@
+"""Bytes that `compact` may not take: those that somebody needs in a way that is easily overlooked."""
+
+from __future__ import annotations
+
+import tarfile
+
+import pytest
+from changes.commands import TOUCHING, transaction
+from changes.looking import differences, faults, get, shown
+from changes.samples import annotation, entries, files_below, files_of, numbered, packed, pickles, picture, tars, write
+
+from blobdir.cli.app import run
+from blobdir.errors import BlobdirError
+from blobdir.moving import push
+from blobdir.offsets import save_blob_offsets_pkl, write_offsets
+from blobdir.packing import SubsetOptions, add, compact, merge, remove, subset
+from blobdir.verifying import repair, verify
+
+pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
+
+
+# -- several names of one range -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """A project whose tar has hard links, as GNU tar makes them."""
+    root = tmp_path / "p"
+    write(root / "meta.json", b'{"classes": [], "tags": [], "projectType": "images"}')
+    (root / "blob").mkdir()
+    (root / "train").mkdir()
+    with tarfile.open(root / "blob/x.tar", "w") as tar:
+        for name in ("a.png", "gone.png", "b.png"):
+            path = write(tmp_path / "new" / name, picture(name))
+            tar.add(path, name)
+        for name, target in (("first.png", "a.png"), ("z.png", "b.png"), ("y.png", "b.png"), ("sub/f.png", "b.png")):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.LNKTYPE, target
+            tar.addfile(info)
+    save_blob_offsets_pkl(str(root / "blob/x.tar"), str(root / "train"))
+    for name in ("a", "gone", "b", "first", "z", "y", "f"):
+        write(root / f"train/ann/{name}.png.json", annotation(name))
+    assert faults(root) == []
+    return root
+
+
+GOING = {
+    "nothing but bytes": ["gone.png"], "a link": ["gone.png", "first.png"], "the file": ["gone.png", "a.png"],
+    "all but one": ["gone.png", "b.png", "z.png", "f.png"], "all": ["gone.png", "a.png", "first.png"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("going", GOING)
+def test_hard_links(linked, going, dry_run):
+    model = shown(linked)
+    remove(linked, [f"train/{name}" for name in GOING[going]])
+    for name in GOING[going]:
+        del model[f"train/img/{name}"], model[f"train/ann/{name}.json"]
+    said = compact(linked, dry_run=True)
+    if not dry_run:
+        done = compact(linked)
+        assert (done.freed, done.images) == (said.freed, said.images)
+        assert picture("gone.png") not in b"".join(tar.read_bytes() for tar in tars(linked))
+    assert differences(shown(linked), model) == []
+    assert faults(linked) == []
+    assert [f.code for f in verify(linked, decode=True, processes=1).findings if f.severity == "error"] == []
+
+
+# -- offsets files without a byte -----------------------------------------------------------------------------
+
+REFUSING = {
+    **{f"{name} (touching)": lambda root, base, do=do: do(root, "train/img/a001.png") for name, do in TOUCHING.items()},
+    "compact": lambda root, base: compact(root),
+    "compact --unreferenced": lambda root, base: compact(root, unreferenced=True),
+    "add": lambda root, base: add(root, "train", [write(base / "new/n.png", picture("n"))]),
+    "merge": lambda root, base: merge(packed(base / "q", numbered(2, 50, "val")), root),
+    "merge into": lambda root, base: merge(root, packed(base / "q", numbered(2, 50, "train"))),
+    "subset": lambda root, base: subset(root, base / "s", SubsetOptions(patterns=["*"])),
+    "push": lambda root, base: push(root, f"memory://{base.name}"),
+    "a transaction": lambda root, base: transaction(root, lambda fs: fs.pipe("train/img/n.png", picture("n"))),
+}
+
+
+@pytest.mark.parametrize("what", ["images", "annotations"])
+@pytest.mark.parametrize("command", REFUSING)
+def test_an_offsets_file_without_a_byte(tmp_path, command, what):
+    """What a full disk leaves of it: its images aren't gone, and nobody may take them for gone."""
+    root = packed(tmp_path / "p", files_of(numbered(4)), annotations="packed", shard_images=10)
+    (pickle,) = [
+        path for path in pickles(root, what == "annotations") if ("ann.blob" in str(path)) == (what != "images")
+    ]
+    pickle.write_bytes(b"")
+    before = files_below(root)
+    folder = "train/img" if what == "images" else "train/ann"
+    assert isinstance(get(root, f"{folder}/{'a001.png' if what == 'images' else 'a001.png.json'}"), BlobdirError)
+    assert "offsets-truncated" in [code for code, _, _ in faults(root)]
+    with pytest.raises(BlobdirError, match=r"has no bytes at all|no such file"):
+        REFUSING[command](root, tmp_path)
+    assert files_below(root) == before
+
+
+def test_an_offsets_file_of_an_empty_tar(tmp_path):
+    """The SDK writes one without a byte for a tar without members."""
+    root = packed(tmp_path / "p", files_of(numbered(4)))
+    with tarfile.open(root / "blob/empty.tar", "w"):
+        pass
+    (root / "train/empty_offsets.pkl").write_bytes(b"")
+    model = shown(root)
+    assert faults(root) == []
+    remove(root, ["train/a001.png"])
+    compact(root)
+    del model["train/img/a001.png"], model["train/ann/a001.png.json"]
+    assert differences(shown(root), model) == []
+
+
+def test_an_offsets_file_without_a_byte_is_mended(tmp_path):
+    root = packed(tmp_path / "p", files_of(numbered(4)))
+    model = shown(root)
+    for pickle in pickles(root):
+        pickle.write_bytes(b"")
+    repair(root, verify(root, processes=1))
+    assert differences({path: data for path, data in shown(root).items() if ".backup-" not in path}, model) == []
+    assert faults(root) == []
+
+
+# -- offsets files where nobody looks --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["blob", "", "train/datasets", "train/ann", "train/img", "train/meta"])
+@pytest.mark.parametrize("unreferenced", [False, True])
+def test_offsets_files_where_nobody_looks(tmp_path, place, unreferenced):
+    root = packed(tmp_path / "p", files_of(numbered(4)), shard_images=10)
+    (pickle,) = pickles(root)
+    all_of_it = entries(pickle)
+    write_offsets(pickle, all_of_it[:2])
+    (root / place).mkdir(parents=True, exist_ok=True)
+    write_offsets(root / place / pickle.name, all_of_it[2:])
+    before = files_below(root)
+    with pytest.raises(BlobdirError, match=pickle.name):
+        compact(root, unreferenced=unreferenced)
+    with pytest.raises(BlobdirError, match=pickle.name):
+        compact(root, unreferenced=unreferenced, dry_run=True)
+    assert files_below(root) == before
+    path = f"{place}/{pickle.name}".lstrip("/")
+    assert ("offsets-misplaced", path) in [(f.code, f.path) for f in verify(root, processes=1).findings]
+
+
+def test_where_offsets_are_put_by_default(tmp_path):
+    root = packed(tmp_path / "p", files_of(numbered(4)), shard_images=10)
+    (tar,) = tars(root)
+    (pickle,) = pickles(root)
+    pickle.unlink()
+    assert run(["offsets", "-q", str(tar)]) == 0
+    with pytest.raises(BlobdirError, match=pickle.name):
+        compact(root, unreferenced=True)
+    assert tar.exists()
+
+
+# -- blobs that were emptied -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("meanwhile", ["remove", "add", "compact", "nothing"])
+def test_an_emptied_blob_that_is_away_for_a_while(tmp_path, meanwhile):
+    """A disk that isn't there, say. What was removed goes with the first `compact` after it has come back."""
+    root = packed(tmp_path / "p", files_of(numbered(4) | numbered(2, 30, "val")), shard_images=10)
+    gone = shown(root)["val/img/a030.png"]
+    blob = next(tar for tar in tars(root) if gone in tar.read_bytes())
+    remove(root, ["val/a030.png", "val/a031.png"])
+    blob.rename(tmp_path / "away")
+    {
+        "remove": lambda: remove(root, ["train/a001.png"]),
+        "add": lambda: add(root, "train", [write(tmp_path / "new/n.png", picture("n"))]),
+        "compact": lambda: compact(root),
+        "nothing": lambda: None,
+    }[meanwhile]()
+    (tmp_path / "away").rename(blob)
+    compact(root)
+    assert not any(gone in tar.read_bytes() for tar in tars(root))
+
+
+def test_another_tar_at_the_place_of_an_emptied_one_stays(tmp_path):
+    root = packed(tmp_path / "p", files_of(numbered(4) | numbered(2, 30, "val")), shard_images=10)
+    gone = shown(root)["val/img/a030.png"]
+    blob = next(tar for tar in tars(root) if gone in tar.read_bytes())
+    remove(root, ["val/a030.png", "val/a031.png"])
+    blob.write_bytes(tars(root)[0].read_bytes())
+    remove(root, ["train/a001.png"])
+    compact(root)
+    assert blob.exists()
