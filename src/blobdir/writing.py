@@ -11,7 +11,14 @@ from fsspec import AbstractFileSystem
 from fsspec.transaction import Transaction
 from fsspec.utils import stringify_path
 
-from blobdir.errors import IsADirectory, NotFoundError, ReadOnlyError, UsageError
+from blobdir.errors import (
+    BlobdirError,
+    IncompleteListingError,
+    IsADirectory,
+    NotFoundError,
+    ReadOnlyError,
+    UsageError,
+)
 from blobdir.readonly import ReadOnlyFileSystem
 
 if TYPE_CHECKING:
@@ -218,7 +225,17 @@ class WritingFileSystem(ReadOnlyFileSystem):
             elif not _MAGIC.isdisjoint(name) and (found := edit.matching(name)):
                 edit.remove_all(found, folders=recursive)
             else:
-                raise NotFoundError(f"{name}: no such file or folder in {self.view.storage.url}")
+                raise self._absence(name)
+
+    def _absence(self, path: str) -> BlobdirError:
+        """What is said of a path that isn't in the transaction's view: of a list that isn't whole, that."""
+        try:
+            self.view.find(path)
+        except IncompleteListingError as error:
+            return error
+        except BlobdirError:
+            pass  # said in the words of the transaction
+        return NotFoundError(f"{path}: no such file or folder in {self.view.storage.url}")
 
     def cp_file(self, path1: Any, path2: Any, **kwargs: Any) -> None:
         """Copy a file within the project, in a transaction; an image's annotation isn't copied with it."""
@@ -264,7 +281,7 @@ class WritingFileSystem(ReadOnlyFileSystem):
             return
         below = edit.files_below(source)
         if not below:
-            raise NotFoundError(f"{source}: no such file or folder in {self.view.storage.url}")
+            raise self._absence(source)
         if not recursive:
             raise IsADirectory(f"{source}: is a directory; recursive=True moves it")
         if f"{target}/".startswith(f"{source}/"):

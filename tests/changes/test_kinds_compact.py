@@ -95,7 +95,7 @@ def test_an_offsets_file_without_a_byte(tmp_path, command, what):
     folder = "train/img" if what == "images" else "train/ann"
     assert isinstance(get(root, f"{folder}/{'a001.png' if what == 'images' else 'a001.png.json'}"), BlobdirError)
     assert "offsets-truncated" in [code for code, _, _ in faults(root)]
-    with pytest.raises(BlobdirError, match=r"has no bytes at all|no such file"):
+    with pytest.raises(BlobdirError, match=r"has no bytes at all"):
         REFUSING[command](root, tmp_path)
     assert files_below(root) == before
 

@@ -177,7 +177,10 @@ class _LazyGroup(click.Group):
     # name -> module, and the first sentence of its help: showing that shouldn't import them all
     modules: ClassVar[dict[str, tuple[str, str]]] = {
         "add": ("growing", "Add images to DATASET of PROJECT, in a new blob."),
-        "cache": ("caching", "Look after the cache: blocks of remote blobs that are kept on this machine."),
+        "cache": (
+            "caching",
+            "Look after the cache: blocks of remote blobs, indexes, and images of the kernel engine, on this machine.",
+        ),
         "cat": ("copying", "Write files to standard output, one after the other."),
         "compact": ("growing", "Write blobs of PROJECT anew without the bytes that no offsets refer to."),
         "completion": ("completing", "Write the completion script for SHELL (bash, zsh or fish) to standard output."),
