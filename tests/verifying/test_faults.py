@@ -371,7 +371,7 @@ def test_what_belongs_to_an_image_is_no_fault(made):
         "meta/000001.png.json", "meta/000002.json", "img_info/000001.png.json", "seg/000001.png.png", "seg/000003.png",
         "masks_machine/000001.png", "masks_human/000001.png.png", "masks_instances/000001/lemon_0.png",
     ):  # fmt: skip
-        made.loose(f"train/{path}", b"{}")
+        made.loose(f"train/{path}", b"{}" if path.endswith(".json") else picture(1))
     assert found(made) == {}
 
 
