@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from blobdir.verifying.findings import VerifyReport
     from blobdir.verifying.places import Folders
 
-FILES = 2000
+FILES = 5000
 """Files that a process looks at in one go."""
 BATCH = 500
 _JSON: Final = ".json"

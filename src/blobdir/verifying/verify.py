@@ -84,8 +84,8 @@ def verify(
     folders, datasets = storage.folders(), storage.datasets()
     # What takes long begins before the project is opened, and goes on beside that.
     with (
-        BlobCheck(storage.root, find_blobs(storage, folders, datasets, report), report, told("reading blobs")) as blobs,
         AnnotationCheck(storage, folders, datasets, report, processes) as annotations,
+        BlobCheck(storage.root, find_blobs(storage, folders, datasets, report), report, told("reading blobs")) as blobs,
     ):
         opened = look_into(storage)
         for defect in opened.defects:
