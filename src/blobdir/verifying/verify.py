@@ -93,7 +93,7 @@ def verify(
                 report.add(defect.code, defect.path, defect.message, severity=defect.severity)
         blobs.finish()
         check_folders(folders, report)
-        check_links(storage, folders, report)
+        check_links(storage, folders, opened.tree, report)
         check_state(storage, folders, report)
         check_for_sdk(opened, folders, blobs.counts, report)
         annotations.finish(opened, told("annotations"), incomplete_folders(opened, folders))
