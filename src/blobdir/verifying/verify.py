@@ -14,24 +14,19 @@ from blobdir.verifying.around import check_folders, check_links, check_state
 from blobdir.verifying.blobs import BlobCheck
 from blobdir.verifying.decoding import check_decoding, look_into
 from blobdir.verifying.findings import VerifyReport
-from blobdir.verifying.places import find_blobs
+from blobdir.verifying.places import find_blobs, incomplete_folders
 from blobdir.verifying.supervisely import check_for_sdk
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
 
-    from blobdir.datasets import DatasetView, ProjectView
     from blobdir.discovery import Progress
     from blobdir.sources import Folder
     from blobdir.verifying.places import Folders
 
 # What the other checks say more exactly, entry by entry.
 _SAID_BELOW = frozenset({"offsets-mismatch", "offsets-past-end", "blob-not-tar", "blob-compressed"})
-_HIDES_NAMES = frozenset(
-    f"offsets-{reason}"
-    for reason in ("truncated", "corrupt", "range", "type", "name", "conflict", "unsafe", "unreadable")
-)
 
 
 def verify(
@@ -134,19 +129,3 @@ class _Listed(LocalStorage):
     def datasets(self) -> list[str]:
         """Paths of the datasets."""
         return self._layout.datasets
-
-
-def incomplete_folders(project: ProjectView[DatasetView], folders: Folders) -> set[str]:
-    """Folders of images or annotations whose lists are shorter than the truth."""
-    found = set()
-    for defect in project.defects:
-        if defect.code in _HIDES_NAMES:
-            parent, _, name = defect.path.rpartition("/")[0].rpartition("/")
-            is_packed = name == layout.PACKED_ANNOTATIONS
-            dataset = parent if is_packed else layout.join(parent, name)
-            found.add(layout.join(dataset, layout.ANNOTATIONS if is_packed else layout.ITEMS))
-    for folder in folders.values():
-        if folder.error is not None:
-            found.add(folder.path)
-            found.update(layout.join(folder.path, name) for name in (layout.ITEMS, layout.ANNOTATIONS))
-    return found
