@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.errors import AnnotationError
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+SIDE_MAX: Final = (1 << 31) - 1
+"""Pixels that an image is high or wide at the most: what image libraries can count."""
+_SHOWN: Final = 1e15
 _DECODER = json.JSONDecoder()
 
 
@@ -69,9 +72,18 @@ def size_fault(value: Mapping[str, Any]) -> str:
     if not isinstance(size := value.get("size"), dict):
         return f"its size is {kind_of(size)}, not an object {{…}}" if "size" in value else "it has no size"
     for side in ("height", "width"):
-        if not isinstance(size.get(side), int):
-            return f"its size has no {side} that is a whole number"
+        if side not in size:
+            return f"its size has no {side}"
+        if not is_size(size[side]):
+            number = size[side]
+            shown = number if type(number) in (int, float) and abs(number) < _SHOWN else kind_of(number)
+            return f"its size has {shown} as {side}, not a whole number from 1 to {SIDE_MAX:,}"
     return ""
+
+
+def is_size(number: object) -> bool:
+    """Whether an image can be so many pixels high or wide. ``true`` is no number."""
+    return type(number) is int and 0 < number <= SIDE_MAX
 
 
 def annotation_fault(value: Mapping[str, Any]) -> str:

@@ -99,7 +99,7 @@ class ExportingFileSystem(AbstractFileSystem):
         target = make_path_posix(lpath)
         into = target.endswith("/") or os.path.isdir(target)
         below = len(sources) == 1 if pattern else one and into and not given.endswith("/")
-        if below and "/" not in (sources[0] if pattern else path):  # the last component of a path that has only one would be lost
+        if below and "/" not in (sources[0] if pattern else path):  # fsspec would lose the only component
             return sources, [f"{target.rstrip('/')}/{source}" for source in sources]
         return sources, other_paths(sources, target, exists=below, flatten=not one)
 

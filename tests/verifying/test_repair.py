@@ -13,7 +13,9 @@ import blobdir
 from blobdir.discovery import layout
 from blobdir.errors import BusyError
 from blobdir.offsets import offsets_of_tar, read_offsets, write_offsets
+from blobdir.packing.growing import remove
 from blobdir.packing.publishing import Change
+from blobdir.packing.released import format_released, identity
 from blobdir.verifying import repair, verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
@@ -222,7 +224,101 @@ def test_removed_images_dont_come_back(made):
     assert list(read(made)) == NUMBERS[:8]
 
 
+BOTH = ["a.png", "a.bmp", "b.png"]
+
+
+def whole(made, right):
+    made.loose("train/ann/a.png.json", b"{}")
+
+
+def by_stem(made, right):
+    made.loose("train/ann/a.json", b"{}")
+
+
+def shown_elsewhere(made, right):
+    by_stem(made, right)
+    write(made, tar(made, ["a.jpg"], "blob/c.tar").items(), "train/c_offsets.pkl")
+
+
+def released(made, right):
+    whole(made, right)
+    made.loose(".blobdir/released.json", format_released({"blob/a.tar": identity(made.root / "blob/a.tar")}))
+
+
+def no_annotation(made, right):
+    (made.root / "train/ann/b.png.json").unlink()
+
+
+def annotations_unknown(made, right):
+    write(made, tar(made, ["a.png.json"], "train/ann.blob/n.tar").items(), "train/ann.blob/n_offsets.pkl")
+    path = made.root / "train/ann.blob/n_offsets.pkl"
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def two_pickles(made, right):
+    whole(made, right)
+    write(made, tar(made, ["a.png"], "blob/c.tar").items(), "train/c_offsets.pkl")
+    path = made.root / "train/c_offsets.pkl"
+    path.write_bytes(path.read_bytes()[:40])
+
+
+@pytest.mark.parametrize(
+    ("evidence", "back", "why"),
+    [
+        (whole, ["a.png", "b.png"], "1 have none, as if they had been removed: a.bmp"),
+        (by_stem, ["b.png"], "2 can share one, so nobody knows which of them had been removed: a.bmp, a.png"),
+        (shown_elsewhere, ["b.png"], "2 can share one"),
+        (released, [], "the last image of blob/a.tar had been removed"),
+        (no_annotation, [], "train has no annotations, so nobody knows what had been removed"),
+        (annotations_unknown, [], "the list of train/ann isn't complete"),
+        (two_pickles, ["b.png"], "1 may have been another pickle's that can't be read: a.png"),
+    ],
+)
+def test_what_may_have_been_removed_stays_out(made, evidence, back, why):
+    """Bytes of removed images are in their tar still."""
+    right = tar(made, BOTH)
+    write(made, right.items())
+    made.loose("train/ann/b.png.json", b"{}")
+    evidence(made, right)
+    cut(made)
+    before = (made.root / "train/a_offsets.pkl").read_bytes()
+    said = [sentence for sentence in mend(made) if sentence.startswith("train/a_offsets.pkl: ")]
+    assert any(why in sentence for sentence in said), said
+    if back:
+        assert read(made) == {name: right[name] for name in back}
+    else:
+        assert (made.root / "train/a_offsets.pkl").read_bytes() == before
+
+
+@pytest.mark.parametrize("images", [["a.png"], []])
+def test_annotations_of_removed_images_stay_out(made, images):
+    names = ["a.png.json", "b.png.json"]
+    right = tar(made, names, "train/ann.blob/n.tar")
+    write(made, right.items(), "train/ann.blob/n_offsets.pkl")
+    write(made, [(name, span) for name, span in tar(made, ["a.png", "b.png"]).items() if name in images])
+    path = made.root / "train/ann.blob/n_offsets.pkl"
+    path.write_bytes(path.read_bytes()[:40])
+    (said,) = mend(made)
+    if images:
+        assert read(made, "train/ann.blob/n_offsets.pkl") == {"a.png.json": right["a.png.json"]}
+        assert "the 1 annotations of train/ann.blob/n.tar that have an image; 1 have none" in said
+    else:
+        assert "not mended: it can't be read, and train has no images" in said
+
+
+def test_what_remove_removed_stays_out(made):
+    right = tar(made, BOTH)
+    write(made, right.items())
+    for name in ("a", "b"):
+        made.loose(f"train/ann/{name}.json", b"{}")
+    remove(made.root, ["train/a.bmp"])
+    cut(made)
+    mend(made)
+    assert list(read(made)) == ["b.png"]
+
+
 def test_equal_names_cant_be_told_apart(made):
+    made.loose("train/ann/0.png.json", b"{}")
     write(made, [("0.png", tar(made, FOLDERS)["train/0.png"])])
     cut(made)
     (said,) = mend(made)

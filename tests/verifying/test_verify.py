@@ -277,7 +277,7 @@ def test_a_script_without_a_guard(sound):
         "print(r.decoded, [f.code for f in r.findings])\n"
     )
     done = subprocess.run([sys.executable, "-"], input=script, capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout == "41 ['not-decodable', 'image-without-annotation']\n"
+    assert done.stdout == "41 ['not-decodable', 'image-without-annotation', 'not-an-image']\n"
     assert done.stderr == ""
 
 
@@ -288,9 +288,9 @@ def found(report):
     return [(f.code, f.path, f.count, sorted(f.examples)) for f in report.findings]
 
 
-@pytest.mark.parametrize("interpreter", [sys.executable, "/bin/false"])
-def test_helpers_find_what_one_process_finds(sound, monkeypatch, interpreter):
-    """Also if they die."""
+@pytest.mark.parametrize("interpreter", [None, "/bin/false", "python-that-dies"])
+def test_helpers_find_what_one_process_finds(sound, monkeypatch, interpreter, tmp_path):
+    """Also if they die, or can't be started."""
     sound.loose("train/ann/a00.png.json", b"{")
     sound.loose("train/ann/a01.png.json", annotation(classes=("lemon", "lime")))
     sound.loose("train/ann/a02.png.json", annotation(tags=("sour",)))
@@ -300,9 +300,11 @@ def test_helpers_find_what_one_process_finds(sound, monkeypatch, interpreter):
     (sound.root / "train/ann/a06.png.json").unlink()
     (sound.root / "train/ann/a06.png.json").symlink_to("nowhere")
     expected = found(verify(sound.root, processes=1))
-    monkeypatch.setattr("blobdir.verifying.annotations.MANY", 1)
+    monkeypatch.setattr("blobdir.verifying.looking.MANY", 1)
     monkeypatch.setattr("blobdir.verifying.annotations.FILES", 7)
-    monkeypatch.setattr(sys, "executable", interpreter)
+    if interpreter:
+        (tmp_path / "python-that-dies").symlink_to("/bin/false")
+        monkeypatch.setattr(sys, "executable", str(tmp_path / interpreter))
     report = verify(sound.root, processes=2)
     assert found(report) == expected
     assert report.annotations == 40

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from blobdir.sources import Entry, Folder, Storage
 
 _NAME_MAX = 255
+_CHARACTERS = _NAME_MAX // 4  # of four bytes at the most
+_SOURCES = {"directory": DIRECTORY, "file": LOOSE, "link": LINK}
+_NO_NAMES = frozenset(("", ".", ".."))
 _PICKLES_AT_ONCE = 16
 _TRIES = 5
 """Times that a project is looked at again that was changed meanwhile."""
@@ -174,16 +177,19 @@ class _Discovery:
     # -- loose files -----------------------------------------------------------------------------------------
 
     def _add_loose(self, path: str, found: layout.Layout) -> None:
-        kinds: dict[int, list[Entry]] = {DIRECTORY: [], LOOSE: [], LINK: []}
+        listed = self.folders[path].entries
         is_dataset = path in self.datasets
-        for entry in self.folders[path].entries:
-            if self._skip(path, entry, is_dataset, found.hidden):
-                continue
-            kinds[{"directory": DIRECTORY, "file": LOOSE, "link": LINK}[entry.kind]].append(entry)
+        kinds: dict[int, list[Entry]] = {DIRECTORY: [], LOOSE: [], LINK: []}
+        if path and not is_dataset and _are_plain(listed):
+            kinds[LOOSE] = listed
+        else:
+            for entry in listed:
+                if not self._skip(path, entry, is_dataset, found.hidden):
+                    kinds[_SOURCES[entry.kind]].append(entry)
         for source, entries in kinds.items():
             if not entries:
                 continue
-            table = entry_table([_encode(entry.name) for entry in entries], source)
+            table = entry_table(_encode("\0".join([entry.name for entry in entries])).split(b"\0"), source)
             if source == LOOSE:
                 table.size[:] = [entry.size for entry in entries]
             elif source == LINK:
@@ -194,16 +200,19 @@ class _Discovery:
         self.parts.setdefault(path, [])
 
     def _skip(self, path: str, entry: Entry, is_dataset: bool, hidden: set[str]) -> bool:
-        full = layout.join(path, entry.name)
-        if full == layout.STATE_DIR or (entry.kind == "directory" and self._is_hidden(full, hidden)):
+        name, kind = entry.name, entry.kind
+        if not path and name == layout.STATE_DIR:
             return True
-        if is_dataset and layout.is_offsets(entry.name) and not self.options.show_blobs:
+        if kind == "directory" and self._is_hidden(layout.join(path, name), hidden):
             return True
-        if entry.kind == "other":
+        if is_dataset and layout.is_offsets(name) and not self.options.show_blobs:
+            return True
+        if kind == "other":
+            full = layout.join(path, name)
             self.report.warning("not-a-file", full, f"{full}: is neither file, folder nor link; it isn't shown")
             return True
-        name = _encode(entry.name)
-        if name in (b"", b".", b"..") or b"\0" in name or len(name) > _NAME_MAX:
+        if not _is_name(name):
+            full = layout.join(path, name)
             message = f"{full!r}: can't be a file name (empty, . or .., NUL, or over 255 bytes); it isn't shown"
             self.report.error("name", full, message)
             return True
@@ -342,6 +351,22 @@ class _Discovery:
         data = self.storage.read(path)
         self._add_input(path, inputs.DECIDING, stat, data)
         return data
+
+
+def _are_plain(entries: list[Entry]) -> bool:
+    """Whether a folder's entries are all files, by names that are nothing special. No code runs per name."""
+    kinds, names = {entry.kind for entry in entries}, [entry.name for entry in entries]
+    return (
+        kinds == {"file"}
+        and _NO_NAMES.isdisjoint(names)
+        and "\0".join(names).count("\0") == len(names) - 1
+        and max(map(len, names)) <= _CHARACTERS
+    )
+
+
+def _is_name(name: str) -> bool:
+    """Whether a file can be called so."""
+    return not (name in _NO_NAMES or "\0" in name or (len(name) > _CHARACTERS and len(_encode(name)) > _NAME_MAX))
 
 
 def _encode(name: str) -> bytes:

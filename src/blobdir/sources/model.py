@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,9 +52,8 @@ class Stat:
         return self.size == other.size and self.mtime_ns == other.mtime_ns
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One name in a directory.
+class Entry(NamedTuple):
+    """One name in a directory. A tuple, since there are many, and that is made in a third of the time.
 
     Attributes
     ----------

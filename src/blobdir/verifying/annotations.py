@@ -1,44 +1,47 @@
-"""Annotations, and the other files of images, against images and ``meta.json``."""
+"""Annotations, images and the other files of images: what is in them, and which belong together."""
 
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from dataclasses import dataclass
+from itertools import repeat
 from posixpath import splitext
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
-from blobdir.annotations import annotation_fault, read_json, read_object, size_fault
+import numpy as np
+
+from blobdir.annotations import read_object
+from blobdir.datasets import IMAGE_EXTENSIONS
 from blobdir.discovery import layout
-from blobdir.errors import AnnotationError, BlobdirError
-from blobdir.index import DIRECTORY, LOOSE
+from blobdir.errors import BlobdirError
+from blobdir.index import DIRECTORY, LINK, LOOSE
 from blobdir.packing.sidefiles import FOLDERS, bases, is_side_folder
-from blobdir.processes import can_start
-from blobdir.verifying import looking
+from blobdir.smallfiles import ANNOTATION, HEAD, IMAGE, JSON, Known, look_at
 from blobdir.verifying.findings import in_words
-from blobdir.verifying.looking import BATCH as FILES
-from blobdir.verifying.looking import Helpers, Job, look_at, look_at_json
+from blobdir.verifying.looking import Job, Looking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
 
     from blobdir.datasets import DatasetView, ProjectView
-    from blobdir.sources import LocalStorage
+    from blobdir.sources import Entry, LocalStorage
     from blobdir.tree import Tree
     from blobdir.verifying.findings import VerifyReport
-    from blobdir.verifying.looking import Remark
     from blobdir.verifying.places import Folders
 
+FILES = 5000
+"""Files that a process looks at in one go."""
 BATCH = 500
-_JSON_FOLDERS: Final = frozenset(folder for folder, suffix in FOLDERS.items() if suffix == ".json")
-MANY = 10_000
-"""Annotations from which on it pays to start processes for them."""
+_JSON: Final = ".json"
 
 
 class AnnotationCheck:
     """Every image has an annotation, every annotation an image; each is one, and names what ``meta.json`` knows.
 
-    The other files of images are looked at by the way. A context manager: many files are looked at by processes beside
-    this one, from its beginning on.
+    Images that are files, and the other files of images, are looked at by the way: images by how they begin. A context
+    manager: many files are looked at by processes beside this one, from its beginning on.
 
     Parameters
     ----------
@@ -56,22 +59,19 @@ class AnnotationCheck:
         self, storage: LocalStorage, folders: Folders, datasets: list[str], report: VerifyReport, processes: int
     ) -> None:
         self._report = report
-        self._classes, self._tags = _known_names(storage, report)
+        self._known = _known_names(storage, report)
         jobs = [job for dataset in datasets for job in _jobs(storage.root, folders, dataset)]
-        count = processes or os.cpu_count() or 1
-        many = (
-            sum(len(job.names) for job in jobs) >= MANY
-            and count > 1
-            and can_start()
-            and os.path.isfile(looking.__file__)
-        )
-        self._helpers = Helpers(jobs, self._classes, self._tags, count if many else 0)
+        report.files += sum(len(job.names) for job in jobs if job.kind != ANNOTATION)
+        self._looking = Looking(jobs, self._known, processes)
 
     def __enter__(self) -> Self:
+        self._looking.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._helpers.__exit__()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._looking.__exit__(kind, error, trace)
 
     def finish(
         self, project: ProjectView[DatasetView], progress: Callable[[int, int], None], incomplete: set[str]
@@ -85,68 +85,80 @@ class AnnotationCheck:
         incomplete : set of str
             Folders whose lists are shorter than the truth: nothing is missing there for sure.
         """
-        tree, total, others = project.tree, 0, []
+        tree, total = project.tree, 0
+        others: list[_Other] = []
         for dataset in project.values():
             files = _side_files(tree, dataset.path)
             total += sum(len(listed.names) for listed in files[layout.ANNOTATIONS])
             others += list(_others(dataset.path, files))
             _check_names(dataset, files, incomplete, self._report)
+            others += _linked_images(tree, dataset.path)
+        self._report.files += sum(other.kind != ANNOTATION for other in others)
         for done, (other, data) in enumerate(_contents(tree, others)):
             if isinstance(data, OSError):
-                code = looking.INVALID if other.is_annotation else looking.SIDE_INVALID
-                self._add(tree, [(other.dataset, code, other.name)])
-            elif other.is_annotation:
-                self._add(tree, look_at(other.dataset, other.name, data, self._classes, self._tags))
+                self._report.add("unreadable", other.dataset, f"{other.name}: {in_words(data)}")
             else:
-                self._add(tree, look_at_json(other.dataset, other.name, data))
+                for code, text in look_at(other.kind, data, self._known):
+                    self._report.add(code, other.dataset, other.name + text)
             if done % 1000 == 0:
                 progress(done, total)
-        self._add(tree, self._helpers.remarks())
+        for job, name, code, text in self._looking.remarks():
+            self._report.add(code, job.dataset, f"{job.prefix}{name}{text}")
         progress(total, total)
         self._report.annotations += total
 
-    def _add(self, tree: Tree, remarks: Iterable[Remark]) -> None:
-        for dataset, code, example in remarks:
-            said = example
-            if code in (looking.INVALID, looking.SIDE_INVALID) and self._report.wants(code, dataset):
-                is_annotation = code == looking.INVALID
-                path = f"{dataset}/{layout.ANNOTATIONS}/{example}" if is_annotation else f"{dataset}/{example}"
-                said = f"{example}: {_why_not(tree, path, is_annotation=is_annotation)}"
-            self._report.add(code, dataset, said)
+
+def _kind(folder: str, name: str) -> str:
+    """What a file of a folder of a dataset must be; empty where nothing is known of it."""
+    if folder == layout.ITEMS or FOLDERS.get(folder) != _JSON:
+        return IMAGE if splitext(name)[1].lower() in IMAGE_EXTENSIONS else ""
+    if not name.endswith(_JSON):
+        return ""
+    return ANNOTATION if folder == layout.ANNOTATIONS else JSON
+
+
+def _shown(folder: str, below: str) -> str:
+    """What stands before names in messages."""
+    path = layout.join("" if folder == layout.ANNOTATIONS else folder, below)
+    return f"{path}/" if path else ""
 
 
 def _jobs(root: str, folders: Folders, dataset: str) -> Iterator[Job]:
-    """The plain files among the annotations and other JSON files of a dataset, for the helpers."""
-    for folder in sorted(_JSON_FOLDERS):
+    """The plain files of a dataset that are, or are of, images."""
+    of_dataset = folders[dataset].entries if dataset in folders else []
+    for folder in sorted(entry.name for entry in of_dataset if entry.kind == "directory"):
+        if folder != layout.ITEMS and not is_side_folder(folder):
+            continue
         top = layout.join(dataset, folder)
-        is_annotation = folder == layout.ANNOTATIONS
         todo = [top]
         while todo:
             path = todo.pop()
             if path not in folders:
                 continue
-            below = path[len(top) + 1 :]
-            prefix = layout.join("" if is_annotation else folder, below)
-            names = []
-            for entry in folders[path].entries:
-                if entry.kind == "directory":
-                    todo.append(f"{path}/{entry.name}")
-                elif entry.kind == "file" and entry.name.endswith(".json"):
-                    names.append(entry.name)
-            names.sort()
-            for at in range(0, len(names), FILES):
-                part = names[at : at + FILES]
-                yield Job(dataset, os.path.join(root, path), part, f"{prefix}/" if prefix else "", is_annotation)
+            entries = folders[path].entries
+            todo += [f"{path}/{entry.name}" for entry in entries if entry.kind == "directory"]
+            for kind, names in _by_kind(folder, entries).items():
+                names.sort()
+                for at in range(0, len(names), FILES):
+                    part = names[at : at + FILES]
+                    yield Job(dataset, os.path.join(root, path), part, kind, _shown(folder, path[len(top) + 1 :]))
+
+
+def _by_kind(folder: str, entries: list[Entry]) -> dict[str, list[str]]:
+    names = [entry.name for entry in entries if entry.kind == "file"]
+    if FOLDERS.get(folder) == _JSON:
+        return {_kind(folder, _JSON): [name for name in names if name.endswith(_JSON)]}
+    return {IMAGE: [name for name in names if _kind(folder, name)]}
 
 
 @dataclass(frozen=True, slots=True)
 class _Other:
-    """An annotation that isn't a plain file: its dataset, path in the project, and name in the folder."""
+    """What isn't a plain file: its dataset, path in the project, name in messages, and kind."""
 
     dataset: str
     path: str
     name: str
-    is_annotation: bool
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,57 +172,65 @@ class _Listed:
 
 def _others(dataset: str, files: dict[str, list[_Listed]]) -> Iterator[_Other]:
     """What is packed, or a link: for this process."""
-    for folder in _JSON_FOLDERS & files.keys():
-        is_annotation = folder == layout.ANNOTATIONS
-        for listed in files[folder]:
+    for folder, some in files.items():
+        for listed in some:
+            if listed.sources.count(LOOSE) == len(listed.sources):
+                continue
             for name, source in zip(listed.names, listed.sources, strict=True):
-                if source != LOOSE:
-                    path = f"{folder}/{listed.prefix}{name}"
-                    shown = listed.prefix + name if is_annotation else path
-                    yield _Other(dataset, f"{dataset}/{path}", shown, is_annotation)
+                if source != LOOSE and (kind := _kind(folder, name)):
+                    shown = _shown(folder, listed.prefix.rstrip("/")) + name
+                    yield _Other(dataset, f"{dataset}/{folder}/{listed.prefix}{name}", shown, kind)
+
+
+def _linked_images(tree: Tree, dataset: str) -> Iterator[_Other]:
+    """Images that are links to files, or to other images."""
+    try:
+        root = tree.find(f"{dataset}/{layout.ITEMS}", follow=False)
+    except OSError:
+        return
+    for row in tree.index.walk(root) if tree.is_directory(root) else ():
+        children = tree.index.children(row)
+        for number in np.flatnonzero(tree.index.source[children.start : children.stop] == LINK).tolist():
+            path = tree.path(children.start + number)
+            if _kind(layout.ITEMS, path):
+                yield _Other(dataset, path, path[len(dataset) + 1 :], IMAGE)
 
 
 def _contents(tree: Tree, others: list[_Other]) -> Iterator[tuple[_Other, bytes | OSError]]:
-    """Content of each, or why it can't be had."""
+    """Content of each, or why it can't be had; of images how they begin."""
     for first in range(0, len(others), BATCH):
         some = others[first : first + BATCH]
-        try:
-            contents: list[bytes | OSError] = list(tree.read_many(tree.find_many([other.path for other in some])))
-        except OSError:  # some can't be read: find out which
-            contents = [_tried(tree, other.path) for other in some]
-        yield from zip(some, contents, strict=True)
+        yield from zip(some, _together(tree, some) or [_tried(tree, other) for other in some], strict=True)
 
 
-def _tried(tree: Tree, path: str) -> bytes | OSError:
+def _together(tree: Tree, others: list[_Other]) -> Sequence[bytes | OSError]:
+    """Content of all; nothing where some can't be read."""
     try:
-        return tree.read(tree.find(path))
+        rows = tree.find_many([other.path for other in others])
+        if any(other.kind == IMAGE for other in others):
+            ends = [HEAD if other.kind == IMAGE else tree.size(row) for other, row in zip(others, rows, strict=True)]
+            return tree.read_ranges(rows.tolist(), [0] * len(rows), ends)
+        return tree.read_many(rows)
+    except OSError:
+        return []
+
+
+def _tried(tree: Tree, other: _Other) -> bytes | OSError:
+    try:
+        return tree.read(tree.find(other.path), 0, HEAD if other.kind == IMAGE else None)
     except OSError as error:
         return error
 
 
-def _why_not(tree: Tree, path: str, *, is_annotation: bool) -> str:
-    """Why a file is no annotation, or no JSON file."""
-    try:
-        data = tree.read(tree.find(path))
-    except OSError as error:
-        return in_words(error)
-    try:
-        value = read_object(data) if is_annotation else read_json(data)
-    except AnnotationError as error:
-        return str(error)
-    fault = (size_fault(value) or annotation_fault(value)) if is_annotation else ""
-    return fault or "couldn't be read, or was another one, while it was looked at"
-
-
-def _known_names(storage: LocalStorage, report: VerifyReport) -> tuple[set[Any], set[Any]]:
+def _known_names(storage: LocalStorage, report: VerifyReport) -> Known:
     """Classes and tags that ``meta.json`` knows."""
     try:
         meta = read_object(storage.read(layout.META))
     except FileNotFoundError:
-        return set(), set()  # a defect of its own, or a link that leads nowhere
+        return Known(set(), set())  # a defect of its own, or a link that leads nowhere
     except (BlobdirError, OSError) as error:
         report.add("meta", layout.META, in_words(error))
-        return set(), set()
+        return Known(set(), set())
     found = []
     for key, name in (("classes", "title"), ("tags", "name")):
         items = meta.get(key, [])
@@ -220,7 +240,7 @@ def _known_names(storage: LocalStorage, report: VerifyReport) -> tuple[set[Any],
             report.add("meta", layout.META, f"{key} must be a list of objects with a {name} each")
             items = items if isinstance(items, list) else []
         found.append({item[name] for item in items if isinstance(item, dict) and isinstance(item.get(name), str)})
-    return found[0], found[1]
+    return Known(found[0], found[1])
 
 
 def _side_files(tree: Tree, dataset: str) -> dict[str, list[_Listed]]:
@@ -238,12 +258,14 @@ def _side_files(tree: Tree, dataset: str) -> dict[str, list[_Listed]]:
             below = tree.path(row)[len(dataset) + len(folder) + 2 :]
             children, names = tree.children(row), tree.names(row)
             sources = tree.index.source[children.start : children.stop].tolist()
-            kept = [
-                (name, source)
-                for name, source in zip(names, sources, strict=True)
-                if source != DIRECTORY and name.endswith(suffix)
-            ]
-            found[folder].append(_Listed(f"{below}/" if below else "", [n for n, _ in kept], [s for _, s in kept]))
+            if DIRECTORY in sources or not all(map(str.endswith, names, repeat(suffix))):
+                kept = [
+                    (name, source)
+                    for name, source in zip(names, sources, strict=True)
+                    if source != DIRECTORY and name.endswith(suffix)
+                ]
+                names, sources = [name for name, _ in kept], [source for _, source in kept]
+            found[folder].append(_Listed(f"{below}/" if below else "", names, sources))
     return found
 
 
@@ -252,31 +274,47 @@ def _check_names(
 ) -> None:
     """Images without annotation, and files of images that aren't there."""
     names = dataset.names
-    of = {folder: {f.prefix + name for f in listed for name in f.names} for folder, listed in files.items()}
-    annotations = of[layout.ANNOTATIONS]
+    of = {
+        folder: set().union(*(map(some.prefix.__add__, some.names) if some.prefix else some.names for some in listed))
+        for folder, listed in files.items()
+    }
     for folder in (layout.ITEMS, layout.ANNOTATIONS):
         path = layout.join(dataset.path, folder)
         if path in incomplete:
             report.add("not-checked", path, "its list isn't complete, so nothing can be said to be missing there")
     if layout.join(dataset.path, layout.ANNOTATIONS) not in incomplete:
+        annotations = of[layout.ANNOTATIONS]
         for name in names:
-            if f"{name}.json" not in annotations and f"{splitext(name)[0]}.json" not in annotations:
+            if name + _JSON not in annotations and splitext(name)[0] + _JSON not in annotations:
                 report.add("image-without-annotation", dataset.path, name)
     if layout.join(dataset.path, layout.ITEMS) not in incomplete:
         _check_owners(dataset.path, names, of, report)
 
 
 def _check_owners(dataset: str, names: list[str], files: dict[str, set[str]], report: VerifyReport) -> None:
-    """Files of images that aren't there."""
-    known: set[str] = set()
+    """Files of images that aren't there, and those that no image uses since each has one by its whole name."""
+    called: dict[str, list[str]] = {}
     for folder, found in files.items():
         suffix = FOLDERS.get(folder)
-        over = sorted(found - {f"{name}{suffix}" for name in names}) if suffix else sorted(found)
-        if over and not known:
-            known = {*names, *(splitext(name)[0] for name in names)}
-        is_annotation = folder == layout.ANNOTATIONS
+        over = sorted(found.difference([name + suffix for name in names])) if suffix else sorted(found)
+        if over and not called:
+            called = _called(names)
+        what, begin = ("annotation", "") if folder == layout.ANNOTATIONS else ("side", f"{folder}/")
         for name in over:
             possible = bases(f"{folder}/{name}")
-            if possible and known.isdisjoint(possible):
-                code = "annotation-without-image" if is_annotation else "side-without-image"
-                report.add(code, dataset, name if is_annotation else f"{folder}/{name}")
+            meant = [image for base in possible for image in called.get(base, ())]
+            if possible and not meant:
+                report.add(f"{what}-without-image", dataset, begin + name)
+            elif suffix and all(image + suffix in found for image in meant) and possible:
+                text = f"{begin}{name}: {meant[0]} has {meant[0]}{suffix}, so nobody uses this one"
+                report.add(f"{what}-unused", dataset, text)
+
+
+def _called(names: list[str]) -> dict[str, list[str]]:
+    """What images may be called, with and without their extension -> their names."""
+    called = defaultdict(list)
+    for name in names:
+        called[name].append(name)
+        if (stem := splitext(name)[0]) != name:
+            called[stem].append(name)
+    return dict(called)

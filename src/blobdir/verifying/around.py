@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from blobdir.sources import LocalStorage
+    from blobdir.tree import Tree
     from blobdir.verifying.findings import VerifyReport
     from blobdir.verifying.places import Folders
 
@@ -25,8 +26,8 @@ _TEMPORARY = re.compile(r"(\.blobdir-|.+\.)[0-9a-f]{12}\.tmp")
 """What `blobdir.durable.write_whole` calls a file until it is whole."""
 
 
-def check_links(storage: LocalStorage, folders: Folders, report: VerifyReport) -> None:
-    """Links that lead nowhere, in circles, or out of the project."""
+def check_links(storage: LocalStorage, folders: Folders, tree: Tree, report: VerifyReport) -> None:
+    """Links that lead nowhere, in circles, or out of the project. Those to members of blobs lead somewhere here."""
     for path, entry in links_of(folders):
         full = os.path.join(storage.root, path)
         try:
@@ -34,6 +35,8 @@ def check_links(storage: LocalStorage, folders: Folders, report: VerifyReport) -
         except OSError as error:
             if error.errno == errno.ELOOP:
                 report.add("link-circular", path, f"leads to {entry.target!r}, and in a circle back to itself")
+            elif error.errno in (errno.ENOENT, errno.ENOTDIR) and _leads_to_member(tree, path):
+                report.add("sdk-link", path, f"leads to {entry.target!r}, in a blob: nobody but blobdir follows it")
             elif error.errno in (errno.ENOENT, errno.ENOTDIR):
                 report.add("link-dangling", path, f"leads to {entry.target!r}, where nothing is")
             else:
@@ -49,6 +52,13 @@ def check_links(storage: LocalStorage, folders: Folders, report: VerifyReport) -
             report.add(
                 "not-checked", path, "is a symbolic link to a folder; what is in it is looked at in its own place"
             )
+
+
+def _leads_to_member(tree: Tree, path: str) -> bool:
+    try:
+        return tree.is_member(tree.find(path))
+    except OSError:
+        return False
 
 
 def check_folders(folders: Folders, report: VerifyReport) -> None:

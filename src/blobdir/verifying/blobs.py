@@ -14,6 +14,7 @@ import numpy as np
 from blobdir.errors import BlobdirError, OffsetsError
 from blobdir.nametable import name_at
 from blobdir.offsets import read_offsets
+from blobdir.smallfiles import EMPTY, NO_IMAGE
 from blobdir.verifying.contents import are_images, read_through
 from blobdir.verifying.findings import EXAMPLES, in_words
 from blobdir.verifying.members import CODES, NAME, Members, judge, overlapping, unreferenced
@@ -227,12 +228,12 @@ def _check_magic(
 ) -> None:
     odd = np.flatnonzero(~are_images(heads, lengths))
     first = np.cumsum([0, *map(len, tables)])
-    for code, rows, what in (
-        ("empty", odd[lengths[odd] <= 0], "has no bytes"),
-        ("not-an-image", odd[lengths[odd] > 0], "doesn't begin like an image"),
+    for (code, what), rows in (
+        (EMPTY, odd[lengths[odd] <= 0]),
+        (NO_IMAGE, odd[lengths[odd] > 0]),
     ):
         for number, row in enumerate(rows[:EXAMPLES].tolist(), 1):
             table = int(np.searchsorted(first, row, side="right")) - 1
             name = os.fsdecode(tables[table].name(row - int(first[table])))
             count = 1 if number < EXAMPLES else len(rows) - EXAMPLES + 1
-            report.add(code, blob, f"{name} {what}", count)
+            report.add(code, blob, f"{name}{what}", count)

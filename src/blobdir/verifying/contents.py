@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from blobdir.packing.shards import IMAGE_BEGINNINGS
+from blobdir.smallfiles import HEAD
+from blobdir.tarwriting.members import IMAGE_BEGINNINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 WINDOW = 8 << 20
 """Bytes that are read at a time. After each, a thread waits for the interpreter's lock, up to 5 ms."""
-HEAD = 16
-"""Bytes of an image that tell that it's one."""
 
 
 def read_through(
@@ -71,7 +70,7 @@ def read_through(
 
 
 def are_images(heads: NDArray[np.uint8], lengths: Ints) -> NDArray[np.bool_]:
-    """`blobdir.packing.shards.is_image` of many beginnings at once."""
+    """`blobdir.tarwriting.members.is_image` of many beginnings at once."""
     found = np.zeros(len(heads), bool)
     for parts in IMAGE_BEGINNINGS:
         left = np.flatnonzero(~found)

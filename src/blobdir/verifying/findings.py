@@ -22,7 +22,7 @@ ERRORS = frozenset(
 FOR_SUPERVISELY = frozenset(
     {
         "sdk-name", "sdk-double", "sdk-empty", "sdk-folder", "sdk-packed", "meta-missing", "image-without-annotation",
-        "offsets-repeated", "blob-twice",
+        "offsets-repeated", "blob-twice", "sdk-encoding", "sdk-link",
     }
 )  # fmt: skip
 """Warnings that are errors for who wants to open the project by the SDK, or bring it to the platform."""
@@ -66,6 +66,8 @@ class VerifyReport:
     ----------
     blobs, blob_bytes, entries, annotations, decoded : int
         What was looked at.
+    files : int
+        Images that are files, masks and the other files of images that were looked at.
     checksums : int
         Blobs whose checksum was known, and held or not.
     audience : str
@@ -78,6 +80,7 @@ class VerifyReport:
     blob_bytes: int = 0
     entries: int = 0
     annotations: int = 0
+    files: int = 0
     decoded: int = 0
     checksums: int = 0
     findings: list[Finding] = field(default_factory=list)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter, defaultdict
-from posixpath import dirname, splitext
+from collections import defaultdict
+from posixpath import dirname
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from blobdir.discovery import layout
 from blobdir.offsets import OffsetsTable
 from blobdir.verifying.members import FITS, judge
 
 if TYPE_CHECKING:
-    from blobdir.project import Project
     from blobdir.verifying.members import Members
 
 GONE: Final = "aren't in"
@@ -83,63 +80,3 @@ def _renamed(members: Members, old: OffsetsTable, fits: np.ndarray[tuple[int], n
         return {}
     agrees = all(int(table.start[given[old.name(row)]]) == int(old.start[row]) for row in np.flatnonzero(fits).tolist())
     return given if agrees else {}
-
-
-def nameless(members: Members, images: set[str] | None, taken: set[str]) -> tuple[OffsetsTable | None, list[str]]:
-    """Entries for a pickle that can't be read: all members of its tar, under their base names.
-
-    Parameters
-    ----------
-    members : Members
-    images : set of str, optional
-        Names, and names without extension, that have an annotation. If only some members do, the others had been
-        removed, it seems, and don't come back by this.
-    taken : set of str
-        Names that the dataset shows without this pickle. A member of that name was replaced, it seems.
-
-    Returns
-    -------
-    OffsetsTable or None
-        None where a base name is there more than once: nobody knows which of them had it.
-    list of str
-        Members left out for having no annotation; or, without a table, a name that is there more than once.
-    """
-    table = members.table
-    times = Counter({base: len(set(table.start[numbers].tolist())) for base, numbers in members.of_base.items()})
-    base, most = max(times.items(), key=lambda item: item[1], default=(b"", 0))
-    if most > 1:
-        return None, [os.fsdecode(base)]
-    names = {os.fsdecode(base): numbers[0] for base, numbers in members.of_base.items()}
-    stems = {splitext(name)[0] for name in taken}  # theirs is an annotation by the stem
-    having = {
-        name
-        for name in names
-        if images and (name in images or (splitext(name)[0] in images and splitext(name)[0] not in stems))
-    }
-    kept = (having if images else set(names)) - taken
-    entries = [
-        (os.fsencode(name), int(table.start[number]), int(table.end[number]))
-        for name, number in names.items()
-        if name in kept
-    ]
-    return OffsetsTable.from_entries(entries), sorted(names.keys() - kept)
-
-
-def image_names(project: Project, dataset: str) -> set[str]:
-    """What the annotations of a dataset are called, without ``.json``."""
-    tree = project.tree
-    try:
-        names = tree.names(tree.find(layout.join(dataset, layout.ANNOTATIONS)))
-    except OSError:
-        return set()
-    return {name.removesuffix(".json") for name in names if name.endswith(".json")}
-
-
-def shown_names(project: Project, folder: str) -> set[str]:
-    """Names that a folder of the tree has, as far as they are known."""
-    tree = project.tree
-    try:
-        rows = tree.index.children(tree.find(folder))
-    except OSError:
-        return set()
-    return set(tree.index.names_text(rows.start, rows.stop))

@@ -13,10 +13,16 @@ from blobdir.verifying.findings import in_words
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
+    from blobdir.datasets import DatasetView, ProjectView
     from blobdir.sources import Entry, Folder, LocalStorage
     from blobdir.verifying.findings import VerifyReport
 
     Folders = Mapping[str, Folder]
+
+_HIDES_NAMES = frozenset(
+    f"offsets-{reason}"
+    for reason in ("truncated", "corrupt", "range", "type", "name", "conflict", "unsafe", "unreadable")
+)
 
 
 def blob_folders(folders: Folders, datasets: list[str]) -> list[str]:
@@ -108,3 +114,19 @@ def links_of(folders: Folders) -> Iterator[tuple[str, Entry]]:
         for entry in folder.entries:
             if entry.kind == "link":
                 yield layout.join(folder.path, entry.name), entry
+
+
+def incomplete_folders(project: ProjectView[DatasetView], folders: Folders) -> set[str]:
+    """Folders of images or annotations whose lists are shorter than the truth."""
+    found = set()
+    for defect in project.defects:
+        if defect.code in _HIDES_NAMES:
+            parent, _, name = defect.path.rpartition("/")[0].rpartition("/")
+            is_packed = name == layout.PACKED_ANNOTATIONS
+            dataset = parent if is_packed else layout.join(parent, name)
+            found.add(layout.join(dataset, layout.ANNOTATIONS if is_packed else layout.ITEMS))
+    for folder in folders.values():
+        if folder.error is not None:
+            found.add(folder.path)
+            found.update(layout.join(folder.path, name) for name in (layout.ITEMS, layout.ANNOTATIONS))
+    return found

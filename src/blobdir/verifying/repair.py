@@ -14,12 +14,14 @@ from blobdir.discovery import layout, parts
 from blobdir.errors import BlobdirError, OffsetsError, UnsafePickleError
 from blobdir.offsets import OffsetsTable, read_offsets, write_offsets
 from blobdir.packing.publishing import Change
+from blobdir.packing.released import read_released
 from blobdir.project import open_project
 from blobdir.projectlock import STATE_DIR
+from blobdir.verifying.evidence import Evidence, base_names, nameless, shown_names
 from blobdir.verifying.findings import in_words
 from blobdir.verifying.members import FITS, Members, judge
-from blobdir.verifying.mending import image_names, mended, nameless, shown_names
-from blobdir.verifying.places import blob_folders, pickles_of
+from blobdir.verifying.mending import mended
+from blobdir.verifying.places import blob_folders, incomplete_folders, pickles_of
 
 if TYPE_CHECKING:
     from blobdir.project import Project
@@ -48,18 +50,22 @@ class Plan:
         Path of a pickle -> its new entries.
     said : list of str
         A sentence for each pickle, mended or not.
+    nameless : list
+        Pickles that can't be read, and their tars.
     """
 
     tables: dict[str, OffsetsTable] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+    nameless: list[_Nameless] = field(default_factory=list)
 
 
 def repair(project: str | os.PathLike[str], report: VerifyReport, *, dry_run: bool = False) -> list[str]:
     """Write pickles anew that a report has found wanting. The old one is kept beside it, as ``NAME.pkl.backup-TIME``.
 
     What fits the tar (header, size and name) stays as it is. The other entries get the place that the tar has for
-    their name, where there is only one that it can be. A pickle that can't be read gets all members of the tar, if no
-    other pickle refers to that: else nobody knows which are whose. A change that was cut off is finished first.
+    their name, where there is only one that it can be. A pickle that can't be read gets the members of its tar that
+    something shows to be there still (`blobdir.verifying.evidence`), if no other pickle refers to that: else nobody
+    knows which are whose. A change that was cut off is finished first.
 
     Parameters
     ----------
@@ -127,14 +133,15 @@ def _plan(root: str, report: VerifyReport) -> Plan:
                 plan.said += [f"{pickle}: not mended: {tar} leads outside the project" for pickle in pickles]
                 continue
             try:
-                _plan_blob(opened, root, tar, pickles, wanted, plan)
+                _plan_blob(root, tar, pickles, wanted, plan)
             except (BlobdirError, OSError) as error:
                 why = in_words(error) if isinstance(error, BlobdirError) else f"{tar} {in_words(error)}"
                 plan.said += [f"{pickle}: not mended: {why}" for pickle in pickles if pickle in wanted]
+    _conclude_nameless(opened, root, incomplete_folders(opened, folders), plan)
     return plan
 
 
-def _plan_blob(project: Project, root: str, tar: str, pickles: list[str], wanted: set[str], plan: Plan) -> None:
+def _plan_blob(root: str, tar: str, pickles: list[str], wanted: set[str], plan: Plan) -> None:
     full = os.path.join(root, tar)
     members, size = Members.of(full), os.path.getsize(full)
     read = {pickle: _read(root, pickle, members, size) for pickle in pickles}
@@ -150,7 +157,7 @@ def _plan_blob(project: Project, root: str, tar: str, pickles: list[str], wanted
         elif len(pickles) > 1:
             plan.said.append(f"{pickle}: can't be read, and {tar} serves other datasets too: not mended")
         else:
-            _conclude_nameless(project, plan, pickle, tar, members)
+            plan.nameless.append(_Nameless(pickle, tar, members))
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,25 +212,62 @@ def _conclude(plan: Plan, pickle: str, tar: str, old: _Read, new: OffsetsTable, 
         plan.said.append(f"{pickle}: {len(names):,} of its names {why} {tar}: not mended ({shown})")
 
 
-def _conclude_nameless(project: Project, plan: Plan, pickle: str, tar: str, members: Members) -> None:
-    folder = pickle.rpartition("/")[0]
-    is_packed = folder.endswith(f"/{layout.PACKED_ANNOTATIONS}")
-    dataset = folder.rpartition("/")[0] if is_packed else folder
-    shown = f"{dataset}/{layout.ANNOTATIONS if is_packed else layout.ITEMS}"
-    table, without = nameless(
-        members, None if is_packed else image_names(project, dataset), shown_names(project, shown)
+@dataclass(frozen=True, slots=True)
+class _Nameless:
+    """A pickle that can't be read, and the tar that it alone refers to."""
+
+    pickle: str
+    tar: str
+    members: Members
+
+    @property
+    def is_packed(self) -> bool:
+        return self.pickle.rpartition("/")[0].endswith(f"/{layout.PACKED_ANNOTATIONS}")
+
+    @property
+    def dataset(self) -> str:
+        folder = self.pickle.rpartition("/")[0]
+        return folder.rpartition("/")[0] if self.is_packed else folder
+
+    @property
+    def shown(self) -> str:
+        """Folder in which its names are shown."""
+        return f"{self.dataset}/{layout.ANNOTATIONS if self.is_packed else layout.ITEMS}"
+
+
+def _conclude_nameless(project: Project, root: str, incomplete: set[str], plan: Plan) -> None:
+    """What becomes of those that can't be read: of several of one folder, each may have had what the others have."""
+    released = read_released(root)
+    for one in plan.nameless:
+        others = [other for other in plan.nameless if other is not one and other.shown == one.shown]
+        evidence = Evidence(project, one.dataset, incomplete, is_packed=one.is_packed)
+        why_not = evidence.why_not
+        if one.tar in released:
+            why_not = f"the last image of {one.tar} had been removed"
+        if why_not:
+            plan.said.append(f"{one.pickle}: not mended: it can't be read, and {why_not}")
+            continue
+        doubtful = set().union(*(base_names(other.members) for other in others))
+        table, left = nameless(one.members, evidence, shown_names(project, one.shown), doubtful)
+        if table is None:
+            text = f"not mended: it can't be read, and members of {one.tar} have one name: {left[''][0]}"
+        elif not len(table):
+            text = f"not mended: it can't be read, and of {one.tar} {_left_out(left)}"
+        elif not left:
+            text = f"{_DONE} all {len(table):,} files of {one.tar}"
+        else:
+            kind, what = ("annotations", "image") if one.is_packed else ("images", "annotation")
+            text = f"{_DONE} the {len(table):,} {kind} of {one.tar} that have an {what}; {_left_out(left)}"
+        if table is not None and len(table):
+            plan.tables[one.pickle] = table
+        plan.said.append(f"{one.pickle}: {text}")
+
+
+def _left_out(left: dict[str, list[str]]) -> str:
+    return "; ".join(
+        f"{why.format(count=f'{len(names):,}')}: {', '.join(names[:FEW])}{', …' if len(names) > FEW else ''}"
+        for why, names in left.items()
     )
-    if table is None:
-        plan.said.append(f"{pickle}: not mended: it can't be read, and members of {tar} have one name: {without[0]}")
-        return
-    plan.tables[pickle] = table
-    text = f"{pickle}: {_DONE} all {len(table):,} files of {tar}"
-    if without:
-        text = (
-            f"{pickle}: {_DONE} the {len(table):,} images of {tar} that have an annotation; {len(without):,} have "
-            f"none, as if they had been removed, or are there by another pickle: {', '.join(without[:FEW])}"
-        )
-    plan.said.append(text)
 
 
 def _backup(root: str, pickle: str) -> str:

@@ -44,9 +44,8 @@ def check_for_sdk(
     for dataset in project.values():
         names = dataset.names
         _check_doubles(project.url, dataset, names, folders, pickles[dataset.path], counts, report)
-        for name in names:
-            if "/" in name:
-                report.add("sdk-folder", dataset.path, f"{name}: the SDK finds no annotation of an image in a folder")
+        for name in (name for name in names if "/" in name):
+            report.add("sdk-folder", dataset.path, f"{name}: the SDK finds no annotation of an image in a folder")
         nested = any(path.startswith(f"{dataset.path}/") for path in datasets)
         if not names and not nested and not any(counts.get(pickle) != 0 for pickle in pickles[dataset.path]):
             report.add("sdk-empty", dataset.path, "holds no image and no other dataset")
@@ -87,8 +86,8 @@ def _check_doubles(
                 report.add("sdk-double", dataset.path, f"{name} is there {count} times, as a file or in blobs")
     annotations = folders.get(layout.join(dataset.path, layout.ANNOTATIONS))
     known = {entry.name for entry in annotations.entries} if annotations else set()
-    by_stem = Counter(splitext(name)[0] for name in names if f"{name}.json" not in known) if known else Counter()
-    for stem, count in by_stem.items():
+    without = [name for name in names if name + ".json" not in known] if known else []
+    for stem, count in Counter(splitext(name)[0] for name in without).items():
         if count > 1 and f"{stem}.json" in known:
             report.add("sdk-double", dataset.path, f"{stem}.json is the annotation of {count} images")
 

@@ -14,24 +14,19 @@ from blobdir.verifying.around import check_folders, check_links, check_pickles, 
 from blobdir.verifying.blobs import BlobCheck
 from blobdir.verifying.decoding import check_decoding, look_into
 from blobdir.verifying.findings import VerifyReport
-from blobdir.verifying.places import find_blobs
+from blobdir.verifying.places import find_blobs, incomplete_folders
 from blobdir.verifying.supervisely import check_for_sdk
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
 
-    from blobdir.datasets import DatasetView, ProjectView
     from blobdir.discovery import Progress
     from blobdir.sources import Folder
     from blobdir.verifying.places import Folders
 
 # What the other checks say more exactly, entry by entry.
 _SAID_BELOW = frozenset({"offsets-mismatch", "offsets-past-end", "blob-not-tar", "blob-compressed"})
-_HIDES_NAMES = frozenset(
-    f"offsets-{reason}"
-    for reason in ("truncated", "corrupt", "range", "type", "name", "conflict", "unsafe", "unreadable")
-)
 
 
 def verify(
@@ -84,8 +79,8 @@ def verify(
     folders, datasets = storage.folders(), storage.datasets()
     # What takes long begins before the project is opened, and goes on beside that.
     with (
-        BlobCheck(storage.root, find_blobs(storage, folders, datasets, report), report, told("reading blobs")) as blobs,
         AnnotationCheck(storage, folders, datasets, report, processes) as annotations,
+        BlobCheck(storage.root, find_blobs(storage, folders, datasets, report), report, told("reading blobs")) as blobs,
     ):
         opened = look_into(storage)
         for defect in opened.defects:
@@ -93,7 +88,7 @@ def verify(
                 report.add(defect.code, defect.path, defect.message, severity=defect.severity)
         blobs.finish()
         check_folders(folders, report)
-        check_links(storage, folders, report)
+        check_links(storage, folders, opened.tree, report)
         check_pickles(folders, datasets, report)
         check_state(storage, folders, report)
         check_for_sdk(opened, folders, blobs.counts, report)
@@ -135,19 +130,3 @@ class _Listed(LocalStorage):
     def datasets(self) -> list[str]:
         """Paths of the datasets."""
         return self._layout.datasets
-
-
-def incomplete_folders(project: ProjectView[DatasetView], folders: Folders) -> set[str]:
-    """Folders of images or annotations whose lists are shorter than the truth."""
-    found = set()
-    for defect in project.defects:
-        if defect.code in _HIDES_NAMES:
-            parent, _, name = defect.path.rpartition("/")[0].rpartition("/")
-            is_packed = name == layout.PACKED_ANNOTATIONS
-            dataset = parent if is_packed else layout.join(parent, name)
-            found.add(layout.join(dataset, layout.ANNOTATIONS if is_packed else layout.ITEMS))
-    for folder in folders.values():
-        if folder.error is not None:
-            found.add(folder.path)
-            found.update(layout.join(folder.path, name) for name in (layout.ITEMS, layout.ANNOTATIONS))
-    return found
