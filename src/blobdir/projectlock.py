@@ -93,11 +93,14 @@ def _open(path: str, *, shared: bool) -> int:
     return os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o666)
 
 
+_LOOK: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
 def changes(root: str) -> tuple[bytes, bool]:
     """What is different after a project was changed: a count of its changes, and whether a journal lies there."""
     state = os.path.join(root, STATE_DIR)
     try:
-        with open(os.open(os.path.join(state, LOCK), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        with open(os.open(os.path.join(state, LOCK), _LOOK), "rb") as file:
             count = (file.read(100).split() or [b""])[1:]
     except OSError:
         count = []
@@ -107,7 +110,7 @@ def changes(root: str) -> tuple[bytes, bool]:
 def is_being_changed(root: str) -> bool:
     """Whether a writer has the lock of a project at this moment; False where that can't be known."""
     try:
-        fd = os.open(os.path.join(root, STATE_DIR, LOCK), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(os.path.join(root, STATE_DIR, LOCK), _LOOK)
     except OSError:
         return False
     try:

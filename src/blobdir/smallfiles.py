@@ -6,6 +6,7 @@ Worker processes run this: it needs the standard library only.
 from __future__ import annotations
 
 import os
+from codecs import BOM_UTF8
 from json import JSONDecoder
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -21,7 +22,7 @@ HEAD: Final = 16
 """Bytes of an image that tell that it's one."""
 EMPTY: Final = ("empty", " has no bytes")
 NO_IMAGE: Final = ("not-an-image", " doesn't begin like an image")
-SDK_ENCODING: Final = "sdk-encoding"
+_ENCODING: Final = ("sdk-encoding", ": isn't UTF-8 without a mark in front: the SDK can't read it")
 
 Remark = tuple[str, str]
 """Code of a finding, and what is said of the file after its name."""
@@ -64,7 +65,7 @@ def look_at(kind: str, data: bytes, known: Known) -> list[Remark]:
         value = read_object(data) if kind == ANNOTATION else read_json(data)
     except AnnotationError as error:
         return [(_INVALID[kind], f": {error}")]
-    found = [] if _is_utf8(data) else [(SDK_ENCODING, ": isn't UTF-8 without a mark in front: the SDK can't read it")]
+    found = encoding_fault(data)
     if kind == JSON:
         return found
     if fault := size_fault(value) or annotation_fault(value):
@@ -100,12 +101,13 @@ def _is_fine(data: bytes, known: Known) -> bool:
         return False
 
 
-def _is_utf8(data: bytes) -> bool:
+def encoding_fault(data: bytes) -> list[Remark]:
+    """Whether JSON that can be read is in an encoding that the SDK can't."""
     try:
         data.decode()
     except UnicodeDecodeError:
-        return False
-    return not data.startswith(b"\xef\xbb\xbf")
+        return [_ENCODING]
+    return [_ENCODING] if data.startswith(BOM_UTF8) else []
 
 
 def not_read(error: OSError) -> Remark:

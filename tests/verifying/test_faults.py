@@ -19,6 +19,7 @@ from PIL import Image
 from blobdir.errors import BlobdirWarning
 from blobdir.offsets import offsets_of_tar, read_offsets, write_offsets
 from blobdir.packing.publishing import Change
+from blobdir.packing.sums import format_sums, split_sums
 from blobdir.sources import LocalStorage
 from blobdir.verifying import verify
 
@@ -289,6 +290,32 @@ def test_sums(made, edit, code):
     assert {code, "annotation-invalid"} <= codes(made)
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: text.replace(b"  ", b"  ./"),
+        lambda text: text.replace(b"  ", b" *"),
+        lambda text: text.replace(b"\n", b"\r\n"),
+        lambda text: text + text,
+        lambda text: b"".join(line[:64].upper() + line[64:] for line in text.splitlines(keepends=True)),
+    ],
+)
+def test_sums_that_sha256sum_accepts(made, edit):
+    path = made.root / "blob/SHA256SUMS"
+    path.write_bytes(edit(path.read_bytes()))
+    assert codes(made) == set()
+
+
+def test_sums_of_names_with_backslashes(made):
+    """As ``sha256sum`` writes them."""
+    made.offsets("train", "b\\n\nc", made.tar("b\\n\nc", {}))
+    names = sorted(os.fsencode(path.name) for path in made.root.glob("blob/*.tar"))
+    done = subprocess.run(["sha256sum", *names], cwd=made.root / "blob", capture_output=True, check=True)
+    made.loose("blob/SHA256SUMS", done.stdout)
+    assert codes(made) == set()
+    assert format_sums(split_sums(done.stdout)[0]) == done.stdout
+
+
 def test_sums_that_cant_be_read(made):
     path = made.root / "blob/SHA256SUMS"
     path.unlink()
@@ -337,6 +364,19 @@ AROUND = {
     "annotation nobody uses": (whole_and_stem("ann", ".json", ANNOTATION), "annotation-unused", "train"),
     "meta nobody uses": (whole_and_stem("meta", ".json", b"{}"), "side-unused", "train"),
     "seg nobody uses": (whole_and_stem("seg", ".png", picture(1)), "side-unused", "train"),
+    "meta.json that the SDK can't read": (
+        plant("meta.json", json.dumps(META).encode("utf-16")), "sdk-encoding", "meta.json",
+    ),
+    "file in place of a folder": (plant("train/meta"), "not-a-folder", "train/meta"),
+    "file in place of the state": (plant(".blobdir"), "not-a-folder", ".blobdir"),
+    "folder in place of an annotation": (
+        plant("train/ann/x.png.json/y"), "not-a-file", "train/ann/x.png.json",
+    ),
+    "folder in place of a mask": (plant("train/seg/x.png/y"), "not-a-file", "train/seg/x.png"),
+    "journal too deep to be read": (
+        plant(".blobdir/journal.json", b"[" * 100_000), "change-unfinished", ".blobdir/journal.json",
+    ),
+    "pipe in place of the lock": (pipe(".blobdir/lock"), "offset-name", "train/a_offsets.pkl"),
     "pipe in place of an annotation": (pipe("train/ann/x.png.json"), "not-a-file", "train/ann/x.png.json"),
     "pipe in place of a mask": (pipe("train/seg/x.png.png"), "not-a-file", "train/seg/x.png.png"),
     "link to a member": (link("train/img/x.png", "../../val/img/000101.png"), "sdk-link", "train/img/x.png"),

@@ -95,7 +95,7 @@ def _touched(journal: str, datasets: Collection[str]) -> set[str]:
             value = json.loads(file.read(_LIMIT_BYTES).decode("utf-8", "surrogateescape"))
         paths = [item[1] for key in ("put", "remove") for item in value[key]]
         found = {folder for path in paths if (folder := _shown_in(path)) is not None}
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         return {""}
     inside = {part for path in datasets for part in (path, *_above(path))} | {""}
     return {folder for folder in found if folder in inside or (_is_name(folder) and _parent(folder) in inside)}

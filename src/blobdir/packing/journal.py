@@ -188,7 +188,7 @@ class Journal:
             put = [(_number(n), _text(p), bool(there)) for n, p, there in value["put"]]
             remove = [(_number(n), _text(p)) for n, p in value["remove"]]
             lists = {key: [_text(p) for p in value[key]] for key in ("folders", "empty", "made")}
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         return cls(put, remove, **lists, direction=value["direction"])
 

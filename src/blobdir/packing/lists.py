@@ -143,7 +143,7 @@ def _csv_row(names: list[str], values: list[str]) -> Row:
 def _json_row(line: str) -> Row:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RowError(f"isn't JSON: {error}") from None
     if not isinstance(row, dict) or not isinstance(row.get("path"), str) or not row["path"]:
         raise RowError('isn\'t an object with a path, {"path": "a.jpg"}')

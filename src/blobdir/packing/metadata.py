@@ -27,7 +27,7 @@ def check_meta(data: bytes, name: str = layout.META) -> dict[str, Any]:
     """
     try:
         value = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AnnotationError(f"{name}: isn't JSON: {error}; nothing was changed") from error
     lists = [value.get(key, []) for key in ("classes", "tags")] if isinstance(value, dict) else [None]
     if not all(isinstance(items, list) and all(isinstance(item, dict) for item in items) for items in lists):

@@ -82,7 +82,7 @@ def check_annotation(data: bytes | dict[str, Any], name: str) -> dict[str, Any]:
     """
     try:
         value = data if isinstance(data, dict) else json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AnnotationError(f"{name}: isn't JSON: {error}") from error
     try:
         sound = all(type(value["size"][side]) is int for side in ("height", "width"))

@@ -32,7 +32,7 @@ def read_released(root: str) -> dict[str, Identity]:
     try:
         with open(os.open(os.path.join(root, RELEASED), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             known = json.loads(file.read().decode("utf-8", "surrogateescape"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return {p: was for p, was in known.items() if _may_be(root, p, was)} if isinstance(known, dict) else {}
 

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 SUMS = "SHA256SUMS"
-_LINE = re.compile(rb"([0-9a-fA-F]{64}) [ *](.+?)\r?")
+_LINE = re.compile(rb"(\\?)([0-9a-fA-F]{64}) [ *](?:\./)*(.+?)\r?")
+_ESCAPED = {b"\\": b"\\\\", b"\n": b"\\n", b"\r": b"\\r"}
+"""How names are written in lines that begin with a backslash."""
+_MEANT = {escaped: character for character, escaped in _ESCAPED.items()}
 
 
 def read_sums(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -42,14 +45,23 @@ def split_sums(data: bytes) -> tuple[dict[str, str], list[tuple[int, bytes]]]:
         if match is None:
             if line:
                 odd.append((number, line))
-        elif sums.setdefault(os.fsdecode(match[2]), match[1].decode().lower()) != match[1].decode().lower():
+            continue
+        digest, name = match[2].decode().lower(), match[3]
+        if match[1]:
+            name = re.sub(rb"\\.", lambda escaped: _MEANT.get(escaped[0], escaped[0]), name)
+        if sums.setdefault(os.fsdecode(name), digest) != digest:
             odd.append((number, line))
     return sums, odd
 
 
 def format_sums(sums: dict[str, str]) -> bytes:
     """The file's bytes, sorted by name."""
-    return b"".join(f"{sums[name]}  ".encode() + os.fsencode(name) + b"\n" for name in sorted(sums))
+    return b"".join(_line(sums[name], os.fsencode(name)) for name in sorted(sums))
+
+
+def _line(digest: str, name: bytes) -> bytes:
+    written = re.sub(rb"[\\\n\r]", lambda found: _ESCAPED[found[0]], name)
+    return (b"\\" if written != name else b"") + digest.encode() + b"  " + written + b"\n"
 
 
 def updated_sums(content: bytes, added: dict[str, str], removed: Collection[str] = ()) -> bytes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from blobdir.discovery import layout
 from blobdir.discovery.parts import misplaced_pickles
 from blobdir.packing.journal import STAGING, UNDO
+from blobdir.packing.sidefiles import FOLDERS, is_side_folder
 from blobdir.projectlock import JOURNAL, STATE_DIR, is_being_changed
 from blobdir.verifying.findings import in_words
 from blobdir.verifying.places import links_of
@@ -72,6 +73,25 @@ def check_pickles(folders: Folders, datasets: Collection[str], report: VerifyRep
     """Offsets files that nobody reads, because of where they lie."""
     for path in misplaced_pickles(folders, datasets):
         report.add("offsets-misplaced", path, "lies where nobody reads it; one of a dataset lies in its folder")
+
+
+def check_kinds(folders: Folders, datasets: list[str], report: VerifyReport) -> None:
+    """Files where folders belong, and folders where files do: readers pass over both."""
+    for dataset in datasets:
+        for entry in folders[dataset].entries if dataset in folders else ():
+            name, path = entry.name, layout.join(dataset, entry.name)
+            if name not in (layout.ITEMS, layout.PACKED_ANNOTATIONS, layout.NESTED) and not is_side_folder(name):
+                continue
+            if entry.kind == "file":
+                report.add(
+                    "not-a-folder", path, "is a file, and a folder belongs there: what it should hold isn't there"
+                )
+            for below in folders[path].entries if path in folders and name in FOLDERS else ():
+                if below.kind == "directory" and below.name.endswith(FOLDERS[name]):
+                    report.add("not-a-file", layout.join(path, below.name), "is a folder, and a file belongs there")
+    for entry in folders[""].entries:
+        if entry.name == STATE_DIR and entry.kind != "directory":
+            report.add("not-a-folder", STATE_DIR, "is no folder, and one belongs there: the project can't be changed")
 
 
 def check_state(storage: LocalStorage, folders: Folders, report: VerifyReport) -> None:

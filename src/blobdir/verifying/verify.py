@@ -10,7 +10,7 @@ from blobdir.discovery.root import check_root, not_a_folder
 from blobdir.errors import UsageError
 from blobdir.sources import LocalStorage, open_storage
 from blobdir.verifying.annotations import AnnotationCheck
-from blobdir.verifying.around import check_folders, check_links, check_pickles, check_state
+from blobdir.verifying.around import check_folders, check_kinds, check_links, check_pickles, check_state
 from blobdir.verifying.blobs import BlobCheck
 from blobdir.verifying.decoding import check_decoding, look_into
 from blobdir.verifying.findings import VerifyReport
@@ -88,6 +88,7 @@ def verify(
                 report.add(defect.code, defect.path, defect.message, severity=defect.severity)
         blobs.finish()
         check_folders(folders, report)
+        check_kinds(folders, datasets, report)
         check_links(storage, folders, opened.tree, report)
         check_pickles(folders, datasets, report)
         check_state(storage, folders, report)
