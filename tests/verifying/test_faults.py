@@ -516,6 +516,8 @@ def test_what_belongs_to_an_image_is_no_fault(made):
     ):  # fmt: skip
         made.loose(f"train/{path}", b"{}" if path.endswith(".json") else picture(1))
     assert found(made) == {}
+    report = verify(made.root)
+    assert (report.annotations, report.files, report.masks) == (2 * COUNT, 8, 5)
 
 
 def test_unlistable_folder(made, monkeypatch):

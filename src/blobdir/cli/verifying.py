@@ -84,11 +84,14 @@ def _lines(report: VerifyReport, *, quiet: bool) -> list[str]:
         rate = report.blob_bytes / max(report.seconds, 1e-9)
         lines.append(
             f"{report.blobs:,} blobs, {human_bytes(report.blob_bytes)}, {report.entries:,} entries, "
-            f"{report.annotations:,} annotations, {report.decoded:,} images decoded, {report.checksums:,} checksums, "
+            f"{report.annotations:,} annotations, {report.files:,} other files of images, {report.decoded:,} images "
+            f"decoded, {report.checksums:,} checksums, "
             f"in {report.seconds:.1f} s ({human_bytes(rate)}/s)"
         )
         if not report.decoded:
             lines.append("not looked at: the pixels of the images; --decode decodes them")
+        if report.masks:
+            lines.append(f"not looked at: the pixels of {report.masks:,} masks; only that they begin like images")
         if report.unchecked:
             lines.append(f"not looked at: {report.unchecked:,} things that are named above (not-checked)")
         lines.append(f"{report.errors:,} errors, {report.warnings:,} warnings")

@@ -61,7 +61,8 @@ class AnnotationCheck:
         self._report = report
         self._known = _known_names(storage, report)
         jobs = [job for dataset in datasets for job in _jobs(storage.root, folders, dataset)]
-        report.files += sum(len(job.names) for job in jobs if job.kind != ANNOTATION)
+        for job in jobs:
+            self._count(job.kind, job.prefix, len(job.names))
         self._looking = Looking(jobs, self._known, processes)
 
     def __enter__(self) -> Self:
@@ -72,6 +73,12 @@ class AnnotationCheck:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._looking.__exit__(kind, error, trace)
+
+    def _count(self, kind: str, path: str, number: int) -> None:
+        if kind != ANNOTATION:
+            self._report.files += number
+        if kind == IMAGE and not path.startswith(f"{layout.ITEMS}/"):
+            self._report.masks += number
 
     def finish(
         self, project: ProjectView[DatasetView], progress: Callable[[int, int], None], incomplete: set[str]
@@ -93,7 +100,8 @@ class AnnotationCheck:
             others += list(_others(dataset.path, files))
             _check_names(dataset, files, incomplete, self._report)
             others += _linked_images(tree, dataset.path)
-        self._report.files += sum(other.kind != ANNOTATION for other in others)
+        for other in others:
+            self._count(other.kind, other.name, 1)
         for done, (other, data) in enumerate(_contents(tree, others)):
             if isinstance(data, OSError):
                 self._report.add("unreadable", other.dataset, f"{other.name}: {in_words(data)}")

@@ -68,6 +68,8 @@ class VerifyReport:
         What was looked at.
     files : int
         Images that are files, masks and the other files of images that were looked at.
+    masks : int
+        Of these, images in ``seg/`` and ``masks_*/``: their pixels are never looked at.
     checksums : int
         Blobs whose checksum was known, and held or not.
     audience : str
@@ -81,6 +83,7 @@ class VerifyReport:
     entries: int = 0
     annotations: int = 0
     files: int = 0
+    masks: int = 0
     decoded: int = 0
     checksums: int = 0
     findings: list[Finding] = field(default_factory=list)
