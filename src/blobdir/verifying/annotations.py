@@ -110,7 +110,8 @@ class AnnotationCheck:
                     self._report.add(code, other.dataset, other.name + text)
             if done % 1000 == 0:
                 progress(done, total)
-        for job, name, code, text in self._looking.remarks():
+        found = sorted(self._looking.remarks(), key=lambda remark: (remark[0].folder, remark[0].kind, remark[1]))
+        for job, name, code, text in found:
             self._report.add(code, job.dataset, f"{job.prefix}{name}{text}")
         progress(total, total)
         self._report.annotations += total
@@ -146,7 +147,6 @@ def _jobs(root: str, folders: Folders, dataset: str) -> Iterator[Job]:
             entries = folders[path].entries
             todo += [f"{path}/{entry.name}" for entry in entries if entry.kind == "directory"]
             for kind, names in _by_kind(folder, entries).items():
-                names.sort()
                 for at in range(0, len(names), FILES):
                     part = names[at : at + FILES]
                     yield Job(dataset, os.path.join(root, path), part, kind, _shown(folder, path[len(top) + 1 :]))

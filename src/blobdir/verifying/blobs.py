@@ -118,7 +118,7 @@ class BlobCheck:
         tables = {}
         for pickle in blob.pickles:
             try:
-                tables[pickle] = read_offsets(os.path.join(self._root, pickle)).unique("skip")
+                tables[pickle] = read_offsets(os.path.join(self._root, pickle))
             except (OffsetsError, OSError) as error:
                 if isinstance(error, OffsetsError):
                     self._report.add("offsets-unreadable", pickle, str(error))

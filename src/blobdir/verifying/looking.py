@@ -96,7 +96,7 @@ class Looking:
         return job.folder, os.fsencode("\0".join([*job.names, ""])), job.kind, self._known
 
     def remarks(self) -> Iterator[tuple[Job, str, str, str]]:
-        """What is wrong: the job, the file's name, a code and what is said of it. In the order of the jobs."""
+        """What is wrong: the job, the file's name, a code and what is said of it."""
         if self._workers.count:
             self._thread.join()
         for number, job in enumerate(self._jobs):

@@ -76,8 +76,8 @@ def _check_doubles(
     """One name twice, in ``img/`` and a blob or in two blobs, or one annotation for two images."""
     items = folders.get(layout.join(dataset.path, layout.ITEMS))
     plain = [e.name for e in items.entries if e.kind != "directory" and _is_image(e.name)] if items else []
-    flat = sum("/" not in name for name in names)
-    if len(plain) + sum(counts.get(pickle, 0) for pickle in pickles) > flat:
+    entries = sum(counts.get(pickle, 0) for pickle in pickles)
+    if len(plain) + entries > len(names) - sum(["/" in name for name in names]):
         times = Counter(plain)
         for pickle in pickles:
             times.update(_entries(root, pickle))
