@@ -32,6 +32,8 @@ MAX_OPEN_BLOBS = 256
 """Blobs kept open at a time: far below the usual limit of 1,024 descriptors."""
 HELD_BLOBS = 64
 """Blobs that are held from the moment when a project is opened: `blobdir compact` may take their names away."""
+_LOOK_GAP = 64 << 10
+"""Bytes of a member that are read for nothing, to have its header by the same request."""
 LOCAL_GAP, LOCAL_REQUEST = 16 << 10, 256 << 10
 """Bytes that are read for nothing rather than left out, and bytes of a request: it stays in the processor's cache
 while it is cut up."""
@@ -172,10 +174,15 @@ class BlobReader:
             return b""
         number = int(self._index.source[row])
         blob = self.source(number)
-        if number in self._unlooked and start == 0 and offset >= BLOCK:
-            data = blob.read_at(offset - BLOCK, BLOCK + end)
-            self._look_at(number, row, data[:BLOCK])
-            data = data[BLOCK:]
+        if number in self._unlooked:
+            before = min(BLOCK, offset)
+            if start <= _LOOK_GAP:  # one request for both
+                data = blob.read_at(offset - before, before + end)
+                self._look_at(number, row, data[:before])
+                data = data[before + start :]
+            else:
+                self._look_at(number, row, blob.read_at(offset - before, before))
+                data = blob.read_at(offset + start, end - start)
         else:
             data = blob.read_at(offset + start, end - start)
         if len(data) != end - start:
@@ -299,10 +306,10 @@ class BlobReader:
     ) -> None:
         """By the blob's own plan, which knows what is in the cache."""
         first = int(rows[places[0]])
-        look = number in self._unlooked and int(self._index.offset[first]) >= BLOCK
+        look = number in self._unlooked
         if look:  # the header of one of them comes along
-            offset = self._index.offset[first]
-            start, end = np.append(start, offset - BLOCK), np.append(end, offset)
+            offset = int(self._index.offset[first])
+            start, end = np.append(start, max(0, offset - BLOCK)), np.append(end, offset)
         found = blob.read_many(start, end)
         if look:
             self._look_at(number, first, found.pop())

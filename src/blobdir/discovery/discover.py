@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -30,9 +31,12 @@ from blobdir.projectlock import changes
 from blobdir.sources import LocalStorage, RemoteStorage, Stat
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from blobdir.discovery.options import DiscoveryOptions
     from blobdir.sources import Entry, Folder, Storage
 
+T = TypeVar("T")
 _NAME_MAX = 255
 _CHARACTERS = _NAME_MAX // 4  # of four bytes at the most
 _SOURCES = {"directory": DIRECTORY, "file": LOOSE, "link": LINK}
@@ -89,6 +93,7 @@ class _Discovery:
         self.folders: dict[str, Folder] = {}
         self.datasets: set[str] = set()
         self.parts: dict[str, list[EntryTable]] = {}
+        self._compared = 0
         self.blobs = Blobs(storage, self.folders, self.header, self.report, follow_links=options.follow_links)
 
     def run(self) -> tuple[dict[str, EntryTable], Header]:
@@ -327,23 +332,44 @@ class _Discovery:
     def _merge(self) -> dict[str, EntryTable]:
         merged: dict[str, EntryTable] = {}
         for path, parts in self.parts.items():
-            merger = Merger(path, self.options.on_conflict, self._read_entry, self._report_conflict)
+            merger = Merger(path, self.options.on_conflict, self._read_entries, self._report_conflict)
             merged[path] = merger.merge(parts)
         return merged
 
-    def _read_entry(self, directory: str, table: EntryTable, entry: int) -> bytes | None:
-        source = int(table.source[entry])
-        try:
+    def _read_entries(self, directory: str, table: EntryTable, entries: list[int]) -> dict[int, bytes]:
+        """Bytes of those entries that can be read."""
+        found: dict[int, bytes] = {}
+        by_source: dict[int, list[int]] = {}
+        for entry in entries:
+            by_source.setdefault(int(table.source[entry]), []).append(entry)
+        for source, some in by_source.items():
             if source == LOOSE:
-                name = name_at(table.arena, table.starts, entry).decode("utf-8", "surrogateescape")
-                return self._read_deciding(layout.join(directory, name))
-            if source >= FIRST_BLOB:
-                start, size = int(table.offset[entry]), int(table.size[entry])
-                data = self.storage.read_range(self.header.blobs[source - FIRST_BLOB].path, start, start + size)
-                return data if len(data) == size else None
-        except (OSError, BlobdirError):
-            return None
-        return None
+                paths = [layout.join(directory, _decode(name_at(table.arena, table.starts, i))) for i in some]
+                found |= _that_can_be_read(some, self._read_loose, paths)
+            elif source >= FIRST_BLOB:
+                found |= _that_can_be_read(some, partial(self._read_members, source), [
+                    (int(table.offset[i]), int(table.offset[i] + table.size[i])) for i in some
+                ])  # fmt: skip
+        self._compared += len(entries)
+        self._tell("comparing", self._compared, 0)
+        return found
+
+    def _read_members(self, source: int, spans: list[tuple[int, int]]) -> list[bytes]:
+        """Byte ranges of a blob; of a remote one, neighbours share a request."""
+        path = self.header.blobs[source - FIRST_BLOB].path
+        if self.storage.is_local:
+            found = [self.storage.read_range(path, start, end) for start, end in spans]
+        else:
+            found = self.storage.open(path).read_many([start for start, _ in spans], [end for _, end in spans])
+        for data, (start, end) in zip(found, spans, strict=True):
+            if len(data) != end - start:
+                raise EOFError(path)
+        return found
+
+    def _read_loose(self, paths: list[str]) -> list[bytes]:
+        if self.storage.is_local:
+            return [self._read_deciding(path) for path in paths]
+        return list(self.storage.read_files(paths))
 
     def _read_deciding(self, path: str) -> bytes:
         """Content of a plain file that shares its name with another; the tree depends on it."""
@@ -371,3 +397,18 @@ def _is_name(name: str) -> bool:
 
 def _encode(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
+
+
+def _decode(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _that_can_be_read(entries: list[int], read: Callable[[list[T]], list[bytes]], what: list[T]) -> dict[int, bytes]:
+    """Read all at once; where that fails, one by one, and leave out what can't be read."""
+    with suppress(OSError, EOFError, BlobdirError):
+        return dict(zip(entries, read(what), strict=True))
+    found = {}
+    for entry, one in zip(entries, what, strict=True):
+        with suppress(OSError, EOFError, BlobdirError):
+            (found[entry],) = read([one])
+    return found

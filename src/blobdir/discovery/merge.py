@@ -13,14 +13,18 @@ from blobdir.nametable import name_at, pack_names
 from blobdir.offsets.names import numbered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
     from blobdir.discovery.options import OnConflict
 
-    ReadEntry = Callable[[str, EntryTable, int], bytes | None]
-    """(directory, table, entry) -> its bytes; None where they can't be read."""
+    ReadEntries = Callable[[str, EntryTable, list[int]], dict[int, bytes]]
+    """(directory, table, entries) -> bytes of those that can be read."""
+
+
+COMPARED_BYTES, COMPARED_ENTRIES = 32 << 20, 4096
+"""Of contents that are in memory together."""
 
 
 @dataclass(slots=True)
@@ -70,7 +74,7 @@ class Merger:
     directory : str
     on_conflict : {"error", "skip", "rename", "replace"}
     read : callable
-        Reads an entry's bytes, to see whether two are the same.
+        Reads the bytes of entries, many at a time, to see whether two are the same.
     report : callable
         ``report(name, table, first, second)`` records a conflict and gives the number of its defect.
     """
@@ -79,7 +83,7 @@ class Merger:
         self,
         directory: str,
         on_conflict: OnConflict,
-        read: ReadEntry,
+        read: ReadEntries,
         report: Callable[[str, bytes, EntryTable, int, int], int],
     ) -> None:
         self.directory = directory
@@ -99,15 +103,24 @@ class Merger:
         if self.on_conflict == "rename":
             taken = {name_at(table.arena, table.starts, i) for i in range(len(table))}
         table = EntryTable(table.arena, table.starts, table.source.copy(), table.offset.copy(), table.size.copy())
-        for clash in clashes:
-            self._decide(table, clash, keep, renamed, taken)
+        for some in _batches(table, clashes):
+            wanted = [entry for clash in some for entry in _compared(table, clash.entries)]
+            contents = self.read(self.directory, table, wanted) if wanted else {}
+            for clash in some:
+                self._decide(table, clash, contents, keep, renamed, taken)
         if renamed:
             names = [renamed.get(i) or name_at(table.arena, table.starts, i) for i in range(len(table))]
             table = EntryTable(*pack_names(names), table.source, table.offset, table.size)
         return table.take(np.flatnonzero(keep))
 
     def _decide(
-        self, table: EntryTable, clash: Clash, keep: NDArray[np.bool_], renamed: dict[int, bytes], taken: set[bytes]
+        self,
+        table: EntryTable,
+        clash: Clash,
+        contents: dict[int, bytes],
+        keep: NDArray[np.bool_],
+        renamed: dict[int, bytes],
+        taken: set[bytes],
     ) -> None:
         directories = [entry for entry in clash.entries if table.source[entry] == DIRECTORY]
         if directories:  # a folder can't be renamed or dropped: everything below it would go
@@ -117,7 +130,7 @@ class Merger:
                 other = next(entry for entry in clash.entries if entry not in directories)
                 self.report(self.directory, clash.name, table, directories[0], other)
             return
-        different = self._different(table, clash.entries)
+        different = _different(table, clash.entries, contents)
         keep[[entry for entry in clash.entries if entry not in different]] = False
         first = different[0]
         if len(different) == 1 or self.on_conflict == "skip":
@@ -132,33 +145,52 @@ class Merger:
             defect = self.report(self.directory, clash.name, table, first, different[1])
             table.source[first], table.offset[first] = BROKEN, defect
 
-    def _different(self, table: EntryTable, entries: list[int]) -> list[int]:
-        """The entries whose contents differ from those of all before them."""
-        kept: list[int] = []
-        contents: dict[int, bytes | None] = {}
 
-        def content(entry: int) -> bytes | None:
-            if entry not in contents:
-                contents[entry] = self.read(self.directory, table, entry)
-            return contents[entry]
+def _different(table: EntryTable, entries: list[int], contents: dict[int, bytes]) -> list[int]:
+    """The entries whose contents differ from those of all before them."""
+    kept: list[int] = []
+    for entry in entries:
+        if not any(_same(table, entry, other, contents) for other in kept):
+            kept.append(entry)
+    return kept
 
-        for entry in entries:
-            if not any(self._same(table, entry, other, content) for other in kept):
-                kept.append(entry)
-        return kept
 
-    @staticmethod
-    def _same(table: EntryTable, a: int, b: int, content: Callable[[int], bytes | None]) -> bool:
-        def place(entry: int) -> tuple[int, int, int]:
-            return int(table.source[entry]), int(table.offset[entry]), int(table.size[entry])
+def _place(table: EntryTable, entry: int) -> tuple[int, int, int]:
+    return int(table.source[entry]), int(table.offset[entry]), int(table.size[entry])
 
-        if place(a) == place(b):
-            return True
-        sizes = int(table.size[a]), int(table.size[b])
-        if min(sizes) >= 0 and sizes[0] != sizes[1]:
-            return False
-        one, other = content(a), content(b)
-        return one is not None and one == other
+
+def _must_be_read(table: EntryTable, a: int, b: int) -> bool:
+    """Whether only their contents tell whether two entries are the same."""
+    sizes = int(table.size[a]), int(table.size[b])
+    return _place(table, a) != _place(table, b) and (min(sizes) < 0 or sizes[0] == sizes[1])
+
+
+def _same(table: EntryTable, a: int, b: int, contents: dict[int, bytes]) -> bool:
+    if _place(table, a) == _place(table, b):
+        return True
+    return _must_be_read(table, a, b) and a in contents and contents[a] == contents.get(b)
+
+
+def _compared(table: EntryTable, entries: list[int]) -> list[int]:
+    """The entries of one name whose contents are needed."""
+    if (table.source[entries] == DIRECTORY).any():
+        return []
+    return [entry for entry in entries if any(_must_be_read(table, entry, other) for other in entries)]
+
+
+def _batches(table: EntryTable, clashes: list[Clash]) -> Iterator[list[Clash]]:
+    """The clashes in order, so many at a time that their contents can be in memory together."""
+    some: list[Clash] = []
+    size = count = 0
+    for clash in clashes:
+        size += sum(max(int(table.size[entry]), 1 << 12) for entry in clash.entries)
+        count += len(clash.entries)
+        some.append(clash)
+        if size > COMPARED_BYTES or count > COMPARED_ENTRIES:
+            yield some
+            some, size, count = [], 0, 0
+    if some:
+        yield some
 
 
 def free_name(name: bytes, taken: set[bytes]) -> bytes:
