@@ -21,8 +21,10 @@ from changes.samples import (
     write_files,
 )  # fmt: skip
 
-from blobdir.errors import BusyError
+from blobdir.discovery import DiscoveryOptions
+from blobdir.errors import BusyError, IncompleteListingError
 from blobdir.moving import fetch, push
+from blobdir.opening import OpenOptions, open_tree
 from blobdir.packing import PackOptions, SubsetOptions, add, compact, merge, move, pack, recover, remove, subset
 from blobdir.verifying import repair, verify
 
@@ -172,3 +174,23 @@ def test_the_other_project_changes_while_it_is_merged(tmp_path, then, copy):
         assert go_on() == 0
     assert theirs.items() <= (shown(root) | {"meta.json": theirs["meta.json"]}).items()
     assert shown(other) == theirs
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_changes_that_come_faster_than_the_project_can_be_listed(tmp_path, monkeypatch, ignored):
+    """What may be half of a change isn't served as the truth."""
+    root = packed(tmp_path / "p", numbered(4))
+    counted = iter(range(1000))
+    monkeypatch.setattr(
+        sys.modules["blobdir.discovery.discover"], "changes", lambda root: (b"%d" % next(counted), False)
+    )
+    options = DiscoveryOptions(on_defect="ignore" if ignored else "refuse")
+    tree = open_tree(root, options=OpenOptions(options, index=str(tmp_path / "ix")))
+    assert {defect.code for defect in tree.defects} == {"change-unfinished"}
+    assert not (tmp_path / "ix").exists()
+    if ignored:
+        assert len(tree.names(tree.find("train/img"))) == 4
+        return
+    for path in ("", "train", "train/img", "train/ann"):
+        with pytest.raises(IncompleteListingError, match="again and again"):
+            tree.names(tree.find(path))

@@ -78,8 +78,23 @@ def discover(
         before = unfinished.settled(storage.root)
         found = _Discovery(storage, options, progress).run()
         if changes(storage.root) == before:
-            break  # else it was changed meanwhile, and what was seen may be half of it
+            return found
+        # It was changed meanwhile, and what was seen may be half of it.
+    _report_unsettled(storage, options, *found)
     return found
+
+
+def _report_unsettled(
+    storage: Storage, options: DiscoveryOptions, folders: dict[str, EntryTable], header: Header
+) -> None:
+    """Say of every folder that its list may be half old and half new: changes came faster than they can be listed."""
+    message = (
+        f"{storage.url}: was changed again and again while it was listed, so its lists may be half old and half new; "
+        "open it again when the changes have ended"
+    )
+    report = Report(header, options)
+    for folder in folders:
+        report.incomplete(folder, unfinished.UNFINISHED, folder, message)
 
 
 class _Discovery:

@@ -345,7 +345,7 @@ def _move_belongings(
         new = f"{target}/{_full_name(path, name)}"
         if moved.setdefault(new, f"{source}/{path}") != f"{source}/{path}":
             raise UsageError(f"{new}: both {moved[new]} and {source}/{path} would be there; nothing was moved")
-        if writer.change.dry_run or new in writer.change.staged:
+        if writer.change.dry_run or writer.change.is_staged(new):
             continue
         if path in mine.files:
             writer.carry(f"{source}/{path}", new)

@@ -252,7 +252,7 @@ class _Merge:
         ours = self._writer.known
         if ours.is_folder(target):
             raise UsageError(f"{target}: is a folder in {ours.root} and a file in the other; nothing was changed")
-        if ours.is_file(target) or target in self._change.staged:
+        if ours.is_file(target) or self._change.is_staged(target):
             if self._same(target, path):
                 return
             if owner:

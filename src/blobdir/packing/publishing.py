@@ -141,6 +141,10 @@ class Change:
         """Have a folder, and those below it, removed where nothing is left in them."""
         self._emptied[path] = None
 
+    def is_staged(self, path: str) -> bool:
+        """Whether something is staged for a path."""
+        return path in self._staged
+
     @property
     def staged(self) -> list[str]:
         """Paths of the project that something is staged for."""
