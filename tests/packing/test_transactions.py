@@ -488,3 +488,37 @@ def test_patterns_see_what_was_written(project, fs):
         fs.pipe("train/img/new.png", picture(20))
         fs.rm("train/img/*.png")
     assert not [path for path in view(project) if path.startswith("train/")]
+
+
+IN_A_CHILD = {
+    "cp": lambda fs: fs.cp_file("train/img/new0.png", "train/img/c.png"),
+    "mv": lambda fs: fs.mv("train/img/new0.png", "train/img/c.png"),
+    "mv a folder": lambda fs: fs.mv("train", "other", recursive=True),
+    "copy a folder": lambda fs: fs.copy("train", "other", recursive=True),
+    "rm": lambda fs: fs.rm("train/img/new0.png"),
+    "rm a folder": lambda fs: fs.rm("train", recursive=True),
+    "pipe": lambda fs: fs.pipe_file("train/img/c.png", picture(99)),
+    "touch": lambda fs: fs.touch("train/img/new0.png"),
+}
+
+
+@pytest.mark.parametrize("what", IN_A_CHILD)
+def test_a_child_writes_nothing_into_the_transaction(project, fs, what):
+    """It has a copy of what is gathered, and shares the open blob."""
+    data = {f"train/img/new{i}.png": picture(200 + i) for i in range(6)}
+    with fs.transaction:
+        for path in list(data)[:3]:
+            fs.pipe_file(path, data[path])
+        pid = os.fork()
+        if pid == 0:
+            try:
+                IN_A_CHILD[what](fs)
+            except BaseException:
+                os._exit(3)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+        for path in list(data)[3:]:
+            fs.pipe_file(path, data[path])
+    for path, content in data.items():
+        assert fs.cat_file(path) == content
+    assert is_sound(project)

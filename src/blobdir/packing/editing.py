@@ -112,6 +112,7 @@ class Edit:
     @contextmanager
     def whole(self) -> Iterator[None]:
         """What is done inside happens as a whole: if it fails half way, nothing of the edit can be committed."""
+        self._check_process()
         before = self._steps
         try:
             yield
@@ -140,6 +141,7 @@ class Edit:
 
     def read(self, path: str) -> bytes:
         """Content of a file as it would be."""
+        self._check_process()
         with self._lock:
             if path in self._images and self._tar is not None:
                 with self.whole():

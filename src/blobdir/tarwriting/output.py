@@ -80,6 +80,7 @@ class TarOutput:
     def __init__(self, path: str | None) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         self._fd = -1 if path is None else os.open(path, flags, 0o666)
+        self._process = os.getpid()
         self._digest = Digest()
         self._pieces: list[bytes] = []
         self._pending = 0
@@ -127,6 +128,8 @@ class TarOutput:
 
     def flush(self) -> None:
         """Give what is gathered to the system."""
+        if os.getpid() != self._process:  # a child has a copy of it, and shares the open file
+            raise RuntimeError("a tar is written by the process that began it, and this is a child of that")
         data = b"".join(self._pieces)
         self._pieces, self._pending = [], 0
         if self._fd < 0:
