@@ -126,9 +126,22 @@ def _all_images(names: TextColumn) -> bool:
     return not hidden and sum(joined.count(f"{kind}\0".encode()) for kind in IMAGE_EXTENSIONS) == len(names)
 
 
+def _refuse_offsets(root: str, folder: str, names: TextColumn) -> None:
+    """Refuse a project that has offsets, and no blobs: in the result they would lead into blobs that aren't theirs."""
+    if layout.OFFSETS_SUFFIX.encode() + b"\0" not in names.joined():
+        return
+    path = layout.join(folder, next(name for name in names if layout.is_offsets(name)))
+    raise UsageError(
+        f"{root}: holds {path}, so it is half a blob project; put its blobs back and unpack it, or move that file away"
+    )
+
+
 def _list_project(listing: Listing, options: PackOptions) -> None:
     contents = dict(_walk(listing, packed=options.annotations == "packed"))
     datasets = set(layout.read_layout({path: _as_folder(path, content) for path, content in contents.items()}).datasets)
+    for folder, content in contents.items():
+        if folder in datasets or (basename(folder) == layout.PACKED_ANNOTATIONS and dirname(folder) in datasets):
+            _refuse_offsets(listing.root, folder, content.names)
     annotations: dict[str, TextColumn] = {}
     for folder in list(contents):
         content = contents.pop(folder)  # what is left takes no memory twice
