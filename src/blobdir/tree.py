@@ -307,10 +307,10 @@ class Tree:
         size = int(self.index.size[row])
         if source >= FIRST_BLOB:
             blob = self.index.header.blobs[source - FIRST_BLOB]
-            return Attributes("file", size, blob.mtime_ns, _readable(blob.mode, 0o444), blob.uid, blob.gid)
+            return Attributes("file", size, blob.mtime_ns, readable(blob.mode, 0o444), blob.uid, blob.gid)
         if source == LOOSE:
             stat = self._loose_stat(row)
-            return Attributes("file", stat.size, stat.mtime_ns, _readable(stat.mode, 0o444), stat.uid, stat.gid)
+            return Attributes("file", stat.size, stat.mtime_ns, readable(stat.mode, 0o444), stat.uid, stat.gid)
         if source == DIRECTORY:
             return self._directory_attributes(row)
         return Attributes("link" if source == LINK else "file", size, 0, 0o777 if source == LINK else 0o444)
@@ -320,7 +320,7 @@ class Tree:
             stat = self.storage.stat(self.path(row)) if self.storage.is_local else Stat("directory")
         except FileNotFoundError:  # a folder that only the blobs make, such as img/: as the one above it
             return self._directory_attributes(self.index.parent(row)) if row else Attributes("directory", 0, 0, 0o555)
-        return Attributes("directory", 0, stat.mtime_ns, _readable(stat.mode, 0o555), stat.uid, stat.gid)
+        return Attributes("directory", 0, stat.mtime_ns, readable(stat.mode, 0o555), stat.uid, stat.gid)
 
     def _loose_stat(self, row: int) -> Stat:
         path = self.path(row)
@@ -497,5 +497,6 @@ def encoded(text: str) -> bytes:
         return b"\0"
 
 
-def _readable(mode: int, default: int) -> int:
+def readable(mode: int, default: int) -> int:
+    """Permission bits as they are shown: those of the file without any that allow writing."""
     return default if mode < 0 else mode & 0o555

@@ -415,3 +415,64 @@ def test_mutated_requests(project):
     check()
     assert ask(Opcode.READ, ask.node("train/img/007.jpg"), read_in(0, 4096)) == b"\7" * 1007
     assert Path(project.tree.storage.url).exists()
+
+
+# -- what goes wrong inside ----------------------------------------------------------------------------------
+
+WRONG = [
+    (RuntimeError("?"), errno.EIO),
+    (KeyError("?"), errno.EIO),
+    (MemoryError(), errno.EIO),
+    (RecursionError(), errno.EIO),
+    (UnicodeEncodeError("utf-8", "?", 0, 1, "?"), errno.EIO),
+    (OSError(errno.EACCES, "?"), errno.EACCES),
+    (OSError("no number"), errno.EIO),
+    (OSError(99_999, "no errno"), errno.EIO),
+    (OSError(-5, "no errno"), errno.EIO),
+    (OSError("a text", "no errno"), errno.EIO),
+]
+
+
+@pytest.mark.parametrize(("error", "code"), WRONG, ids=lambda value: repr(value)[:30])
+@pytest.mark.parametrize("names_too", [False, True])
+def test_any_error_of_a_handler_is_answered(ask, monkeypatch, error, code, names_too):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(ask.tree, "read_into", fail)
+    node = ask.node("train/img/000.jpg")
+    if names_too:
+        monkeypatch.setattr(ask.tree, "path", fail)
+    assert ask(Opcode.READ, node, read_in(0, 10)) == code
+    assert len(ask.failed) == 1
+
+
+@pytest.mark.parametrize(("error", "code"), WRONG, ids=lambda value: repr(value)[:30])
+def test_any_error_of_a_handler_is_answered_by_fusepy_too(ask, monkeypatch, error, code):
+    import fuse
+    from blobdir.mounting.fusepy import TreeOperations
+
+    def fail(*_, **__):
+        raise error
+
+    view, counters = AttributeView(ask.tree, MountOptions()), Counters.create(None)
+    operations = TreeOperations(ask.tree, view, counters, lambda: None)
+    monkeypatch.setattr(ask.tree, "read", fail)
+    with pytest.raises(fuse.FuseOSError) as raised:
+        operations("read", "/x", 10, 0, 1)
+    assert raised.value.errno == code
+
+
+def test_a_reply_that_the_kernel_refuses_becomes_an_error(monkeypatch):
+    from blobdir.mounting.native import worker
+
+    written = []
+
+    def write(_, data):
+        written.append(bytes(data))
+        if len(written) == 1:
+            raise OSError(errno.EINVAL, "?")
+
+    monkeypatch.setattr(worker.os, "write", write)
+    worker._send(5, protocol.encode_reply(77, b"too much"))
+    assert written[1] == protocol.encode_error(77, errno.EIO)

@@ -167,16 +167,17 @@ def _lines(status: Status) -> list[str]:
             lines.append(f"  restarts  {counted['restarts']:,} workers died and were replaced")
     shown = status.changed[:5]
     more = len(status.changed) - len(shown)
-    return (
-        lines + [f"  changed   {sentence}" for sentence in shown] + ([f"  changed   and {more} more"] if more else [])
-    )
+    lines += [f"  changed   {sentence}" for sentence in shown] + ([f"  changed   and {more} more"] if more else [])
+    if status.not_looked_at and (record.pid or record.image):
+        lines.append(f"  changed   isn't known: {status.not_looked_at}")
+    return lines
 
 
 def _about(state: str) -> str:
     return {
         "dead": ": its process is gone; blobdir umount cleans up",
         "detached": ": unmounted, and still in use by somebody",
-        "unknown": ": mounted by another user, or from a state folder of its own",
+        "unknown": ": made by another user, in another container, or with a state folder of its own",
     }.get(state, "")
 
 

@@ -25,7 +25,7 @@ link; a file or directory that reading gives EIO for."""
 
 NS = 1_000_000_000
 ATTRIBUTES = np.dtype([("mode", "<u2"), ("uid", "<u4"), ("gid", "<u4"), ("mtime", "<i8"), ("nsec", "<u4")])
-STATE = np.dtype([("size", "<i8"), ("mtime_ns", "<i8")])
+STATE = np.dtype([("size", "<i8"), ("mtime_ns", "<i8"), ("mode", "<i4"), ("uid", "<u4"), ("gid", "<u4")])
 """Size and time of a loose file when the image was made; a directory has the size -1."""
 
 
@@ -233,15 +233,14 @@ def _look_at_loose(
 ) -> tuple[NDArray[np.void], NDArray[np.void]]:
     """Attributes and states of loose files and directories as they are now; sizes of files go to `size`."""
     attributes, state = np.zeros(len(rows), ATTRIBUTES), np.zeros(len(rows), STATE)
-    state["size"] = -1
-    sizes, times = state["size"], state["mtime_ns"]
+    sizes = state["size"]
     for i, row in enumerate(rows.tolist()):
         try:
             found = tree.attributes(row)
         except NotFoundError as error:
             raise SourceChangedError(str(error)) from error
         attributes[i] = collector.values(found, root=row == 0)
-        times[i] = found.mtime_ns
+        state[i] = (-1, found.mtime_ns, found.mode, found.uid % (1 << 32), found.gid % (1 << 32))
         if found.kind == "file":
             size[row] = sizes[i] = found.size
     return attributes, state

@@ -22,6 +22,7 @@ from blobdir.erofs.contents import STATE
 from blobdir.erofs.structures import BLOCK
 from blobdir.errors import BlobdirError, IndexFormatError, LinkError, SourceChangedError
 from blobdir.sources import LocalSource, LocalStorage, Stat
+from blobdir.tree import readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT: Final = "blobdir erofs image"
-VERSION: Final = 1
+VERSION: Final = 2
 EDGE: Final = 1 << 20
 """Bytes at each end of a blob that its digest covers."""
 _MARK: Final = b"blobdir erofs\0\0\1"
@@ -94,11 +95,13 @@ class Identity:
     state_paths: bytes
 
     def changed(self, root: str | None = None) -> Iterator[str]:
-        """Yield the paths of loose files and directories that aren't as the image has them; 2 µs each."""
+        """Yield the paths of loose files and directories that aren't as the image has them; 2 µs each.
+
+        Content that has changed, and owners and permissions: what somebody may no longer read the image would show.
+        """
         base = os.fsencode(root or self.root)
-        for path, (size, mtime_ns) in zip(self.state_paths.split(b"\0"), self.state.tolist(), strict=False):
-            found = _state(base, path, size < 0)
-            if found != (size, mtime_ns):
+        for path, state in zip(self.state_paths.split(b"\0"), self.state.tolist(), strict=False):
+            if _state(base, path, folder=state[0] < 0) != state:
                 yield os.fsdecode(path)
 
     def uuid(self) -> bytes:
@@ -220,16 +223,18 @@ def open_blob(storage: LocalStorage, blob: BlobIdentity) -> LocalSource:
     return source
 
 
-def _state(base: bytes, path: bytes, folder: bool) -> tuple[int, int] | None:
-    """Size and time of a loose file or directory now, as `Tree.attributes` gives them; None where it's gone."""
+def _state(base: bytes, path: bytes, *, folder: bool) -> tuple[int, ...] | None:
+    """A loose file or directory now, as `Tree.attributes` gives it, as a row of `STATE`; None where it's gone."""
     try:
         found = os.stat(base + b"/" + path if path else base)
     except OSError:
-        # A folder that only the blobs make, such as img/, has the time of the one above it.
-        return _state(base, path.rpartition(b"/")[0], folder) if folder and path else None
+        # A folder that only the blobs make, such as img/, has the attributes of the one above it.
+        return _state(base, path.rpartition(b"/")[0], folder=folder) if folder and path else None
     if folder:
-        return -1, found.st_mtime_ns
-    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+        return -1, found.st_mtime_ns, readable(found.st_mode, 0o555), found.st_uid, found.st_gid
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return found.st_size, found.st_mtime_ns, readable(found.st_mode, 0o444), found.st_uid, found.st_gid
 
 
 def _digest(source: LocalSource) -> str:

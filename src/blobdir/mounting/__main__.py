@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 
 from blobdir.mounting.background import error_report
 from blobdir.mounting.control import start
@@ -20,7 +19,7 @@ def main() -> int:
     except Exception as error:
         json.dump(error_report(error), sys.stdout)
         return 1
-    json.dump(asdict(record), sys.stdout)
+    json.dump(record.to_json(), sys.stdout)
     return 0
 
 

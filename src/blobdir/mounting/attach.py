@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from blobdir.errors import MountError
-from blobdir.mounting.mountinfo import FSTYPE, mounted_at
+from blobdir.mounting.mountinfo import FSTYPE, MountIdentity, identity_at, mounted_at
 
 DEVICE = "/dev/fuse"
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV = 1, 2, 4
@@ -35,28 +35,41 @@ class Attachment:
         Descriptor of the FUSE device.
     mountpoint : str
     how : {"mount", "fusermount", "inherited"}
-    number : str
-        ``major:minor`` of the filesystem; empty where it isn't known.
+    mount : MountIdentity
+        Which mount it is; that of a device which was handed over isn't known.
     """
 
     device: int
     mountpoint: str
     how: Literal["mount", "fusermount", "inherited"]
-    number: str
+    mount: MountIdentity
 
     def detach(self, *, lazy: bool) -> None:
-        """Unmount, unless that was done already or something else is mounted there by now.
+        """Unmount, wherever it is by now, unless that was done already.
 
         Raises
         ------
         MountError
-            It's in use, and `lazy` wasn't asked for.
+            It's in use, and `lazy` wasn't asked for; or something else is mounted over it.
         """
-        if self.how == "inherited":
-            return
-        here = mounted_at(self.mountpoint)
-        if here is not None and here.device == self.number:
-            unmount(self.mountpoint, lazy=lazy)
+        detach(self.mount, lazy=lazy)
+
+
+def detach(mount: MountIdentity, *, lazy: bool) -> None:
+    """Unmount one mount, wherever it is by now, and no other; nothing if it isn't there any more.
+
+    Raises
+    ------
+    MountError
+        It's in use, and `lazy` wasn't asked for; or something else is mounted over it.
+    """
+    here = mount.entry()
+    if here is None:
+        return
+    above = mounted_at(here.mountpoint)
+    if above is not None and above.number != here.number:
+        raise MountError(f"{here.mountpoint}: {above.fstype} is mounted over it; unmount that, then this once more")
+    unmount(here.mountpoint, lazy=lazy)
 
 
 def check_mountpoint(path: str) -> str:
@@ -108,7 +121,7 @@ def check_mountpoint(path: str) -> str:
 
 def _clean_stale(path: str) -> None:
     here = mounted_at(path)
-    if here is None or not here.fstype.startswith("fuse") or "blobdir" not in f"{here.fstype} {here.source}":
+    if here is None or here.fstype != FSTYPE:
         return
     try:
         os.statvfs(path)  # what stat would say the kernel may still know
@@ -134,7 +147,7 @@ def attach(mountpoint: str, *, fsname: str, allow_other: bool) -> Attachment:
     """
     inherited = _INHERITED.fullmatch(mountpoint)
     if inherited:
-        return Attachment(_inherited(int(inherited[1])), mountpoint, "inherited", "")
+        return Attachment(_inherited(int(inherited[1])), mountpoint, "inherited", MountIdentity())
     if os.geteuid() == 0:
         device = _open_device()
         try:
@@ -145,8 +158,7 @@ def attach(mountpoint: str, *, fsname: str, allow_other: bool) -> Attachment:
         how: Literal["mount", "fusermount"] = "mount"
     else:
         device, how = _fusermount(mountpoint, fsname, allow_other=allow_other), "fusermount"
-    here = mounted_at(mountpoint)
-    return Attachment(device, mountpoint, how, here.device if here else "")
+    return Attachment(device, mountpoint, how, identity_at(mountpoint))
 
 
 def _open_device() -> int:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from blobdir.erofs.images import load_identity
 from blobdir.errors import BlobdirError, MountError
 from blobdir.mounting.attach import unmount
 from blobdir.mounting.background import error_from, run_in_background, start_log
-from blobdir.mounting.mountinfo import FSTYPE, mounted_at, mounts
+from blobdir.mounting.mountinfo import FSTYPE, MountIdentity, mounted_at, mounts
 from blobdir.mounting.options import MountOptions
 from blobdir.mounting.session import Session
 from blobdir.mounting.state import MountRecord, records
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from blobdir.discovery import Progress
+    from blobdir.mounting.mountinfo import MountEntry
 
 _SINCE = "has changed since the image was made: mount the project again to see that"
 UNMOUNT_S = 10.0
@@ -66,10 +67,10 @@ def start(
     def job(ready: Any) -> None:
         where = start_log(log, foreground=False)
         session = Session(url, mountpoint, options, log=where, owner=owner, leave=True)
-        session.run(lambda record: ready(asdict(record)), progress)
+        session.run(lambda record: ready(record.to_json()), progress)
 
-    record = MountRecord(**run_in_background(job))
-    if record.device:
+    record = MountRecord.from_json(run_in_background(job))
+    if record.mount.number:
         try:
             os.stat(record.mountpoint)
         except OSError as error:
@@ -187,7 +188,7 @@ def mount(
             with suppress(OSError):
                 os.rmdir(place)
         raise
-    return Mount(MountRecord(**report), temporary)
+    return Mount(MountRecord.from_json(report), temporary)
 
 
 def umount(mountpoint: str | os.PathLike[str], *, lazy: bool = False) -> None:
@@ -207,24 +208,33 @@ def umount(mountpoint: str | os.PathLike[str], *, lazy: bool = False) -> None:
     path = os.path.abspath(os.fspath(mountpoint))
     path = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
     here = mounted_at(path) or mounted_at(os.path.realpath(path))
+    record = _record_of(here) if here else None
     if here is None:
         if mounts():
             raise MountError(f"{mountpoint}: nothing is mounted there; `blobdir status` lists what is")
-    elif "blobdir" not in f"{here.fstype} {here.source}" and not _record_of(here.mountpoint):
+    elif here.fstype != FSTYPE and record is None:
         raise MountError(f"{mountpoint}: what is mounted there is {here.fstype}, not a blob project; use umount")
-    path = here.mountpoint if here else path
-    record = _record_of(path)
-    unmount(path, lazy=lazy)
-    if record and record.image:
-        record.forget()  # maybe nobody else is there to do it
+    unmount(here.mountpoint if here else path, lazy=lazy)
+    if record is None:
+        return
+    if record.is_over():
+        record.forget()  # nobody else is there to do it
+    if lazy or (here and _is_elsewhere(here)):
+        return
     deadline = time.monotonic() + UNMOUNT_S
-    while record and record.is_running() and time.monotonic() < deadline and not lazy:
+    while record.has_process() and time.monotonic() < deadline:
         time.sleep(0.005)
 
 
-def _record_of(mountpoint: str) -> MountRecord | None:
-    found = [record for record in records() if record.mountpoint == mountpoint and record.is_running()]
-    return found[-1] if found else None
+def _record_of(here: MountEntry) -> MountRecord | None:
+    """What was written down of a mount; of one that was bound to another place as well, only of the first."""
+    found = ((record, record.mount.entry()) for record in records())
+    return next((record for record, entry in found if entry and entry.number == here.number), None)
+
+
+def _is_elsewhere(gone: MountEntry) -> bool:
+    """Whether what was unmounted at one place is mounted at another, and goes on being served there."""
+    return any((entry.device, entry.fstype) == (gone.device, gone.fstype) for entry in mounts())
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,13 +244,16 @@ class Status:
     Attributes
     ----------
     record : MountRecord
-    state : {"serving", "dead", "detached"}
-        Dead: mounted, and nobody serves it. Detached: unmounted lazily, and still in use.
+    state : {"serving", "dead", "detached", "unknown"}
+        Dead: mounted, and nobody serves it. Detached: unmounted here, and its process still serves somebody. Unknown:
+        that can't be seen from here, as from another container; or it's another user's.
     uptime_s : float
     counters : dict
         Requests, lookups, reads, bytes, errors, cache hits and misses, workers that were replaced.
     changed : list of str
-        What is another one now than what is served, a sentence for each.
+        What is another one now than when it was mounted, a sentence for each.
+    not_looked_at : str
+        Why nobody knows whether more has changed; empty where all was looked at.
     """
 
     record: MountRecord
@@ -248,56 +261,75 @@ class Status:
     uptime_s: float
     counters: dict[str, int]
     changed: list[str]
+    not_looked_at: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        values = asdict(self.record)
-        for key in ("blobs", "folders"):
+        values = self.record.to_json()
+        for key in ("blobs", "folders", "mount", "birth", "seen_from"):
             del values[key]
+        values |= {"device": self.record.mount.device, "mount_id": self.record.mount.number}
         values |= {"state": self.state, "uptime_s": round(self.uptime_s, 3), "counters": self.counters}
-        return values | {"changed": self.changed}
+        return values | {"changed": self.changed, "not_looked_at": self.not_looked_at}
 
 
 def statuses() -> list[Status]:
     """All mounts that this user may know of, in the order in which they were made."""
     found, known = [], set()
     for record in records():
-        known.add(record.device)
-        here = mounted_at(record.mountpoint)
-        ours = here is not None and here.device == record.device
-        if not record.is_running():
-            if not ours:
-                record.forget()  # its process was killed, and somebody has cleaned up
-                continue
-            state = "dead"
-        else:
-            state = "serving" if ours or not record.device else "detached"
+        if record.is_over():
+            record.forget()  # its process was killed, and somebody has cleaned up
+            continue
+        here = record.mount.entry()
+        known.add(record.mount.device)
+        if here is not None:
+            record = replace(record, mountpoint=here.mountpoint)  # noqa: PLW2901 - it may have been moved
         uptime = max(0.0, (time.time_ns() - record.started_ns) / 1e9)
-        found.append(Status(record, state, uptime, record.counters(), _changes(record)))
+        changed, unknown = _changes(record)
+        found.append(Status(record, _state(record, here), uptime, record.counters(), changed, unknown))
     for entry in mounts():
-        if entry.fstype == FSTYPE and entry.device not in known:
-            stranger = MountRecord(
-                entry.mountpoint, entry.source, "unknown", "", 0, 0, entry.device, 0, "", {}, [], [], ""
-            )
-            found.append(Status(stranger, "unknown", 0.0, {}, []))
+        if entry.fstype == FSTYPE and entry.device not in known:  # one bound to a second place is the first one's
+            identity = MountIdentity(entry.number, 0, entry.device, entry.fstype)
+            stranger = MountRecord(entry.mountpoint, entry.source, "unknown", "", 0, 0, identity, 0, "", {}, [], [], "")
+            found.append(Status(stranger, "unknown", 0.0, {}, [], "it isn't this user's"))
     return sorted(found, key=lambda status: status.record.started_ns)
 
 
-def _changes(record: MountRecord) -> list[str]:
+def _state(record: MountRecord, here: MountEntry | None) -> str:
+    process = record.has_process()
+    if record.image:  # the kernel serves it
+        return "serving" if here else "detached" if process and record.is_near() else "unknown"
+    if process is None:
+        return "unknown"
+    if not process:
+        return "dead"
+    if here or not record.mount.number:
+        return "serving"
+    return "detached" if record.is_near() else "unknown"
+
+
+def _changes(record: MountRecord) -> tuple[list[str], str]:
+    """What has changed since, and why more may have."""
+    if "://" in record.url:
+        return [], "the project is remote"
     found = []
     for path, size, mtime_ns in record.blobs:
         now = _stat(record.url, path)
         if now is None:
-            found.append(f"{path} was removed; it is served until the mount ends")
+            found.append(f"{path} was removed")
+        elif isinstance(now, str):
+            found.append(f"{path} can't be looked at any more: {now}")
         elif now != (size, mtime_ns):
-            found.append(f"{path} was replaced or changed: the one of the time of mounting is served")
+            found.append(f"{path} was replaced or changed: mount the project again to see the one that is there now")
     for path, mtime_ns in record.folders:
-        now = _stat(record.url, path)
-        if now is None or now[1] != mtime_ns:
-            found.append(f"{path or 'the top folder'} has changed: names are those of the time of mounting")
+        now, shown = _stat(record.url, path), path or "the top folder"
+        if isinstance(now, str):
+            found.append(f"{shown} can't be looked at any more: {now}")
+        elif now is None or now[1] != mtime_ns:
+            found.append(f"{shown} has changed: names are those of the time of mounting")
     if record.image:
         found += _image_changes(record)
-    return found
+    return found, "" if record.blobs or record.folders or record.image else "what it was made from isn't known"
 
 
 def _image_changes(record: MountRecord) -> list[str]:
@@ -312,9 +344,12 @@ def _image_changes(record: MountRecord) -> list[str]:
         return [f"what has changed isn't known: {error}"]
 
 
-def _stat(root: str, path: str) -> tuple[int, int] | None:
+def _stat(root: str, path: str) -> tuple[int, int] | str | None:
+    """Size and time; why they aren't known; None where there is nothing."""
     try:
         found = os.stat(os.path.join(root, path))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        return error.strerror or str(error)
     return found.st_size, found.st_mtime_ns

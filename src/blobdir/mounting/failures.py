@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 
@@ -9,6 +10,18 @@ from blobdir.errors import BlobdirError
 
 LOG = logging.getLogger("blobdir.mount")
 MESSAGES, WINDOW_S = 20, 10.0
+
+
+def errno_of(error: Exception) -> int:
+    """The number with which the kernel is answered: any error is answered, and none ends who serves.
+
+    Returns
+    -------
+    int
+        One that the kernel takes: of an errno that is none, and of errors that have none, EIO.
+    """
+    code = error.code if isinstance(error, BlobdirError) else getattr(error, "errno", None)
+    return code if isinstance(code, int) and code in errno.errorcode else errno.EIO
 
 
 class Failures:

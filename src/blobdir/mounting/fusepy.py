@@ -7,10 +7,11 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
-from blobdir.errors import BlobdirError, MountError
+from blobdir.errors import MountError
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK
 from blobdir.mounting.attributes import AttributeView
-from blobdir.mounting.failures import Failures
+from blobdir.mounting.failures import Failures, errno_of
+from blobdir.mounting.mountinfo import identity_at
 from blobdir.mounting.state import Counter
 
 try:
@@ -24,6 +25,7 @@ except OSError as error:  # pragma: no cover - where libfuse is missing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from blobdir.mounting.mountinfo import MountIdentity
     from blobdir.mounting.options import MountOptions
     from blobdir.mounting.state import Counters
     from blobdir.tree import Tree
@@ -54,8 +56,8 @@ class TreeOperations(fuse.Operations):
             return super().__call__(operation, *args)
         except fuse.FuseOSError:
             raise
-        except (BlobdirError, OSError) as error:
-            code = error.code if isinstance(error, BlobdirError) else error.errno or errno.EIO
+        except Exception as error:  # anything else would be libfuse's last request
+            code = errno_of(error)
             if code not in _QUIET:
                 self._counters.add(Counter.ERRORS, 1)
                 self._failures(operation, args[0].strip("/") if args else "", error)
@@ -149,6 +151,11 @@ class FusepyEngine:
         self._options = options
         self._counters = counters
         self._fsname = fsname.replace("\\", "\\\\").replace(",", "\\,")
+
+    @property
+    def mount(self) -> MountIdentity:
+        """Which mount it is, as soon as it's ready."""
+        return identity_at(self._mountpoint)
 
     def run(self, ready: Callable[[], None], idle: Callable[[], bool]) -> None:
         """Mount, and serve until it's unmounted."""

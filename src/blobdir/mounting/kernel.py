@@ -6,7 +6,6 @@ import logging
 import os
 import select
 import signal
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -15,8 +14,8 @@ from blobdir.erofs.contents import ImageOptions
 from blobdir.erofs.gate import judge, look
 from blobdir.erofs.images import image_folder, prepare
 from blobdir.errors import MountError
-from blobdir.mounting.attach import unmount
-from blobdir.mounting.mountinfo import mounted_at
+from blobdir.mounting.attach import detach
+from blobdir.mounting.mountinfo import MountIdentity, identity_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,18 +84,17 @@ class KernelEngine:
     why : str
         How, for people.
     image : Path
+    mount : MountIdentity
     """
 
     def __init__(self, image: Path, mountpoint: str, *, stay: bool) -> None:
         self._mounted = mount_image(image, mountpoint)
+        here = identity_at(mountpoint)
+        self.mount = here if here.device == self._mounted.number else MountIdentity()
         self._stay = stay
         self.image = image
         how = "reads image and blobs as files" if self._mounted.backing == "file" else "reads through loop devices"
         self.why = "; ".join([f"Linux {os.uname().release} {how}", *self._mounted.notes])
-
-    def _is_mounted(self) -> bool:
-        here = mounted_at(self._mounted.mountpoint)
-        return here is not None and here.device == self._mounted.number
 
     def run(self, ready: Callable[[], None], idle: Callable[[], bool]) -> None:
         """Say that it's ready; stay only if it must be unmounted at some time."""
@@ -114,11 +112,12 @@ class KernelEngine:
         with open("/proc/self/mountinfo", "rb") as mounts:
             poll = select.poll()
             poll.register(mounts, select.POLLPRI | select.POLLERR)  # proc_pid_mountinfo(5): when mounts change
-            while not asked and idle() and self._is_mounted():
+            while not asked and idle() and self.mount.entry():
                 poll.poll(_LOOK_MS)
         self._unmount()
 
     def _unmount(self) -> None:
-        if self._is_mounted():
-            with suppress(MountError):
-                unmount(self._mounted.mountpoint, lazy=True)
+        try:
+            detach(self.mount, lazy=True)
+        except MountError as error:
+            LOG.warning("%s", error)

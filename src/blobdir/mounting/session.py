@@ -13,11 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from blobdir.errors import BlobdirError, MountError, UsageError
-from blobdir.mounting.attach import attach, check_mountpoint, unmount
-from blobdir.mounting.mountinfo import mounted_at
+from blobdir.mounting.attach import attach, check_mountpoint, detach
 from blobdir.mounting.notify import notify
 from blobdir.mounting.options import ENGINES
-from blobdir.mounting.state import Counters, MountRecord, counter_path, forget, is_running, records
+from blobdir.mounting.state import (
+    Counters,
+    MountRecord,
+    birth_of,
+    counter_path,
+    forget,
+    is_running,
+    mount_namespace,
+    records,
+)
 from blobdir.opening import OpenOptions, open_tree
 from blobdir.version import __version__
 
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
 
     from blobdir.discovery import Progress
     from blobdir.mounting.kernel import KernelEngine
+    from blobdir.mounting.mountinfo import MountIdentity
     from blobdir.mounting.options import MountOptions
     from blobdir.tree import Tree
 
@@ -40,6 +49,10 @@ _SECRETS = re.compile(r"(?<=://)[^/@\s]*@|\?[^:\s]*")
 
 class Running(Protocol):
     """An engine that has mounted and only needs to be run, such as `blobdir.mounting.native.supervisor.Supervisor`."""
+
+    @property
+    def mount(self) -> MountIdentity:
+        """Which mount it is."""
 
     def run(self, ready: Callable[[], None], idle: Callable[[], bool]) -> None:
         """Serve until the filesystem is unmounted."""
@@ -76,7 +89,7 @@ class Session:
         self._url = url
         self._options = options
         self._log = log
-        self._owner = owner
+        self._owner, self._owner_birth = owner, birth_of(owner) if owner else ""
         self._leave = leave and not owner
         end_abandoned(mountpoint)
         self._mountpoint = check_mountpoint(mountpoint)
@@ -109,7 +122,7 @@ class Session:
             engine, why, running = self._start(tree, counters, progress)
 
             def answers() -> None:
-                record = self._record(tree, engine, why, image=getattr(running, "image", None))
+                record = self._record(tree, engine, why, running)
                 record.save()
                 LOG.info("%s is mounted at %s by the %s engine (%s)", record.url, record.mountpoint, engine, why)
                 ready(record)
@@ -136,23 +149,14 @@ class Session:
         running = KernelEngine(image, self._mountpoint, stay=not self._leave)
 
         def answers() -> None:
-            here = mounted_at(self._mountpoint)
-            record = MountRecord(
-                mountpoint=self._mountpoint,
-                url=identity.root,
-                engine="kernel",
-                why=running.why,
-                pid=0 if self._leave else os.getpid(),
-                started_ns=time.time_ns(),
-                device=here.device if here else "",
-                workers=1,
-                version=__version__,
-                index={"rows": identity.rows, "bytes": image.stat().st_size},
-                blobs=[(blob.path, blob.size, blob.mtime_ns) for blob in identity.blobs],
-                folders=[],
-                log=self._log,
-                image=str(image),
-                image_inode=image.stat().st_ino,
+            record = self._new_record(
+                identity.root,
+                "kernel",
+                running.why,
+                running,
+                {"rows": identity.rows, "bytes": image.stat().st_size},
+                [(blob.path, blob.size, blob.mtime_ns) for blob in identity.blobs],
+                [],
             )
             record.save()
             ready(record)
@@ -161,7 +165,7 @@ class Session:
         running.run(answers, self._goes_on)
 
     def _goes_on(self) -> bool:
-        return not self._owner or is_running(self._owner)
+        return not self._owner or (is_running(self._owner) and birth_of(self._owner) == self._owner_birth)
 
     @staticmethod
     def _counters() -> Counters:
@@ -241,25 +245,47 @@ class Session:
         """What ``mount`` and ``df`` show, without what a URL may hold of secrets."""
         return self._options.fsname or without_secrets(tree.storage.url)
 
-    def _record(self, tree: Tree, engine: str, why: str, image: Path | None = None) -> MountRecord:
-        here, header = mounted_at(self._mountpoint), tree.index.header
-        local = tree.storage.is_local
+    def _record(self, tree: Tree, engine: str, why: str, running: Running) -> MountRecord:
+        header, local = tree.index.header, tree.storage.is_local
+        return self._new_record(
+            without_secrets(tree.storage.url),
+            engine,
+            why,
+            running,
+            {"rows": len(tree.index), "bytes": tree.index.nbytes},
+            [(blob.path, blob.size, blob.mtime_ns) for blob in header.blobs if local and blob.size >= 0],
+            [(item.path, item.mtime_ns) for item in header.inputs if local],
+        )
+
+    def _new_record(
+        self,
+        url: str,
+        engine: str,
+        why: str,
+        running: Running,
+        index: dict[str, int],
+        blobs: list[tuple[str, int, int]],
+        folders: list[tuple[str, int]],
+    ) -> MountRecord:
+        image: Path | None = getattr(running, "image", None)
         return MountRecord(
             mountpoint=self._mountpoint,
-            url=without_secrets(tree.storage.url),
+            url=url,
             engine=engine,
             why=why,
             pid=0 if engine == "kernel" and self._leave else os.getpid(),
             started_ns=time.time_ns(),
-            device=here.device if here else "",
+            mount=running.mount,
             workers=self._options.worker_count() if engine == "native" else 1,
             version=__version__,
-            index={"rows": len(tree.index), "bytes": tree.index.nbytes},
-            blobs=[(b.path, b.size, b.mtime_ns) for b in header.blobs if local and b.size >= 0],
-            folders=[(i.path, i.mtime_ns) for i in header.inputs if local],
+            index=index,
+            blobs=blobs,
+            folders=folders,
             log=self._log,
             image=str(image or ""),
             image_inode=image.stat().st_ino if image else 0,
+            birth=birth_of(os.getpid()),
+            seen_from=mount_namespace(),
         )
 
 
@@ -267,11 +293,12 @@ def end_abandoned(mountpoint: str) -> None:
     """Unmount what the kernel goes on serving at a place although the process that should have ended it was killed."""
     path = os.path.abspath(mountpoint)
     for record in records():
-        if record.mountpoint == path and record.image and record.pid and not is_running(record.pid):
-            if record.is_running():
+        if record.image and record.pid and record.has_process() is False:
+            here = record.mount.entry()
+            if here is not None and here.mountpoint == path:
                 LOG.warning("%s: the process of the mount there was killed; it is unmounted", path)
-                unmount(path, lazy=True)
-            record.forget()
+                detach(record.mount, lazy=True)
+                record.forget()
 
 
 def raise_descriptor_limit() -> int:

@@ -13,12 +13,13 @@ import warnings
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_runtime_path
 
-from blobdir.mounting.mountinfo import mounted_at
+from blobdir.mounting.mountinfo import MountIdentity
 from blobdir.mounting.options import MAX_WORKERS
 
 if TYPE_CHECKING:
@@ -101,8 +102,8 @@ class MountRecord:
         The process that looks after it; 0 where none is needed.
     started_ns : int
         Nanoseconds since 1970.
-    device : str
-        ``major:minor`` of the mounted filesystem, as in ``/proc/self/mountinfo``.
+    mount : MountIdentity
+        Which mount it is; empty where it isn't known, as that of a device which was handed over.
     workers : int
     version : str
         Of blobdir.
@@ -118,6 +119,10 @@ class MountRecord:
         The image that the kernel engine has mounted; empty with the others.
     image_inode : int
         To notice that the image was replaced by a newer one.
+    birth : str
+        Of the process, so that no other one with the same number is taken for it; see `birth_of`.
+    seen_from : str
+        The namespace of mounts that it was made in: from another one, it can't be said whether it's there.
     """
 
     mountpoint: str
@@ -126,7 +131,7 @@ class MountRecord:
     why: str
     pid: int
     started_ns: int
-    device: str
+    mount: MountIdentity
     workers: int
     version: str
     index: dict[str, int]
@@ -135,27 +140,57 @@ class MountRecord:
     log: str
     image: str = ""
     image_inode: int = 0
+    birth: str = ""
+    seen_from: str = ""
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> MountRecord:
+        """What `to_json` gave.
+
+        Raises
+        ------
+        TypeError, KeyError
+            It gave something else.
+        """
+        return cls(**{**values, "mount": MountIdentity(*values["mount"])})
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
 
     def path(self) -> Path:
-        """The file of this record; that of a mount without a process is named by its filesystem."""
-        return state_folder() / f"{self.pid or 'kernel-' + self.device.replace(':', '-')}.json"
+        """The file of this record; that of a mount without a process is named by the mount."""
+        return state_folder() / f"{self.pid or f'kernel-{self.mount.unique or self.mount.number}'}.json"
 
     def save(self) -> None:
         """Write it; whole or not at all."""
         part = self.path().with_suffix(".part")
-        part.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        part.write_text(json.dumps(self.to_json()), encoding="utf-8")
         os.replace(part, self.path())
 
     def counters(self) -> dict[str, int]:
         """What was counted so far."""
         return read_counters(counter_path(self.pid))
 
-    def is_running(self) -> bool:
-        """Whether the process that looks after it is there; where none is needed to serve, whether the mount is."""
-        if not self.image:
-            return is_running(self.pid)
-        here = mounted_at(self.mountpoint)
-        return here is not None and here.device == self.device
+    def has_process(self) -> bool | None:
+        """Whether the process that looks after it is there; None where that can't be seen from here."""
+        if not self.pid:
+            return False
+        if place_of(self.birth) != place_of(birth_of(os.getpid())):
+            return None
+        return is_running(self.pid) and self.birth == birth_of(self.pid)
+
+    def is_near(self) -> bool:
+        """Whether it can be said from here whether it's mounted: it was made in this namespace of mounts."""
+        return self.seen_from == mount_namespace()
+
+    def is_over(self) -> bool:
+        """Whether nobody can have anything of it any more."""
+        if not self.birth.startswith(_boot()):
+            return True  # the machine was started anew
+        if self.has_process() is not False or self.mount.entry() is not None:
+            return False
+        return self.is_near() or not self.image  # what FUSE serves ends with its process, wherever it's mounted
 
     def forget(self) -> None:
         """Remove the files."""
@@ -163,6 +198,45 @@ class MountRecord:
             forget(self.pid)
         else:
             self.path().unlink(missing_ok=True)
+
+
+def birth_of(pid: int) -> str:
+    """When and where a process was started: the boot, the namespace of process numbers, and clock ticks since the boot.
+
+    Returns
+    -------
+    str
+        Three words; the last is empty for a process that isn't there.
+    """
+    ticks = ""
+    with suppress(OSError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
+        ticks = file.read().rpartition(b")")[2].split()[19].decode()  # field 22, see proc_pid_stat(5)
+    return f"{_boot()} {_namespace('pid')} {ticks}"
+
+
+def place_of(birth: str) -> str:
+    """Boot and namespace of a process: only within them does its number mean something."""
+    return birth.rpartition(" ")[0]
+
+
+def mount_namespace() -> str:
+    """Which mounts this process sees."""
+    return f"{_boot()} {_namespace('mnt')}"
+
+
+def _namespace(kind: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/ns/{kind}")
+    except OSError:
+        return "-"
+
+
+@cache
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return "-"
 
 
 def is_running(pid: int) -> bool:
@@ -218,12 +292,11 @@ def forget(pid: int) -> None:
 
 
 def records() -> Iterator[MountRecord]:
-    """All mounts that this user has, and root's. Those whose process is gone are forgotten."""
+    """All mounts that this user has written down, and root."""
     folders = dict.fromkeys([state_folder(), Path("/run/blobdir")])
     for folder in folders:
         for path in sorted(folder.glob("*.json")):
             try:
-                values = json.loads(path.read_text(encoding="utf-8"))
-                yield MountRecord(**values)
-            except (OSError, ValueError, TypeError):
+                yield MountRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError, KeyError):
                 continue

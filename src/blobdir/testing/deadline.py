@@ -50,7 +50,7 @@ class Deadline:
         self._timer = threading.Timer(seconds, self._expire)
         self._timer.daemon = True
         self._seconds = seconds
-        self._before = {entry.device for entry in mounts()}
+        self._before = {entry.number for entry in mounts()}
         self._below = os.path.realpath(below).rstrip("/") + "/"
         self.expired = False
 
@@ -62,7 +62,7 @@ class Deadline:
         """Abort and unmount what has been mounted since."""
         for entry in mounts():
             ours = entry.fstype in (FSTYPE, "erofs") and entry.mountpoint.startswith(self._below)
-            if ours and entry.device not in self._before:
+            if ours and entry.number not in self._before:
                 if entry.fstype == FSTYPE:
                     abort(entry.device)
                 with suppress(OSError):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from blobdir.errors import BlobdirError
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK
+from blobdir.mounting.failures import errno_of
 from blobdir.mounting.native.entries import BLOCK, FOREVER_S, EntryEncoder, entry_fields
 from blobdir.mounting.native.protocol import (
     ATTR_REPLY,
@@ -128,20 +129,20 @@ class Server:
             if not 0 <= row < self._rows and opcode not in (Opcode.INIT, Opcode.DESTROY):
                 return encode_error(unique, errno.ESTALE)
             return handler(unique, row, length - _BODY)
-        except KeyError:
-            if opcode in self._handlers:
-                raise
-            return encode_error(unique, errno.ENOSYS)  # the kernel then doesn't ask again
         except Exception as error:
+            if opcode not in self._handlers:
+                return encode_error(unique, errno.ENOSYS)  # the kernel then doesn't ask again
             return encode_error(unique, self._errno(opcode, row, error))
 
     def _errno(self, opcode: int, row: int, error: Exception) -> int:
-        code = error.code if isinstance(error, BlobdirError) else getattr(error, "errno", None) or errno.EIO
+        code = errno_of(error)
         if code not in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.ENAMETOOLONG):
             self._counters.add(Counter.ERRORS, 1)
-            path = self._tree.path(row) if 0 <= row < self._rows else ""
+            path = f"inode {row + 1}"
+            with suppress(Exception):  # what is wrong may be wrong with the names as well
+                path = self._tree.path(row)
             self._failed(Opcode(opcode).name, path, error)
-        return int(code)
+        return code
 
     # -- names and attributes --------------------------------------------------------------------------------
 

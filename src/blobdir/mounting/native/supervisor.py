@@ -28,7 +28,7 @@ from blobdir.mounting.native.protocol import (
     negotiate,
 )
 from blobdir.mounting.native.server import Server
-from blobdir.mounting.native.worker import die_with_parent, run_worker
+from blobdir.mounting.native.worker import PARENT_DIED, die_with_parent, run_worker
 from blobdir.mounting.state import Counter
 
 if TYPE_CHECKING:
@@ -92,11 +92,16 @@ class Supervisor:
         Fresh: nobody has read from its device.
     options : MountOptions
     counters : Counters
+
+    Attributes
+    ----------
+    mount : MountIdentity
     """
 
     def __init__(self, tree: Tree, attachment: Attachment, options: MountOptions, counters: Counters) -> None:
         self._tree = tree
         self._attachment = attachment
+        self.mount = attachment.mount
         self._options = options
         self._counters = counters
         self._view = AttributeView(tree, options)
@@ -150,14 +155,14 @@ class Supervisor:
             return
         status = 1
         try:
-            die_with_parent(parent, signal.SIGTERM)
+            die_with_parent(parent, PARENT_DIED)
             counters, failures = self._counters.of_worker(number), Failures()
             threads = self._options.threads or (1 if self._tree.storage.is_local else REMOTE_THREADS)
 
             def make_server() -> Server:
                 return Server(self._tree, self._view, self._negotiated, counters, failures)
 
-            run_worker(self._attachment.device, threads, make_server, self._orphaned)
+            run_worker(self._attachment.device, threads, make_server, parent, self._orphaned)
             status = 0
         except BaseException:
             LOG.exception("worker %d failed", number)
@@ -219,8 +224,8 @@ class Supervisor:
 
     def _raise_readahead(self) -> None:
         """Have the kernel read large files in larger steps than 128 KB. Only root may; it's a matter of speed only."""
-        if self._attachment.number:
-            with suppress(OSError), open(f"/sys/class/bdi/{self._attachment.number}/read_ahead_kb", "w") as file:
+        if device := self._attachment.mount.device:
+            with suppress(OSError), open(f"/sys/class/bdi/{device}/read_ahead_kb", "w") as file:
                 file.write(str(READAHEAD_KB))
 
 

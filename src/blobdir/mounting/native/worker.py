@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import logging
 import os
 import select
 import signal
@@ -14,14 +15,19 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from blobdir.mounting.native.protocol import REPLY, encode_error
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from blobdir.mounting.native.server import Server
 
+LOG = logging.getLogger("blobdir.mounting")
 _CLONE = 0x8004E500
 """FUSE_DEV_IOC_CLONE: _IOR(229, 0, uint32_t)."""
 _PDEATHSIG = 1
+PARENT_DIED = signal.SIGUSR1
+"""What the kernel sends a worker whose supervisor has died. Anybody can send it, so the worker looks for itself."""
 SPIN_S = 50e-6
 _AGAIN = frozenset((errno.EINTR, errno.ENOENT))  # ENOENT: the caller gave up before we could read its request
 _GONE = frozenset((errno.ENODEV, errno.ECONNABORTED, errno.EBADF))
@@ -94,12 +100,24 @@ def serve(device: int, server: Server, spin_s: float) -> None:
 
 
 def _send(device: int, reply: bytes | memoryview) -> None:
-    with contextlib.suppress(FileNotFoundError):  # the caller was killed: nobody waits for this reply
+    try:
         os.write(device, reply)
+    except FileNotFoundError:  # the caller was killed: nobody waits for this reply
+        return
+    except OSError as error:
+        if error.errno in _GONE:
+            raise
+        LOG.exception("the kernel doesn't take a reply of %d bytes", len(reply))
+        with contextlib.suppress(FileNotFoundError):
+            os.write(device, encode_error(REPLY.unpack_from(reply)[2], errno.EIO))
 
 
-def run_worker(device: int, threads: int, make_server: Callable[[], Server], orphaned: Callable[[], None]) -> None:
+def run_worker(
+    device: int, threads: int, make_server: Callable[[], Server], parent: int, orphaned: Callable[[], None]
+) -> None:
     """Be a worker, in a process of its own. Returns when the filesystem is unmounted.
+
+    A signal ends this worker, which the supervisor then replaces; only the supervisor's own end ends the mount.
 
     Parameters
     ----------
@@ -108,20 +126,32 @@ def run_worker(device: int, threads: int, make_server: Callable[[], Server], orp
     threads : int
     make_server : callable
         Makes a server for one thread.
+    parent : int
+        The supervisor.
     orphaned : callable
         Called if the supervisor has died: it should unmount.
     """
 
-    def stop(*_: object) -> None:
-        orphaned()
-        os._exit(0)
+    def look_for_parent(*_: object) -> None:
+        if os.getppid() != parent:
+            orphaned()
+            os._exit(0)
 
-    signal.signal(signal.SIGTERM, stop)
+    signal.signal(PARENT_DIED, look_for_parent)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of us; the supervisor sees to it
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with contextlib.suppress(OSError):  # then the shared one must do
         device = clone_device(device)
     spin_s = SPIN_S if threads == 1 and len(os.sched_getaffinity(0)) > 1 else 0.0
+
+    def serve_or_die() -> None:
+        try:
+            serve(device, make_server(), spin_s)
+        except BaseException:  # a request of its would wait as long as the others hold the device open
+            LOG.exception("a thread failed")
+            os._exit(1)
+
     for _ in range(threads - 1):
-        threading.Thread(target=serve, args=(device, make_server(), spin_s), daemon=True).start()
+        threading.Thread(target=serve_or_die, daemon=True).start()
     serve(device, make_server(), spin_s)
