@@ -450,6 +450,7 @@ def test_any_error_of_a_handler_is_answered(ask, monkeypatch, error, code, names
 @pytest.mark.parametrize(("error", "code"), WRONG, ids=lambda value: repr(value)[:30])
 def test_any_error_of_a_handler_is_answered_by_fusepy_too(ask, monkeypatch, error, code):
     import fuse
+
     from blobdir.mounting.fusepy import TreeOperations
 
     def fail(*_, **__):

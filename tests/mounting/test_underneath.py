@@ -120,7 +120,7 @@ def test_a_blob_cut_short(own, place, tmp_path, engine):
                 path.read_bytes()
             assert path.stat().st_size == len(expected)
         assert lost > 10
-        assert any("blob/b.tar was replaced or changed" in sentence for sentence in status_of(place).changed)
+        assert any("blob/b.tar was replaced or overwritten" in sentence for sentence in status_of(place).changed)
         assert status_of(place).counters["errors"] >= lost
         wait_until(lambda: "it is truncated, or the offsets are of another one" in log.read_text())
         assert f"train/img/{middle}" in log.read_text()

@@ -235,7 +235,7 @@ def test_odd_mount_points(both, tmp_path):
 def test_mountinfo():
     line = b"42 27 0:39 / /a\\040b\\134c ro,nosuid - fuse.blobdir s3://x\\0541 ro,user_id=0\nshort\n"
     (entry,) = parse(line)
-    assert entry == ("0:39", "/a b\\c", "ro,nosuid", "fuse.blobdir", "s3://x,1")
+    assert entry == (42, "0:39", "/a b\\c", "ro,nosuid", "fuse.blobdir", "s3://x,1")
 
 
 def test_urls_are_shown_without_secrets():

@@ -313,14 +313,15 @@ def _changes(record: MountRecord) -> tuple[list[str], str]:
     if "://" in record.url:
         return [], "the project is remote"
     found = []
+    served = "the one of the time of mounting is served" + ("" if record.holds_blobs else ", if it was still open")
     for path, size, mtime_ns in record.blobs:
         now = _stat(record.url, path)
         if now is None:
-            found.append(f"{path} was removed")
+            found.append(f"{path} was removed: {served}")
         elif isinstance(now, str):
             found.append(f"{path} can't be looked at any more: {now}")
         elif now != (size, mtime_ns):
-            found.append(f"{path} was replaced or changed: mount the project again to see the one that is there now")
+            found.append(f"{path} was replaced or overwritten: {served}, with what was written over it")
     for path, mtime_ns in record.folders:
         now, shown = _stat(record.url, path), path or "the top folder"
         if isinstance(now, str):

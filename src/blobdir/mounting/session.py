@@ -91,6 +91,7 @@ class Session:
         self._log = log
         self._owner, self._owner_birth = owner, birth_of(owner) if owner else ""
         self._leave = leave and not owner
+        self._most_blobs = 0
         end_abandoned(mountpoint)
         self._mountpoint = check_mountpoint(mountpoint)
 
@@ -116,7 +117,8 @@ class Session:
             options=OpenOptions(self._options.discovery, self._options.index, self._options.remote),
             progress=progress,
         )
-        tree.blobs.open_all(raise_descriptor_limit())
+        self._most_blobs = raise_descriptor_limit()
+        tree.blobs.open_all(self._most_blobs)
         counters = self._counters()
         try:
             engine, why, running = self._start(tree, counters, progress)
@@ -285,6 +287,7 @@ class Session:
             image=str(image or ""),
             image_inode=image.stat().st_ino if image else 0,
             birth=birth_of(os.getpid()),
+            holds_blobs=engine == "kernel" or len(blobs) <= self._most_blobs,
             seen_from=mount_namespace(),
         )
 

@@ -121,6 +121,8 @@ class MountRecord:
         To notice that the image was replaced by a newer one.
     birth : str
         Of the process, so that no other one with the same number is taken for it; see `birth_of`.
+    holds_blobs : bool
+        Whether all blobs are open for as long as it's mounted, so that those of the time of mounting are served.
     seen_from : str
         The namespace of mounts that it was made in: from another one, it can't be said whether it's there.
     """
@@ -141,6 +143,7 @@ class MountRecord:
     image: str = ""
     image_inode: int = 0
     birth: str = ""
+    holds_blobs: bool = True
     seen_from: str = ""
 
     @classmethod
