@@ -113,8 +113,16 @@ def _existing(path: str | os.PathLike[str]) -> str:
     return found
 
 
-def rename_new(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+def rename_new(
+    source: str | os.PathLike[str], target: str | os.PathLike[str], *, dir_fd: int | None = None
+) -> None:
     """Rename without ever replacing anything, not even an empty folder.
+
+    Parameters
+    ----------
+    source, target : path
+    dir_fd : int, optional
+        An open folder that both are relative to.
 
     Raises
     ------
@@ -126,14 +134,18 @@ def rename_new(source: str | os.PathLike[str], target: str | os.PathLike[str]) -
     except (AttributeError, OSError):  # not Linux
         rename = None
     if rename is not None:
-        if not rename(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE):
+        folder = _AT_FDCWD if dir_fd is None else dir_fd
+        if not rename(folder, os.fsencode(source), folder, os.fsencode(target), _RENAME_NOREPLACE):
             return
         code = ctypes.get_errno()
         if code not in (errno.EINVAL, errno.ENOSYS):  # a file system that can't
             raise OSError(code, os.strerror(code), os.fspath(source), None, os.fspath(target))
-    if os.path.lexists(target):
+    try:
+        os.stat(target, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        os.rename(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    else:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
-    os.rename(source, target)
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:

@@ -3,7 +3,8 @@
 from blobdir.index.build import EntryTable, build_index
 from blobdir.index.carry import index_from_bytes, index_to_bytes
 from blobdir.index.header import Defect, Header, SourceRecord
-from blobdir.index.store import StoredIndex, check_place, load_index, save_index, seal_of
+from blobdir.index.place import check_place, is_index, remove_index, replace_file
+from blobdir.index.store import StoredIndex, load_index, save_index, seal_of
 from blobdir.index.table import BROKEN, DIRECTORY, FIRST_BLOB, LINK, LOOSE, Index
 
 __all__ = [
@@ -22,7 +23,10 @@ __all__ = [
     "check_place",
     "index_from_bytes",
     "index_to_bytes",
+    "is_index",
     "load_index",
+    "remove_index",
+    "replace_file",
     "save_index",
     "seal_of",
 ]

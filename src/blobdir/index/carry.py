@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blobdir.errors import IndexFormatError
-from blobdir.index.store import HEADER_FILE, parse_index, save_index
+from blobdir.index.place import FILES, HEADER_FILE
+from blobdir.index.store import parse_index, save_index
 from blobdir.index.table import COLUMNS
 
 if TYPE_CHECKING:
     from blobdir.index.table import Index
-
-_NAMES = frozenset((HEADER_FILE, *(f"{column}.npy" for column in COLUMNS)))
 
 
 def index_to_bytes(index: Index) -> bytes:
@@ -27,7 +26,7 @@ def index_to_bytes(index: Index) -> bytes:
         save_index(index, Path(folder) / "index")
         result = io.BytesIO()
         with tarfile.open(fileobj=result, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-            for name in sorted(_NAMES):
+            for name in sorted(FILES):
                 info = tarfile.TarInfo(name)
                 data = (Path(folder) / "index" / name).read_bytes()
                 info.size, info.mode = len(data), 0o644
@@ -47,7 +46,7 @@ def index_from_bytes(data: bytes) -> Index:
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
             for member in tar:
-                if member.name not in _NAMES or not member.isreg():
+                if member.name not in FILES or not member.isreg():
                     raise IndexFormatError(f"the index beside the project holds {member.name!r}; build it again")
                 end = member.offset_data + member.size
                 if end > len(data):
@@ -55,7 +54,7 @@ def index_from_bytes(data: bytes) -> Index:
                 parts[member.name] = memoryview(data)[member.offset_data : end]
     except tarfile.TarError as error:
         raise IndexFormatError(f"the index beside the project is damaged: {error}; build it again") from error
-    if missing := sorted(_NAMES - parts.keys()):
+    if missing := sorted(FILES - parts.keys()):
         raise IndexFormatError(f"the index beside the project lacks {missing[0]}; build it again")
     columns = {column: parts[f"{column}.npy"] for column in COLUMNS}
     return parse_index(bytes(parts[HEADER_FILE]), columns, "the index beside the project")

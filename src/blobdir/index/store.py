@@ -1,4 +1,4 @@
-"""The index in a folder: one ``.npy`` file per column and ``header.json``. Written beside and renamed, read whole.
+"""The index in a folder: one ``.npy`` file per column and ``header.json``. Written by `blobdir.index.place`, read whole.
 
 Columns aren't mapped: a file that somebody cuts off would end the process, and one that is written over would change
 answers that were checked already.
@@ -11,17 +11,16 @@ import hashlib
 import io
 import json
 import os
-import secrets
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from blobdir.durable import open_regular
-from blobdir.errors import IndexFormatError, UsageError
+from blobdir.errors import IndexFormatError
 from blobdir.index.checks import check_columns, check_references
 from blobdir.index.header import Header
 from blobdir.index.memory import allocate
+from blobdir.index.place import FORMAT, HEADER_FILE, replaced_folder
 from blobdir.index.table import COLUMNS, Index
 
 if TYPE_CHECKING:
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FORMAT = "blobdir index"
-HEADER_FILE = "header.json"
 VERSION = 2
 MAX_BYTES = 64 << 30
 _MAX_HOLES = 64
@@ -56,24 +53,28 @@ def digest(column: NDArray[Any]) -> str:
     return state.hexdigest()
 
 
-def save_index(index: Index, folder: Path) -> None:
+def save_index(index: Index, folder: Path, *, through_link: bool = True, mode: int = 0o755) -> None:
     """Write an index; an older one in `folder` is replaced as a whole.
+
+    Parameters
+    ----------
+    index : Index
+    folder : Path
+    through_link : bool
+        Whether the folder that `folder` is in may be a symbolic link.
+    mode : int
+        Of the folder.
 
     Raises
     ------
     UsageError
-        `folder` is there and holds something else.
+        `folder` is there and holds something else; see `blobdir.index.place`.
     OSError
         The folder can't be written. Nothing is left behind.
     """
-    check_place(folder)
-    parent = folder.parent
-    parent.mkdir(parents=True, exist_ok=True)
-    temporary = parent / f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}"
-    try:
-        temporary.mkdir(mode=0o755)
+    with replaced_folder(folder, through_link=through_link, mode=mode) as part:
         for column in COLUMNS:
-            with open(temporary / f"{column}.npy", "wb") as file:
+            with part.create(f"{column}.npy") as file:
                 np.save(file, getattr(index, column), allow_pickle=False)
                 file.flush()
                 os.fsync(file.fileno())
@@ -87,57 +88,8 @@ def save_index(index: Index, folder: Path) -> None:
         }
         text = json.dumps(body, indent=1, sort_keys=True)
         seal = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-        (temporary / HEADER_FILE).write_text(f"{text}\n{seal}\n", encoding="utf-8")
-        _replace_folder(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def check_place(folder: Path) -> None:
-    """Make sure that writing an index removes nothing but an index: that of blobdir, damaged or not, or nothing at all.
-
-    Raises
-    ------
-    UsageError
-        There is something else, or a symbolic link.
-    """
-    if folder.is_symlink():
-        raise UsageError(f"{folder}: is a symbolic link; an index isn't written through one: give the folder itself")
-    try:
-        names = set(os.listdir(folder))
-    except FileNotFoundError:
-        return
-    except NotADirectoryError as error:
-        if not folder.exists():  # something above it is no folder: the system's own words say what
-            raise
-        raise UsageError(f"{folder}: isn't a folder; choose another place for the index") from error
-    ours = {HEADER_FILE, *(f"{column}.npy" for column in COLUMNS)}
-    if names - ours or (names and HEADER_FILE not in names):
-        other = min(names - ours, default=min(names))
-        raise UsageError(
-            f"{folder}: holds {other}, and isn't the folder of an index, which would be replaced as a whole; give an "
-            "empty folder, or one that isn't there yet"
-        )
-
-
-def _replace_folder(new: Path, old: Path) -> None:
-    """Rename `new` over `old`.
-
-    A folder can't be renamed over one that isn't empty, so the old one steps aside; who opens the index in that
-    instant finds none, and builds it in memory.
-    """
-    aside = new.with_name(f"{new.name}.old")
-    with contextlib.suppress(FileNotFoundError):
-        os.rename(old, aside)
-    try:
-        os.rename(new, old)
-    except OSError:
-        if aside.exists() and not old.exists():
-            os.rename(aside, old)
-        elif not old.exists():
-            raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        with open(part.header, "wb", closefd=False) as header:
+            header.write(f"{text}\n{seal}\n".encode())
 
 
 def load_index(folder: Path) -> Index:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blobdir.errors import UsageError
-from blobdir.index import LOOSE, check_place, index_to_bytes, save_index
+from blobdir.index import LOOSE, check_place, index_to_bytes, replace_file, save_index
 from blobdir.sources import RemoteStorage
 
 if TYPE_CHECKING:
@@ -52,14 +51,8 @@ def save_beside(index: Index, storage: Storage) -> str:
         return f"{storage.url}/{BESIDE_FILE}"
     check_beside(storage)
     place = Path(storage.url) / BESIDE
-    save_index(index, place)
-    file = Path(storage.url) / BESIDE_FILE
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(index_to_bytes(with_loose_sizes(index, storage)))
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    save_index(index, place, through_link=False)
+    replace_file(Path(storage.url) / BESIDE_FILE, index_to_bytes(with_loose_sizes(index, storage)))
     return str(place)
 
 
