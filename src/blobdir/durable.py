@@ -113,9 +113,7 @@ def _existing(path: str | os.PathLike[str]) -> str:
     return found
 
 
-def rename_new(
-    source: str | os.PathLike[str], target: str | os.PathLike[str], *, dir_fd: int | None = None
-) -> None:
+def rename_new(source: str | os.PathLike[str], target: str | os.PathLike[str], *, dir_fd: int | None = None) -> None:
     """Rename without ever replacing anything, not even an empty folder.
 
     Parameters

@@ -16,8 +16,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
-import shutil
 import struct
 import time
 import warnings
@@ -30,8 +30,9 @@ from zlib import crc32
 from cachetools import LRUCache
 
 from blobdir.durable import in_words
-from blobdir.errors import BlobdirWarning
+from blobdir.errors import BlobdirWarning, UsageError
 from blobdir.locks import ForkSafeLock
+from blobdir.ownfolder import is_own, not_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +51,8 @@ _KEEP = 0.9
 _MAGIC = b"blobdirB"
 _TRAILER = struct.Struct("<8sQII")
 _LEDGER = struct.Struct("<q")
+_FIRST, _REST = re.compile(r"[0-9a-f]{2}"), re.compile(r"[0-9a-f]{30}")
+_FILE = re.compile(r"[0-9a-f]+(\.[0-9a-f]{8})?|file\.(json|[0-9a-f]{8})")
 _HELD: set[int] = set()
 """Descriptors that hold locks, of this process."""
 
@@ -80,6 +83,8 @@ class _OpenBlock:
         self.fd = -1
         self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         stat = os.fstat(self.fd)
+        if not is_own(stat):
+            raise ValueError("belongs to another user, or others can write it")
         size = stat.st_size
         trailer = os.pread(self.fd, _TRAILER.size, max(0, size - _TRAILER.size))
         if len(trailer) != _TRAILER.size:
@@ -138,9 +143,22 @@ class DiskTier:
         self._open: LRUCache[tuple[str, int], _OpenBlock] = LRUCache(OPEN_BLOCKS)
         self._guard = ForkSafeLock()
         self._described: set[str] = set()
+        self._is_judged = self._is_foreign = False
 
     def __reduce__(self) -> tuple[type[DiskTier], tuple[str, int]]:
         return DiskTier, (str(self.folder), self.limit)
+
+    def _is_of_others(self) -> bool:
+        """Whether others own the folder, or can write it: what is in it may be theirs, and nothing is put there."""
+        if not self._is_judged:
+            try:
+                why = not_own(self.folder)
+            except OSError as error:
+                why = in_words(error, self.folder)
+            self._is_judged, self._is_foreign = True, bool(why)
+            if why:
+                self._break(why)
+        return self._is_foreign
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -150,6 +168,8 @@ class DiskTier:
     def read(self, key: str, number: int, start: int, end: int) -> bytes | None:
         """Bytes ``start:end`` of a block, half-open; None where it isn't here or is damaged."""
         name = (key, number)
+        if self._is_of_others():
+            return None
         with self._guard:
             block = self._open.get(name)
         if block is None:
@@ -164,6 +184,8 @@ class DiskTier:
 
     def has(self, key: str, number: int) -> bool:
         """Whether a block is here."""
+        if self._is_of_others():
+            return False
         with self._guard:
             if (key, number) in self._open:
                 return True
@@ -203,7 +225,7 @@ class DiskTier:
         what : str
             Name of the remote file, for people; without secrets.
         """
-        if self.broken:
+        if self.broken or self._is_of_others():
             return
         view = memoryview(data)
         sums = struct.pack(
@@ -233,22 +255,27 @@ class DiskTier:
             self._break(error)
 
     def _make(self, folder: str) -> None:
+        """Make a folder of the cache; each on the way to it is the owner's alone."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        path = self.folder
+        for part in Path(folder).relative_to(self.folder).parts:
+            path /= part
+            path.mkdir(mode=0o700, exist_ok=True)
 
     def _describe(self, key: str, what: str) -> None:
         folder = os.path.dirname(self._path(key, 0))
         if key in self._described and os.path.exists(f"{folder}/file.json"):
             return
         temporary = f"{folder}/file.{secrets.token_hex(4)}"
-        with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
             json.dump({"file": what}, file)
         os.rename(temporary, f"{folder}/file.json")
         self._described.add(key)
 
-    def _break(self, error: OSError) -> None:
+    def _break(self, error: OSError | str) -> None:
         if not self.broken:
-            self.broken = in_words(error, self.folder)
+            self.broken = error if isinstance(error, str) else in_words(error, self.folder)
             warnings.warn(
                 f"{self.folder}: can't be used as a cache ({self.broken}): what is read is fetched anew from now on; "
                 "give another with cache_dir, or turn the cache off with cache_size=0",
@@ -267,6 +294,8 @@ class DiskTier:
             A descriptor that holds the lock until it's given to `unlock` (-1 where the folder can't be used); None
             where another has it.
         """
+        if self._is_of_others():
+            return -1
         path = f"{self.folder}/locks/{crc32(_name(key, number)) % _LOCKS:03x}"
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -322,10 +351,18 @@ class DiskTier:
             os.pwrite(fd, _LEDGER.pack(used + size), 0)
         return True
 
+    def _folders(self) -> Iterator[tuple[str, list[str]]]:
+        """Folders of remote files, and names of blobdir's files in each; what else lies there is nobody's business."""
+        blocks = f"{self.folder}/blocks"
+        for folder in (f"{blocks}/{first}" for first in _listed(blocks) if _FIRST.fullmatch(first)):
+            for rest in _listed(folder):
+                if _REST.fullmatch(rest):
+                    yield f"{folder}/{rest}", [name for name in _listed(f"{folder}/{rest}") if _FILE.fullmatch(name)]
+
     def _written(self) -> int:
         """Bytes of what is being written."""
         found = 0
-        for parent, _, names in os.walk(self.folder / "blocks"):
+        for parent, names in self._folders():
             for name in names:
                 if "." in name and name != "file.json":
                     with suppress(OSError):
@@ -335,7 +372,7 @@ class DiskTier:
     def _files(self) -> list[tuple[float, int, str]]:
         """(last use, bytes, path) of every block; what was left half-written is removed on the way."""
         found, now = [], time.time()
-        for parent, _, names in os.walk(self.folder / "blocks"):
+        for parent, names in self._folders():
             for name in names:
                 path = f"{parent}/{name}"
                 with suppress(OSError):
@@ -357,9 +394,7 @@ class DiskTier:
                 os.unlink(path)
             used -= size
             with suppress(OSError):
-                parent = os.path.dirname(path)
-                if os.listdir(parent) == ["file.json"]:
-                    shutil.rmtree(parent)
+                _remove_empty(os.path.dirname(path))
         return used
 
     def usage(self) -> Usage:
@@ -381,7 +416,15 @@ class DiskTier:
             return "?"
 
     def clear(self, prefix: str = "") -> int:
-        """Remove the blocks of files whose name begins with `prefix`, or all; the bytes that were removed."""
+        """Remove the blocks of files whose name begins with `prefix`, or all; the bytes that were removed.
+
+        Raises
+        ------
+        UsageError
+            The folder is somebody else's.
+        """
+        if why := not_own(self.folder):
+            raise UsageError(f"{self.folder}: {why}; nothing was removed")
         removed = 0
         with self._ledger() as fd:
             for _, size, path in self._files():
@@ -389,9 +432,10 @@ class DiskTier:
                     with suppress(FileNotFoundError):
                         os.unlink(path)
                         removed += size
-            for parent, folders, names in os.walk(self.folder / "blocks", topdown=False):
-                if not folders and names in ([], ["file.json"]):
-                    shutil.rmtree(parent, ignore_errors=True)
+            for parent, _ in list(self._folders()):
+                with suppress(OSError):
+                    _remove_empty(parent)
+                    os.rmdir(os.path.dirname(parent))
             os.pwrite(fd, _LEDGER.pack(sum(size for _, size, _ in self._files()) + self._written()), 0)
         self._described.clear()
         with self._guard:
@@ -418,6 +462,21 @@ def _let_go() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_let_go)
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _remove_empty(folder: str) -> None:
+    """Remove the folder of a remote file of which no block is left."""
+    if os.listdir(folder) in ([], ["file.json"]):
+        with suppress(FileNotFoundError):
+            os.unlink(f"{folder}/file.json")
+        os.rmdir(folder)
 
 
 def _name(key: str, number: int) -> bytes:

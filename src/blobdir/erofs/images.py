@@ -17,7 +17,7 @@ from blobdir.erofs.plan import plan_image
 from blobdir.erofs.structures import BLOCK
 from blobdir.erofs.writer import ImageWriter
 from blobdir.errors import BlobdirError, IndexFormatError, SourceChangedError, UsageError
-from blobdir.index import FIRST_BLOB
+from blobdir.index import FIRST_BLOB, hold, sweep
 from blobdir.index.store import digest
 from blobdir.index.table import COLUMNS
 from blobdir.opening.keeping import cache_folder, make_own_if_cached, trim_if_cached
@@ -179,11 +179,13 @@ def _write(tree: Tree, path: Path, options: ImageOptions, progress: Progress | N
     plan = plan_image(tree.index, contents)
     identity = _identify(tree, contents, options)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    sweep(path.parent, path.name)
     _check_room(path.parent, plan.blocks * BLOCK)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     # As private as what it holds: only the owner may read it. The kernel reads it as the one who mounts.
     fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
+        hold(fd)
         writer = ImageWriter(fd, tree, contents, plan, uuid=identity.uuid(), progress=progress)
         writer.write()
         writer.seal()

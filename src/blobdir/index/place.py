@@ -1,9 +1,9 @@
 """The folder of an index: judged by what is in it, and replaced as a whole.
 
 A folder is written beside its place, as ``.NAME.PID.HEX``, and renamed; what it replaces steps aside, as
-``.NAME.PID.HEX.old``, and is judged once more before any of it is removed. Only files that an index has are ever removed,
-one by one. Who writes holds a lock of ``header.json``, which is there from the beginning; a folder whose lock is free was
-left by a run that was killed, and the next one removes it.
+``.NAME.PID.HEX.old``, and is judged once more before any of it is removed. Only files that an index has are ever
+removed, one by one. Who writes holds a lock of ``header.json``, which is there from the beginning; a folder whose lock
+is free was left by a run that was killed, and the next one removes it.
 """
 
 from __future__ import annotations
@@ -61,19 +61,6 @@ def check_place(folder: Path) -> None:
         raise UsageError(f"{folder}: isn't a folder; choose another place for the index") from error
 
 
-def is_index(folder: Path) -> bool:
-    """Whether a folder holds an index, damaged or not, and nothing else."""
-    try:
-        return bool(os.listdir(folder)) and not _strange(None, str(folder))
-    except OSError:
-        return False
-
-
-def remove_index(folder: Path) -> bool:
-    """Remove a folder if it's an index; whether it's gone."""
-    return is_index(folder) and _remove(None, str(folder))
-
-
 def _strange(parent: int | None, name: str) -> str:
     """Why a folder isn't that of an index; empty where it's one, or holds nothing, or isn't there."""
     try:
@@ -92,8 +79,8 @@ def _strange(parent: int | None, name: str) -> str:
     finally:
         os.close(fd)
     return other and (
-        f"holds {other}, and isn't the folder of an index, which would be replaced as a whole; give an empty folder, or "
-        "one that isn't there yet"
+        f"holds {other}, and isn't the folder of an index, which would be replaced as a whole; give an empty folder, "
+        "or one that isn't there yet"
     )
 
 
@@ -198,7 +185,7 @@ def replace_file(path: Path, data: bytes) -> None:
         name = _part_name(path.name)
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=parent)
         try:
-            _lock(fd)
+            hold(fd)
             with open(fd, "wb", closefd=False) as file:
                 file.write(data)
             os.fsync(fd)
@@ -229,8 +216,8 @@ def _part_name(name: str) -> str:
     return f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
 
 
-def _lock(fd: int) -> bool:
-    """Take a file's lock; False where another has it, or nobody can."""
+def hold(fd: int) -> bool:
+    """Take a file's lock, for as long as it's open; False where another has it, or nobody can."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -247,7 +234,7 @@ def _make(parent: int, name: str, mode: int) -> tuple[str, int, int]:
         try:
             fd = os.open(part, _FOLDER, dir_fd=parent)
             header = os.open(HEADER_FILE, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FILE, mode & 0o666, dir_fd=fd)
-            _lock(header)
+            hold(header)
             if os.fstat(header).st_nlink:
                 return part, fd, header
         except FileNotFoundError:
@@ -297,7 +284,7 @@ def _publish(parent: int, part: str, folder: Path) -> None:
 
 
 def _remove(parent: int | None, name: str) -> bool:
-    """Remove the files of an index, and the folder if nothing else is in it; whether it's gone. The header goes last."""
+    """Remove the files of an index, the header last, and the folder if nothing else is in it; whether it's gone."""
     try:
         fd = os.open(name, _FOLDER, dir_fd=parent)
     except FileNotFoundError:
@@ -323,6 +310,12 @@ def _exists(parent: int | None, name: str) -> bool:
         os.stat(name, dir_fd=parent, follow_symlinks=False)
         return True
     return False
+
+
+def sweep(folder: Path, name: str) -> None:
+    """Remove what runs that were killed have left beside a file, or an index, of a name."""
+    with suppress(OSError), _opened(folder, through_link=True) as parent:
+        _sweep(parent, name)
 
 
 def _sweep(parent: int, name: str) -> None:
@@ -359,6 +352,6 @@ def _is_left(folder: int, name: str, *, locks: bool) -> bool:
     """Whether nobody writes a file any more: its lock is free, or, where there is no such thing, it's old."""
     fd = os.open(name, os.O_RDWR | _FILE, dir_fd=folder)
     try:
-        return _lock(fd) if locks else time.time() - os.fstat(fd).st_mtime > _STALE_S
+        return hold(fd) if locks else time.time() - os.fstat(fd).st_mtime > _STALE_S
     finally:
         os.close(fd)

@@ -1,4 +1,4 @@
-"""The index in a folder: one ``.npy`` file per column and ``header.json``. Written by `blobdir.index.place`, read whole.
+"""The index in a folder: one ``.npy`` file per column and ``header.json``. Read whole; `place` is where it's written.
 
 Columns aren't mapped: a file that somebody cuts off would end the process, and one that is written over would change
 answers that were checked already.

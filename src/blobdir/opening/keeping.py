@@ -1,8 +1,8 @@
 """Where indexes are kept, and for how long: beside the project, in a folder of the user's choice, or in the cache.
 
 The user's cache folder holds, below ``blobdir/``, ``index/`` (one folder per project and options) and ``erofs/``
-(images of the kernel engine). It belongs to the user alone: what lies in one that others own or may write isn't used.
-Each has a bound; what was used longest ago goes first.
+(images of the kernel engine). It belongs to the user alone: what lies in one that others own or can
+write isn't used (`blobdir.ownfolder`). Each has a bound; what was used longest ago goes first.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
+import re
 import stat
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Final
 
 from platformdirs import user_cache_path
 
-from blobdir.errors import UsageError
-from blobdir.index import StoredIndex, save_index
+from blobdir.index import FILES, StoredIndex, save_index
 from blobdir.opening.beside import BESIDE
+from blobdir.ownfolder import make_own, not_own
 from blobdir.sources import RemoteStorage
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 KEPT_BYTES: Final = {"index": 8 << 30, "erofs": 16 << 30}
 """What all kept indexes, and all kept images, may take."""
+_OURS: Final = re.compile(r"[0-9a-f]{32}(\.version)?|\.[0-9a-f]{32}\.\d+\.[0-9a-f]{8}(\.old)?")
+_IN_OURS: Final = re.compile(
+    rf"{'|'.join(map(re.escape, sorted(FILES)))}|[0-9a-f]{{16}}\.erofs|\.[0-9a-f]{{16}}\.erofs\..*"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ def look_at(place: Path) -> StoredIndex:
 def keep(index: Index, place: Path) -> None:
     """Put an index into a folder; see `blobdir.index.save_index`."""
     make_own_if_cached(place)
-    save_index(index, place)
+    save_index(index, place, mode=0o700 if _is_cached(place) else 0o755)
     trim_if_cached(place)
 
 
@@ -116,50 +120,33 @@ def _is_cached(place: Path) -> bool:
 
 
 def is_own(folder: Path) -> bool:
-    """Whether a folder of the cache, and the one it is in, are the user's own, and nobody else may write them."""
-    for path in (folder, folder.parent):
-        try:
-            found = os.lstat(path)
-        except OSError:
-            return False
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-            return False
-    return True
-
-
-def make_own(folder: Path) -> None:
-    """Make a folder of the cache, for the user alone.
-
-    Raises
-    ------
-    UsageError
-        It is there, and somebody else's.
-    OSError
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    found = os.lstat(folder)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise UsageError(f"{folder}: isn't a folder of yours, so nothing is kept there")
-    if found.st_mode & 0o077:
-        folder.chmod(0o700)
+    """Whether a folder of the cache, and the one it is in, are the user's own; see `blobdir.ownfolder`."""
+    try:
+        return all(stat.S_ISDIR(os.lstat(path).st_mode) and not not_own(path) for path in (folder, folder.parent))
+    except OSError:
+        return False
 
 
 def kept(kind: str) -> list[Kept]:
-    """What is kept of a kind, that which was used last first."""
+    """What is kept of a kind, that which was used last first. What blobdir hasn't put there doesn't count."""
     found = []
     with suppress(OSError):
         for entry in os.scandir(cache_root() / kind):
             with suppress(OSError):
-                found.append(Kept(Path(entry.path), _size(entry), entry.stat(follow_symlinks=False).st_mtime))
+                if _OURS.fullmatch(entry.name) and (files := _files(entry)):
+                    used_s = entry.stat(follow_symlinks=False).st_mtime
+                    found.append(Kept(Path(entry.path), sum(file.stat().st_size for file in files), used_s))
     return sorted(found, key=lambda one: -one.used_s)
 
 
-def _size(entry: os.DirEntry[str]) -> int:
-    if not entry.is_dir(follow_symlinks=False):
-        return entry.stat(follow_symlinks=False).st_size
-    return sum(_size(below) for below in os.scandir(entry.path))
+def _files(entry: os.DirEntry[str]) -> list[Path]:
+    """The files of something that is kept; none where anything else is in it."""
+    if entry.is_file(follow_symlinks=False):
+        return [Path(entry.path)] if entry.name.endswith(".version") else []
+    found = list(os.scandir(entry.path)) if entry.is_dir(follow_symlinks=False) else []
+    if all(file.is_file(follow_symlinks=False) and _IN_OURS.fullmatch(file.name) for file in found):
+        return [Path(file.path) for file in found]
+    return []
 
 
 def trim(folder: Path, spared: Path | None = None, limit: int = -1) -> int:
@@ -168,10 +155,19 @@ def trim(folder: Path, spared: Path | None = None, limit: int = -1) -> int:
     total = removed = 0
     for one in kept(folder.name):
         total += one.size
-        if total > limit and one.path != spared:
+        if total > limit and one.path != spared and _remove(one.path):
             removed += one.size
-            if one.path.is_dir() and not one.path.is_symlink():
-                shutil.rmtree(one.path, ignore_errors=True)
-            else:
-                one.path.unlink(missing_ok=True)
     return removed
+
+
+def _remove(path: Path) -> bool:
+    with suppress(OSError):
+        if not path.is_dir():
+            path.unlink()
+            return True
+        for file in path.iterdir():
+            if _IN_OURS.fullmatch(file.name):
+                file.unlink()
+        path.rmdir()
+        return True
+    return False
