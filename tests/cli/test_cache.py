@@ -19,8 +19,9 @@ def kept(tmp_path, monkeypatch):
     time.sleep(0.03)
     for root in roots:
         open_project(root)
-    (tmp_path / "cache/erofs/x").mkdir(parents=True)
-    (tmp_path / "cache/erofs/x/y.erofs").write_bytes(bytes(5000))
+    folder = tmp_path / "cache/erofs" / ("0" * 32)
+    folder.mkdir(parents=True)
+    (folder / f"{0:016}.erofs").write_bytes(bytes(5000))
     return tmp_path / "blocks"
 
 
