@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from fsspec.spec import _Cached
 
 from blobdir.errors import UsageError
+from blobdir.sources.places import settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,8 @@ _OF_FSSPEC = frozenset(
     )
 )
 """Options that fsspec hands to every filesystem, or takes for itself."""
+_PLACE = ("fo", "target_protocol", "target_options", "fs")
+"""What says where a project is, in the order in which it may be given without names."""
 
 
 class SharedInstances(_Cached):
@@ -39,25 +42,17 @@ class SharedInstances(_Cached):
         if unknown := sorted(kwargs.keys() - _OF_FSSPEC - _options(cls)):
             near = difflib.get_close_matches(unknown[0], _options(cls), n=1)
             raise UsageError(f"{unknown[0]}: there is no such option{f'; did you mean {near[0]}?' if near else ''}")
-        protocol = args[1] if len(args) > 1 else kwargs.get("target_protocol")
-        backend = args[3] if len(args) > 3 else kwargs.get("fs")
-        if args:
-            args = (_absolute(args[0], protocol, backend), *args[1:])
-        elif "fo" in kwargs:
-            kwargs = kwargs | {"fo": _absolute(kwargs["fo"], protocol, backend)}
+        given = dict(zip(_PLACE, args, strict=False)) | kwargs
+        place = given.get("fo", "")
+        if isinstance(place, str | os.PathLike) and isinstance(text := os.fspath(place), str):
+            known = text, given.get("target_protocol"), given.get("target_options"), given.get("fs")
+            found = dict(zip(("fo", "target_options", "fs"), settled(*known), strict=True))
+            first = [found.get(name, value) for name, value in zip(_PLACE, args, strict=False)]
+            args = (*first, *args[len(first) :])
+            kwargs = {name: found.get(name, value) for name, value in kwargs.items()}
         made = super().__call__(*args, **kwargs)
         made.look_again()
         return made
-
-
-def _absolute(place: Any, protocol: str | None, backend: Any) -> Any:
-    """A path on this machine, as it is from everywhere; anything else as it is."""
-    if backend is not None or protocol not in (None, "", "file", "local") or not isinstance(place, str | os.PathLike):
-        return place
-    text = os.fspath(place)
-    if not text or not isinstance(text, str) or "://" in text or "::" in text:
-        return place
-    return os.path.abspath(text)
 
 
 @cache

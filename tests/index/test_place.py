@@ -78,6 +78,11 @@ def a_folder(column):
     (column / "gold").write_text("gold")
 
 
+def a_pipe(column):
+    column.unlink()
+    os.mkfifo(column)
+
+
 STRANGERS = {
     "header": a_header, "folder": a_folder_called_like_a_column, "column": a_column, "all": all_columns,
     "no header": no_header,
@@ -85,7 +90,7 @@ STRANGERS = {
     "index and file": lambda folder: an_index_and(folder, lambda f: (f / "note.txt").write_text("mine")),
     "index and folder": lambda folder: an_index_and(folder, lambda f: a_folder(f / "names.npy")),
     "index and link": lambda folder: an_index_and(folder, lambda f: a_link(f / "names.npy")),
-    "index and pipe": lambda folder: an_index_and(folder, lambda f: ((f / "slots.npy").unlink(), os.mkfifo(f / "slots.npy"))),
+    "index and pipe": lambda folder: an_index_and(folder, lambda f: a_pipe(f / "slots.npy")),
 }  # fmt: skip
 WAYS = {
     "index -o": lambda root, folder: run(["index", "-q", "-o", str(folder), str(root)]),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import warnings
 
 import pytest
 from project_factory import make_project
@@ -154,7 +153,7 @@ def test_what_is_not_kept_is_left(folder, monkeypatch, kind, theirs):
 def test_nothing_of_others_is_cleared(folder, monkeypatch):
     fetched(folder, TRUE)
     another_user(folder, monkeypatch)
-    with warnings.catch_warnings(), pytest.raises(UsageError, match="another user"):
-        warnings.simplefilter("ignore")
-        DiskTier(folder, 8 << 20).clear()
+    disk = DiskTier(folder, 8 << 20)
+    with pytest.raises(UsageError, match="another user"):
+        disk.clear()
     assert any(path.is_file() for path in (folder / "blocks").rglob("*"))

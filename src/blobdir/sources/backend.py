@@ -14,6 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import fsspec.asyn
+from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
 from blobdir.background import Background
@@ -25,8 +26,6 @@ from blobdir.sources.secrecy import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
-
-    from fsspec import AbstractFileSystem
 
     from blobdir.sources.model import Stat
 
@@ -137,9 +136,7 @@ class Backend:
                 self._fs = self._revive(self._given)
             self._broken = False
             self._get, self._info = getters.getter_of(self._fs)
-            self._is_async = bool(getattr(self._fs, "async_impl", False)) and not getattr(
-                self._fs, "asynchronous", False
-            )
+            self._is_async = _is_async(self._fs)
             self._width = CONCURRENCY if _protocols(self._fs) & _THREADED else 1
             self._pid = os.getpid()
 
@@ -316,6 +313,14 @@ class Backend:
     def _first(self, window: deque[tuple[str, concurrent.futures.Future[T]]], timeout_s: float | None) -> T:
         what, future = window.popleft()
         return self.wait(future, what, timeout_s)
+
+
+def _is_async(fs: AbstractFileSystem) -> bool:
+    """Whether a backend makes requests in fsspec's event loop; one that stands before another does as that does."""
+    inner = getattr(fs, "fs", None)
+    if isinstance(inner, AbstractFileSystem) and not _is_async(inner):
+        return False
+    return bool(getattr(fs, "async_impl", False)) and not getattr(fs, "asynchronous", False)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -6,12 +6,14 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from fsspec.core import url_to_fs
+from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from blobdir.errors import BlobdirError, ReadError, UsageError
 from blobdir.sources.config import storage_options
 from blobdir.sources.local import LocalStorage
 from blobdir.sources.model import Entry, Folder, Kind, Source, Stat, Storage
+from blobdir.sources.places import settled
 from blobdir.sources.remote import RemoteStorage
 from blobdir.sources.secrecy import without_secrets
 
@@ -56,13 +58,30 @@ def open_storage(
     ReadError
         A backend that connects at once can't.
     """
-    text = os.fspath(url)
+    text, options, fs = settled(os.fspath(url), protocol, options, fs)
     if fs is None and protocol in (None, "file", "local") and "://" not in text and "::" not in text:
         return LocalStorage(text, follow_links=follow_links)
     if fs is not None:
         if isinstance(fs, LocalFileSystem):
             return LocalStorage(str(fs._strip_protocol(text)), follow_links=follow_links)  # noqa: SLF001  # part of fsspec's interface
         return RemoteStorage(text, fs=fs, remote=remote)
+    backend, path, text, options = _made(text, protocol, options)
+    if isinstance(backend, LocalFileSystem):
+        return LocalStorage(path, follow_links=follow_links)
+    if type(backend) is DirFileSystem:
+        return open_storage(path, fs=backend, follow_links=follow_links, remote=remote)
+    if path.startswith(("http://", "https://")) and "?" in path:
+        raise UsageError(
+            f"{without_secrets(text)}: has a query: a project is a folder, and below such a URL there is none; use the "
+            "storage's own protocol (s3://, abfs://), with the signature or token as an option"
+        )
+    return RemoteStorage(path, url=text, options=options, remote=remote)
+
+
+def _made(
+    text: str, protocol: str | None, options: dict[str, Any] | None
+) -> tuple[AbstractFileSystem, str, str, dict[str, Any]]:
+    """The backend of a URL, the path in it, the whole URL, and the options that the backend was made with."""
     try:
         if protocol is not None and "://" not in text:
             text = f"{protocol}://{text}"
@@ -74,11 +93,4 @@ def open_storage(
         raise
     except Exception as error:  # some backends connect at once, and each has errors of its own
         raise ReadError(without_secrets(f"{text}: {type(error).__name__}: {error}")) from error
-    if isinstance(backend, LocalFileSystem):
-        return LocalStorage(path, follow_links=follow_links)
-    if path.startswith(("http://", "https://")) and "?" in path:
-        raise UsageError(
-            f"{without_secrets(text)}: has a query: a project is a folder, and below such a URL there is none; use the "
-            "storage's own protocol (s3://, abfs://), with the signature or token as an option"
-        )
-    return RemoteStorage(path, url=text, options=options, remote=remote)
+    return backend, path, text, options
