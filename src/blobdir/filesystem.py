@@ -342,14 +342,12 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
         self, path: Any, maxdepth: int | None = None, topdown: bool = True, on_error: Any = "omit", **kwargs: Any
     ) -> Iterator[Any]:
         """As `os.walk`: (path, directories, files); lists of names, or dictionaries with ``detail=True``."""
-        if kwargs.get("detail"):
-            yield from super().walk(path, maxdepth=maxdepth, topdown=topdown, on_error=on_error, **kwargs)
-            return
         if maxdepth is not None and maxdepth < 1:
             raise UsageError("maxdepth must be at least 1")
+        detail = bool(kwargs.get("detail"))
         path = self._strip_protocol(path)
         try:
-            folders, files = self._parted(self.view.find(path))
+            folders, files = self._parted(path, self.view.find(path), detail=detail)
         except OSError as error:
             # That a folder isn't there may be left out; a list that is shorter than the truth may not.
             if on_error == "raise" or (isinstance(error, IncompleteListingError) and not callable(on_error)):
@@ -362,13 +360,19 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
         if maxdepth != 1:
             for name in folders:
                 below = f"{path}/{name}" if path else name
-                yield from self.walk(below, maxdepth=maxdepth and maxdepth - 1, topdown=topdown, on_error=on_error)
+                deeper = maxdepth and maxdepth - 1
+                yield from self.walk(below, maxdepth=deeper, topdown=topdown, on_error=on_error, detail=detail)
         if not topdown:
             yield path, folders, files
 
-    def _parted(self, row: int) -> tuple[list[str], list[str]]:
-        if not self.view.is_directory(row):
-            return [], [""]  # as fsspec does: joined with the name, the path is the file's
+    def _parted(self, path: str, row: int, *, detail: bool) -> tuple[Any, Any]:
+        if not self.view.is_directory(row):  # as fsspec does: joined with the name, the path is the file's
+            return ({}, {"": self.info(path)}) if detail else ([], [""])
+        if detail:
+            parts: tuple[dict[str, Any], dict[str, Any]] = {}, {}
+            for info in self._infos(f"{path}/" if path else "", self.view.children(row)):
+                parts[info["type"] != "directory"][info["name"].rpartition("/")[2]] = info
+            return parts
         names, rows = self.view.names(row), self.view.children(row)
         sources = self.view.index.source[rows.start : rows.stop]
         folders = [names[i] for i in np.flatnonzero(sources == DIRECTORY).tolist()]
