@@ -21,7 +21,7 @@ from blobdir.errors import BlobdirWarning, UsageError
 from blobdir.index import load_index
 from blobdir.index.table import COLUMNS
 from blobdir.offsets import write_offsets
-from blobdir.opening import BESIDE, OpenOptions, choosing, keeping, open_tree
+from blobdir.opening import BESIDE, OpenOptions, choosing, keeping, open_tree, renewed
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
 
@@ -161,6 +161,33 @@ def test_an_index_beside_survives_copying(root, tmp_path, builds, tool):
     assert open_project(copy).filesystem.exists("train/ann/new.json")
 
 
+@pytest.mark.parametrize("place", ["named", "cache"])
+def test_another_project_in_the_same_place(root, builds, place, tmp_path, monkeypatch):
+    """Of the same sizes and times, as ``rsync -a`` or ``tar -x`` bring it."""
+    monkeypatch.setattr(keeping, "cache_root", lambda: tmp_path / "cache")
+    monkeypatch.setattr(choosing, "STORE_ROWS", 1)
+    where = "auto" if place == "cache" else PLACES[place](root)
+    opened(root, where)
+    root.rename(tmp_path / "before")
+    make_project(root, dict(reversed(FILES.items())), loose=["train/img/3.jpg", "train/img/4.jpg"])
+    for path in [*root.rglob("*"), root]:
+        os.utime(path, (LONG_AGO, LONG_AGO))
+    tree = opened(root, where)
+    assert all(tree.read(tree.find(path)) == data for path, data in FILES.items())
+    assert len(builds) == 2
+
+
+def test_a_copy_that_was_opened_stays_open(root, tmp_path, builds):
+    """What was taken for true is looked at by what it is now."""
+    opened(root, str(root / BESIDE))
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-a", root, copy], check=True)
+    time.sleep(0.05)
+    tree = opened(copy, "auto")
+    assert len(builds) == 1
+    assert renewed(tree.index.header, tree.storage, DiscoveryOptions())
+
+
 def test_an_index_beside_is_used(root, builds):
     assert run(["index", "-q", "--beside", str(root)]) == 0
     builds.clear()
@@ -257,6 +284,98 @@ def test_headers_with_any_content(root, key, value):
         (where / "header.json").write_bytes(rewritten + b"\n" + inputs.digest_of(rewritten).encode() + b"\n")
         project = open_project(root)
         assert len(project.filesystem.ls("train/img")) == 30
+
+
+# -- links that are followed -------------------------------------------------------------------------------------
+
+
+def to_nothing(link, disk):
+    link.symlink_to(disk / "not there")
+
+
+def to_images(link, disk):
+    link.symlink_to(disk / "img")
+
+
+def to_a_file(link, disk):
+    link.symlink_to(disk / "file")
+
+
+def to_a_link(link, disk):
+    (disk / "between").symlink_to(disk / "img")
+    link.symlink_to(disk / "between")
+
+
+def in_a_circle(link, disk):
+    (disk / "between").symlink_to(link.parent)
+    link.symlink_to(disk / "between")
+
+
+def mounted(disk):
+    make_images(disk / "not there")
+
+
+def gone(disk):
+    (disk / "img").rename(disk / "away")
+
+
+def a_file_instead(disk):
+    gone(disk)
+    (disk / "img").write_bytes(b"")
+
+
+def a_folder_instead(disk):
+    (disk / "file").unlink()
+    make_images(disk / "file")
+
+
+def others_instead(disk):
+    (disk / "between").unlink()
+    make_images(disk / "others")
+    (disk / "others/x9.jpg").write_bytes(b"9")
+    (disk / "between").symlink_to(disk / "others")
+
+
+def more(disk):
+    (disk / "img/new.jpg").write_bytes(b"new")
+
+
+def make_images(folder):
+    folder.mkdir()
+    for i in range(3):
+        (folder / f"x{i}.jpg").write_bytes(b"%d" % i)
+
+
+LEADS = [
+    (to_nothing, mounted), (to_images, gone), (to_images, a_file_instead), (to_images, more),
+    (to_a_file, a_folder_instead), (to_a_file, lambda disk: (disk / "file").unlink()), (to_a_link, others_instead),
+    (to_a_link, lambda disk: (disk / "between").unlink()), (in_a_circle, others_instead),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("lead", "change"), LEADS)
+def test_where_followed_links_lead_is_seen(root, tmp_path, builds, place, lead, change):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    make_images(disk / "img")
+    (disk / "file").write_bytes(b"file")
+    (root / "extra/ann").mkdir(parents=True)
+    lead(root / "extra/img", disk)
+    time.sleep(0.05)
+
+    def shown(where):
+        options = OpenOptions(index=where, discovery=DiscoveryOptions(follow_links=True))
+        tree = open_tree(root, options=options)
+        return {tree.path(row): (tree.is_directory(row), tree.index.source[row]) for row in range(len(tree.index))}
+
+    where = PLACES[place](root)
+    before = shown(where)
+    builds.clear()
+    assert shown(where) == before
+    assert not builds
+    change(disk)
+    assert shown(where) == shown("none") != before
 
 
 # -- where they are kept -----------------------------------------------------------------------------------------

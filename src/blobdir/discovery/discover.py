@@ -151,7 +151,9 @@ class _Discovery:
             self.folders[folder.path] = folder
             self._tell("folders", len(self.folders), 0)
             if inputs.is_input(folder.path):
-                self.header.inputs.append(inputs.folder_record(folder, self.header.built_ns))
+                self.header.inputs.append(
+                    inputs.folder_record(folder, self.header.built_ns, follow_links=self.options.follow_links)
+                )
             if folder.error is not None:
                 message = (
                     f"{folder.path}: can't be listed ({folder.error.strerror or folder.error}); give yourself the "

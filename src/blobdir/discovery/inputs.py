@@ -39,10 +39,11 @@ def is_input(folder: str) -> bool:
     return folder != STATE_DIR and not folder.startswith(f"{STATE_DIR}/")
 
 
-def folder_record(folder: Folder, looked_ns: int) -> SourceRecord:
-    """What is kept of a folder."""
+def folder_record(folder: Folder, looked_ns: int, *, follow_links: bool) -> SourceRecord:
+    """What is kept of a folder. Where links are followed, what they lead to counts: it changes without a trace."""
     record = _record(folder.path, FOLDER, replace(folder.stat, size=-1))
-    if folder.error is None and (not folder.path or not record.mtime_ns or is_racy(record, looked_ns)):
+    has_links = follow_links and any(entry.target for entry in folder.entries)
+    if folder.error is None and (not folder.path or not record.mtime_ns or has_links or is_racy(record, looked_ns)):
         return replace(record, digest=listing_digest(folder))
     return record
 
@@ -110,7 +111,8 @@ def now_of(
     same = (then.size, then.mtime_ns) == (now.size, now.mtime_ns)
     if in_place and (then.inode, then.ctime_ns) != (now.inode, now.ctime_ns):
         same = False
-    if same and not is_racy(then, looked_ns):
+    may_lead_elsewhere = follow_links and then.role == FOLDER and then.digest
+    if same and not may_lead_elsewhere and not is_racy(then, looked_ns):
         return now
     if not then.digest or then.size != now.size:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from blobdir.discovery import DiscoveryOptions, Progress, discover, inputs
 from blobdir.discovery.unfinished import UNFINISHED
 from blobdir.errors import BlobdirWarning, IndexFormatError, UsageError
 from blobdir.index import Index, build_index
+from blobdir.opening.beside import BESIDE
 from blobdir.opening.carrying import carried
 from blobdir.opening.freshness import renewed
 from blobdir.opening.keeping import keep, look_at, places
@@ -18,8 +20,6 @@ from blobdir.sources import RemoteOptions, Storage, open_storage
 from blobdir.tree import Tree
 
 if TYPE_CHECKING:
-    import os
-
     from fsspec import AbstractFileSystem
 
     from blobdir.index import Header
@@ -117,7 +117,8 @@ def _stored(storage: Storage, options: OpenOptions) -> Index | None:
     for place in places(storage, options.discovery, options.index):
         try:
             stored = look_at(place)
-            if header := renewed(stored.header, storage, options.discovery):
+            travels = storage.is_local and os.path.realpath(place) == f"{storage.url}/{BESIDE}"
+            if header := renewed(stored.header, storage, options.discovery, travels=travels):
                 return stored.load(header)
         except IndexFormatError as error:
             warnings.warn(f"{error} (it is built anew now)", BlobdirWarning, stacklevel=3)

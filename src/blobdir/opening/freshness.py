@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from blobdir.sources import Storage
 
 
-def renewed(header: Header, storage: Storage, discovery: DiscoveryOptions) -> Header | None:
+def renewed(header: Header, storage: Storage, discovery: DiscoveryOptions, *, travels: bool = False) -> Header | None:
     """The header of a kept index with the owners, modes and times of now; None where the index isn't true any more.
 
     Parameters
@@ -26,21 +27,25 @@ def renewed(header: Header, storage: Storage, discovery: DiscoveryOptions) -> He
         A remote one is listed, and asked for the versions of its blobs and offsets.
     discovery : DiscoveryOptions
         An index of others isn't true.
+    travels : bool
+        Whether the index goes where its project is copied to. One that doesn't isn't true of a copy, which could be
+        another project of the same sizes and times.
     """
     if header.options != discovery.to_json():
         return None
     try:
         if isinstance(storage, RemoteStorage):
             return header if _is_listed_so(header, storage, discovery) else None
-        return _of_now(header, storage, discovery) if isinstance(storage, LocalStorage) else None
+        return _of_now(header, storage, discovery, travels=travels) if isinstance(storage, LocalStorage) else None
     except (OSError, BlobdirError, ValueError):  # what can't be asked isn't known to be the same
         return None
 
 
-def _of_now(header: Header, storage: LocalStorage, discovery: DiscoveryOptions) -> Header | None:
+def _of_now(header: Header, storage: LocalStorage, discovery: DiscoveryOptions, *, travels: bool) -> Header | None:
     if is_unfinished(storage.root):
         return None
-    in_place = header.place == inputs.place_of(storage.root)
+    place, looked_ns = inputs.place_of(storage.root), time.time_ns()
+    in_place = not travels or header.place == place
     found: dict[bool, list[SourceRecord]] = {True: [], False: []}
     for is_blob, records in ((True, header.blobs), (False, header.inputs)):
         for then in records:
@@ -48,7 +53,7 @@ def _of_now(header: Header, storage: LocalStorage, discovery: DiscoveryOptions) 
             if now is None:
                 return None
             found[is_blob].append(now)
-    return replace(header, blobs=found[True], inputs=found[False])
+    return replace(header, blobs=found[True], inputs=found[False], built_ns=looked_ns, place=place)
 
 
 def _now_of(

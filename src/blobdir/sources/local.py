@@ -103,20 +103,12 @@ class LocalStorage:
 
     def walk(self, *, follow_links: bool) -> Iterator[Folder]:
         """Yield each directory, parents first."""
-        todo: list[tuple[str, frozenset[str]]] = [("", frozenset([self.root]))]
+        todo = [""]
         while todo:
-            path, above = todo.pop()
+            path = todo.pop()
             folder = self.folder(path, follow_links=follow_links)
-            entries = folder.entries
-            for i, entry in enumerate(entries):
-                if entry.kind != "directory":
-                    continue
-                below = f"{path}/{entry.name}" if path else entry.name
-                real = os.path.realpath(self._full(below)) if follow_links else below
-                if real in above:  # a link to a parent never ends
-                    entries[i] = Entry(entry.name, "link", target=os.readlink(self._full(below)))
-                else:
-                    todo.append((below, above | {real} if follow_links else above))
+            base = f"{path}/" if path else ""
+            todo += [base + entry.name for entry in folder.entries if entry.kind == "directory"]
             yield folder
 
     def folder(self, path: str, *, follow_links: bool = False) -> Folder:
@@ -132,6 +124,7 @@ class LocalStorage:
     def _list(self, path: str, follow_links: bool) -> list[Entry]:
         entries = []
         full = self._full(path)
+        above: set[str] = set()
         with os.scandir(full) as scan:
             for item in scan:
                 if item.is_file(follow_symlinks=False):
@@ -139,19 +132,35 @@ class LocalStorage:
                 elif item.is_dir(follow_symlinks=False):
                     entries.append(Entry(item.name, "directory"))
                 elif item.is_symlink():
-                    entries.append(self._link(item, follow_links))
+                    above = above or self._above(path)
+                    entries.append(
+                        Entry(
+                            item.name,
+                            self._behind(item, above) if follow_links else "link",
+                            target=os.readlink(item.path),
+                        )
+                    )
                 else:
                     entries.append(Entry(item.name, "other"))
         return entries
 
+    def _above(self, path: str) -> set[str]:
+        """The real paths of a folder and of those above it, up to the project's own."""
+        found = {self.root}
+        while path:
+            found.add(os.path.realpath(self._full(path)))
+            path = path.rpartition("/")[0]
+        return found
+
     @staticmethod
-    def _link(item: os.DirEntry[str], follow_links: bool) -> Entry:
+    def _behind(item: os.DirEntry[str], above: set[str]) -> Kind:
+        """What a link that is followed leads to; ``link`` where that is nothing, or a folder that it's in itself."""
         with suppress(OSError):  # one that leads in circles
-            if follow_links and item.is_dir():
-                return Entry(item.name, "directory")
-            if follow_links and item.is_file():
-                return Entry(item.name, "file")
-        return Entry(item.name, "link", target=os.readlink(item.path))
+            if item.is_dir():
+                return "link" if os.path.realpath(item.path) in above else "directory"
+            if item.is_file():
+                return "file"
+        return "link"
 
     def stat(self, path: str) -> Stat:
         """Attributes of `path`, links followed; FileNotFoundError where there is none."""

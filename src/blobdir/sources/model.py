@@ -63,7 +63,7 @@ class Entry(NamedTuple):
     size : int
         Bytes, -1 where the listing doesn't say.
     target : str
-        Where a link points to; empty for the rest.
+        Where a link points to, also one that is followed and stands as what it leads to; empty for the rest.
     """
 
     name: str
