@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import blobdir
+from blobdir.descriptors import Descriptors
 from blobdir.errors import BlobdirError, IsADirectory, LinkError, NotADirectory, NotFoundError
 from blobdir.filesystem import BlobDirFileSystem
 
@@ -123,7 +124,7 @@ def test_threads(project):
 
 def test_threads_that_let_go_of_blobs(tmp_path, monkeypatch):
     """A blob that one thread lets go of isn't closed under another one that reads it."""
-    monkeypatch.setattr("blobdir.reading.MAX_OPEN_BLOBS", 2)
+    monkeypatch.setattr(Descriptors, "room", staticmethod(lambda: 2))
     builder = Builder(tmp_path / "p")
     images = {f"{i:02d}.jpg": bytes([i]) * 5000 for i in range(24)}
     for name, data in images.items():

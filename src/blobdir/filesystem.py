@@ -128,7 +128,8 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
     def invalidate_cache(self, path: str | None = None) -> None:
         """Open the project anew, to see what was added or replaced since."""
         view = open_tree(self.fo, options=self._options, progress=self._progress, **self._target)
-        view.blobs.hold()
+        before = self.__dict__.get("view")
+        view.blobs.hold(before and before.blobs)
         self.view: Tree = view
         self._looked_s = time.monotonic()
 

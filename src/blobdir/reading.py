@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from zlib import crc32
 
 import numpy as np
 
+from blobdir.descriptors import DESCRIPTORS
 from blobdir.discovery.pairing import BLOCK, blob_defect, misfit
-from blobdir.errors import ReadError, ShortReadError, SourceChangedError
+from blobdir.errors import ReadError, ShortReadError
 from blobdir.index import FIRST_BLOB, Index
 from blobdir.index.hashing import PROBE_LIMIT
 from blobdir.locks import ForkSafeLock
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.integer]
 
-MAX_OPEN_BLOBS = 256
-"""Blobs kept open at a time: far below the usual limit of 1,024 descriptors."""
 HELD_BLOBS = 64
 """Blobs that are held from the moment when a project is opened: `blobdir compact` may take their names away."""
 _LOOK_GAP = 64 << 10
@@ -47,10 +45,8 @@ class BlobReader:
         self._storage = storage
         self._ignore_defects = index.header.options.get("on_defect") == "ignore"
         self._open: list[Source | None] = [None] * (FIRST_BLOB + len(index.header.blobs))
-        self._opened: deque[int] = deque()
         self._held: dict[int, LocalSource] = {}
         self._opening = ForkSafeLock()
-        self._most_open = MAX_OPEN_BLOBS
         self._readers: dict[int, Callable[[bytes], bytes | None]] = {}
         self._unlooked: set[int] = set()  # blobs of which nobody has seen yet whether the offsets fit
         if isinstance(storage, RemoteStorage):
@@ -76,42 +72,63 @@ class BlobReader:
         record = self._index.header.blobs[number - FIRST_BLOB]
         if refusal := self.refusal(number):
             raise ReadError(refusal)
-        expected = Stat("file", record.size, record.mtime_ns, etag=record.etag)
+        expected = _expected(record)
+        held = self._held_as_it_was(number, expected)
         opened: Source
         try:
-            opened = self._storage.open(record.path, expected if record.size >= 0 else None)
-        except (FileNotFoundError, SourceChangedError) as error:
-            if held := self._held_as_it_was(number, expected):
-                opened = held
-            elif isinstance(error, SourceChangedError):
-                raise
-            else:
-                raise ReadError(f"{record.path}: was removed after the project was opened") from error
+            opened = held or self._storage.open(record.path, expected if record.size >= 0 else None)
+        except FileNotFoundError as error:
+            raise ReadError(f"{record.path}: was removed after the project was opened") from error
         with self._opening:
-            if self._open[number] is None:
-                self._opened.append(number)
-                if len(self._opened) > self._most_open:
-                    self._open[self._opened.popleft()] = None
+            is_first = self._open[number] is None
+            if is_first:
                 self._open[number] = opened
-            self._held.pop(number, None)
+        if is_first and held is None and isinstance(opened, LocalSource):
+            DESCRIPTORS.keep(self, number)
         return opened
 
-    def hold(self) -> None:
-        """Keep local blobs from going away before they are first read: their names may go, or lead to other files."""
+    def let_go(self, number: int) -> None:
+        """Close a blob that isn't held when nobody reads it any more; it's opened again when it's wanted."""
+        self._open[number] = None
+
+    def hold(self, before: BlobReader | None = None) -> None:
+        """Keep local blobs from going away as long as the project is open: names may go, or lead to other files.
+
+        Parameters
+        ----------
+        before : BlobReader, optional
+            One of the same project. What it holds, this one holds too.
+        """
         if not self._storage.is_local:
             return
-        for number, record in enumerate(self._index.header.blobs[:HELD_BLOBS], FIRST_BLOB):
-            with suppress(OSError):  # whoever reads one of its members is told
-                held = self._storage.open(record.path)
-                if isinstance(held, LocalSource):
-                    self._held[number] = held
+        wanted = dict(enumerate(self._index.header.blobs[:HELD_BLOBS], FIRST_BLOB))
+        theirs = {source.path: source for source in before.held} if before else {}
+        for number, record in wanted.items():
+            source = theirs.get(os.path.join(self._storage.url, record.path))
+            if source is not None and _expected(record).same_content(source.now()):
+                self._held[number] = source
+        left = DESCRIPTORS.hold(self, len(wanted), len(self._held))
+        for number, record in wanted.items():
+            if left and number not in self._held:
+                left -= self._hold_one(number, record)
+
+    @property
+    def held(self) -> list[LocalSource]:
+        """The blobs that are held."""
+        return list(self._held.values())
+
+    def _hold_one(self, number: int, record: SourceRecord) -> bool:
+        with suppress(ReadError, OSError):  # whoever reads one of its members is told
+            held = self._storage.open(record.path)
+            if isinstance(held, LocalSource):
+                self._held[number] = held
+                return True
+        return False
 
     def _held_as_it_was(self, number: int, expected: Stat) -> LocalSource | None:
         """The held blob, unless it was written to in place."""
         held = self._held.get(number)
-        now = os.fstat(held.fd) if held else None
-        same = now and (now.st_size, now.st_mtime_ns) == (expected.size, expected.mtime_ns)
-        return held if same else None
+        return held if held is not None and expected.same_content(held.now()) else None
 
     def refusal(self, number: int) -> str:
         """Why nothing of a blob is served, as discovery has found out; empty where there is no reason."""
@@ -253,11 +270,13 @@ class BlobReader:
         return wanted
 
     def open_all(self, limit: int) -> None:
-        """Open all blobs that can be, `limit` of them at the most: those are served whatever happens to their names."""
-        self._most_open = limit
+        """Hold all blobs that can be opened, `limit` of them at the most, whatever the process's budget says.
+
+        Those are served whatever happens to their names.
+        """
         for number, record in enumerate(self._index.header.blobs[:limit], FIRST_BLOB):
-            if record.defect < 0:
-                with suppress(ReadError, OSError):  # whoever reads one of its members is told
+            if record.defect < 0 and (not self._storage.is_local or self._hold_one(number, record)):
+                with suppress(ReadError, OSError):
                     self.source(number)
 
     def read_many(self, number: int, rows: Ints, places: Ints, starts: Ints, ends: Ints, result: list[bytes]) -> None:
@@ -339,3 +358,8 @@ class BlobReader:
             f"{path}: bytes {start} to {end} of {blob} should be its data, but the blob gave {got} of "
             f"{end - start} bytes: it is truncated, or the offsets are of another one"
         )
+
+
+def _expected(record: SourceRecord) -> Stat:
+    """The version of a blob that was there when the project was opened."""
+    return Stat("file", record.size, record.mtime_ns, etag=record.etag, inode=record.inode, ctime_ns=record.ctime_ns)

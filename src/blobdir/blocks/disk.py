@@ -29,6 +29,7 @@ from zlib import crc32
 
 from cachetools import LRUCache
 
+from blobdir.descriptors import DESCRIPTORS, open_file
 from blobdir.durable import in_words
 from blobdir.errors import BlobdirWarning, UsageError
 from blobdir.locks import ForkSafeLock
@@ -81,7 +82,7 @@ class _OpenBlock:
 
     def __init__(self, path: str, name: bytes) -> None:
         self.fd = -1
-        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.fd = open_file(path, os.O_RDONLY | os.O_CLOEXEC)
         stat = os.fstat(self.fd)
         if not is_own(stat):
             raise ValueError("belongs to another user, or others can write it")
@@ -203,13 +204,22 @@ class DiskTier:
             self._drop(name, str(error))
             return None
         with self._guard:
+            least = self._open.popitem()[0] if len(self._open) >= OPEN_BLOCKS else None
             self._open[name] = block
+        if least is not None:
+            DESCRIPTORS.forget(self, least)
+        DESCRIPTORS.keep(self, name)
         return block
+
+    def let_go(self, name: tuple[str, int]) -> None:
+        """Close a block; it's opened again when it's read."""
+        with self._guard:
+            self._open.pop(name, None)
 
     def _drop(self, name: tuple[str, int], why: str) -> None:
         self.damaged += 1
-        with self._guard:
-            self._open.pop(name, None)
+        self.let_go(name)
+        DESCRIPTORS.forget(self, name)
         path = self._path(*name)
         warnings.warn(f"{path}: {why}; removed from the cache, and fetched again", BlobdirWarning, stacklevel=2)
         with suppress(OSError):

@@ -8,6 +8,7 @@ import stat as stat_module
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from blobdir.descriptors import open_file
 from blobdir.errors import LinkError, SourceChangedError
 from blobdir.sources.model import Entry, Folder, Kind, Stat
 
@@ -46,7 +47,7 @@ class LocalSource:
         self.path = path
         self.fd = -1
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
-        self.fd = os.open(path, flags)
+        self.fd = open_file(path, flags)
         result = os.fstat(self.fd)
         self.stat = _stat(result)
         if self.stat.kind == "directory":
@@ -58,6 +59,10 @@ class LocalSource:
     def __del__(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)
+
+    def now(self) -> Stat:
+        """Its attributes as they are now."""
+        return _stat(os.fstat(self.fd))
 
     def read_at(self, start: int, n: int) -> bytes:
         """Read `n` bytes from byte `start`; fewer only where the file ends."""

@@ -46,10 +46,16 @@ class Stat:
     ctime_ns: int = 0
 
     def same_content(self, other: Stat) -> bool:
-        """Whether both look like one version of one file: by etag where there is one, else by size and time."""
+        """Whether both look like one version of one file: by etag where there is one, else by size and time.
+
+        On this machine, it must be the same file as well: the same inode, or, where a file system gives out other
+        numbers each time, the same time of change, which nobody can set.
+        """
         if self.etag and other.etag:
             return self.etag == other.etag
-        return self.size == other.size and self.mtime_ns == other.mtime_ns
+        if self.size != other.size or self.mtime_ns != other.mtime_ns:
+            return False
+        return -1 in (self.inode, other.inode) or self.inode == other.inode or self.ctime_ns == other.ctime_ns
 
 
 class Entry(NamedTuple):

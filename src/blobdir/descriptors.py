@@ -1,0 +1,121 @@
+"""Files that are kept open: one budget of the process, from its limit of descriptors.
+
+Half of the limit is left to others. Of the rest, half is for files that are *held*: those are never closed as long as
+who holds them lives. The other half is for files that are *kept*: the one that was opened longest ago is closed when
+another one needs its place, and opened again when it's read. Whoever opens one again makes sure that it's the same.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import weakref
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from blobdir.locks import ForkSafeLock
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+MOST: Final = 8192
+"""Descriptors that are shared out at the most, where there is no limit, or a higher one."""
+_FEWEST = 8
+_TOO_MANY = (errno.EMFILE, errno.ENFILE)
+
+
+class Keeper(Protocol):
+    """Who keeps files open."""
+
+    def let_go(self, key: Any) -> None:
+        """Close a file, or forget it; called in any thread, with no lock held."""
+        ...
+
+
+class Descriptors:
+    """What is open in this process. Threads may share it; it works on after a fork."""
+
+    def __init__(self) -> None:
+        self._lock = ForkSafeLock()
+        self._kept: OrderedDict[tuple[int, Hashable], weakref.ref[Keeper]] = OrderedDict()
+        self._has_dead = False
+        self._held: weakref.WeakKeyDictionary[Keeper, int] = weakref.WeakKeyDictionary()
+
+    @staticmethod
+    def room() -> int:
+        """Files that may be held, and as many that may be kept."""
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return max(_FEWEST, (MOST if soft == resource.RLIM_INFINITY else min(soft, MOST)) // 4)
+
+    def keep(self, owner: Keeper, key: Hashable) -> None:
+        """Note that a file is kept open; others are let go of if there are too many."""
+        with self._lock:
+            self._kept.pop((id(owner), key), None)
+            self._kept[id(owner), key] = weakref.ref(owner, self._note_dead)
+            surplus = self._oldest(len(self._kept) - self.room())
+        self._let_go(surplus)
+
+    def _note_dead(self, _: weakref.ref[Keeper]) -> None:
+        self._has_dead = True
+
+    def forget(self, owner: Keeper, key: Hashable) -> None:
+        """Note that a file isn't kept open any more."""
+        with self._lock:
+            self._kept.pop((id(owner), key), None)
+
+    def let_go_of_some(self) -> bool:
+        """Have a part of the kept files closed; False where there are none."""
+        with self._lock:
+            found = self._oldest(1 + len(self._kept) // 4)
+        self._let_go(found)
+        return bool(found)
+
+    def _oldest(self, count: int) -> list[tuple[Keeper, Hashable]]:
+        """Take out the files that were opened longest ago; those of owners who are gone are closed already."""
+        if count > 0 and self._has_dead:
+            self._has_dead = False
+            for name in [name for name, owner in self._kept.items() if owner() is None]:
+                del self._kept[name]
+                count -= 1
+        found: list[tuple[Keeper, Hashable]] = []
+        while self._kept and len(found) < count:
+            (_, key), owner = self._kept.popitem(last=False)
+            if (there := owner()) is not None:
+                found.append((there, key))
+        return found
+
+    @staticmethod
+    def _let_go(found: list[tuple[Keeper, Hashable]]) -> None:
+        for owner, key in found:
+            owner.let_go(key)
+
+    def hold(self, owner: Keeper, wanted: int, already: int = 0) -> int:
+        """How many more files somebody may hold: half of what is left, so that who comes later gets some, too.
+
+        Parameters
+        ----------
+        owner : Keeper
+        wanted : int
+            Files, those in `already` included.
+        already : int
+            Files that are held, by somebody else as well.
+        """
+        with self._lock:
+            left = max(0, self.room() - sum(self._held.values()))
+            granted = max(0, min(wanted - already, -(-left // 2)))
+            self._held[owner] = already + granted
+        return granted
+
+
+DESCRIPTORS: Final = Descriptors()
+
+
+def open_file(path: str | os.PathLike[str], flags: int) -> int:
+    """As `os.open`; where the process has no descriptor left, kept files make room."""
+    while True:
+        try:
+            return os.open(path, flags)
+        except OSError as error:
+            if error.errno not in _TOO_MANY or not DESCRIPTORS.let_go_of_some():
+                raise
