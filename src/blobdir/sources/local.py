@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from blobdir.sources.model import Longs
 
+_TRIES = 5
+"""Times that a file is opened again whose folder was changed meanwhile."""
+
 
 def _kind(mode: int) -> Kind:
     if stat_module.S_ISREG(mode):
@@ -173,15 +176,25 @@ class LocalStorage:
 
     def _open(self, path: str, *, follow_last: bool = True) -> LocalSource:
         """Open a file of the project, and make sure that it is one: a link on the way could lead anywhere."""
-        source = LocalSource(self._full(path), follow=follow_last)
-        if not self.follow_links and not self._is_inside(source.fd) and self.escapes(path):
-            raise LinkError(f"{path}: leads outside the project by a symbolic link; open the project with follow_links")
-        return source
+        for _ in range(_TRIES):
+            source = LocalSource(self._full(path), follow=follow_last)
+            if self.follow_links or self._is_inside(source):
+                return source
+            if self.escapes(path):
+                break
+            # A folder and a link to others have changed places meanwhile: whose file it is, the next look says.
+        raise LinkError(f"{path}: leads outside the project by a symbolic link; open the project with follow_links")
 
-    def _is_inside(self, fd: int) -> bool:
+    def _is_inside(self, source: LocalSource) -> bool:
+        """Whether an open file lies in the project, by where it is itself: its name may lead elsewhere by now."""
+        inside = self.root.rstrip("/") + "/"
         try:
-            return os.readlink(f"/proc/self/fd/{fd}").startswith(self.root.rstrip("/") + "/")
-        except OSError:  # no /proc here: the path must tell
+            return os.readlink(f"/proc/self/fd/{source.fd}").startswith(inside)
+        except OSError:  # no /proc here: the file that is there by its real name must be this one
+            real = os.path.realpath(source.path)
+            with suppress(OSError):
+                there = os.stat(real, follow_symlinks=False)
+                return real.startswith(inside) and there.st_ino == source.stat.inode
             return False
 
     def read(self, path: str) -> bytes:
