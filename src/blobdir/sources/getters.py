@@ -73,6 +73,13 @@ def _mtime_ns(value: object) -> int:
     return 0
 
 
+def same_time(a_ns: int, b_ns: int) -> bool:
+    """Whether two times are one, where some say it in whole seconds."""
+    if a_ns % 10**9 and b_ns % 10**9:
+        return a_ns == b_ns
+    return a_ns // 10**9 == b_ns // 10**9
+
+
 def stat_of(info: Mapping[str, Any]) -> Stat:
     """From what a backend says of a file."""
     kind = info.get("type")

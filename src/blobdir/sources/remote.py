@@ -16,7 +16,7 @@ from blobdir.errors import BlobdirWarning, ReadError, SourceChangedError
 from blobdir.locks import ForkSafeLock
 from blobdir.ranges import merge_ranges
 from blobdir.sources.backend import CONCURRENCY, SMALL_CONCURRENCY, Backend
-from blobdir.sources.getters import Answer, stat_of
+from blobdir.sources.getters import Answer, same_time, stat_of
 from blobdir.sources.keys import is_understood, leads_elsewhere, lists_at_once
 from blobdir.sources.model import Entry, Folder, Stat
 from blobdir.sources.options import RemoteOptions, parse_size
@@ -93,7 +93,7 @@ class RemoteSource:
         if then.etag and now.etag:
             if then.etag != now.etag:
                 other = f"version {then.etag} then, {now.etag} now"
-        elif then.mtime_ns and now.mtime_ns and not _same_time(then.mtime_ns, now.mtime_ns):
+        elif then.mtime_ns and now.mtime_ns and not same_time(then.mtime_ns, now.mtime_ns):
             other = "modified since"
         if then.size >= 0 and now.size >= 0 and then.size != now.size:
             other = f"{then.size} bytes then, {now.size} now"
@@ -464,15 +464,18 @@ class RemoteStorage:
 
     def _list_tree(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Folder by folder, those of one depth together; one that can't be listed is an error."""
-        level = [self.root]
+        level, seen = [self.root], {self.root}
         while level:
             below = []
             for infos in self.backend.run_many(map(self._list_folder, level), SMALL_CONCURRENCY):
                 for info in infos:
-                    key = str(info["name"])
-                    yield key, info
+                    key = str(info["name"]).rstrip("/")
+                    if key in seen or self._relative(key).rpartition("/")[2] in (".", ".."):
+                        continue  # pages of some servers link to themselves, and to the one above
+                    seen.add(key)
+                    yield str(info["name"]), info
                     if info.get("type") == "directory":
-                        below.append(key.rstrip("/"))
+                        below.append(key)
             level = below
 
     def _list_folder(self, key: str) -> tuple[str, Awaitable[Any]]:
@@ -587,13 +590,6 @@ class RemoteStorage:
         if expected.mode >= 0 and not expected.etag:
             expected = Stat("file", expected.size)
         return RemoteSource(self, path, expected)
-
-
-def _same_time(a_ns: int, b_ns: int) -> bool:
-    """Whether two times are one, where some say it in whole seconds."""
-    if a_ns % 10**9 and b_ns % 10**9:
-        return a_ns == b_ns
-    return a_ns // 10**9 == b_ns // 10**9
 
 
 def _says_enough(stat: Stat | None) -> bool:
