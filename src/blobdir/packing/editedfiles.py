@@ -105,14 +105,17 @@ class EditedSideFiles:
     def _at(self, dataset: str, name: str, one: SideFile) -> list[tuple[str, bool]]:
         full = f"{dataset}/{one.path}"
         is_file = self._edit.exists(full)
-        mine = owners(
-            one.path if is_file else f"{one.path}/",
+        if name not in self._owners(dataset, full if is_file else f"{full}/"):
+            return []
+        files = [full] if is_file else self._edit.files_below(full)
+        return [(path, len(self._owners(dataset, path)) > 1) for path in files]
+
+    def _owners(self, dataset: str, path: str) -> list[str]:
+        return owners(
+            path[len(dataset) + 1 :],
             lambda base: self._named(dataset, base),
             lambda path: self._edit.exists(f"{dataset}/{path}"),
         )
-        if name not in mine:
-            return []
-        return [(path, len(mine) > 1) for path in ([full] if is_file else self._edit.files_below(full))]
 
     def renamed(self, image: str, target: str) -> dict[str, str]:
         """Path of each file that belongs to an image -> the path that it has to have when the image is `target`."""
