@@ -84,6 +84,7 @@ class DatasetItems:
         # Equal names by their sources: which is the first mustn't depend on the order of a folder.
         order = sorted(range(len(self.names)), key=lambda i: (self.names.spelled(i), self.sources.spelled(i)))
         self._reorder(order, self.names.take(order))
+        self._leave_out_repeated(problems, last=options.on_conflict == "replace")
         if options.on_conflict == "rename":
             return self._rename(problems)
         self._leave_out(problems, last=options.on_conflict == "replace")
@@ -96,6 +97,29 @@ class DatasetItems:
             if i == len(self.names) or self.names.spelled(i) != self.names.spelled(first):
                 yield range(first, i)
                 first = i
+
+    def _leave_out_repeated(self, problems: list[Problem], *, last: bool) -> None:
+        """Keep one of the rows of a list that give one file the same name: it would be in the dataset twice."""
+        if not self.annotations:
+            return
+        which, kept = "last" if last else "first", []
+        for group in self._same_names():
+            files: dict[str, list[int]] = {}
+            for i in group:
+                files.setdefault(self.sources[i], []).append(i)
+            for rows in files.values():
+                keep = rows[-1] if last else rows[0]
+                kept.append(keep)
+                problems += [self._repeated(i, keep, which) for i in rows if i != keep]
+        if len(kept) != len(self.names):
+            kept.sort()
+            self._reorder(kept, self.names.take(kept))
+
+    def _repeated(self, row: int, kept: int, which: str) -> Problem:
+        if (self.tags[row], self.annotations[row]) == (self.tags[kept], self.annotations[kept]):
+            return Problem("repeated", self.sources[row], "is in the list again; it was packed once")
+        text = f"is in the list again, with other tags or another annotation; those of the {which} line were taken"
+        return Problem("conflict", self.sources[row], text)
 
     def _leave_out(self, problems: list[Problem], *, last: bool) -> None:
         """Keep the first, or the last, of those of one name."""
@@ -116,6 +140,8 @@ class DatasetItems:
     def _rename(self, problems: list[Problem]) -> dict[str, str]:
         """Give those of one name their folders' names, too."""
         groups = [group for group in self._same_names() if len(group) > 1]
+        if not groups:
+            return {}
         shared = {i for group in groups for i in group}
         taken = {self.names[i] for i in range(len(self.names)) if i not in shared}
         new: dict[int, str] = {}

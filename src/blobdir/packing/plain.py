@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from blobdir.annotations import annotation_fault, classes_of, tags_of
+from blobdir.annotations import annotation_fault, classes_of, json_fault, tags_of
 from blobdir.errors import AnnotationError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def check_annotation(data: bytes | dict[str, Any], name: str) -> dict[str, Any]:
     try:
         value = data if isinstance(data, dict) else json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{name}: isn't JSON: {error}") from error
+        raise AnnotationError(f"{name}: {json_fault(error)}") from error
     try:
         sound = all(type(value["size"][side]) is int for side in ("height", "width"))
         sound = sound and isinstance(value["objects"], list)

@@ -81,9 +81,9 @@ class Problem:
     Attributes
     ----------
     code : str
-        ``unreadable``, ``changed``, ``conflict``, ``link``, ``name`` and ``line`` cost an image or a file; ``empty``,
-        ``not-an-image``, ``not-an-image-name``, ``no-annotation``, ``annotation``, ``renamed``, ``hidden``,
-        ``link-loop`` and ``sdk-name`` don't.
+        ``unreadable``, ``changed``, ``conflict``, ``link``, ``name`` and ``line`` cost an image or a file, and
+        ``annotation`` its labels; ``empty``, ``not-an-image``, ``not-an-image-name``, ``no-annotation``, ``renamed``,
+        ``repeated``, ``hidden``, ``link-loop`` and ``sdk-name`` don't.
     path : str
         Relative to the source.
     message : str
@@ -96,12 +96,12 @@ class Problem:
     @property
     def costs(self) -> bool:
         """Whether something isn't in the result because of it."""
-        return self.code in ("unreadable", "changed", "conflict", "link", "name", "line")
+        return self.code in ("unreadable", "changed", "conflict", "link", "name", "line", "annotation")
 
     @property
     def is_note(self) -> bool:
         """Whether it only says how something is done, and nobody has to mend anything."""
-        return self.code in ("renamed", "hidden", "link-loop")
+        return self.code in ("renamed", "repeated", "hidden", "link-loop")
 
 
 @dataclass(slots=True)

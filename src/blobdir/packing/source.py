@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from posixpath import basename, dirname, splitext
+from posixpath import basename, dirname, normpath, splitext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,7 @@ from blobdir.discovery.root import project_around
 from blobdir.errors import NotAProjectError, UsageError
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.listing import Content, DatasetItems, Listing, is_junk
-from blobdir.packing.lists import STDIN, RowError, is_list, read_list
+from blobdir.packing.lists import STDIN, RowError, is_list, read_list, shown_list
 from blobdir.packing.naming import MAX_NAME_BYTES
 from blobdir.packing.report import Problem
 from blobdir.sources import Entry, Folder, Stat
@@ -65,6 +65,7 @@ def list_source(root: str, options: PackOptions) -> Listing:
             shown = layout.dataset_name(dataset.path)
             renamed = dataset.settle(listing.problems, options)
             listing.renamed |= {f"{shown}/{name}": source for name, source in renamed.items()}
+        listing.found -= sum(problem.code == "repeated" for problem in listing.problems)
     _name_what_the_sdk_drops(listing)
     listing.finish()
     return listing
@@ -282,7 +283,7 @@ def _list_rows(path: str, options: PackOptions) -> Listing:
     for number, row in read_list(path):
         listing.found += 1
         if isinstance(row, RowError):
-            listing.problems.append(Problem("line", f"line {number}", f"{row}; it was left out"))
+            listing.problems.append(Problem("line", f"{shown_list(path)}, line {number}", f"{row}; it was left out"))
             continue
         name = row.name or os.path.basename(row.path)
         stat, wrong = _look_at(listing, row, name)
@@ -295,7 +296,9 @@ def _list_rows(path: str, options: PackOptions) -> Listing:
             listing.problems.append(Problem(wrong[0], row.path, f"{wrong[1]} (line {number})"))
             continue
         items = found.setdefault(place, DatasetItems(place, listing.root))
-        items.add(row.path, name, stat.st_size, stamp_of(stat))
+        # One path has one spelling; without its "..", it could lead elsewhere.
+        spelled = row.path if ".." in row.path else normpath(row.path)
+        items.add(spelled, name, stat.st_size, stamp_of(stat))
         items.tags.append(row.tags)
         items.annotations.append(row.annotation)
         listing.tags.update(row.tags)
