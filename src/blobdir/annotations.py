@@ -129,6 +129,20 @@ def _tags_fault(holder: Mapping[str, Any], whose: str) -> str:
     return ""
 
 
+def read_annotation(data: bytes | dict[str, Any]) -> dict[str, Any]:
+    """The content of an annotation in which nothing is wrong, from its bytes or as JSON was read.
+
+    Raises
+    ------
+    AnnotationError
+        Something is; the message says what.
+    """
+    value = data if isinstance(data, dict) else read_object(data)
+    if fault := size_fault(value) or annotation_fault(value):
+        raise AnnotationError(fault)
+    return value
+
+
 def classes_of(value: Mapping[str, Any]) -> list[str]:
     """Class of each object of a sound annotation."""
     return [item["classTitle"] for item in value.get("objects", [])]

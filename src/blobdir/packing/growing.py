@@ -55,8 +55,8 @@ def add(
         By name; a new one is made.
     files : list of path
     annotations : path, optional
-        A folder with ``<image>.json``. Images without one there keep the annotation that the project has; where it has
-        none, they get one without objects.
+        A folder with ``a.jpg.json``, or by its legacy name ``a.json``. Images without one there keep the annotation
+        that the project has; where it has none, they get one without objects.
     replace : bool
         Whether images of the same names are replaced, all copies of them; else they are an error.
     dry_run : bool
@@ -145,8 +145,8 @@ def _annotations(
     found = {}
     for name, source in sources.items():
         target = f"{path}/{layout.ANNOTATIONS}/{name}.json"
-        given = os.path.join(annotations, f"{name}.json") if annotations is not None else ""
-        if given and os.path.lexists(given):
+        given = _given(annotations, name)
+        if given:
             with open_regular(given) as file:
                 data = file.read()
             value = check_annotation(data, given)
@@ -158,6 +158,14 @@ def _annotations(
             data = annotation_of_image(source, source)
         found[target] = data
     return found
+
+
+def _given(folder: str | os.PathLike[str] | None, name: str) -> str:
+    """The annotation of an image in a folder of them, by the rules of a dataset's; empty where there is none."""
+    if folder is None:
+        return ""
+    places = (os.path.join(folder, one.path.partition("/")[2]) for one in side_candidates(name, [layout.ANNOTATIONS]))
+    return next((place for place in places if os.path.lexists(place)), "")
 
 
 def some_of(names: Collection[str]) -> str:
