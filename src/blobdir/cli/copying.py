@@ -17,7 +17,7 @@ from blobdir.cli.app import ADDRESS_HELP, CommonOptions, project_options
 from blobdir.cli.output import Bars, human_bytes, printable
 from blobdir.cli.target import Opener, Target
 from blobdir.discovery import layout
-from blobdir.durable import in_words, sync_file, sync_filesystem, sync_folder
+from blobdir.durable import absolute, in_words, sync_file, sync_filesystem, sync_folder
 from blobdir.errors import BlobdirError, IsADirectory, UsageError
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK
 from blobdir.sources import storage_options
@@ -173,7 +173,7 @@ class Destination:
     def __init__(self, typed: str, options: dict[str, Any]) -> None:
         self.is_local = "://" not in typed and "::" not in typed
         if self.is_local:
-            self.fs, self.root = LocalFileSystem(), os.path.abspath(typed)
+            self.fs, self.root = LocalFileSystem(), absolute(typed)
         else:
             self.fs, self.root = url_to_fs(typed, **storage_options(typed, options))
             self.is_local = isinstance(self.fs, LocalFileSystem)

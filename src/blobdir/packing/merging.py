@@ -9,7 +9,7 @@ from posixpath import basename, splitext
 from typing import TYPE_CHECKING, Any
 
 from blobdir.discovery import layout
-from blobdir.durable import sync_folder, write_whole
+from blobdir.durable import absolute, sync_folder, write_whole
 from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.offsets import offsets_of_tar
 from blobdir.packing.growing import some_of
@@ -80,7 +80,7 @@ def add_blob_file(
     began = time.perf_counter()
     source = os.path.realpath(tar)
     table = offsets_of_tar(tar)
-    with Change(os.path.abspath(project)) as change:
+    with Change(project) as change:
         writer = ProjectWriter(change, os.path.abspath(project))
         path = writer.known.new_dataset(dataset)
         names = {os.fsdecode(name) for name in table.names()}
@@ -131,7 +131,7 @@ def merge(
         Somebody is changing one of them.
     """
     began = time.perf_counter()
-    ours, theirs = os.path.abspath(project), os.path.abspath(other)
+    ours, theirs = absolute(project), absolute(other)
     if os.path.realpath(ours) == os.path.realpath(theirs):
         raise UsageError(f"{other}: is the same project; nothing was changed")
     with Change(ours, dry_run=dry_run) as change, hold(theirs):
