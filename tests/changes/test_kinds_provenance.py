@@ -24,7 +24,7 @@ from changes.samples import (
 import blobdir
 from blobdir.errors import UsageError
 from blobdir.moving import fetch, push
-from blobdir.packing import SubsetOptions, add, compact, move, remove, subset
+from blobdir.packing import SubsetOptions, add, compact, merge, move, remove, subset
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
 
@@ -258,3 +258,37 @@ def test_the_mask_of_another_image_stays(tmp_path, command, case):
     left = shown(root)
     assert left[f"train/masks_x/{mask}"] == b"secret"
     assert f"train/masks_x/{image}.png" not in left
+
+
+ARRIVING = {
+    "move": lambda root, other, image: move(root, [f"train/{image}"], "val"),
+    "mv": lambda root, other, image: transaction(root, lambda fs: fs.mv(f"train/img/{image}", f"val/img/{image}")),
+    "merge": lambda root, other, image: merge(root, other),
+}
+"""After these, `image` is in the dataset ``val`` of the project `root`; `other` is a project that has it there."""
+
+
+@pytest.mark.parametrize("command", ARRIVING)
+@pytest.mark.parametrize("case", [name for name in MASKS_OF_OTHERS if name != "in its own folder"])
+def test_a_mask_of_another_image_is_in_nobodys_way(tmp_path, command, case):
+    image, other, mask = MASKS_OF_OTHERS[case]
+    files = {
+        name: {f"{dataset}/img/{name}": picture(name), f"{dataset}/ann/{name}.json": annotation(name)}
+        for dataset, name in (("train", image), ("val", other))
+    }
+    own = {f"train/masks_x/{image}.png": b"its own"}
+    there = files_of(numbered(2, dataset="val")) | files[other] | {f"val/masks_x/{mask}": b"secret"}
+    here = files[image] | own
+    if command == "merge":
+        packed(
+            tmp_path / "other", {"meta.json": b"{}"} | {p.replace("train/", "val/"): data for p, data in here.items()}
+        )
+        here = {}
+    root = packed(tmp_path / "p", there | here)
+    ARRIVING[command](root, tmp_path / "other", image)
+    found = shown(root)
+    assert {path: data for path, data in found.items() if "masks_x" in path} == {
+        f"val/masks_x/{mask}": b"secret",
+        f"val/masks_x/{image}.png": b"its own",
+    }
+    assert faults(root) == []

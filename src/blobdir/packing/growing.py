@@ -19,7 +19,7 @@ from blobdir.packing.plain import check_annotation, plain_annotation, unknown_la
 from blobdir.packing.publishing import Change
 from blobdir.packing.report import ChangeReport, Problem, texts
 from blobdir.packing.shards import Shard, write_shard
-from blobdir.packing.sidefiles import FOLDERS, side_candidates
+from blobdir.packing.sidefiles import FOLDERS, could_have, side_candidates
 from blobdir.packing.source import MAX_NAME_BYTES
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter
 
@@ -334,7 +334,8 @@ def _check_adopted(writer: ProjectWriter, name: str, mine: Belongings, target: s
     for one in side_candidates(name, folders):
         if one.by_stem and one.folder in FOLDERS and one.folder in own:
             continue  # its own, by the full name, goes before it
-        if writer.known.is_there(target, one.path):
+        is_folder = writer.known.is_folder(f"{target}/{one.path}")
+        if writer.known.is_there(target, one.path) and could_have(name, one.path + "/" * is_folder):
             raise UsageError(
                 f"{target}/{one.path}: is there already, and would be taken for {name}'s; nothing was moved"
             )

@@ -20,7 +20,7 @@ from blobdir.packing.provenance import Provenance
 from blobdir.packing.publishing import Change
 from blobdir.packing.report import ChangeReport, Problem
 from blobdir.packing.sharing import copy_file, share_blob
-from blobdir.packing.sidefiles import FOLDERS, side_candidates
+from blobdir.packing.sidefiles import FOLDERS, could_have, side_candidates
 from blobdir.packing.sums import SUMS, read_sums
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter, digest_of
 from blobdir.sources import LocalStorage
@@ -295,7 +295,8 @@ def _check_masks(ours: Provenance, target: str, theirs: Provenance, path: str) -
     for (known, place), mine, (other, there) in zip(sides, folders, reversed(sides), strict=True):
         for name in {os.fsdecode(raw) for raw in other.image_names(there)} if mine else ():
             for one in side_candidates(name, mine):
-                if known.is_there(place, one.path):
+                is_folder = known.is_folder(f"{place}/{one.path}")
+                if known.is_there(place, one.path) and could_have(name, one.path + "/" * is_folder):
                     raise UsageError(
                         f"{target}/{one.path}: of one project would be taken for that of {name} of the other; rename "
                         "one; nothing was changed"

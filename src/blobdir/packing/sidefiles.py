@@ -163,6 +163,14 @@ def owners(path: str, named: Callable[[str], Iterable[str]], exists: Callable[[s
     return list(found)
 
 
+def could_have(name: str, path: str) -> bool:
+    """Whether a side file would be that of an image of this name, if there were one; a folder has a slash behind it.
+
+    What lies where one could be needn't be: as a file, ``masks_x/a.png`` isn't a folder of masks of ``a.png.jpg``.
+    """
+    return bool(owners(path, lambda _: [name], lambda _: False))
+
+
 class SideFiles:
     """The side files of one dataset, as readers see them.
 
