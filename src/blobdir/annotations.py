@@ -32,16 +32,21 @@ def read_json(data: bytes) -> Any:
         return _DECODER.decode(data.decode())
     try:
         return json.loads(data)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(json_fault(error)) from error
+
+
+def json_fault(error: ValueError | RecursionError) -> str:
+    """What is wrong with text that couldn't be read as JSON."""
+    if isinstance(error, json.JSONDecodeError):
         if error.pos >= len(error.doc.rstrip()):
-            raise AnnotationError("isn't JSON: it is cut off") from error
-        raise AnnotationError(f"isn't JSON from line {error.lineno}, column {error.colno} on") from error
-    except UnicodeDecodeError as error:
-        raise AnnotationError(f"isn't JSON: byte {error.start} isn't UTF-8") from error
-    except RecursionError as error:
-        raise AnnotationError("isn't JSON that can be read: it is nested too deeply") from error
-    except ValueError as error:
-        raise AnnotationError("isn't JSON that can be read: a number in it is too long") from error
+            return "isn't JSON: it is cut off"
+        return f"isn't JSON from line {error.lineno}, column {error.colno} on"
+    if isinstance(error, UnicodeDecodeError):
+        return f"isn't JSON: byte {error.start} isn't UTF-8"
+    if isinstance(error, RecursionError):
+        return "isn't JSON that can be read: it is nested too deeply"
+    return "isn't JSON that can be read: a number in it is too long"
 
 
 def read_object(data: bytes) -> dict[str, Any]:
@@ -122,6 +127,20 @@ def _tags_fault(holder: Mapping[str, Any], whose: str) -> str:
                 f"{kind_of(tag['name'])} as name, not a text" if "name" in tag else "no name"
             )
     return ""
+
+
+def read_annotation(data: bytes | dict[str, Any]) -> dict[str, Any]:
+    """The content of an annotation in which nothing is wrong, from its bytes or as JSON was read.
+
+    Raises
+    ------
+    AnnotationError
+        Something is; the message says what.
+    """
+    value = data if isinstance(data, dict) else read_object(data)
+    if fault := size_fault(value) or annotation_fault(value):
+        raise AnnotationError(fault)
+    return value
 
 
 def classes_of(value: Mapping[str, Any]) -> list[str]:

@@ -10,12 +10,28 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from blobdir.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import BinaryIO
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """A path from the root on. An empty one isn't the folder where one is: it's a variable that wasn't set.
+
+    Raises
+    ------
+    UsageError
+        It's empty.
+    """
+    text = os.fspath(path)
+    if not text:
+        raise UsageError("an empty path was given; write . for the folder where you are")
+    return os.path.abspath(text)
 
 
 def sync_file(path: str | os.PathLike[str]) -> None:

@@ -10,7 +10,7 @@ from codecs import BOM_UTF8
 from json import JSONDecoder
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from blobdir.annotations import annotation_fault, classes_of, is_size, read_json, read_object, size_fault, tags_of
+from blobdir.annotations import classes_of, is_size, read_annotation, read_json, tags_of
 from blobdir.errors import AnnotationError
 from blobdir.tarwriting.members import is_image
 
@@ -62,14 +62,12 @@ def look_at(kind: str, data: bytes, known: Known) -> list[Remark]:
     if kind == ANNOTATION and _is_fine(data, known):
         return []
     try:
-        value = read_object(data) if kind == ANNOTATION else read_json(data)
+        value = read_annotation(data) if kind == ANNOTATION else read_json(data)
     except AnnotationError as error:
         return [(_INVALID[kind], f": {error}")]
     found = encoding_fault(data)
     if kind == JSON:
         return found
-    if fault := size_fault(value) or annotation_fault(value):
-        return [(_INVALID[kind], f": {fault}")]
     for code, what, names in (
         ("class-unknown", "class", set(classes_of(value)) - known.classes),
         ("tag-unknown", "tag", set(tags_of(value)) - known.tags),

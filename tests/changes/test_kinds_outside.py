@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from changes.children import REFUSED, Child
 from changes.commands import LEAVING, TOUCHING, transaction
-from changes.looking import in_bucket, names
+from changes.looking import faults, in_bucket, names, shown
 from changes.samples import (
     annotation,
     files_below,
@@ -28,6 +28,7 @@ from changes.samples import (
 from blobdir.errors import BlobdirError
 from blobdir.moving import push
 from blobdir.packing import SubsetOptions, add, compact, merge, move, recover, remove, subset
+from blobdir.verifying import repair, verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
 
@@ -215,3 +216,36 @@ def test_what_belongs_to_an_image_behind_a_link(tmp_path, command, folder, insid
     with pytest.raises(BlobdirError, match=folder):
         TOUCHING[command](root, "train/img/a.png")
     assert (files_below(root), files_below(target)) == before
+
+
+# -- blobs that another project has too ------------------------------------------------------------------------
+
+CHANGING = TOUCHING | {
+    "compact": lambda root, image: compact(root, unreferenced=True),
+    "remove and compact": lambda root, image: (remove(root, [image]), compact(root)),
+    "repair": lambda root, image: repair(root, verify(root)),
+    "merge": lambda root, image: merge(root, root.parent / "third"),
+}
+
+
+@pytest.mark.parametrize("made_of", ["the project", "a subset"])
+@pytest.mark.parametrize("blobs", ["link", "symlink", "copy"])
+@pytest.mark.parametrize("command", CHANGING)
+def test_a_change_of_a_subset_changes_no_blob_of_the_other_project(tmp_path, command, blobs, made_of):
+    whole = packed(tmp_path / "p", numbered())
+    packed(tmp_path / "third", numbered(2, dataset="third"))
+    options = SubsetOptions(patterns=["train/a00[1-4].png"], blobs=blobs, follow_links=True)
+    subset(whole, tmp_path / "s", options)
+    if made_of == "a subset":
+        (tmp_path / "s").rename(tmp_path / "first")
+        subset(tmp_path / "first", tmp_path / "s", options)
+    kept = {path: (path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns) for path in whole.glob("blob/*")}
+    before = shown(tmp_path / "s", follow_links=True)
+    try:
+        CHANGING[command](tmp_path / "s", "train/img/a001.png")
+    except BlobdirError:
+        assert blobs == "symlink"
+        assert shown(tmp_path / "s", follow_links=True) == before
+    assert kept == {p: (p.read_bytes(), p.stat().st_ino, p.stat().st_mtime_ns) for p in whole.glob("blob/*")}
+    assert faults(whole) == []
+    assert blobs == "symlink" or faults(tmp_path / "s") == []

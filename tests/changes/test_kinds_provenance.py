@@ -23,7 +23,8 @@ from changes.samples import (
 
 import blobdir
 from blobdir.errors import UsageError
-from blobdir.packing import SubsetOptions, add, compact, move, remove, subset
+from blobdir.moving import fetch, push
+from blobdir.packing import SubsetOptions, add, compact, merge, move, remove, subset
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
 
@@ -214,3 +215,80 @@ def test_annotation_of_a_name_that_begins_like_another(tmp_path):
     root = packed(tmp_path / "p", files)
     remove(root, ["train/a.png"])
     assert sorted(shown(root)) == ["meta.json", "train/ann/a.png.png.json", "train/img/a.png.png"]
+
+
+# -- the mask of one image taken for another's -------------------------------------------------------------------
+
+MASKS_OF_OTHERS = {
+    "a file, where its folder could be": ("a.png.jpg", "a.bmp", "a.png"),
+    "a folder, where its file could be": ("a.bmp", "a.png", "a.png/1.png"),
+    "in its own folder": ("a.png", "a/b.bmp", "a/b.png"),  # both images have it
+}
+"""Name of an image, of another one, and of a mask that is the other's."""
+
+
+def _with_masks(root, image, other, mask):
+    files = files_of(numbered(2))
+    for name in (image, other):
+        files |= {f"train/img/{name}": picture(name), f"train/ann/{name}.json": annotation(name)}
+    return packed(root, files | {f"train/masks_x/{mask}": b"secret", f"train/masks_x/{image}.png": b"its own"})
+
+
+@pytest.mark.parametrize("command", ["subset", "fetch"])
+@pytest.mark.parametrize("case", [name for name in MASKS_OF_OTHERS if name != "in its own folder"])
+def test_no_mask_of_another_image_is_taken_along(tmp_path, bucket, command, case):
+    image, other, mask = MASKS_OF_OTHERS[case]
+    root = _with_masks(tmp_path / "p", image, other, mask)
+    options = SubsetOptions(names=[f"train/img/{image}"])
+    if command == "subset":
+        subset(root, tmp_path / "made", options)
+    else:
+        push(root, bucket)
+        fetch(bucket, tmp_path / "made", choose=options)
+    masks = {path: data for path, data in shown(tmp_path / "made").items() if "masks_x" in path}
+    assert masks == {f"train/masks_x/{image}.png": b"its own"}
+
+
+@pytest.mark.parametrize("command", LEAVING)
+@pytest.mark.parametrize("case", MASKS_OF_OTHERS)
+def test_the_mask_of_another_image_stays(tmp_path, command, case):
+    image, other, mask = MASKS_OF_OTHERS[case]
+    root = _with_masks(tmp_path / "p", image, other, mask)
+    LEAVING[command](root, f"train/img/{image}")
+    left = shown(root)
+    assert left[f"train/masks_x/{mask}"] == b"secret"
+    assert f"train/masks_x/{image}.png" not in left
+
+
+ARRIVING = {
+    "move": lambda root, other, image: move(root, [f"train/{image}"], "val"),
+    "mv": lambda root, other, image: transaction(root, lambda fs: fs.mv(f"train/img/{image}", f"val/img/{image}")),
+    "merge": lambda root, other, image: merge(root, other),
+}
+"""After these, `image` is in the dataset ``val`` of the project `root`; `other` is a project that has it there."""
+
+
+@pytest.mark.parametrize("command", ARRIVING)
+@pytest.mark.parametrize("case", [name for name in MASKS_OF_OTHERS if name != "in its own folder"])
+def test_a_mask_of_another_image_is_in_nobodys_way(tmp_path, command, case):
+    image, other, mask = MASKS_OF_OTHERS[case]
+    files = {
+        name: {f"{dataset}/img/{name}": picture(name), f"{dataset}/ann/{name}.json": annotation(name)}
+        for dataset, name in (("train", image), ("val", other))
+    }
+    own = {f"train/masks_x/{image}.png": b"its own"}
+    there = files_of(numbered(2, dataset="val")) | files[other] | {f"val/masks_x/{mask}": b"secret"}
+    here = files[image] | own
+    if command == "merge":
+        packed(
+            tmp_path / "other", {"meta.json": b"{}"} | {p.replace("train/", "val/"): data for p, data in here.items()}
+        )
+        here = {}
+    root = packed(tmp_path / "p", there | here)
+    ARRIVING[command](root, tmp_path / "other", image)
+    found = shown(root)
+    assert {path: data for path, data in found.items() if "masks_x" in path} == {
+        f"val/masks_x/{mask}": b"secret",
+        f"val/masks_x/{image}.png": b"its own",
+    }
+    assert faults(root) == []

@@ -10,6 +10,7 @@ from project_factory import make_project
 
 from blobdir import durable
 from blobdir.cli import copying
+from blobdir.cli.app import run
 from blobdir.offsets import write_offsets
 
 PROGRAM = [sys.executable, "-c", "from blobdir.cli import main; main()"]
@@ -100,6 +101,47 @@ def test_links_inside_are_copied_as_what_they_lead_to(project, tmp_path, command
     assert (tmp_path / "out/train/one.jpg").read_bytes() == b"one"
 
 
+IN_THE_WAY = {
+    "a file for a dataset": (["train"], []),
+    "a file for a folder": (["train/img", "train/datasets/hard/meta"], []),
+    "a folder for a file": ([], ["train/img/007.jpg", "train/img/-f.jpg"]),
+    "both": (["train/datasets"], ["train/img/007.jpg"]),
+}
+
+
+@pytest.mark.parametrize("what", IN_THE_WAY)
+@pytest.mark.parametrize("command", [["unpack", "-f"], ["cp", "-rf"]])
+def test_files_are_counted_that_could_not_be_copied(project, tmp_path, capsys, command, what):
+    root, files = project
+    (root / "train/nowhere").symlink_to("not-there")
+    as_files, as_folders = IN_THE_WAY[what]
+    out = tmp_path / "out"
+    for path in as_files:
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        (out / path).write_text("in the way")
+    for path in as_folders:
+        (out / path).mkdir(parents=True)
+    assert run([*command, str(root) if command[0] == "unpack" else f"{root}/train", str(out)]) == 7
+    every = {path for path in ("meta.json", *files) if command[0] == "unpack" or path.startswith("train/")}
+    found = shown(out)
+    copied = sum(path in found for path in every)
+    said = capsys.readouterr().err
+    assert f"{len(every) + 1 - copied} of {len(every) + 1} files could not be copied" in said  # and the link
+    assert ("folders could not be made" in said) == bool(as_files)
+
+
+@pytest.mark.parametrize("place", ["", "new", "train", "train/img/new", "blob", "../link", "../link/new"])
+@pytest.mark.parametrize("command", [["unpack", "-f"], ["cp", "-r"], ["cp", "-rf"]])
+def test_nothing_is_copied_into_the_project_itself(project, tmp_path, capsys, command, place):
+    root, _ = project
+    (tmp_path / "link").symlink_to(root)
+    before = shown(root)
+    assert run([*command, str(root), os.path.normpath(root / place)]) == 2
+    assert f"is in the project {root}" in capsys.readouterr().err
+    assert shown(root) == before
+    assert run([*command, str(root), f"{root}-copy"]) == 0
+
+
 def test_what_cannot_be_read_is_named(tmp_path):
     entries = write_tar(tmp_path / "p/blob/a.tar", {"a.jpg": b"a" * 600, "b.jpg": b"b" * 600})
     (tmp_path / "p/meta.json").write_text("{}")
@@ -118,8 +160,6 @@ def test_what_cannot_be_read_is_named(tmp_path):
 
 @pytest.mark.parametrize("each", [0, 1000])
 def test_synced_at_the_end(project, tmp_path, monkeypatch, each):
-    from blobdir.cli.app import run
-
     root, files = project
     seen = []
     monkeypatch.setattr(copying, "SYNC_EACH", each)

@@ -222,14 +222,59 @@ def test_adding(project, tmp_path, what):
     assert state(project) == before
 
 
-@pytest.mark.parametrize("data", [b"{", b"[]", b'{"size": {}, "objects": []}'])
-def test_adding_with_bad_annotations(project, tmp_path, data):
-    (tmp_path / "ann").mkdir()
-    put(tmp_path / "ann/good.png.json", data)
+NO_ANNOTATIONS = (
+    b"", b"{", b"[]", b'{"objects": []}', b'{"size": {}, "objects": []}', b'{"size": {"height": 7, "width": 9}}',
+    *(b'{"size": {"height": %s, "width": 9}, "objects": []}' % n for n in (b"0", b"-7", b"7.0", b"true", b"9" * 10)),
+    *(b'{"size": {"height": 7, "width": 9}, "objects": %s}' % o for o in (b"{}", b"[1]", b'[{"tags": []}]')),
+    b'{"size": {"height": 7, "width": 9}, "objects": [], "tags": [{}]}',
+)  # fmt: skip
+
+
+def add_with(root, folder):
+    add(root, "train", [put(folder / "good.png", picture(9))], annotations=folder)
+
+
+def write_with(root, folder):
+    fs = fsspec.filesystem("blobdir", fo=str(root), skip_instance_cache=True)
+    with fs.transaction:
+        fs.pipe("train/img/good.png", picture(9))
+        fs.put(str(folder / "good.png.json"), "train/ann/good.png.json")
+
+
+def list_with(root, folder):
+    put(folder / "good.png", picture(9))
+    put(folder / "list", b'{"path": "good.png", "annotation": "good.png.json"}')
+    pack(folder / "list", folder / "made", PackOptions(strict=True))
+
+
+@pytest.mark.parametrize("data", NO_ANNOTATIONS)
+@pytest.mark.parametrize("command", [add_with, write_with, list_with])
+def test_no_command_takes_an_annotation_that_verify_refuses(project, tmp_path, command, data):
+    folder = tmp_path / "given"
+    folder.mkdir()
+    put(folder / "good.png.json", data)
     before = state(project)
-    with pytest.raises(AnnotationError, match=r"good\.png\.json"):
-        add(project, "train", [put(tmp_path / "good.png", picture(9))], annotations=tmp_path / "ann")
+    with pytest.raises((AnnotationError, PackError), match=r"good\.png\.json: isn't an annotation: ") as caught:
+        command(project, folder)
     assert state(project) == before
+    put(project / "train/ann/p1.png.json", data)
+    said = [text for one in verify(project).findings if one.code == "annotation-invalid" for text in one.examples]
+    assert [text.partition("p1.png.json: ")[2] for text in said] == [
+        str(caught.value).partition("isn't an annotation: ")[2].removesuffix(" (--strict)").partition("; it has one")[0]
+    ]
+
+
+@pytest.mark.parametrize("name", ["good.png", "good"])
+@pytest.mark.parametrize(("given", "taken"), [(["png.json", "json"], "png.json"), (["json"], "json"), ([], "")])
+def test_an_annotation_may_have_its_legacy_name(project, tmp_path, given, taken, name):
+    (tmp_path / "ann").mkdir()
+    for end in given:
+        value = {"size": {"height": 7, "width": 9}, "objects": [], "x": end}
+        put(tmp_path / f"ann/good.{end}", json.dumps(value).encode())
+    add(project, "train", [put(tmp_path / name, picture(9))], annotations=tmp_path / "ann")
+    wanted = taken if name == "good.png" else "json" * bool(given)
+    assert blobdir.open_project(project)["train"].annotation(name).get("x", "") == wanted
+    assert (project / f"train/ann/{name}.json").exists()
 
 
 def fill_by_add(root, more):

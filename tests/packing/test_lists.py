@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import blobdir
+from blobdir.cli.app import run
 from blobdir.errors import NotAProjectError, PackError, UsageError
 from blobdir.packing import PackOptions, pack
 from blobdir.packing.columns import TextColumn
@@ -154,16 +156,113 @@ def test_bad_lines_are_named_and_the_others_packed(images, tmp_path):
     ]  # fmt: skip
     (images / "list").write_text("\n".join(lines))
     report = pack(images / "list", tmp_path / "p")
-    assert report.counts() == {"name": 6, "unreadable": 2, "line": 1, "renamed": 1, "annotation": 2}
+    assert report.counts() == {"name": 6, "unreadable": 2, "line": 1, "repeated": 1, "annotation": 2}
     assert not report.complete
-    assert (report.found, report.images) == (13, 4)
+    assert (report.found, report.images) == (12, 3)
     assert all(
-        "line " in problem.message or problem.code in ("line", "renamed", "annotation") for problem in report.problems
+        "line " in problem.message or problem.code in ("line", "repeated", "annotation") for problem in report.problems
     )
-    assert blobdir.open_project(tmp_path / "p")["list"].names == ["a.png", "a_1.png", "b.png", "c d,e.png"]
-    assert len(list((tmp_path / "p/list/ann").iterdir())) == 4  # a bad line costs no other one its annotation
+    assert blobdir.open_project(tmp_path / "p")["list"].names == ["a.png", "b.png", "c d,e.png"]
+    assert len(list((tmp_path / "p/list/ann").iterdir())) == 3  # a bad line costs no other one its annotation
     with pytest.raises(PackError, match="--strict"):
         pack(images / "list", tmp_path / "q", PackOptions(strict=True))
+
+
+BAD_LINES = {
+    "a carriage return": ("path,dataset\na.png,tr\rain\nc d.png,x\n", 2, "carriage return"),
+    "a long field": ("path,dataset\na.png," + "x" * 140_000 + "\n", 2, "131,072 characters"),
+    "text behind a quote": ('path,dataset\n"a".png,x\n', 2, "isn't CSV"),
+    "deep JSON": ('{"path": "a.png"}\n{"path": ' + "[" * 200_000 + "\n", 2, "nested too deeply"),
+    "half JSON": ('{"path": "a.png"}\n{"path": "b.png"\n', 2, "cut off"),
+    "no JSON": ('{"path": "a.png"}\n{"path": b}\n', 2, "from column 10 on"),
+}
+BAD_LISTS = {
+    "carriage returns alone": ("path,dataset\ra.png,x\rb.png,y\r", 1, "carriage returns alone"),
+    "an open quote": ('path,dataset\na.png,x\n"b.png,x\nc.png,x\n', 3, "isn't closed"),
+    "an open quote in much": ('path,dataset\n"a.png,x\n' + "b.png,x\n" * 20_000, 2, "isn't closed"),
+    "an open quote that another ends": ('path,dataset\n"a.png,x\n"b.png",x\n', 2, "isn't closed"),
+    "unknown columns": ("path,label\n", 1, "there can be"),
+    "no text": ("path\0", 0, "isn't text"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_LINES)
+def test_a_line_that_cant_be_used_is_named(images, capsys, what):
+    text, line, message = BAD_LINES[what]
+    (images / "list").write_bytes(text.encode())
+    assert [n for n, row in read_list(str(images / "list")) if isinstance(row, RowError)] == [line]
+    with contextlib.chdir(images):
+        run(["pack", "list", "p", "--dry-run"])
+    said = capsys.readouterr().err
+    assert message in said
+    assert f"list, line {line}" in said
+
+
+@pytest.mark.parametrize("what", BAD_LISTS)
+def test_a_list_whose_lines_arent_known_is_refused(images, capsys, what):
+    text, line, message = BAD_LISTS[what]
+    (images / "list").write_bytes(text.encode())
+    assert run(["pack", str(images / "list"), str(images / "p")]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert (f"list: line {line}: " if line else "list: ") in said
+
+
+NAMES = ["c\rd.png", " b.png", "e,f.png", "g\u2028h.png", "i\x85.png", os.fsdecode(b"\xff.png"), "{.png", '"j.png']
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_can_be_in_a_list(images, tmp_path, name, end):
+    (images / name).write_bytes(picture(5))
+    (images / "list").write_bytes(b"a.png" + end + os.fsencode(name) + end)
+    assert run(["pack", "-q", str(images / "list"), str(tmp_path / "p")]) == 0
+    (images / "chosen").write_bytes(b"list/" + os.fsencode(name) + end + end)
+    assert run(["subset", "-q", str(tmp_path / "p"), str(tmp_path / "s"), "--list", str(images / "chosen")]) == 0
+    assert blobdir.open_project(tmp_path / "s")["list"].names == [name]
+
+
+def test_a_list_of_names_that_is_no_text_is_refused(images, tmp_path, capsys):
+    pack(images, tmp_path / "p")
+    (images / "chosen").write_bytes(b"images/a.png\0")
+    assert run(["subset", str(tmp_path / "p"), str(tmp_path / "s"), "--list", str(images / "chosen")]) == 2
+    assert "isn't text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["none.json", "list", "bad.json", "deep", {"objects": []}])
+def test_labels_that_arent_in_the_result_are_named(images, tmp_path, capsys, what):
+    (images / "bad.json").write_text("[]")
+    (images / "list").write_text(json.dumps({"path": "a.png", "annotation": what}))
+    command = ["pack", str(images / "list"), str(tmp_path / "p")]
+    assert run([*command, "--strict"]) == 7
+    assert not (tmp_path / "p").exists()
+    capsys.readouterr()
+    for more in (["--dry-run"], ["--resume", "-q"]):
+        assert run([*command, *more]) == 7
+        assert "annotation: a.png: " in capsys.readouterr().err
+    assert blobdir.open_project(tmp_path / "p")["list"].annotation("a.png")["objects"] == []
+
+
+@pytest.mark.parametrize(
+    ("second", "on_conflict", "tags", "code"),
+    [
+        ("a.png,x,t1", "rename", ["t1"], "repeated"),
+        ("./a.png,x,t1", "error", ["t1"], "repeated"),
+        ("a.png,x,t2", "rename", ["t1"], "conflict"),
+        ("a.png,x,t2", "replace", ["t2"], "conflict"),
+        (".//a.png,x,t2", "rename", ["t1"], "conflict"),
+        ("./a.png,x,t2", "replace", ["t2"], "conflict"),
+    ],
+)
+def test_a_file_named_twice_is_packed_once(images, tmp_path, second, on_conflict, tags, code):
+    (images / "list").write_text(f"path,dataset,tags\na.png,x,t1\n{second}\ndeep/er/b.png,x,\na.png,y,\n")
+    report = pack(images / "list", tmp_path / "p", PackOptions(on_conflict=on_conflict))
+    assert [problem.code for problem in report.problems] == [code]
+    assert report.complete == (code == "repeated")
+    assert (report.found - report.images, report.renamed) == (code == "conflict", {})
+    project = blobdir.open_project(tmp_path / "p")
+    assert [project[name].names for name in "xy"] == [["a.png", "b.png"], ["a.png"]]
+    assert [tag["name"] for tag in project["x"].annotation("a.png")["tags"]] == tags
 
 
 @pytest.mark.timeout(20)

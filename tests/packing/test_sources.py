@@ -235,7 +235,7 @@ KINDS = {
     other_files: (3, 3, {"name": 1, "empty": 1, "not-an-image": 3}),
     numbers_and_cases: (8, 8, {}),
     plain_sdk_names: (2, 2, {"sdk-name": 1}),
-    project_with_all: (5, 5, {"not-an-image-name": 2}),
+    project_with_all: (5, 5, {"not-an-image-name": 2, "in-folder": 2}),
     project_of_long_names: (4, 4, {"no-annotation": 1}),
     project_of_empty_parents: (2, 2, {}),
     project_without_annotations: (4, 4, {"no-annotation": 2}),

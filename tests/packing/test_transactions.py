@@ -140,6 +140,7 @@ WRONG = {
     "error": (divide, ZeroDivisionError),
     "interrupt": (interrupt, KeyboardInterrupt),
     "json": (lambda fs: fs.pipe("train/ann/new.png.json", b"{"), AnnotationError),
+    "json in a folder": (lambda fs: fs.pipe("train/ann/sub/new.png.json", b"{"), AnnotationError),
     "not an image": (lambda fs: fs.pipe("train/img/text.png", b"text"), PackError),
     "not closed": (leave_open, UsageError),
     "missing": (lambda fs: fs.rm("train/img/none.png"), NotFoundError),

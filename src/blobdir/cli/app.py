@@ -304,6 +304,8 @@ def report(error: Exception) -> int:
     elif isinstance(error, OSError):
         text = f"{error.filename}: {in_words(error)}" if error.filename else in_words(error)
         status = 4 if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST) else 7
+    elif isinstance(error, UnicodeError) and sys.getfilesystemencoding() != "utf-8":
+        text, status = f"names of files are {sys.getfilesystemencoding()} here, and {error}; set PYTHONUTF8=1", 2
     else:
         text, status = f"{type(error).__name__}: {error} (--debug shows where)", UNEXPECTED
     from blobdir.sources.secrecy import without_secrets

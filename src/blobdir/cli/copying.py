@@ -17,7 +17,7 @@ from blobdir.cli.app import ADDRESS_HELP, CommonOptions, project_options
 from blobdir.cli.output import Bars, human_bytes, printable
 from blobdir.cli.target import Opener, Target
 from blobdir.discovery import layout
-from blobdir.durable import in_words, sync_file, sync_filesystem, sync_folder
+from blobdir.durable import absolute, in_words, sync_file, sync_filesystem, sync_folder
 from blobdir.errors import BlobdirError, IsADirectory, UsageError
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK
 from blobdir.sources import storage_options
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from blobdir.filesystem import BlobDirFileSystem
+    from blobdir.sources import Storage
 
 BATCH_BYTES = 32 << 20
 BATCH_FILES = 2000
@@ -77,13 +78,14 @@ class CopyPlan:
     copies : list of Copy
     folders : list of str
         Folders of the destination that there must be, even with nothing in them.
-    failures : list of (str, str)
-        Path -> why, of what can't be copied.
+    failures, unlisted : list of (str, str)
+        Path -> why, of files that can't be copied, and of folders.
     """
 
     copies: list[Copy] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
+    unlisted: list[tuple[str, str]] = field(default_factory=list)
 
 
 @click.command("cp", epilog=ADDRESS_HELP)
@@ -129,32 +131,40 @@ def copy_all(
     opener = Opener(common)
     targets = [(target, path) for target in map(opener.open, sources) for path in target.expand()]
     plan = _plan(targets, store, recursive=recursive, whole_datasets=whole_datasets)
-    copies, failures = plan.copies, plan.failures
+    copies = plan.copies
     _refuse_doubles(copies)
     if not force and (there := store.existing([copy.target for copy in copies])):
         more = f" and {len(there) - 1:,} more files are" if len(there) > 1 else " is"
         raise UsageError(f"{there[0]}{more} there already; --force replaces them")
-    failures += store.make_folders(plan.folders)
-    total, done, wrong = sum(copy.size for copy in copies), 0, len(failures)
+    unmade = store.make_folders(plan.folders)
+    total, done, failures = sum(copy.size for copy in copies), 0, []
     with Bars(common.quiet, unit="B", scale=True) as bars:
         for batch in _batches(copies):
             failures += _copy_batch(batch, store, preserve=preserve)
             done += sum(copy.size for copy in batch)
             bars("copying", done, total)
-    failed = {path for path, _ in failures[wrong:]}
+    failed = {path for path, _ in failures}
     good = [copy for copy in copies if copy.path not in failed]
     store.sync([copy.target for copy in good])
+    _say_failures([*plan.unlisted, *plan.failures, *failures, *unmade])
+    if not common.quiet:
+        size = human_bytes(sum(copy.size for copy in good))
+        click.echo(f"{len(good):,} files, {size} copied to {store.shown}", err=True)
+    lost = len(plan.failures) + len(failures)
+    if lost:
+        of = f" of {len(copies) + len(plan.failures):,}" if not plan.unlisted else ""  # nobody knows how many there are
+        click.echo(f"blobdir: {lost:,}{of} files could not be copied", err=True)
+    for count, what in ((len(plan.unlisted), "listed"), (len(unmade), "made")):
+        if count:
+            click.echo(f"blobdir: {count:,} folders could not be {what}", err=True)
+    return FAILED if lost or plan.unlisted or unmade else 0
+
+
+def _say_failures(failures: list[tuple[str, str]]) -> None:
     for path, error in failures[:NAMED_FAILURES]:
         click.echo(f"blobdir: {printable(path, terminal=True)}: {error}", err=True)
     if len(failures) > NAMED_FAILURES:
         click.echo(f"blobdir: and {len(failures) - NAMED_FAILURES:,} more", err=True)
-    if not common.quiet:
-        size = human_bytes(sum(copy.size for copy in good))
-        click.echo(f"{len(good):,} files, {size} copied to {store.shown}", err=True)
-    if failures:
-        of = f" of {len(copies):,} files" if len(failures) == len(failed) else ""
-        click.echo(f"blobdir: {len(failures):,}{of} could not be copied", err=True)
-    return FAILED if failures else 0
 
 
 class Destination:
@@ -163,12 +173,20 @@ class Destination:
     def __init__(self, typed: str, options: dict[str, Any]) -> None:
         self.is_local = "://" not in typed and "::" not in typed
         if self.is_local:
-            self.fs, self.root = LocalFileSystem(), os.path.abspath(typed)
+            self.fs, self.root = LocalFileSystem(), absolute(typed)
         else:
             self.fs, self.root = url_to_fs(typed, **storage_options(typed, options))
             self.is_local = isinstance(self.fs, LocalFileSystem)
         self.shown = self.root if self.is_local else self.root.split("?")[0]
         self.is_folder = typed.endswith("/") or self.fs.isdir(self.root)
+
+    def check_outside(self, storage: Storage) -> None:
+        """Refuse folders copied into the project that they are from: what is copied would be more of its files."""
+        if not (self.is_local and storage.is_local):
+            return
+        place, root = os.path.realpath(self.root), os.path.realpath(storage.url)
+        if f"{place}/".startswith(f"{root.rstrip('/')}/"):
+            raise UsageError(f"{self.shown}: is in the project {root}, which is to be copied; choose a place outside")
 
     def existing(self, paths: list[str]) -> list[str]:
         """Those of `paths` that are there."""
@@ -199,7 +217,7 @@ class Destination:
     def make_folders(self, folders: list[str]) -> list[tuple[str, str]]:
         """Make folders, where they aren't just parts of names; (path, why) of those that can't be."""
         failures = []
-        for path in folders if self.is_local else []:
+        for path in dict.fromkeys(folders) if self.is_local else ():
             try:
                 os.makedirs(path, exist_ok=True)
             except OSError as error:
@@ -256,6 +274,7 @@ def _plan(targets: list[tuple[Target, str]], store: Destination, *, recursive: b
             continue
         if not recursive:
             raise IsADirectory(f"{target.typed}: is a directory; -r copies it with all that is below it")
+        store.check_outside(fs.view.storage)
         _plan_folder(plan, fs, path, base)
         if whole_datasets:
             prefix = f"{path}/" if path else ""
@@ -273,12 +292,12 @@ def _plan_folder(plan: CopyPlan, fs: BlobDirFileSystem, path: str, base: str) ->
     while todo:
         path, base, row, above = todo.pop()
         if row in above:
-            plan.failures.append((path, "is a link in a circle"))
+            plan.unlisted.append((path, "is a link in a circle"))
             continue
         try:
             names, rows = view.names(row), view.children(row)
         except (BlobdirError, OSError) as error:
-            plan.failures.append((path or "/", str(error)))
+            plan.unlisted.append((path or "/", str(error)))
             continue
         plan.folders.append(base)
         sources, sizes = index.source[rows.start : rows.stop].tolist(), index.size[rows.start : rows.stop].tolist()

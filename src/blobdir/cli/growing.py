@@ -35,7 +35,7 @@ def _listed(verb: str, paths: list[str]) -> list[str]:
 @click.argument("project", callback=on_this_machine)
 @click.argument("dataset")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@click.option("--annotations", metavar="FOLDER", help="Where their <image>.json lie; without, they have no objects.")
+@click.option("--annotations", metavar="FOLDER", help="Where a.jpg.json, or else a.json, is that of a.jpg.")
 @click.option("--replace", is_flag=True, help="Replace images of the same names, all copies of each.")
 @_dry_run
 @click.option("-q", "--quiet", is_flag=True, help="No report.")

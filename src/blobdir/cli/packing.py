@@ -230,13 +230,10 @@ def subset_command(
     blobdir subset /data/lemons mine --list names.txt
     """
     from blobdir.packing import SubsetOptions, subset
+    from blobdir.packing.lists import read_names
 
-    names = None
-    if list_file is not None:
-        with click.open_file(list_file, encoding="utf-8", errors="surrogateescape") as file:
-            names = [line.rstrip("\r\n") for line in file if line.strip()]
     options = SubsetOptions(
-        names=names,
+        names=None if list_file is None else read_names(list_file),
         patterns=patterns,
         datasets=datasets,
         classes=classes,

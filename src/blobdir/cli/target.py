@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fsspec.core import url_to_fs
 
 from blobdir.discovery.layout import BLOB_DIR, META
+from blobdir.durable import absolute
 from blobdir.errors import NotAProjectError, NotFoundError, ReadError, UsageError
 from blobdir.filesystem import BlobDirFileSystem
 from blobdir.sources import RemoteOptions, RemoteStorage, Storage, open_storage, storage_options
@@ -124,7 +125,7 @@ def _is_there(storage: Storage, path: str) -> bool:
 
 def split_local(typed: str) -> tuple[str, str]:
     """Split a local path into its project and the path in it: the nearest folder above that holds ``meta.json``."""
-    full = os.path.abspath(typed)
+    full = absolute(typed)
     parts = full.split("/")
     for marker in (META, BLOB_DIR):
         for depth in range(len(parts), 0, -1):

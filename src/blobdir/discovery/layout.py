@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from posixpath import splitext
@@ -73,6 +74,22 @@ def dataset_name(path: str) -> str:
             name.append(part)
             may_drop = True
     return "/".join([*name, parts[-1]])
+
+
+def dataset_place(name: str) -> str | None:
+    """Where a dataset lies that its users call so, by name or path: ``train/hard`` in ``train/datasets/hard``.
+
+    Returns
+    -------
+    str or None
+        None: there can't be a dataset of this name, since nobody would see what is in it.
+    """
+    parts = dataset_name(name.removesuffix("/")).split("/")
+    if parts[0] in (BLOB_DIR, META) or any(
+        part in ("", ".", "..", STATE_DIR) or "\0" in part or len(os.fsencode(part)) > NAME_MAX_BYTES for part in parts
+    ):
+        return None
+    return f"/{NESTED}/".join(parts)
 
 
 def display_names(paths: Iterable[str]) -> dict[str, str]:

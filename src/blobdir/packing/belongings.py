@@ -98,6 +98,7 @@ class _Finder:
         folders = [layout.ANNOTATIONS, *(f for f in known.side_folders(dataset) if f != layout.ANNOTATIONS)]
         self._candidates = {name: side_candidates(name, folders) for name in names}
         self._there: dict[str, bool] = {}
+        self._below: dict[str, list[str]] = {}
         self._packed = self._packed_annotations()
         self._owners = self._find_owners()
 
@@ -120,8 +121,12 @@ class _Finder:
         return self._there[path]
 
     def _find_owners(self) -> dict[str, list[str]]:
-        """Path of each file that is there -> the images that it belongs to."""
+        """Path of each file that is there, those in folders of masks too -> the images that it belongs to."""
         paths = {one.path: self._spelled(one.path) for one in self._places() if self._exists(one.path)}
+        for path in [path for path, spelled in paths.items() if spelled.endswith("/")]:
+            below = self._known.files_below(f"{self._dataset}/{path}")
+            self._below[path] = [full[len(self._dataset) + 1 :] for full in below]
+            paths |= {one: one for one in self._below[path]}
         called = self._known.called(self._dataset, {base for path in paths.values() for base in bases(path)})
         return {key: owners(path, lambda base: called.get(base, ()), self._exists) for key, path in paths.items()}
 
@@ -137,13 +142,13 @@ class _Finder:
             owned_by = self._owners.get(one.path, ())
             if name not in owned_by:
                 continue
-            shared = any(other not in self._candidates for other in owned_by)
-            full = f"{self._dataset}/{one.path}"
             if one.path in self._packed:
-                mine.packed.append((one.path, self._packed[one.path], shared))
-            if self._known.is_file(full):
-                mine.files[one.path] = shared
-            elif one.folder != layout.ANNOTATIONS and self._known.is_folder(full):
-                for path in self._known.files_below(full):
-                    mine.files[path[len(self._dataset) + 1 :]] = shared
+                mine.packed.append((one.path, self._packed[one.path], self._shared(one.path)))
+            if self._known.is_file(f"{self._dataset}/{one.path}"):
+                mine.files[one.path] = self._shared(one.path)
+            elif one.folder != layout.ANNOTATIONS:
+                mine.files |= {path: self._shared(path) for path in self._below.get(one.path, ())}
         return mine
+
+    def _shared(self, path: str) -> bool:
+        return any(other not in self._candidates for other in self._owners.get(path, ()))

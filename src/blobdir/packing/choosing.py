@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from blobdir.annotations import classes_of, tags_of
 from blobdir.discovery import layout
 from blobdir.errors import AnnotationError, NotFoundError, UsageError
-from blobdir.packing.report import Problem
+from blobdir.packing.report import Problem, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -68,9 +68,10 @@ class SubsetOptions:
             raise UsageError(f"blobs={self.blobs!r}: choose one of {', '.join(get_args(Blobs))}")
         if self.per_class < 0:
             raise UsageError("per_class can't be negative")
-        for name in ("patterns", "datasets", "classes", "tags"):
-            if isinstance(getattr(self, name), str):
-                raise UsageError(f"{name}={getattr(self, name)!r}: must be a list of texts, not one text")
+        for what in ("patterns", "datasets", "classes", "tags"):
+            object.__setattr__(self, what, tuple(texts(what, getattr(self, what))))
+        if self.names is not None:
+            object.__setattr__(self, "names", texts("names", self.names))
 
     @property
     def by_annotation(self) -> bool:

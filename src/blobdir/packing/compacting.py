@@ -70,7 +70,7 @@ def compact(
     UsageError, BusyError
     """
     began = time.perf_counter()
-    with Change(os.path.abspath(project), dry_run=dry_run) as change:
+    with Change(project, dry_run=dry_run) as change:
         writer = ProjectWriter(change, os.path.abspath(project))
         report = _Compacting(writer, unreferenced=unreferenced, progress=progress).run()
         change.commit()

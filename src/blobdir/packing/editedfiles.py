@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from blobdir.datasets import DatasetView
 from blobdir.discovery import layout
 from blobdir.errors import UsageError
-from blobdir.packing.sidefiles import FOLDERS, is_side_folder, owners, side_files
+from blobdir.packing.sidefiles import FOLDERS, could_have, is_side_folder, owners, side_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -105,14 +105,17 @@ class EditedSideFiles:
     def _at(self, dataset: str, name: str, one: SideFile) -> list[tuple[str, bool]]:
         full = f"{dataset}/{one.path}"
         is_file = self._edit.exists(full)
-        mine = owners(
-            one.path if is_file else f"{one.path}/",
+        if name not in self._owners(dataset, full if is_file else f"{full}/"):
+            return []
+        files = [full] if is_file else self._edit.files_below(full)
+        return [(path, len(self._owners(dataset, path)) > 1) for path in files]
+
+    def _owners(self, dataset: str, path: str) -> list[str]:
+        return owners(
+            path[len(dataset) + 1 :],
             lambda base: self._named(dataset, base),
             lambda path: self._edit.exists(f"{dataset}/{path}"),
         )
-        if name not in mine:
-            return []
-        return [(path, len(mine) > 1) for path in ([full] if is_file else self._edit.files_below(full))]
 
     def renamed(self, image: str, target: str) -> dict[str, str]:
         """Path of each file that belongs to an image -> the path that it has to have when the image is `target`."""
@@ -149,7 +152,10 @@ class EditedSideFiles:
         for one in self._places(dataset, name):
             full = f"{dataset}/{one.path}"
             own = one.by_stem and one.folder in FOLDERS and f"{dataset}/{one.folder}/{name}{FOLDERS[one.folder]}" in new
-            below = [full] if self._edit.exists(full) else self._edit.files_below(full)
+            is_file = self._edit.exists(full)
+            if not could_have(name, one.path if is_file else f"{one.path}/"):
+                continue
+            below = [full] if is_file else self._edit.files_below(full)
             if not own and any(path not in going and path not in written for path in below):
                 raise UsageError(f"{full}: is there already, and would be taken for {target}'s; move it away first")
         begin = f"{dataset}/"

@@ -178,8 +178,8 @@ class Edit:
         parts = path.split("/")
         if path == layout.META:
             check_meta(data)
-        elif len(parts) > 2 and parts[-2] == layout.ANNOTATIONS and path.endswith(".json"):
-            self._check_dataset("/".join(parts[:-2]), path)
+        elif path.endswith(".json") and (dataset := self.split(path, layout.ANNOTATIONS)[0]):
+            self._check_dataset(dataset, path)
             check_annotation(data, path)
         with self._lock:
             self._check_process()
@@ -305,9 +305,9 @@ class Edit:
         """Whether readers take a path for an image's: those in folders below ``img/`` are files, and images too."""
         return bool(self.split(path)[0]) and splitext(path)[1].lower() in IMAGE_EXTENSIONS
 
-    def split(self, path: str) -> tuple[str, str]:
-        """Dataset and name of an image, which may be in a dataset that isn't there yet; empty texts for others."""
-        known = self._place(path, layout.ITEMS)
+    def split(self, path: str, kind: str = layout.ITEMS) -> tuple[str, str]:
+        """Dataset and name of an image or annotation; the dataset needn't be there yet. Empty texts for others."""
+        known = self._place(path, kind)
         if known[0]:
             return known
         within = max((d for d in self._all_datasets() if path.startswith(f"{d}/")), key=len, default="")
@@ -317,7 +317,7 @@ class Edit:
             at += 2
         while at < len(parts) - 1 and not layout.is_item_folder(parts[at]):
             at += 1
-        if at >= len(parts) - 1 or parts[at] != layout.ITEMS:
+        if at >= len(parts) - 1 or parts[at] != kind:
             return "", ""
         return layout.join(within, "/".join(parts[:at])), "/".join(parts[at + 1 :])
 

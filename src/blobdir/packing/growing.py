@@ -17,14 +17,14 @@ from blobdir.packing.columns import TextColumn
 from blobdir.packing.names import slug_of
 from blobdir.packing.plain import check_annotation, plain_annotation, unknown_labels
 from blobdir.packing.publishing import Change
-from blobdir.packing.report import ChangeReport, Problem
+from blobdir.packing.report import ChangeReport, Problem, texts
 from blobdir.packing.shards import Shard, write_shard
-from blobdir.packing.sidefiles import FOLDERS, side_candidates
+from blobdir.packing.sidefiles import FOLDERS, could_have, side_candidates
 from blobdir.packing.source import MAX_NAME_BYTES
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable
     from io import BytesIO
 
     from blobdir.packing.belongings import Belongings
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 def add(
     project: str | os.PathLike[str],
     dataset: str,
-    files: Sequence[str | os.PathLike[str]],
+    files: Iterable[str | os.PathLike[str]],
     *,
     annotations: str | os.PathLike[str] | None = None,
     replace: bool = False,
@@ -55,8 +55,8 @@ def add(
         By name; a new one is made.
     files : list of path
     annotations : path, optional
-        A folder with ``<image>.json``. Images without one there keep the annotation that the project has; where it has
-        none, they get one without objects.
+        A folder with ``a.jpg.json``, or by its legacy name ``a.json``. Images without one there keep the annotation
+        that the project has; where it has none, they get one without objects.
     replace : bool
         Whether images of the same names are replaced, all copies of them; else they are an error.
     dry_run : bool
@@ -69,7 +69,7 @@ def add(
     """
     began = time.perf_counter()
     sources = _sources(files)
-    with Change(os.path.abspath(project), dry_run=dry_run) as change:
+    with Change(project, dry_run=dry_run) as change:
         writer = ProjectWriter(change, os.path.abspath(project))
         path = writer.known.new_dataset(dataset)
         present = {name: origin for name, origin in writer.known.origins(path, sources).items() if origin}
@@ -93,10 +93,11 @@ def add(
     return report
 
 
-def _sources(files: Sequence[str | os.PathLike[str]]) -> dict[str, str]:
+def _sources(files: Iterable[str | os.PathLike[str]]) -> dict[str, str]:
     """Name of each image -> its file."""
-    sources = {os.path.basename(path): os.path.abspath(path) for path in (os.fspath(file) for file in files)}
-    if len(sources) != len(files):
+    paths = texts("files", files)
+    sources = {os.path.basename(path): os.path.abspath(path) for path in paths}
+    if len(sources) != len(paths):
         raise UsageError("two of the files have one name")
     if not sources:
         raise UsageError("no files are given")
@@ -145,8 +146,8 @@ def _annotations(
     found = {}
     for name, source in sources.items():
         target = f"{path}/{layout.ANNOTATIONS}/{name}.json"
-        given = os.path.join(annotations, f"{name}.json") if annotations is not None else ""
-        if given and os.path.lexists(given):
+        given = _given(annotations, name)
+        if given:
             with open_regular(given) as file:
                 data = file.read()
             value = check_annotation(data, given)
@@ -158,6 +159,14 @@ def _annotations(
             data = annotation_of_image(source, source)
         found[target] = data
     return found
+
+
+def _given(folder: str | os.PathLike[str] | None, name: str) -> str:
+    """The annotation of an image in a folder of them, by the rules of a dataset's; empty where there is none."""
+    if folder is None:
+        return ""
+    places = (os.path.join(folder, one.path.partition("/")[2]) for one in side_candidates(name, [layout.ANNOTATIONS]))
+    return next((place for place in places if os.path.lexists(place)), "")
 
 
 def some_of(names: Collection[str]) -> str:
@@ -184,7 +193,9 @@ def annotation_of_image(file: str | BytesIO, name: str) -> bytes:
 # -- remove ------------------------------------------------------------------------------------------------------
 
 
-def remove(project: str | os.PathLike[str], paths: Sequence[str], *, dry_run: bool = False) -> ChangeReport:
+def remove(
+    project: str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]], *, dry_run: bool = False
+) -> ChangeReport:
     """Remove images: all copies of each, its annotation, and the other files that belong to it alone.
 
     Their bytes stay in the blobs until `compact`.
@@ -207,7 +218,7 @@ def remove(project: str | os.PathLike[str], paths: Sequence[str], *, dry_run: bo
     UsageError, BusyError
     """
     began = time.perf_counter()
-    with Change(os.path.abspath(project), dry_run=dry_run) as change:
+    with Change(project, dry_run=dry_run) as change:
         writer = ProjectWriter(change, os.path.abspath(project))
         images = _find(writer, paths)
         report = ChangeReport(sum(map(len, images.values())))
@@ -227,9 +238,9 @@ def remove(project: str | os.PathLike[str], paths: Sequence[str], *, dry_run: bo
     return report
 
 
-def _find(writer: ProjectWriter, paths: Sequence[str]) -> Images:
+def _find(writer: ProjectWriter, paths: Iterable[str | os.PathLike[str]]) -> Images:
     """The images that paths mean."""
-    candidates = {path: _readings(writer, path) for path in paths}
+    candidates = {path: _readings(writer, path) for path in texts("paths", paths)}
     wanted: dict[str, dict[str, None]] = {}
     for readings in candidates.values():
         for dataset, name in readings:
@@ -262,7 +273,9 @@ def _spellings(writer: ProjectWriter) -> list[tuple[str, str]]:
 # -- move --------------------------------------------------------------------------------------------------------
 
 
-def move(project: str | os.PathLike[str], paths: Sequence[str], dataset: str, *, dry_run: bool = False) -> ChangeReport:
+def move(
+    project: str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]], dataset: str, *, dry_run: bool = False
+) -> ChangeReport:
     """Move images to another dataset, with their annotations and the other files that belong to them.
 
     No image byte is copied, and no copy stays behind. What other images need as well stays, and is copied.
@@ -273,7 +286,7 @@ def move(project: str | os.PathLike[str], paths: Sequence[str], dataset: str, *,
         Nothing was moved.
     """
     began = time.perf_counter()
-    with Change(os.path.abspath(project), dry_run=dry_run) as change:
+    with Change(project, dry_run=dry_run) as change:
         writer = ProjectWriter(change, os.path.abspath(project))
         target = writer.known.new_dataset(dataset)
         images = _find(writer, paths)
@@ -321,7 +334,8 @@ def _check_adopted(writer: ProjectWriter, name: str, mine: Belongings, target: s
     for one in side_candidates(name, folders):
         if one.by_stem and one.folder in FOLDERS and one.folder in own:
             continue  # its own, by the full name, goes before it
-        if writer.known.is_there(target, one.path):
+        is_folder = writer.known.is_folder(f"{target}/{one.path}")
+        if writer.known.is_there(target, one.path) and could_have(name, one.path + "/" * is_folder):
             raise UsageError(
                 f"{target}/{one.path}: is there already, and would be taken for {name}'s; nothing was moved"
             )

@@ -84,6 +84,7 @@ class DatasetItems:
         # Equal names by their sources: which is the first mustn't depend on the order of a folder.
         order = sorted(range(len(self.names)), key=lambda i: (self.names.spelled(i), self.sources.spelled(i)))
         self._reorder(order, self.names.take(order))
+        self._leave_out_repeated(problems, last=options.on_conflict == "replace")
         if options.on_conflict == "rename":
             return self._rename(problems)
         self._leave_out(problems, last=options.on_conflict == "replace")
@@ -96,6 +97,29 @@ class DatasetItems:
             if i == len(self.names) or self.names.spelled(i) != self.names.spelled(first):
                 yield range(first, i)
                 first = i
+
+    def _leave_out_repeated(self, problems: list[Problem], *, last: bool) -> None:
+        """Keep one of the rows of a list that give one file the same name: it would be in the dataset twice."""
+        if not self.annotations:
+            return
+        which, kept = "last" if last else "first", []
+        for group in self._same_names():
+            files: dict[str, list[int]] = {}
+            for i in group:
+                files.setdefault(self.sources[i], []).append(i)
+            for rows in files.values():
+                keep = rows[-1] if last else rows[0]
+                kept.append(keep)
+                problems += [self._repeated(i, keep, which) for i in rows if i != keep]
+        if len(kept) != len(self.names):
+            kept.sort()
+            self._reorder(kept, self.names.take(kept))
+
+    def _repeated(self, row: int, kept: int, which: str) -> Problem:
+        if (self.tags[row], self.annotations[row]) == (self.tags[kept], self.annotations[kept]):
+            return Problem("repeated", self.sources[row], "is in the list again; it was packed once")
+        text = f"is in the list again, with other tags or another annotation; those of the {which} line were taken"
+        return Problem("conflict", self.sources[row], text)
 
     def _leave_out(self, problems: list[Problem], *, last: bool) -> None:
         """Keep the first, or the last, of those of one name."""
@@ -116,6 +140,8 @@ class DatasetItems:
     def _rename(self, problems: list[Problem]) -> dict[str, str]:
         """Give those of one name their folders' names, too."""
         groups = [group for group in self._same_names() if len(group) > 1]
+        if not groups:
+            return {}
         shared = {i for group in groups for i in group}
         taken = {self.names[i] for i in range(len(self.names)) if i not in shared}
         new: dict[int, str] = {}
@@ -186,6 +212,8 @@ class Listing:
     renamed : dict
         See `blobdir.packing.report.PackReport`.
     is_project : bool
+    images_in_folders : int
+        Of a project: those that lie in folders of ``img/``, and stay files.
     problems : list of Problem
     """
 
@@ -199,6 +227,7 @@ class Listing:
     found: int = 0
     renamed: dict[str, str] = field(default_factory=dict)
     is_project: bool = False
+    images_in_folders: int = 0
     problems: list[Problem] = field(default_factory=list)
     _hidden: list[str] = field(default_factory=list)
     _followed: set[str] = field(default_factory=set)
@@ -212,6 +241,17 @@ class Listing:
     def file_count(self) -> int:
         """Files to be copied."""
         return sum(len(names) for _, names in self.files)
+
+    def made_folders(self, options: PackOptions) -> list[str]:
+        """All folders of the project that is made, empty ones too; those above them aren't named."""
+        folders = [layout.BLOB_DIR, *self.folders]
+        for dataset in self.datasets:
+            packed = any(items.path == dataset.path for items in self.annotations)
+            if self.is_project and packed:
+                folders.append(layout.join(dataset.path, layout.PACKED_ANNOTATIONS))
+            elif options.annotations == "loose":  # the SDK wants the folder, even an empty one
+                folders.append(layout.join(dataset.path, layout.ANNOTATIONS))
+        return folders
 
     def scan(self, folder: str, *, stamps: bool = True) -> Content:
         """List a folder of the source, with or without sizes and stamps; what isn't a file or folder is reported."""
@@ -291,7 +331,7 @@ class Listing:
             return self._refuse(folder, name, "leads to what isn't a file: a device, a pipe, a socket")
         if self._is_above(path, folder):
             return None
-        if inside and any(link in self._inside_links() for link in _with_parents(folder)):
+        if inside and any(link in self._inside_links() for link in with_parents(folder)):
             text = "is a symbolic link in a folder that a link has led to; links in the source are followed once"
             return self._refuse(folder, name, text, "link")
         self._followed.add(path)
@@ -304,7 +344,7 @@ class Listing:
     def _is_above(self, path: str, folder: str) -> bool:
         """Whether a folder is one of those that it lies in, so that there is no end; it's said then."""
         real = os.path.realpath(os.path.join(self.root, path))
-        if all(real != os.path.realpath(os.path.join(self.root, above)) for above in _with_parents(folder)):
+        if all(real != os.path.realpath(os.path.join(self.root, above)) for above in with_parents(folder)):
             return False
         self.problems.append(Problem("link-loop", path, "leads to a folder that it lies in; it isn't entered again"))
         return True
@@ -319,7 +359,7 @@ class Listing:
         self.problems.append(Problem("hidden", ".", text))
 
 
-def _with_parents(folder: str) -> Iterator[str]:
+def with_parents(folder: str) -> Iterator[str]:
     """A folder below the root and those that it lies in, the root (an empty path) last."""
     while folder:
         yield folder

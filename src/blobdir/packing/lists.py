@@ -6,9 +6,11 @@ import csv
 import json
 import os
 import sys
+from codecs import BOM_UTF8
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from blobdir.annotations import json_fault
 from blobdir.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ STDIN: Final = "-"
 COLUMNS: Final = ("path", "dataset", "name", "tags", "annotation")
 _DELIMITERS: Final = (",", "\t")
 _PEEK_BYTES: Final = 4096
-_BOM: Final = "\ufeff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,32 +67,66 @@ def read_list(path: str) -> Iterator[tuple[int, Row | RowError]]:
     Raises
     ------
     UsageError
-        It isn't text; or the CSV's header has columns that nobody knows.
+        It isn't text; or the CSV's header has columns that nobody knows; or it isn't known where its rows end.
     """
+    yield from _rows(_lines(path), shown_list(path))
+
+
+def read_names(path: str) -> list[str]:
+    """Names of a list that holds nothing else, a line each.
+
+    Parameters
+    ----------
+    path : str
+        A file, or ``-`` for standard input.
+
+    Raises
+    ------
+    UsageError
+        It isn't text.
+    OSError
+    """
+    return [_text_row(line).path for line in _lines(path) if line.strip()]
+
+
+def shown_list(path: str) -> str:
+    """What messages call a list."""
+    return "standard input" if path == STDIN else path
+
+
+def _lines(path: str) -> Iterator[str]:
+    """The lines of a list, each with its end: only a line feed is one, since names can hold all else."""
     if path == STDIN:
-        yield from _rows(_lines(sys.stdin.buffer, "standard input"))
+        yield from _decoded(sys.stdin.buffer, path)
         return
     with open(path, "rb") as file:
-        yield from _rows(_lines(file, path))
+        yield from _decoded(file, path)
 
 
-def _lines(file: Any, what: str) -> Iterator[str]:
+def _decoded(file: Any, path: str) -> Iterator[str]:
     if b"\0" in file.peek(_PEEK_BYTES)[:_PEEK_BYTES]:
-        raise UsageError(f"{what}: isn't text, so no list of images: a list holds a path per line, CSV or JSON lines")
+        raise UsageError(
+            f"{shown_list(path)}: isn't text, so no list of images: a list holds a path per line, CSV or JSON lines"
+        )
     for number, line in enumerate(file):
-        text = line.decode("utf-8", "surrogateescape")  # names of files needn't be UTF-8
-        yield text.removeprefix(_BOM) if not number else text
+        yield os.fsdecode(line if number else line.removeprefix(BOM_UTF8))  # names of files needn't be UTF-8
 
 
-def _rows(lines: Iterator[str]) -> Iterator[tuple[int, Row | RowError]]:
+def _rows(lines: Iterator[str], what: str) -> Iterator[tuple[int, Row | RowError]]:
     numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
     number, first = next(numbered, (0, ""))
     if not number:
         return
-    delimiter = next((d for d in _DELIMITERS if "path" in _fields(first, d) and len(_fields(first, d)) > 1), "")
+    head = first.partition("\r")[0]
+    delimiter = next((d for d in _DELIMITERS if "path" in _fields(head, d) and len(_fields(head, d)) > 1), "")
     is_json = first.lstrip().startswith("{")
-    if not is_json and (delimiter or first.strip() == "path"):
-        yield from _csv_rows(first, lines, number, delimiter or ",")
+    if not is_json and (delimiter or head.strip() == "path"):
+        if "\r" in first.strip():
+            raise UsageError(
+                f"{what}: line {number}: its lines end in carriage returns alone; end them as others do: "
+                "tr '\\r' '\\n' < LIST"
+            )
+        yield from _csv_rows(head, lines, number, delimiter or ",", what)
         return
     parse = _json_row if is_json else _text_row
     yield number, _tried(parse, first)
@@ -107,27 +142,55 @@ def _tried(parse: Callable[[str], Row], line: str) -> Row | RowError:
 
 
 def _fields(line: str, delimiter: str) -> list[str]:
-    return [name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), [])]
+    try:
+        return [name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error:  # then it's no header
+        return []
 
 
 def _text_row(line: str) -> Row:
-    return Row(line.rstrip("\r\n"))
+    return Row(line.removesuffix("\n").removesuffix("\r"))
 
 
-def _csv_rows(header: str, lines: Iterator[str], before: int, delimiter: str) -> Iterator[tuple[int, Row | RowError]]:
+def _csv_rows(
+    header: str, lines: Iterator[str], before: int, delimiter: str, what: str
+) -> Iterator[tuple[int, Row | RowError]]:
     names = _fields(header, delimiter)
     unknown = set(names) - set(COLUMNS)
     if unknown or len(set(names)) != len(names):
         raise UsageError(
-            f"the list's columns are {', '.join(names)}; there can be {', '.join(COLUMNS)}, each of them once"
+            f"{what}: line {before}: its columns are {', '.join(names)}; there can be {', '.join(COLUMNS)}, each of "
+            "them once"
         )
-    reader = csv.reader(lines, delimiter=delimiter)
-    for values in reader:
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        began = before + reader.line_num + 1
+        try:
+            values = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            number, text = before + reader.line_num, str(error)
+            if "unexpected end" in text or number > began:  # the lines that it has swallowed can be any
+                raise UsageError(
+                    f"{what}: line {began}: a quote is opened that isn't closed, or there is something behind it"
+                ) from error
+            yield number, RowError(_in_words(text))
+            continue
         if any(value.strip() for value in values):
             try:
                 yield before + reader.line_num, _csv_row(names, values)
             except RowError as error:
                 yield before + reader.line_num, error
+
+
+def _in_words(fault: str) -> str:
+    """What ``csv`` has against a line."""
+    if "new-line" in fault:
+        return "holds a carriage return; a field with one must be in quotes"
+    if "field limit" in fault:
+        return f"has a field of more than {csv.field_size_limit():,} characters, and no name is so long"
+    return f"isn't CSV: {fault}"
 
 
 def _csv_row(names: list[str], values: list[str]) -> Row:
@@ -144,7 +207,7 @@ def _json_row(line: str) -> Row:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise RowError(f"isn't JSON: {error}") from None
+        raise RowError(json_fault(error).replace("line 1, ", "")) from None
     if not isinstance(row, dict) or not isinstance(row.get("path"), str) or not row["path"]:
         raise RowError('isn\'t an object with a path, {"path": "a.jpg"}')
     if unknown := sorted(set(row) - set(COLUMNS)):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from blobdir.durable import absolute
 from blobdir.packing.publishing import check_place, recover
 from blobdir.projectlock import ProjectLock
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
 
 
@@ -27,7 +28,7 @@ def hold(root: str | os.PathLike[str]) -> Iterator[None]:
     BlobdirError, OSError
         A change was cut off, and can't be finished.
     """
-    folder = os.path.abspath(root)
+    folder = absolute(root)
     check_place(Path(folder))
     recover(folder)
     lock = ProjectLock(folder, shared=True)

@@ -9,7 +9,7 @@ from posixpath import basename, splitext
 from typing import TYPE_CHECKING, Any
 
 from blobdir.discovery import layout
-from blobdir.durable import sync_folder, write_whole
+from blobdir.durable import absolute, sync_folder, write_whole
 from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.offsets import offsets_of_tar
 from blobdir.packing.growing import some_of
@@ -20,7 +20,7 @@ from blobdir.packing.provenance import Provenance
 from blobdir.packing.publishing import Change
 from blobdir.packing.report import ChangeReport, Problem
 from blobdir.packing.sharing import copy_file, share_blob
-from blobdir.packing.sidefiles import FOLDERS, side_candidates
+from blobdir.packing.sidefiles import FOLDERS, could_have, side_candidates
 from blobdir.packing.sums import SUMS, read_sums
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter, digest_of
 from blobdir.sources import LocalStorage
@@ -80,7 +80,7 @@ def add_blob_file(
     began = time.perf_counter()
     source = os.path.realpath(tar)
     table = offsets_of_tar(tar)
-    with Change(os.path.abspath(project)) as change:
+    with Change(project) as change:
         writer = ProjectWriter(change, os.path.abspath(project))
         path = writer.known.new_dataset(dataset)
         names = {os.fsdecode(name) for name in table.names()}
@@ -131,7 +131,7 @@ def merge(
         Somebody is changing one of them.
     """
     began = time.perf_counter()
-    ours, theirs = os.path.abspath(project), os.path.abspath(other)
+    ours, theirs = absolute(project), absolute(other)
     if os.path.realpath(ours) == os.path.realpath(theirs):
         raise UsageError(f"{other}: is the same project; nothing was changed")
     with Change(ours, dry_run=dry_run) as change, hold(theirs):
@@ -295,7 +295,8 @@ def _check_masks(ours: Provenance, target: str, theirs: Provenance, path: str) -
     for (known, place), mine, (other, there) in zip(sides, folders, reversed(sides), strict=True):
         for name in {os.fsdecode(raw) for raw in other.image_names(there)} if mine else ():
             for one in side_candidates(name, mine):
-                if known.is_there(place, one.path):
+                is_folder = known.is_folder(f"{place}/{one.path}")
+                if known.is_there(place, one.path) and could_have(name, one.path + "/" * is_folder):
                     raise UsageError(
                         f"{target}/{one.path}: of one project would be taken for that of {name} of the other; rename "
                         "one; nothing was changed"

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from blobdir.durable import in_words, rename_new, sync_filesystem, sync_folder
+from blobdir.durable import absolute, in_words, rename_new, sync_filesystem, sync_folder
 from blobdir.errors import BlobdirError, BusyError, PackError, UsageError
 from blobdir.projectlock import STATE_DIR
 
@@ -60,7 +60,7 @@ class NewFolder:
     """
 
     def __init__(self, target: str | os.PathLike[str], suffix: str, *, resume: bool = False) -> None:
-        self.target = Path(os.path.abspath(target))
+        self.target = Path(absolute(target))
         self.work = self.target.with_name(f"{self.target.name}{suffix}")
         self.state = self.work / STATE_DIR / suffix.removeprefix(".")
         self.missing: Callable[[], int] = lambda: 0

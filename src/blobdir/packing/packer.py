@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
-from blobdir.durable import in_words, write_whole
+from blobdir.durable import absolute, in_words, write_whole
 from blobdir.errors import BlobdirError, PackError, UsageError, WorkerError
 from blobdir.packing.annotating import write_annotations
 from blobdir.packing.lists import is_list
@@ -87,7 +87,8 @@ def pack(
     options = options or PackOptions()
     new = NewFolder(dest, SUFFIX, resume=resume or dry_run)
     new.check()
-    if Path(os.path.realpath(source)) in Path(os.path.realpath(new.target)).parents and not is_list(os.fspath(source)):
+    within = Path(os.path.realpath(absolute(source)))
+    if within in Path(os.path.realpath(new.target)).parents and not is_list(os.fspath(source)):
         raise UsageError(f"{new.target}: lies in {source}, which is to be packed; choose a place outside")
     listing = list_source(os.fspath(source), options)
     packing = _Packing(listing, options, None if dry_run else new, progress, each)
@@ -190,14 +191,7 @@ class _Packing:
         """All folders, empty ones too; and what every project has."""
         if self._new is None:
             return
-        folders = [layout.BLOB_DIR, *self._listing.folders]
-        for dataset in self._listing.datasets:
-            packed = any(items.path == dataset.path for items in self._listing.annotations)
-            if self._listing.is_project and packed:
-                folders.append(layout.join(dataset.path, layout.PACKED_ANNOTATIONS))
-            elif self._options.annotations == "loose":  # the SDK wants the folder, even an empty one
-                folders.append(layout.join(dataset.path, layout.ANNOTATIONS))
-        for folder in folders:
+        for folder in self._listing.made_folders(self._options):
             (self._new.work / folder).mkdir(parents=True, exist_ok=True)
 
     # -- what workers do -------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from blobdir.annotations import annotation_fault, classes_of, tags_of
+from blobdir.annotations import classes_of, read_annotation, tags_of
 from blobdir.errors import AnnotationError
 
 if TYPE_CHECKING:
@@ -74,33 +74,22 @@ def plain_annotation(height: int, width: int, tags: tuple[str, ...] | list[str])
 
 
 def check_annotation(data: bytes | dict[str, Any], name: str) -> dict[str, Any]:
-    """Refuse what the SDK couldn't open as an annotation; gives its content.
+    """Refuse what `verify` would call no annotation; gives its content.
 
     Raises
     ------
     AnnotationError
     """
     try:
-        value = data if isinstance(data, dict) else json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{name}: isn't JSON: {error}") from error
-    try:
-        sound = all(type(value["size"][side]) is int for side in ("height", "width"))
-        sound = sound and isinstance(value["objects"], list)
-    except (KeyError, TypeError):
-        sound = False
-    if not sound:
-        raise AnnotationError(f'{name}: isn\'t an annotation, {{"size": {{"height": 1, "width": 1}}, "objects": []}}')
-    found: dict[str, Any] = value
-    return found
+        return read_annotation(data)
+    except AnnotationError as error:
+        raise AnnotationError(f"{name}: isn't an annotation: {error}") from error
 
 
 def unknown_labels(
     path: str, annotation: dict[str, Any], classes: Collection[str], tags: Collection[str]
 ) -> list[tuple[str, str, str]]:
-    """Classes and tags of an annotation that ``meta.json`` doesn't have: code, path and message of each."""
-    if annotation_fault(annotation):
-        return []
+    """Classes and tags of a sound annotation that ``meta.json`` doesn't have: code, path and message of each."""
     found = [("class-unknown", f"class {n!r}") for n in dict.fromkeys(classes_of(annotation)) if n not in classes]
     found += [("tag-unknown", f"tag {n!r}") for n in dict.fromkeys(tags_of(annotation)) if n not in tags]
     return [(code, path, f"{what} isn't in meta.json: `blobdir verify` calls that an error") for code, what in found]

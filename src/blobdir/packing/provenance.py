@@ -147,10 +147,9 @@ class Provenance:
         known = self.dataset(name)
         if known is not None:
             return known
-        parts = layout.dataset_name(name.strip("/")).split("/")
-        if not all(parts) or any(part in (".", "..", layout.BLOB_DIR, layout.STATE_DIR) for part in parts):
+        path = layout.dataset_place(name)
+        if path is None:
             raise UsageError(f"{name!r} can't be the name of a dataset")
-        path = f"/{layout.NESTED}/".join(parts)
         self.check_new(path)
         return path
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from blobdir.discovery import layout
-from blobdir.durable import in_words, sync_file, sync_filesystem, sync_folder
+from blobdir.durable import absolute, in_words, sync_file, sync_filesystem, sync_folder
 from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.packing.journal import STAGING, UNDO, Folders, Journal, clear, wrong_path
 from blobdir.packing.provenance import Provenance
@@ -50,9 +50,9 @@ class Change:
         A change was cut off, and what its journal says can't be; or, of a dry run, a change was cut off.
     """
 
-    def __init__(self, root: str, *, dry_run: bool = False) -> None:
+    def __init__(self, root: str | os.PathLike[str], *, dry_run: bool = False) -> None:
         self.dry_run = dry_run
-        self._root = Path(root)
+        self._root = Path(absolute(root))
         self._state = self._root / layout.STATE_DIR
         self._staging = self._state / STAGING
         self._staged: dict[str, int] = {}
@@ -328,7 +328,7 @@ def recover(project: str | os.PathLike[str]) -> bool:
     bool
         Whether there was.
     """
-    root = os.path.abspath(project)
+    root = absolute(project)
     if not os.path.isdir(root):
         raise UsageError(f"{root}: there is no such folder")
     state = Path(root, layout.STATE_DIR)

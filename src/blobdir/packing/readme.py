@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from blobdir.datasets import open_view
 from blobdir.discovery import layout
+from blobdir.durable import absolute
 from blobdir.errors import BlobdirError, UsageError
 from blobdir.packing.publishing import Change
 
@@ -51,7 +52,7 @@ def create_blob_readme(
         There is one.
     BusyError
     """
-    root = os.path.abspath(project)
+    root = absolute(project)
     with Change(root) as change:
         if os.path.exists(os.path.join(root, README)) and not replace:
             raise UsageError(f"{os.path.join(root, README)}: is there already; replace=True replaces it")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from blobdir.errors import PackError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Annotations = Literal["loose", "packed"]
 OnConflict = Literal["error", "skip", "rename", "replace"]
@@ -74,6 +78,19 @@ class PackOptions:
             raise UsageError(f"on_conflict={self.on_conflict!r}: choose one of {', '.join(get_args(OnConflict))}")
 
 
+def texts(what: str, given: Iterable[str | os.PathLike[str]]) -> list[str]:
+    """Names or paths that somebody has given, as any iterable of texts and paths.
+
+    Raises
+    ------
+    UsageError
+        It's one text: its letters would be taken for names.
+    """
+    if isinstance(given, (str, bytes, os.PathLike)):
+        raise UsageError(f"{what}={given!r}: must be a list of texts, not one text")
+    return [os.fspath(one) for one in given]
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Something that was found in the source.
@@ -81,9 +98,9 @@ class Problem:
     Attributes
     ----------
     code : str
-        ``unreadable``, ``changed``, ``conflict``, ``link``, ``name`` and ``line`` cost an image or a file; ``empty``,
-        ``not-an-image``, ``not-an-image-name``, ``no-annotation``, ``annotation``, ``renamed``, ``hidden``,
-        ``link-loop`` and ``sdk-name`` don't.
+        ``unreadable``, ``changed``, ``conflict``, ``link``, ``name`` and ``line`` cost an image or a file, and
+        ``annotation`` its labels; ``empty``, ``not-an-image``, ``not-an-image-name``, ``no-annotation``, ``renamed``,
+        ``repeated``, ``hidden``, ``in-folder``, ``link-loop`` and ``sdk-name`` don't.
     path : str
         Relative to the source.
     message : str
@@ -96,12 +113,12 @@ class Problem:
     @property
     def costs(self) -> bool:
         """Whether something isn't in the result because of it."""
-        return self.code in ("unreadable", "changed", "conflict", "link", "name", "line")
+        return self.code in ("unreadable", "changed", "conflict", "link", "name", "line", "annotation")
 
     @property
     def is_note(self) -> bool:
         """Whether it only says how something is done, and nobody has to mend anything."""
-        return self.code in ("renamed", "hidden", "link-loop")
+        return self.code in ("renamed", "repeated", "hidden", "in-folder", "link-loop")
 
 
 @dataclass(slots=True)

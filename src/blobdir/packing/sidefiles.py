@@ -163,6 +163,14 @@ def owners(path: str, named: Callable[[str], Iterable[str]], exists: Callable[[s
     return list(found)
 
 
+def could_have(name: str, path: str) -> bool:
+    """Whether a side file would be that of an image of this name, if there were one; a folder has a slash behind it.
+
+    What lies where one could be needn't be: as a file, ``masks_x/a.png`` isn't a folder of masks of ``a.png.jpg``.
+    """
+    return bool(owners(path, lambda _: [name], lambda _: False))
+
+
 class SideFiles:
     """The side files of one dataset, as readers see them.
 
@@ -189,6 +197,9 @@ class SideFiles:
     def of(self, name: str) -> Iterator[str]:
         """Paths of an image's files, relative to the dataset; those in folders of masks one by one.
 
+        What lies where one could be, and is another image's, is left out: as a file, ``masks_x/a.png`` belongs to
+        ``a.bmp``, and not to ``a.png.jpg``, whose masks could lie in a folder of this name.
+
         Raises
         ------
         LinkError
@@ -198,7 +209,10 @@ class SideFiles:
         """
         for one in side_files(name, self.exists, self.folders):
             row = self._tree.find(f"{self._dataset.path}/{one.path}")
-            if not self._tree.is_directory(row):
+            is_folder = self._tree.is_directory(row)
+            if one.folder.startswith(MASKS_PREFIX) and name not in self.owners(one.path + "/" * is_folder):
+                continue
+            if not is_folder:
                 yield one.path
             elif one.folder.startswith(MASKS_PREFIX):
                 yield from self._below(one.path, row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from posixpath import basename, dirname, splitext
+from posixpath import basename, dirname, normpath, splitext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,15 +14,15 @@ from blobdir.discovery import layout
 from blobdir.discovery.root import project_around
 from blobdir.errors import NotAProjectError, UsageError
 from blobdir.packing.columns import TextColumn
-from blobdir.packing.listing import Content, DatasetItems, Listing, is_junk
-from blobdir.packing.lists import STDIN, RowError, is_list, read_list
+from blobdir.packing.listing import Content, DatasetItems, Listing, is_junk, with_parents
+from blobdir.packing.lists import STDIN, RowError, is_list, read_list, shown_list
 from blobdir.packing.naming import MAX_NAME_BYTES
 from blobdir.packing.report import Problem
 from blobdir.sources import Entry, Folder, Stat
 from blobdir.tarwriting.reading import stamp_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -42,8 +42,8 @@ def list_source(root: str, options: PackOptions) -> Listing:
     UsageError
         It's a blob project already; or a folder, or what `options` say, can't be a dataset.
     """
-    if options.dataset and not _can_be_dataset(options.dataset):
-        raise UsageError(f"{options.dataset!r} can't be the name of a dataset")
+    if options.dataset:
+        _place_of(options.dataset)
     if is_list(root):
         listing = _list_rows(root, options)
         what = "names no image that is there"
@@ -51,11 +51,11 @@ def list_source(root: str, options: PackOptions) -> Listing:
         listing = _list_folder(root, options)
         kinds = " ".join(sorted(IMAGE_EXTENSIONS))
         what = f"holds no image ({kinds}) in a dataset's img/, or anywhere below it"
-    if not any(len(dataset.names) for dataset in listing.datasets):
+    if not any(len(dataset.names) for dataset in listing.datasets) and not listing.images_in_folders:
         first = f"; the first problem: {p.path}: {p.message}" if (p := next(iter(listing.problems), None)) else ""
         raise NotAProjectError(f"{root if is_list(root) else listing.root}: {what}{first}")
     for dataset in listing.datasets:
-        if not _can_be_dataset(dataset.path):
+        if layout.dataset_place(dataset.path) is None:
             raise UsageError(
                 f"{dataset.path!r} can't be the name of a dataset: nobody would see what is in it; rename the folder, "
                 "or choose a name with --dataset"
@@ -65,6 +65,7 @@ def list_source(root: str, options: PackOptions) -> Listing:
             shown = layout.dataset_name(dataset.path)
             renamed = dataset.settle(listing.problems, options)
             listing.renamed |= {f"{shown}/{name}": source for name, source in renamed.items()}
+        listing.found -= sum(problem.code == "repeated" for problem in listing.problems)
     _name_what_the_sdk_drops(listing)
     listing.finish()
     return listing
@@ -159,10 +160,38 @@ def _list_project(listing: Listing, options: PackOptions) -> None:
         listing.folders.append(folder)
         if len(content.names):
             listing.files.append((folder, content.names))
+            _note_images(listing, folder, content.names, datasets)
+    _leave_out_what_is_in_the_way(listing, options)
     for items in listing.datasets:
         _missing_annotations(items, annotations.get(items.path, TextColumn()), listing)
     images = {layout.join(dataset, layout.ITEMS) for dataset in datasets}
     listing.found += _lost_images(listing, lambda path: dirname(path) in images)
+
+
+def _note_images(listing: Listing, folder: str, names: TextColumn, datasets: Collection[str]) -> None:
+    """Say that images in folders of ``img/`` stay files: the SDK knows no names with folders."""
+    above = folder
+    while above and not (basename(above) == layout.ITEMS and dirname(above) in datasets):
+        above = dirname(above)
+    count = sum(map(_is_image, names)) if above else 0
+    if count:
+        listing.images_in_folders += count
+        text = f"{count:,} images in a folder of {layout.ITEMS}/ were copied as plain files"
+        listing.problems.append(Problem("in-folder", folder, text))
+
+
+def _leave_out_what_is_in_the_way(listing: Listing, options: PackOptions) -> None:
+    """Leave out files that have the name of a folder which is to be made."""
+    shown = (layout.join(items.path, layout.ANNOTATIONS) for items in listing.datasets)  # packed ones, too
+    made = [layout.STATE_DIR, *shown, *listing.made_folders(options)]
+    folders = {above for folder in made for above in with_parents(folder)}
+    for i, (folder, names) in enumerate(listing.files):
+        bad = [number for number, name in enumerate(names) if layout.join(folder, name) in folders]
+        for number in bad:
+            text = "has the name of a folder that the project needs; it was left out"
+            listing.problems.append(Problem("name", layout.join(folder, names[number]), text))
+        if bad:
+            listing.files[i] = folder, names.take([n for n in range(len(names)) if n not in set(bad)])
 
 
 def _lost_images(listing: Listing, counts: Callable[[str], bool]) -> int:
@@ -282,20 +311,22 @@ def _list_rows(path: str, options: PackOptions) -> Listing:
     for number, row in read_list(path):
         listing.found += 1
         if isinstance(row, RowError):
-            listing.problems.append(Problem("line", f"line {number}", f"{row}; it was left out"))
+            listing.problems.append(Problem("line", f"{shown_list(path)}, line {number}", f"{row}; it was left out"))
             continue
         name = row.name or os.path.basename(row.path)
         stat, wrong = _look_at(listing, row, name)
         dataset = row.dataset or default
-        place = _place_of(dataset)
-        if not wrong and not _can_be_dataset(dataset):
+        place = layout.dataset_place(dataset)
+        if not wrong and place is None:
             wrong = "name", f"{dataset!r} can't be the name of a dataset"
-        if wrong or stat is None:
+        if wrong or stat is None or place is None:
             wrong = wrong or ("unreadable", "isn't there")
             listing.problems.append(Problem(wrong[0], row.path, f"{wrong[1]} (line {number})"))
             continue
         items = found.setdefault(place, DatasetItems(place, listing.root))
-        items.add(row.path, name, stat.st_size, stamp_of(stat))
+        # One path has one spelling; without its "..", it could lead elsewhere.
+        spelled = row.path if ".." in row.path else normpath(row.path)
+        items.add(spelled, name, stat.st_size, stamp_of(stat))
         items.tags.append(row.tags)
         items.annotations.append(row.annotation)
         listing.tags.update(row.tags)
@@ -320,16 +351,8 @@ def _look_at(listing: Listing, row: Row, name: str) -> tuple[os.stat_result | No
     return found, None
 
 
-def _can_be_dataset(name: str) -> bool:
-    parts = name.strip("/").split("/")
-    if parts[0] in (layout.BLOB_DIR, layout.META) or name.startswith("/"):
-        return False
-    return not any(
-        part in ("", ".", "..", layout.STATE_DIR) or "\0" in part or len(os.fsencode(part)) > layout.NAME_MAX_BYTES
-        for part in parts
-    )
-
-
 def _place_of(dataset: str) -> str:
-    """Path of a dataset that its users call so: ``train/hard`` lies in ``train/datasets/hard``."""
-    return f"/{layout.NESTED}/".join(dataset.strip("/").split("/"))
+    place = layout.dataset_place(dataset)
+    if place is None:
+        raise UsageError(f"{dataset!r} can't be the name of a dataset")
+    return place

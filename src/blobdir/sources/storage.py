@@ -9,6 +9,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from blobdir.durable import absolute
 from blobdir.errors import BlobdirError, ReadError, UsageError
 from blobdir.sources.config import storage_options
 from blobdir.sources.local import LocalStorage
@@ -60,7 +61,7 @@ def open_storage(
     """
     text, options, fs = settled(os.fspath(url), protocol, options, fs)
     if fs is None and protocol in (None, "file", "local") and "://" not in text and "::" not in text:
-        return LocalStorage(text, follow_links=follow_links)
+        return LocalStorage(absolute(text), follow_links=follow_links)
     if fs is not None:
         if isinstance(fs, LocalFileSystem):
             return LocalStorage(str(fs._strip_protocol(text)), follow_links=follow_links)  # noqa: SLF001  # part of fsspec's interface
