@@ -10,6 +10,8 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from blobdir.inside import open_plain
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import BinaryIO
@@ -143,13 +145,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     ------
     OSError
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-        raise OSError(code, "Is a directory" if stat.S_ISDIR(mode) else "Not a regular file", os.fspath(path))
-    return open(descriptor, "rb")
+    return open(open_plain(path), "rb")
 
 
 def write_whole(path: str | os.PathLike[str], pieces: Iterable[bytes]) -> None:

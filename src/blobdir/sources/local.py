@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from blobdir.errors import LinkError, SourceChangedError
+from blobdir.inside import check_regular, open_inside, read_open, stat_inside
 from blobdir.sources.model import Entry, Folder, Kind, Stat
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def _stat(result: os.stat_result) -> Stat:
 
 
 class LocalSource:
-    """An open file.
+    """An open file, whose descriptor it takes.
 
     The descriptor is closed when the last reference goes, so a thread that is reading while another drops the
     source can't meet a descriptor that meanwhile belongs to another file.
@@ -42,17 +43,12 @@ class LocalSource:
 
     __slots__ = ("fd", "path", "size", "stat")
 
-    def __init__(self, path: str, *, follow: bool = True) -> None:
+    def __init__(self, path: str, fd: int) -> None:
         self.path = path
         self.fd = -1
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
-        self.fd = os.open(path, flags)
-        result = os.fstat(self.fd)
+        result = check_regular(fd, path)
+        self.fd = fd
         self.stat = _stat(result)
-        if self.stat.kind == "directory":
-            raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
-        if self.stat.kind != "file":
-            raise OSError(errno.EINVAL, "Not a regular file", path)
         self.size = result.st_size
 
     def __del__(self) -> None:
@@ -131,49 +127,56 @@ class LocalStorage:
 
     def _list(self, path: str, follow_links: bool) -> list[Entry]:
         entries = []
-        full = self._full(path)
-        with os.scandir(full) as scan:
-            for item in scan:
-                if item.is_file(follow_symlinks=False):
-                    entries.append(Entry(item.name, "file"))
-                elif item.is_dir(follow_symlinks=False):
-                    entries.append(Entry(item.name, "directory"))
-                elif item.is_symlink():
-                    entries.append(self._link(item, follow_links))
-                else:
-                    entries.append(Entry(item.name, "other"))
+        folder = self._descriptor(path, folder=True)
+        try:
+            with os.scandir(folder) as scan:
+                for item in scan:
+                    if item.is_file(follow_symlinks=False):
+                        entries.append(Entry(item.name, "file"))
+                    elif item.is_dir(follow_symlinks=False):
+                        entries.append(Entry(item.name, "directory"))
+                    elif item.is_symlink():
+                        entries.append(self._link(item, folder, follow_links))
+                    else:
+                        entries.append(Entry(item.name, "other"))
+        finally:
+            os.close(folder)
         return entries
 
     @staticmethod
-    def _link(item: os.DirEntry[str], follow_links: bool) -> Entry:
+    def _link(item: os.DirEntry[str], folder: int, follow_links: bool) -> Entry:
         with suppress(OSError):  # one that leads in circles
             if follow_links and item.is_dir():
                 return Entry(item.name, "directory")
             if follow_links and item.is_file():
                 return Entry(item.name, "file")
-        return Entry(item.name, "link", target=os.readlink(item.path))
+        return Entry(item.name, "link", target=os.readlink(item.name, dir_fd=folder))
 
     def stat(self, path: str) -> Stat:
-        """Attributes of `path`, links followed; FileNotFoundError where there is none."""
-        return _stat(os.stat(self._full(path)))
+        """Attributes of `path`, links followed; FileNotFoundError where there is none.
+
+        Raises
+        ------
+        LinkError
+            It leads outside the project, and that isn't allowed.
+        OSError
+        """
+        return _stat(os.stat(self._full(path)) if self.follow_links else stat_inside(self.root, path))
+
+    def _descriptor(self, path: str, *, folder: bool = False, follow_last: bool = True) -> int:
+        if not self.follow_links:
+            return open_inside(self.root, path, folder=folder, follow_last=follow_last)
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_DIRECTORY if folder else 0)
+        return os.open(self._full(path), flags)
 
     def _open(self, path: str, *, follow_last: bool = True) -> LocalSource:
-        """Open a file of the project, and make sure that it is one: a link on the way could lead anywhere."""
-        source = LocalSource(self._full(path), follow=follow_last)
-        if not self.follow_links and not self._is_inside(source.fd) and self.escapes(path):
-            raise LinkError(f"{path}: leads outside the project by a symbolic link; open the project with follow_links")
-        return source
-
-    def _is_inside(self, fd: int) -> bool:
-        try:
-            return os.readlink(f"/proc/self/fd/{fd}").startswith(self.root.rstrip("/") + "/")
-        except OSError:  # no /proc here: the path must tell
-            return False
+        """Open a file of the project, wherever links inside it lead."""
+        return LocalSource(self._full(path), self._descriptor(path, follow_last=follow_last))
 
     def read(self, path: str) -> bytes:
-        """The whole content of a small file."""
+        """The whole content of a file that can't be large: see `blobdir.inside.read_whole`."""
         source = self._open(path)
-        return source.read_at(0, source.size)
+        return read_open(source.fd, source.path)
 
     def open_loose(self, path: str) -> LocalSource:
         """Open a loose file as it is now; LinkError where it has become a link and those aren't followed."""
