@@ -14,7 +14,7 @@ from blobdir.inside import open_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import BinaryIO
+    from io import BufferedReader
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
@@ -138,7 +138,7 @@ def rename_new(source: str | os.PathLike[str], target: str | os.PathLike[str]) -
     os.rename(source, target)
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
     """Open a file for reading; a pipe or a device, which could keep a reader waiting for ever, is an error.
 
     Raises

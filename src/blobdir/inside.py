@@ -26,8 +26,8 @@ MAX_LINKS: Final = 40
 """Symbolic links that one path may go through, as in the kernel."""
 _MAX_HOLES: Final = 64
 """Times that a file may be larger than what it takes on a disk, which compresses it maybe."""
-_LEAST: Final = 64 << 20
-"""Bytes that it may have in any case: some file systems don't say what it takes."""
+LEAST_BYTES: Final = 64 << 20
+"""Bytes that a file may have in any case: some file systems don't say what it takes."""
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _PATH: Final = getattr(os, "O_PATH", os.O_RDONLY)
 _FOLDER: Final = _PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -93,6 +93,11 @@ def open_inside(root: str, path: str, *, folder: bool = False, follow_last: bool
     """
     flags = _FLAGS | (os.O_DIRECTORY if folder else 0) | (0 if follow_last else os.O_NOFOLLOW)
     return _named(root, path, flags)
+
+
+def open_anywhere(path: str, *, folder: bool = False) -> int:
+    """`open_inside` for who may follow links wherever they lead."""
+    return os.open(path, _FLAGS | (os.O_DIRECTORY if folder else 0))
 
 
 def stat_inside(root: str, path: str) -> os.stat_result:
@@ -240,7 +245,7 @@ def _stat_by_parts(root: str, path: str) -> os.stat_result:
         parts.close()
 
 
-def open_plain(path: str | os.PathLike[str], *, follow: bool = True, dir_fd: int | None = None) -> int:
+def open_plain(path: str | bytes | os.PathLike[str], *, follow: bool = True, dir_fd: int | None = None) -> int:
     """Open a regular file of which nobody asks where it lies; gives a descriptor.
 
     Parameters
@@ -261,7 +266,7 @@ def open_plain(path: str | os.PathLike[str], *, follow: bool = True, dir_fd: int
     return fd
 
 
-def check_regular(fd: int, path: str | os.PathLike[str]) -> os.stat_result:
+def check_regular(fd: int, path: str | bytes | os.PathLike[str]) -> os.stat_result:
     """Attributes of an open file; where it isn't a regular one, it is closed, and that is an error."""
     found = os.fstat(fd)
     if stat.S_ISREG(found.st_mode):
@@ -303,6 +308,6 @@ def check_size(found: os.stat_result, path: str | os.PathLike[str], *, most: int
     """Size of a file that is going to be in memory: no more than `most`, and than it can have by what it takes."""
     size = found.st_size
     blocks = getattr(found, "st_blocks", size)
-    if size > most or size > max(_LEAST, _MAX_HOLES * 512 * blocks):
+    if size > most or size > max(LEAST_BYTES, _MAX_HOLES * 512 * blocks):
         raise OSError(errno.EFBIG, f"Has, or says that it has, {size:,} bytes", os.fspath(path))
     return size

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat as stat_module
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from blobdir.errors import LinkError, SourceChangedError
-from blobdir.inside import check_regular, open_inside, read_open, stat_inside
+from blobdir.inside import LEAST_BYTES, check_regular, check_size, open_anywhere, open_inside, read_open, stat_inside
 from blobdir.sources.model import Entry, Folder, Kind, Stat
 
 if TYPE_CHECKING:
@@ -56,7 +57,18 @@ class LocalSource:
             os.close(self.fd)
 
     def read_at(self, start: int, n: int) -> bytes:
-        """Read `n` bytes from byte `start`; fewer only where the file ends."""
+        """Read `n` bytes from byte `start`; fewer only where the file ends.
+
+        Raises
+        ------
+        OSError
+            They are more than the file can have, by what it takes on its disk.
+        """
+        if n > LEAST_BYTES:
+            found = os.fstat(self.fd)
+            n = max(0, min(n, found.st_size - start))
+            if n > LEAST_BYTES:
+                check_size(found, self.path, most=sys.maxsize)
         data = os.pread(self.fd, n, start)
         if len(data) == n or not data:
             return data
@@ -166,8 +178,7 @@ class LocalStorage:
     def _descriptor(self, path: str, *, folder: bool = False, follow_last: bool = True) -> int:
         if not self.follow_links:
             return open_inside(self.root, path, folder=folder, follow_last=follow_last)
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_DIRECTORY if folder else 0)
-        return os.open(self._full(path), flags)
+        return open_anywhere(self._full(path), folder=folder)
 
     def _open(self, path: str, *, follow_last: bool = True) -> LocalSource:
         """Open a file of the project, wherever links inside it lead."""
