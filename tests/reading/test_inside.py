@@ -83,6 +83,17 @@ def test_links_that_are_to_be_followed(root: Path) -> None:
     assert LocalStorage(str(root), follow_links=True).read("z/note.txt") == SECRET
 
 
+def test_links_to_folders_of_links_are_not_followed_without_end(root: Path) -> None:
+    """Twenty folders with two links each have a million paths."""
+    for i in reversed(range(20)):
+        (root / f"d{i}/real").mkdir(parents=True)
+        for name in ("a", "b"):
+            (root / f"d{i}" / name).symlink_to(f"../d{i + 1}" if i < 19 else "../docs")
+    folders = list(LocalStorage(str(root), follow_links=True).walk(follow_links=True))
+    assert len(folders) < 1000
+    assert {f"d{i}/real" for i in range(20)} <= {folder.path for folder in folders}
+
+
 @pytest.mark.parametrize("path", ["gone", "gone/x", "docs/note.txt/x", "docs\0", "a" * 300, "/".join(["a"] * 3000)])
 def test_what_is_not_there(way: str, root: Path, path: str) -> None:
     storage = LocalStorage(str(root))

@@ -6,6 +6,7 @@ import errno
 import os
 import stat as stat_module
 import sys
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from blobdir.sources.model import Longs
+
+
+_MOST_WAYS = 16
+"""Times that one folder is shown as what links to it lead to: a few folders of links have millions of paths."""
 
 
 def _kind(mode: int) -> Kind:
@@ -112,6 +117,7 @@ class LocalStorage:
     def walk(self, *, follow_links: bool) -> Iterator[Folder]:
         """Yield each directory, parents first."""
         todo: list[tuple[str, frozenset[str]]] = [("", frozenset([self.root]))]
+        ways: Counter[str] = Counter()
         while todo:
             path, above = todo.pop()
             folder = self.folder(path, follow_links=follow_links)
@@ -121,10 +127,12 @@ class LocalStorage:
                     continue
                 below = f"{path}/{entry.name}" if path else entry.name
                 real = os.path.realpath(self._full(below)) if follow_links else below
-                if real in above:  # a link to a parent never ends
-                    entries[i] = Entry(entry.name, "link", target=os.readlink(self._full(below)))
-                else:
-                    todo.append((below, above | {real} if follow_links else above))
+                ways[real] += follow_links
+                if real in above or ways[real] > _MOST_WAYS:  # a link to a parent never ends
+                    with suppress(OSError):  # the folder itself
+                        entries[i] = Entry(entry.name, "link", target=os.readlink(self._full(below)))
+                        continue
+                todo.append((below, above | {real} if follow_links else above))
             yield folder
 
     def folder(self, path: str, *, follow_links: bool = False) -> Folder:
