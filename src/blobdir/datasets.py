@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from blobdir.annotations import annotation_fault, read_object
 from blobdir.discovery import DiscoveryOptions, layout
-from blobdir.errors import AnnotationError, BlobdirError, IncompleteListingError, NotADirectory, NotFoundError
+from blobdir.errors import (
+    AnnotationError,
+    BlobdirError,
+    IncompleteListingError,
+    IsADirectory,
+    NotADirectory,
+    NotFoundError,
+)
 from blobdir.index import DIRECTORY, LOOSE
 from blobdir.opening import OpenOptions, open_tree
 
@@ -352,7 +359,10 @@ def _said(error: Exception) -> str:
 
 
 def _read_json(tree: Tree, path: str) -> dict[str, Any]:
+    row = tree.find(path)
+    if tree.is_directory(row):  # by a link, which has another name
+        raise IsADirectory(f"{path}: is a directory")
     try:
-        return read_object(tree.read(tree.find(path)))
+        return read_object(tree.read(row))
     except AnnotationError as error:
         raise AnnotationError(f"{path}: {error}") from error

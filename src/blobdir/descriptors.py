@@ -8,7 +8,6 @@ another one needs its place, and opened again when it's read. Whoever opens one 
 from __future__ import annotations
 
 import errno
-import os
 import resource
 import weakref
 from collections import OrderedDict
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from blobdir.locks import ForkSafeLock
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
 MOST: Final = 8192
 """Descriptors that are shared out at the most, where there is no limit, or a higher one."""
@@ -111,11 +110,11 @@ class Descriptors:
 DESCRIPTORS: Final = Descriptors()
 
 
-def open_file(path: str | os.PathLike[str], flags: int) -> int:
-    """As `os.open`; where the process has no descriptor left, kept files make room."""
+def with_room(open_: Callable[[], int]) -> int:
+    """What a function gives that opens a file; where the process has no descriptor left, kept files make room."""
     while True:
         try:
-            return os.open(path, flags)
+            return open_()
         except OSError as error:
             if error.errno not in _TOO_MANY or not DESCRIPTORS.let_go_of_some():
                 raise

@@ -11,10 +11,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from blobdir.errors import UsageError
+from blobdir.inside import open_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import BinaryIO
+    from io import BufferedReader
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
@@ -162,20 +163,14 @@ def rename_new(source: str | os.PathLike[str], target: str | os.PathLike[str], *
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
     """Open a file for reading; a pipe or a device, which could keep a reader waiting for ever, is an error.
 
     Raises
     ------
     OSError
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-        raise OSError(code, "Is a directory" if stat.S_ISDIR(mode) else "Not a regular file", os.fspath(path))
-    return open(descriptor, "rb")
+    return open(open_plain(path), "rb")
 
 
 def write_whole(path: str | os.PathLike[str], pieces: Iterable[bytes]) -> None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Final
 
 from blobdir.errors import BusyError, UsageError
+from blobdir.inside import check_regular, open_plain
 
 STATE_DIR: Final = ".blobdir"
 """Folder of a project that holds what is blobdir's own."""
@@ -89,19 +90,21 @@ def _open(path: str, *, shared: bool) -> int:
     flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     if shared:
         with suppress(FileNotFoundError):
-            return os.open(path, flags | os.O_RDONLY)
-    return os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o666)
-
-
-_LOOK: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            return open_plain(path, follow=False)
+    fd = os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o666)
+    check_regular(fd, path)
+    return fd
 
 
 def changes(root: str) -> tuple[bytes, bool]:
     """What is different after a project was changed: a count of its changes, and whether a journal lies there."""
     state = os.path.join(root, STATE_DIR)
     try:
-        with open(os.open(os.path.join(state, LOCK), _LOOK), "rb") as file:
-            count = (file.read(100).split() or [b""])[1:]
+        fd = open_plain(os.path.join(state, LOCK), follow=False)
+        try:
+            count = (os.pread(fd, 100, 0).split() or [b""])[1:]
+        finally:
+            os.close(fd)
     except OSError:
         count = []
     return b" ".join(count), os.path.lexists(os.path.join(state, JOURNAL))
@@ -110,7 +113,7 @@ def changes(root: str) -> tuple[bytes, bool]:
 def is_being_changed(root: str) -> bool:
     """Whether a writer has the lock of a project at this moment; False where that can't be known."""
     try:
-        fd = os.open(os.path.join(root, STATE_DIR, LOCK), _LOOK)
+        fd = open_plain(os.path.join(root, STATE_DIR, LOCK), follow=False)
     except OSError:
         return False
     try:

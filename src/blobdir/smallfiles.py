@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from blobdir.annotations import classes_of, is_size, read_annotation, read_json, tags_of
 from blobdir.errors import AnnotationError
+from blobdir.inside import open_plain, read_open
 from blobdir.tarwriting.members import is_image
 
 if TYPE_CHECKING:
@@ -149,21 +150,20 @@ def look_at_files(folder: str, names: bytes, kind: str, known: Known) -> list[tu
 def _contents(folder: str, names: list[bytes], most: int) -> Iterator[tuple[bytes, bytes | OSError]]:
     """The first `most` bytes of each file, or all of them; or why it can't be read."""
     at_once = most or _READ_BYTES
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    open_, read, close = os.open, os.read, os.close
+    read, close = os.read, os.close
     try:
-        directory = open_(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         yield from ((name, error) for name in names)
         return
     try:
         for name in names:
             try:
-                file = open_(name, flags, dir_fd=directory)
+                file = open_plain(name, follow=False, dir_fd=directory)
                 try:
                     data = read(file, at_once)
                     if len(data) == at_once and not most:
-                        data = b"".join([data, *iter(lambda: read(file, 1 << 20), b"")])  # noqa: B023  # read at once
+                        data += read_open(file, os.fsdecode(name))
                 finally:
                     close(file)
             except OSError as error:

@@ -53,15 +53,16 @@ def test_nothing_from_outside(storage, tmp_path, how):
 @pytest.mark.parametrize("how", ["link", "symlink", "copy", "auto"])
 def test_what_was_opened_outside_is_not_taken_although_its_name_leads_inside_again(storage, tmp_path, how, monkeypatch):
     """Between opening and looking at the path, a link is put back."""
-    opened = LocalStorage._is_inside
+    opened = LocalStorage._descriptor
 
-    def swapped(self, fd):
-        found = opened(self, fd)
-        os.unlink(tmp_path / "p/blob/out.tar")
-        os.link(tmp_path / "p/blob/a.tar", tmp_path / "p/blob/out.tar")
-        return found
+    def swapped(self, path, **options):
+        try:
+            return opened(self, path, **options)
+        finally:
+            os.unlink(tmp_path / "p/blob/out.tar")
+            os.link(tmp_path / "p/blob/a.tar", tmp_path / "p/blob/out.tar")
 
-    monkeypatch.setattr(LocalStorage, "_is_inside", swapped)
+    monkeypatch.setattr(LocalStorage, "_descriptor", swapped)
     with pytest.raises(LinkError):
         share_blob(storage, "blob/out.tar", tmp_path / "target.tar", how)
     assert not os.path.lexists(tmp_path / "target.tar")

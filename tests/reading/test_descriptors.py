@@ -13,7 +13,7 @@ import pytest
 from blob_builder import write_tar
 
 from blobdir import descriptors, open_project
-from blobdir.descriptors import DESCRIPTORS, Descriptors, open_file
+from blobdir.descriptors import DESCRIPTORS, Descriptors, with_room
 from blobdir.errors import ReadError, SourceChangedError
 from blobdir.offsets import write_offsets
 from blobdir.reading import HELD_BLOBS
@@ -212,4 +212,4 @@ def test_no_descriptor_and_nothing_to_close(monkeypatch, tmp_path):
     monkeypatch.setattr(descriptors, "DESCRIPTORS", Descriptors())
     monkeypatch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(OSError(24, "Too many open files")))
     with pytest.raises(OSError, match="Too many open files"):
-        open_file(tmp_path, os.O_RDONLY)
+        with_room(lambda: os.open(tmp_path, os.O_RDONLY))

@@ -29,7 +29,7 @@ from zlib import crc32
 
 from cachetools import LRUCache
 
-from blobdir.descriptors import DESCRIPTORS, open_file
+from blobdir.descriptors import DESCRIPTORS, with_room
 from blobdir.durable import in_words
 from blobdir.errors import BlobdirWarning, UsageError
 from blobdir.locks import ForkSafeLock
@@ -82,7 +82,7 @@ class _OpenBlock:
 
     def __init__(self, path: str, name: bytes) -> None:
         self.fd = -1
-        self.fd = open_file(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.fd = with_room(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         stat = os.fstat(self.fd)
         if not is_own(stat):
             raise ValueError("belongs to another user, or others can write it")

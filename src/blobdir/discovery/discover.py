@@ -12,7 +12,7 @@ import numpy as np
 from blobdir.discovery import inputs, layout, unfinished
 from blobdir.discovery.blobs import Blobs
 from blobdir.discovery.merge import Merger, entry_table
-from blobdir.discovery.parts import Pickle, find_pickles
+from blobdir.discovery.parts import check_folders, find_pickles
 from blobdir.discovery.report import Report
 from blobdir.discovery.root import check_root, not_a_folder
 from blobdir.errors import BlobdirError, ConflictError, NotAProjectError, OffsetsError, TruncatedOffsetsError
@@ -31,10 +31,11 @@ from blobdir.projectlock import changes
 from blobdir.sources import LocalStorage, RemoteStorage, Stat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from blobdir.discovery.options import DiscoveryOptions
-    from blobdir.sources import Entry, Folder, Storage
+    from blobdir.discovery.parts import Pickle
+    from blobdir.sources import Entry, Folder, Source, Storage
 
 T = TypeVar("T")
 _NAME_MAX = 255
@@ -246,12 +247,14 @@ class _Discovery:
         for low in range(0, len(pickles), _PICKLES_AT_ONCE):
             part = pickles[low : low + _PICKLES_AT_ONCE]
             stats = self._stat_pickles([pickle.path for pickle in part])
-            for pickle, data in zip(part, self._read_pickles([p.path for p in part]), strict=True):
+            for pickle, data in zip(part, self._open_pickles([p.path for p in part]), strict=True):
                 self._tell("offsets", low, len(pickles))
+                stat = stats.get(pickle.path)
+                content = inputs.Content(data, stat, self.header.built_ns)
                 if data is not None:
-                    self._add_pickle(pickle.path, data, pickle.shown, pickle.blobs)
-                if stat := stats.get(pickle.path):
-                    self._add_input(pickle.path, inputs.OFFSETS, stat, data or b"")
+                    self._add_pickle(pickle, content)
+                if stat is not None:
+                    self.header.inputs.append(inputs.content_record(pickle.path, inputs.OFFSETS, stat, content))
         if pickles:
             self._tell("offsets", len(pickles), len(pickles))
 
@@ -265,42 +268,52 @@ class _Discovery:
                 found[path] = self.storage.stat(path)
         return found
 
-    def _add_input(self, path: str, role: str, stat: Stat, data: bytes) -> None:
-        self.header.inputs.append(inputs.file_record(path, role, stat, data, self.header.built_ns))
-
-    def _read_pickles(self, paths: list[str]) -> list[bytes | None]:
+    def _open_pickles(self, paths: list[str]) -> Iterator[Source | bytes | None]:
+        """Their contents; of files on this machine as what can be read bit by bit, and one after the other."""
+        if isinstance(self.storage, LocalStorage):
+            yield from (self._open_pickle(self.storage.open, path) for path in paths)
+            return
         try:
-            return list(self.storage.read_files(paths))
+            found = list(self.storage.read_files(paths))
         except (OSError, BlobdirError):
-            return [self._read_pickle(path) for path in paths]
+            yield from (self._open_pickle(self.storage.read, path) for path in paths)
+            return
+        yield from found
 
-    def _read_pickle(self, path: str) -> bytes | None:
+    def _open_pickle(self, get: Callable[[str], Source | bytes], path: str) -> Source | bytes | None:
         try:
-            return self.storage.read(path)
+            return get(path)
         except (OSError, BlobdirError) as error:
-            message = f"{path}: can't be read ({error}); its images are missing from the list"
-            dataset = path.rpartition("/")[0]
-            shown = layout.join(dataset, layout.ITEMS)
-            if dataset.endswith("/" + layout.PACKED_ANNOTATIONS):
-                shown = layout.join(dataset.rpartition("/")[0], layout.ANNOTATIONS)
-            self.report.incomplete(shown, "offsets-unreadable", path, message)
-            self._show(shown)
+            self._unreadable_pickle(path, error)
             return None
 
-    def _add_pickle(self, pickle: str, data: bytes, shown: str, blobs: str) -> None:
+    def _unreadable_pickle(self, path: str, error: Exception) -> None:
+        message = f"{path}: can't be read ({str(error) or type(error).__name__}); its images are missing from the list"
+        dataset = path.rpartition("/")[0]
+        shown = layout.join(dataset, layout.ITEMS)
+        if dataset.endswith("/" + layout.PACKED_ANNOTATIONS):
+            shown = layout.join(dataset.rpartition("/")[0], layout.ANNOTATIONS)
+        self.report.incomplete(shown, "offsets-unreadable", path, message)
         self._show(shown)
-        policy = self.options.on_conflict
+
+    def _add_pickle(self, pickle: Pickle, content: inputs.Content) -> None:
+        path, shown = pickle.path, pickle.shown
+        self._show(shown)
         try:
-            if not data and (message := self.blobs.emptied(pickle, blobs)):
+            if not content.size and (message := self.blobs.emptied(path, pickle.blobs)):
                 raise TruncatedOffsetsError(message)
-            table = read_offsets(data, name=pickle, on_conflict=policy)
+            table = read_offsets(content, name=path, on_conflict=self.options.on_conflict)
+            check_folders(table, path)
         except OffsetsError as error:
-            self.report.incomplete(shown, f"offsets-{error.reason}", pickle, str(error), error)
+            self.report.incomplete(shown, f"offsets-{error.reason}", path, str(error), error)
+            return
+        except (OSError, BlobdirError, MemoryError) as error:
+            self._unreadable_pickle(path, error)
             return
         if table.repeats:
-            message = f"{pickle}: {table.repeats} entries stand in it more than once; exact repeats count as one"
-            self.report.warning("offsets-repeated", pickle, message)
-        source, defect = self.blobs.pair(pickle, table, blobs)
+            message = f"{path}: {table.repeats} entries stand in it more than once; exact repeats count as one"
+            self.report.warning("offsets-repeated", path, message)
+        source, defect = self.blobs.pair(path, table, pickle.blobs)
         start = np.asarray(table.start, np.int64)
         size = np.asarray(table.end, np.int64) - start
         if defect is not None:
@@ -392,7 +405,7 @@ class _Discovery:
         """Content of a plain file that shares its name with another; the tree depends on it."""
         stat = self.storage.stat(path)
         data = self.storage.read(path)
-        self._add_input(path, inputs.DECIDING, stat, data)
+        self.header.inputs.append(inputs.file_record(path, inputs.DECIDING, stat, data, self.header.built_ns))
         return data
 
 

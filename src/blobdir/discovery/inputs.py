@@ -18,7 +18,7 @@ from blobdir.index import SourceRecord
 from blobdir.projectlock import STATE_DIR
 
 if TYPE_CHECKING:
-    from blobdir.sources import Folder, LocalStorage, Stat
+    from blobdir.sources import Folder, LocalStorage, Source, Stat
 
 TICK_NS, COARSE_TICK_NS = 20_000_000, 2_000_000_000
 """In which two changes can have the same time: where times have fractions of a second, and where they have none."""
@@ -51,8 +51,58 @@ def folder_record(folder: Folder, looked_ns: int, *, follow_links: bool) -> Sour
 def file_record(path: str, role: str, stat: Stat, data: bytes, looked_ns: int) -> SourceRecord:
     """What is kept of a file whose content is `data`."""
     record = _record(path, role, stat)
-    is_version = bool(record.mtime_ns or record.etag)
-    return record if is_version and not is_racy(record, looked_ns) else replace(record, digest=digest_of(data))
+    return replace(record, digest=digest_of(data)) if _wants_digest(record, looked_ns) else record
+
+
+def content_record(path: str, role: str, stat: Stat, content: Content) -> SourceRecord:
+    """What is kept of a file after its content was read; what wasn't read to its end counts as changed next time."""
+    return replace(_record(path, role, stat), digest=content.digest())
+
+
+def _wants_digest(record: SourceRecord, looked_ns: int) -> bool:
+    return not (record.mtime_ns or record.etag) or is_racy(record, looked_ns)
+
+
+class Content:
+    """The content of an offsets file, read from front to back, and its digest where that will be wanted.
+
+    Parameters
+    ----------
+    data : Source or bytes or None
+        None where it can't be read.
+    stat : Stat or None
+        None where nothing is kept of it.
+    looked_ns : int
+        When it was looked at.
+
+    Attributes
+    ----------
+    size : int
+        Bytes.
+    """
+
+    def __init__(self, data: Source | bytes | None, stat: Stat | None, looked_ns: int) -> None:
+        self._data = b"" if data is None else data
+        self.size = len(self._data) if isinstance(self._data, bytes) else self._data.size
+        wanted = stat is not None and _wants_digest(_record("", OFFSETS, stat), looked_ns)
+        self._hash = hashlib.blake2b(digest_size=16) if wanted else None
+        self._done = 0
+
+    def read_at(self, start: int, n: int) -> bytes:
+        """Read `n` bytes from byte `start`; fewer only where the file ends."""
+        data = self._data[start : start + n] if isinstance(self._data, bytes) else self._data.read_at(start, n)
+        if self._hash is not None and start == self._done:
+            self._hash.update(data)
+            self._done += len(data)
+        return data
+
+    def digest(self) -> str:
+        """Of the content; empty where it isn't wanted, or where not all was read."""
+        if self._hash is None:
+            return ""
+        if isinstance(self._data, bytes):
+            return digest_of(self._data)
+        return self._hash.hexdigest() if self._done >= self.size else ""
 
 
 def _record(path: str, role: str, stat: Stat) -> SourceRecord:

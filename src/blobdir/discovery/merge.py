@@ -138,8 +138,8 @@ class Merger:
         elif self.on_conflict == "replace":
             keep[different[:-1]] = False
         elif self.on_conflict == "rename":
-            for entry in different[1:]:
-                renamed[entry] = free_name(clash.name, taken)
+            for number, entry in enumerate(different[1:], 1):  # those before have taken as many numbers
+                renamed[entry] = free_name(clash.name, taken, number)
         else:
             keep[different[1:]] = False
             defect = self.report(self.directory, clash.name, table, first, different[1])
@@ -193,9 +193,9 @@ def _batches(table: EntryTable, clashes: list[Clash]) -> Iterator[list[Clash]]:
         yield some
 
 
-def free_name(name: bytes, taken: set[bytes]) -> bytes:
-    """``stem_1.ext``, or the first number that is free; added to `taken`."""
-    number = 1
+def free_name(name: bytes, taken: set[bytes], first: int = 1) -> bytes:
+    """``stem_1.ext``, or the first number from `first` on that is free; added to `taken`."""
+    number = first
     while (candidate := numbered(name, number)) in taken:
         number += 1
     taken.add(candidate)

@@ -6,15 +6,22 @@ Readers, who make rows of it, and writers, who change it, ask the same functions
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
+from blobdir.errors import OffsetsNameError
+from blobdir.offsets.names import shown, to_str
 from blobdir.projectlock import STATE_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from blobdir.offsets import OffsetsTable
     from blobdir.sources import Folder
+
+_FOLDERS_PER_MEMBER: Final = 4
+_FOLDERS: Final = 64
+"""Folders in the names of members that there may be in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,33 @@ class Pickle:
     def stem(self) -> str:
         """Stem of the file name of its blob."""
         return self.path.rpartition("/")[2].removesuffix(layout.OFFSETS_SUFFIX)
+
+
+def check_folders(table: OffsetsTable, path: str) -> None:
+    """Make sure that the names of members don't make far more folders than there are members.
+
+    A name of 4 kB can have two thousand folders in it, each of which takes more room than the name.
+
+    Raises
+    ------
+    OffsetsNameError
+    """
+    if not (table.arena == ord("/")).any():
+        return
+    most = _FOLDERS_PER_MEMBER * len(table) + _FOLDERS
+    known = {b""}
+    for row in range(len(table)):
+        folder = table.name(row).rpartition(b"/")[0]
+        while folder not in known:
+            known.add(folder)
+            folder = folder.rpartition(b"/")[0]
+        if len(known) > most:
+            raise OffsetsNameError(
+                f"{path}: {shown(to_str(table.name(row)))} is one of {len(table)} names that make more than {most} "
+                "folders; write the names without folders, as `blobdir offsets` does",
+                path=path,
+                entries_before=row,
+            )
 
 
 def find_pickles(folders: Mapping[str, Folder], dataset: str) -> list[Pickle]:

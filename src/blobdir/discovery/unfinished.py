@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
+from blobdir.inside import read_whole
 from blobdir.projectlock import JOURNAL, STATE_DIR, changes, is_being_changed
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ _REMOTE: Final = {
 }
 WAIT_S: Final = 5.0
 """Seconds that a writer is waited for; once the journal is there, only renames are left."""
-_LIMIT_BYTES: Final = 1 << 30
 
 
 def settled(root: str) -> tuple[bytes, bool]:
@@ -90,9 +90,7 @@ def report_push(folders: Mapping[str, Folder], into: Report) -> None:
 def _touched(journal: str, datasets: Collection[str]) -> set[str]:
     """Folders of the tree in which names come or go; the root's where the journal says nothing that can be read."""
     try:
-        descriptor = os.open(journal, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            value = json.loads(file.read(_LIMIT_BYTES).decode("utf-8", "surrogateescape"))
+        value = json.loads(read_whole(journal, follow=False).decode("utf-8", "surrogateescape"))
         paths = [item[1] for key in ("put", "remove") for item in value[key]]
         found = {folder for path in paths if (folder := _shown_in(path)) is not None}
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):

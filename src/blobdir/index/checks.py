@@ -71,6 +71,7 @@ def check_columns(columns: dict[str, NDArray[Any]], capacity: object, label: str
     demand(len(folders) > 0 and int(folders[0]) == 0 and int(first[0]) == 1, "the root isn't the first row")
     demand(bool((first[1:] == first[:-1] + count[:-1]).all()), "directories overlap")
     demand(int(first[-1] + count[-1]) == n, "rows belong to no directory")
+    demand(bool((first > folders).all()), "a directory is in itself")
 
 
 def check_references(columns: dict[str, NDArray[Any]], header: Header, label: str) -> None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 from blobdir.durable import rename_new
 from blobdir.errors import BlobdirWarning, UsageError
 from blobdir.index.table import COLUMNS
+from blobdir.inside import open_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +118,7 @@ def _is_json(text: bytes) -> bool:
 
 
 def _beginning(folder: int, name: str) -> bytes:
-    fd = os.open(name, os.O_RDONLY | _FILE, dir_fd=folder)
+    fd = open_plain(name, follow=False, dir_fd=folder)
     try:
         return os.pread(fd, _MARK_WITHIN, 0)
     finally:

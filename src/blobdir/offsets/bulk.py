@@ -11,7 +11,7 @@ Each byte of the file is in one block at most, so the work is linear however oft
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,7 +59,7 @@ class Block:
     before, after : ndarray of int64, shape (n,)
         Where each object's bytes begin and end.
     position : ndarray of int64, shape (n,)
-        The opcode that makes the object.
+        The opcode that makes the object; as `run_at` gives it, counted from the beginning of the file.
     arena, name_start : ndarray of uint8, ndarray of int64, shape (n + 1,)
         The names, as in `OffsetsTable`.
     start, end : ndarray of int64, shape (n,)
@@ -95,11 +95,14 @@ class BulkScanner:
     Parameters
     ----------
     data : bytes
-        The file.
+        The file, or a piece of it.
+    base : int
+        Which byte of the file is the first of `data`.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, base: int = 0) -> None:
         self._data = np.frombuffer(data, np.uint8)
+        self._base = base
         self._block: Block | None = None
 
     def run_at(self, position: int, memo: list[Any]) -> Run | None:
@@ -117,7 +120,8 @@ class BulkScanner:
         if block is None or position >= block.limit:
             if len(self._data) - position < _SHORTEST_RUN * _SMALLEST_OBJECT_BYTES:
                 return None
-            block = self._block = scan_block(self._data, position)
+            block = scan_block(self._data, position)
+            block = self._block = replace(block, position=block.position + self._base)
         row = int(np.searchsorted(block.before, position))
         if row == len(block.before) or block.before[row] != position:
             return None

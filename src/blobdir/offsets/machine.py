@@ -3,7 +3,8 @@
 It runs the opcodes of protocols 0 to 5 over a buffer. Nothing is ever imported or called: the five allowed globals
 become constants, and the opcodes that would call something accept these constants only. Time is linear in the size
 of the file, and memory in the number of opcodes: declared sizes are checked against the file before they are used,
-memo indexes are keys and not sizes, and there is no recursion.
+memo indexes are keys and not sizes, and there is no recursion. A file can be fed piece by piece, so what isn't a pickle
+is refused after the first piece, however long the file is.
 
 The opcodes are those of CPython's ``Lib/pickletools.py``.
 """
@@ -12,37 +13,66 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from blobdir.errors import TruncatedOffsetsError
+from blobdir.offsets.bulk import BulkScanner
 from blobdir.offsets.opcodes import HANDLERS, OPERANDS, STOP
 from blobdir.offsets.values import BLOB_IMAGE_INFO, MAX_STRING_BYTES, Fault, Run, corrupt, truncated
 
 if TYPE_CHECKING:
-    from blobdir.offsets.bulk import BulkScanner
+    from collections.abc import Callable
 
 
 class Machine:
     """The state of the machine within one pickle.
 
+    Parameters
+    ----------
+    data : bytes
+        The file, or its beginning.
+    bulk : BulkScanner, optional
+        Of `data`.
+    more : callable, optional
+        Gives what follows `data` in the file, piece by piece, and no bytes at its end. A piece must be longer than any
+        opcode with its argument.
+    file_bytes : int, optional
+        Size of the file, if `data` isn't all of it.
+
     Attributes
     ----------
+    data, base : bytes, int
+        What is held of the file, and which of its bytes is the first of that.
     stack : list
         Items since the last MARK. A `Run` in it stands for many items.
     fence : int
-        Items below this index may be runs. An opcode that reaches below it gets them expanded first.
+        The index after the uppermost run in `stack`, 0 where there is none. An opcode that reaches below it gets that
+        run expanded first.
+    fences : list of int
+        For each run, in all of the frames, the fence before it came.
     frames : list of (stack, fence)
         What lies below each open MARK.
     memo, sparse_memo : list, dict
         The memo up to the first index that was left out, and the rest of it.
     """
 
-    def __init__(self, data: bytes, bulk: BulkScanner | None = None) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        bulk: BulkScanner | None = None,
+        more: Callable[[], bytes] | None = None,
+        file_bytes: int = 0,
+    ) -> None:
         self.data = data
         self.size = len(data)
         self.bulk = bulk
+        self.base = 0
+        self.file_bytes = max(file_bytes, self.size)
+        self._more = more
         self._reset()
 
     def _reset(self) -> None:
         self.stack: list[Any] = []
         self.fence = 0
+        self.fences: list[int] = []
         self.frames: list[tuple[list[Any], int]] = []
         self.memo: list[Any] = []
         self.sparse_memo: dict[int, Any] = {}
@@ -53,7 +83,7 @@ class Machine:
         Parameters
         ----------
         position : int
-            Its first byte.
+            Its first byte in `data`.
 
         Returns
         -------
@@ -61,63 +91,81 @@ class Machine:
             A `str`, `int`, `bool`, `float`, `bytes` or None, a `Constant`, an `Instance`, or a `list`, `tuple` or
             `dict` of such. A list may hold `Run` items, each of which stands for many.
         position : int
-            The byte after the pickle.
+            The byte after the pickle, in what `data` is then.
 
         Raises
         ------
         Fault
-            With the position of the opcode that failed.
+            With the position in the file of the opcode that failed.
         """
         self._reset()
-        data, size, handlers, operands = self.data, self.size, HANDLERS, OPERANDS
-        try:
-            while True:
-                if position >= size:
-                    raise truncated()
-                opcode = data[position]
-                if self.fence and len(self.stack) - self.fence < operands[opcode]:
-                    self.expand_runs()
-                if opcode == STOP:
-                    value = self.stack.pop()
-                    break
-                position = handlers[opcode](self, position + 1)
-        except IndexError:
-            fault = corrupt("an opcode takes more from the stack than there is")
-            fault.position = position
-            raise fault from None
-        except Fault as fault:
-            fault.position = position
-            raise
-        return value, position + 1
+        handlers, operands = HANDLERS, OPERANDS
+        while True:
+            data, size = self.data, self.size
+            try:
+                while True:
+                    if position >= size:
+                        raise truncated()
+                    opcode = data[position]
+                    if self.fence and len(self.stack) - self.fence < operands[opcode]:
+                        self.need(operands[opcode])
+                    if opcode == STOP:
+                        return self.stack.pop(), position + 1
+                    position = handlers[opcode](self, position + 1)
+            except IndexError:
+                fault = corrupt("an opcode takes more from the stack than there is")
+                fault.position = self.base + position
+                raise fault from None
+            except Fault as fault:
+                # An opcode looks whether its bytes are there before it does anything: it can be run again.
+                if fault.kind is TruncatedOffsetsError and self.feed(position):
+                    position = 0
+                    continue
+                fault.position = self.base + position
+                raise
+
+    def feed(self, position: int) -> bool:
+        """Let go of the bytes before `position` and take the next piece of the file; False where there is none."""
+        more = self._more() if self._more is not None else b""
+        if not more:
+            return False
+        self.data = self.data[position:] + more
+        self.size = len(self.data)
+        self.base += position
+        self.file_bytes = max(self.file_bytes, self.base + self.size)
+        if self.bulk is not None:
+            self.bulk = BulkScanner(self.data, self.base)
+        return True
 
     @property
     def leftover(self) -> bool:
         """Whether the last pickle ended with other values on the stack."""
         return bool(self.stack or self.frames)
 
-    def expand_runs(self) -> None:
-        """Replace the runs in the current stack by single objects."""
-        items: list[Any] = []
-        for item in self.stack:
-            if type(item) is Run:
-                items.extend(item.expand())
-            else:
-                items.append(item)
-        self.stack = items
-        self.fence = 0
-
     def need(self, count: int) -> None:
-        """Make sure that the uppermost `count` items aren't runs."""
-        if self.fence and len(self.stack) - self.fence < count:
-            self.expand_runs()
+        """Make sure that the uppermost `count` items aren't runs.
+
+        Each run is expanded once, with hardly anything above it: to look at the whole stack would be quadratic.
+        """
+        while self.fence and len(self.stack) - self.fence < count:
+            at = self.fence - 1
+            self.stack[at:] = [*self.stack[at].expand(), *self.stack[at + 1 :]]
+            self.fence = self.fences.pop()
 
     def pop_mark(self, *, keep_runs: bool = False) -> list[Any]:
         """Take all items since the last MARK."""
         if not self.frames:
             raise corrupt("an opcode looks for a mark that isn't there")
-        if self.fence and not keep_runs:
-            self.expand_runs()
         items = self.stack
+        if self.fence and not keep_runs:
+            items = []
+            for item in self.stack:
+                if type(item) is Run:
+                    items.extend(item.expand())
+                else:
+                    items.append(item)
+        while self.fence:
+            self.fence = self.fences.pop()
         self.stack, self.fence = self.frames.pop()
         return items
 
@@ -163,6 +211,7 @@ class Machine:
             run = self.bulk.run_at(position - opcode_size, self.memo)
             if run is not None:
                 self.stack.append(run)
+                self.fences.append(self.fence)
                 self.fence = len(self.stack)
                 self.memo.extend([run] * (3 * (run.high - run.low)))
                 return int(run.block.after[run.high - 1])

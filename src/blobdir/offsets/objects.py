@@ -66,7 +66,7 @@ def refuse_buffer(_machine: Machine, _position: int) -> int:
     raise corrupt("the pickle wants a buffer from outside the file")
 
 
-def _make(callee: Any, arguments: Any, position: int) -> Instance:
+def _make(machine: Machine, callee: Any, arguments: Any, position: int) -> Instance:
     """Make what ``BlobImageInfo(*arguments)`` makes."""
     if callee is not BLOB_IMAGE_INFO:
         if isinstance(callee, Constant):
@@ -74,13 +74,13 @@ def _make(callee: Any, arguments: Any, position: int) -> Instance:
         raise corrupt("something that isn't a class is called")
     if type(arguments) is not tuple or len(arguments) not in (0, 3):
         raise corrupt("a BlobImageInfo is made from other than three values")
-    return Instance(position - 1, *arguments)
+    return Instance(machine.base + position - 1, *arguments)
 
 
 def make_newobj(machine: Machine, position: int) -> int:
     """NEWOBJ: what protocol 2 and up makes objects with."""
     arguments = machine.stack.pop()
-    machine.stack.append(_make(machine.stack.pop(), arguments, position))
+    machine.stack.append(_make(machine, machine.stack.pop(), arguments, position))
     return position
 
 
@@ -88,7 +88,7 @@ def make_newobj_ex(machine: Machine, position: int) -> int:
     """NEWOBJ_EX: the same with keyword arguments."""
     keywords = machine.stack.pop()
     arguments = machine.stack.pop()
-    instance = _make(machine.stack.pop(), arguments, position)
+    instance = _make(machine, machine.stack.pop(), arguments, position)
     if type(keywords) is not dict:
         raise corrupt("keyword arguments that aren't a dictionary")
     instance.update(keywords)
@@ -106,7 +106,7 @@ def make_reduced(machine: Machine, position: int) -> int:
         if not fits or arguments[1] is not OBJECT or arguments[2] is not None:
             raise _unsafe("a call of copyreg._reconstructor")
         callee, arguments = arguments[0], ()
-    machine.stack.append(_make(callee, arguments, position))
+    machine.stack.append(_make(machine, callee, arguments, position))
     return position
 
 
@@ -114,7 +114,7 @@ def make_inst(machine: Machine, position: int) -> int:
     """INST: what Python 2 made objects of old-style classes with."""
     found, after = _global_lines(machine, position)
     arguments = machine.pop_mark()
-    machine.stack.append(_make(found, tuple(arguments), position))
+    machine.stack.append(_make(machine, found, tuple(arguments), position))
     return after
 
 
@@ -123,7 +123,7 @@ def make_obj(machine: Machine, position: int) -> int:
     items = machine.pop_mark()
     if not items:
         raise IndexError
-    machine.stack.append(_make(items[0], tuple(items[1:]), position))
+    machine.stack.append(_make(machine, items[0], tuple(items[1:]), position))
     return position
 
 

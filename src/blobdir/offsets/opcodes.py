@@ -66,7 +66,8 @@ def _proto(machine: Machine, position: int) -> int:
 
 def _frame(machine: Machine, position: int) -> int:
     after = machine.check(position, 8)
-    machine.check(after, int.from_bytes(machine.data[position:after], "little"))
+    if machine.base + after + int.from_bytes(machine.data[position:after], "little") > machine.file_bytes:
+        raise truncated()
     return after
 
 

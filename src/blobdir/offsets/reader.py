@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from bisect import bisect_right
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -29,6 +29,8 @@ from blobdir.offsets.table import MAX_OFFSET, OffsetsTable
 from blobdir.offsets.values import MISSING, Fault, Instance, Run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 _ADVICE: Final = {
@@ -39,10 +41,25 @@ _ADVICE: Final = {
 _REWRITE: Final = "write it again from the tar with `blobdir offsets`"
 _BULK_BYTES: Final = 4096
 """Files smaller than this are quicker without the bulk path."""
+_PIECE_BYTES: Final = 16 << 20
+"""Of a file that is in memory at a time; more than any opcode has with its argument."""
+_NAME_ROOM: Final = 16
+"""Bytes of names per byte of the file, and some: one name that many objects share could take any amount."""
+_LEAST_NAME_ROOM: Final = 1 << 20
+
+
+class ByteSource(Protocol):
+    """A file that is read by range: `blobdir.sources` has some."""
+
+    size: int
+
+    def read_at(self, start: int, n: int, /) -> bytes:
+        """Read `n` bytes from byte `start`; fewer only where the file ends."""
+        ...
 
 
 def read_offsets(
-    source: str | os.PathLike[str] | bytes | bytearray | memoryview,
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview | ByteSource,
     *,
     name: str | None = None,
     on_conflict: OnConflict = "error",
@@ -56,8 +73,8 @@ def read_offsets(
 
     Parameters
     ----------
-    source : path or bytes-like
-        The file, or its content.
+    source : path, bytes-like or ByteSource
+        The file, or its content. What isn't a pickle is refused before much of a file is read.
     name : str, optional
         What messages call the file. Default: its path.
     on_conflict : {"error", "skip", "replace", "rename"}
@@ -87,28 +104,66 @@ def read_offsets(
     check_mode(on_conflict)
     if isinstance(source, bytes | bytearray | memoryview):
         data, path = bytes(source), name or "<bytes>"
-    else:
+        table = _read(data, path, on_conflict, bulk=len(data) >= _BULK_BYTES)
+    elif isinstance(source, str | os.PathLike):
         path = name or os.fspath(source)
         with open_regular(source) as file:
-            data = file.read()
-    table = _read(data, path, on_conflict, bulk=len(data) >= _BULK_BYTES)
+            table = _read_pieces(_LocalFile(file.fileno()), path, on_conflict)
+    else:
+        path = name or "<file>"
+        table = _read_pieces(source, path, on_conflict)
     if table.repeats:
         text = f"{path}: {table.repeats} entries are there more than once, with the same range; they count once"
         warnings.warn(text, BlobdirWarning, stacklevel=2)
     return table
 
 
-def _read(data: bytes, path: str, on_conflict: OnConflict, *, bulk: bool) -> OffsetsTable:
-    machine = Machine(data, BulkScanner(data) if bulk else None)
-    rows = Rows(on_conflict)
+class _LocalFile:
+    def __init__(self, fd: int) -> None:
+        self.size = os.fstat(fd).st_size
+        self._fd = fd
+
+    def read_at(self, start: int, n: int) -> bytes:
+        return os.pread(self._fd, n, start)
+
+
+def _read_pieces(source: ByteSource, path: str, on_conflict: OnConflict) -> OffsetsTable:
+    first = source.read_at(0, _PIECE_BYTES)
+    done = len(first)
+
+    def more() -> bytes:
+        nonlocal done
+        piece = source.read_at(done, _PIECE_BYTES)
+        done += len(piece)
+        return piece
+
+    bulk = len(first) >= _BULK_BYTES
+    return _read(first, path, on_conflict, bulk=bulk, more=more, file_bytes=source.size)
+
+
+def _read(
+    data: bytes,
+    path: str,
+    on_conflict: OnConflict,
+    *,
+    bulk: bool,
+    more: Callable[[], bytes] | None = None,
+    file_bytes: int = 0,
+) -> OffsetsTable:
+    machine = Machine(data, BulkScanner(data) if bulk else None, more, file_bytes)
+    rows = Rows(on_conflict, machine.file_bytes)
     position = 0
     try:
-        while position < len(data):
-            begin = position
-            value, position = machine.load(begin)
+        while True:
+            if position == machine.size:
+                if not machine.feed(position):
+                    break
+                position = 0
+            begin = machine.base + position
+            value, position = machine.load(position)
             rows.add_pickle(value, begin)
             if machine.leftover:  # other unpicklers drop them without a word
-                raise Fault(CorruptOffsetsError, "the pickle ends with values left over", position - 1)
+                raise Fault(CorruptOffsetsError, "the pickle ends with values left over", machine.base + position - 1)
     except Fault as fault:
         before = rows.entries
         rows.table(path)  # an entry before this byte may be worse
@@ -137,10 +192,13 @@ class Rows:
     ----------
     on_conflict : str
         Decides which repeats of single rows can be dropped right away.
+    file_bytes : int
+        Size of the file.
     """
 
-    def __init__(self, on_conflict: OnConflict) -> None:
+    def __init__(self, on_conflict: OnConflict, file_bytes: int) -> None:
         self._mode = on_conflict
+        self._name_room = _NAME_ROOM * file_bytes + _LEAST_NAME_ROOM
         self._repeats = 0
         self._count = 0
         self._arenas: list[NDArray[np.uint8]] = []
@@ -149,7 +207,7 @@ class Rows:
         self._columns: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
         self._names: list[bytes] = []
         self._single: tuple[list[int], list[int], list[int]] = ([], [], [])
-        self._first: dict[bytes, tuple[int, int]] = {}
+        self._first: dict[str, tuple[int, int]] = {}
         self._conflict = False
         self._position = np.empty(0, np.int64)
         self._dropped: list[int] = []  # for each dropped row, how many were kept before it
@@ -210,24 +268,32 @@ class Rows:
         if not 0 <= start <= end <= MAX_OFFSET:
             text = f"the range {_brief(start)} to {_brief(end)} of {shown(name)} can't be"
             raise Fault(OffsetsRangeError, text, position)
+        if self._repeated(name, (start, end)):
+            self._dropped.append(self._count + len(self._names))
+            return
+        self._names.append(self._raw_name(name, position))
+        for column, value in zip(self._single, (start, end, position), strict=True):
+            column.append(value)
+
+    def _raw_name(self, name: str, position: int) -> bytes:
         try:
             raw = to_bytes(name)
         except UnicodeEncodeError:
             raise Fault(OffsetsNameError, f"the name {shown(name)} holds a lone surrogate", position) from None
         if b"\0" in raw:  # would look like the end of a name in the arena
             raise Fault(OffsetsNameError, f"the name {shown(name)} holds a NUL byte", position)
-        if self._repeated(raw, (start, end)):
-            self._dropped.append(self._count + len(self._names))
-        else:
-            self._names.append(raw)
-            for column, value in zip(self._single, (start, end, position), strict=True):
-                column.append(value)
+        self._name_room -= len(raw)
+        if self._name_room < 0:
+            text = "the names take far more room than the file: many entries share long ones"
+            raise Fault(CorruptOffsetsError, text, position)
+        return raw
 
-    def _repeated(self, name: bytes, bounds: tuple[int, int]) -> bool:
+    def _repeated(self, name: str, bounds: tuple[int, int]) -> bool:
         """Whether a single row needn't be kept.
 
         One long name may be shared by many objects, through the memo. Kept for each it would take far more memory
-        than the file does, so a repeat is dropped as soon as it can't make a difference.
+        than the file does, so a repeat is dropped as soon as it can't make a difference. It's looked up as the object
+        that it is, whose hash is known: to encode it each time would take as long as to write it out.
         """
         if self._mode == "replace":
             return False

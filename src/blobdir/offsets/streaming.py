@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from blobdir.durable import open_regular
+from blobdir.errors import TruncatedOffsetsError
 from blobdir.offsets.bulk import BulkScanner
 from blobdir.offsets.machine import Machine
 from blobdir.offsets.reader import Rows, read_offsets
@@ -45,35 +46,52 @@ def iter_offsets(
     OSError
     """
     with open_regular(path) as file:
-        held, wanted = b"", window_bytes
+        file_bytes = os.fstat(file.fileno()).st_size
+        done, held, wanted = 0, b"", window_bytes
         while True:
             more = file.read(wanted - len(held))
             data = held + more
             if not data:
                 return
-            rows = Rows("error")
-            end = _load(data, rows)
+            rows = Rows("error", file_bytes)
+            end, is_cut = _load(data, rows, file_bytes - done)
             if end == 0 or (not more and end < len(data)):
-                if more:  # a pickle that is longer than the window
+                if more and is_cut:  # a pickle that is longer than the window
                     held, wanted = data, 2 * wanted
                     continue
                 read_offsets(path)  # says what is wrong, and where
                 raise AssertionError(f"{os.fspath(path)}: can be read whole, and not in pieces")
             yield data[:end], rows.table(os.fspath(path)).unique()
+            done += end
             held, wanted = data[end:], max(window_bytes, len(data) - end + window_bytes // 2)
 
 
-def _load(data: bytes, rows: Rows) -> int:
-    """Add the whole pickles at the beginning of some bytes; gives the byte after them."""
-    machine = Machine(data, BulkScanner(data))
+def _load(data: bytes, rows: Rows, left: int) -> tuple[int, bool]:
+    """Add the whole pickles at the beginning of some bytes.
+
+    Parameters
+    ----------
+    data : bytes
+    rows : Rows
+    left : int
+        Bytes of the file from the first of `data` on.
+
+    Returns
+    -------
+    end : int
+        The byte after them.
+    is_cut : bool
+        Whether what follows could be a pickle if there were more of it.
+    """
+    machine = Machine(data, BulkScanner(data), None, left)
     position = 0
     try:
         while position < len(data):
             value, after = machine.load(position)
             rows.add_pickle(value, position)
             if machine.leftover:
-                break
+                return position, False
             position = after
-    except Fault:
-        pass  # what is cut by the end of these bytes is whole in the next ones; or it's said then
-    return position
+    except Fault as fault:
+        return position, fault.kind is TruncatedOffsetsError  # then it's whole in the next bytes; or it's said then
+    return position, True

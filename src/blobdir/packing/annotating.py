@@ -7,9 +7,10 @@ import os
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from blobdir.discovery import layout
-from blobdir.durable import open_regular, write_whole
+from blobdir.durable import write_whole
 from blobdir.errors import AnnotationError
 from blobdir.images import shown_sizes
+from blobdir.inside import read_whole
 from blobdir.offsets import write_offsets
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.names import slug_of, stem_of
@@ -195,11 +196,6 @@ def _jobs(listing: Listing, lost: set[tuple[str, str]]) -> Iterator[Job]:
         yield Job(shown_sizes, (listing.root, bytes(part)), "finding out sizes of images", number)
 
 
-def _read(path: str) -> bytes:
-    with open_regular(path) as file:
-        return file.read()
-
-
 def _given_annotation(
     listing: Listing,
     source: str,
@@ -210,7 +206,7 @@ def _given_annotation(
 ) -> bytes:
     """What a list says, with the tags that it says besides; nothing where that can't be had, which is reported."""
     try:
-        data = given if isinstance(given, dict) else _read(os.path.join(listing.root, given))
+        data = given if isinstance(given, dict) else read_whole(os.path.join(listing.root, given))
         value = check_annotation(data, given if isinstance(given, str) else "its annotation")
     except (OSError, AnnotationError) as error:
         text = f"{given}: can't be read: {error.strerror}" if isinstance(error, OSError) else str(error)

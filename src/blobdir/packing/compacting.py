@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from blobdir.discovery import layout
+from blobdir.durable import open_regular
 from blobdir.errors import BlobdirError, PackError
+from blobdir.inside import open_plain
 from blobdir.nametable import pack_names
 from blobdir.offsets import OffsetsTable
 from blobdir.packing.publishing import Change, take_over
@@ -202,7 +204,7 @@ class _Compacting:
         if _spans(members) - named.keys() or size > room + 20 * 1024:
             return True
         last = int(members.end.max(initial=0))
-        with open(os.path.join(self._writer.root, path), "rb") as file:
+        with open_regular(os.path.join(self._writer.root, path)) as file:
             file.seek(-(-last // 512) * 512)
             return any(file.read())  # something behind the last member: a few blocks at most, as said above
 
@@ -212,7 +214,7 @@ class _Compacting:
         known = self._sums.get(name) if path == f"{layout.BLOB_DIR}/{name}" else None
         if known is None:
             return
-        with open(os.path.join(self._writer.root, path), "rb") as file:
+        with open_regular(os.path.join(self._writer.root, path)) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != known:
             raise PackError(
@@ -280,7 +282,7 @@ def copy_members(
         One can't be read.
     """
     place = {}
-    source = os.open(tar, os.O_RDONLY | os.O_CLOEXEC)
+    source = open_plain(tar)
     try:
         for start, end, name in sorted((*span, name) for span, names in named.items() for name in names):
             out.add(member_header(name, end - start))

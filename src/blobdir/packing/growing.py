@@ -9,9 +9,9 @@ from posixpath import splitext
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
-from blobdir.durable import open_regular
 from blobdir.errors import ImageError, NotFoundError, PackError, UsageError
 from blobdir.images import shown_size
+from blobdir.inside import read_whole
 from blobdir.packing.belongings import belongings, check_nobody_else
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.names import slug_of
@@ -148,8 +148,7 @@ def _annotations(
         target = f"{path}/{layout.ANNOTATIONS}/{name}.json"
         given = _given(annotations, name)
         if given:
-            with open_regular(given) as file:
-                data = file.read()
+            data = read_whole(given)
             value = check_annotation(data, given)
             report.problems += [Problem(*one) for one in unknown_labels(given, value, classes, tags)]
             writer.drop(packed[f"{name}.json"])

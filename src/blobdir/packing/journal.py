@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from blobdir.discovery import layout
 from blobdir.durable import in_words, sync_folder, write_whole
 from blobdir.errors import PackError, UsageError
+from blobdir.inside import read_whole
 from blobdir.packing.released import RELEASED
 from blobdir.projectlock import JOURNAL
 
@@ -162,13 +163,12 @@ class Journal:
         """
         path = state / JOURNAL
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            content = read_whole(path, follow=False)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise UsageError(f"{path}: can't be read: {error.strerror}; look at it, and remove it") from error
-        with open(descriptor, "rb") as file:
-            found = cls._parsed(file.read())
+        found = cls._parsed(content)
         if found is None:
             raise UsageError(
                 f"{path}: isn't a journal that this version of blobdir has written; look at it. If you remove it, and "

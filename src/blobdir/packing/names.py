@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
-from blobdir.durable import open_regular
+from blobdir.inside import read_whole
 from blobdir.projectlock import JOURNAL
 
 if TYPE_CHECKING:
@@ -101,8 +101,7 @@ def taken_stems(root: str) -> set[str]:
             folders[:] = [name for name in folders if name != layout.STATE_DIR]
         paths += names
     try:
-        with open_regular(os.path.join(root, layout.STATE_DIR, JOURNAL)) as file:
-            journal = json.loads(file.read())
+        journal = json.loads(read_whole(os.path.join(root, layout.STATE_DIR, JOURNAL), follow=False))
         paths += [str(path) for value in journal.values() if isinstance(value, list) for path in value]
     except (OSError, ValueError, AttributeError, RecursionError):
         pass

@@ -10,6 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Final
 
+from blobdir.inside import read_whole
 from blobdir.projectlock import STATE_DIR
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ def identity(full: str) -> Identity:
 def read_released(root: str) -> dict[str, Identity]:
     """Path of a blob -> what it was; those that are still the same file, or away: they may come back."""
     try:
-        with open(os.open(os.path.join(root, RELEASED), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            known = json.loads(file.read().decode("utf-8", "surrogateescape"))
+        known = json.loads(read_whole(os.path.join(root, RELEASED), follow=False).decode("utf-8", "surrogateescape"))
     except (OSError, ValueError, RecursionError):
         return {}
     return {p: was for p, was in known.items() if _may_be(root, p, was)} if isinstance(known, dict) else {}

@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from blobdir.durable import open_regular
+from blobdir.inside import read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,8 +21,7 @@ _MEANT = {escaped: character for character, escaped in _ESCAPED.items()}
 def read_sums(path: str | os.PathLike[str]) -> dict[str, str]:
     """Name -> checksum; nothing where there is no such file."""
     try:
-        with open_regular(path) as file:
-            data = file.read()
+        data = read_whole(path)
     except OSError:
         return {}
     return split_sums(data)[0]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat as stat_module
+import sys
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from blobdir.descriptors import open_file
+from blobdir.descriptors import with_room
 from blobdir.errors import LinkError, SourceChangedError
+from blobdir.inside import LEAST_BYTES, check_regular, check_size, open_anywhere, open_inside, read_open, stat_inside
 from blobdir.sources.model import Entry, Folder, Kind, Stat
 
 if TYPE_CHECKING:
@@ -17,8 +20,8 @@ if TYPE_CHECKING:
 
     from blobdir.sources.model import Longs
 
-_TRIES = 5
-"""Times that a file is opened again whose folder was changed meanwhile."""
+_MOST_WAYS = 16
+"""Times that one folder is shown as what links to it lead to: a few folders of links have millions of paths."""
 
 
 def _kind(mode: int) -> Kind:
@@ -38,7 +41,7 @@ def _stat(result: os.stat_result) -> Stat:
 
 
 class LocalSource:
-    """An open file.
+    """An open file, whose descriptor it takes.
 
     The descriptor is closed when the last reference goes, so a thread that is reading while another drops the
     source can't meet a descriptor that meanwhile belongs to another file.
@@ -46,17 +49,12 @@ class LocalSource:
 
     __slots__ = ("fd", "path", "size", "stat")
 
-    def __init__(self, path: str, *, follow: bool = True) -> None:
+    def __init__(self, path: str, fd: int) -> None:
         self.path = path
         self.fd = -1
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
-        self.fd = open_file(path, flags)
-        result = os.fstat(self.fd)
+        result = check_regular(fd, path)
+        self.fd = fd
         self.stat = _stat(result)
-        if self.stat.kind == "directory":
-            raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
-        if self.stat.kind != "file":
-            raise OSError(errno.EINVAL, "Not a regular file", path)
         self.size = result.st_size
 
     def __del__(self) -> None:
@@ -68,7 +66,18 @@ class LocalSource:
         return _stat(os.fstat(self.fd))
 
     def read_at(self, start: int, n: int) -> bytes:
-        """Read `n` bytes from byte `start`; fewer only where the file ends."""
+        """Read `n` bytes from byte `start`; fewer only where the file ends.
+
+        Raises
+        ------
+        OSError
+            They are more than the file can have, by what it takes on its disk.
+        """
+        if n > LEAST_BYTES:
+            found = os.fstat(self.fd)
+            n = max(0, min(n, found.st_size - start))
+            if n > LEAST_BYTES:
+                check_size(found, self.path, most=sys.maxsize)
         data = os.pread(self.fd, n, start)
         if len(data) == n or not data:
             return data
@@ -112,11 +121,23 @@ class LocalStorage:
     def walk(self, *, follow_links: bool) -> Iterator[Folder]:
         """Yield each directory, parents first."""
         todo = [""]
+        ways: Counter[str] = Counter()
         while todo:
             path = todo.pop()
             folder = self.folder(path, follow_links=follow_links)
-            base = f"{path}/" if path else ""
-            todo += [base + entry.name for entry in folder.entries if entry.kind == "directory"]
+            entries = folder.entries
+            for i, entry in enumerate(entries):
+                if entry.kind != "directory":
+                    continue
+                below = f"{path}/{entry.name}" if path else entry.name
+                if follow_links:
+                    real = os.path.realpath(self._full(below))
+                    ways[real] += 1
+                    if ways[real] > _MOST_WAYS:
+                        with suppress(OSError):  # the folder itself
+                            entries[i] = Entry(entry.name, "link", target=os.readlink(self._full(below)))
+                            continue
+                todo.append(below)
             yield folder
 
     def folder(self, path: str, *, follow_links: bool = False) -> Folder:
@@ -131,25 +152,23 @@ class LocalStorage:
 
     def _list(self, path: str, follow_links: bool) -> list[Entry]:
         entries = []
-        full = self._full(path)
         above: set[str] = set()
-        with os.scandir(full) as scan:
-            for item in scan:
-                if item.is_file(follow_symlinks=False):
-                    entries.append(Entry(item.name, "file"))
-                elif item.is_dir(follow_symlinks=False):
-                    entries.append(Entry(item.name, "directory"))
-                elif item.is_symlink():
-                    above = above or self._above(path)
-                    entries.append(
-                        Entry(
-                            item.name,
-                            self._behind(item, above) if follow_links else "link",
-                            target=os.readlink(item.path),
-                        )
-                    )
-                else:
-                    entries.append(Entry(item.name, "other"))
+        folder = self._descriptor(path, folder=True)
+        try:
+            with os.scandir(folder) as scan:
+                for item in scan:
+                    if item.is_file(follow_symlinks=False):
+                        entries.append(Entry(item.name, "file"))
+                    elif item.is_dir(follow_symlinks=False):
+                        entries.append(Entry(item.name, "directory"))
+                    elif item.is_symlink():
+                        above = above or (self._above(path) if follow_links else set())
+                        kind = self._behind(item, self._full(path), above) if follow_links else "link"
+                        entries.append(Entry(item.name, kind, target=os.readlink(item.name, dir_fd=folder)))
+                    else:
+                        entries.append(Entry(item.name, "other"))
+        finally:
+            os.close(folder)
         return entries
 
     def _above(self, path: str) -> set[str]:
@@ -161,46 +180,39 @@ class LocalStorage:
         return found
 
     @staticmethod
-    def _behind(item: os.DirEntry[str], above: set[str]) -> Kind:
+    def _behind(item: os.DirEntry[str], full: str, above: set[str]) -> Kind:
         """What a link that is followed leads to; ``link`` where that is nothing, or a folder that it's in itself."""
         with suppress(OSError):  # one that leads in circles
             if item.is_dir():
-                return "link" if os.path.realpath(item.path) in above else "directory"
+                return "link" if os.path.realpath(f"{full}/{item.name}") in above else "directory"
             if item.is_file():
                 return "file"
         return "link"
 
     def stat(self, path: str) -> Stat:
-        """Attributes of `path`, links followed; FileNotFoundError where there is none."""
-        return _stat(os.stat(self._full(path)))
+        """Attributes of `path`, links followed; FileNotFoundError where there is none.
+
+        Raises
+        ------
+        LinkError
+            It leads outside the project, and that isn't allowed.
+        OSError
+        """
+        return _stat(os.stat(self._full(path)) if self.follow_links else stat_inside(self.root, path))
+
+    def _descriptor(self, path: str, *, folder: bool = False, follow_last: bool = True) -> int:
+        if not self.follow_links:
+            return with_room(lambda: open_inside(self.root, path, folder=folder, follow_last=follow_last))
+        return with_room(lambda: open_anywhere(self._full(path), folder=folder))
 
     def _open(self, path: str, *, follow_last: bool = True) -> LocalSource:
-        """Open a file of the project, and make sure that it is one: a link on the way could lead anywhere."""
-        for _ in range(_TRIES):
-            source = LocalSource(self._full(path), follow=follow_last)
-            if self.follow_links or self._is_inside(source):
-                return source
-            if self.escapes(path):
-                break
-            # A folder and a link to others have changed places meanwhile: whose file it is, the next look says.
-        raise LinkError(f"{path}: leads outside the project by a symbolic link; open the project with follow_links")
-
-    def _is_inside(self, source: LocalSource) -> bool:
-        """Whether an open file lies in the project, by where it is itself: its name may lead elsewhere by now."""
-        inside = self.root.rstrip("/") + "/"
-        try:
-            return os.readlink(f"/proc/self/fd/{source.fd}").startswith(inside)
-        except OSError:  # no /proc here: the file that is there by its real name must be this one
-            real = os.path.realpath(source.path)
-            with suppress(OSError):
-                there = os.stat(real, follow_symlinks=False)
-                return real.startswith(inside) and there.st_ino == source.stat.inode
-            return False
+        """Open a file of the project, wherever links inside it lead."""
+        return LocalSource(self._full(path), self._descriptor(path, follow_last=follow_last))
 
     def read(self, path: str) -> bytes:
-        """The whole content of a small file."""
+        """The whole content of a file that can't be large: see `blobdir.inside.read_whole`."""
         source = self._open(path)
-        return source.read_at(0, source.size)
+        return read_open(source.fd, source.path)
 
     def open_loose(self, path: str) -> LocalSource:
         """Open a loose file as it is now; LinkError where it has become a link and those aren't followed."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from blobdir.inside import open_plain
 from blobdir.smallfiles import HEAD
 from blobdir.tarwriting.members import IMAGE_BEGINNINGS
 
@@ -52,7 +53,7 @@ def read_through(
     buffer = memoryview(bytearray(HEAD + WINDOW))
     every = sliding_window_view(np.frombuffer(buffer, np.uint8), HEAD)
     position = at = 0
-    with open(os.open(full, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb", buffering=0) as file:
+    with open(open_plain(full), "rb", buffering=0) as file:
         while count := file.readinto(buffer[HEAD:]):
             if checksum:
                 digest.update(buffer[HEAD : HEAD + count])
