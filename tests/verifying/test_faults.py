@@ -534,7 +534,8 @@ def test_unlistable_folder(made, monkeypatch):
     assert "image-without-annotation" not in {code for code, _ in seen}
 
 
-def test_another_writer_is_said(made):
+def test_another_writer_is_said(made, monkeypatch):
+    monkeypatch.setattr("blobdir.verifying.undisturbed.WAIT_S", 0.05)
     with Change(str(made.root)):
         seen = found(made)
     assert ("not-checked", ".blobdir") in seen

@@ -6,12 +6,11 @@ The writing side, and what lies on disk in between, is in `blobdir.packing.journ
 from __future__ import annotations
 
 import json
-import os
 import time
 from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
-from blobdir.projectlock import JOURNAL, STATE_DIR, changes, is_being_changed
+from blobdir.projectlock import JOURNAL, STATE_DIR, changes, is_being_changed, open_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -67,7 +66,7 @@ def report(root: str, datasets: Collection[str], into: Report, show: Callable[[s
         f"{place}: a change of the project was cut off, so what it was about is half old and half new; the next "
         "command that changes the project finishes it or undoes it, as does blobdir.packing.recover"
     )
-    folders = sorted(_touched(os.path.join(root, place), datasets))
+    folders = sorted(_touched(root, datasets))
     if not folders:
         into.error(UNFINISHED, place, message)
     for folder in folders:
@@ -87,11 +86,10 @@ def report_push(folders: Mapping[str, Folder], into: Report) -> None:
             into.incomplete("", UNFINISHED, f"{STATE_DIR}/{name}", f"{STATE_DIR}/{name}: {message}")
 
 
-def _touched(journal: str, datasets: Collection[str]) -> set[str]:
+def _touched(root: str, datasets: Collection[str]) -> set[str]:
     """Folders of the tree in which names come or go; the root's where the journal says nothing that can be read."""
     try:
-        descriptor = os.open(journal, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
+        with open(open_state(root, JOURNAL), "rb") as file:
             value = json.loads(file.read(_LIMIT_BYTES).decode("utf-8", "surrogateescape"))
         paths = [item[1] for key in ("put", "remove") for item in value[key]]
         found = {folder for path in paths if (folder := _shown_in(path)) is not None}

@@ -10,12 +10,13 @@ import json
 import os
 from typing import TYPE_CHECKING, Final
 
-from blobdir.projectlock import STATE_DIR
+from blobdir.projectlock import STATE_DIR, open_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-RELEASED: Final = f"{STATE_DIR}/released.json"
+_NAME: Final = "released.json"
+RELEASED: Final = f"{STATE_DIR}/{_NAME}"
 
 Identity = list[int]
 """Size, modification time in nanoseconds, and inode number."""
@@ -30,7 +31,7 @@ def identity(full: str) -> Identity:
 def read_released(root: str) -> dict[str, Identity]:
     """Path of a blob -> what it was; those that are still the same file, or away: they may come back."""
     try:
-        with open(os.open(os.path.join(root, RELEASED), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        with open(open_state(root, _NAME), "rb") as file:
             known = json.loads(file.read().decode("utf-8", "surrogateescape"))
     except (OSError, ValueError, RecursionError):
         return {}

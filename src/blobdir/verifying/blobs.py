@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from blobdir.offsets import OffsetsTable
+    from blobdir.sources import LocalStorage
     from blobdir.verifying.findings import VerifyReport
     from blobdir.verifying.members import Judgement
 
@@ -66,8 +67,8 @@ class BlobCheck:
 
     Parameters
     ----------
-    root : str
-        Folder of the project.
+    storage : LocalStorage
+        The project.
     blobs : list of Blob
     report : VerifyReport
     progress : callable
@@ -80,9 +81,9 @@ class BlobCheck:
     """
 
     def __init__(
-        self, root: str, blobs: list[Blob], report: VerifyReport, progress: Callable[[int, int], None]
+        self, storage: LocalStorage, blobs: list[Blob], report: VerifyReport, progress: Callable[[int, int], None]
     ) -> None:
-        self._root, self._report, self._progress = root, report, progress
+        self._storage, self._report, self._progress = storage, report, progress
         self.counts: dict[str, int] = {}
         self._behind, self._lock = 0, Lock()
         self._total = sum(os.path.getsize(blob.full) for blob in blobs if os.path.isfile(blob.full))
@@ -118,7 +119,7 @@ class BlobCheck:
         tables = {}
         for pickle in blob.pickles:
             try:
-                tables[pickle] = read_offsets(os.path.join(self._root, pickle))
+                tables[pickle] = read_offsets(self._storage.read(pickle), name=pickle)
             except (OffsetsError, OSError) as error:
                 if isinstance(error, OffsetsError):
                     self._report.add("offsets-unreadable", pickle, str(error))

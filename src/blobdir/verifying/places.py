@@ -41,6 +41,22 @@ def pickles_of(folders: Folders, datasets: list[str], blobs: str) -> dict[str, l
     return found
 
 
+def unlisted(folders: Folders, datasets: list[str], blobs: str) -> list[str]:
+    """Folders that can't be listed, where pickles may lie that refer to blobs of the folder `blobs`."""
+    return [
+        folder.path
+        for folder in folders.values()
+        if folder.error is not None
+        and (folder.path == blobs or (blobs == layout.BLOB_DIR and _may_hold_pickles(folder.path, datasets)))
+    ]
+
+
+def _may_hold_pickles(path: str, datasets: list[str]) -> bool:
+    """Whether a dataset can be there: not in what is blobdir's own, nor in a folder that holds what images have."""
+    own = path == layout.STATE_DIR or path.startswith(f"{layout.STATE_DIR}/")
+    return not own and not any(layout.hides(dataset, path) for dataset in datasets)
+
+
 def find_blobs(storage: LocalStorage, folders: Folders, datasets: list[str], report: VerifyReport) -> list[Blob]:
     """The blobs that can be looked at; what speaks against the others, or can't be looked at, is reported."""
     found = []
