@@ -127,9 +127,9 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
 
     def invalidate_cache(self, path: str | None = None) -> None:
         """Open the project anew, to see what was added or replaced since."""
-        view = open_tree(self.fo, options=self._options, progress=self._progress, **self._target)
-        view.blobs.hold()
-        self.view: Tree = view
+        self.view: Tree = open_tree(
+            self.fo, options=self._options, progress=self._progress, hold=lambda blobs: blobs.hold(), **self._target
+        )
         self._looked_s = time.monotonic()
 
     def look_again(self) -> None:

@@ -11,7 +11,7 @@ from zlib import crc32
 import numpy as np
 
 from blobdir.discovery.pairing import BLOCK, blob_defect, misfit
-from blobdir.errors import ReadError, ShortReadError, SourceChangedError
+from blobdir.errors import LinkError, ReadError, ShortReadError
 from blobdir.index import FIRST_BLOB, Index
 from blobdir.index.hashing import PROBE_LIMIT
 from blobdir.locks import ForkSafeLock
@@ -77,16 +77,12 @@ class BlobReader:
         if refusal := self.refusal(number):
             raise ReadError(refusal)
         expected = Stat("file", record.size, record.mtime_ns, etag=record.etag)
-        opened: Source
         try:
-            opened = self._storage.open(record.path, expected if record.size >= 0 else None)
-        except (FileNotFoundError, SourceChangedError) as error:
-            if held := self._held_as_it_was(number, expected):
-                opened = held
-            elif isinstance(error, SourceChangedError):
-                raise
-            else:
-                raise ReadError(f"{record.path}: was removed after the project was opened") from error
+            opened: Source = self._held_as_it_was(number, expected) or self._storage.open(
+                record.path, expected if record.size >= 0 else None
+            )
+        except FileNotFoundError as error:
+            raise ReadError(f"{record.path}: was removed after the project was opened") from error
         with self._opening:
             if self._open[number] is None:
                 self._opened.append(number)
@@ -96,15 +92,30 @@ class BlobReader:
             self._held.pop(number, None)
         return opened
 
-    def hold(self) -> None:
-        """Keep local blobs from going away before they are first read: their names may go, or lead to other files."""
-        if not self._storage.is_local:
-            return
-        for number, record in enumerate(self._index.header.blobs[:HELD_BLOBS], FIRST_BLOB):
-            with suppress(OSError):  # whoever reads one of its members is told
+    def hold(self, most: int = HELD_BLOBS) -> bool:
+        """Keep local blobs from going away before they are first read: their names may go, or lead to other files.
+
+        Returns
+        -------
+        bool
+            Whether all that were opened are the files that discovery has looked at. Where one isn't, the index is
+            outdated already.
+        """
+        are_same = True
+        for number, record in enumerate(self._index.header.blobs[:most] if self._storage.is_local else (), FIRST_BLOB):
+            try:
                 held = self._storage.open(record.path)
-                if isinstance(held, LocalSource):
-                    self._held[number] = held
+            except (FileNotFoundError, LinkError):
+                are_same &= record.defect >= 0
+                continue
+            except OSError:  # whoever reads one of its members is told
+                continue
+            if isinstance(held, LocalSource):
+                now = held.stat
+                is_same = (now.size, now.mtime_ns, now.inode) == (record.size, record.mtime_ns, record.inode)
+                are_same &= is_same or record.defect >= 0
+                self._held[number] = held
+        return are_same
 
     def _held_as_it_was(self, number: int, expected: Stat) -> LocalSource | None:
         """The held blob, unless it was written to in place."""
@@ -252,13 +263,21 @@ class BlobReader:
             part[:] = self.read(row, start, start + wanted)  # what is wrong with it is said there
         return wanted
 
-    def open_all(self, limit: int) -> None:
-        """Open all blobs that can be, `limit` of them at the most: those are served whatever happens to their names."""
+    def open_all(self, limit: int) -> bool:
+        """Open all blobs that can be, `limit` of them at the most: those are served whatever happens to their names.
+
+        Returns
+        -------
+        bool
+            As `hold`.
+        """
         self._most_open = limit
+        are_same = self.hold(limit)
         for number, record in enumerate(self._index.header.blobs[:limit], FIRST_BLOB):
             if record.defect < 0:
                 with suppress(ReadError, OSError):  # whoever reads one of its members is told
                     self.source(number)
+        return are_same
 
     def read_many(self, number: int, rows: Ints, places: Ints, starts: Ints, ends: Ints, result: list[bytes]) -> None:
         """Read byte ranges of many members of one blob; neighbours share a request.
