@@ -79,7 +79,7 @@ def places(storage: Storage, discovery: DiscoveryOptions, index: str) -> list[Pa
     if not storage.is_local:
         return []  # whether it's still true would take the listing that it should save
     beside = Path(storage.url) / BESIDE
-    is_link = beside.is_symlink() or beside.parent.is_symlink()  # nothing of blobdir's is one
+    is_link = os.path.islink(beside) or os.path.islink(beside.parent)  # nothing of blobdir's is one
     return [*([] if is_link else [beside]), cache_folder(storage, discovery)]
 
 

@@ -47,14 +47,8 @@ def unlisted(folders: Folders, datasets: list[str], blobs: str) -> list[str]:
         folder.path
         for folder in folders.values()
         if folder.error is not None
-        and (folder.path == blobs or (blobs == layout.BLOB_DIR and _may_hold_pickles(folder.path, datasets)))
+        and (folder.path == blobs or (blobs == layout.BLOB_DIR and layout.may_hold_datasets(folder.path, datasets)))
     ]
-
-
-def _may_hold_pickles(path: str, datasets: list[str]) -> bool:
-    """Whether a dataset can be there: not in what is blobdir's own, nor in a folder that holds what images have."""
-    own = path == layout.STATE_DIR or path.startswith(f"{layout.STATE_DIR}/")
-    return not own and not any(layout.hides(dataset, path) for dataset in datasets)
 
 
 def find_blobs(storage: LocalStorage, folders: Folders, datasets: list[str], report: VerifyReport) -> list[Blob]:
