@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from blobdir.discovery.options import DiscoveryOptions
+    from blobdir.offsets import OffsetsTable, OnConflict
     from blobdir.sources import Entry, Folder, Storage
 
 T = TypeVar("T")
@@ -46,6 +47,14 @@ _TRIES = 5
 """Times that a project is looked at again that was changed meanwhile."""
 
 
+class ReadOffsets(Protocol):
+    """`blobdir.offsets.read_offsets`, or what gives the same."""
+
+    def __call__(self, data: bytes, /, *, name: str, on_conflict: OnConflict) -> OffsetsTable:
+        """The entries of an offsets file whose content is `data`."""
+        ...
+
+
 class Progress(Protocol):
     """Told now and then how far a long discovery is."""
 
@@ -55,9 +64,20 @@ class Progress(Protocol):
 
 
 def discover(
-    storage: Storage, options: DiscoveryOptions, progress: Progress | None = None
+    storage: Storage,
+    options: DiscoveryOptions,
+    progress: Progress | None = None,
+    read: ReadOffsets = read_offsets,
 ) -> tuple[dict[str, EntryTable], Header]:
     """Read a project.
+
+    Parameters
+    ----------
+    storage : Storage
+    options : DiscoveryOptions
+    progress : callable, optional
+    read : callable
+        Who has parsed offsets files already gives what he has.
 
     Returns
     -------
@@ -73,10 +93,10 @@ def discover(
         With ``on_defect="raise"``, the first defect that makes anything unavailable.
     """
     if not isinstance(storage, LocalStorage):
-        return _Discovery(storage, options, progress).run()
+        return _Discovery(storage, options, progress, read).run()
     for _ in range(_TRIES):
         before = unfinished.settled(storage.root)
-        found = _Discovery(storage, options, progress).run()
+        found = _Discovery(storage, options, progress, read).run()
         if changes(storage.root) == before:
             return found
         # It was changed meanwhile, and what was seen may be half of it.
@@ -98,7 +118,10 @@ def _report_unsettled(
 
 
 class _Discovery:
-    def __init__(self, storage: Storage, options: DiscoveryOptions, progress: Progress | None) -> None:
+    def __init__(
+        self, storage: Storage, options: DiscoveryOptions, progress: Progress | None, read: ReadOffsets
+    ) -> None:
+        self._read_offsets = read
         self.storage = storage
         self.options = options
         self.progress = progress
@@ -291,7 +314,7 @@ class _Discovery:
         try:
             if not data and (message := self.blobs.emptied(pickle, blobs)):
                 raise TruncatedOffsetsError(message)
-            table = read_offsets(data, name=pickle, on_conflict=policy)
+            table = self._read_offsets(data, name=pickle, on_conflict=policy)
         except OffsetsError as error:
             self.report.incomplete(shown, f"offsets-{error.reason}", pickle, str(error), error)
             return

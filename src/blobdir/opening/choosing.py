@@ -11,6 +11,7 @@ from blobdir.discovery import DiscoveryOptions, Progress, discover, inputs
 from blobdir.discovery.unfinished import UNFINISHED
 from blobdir.errors import BlobdirWarning, IndexFormatError, UsageError
 from blobdir.index import Index, build_index
+from blobdir.offsets import read_offsets
 from blobdir.opening.carrying import carried
 from blobdir.opening.freshness import renewed
 from blobdir.opening.keeping import keep, look_at, places
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from fsspec import AbstractFileSystem
 
+    from blobdir.discovery.discover import ReadOffsets
     from blobdir.index import Header
     from blobdir.reading import BlobReader
 
@@ -118,9 +120,14 @@ def warn_of_defects(storage: Storage, index: Index) -> None:
         warnings.warn(f"{storage.url}: and {more} more defects; `defects` lists them all", BlobdirWarning, stacklevel=2)
 
 
-def build(storage: Storage, discovery: DiscoveryOptions, progress: Progress | None = None) -> Index:
-    """Read a project and build its index, in memory."""
-    folders, header = discover(storage, discovery, progress)
+def build(
+    storage: Storage,
+    discovery: DiscoveryOptions,
+    progress: Progress | None = None,
+    read: ReadOffsets = read_offsets,
+) -> Index:
+    """Read a project and build its index, in memory; see `blobdir.discovery.discover`."""
+    folders, header = discover(storage, discovery, progress, read)
     return build_index(folders, header)
 
 

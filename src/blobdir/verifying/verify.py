@@ -14,6 +14,7 @@ from blobdir.verifying.around import check_folders, check_kinds, check_links, ch
 from blobdir.verifying.blobs import BlobCheck
 from blobdir.verifying.decoding import check_decoding, look_into
 from blobdir.verifying.findings import VerifyReport
+from blobdir.verifying.parsing import ParsedOnce
 from blobdir.verifying.places import find_blobs, incomplete_folders
 from blobdir.verifying.supervisely import check_for_sdk
 from blobdir.verifying.undisturbed import undisturbed
@@ -91,12 +92,15 @@ def _look(root: str, report: VerifyReport, *, decode: bool, processes: int, prog
 
     storage = _Listed(root)
     folders, datasets = storage.folders(), storage.datasets()
+    read = ParsedOnce()
     # What takes long begins before the project is opened, and goes on beside that.
     with (
         AnnotationCheck(storage, folders, datasets, report, processes) as annotations,
-        BlobCheck(storage, find_blobs(storage, folders, datasets, report), report, told("reading blobs")) as blobs,
+        BlobCheck(
+            storage, find_blobs(storage, folders, datasets, report), report, told("reading blobs"), read
+        ) as blobs,
     ):
-        opened = look_into(storage)
+        opened = look_into(storage, read)
         for defect in opened.defects:
             if defect.code not in _SAID_BELOW:
                 report.add(defect.code, defect.path, defect.message, severity=defect.severity)
