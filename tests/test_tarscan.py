@@ -243,9 +243,10 @@ def test_gnu_incremental_headers_have_no_prefix(folder: Path) -> None:
     assert any("unknown type b'D'" in warning for warning in table.warnings)
 
 
-@pytest.mark.parametrize(
-    "options", [["gnu"], ["oldgnu"], *(["posix", f"--sparse-version={v}"] for v in ("0.0", "0.1", "1.0"))]
-)
+SPARSE = [["gnu"], ["oldgnu"], *(["posix", f"--sparse-version={v}"] for v in ("0.0", "0.1", "1.0"))]
+
+
+@pytest.mark.parametrize("options", SPARSE)
 def test_sparse_members_are_refused_by_name(folder: Path, options: list[str]) -> None:
     with open(folder / "holes.bin", "wb") as file:
         file.seek(1 << 20)
@@ -254,6 +255,34 @@ def test_sparse_members_are_refused_by_name(folder: Path, options: list[str]) ->
     with pytest.raises(UnsupportedMemberError, match="holes.bin") as caught:
         scan(data)
     assert data[caught.value.position + 257 :].startswith(b"ustar")
+
+
+@pytest.mark.parametrize("extents", [1, 4, 5, 25, 26, 60])
+@pytest.mark.parametrize("options", SPARSE)
+def test_sparse_members_are_left_out_if_asked_for(folder: Path, options: list[str], extents: int) -> None:
+    """Whatever their map takes, those after them are found; hard links to them go along."""
+    with open(folder / "holes.bin", "wb") as file:
+        for extent in range(extents):
+            file.seek((extent + 1) << 20)
+            file.write(b"%d" % extent)
+    os.link(folder / "holes.bin", folder / "other holes.bin")
+    data = gnu_tar(folder, "--sparse", "--sort=name", f"--format={options[0]}", *options[1:])
+    table = scan_tar(Bytes(data), skip_unsupported=True)
+    (folder / "holes.bin").unlink()
+    (folder / "other holes.bin").unlink()
+    without = scan(gnu_tar(folder, "--sort=name", f"--format={options[0]}", *options[1:2]))
+    assert names(table) == names(without)
+    assert [data[a:b] for a, b in zip(table.start, table.end, strict=True)] == [
+        (folder / os.fsdecode(name)).read_bytes() for name in names(table)
+    ]
+    (warning,) = set(table.warnings) - set(without.warnings) - {"skipped 1 hard links to skipped members"}
+    assert warning.startswith("skipped 1 sparse members: ") and "holes.bin" in warning
+
+
+def test_parts_of_other_volumes_are_left_out_if_asked_for() -> None:
+    data = member(b"part", b"1" * 700, kind=b"M") + member(b"a", b"2") + END
+    table = scan_tar(Bytes(data), skip_unsupported=True)
+    assert (names(table), table.warnings) == ([b"a"], ("skipped 1 members continued from another volume: 'part'",))
 
 
 # Single fields

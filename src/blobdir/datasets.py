@@ -122,6 +122,7 @@ class ProjectView(Mapping[str, D_co]):
         datasets = self._names_of(tree)
         path = datasets.get(name, name)
         if path not in tree.dataset_names:
+            self._check_seen(name)
             known = ", ".join(datasets) or "none"
             raise KeyError(f"{name!r} is no dataset of {self.url}; there are: {known}")
         return self._dataset(tree, path)
@@ -134,7 +135,26 @@ class ProjectView(Mapping[str, D_co]):
 
     def __contains__(self, name: object) -> bool:
         tree = self.tree
-        return name in self._names_of(tree) or name in tree.dataset_names
+        if name in self._names_of(tree) or name in tree.dataset_names:
+            return True
+        if isinstance(name, str):
+            self._check_seen(name)
+        return False
+
+    def _check_seen(self, name: str) -> None:
+        """Raise IncompleteListingError where a dataset that isn't seen may be there."""
+        if why := self.why_unseen(name):
+            raise IncompleteListingError(
+                f"{name}: isn't among the datasets that could be listed, and may be among the others: {why}"
+            )
+
+    def why_unseen(self, dataset: str = "") -> str:
+        """Why a dataset of this name or path, or any at all, may be there and not be seen; empty where it can't be."""
+        header = self.tree.index.header
+        for folder, numbers in header.incomplete.items():
+            if layout.may_hold_datasets(folder, header.datasets) and (not dataset or layout.may_be_in(folder, dataset)):
+                return "; ".join(header.defects[number].message for number in numbers)
+        return ""
 
 
 class DatasetView:

@@ -127,10 +127,10 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
 
     def invalidate_cache(self, path: str | None = None) -> None:
         """Open the project anew, to see what was added or replaced since."""
-        view = open_tree(self.fo, options=self._options, progress=self._progress, **self._target)
-        before = self.__dict__.get("view")
-        view.blobs.hold(before and before.blobs)
-        self.view: Tree = view
+        held = before.blobs if (before := self.__dict__.get("view")) else None
+        self.view: Tree = open_tree(
+            self.fo, options=self._options, progress=self._progress, hold=lambda blobs: blobs.hold(held), **self._target
+        )
         self._looked_s = time.monotonic()
 
     def look_again(self) -> None:

@@ -36,6 +36,8 @@ class ProjectLock:
     shared : bool
         Whether others may hold it too, if they share it. Where the project can't be written, nothing is locked then,
         if nobody has ever changed it.
+    make : bool
+        Whether the lock's file is made where there is none; without, nothing is locked then.
 
     Raises
     ------
@@ -45,16 +47,17 @@ class ProjectLock:
         What is blobdir's is a symbolic link.
     """
 
-    def __init__(self, root: str, *, shared: bool = False) -> None:
+    def __init__(self, root: str, *, shared: bool = False, make: bool = True) -> None:
         self._fd = -1
         state = os.path.join(root, STATE_DIR)
-        with suppress(OSError if shared else FileExistsError):
-            os.mkdir(state)
+        if make:
+            with suppress(OSError if shared else FileExistsError):
+                os.mkdir(state)
         for path in (state, os.path.join(state, LOCK)):
             if os.path.islink(path):
                 raise UsageError(f"{path}: is a symbolic link, and nothing of blobdir's is; look at it, and remove it")
         try:
-            self._fd = _open(os.path.join(state, LOCK), shared=shared)
+            self._fd = _open(os.path.join(state, LOCK), shared=shared, make=make)
         except OSError as error:
             if shared and error.errno in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS):
                 return
@@ -85,35 +88,51 @@ class ProjectLock:
             self._fd = -1
 
 
-def _open(path: str, *, shared: bool) -> int:
+def _open(path: str, *, shared: bool, make: bool) -> int:
     """Open the lock's file, which is made if it can be. All who may write the project must be able to open it."""
     flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     if shared:
         with suppress(FileNotFoundError):
             return open_plain(path, follow=False)
+    if not make:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     fd = os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o666)
     check_regular(fd, path)
     return fd
+
+
+_ENTER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def open_state(root: str, name: str) -> int:
+    """Open a file of a project's own folder for reading: neither may be a link, which could lead out of the project.
+
+    Raises
+    ------
+    OSError
+    """
+    folder = os.open(os.path.join(root, STATE_DIR), _ENTER)
+    try:
+        return open_plain(name, follow=False, dir_fd=folder)
+    finally:
+        os.close(folder)
 
 
 def changes(root: str) -> tuple[bytes, bool]:
     """What is different after a project was changed: a count of its changes, and whether a journal lies there."""
     state = os.path.join(root, STATE_DIR)
     try:
-        fd = open_plain(os.path.join(state, LOCK), follow=False)
-        try:
-            count = (os.pread(fd, 100, 0).split() or [b""])[1:]
-        finally:
-            os.close(fd)
+        with open(open_state(root, LOCK), "rb") as file:
+            count = (file.read(100).split() or [b""])[1:]
     except OSError:
         count = []
-    return b" ".join(count), os.path.lexists(os.path.join(state, JOURNAL))
+    return b" ".join(count), os.path.lexists(os.path.join(state, JOURNAL)) and not os.path.islink(state)
 
 
 def is_being_changed(root: str) -> bool:
     """Whether a writer has the lock of a project at this moment; False where that can't be known."""
     try:
-        fd = open_plain(os.path.join(root, STATE_DIR, LOCK), follow=False)
+        fd = open_state(root, LOCK)
     except OSError:
         return False
     try:

@@ -11,7 +11,7 @@ import numpy as np
 
 from blobdir.descriptors import DESCRIPTORS
 from blobdir.discovery.pairing import BLOCK, blob_defect, misfit
-from blobdir.errors import ReadError, ShortReadError
+from blobdir.errors import LinkError, ReadError, ShortReadError
 from blobdir.index import FIRST_BLOB, Index
 from blobdir.index.hashing import PROBE_LIMIT
 from blobdir.locks import ForkSafeLock
@@ -91,16 +91,22 @@ class BlobReader:
         """Close a blob that isn't held when nobody reads it any more; it's opened again when it's wanted."""
         self._open[number] = None
 
-    def hold(self, before: BlobReader | None = None) -> None:
+    def hold(self, before: BlobReader | None = None) -> bool:
         """Keep local blobs from going away as long as the project is open: names may go, or lead to other files.
 
         Parameters
         ----------
         before : BlobReader, optional
             One of the same project. What it holds, this one holds too.
+
+        Returns
+        -------
+        bool
+            Whether all that were opened are the files that discovery has looked at. Where one isn't, the index is
+            outdated already.
         """
         if not self._storage.is_local:
-            return
+            return True
         wanted = dict(enumerate(self._index.header.blobs[:HELD_BLOBS], FIRST_BLOB))
         theirs = {source.path: source for source in before.held} if before else {}
         for number, record in wanted.items():
@@ -108,9 +114,9 @@ class BlobReader:
             if source is not None and _expected(record).same_content(source.now()):
                 self._held[number] = source
         left = DESCRIPTORS.hold(self, len(wanted), len(self._held))
-        for number, record in wanted.items():
-            if left and number not in self._held:
-                left -= self._hold_one(number, record)
+        others = [number for number in wanted if number not in self._held]
+        found = [self._hold_one(number, wanted[number]) for number in others[:left]]
+        return all(found)
 
     @property
     def held(self) -> list[LocalSource]:
@@ -118,12 +124,19 @@ class BlobReader:
         return list(self._held.values())
 
     def _hold_one(self, number: int, record: SourceRecord) -> bool:
-        with suppress(ReadError, OSError):  # whoever reads one of its members is told
+        """Whether a blob is the file that discovery has looked at, as far as it could be opened."""
+        try:
             held = self._storage.open(record.path)
-            if isinstance(held, LocalSource):
-                self._held[number] = held
-                return True
-        return False
+        except (FileNotFoundError, LinkError):
+            return record.defect >= 0
+        except OSError:  # whoever reads one of its members is told
+            return True
+        if not isinstance(held, LocalSource):
+            return True
+        self._held[number] = held
+        now = held.stat
+        is_same = (now.size, now.mtime_ns, now.inode) == (record.size, record.mtime_ns, record.inode)
+        return is_same or record.defect >= 0
 
     def _held_as_it_was(self, number: int, expected: Stat) -> LocalSource | None:
         """The held blob, unless it was written to in place."""
@@ -269,15 +282,24 @@ class BlobReader:
             part[:] = self.read(row, start, start + wanted)  # what is wrong with it is said there
         return wanted
 
-    def open_all(self, limit: int) -> None:
+    def open_all(self, limit: int) -> bool:
         """Hold all blobs that can be opened, `limit` of them at the most, whatever the process's budget says.
 
         Those are served whatever happens to their names.
+
+        Returns
+        -------
+        bool
+            As `hold`.
         """
+        are_same = True
         for number, record in enumerate(self._index.header.blobs[:limit], FIRST_BLOB):
-            if record.defect < 0 and (not self._storage.is_local or self._hold_one(number, record)):
-                with suppress(ReadError, OSError):
+            if self._storage.is_local:
+                are_same &= self._hold_one(number, record)
+            if record.defect < 0:
+                with suppress(ReadError, OSError):  # whoever reads one of its members is told
                     self.source(number)
+        return are_same
 
     def read_many(self, number: int, rows: Ints, places: Ints, starts: Ints, ends: Ints, result: list[bytes]) -> None:
         """Read byte ranges of many members of one blob; neighbours share a request.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import tarfile
 
 import fsspec
 import pytest
@@ -11,7 +12,9 @@ from PIL import Image
 
 import blobdir
 from blobdir.errors import ReadError, SourceChangedError
+from blobdir.opening import BESIDE, OpenOptions, open_tree
 from blobdir.packing import PackOptions, add, compact, move, pack, remove
+from blobdir.reading import BlobReader
 from blobdir.testing.deadline import Deadline
 
 
@@ -61,6 +64,83 @@ def test_readers(project, tmp_path, used):
     fs.invalidate_cache()
     assert reader["test"].get_blob_img_bytes("s1.png") == expected["s1.png"]
     assert not fs.exists("train/img/s0.png")
+
+
+def compacted(project):
+    remove(project, ["train/s0.png", "train/s3.png"])
+    compact(project)
+
+
+def replaced(project):
+    """Another tar and its offsets, under the old names; sizes and times are the same."""
+    for blob in (project / "blob").glob("*.tar"):
+        before, data = blob.stat(), bytearray(blob.read_bytes())
+        with tarfile.open(blob) as file:
+            for member in file:
+                data[member.offset_data + 100] ^= 1
+        blob.with_suffix(".new").write_bytes(data)
+        os.utime(blob.with_suffix(".new"), ns=(before.st_mtime_ns, before.st_mtime_ns))
+        os.replace(blob.with_suffix(".new"), blob)
+
+
+WAYS = {
+    "project": (lambda path, **more: blobdir.open_project(path, **more).tree, "hold"),
+    "filesystem": (lambda path, **more: fsspec.filesystem("blobdir", fo=path, skip_instance_cache=True, **more).view,
+                   "hold"),
+    "mount": (lambda path, index: open_tree(path, options=OpenOptions(index=index), hold=lambda b: b.open_all(50)),
+              "open_all"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [compacted, replaced])
+@pytest.mark.parametrize("index", ["none", "beside"])
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_opened_is_what_was_looked_at(project, monkeypatch, way, index, change):
+    """Between the last look at a project and the opening of its blobs it is changed."""
+    make, method = WAYS[way]
+    more = {"index": "none" if index == "none" else str(project / BESIDE)}
+    if index == "beside":
+        make(str(project), **more)
+    real, done = getattr(BlobReader, method), []
+
+    def hold(self, *args):
+        if not done:
+            done.append(1)
+            change(project)
+        return real(self, *args)
+
+    monkeypatch.setattr(BlobReader, method, hold)
+    tree = make(str(project), **more)
+    monkeypatch.undo()
+    now = open_tree(project, options=OpenOptions(index="none"))
+    folder = tree.find("train/img")
+    assert tree.names(folder) == now.names(now.find("train/img"))
+    for old, new in zip(tree.children(folder), now.children(now.find("train/img")), strict=True):
+        assert tree.read(old) == now.read(new)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_was_looked_at_is_what_is_read(project, way):
+    """A blob of the same size and time at the place of one that was not read yet isn't that one."""
+    before = open_tree(project, options=OpenOptions(index="none"))
+    expected = before.read_many(list(before.children(before.find("train/img"))))
+    tree = WAYS[way][0](str(project), index="none")
+    replaced(project)
+    assert tree.read_many(list(tree.children(tree.find("train/img")))) == expected
+
+
+def test_blobs_that_are_replaced_again_and_again(project, monkeypatch):
+    """It is opened, and who reads is told."""
+    real, times = BlobReader.hold, []
+
+    def hold(self):
+        times.append(1)
+        replaced(project)
+        return real(self)
+
+    monkeypatch.setattr(BlobReader, "hold", hold)
+    assert len(blobdir.open_project(project)["train"].names) == 8
+    assert len(times) == 5
 
 
 def test_a_blob_that_was_overwritten_in_place_isnt_the_one(project):

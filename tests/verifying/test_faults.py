@@ -269,6 +269,33 @@ def test_tars(made, damage, place):
         assert any(kind == "not-checked" for kind, _ in seen)
 
 
+@pytest.mark.parametrize("form", ["gnu", "posix"])
+@pytest.mark.parametrize("is_used", [False, True])
+def test_a_member_that_isnt_one_byte_range(made, form, is_used, tmp_path):
+    """It is named, and the others are looked at: those before it, and those after it."""
+    for i in range(COUNT):
+        (tmp_path / name(i)).write_bytes(picture(i))
+    with open(tmp_path / "000005_sparse.png", "wb") as file:
+        file.seek(1 << 20)
+        file.write(b"end")
+    names = sorted([*map(name, range(COUNT)), "000005_sparse.png"])
+    subprocess.run(
+        ["tar", "-cf", made.root / "blob/a.tar", "--sparse", f"--format={form}", "-C", tmp_path, *names], check=True
+    )
+    with tarfile.open(made.root / "blob/a.tar") as file:
+        entries = [(m.name.encode(), m.offset_data, m.offset_data + m.size) for m in file if is_used or not m.sparse]
+    sums(made)
+    path = made.root / "train/a_offsets.pkl"
+    write_offsets(path, entries)
+    made.loose("train/ann/000005_sparse.png.json", ANNOTATION) if is_used else None
+    seen = found(made)
+    assert "'000005_sparse.png'" in seen["tar-warning", "blob/a.tar"].examples[0]
+    wrong = {code for code, _ in seen} & {"offset-no-member", "offset-past-end"}
+    assert wrong if is_used else {code for code, _ in seen} == {"tar-warning"}
+    write_offsets(path, [*entries[:-2], (entries[-2][0], *entries[-1][1:]), (entries[-1][0], *entries[-2][1:])])
+    assert ("offset-name", "train/a_offsets.pkl") in found(made)
+
+
 # -- checksums -----------------------------------------------------------------------------------------------
 
 
@@ -534,7 +561,8 @@ def test_unlistable_folder(made, monkeypatch):
     assert "image-without-annotation" not in {code for code, _ in seen}
 
 
-def test_another_writer_is_said(made):
+def test_another_writer_is_said(made, monkeypatch):
+    monkeypatch.setattr("blobdir.verifying.undisturbed.WAIT_S", 0.05)
     with Change(str(made.root)):
         seen = found(made)
     assert ("not-checked", ".blobdir") in seen

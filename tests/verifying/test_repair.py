@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tarfile
 from io import BytesIO
@@ -16,6 +17,7 @@ from blobdir.offsets import offsets_of_tar, read_offsets, write_offsets
 from blobdir.packing.growing import remove
 from blobdir.packing.publishing import Change
 from blobdir.packing.released import format_released, identity
+from blobdir.sources import LocalStorage
 from blobdir.verifying import repair, verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
@@ -166,6 +168,87 @@ def test_a_range_that_another_pickle_has(made):
     (said,) = mend(made)
     assert "1 of its names mean members that another pickle has of blob/a.tar: not mended" in said
     assert backups(made) == []
+
+
+WRONG = (7, 77)
+"""A range where no member is."""
+
+
+def unreadable(made, train, val):
+    write(made, train)
+    cut(made)
+    write(made, val, "val/a_offsets.pkl")
+
+
+def unlisted(made, train, val):
+    write(made, train, "other/a_offsets.pkl")
+    write(made, val, "val/a_offsets.pkl")
+
+
+def both(made, train, val):
+    write(made, train)
+    write(made, val, "val/a_offsets.pkl")
+
+
+def alone(made, train, val):
+    write(made, val, "val/a_offsets.pkl")
+
+
+def readable(*names):
+    return lambda right: [(name, right[name]) for name in names]
+
+
+def misfit(*names):
+    return lambda right: [(name, WRONG) for name in names]
+
+
+OWNERS = {
+    "both want it": (both, ["train/0.png", "y.png"], misfit("0.png"), [], "may have of"),
+    "the other wants it by its path": (both, ["train/0.png", "y.png"], misfit("train/0.png"), [], "may have of"),
+    "the other may mean another": (both, ["0.png", "x/0.png"], misfit("0.png"), [], "more than one member of"),
+    "the other can't be read": (unreadable, ["train/0.png", "y.png"], readable("train/0.png"), [], "can't be read"),
+    "the other can't be listed": (unlisted, ["0.png", "y.png"], readable("y.png"), [], "can't be read, or listed"),
+    "from a folder of the other's": (both, ["x/0.png", "val/1.png"], misfit("2.png"), ["val/1.png"], "of folders"),
+    "from a folder of nobody's": (alone, ["x/0.png", "val/1.png"], misfit(), ["val/1.png"], "of folders"),
+    "from no folder of its own": (both, ["x/0.png", "y/1.png"], readable("y/1.png"), [], "of folders"),
+    "its own already": (alone, ["train/0.png", "y.png"], misfit(), ["train/0.png"], "another entry has"),
+    "from its folder": (both, ["x/1.png", "val/0.png", "val/1.png"], readable("x/1.png"), ["val/1.png"], ""),
+    "by its whole name": (both, ["0.png", "val/1.png", "2.png"], readable("2.png"), ["val/1.png"], ""),
+    "nobody else": (alone, ["x/0.png", "y/1.png"], misfit(), [], ""),
+    "from one of its folders": (alone, ["x/0.png", "y/1.png", "z/2.png"], misfit(), ["y/1.png", "z/2.png"], ""),
+    "a tar of one folder": (both, ["x/0.png", "x/1.png"], readable("x/1.png"), [], ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OWNERS)
+def test_only_what_is_provably_its_own(made, case, monkeypatch):
+    """Of two datasets with one tar: `val` has an entry ``0.png`` that doesn't fit."""
+    plant, members, train, fitting, why = OWNERS[case]
+    right = tar(made, members)
+    val = [("0.png", WRONG), *((name, right[name]) for name in fitting)]
+    plant(made, train(right), val)
+    if plant is unlisted:
+        listed = LocalStorage._list
+
+        def refused(self, path, follow_links):
+            if path == "other":
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return listed(self, path, follow_links)
+
+        monkeypatch.setattr(LocalStorage, "_list", refused)
+    said = [sentence for sentence in mend(made) if sentence.startswith("val/")]
+    if why:
+        assert any(why in sentence and "0.png" in sentence for sentence in said), said
+        assert read(made, "val/a_offsets.pkl") == dict(val)
+    else:
+        assert read(made, "val/a_offsets.pkl")["0.png"] == right[next(n for n in members if n.endswith("0.png"))]
+
+
+def test_two_names_of_one_member(made):
+    right = tar(made, ["x/0.png", "1.png"])
+    write(made, [("0.png", WRONG), ("x/0.png", WRONG)])
+    assert "2 of its names mean members that another entry has, or means, of blob/a.tar" in " ".join(mend(made))
+    assert read(made) == {"0.png": WRONG, "x/0.png": WRONG} != right
 
 
 def test_one_name_with_two_ranges(made):

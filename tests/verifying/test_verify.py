@@ -20,7 +20,7 @@ from PIL import Image
 
 import blobdir
 from blobdir.errors import NotAProjectError, UsageError
-from blobdir.offsets import read_offsets, write_offsets
+from blobdir.offsets import read_offsets, reader, write_offsets
 from blobdir.packing.shards import IMAGE_BEGINNINGS, is_image
 from blobdir.verifying import repair, verify
 from blobdir.verifying.contents import HEAD, are_images, read_through
@@ -160,6 +160,18 @@ def test_many_cases_of_a_kind_are_counted_and_few_kept(sound, entries):
     report = verify(sound.root)
     (finding,) = (f for f in report.findings if f.code == "offset-name")
     assert finding.count == len(finding.examples) == 20
+
+
+def test_offsets_are_parsed_once(sound, monkeypatch):
+    parsed, real = [], reader._read
+
+    def read(data, path, *rest, **more):
+        parsed.append(path)
+        return real(data, path, *rest, **more)
+
+    monkeypatch.setattr(reader, "_read", read)
+    assert verify(sound.root).findings == []
+    assert sorted(parsed) == ["train/a_offsets.pkl", "train/b_offsets.pkl"]
 
 
 # -- repairing -----------------------------------------------------------------------------------------------

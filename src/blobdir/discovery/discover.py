@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from blobdir.discovery.options import DiscoveryOptions
     from blobdir.discovery.parts import Pickle
+    from blobdir.offsets import OffsetsTable, OnConflict
+    from blobdir.offsets.reader import ByteSource
     from blobdir.sources import Entry, Folder, Source, Storage
 
 T = TypeVar("T")
@@ -47,6 +49,14 @@ _TRIES = 5
 """Times that a project is looked at again that was changed meanwhile."""
 
 
+class ReadOffsets(Protocol):
+    """`blobdir.offsets.read_offsets`, or what gives the same."""
+
+    def __call__(self, data: bytes | ByteSource, /, *, name: str, on_conflict: OnConflict) -> OffsetsTable:
+        """The entries of an offsets file whose content is `data`; it has a `stat` where it's a file on this machine."""
+        ...
+
+
 class Progress(Protocol):
     """Told now and then how far a long discovery is."""
 
@@ -56,9 +66,20 @@ class Progress(Protocol):
 
 
 def discover(
-    storage: Storage, options: DiscoveryOptions, progress: Progress | None = None
+    storage: Storage,
+    options: DiscoveryOptions,
+    progress: Progress | None = None,
+    read: ReadOffsets = read_offsets,
 ) -> tuple[dict[str, EntryTable], Header]:
     """Read a project.
+
+    Parameters
+    ----------
+    storage : Storage
+    options : DiscoveryOptions
+    progress : callable, optional
+    read : callable
+        Who has parsed offsets files already gives what he has.
 
     Returns
     -------
@@ -74,10 +95,10 @@ def discover(
         With ``on_defect="raise"``, the first defect that makes anything unavailable.
     """
     if not isinstance(storage, LocalStorage):
-        return _Discovery(storage, options, progress).run()
+        return _Discovery(storage, options, progress, read).run()
     for _ in range(_TRIES):
         before = unfinished.settled(storage.root)
-        found = _Discovery(storage, options, progress).run()
+        found = _Discovery(storage, options, progress, read).run()
         if changes(storage.root) == before:
             return found
         # It was changed meanwhile, and what was seen may be half of it.
@@ -99,7 +120,10 @@ def _report_unsettled(
 
 
 class _Discovery:
-    def __init__(self, storage: Storage, options: DiscoveryOptions, progress: Progress | None) -> None:
+    def __init__(
+        self, storage: Storage, options: DiscoveryOptions, progress: Progress | None, read: ReadOffsets
+    ) -> None:
+        self._read_offsets = read
         self.storage = storage
         self.options = options
         self.progress = progress
@@ -302,7 +326,7 @@ class _Discovery:
         try:
             if not content.size and (message := self.blobs.emptied(path, pickle.blobs)):
                 raise TruncatedOffsetsError(message)
-            table = read_offsets(content, name=path, on_conflict=self.options.on_conflict)
+            table = self._read_offsets(content, name=path, on_conflict=self.options.on_conflict)
             check_folders(table, path)
         except OffsetsError as error:
             self.report.incomplete(shown, f"offsets-{error.reason}", path, str(error), error)

@@ -79,11 +79,14 @@ class Content:
     ----------
     size : int
         Bytes.
+    stat : Stat or None
+        Of the open file that it is, if it's one on this machine.
     """
 
     def __init__(self, data: Source | bytes | None, stat: Stat | None, looked_ns: int) -> None:
         self._data = b"" if data is None else data
         self.size = len(self._data) if isinstance(self._data, bytes) else self._data.size
+        self.stat: Stat | None = getattr(data, "stat", None)
         wanted = stat is not None and _wants_digest(_record("", OFFSETS, stat), looked_ns)
         self._hash = hashlib.blake2b(digest_size=16) if wanted else None
         self._done = 0

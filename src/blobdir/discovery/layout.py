@@ -134,6 +134,27 @@ def hides(dataset: str, other: str) -> bool:
     return other.startswith(f"{dataset}/") and is_item_folder(other[len(dataset) + 1 :].split("/", maxsplit=1)[0])
 
 
+def may_hold_datasets(folder: str, datasets: Iterable[str]) -> bool:
+    """Whether there can be datasets in a folder that can't be listed, or it can be one.
+
+    Parameters
+    ----------
+    folder : str
+    datasets : iterable of str
+        Paths of those that are known.
+    """
+    top = folder.split("/", maxsplit=1)[0]
+    return top not in (BLOB_DIR, STATE_DIR) and not any(hides(dataset, folder) for dataset in datasets)
+
+
+def may_be_in(folder: str, name: str) -> bool:
+    """Whether a folder can be, or hold, the dataset that is called `name`: by its name or path."""
+    parent, _, last = folder.rpartition("/")
+    own = {folder, dataset_name(folder)}
+    prefixes = [f"{path}/" for path in own | ({dataset_name(parent)} if parent and last == NESTED else set())]
+    return not folder or name in own or name.startswith(tuple(prefixes))
+
+
 def read_layout(folders: Mapping[str, Folder]) -> Layout:
     """Find the datasets.
 

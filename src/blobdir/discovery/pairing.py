@@ -167,7 +167,7 @@ class Members:
     def has(self, start: int, name: bytes, _member: bytes) -> bool:
         """Whether one of the members whose data begin at `start` has this name: only a scan finds hard links."""
         try:
-            self._table = self._table or scan_tar(self._source)
+            self._table = self._table or scan_tar(self._source, skip_unsupported=True)
         except TarError:
             return False  # damaged further on: what is here is as the header says
         rows = np.flatnonzero(self._table.start == start).tolist()

@@ -6,13 +6,12 @@ The writing side, and what lies on disk in between, is in `blobdir.packing.journ
 from __future__ import annotations
 
 import json
-import os
 import time
 from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
-from blobdir.inside import read_whole
-from blobdir.projectlock import JOURNAL, STATE_DIR, changes, is_being_changed
+from blobdir.inside import read_open
+from blobdir.projectlock import JOURNAL, STATE_DIR, changes, is_being_changed, open_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -67,7 +66,7 @@ def report(root: str, datasets: Collection[str], into: Report, show: Callable[[s
         f"{place}: a change of the project was cut off, so what it was about is half old and half new; the next "
         "command that changes the project finishes it or undoes it, as does blobdir.packing.recover"
     )
-    folders = sorted(_touched(os.path.join(root, place), datasets))
+    folders = sorted(_touched(root, datasets))
     if not folders:
         into.error(UNFINISHED, place, message)
     for folder in folders:
@@ -87,10 +86,11 @@ def report_push(folders: Mapping[str, Folder], into: Report) -> None:
             into.incomplete("", UNFINISHED, f"{STATE_DIR}/{name}", f"{STATE_DIR}/{name}: {message}")
 
 
-def _touched(journal: str, datasets: Collection[str]) -> set[str]:
+def _touched(root: str, datasets: Collection[str]) -> set[str]:
     """Folders of the tree in which names come or go; the root's where the journal says nothing that can be read."""
     try:
-        value = json.loads(read_whole(journal, follow=False).decode("utf-8", "surrogateescape"))
+        with open(open_state(root, JOURNAL), "rb") as file:
+            value = json.loads(read_open(file.fileno(), JOURNAL).decode("utf-8", "surrogateescape"))
         paths = [item[1] for key in ("put", "remove") for item in value[key]]
         found = {folder for path in paths if (folder := _shown_in(path)) is not None}
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):

@@ -111,14 +111,14 @@ class Session:
             self._run_image(ready)
             return
         notify("STATUS=Opening the project")
+        most = self._most_blobs = raise_descriptor_limit()
         tree = open_tree(
             self._url,
             target_options=self._options.storage_options,
             options=OpenOptions(self._options.discovery, self._options.index, self._options.remote),
             progress=progress,
+            hold=lambda blobs: blobs.open_all(most),
         )
-        self._most_blobs = raise_descriptor_limit()
-        tree.blobs.open_all(self._most_blobs)
         counters = self._counters()
         try:
             engine, why, running = self._start(tree, counters, progress)

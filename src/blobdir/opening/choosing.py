@@ -12,6 +12,7 @@ from blobdir.discovery import DiscoveryOptions, Progress, discover, inputs
 from blobdir.discovery.unfinished import UNFINISHED
 from blobdir.errors import BlobdirWarning, IndexFormatError, UsageError
 from blobdir.index import Index, build_index
+from blobdir.offsets import read_offsets
 from blobdir.opening.beside import BESIDE
 from blobdir.opening.carrying import carried
 from blobdir.opening.freshness import renewed
@@ -20,12 +21,18 @@ from blobdir.sources import RemoteOptions, Storage, open_storage
 from blobdir.tree import Tree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fsspec import AbstractFileSystem
 
+    from blobdir.discovery.discover import ReadOffsets
     from blobdir.index import Header
+    from blobdir.reading import BlobReader
 
 STORE_ROWS = 20_000
 """Rows from which an index is worth a file: fewer are built as fast as they are opened."""
+TRIES = 5
+"""Times that a project is opened again whose blobs were replaced before they could be held."""
 WARN_AT_MOST = 5
 """Defects that are warned of one by one; a project can have thousands."""
 
@@ -59,6 +66,7 @@ def open_tree(
     fs: AbstractFileSystem | None = None,
     options: OpenOptions | None = None,
     progress: Progress | None = None,
+    hold: Callable[[BlobReader], bool] | None = None,
 ) -> Tree:
     """Open a project as a tree.
 
@@ -71,6 +79,8 @@ def open_tree(
     options : OpenOptions, optional
     progress : callable, optional
         Told how far a long discovery is.
+    hold : callable, optional
+        Opens blobs of the tree; False says that one isn't what its index says any more. The tree is made anew then.
 
     Raises
     ------
@@ -88,9 +98,13 @@ def open_tree(
     storage = open_storage(
         url, protocol=protocol, options=target_options, fs=fs, follow_links=follow_links, remote=options.remote
     )
-    index = _carried(storage, options) or _stored(storage, options) or _build(storage, options, progress)
+    for _ in range(TRIES):
+        index = _carried(storage, options) or _stored(storage, options) or _build(storage, options, progress)
+        tree = Tree(index, storage)
+        if hold is None or hold(tree.blobs):
+            break
     warn_of_defects(storage, index)
-    return Tree(index, storage)
+    return tree
 
 
 def _carried(storage: Storage, options: OpenOptions) -> Index | None:
@@ -107,9 +121,14 @@ def warn_of_defects(storage: Storage, index: Index) -> None:
         warnings.warn(f"{storage.url}: and {more} more defects; `defects` lists them all", BlobdirWarning, stacklevel=2)
 
 
-def build(storage: Storage, discovery: DiscoveryOptions, progress: Progress | None = None) -> Index:
-    """Read a project and build its index, in memory."""
-    folders, header = discover(storage, discovery, progress)
+def build(
+    storage: Storage,
+    discovery: DiscoveryOptions,
+    progress: Progress | None = None,
+    read: ReadOffsets = read_offsets,
+) -> Index:
+    """Read a project and build its index, in memory; see `blobdir.discovery.discover`."""
+    folders, header = discover(storage, discovery, progress, read)
     return build_index(folders, header)
 
 

@@ -82,7 +82,9 @@ def places(storage: Storage, discovery: DiscoveryOptions, index: str) -> list[Pa
         return [Path(index)]
     if not storage.is_local:
         return []  # whether it's still true would take the listing that it should save
-    return [Path(storage.url) / BESIDE, cache_folder(storage, discovery)]
+    beside = Path(storage.url) / BESIDE
+    is_link = os.path.islink(beside) or os.path.islink(beside.parent)  # nothing of blobdir's is one
+    return [*([] if is_link else [beside]), cache_folder(storage, discovery)]
 
 
 def look_at(place: Path) -> StoredIndex:

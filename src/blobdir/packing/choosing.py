@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from blobdir.annotations import classes_of, tags_of
 from blobdir.discovery import layout
-from blobdir.errors import AnnotationError, NotFoundError, UsageError
+from blobdir.errors import AnnotationError, IncompleteListingError, NotFoundError, UsageError
 from blobdir.packing.report import Problem, texts
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def choose(project: ProjectView[DatasetView], options: SubsetOptions) -> Choice:
         wanted = find_images(project, options.names)
         names = {path: sorted(wanted.get(path, ())) for path in names}
     if options.patterns:
-        names = _fitting(project, names, options.patterns)
+        names = _fitting(project, names, options.patterns, options.datasets)
     choice = Choice(names, {path for path, some in names.items() if some or options.takes_all})
     if options.by_annotation:
         labels = _labels(project, choice, options)
@@ -205,9 +205,12 @@ def _check_known(project: ProjectView[DatasetView], options: SubsetOptions) -> N
 
 
 def _fitting(
-    project: ProjectView[DatasetView], names: Mapping[str, list[str]], patterns: tuple[str, ...]
+    project: ProjectView[DatasetView],
+    names: Mapping[str, list[str]],
+    patterns: tuple[str, ...],
+    chosen: tuple[str, ...],
 ) -> dict[str, list[str]]:
-    """Names that a pattern fits; NotFoundError where one fits none."""
+    """Names that a pattern fits, in the datasets that were `chosen`, or all; NotFoundError where one fits none."""
     fits = {pattern: re.compile(translate(pattern)).match for pattern in patterns}
     unused = dict.fromkeys(patterns)
     found: dict[str, list[str]] = {}
@@ -221,6 +224,10 @@ def _fitting(
                 for pattern in fitting:
                     unused.pop(pattern, None)
     for pattern in unused:
+        if not chosen and (why := project.why_unseen()):
+            raise IncompleteListingError(
+                f"{pattern}: no image fits that could be listed, and others may be there: {why}"
+            )
         raise NotFoundError(f"{pattern}: no image fits; {_near_pattern(project, names, pattern)}")
     return found
 
@@ -250,6 +257,8 @@ def find_images(project: ProjectView[DatasetView], typed: Iterable[str]) -> dict
     ------
     NotFoundError
         Nothing is meant by one of them.
+    IncompleteListingError
+        What is meant may be in a folder that can't be listed.
     UsageError
         One of them is two images: ``a/b.jpg`` in dataset ``a``, in a folder, say, and in a dataset ``a/b``.
     """
@@ -263,6 +272,10 @@ def find_images(project: ProjectView[DatasetView], typed: Iterable[str]) -> dict
             if not bare:
                 bare = _everywhere(datasets)
             found = [(path, text) for path in bare.get(text, ())]
+        if not found and (why := project.why_unseen(text.rpartition("/")[0])):
+            raise IncompleteListingError(
+                f"{text}: isn't among the images that could be listed, and may be among the others: {why}"
+            )
         if not found:
             raise NotFoundError(f"{text}: no dataset of {project.url} has an image of this name")
         for path, name in found:

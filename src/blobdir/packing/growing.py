@@ -9,7 +9,7 @@ from posixpath import splitext
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
-from blobdir.errors import ImageError, NotFoundError, PackError, UsageError
+from blobdir.errors import ImageError, IncompleteListingError, NotFoundError, PackError, UsageError
 from blobdir.images import shown_size
 from blobdir.inside import read_whole
 from blobdir.packing.belongings import belongings, check_nobody_else
@@ -212,6 +212,8 @@ def remove(
     ------
     NotFoundError
         One isn't there; nothing was removed.
+    IncompleteListingError
+        One may be in a folder that can't be listed; nothing was removed.
     PackError
         Something can't be read, or doesn't fit its blob, so it isn't known what would be removed. Nothing was.
     UsageError, BusyError
@@ -248,6 +250,10 @@ def _find(writer: ProjectWriter, paths: Iterable[str | os.PathLike[str]]) -> Ima
     found: Images = {}
     for path, readings in candidates.items():
         there = next(((dataset, name) for dataset, name in readings if known[dataset][name]), None)
+        is_exact = there is not None and path.strip("/") == f"{there[0]}/{layout.ITEMS}/{there[1]}"
+        why = "" if is_exact else writer.known.why_unseen(path.strip("/").rpartition("/")[0])
+        if why:
+            raise IncompleteListingError(f"{path}: may be an image that isn't seen: {why}; nothing was changed")
         if there is None:
             raise NotFoundError(f"{path}: no such image in {writer.root}; write train/a.jpg; nothing was changed")
         found.setdefault(there[0], {})[there[1]] = known[there[0]][there[1]]
@@ -281,7 +287,7 @@ def move(
 
     Raises
     ------
-    NotFoundError, UsageError, PackError, BusyError
+    NotFoundError, IncompleteListingError, UsageError, PackError, BusyError
         Nothing was moved.
     """
     began = time.perf_counter()

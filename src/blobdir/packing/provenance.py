@@ -22,7 +22,7 @@ import numpy as np
 from blobdir.discovery import layout, pairing
 from blobdir.discovery.parts import Pickle, find_blobs, find_pickles, misplaced_pickles
 from blobdir.discovery.root import check_root, not_a_folder
-from blobdir.errors import BlobdirError, PackError, UsageError
+from blobdir.errors import BlobdirError, IncompleteListingError, PackError, UsageError
 from blobdir.offsets import OffsetsTable
 from blobdir.offsets.streaming import iter_offsets
 from blobdir.packing.sidefiles import is_side_folder
@@ -143,10 +143,14 @@ class Provenance:
         ------
         UsageError
             There can't be such a dataset.
+        IncompleteListingError
+            It may be there, in a folder that can't be listed.
         """
         known = self.dataset(name)
         if known is not None:
             return known
+        if why := self.why_unseen(name.strip("/")):
+            raise IncompleteListingError(f"{name}: may be a dataset that isn't seen: {why}; nothing was changed")
         path = layout.dataset_place(name)
         if path is None:
             raise UsageError(f"{name!r} can't be the name of a dataset")
@@ -181,6 +185,17 @@ class Provenance:
                     f"{folder}: can't be listed ({listed.error.strerror or listed.error}), so it isn't known what "
                     "would be changed; nothing was"
                 )
+
+    def why_unseen(self, dataset: str) -> str:
+        """Why a dataset of this name or path may be there and not be seen; empty where it can't be."""
+        for path, folder in self._folders.items():
+            if (
+                folder.error is not None
+                and layout.may_hold_datasets(path, self._paths)
+                and layout.may_be_in(path, dataset)
+            ):
+                return f"{path}: can't be listed ({folder.error.strerror or folder.error})"
+        return ""
 
     def check_all_seen(self) -> None:
         """Refuse a project of which something can't be seen that could need a blob: a folder, or one behind a link.

@@ -10,13 +10,14 @@ import json
 import os
 from typing import TYPE_CHECKING, Final
 
-from blobdir.inside import read_whole
-from blobdir.projectlock import STATE_DIR
+from blobdir.inside import read_open
+from blobdir.projectlock import STATE_DIR, open_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-RELEASED: Final = f"{STATE_DIR}/released.json"
+_NAME: Final = "released.json"
+RELEASED: Final = f"{STATE_DIR}/{_NAME}"
 
 Identity = list[int]
 """Size, modification time in nanoseconds, and inode number."""
@@ -31,7 +32,8 @@ def identity(full: str) -> Identity:
 def read_released(root: str) -> dict[str, Identity]:
     """Path of a blob -> what it was; those that are still the same file, or away: they may come back."""
     try:
-        known = json.loads(read_whole(os.path.join(root, RELEASED), follow=False).decode("utf-8", "surrogateescape"))
+        with open(open_state(root, _NAME), "rb") as file:
+            known = json.loads(read_open(file.fileno(), RELEASED).decode("utf-8", "surrogateescape"))
     except (OSError, ValueError, RecursionError):
         return {}
     return {p: was for p, was in known.items() if _may_be(root, p, was)} if isinstance(known, dict) else {}

@@ -35,12 +35,19 @@ DATALESS = {b"2": "symbolic links", b"3": "character devices", b"4": "block devi
 REGTYPE, AREGTYPE = ord("0"), 0
 EXTENSIONS = frozenset(b"xXgLK")
 REGULAR = frozenset(b"0\x007")
+# Where old GNU sparse headers, and the blocks of their map, say that another block of it follows.
+SPARSE_MORE_AT, MAP_MORE_AT = 482, 504
 
 # What an extended header may say about a member without a say in where its data lies.
 HARMLESS = frozenset({"path", "mtime"})
 
 
-def scan_tar(path: str | os.PathLike[str] | ReadAt, *, progress: Callable[[int], None] | None = None) -> TarTable:
+def scan_tar(
+    path: str | os.PathLike[str] | ReadAt,
+    *,
+    progress: Callable[[int], None] | None = None,
+    skip_unsupported: bool = False,
+) -> TarTable:
     """Find the members of an uncompressed tar archive: ustar, pax, GNU or old v7.
 
     Reads headers, not data, and verifies the checksum of every header. O(n), with one read per header where members
@@ -52,6 +59,8 @@ def scan_tar(path: str | os.PathLike[str] | ReadAt, *, progress: Callable[[int],
         A local file, or an object that reads byte ranges of an archive elsewhere.
     progress : callable, optional
         Called with the number of bytes that lie behind, every few MiB and at the end.
+    skip_unsupported : bool
+        Leave out members whose data isn't one byte range of this archive, with a warning that names them.
 
     Returns
     -------
@@ -65,14 +74,14 @@ def scan_tar(path: str | os.PathLike[str] | ReadAt, *, progress: Callable[[int],
         Not a tar archive, or one with a damaged header, a missing end or a hard link to nothing; or the file became
         shorter meanwhile. The error's `position` is the byte.
     UnsupportedMemberError
-        A sparse member, or one that began on another volume.
+        A sparse member, or one that began on another volume; not with `skip_unsupported`.
     OSError
         The file can't be opened or read.
     """
     if not isinstance(path, (str, os.PathLike)):
-        return _Scan(path, REMOTE_WINDOW_BYTES, progress).run()
+        return _Scan(path, REMOTE_WINDOW_BYTES, progress, skip_unsupported=skip_unsupported).run()
     with LocalFile(path) as source:
-        table = _Scan(source, LOCAL_WINDOW_BYTES, progress).run()
+        table = _Scan(source, LOCAL_WINDOW_BYTES, progress, skip_unsupported=skip_unsupported).run()
         # The data of members that lie behind is never read again, so a missing end would go unnoticed.
         now = source.size_now()
         if now < source.size:
@@ -83,12 +92,20 @@ def scan_tar(path: str | os.PathLike[str] | ReadAt, *, progress: Callable[[int],
 class _Scan:
     """State of one scan."""
 
-    def __init__(self, source: ReadAt, window: tuple[int, int], progress: Callable[[int], None] | None) -> None:
+    def __init__(
+        self,
+        source: ReadAt,
+        window: tuple[int, int],
+        progress: Callable[[int], None] | None,
+        *,
+        skip_unsupported: bool,
+    ) -> None:
         self._path = source.path
         self._size = source.size
         self._window = Window(source, *window)
         self._headers_at_move = 0
         self._progress = progress
+        self._skip_unsupported = skip_unsupported
         self._reported = 0
         self._chunk = HeaderChunk(self._path)
         self._globals: Overrides = {}
@@ -240,13 +257,20 @@ class _Scan:
             self._links[self._chunk.rows_before()] = HardLink(target, position)
             self._make_row(0, over, position)
             return position + BLOCK
-        self._check_supported(letter, over, name, position)
+        refused = self._why_unsupported(letter, over)
+        name = (over.get("sparse") if refused else None) or name
+        if refused and not self._skip_unsupported:
+            what = f"the member {shown(name)} at byte {position} is {refused[1]}"
+            self._fail(UnsupportedMemberError, what, position)
         size = over.get("size")
         size = self._header_size(header, position) if size is None else size
-        end = position + BLOCK + (size + 511 & -512)
+        data = self._after_sparse_map(header, position) if letter == b"S" else position + BLOCK
+        end = data + (size + 511 & -512)
         if end > self._size:
             self._fail_truncated(name, position, end, self._chunk.rows_before())
-        if kind in REGULAR:
+        if refused:
+            self._skip(refused[0], name)
+        elif kind in REGULAR:
             self._make_row(size, over, position)
         else:
             self._skip("volume labels" if kind == ord("V") else f"members of the unknown type {letter!r}", name)
@@ -282,16 +306,26 @@ class _Scan:
             self._fail(DamagedTarError, f"damaged header at byte {position}: the size is not a number", position)
         return size
 
-    def _check_supported(self, letter: bytes, over: Overrides, name: bytes, position: int) -> None:
-        sparse = over.get("sparse")
-        what = ""
-        if letter == b"S" or sparse is not None:
-            name = sparse or name
-            what = "sparse, so that its data is not one byte range; make the archive again without --sparse"
-        elif letter == b"M":
+    @staticmethod
+    def _why_unsupported(letter: bytes, over: Overrides) -> tuple[str, str] | None:
+        """What a member is whose data isn't one byte range of this archive: of several, and what to do with it."""
+        if letter == b"S" or over.get("sparse") is not None:
+            return (
+                "sparse members",
+                "sparse, so that its data is not one byte range; make the archive again without --sparse",
+            )
+        if letter == b"M":
             what = "continued from another volume; make the archive again as a single one"
-        if what:
-            self._fail(UnsupportedMemberError, f"the member {shown(name)} at byte {position} is {what}", position)
+            return "members continued from another volume", what
+        return None
+
+    def _after_sparse_map(self, header: bytes, position: int) -> int:
+        """Where the data of an old GNU sparse member begin: blocks with more of its map may stand before them."""
+        after, more = position + BLOCK, header[SPARSE_MORE_AT]
+        while more and after + BLOCK <= self._size:
+            more = self._window.read(after, BLOCK)[MAP_MORE_AT]
+            after += BLOCK
+        return after
 
     def _check_no_pending(self, position: int) -> None:
         if self._pending:

@@ -13,7 +13,6 @@ import numpy as np
 
 from blobdir.errors import BlobdirError, OffsetsError
 from blobdir.nametable import name_at
-from blobdir.offsets import read_offsets
 from blobdir.smallfiles import EMPTY, NO_IMAGE
 from blobdir.verifying.contents import are_images, read_through
 from blobdir.verifying.findings import EXAMPLES, in_words
@@ -26,8 +25,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from blobdir.offsets import OffsetsTable
+    from blobdir.sources import LocalStorage
     from blobdir.verifying.findings import VerifyReport
     from blobdir.verifying.members import Judgement
+    from blobdir.verifying.parsing import ParsedOnce
 
     Ints = NDArray[np.int64]
     Content = tuple[NDArray[np.uint8], str]
@@ -66,12 +67,13 @@ class BlobCheck:
 
     Parameters
     ----------
-    root : str
-        Folder of the project.
+    storage : LocalStorage
+        The project.
     blobs : list of Blob
     report : VerifyReport
     progress : callable
         Told how many bytes of all blobs lie behind, and how many there are, by several threads.
+    read : ParsedOnce
 
     Attributes
     ----------
@@ -80,9 +82,14 @@ class BlobCheck:
     """
 
     def __init__(
-        self, root: str, blobs: list[Blob], report: VerifyReport, progress: Callable[[int, int], None]
+        self,
+        storage: LocalStorage,
+        blobs: list[Blob],
+        report: VerifyReport,
+        progress: Callable[[int, int], None],
+        read: ParsedOnce,
     ) -> None:
-        self._root, self._report, self._progress = root, report, progress
+        self._storage, self._report, self._progress, self._read_offsets = storage, report, progress, read
         self.counts: dict[str, int] = {}
         self._behind, self._lock = 0, Lock()
         self._total = sum(os.path.getsize(blob.full) for blob in blobs if os.path.isfile(blob.full))
@@ -118,7 +125,7 @@ class BlobCheck:
         tables = {}
         for pickle in blob.pickles:
             try:
-                tables[pickle] = read_offsets(os.path.join(self._root, pickle))
+                tables[pickle] = self._read_offsets(self._storage.open(pickle), name=pickle)
             except (OffsetsError, OSError) as error:
                 if isinstance(error, OffsetsError):
                     self._report.add("offsets-unreadable", pickle, str(error))

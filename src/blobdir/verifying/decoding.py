@@ -13,6 +13,7 @@ from blobdir.datasets import DatasetView, ProjectView
 from blobdir.discovery import DiscoveryOptions
 from blobdir.errors import BlobdirError
 from blobdir.images import decode_image
+from blobdir.offsets import read_offsets
 from blobdir.opening import build
 from blobdir.processes import Job, Workers, processors
 from blobdir.sources import LocalStorage
@@ -21,6 +22,7 @@ from blobdir.tree import Tree
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from blobdir.discovery.discover import ReadOffsets
     from blobdir.verifying.findings import VerifyReport
 
     Decoded = list[tuple[str, str]]
@@ -28,9 +30,9 @@ if TYPE_CHECKING:
 BATCH = 500
 
 
-def look_into(storage: LocalStorage) -> ProjectView[DatasetView]:
+def look_into(storage: LocalStorage, read: ReadOffsets = read_offsets) -> ProjectView[DatasetView]:
     """A project as it is now, with what is left of it; its defects are no warnings."""
-    return ProjectView(Tree(build(storage, DiscoveryOptions(on_defect="ignore")), storage))
+    return ProjectView(Tree(build(storage, DiscoveryOptions(on_defect="ignore"), read=read), storage))
 
 
 def check_decoding(

@@ -47,8 +47,8 @@ class Members:
 
     @classmethod
     def of(cls, path: str) -> Members:
-        """Scan a tar."""
-        return cls(scan_tar(path))
+        """Scan a tar. Members whose data isn't one byte range are left out: no entry can lead to one."""
+        return cls(scan_tar(path, skip_unsupported=True))
 
     def __len__(self) -> int:
         return len(self.table)

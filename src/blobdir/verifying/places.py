@@ -41,6 +41,16 @@ def pickles_of(folders: Folders, datasets: list[str], blobs: str) -> dict[str, l
     return found
 
 
+def unlisted(folders: Folders, datasets: list[str], blobs: str) -> list[str]:
+    """Folders that can't be listed, where pickles may lie that refer to blobs of the folder `blobs`."""
+    return [
+        folder.path
+        for folder in folders.values()
+        if folder.error is not None
+        and (folder.path == blobs or (blobs == layout.BLOB_DIR and layout.may_hold_datasets(folder.path, datasets)))
+    ]
+
+
 def find_blobs(storage: LocalStorage, folders: Folders, datasets: list[str], report: VerifyReport) -> list[Blob]:
     """The blobs that can be looked at; what speaks against the others, or can't be looked at, is reported."""
     found = []

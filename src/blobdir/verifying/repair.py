@@ -17,11 +17,13 @@ from blobdir.packing.publishing import Change
 from blobdir.packing.released import read_released
 from blobdir.project import open_project
 from blobdir.projectlock import STATE_DIR
+from blobdir.sources import LocalStorage
 from blobdir.verifying.evidence import Evidence, base_names, nameless, shown_names
 from blobdir.verifying.findings import in_words
 from blobdir.verifying.members import FITS, Members, judge
-from blobdir.verifying.mending import mended
-from blobdir.verifying.places import blob_folders, incomplete_folders, pickles_of
+from blobdir.verifying.mending import Claims, Others, mended
+from blobdir.verifying.places import blob_folders, incomplete_folders, pickles_of, unlisted
+from blobdir.verifying.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from blobdir.project import Project
@@ -95,13 +97,15 @@ def repair(project: str | os.PathLike[str], report: VerifyReport, *, dry_run: bo
     if not said and _MENDABLE.isdisjoint(finding.code for finding in report.findings):
         return []
     if dry_run:
-        plan = _plan(root, report)
+        plan = undisturbed(root, lambda: _plan(root, report))
         return said + [sentence.replace(_DONE, _WOULD, 1) for sentence in plan.said]
     with Change(root) as change:
         plan = _plan(root, report)
         for pickle, table in plan.tables.items():
             backup = _backup(root, pickle)
-            shutil.copy2(os.path.join(root, pickle), change.stage(backup))
+            staged = change.stage(backup)
+            staged.write_bytes(LocalStorage(root).read(pickle))
+            shutil.copystat(os.path.join(root, pickle), staged)
             write_offsets(change.stage(pickle), table)
             done = plan.said.index(next(text for text in plan.said if text.startswith(f"{pickle}: {_DONE} ")))
             plan.said[done] += f"; the old one is {os.path.basename(backup)}"
@@ -116,12 +120,14 @@ _DONE, _WOULD = "now has", "would have"
 def _plan(root: str, report: VerifyReport) -> Plan:
     """What there is to write, by the project as it is now. Nothing is changed."""
     opened = open_project(root, index="none", on_defect="ignore")
-    folders = {folder.path: folder for folder in opened.tree.storage.walk(follow_links=False)}
+    storage = LocalStorage(root)
+    folders = {folder.path: folder for folder in storage.walk(follow_links=False)}
     datasets = opened.tree.index.header.datasets
     wanted = {finding.path for finding in report.findings if finding.code in _MENDABLE}
     plan = Plan()
     for folder in blob_folders(folders, datasets):
         tars, _ = parts.find_blobs(folders[folder])
+        hidden = unlisted(folders, datasets, folder)
         for stem, pickles in pickles_of(folders, datasets, folder).items():
             if wanted.isdisjoint(pickles):
                 continue
@@ -129,11 +135,11 @@ def _plan(root: str, report: VerifyReport) -> Plan:
                 plan.said += [f"{pickle}: not mended: its blob isn't there" for pickle in pickles if pickle in wanted]
                 continue
             tar = tars[stem]
-            if opened.tree.storage.escapes(tar):
+            if storage.escapes(tar):
                 plan.said += [f"{pickle}: not mended: {tar} leads outside the project" for pickle in pickles]
                 continue
             try:
-                _plan_blob(root, tar, pickles, wanted, plan)
+                _plan_blob(storage, tar, pickles, hidden, wanted, plan)
             except (BlobdirError, OSError) as error:
                 why = in_words(error) if isinstance(error, BlobdirError) else f"{tar} {in_words(error)}"
                 plan.said += [f"{pickle}: not mended: {why}" for pickle in pickles if pickle in wanted]
@@ -141,21 +147,30 @@ def _plan(root: str, report: VerifyReport) -> Plan:
     return plan
 
 
-def _plan_blob(root: str, tar: str, pickles: list[str], wanted: set[str], plan: Plan) -> None:
-    full = os.path.join(root, tar)
+def _plan_blob(
+    storage: LocalStorage, tar: str, pickles: list[str], hidden: list[str], wanted: set[str], plan: Plan
+) -> None:
+    full = os.path.join(storage.root, tar)
     members, size = Members.of(full), os.path.getsize(full)
-    read = {pickle: _read(root, pickle, members, size) for pickle in pickles}
-    claims = {pickle: _claimed(members, found.table, size) for pickle, found in read.items() if found.table is not None}
+    read = {pickle: _read(storage, pickle, members, size) for pickle in pickles}
+    claims = {
+        pickle: Claims.of(members, found.table, size) for pickle, found in read.items() if found.table is not None
+    }
     for pickle in filter(wanted.__contains__, pickles):
         found = read[pickle]
         if found.why_not:
             plan.said.append(f"{pickle}: not mended: {found.why_not}")
         elif found.table is not None:
-            others = set().union(*(starts for other, starts in claims.items() if other != pickle))
+            others = Others(
+                [some for other, some in claims.items() if other != pickle],
+                all_known=not hidden and len(claims) == len(pickles),
+            )
             new, left = mended(members, found.table, size, others)
             _conclude(plan, pickle, tar, found, new, left)
         elif len(pickles) > 1:
             plan.said.append(f"{pickle}: can't be read, and {tar} serves other datasets too: not mended")
+        elif hidden:
+            plan.said.append(f"{pickle}: can't be read, and {hidden[0]} can't be listed: not mended")
         else:
             plan.nameless.append(_Nameless(pickle, tar, members))
 
@@ -169,17 +184,17 @@ class _Read:
     why_not: str = ""
 
 
-def _read(root: str, pickle: str, members: Members, size: int) -> _Read:
-    full = os.path.join(root, pickle)
+def _read(storage: LocalStorage, pickle: str, members: Members, size: int) -> _Read:
     try:
-        first, last = (read_offsets(full, on_conflict=way) for way in ("skip", "replace"))
+        data = storage.read(pickle)
+        first, last = (read_offsets(data, name=pickle, on_conflict=way) for way in ("skip", "replace"))
     except UnsafePickleError:
         return _Read(why_not="it names something to be called; look at it yourself")
     except OffsetsError:
         return _Read()
     except OSError as error:
         return _Read(why_not=in_words(error))
-    if not len(first) and not os.path.getsize(full) and len(members.table):
+    if not data and len(members.table):
         return _Read()  # not one byte of it was written
     twice = (first.start != last.start) | (first.end != last.end)
     if not twice.any():
@@ -191,11 +206,6 @@ def _read(root: str, pickle: str, members: Members, size: int) -> _Read:
         return _Read(why_not=f"{name} has two ranges in it that fit, and nobody knows which of them is meant")
     start, end = (np.where(twice & fits_last, b, a) for a, b in ((first.start, last.start), (first.end, last.end)))
     return _Read(OffsetsTable(first.arena, first.name_start, start, end), repeated=True)
-
-
-def _claimed(members: Members, table: OffsetsTable, size: int) -> set[int]:
-    """First bytes of the members that a pickle rightly has."""
-    return set(table.start[judge(members, table, size).fault == FITS].tolist())
 
 
 def _conclude(plan: Plan, pickle: str, tar: str, old: _Read, new: OffsetsTable, left: dict[str, list[bytes]]) -> None:

@@ -17,17 +17,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from blobdir.datasets import DatasetView, ProjectView
+    from blobdir.sources import LocalStorage
     from blobdir.verifying.findings import VerifyReport
     from blobdir.verifying.places import Folders
 
 
 def check_for_sdk(
-    project: ProjectView[DatasetView], folders: Folders, counts: Mapping[str, int], report: VerifyReport
+    storage: LocalStorage,
+    project: ProjectView[DatasetView],
+    folders: Folders,
+    counts: Mapping[str, int],
+    report: VerifyReport,
 ) -> None:
     """Report what the SDK would leave out.
 
     Parameters
     ----------
+    storage : LocalStorage
     project : ProjectView
     folders : mapping
         All folders of the project by path.
@@ -43,7 +49,7 @@ def check_for_sdk(
             pickles[pickle.rpartition("/")[0]].append(pickle)
     for dataset in project.values():
         names = dataset.names
-        _check_doubles(project.url, dataset, names, folders, pickles[dataset.path], counts, report)
+        _check_doubles(storage, dataset, names, folders, pickles[dataset.path], counts, report)
         for name in (name for name in names if "/" in name):
             report.add("sdk-folder", dataset.path, f"{name}: the SDK finds no annotation of an image in a folder")
         nested = any(path.startswith(f"{dataset.path}/") for path in datasets)
@@ -65,7 +71,7 @@ def _check_dataset_names(datasets: list[str], report: VerifyReport) -> None:
 
 
 def _check_doubles(
-    root: str,
+    storage: LocalStorage,
     dataset: DatasetView,
     names: list[str],
     folders: Folders,
@@ -80,7 +86,7 @@ def _check_doubles(
     if len(plain) + entries > len(names) - sum(["/" in name for name in names]):
         times = Counter(plain)
         for pickle in pickles:
-            times.update(_entries(root, pickle))
+            times.update(_entries(storage, pickle))
         for name, count in times.items():
             if count > 1:
                 report.add("sdk-double", dataset.path, f"{name} is there {count} times, as a file or in blobs")
@@ -96,10 +102,10 @@ def _is_image(name: str) -> bool:
     return splitext(name)[1].lower() in IMAGE_EXTENSIONS
 
 
-def _entries(root: str, pickle: str) -> Iterator[str]:
+def _entries(storage: LocalStorage, pickle: str) -> Iterator[str]:
     """Names of a pickle's entries, without exact repeats: those are a defect of their own."""
     try:
-        table = read_offsets(os.path.join(root, pickle), on_conflict="skip")
+        table = read_offsets(storage.read(pickle), name=pickle, on_conflict="skip")
     except (OffsetsError, OSError):
         return
     yield from map(os.fsdecode, table.names())

@@ -14,8 +14,10 @@ from blobdir.verifying.around import check_folders, check_kinds, check_links, ch
 from blobdir.verifying.blobs import BlobCheck
 from blobdir.verifying.decoding import check_decoding, look_into
 from blobdir.verifying.findings import VerifyReport
+from blobdir.verifying.parsing import ParsedOnce
 from blobdir.verifying.places import find_blobs, incomplete_folders
 from blobdir.verifying.supervisely import check_for_sdk
+from blobdir.verifying.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     import os
@@ -42,7 +44,8 @@ def verify(
     Every entry of the offsets, packed annotations included, is held against the tar's headers (start, size, name),
     every byte of the blobs is read once, against ``blob/SHA256SUMS`` where that is there; images, annotations and
     other files of images are matched, annotations parsed and held against ``meta.json``. Nothing outside the project
-    is read. What couldn't be looked at is a finding ``not-checked``.
+    is read. What couldn't be looked at is a finding ``not-checked``. Others can't change the project meanwhile, if it
+    has a lock; if it has none, or somebody has it for long, a project that was changed is looked at again.
 
     Parameters
     ----------
@@ -59,6 +62,8 @@ def verify(
     Raises
     ------
     NotAProjectError, UsageError
+    BusyError
+        The project was changed again and again.
     """
     began = time.perf_counter()
     if audience not in ("", "supervisely"):
@@ -66,8 +71,18 @@ def verify(
     storage = open_storage(project)
     if not isinstance(storage, LocalStorage):
         raise UsageError(f"{storage.url}: verifying reads every byte; fetch the project first")
-    report = VerifyReport(audience=audience)
+    root = storage.root
 
+    def look() -> VerifyReport:
+        return _look(root, VerifyReport(audience=audience), decode=decode, processes=processes, progress=progress)
+
+    report = undisturbed(root, look)
+    report.findings.sort(key=lambda finding: (finding.severity, finding.path, finding.code))
+    report.seconds = time.perf_counter() - began
+    return report
+
+
+def _look(root: str, report: VerifyReport, *, decode: bool, processes: int, progress: Progress | None) -> VerifyReport:
     def told(step: str) -> Callable[[int, int], None]:
         def tell(done: int, total: int) -> None:
             if progress:
@@ -75,14 +90,17 @@ def verify(
 
         return tell
 
-    storage = _Listed(storage.root)
+    storage = _Listed(root)
     folders, datasets = storage.folders(), storage.datasets()
+    read = ParsedOnce()
     # What takes long begins before the project is opened, and goes on beside that.
     with (
         AnnotationCheck(storage, folders, datasets, report, processes) as annotations,
-        BlobCheck(storage.root, find_blobs(storage, folders, datasets, report), report, told("reading blobs")) as blobs,
+        BlobCheck(
+            storage, find_blobs(storage, folders, datasets, report), report, told("reading blobs"), read
+        ) as blobs,
     ):
-        opened = look_into(storage)
+        opened = look_into(storage, read)
         for defect in opened.defects:
             if defect.code not in _SAID_BELOW:
                 report.add(defect.code, defect.path, defect.message, severity=defect.severity)
@@ -92,12 +110,10 @@ def verify(
         check_links(storage, folders, opened.tree, report)
         check_pickles(folders, datasets, report)
         check_state(storage, folders, report)
-        check_for_sdk(opened, folders, blobs.counts, report)
+        check_for_sdk(storage, opened, folders, blobs.counts, report)
         annotations.finish(opened, told("annotations"), incomplete_folders(opened, folders))
     if decode:
         check_decoding(opened, report, processes, told("decoding"))
-    report.findings.sort(key=lambda finding: (finding.severity, finding.path, finding.code))
-    report.seconds = time.perf_counter() - began
     return report
 
 
