@@ -7,22 +7,34 @@ import errno
 import os
 import secrets
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import BinaryIO
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 
 
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Have errors of the system that name no file (a disk that is full, for an open one) name this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
 def sync_file(path: str | os.PathLike[str]) -> None:
     """Have the bytes of a file reach the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        os.fsync(descriptor)
+        with naming(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -31,7 +43,8 @@ def sync_folder(path: str | os.PathLike[str]) -> None:
     """Have the names in a folder reach the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        with naming(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -69,13 +82,10 @@ def write_at(descriptor: int, data: bytes, position: int, path: str | os.PathLik
         It names `path`.
     """
     view = memoryview(data)
-    try:
+    with naming(path):
         while view:
             done = os.pwrite(descriptor, view, position)
             view, position = view[done:], position + done
-    except OSError as error:
-        error.filename = error.filename or os.fspath(path)
-        raise
 
 
 def in_words(error: Exception, place: str | os.PathLike[str] = "", missing: int = 0) -> str:
@@ -152,10 +162,13 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     return open(descriptor, "rb")
 
 
-def write_whole(path: str | os.PathLike[str], pieces: Iterable[bytes]) -> None:
+def write_whole(
+    path: str | os.PathLike[str], pieces: Iterable[bytes], *, prepare: Callable[[int], None] = lambda _: None
+) -> None:
     """Write a file that appears whole or not at all, and is on the disk then.
 
-    One that was there is replaced, and keeps its mode; through a symbolic link, the file it leads to.
+    One that was there is replaced, and keeps its mode; through a symbolic link, the file it leads to. `prepare` is
+    given the open file before it appears, to give it another mode.
     """
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
@@ -163,9 +176,10 @@ def write_whole(path: str | os.PathLike[str], pieces: Iterable[bytes]) -> None:
     temporary = os.path.join(folder, f".blobdir-{secrets.token_hex(6)}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        with open(descriptor, "wb") as file:
+        with naming(target), open(descriptor, "wb") as file:
             with suppress(FileNotFoundError):
                 os.fchmod(descriptor, stat.S_IMODE(os.stat(target).st_mode))
+            prepare(descriptor)
             file.writelines(pieces)
             file.flush()
             os.fsync(descriptor)

@@ -116,7 +116,7 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     blobdir index --beside s3://bucket/lemons
     """
     from blobdir.discovery import DiscoveryOptions
-    from blobdir.discovery.unfinished import UNFINISHED
+    from blobdir.discovery.unfinished import OF_THE_MOMENT
     from blobdir.index import check_place
     from blobdir.opening import build_to_keep, cache_folder, check_beside, keep, save_beside, warn_of_defects
     from blobdir.sources import RemoteOptions, open_storage
@@ -135,7 +135,7 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     with Bars(common.quiet) as bars:
         index = build_to_keep(storage, discovery, bars)
     for defect in index.header.defects:
-        if defect.code == UNFINISHED:
+        if defect.code in OF_THE_MOMENT:
             raise DataError(f"{storage.url}: {defect.message}; no index was written")
     if beside:
         place = save_beside(index, storage)

@@ -152,7 +152,7 @@ class _Discovery:
             self._tell("folders", len(self.folders), 0)
             if inputs.is_input(folder.path):
                 self.header.inputs.append(inputs.folder_record(folder, self.header.built_ns))
-            if folder.error is not None:
+            if folder.error is not None and not self._is_state(folder.path):
                 message = (
                     f"{folder.path}: can't be listed ({folder.error.strerror or folder.error}); give yourself the "
                     "right to read it and open the project again"
@@ -164,8 +164,12 @@ class _Discovery:
             message = f"{layout.META}: is missing, so classes and tags are unknown and the SDK won't open the project"
             self.report.warning("meta-missing", layout.META, message)
 
+    @staticmethod
+    def _is_state(path: str) -> bool:
+        return path == layout.STATE_DIR or path.startswith(layout.STATE_DIR + "/")
+
     def _is_hidden(self, path: str, hidden: set[str]) -> bool:
-        if path == layout.STATE_DIR or path.startswith(layout.STATE_DIR + "/"):
+        if self._is_state(path):
             return True
         if self.options.show_blobs:
             return False

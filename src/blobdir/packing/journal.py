@@ -29,7 +29,7 @@ from blobdir.discovery import layout
 from blobdir.durable import in_words, sync_folder, write_whole
 from blobdir.errors import PackError, UsageError
 from blobdir.packing.released import RELEASED
-from blobdir.projectlock import JOURNAL
+from blobdir.projectlock import JOURNAL, show_like
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,6 +96,12 @@ class Folders:
         self.made.append(path)
         return os.open(name, _FOLDER, dir_fd=above)
 
+    def own(self, name: str) -> int:
+        """Descriptor of a folder of blobdir's own, which is made where it isn't there."""
+        fd = self.fd(f"{layout.STATE_DIR}/{name}", make=True)
+        show_like(fd, os.fstat(self.fd("")))
+        return fd
+
     def of(self, path: str, *, make: bool = False) -> tuple[int, str]:
         """Descriptor of the directory that a path lies in, and the path's last component."""
         parent, _, name = path.rpartition("/")
@@ -148,8 +154,9 @@ class Journal:
 
     def write(self, state: Path) -> None:
         """Write it to ``.blobdir``; from then on it holds."""
-        content = json.dumps({"version": VERSION} | asdict(self))
-        write_whole(state / JOURNAL, [content.encode("utf-8", "surrogateescape")])
+        content = json.dumps({"version": VERSION} | asdict(self)).encode("utf-8", "surrogateescape")
+        root = os.stat(state.parent)
+        write_whole(state / JOURNAL, [content], prepare=lambda fd: show_like(fd, root))
 
     @classmethod
     def read(cls, state: Path) -> Journal | None:
@@ -229,7 +236,7 @@ class Journal:
         self._end(state)
 
     def _forward(self, folders: Folders) -> None:
-        staging, undo = (folders.fd(f"{layout.STATE_DIR}/{name}", make=True) for name in (STAGING, UNDO))
+        staging, undo = (folders.own(name) for name in (STAGING, UNDO))
         for path in self.folders:
             folders.fd(path, make=True)
         for number, path, there in self.put:
@@ -250,7 +257,7 @@ class Journal:
         folders.sync()
 
     def _back(self, folders: Folders) -> None:
-        staging, undo = (folders.fd(f"{layout.STATE_DIR}/{name}", make=True) for name in (STAGING, UNDO))
+        staging, undo = (folders.own(name) for name in (STAGING, UNDO))
         for number, path in reversed(self.remove):
             if _exists(str(number), undo):
                 fd, name = folders.of(path, make=True)

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from blobdir.discovery import layout
 from blobdir.durable import in_words, sync_file, sync_filesystem, sync_folder
 from blobdir.errors import BlobdirError, PackError, UsageError
+from blobdir.interrupts import deferred
 from blobdir.packing.journal import STAGING, UNDO, Folders, Journal, clear, wrong_path
 from blobdir.packing.provenance import Provenance
-from blobdir.projectlock import JOURNAL, ProjectLock
+from blobdir.projectlock import JOURNAL, ProjectLock, make_state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
 
 SYNC_EACH: Final = 100
@@ -61,6 +62,7 @@ class Change:
         self._emptied: dict[str, None] = {}
         self._number = 0
         self._lock: ProjectLock | None = None
+        self._made = False
 
     def __enter__(self) -> Self:
         check_place(self._root)
@@ -68,13 +70,14 @@ class Change:
             if Journal.read(self._state) is not None:
                 raise UsageError(f"{self._root}: a change was cut off; any command that changes it finishes that first")
             return self
-        self._lock = ProjectLock(os.fspath(self._root))
-        try:
-            self._recover()
-            self._staging.mkdir()
-        except BaseException:
-            self._lock.release()
-            raise
+        with self.in_words():
+            self._lock = ProjectLock(os.fspath(self._root))
+            try:
+                self._recover()
+                make_state_folder(self._staging, self._root)
+            except BaseException:
+                self._release()
+                raise
         return self
 
     def __exit__(
@@ -82,17 +85,46 @@ class Change:
     ) -> None:
         if self._lock is None:
             return
-        decided = (self._state / JOURNAL).exists()
-        if not decided:
-            with suppress(OSError, UsageError):
-                clear(self._state)
-        self._lock.release()
-        self._lock = None
-        if isinstance(error, OSError) and not isinstance(error, BlobdirError) and error.strerror and not decided:
-            name = error.filename if isinstance(error.filename, str) else ""
-            what = self._root if name.startswith(os.fspath(self._state)) or not name else name
-            said = in_words(error, self._state)
-            raise PackError(f"{what}: {said}; nothing was changed", errno=error.errno) from error
+        decided = self._is_decided()
+        try:
+            if self._lock.is_mine and not decided:  # a child that was forked meanwhile has no part in it
+                with suppress(OSError, UsageError):
+                    clear(self._state)
+        finally:
+            self._release()
+        if isinstance(error, OSError) and not decided:
+            self._say(error)
+
+    def _release(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
+
+    def _is_decided(self) -> bool:
+        return os.path.lexists(self._state / JOURNAL)
+
+    @contextmanager
+    def in_words(self) -> Iterator[None]:
+        """Have errors of the system say that nothing was changed, and which file they are of.
+
+        Raises
+        ------
+        PackError
+        """
+        try:
+            yield
+        except OSError as error:
+            if not self._is_decided():
+                self._say(error)
+            raise
+
+    def _say(self, error: OSError) -> None:
+        if isinstance(error, BlobdirError) or not error.strerror:
+            return
+        name = error.filename if isinstance(error.filename, str) else ""
+        what = self._root if name.startswith(os.fspath(self._state)) or not name else name
+        said = in_words(error, self._state)
+        raise PackError(f"{what}: {said}; nothing was changed", errno=error.errno) from error
 
     def _recover(self) -> None:
         """Do what a process that was killed had begun; forget what it had only prepared."""
@@ -102,11 +134,23 @@ class Change:
                 raise UsageError(f"{path}: is a symbolic link, and nothing of blobdir's is; look at it, and remove it")
         journal = Journal.read(self._state)
         if journal is not None:
-            with suppress(PackError):  # it was undone, which is as good
-                journal.run(self._root)
-            if (self._state / JOURNAL).exists():
-                journal.run(self._root)
+            with deferred():
+                with suppress(PackError):  # it was undone, which is as good
+                    self._run(journal)
+                if self._is_decided():
+                    self._run(journal)
         clear(self._state)
+
+    def _run(self, journal: Journal) -> None:
+        """Do what a journal says, to its end, even if something that isn't deferred wants to end the program."""
+        try:
+            journal.run(self._root)
+        except (KeyboardInterrupt, SystemExit):
+            left = Journal.read(self._state) or journal
+            left.run(self._root)
+            self._made = left.direction == "forward"
+            raise
+        self._made = True
 
     # -- what is to happen -----------------------------------------------------------------------------------
 
@@ -170,6 +214,8 @@ class Change:
             It can't be done; nothing was changed.
         PackError
             A step of it failed, and all was undone.
+        KeyboardInterrupt, SystemExit
+            Came up while it was done, and waited for its end: it has happened.
         """
         # Blobs and annotations first, pickles last: an image is there when all that belongs to it is.
         journal = Journal(folders=list(self._folders), empty=list(self._emptied))
@@ -192,13 +238,28 @@ class Change:
         self._sync([number for number, _, _ in journal.put])
         if self._lock is not None:
             self._lock.note()
+        self._apply(journal)
+
+    def _apply(self, journal: Journal) -> None:
+        self._made = False  # what another one had begun doesn't count
+        try:
+            with deferred():
+                self._decide(journal)
+        except (KeyboardInterrupt, SystemExit) as error:
+            if self._made:
+                error.add_note(f"{self._root}: the change was made")
+            elif isinstance(error.__context__, PackError):
+                error.add_note(str(error.__context__))
+            raise
+
+    def _decide(self, journal: Journal) -> None:
         try:
             journal.write(self._state)
         except OSError:
             with suppress(FileNotFoundError):  # it may be there, and only not be on the disk yet
                 os.unlink(self._state / JOURNAL)
             raise
-        journal.run(self._root)
+        self._run(journal)
 
     def _is_staged(self, path: str) -> bool:
         return (self._staging / str(self._staged[path])).exists()
