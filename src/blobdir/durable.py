@@ -5,10 +5,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import secrets
 import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+
+from blobdir.temporary import new_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -172,11 +173,8 @@ def write_whole(
     """
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
-    # A name of its own, and short: that of the file may be as long as a name can be.
-    temporary = os.path.join(folder, f".blobdir-{secrets.token_hex(6)}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        with naming(target), open(descriptor, "wb") as file:
+    with naming(target), new_file(folder) as (temporary, descriptor):
+        with open(descriptor, "wb", closefd=False) as file:
             with suppress(FileNotFoundError):
                 os.fchmod(descriptor, stat.S_IMODE(os.stat(target).st_mode))
             prepare(descriptor)
@@ -184,8 +182,4 @@ def write_whole(
             file.flush()
             os.fsync(descriptor)
         os.replace(temporary, target)
-    except BaseException:  # Ctrl-C included
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
     sync_folder(folder)

@@ -77,10 +77,10 @@ class ProjectLock:
             if shared:
                 raise BusyError(f"{root}: process {holder} is changing it; try again when it's done")
             raise BusyError(f"{root}: process {holder} is changing it, or reads all of it; try again when it's done")
+        found = os.stat(root)
+        show_like(os.path.dirname(path), found)
+        show_like(self._fd, found)  # made by a reader, it's taken by writers later
         if not shared:
-            found = os.stat(root)
-            show_like(os.path.dirname(path), found)
-            show_like(self._fd, found)
             self._say(self._count())
 
     @property
@@ -114,6 +114,23 @@ class ProjectLock:
             os.close(fd)
 
 
+def check_lockable(root: str) -> None:
+    """Raise what taking the lock of a project to change it would, where that may not be written.
+
+    Raises
+    ------
+    PermissionError
+    """
+    state = os.path.join(root, STATE_DIR)
+    lock = os.path.join(state, LOCK)
+    wanted = {root: os.W_OK | os.X_OK} if not os.path.lexists(state) else {state: os.W_OK | os.X_OK}
+    if os.path.lexists(lock):
+        wanted[lock] = os.R_OK | os.W_OK
+    for path, how in wanted.items():
+        if not os.access(path, how):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+
 def make_state_folder(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> None:
     """Make a folder of blobdir's own, for all who may enter the project.
 
@@ -145,9 +162,13 @@ def show_like(place: int | str | os.PathLike[str], root: os.stat_result) -> None
             wanted &= 0o666
         elif not stat.S_ISDIR(mine.st_mode):
             return
-        if (mine.st_uid, mine.st_gid) != (root.st_uid, root.st_gid):
-            with suppress(OSError):
-                os.fchown(place, root.st_uid, root.st_gid)
+        for user in (root.st_uid, -1):  # who isn't root may still give it to a group of his own
+            if (mine.st_uid if user == -1 else user, root.st_gid) != (mine.st_uid, mine.st_gid):
+                with suppress(OSError):
+                    os.fchown(place, user, root.st_gid)
+                    mine = os.fstat(place)
+        if mine.st_gid != root.st_gid:  # what the project's group may do is nothing to another one
+            wanted &= ~0o2070
         if wanted & ~mine.st_mode:
             os.fchmod(place, stat.S_IMODE(mine.st_mode) | wanted)
 
@@ -165,19 +186,28 @@ _LOOK: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def changes(root: str) -> tuple[bytes, bool]:
-    """What is different after a project was changed: a count of its changes, and whether a journal lies there."""
+    """What is different after a project was changed, and whether a journal lies there.
+
+    The first is a count of its changes; where ``.blobdir`` can't be looked into, the time when names in it changed.
+    """
     state = os.path.join(root, STATE_DIR)
-    try:
+    count = b""
+    with suppress(OSError):
         fd = os.open(os.path.join(state, LOCK), _LOOK)
-    except OSError:
-        return b"", os.path.lexists(os.path.join(state, JOURNAL))
+        try:
+            count = b"".join(os.read(fd, 100).split()[1:2])
+        finally:
+            os.close(fd)
     try:
-        count = os.read(fd, 100).split()[1:2]
+        os.lstat(os.path.join(state, JOURNAL))
+    except PermissionError:
+        with suppress(OSError):
+            count = b"%d" % os.lstat(state).st_mtime_ns
     except OSError:
-        count = []
-    finally:
-        os.close(fd)
-    return b"".join(count), os.path.lexists(os.path.join(state, JOURNAL))
+        pass
+    else:
+        return count, True
+    return count, False
 
 
 def is_hidden(root: str) -> bool:

@@ -68,6 +68,7 @@ def _write_one(
     tar: str, output: str | None, replace: bool, patterns: tuple[str, ...], on_conflict: str, quiet: bool
 ) -> None:
     from blobdir.offsets import offsets_of_tar, write_offsets
+    from blobdir.temporary import clean
 
     folder = Path(output) if output is not None else Path(tar).parent
     target = folder / f"{Path(tar).stem}_offsets.pkl"
@@ -90,6 +91,7 @@ def _write_one(
             on_conflict,  # type: ignore[arg-type]  # click has checked it
             progress=lambda done: bars(os.path.basename(tar), done, size),
         )
+        clean(folder)
         write_offsets(target, table)
     if not quiet:
         seconds = time.perf_counter() - began

@@ -29,6 +29,7 @@ from blobdir.nametable import name_at, pack_names
 from blobdir.offsets import read_offsets
 from blobdir.projectlock import changes
 from blobdir.sources import LocalStorage, RemoteStorage, Stat
+from blobdir.temporary import PREFIX, is_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,7 +170,7 @@ class _Discovery:
         return path == layout.STATE_DIR or path.startswith(layout.STATE_DIR + "/")
 
     def _is_hidden(self, path: str, hidden: set[str]) -> bool:
-        if self._is_state(path):
+        if self._is_state(path) or (PREFIX in path and any(map(is_temporary, path.split("/")))):
             return True
         if self.options.show_blobs:
             return False
@@ -225,7 +226,7 @@ class _Discovery:
 
     def _skip(self, path: str, entry: Entry, is_dataset: bool, hidden: set[str]) -> bool:
         name, kind = entry.name, entry.kind
-        if not path and name == layout.STATE_DIR:
+        if is_temporary(name) or (not path and name == layout.STATE_DIR):
             return True
         if kind == "directory" and self._is_hidden(layout.join(path, name), hidden):
             return True
@@ -404,7 +405,8 @@ def _are_plain(entries: list[Entry]) -> bool:
     return (
         kinds == {"file"}
         and _NO_NAMES.isdisjoint(names)
-        and "\0".join(names).count("\0") == len(names) - 1
+        and (joined := "\0" + "\0".join(names)).count("\0") == len(names)
+        and f"\0{PREFIX}" not in joined
         and max(map(len, names)) <= _CHARACTERS
     )
 

@@ -11,8 +11,7 @@ import hashlib
 import io
 import json
 import os
-import secrets
-import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,10 +22,10 @@ from blobdir.index.checks import check_columns, check_references
 from blobdir.index.header import Header
 from blobdir.index.memory import allocate
 from blobdir.index.table import COLUMNS, Index
+from blobdir.temporary import clean, new_folder, stepped_aside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
     from typing import BinaryIO
 
     from numpy.typing import NDArray
@@ -69,9 +68,9 @@ def save_index(index: Index, folder: Path) -> None:
     check_place(folder)
     parent = folder.parent
     parent.mkdir(parents=True, exist_ok=True)
-    temporary = parent / f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}"
-    try:
-        temporary.mkdir(mode=0o755)
+    clean(parent)
+    with new_folder(parent) as place:
+        temporary = Path(place)
         for column in COLUMNS:
             with open(temporary / f"{column}.npy", "wb") as file:
                 np.save(file, getattr(index, column), allow_pickle=False)
@@ -89,8 +88,6 @@ def save_index(index: Index, folder: Path) -> None:
         seal = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         (temporary / HEADER_FILE).write_text(f"{text}\n{seal}\n", encoding="utf-8")
         _replace_folder(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def check_place(folder: Path) -> None:
@@ -126,18 +123,14 @@ def _replace_folder(new: Path, old: Path) -> None:
     A folder can't be renamed over one that isn't empty, so the old one steps aside; who opens the index in that
     instant finds none, and builds it in memory.
     """
-    aside = new.with_name(f"{new.name}.old")
-    with contextlib.suppress(FileNotFoundError):
-        os.rename(old, aside)
-    try:
-        os.rename(new, old)
-    except OSError:
-        if aside.exists() and not old.exists():
-            os.rename(aside, old)
-        elif not old.exists():
-            raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with stepped_aside(old) as aside:
+        try:
+            os.rename(new, old)
+        except OSError:
+            if aside is not None and not old.exists():
+                os.rename(aside, old)
+            elif not old.exists():
+                raise
 
 
 def load_index(folder: Path) -> Index:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from blobdir.durable import write_whole
 from blobdir.errors import UsageError
 from blobdir.index import LOOSE, check_place, index_to_bytes, save_index
+from blobdir.projectlock import make_state_folder, show_like
 from blobdir.sources import RemoteStorage
 
 if TYPE_CHECKING:
@@ -52,14 +54,14 @@ def save_beside(index: Index, storage: Storage) -> str:
         return f"{storage.url}/{BESIDE_FILE}"
     check_beside(storage)
     place = Path(storage.url) / BESIDE
+    with suppress(FileExistsError):
+        make_state_folder(place.parent, storage.url)
     save_index(index, place)
     file = Path(storage.url) / BESIDE_FILE
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(index_to_bytes(with_loose_sizes(index, storage)))
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(file, [index_to_bytes(with_loose_sizes(index, storage))])
+    root = os.stat(storage.url)
+    for path in (place, *place.iterdir(), file):  # for all who may read the project
+        show_like(path, root)
     return str(place)
 
 

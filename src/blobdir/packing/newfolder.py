@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self
 from blobdir.durable import in_words, rename_new, sync_filesystem, sync_folder
 from blobdir.errors import BlobdirError, BusyError, PackError, UsageError
 from blobdir.projectlock import STATE_DIR
+from blobdir.temporary import clean_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,6 +91,7 @@ class NewFolder:
             self._open()
             if not made:
                 self._check_left()
+                clean_below(self.work)
             self.state.mkdir(parents=True, exist_ok=True)
             for folder in (self.state.parent, self.work, self.work.parent):  # or nobody knows whose it is
                 sync_folder(folder)
