@@ -214,7 +214,7 @@ class WritingFileSystem(ReadOnlyFileSystem):
         try:
             file = open_regular(lpath)
         except OSError as error:
-            if error.errno != errno.EINVAL:
+            if error.errno not in (errno.EINVAL, errno.ENXIO):  # a socket can't even be opened
                 raise
             raise UsageError(
                 f"{lpath}: isn't a file (a pipe, a device, a socket), so it can't be put anywhere"

@@ -186,10 +186,11 @@ class _Merge:
             for folder in (layout.ITEMS, layout.ANNOTATIONS):
                 if self._theirs.is_folder(f"{path}/{folder}"):
                     self._change.make_folder(f"{target}/{folder}")
+        self._change.expect(layout.META)
         if not self._change.dry_run:
             self._change.stage(layout.META).write_bytes(encode_meta(meta))
-            self._writer.write_sums(self._added)
-            self._writer.write_pickles()
+        self._writer.write_sums(self._added)
+        self._writer.write_pickles()
         return self._report
 
     @staticmethod
@@ -230,13 +231,14 @@ class _Merge:
         self._stems[blob] = stem
         path = f"{folder}/{stem}.tar"
         self._report.blobs.append(path)
+        self._change.expect(path)
         if not self._change.dry_run:
             try:
                 share_blob(self._theirs.storage, blob, self._change.stage(path), "copy" if self._copy else "auto")
             except (OSError, BlobdirError) as error:
                 raise PackError(f"{self._theirs.root}/{blob}: can't be taken: {error}; nothing was changed") from error
-            if folder == layout.BLOB_DIR:
-                self._added[f"{stem}.tar"] = self._digest(blob)
+        if folder == layout.BLOB_DIR:
+            self._added[f"{stem}.tar"] = "" if self._change.dry_run else self._digest(blob)
         return stem
 
     def _digest(self, blob: str) -> str:
@@ -279,6 +281,7 @@ class _Merge:
             self._report.problems.append(Problem("kept", path, message))
             return
         if self._change.dry_run:
+            self._change.expect(target)
             return
         try:
             if os.path.islink(os.path.join(self._theirs.root, path)):  # what it leads to, if that's inside
