@@ -301,12 +301,8 @@ def run(arguments: list[str]) -> int:
     """
     warnings.showwarning = show_warning
     warnings.simplefilter("always", BlobdirWarning)
-    if "_BLOBDIR_COMPLETE" in os.environ:  # a shell asks what could follow
-        from blobdir.cli.completing import register
-
-        register()
     try:
-        status = cli.main(args=arguments, prog_name="blobdir", standalone_mode=False)
+        status = _invoke(arguments)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
@@ -314,6 +310,8 @@ def run(arguments: list[str]) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
         cause = error.__cause__ if isinstance(error, click.Abort) else error
+        if sys.stderr.isatty():  # it has ^C on its line
+            click.echo(err=True)
         click.echo("; ".join(["blobdir: interrupted", *getattr(cause, "__notes__", [])]), err=True)
         return 128 + (cause.number if isinstance(cause, _Ended) else signal.SIGINT)
     except BrokenPipeError:
@@ -327,8 +325,27 @@ def run(arguments: list[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
+def _invoke(arguments: list[str]) -> Any:
+    if "_BLOBDIR_COMPLETE" in os.environ:  # a shell asks what could follow
+        from blobdir.cli.completing import register
+
+        register()
+        return cli.main(args=arguments, prog_name="blobdir", standalone_mode=False)
+    # As `click.Command.main` does it, but for readers that have gone: of that it makes exit status 1.
+    with cli.make_context("blobdir", list(arguments)) as context:
+        return cli.invoke(context)
+
+
 def report(error: Exception) -> int:
-    """Say in one line what went wrong, and give the exit status for it."""
+    """Say in one line what went wrong, and give the exit status for it.
+
+    Raises
+    ------
+    BrokenPipeError
+        Nobody listens.
+    """
+    if isinstance(error, BrokenPipeError):
+        raise error
     if isinstance(error, BlobdirError):
         text, status = str(error), error.exit_code
     elif isinstance(error, OSError):
