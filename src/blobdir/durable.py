@@ -5,16 +5,16 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import secrets
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from blobdir.errors import UsageError
 from blobdir.inside import open_plain
+from blobdir.temporary import new_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from io import BufferedReader
 
 _AT_FDCWD = -100
@@ -35,11 +35,23 @@ def absolute(path: str | os.PathLike[str]) -> str:
     return os.path.abspath(text)
 
 
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Have errors of the system that name no file (a disk that is full, for an open one) name this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
 def sync_file(path: str | os.PathLike[str]) -> None:
     """Have the bytes of a file reach the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        os.fsync(descriptor)
+        with naming(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -48,7 +60,8 @@ def sync_folder(path: str | os.PathLike[str]) -> None:
     """Have the names in a folder reach the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        with naming(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -86,13 +99,10 @@ def write_at(descriptor: int, data: bytes, position: int, path: str | os.PathLik
         It names `path`.
     """
     view = memoryview(data)
-    try:
+    with naming(path):
         while view:
             done = os.pwrite(descriptor, view, position)
             view, position = view[done:], position + done
-    except OSError as error:
-        error.filename = error.filename or os.fspath(path)
-        raise
 
 
 def in_words(error: Exception, place: str | os.PathLike[str] = "", missing: int = 0) -> str:
@@ -173,26 +183,23 @@ def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
     return open(open_plain(path), "rb")
 
 
-def write_whole(path: str | os.PathLike[str], pieces: Iterable[bytes]) -> None:
+def write_whole(
+    path: str | os.PathLike[str], pieces: Iterable[bytes], *, prepare: Callable[[int], None] = lambda _: None
+) -> None:
     """Write a file that appears whole or not at all, and is on the disk then.
 
-    One that was there is replaced, and keeps its mode; through a symbolic link, the file it leads to.
+    One that was there is replaced, and keeps its mode; through a symbolic link, the file it leads to. `prepare` is
+    given the open file before it appears, to give it another mode.
     """
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
-    # A name of its own, and short: that of the file may be as long as a name can be.
-    temporary = os.path.join(folder, f".blobdir-{secrets.token_hex(6)}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        with open(descriptor, "wb") as file:
+    with naming(target), new_file(folder) as (temporary, descriptor):
+        with open(descriptor, "wb", closefd=False) as file:
             with suppress(FileNotFoundError):
                 os.fchmod(descriptor, stat.S_IMODE(os.stat(target).st_mode))
+            prepare(descriptor)
             file.writelines(pieces)
             file.flush()
             os.fsync(descriptor)
         os.replace(temporary, target)
-    except BaseException:  # Ctrl-C included
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
     sync_folder(folder)

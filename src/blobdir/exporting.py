@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fsspec import AbstractFileSystem
@@ -15,6 +14,7 @@ from fsspec.utils import other_paths, stringify_path
 
 from blobdir.errors import UsageError
 from blobdir.instances import of_one_tree
+from blobdir.temporary import new_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,14 +172,9 @@ def _replacing(path: str) -> Iterator[BinaryIO]:
     real = os.path.realpath(path)
     if there is not None and not os.access(real, os.W_OK):
         raise PermissionError(13, "Permission denied", path)
-    beside = os.path.join(os.path.dirname(real), f".blobdir-{secrets.token_hex(6)}.tmp")
-    try:
-        with open(beside, "xb") as target:
+    with new_file(os.path.dirname(real)) as (beside, descriptor):
+        with open(descriptor, "wb", closefd=False) as target:
             yield target
             if there is not None:
-                os.fchmod(target.fileno(), stat.S_IMODE(there.st_mode))
+                os.fchmod(descriptor, stat.S_IMODE(there.st_mode))
         os.replace(beside, real)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(beside)
-        raise

@@ -9,10 +9,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import struct
 from contextlib import suppress
 from typing import Final
 
+from blobdir.durable import naming
 from blobdir.errors import BusyError, UsageError
 from blobdir.inside import check_regular, open_plain
 
@@ -49,43 +51,130 @@ class ProjectLock:
 
     def __init__(self, root: str, *, shared: bool = False, make: bool = True) -> None:
         self._fd = -1
+        self._process = os.getpid()
         state = os.path.join(root, STATE_DIR)
         if make:
             with suppress(OSError if shared else FileExistsError):
-                os.mkdir(state)
+                make_state_folder(state, root)
         for path in (state, os.path.join(state, LOCK)):
             if os.path.islink(path):
                 raise UsageError(f"{path}: is a symbolic link, and nothing of blobdir's is; look at it, and remove it")
+        lock = os.path.join(state, LOCK)
         try:
-            self._fd = _open(os.path.join(state, LOCK), shared=shared, make=make)
+            with naming(lock):
+                self._take(root, lock, shared=shared, make=make)
+        except BaseException:
+            self.release()
+            raise
+
+    def _take(self, root: str, path: str, *, shared: bool, make: bool) -> None:
+        try:
+            self._fd = _open(path, shared=shared, make=make)
         except OSError as error:
             if shared and error.errno in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS):
                 return
             raise
         if not _lock(self._fd, fcntl.F_RDLCK if shared else fcntl.F_WRLCK):
             holder = (os.pread(self._fd, 100, 0).split() or [b"another"])[0].decode("ascii", "replace")
-            self.release()
+            os.close(self._fd)
+            self._fd = -1
             if shared:
                 raise BusyError(f"{root}: process {holder} is changing it; try again when it's done")
             raise BusyError(f"{root}: process {holder} is changing it, or reads all of it; try again when it's done")
+        found = os.stat(root)
+        show_like(os.path.dirname(path), found)
+        show_like(self._fd, found)  # made by a reader, it's taken by writers later
         if not shared:
-            known = os.pread(self._fd, 100, 0).split()
-            count = int(known[1]) if len(known) > 1 and known[1].isdigit() else 0
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, f"{os.getpid()} {count}\n".encode(), 0)
+            self._say(self._count())
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this process has taken it, and not one that it was forked from."""
+        return os.getpid() == self._process
 
     def note(self) -> None:
         """Say that the project is going to be changed: who has been reading it meanwhile reads it again."""
+        self._say(self._count() + 1)
+
+    def _count(self) -> int:
         known = os.pread(self._fd, 100, 0).split()
-        count = int(known[1]) + 1 if len(known) > 1 and known[1].isdigit() else 1
-        os.pwrite(self._fd, f"{os.getpid()} {count}\n".encode(), 0)
+        return int(known[1]) if len(known) > 1 and known[1].isdigit() else 0
+
+    def _say(self, count: int) -> None:
+        """Written over what is there, so that the count stays on a disk that is full."""
+        said = f"{os.getpid()} {count}\n".encode()
+        os.pwrite(self._fd, said, 0)
+        os.ftruncate(self._fd, len(said))
 
     def release(self) -> None:
-        """Let others have it."""
-        if self._fd >= 0:
-            _lock(self._fd, fcntl.F_UNLCK)  # a process that was forked meanwhile has the same open file
-            os.close(self._fd)
-            self._fd = -1
+        """Let others have it. Of a process that was forked meanwhile, that stays with who has taken it."""
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        try:
+            if self.is_mine:
+                _lock(fd, fcntl.F_UNLCK)  # a process that was forked meanwhile has the same open file
+        finally:
+            os.close(fd)
+
+
+def check_lockable(root: str) -> None:
+    """Raise what taking the lock of a project to change it would, where that may not be written.
+
+    Raises
+    ------
+    PermissionError
+    """
+    state = os.path.join(root, STATE_DIR)
+    lock = os.path.join(state, LOCK)
+    wanted = {root: os.W_OK | os.X_OK} if not os.path.lexists(state) else {state: os.W_OK | os.X_OK}
+    if os.path.lexists(lock):
+        wanted[lock] = os.R_OK | os.W_OK
+    for path, how in wanted.items():
+        if not os.access(path, how):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+
+def make_state_folder(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> None:
+    """Make a folder of blobdir's own, for all who may enter the project.
+
+    Raises
+    ------
+    FileExistsError
+    OSError
+    """
+    os.mkdir(path)
+    show_like(path, os.stat(root))
+
+
+def show_like(place: int | str | os.PathLike[str], root: os.stat_result) -> None:
+    """Have something of blobdir's own be as open as the project's folder, whatever the umask: readers look into it.
+
+    Nothing is taken from those who had it before, and nothing is done where it isn't ours to do, nor through a link.
+    """
+    with suppress(OSError):
+        if not isinstance(place, int):
+            fd = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                show_like(fd, root)
+            finally:
+                os.close(fd)
+            return
+        mine = os.fstat(place)
+        wanted = stat.S_IMODE(root.st_mode) & 0o2777 | 0o700
+        if stat.S_ISREG(mine.st_mode) and mine.st_nlink == 1:
+            wanted &= 0o666
+        elif not stat.S_ISDIR(mine.st_mode):
+            return
+        for user in (root.st_uid, -1):  # who isn't root may still give it to a group of his own
+            if (mine.st_uid if user == -1 else user, root.st_gid) != (mine.st_uid, mine.st_gid):
+                with suppress(OSError):
+                    os.fchown(place, user, root.st_gid)
+                    mine = os.fstat(place)
+        if mine.st_gid != root.st_gid:  # what the project's group may do is nothing to another one
+            wanted &= ~0o2070
+        if wanted & ~mine.st_mode:
+            os.fchmod(place, stat.S_IMODE(mine.st_mode) | wanted)
 
 
 def _open(path: str, *, shared: bool, make: bool) -> int:
@@ -119,14 +208,47 @@ def open_state(root: str, name: str) -> int:
 
 
 def changes(root: str) -> tuple[bytes, bool]:
-    """What is different after a project was changed: a count of its changes, and whether a journal lies there."""
+    """What is different after a project was changed, and whether a journal lies there.
+
+    The first is a count of its changes; where ``.blobdir`` can't be looked into, the time when names in it changed.
+    """
+    state = os.path.join(root, STATE_DIR)
+    count = b""
+    with suppress(OSError):
+        fd = open_state(root, LOCK)
+        try:
+            count = b"".join(os.read(fd, 100).split()[1:2])
+        finally:
+            os.close(fd)
+    if os.path.islink(state):  # none of ours, and nothing is read through it
+        return count, False
+    try:
+        os.lstat(os.path.join(state, JOURNAL))
+    except PermissionError:
+        with suppress(OSError):
+            count = b"%d" % os.lstat(state).st_mtime_ns
+    except OSError:
+        pass
+    else:
+        return count, True
+    return count, False
+
+
+def is_hidden(root: str) -> bool:
+    """Whether a change may be going on, or may have been cut off, and this user isn't allowed to know.
+
+    Without that right, the number of links tells: during a change, ``.blobdir`` has folders in it. Where links of
+    folders aren't counted, nobody knows.
+    """
     state = os.path.join(root, STATE_DIR)
     try:
-        with open(open_state(root, LOCK), "rb") as file:
-            count = (file.read(100).split() or [b""])[1:]
+        os.lstat(os.path.join(state, JOURNAL))
+    except PermissionError:
+        with suppress(OSError):
+            return os.lstat(state).st_nlink != 2
     except OSError:
-        count = []
-    return b" ".join(count), os.path.lexists(os.path.join(state, JOURNAL)) and not os.path.islink(state)
+        pass
+    return False
 
 
 def is_being_changed(root: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
 from io import BytesIO
@@ -11,6 +12,7 @@ from fsspec import AbstractFileSystem
 from fsspec.transaction import Transaction
 from fsspec.utils import stringify_path
 
+from blobdir.durable import open_regular
 from blobdir.errors import (
     BlobdirError,
     IncompleteListingError,
@@ -57,6 +59,10 @@ class ProjectTransaction(Transaction):
 
         if self.edit is not None:
             raise UsageError("a transaction of this filesystem has begun already; end it first")
+        if self.fs._transaction is not self:  # noqa: SLF001
+            raise UsageError(
+                "this transaction has ended, and can't begin again; `with fs.transaction:` begins a new one"
+            )
         storage = self.fs.view.storage
         try:
             if not storage.is_local:
@@ -73,23 +79,32 @@ class ProjectTransaction(Transaction):
 
     def complete(self, commit: bool = True) -> None:
         """Do it, or forget it; then the filesystem shows what is there."""
+        if self.edit is None:
+            self._end()
+            return
+        fs = self.fs
         try:
-            if self.edit is None:
-                return
+            self._finish(self.edit, commit)
+        except (KeyboardInterrupt, SystemExit):  # it may have waited until the change was made
+            if commit:
+                fs.invalidate_cache()
+            raise
+        if commit:
+            fs.invalidate_cache()
+
+    def _finish(self, edit: Edit, commit: bool) -> None:
+        try:
             while self.files:
                 file = self.files.popleft()
                 if commit and not file.closed:
                     raise UsageError(f"{file.path}: wasn't closed before the transaction ended; nothing was changed")
                 file.discard()
             if commit:
-                self.edit.commit()
+                edit.commit()
         finally:
             for file in self.files:
                 file.discard()
-            fs = self.fs
             self._end()
-        if commit:
-            fs.invalidate_cache()
 
     def _end(self) -> None:
         edit, self.edit = self.edit, None
@@ -139,6 +154,16 @@ class NewFile(BytesIO):
         self.close()
 
 
+def _content(value: Any, path: str) -> bytes:
+    """What is to be written, as bytes."""
+    if isinstance(value, bytes):
+        return value
+    try:
+        return memoryview(value).tobytes()
+    except TypeError as error:
+        raise TypeError(f"{path}: content must be bytes, not {type(value).__name__}") from error
+
+
 class WritingFileSystem(ReadOnlyFileSystem):
     """A filesystem whose project can be changed in transactions; outside of them it refuses.
 
@@ -162,6 +187,7 @@ class WritingFileSystem(ReadOnlyFileSystem):
         edit: Edit | None = getattr(self._transaction, "edit", None)
         if edit is None:
             self._refuse(what, path)
+        edit.check_process()
         return edit
 
     def _create(self, path: Any, mode: str) -> NewFile:
@@ -172,7 +198,8 @@ class WritingFileSystem(ReadOnlyFileSystem):
 
     def pipe_file(self, path: Any, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
         """Write a file, in a transaction; ``mode="create"`` if it must be a new one."""
-        self._editing("pipe", path).write(self._strip_protocol(path), bytes(value), new=mode == "create")
+        edit, name = self._editing("pipe", path), self._strip_protocol(path)
+        edit.write(name, _content(value, name), new=mode == "create")
 
     def pipe(self, path: Any, value: Any = None, **kwargs: Any) -> None:
         """Write a file, or those of a dictionary path -> content, in a transaction."""
@@ -184,7 +211,15 @@ class WritingFileSystem(ReadOnlyFileSystem):
         edit = self._editing("put", rpath)
         if os.path.isdir(lpath):
             return  # folders are there when something is in them
-        with open(lpath, "rb") as file:
+        try:
+            file = open_regular(lpath)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENXIO):  # a socket can't even be opened
+                raise
+            raise UsageError(
+                f"{lpath}: isn't a file (a pipe, a device, a socket), so it can't be put anywhere"
+            ) from error
+        with file:
             data = file.read()
         edit.write(self._strip_protocol(rpath), data, new=mode == "create")
         if callback is not None:

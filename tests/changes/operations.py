@@ -12,6 +12,7 @@ from pathlib import Path
 import fsspec
 from changes.looking import faults, seen, shown
 from changes.samples import (
+    META,
     annotation,
     entries,
     files_of,
@@ -26,6 +27,7 @@ from changes.samples import (
     write_files,
 )  # fmt: skip
 
+from blobdir import Project
 from blobdir.errors import BlobdirWarning
 from blobdir.moving import fetch, push
 from blobdir.packing import PackOptions, SubsetOptions, add, compact, merge, move, pack, remove, subset
@@ -142,6 +144,7 @@ OPERATIONS = {
         makes=True,
     ),
     "fetch": _operation(fetched, makes=True),
+    "create": _operation(lambda base: Project.create(base / "made", META), makes=True),
 }
 CHANGING = {name: operation for name, operation in OPERATIONS.items() if not operation.makes}
 

@@ -216,19 +216,20 @@ def test_what_killed_runs_leave_is_removed(root, tmp_path, way, again):
 
 
 def test_what_others_write_is_left(root, tmp_path):
-    """A folder whose header is locked belongs to somebody who lives, wherever; names of others are theirs."""
+    """A folder that is locked belongs to somebody who lives, wherever; names of others are theirs."""
     index = open_project(root, index="none").tree.index
-    alive = tmp_path / ".ix.1.0123abcd"
+    alive = tmp_path / ".blobdir-0123456789ab.tmp"
     alive.mkdir()
     (alive / "header.json").write_text("")
-    others = [tmp_path / ".ix.backup", tmp_path / ".ix.1.0123abce", tmp_path / ".ixx.1.0123abcd"]
+    others = [tmp_path / ".ix.backup", tmp_path / ".ix.1.0123abce.old", tmp_path / ".blobdir-0123.tmp"]
     for other in others:
         other.mkdir()
         (other / "mine").write_text("mine")
-    with open(alive / "header.json") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        save_index(index, tmp_path / "ix")
-        assert alive.exists()
+    fd = os.open(alive, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    save_index(index, tmp_path / "ix")
+    assert alive.exists()
+    os.close(fd)
     save_index(index, tmp_path / "ix")
     assert not alive.exists()
     assert all((other / "mine").exists() for other in others)

@@ -27,6 +27,8 @@ OTHERS = {
     "opening/carrying.py": "the user's cache",
     "index/carry.py": "an index that was just written",
     "index/memory.py": "/proc",
+    "temporary.py": "what is being written, to lock it",
+    "projectlock.py": "the lock, and what is to have other rights",
     "index/place.py": "an index that is just being written, to lock it",
     "mounting/": "/dev/fuse, /proc, and the user's state folder",
     "erofs/": "images in the user's cache, /proc, loop devices",
@@ -48,7 +50,7 @@ def reads(tree: ast.AST) -> Iterator[int]:
             if not (writes or is_descriptor(node.args[0])):
                 yield node.lineno
         elif what == "os.open":
-            if not any(flag in rest for flag in ("O_DIRECTORY", "O_CREAT", "O_WRONLY", "_FOLDER", "_CREATE")):
+            if not any(flag in rest for flag in ("O_DIRECTORY", "O_CREAT", "O_WRONLY", "FOLDER", "_CREATE", "_ENTER")):
                 yield node.lineno
         elif (
             what.endswith((".read_text", ".read_bytes"))
@@ -59,7 +61,10 @@ def reads(tree: ast.AST) -> Iterator[int]:
 
 
 def is_descriptor(argument: ast.expr) -> bool:
-    return "open_plain(" in ast.unparse(argument) or ast.unparse(argument) in ("fd", "descriptor")
+    return ast.unparse(argument).startswith(("open_plain(", "open_state(")) or ast.unparse(argument) in (
+        "fd",
+        "descriptor",
+    )
 
 
 FILES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py"))}

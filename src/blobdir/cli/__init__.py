@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+READER_GONE: Final = 141
+"""Exit status of a program that SIGPIPE ended."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program and exit with its status; errors become one line, as docs/cli.md lists them."""
+    _open_streams()
     from blobdir.cli.app import run
 
     try:
         status = run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads us has seen enough; nothing more can be said to them
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 141  # as a program that SIGPIPE ended
+        status = READER_GONE
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # or Python would try again at its end, and complain
+            with suppress(OSError, io.UnsupportedOperation):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(status)
+
+
+def _open_streams() -> None:
+    """Have what goes to an output that the caller has closed (``>&-``) go nowhere.
+
+    Otherwise a file of a project would be opened with its number, and get what is written to it.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # as long as the program
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115

@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -17,13 +20,13 @@ import click
 from blobdir import __version__
 from blobdir.durable import in_words
 from blobdir.errors import BlobdirError, BlobdirWarning, UsageError
+from blobdir.interrupts import ENDING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Command = TypeVar("Command", bound=Callable[..., Any])
 
-INTERRUPTED = 130
 REMOTE = ("cache_dir", "cache_size", "timeout")
 """Options of `blobdir.sources.RemoteOptions` that commands take."""
 UNEXPECTED = 1
@@ -255,6 +258,32 @@ def cli(context: click.Context, debug: bool) -> None:
     blobdir offsets lemons.tar                     write the offsets pickle of a tar
     """
     context.obj = debug
+    if _LazyGroup.modules.get(context.invoked_subcommand or "", ("", ""))[0] != "mounting":  # mounts have their own way
+        context.with_resource(_ended_in_words())
+
+
+class _Ended(KeyboardInterrupt):
+    """A signal asks the program to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+@contextmanager
+def _ended_in_words() -> Iterator[None]:
+    """Have other signals that ask a program to end do what Ctrl-C does, where they'd end it without a word."""
+
+    def end(number: int, _frame: object) -> None:
+        raise _Ended(number)
+
+    with ExitStack() as stack:
+        if threading.current_thread() is threading.main_thread():
+            for number in ENDING:
+                if signal.getsignal(number) == signal.SIG_DFL:
+                    stack.callback(signal.signal, number, signal.SIG_DFL)
+                    signal.signal(number, end)
+        yield
 
 
 def show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
@@ -272,20 +301,19 @@ def run(arguments: list[str]) -> int:
     """
     warnings.showwarning = show_warning
     warnings.simplefilter("always", BlobdirWarning)
-    if "_BLOBDIR_COMPLETE" in os.environ:  # a shell asks what could follow
-        from blobdir.cli.completing import register
-
-        register()
     try:
-        status = cli.main(args=arguments, prog_name="blobdir", standalone_mode=False)
+        status = _invoke(arguments)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("blobdir: interrupted", err=True)
-        return INTERRUPTED
+    except (click.Abort, KeyboardInterrupt) as error:
+        cause = error.__cause__ if isinstance(error, click.Abort) else error
+        if sys.stderr.isatty():  # it has ^C on its line
+            click.echo(err=True)
+        click.echo("; ".join(["blobdir: interrupted", *getattr(cause, "__notes__", [])]), err=True)
+        return 128 + (cause.number if isinstance(cause, _Ended) else signal.SIGINT)
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -297,8 +325,27 @@ def run(arguments: list[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
+def _invoke(arguments: list[str]) -> Any:
+    if "_BLOBDIR_COMPLETE" in os.environ:  # a shell asks what could follow
+        from blobdir.cli.completing import register
+
+        register()
+        return cli.main(args=arguments, prog_name="blobdir", standalone_mode=False)
+    # As `click.Command.main` does it, but for readers that have gone: of that it makes exit status 1.
+    with cli.make_context("blobdir", list(arguments)) as context:
+        return cli.invoke(context)
+
+
 def report(error: Exception) -> int:
-    """Say in one line what went wrong, and give the exit status for it."""
+    """Say in one line what went wrong, and give the exit status for it.
+
+    Raises
+    ------
+    BrokenPipeError
+        Nobody listens.
+    """
+    if isinstance(error, BrokenPipeError):
+        raise error
     if isinstance(error, BlobdirError):
         text, status = str(error), error.exit_code
     elif isinstance(error, OSError):

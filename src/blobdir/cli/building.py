@@ -68,6 +68,7 @@ def _write_one(
     tar: str, output: str | None, replace: bool, patterns: tuple[str, ...], on_conflict: str, quiet: bool
 ) -> None:
     from blobdir.offsets import offsets_of_tar, write_offsets
+    from blobdir.temporary import clean
 
     folder = Path(output) if output is not None else Path(tar).parent
     target = folder / f"{Path(tar).stem}_offsets.pkl"
@@ -90,6 +91,7 @@ def _write_one(
             on_conflict,  # type: ignore[arg-type]  # click has checked it
             progress=lambda done: bars(os.path.basename(tar), done, size),
         )
+        clean(folder)
         write_offsets(target, table)
     if not quiet:
         seconds = time.perf_counter() - began
@@ -116,7 +118,7 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     blobdir index --beside s3://bucket/lemons
     """
     from blobdir.discovery import DiscoveryOptions
-    from blobdir.discovery.unfinished import UNFINISHED
+    from blobdir.discovery.unfinished import OF_THE_MOMENT
     from blobdir.index import check_place
     from blobdir.opening import build_to_keep, cache_folder, check_beside, keep, save_beside, warn_of_defects
     from blobdir.sources import RemoteOptions, open_storage
@@ -135,7 +137,7 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     with Bars(common.quiet) as bars:
         index = build_to_keep(storage, discovery, bars)
     for defect in index.header.defects:
-        if defect.code == UNFINISHED:
+        if defect.code in OF_THE_MOMENT:
             raise DataError(f"{storage.url}: {defect.message}; no index was written")
     if beside:
         place = save_beside(index, storage)

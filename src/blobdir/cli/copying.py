@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +20,11 @@ from blobdir.durable import absolute, in_words, sync_file, sync_filesystem, sync
 from blobdir.errors import BlobdirError, IsADirectory, UsageError
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK
 from blobdir.sources import storage_options
+from blobdir.temporary import clean, new_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import BinaryIO
 
     from blobdir.filesystem import BlobDirFileSystem
     from blobdir.sources import Storage
@@ -178,6 +179,7 @@ class Destination:
             self.fs, self.root = url_to_fs(typed, **storage_options(typed, options))
             self.is_local = isinstance(self.fs, LocalFileSystem)
         self.shown = self.root if self.is_local else self.root.split("?")[0]
+        self._cleaned: set[str] = set()
         self.is_folder = typed.endswith("/") or self.fs.isdir(self.root)
 
     def check_outside(self, storage: Storage) -> None:
@@ -202,14 +204,14 @@ class Destination:
         if not self.is_local:
             self.fs.pipe_file(path, data)
             return
-        with self._appearing(path) as temporary, open(temporary, "wb") as file:
+        with self._appearing(path) as file:
             file.write(data)
 
     def copy_large(self, copy: Copy) -> None:
         """Copy a file that shouldn't be in memory as a whole."""
         if self.is_local:
-            with self._appearing(copy.target) as temporary:
-                copy.filesystem.get_file(copy.path, temporary)
+            with self._appearing(copy.target) as file:
+                copy.filesystem.get_file(copy.path, None, outfile=file)
             return
         with self.fs.open(copy.target, "wb") as file:
             copy.filesystem.get_file(copy.path, None, outfile=file)
@@ -236,30 +238,18 @@ class Destination:
         for folder in dict.fromkeys(map(os.path.dirname, paths)):
             sync_folder(folder)
 
-    @staticmethod
-    def _appearing(path: str) -> _Appearing:
-        return _Appearing(path)
-
-
-class _Appearing:
-    """A temporary name that becomes the real one at the end, or goes away."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
+    @contextmanager
+    def _appearing(self, path: str) -> Iterator[BinaryIO]:
+        """A file to write that gets its name at the end. What a dead process has left beside it goes before."""
         folder = os.path.dirname(path)
-        os.makedirs(folder, exist_ok=True)
-        # Not made of the name, which can be as long as names can be. As in `blobdir.durable`, so that it is known.
-        self._temporary = os.path.join(folder, f".blobdir-{secrets.token_hex(6)}.tmp")
-
-    def __enter__(self) -> str:
-        return self._temporary
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is None:
-            os.replace(self._temporary, self._path)
-        else:
-            with suppress(OSError):
-                os.unlink(self._temporary)
+        if folder not in self._cleaned:
+            os.makedirs(folder, exist_ok=True)
+            clean(folder)
+            self._cleaned.add(folder)
+        with new_file(folder) as (temporary, descriptor):
+            with open(descriptor, "wb", closefd=False) as file:
+                yield file
+            os.replace(temporary, path)
 
 
 def _plan(targets: list[tuple[Target, str]], store: Destination, *, recursive: bool, whole_datasets: bool) -> CopyPlan:

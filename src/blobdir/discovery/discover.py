@@ -29,6 +29,7 @@ from blobdir.nametable import name_at, pack_names
 from blobdir.offsets import read_offsets
 from blobdir.projectlock import changes
 from blobdir.sources import LocalStorage, RemoteStorage, Stat
+from blobdir.temporary import PREFIX, is_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -179,7 +180,7 @@ class _Discovery:
                 self.header.inputs.append(
                     inputs.folder_record(folder, self.header.built_ns, follow_links=self.options.follow_links)
                 )
-            if folder.error is not None:
+            if folder.error is not None and not self._is_state(folder.path):
                 message = (
                     f"{folder.path}: can't be listed ({folder.error.strerror or folder.error}); give yourself the "
                     "right to read it and open the project again"
@@ -191,8 +192,12 @@ class _Discovery:
             message = f"{layout.META}: is missing, so classes and tags are unknown and the SDK won't open the project"
             self.report.warning("meta-missing", layout.META, message)
 
+    @staticmethod
+    def _is_state(path: str) -> bool:
+        return path == layout.STATE_DIR or path.startswith(layout.STATE_DIR + "/")
+
     def _is_hidden(self, path: str, hidden: set[str]) -> bool:
-        if path == layout.STATE_DIR or path.startswith(layout.STATE_DIR + "/"):
+        if self._is_state(path) or (PREFIX in path and any(map(is_temporary, path.split("/")))):
             return True
         if self.options.show_blobs:
             return False
@@ -248,7 +253,7 @@ class _Discovery:
 
     def _skip(self, path: str, entry: Entry, is_dataset: bool, hidden: set[str]) -> bool:
         name, kind = entry.name, entry.kind
-        if not path and name == layout.STATE_DIR:
+        if is_temporary(name) or (not path and name == layout.STATE_DIR):
             return True
         if kind == "directory" and self._is_hidden(layout.join(path, name), hidden):
             return True
@@ -439,7 +444,8 @@ def _are_plain(entries: list[Entry]) -> bool:
     return (
         kinds == {"file"}
         and _NO_NAMES.isdisjoint(names)
-        and "\0".join(names).count("\0") == len(names) - 1
+        and (joined := "\0" + "\0".join(names)).count("\0") == len(names)
+        and f"\0{PREFIX}" not in joined
         and max(map(len, names)) <= _CHARACTERS
     )
 

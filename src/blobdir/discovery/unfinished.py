@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
 from blobdir.inside import read_open
-from blobdir.projectlock import JOURNAL, STATE_DIR, changes, is_being_changed, open_state
+from blobdir.projectlock import JOURNAL, STATE_DIR, changes, is_being_changed, is_hidden, open_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from blobdir.sources import Folder
 
 UNFINISHED: Final = "change-unfinished"
+UNREADABLE: Final = "state-unreadable"
+OF_THE_MOMENT: Final = frozenset((UNFINISHED, UNREADABLE))
+"""Defects that go without any file of the project being another one."""
 PUSHING: Final = "pushing.json"
 """In ``.blobdir`` of a project in a bucket from when a push changes it until it's whole."""
 _REMOTE: Final = {
@@ -43,8 +46,8 @@ def settled(root: str) -> tuple[bytes, bool]:
 
 
 def is_unfinished(root: str) -> bool:
-    """Whether a change of a project was begun and not ended: by one who lives, or by one who doesn't."""
-    return changes(root)[1]
+    """Whether a change of a project was begun and not ended, by one who lives or who doesn't, or may have been."""
+    return changes(root)[1] or is_hidden(root)
 
 
 def report(root: str, datasets: Collection[str], into: Report, show: Callable[[str], None]) -> None:
@@ -59,6 +62,13 @@ def report(root: str, datasets: Collection[str], into: Report, show: Callable[[s
     show : callable
         Makes sure that a directory is in the tree.
     """
+    if is_hidden(root):
+        into.warning(
+            UNREADABLE,
+            STATE_DIR,
+            f"{STATE_DIR}: can't be looked into, so it isn't known whether a change is going on, or was cut off, and "
+            "what is shown is half of it; give yourself the right to read it, or have its owner change the project",
+        )
     if not changes(root)[1]:
         return
     place = f"{STATE_DIR}/{JOURNAL}"
@@ -87,14 +97,14 @@ def report_push(folders: Mapping[str, Folder], into: Report) -> None:
 
 
 def _touched(root: str, datasets: Collection[str]) -> set[str]:
-    """Folders of the tree in which names come or go; the root's where the journal says nothing that can be read."""
+    """Folders of the tree in which names come or go; all that there are where the journal can't be read."""
     try:
         with open(open_state(root, JOURNAL), "rb") as file:
             value = json.loads(read_open(file.fileno(), JOURNAL).decode("utf-8", "surrogateescape"))
         paths = [item[1] for key in ("put", "remove") for item in value[key]]
         found = {folder for path in paths if (folder := _shown_in(path)) is not None}
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
-        return {""}
+        return {""} | {layout.join(path, kind) for path in datasets for kind in (layout.ITEMS, layout.ANNOTATIONS)}
     inside = {part for path in datasets for part in (path, *_above(path))} | {""}
     return {folder for folder in found if folder in inside or (_is_name(folder) and _parent(folder) in inside)}
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import shutil
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +15,12 @@ from blobdir.erofs.plan import plan_image
 from blobdir.erofs.structures import BLOCK
 from blobdir.erofs.writer import ImageWriter
 from blobdir.errors import BlobdirError, IndexFormatError, SourceChangedError, UsageError
-from blobdir.index import FIRST_BLOB, hold, sweep
+from blobdir.index import FIRST_BLOB
 from blobdir.index.store import digest
 from blobdir.index.table import COLUMNS
 from blobdir.opening.keeping import cache_folder, make_own_if_cached, trim_if_cached
 from blobdir.sources import LocalStorage, Stat
+from blobdir.temporary import clean, new_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,23 +178,16 @@ def _write(tree: Tree, path: Path, options: ImageOptions, progress: Progress | N
     plan = plan_image(tree.index, contents)
     identity = _identify(tree, contents, options)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    sweep(path.parent, path.name)
     _check_room(path.parent, plan.blocks * BLOCK)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    clean(path.parent)
     # As private as what it holds: only the owner may read it. The kernel reads it as the one who mounts.
-    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        hold(fd)
+    with new_file(path.parent, 0o600) as (temporary, fd):
         writer = ImageWriter(fd, tree, contents, plan, uuid=identity.uuid(), progress=progress)
         writer.write()
         writer.seal()
         size = write_identity(fd, identity, plan.blocks * BLOCK)
         os.fsync(fd)
         os.rename(temporary, path)
-    finally:
-        os.close(fd)
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
     _sync_folder(path.parent)
     copied = int(contents.size[(contents.kind == COPIED) | (contents.kind == SYMLINK)].sum())
     return Image(path, size, len(contents), copied, identity.unreadable, built=True)

@@ -3,7 +3,7 @@
 from blobdir.index.build import EntryTable, build_index
 from blobdir.index.carry import index_from_bytes, index_to_bytes
 from blobdir.index.header import Defect, Header, SourceRecord
-from blobdir.index.place import FILES, check_place, hold, replace_file, sweep
+from blobdir.index.place import FILES, check_place, replace_file
 from blobdir.index.store import StoredIndex, load_index, save_index, seal_of
 from blobdir.index.table import BROKEN, DIRECTORY, FIRST_BLOB, LINK, LOOSE, Index
 
@@ -22,12 +22,10 @@ __all__ = [
     "StoredIndex",
     "build_index",
     "check_place",
-    "hold",
     "index_from_bytes",
     "index_to_bytes",
     "load_index",
     "replace_file",
     "save_index",
     "seal_of",
-    "sweep",
 ]

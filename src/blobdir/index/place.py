@@ -1,21 +1,18 @@
 """The folder of an index: judged by what is in it, and replaced as a whole.
 
-A folder is written beside its place, as ``.NAME.PID.HEX``, and renamed; what it replaces steps aside, as
-``.NAME.PID.HEX.old``, and is judged once more before any of it is removed. Only files that an index has are ever
-removed, one by one. Who writes holds a lock of ``header.json``, which is there from the beginning; a folder whose lock
-is free was left by a run that was killed, and the next one removes it.
+A folder is written beside its place under the name of something temporary (`blobdir.temporary`), and renamed; what it
+replaces steps aside, as ``.NAME.PID.HEX.old``, and is judged once more before any of it is removed: by then it may be
+somebody's. Only files that an index has are ever removed there, one by one.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import re
 import secrets
 import stat
-import time
 import warnings
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
@@ -24,6 +21,7 @@ from blobdir.durable import rename_new
 from blobdir.errors import BlobdirWarning, UsageError
 from blobdir.index.table import COLUMNS
 from blobdir.inside import open_plain
+from blobdir.temporary import clean, lock, new_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +37,7 @@ _MARK_WITHIN = 4096
 _ARRAY = b"\x93NUMPY"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_LEFT = re.compile(r"\.\d+(\.[0-9a-f]{8})?(\.old)?")
-_STALE_S = 3600
-"""Age from which what nobody could have locked counts as left."""
+_OLD = re.compile(r"\.\d+\.[0-9a-f]{8}\.old")
 _TRIES = 10
 
 
@@ -131,7 +127,7 @@ class PartFolder:
     Attributes
     ----------
     header : int
-        Descriptor of its ``header.json``, which is empty, and locked.
+        Descriptor of its ``header.json``, which is empty.
     """
 
     def __init__(self, folder: int, header: int, mode: int) -> None:
@@ -165,8 +161,8 @@ def replaced_folder(folder: Path, *, through_link: bool = True, mode: int = 0o75
     check_place(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _opened(folder.parent, through_link=through_link) as parent:
-        _sweep(parent, folder.name)
-        name, fd, header = _make(parent, folder.name, mode)
+        _sweep(parent, folder)
+        name, fd, header = _make(parent, mode)
         try:
             yield PartFolder(fd, header, mode)
             os.fsync(header)
@@ -176,17 +172,17 @@ def replaced_folder(folder: Path, *, through_link: bool = True, mode: int = 0o75
             os.close(header)
             os.close(fd)
             _remove(parent, name)
-        _sweep(parent, folder.name)
+        _sweep(parent, folder)
 
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file in a folder of blobdir's own, which must be no link; what killed runs have left of it is removed."""
     with _opened(path.parent, through_link=False) as parent:
-        _sweep(parent, path.name)
-        name = _part_name(path.name)
+        _sweep(parent, path)
+        name = new_name("")
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=parent)
         try:
-            hold(fd)
+            lock(fd)
             with open(fd, "wb", closefd=False) as file:
                 file.write(data)
             os.fsync(fd)
@@ -213,40 +209,25 @@ def _opened(folder: Path, *, through_link: bool) -> Iterator[int]:
         os.close(fd)
 
 
-def _part_name(name: str) -> str:
-    return f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
-
-
-def hold(fd: int) -> bool:
-    """Take a file's lock, for as long as it's open; False where another has it, or nobody can."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _make(parent: int, name: str, mode: int) -> tuple[str, int, int]:
+def _make(parent: int, mode: int) -> tuple[str, int, int]:
     """Make the folder to write into, locked: its name, and descriptors of it and of its header."""
     for _ in range(_TRIES):
-        part = _part_name(name)
+        part = new_name("")
         os.mkdir(part, mode, dir_fd=parent)
         fd = header = -1
         try:
             fd = os.open(part, _FOLDER, dir_fd=parent)
+            lock(fd)
             header = os.open(HEADER_FILE, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FILE, mode & 0o666, dir_fd=fd)
-            hold(header)
-            if os.fstat(header).st_nlink:
-                return part, fd, header
-        except FileNotFoundError:
-            pass
+        except FileNotFoundError:  # another run has swept it away before it was locked
+            if fd >= 0:
+                os.close(fd)
         except BaseException:
             _remove(parent, part)
             raise
-        for opened in (fd, header):  # another run has swept it away before it was locked
-            if opened >= 0:
-                os.close(opened)
-    raise BlockingIOError(errno.EAGAIN, "is removed again and again while it's made", name)
+        else:
+            return part, fd, header
+    raise BlockingIOError(errno.EAGAIN, "is removed again and again while it's made", part)
 
 
 def _publish(parent: int, part: str, folder: Path) -> None:
@@ -254,7 +235,7 @@ def _publish(parent: int, part: str, folder: Path) -> None:
 
     Who opens the index in that instant finds none, and builds it in memory.
     """
-    aside = f"{part}.old"
+    aside = f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}.old"  # it may be somebody's: no name of a temporary
     moved = False
     with suppress(FileNotFoundError):
         os.rename(folder.name, aside, src_dir_fd=parent, dst_dir_fd=parent)
@@ -313,46 +294,11 @@ def _exists(parent: int | None, name: str) -> bool:
     return False
 
 
-def sweep(folder: Path, name: str) -> None:
-    """Remove what runs that were killed have left beside a file, or an index, of a name."""
-    with suppress(OSError), _opened(folder, through_link=True) as parent:
-        _sweep(parent, name)
-
-
-def _sweep(parent: int, name: str) -> None:
-    """Remove what runs that were killed have left of the index, or file, of a name."""
+def _sweep(parent: int, place: Path) -> None:
+    """Remove what runs that were killed have left of the index, or file, at a place."""
+    clean(place.parent)
     for left in os.listdir(parent):
-        found = _LEFT.fullmatch(left.removeprefix(f".{name}")) if left.startswith(f".{name}.") else None
-        if found is None:
-            continue
-        with suppress(OSError):
-            if found[2]:
-                if _exists(parent, name) and not _strange(parent, left):
+        if left.startswith(f".{place.name}.") and _OLD.fullmatch(left.removeprefix(f".{place.name}")):
+            with suppress(OSError):
+                if _exists(parent, place.name) and not _strange(parent, left):
                     _remove(parent, left)
-            elif _is_file(parent, left):
-                if _is_left(parent, left, locks=bool(found[1])):
-                    os.unlink(left, dir_fd=parent)
-            elif _is_left_folder(parent, left):
-                _remove(parent, left)
-
-
-def _is_left_folder(parent: int, name: str) -> bool:
-    fd = os.open(name, _FOLDER, dir_fd=parent)
-    try:
-        names = os.listdir(fd)
-        if not all(file in FILES and _is_file(fd, file) for file in names):
-            return False
-        if HEADER_FILE in names:
-            return _is_left(fd, HEADER_FILE, locks=True)
-        return not names or time.time() - os.fstat(fd).st_mtime > _STALE_S
-    finally:
-        os.close(fd)
-
-
-def _is_left(folder: int, name: str, *, locks: bool) -> bool:
-    """Whether nobody writes a file any more: its lock is free, or, where there is no such thing, it's old."""
-    fd = os.open(name, os.O_RDWR | _FILE, dir_fd=folder)
-    try:
-        return hold(fd) if locks else time.time() - os.fstat(fd).st_mtime > _STALE_S
-    finally:
-        os.close(fd)

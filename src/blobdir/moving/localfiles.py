@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 import stat as stat_module
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
 from blobdir.errors import ReadError
 from blobdir.packing.released import read_released
+from blobdir.temporary import is_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from blobdir.sources import LocalStorage
-
-_LEFTOVER: Final = re.compile(r"\.blobdir-[0-9a-f]{12}\.tmp")
-"""What a program that was killed has left of a file that it was writing; see `blobdir.durable.write_whole`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +66,6 @@ class LocalFiles:
     emptied: list[str] = field(default_factory=list)
 
 
-def is_leftover(name: str) -> bool:
-    """Whether a file name is that of an unfinished file of blobdir."""
-    return _LEFTOVER.fullmatch(name) is not None
-
-
 def list_project(storage: LocalStorage) -> LocalFiles:
     """List the files of a project, but for blobdir's own.
 
@@ -96,7 +88,7 @@ def list_project(storage: LocalStorage) -> LocalFiles:
         kept = 0
         for entry in entries:
             below = layout.join(path, entry.name)
-            if below == layout.STATE_DIR or is_leftover(entry.name):
+            if below == layout.STATE_DIR or is_temporary(entry.name):
                 continue
             kept += 1
             folder = _add(storage, found, entry, below, above)

@@ -63,11 +63,15 @@ class NoteFile:
         if path is None:
             return
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(path, "rb") as file:
-            for line in file:
-                with suppress(ValueError, TypeError, KeyError):  # the last one may have been cut off
-                    name, note = _parse(line)
-                    self.notes[name] = note
+        try:
+            with open(path, "rb") as file:
+                for line in file:
+                    with suppress(ValueError, TypeError, KeyError):  # the last one may have been cut off
+                        name, note = _parse(line)
+                        self.notes[name] = note
+        except BaseException:
+            self.close()
+            raise
 
     def add(self, path: str, remote: Stat, digest: str, local: LocalFile | None = None) -> None:
         """Note that a file was moved."""
@@ -89,9 +93,9 @@ class NoteFile:
 
     def close(self) -> None:
         """Close the file; what was noted stays."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 def _format(path: str, note: Note) -> bytes:
@@ -131,9 +135,13 @@ class PushNotes(NoteFile):
             return
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        except BaseException as error:
             self.close()
-            raise BusyError("another process is pushing to this place; wait until it's done") from error
+            if isinstance(error, BlockingIOError):
+                raise BusyError("another process is pushing to this place; wait until it's done") from error
+            if not isinstance(error, OSError):
+                raise
+            super().__init__(None)  # no locks there
 
     def __enter__(self) -> Self:
         return self

@@ -23,6 +23,7 @@ from blobdir.packing.sums import SUMS, format_sums
 from blobdir.project import open_project
 from blobdir.sources import RemoteStorage
 from blobdir.tarwriting.format import archive_end, member_header, padding
+from blobdir.temporary import new_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,30 +133,31 @@ class _Writer:
             return
         folder = self._work / layout.BLOB_DIR
         folder.mkdir(exist_ok=True)
-        temporary, digest, position = folder / ".blobdir-fetched.tmp", hashlib.sha256(), 0
+        digest, position = hashlib.sha256(), 0
         entries = []
-        with open(temporary, "wb") as tar:
+        with new_file(folder) as (temporary, descriptor):
+            with open(descriptor, "wb", closefd=False) as tar:
 
-            def write(piece: bytes) -> None:
-                nonlocal position
-                tar.write(piece)
-                digest.update(piece)
-                position += len(piece)
+                def write(piece: bytes) -> None:
+                    nonlocal position
+                    tar.write(piece)
+                    digest.update(piece)
+                    position += len(piece)
 
-            for part, contents in self._read([f"{path}/{layout.ITEMS}/{name}" for name in names]):
-                for whole, data in zip(part, contents, strict=True):
-                    name = whole.removeprefix(f"{path}/{layout.ITEMS}/")
-                    write(member_header(os.fsencode(name), len(data)))
-                    entries.append((name, position, position + len(data)))
-                    write(data)
-                    write(padding(len(data)))
-                    self.report.size += len(data)
-                self._told(len(part))
-            write(archive_end(position))
-        taken = {name.removesuffix(".tar").casefold() for name in self._sums}
-        stem = free_stem(slug_of(path), digest.hexdigest(), taken)
-        self.report.files += len(names)
-        os.rename(temporary, folder / f"{stem}.tar")
+                for part, contents in self._read([f"{path}/{layout.ITEMS}/{name}" for name in names]):
+                    for whole, data in zip(part, contents, strict=True):
+                        name = whole.removeprefix(f"{path}/{layout.ITEMS}/")
+                        write(member_header(os.fsencode(name), len(data)))
+                        entries.append((name, position, position + len(data)))
+                        write(data)
+                        write(padding(len(data)))
+                        self.report.size += len(data)
+                    self._told(len(part))
+                write(archive_end(position))
+            taken = {name.removesuffix(".tar").casefold() for name in self._sums}
+            stem = free_stem(slug_of(path), digest.hexdigest(), taken)
+            self.report.files += len(names)
+            os.rename(temporary, folder / f"{stem}.tar")
         self._sums[f"{stem}.tar"] = digest.hexdigest()
         write_offsets(self._work / path / f"{stem}{layout.OFFSETS_SUFFIX}", entries)
 

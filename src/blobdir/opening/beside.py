@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from blobdir.errors import UsageError
 from blobdir.index import LOOSE, check_place, index_to_bytes, replace_file, save_index
+from blobdir.projectlock import make_state_folder, show_like
 from blobdir.sources import RemoteStorage
 
 if TYPE_CHECKING:
@@ -51,8 +53,14 @@ def save_beside(index: Index, storage: Storage) -> str:
         return f"{storage.url}/{BESIDE_FILE}"
     check_beside(storage)
     place = Path(storage.url) / BESIDE
+    with suppress(FileExistsError):
+        make_state_folder(place.parent, storage.url)
     save_index(index, place, through_link=False)
-    replace_file(Path(storage.url) / BESIDE_FILE, index_to_bytes(with_loose_sizes(index, storage)))
+    file = Path(storage.url) / BESIDE_FILE
+    replace_file(file, index_to_bytes(with_loose_sizes(index, storage)))
+    root = os.stat(storage.url)
+    for path in (place, *place.iterdir(), file):  # for all who may read the project
+        show_like(path, root)
     return str(place)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from blobdir.discovery import DiscoveryOptions, Progress, discover, inputs
-from blobdir.discovery.unfinished import UNFINISHED
+from blobdir.discovery.unfinished import OF_THE_MOMENT
 from blobdir.errors import BlobdirWarning, IndexFormatError, UsageError
 from blobdir.index import Index, build_index
 from blobdir.offsets import read_offsets
@@ -151,7 +151,7 @@ def _build(storage: Storage, options: OpenOptions, progress: Progress | None) ->
     where = places(storage, options.discovery, options.index)
     is_named = options.index not in ("auto", "none")
     index = (build_to_keep if is_named else build)(storage, options.discovery, progress)
-    if any(defect.code == UNFINISHED for defect in index.header.defects):
+    if any(defect.code in OF_THE_MOMENT for defect in index.header.defects):
         return index  # soon it won't be
     if is_named or (where and len(index) >= STORE_ROWS and not _is_new(index.header)):
         try:

@@ -110,9 +110,8 @@ class _Compacting:
                 self._compact(folder, stem, path, pickles[folder, stem])
             else:
                 self._without_offsets(path)
-        if not self._change.dry_run:
-            self._writer.write_sums(self._added, self._gone)
-            self._writer.write_released()
+        self._writer.write_sums(self._added, self._gone)
+        self._writer.write_released()
         return self._report
 
     def _size(self, path: str) -> int:
@@ -155,6 +154,10 @@ class _Compacting:
             )
         self._check_sum(path)
         if self._change.dry_run:
+            for touched in (path, *(pickle.path for pickle in pickles)):
+                self._change.expect(touched)
+            if folder == layout.BLOB_DIR:
+                self._gone.append(path.rpartition("/")[2])
             self._report.freed += size - compacted_size(named)
             self._report.images += sum(map(len, named.values()))
             self._report.replaced.append(path)

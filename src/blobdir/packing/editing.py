@@ -112,7 +112,7 @@ class Edit:
     @contextmanager
     def whole(self) -> Iterator[None]:
         """What is done inside happens as a whole: if it fails half way, nothing of the edit can be committed."""
-        self._check_process()
+        self.check_process()
         before = self._steps
         try:
             yield
@@ -141,8 +141,8 @@ class Edit:
 
     def read(self, path: str) -> bytes:
         """Content of a file as it would be."""
-        self._check_process()
-        with self._lock:
+        self.check_process()
+        with self._lock, self._change.in_words():
             if path in self._images and self._tar is not None:
                 with self.whole():
                     self._steps += 1  # what is gathered is written first
@@ -174,6 +174,7 @@ class Edit:
         UsageError
             Nothing can be written to this place.
         """
+        self.check_process()
         is_image = self._check_place(path)
         parts = path.split("/")
         if path == layout.META:
@@ -181,8 +182,7 @@ class Edit:
         elif path.endswith(".json") and (dataset := self.split(path, layout.ANNOTATIONS)[0]):
             self._check_dataset(dataset, path)
             check_annotation(data, path)
-        with self._lock:
-            self._check_process()
+        with self._lock, self._change.in_words():
             if new and self.exists(path):
                 raise FileExistsError(f"{path}: is there already")
             with self.whole():  # a disk that is full leaves half a file, or a hole in the blob
@@ -207,8 +207,8 @@ class Edit:
         UsageError
             It can't be removed.
         """
-        with self._lock:
-            self._check_process()
+        self.check_process()
+        with self._lock, self._change.in_words():
             if not self.exists(path):
                 self._tree.find(path, follow=False)  # says what is wrong with it
                 raise (
@@ -240,6 +240,7 @@ class Edit:
 
     def remove_all(self, paths: list[str], *, folders: bool) -> None:
         """Remove what a pattern fits; folders only if they are meant."""
+        self.check_process()
         if not folders and not any(map(self.exists, paths)):
             raise IsADirectory(f"{paths[0]}: is a directory; recursive=True removes it")
         for path in paths:
@@ -252,6 +253,7 @@ class Edit:
         """Remove a folder with all that is in it."""
         if not path:
             raise UsageError("the project itself can't be removed by this")
+        self.check_process()
         with self._lock:
             for file in self.files_below(path):
                 if self.exists(file):
@@ -263,6 +265,7 @@ class Edit:
 
         What is at `target` is replaced; if that is an image, all that belongs to it goes.
         """
+        self.check_process()
         with self._lock:
             data = self.read(path)
             if self.is_image(path) and not self.is_image(target):
@@ -291,7 +294,8 @@ class Edit:
             self._tar = TarOutput(str(self._change.stage(NEW_BLOB)))
         return self._tar
 
-    def _check_process(self) -> None:
+    def check_process(self) -> None:
+        """Refuse a child: it has a copy of what is gathered, and shares the open blob, so both would be written."""
         if os.getpid() != self._process:
             raise UsageError("a transaction belongs to the process that began it, and this is a child of that")
 
@@ -385,8 +389,8 @@ class Edit:
             An image has no annotation, and its size can't be found out; or something that is to be replaced or removed
             can't be read, or doesn't fit its blob. Nothing was changed.
         """
-        with self._lock:
-            self._check_process()
+        self.check_process()
+        with self._lock, self._change.in_words():
             if self._broken:
                 raise UsageError(f"a step of the transaction failed half way ({self._broken}); nothing was changed")
             for image in [*self._images, *filter(self.is_image, self._files)]:
@@ -467,8 +471,9 @@ class Edit:
 
     def close(self) -> None:
         """Forget what wasn't committed, and let others change the project."""
-        if self._tar is not None:
-            self._tar.close()
-            self._tar = None
-        if os.getpid() == self._process:
+        tar, self._tar = self._tar, None
+        try:
+            if tar is not None:
+                tar.close()
+        finally:
             self._change.__exit__(None, None, None)

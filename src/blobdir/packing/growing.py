@@ -82,11 +82,15 @@ def add(
         report = ChangeReport(len(sources), replaced=[f"{path}/{layout.ITEMS}/{name}" for name in sorted(present)])
         notes = _annotations(writer, path, sources, present, annotations, report)
         check_nobody_else(writer.known, path, [note[len(path) + 1 :] for note in notes], sources)
-        if not dry_run:
+        if dry_run:
+            for place in (NEW_BLOB, f"{path}/new{layout.OFFSETS_SUFFIX}", *notes):
+                change.expect(place)
+            writer.write_sums({NEW_BLOB: ""})
+        else:
             _add_blob(writer, path, sources, report)
             for note, data in notes.items():
                 change.stage(note).write_bytes(data)
-            writer.write_pickles()
+        writer.write_pickles()
         writer.known.check_not_linked(change.removed)
         change.commit()
     report.seconds = time.perf_counter() - began
@@ -232,8 +236,7 @@ def remove(
             change.make_folder(f"{dataset}/{layout.ANNOTATIONS}")  # by it, one without images stays a dataset
         report.removed = list(dict.fromkeys(report.removed))
         writer.known.check_not_linked(change.removed)
-        if not dry_run:
-            writer.write_pickles()
+        writer.write_pickles()
         change.commit()
     report.seconds = time.perf_counter() - began
     return report
@@ -311,8 +314,7 @@ def move(
         for place in (target, *images):
             change.make_folder(f"{place}/{layout.ANNOTATIONS}")  # by it, one without images stays a dataset
         writer.known.check_not_linked(change.removed)
-        if not dry_run:
-            writer.write_pickles()
+        writer.write_pickles()
         change.commit()
     report.removed = list(dict.fromkeys(report.removed))
     report.seconds = time.perf_counter() - began
@@ -350,7 +352,7 @@ def _move_image(writer: ProjectWriter, source: str, name: str, origin: Origin, t
     for entry in origin.entries:
         file = entry.pickle.path.rpartition("/")[2]
         writer.add_entries(f"{target}/{file}", [(name, entry.start, entry.end)])
-    if origin.file and not writer.change.dry_run:
+    if origin.file:
         writer.carry(origin.file, f"{target}/{origin.file[len(source) + 1 :]}")
     writer.drop(origin)
 
@@ -364,10 +366,12 @@ def _move_belongings(
         new = f"{target}/{_full_name(path, name)}"
         if moved.setdefault(new, f"{source}/{path}") != f"{source}/{path}":
             raise UsageError(f"{new}: both {moved[new]} and {source}/{path} would be there; nothing was moved")
-        if writer.change.dry_run or writer.change.is_staged(new):
+        if writer.change.is_staged(new):
             continue
         if path in mine.files:
             writer.carry(f"{source}/{path}", new)
+        elif writer.change.dry_run:
+            writer.change.expect(new)
         else:
             origin = next(origin for packed, origin, _ in mine.packed if packed == path)
             writer.change.stage(new).write_bytes(writer.read_entry(origin.entries[0]))

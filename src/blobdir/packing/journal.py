@@ -1,15 +1,18 @@
 """The journal of a change: what is put, what goes, and how far it is, in either direction.
 
 Everything is below ``.blobdir/``: the new files in ``staging/<n>``, what they replace in ``undo/<n>``, and
-``journal.json``, which says where they belong. States on disk:
+``journal.json``, which says where they belong. ``back.json`` is the same journal for the way back: it's written before
+the change is decided, and going back renames it over the other, since a full disk has no room for it then. States on
+disk:
 
-1. no journal: whatever lies in ``staging/`` and ``undo/`` means nothing;
+1. no journal: whatever lies in ``staging/``, ``undo/`` and ``back.json`` means nothing;
 2. a journal, ``forward``: all of ``staging/`` is whole and on the disk. Each step keeps what it replaces (a second link
    in ``undo/``), then renames. A step whose staged file is gone is done;
 3. a journal, ``back``: a step could not be done, and what was done is undone from ``undo/``;
 4. the journal is removed, and the change has happened, or never did.
 
-So whoever finds a journal can go on in its direction, any number of times; and if it can't go forward, back.
+So whoever finds a journal can go on in its direction, any number of times; and if it can't go forward, back. Going back
+only renames and removes, so it needs no room.
 Directories are opened one by one from the project's root, never through a symbolic link, so that neither a project that
 comes with somebody else's journal nor a link that is put there meanwhile leads outside.
 """
@@ -22,98 +25,27 @@ import os
 import shutil
 import stat
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from blobdir.discovery import layout
 from blobdir.durable import in_words, sync_folder, write_whole
-from blobdir.errors import PackError, UsageError
+from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.inside import read_whole
+from blobdir.packing.folders import FOLDER, Folders, about
 from blobdir.packing.released import RELEASED
-from blobdir.projectlock import JOURNAL
+from blobdir.projectlock import JOURNAL, make_state_folder, show_like
+from blobdir.temporary import clean
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
-STAGING, UNDO = "staging", "undo"
+STAGING, UNDO, BACK = "staging", "undo", "back.json"
 VERSION: Final = 2
 MAX_NAME_BYTES: Final = 255
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NOTES: Final = ("creating", "fetching", "packing", "subset")
+"""Folders of a `blobdir.packing.newfolder.NewFolder` that was killed when it had appeared: they mean nothing then."""
 _NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EXDEV)
-
-
-class Folders:
-    """Directories of a project, each opened once, never through a link. A context manager that closes them."""
-
-    def __init__(self, root: str | os.PathLike[str]) -> None:
-        self._root = os.fspath(root)
-        self._open: dict[str, int] = {"": os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)}
-        self.made: list[str] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for fd in self._open.values():
-            os.close(fd)
-        self._open = {}
-
-    def fd(self, path: str, *, make: bool = False) -> int:
-        """Descriptor of a directory.
-
-        Raises
-        ------
-        UsageError
-            A component is a link, or a file.
-        FileNotFoundError
-            It isn't there, and `make` isn't set.
-        """
-        if path in self._open:
-            return self._open[path]
-        parent, _, name = path.rpartition("/")
-        above = self.fd(parent, make=make)
-        try:
-            fd = self._enter(above, name, path, make=make)
-        except OSError as error:
-            if error.errno in (errno.ENOTDIR, errno.ELOOP):
-                raise UsageError(
-                    f"{path}: is a symbolic link or a file, and something was to be put below it; nothing is written "
-                    f"through a link in {self._root}"
-                ) from error
-            raise
-        self._open[path] = fd
-        return fd
-
-    def _enter(self, above: int, name: str, path: str, *, make: bool) -> int:
-        try:
-            return os.open(name, _FOLDER, dir_fd=above)
-        except FileNotFoundError:
-            if not make:
-                raise
-        os.mkdir(name, dir_fd=above)
-        self.made.append(path)
-        return os.open(name, _FOLDER, dir_fd=above)
-
-    def of(self, path: str, *, make: bool = False) -> tuple[int, str]:
-        """Descriptor of the directory that a path lies in, and the path's last component."""
-        parent, _, name = path.rpartition("/")
-        return self.fd(parent, make=make), name
-
-    def stat(self, path: str) -> os.stat_result | None:
-        """Attributes of what is there, a link itself; None where there is nothing."""
-        try:
-            fd, name = self.of(path)
-            return os.stat(name, dir_fd=fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-
-    def sync(self) -> None:
-        """Have the names in all of them reach the disk."""
-        for fd in self._open.values():
-            os.fsync(fd)
 
 
 @dataclass(slots=True)
@@ -147,10 +79,27 @@ class Journal:
         """Everything in the project that it touches."""
         return [p for _, p, _ in self.put] + [p for _, p in self.remove] + self.folders + self.empty + self.made
 
-    def write(self, state: Path) -> None:
-        """Write it to ``.blobdir``; from then on it holds."""
-        content = json.dumps({"version": VERSION} | asdict(self))
-        write_whole(state / JOURNAL, [content.encode("utf-8", "surrogateescape")])
+    def prepare(self, state: Path) -> None:
+        """Make what going back needs, as long as there is room: nothing is decided by it."""
+        make_state_folder(state / UNDO, state.parent)
+        replace(self, direction="back").write(state, BACK)
+
+    def write(self, state: Path, name: str = JOURNAL) -> None:
+        """Write it to ``.blobdir``; from then on it holds, if it has its own name there."""
+        root = os.stat(state.parent)
+        write_whole(state / name, [self._content()], prepare=lambda fd: show_like(fd, root))
+
+    def _content(self) -> bytes:
+        return json.dumps({"version": VERSION} | asdict(self)).encode("utf-8", "surrogateescape")
+
+    def _turn(self, state: Path) -> None:
+        """Have it be one that goes back."""
+        self.direction = "back"
+        if _content_of(state / BACK) != self._content():  # it's one of an older version
+            self.write(state)
+            return
+        os.replace(state / BACK, state / JOURNAL)
+        sync_folder(state)
 
     @classmethod
     def read(cls, state: Path) -> Journal | None:
@@ -208,41 +157,44 @@ class Journal:
                 with Folders(root) as folders:
                     self._forward(folders)
             except (OSError, UsageError) as error:
-                self.direction = "back"
                 self._undo(root, state, error)
-                raise PackError(f"{_said(error)}; nothing was changed") from error
+                raise PackError(f"{_said(error, root)}; nothing was changed") from error
         else:
             self._undo(root, state, None)
         self._end(state)
 
     def _undo(self, root: Path, state: Path, why: BaseException | None) -> None:
+        what = "finishes it, or undoes it"
         try:
-            self.write(state)
+            if why:
+                self._turn(state)
+            what = "undoes the rest"
             with Folders(root) as folders:
                 self._back(folders)
         except (OSError, UsageError) as error:
-            first = f"{_said(why)}; and then, undoing it, " if why else ""
+            first = f"{_said(why, root)}; and then, undoing it, " if why else ""
             raise PackError(
-                f"{first}{_said(error)}; the change is half done: mend the cause, and the next command that changes "
-                f"{root} undoes the rest"
+                f"{first}{_said(error, root)}; the change is half done: mend the cause, and the next command that "
+                f"changes {root} {what}"
             ) from error
         self._end(state)
 
     def _forward(self, folders: Folders) -> None:
-        staging, undo = (folders.fd(f"{layout.STATE_DIR}/{name}", make=True) for name in (STAGING, UNDO))
+        staging, undo = (folders.own(name) for name in (STAGING, UNDO))
         for path in self.folders:
             folders.fd(path, make=True)
         for number, path, there in self.put:
             if not _is_file(str(number), staging):
                 continue  # done already, by one who was cut off after it
-            fd, name = folders.of(path, make=True)
-            if there and not _exists(str(number), undo):
-                _keep(name, fd, str(number), undo)
-            os.rename(str(number), name, src_dir_fd=staging, dst_dir_fd=fd)
+            with about(path):
+                fd, name = folders.of(path, make=True)
+                if there and not _exists(str(number), undo):
+                    _keep(name, fd, str(number), undo)
+                os.rename(str(number), name, src_dir_fd=staging, dst_dir_fd=fd)
         for number, path in self.remove:
             if _exists(str(number), undo):
                 continue
-            with suppress(FileNotFoundError):
+            with about(path), suppress(FileNotFoundError):
                 fd, name = folders.of(path)
                 os.rename(name, str(number), src_dir_fd=fd, dst_dir_fd=undo)
         for path in self.empty:
@@ -250,17 +202,15 @@ class Journal:
         folders.sync()
 
     def _back(self, folders: Folders) -> None:
-        staging, undo = (folders.fd(f"{layout.STATE_DIR}/{name}", make=True) for name in (STAGING, UNDO))
+        staging, undo = (folders.own(name) for name in (STAGING, UNDO))
         for number, path in reversed(self.remove):
             if _exists(str(number), undo):
-                fd, name = folders.of(path, make=True)
-                os.rename(str(number), name, src_dir_fd=undo, dst_dir_fd=fd)
+                _put_back(folders, number, undo, path)
         for number, path, there in reversed(self.put):
             if _exists(str(number), undo):
-                fd, name = folders.of(path, make=True)
-                os.rename(str(number), name, src_dir_fd=undo, dst_dir_fd=fd)
+                _put_back(folders, number, undo, path)
             elif not there and not _exists(str(number), staging):
-                with suppress(FileNotFoundError):
+                with about(path), suppress(FileNotFoundError):
                     fd, name = folders.of(path)
                     os.unlink(name, dir_fd=fd)
         for path in reversed(self.made):
@@ -284,13 +234,13 @@ class Journal:
 
 def clear(state: Path) -> None:
     """Remove what a change has left that happened, or never did."""
-    for name in (STAGING, UNDO):
+    for name in (STAGING, UNDO, *_NOTES):
         with suppress(FileNotFoundError):
             if (state / name).is_symlink():
                 raise UsageError(f"{state / name}: is a symbolic link, and nothing of blobdir's is; remove it")
             shutil.rmtree(state / name)
-    for left in state.glob(".blobdir-*.tmp"):
-        left.unlink(missing_ok=True)
+    (state / BACK).unlink(missing_ok=True)
+    clean(state)
 
 
 def wrong_path(path: str) -> str:
@@ -303,6 +253,12 @@ def wrong_path(path: str) -> str:
     if any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in parts):
         return f"is too long: a name has {MAX_NAME_BYTES} bytes at the most"
     return ""
+
+
+def _put_back(folders: Folders, number: int, undo: int, path: str) -> None:
+    with about(path):
+        fd, name = folders.of(path, make=True)
+        os.rename(str(number), name, src_dir_fd=undo, dst_dir_fd=fd)
 
 
 def _keep(name: str, fd: int, kept: str, undo: int) -> None:
@@ -321,7 +277,7 @@ def _remove_empty(folders: Folders, path: str) -> None:
     """Remove a directory and those below it, as far as nothing is in them."""
     try:
         fd, name = folders.of(path)
-        here = os.open(name, _FOLDER, dir_fd=fd)
+        here = os.open(name, FOLDER, dir_fd=fd)
     except OSError:
         return
     os.close(here)
@@ -351,11 +307,17 @@ def _is_file(name: str, fd: int) -> bool:
     return True
 
 
-def _said(error: BaseException | None) -> str:
-    if isinstance(error, OSError) and error.strerror and not isinstance(error, UsageError):
-        named = isinstance(error.filename, str) and not error.filename.isdigit()  # a number is a staged file
-        return f"{error.filename if named else 'the project'}: {in_words(error)}"
+def _said(error: BaseException | None, root: Path) -> str:
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, BlobdirError):
+        return f"{error.filename or root}: {in_words(error, root)}"
     return str(error)
+
+
+def _content_of(path: Path) -> bytes:
+    try:
+        return read_whole(path, follow=False)
+    except OSError:
+        return b""
 
 
 def _number(value: Any) -> int:

@@ -13,6 +13,7 @@ from blobdir.packing.columns import TextColumn
 from blobdir.packing.naming import distinct_names
 from blobdir.packing.report import Problem
 from blobdir.tarwriting.reading import is_inside, stamp_of
+from blobdir.temporary import is_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -300,6 +301,8 @@ class Listing:
 
     def _is_hidden(self, entry: os.DirEntry[str]) -> bool:
         name = entry.name
+        if is_temporary(name):
+            return True
         if not name.startswith(".") and name not in JUNK_FOLDERS and not is_junk(name):
             return False
         if entry.is_dir(follow_symlinks=False) or name in JUNK_FOLDERS:

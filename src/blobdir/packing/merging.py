@@ -6,16 +6,17 @@ import os
 import time
 from pathlib import Path
 from posixpath import basename, splitext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.discovery import layout
-from blobdir.durable import absolute, sync_folder, write_whole
+from blobdir.durable import absolute
 from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.offsets import offsets_of_tar
 from blobdir.packing.growing import some_of
 from blobdir.packing.locking import hold
-from blobdir.packing.metadata import EMPTY_META, encode_meta, merged_meta, read_meta
+from blobdir.packing.metadata import EMPTY_META, check_meta, encode_meta, merged_meta, read_meta
 from blobdir.packing.names import renewed_stem
+from blobdir.packing.newfolder import NewFolder
 from blobdir.packing.provenance import Provenance
 from blobdir.packing.publishing import Change
 from blobdir.packing.report import ChangeReport, Problem
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from blobdir.discovery.parts import Pickle
+
+SUFFIX: Final = ".creating"
 
 
 def create_project(path: str | os.PathLike[str], meta: dict[str, Any] | None = None) -> None:
@@ -45,13 +48,29 @@ def create_project(path: str | os.PathLike[str], meta: dict[str, Any] | None = N
     ------
     UsageError
         It's there already.
+    AnnotationError
+        `meta` can't be that of a project.
+    PackError
+        It can't be written; then it isn't there.
+    BusyError
+        Another process is making it.
     """
-    root = Path(path)
-    if os.path.lexists(root):
-        raise UsageError(f"{root}: is there already; choose another, or remove it")
-    (root / layout.BLOB_DIR).mkdir(parents=True)
-    write_whole(root / layout.META, [encode_meta(EMPTY_META if meta is None else meta)])
-    sync_folder(root.absolute().parent)
+    content = encode_meta(EMPTY_META if meta is None else meta)
+    check_meta(content)
+    new = NewFolder(path, SUFFIX, resume=True)  # what is left of one that was killed is made anew
+    if new.target.parent.is_dir():
+        new.check()
+    else:
+        new.target.parent.mkdir(parents=True)
+    with new:
+        try:
+            new.clear()
+            (new.work / layout.BLOB_DIR).mkdir()
+            (new.work / layout.META).write_bytes(content)
+        except BaseException:
+            new.discard()
+            raise
+        new.publish()
 
 
 def add_blob_file(
@@ -168,10 +187,11 @@ class _Merge:
             for folder in (layout.ITEMS, layout.ANNOTATIONS):
                 if self._theirs.is_folder(f"{path}/{folder}"):
                     self._change.make_folder(f"{target}/{folder}")
+        self._change.expect(layout.META)
         if not self._change.dry_run:
             self._change.stage(layout.META).write_bytes(encode_meta(meta))
-            self._writer.write_sums(self._added)
-            self._writer.write_pickles()
+        self._writer.write_sums(self._added)
+        self._writer.write_pickles()
         return self._report
 
     @staticmethod
@@ -212,13 +232,14 @@ class _Merge:
         self._stems[blob] = stem
         path = f"{folder}/{stem}.tar"
         self._report.blobs.append(path)
+        self._change.expect(path)
         if not self._change.dry_run:
             try:
                 share_blob(self._theirs.storage, blob, self._change.stage(path), "copy" if self._copy else "auto")
             except (OSError, BlobdirError) as error:
                 raise PackError(f"{self._theirs.root}/{blob}: can't be taken: {error}; nothing was changed") from error
-            if folder == layout.BLOB_DIR:
-                self._added[f"{stem}.tar"] = self._digest(blob)
+        if folder == layout.BLOB_DIR:
+            self._added[f"{stem}.tar"] = "" if self._change.dry_run else self._digest(blob)
         return stem
 
     def _digest(self, blob: str) -> str:
@@ -261,6 +282,7 @@ class _Merge:
             self._report.problems.append(Problem("kept", path, message))
             return
         if self._change.dry_run:
+            self._change.expect(target)
             return
         try:
             if os.path.islink(os.path.join(self._theirs.root, path)):  # what it leads to, if that's inside

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self
 from blobdir.durable import absolute, in_words, rename_new, sync_filesystem, sync_folder
 from blobdir.errors import BlobdirError, BusyError, PackError, UsageError
 from blobdir.projectlock import STATE_DIR
+from blobdir.temporary import clean_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,28 +86,41 @@ class NewFolder:
     def __enter__(self) -> Self:
         if os.path.lexists(self.target):
             raise UsageError(f"{self.target}: is there already; choose another, or remove it")
-        made = True
+        made = self._make_work()
+        try:
+            self._open()
+            if not made:
+                self._check_left()
+                clean_below(self.work)
+            self.state.mkdir(parents=True, exist_ok=True)
+            for folder in (self.state.parent, self.work, self.work.parent):  # or nobody knows whose it is
+                sync_folder(folder)
+        except BaseException as error:
+            if made and self._fd >= 0:  # else somebody else has it by now
+                shutil.rmtree(self.work, ignore_errors=True)
+            elif made:
+                with suppress(OSError):
+                    os.rmdir(self.work)
+            self._close()
+            if isinstance(error, OSError):
+                self._say(error)
+            raise
+        return self
+
+    def _make_work(self) -> bool:
+        """Make the work folder; whether it wasn't there."""
         try:
             os.mkdir(self.work)
         except FileExistsError:
-            made = False
+            return False
         except FileNotFoundError as error:
             raise UsageError(
                 f"{self.target.parent}: there is no such folder; make it first: mkdir -p {self.target.parent}"
             ) from error
-        self._open()
-        try:
-            if not made:
-                self._check_left()
-            self.state.mkdir(parents=True, exist_ok=True)
-            for folder in (self.state.parent, self.work, self.work.parent):  # or nobody knows whose it is
-                sync_folder(folder)
-        except BaseException:
-            if made:
-                shutil.rmtree(self.work, ignore_errors=True)
-            self._close()
+        except OSError as error:
+            self._say(error)
             raise
-        return self
+        return True
 
     def _open(self) -> None:
         """Open the work folder, and lock it."""
@@ -121,8 +135,10 @@ class NewFolder:
             here, there = os.fstat(self._fd), os.stat(self.work, follow_symlinks=False)
             if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
                 raise BlockingIOError
-        except (BlockingIOError, FileNotFoundError) as error:
+        except BaseException as error:
             self._close()
+            if not isinstance(error, (BlockingIOError, FileNotFoundError)):
+                raise
             raise BusyError(
                 f"{self.target}: another process is making it, in {self.work}; wait until it's done"
             ) from error
@@ -141,17 +157,37 @@ class NewFolder:
         ------
         UsageError
             Something is there by now. The work folder stays.
+        PackError
+            It's there and whole, but it isn't known whether its name has reached the disk.
         """
         sync_filesystem(self.work)
         try:
             rename_new(self.work, self.target)
         except FileExistsError as error:
             raise UsageError(f"{self.target}: is there by now; what was made stays in {self.work}") from error
-        sync_folder(self.target.parent)
-        shutil.rmtree(self.target / STATE_DIR / self.state.name, ignore_errors=True)
-        with suppress(OSError):  # an index lies beside what was made
-            os.rmdir(self.target / STATE_DIR)
-        self._close()
+        try:
+            sync_folder(self.target.parent)
+        except OSError as error:
+            why = in_words(error, self.target.parent)
+            raise PackError(
+                f"{self.target}: is there, and whole, but may be gone if the machine goes down now: that it's there "
+                f"couldn't be brought to the disk: {why}",
+                errno=error.errno,
+            ) from error
+        finally:
+            shutil.rmtree(self.target / STATE_DIR / self.state.name, ignore_errors=True)
+            with suppress(OSError):  # an index lies beside what was made
+                os.rmdir(self.target / STATE_DIR)
+            self._close()
+
+    def clear(self) -> None:
+        """Remove what one has made here that was cut off, where nothing of it is of use."""
+        for entry in os.scandir(self.work):
+            if entry.name != STATE_DIR:
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                else:
+                    os.unlink(entry.path)
 
     def discard(self) -> None:
         """Remove the work folder with all that is in it."""
@@ -162,11 +198,17 @@ class NewFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close()
-        if isinstance(error, OSError) and not isinstance(error, BlobdirError) and error.strerror:
-            left = os.path.lexists(self.work)
-            more = f"what is done stays in {self.work}: --resume goes on" if left else "nothing was left behind"
-            what = f"{error.filename or self.target}: {in_words(error, self.target.parent, self.missing())}"
-            raise PackError(f"{what}; {more}", errno=error.errno) from error
+        if isinstance(error, OSError):
+            self._say(error)
+
+    def _say(self, error: OSError) -> None:
+        """Raise it in words, if nobody has put it in words before."""
+        if isinstance(error, BlobdirError) or not error.strerror:
+            return
+        left = os.path.lexists(self.work)
+        more = f"what is done stays in {self.work}: --resume goes on" if left else "nothing was left behind"
+        what = f"{error.filename or self.target}: {in_words(error, self.target.parent, self.missing())}"
+        raise PackError(f"{what}; {more}", errno=error.errno) from error
 
     def _close(self) -> None:
         if self._fd >= 0:

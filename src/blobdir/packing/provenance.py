@@ -27,6 +27,7 @@ from blobdir.offsets import OffsetsTable
 from blobdir.offsets.streaming import iter_offsets
 from blobdir.packing.sidefiles import is_side_folder
 from blobdir.sources import LocalStorage
+from blobdir.temporary import clean, is_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -129,6 +130,13 @@ class Provenance:
         self._packed: dict[str, frozenset[str]] = {}
         self._with_bytes: set[str] = set()
         self._plain = {""}  # folders that were looked at, and are no links
+
+    def clean(self) -> None:
+        """Remove what dead processes have left in the folders of datasets and blobs, and in the project's own."""
+        for path in ("", layout.BLOB_DIR, *self.datasets.values()):
+            folder = self._folders.get(path)
+            if folder is not None and any(is_temporary(entry.name) for entry in folder.entries):
+                clean(os.path.join(self.root, path))
 
     # -- datasets --------------------------------------------------------------------------------------------
 
@@ -532,7 +540,8 @@ class Provenance:
         for folder, folders, names in os.walk(top, onerror=refuse):
             below = os.path.relpath(folder, self.root)
             links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
-            yield from (f"{below}/{name}" for name in sorted((*names, *links)))
+            folders[:] = [name for name in folders if not is_temporary(name)]
+            yield from (f"{below}/{name}" for name in sorted((*names, *links)) if not is_temporary(name))
 
 
 def _above(name: str) -> list[str]:

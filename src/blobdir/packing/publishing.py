@@ -10,23 +10,23 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from blobdir.discovery import layout
 from blobdir.durable import absolute, in_words, sync_file, sync_filesystem, sync_folder
 from blobdir.errors import BlobdirError, PackError, UsageError
-from blobdir.packing.journal import STAGING, UNDO, Folders, Journal, clear, wrong_path
+from blobdir.interrupts import deferred
+from blobdir.packing.checking import Check
+from blobdir.packing.folders import SYNC_EACH, Folders
+from blobdir.packing.journal import BACK, STAGING, UNDO, Journal, clear
 from blobdir.packing.provenance import Provenance
-from blobdir.projectlock import JOURNAL, ProjectLock
+from blobdir.projectlock import JOURNAL, ProjectLock, check_lockable, make_state_folder, show_like
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
     from types import TracebackType
-
-SYNC_EACH: Final = 100
-"""Files up to which each is brought to the disk by a call of its own."""
 
 
 class Change:
@@ -40,7 +40,7 @@ class Change:
     root : str
         Folder of the project.
     dry_run : bool
-        Take no lock, write nothing; `commit` only checks. Nothing can be staged then.
+        Take no lock, write nothing; `commit` only checks. Nothing can be staged then; `expect` stands for it.
 
     Raises
     ------
@@ -48,6 +48,8 @@ class Change:
         Somebody else is changing it.
     UsageError
         A change was cut off, and what its journal says can't be; or, of a dry run, a change was cut off.
+    PackError
+        The project can't be written; a dry run looks for that too.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, dry_run: bool = False) -> None:
@@ -56,25 +58,30 @@ class Change:
         self._state = self._root / layout.STATE_DIR
         self._staging = self._state / STAGING
         self._staged: dict[str, int] = {}
+        self._expected: dict[str, None] = {}
         self._removed: dict[str, None] = {}
         self._folders: dict[str, None] = {}
         self._emptied: dict[str, None] = {}
         self._number = 0
         self._lock: ProjectLock | None = None
+        self._made = False
 
     def __enter__(self) -> Self:
         check_place(self._root)
         if self.dry_run:
             if Journal.read(self._state) is not None:
                 raise UsageError(f"{self._root}: a change was cut off; any command that changes it finishes that first")
+            with self.in_words():
+                check_lockable(os.fspath(self._root))
             return self
-        self._lock = ProjectLock(os.fspath(self._root))
-        try:
-            self._recover()
-            self._staging.mkdir()
-        except BaseException:
-            self._lock.release()
-            raise
+        with self.in_words():
+            self._lock = ProjectLock(os.fspath(self._root))
+            try:
+                self._recover()
+                make_state_folder(self._staging, self._root)
+            except BaseException:
+                self._release()
+                raise
         return self
 
     def __exit__(
@@ -82,31 +89,72 @@ class Change:
     ) -> None:
         if self._lock is None:
             return
-        decided = (self._state / JOURNAL).exists()
-        if not decided:
-            with suppress(OSError, UsageError):
-                clear(self._state)
-        self._lock.release()
-        self._lock = None
-        if isinstance(error, OSError) and not isinstance(error, BlobdirError) and error.strerror and not decided:
-            name = error.filename if isinstance(error.filename, str) else ""
-            what = self._root if name.startswith(os.fspath(self._state)) or not name else name
-            said = in_words(error, self._state)
-            raise PackError(f"{what}: {said}; nothing was changed", errno=error.errno) from error
+        decided = self._is_decided()
+        try:
+            if self._lock.is_mine and not decided:  # a child that was forked meanwhile has no part in it
+                with suppress(OSError, UsageError):
+                    clear(self._state)
+        finally:
+            self._release()
+        if isinstance(error, OSError) and not decided:
+            self._say(error)
+
+    def _release(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
+
+    def _is_decided(self) -> bool:
+        return os.path.lexists(self._state / JOURNAL)
+
+    @contextmanager
+    def in_words(self) -> Iterator[None]:
+        """Have errors of the system say that nothing was changed, and which file they are of.
+
+        Raises
+        ------
+        PackError
+        """
+        try:
+            yield
+        except OSError as error:
+            if not self._is_decided():
+                self._say(error)
+            raise
+
+    def _say(self, error: OSError) -> None:
+        if isinstance(error, BlobdirError) or not error.strerror:
+            return
+        name = error.filename if isinstance(error.filename, str) else ""
+        what = self._root if name.startswith(os.fspath(self._state)) or not name else name
+        said = in_words(error, self._state)
+        raise PackError(f"{what}: {said}; nothing was changed", errno=error.errno) from error
 
     def _recover(self) -> None:
         """Do what a process that was killed had begun; forget what it had only prepared."""
-        for name in (STAGING, UNDO, JOURNAL):
+        for name in (STAGING, UNDO, BACK, JOURNAL):
             path = self._state / name
             if path.is_symlink():
                 raise UsageError(f"{path}: is a symbolic link, and nothing of blobdir's is; look at it, and remove it")
         journal = Journal.read(self._state)
         if journal is not None:
-            with suppress(PackError):  # it was undone, which is as good
-                journal.run(self._root)
-            if (self._state / JOURNAL).exists():
-                journal.run(self._root)
+            with deferred():
+                with suppress(PackError):  # it was undone, which is as good
+                    self._run(journal)
+                if self._is_decided():
+                    self._run(journal)
         clear(self._state)
+
+    def _run(self, journal: Journal) -> None:
+        """Do what a journal says, to its end, even if something that isn't deferred wants to end the program."""
+        try:
+            journal.run(self._root)
+        except (KeyboardInterrupt, SystemExit):
+            left = Journal.read(self._state) or journal
+            left.run(self._root)
+            self._made = left.direction == "forward"
+            raise
+        self._made = True
 
     # -- what is to happen -----------------------------------------------------------------------------------
 
@@ -119,12 +167,18 @@ class Change:
         self._removed.pop(path, None)
         return self._staging / str(self._staged[path])
 
+    def expect(self, path: str) -> None:
+        """Have a dry run look whether something can be put at `path`; otherwise what is staged tells."""
+        if self.dry_run:
+            self._expected[path] = None
+
     def rename_staged(self, path: str, new: str) -> None:
         """Have what is staged for one path be at another."""
         self._staged[new] = self._staged.pop(path)
 
     def forget(self, path: str) -> None:
         """Don't put anything at `path`, whatever was staged for it."""
+        self._expected.pop(path, None)
         if path in self._staged:
             (self._staging / str(self._staged.pop(path))).unlink(missing_ok=True)
 
@@ -142,13 +196,13 @@ class Change:
         self._emptied[path] = None
 
     def is_staged(self, path: str) -> bool:
-        """Whether something is staged for a path."""
-        return path in self._staged
+        """Whether something is staged for a path, or would be."""
+        return path in self._staged or path in self._expected
 
     @property
     def staged(self) -> list[str]:
-        """Paths of the project that something is staged for."""
-        return list(self._staged)
+        """Paths of the project that something is staged for, or would be."""
+        return [*self._staged, *self._expected]
 
     @property
     def removed(self) -> list[str]:
@@ -170,16 +224,20 @@ class Change:
             It can't be done; nothing was changed.
         PackError
             A step of it failed, and all was undone.
+        KeyboardInterrupt, SystemExit
+            Came up while it was done, and waited for its end: it has happened.
         """
         # Blobs and annotations first, pickles last: an image is there when all that belongs to it is.
         journal = Journal(folders=list(self._folders), empty=list(self._emptied))
         with Folders(self._root) as folders:
-            check = _Check(folders, os.fspath(self._root))
+            check = Check(folders, os.fspath(self._root))
             for path in sorted((p for p in self._staged if self._is_staged(p)), key=_order):
                 there = check.can_put(path)
                 journal.put.append((self._staged[path], path, there is not None))
-                if there is not None and not self.dry_run:
-                    take_over(there, self._staging / str(self._staged[path]))
+                if not self.dry_run:
+                    self._give(there, folders.attributes, self._staging / str(self._staged[path]))
+            for path in self._expected:
+                check.can_put(path)
             for path in sorted(self._removed, key=_order, reverse=True):
                 if check.can_remove(path):
                     journal.remove.append((self._next(), path))
@@ -189,16 +247,40 @@ class Change:
             journal.made = check.missing([*(path.rpartition("/")[0] for _, path, _ in journal.put), *self._folders])
         if self.dry_run:
             return
+        journal.prepare(self._state)
         self._sync([number for number, _, _ in journal.put])
         if self._lock is not None:
             self._lock.note()
+        self._apply(journal)
+
+    def _apply(self, journal: Journal) -> None:
+        self._made = False  # what another one had begun doesn't count
+        try:
+            with deferred():
+                self._decide(journal)
+        except (KeyboardInterrupt, SystemExit) as error:
+            if self._made:
+                error.add_note(f"{self._root}: the change was made")
+            elif isinstance(error.__context__, PackError):
+                error.add_note(str(error.__context__))
+            raise
+
+    def _decide(self, journal: Journal) -> None:
         try:
             journal.write(self._state)
         except OSError:
             with suppress(FileNotFoundError):  # it may be there, and only not be on the disk yet
                 os.unlink(self._state / JOURNAL)
             raise
-        journal.run(self._root)
+        self._run(journal)
+
+    @staticmethod
+    def _give(there: os.stat_result | None, root: os.stat_result, new: Path) -> None:
+        """Mode and owner: of what is replaced; what is new is as open as the project."""
+        if there is not None:
+            take_over(there, new)
+        else:
+            show_like(new, root)
 
     def _is_staged(self, path: str) -> bool:
         return (self._staging / str(self._staged[path])).exists()
@@ -212,78 +294,6 @@ class Change:
                 sync_file(self._staging / str(number))
         for folder in (self._staging, self._state, self._root):
             sync_folder(folder)
-
-
-class _Check:
-    """What speaks against a change, found out before anything of it happens."""
-
-    def __init__(self, folders: Folders, root: str) -> None:
-        self._folders, self._root = folders, root
-        self._device = os.fstat(folders.fd("")).st_dev
-        self._writable: dict[str, None] = {}
-
-    def can_put(self, path: str) -> os.stat_result | None:
-        """What is replaced, if anything is; UsageError where nothing can be put there."""
-        there = self._look(path)
-        if there is not None and not (stat.S_ISREG(there.st_mode) or stat.S_ISLNK(there.st_mode)):
-            raise UsageError(f"{path}: isn't a file in {self._root}, and one was to be put there; nothing was changed")
-        return there
-
-    def can_remove(self, path: str) -> bool:
-        """Whether something is there to be removed; UsageError where it can't be."""
-        there = self._look(path)
-        if there is not None and stat.S_ISDIR(there.st_mode):
-            raise UsageError(f"{path}: is a folder in {self._root}, and a file was to be removed; nothing was changed")
-        return there is not None
-
-    def can_be_folder(self, path: str) -> None:
-        """UsageError where no folder can be."""
-        there = self._look(path)
-        if there is not None and not stat.S_ISDIR(there.st_mode):
-            raise UsageError(f"{path}: isn't a folder in {self._root}; nothing was changed")
-
-    def one_kind(self, files: list[str], folders: Iterable[str]) -> None:
-        """UsageError where one path is to be a file and a folder."""
-        needed = {above for path in files for above in _above(path)} | set(folders)
-        for path in files:
-            if path in needed:
-                raise UsageError(f"{path}: would be a file and a folder; nothing was changed")
-
-    def missing(self, folders: Iterable[str]) -> list[str]:
-        """Those of some folders, and of the folders above them, that aren't there, parents first."""
-        needed = {path for folder in folders for path in (folder, *_above(folder)) if path}
-        return sorted(path for path in needed if self._folders.stat(path) is None)
-
-    def _look(self, path: str) -> os.stat_result | None:
-        if why := wrong_path(path):
-            raise UsageError(f"{path[:80]!r}: {why} ({self._root}); nothing was changed")
-        self._can_write(path.rpartition("/")[0])
-        return self._folders.stat(path)
-
-    def _can_write(self, folder: str) -> None:
-        """Raise where names in a folder can't be changed: that of the nearest one that is there."""
-        if folder in self._writable:
-            return
-        try:
-            fd = self._folders.fd(folder)
-        except FileNotFoundError:
-            self._can_write(folder.rpartition("/")[0])
-            self._writable[folder] = None
-            return
-        if os.fstat(fd).st_dev != self._device:
-            raise UsageError(
-                f"{folder}: is on another file system than {self._root}/{layout.STATE_DIR}, so a change of it can't be "
-                "all or nothing; nothing was changed"
-            )
-        if not os.access(f"/proc/self/fd/{fd}", os.W_OK | os.X_OK):
-            raise UsageError(f"{folder or self._root}: can't be written; give yourself the right to, and try again")
-        self._writable[folder] = None
-
-
-def _above(path: str) -> list[str]:
-    """The folders that a path lies in, without the root."""
-    parts = path.split("/")
-    return ["/".join(parts[:i]) for i in range(1, len(parts))]
 
 
 def take_over(old: os.stat_result, new: Path) -> None:

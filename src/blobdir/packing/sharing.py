@@ -8,6 +8,7 @@ import stat as stat_module
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Literal
 
+from blobdir.durable import naming
 from blobdir.errors import LinkError, SourceChangedError, UsageError
 
 if TYPE_CHECKING:
@@ -126,7 +127,8 @@ def copy_open(fd: int, target: Path, name: str) -> None:
     before = os.fstat(fd)
     out = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        done = _copy_bytes(fd, out, before.st_size)
+        with naming(target):
+            done = _copy_bytes(fd, out, before.st_size)
         after = os.fstat(fd)
         if done != before.st_size or (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
             raise SourceChangedError(f"{name}: changed while it was copied; try again")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 import warnings
 from contextlib import contextmanager
@@ -111,7 +110,7 @@ def subset(
             raise UsageError(f"no image is chosen: the conditions hold for none{choice.said()}")
         with folder:
             try:
-                _clear(folder)
+                folder.clear()
                 blobs = _Writer(opened, choice, folder.work, options).write()
                 _check_made(folder.work, choice, options)
             except BaseException:
@@ -141,16 +140,6 @@ def _held(project: str | os.PathLike[str], folder: NewFolder) -> Iterator[None]:
 
 def _looked_at(choice: Choice) -> set[str]:
     return choice.considered | {path for path, names in choice.images.items() if names}
-
-
-def _clear(folder: NewFolder) -> None:
-    """Remove what one has made here that was killed."""
-    for entry in os.scandir(folder.work):
-        if entry.name != layout.STATE_DIR:
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path)
-            else:
-                os.unlink(entry.path)
 
 
 class _Writer:

@@ -56,6 +56,8 @@ class ProjectWriter:
     def __init__(self, change: Change, root: str) -> None:
         self.change = change
         self.known = Provenance(root)
+        if not change.dry_run:
+            self.known.clean()
         self.root = self.known.root
         self._edits: dict[str, _PickleEdit] = {}
         self._taken: set[str] | None = None
@@ -100,6 +102,7 @@ class ProjectWriter:
     # -- offsets ---------------------------------------------------------------------------------------------
 
     def _edit(self, pickle: str) -> _PickleEdit:
+        self.change.expect(pickle)
         return self._edits.setdefault(pickle, _PickleEdit())
 
     def add_entries(self, pickle: str, entries: Iterable[tuple[str, int, int]]) -> None:
@@ -115,11 +118,10 @@ class ProjectWriter:
         take_over(os.lstat(os.path.join(self.root, pickle)), staged)
 
     def write_pickles(self) -> None:
-        """Stage what has changed; an offsets file without entries goes."""
+        """Stage what has changed; an offsets file without entries goes. A dry run only finds out which these are."""
         for pickle, edit in self._edits.items():
-            target = self.change.stage(pickle)
-            with open(target, "wb") as out:
-                left = 0
+            left = 0
+            with open(os.devnull if self.change.dry_run else self.change.stage(pickle), "wb") as out:
                 for piece, count in self._pieces(pickle, edit):
                     out.write(piece)
                     left += count
@@ -153,7 +155,9 @@ class ProjectWriter:
         """Stage the list of released blobs, if it has changed."""
         if self.released == self._was_released:
             return
-        if self.released:
+        if self.released and self.change.dry_run:
+            self.change.expect(RELEASED)
+        elif self.released:
             self.change.stage(RELEASED).write_bytes(format_released(self.released))
         else:
             self.change.remove(RELEASED)
@@ -209,7 +213,9 @@ class ProjectWriter:
         self._sums |= added
         self._without_sum.update(removed)
         path = f"{layout.BLOB_DIR}/{SUMS}"
-        if (added or removed) and self.known.is_file(path):
+        if self.change.dry_run and (added or removed) and self.known.is_file(path):
+            self.change.expect(path)
+        elif (added or removed) and self.known.is_file(path):
             content = self.read(path)
             self.change.stage(path).write_bytes(updated_sums(content, self._sums, self._without_sum))
 
@@ -247,6 +253,9 @@ class ProjectWriter:
 
     def carry(self, path: str, target: str) -> None:
         """Have a plain file of the project be at another place as well; a second link, where there can be one."""
+        if self.change.dry_run:
+            self.change.expect(target)
+            return
         full, staged = os.path.join(self.root, path), self.change.stage(target)
         if not os.path.islink(full):
             try:

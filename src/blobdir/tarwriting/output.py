@@ -80,6 +80,7 @@ class TarOutput:
     def __init__(self, path: str | None) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         self._fd = -1 if path is None else os.open(path, flags, 0o666)
+        self._path = path
         self._process = os.getpid()
         self._digest = Digest()
         self._pieces: list[bytes] = []
@@ -94,10 +95,18 @@ class TarOutput:
 
     def close(self) -> None:
         """Close the file; what is gathered and not written is lost."""
-        self._digest.end()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        try:
+            if os.getpid() == self._process:  # the thread of the checksum isn't there in a child
+                self._digest.end()
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def _check_process(self) -> None:
+        """A child has a copy of what is gathered, and shares the open file: both would be written twice."""
+        if os.getpid() != self._process:
+            raise RuntimeError("a tar is written by the process that began it, and this is a child of that")
 
     def add(self, *pieces: bytes) -> None:
         """Bytes that come next."""
@@ -128,21 +137,28 @@ class TarOutput:
 
     def flush(self) -> None:
         """Give what is gathered to the system."""
-        if os.getpid() != self._process:  # a child has a copy of it, and shares the open file
-            raise RuntimeError("a tar is written by the process that began it, and this is a child of that")
+        self._check_process()
         data = b"".join(self._pieces)
         self._pieces, self._pending = [], 0
         if self._fd < 0:
             return
         self._digest.add(data)
         left = memoryview(data)
-        while left:
-            left = left[os.write(self._fd, left) :]
+        try:
+            while left:
+                left = left[os.write(self._fd, left) :]
+        except OSError as error:
+            error.filename = error.filename or self._path
+            raise
 
     def finish(self) -> str:
         """End the archive and bring it to the disk; gives its SHA-256."""
         self.add(archive_end(self.position))
         self.flush()
         if self._fd >= 0:
-            os.fsync(self._fd)
+            try:
+                os.fsync(self._fd)
+            except OSError as error:
+                error.filename = error.filename or self._path
+                raise
         return self._digest.end()

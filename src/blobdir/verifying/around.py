@@ -12,6 +12,7 @@ from blobdir.discovery.parts import misplaced_pickles
 from blobdir.packing.journal import STAGING, UNDO
 from blobdir.packing.sidefiles import FOLDERS, is_side_folder
 from blobdir.projectlock import JOURNAL, STATE_DIR, is_being_changed
+from blobdir.temporary import is_owned, is_temporary
 from blobdir.verifying.findings import in_words
 from blobdir.verifying.places import links_of
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from blobdir.verifying.findings import VerifyReport
     from blobdir.verifying.places import Folders
 
-_TEMPORARY = re.compile(r"(\.blobdir-|.+\.)[0-9a-f]{12}\.tmp")
+_OLDER = re.compile(r".+\.[0-9a-f]{12}\.tmp")
+"""What older versions called a file that they were writing."""
 """What `blobdir.durable.write_whole` calls a file until it is whole."""
 
 
@@ -110,8 +112,11 @@ def check_state(storage: LocalStorage, folders: Folders, report: VerifyReport) -
         if _is_staged(folder.path):
             continue
         for entry in folder.entries:
-            if entry.name.endswith(".tmp") and entry.kind == "file" and _TEMPORARY.fullmatch(entry.name):
-                path = layout.join(folder.path, entry.name)
+            if not entry.name.endswith(".tmp"):
+                continue
+            path = layout.join(folder.path, entry.name)
+            is_ours = is_temporary(entry.name) and not is_owned(os.path.join(storage.root, path))
+            if is_ours or (entry.kind == "file" and _OLDER.fullmatch(entry.name)):
                 report.add("change-leftover", path, "was being written, and wasn't ended")
 
 

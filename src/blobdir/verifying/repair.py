@@ -18,6 +18,7 @@ from blobdir.packing.released import read_released
 from blobdir.project import open_project
 from blobdir.projectlock import STATE_DIR
 from blobdir.sources import LocalStorage
+from blobdir.temporary import discard, is_temporary
 from blobdir.verifying.evidence import Evidence, base_names, nameless, shown_names
 from blobdir.verifying.findings import in_words
 from blobdir.verifying.members import FITS, Members, judge
@@ -40,6 +41,17 @@ _UNFINISHED = frozenset({"change-unfinished", "change-leftover"})
 _NAME_MAX: Final = 255
 FEW: Final = 3
 """Names that a sentence has at the most."""
+
+
+def _left(root: str, path: str, *, dry_run: bool) -> str:
+    """What is done with something that was cut off."""
+    done = "would be" if dry_run else "was"
+    if is_temporary(os.path.basename(path)):
+        if dry_run or discard(os.path.join(root, path)):
+            return f"left of a write that was cut off: {done} removed"
+    elif path.startswith(f"{STATE_DIR}/"):
+        return f"{done} finished, or what it had prepared removed"
+    return "left of a write that was cut off: not removed"
 
 
 @dataclass(slots=True)
@@ -88,12 +100,11 @@ def repair(project: str | os.PathLike[str], report: VerifyReport, *, dry_run: bo
         Somebody else is changing the project.
     """
     root = os.path.realpath(project)
-    said = []
-    for finding in report.findings:
-        if finding.code in _UNFINISHED:
-            is_state = finding.path.startswith(f"{STATE_DIR}/")
-            what = f"{'would be' if dry_run else 'was'} finished, or what it had prepared removed"
-            said.append(f"{finding.path}: {what if is_state else 'left of a write that was cut off: not removed'}")
+    said = [
+        f"{finding.path}: {_left(root, finding.path, dry_run=dry_run)}"
+        for finding in report.findings
+        if finding.code in _UNFINISHED
+    ]
     if not said and _MENDABLE.isdisjoint(finding.code for finding in report.findings):
         return []
     if dry_run:

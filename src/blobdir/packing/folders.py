@@ -1,0 +1,139 @@
+"""Directories of a project, opened one by one from its root, never through a symbolic link, and so many at the most."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, Self
+
+from blobdir.discovery import layout
+from blobdir.durable import sync_filesystem
+from blobdir.errors import BlobdirError, UsageError
+from blobdir.projectlock import show_like
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+OPEN: Final = 32
+"""Directories that are open at a time, besides the root: far fewer than a process may have."""
+SYNC_EACH: Final = 100
+"""Files or directories up to which each is brought to the disk by a call of its own."""
+FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@contextmanager
+def about(path: str) -> Iterator[None]:
+    """Have an error of the system name the path in the project that was dealt with: it names a number, or nothing."""
+    try:
+        yield
+    except OSError as error:
+        if not isinstance(error, BlobdirError) and error.errno is not None:
+            error.filename, error.filename2 = path, None
+        raise
+
+
+class Folders:
+    """Directories of a project. A context manager that closes them.
+
+    Attributes
+    ----------
+    made : list of str
+        Those that were made.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self._root = os.fspath(root)
+        self._top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.attributes = os.fstat(self._top)
+        self._own: dict[str, int] = {}
+        self._open: dict[str, int] = {}
+        self._entered: dict[str, None] = {}
+        self.made: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for fd in (self._top, *self._own.values(), *self._open.values()):
+            os.close(fd)
+        self._top, self._own, self._open = -1, {}, {}
+
+    def fd(self, path: str, *, make: bool = False) -> int:
+        """Descriptor of a directory, to be used before another one is asked for: it may be closed then.
+
+        Raises
+        ------
+        UsageError
+            A component is a link, or a file.
+        FileNotFoundError
+            It isn't there, and `make` isn't set.
+        """
+        if not path:
+            return self._top
+        if path in self._open:
+            self._open[path] = self._open.pop(path)  # the last one that was used
+            return self._open[path]
+        parent, _, name = path.rpartition("/")
+        above = self.fd(parent, make=make)
+        try:
+            fd = self._enter(above, name, path, make=make)
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                raise UsageError(
+                    f"{path}: is a symbolic link or a file, and something was to be put below it; nothing is written "
+                    f"through a link in {self._root}"
+                ) from error
+            raise
+        self._open[path] = fd
+        self._entered[path] = None
+        if len(self._open) > OPEN:
+            oldest = next(iter(self._open))
+            os.close(self._open.pop(oldest))
+        return fd
+
+    def _enter(self, above: int, name: str, path: str, *, make: bool) -> int:
+        with about(path):
+            try:
+                return os.open(name, FOLDER, dir_fd=above)
+            except FileNotFoundError:
+                if not make:
+                    raise
+            os.mkdir(name, dir_fd=above)
+            self.made.append(path)
+            fd = os.open(name, FOLDER, dir_fd=above)
+        show_like(fd, self.attributes)
+        return fd
+
+    def own(self, name: str) -> int:
+        """Descriptor of a folder in ``.blobdir``, which is made where it isn't there; it stays open."""
+        if name not in self._own:
+            path = f"{layout.STATE_DIR}/{name}"
+            self._own[name] = os.dup(self.fd(path, make=True))
+            show_like(self._own[name], self.attributes)
+        return self._own[name]
+
+    def of(self, path: str, *, make: bool = False) -> tuple[int, str]:
+        """Descriptor of the directory that a path lies in, as from `fd`, and the path's last component."""
+        parent, _, name = path.rpartition("/")
+        return self.fd(parent, make=make), name
+
+    def stat(self, path: str) -> os.stat_result | None:
+        """Attributes of what is there, a link itself; None where there is nothing."""
+        with about(path), suppress(FileNotFoundError):
+            fd, name = self.of(path)
+            return os.stat(name, dir_fd=fd, follow_symlinks=False)
+        return None
+
+    def sync(self) -> None:
+        """Have the names in all that were entered reach the disk."""
+        if len(self._entered) > SYNC_EACH:
+            sync_filesystem(self._root)
+            return
+        os.fsync(self._top)
+        for path in list(self._entered):
+            with suppress(FileNotFoundError), about(path):  # it was removed meanwhile
+                os.fsync(self.fd(path))
