@@ -17,7 +17,8 @@ from blobdir.locks import ForkSafeLock
 from blobdir.ranges import merge_ranges
 from blobdir.sources.backend import CONCURRENCY, SMALL_CONCURRENCY, Backend
 from blobdir.sources.getters import Answer, stat_of
-from blobdir.sources.keys import is_understood, leads_elsewhere, lists_at_once
+from blobdir.sources.keys import is_understood, leads_elsewhere
+from blobdir.sources.listing import TREES, list_below
 from blobdir.sources.model import Entry, Folder, Stat
 from blobdir.sources.options import RemoteOptions, parse_size
 from blobdir.sources.pace import merge_limits
@@ -26,7 +27,7 @@ from blobdir.sources.secrecy import without_secrets
 from blobdir.sources.segments import plan_segments
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from fsspec import AbstractFileSystem
     from numpy.typing import NDArray
@@ -37,12 +38,9 @@ if TYPE_CHECKING:
 
 LOCAL_PROTOCOLS = frozenset(("memory", "file", "local", "zip", "tar", "libarchive", "reference", "dir"))
 """Backends whose bytes are on this machine already, if nothing else is behind them."""
-TREES = frozenset(("http", "https", "sftp", "ssh", "ftp", "webdav", "dav", "smb", "hdfs", "arrow_hdfs", "webhdfs"))
-"""Backends that list a folder at a time; the others, object stores, list everything below at once."""
 READAHEAD_BLOCKS = 16
 WORTH = 64
 """Blocks that are fetched for single reads, where not all fit the cache, before a hit must pay for each."""
-LIST_TIMEOUT_S = 600.0
 READERS = 4
 _WHERE = ("host", "port", "endpoint_url", "account_name", "base_url")
 """Attributes in which backends keep the server that their options name."""
@@ -443,8 +441,7 @@ class RemoteStorage:
             return
         self.fs.invalidate_cache(self.root)  # a backend keeps listings: those of another time, perhaps
         odd: list[str] = []
-        at_once = not self._protocols & TREES and lists_at_once(self.fs, is_async=self.backend.is_async)
-        for key, info in self._list_all() if at_once else self._list_tree():
+        for key, info in list_below(self.backend, self.root, self.url, self.protocols):
             path = self._relative(key)
             if path and leads_elsewhere(path):
                 odd.append(path)
@@ -457,27 +454,6 @@ class RemoteStorage:
                 BlobdirWarning,
                 stacklevel=2,
             )
-
-    def _list_all(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        call = self.backend.call(self.url, "find", self.root, withdirs=True, detail=True, timeout_s=LIST_TIMEOUT_S)
-        yield from self.backend.run(call, self.url, LIST_TIMEOUT_S).items()
-
-    def _list_tree(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Folder by folder, those of one depth together; one that can't be listed is an error."""
-        level = [self.root]
-        while level:
-            below = []
-            for infos in self.backend.run_many(map(self._list_folder, level), SMALL_CONCURRENCY):
-                for info in infos:
-                    key = str(info["name"])
-                    yield key, info
-                    if info.get("type") == "directory":
-                        below.append(key.rstrip("/"))
-            level = below
-
-    def _list_folder(self, key: str) -> tuple[str, Awaitable[Any]]:
-        what = f"{self.url}: list of {without_secrets(key)}"
-        return what, self.backend.call(what, "ls", key + "/" * self._is_http, detail=True)
 
     def _relative(self, key: str) -> str:
         path, base = key.rstrip("/"), f"{self.root}/" if self.root else ""
