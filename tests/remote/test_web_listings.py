@@ -21,8 +21,8 @@ from blobdir.sources.webindex import read_page
 BASE = "http://me:pw@host:80/a%20b/p/"
 NAMES = (
     "httpd.json", "http.json", "https:x.json", "http-icons/x.json", "http:/x.json", "c:d.json", "what?.json",
-    "a#b.json", "50%.json", "%41.json", "two words.json", "a&amp;b.json", "'\".json", "é.json", "?C=N;O=D.json", "#top", "x;y=z",
-    "index.html", "Parent Directory", "...", "..dots/x.json",
+    "a#b.json", "50%.json", "%41.json", "two words.json", "a&amp;b.json", "'\".json", "é.json", "?C=N;O=D.json",
+    "#top", "x;y=z", "index.html", "Parent Directory", "...", "..dots/x.json",
 )  # fmt: skip
 
 

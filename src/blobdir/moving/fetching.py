@@ -27,6 +27,7 @@ from blobdir.moving.remotefiles import (
     ask_versions,
     files_of,
     is_racy,
+    is_still,
     list_keys,
     list_remote,
     same_version,
@@ -247,7 +248,7 @@ class _Fetch:
         changed += [path for path in self._found.files if path not in now.files]
         versions = ask_versions(self._storage, now.files, self._seen, self._seen)
         for path, then in self._seen.items():
-            if path in versions and not (same_version if says_version(then) else _is_still)(then, versions[path]):
+            if path in versions and not (same_version if says_version(then) else is_still)(then, versions[path]):
                 changed.append(path)
         if changed:
             more = f" and {len(changed) - SHOWN:,} more" if len(changed) > SHOWN else ""
@@ -334,7 +335,7 @@ class _Fetch:
         version = answer.version
         if not says_version(version):
             version = listed if says_version(listed) else Stat("file", len(answer.data), etag="")
-        if listed.size in (-1, len(answer.data)) and _is_still(listed, version):
+        if listed.size in (-1, len(answer.data)) and is_still(listed, version):
             return version
         raise self._changed(path)
 
@@ -357,13 +358,6 @@ class _Fetch:
             f"{what}; what was fetched of it was removed again: try once more with --resume, and if that doesn't help, "
             "the remote one is damaged: --with-defects fetches it as it is"
         )
-
-
-def _is_still(then: Stat, now: Stat) -> bool:
-    """Whether nothing says that a file has changed."""
-    if says_version(then) and says_version(now):
-        return same_version(then, now)
-    return then.size == now.size or min(then.size, now.size) < 0
 
 
 def _kept(target: Path, now: Stat | None, notes: NoteFile, path: str) -> int:

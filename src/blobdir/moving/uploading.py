@@ -13,6 +13,8 @@ from blobdir.moving.comparing import unchanged
 from blobdir.moving.localfiles import LocalFile
 from blobdir.moving.remotefiles import keeps_markers, says_version
 from blobdir.moving.report import PushReport
+from blobdir.sources import Stat
+from blobdir.sources.getters import etag_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Sequence
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from blobdir.discovery import Progress
     from blobdir.moving.notes import NoteFile
-    from blobdir.sources import LocalStorage, RemoteStorage, Stat
+    from blobdir.sources import LocalStorage, RemoteStorage
 
 FILES_AT_ONCE = 32
 LARGE_BYTES = 8 << 20
@@ -45,6 +47,8 @@ class Uploader:
     Attributes
     ----------
     report : PushReport
+    sent : dict
+        Path -> which version of what was uploaded is there, as far as the backend has said it.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Uploader:
         progress: Progress | None = None,
     ) -> None:
         self.report = PushReport()
+        self.sent: dict[str, Stat] = {}
         self._here, self._there = here, there
         self._notes = notes
         self._progress = progress
@@ -103,19 +108,32 @@ class Uploader:
         what = f"{self._there.url}: {path}"
         try:
             await self._make_parent(what, path)
-            version = await self._send(what, path, file)
-            if self._notes is not None and version is not None:
-                self._notes.add(path, version, "", file)
+            version, is_noted = await self._send(what, path, file)
+            if says_version(version) and version.size == file.size:
+                self.sent[path] = version
+                if self._notes is not None and is_noted:
+                    self._notes.add(path, version, "", file)
         except FileNotFoundError:
-            return "was removed while it was being pushed"
+            if not self._is_here(path):
+                return "was removed while it was being pushed"
+            return "can't be written: the storage says that there is no such bucket or folder; make it first"
         except (BlobdirError, OSError, ValueError) as error:
             return in_words(error)
         return None
 
-    async def _send(self, what: str, path: str, file: LocalFile) -> Stat | None:
-        """Send the bytes of a file, and nothing if it isn't the one that was listed; its version there."""
+    def _is_here(self, path: str) -> bool:
+        return os.path.exists(os.path.join(self._here.root, path))
+
+    async def _send(self, what: str, path: str, file: LocalFile) -> tuple[Stat, bool]:
+        """Send the bytes of a file, and nothing if it isn't the one that was listed.
+
+        Returns
+        -------
+        Stat, bool
+            Its version there; whether that is worth a note, since no listing says as much.
+        """
         target, backend = self._there.full(path), self._there.backend
-        source = self._here.open(path)
+        source, said = self._here.open(path), None
         if LocalFile.of(os.fstat(source.fd)) != file:
             raise SourceChangedError("was changed while it was being pushed")
         if file.size > LARGE_BYTES:
@@ -123,13 +141,13 @@ class Uploader:
             await backend.call(what, "put_file", full, target, timeout_s=UPLOAD_TIMEOUT_S)
         else:
             data = source.read_at(0, file.size)
-            await backend.call(what, "pipe_file", target, data, timeout_s=UPLOAD_TIMEOUT_S, **self._kind_of(path))
+            kind = self._kind_of(path)
+            said = await backend.call(what, "pipe_file", target, data, timeout_s=UPLOAD_TIMEOUT_S, **kind)
         if LocalFile.of(os.fstat(source.fd)) != file or not unchanged(self._here, path, file):
             raise SourceChangedError("was changed while it was being pushed")
         if file.size <= LARGE_BYTES and self._there.protocols & _CHECKSUMS:
-            return None
-        version = await backend.info(target, what)
-        return version if says_version(version) and version.size == file.size else None
+            return Stat("file", file.size, etag=etag_of(said)), False
+        return await backend.info(target, what), True
 
     def _kind_of(self, path: str) -> dict[str, str]:
         """What browsers go by, where the backend keeps it and doesn't find it out by itself."""

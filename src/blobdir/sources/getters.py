@@ -11,6 +11,7 @@ import datetime
 import email.utils
 import errno
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from blobdir.sources.retries import NoPageError, NoRangesError, WrongAnswerError
 from blobdir.sources.webindex import PAGE_BYTES, read_page
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from fsspec import AbstractFileSystem
 
@@ -76,6 +77,13 @@ def _mtime_ns(value: object) -> int:
         except ValueError:
             return 0
     return 0
+
+
+def etag_of(answer: object) -> str:
+    """The etag in what a backend says of something, if it says it."""
+    if not isinstance(answer, Mapping):
+        return ""
+    return bare_etag(next((str(answer[key]) for key in _ETAG_KEYS[:2] if answer.get(key)), ""))
 
 
 def stat_of(info: Mapping[str, Any]) -> Stat:

@@ -45,6 +45,10 @@ READERS = 4
 _WHERE = ("host", "port", "endpoint_url", "account_name", "base_url")
 """Attributes in which backends keep the server that their options name."""
 _BEYOND_END = 416
+_EXISTS = frozenset((409, 412))
+"""What servers say of a file that is there, or that somebody else is making, when it was to be made."""
+_UNKNOWN = frozenset((400, 501))
+"""What servers say that can't do that."""
 
 
 class RemoteSource:
@@ -521,11 +525,36 @@ class RemoteStorage:
 
     def write(self, path: str, data: bytes) -> None:
         """Write a small file; ReadError, which says why, where the backend can't."""
+        self._write(path, data)
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write a small file unless there is one; whether there was none.
+
+        In one step where the backend can do that (S3, Google Cloud, Azure). One that ignores the wish writes.
+        """
+        try:
+            self._write(path, data, mode="create")
+        except ReadError as error:
+            if isinstance(error.__cause__, FileExistsError) or status_of(error) in _EXISTS:
+                return False
+            if not isinstance(error.__cause__, TypeError | ValueError | NotImplementedError) and (
+                status_of(error) not in _UNKNOWN
+            ):
+                raise
+            self._write(path, data)
+        return True
+
+    def _write(self, path: str, data: bytes, **options: Any) -> None:
         what = f"{self.url}: {path}"
-        if self.has_folders:
-            parent = self.full(path).rpartition("/")[0]
-            self.backend.run(self.backend.call(what, "makedirs", parent, exist_ok=True), what)
-        self.backend.run(self.backend.call(what, "pipe_file", self.full(path), data), what)
+        try:
+            if self.has_folders:
+                parent = self.full(path).rpartition("/")[0]
+                self.backend.run(self.backend.call(what, "makedirs", parent, exist_ok=True), what)
+            self.backend.run(self.backend.call(what, "pipe_file", self.full(path), data, **options), what)
+        except FileNotFoundError as error:
+            raise ReadError(
+                f"{what}: can't be written: the storage says that there is no such bucket or folder; make it first"
+            ) from error
 
     def read_files(self, paths: Sequence[str]) -> list[bytes]:
         """The whole contents of several small files, many at a time."""
