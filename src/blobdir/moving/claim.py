@@ -96,6 +96,13 @@ class Claim:
             self.spoil()
         raise self._busy()
 
+    def look(self) -> None:
+        """The same in the middle of a step: requests are on their way that could arrive later."""
+        if self.held:
+            dirty = self._dirty
+            self.check()
+            self._dirty = dirty
+
     def give_back(self) -> None:
         """Take the mark away: what is there is whole, but for what is found when it's listed once more."""
         self.check()

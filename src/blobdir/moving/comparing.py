@@ -18,6 +18,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from blobdir.errors import BusyError
 from blobdir.moving.localfiles import LocalFile
 from blobdir.moving.remotefiles import RACY_NS, is_racy, same_version, says_version
 
@@ -62,7 +63,7 @@ class Comparison:
         self._progress = progress
 
     def same(self, files: dict[str, LocalFile], found: RemoteFiles) -> set[str]:
-        """Those of `files` that are there with the same content."""
+        """Those of `files` that are there with the same content; BusyError where one vanishes meanwhile."""
         same: set[str] = set()
         digests: list[str] = []
         bytes_: list[str] = []
@@ -81,7 +82,10 @@ class Comparison:
             elif sure == "maybe":
                 bytes_.append(path)
         same.update(self._by_digest(digests, found))
-        same.update(self._by_bytes(bytes_, files))
+        try:
+            same.update(self._by_bytes(bytes_, files))
+        except FileNotFoundError as error:
+            raise BusyError(f"{error}: was removed there while it was compared; somebody else is pushing") from error
         return same
 
     def _tell(self, done: int, total: int) -> None:

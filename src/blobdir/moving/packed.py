@@ -227,11 +227,11 @@ class _Uploads:
                 raise ReadError(f"{self._storage.url}: {place}: {error}; --resume goes on") from error
             if version.size not in (-1, size):
                 raise ReadError(f"{self._storage.url}: {place}: {version.size} of {size} bytes are there; --resume")
+            if self._claim.held:
+                self._claim.check()
             if says_version(version):
                 note = [digest, size, version.mtime_ns, version.etag, place]
                 write_whole(self._note(place), [json.dumps(note).encode()])
-            if self._claim.held:
-                self._claim.check()
         self._blobs[place] = version
         os.truncate(path, 0)
         os.truncate(path, size)

@@ -113,7 +113,8 @@ def push(
         comparison = Comparison(here, there, notes, checksum=checksum, progress=progress)
         same = set() if force else comparison.same(local.files, found)
         plan = make_plan(local, found, same, there, removing=removing)
-        uploader = Uploader(here, there, notes, progress)
+        claim = Claim(there)
+        uploader = Uploader(here, there, notes, progress, claim.look)
         report = uploader.report
         report.left_out, report.emptied, report.defects = local.left_out, local.emptied, defects
         report.skipped = plan.same
@@ -123,7 +124,7 @@ def push(
             report.size = sum(local.files[path].size for path in (*plan.new, *plan.replaced))
         else:
             notes.keep_only(same)
-            _Push(uploader, here, there, found, local, plan).run(index=index)
+            _Push(uploader, claim, here, there, found, local, plan).run(index=index)
     report.seconds = time.perf_counter() - began
     return report
 
@@ -132,14 +133,14 @@ class _Push:
     """One push, step by step; a step that fails is the last one."""
 
     def __init__(
-        self, uploader: Uploader, here: LocalStorage, there: RemoteStorage, found: RemoteFiles, local: LocalFiles,
-        plan: PushPlan,
+        self, uploader: Uploader, claim: Claim, here: LocalStorage, there: RemoteStorage, found: RemoteFiles,
+        local: LocalFiles, plan: PushPlan,
     ) -> None:  # fmt: skip
         self._uploader = uploader
         self._here, self._there = here, there
         self._local, self._found = local, found
         self._plan = plan
-        self._claim = Claim(there)
+        self._claim = claim
 
     def run(self, *, index: bool) -> None:
         plan, uploader = self._plan, self._uploader
@@ -165,8 +166,7 @@ class _Push:
         if not self._upload(early):
             return False
         self._claim.take(self._found)
-        if is_whole:
-            self._look_again(early)
+        self._look_again(early)
         self._take_down()
         folders = [*plan.old_folders, *plan.folders]
         return (
@@ -191,10 +191,11 @@ class _Push:
             return
         named = {key.casefold() for key in blob_keys(filter(layout.is_offsets, now.files)).values()}
         mine = {path: key.casefold() in named for path, key in blob_keys(early).items() if path in now.files}
-        if not any(mine.values()) and self._remove(mine):  # else the mark stays: nobody knows whose blob that is
+        is_sure = PUSHING not in self._found.own and not any(mine.values())
+        if is_sure and self._remove(mine):  # else the mark stays: it was there, or nobody knows whose blob that is
             self._claim.give_back()
         raise BusyError(
-            f"{self._there.url}: was changed by somebody else while blobs were uploaded: {wrong[0]}"
+            f"{self._there.url}: was changed by somebody else since it was listed: {wrong[0]}"
             f"{f' and {len(wrong) - 1:,} more' if len(wrong) > 1 else ''}; push again"
         )
 
@@ -202,9 +203,9 @@ class _Push:
         return Stat("file", self._local.files[path].size)
 
     def _take_down(self) -> None:
-        """Have what is there look like no project, whoever looks at it."""
+        """Have what is there look like no project, whoever looks at it, and whether or not it was there when listed."""
         for path in (BESIDE_FILE, layout.META):
-            if (path in self._found.files or path in self._found.own) and not self._remove([path]):
+            if not self._remove([path]):
                 raise ReadError(
                     f"{self._there.url}/{path}: {self._uploader.report.failed[path]}; it is of what was there, and "
                     "must not stay while that is changed"

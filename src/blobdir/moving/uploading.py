@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from blobdir.sources import Stat
 from blobdir.sources.getters import etag_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from pathlib import Path
 
     from blobdir.discovery import Progress
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 FILES_AT_ONCE = 32
 LARGE_BYTES = 8 << 20
+NOTES_AT_ONCE, NOTE_S = 500, 10.0
+"""Files, and seconds, after which what was uploaded is noted."""
 ROUNDS = 3
 """Times that what failed is tried, besides the tries of each request."""
 UPLOAD_TIMEOUT_S = 3600.0
@@ -43,6 +46,9 @@ class Uploader:
     notes : NoteFile, optional
         Is told which version of what was uploaded, where the backend has no checksum of it.
     progress : callable, optional
+    sure : callable, optional
+        Makes sure that nobody else has written to the place; it's called before anything is noted, for the version that
+        is there could be another one's.
 
     Attributes
     ----------
@@ -57,11 +63,15 @@ class Uploader:
         there: RemoteStorage,
         notes: NoteFile | None = None,
         progress: Progress | None = None,
+        sure: Callable[[], None] | None = None,
     ) -> None:
         self.report = PushReport()
         self.sent: dict[str, Stat] = {}
         self._here, self._there = here, there
         self._notes = notes
+        self._sure = sure
+        self._unsure: list[tuple[str, Stat, LocalFile]] = []
+        self._looked = time.monotonic()
         self._progress = progress
         self._folders: set[str] = set()
         self._done = self._total = 0
@@ -98,7 +108,24 @@ class Uploader:
             self._done += files[path].size
             if self._progress is not None:
                 self._progress("pushing", self._done, self._total)
+            self._note_some(large=files[path].size > LARGE_BYTES)
+        self.note()
         return failed
+
+    def _note_some(self, *, large: bool) -> None:
+        """Note what would be costly to upload again; looking at the place costs a request."""
+        if large or len(self._unsure) >= NOTES_AT_ONCE or time.monotonic() - self._looked >= NOTE_S:
+            self.note()
+
+    def note(self) -> None:
+        """Note what was uploaded, if nobody else has written to the place meanwhile."""
+        uploaded, self._unsure = self._unsure, []
+        if self._notes is not None and uploaded:
+            if self._sure is not None:
+                self._sure()
+            for path, version, file in uploaded:
+                self._notes.add(path, version, "", file)
+        self._looked = time.monotonic()
 
     def _many(self, named: Iterable[tuple[str, Awaitable[Any]]], concurrency: int) -> Iterable[Any]:
         return self._there.backend.run_many(named, concurrency, UPLOAD_TIMEOUT_S)
@@ -111,8 +138,8 @@ class Uploader:
             version, is_noted = await self._send(what, path, file)
             if says_version(version) and version.size == file.size:
                 self.sent[path] = version
-                if self._notes is not None and is_noted:
-                    self._notes.add(path, version, "", file)
+                if is_noted:
+                    self._unsure.append((path, version, file))
         except FileNotFoundError:
             if not self._is_here(path):
                 return "was removed while it was being pushed"

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from blobdir.errors import BlobdirWarning, ReadError
+from blobdir.errors import BlobdirWarning, ReadError, SourceChangedError
 from blobdir.sources.backend import SMALL_CONCURRENCY
 from blobdir.sources.keys import lists_at_once
 from blobdir.sources.secrecy import without_secrets
 from blobdir.sources.webindex import DEPTH, PAGES, REPEATS, goes_in_circles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Iterable, Iterator
 
     from blobdir.sources.backend import Backend
     from blobdir.sources.webindex import Listed
 
     Listing = Iterator[tuple[str, dict[str, Any]]]
     """The backend's own name of each file and folder, and what the backend says of it."""
+
+T = TypeVar("T")
 
 TREES = frozenset(("http", "https", "sftp", "ssh", "ftp", "webdav", "dav", "smb", "hdfs", "arrow_hdfs", "webhdfs"))
 """Backends that list a folder at a time; the others, object stores, list everything below at once."""
@@ -60,13 +62,29 @@ def _what(url: str, key: str) -> str:
     return f"{url}: list of {without_secrets(key)}"
 
 
+def _listed(
+    backend: Backend, root: str, url: str, keys: list[str], calls: Iterable[tuple[str, Awaitable[T]]]
+) -> Iterator[T]:
+    """The lists of some folders. One that is away by now isn't like a place where there is nothing."""
+    lists = backend.run_many(calls, SMALL_CONCURRENCY)
+    for key in keys:
+        try:
+            yield next(lists)
+        except FileNotFoundError as error:
+            if key == root.rstrip("/") or key == root:
+                raise
+            raise SourceChangedError(
+                f"{_what(url, key)}: isn't there any more; something changes the project"
+            ) from error
+
+
 def _list_tree(backend: Backend, root: str, url: str, end: str) -> Listing:
     """Folder by folder, those of one depth together; one that can't be listed is an error."""
     level = [root]
     while level:
         below = []
         calls = ((_what(url, key), backend.call(_what(url, key), "ls", key + end, detail=True)) for key in level)
-        for infos in backend.run_many(calls, SMALL_CONCURRENCY):
+        for infos in _listed(backend, root, url, level, calls):
             for info in infos:
                 key = str(info["name"])
                 yield key, info
@@ -82,7 +100,8 @@ def _list_pages(backend: Backend, root: str, url: str) -> Listing:
     for _ in range(DEPTH):
         below = []
         calls = ((_what(url, key), backend.list_page(f"{key}/", _what(url, key))) for key, _ in level)
-        for (key, above), page in zip(level, backend.run_many(calls, SMALL_CONCURRENCY), strict=True):
+        keys = [key for key, _ in level]
+        for (key, above), page in zip(level, _listed(backend, root, url, keys, calls), strict=True):
             unclear += page.unclear
             here = (*above[-REPEATS:], _names(page))
             if goes_in_circles(here):
