@@ -26,6 +26,7 @@ from blobdir.moving.remotefiles import (
     PUSHING,
     ask_versions,
     files_of,
+    is_own,
     is_racy,
     is_still,
     list_keys,
@@ -215,6 +216,7 @@ class _Fetch:
             if expected is not None:
                 self._verify(work, path, expected, found)
         self.check_unchanged()
+        self._check_made(work)
         if self._datasets and sums:  # of blobs that aren't here it would say that they are missing
             here = {name: digest for name, digest in sums.items() if f"{layout.BLOB_DIR}/{name}" in plan.large}
             write_whole(work / layout.BLOB_DIR / SUMS, [format_sums(here)])
@@ -246,6 +248,9 @@ class _Fetch:
         changed = [path for path in now.files if path not in self._found.files]
         changed += [path for path in (PUSHING, JOURNAL) if path in now.own]
         changed += [path for path in self._found.files if path not in now.files]
+        changed += [f"{path}/" for path in sorted(now.folders ^ self._found.folders) if not is_own(path)] * (
+            not changed
+        )
         versions = ask_versions(self._storage, now.files, self._seen, self._seen)
         for path, then in self._seen.items():
             if path in versions and not (same_version if says_version(then) else is_still)(then, versions[path]):
@@ -256,6 +261,25 @@ class _Fetch:
                 f"{self._storage.url}: was changed while it was being fetched: {', '.join(changed[:SHOWN])}{more}; "
                 "--resume fetches what is new"
             )
+
+    def _check_made(self, work: Path) -> None:
+        """Make sure that nobody else has written into what was made; what others have put there isn't the project's.
+
+        Raises
+        ------
+        ReadError
+            A file isn't as it was fetched.
+        """
+        files = {**self._plan.small, **self._plan.large}
+        clean(work, files)
+        for path in self._plan.folders:  # those that are empty
+            (work / path).mkdir(parents=True, exist_ok=True)
+        for path, stat in files.items():
+            with suppress(FileNotFoundError):
+                size = os.stat(work / path, follow_symlinks=False).st_size
+                if stat.size in (-1, size):
+                    continue
+            raise ReadError(f"{work / path}: was changed or removed by somebody else; --resume fetches it again")
 
     # -- bytes ------------------------------------------------------------------------------------------------------
 
