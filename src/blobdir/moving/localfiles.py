@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
+from blobdir.discovery.released import read_released
 from blobdir.errors import ReadError
-from blobdir.packing.released import read_released
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

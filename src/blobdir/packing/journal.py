@@ -26,9 +26,9 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from blobdir.discovery import layout
+from blobdir.discovery.released import RELEASED
 from blobdir.durable import in_words, sync_folder, write_whole
 from blobdir.errors import PackError, UsageError
-from blobdir.packing.released import RELEASED
 from blobdir.projectlock import JOURNAL
 
 if TYPE_CHECKING:
