@@ -517,3 +517,19 @@ def test_any_absolute_path(tmp_path):
     assert project["a/b"].get_blob_img_bytes("a.jpg") == project["a/datasets/b"].get_blob_img_bytes("a.jpg") == b"a"
     with pytest.raises(KeyError, match="there are: a/b"):
         project["a"]
+
+
+def test_an_emptied_blob_is_not_to_get_its_offsets_back(tmp_path):
+    """What was removed was meant to go."""
+    from blobdir.packing import remove
+
+    made = Builder(tmp_path / "p")
+    made.blob("train", "a", {"1.jpg": b"\xff\xd8\xff1"})
+    made.blob("val", "b", {"2.jpg": b"\xff\xd8\xff2"})
+    made.tar("c", {"3.jpg": b"\xff\xd8\xff3"})
+    remove(made.root, ["val/2.jpg"])
+    with pytest.warns(BlobdirWarning):
+        found = {defect.path: defect.message for defect in blobdir.open_project(made.root, index="none").defects}
+    assert "`blobdir compact` deletes it" in found["blob/b.tar"]
+    assert "offsets blob" not in found["blob/b.tar"]
+    assert "`blobdir offsets blob/c.tar" in found["blob/c.tar"]

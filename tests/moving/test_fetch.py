@@ -9,7 +9,7 @@ import pytest
 from folder_bucket import Bucket, files, image
 
 import blobdir
-from blobdir.errors import NotAProjectError, ReadError, SourceChangedError
+from blobdir.errors import BusyError, NotAProjectError, ReadError, SourceChangedError
 from blobdir.moving import fetch
 from blobdir.packing import SubsetOptions
 from blobdir.verifying import verify
@@ -326,3 +326,64 @@ def test_ranges_count_when_they_are_on_the_disk(there, tmp_path, monkeypatch):
     notes = [i for i, (what, _) in enumerate(order) if what == "note"]
     assert notes
     assert all(order[i - 1][0] == "sync" and order[i - 1][1].endswith(".tar") for i in notes)
+
+
+@pytest.mark.parametrize("change", ["added", "removed"])
+def test_an_empty_dataset_that_comes_or_goes_meanwhile(there, tmp_path, change, monkeypatch):
+    monkeypatch.setattr(Bucket, "protocol", ("tested", "sftp"))  # one that has folders
+    if change == "removed":
+        (there / "later/img").mkdir(parents=True)
+
+    def before(what, path):
+        if what == "read" and path.endswith(".tar") and begun(tmp_path):
+            allow()
+            (there / "later/img").mkdir(parents=True) if change == "added" else shutil.rmtree(there / "later")
+
+    Bucket.before = staticmethod(before)
+    with pytest.raises(SourceChangedError, match="was changed while it was being fetched: later"):
+        fetch(URL, tmp_path / "got")
+
+
+@pytest.mark.parametrize("what", ["foreign", "folder", "cut", "removed"])
+def test_another_program_writes_into_what_is_being_fetched(there, tmp_path, what):
+    """What it has put there isn't in the project; what it has spoilt is an error, and fetched again then."""
+    work = tmp_path / "got.fetching"
+
+    def before(kind, path):
+        if kind == "ls" and (work / "val/ann/5.jpg.json").exists():  # the last look
+            allow()
+            if what == "foreign":
+                (work / "train/ann/mine.json").write_text("{}")
+            elif what == "folder":
+                (work / "mine/img").mkdir(parents=True)
+            elif what == "cut":
+                os.truncate(work / "val/ann/1.jpg.json", 3)
+            else:
+                (work / "val/ann/1.jpg.json").unlink()
+
+    Bucket.before = staticmethod(before)
+    if what in ("cut", "removed"):
+        with pytest.raises(ReadError, match="by somebody else; --resume"):
+            fetch(URL, tmp_path / "got")
+        fetch(URL, tmp_path / "got", resume=True)
+    else:
+        fetch(URL, tmp_path / "got")
+    assert files(tmp_path / "got") == files(there)
+    assert not (tmp_path / "got/mine").exists()
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_two_that_fetch_into_one_place(there, tmp_path, resume):
+    seen = []
+
+    def before(what, path):
+        if what == "read" and path.endswith(".tar") and begun(tmp_path):
+            allow()
+            with pytest.raises(BusyError, match="another process is making it"):
+                fetch(URL, tmp_path / "got", resume=resume)
+            seen.append(path)
+
+    Bucket.before = staticmethod(before)
+    fetch(URL, tmp_path / "got")
+    assert seen
+    assert files(tmp_path / "got") == files(there)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -462,3 +463,148 @@ def test_what_will_not_pass_is_not_tried_for_minutes(bucket, small, number):
     assert len([path for what, path in Bucket.calls if what == "write" and path.endswith("notes.txt")]) <= 3
     Bucket.before = staticmethod(lambda what, path: None)
     assert push(small, URL, resume=True).complete
+
+
+@pytest.mark.parametrize(
+    "state", ["whole", "half", "blobs", "regular", "regular without blobs", "changing", "empty mark"]
+)
+@pytest.mark.parametrize("how", ["delete", "force"])
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_is_another_projects_is_not_deleted(bucket, small, tmp_path, state, how, dry_run):
+    """Whatever it's like: being pushed, cut off at any point, packed or not, changed where it lies."""
+    push(small, URL)
+    other = bucket / "others/second"
+    shutil.copytree(tmp_path / "plain" if state.startswith("regular") else small, other)
+    shutil.rmtree(other / ".blobdir", ignore_errors=True)
+    if state not in ("whole", "regular", "regular without blobs"):
+        (other / "meta.json").unlink()
+    if state == "half":
+        (other / ".blobdir").mkdir()
+        (other / ".blobdir/pushing.json").write_text("{}")
+        shutil.rmtree(other / "blob")
+    elif state == "blobs":
+        for path in other.iterdir():
+            shutil.rmtree(path) if path.name != "blob" else None
+    elif state == "changing":
+        (other / ".blobdir/staging").mkdir(parents=True)
+        (other / ".blobdir/staging/1").write_text("x")
+        shutil.rmtree(other / "blob")
+    elif state == "empty mark":
+        (other / ".blobdir").mkdir()
+        (other / ".blobdir/fetching").write_text("")
+    before = files(bucket)
+    with pytest.raises(UsageError, match="another project, others/second/"):
+        push(small, URL, dry_run=dry_run, **{how: True})
+    assert files(bucket) == before
+
+
+def test_what_only_looks_like_another_project_is_deleted(bucket, small):
+    push(small, URL)
+    (bucket / "train/ann/meta.json").write_text("{}")  # of an image called meta
+    (bucket / "train/ann/sub").mkdir()
+    (bucket / "train/ann/sub/meta.json").write_text("{}")
+    (bucket / "train/blob").mkdir()
+    (bucket / "train/blob/notes.txt").write_text("no tar")
+    assert push(small, URL, delete=True).complete
+    assert files(bucket) == files(small)
+
+
+@pytest.mark.parametrize("how", ["delete", "force", "resume"])
+def test_what_is_being_changed_where_it_lies_is_not_pushed_over(bucket, small, how):
+    push(small, URL)
+    (bucket / ".blobdir/journal.json").write_text("{}")
+    with pytest.raises(UsageError, match="is being changed where it lies"):
+        push(small, URL, **{how: True})
+    assert (bucket / ".blobdir/journal.json").exists()
+
+
+CHANGES = {
+    "changed": lambda root: (root / "train/ann/0.jpg.json").write_text("{}"),
+    "same size": lambda root: touched(root / "train/ann/1.jpg.json", (root / "train/ann/1.jpg.json").read_text()),
+    "replaced": lambda root: os.replace(
+        shutil.copy2(root / "train/ann/2.jpg.json", root / "x"), root / "train/ann/2.jpg.json"
+    ),
+    "added": lambda root: (root / "train/ann/new.json").write_text("{}"),
+    "removed": lambda root: (root / "val/ann/0.jpg.json").unlink(),
+    "blob": lambda root: os.utime(min((root / "blob").glob("*.tar")), (1, 1)),
+    "settings": lambda root: (root / "meta.json").write_text("{}"),
+    "empty folder": lambda root: (root / "later/img").mkdir(parents=True),
+    "link": lambda root: (root / "train/ann/link.json").symlink_to("0.jpg.json"),
+}
+
+
+@pytest.mark.parametrize("change", list(CHANGES))
+@pytest.mark.parametrize("when", ["_offsets.pkl", "first", "nothing to upload"])
+def test_a_project_that_changes_after_its_files_were_uploaded(bucket, small, change, when):
+    if when == "nothing to upload":
+        push(small, URL)
+    done = []
+
+    def before(what, path):
+        late = {"_offsets.pkl": what == "write" and path.endswith("_offsets.pkl"), "first": what == "write"}
+        if not done and late.get(when, what == "ls"):
+            done.append(path)
+            CHANGES[change](small)
+
+    Bucket.before = staticmethod(before)
+    try:
+        why = list(push(small, URL, delete=when == "nothing to upload").failed.values())
+    except blobdir.errors.SourceChangedError as error:
+        why = [str(error)]
+    assert done
+    assert why
+    assert any("while" in one or "after it was uploaded" in one for one in why)
+    assert not (bucket / "meta.json").exists() or when == "nothing to upload"
+    Bucket.before = staticmethod(lambda what, path: None)
+    assert push(small, URL, delete=True, with_defects=True).complete
+    assert files(bucket) == files(small)
+
+
+@pytest.mark.parametrize("kind", ["s3", "memory", "sftp"])
+def test_a_dataset_that_was_emptied_stays(request, small, tmp_path, kind):
+    options, url = {}, f"memory://emptied-{abs(hash(tmp_path.name))}/p"
+    if kind == "s3":
+        options, url = request.getfixturevalue("s3"), "s3://emptied/p"
+        fsspec.filesystem("s3", **options).mkdir("emptied")
+    elif kind == "sftp":
+        root, options = request.getfixturevalue("sftp")
+        url = f"sftp://{root}/emptied"
+    push(small, url, storage_options=options)
+    if kind == "memory":  # as somebody else leaves it, who makes no folders
+        fsspec.filesystem("memory").pseudo_dirs[:] = [""]
+    remove(small, [f"val/{i}.jpg" for i in range(6)])
+    compact(small)
+    left = sorted(path.name for path in (small / "val").iterdir())
+    for _ in range(2):
+        assert push(small, url, storage_options=options, delete=True).complete
+        assert "val" in list(blobdir.open_project(url, storage_options=options))
+        assert "val" in list(blobdir.open_project(url, storage_options=options, index="none"))
+    assert push(small, url, storage_options=options, delete=True).files == 0
+    fetch(url, tmp_path / "got", storage_options=options)
+    assert sorted(os.listdir(tmp_path / "got/val")) == left
+    assert files(tmp_path / "got") == files(small)
+
+
+@pytest.mark.parametrize("kind", ["s3", "azure"])
+def test_a_bucket_that_is_not_there(request, small, kind):
+    options = request.getfixturevalue(kind)
+    url = {"s3": "s3://no-such-bucket/p", "azure": "abfs://nosuchcontainer/p"}[kind]
+    with pytest.raises(ReadError, match="no such bucket or folder; make it first"):
+        push(small, url, storage_options=options)
+
+
+@pytest.mark.parametrize("folder", ["up/train", "up/train/datasets/hard"])
+def test_a_folder_that_vanishes_while_it_is_listed(bucket, small, tmp_path, folder):
+    """It isn't taken for a place where there is nothing."""
+    push(small, URL)
+    before = files(bucket)
+
+    def vanish(what, path):
+        if what == "ls" and path == folder:
+            raise FileNotFoundError(path)
+
+    Bucket.before = staticmethod(vanish)
+    for what in (lambda: push(small, URL), lambda: fetch(URL, tmp_path / "got"), lambda: push(small, URL, delete=True)):
+        with pytest.raises(blobdir.errors.SourceChangedError, match="isn't there any more"):
+            what()
+    assert files(bucket) == before

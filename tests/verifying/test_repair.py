@@ -12,11 +12,11 @@ from blob_builder import Builder
 
 import blobdir
 from blobdir.discovery import layout
+from blobdir.discovery.released import format_released, identity
 from blobdir.errors import BusyError
 from blobdir.offsets import offsets_of_tar, read_offsets, write_offsets
 from blobdir.packing.growing import remove
 from blobdir.packing.publishing import Change
-from blobdir.packing.released import format_released, identity
 from blobdir.sources import LocalStorage
 from blobdir.verifying import repair, verify
 

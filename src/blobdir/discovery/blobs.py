@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout, pairing
 from blobdir.discovery.parts import find_blobs
+from blobdir.discovery.released import read_released
 from blobdir.errors import BlobdirError
 from blobdir.index import FIRST_BLOB, Header, SourceRecord
-from blobdir.sources import RemoteStorage
+from blobdir.sources import LocalStorage, RemoteStorage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,10 +121,16 @@ class Blobs:
 
     def report_unreferenced(self) -> None:
         """Blobs in ``blob/`` that no dataset has offsets for."""
+        root = self._storage.root if isinstance(self._storage, LocalStorage) else ""
+        released = read_released(root) if root else {}
         for path in self.stems(layout.BLOB_DIR).values():
-            if path not in self._numbers:
+            if path in self._numbers:
+                continue
+            if path in released:
+                message = f"{path}: all images in it were removed; `blobdir compact` deletes it"
+            else:
                 message = (
                     f"{path}: no dataset has offsets for it, so its images aren't shown; write them with "
                     f"`blobdir offsets {path} --output DATASET`"
                 )
-                self._report.warning("blob-unreferenced", path, message)
+            self._report.warning("blob-unreferenced", path, message)

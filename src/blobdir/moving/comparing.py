@@ -18,6 +18,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from blobdir.errors import BusyError, SourceChangedError
 from blobdir.moving.localfiles import LocalFile
 from blobdir.moving.remotefiles import RACY_NS, is_racy, same_version, says_version
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from blobdir.discovery import Progress
     from blobdir.moving.notes import Note, PushNotes
     from blobdir.moving.remotefiles import RemoteFiles
-    from blobdir.sources import LocalStorage, RemoteStorage, Stat
+    from blobdir.sources import LocalSource, LocalStorage, RemoteStorage, Stat
 
 SMALL_BYTES = 1 << 20
 PIECE_BYTES = 8 << 20
@@ -62,7 +63,7 @@ class Comparison:
         self._progress = progress
 
     def same(self, files: dict[str, LocalFile], found: RemoteFiles) -> set[str]:
-        """Those of `files` that are there with the same content."""
+        """Those of `files` that are there with the same content; BusyError where one vanishes meanwhile."""
         same: set[str] = set()
         digests: list[str] = []
         bytes_: list[str] = []
@@ -81,7 +82,10 @@ class Comparison:
             elif sure == "maybe":
                 bytes_.append(path)
         same.update(self._by_digest(digests, found))
-        same.update(self._by_bytes(bytes_, files))
+        try:
+            same.update(self._by_bytes(bytes_, files))
+        except FileNotFoundError as error:
+            raise BusyError(f"{error}: was removed there while it was compared; somebody else is pushing") from error
         return same
 
     def _tell(self, done: int, total: int) -> None:
@@ -109,7 +113,7 @@ class Comparison:
 
     def _is_same_large(self, path: str, size: int) -> bool:
         ranges = [(low, min(low + PIECE_BYTES, size)) for low in range(0, size, PIECE_BYTES)]
-        source = self._here.open(path)
+        source = _opened(self._here, path)
         remote = self._there.open(path, self._there.stat(path))
         if remote.size != size:
             return False
@@ -132,15 +136,22 @@ def is_fresh(local: LocalFile, now_ns: int) -> bool:
 def digest_of(storage: LocalStorage, path: str) -> str:
     """MD5 of a file, in hexadecimal digits."""
     digest = hashlib.md5(usedforsecurity=False)
-    source = storage.open(path)
+    source = _opened(storage, path)
     for low in range(0, source.size, PIECE_BYTES):
         digest.update(source.read_at(low, PIECE_BYTES))
     return digest.hexdigest()
 
 
 def _read(storage: LocalStorage, path: str) -> bytes:
-    source = storage.open(path)
+    source = _opened(storage, path)
     return source.read_at(0, source.size)
+
+
+def _opened(storage: LocalStorage, path: str) -> LocalSource:
+    try:
+        return storage.open(path)
+    except FileNotFoundError as error:
+        raise SourceChangedError(f"{storage.url}: {path}: was removed while it was being pushed") from error
 
 
 def unchanged(storage: LocalStorage, path: str, then: LocalFile) -> bool:

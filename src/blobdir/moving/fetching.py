@@ -26,7 +26,9 @@ from blobdir.moving.remotefiles import (
     PUSHING,
     ask_versions,
     files_of,
+    is_own,
     is_racy,
+    is_still,
     list_keys,
     list_remote,
     same_version,
@@ -214,6 +216,7 @@ class _Fetch:
             if expected is not None:
                 self._verify(work, path, expected, found)
         self.check_unchanged()
+        self._check_made(work)
         if self._datasets and sums:  # of blobs that aren't here it would say that they are missing
             here = {name: digest for name, digest in sums.items() if f"{layout.BLOB_DIR}/{name}" in plan.large}
             write_whole(work / layout.BLOB_DIR / SUMS, [format_sums(here)])
@@ -245,9 +248,12 @@ class _Fetch:
         changed = [path for path in now.files if path not in self._found.files]
         changed += [path for path in (PUSHING, JOURNAL) if path in now.own]
         changed += [path for path in self._found.files if path not in now.files]
+        changed += [f"{path}/" for path in sorted(now.folders ^ self._found.folders) if not is_own(path)] * (
+            not changed
+        )
         versions = ask_versions(self._storage, now.files, self._seen, self._seen)
         for path, then in self._seen.items():
-            if path in versions and not (same_version if says_version(then) else _is_still)(then, versions[path]):
+            if path in versions and not (same_version if says_version(then) else is_still)(then, versions[path]):
                 changed.append(path)
         if changed:
             more = f" and {len(changed) - SHOWN:,} more" if len(changed) > SHOWN else ""
@@ -255,6 +261,25 @@ class _Fetch:
                 f"{self._storage.url}: was changed while it was being fetched: {', '.join(changed[:SHOWN])}{more}; "
                 "--resume fetches what is new"
             )
+
+    def _check_made(self, work: Path) -> None:
+        """Make sure that nobody else has written into what was made; what others have put there isn't the project's.
+
+        Raises
+        ------
+        ReadError
+            A file isn't as it was fetched.
+        """
+        files = {**self._plan.small, **self._plan.large}
+        clean(work, files)
+        for path in self._plan.folders:  # those that are empty
+            (work / path).mkdir(parents=True, exist_ok=True)
+        for path, stat in files.items():
+            with suppress(FileNotFoundError):
+                size = os.stat(work / path, follow_symlinks=False).st_size
+                if stat.size in (-1, size):
+                    continue
+            raise ReadError(f"{work / path}: was changed or removed by somebody else; --resume fetches it again")
 
     # -- bytes ------------------------------------------------------------------------------------------------------
 
@@ -334,7 +359,7 @@ class _Fetch:
         version = answer.version
         if not says_version(version):
             version = listed if says_version(listed) else Stat("file", len(answer.data), etag="")
-        if listed.size in (-1, len(answer.data)) and _is_still(listed, version):
+        if listed.size in (-1, len(answer.data)) and is_still(listed, version):
             return version
         raise self._changed(path)
 
@@ -357,13 +382,6 @@ class _Fetch:
             f"{what}; what was fetched of it was removed again: try once more with --resume, and if that doesn't help, "
             "the remote one is damaged: --with-defects fetches it as it is"
         )
-
-
-def _is_still(then: Stat, now: Stat) -> bool:
-    """Whether nothing says that a file has changed."""
-    if says_version(then) and says_version(now):
-        return same_version(then, now)
-    return then.size == now.size or min(then.size, now.size) < 0
 
 
 def _kept(target: Path, now: Stat | None, notes: NoteFile, path: str) -> int:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
+from blobdir.discovery.released import read_released
 from blobdir.errors import ReadError
-from blobdir.packing.released import read_released
 from blobdir.temporary import is_temporary
 
 if TYPE_CHECKING:
@@ -140,6 +140,21 @@ def _add(
         raise ReadError(f"{path}: can't be read (permission denied); nothing was done")
     found.files[path] = LocalFile.of(result)
     return None
+
+
+def changes_between(then: LocalFiles, now: LocalFiles) -> dict[str, str]:
+    """Path -> what became of a file, or of an empty folder, between two lists of a project."""
+    found = {path: "was removed while it was being pushed" for path in then.files if path not in now.files}
+    found |= {path: "was added while it was being pushed" for path in now.files if path not in then.files}
+    found |= {
+        path: "was changed after it was uploaded"
+        for path, file in then.files.items()
+        if path in now.files and now.files[path] != file
+    }
+    if not found:
+        odd = {*then.empty} ^ {*now.empty} | {*then.left_out} ^ {*now.left_out}
+        found |= dict.fromkeys(odd, "was added, removed or changed while the project was being pushed")
+    return found
 
 
 def blob_keys(paths: Iterable[str]) -> dict[str, str]:

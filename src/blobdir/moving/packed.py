@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,14 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_cache_path
 
-from blobdir.discovery import DiscoveryOptions, layout
+from blobdir.discovery import layout
 from blobdir.durable import write_whole
 from blobdir.errors import BlobdirError, BusyError, ReadError, UsageError
+from blobdir.moving.claim import Claim
+from blobdir.moving.finishing import Expected, finish
 from blobdir.moving.localfiles import list_project
-from blobdir.moving.remotefiles import PUSHING, RemoteFiles, list_remote, same_version, says_version
+from blobdir.moving.remotefiles import RemoteFiles, list_remote, same_version, says_version
 from blobdir.moving.report import PushReport
 from blobdir.moving.uploading import Uploader
-from blobdir.opening import BESIDE_FILE, build, save_beside
+from blobdir.opening import BESIDE_FILE
 from blobdir.packing import PackOptions, PackReport, pack
 from blobdir.packing.newfolder import NewFolder
 from blobdir.sources import LocalStorage, RemoteStorage, Stat, open_storage
@@ -102,12 +103,13 @@ def pack_to(
     with _alone(stage):
         if not resume:
             _empty(stage)
-        uploads = _Uploads(storage, stage, there)
-        project = stage / "project"
-        if project.exists():  # all is packed, but not all of it is there
-            shutil.rmtree(project)
-        report = pack(source, project, options, resume=resume, progress=progress, each=uploads.upload)
-        pushed = uploads.finish(project, progress)
+        with Claim(storage) as claim:
+            uploads = _Uploads(storage, stage, there, claim)
+            project = stage / "project"
+            if project.exists():  # all is packed, but not all of it is there
+                shutil.rmtree(project)
+            report = pack(source, project, options, resume=resume, progress=progress, each=uploads.upload)
+            pushed = uploads.finish(project, progress)
         if not pushed.failed:
             shutil.rmtree(stage)
     return report, pushed
@@ -145,7 +147,7 @@ def _empty(folder: Path) -> None:
 class _Uploads:
     """Uploads blobs one by one, and what is left at the end."""
 
-    def __init__(self, storage: RemoteStorage, stage: Path, there: RemoteFiles) -> None:
+    def __init__(self, storage: RemoteStorage, stage: Path, there: RemoteFiles, claim: Claim) -> None:
         self._storage = storage
         self._there = there
         self._notes = stage / "uploaded"
@@ -155,15 +157,19 @@ class _Uploads:
         self._uploader = Uploader(LocalStorage(os.fspath(stage)), storage)
         self._blobs: dict[str, Stat] = {}
         self._drop_holes()
+        self._claim = claim
         if layout.META not in there.files:
-            self._mark()
+            self._mark(there)
 
-    def _mark(self) -> None:
+    def _mark(self, there: RemoteFiles) -> None:
         """From here on what is there isn't taken for a project, until all of it is there; see `pushplan`."""
-        self._storage.write(PUSHING, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode())
+        if not self._claim.held:
+            self._claim.take(there)
+        self._claim.touched()
         for path in (BESIDE_FILE, layout.META):
             if not self._uploader.remove({path: self._storage.full(path)}):
                 raise ReadError(f"{self._storage.url}/{path}: {self._uploader.report.failed[path]}")
+        self._claim.check()
 
     def _note(self, place: str) -> Path:
         name = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()  # a path can be longer than a name
@@ -214,12 +220,15 @@ class _Uploads:
                 if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                     path.unlink()
                     raise ReadError(f"{path}: isn't what was written; --resume packs it again")
+            self._claim.touched()
             try:
                 version = self._uploader.upload_blob(path, place)
             except (BlobdirError, OSError) as error:
                 raise ReadError(f"{self._storage.url}: {place}: {error}; --resume goes on") from error
             if version.size not in (-1, size):
                 raise ReadError(f"{self._storage.url}: {place}: {version.size} of {size} bytes are there; --resume")
+            if self._claim.held:
+                self._claim.check()
             if says_version(version):
                 note = [digest, size, version.mtime_ns, version.etag, place]
                 write_whole(self._note(place), [json.dumps(note).encode()])
@@ -244,7 +253,8 @@ class _Uploads:
                 f"{self._storage.url}: holds {', '.join(foreign[:_SHOWN])}{more}, which the project doesn't have; "
                 "remove that, or choose another place"
             )
-        self._mark()
+        self._mark(there)
+        self._claim.touched()
         stale = [path for path in there.files if path not in found.files]
         uploader.remove({path: self._storage.full(path) for path in sorted(stale, key=layout.is_offsets, reverse=True)})
         rest = {path: file for path, file in found.files.items() if path not in self._blobs}
@@ -253,9 +263,14 @@ class _Uploads:
         meta = {layout.META: rest.pop(layout.META)}
         uploader.make_folders(found.empty)
         pickles = {path: rest.pop(path) for path in list(rest) if layout.is_offsets(path)}
-        if not uploader.report.failed and uploader.upload(rest) and uploader.upload(pickles) and uploader.upload(meta):
-            uploader.remove({PUSHING: self._storage.full(PUSHING)})
-            uploader.report.index = save_beside(build(self._storage, DiscoveryOptions()), self._storage)
+        for files in (rest, pickles, meta):
+            if uploader.report.failed or not uploader.upload(files):
+                self._claim.check()
+                return uploader.report
+            self._claim.check()
+            self._claim.touched()
+        expected = Expected.of(found.files, found.empty, uploader.sent | self._blobs, there)
+        finish(self._storage, self._claim, expected, uploader, index=True)
         return uploader.report
 
 

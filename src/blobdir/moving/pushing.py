@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
-import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blobdir.discovery import DiscoveryOptions, layout
+from blobdir.discovery import layout
 from blobdir.errors import BusyError, NotAProjectError, ReadError, UsageError
+from blobdir.moving.claim import Claim
 from blobdir.moving.comparing import Comparison
 from blobdir.moving.defects import check_source
-from blobdir.moving.localfiles import LocalFiles, list_project
+from blobdir.moving.finishing import Expected, finish
+from blobdir.moving.localfiles import LocalFiles, blob_keys, changes_between, list_project
 from blobdir.moving.notes import PushNotes
 from blobdir.moving.pushplan import PushPlan, check_target, make_plan
-from blobdir.moving.remotefiles import PUSHING, RemoteFiles, files_of, is_own, list_keys, list_remote
+from blobdir.moving.remotefiles import PUSHING, RemoteFiles, list_remote
 from blobdir.moving.uploading import Uploader
-from blobdir.opening import BESIDE_FILE, build, save_beside, warn_of_defects
+from blobdir.opening import BESIDE_FILE, warn_of_defects
 from blobdir.packing.locking import hold
 from blobdir.packing.provenance import Provenance
 from blobdir.projectlock import changes
-from blobdir.sources import LocalStorage, RemoteOptions, RemoteStorage, open_storage
+from blobdir.sources import LocalStorage, RemoteOptions, RemoteStorage, Stat, open_storage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from blobdir.discovery import Progress
     from blobdir.moving.report import PushReport
@@ -50,7 +49,8 @@ def push(
 ) -> PushReport:
     """Copy a project from this machine to a storage.
 
-    Nobody changes the project meanwhile. What happens in which order, and what readers see: `blobdir.moving.pushplan`.
+    No command of blobdir changes the project meanwhile; what other programs change is noticed, and named. What happens
+    in which order, and what readers see: `blobdir.moving.pushplan`.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def push(
     PackError
         The project has a defect.
     BusyError
-        Somebody is changing the project, or another process of this machine is pushing to this place.
+        Somebody is changing the project, or is pushing to this place: see `blobdir.moving.claim`.
     ReadError, LinkError
         The storage can't be reached, or refuses; the project can't be read in full, or a link leads out of it.
     """
@@ -113,7 +113,8 @@ def push(
         comparison = Comparison(here, there, notes, checksum=checksum, progress=progress)
         same = set() if force else comparison.same(local.files, found)
         plan = make_plan(local, found, same, there, removing=removing)
-        uploader = Uploader(here, there, notes, progress)
+        claim = Claim(there)
+        uploader = Uploader(here, there, notes, progress, claim.look)
         report = uploader.report
         report.left_out, report.emptied, report.defects = local.left_out, local.emptied, defects
         report.skipped = plan.same
@@ -123,7 +124,7 @@ def push(
             report.size = sum(local.files[path].size for path in (*plan.new, *plan.replaced))
         else:
             notes.keep_only(same)
-            _Push(uploader, there, local, found, plan).run(index=index)
+            _Push(uploader, claim, here, there, found, local, plan).run(index=index)
     report.seconds = time.perf_counter() - began
     return report
 
@@ -132,106 +133,110 @@ class _Push:
     """One push, step by step; a step that fails is the last one."""
 
     def __init__(
-        self, uploader: Uploader, there: RemoteStorage, here: LocalFiles, found: RemoteFiles, plan: PushPlan
-    ) -> None:
+        self, uploader: Uploader, claim: Claim, here: LocalStorage, there: RemoteStorage, found: RemoteFiles,
+        local: LocalFiles, plan: PushPlan,
+    ) -> None:  # fmt: skip
         self._uploader = uploader
-        self._there = there
-        self._here = here
-        self._found = found
+        self._here, self._there = here, there
+        self._local, self._found = local, found
         self._plan = plan
-        self._mark = json.dumps(
-            {
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "token": secrets.token_hex(8),
-            }
-        ).encode()
+        self._claim = claim
 
     def run(self, *, index: bool) -> None:
         plan, uploader = self._plan, self._uploader
-        uploader.expect(sum(self._here.files[path].size for path in (*plan.new, *plan.replaced)))
-        if plan.changes and not self._change():
-            return
-        keys = list_keys(self._there)
-        if not self._is_there(files_of(self._there, keys)):
-            return
-        self._remove_own(will_follow=index)
-        if index:
-            keys = [key for key in keys if not is_own(key[0])]
-            built = build(self._there.as_listed(keys), DiscoveryOptions())
-            uploader.report.index = save_beside(built, self._there)
-            if not uploader.report.defects:  # else they are known
-                warn_of_defects(self._there, built)
-        elif self._there.has_folders:
-            uploader.remove_folders([layout.STATE_DIR])
+        uploader.expect(sum(self._local.files[path].size for path in (*plan.new, *plan.replaced)))
+        with self._claim as claim:
+            if plan.changes or PUSHING in self._found.own:
+                if not self._change():
+                    return
+            elif not self._is_still_here():
+                return
+            expected = Expected.of(self._local.files, self._local.empty, uploader.sent, self._found)
+            built = finish(self._there, claim, expected, uploader, index=index)
+        if built is not None and not uploader.report.defects:  # else they are known
+            warn_of_defects(self._there, built)
 
     def _change(self) -> bool:
-        plan, changed = self._plan, [*self._plan.new, *self._plan.replaced]
-        early = dict.fromkeys(plan.early_blobs(self._found))
+        plan, changed, uploader = self._plan, [*self._plan.new, *self._plan.replaced], self._uploader
+        is_whole = layout.META in self._found.files and PUSHING not in self._found.own
+        early = dict.fromkeys(plan.early_blobs(self._found) if is_whole else [])
         stale = plan.stale_pickles(self._found)
         kept = set(changed)
-        again = [path for path in stale if path in self._here.files and path not in kept]
+        again = [path for path in stale if path in self._local.files and path not in kept]
         if not self._upload(early):
             return False
-        self._begin()
-        done = (
+        self._claim.take(self._found)
+        self._look_again(early)
+        self._take_down()
+        folders = [*plan.old_folders, *plan.folders]
+        return (
             self._remove(stale)
             and self._upload(path for path in plan.blobs(changed) if path not in early)
             and self._remove(plan.blobs(plan.removed))
             and self._remove(plan.others(plan.removed))
-            and self._uploader.remove(plan.markers)
+            and self._step(plan.markers, lambda: uploader.remove(plan.markers))
             and self._upload(plan.others(changed))
+            and self._step(folders, self._arrange_folders)
+            and self._upload([*plan.pickles(changed), *again])
+            and self._is_still_here()
+            and self._upload([layout.META])
         )
-        if not done:
-            return False
-        self._uploader.remove_folders(plan.old_folders)
-        self._uploader.make_folders(plan.folders)
-        if not self._upload([*plan.pickles(changed), *again]):
-            return False
-        self._check_mark()
-        return self._upload([layout.META])
 
-    def _is_there(self, now: RemoteFiles) -> bool:
-        """Whether all is there under its name: some servers change names, or take two for one."""
-        for path, file in self._here.files.items():
-            found = now.files.get(path)
-            if found is None or found.size not in (-1, file.size):
-                what = "isn't there" if found is None else f"has {found.size:,} of {file.size:,} bytes there"
-                self._uploader.report.failed[path] = f"{what} after all was uploaded"
-        return not self._uploader.report.failed
+    def _look_again(self, early: Collection[str]) -> None:
+        """Make sure that the plan still holds, before anything is taken away by it."""
+        now, sent = list_remote(self._there), self._uploader.sent
+        files = self._found.files | {path: sent.get(path, self._found_as(path)) for path in early}
+        wrong = list(Expected(files, others=set(now.folders)).wrong(now, self._there))
+        if not wrong:
+            return
+        named = {key.casefold() for key in blob_keys(filter(layout.is_offsets, now.files)).values()}
+        mine = {path: key.casefold() in named for path, key in blob_keys(early).items() if path in now.files}
+        is_sure = PUSHING not in self._found.own and not any(mine.values())
+        if is_sure and self._remove(mine):  # else the mark stays: it was there, or nobody knows whose blob that is
+            self._claim.give_back()
+        raise BusyError(
+            f"{self._there.url}: was changed by somebody else since it was listed: {wrong[0]}"
+            f"{f' and {len(wrong) - 1:,} more' if len(wrong) > 1 else ''}; push again"
+        )
 
-    def _upload(self, paths: Iterable[str]) -> bool:
-        return self._uploader.upload({path: self._here.files[path] for path in paths})
+    def _found_as(self, path: str) -> Stat:
+        return Stat("file", self._local.files[path].size)
 
-    def _remove(self, paths: Iterable[str]) -> bool:
-        return self._uploader.remove({path: self._there.full(path) for path in paths})
-
-    def _begin(self) -> None:
-        """From here on what is there isn't taken for a project, until all of it is there."""
-        self._there.write(PUSHING, self._mark)
+    def _take_down(self) -> None:
+        """Have what is there look like no project, whoever looks at it, and whether or not it was there when listed."""
         for path in (BESIDE_FILE, layout.META):
-            if (path in self._found.files or path in self._found.own) and not self._remove([path]):
+            if not self._remove([path]):
                 raise ReadError(
                     f"{self._there.url}/{path}: {self._uploader.report.failed[path]}; it is of what was there, and "
                     "must not stay while that is changed"
                 )
 
-    def _check_mark(self) -> None:
-        try:
-            mine = self._there.read(PUSHING) == self._mark
-        except FileNotFoundError:
-            mine = False
-        if not mine:
-            raise BusyError(
-                f"{self._there.url}: somebody else is pushing to it at the same time; when only one is, push again "
-                "with --delete"
-            )
+    def _is_still_here(self) -> bool:
+        """Whether the project is as it was listed, so that what was uploaded is one state of it."""
+        self._uploader.report.failed.update(changes_between(self._local, list_project(self._here)))
+        return not self._uploader.report.failed
 
-    def _remove_own(self, *, will_follow: bool) -> None:
-        """Remove what isn't the project's: the note that it's being pushed, an index of what was there, leftovers."""
-        own = [path for path in self._found.own if not (will_follow and path == BESIDE_FILE)]
-        own += [PUSHING] if self._plan.changes and PUSHING not in own else []
-        if not self._remove(own):
-            path, error = next(iter(self._uploader.report.failed.items()))
-            raise ReadError(f"{self._there.url}/{path}: {error}; it would be believed, so remove it")
+    # -- steps ------------------------------------------------------------------------------------------------------
+
+    def _step(self, what: Collection[str], do: Callable[[], bool]) -> bool:
+        """Do something to what is there, and make sure that nobody else has meanwhile."""
+        if not what:
+            return True
+        self._claim.touched()
+        done = do()
+        if self._claim.held:
+            self._claim.check()
+        return done
+
+    def _upload(self, paths: Iterable[str]) -> bool:
+        files = {path: self._local.files[path] for path in paths}
+        return self._step(files, lambda: self._uploader.upload(files))
+
+    def _remove(self, paths: Iterable[str]) -> bool:
+        keys = {path: self._there.full(path) for path in paths}
+        return self._step(keys, lambda: self._uploader.remove(keys))
+
+    def _arrange_folders(self) -> bool:
+        self._uploader.remove_folders(self._plan.old_folders)
+        self._uploader.make_folders(self._plan.folders)
+        return True

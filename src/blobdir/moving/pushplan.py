@@ -2,16 +2,20 @@
 
 Readers may open the project at any moment of it, and it may be cut off at any. So, while it's what it was before:
 
-1. new blobs go up; no pickle names them yet.
+1. new blobs go up, if a whole project is there; no pickle names them yet.
 
-Then the index beside it and ``meta.json`` are removed, with a note in ``.blobdir/pushing.json`` that stays until the
-end: what is there isn't taken for a project, and `fetch` refuses it. And then
+Then ``.blobdir/pushing.json`` is written, see `blobdir.moving.claim`, and the index and ``meta.json`` are removed: what
+is there isn't taken for a project, and `fetch` refuses it. And then
 
 2. pickles are removed that the project doesn't have, or whose blob will be replaced or removed: at no moment does an
    old pickle lead into a new blob;
 3. blobs are replaced and removed;
 4. annotations and all other files are uploaded, replaced and removed;
-5. pickles are uploaded; ``meta.json`` is the last.
+5. pickles are uploaded; ``meta.json`` is the last, if the project here is still as it was listed;
+6. all is listed, the index is written, the mark removed, and all listed once more: `blobdir.moving.finishing`.
+
+What is removed is what was listed, belongs to the place's own project, and isn't in the project here. What lies in a
+folder that is another project's belongs to that, whole or not: then nothing is done at all.
 
 Who has opened the project before keeps its pickles, and is told by the version of a blob that it was replaced.
 """
@@ -24,7 +28,7 @@ from typing import TYPE_CHECKING
 from blobdir.discovery import layout
 from blobdir.errors import UsageError
 from blobdir.moving.localfiles import blob_keys
-from blobdir.moving.remotefiles import PUSHING, is_own, keeps_markers, parents_of
+from blobdir.moving.remotefiles import JOURNAL, PUSHING, is_own, keeps_markers, parents_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -110,15 +114,26 @@ def make_plan(
     plan = PushPlan(same=len(same))
     plan.new = [path for path in here.files if path not in there.files]
     plan.replaced = [path for path in here.files if path in there.files and path not in same]
-    if storage.has_folders or keeps_markers(storage):
-        plan.folders = [path for path in here.empty if path not in there.folders]
     if removing:
         plan.removed = [path for path in there.files if path not in here.files]
-        kept = set(here.empty) | {parent for path in (*here.files, *here.empty) for parent in parents_of(path)}
+    plan.folders = _folders_to_make(here, there, storage, plan.removed)
+    if removing:
+        empty = set(here.empty)
+        kept = empty | {parent for path in (*here.files, *here.empty) for parent in parents_of(path)}
         if storage.has_folders:
             plan.old_folders = [path for path in there.folders if path not in kept and not is_own(path)]
-        plan.markers = {f"{path}/": key for path, key in there.markers.items() if path not in set(here.empty)}
+        plan.markers = {f"{path}/": key for path, key in there.markers.items() if path not in empty or key[-1:] != "/"}
     return plan
+
+
+def _folders_to_make(here: LocalFiles, there: RemoteFiles, storage: RemoteStorage, removed: list[str]) -> list[str]:
+    """Empty folders of the project that aren't there, or won't be when what lies in them is removed."""
+    if keeps_markers(storage):
+        return [path for path in here.empty if not there.markers.get(path, "").endswith("/")]
+    if not storage.has_folders:
+        return []
+    emptied = {parent for path in removed for parent in parents_of(path)}
+    return [path for path in here.empty if path not in there.folders or path in emptied]
 
 
 def check_target(url: str, here: LocalFiles, there: RemoteFiles, *, resume: bool, removing: bool) -> None:
@@ -128,6 +143,11 @@ def check_target(url: str, here: LocalFiles, there: RemoteFiles, *, resume: bool
     ------
     UsageError
     """
+    if JOURNAL in there.own:
+        raise UsageError(
+            f"{url}: is being changed where it lies, or a change was cut off ({JOURNAL}); the next command that "
+            "changes it there finishes that; if it's a copy that was made in between, remove that file"
+        )
     if not there.files:
         return
     if not (resume or removing):
@@ -145,10 +165,51 @@ def check_target(url: str, here: LocalFiles, there: RemoteFiles, *, resume: bool
             f"{url}: holds {len(there.files):,} files, and isn't a blob project (no {layout.BLOB_DIR}/): "
             f"nothing is replaced or removed there; choose another place, or empty it yourself"
         )
-    for path in foreign:
-        folder = path.removesuffix(f"/{layout.META}")
-        if folder != path and f"{folder}/{layout.BLOB_DIR}" in there.folders:
-            raise UsageError(f"{url}: holds another project, {folder}/, which would be removed; choose another place")
+    for folder, path in projects_below(there, foreign).items():
+        raise UsageError(
+            f"{url}: holds another project, {folder}/ ({path} is of one), which would be removed; choose another "
+            "place, or remove it yourself"
+        )
+
+
+def projects_below(there: RemoteFiles, foreign: Iterable[str]) -> dict[str, str]:
+    """Folders that are other projects, whole or not, packed or not -> what tells so.
+
+    A ``meta.json`` tells it, but for one in a dataset's own folders, where it's an annotation; whatever is in a
+    ``.blobdir/``; and a tar in a ``blob/``, with which the first push to a place may have ended.
+
+    Parameters
+    ----------
+    there : RemoteFiles
+    foreign : iterable of str
+        Files that the project here doesn't have.
+    """
+    datasets = set(layout.read_layout(there.as_folders()).datasets)
+    found: dict[str, str] = {}
+    for path in (*foreign, *there.folders):
+        parts = path.split("/")
+        if layout.STATE_DIR in parts[1:]:
+            found.setdefault("/".join(parts[: parts.index(layout.STATE_DIR, 1)]), path)
+        elif len(parts) > 1 and parts[-1] == layout.META and path not in there.folders:
+            folder = path.rpartition("/")[0]
+            if not _is_of_images(folder, datasets) or _has_datasets(there, folder):
+                found.setdefault(folder, path)
+        elif len(parts) > 2 and parts[-2] == layout.BLOB_DIR and layout.blob_stem(parts[-1]) is not None:
+            found.setdefault("/".join(parts[:-2]), path)
+    return found
+
+
+def _is_of_images(path: str, datasets: set[str]) -> bool:
+    """Whether a folder is a dataset's own ``ann/`` or the like, or lies in one."""
+    return any(
+        parent in datasets and layout.is_item_folder(path[len(parent) + 1 :].split("/", 1)[0])
+        for parent in parents_of(path)
+    )
+
+
+def _has_datasets(there: RemoteFiles, folder: str) -> bool:
+    ends = (f"/{layout.ITEMS}", f"/{layout.ANNOTATIONS}")
+    return any(path.startswith(f"{folder}/") and path.endswith(ends) for path in there.folders)
 
 
 def _is_blob_path(path: str) -> bool:

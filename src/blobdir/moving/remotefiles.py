@@ -185,6 +185,13 @@ def same_version(then: Stat, now: Stat) -> bool:
     return then.mtime_ns // _SECOND_NS == now.mtime_ns // _SECOND_NS  # some say it in whole seconds
 
 
+def is_still(then: Stat, now: Stat) -> bool:
+    """Whether nothing says that a file has changed."""
+    if says_version(then) and says_version(now):
+        return same_version(then, now)
+    return then.size == now.size or min(then.size, now.size) < 0
+
+
 def is_racy(stat: Stat, noted_ns: int) -> bool:
     """Whether a file could have been written once more after it was looked at, and still look the same."""
     return not stat.etag and stat.mtime_ns % _SECOND_NS == 0 and stat.mtime_ns > noted_ns - RACY_NS

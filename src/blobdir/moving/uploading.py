@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +14,21 @@ from blobdir.moving.comparing import unchanged
 from blobdir.moving.localfiles import LocalFile
 from blobdir.moving.remotefiles import keeps_markers, says_version
 from blobdir.moving.report import PushReport
+from blobdir.sources import Stat
+from blobdir.sources.getters import etag_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from pathlib import Path
 
     from blobdir.discovery import Progress
     from blobdir.moving.notes import NoteFile
-    from blobdir.sources import LocalStorage, RemoteStorage, Stat
+    from blobdir.sources import LocalStorage, RemoteStorage
 
 FILES_AT_ONCE = 32
 LARGE_BYTES = 8 << 20
+NOTES_AT_ONCE, NOTE_S = 500, 10.0
+"""Files, and seconds, after which what was uploaded is noted."""
 ROUNDS = 3
 """Times that what failed is tried, besides the tries of each request."""
 UPLOAD_TIMEOUT_S = 3600.0
@@ -41,10 +46,15 @@ class Uploader:
     notes : NoteFile, optional
         Is told which version of what was uploaded, where the backend has no checksum of it.
     progress : callable, optional
+    sure : callable, optional
+        Makes sure that nobody else has written to the place; it's called before anything is noted, for the version that
+        is there could be another one's.
 
     Attributes
     ----------
     report : PushReport
+    sent : dict
+        Path -> which version of what was uploaded is there, as far as the backend has said it.
     """
 
     def __init__(
@@ -53,10 +63,15 @@ class Uploader:
         there: RemoteStorage,
         notes: NoteFile | None = None,
         progress: Progress | None = None,
+        sure: Callable[[], None] | None = None,
     ) -> None:
         self.report = PushReport()
+        self.sent: dict[str, Stat] = {}
         self._here, self._there = here, there
         self._notes = notes
+        self._sure = sure
+        self._unsure: list[tuple[str, Stat, LocalFile]] = []
+        self._looked = time.monotonic()
         self._progress = progress
         self._folders: set[str] = set()
         self._done = self._total = 0
@@ -93,7 +108,24 @@ class Uploader:
             self._done += files[path].size
             if self._progress is not None:
                 self._progress("pushing", self._done, self._total)
+            self._note_some(large=files[path].size > LARGE_BYTES)
+        self.note()
         return failed
+
+    def _note_some(self, *, large: bool) -> None:
+        """Note what would be costly to upload again; looking at the place costs a request."""
+        if large or len(self._unsure) >= NOTES_AT_ONCE or time.monotonic() - self._looked >= NOTE_S:
+            self.note()
+
+    def note(self) -> None:
+        """Note what was uploaded, if nobody else has written to the place meanwhile."""
+        uploaded, self._unsure = self._unsure, []
+        if self._notes is not None and uploaded:
+            if self._sure is not None:
+                self._sure()
+            for path, version, file in uploaded:
+                self._notes.add(path, version, "", file)
+        self._looked = time.monotonic()
 
     def _many(self, named: Iterable[tuple[str, Awaitable[Any]]], concurrency: int) -> Iterable[Any]:
         return self._there.backend.run_many(named, concurrency, UPLOAD_TIMEOUT_S)
@@ -103,19 +135,32 @@ class Uploader:
         what = f"{self._there.url}: {path}"
         try:
             await self._make_parent(what, path)
-            version = await self._send(what, path, file)
-            if self._notes is not None and version is not None:
-                self._notes.add(path, version, "", file)
+            version, is_noted = await self._send(what, path, file)
+            if says_version(version) and version.size == file.size:
+                self.sent[path] = version
+                if is_noted:
+                    self._unsure.append((path, version, file))
         except FileNotFoundError:
-            return "was removed while it was being pushed"
+            if not self._is_here(path):
+                return "was removed while it was being pushed"
+            return "can't be written: the storage says that there is no such bucket or folder; make it first"
         except (BlobdirError, OSError, ValueError) as error:
             return in_words(error)
         return None
 
-    async def _send(self, what: str, path: str, file: LocalFile) -> Stat | None:
-        """Send the bytes of a file, and nothing if it isn't the one that was listed; its version there."""
+    def _is_here(self, path: str) -> bool:
+        return os.path.exists(os.path.join(self._here.root, path))
+
+    async def _send(self, what: str, path: str, file: LocalFile) -> tuple[Stat, bool]:
+        """Send the bytes of a file, and nothing if it isn't the one that was listed.
+
+        Returns
+        -------
+        Stat, bool
+            Its version there; whether that is worth a note, since no listing says as much.
+        """
         target, backend = self._there.full(path), self._there.backend
-        source = self._here.open(path)
+        source, said = self._here.open(path), None
         if LocalFile.of(os.fstat(source.fd)) != file:
             raise SourceChangedError("was changed while it was being pushed")
         if file.size > LARGE_BYTES:
@@ -123,13 +168,13 @@ class Uploader:
             await backend.call(what, "put_file", full, target, timeout_s=UPLOAD_TIMEOUT_S)
         else:
             data = source.read_at(0, file.size)
-            await backend.call(what, "pipe_file", target, data, timeout_s=UPLOAD_TIMEOUT_S, **self._kind_of(path))
+            kind = self._kind_of(path)
+            said = await backend.call(what, "pipe_file", target, data, timeout_s=UPLOAD_TIMEOUT_S, **kind)
         if LocalFile.of(os.fstat(source.fd)) != file or not unchanged(self._here, path, file):
             raise SourceChangedError("was changed while it was being pushed")
         if file.size <= LARGE_BYTES and self._there.protocols & _CHECKSUMS:
-            return None
-        version = await backend.info(target, what)
-        return version if says_version(version) and version.size == file.size else None
+            return Stat("file", file.size, etag=etag_of(said)), False
+        return await backend.info(target, what), True
 
     def _kind_of(self, path: str) -> dict[str, str]:
         """What browsers go by, where the backend keeps it and doesn't find it out by itself."""

@@ -29,11 +29,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from blobdir.discovery import layout
+from blobdir.discovery.released import RELEASED
 from blobdir.durable import in_words, sync_folder, write_whole
 from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.inside import read_whole
 from blobdir.packing.folders import FOLDER, Folders, about
-from blobdir.packing.released import RELEASED
 from blobdir.projectlock import JOURNAL, make_state_folder, show_like
 from blobdir.temporary import clean
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blobdir.discovery import layout
+from blobdir.discovery.released import RELEASED, format_released, identity, read_released
 from blobdir.durable import open_regular
 from blobdir.errors import AnnotationError, BlobdirError, PackError
 from blobdir.offsets.table import OffsetsTable
@@ -17,7 +18,6 @@ from blobdir.packing.metadata import check_meta
 from blobdir.packing.names import free_stem, renewed_stem, taken_stems
 from blobdir.packing.provenance import Provenance
 from blobdir.packing.publishing import take_over
-from blobdir.packing.released import RELEASED, format_released, identity, read_released
 from blobdir.packing.sums import SUMS, updated_sums
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ProjectWriter:
     known : Provenance
     root : str
     released : dict
-        See `blobdir.packing.released`.
+        See `blobdir.discovery.released`.
     """
 
     def __init__(self, change: Change, root: str) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     from blobdir.sources.model import Stat
+    from blobdir.sources.webindex import Listed
 
 T = TypeVar("T")
 
@@ -247,6 +248,14 @@ class Backend:
     def info(self, path: str, what: str) -> Awaitable[Stat]:
         """Attributes of a file as they are now; FileNotFoundError where there is none."""
         return self._in_turn(what, lambda: self._info(self.fs, path), lambda: getters.sync_info(self.fs, path), 0, None)
+
+    def list_page(self, key: str, what: str) -> Awaitable[Listed]:
+        """What the page of a folder on a web server lists; FileNotFoundError where there is none."""
+
+        def block() -> Listed:
+            raise UsageError(f"{what}: this web backend is one for event loops; give its URL instead")
+
+        return self._in_turn(what, lambda: getters.http_list(self.fs, key), block, 0, None)
 
     def call(self, what: str, name: str, *args: Any, timeout_s: float | None = None, **kwargs: Any) -> Awaitable[Any]:
         """Any other method of the backend, by its name: ``find``, ``ls``, ``put_file``."""

@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import datetime
 import email.utils
+import errno
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fsspec.implementations.memory import MemoryFileSystem
 
 from blobdir.sources.model import Stat
-from blobdir.sources.retries import NoRangesError, WrongAnswerError
+from blobdir.sources.retries import NoPageError, NoRangesError, WrongAnswerError
+from blobdir.sources.webindex import PAGE_BYTES, read_page
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from fsspec import AbstractFileSystem
+
+    from blobdir.sources.webindex import Listed
 
     Get = Callable[[AbstractFileSystem, str, int | None, int | None], Awaitable["Answer"]]
     Info = Callable[[AbstractFileSystem, str], Awaitable[Stat]]
@@ -31,6 +36,7 @@ _MTIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "created", "
 _ETAG_KEYS = ("ETag", "etag", "md5Hash", "md5", "content_md5")
 _RECEIVE = 1 << 20
 _IDENTITY = {"Accept-Encoding": "identity"}
+_PAGES = frozenset(("text/html", "application/xhtml+xml"))
 _NO_HEAD = frozenset((403, 405, 501))
 
 
@@ -78,6 +84,13 @@ def same_time(a_ns: int, b_ns: int) -> bool:
     if a_ns % 10**9 and b_ns % 10**9:
         return a_ns == b_ns
     return a_ns // 10**9 == b_ns // 10**9
+
+
+def etag_of(answer: object) -> str:
+    """The etag in what a backend says of something, if it says it."""
+    if not isinstance(answer, Mapping):
+        return ""
+    return bare_etag(next((str(answer[key]) for key in _ETAG_KEYS[:2] if answer.get(key)), ""))
 
 
 def stat_of(info: Mapping[str, Any]) -> Stat:
@@ -165,6 +178,26 @@ async def http_info(fs: Any, path: str) -> Stat:
         if response.status == 200 and response.content_length is not None:
             total = response.content_length
         return _http_version(response.headers, total)
+
+
+async def http_list(fs: Any, url: str) -> Listed:
+    """What the page of a folder lists; fsspec's own reading of it takes a name such as ``http.png`` for a URL."""
+    session = await fs.set_session()
+    async with session.get(fs.encode_url(url), **_http_options(fs, {})) as response:
+        _raise_for(response, url)
+        kind = response.headers.get("Content-Type", "text/html").partition(";")[0].strip().lower()
+        if kind not in _PAGES:
+            raise NotADirectoryError(errno.ENOTDIR, f"the server gives no page that lists a folder, but {kind}")
+        page = bytearray()
+        async for piece in response.content.iter_chunked(_RECEIVE):
+            page += piece
+            if len(page) > PAGE_BYTES:
+                raise NoPageError(f"the page that lists the folder is longer than {PAGE_BYTES >> 20} MiB")
+        try:
+            text = page.decode(response.charset or "utf-8", "surrogateescape")
+        except (LookupError, UnicodeError):
+            text = page.decode("utf-8", "surrogateescape")
+        return read_page(text, str(response.url), url)
 
 
 # -- S3 ----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from blobdir.locks import ForkSafeLock
 from blobdir.ranges import merge_ranges
 from blobdir.sources.backend import CONCURRENCY, SMALL_CONCURRENCY, Backend
 from blobdir.sources.getters import Answer, same_time, stat_of
-from blobdir.sources.keys import is_understood, leads_elsewhere, lists_at_once
+from blobdir.sources.keys import is_understood, leads_elsewhere
+from blobdir.sources.listing import TREES, list_below
 from blobdir.sources.model import Entry, Folder, Stat
 from blobdir.sources.options import RemoteOptions, parse_size
 from blobdir.sources.pace import merge_limits
@@ -26,7 +27,7 @@ from blobdir.sources.secrecy import without_secrets
 from blobdir.sources.segments import plan_segments
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from fsspec import AbstractFileSystem
     from numpy.typing import NDArray
@@ -37,16 +38,17 @@ if TYPE_CHECKING:
 
 LOCAL_PROTOCOLS = frozenset(("memory", "file", "local", "zip", "tar", "libarchive", "reference", "dir"))
 """Backends whose bytes are on this machine already, if nothing else is behind them."""
-TREES = frozenset(("http", "https", "sftp", "ssh", "ftp", "webdav", "dav", "smb", "hdfs", "arrow_hdfs", "webhdfs"))
-"""Backends that list a folder at a time; the others, object stores, list everything below at once."""
 READAHEAD_BLOCKS = 16
 WORTH = 64
 """Blocks that are fetched for single reads, where not all fit the cache, before a hit must pay for each."""
-LIST_TIMEOUT_S = 600.0
 READERS = 4
 _WHERE = ("host", "port", "endpoint_url", "account_name", "base_url")
 """Attributes in which backends keep the server that their options name."""
 _BEYOND_END = 416
+_EXISTS = frozenset((409, 412))
+"""What servers say of a file that is there, or that somebody else is making, when it was to be made."""
+_UNKNOWN = frozenset((400, 501))
+"""What servers say that can't do that."""
 
 
 class RemoteSource:
@@ -443,8 +445,7 @@ class RemoteStorage:
             return
         self.fs.invalidate_cache(self.root)  # a backend keeps listings: those of another time, perhaps
         odd: list[str] = []
-        at_once = not self._protocols & TREES and lists_at_once(self.fs, is_async=self.backend.is_async)
-        for key, info in self._list_all() if at_once else self._list_tree():
+        for key, info in list_below(self.backend, self.root, self.url, self.protocols):
             path = self._relative(key)
             if path and leads_elsewhere(path):
                 odd.append(path)
@@ -457,30 +458,6 @@ class RemoteStorage:
                 BlobdirWarning,
                 stacklevel=2,
             )
-
-    def _list_all(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        call = self.backend.call(self.url, "find", self.root, withdirs=True, detail=True, timeout_s=LIST_TIMEOUT_S)
-        yield from self.backend.run(call, self.url, LIST_TIMEOUT_S).items()
-
-    def _list_tree(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Folder by folder, those of one depth together; one that can't be listed is an error."""
-        level, seen = [self.root], {self.root}
-        while level:
-            below = []
-            for infos in self.backend.run_many(map(self._list_folder, level), SMALL_CONCURRENCY):
-                for info in infos:
-                    key = str(info["name"]).rstrip("/")
-                    if key in seen or self._relative(key).rpartition("/")[2] in (".", ".."):
-                        continue  # pages of some servers link to themselves, and to the one above
-                    seen.add(key)
-                    yield str(info["name"]), info
-                    if info.get("type") == "directory":
-                        below.append(key)
-            level = below
-
-    def _list_folder(self, key: str) -> tuple[str, Awaitable[Any]]:
-        what = f"{self.url}: list of {without_secrets(key)}"
-        return what, self.backend.call(what, "ls", key + "/" * self._is_http, detail=True)
 
     def _relative(self, key: str) -> str:
         path, base = key.rstrip("/"), f"{self.root}/" if self.root else ""
@@ -548,11 +525,36 @@ class RemoteStorage:
 
     def write(self, path: str, data: bytes) -> None:
         """Write a small file; ReadError, which says why, where the backend can't."""
+        self._write(path, data)
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write a small file unless there is one; whether there was none.
+
+        In one step where the backend can do that (S3, Google Cloud, Azure). One that ignores the wish writes.
+        """
+        try:
+            self._write(path, data, mode="create")
+        except ReadError as error:
+            if isinstance(error.__cause__, FileExistsError) or status_of(error) in _EXISTS:
+                return False
+            if not isinstance(error.__cause__, TypeError | ValueError | NotImplementedError) and (
+                status_of(error) not in _UNKNOWN
+            ):
+                raise
+            self._write(path, data)
+        return True
+
+    def _write(self, path: str, data: bytes, **options: Any) -> None:
         what = f"{self.url}: {path}"
-        if self.has_folders:
-            parent = self.full(path).rpartition("/")[0]
-            self.backend.run(self.backend.call(what, "makedirs", parent, exist_ok=True), what)
-        self.backend.run(self.backend.call(what, "pipe_file", self.full(path), data), what)
+        try:
+            if self.has_folders:
+                parent = self.full(path).rpartition("/")[0]
+                self.backend.run(self.backend.call(what, "makedirs", parent, exist_ok=True), what)
+            self.backend.run(self.backend.call(what, "pipe_file", self.full(path), data, **options), what)
+        except FileNotFoundError as error:
+            raise ReadError(
+                f"{what}: can't be written: the storage says that there is no such bucket or folder; make it first"
+            ) from error
 
     def read_files(self, paths: Sequence[str]) -> list[bytes]:
         """The whole contents of several small files, many at a time."""

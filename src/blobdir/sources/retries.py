@@ -26,6 +26,10 @@ _LASTING = frozenset(
 """What a system says of a name, or of its disk: the same the next time."""
 
 
+class NoPageError(OSError):
+    """A server's page that lists a folder is none that can be read."""
+
+
 class NoRangesError(OSError):
     """A server doesn't serve byte ranges."""
 
@@ -101,7 +105,9 @@ def is_answer(error: BaseException) -> bool:
 
 def is_temporary(error: BaseException) -> bool:
     """Whether the same request may succeed a little later."""
-    if any(isinstance(link, FileNotFoundError | NoRangesError) for link in _chain(error)) or is_denied(error):
+    if any(isinstance(link, FileNotFoundError | NoRangesError | NoPageError) for link in _chain(error)) or is_denied(
+        error
+    ):
         return False
     if isinstance(error, (*_OURS, FileExistsError, IsADirectoryError, NotADirectoryError)):
         return False

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blobdir.discovery import layout, parts
+from blobdir.discovery.released import read_released
 from blobdir.errors import BlobdirError, OffsetsError, UnsafePickleError
 from blobdir.offsets import OffsetsTable, read_offsets, write_offsets
 from blobdir.packing.publishing import Change
-from blobdir.packing.released import read_released
 from blobdir.project import open_project
 from blobdir.projectlock import STATE_DIR
 from blobdir.sources import LocalStorage

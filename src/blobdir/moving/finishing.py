@@ -1,0 +1,159 @@
+"""The end of a push: what is there is exactly the project, and nothing else, before anybody takes it for one.
+
+Listed twice: before the index is written, which is made of that list, and when the mark was taken away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from blobdir.discovery import DiscoveryOptions, layout
+from blobdir.errors import BusyError
+from blobdir.moving.claim import AGAIN
+from blobdir.moving.remotefiles import (
+    PUSHING,
+    files_of,
+    is_own,
+    is_still,
+    keeps_markers,
+    list_keys,
+    list_remote,
+    parents_of,
+)
+from blobdir.opening import BESIDE_FILE, build, save_beside
+from blobdir.sources import Stat
+from blobdir.sources.getters import UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from blobdir.index import Index
+    from blobdir.moving.claim import Claim
+    from blobdir.moving.localfiles import LocalFile
+    from blobdir.moving.remotefiles import RemoteFiles
+    from blobdir.moving.uploading import Uploader
+    from blobdir.sources import RemoteStorage
+    from blobdir.sources.keys import Keys
+
+SHOWN = 3
+
+
+@dataclass(slots=True)
+class Expected:
+    """What is at a place when all was uploaded.
+
+    Attributes
+    ----------
+    files : dict
+        Path -> which version of it is there; only the size where nobody has said more.
+    empty : list of str
+        Folders with nothing in them.
+    others : set of str
+        Folders that may be there too: they were before, and mean nothing.
+    """
+
+    files: dict[str, Stat]
+    empty: list[str] = field(default_factory=list)
+    others: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(
+        cls,
+        local: Mapping[str, LocalFile],
+        empty: list[str],
+        sent: Mapping[str, Stat],
+        before: RemoteFiles,
+    ) -> Expected:
+        """From what was uploaded, and what was there already."""
+        files = {}
+        for path, file in local.items():
+            stat = sent.get(path) or before.files.get(path) or UNKNOWN
+            files[path] = stat if stat.size == file.size else Stat("file", file.size)
+        return cls(files, empty, set(before.folders))
+
+    def wrong(self, now: RemoteFiles, there: RemoteStorage) -> dict[str, str]:
+        """Path -> what isn't as it should be there."""
+        found = {}
+        for path, then in self.files.items():
+            is_ = now.files.get(path)
+            if is_ is None:
+                found[path] = "isn't there after all was uploaded"
+            elif is_.size not in (-1, then.size):
+                found[path] = f"has {is_.size:,} of {then.size:,} bytes there after all was uploaded"
+            elif not is_still(then, is_):
+                found[path] = "was written there by somebody else meanwhile"
+        foreign = "came there meanwhile, and isn't the project's"
+        found |= {path: foreign for path in now.files if path not in self.files}
+        if not found and (there.has_folders or keeps_markers(there)):
+            mine = {parent for path in (*self.files, *self.empty) for parent in parents_of(path)} | set(self.empty)
+            found |= {
+                f"{path}/": "isn't there after all was uploaded" for path in self.empty if path not in now.folders
+            }
+            come = now.folders - mine - self.others
+            found |= {f"{path}/": foreign for path in come if not is_own(path)}
+        return found
+
+
+def finish(there: RemoteStorage, claim: Claim, expected: Expected, uploader: Uploader, *, index: bool) -> Index | None:
+    """Make sure that all is there, put an index beside it, and say that it's whole.
+
+    Returns
+    -------
+    Index, optional
+        None without `index`, or where something isn't there: that stands in the report, and the mark stays.
+
+    Raises
+    ------
+    BusyError
+        Somebody else writes there too. What is there doesn't look finished then.
+    ReadError
+        The index can't be written, or something can't be removed that would be believed.
+    """
+    keys = list_keys(there)
+    now = files_of(there, keys)
+    if wrong := expected.wrong(now, there):
+        uploader.report.failed.update(wrong)
+        return None
+    own = {path: there.full(path) for path in now.own if path not in (PUSHING, BESIDE_FILE)}
+    own |= {BESIDE_FILE: there.full(BESIDE_FILE)} if not index and BESIDE_FILE in now.own else {}
+    if not uploader.remove(own):
+        return None
+    if claim.held:
+        claim.touched()
+    built = _put_index(there, keys, uploader) if index else None
+    written = {BESIDE_FILE: there.stat(BESIDE_FILE)} if index else {}
+    was_held = claim.held
+    if was_held:
+        claim.give_back()
+    _look_again(there, claim, Expected(now.files, expected.empty, now.folders), written, was_held=was_held)
+    if there.has_folders and not index:
+        uploader.remove_folders([layout.STATE_DIR])
+    return built
+
+
+def _put_index(there: RemoteStorage, keys: Keys, uploader: Uploader) -> Index:
+    listed = [key for key in keys if not is_own(key[0])]
+    built = build(there.as_listed(listed), DiscoveryOptions())
+    uploader.report.index = save_beside(built, there)
+    return built
+
+
+def _look_again(
+    there: RemoteStorage, claim: Claim, expected: Expected, written: dict[str, Stat], *, was_held: bool
+) -> None:
+    now = list_remote(there)
+    wrong = list(expected.wrong(now, there))
+    wrong += [path for path in now.own if path not in written]
+    wrong += [path for path, then in written.items() if path not in now.own or not is_still(then, now.own[path])]
+    if not wrong:
+        return
+    if was_held:
+        claim.spoil()
+    elif BESIDE_FILE in written and BESIDE_FILE not in wrong:  # it's of what was there a moment ago
+        claim.remove_index()
+    more = f" and {len(wrong) - SHOWN:,} more" if len(wrong) > SHOWN else ""
+    raise BusyError(
+        f"{there.url}: somebody else writes there at the same time ({', '.join(wrong[:SHOWN])}{more}), so what is "
+        f"there may be of both; {AGAIN}"
+    )

@@ -1,0 +1,143 @@
+"""Everything below a place, as a backend lists it: at once where it has a way to, else folder by folder."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from blobdir.errors import BlobdirWarning, ReadError, SourceChangedError
+from blobdir.sources.backend import SMALL_CONCURRENCY
+from blobdir.sources.keys import lists_at_once
+from blobdir.sources.secrecy import without_secrets
+from blobdir.sources.webindex import DEPTH, PAGES, REPEATS, goes_in_circles
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterable, Iterator
+
+    from blobdir.sources.backend import Backend
+    from blobdir.sources.webindex import Listed
+
+    Listing = Iterator[tuple[str, dict[str, Any]]]
+    """The backend's own name of each file and folder, and what the backend says of it."""
+
+T = TypeVar("T")
+
+TREES = frozenset(("http", "https", "sftp", "ssh", "ftp", "webdav", "dav", "smb", "hdfs", "arrow_hdfs", "webhdfs"))
+"""Backends that list a folder at a time; the others, object stores, list everything below at once."""
+LIST_TIMEOUT_S = 600.0
+_SHOWN = 3
+
+
+def list_below(backend: Backend, root: str, url: str, protocols: frozenset[str]) -> Listing:
+    """Everything below `root`.
+
+    Parameters
+    ----------
+    backend : Backend
+    root : str
+        In the backend's own terms.
+    url : str
+        The same for people.
+    protocols : set of str
+        What the backend answers to.
+
+    Raises
+    ------
+    FileNotFoundError
+    ReadError
+        A folder can't be listed, or folders lie in each other without an end.
+    """
+    web = bool(protocols & {"http", "https"})
+    if web and backend.is_async and hasattr(backend.fs, "set_session"):
+        yield from _list_pages(backend, root, url)
+    elif not protocols & TREES and lists_at_once(backend.fs, is_async=backend.is_async):
+        call = backend.call(url, "find", root, withdirs=True, detail=True, timeout_s=LIST_TIMEOUT_S)
+        yield from backend.run(call, url, LIST_TIMEOUT_S).items()
+    else:
+        yield from _list_tree(backend, root, url, "/" * web)
+
+
+def _what(url: str, key: str) -> str:
+    return f"{url}: list of {without_secrets(key)}"
+
+
+def _listed(
+    backend: Backend, root: str, url: str, keys: list[str], calls: Iterable[tuple[str, Awaitable[T]]]
+) -> Iterator[T]:
+    """The lists of some folders. One that is away by now isn't like a place where there is nothing."""
+    lists = backend.run_many(calls, SMALL_CONCURRENCY)
+    for key in keys:
+        try:
+            yield next(lists)
+        except FileNotFoundError as error:
+            if key == root.rstrip("/") or key == root:
+                raise
+            raise SourceChangedError(
+                f"{_what(url, key)}: isn't there any more; something changes the project"
+            ) from error
+
+
+def _list_tree(backend: Backend, root: str, url: str, end: str) -> Listing:
+    """Folder by folder, those of one depth together; one that can't be listed is an error."""
+    level, seen = [root], {root.rstrip("/")}
+    while level:
+        below = []
+        calls = ((_what(url, key), backend.call(_what(url, key), "ls", key + end, detail=True)) for key in level)
+        for infos in _listed(backend, root, url, level, calls):
+            for info in infos:
+                key = str(info["name"])
+                if key.rstrip("/") in seen or key.rstrip("/").rpartition("/")[2] in (".", ".."):
+                    continue  # some servers list the folder itself, and the one above it
+                seen.add(key.rstrip("/"))
+                yield key, info
+                if info.get("type") == "directory":
+                    below.append(key.rstrip("/"))
+        level = below
+
+
+def _list_pages(backend: Backend, root: str, url: str) -> Listing:
+    """The same of a web server, whose pages may lead anywhere, and without an end."""
+    level: list[tuple[str, tuple[frozenset[str], ...]]] = [(root.rstrip("/"), ())]
+    known, unclear = {root.rstrip("/")}, []
+    for _ in range(DEPTH):
+        below = []
+        calls = ((_what(url, key), backend.list_page(f"{key}/", _what(url, key))) for key, _ in level)
+        keys = [key for key, _ in level]
+        for (key, above), page in zip(level, _listed(backend, root, url, keys, calls), strict=True):
+            unclear += page.unclear
+            here = (*above[-REPEATS:], _names(page))
+            if goes_in_circles(here):
+                raise ReadError(
+                    f"{_what(url, key)}: the server lists the same names in it as in the folders above it: they go in "
+                    "circles, perhaps by a link to a folder above, which must go"
+                )
+            for name, is_folder in page.names.items():
+                child = f"{key}/{quote(name, errors='surrogateescape')}"
+                yield child, {"name": child, "size": None, "type": "directory" if is_folder else "file"}
+                if is_folder and child not in known:
+                    known.add(child)
+                    below.append((child, here))
+            if len(known) > PAGES:
+                raise ReadError(f"{url}: the server lists more than {PAGES:,} folders; copy the project in another way")
+        level = below
+        if not level:
+            break
+    else:
+        raise ReadError(
+            f"{_what(url, level[0][0])}: lies more than {DEPTH} folders deep, as in a folder that lists itself"
+        )
+    if unclear:
+        shown = ", ".join(without_secrets(repr(link)) for link in unclear[:_SHOWN])
+        warnings.warn(
+            f"{url}: the server's pages have {len(unclear):,} links with ? or # in them, such as {shown}, which aren't "
+            "shown; if they are names of files, the server must escape them (%3F, %23)",
+            BlobdirWarning,
+            stacklevel=2,
+        )
+
+
+def _names(page: Listed) -> frozenset[str]:
+    """What a folder is known by; nothing where it has no folder in it, with which circles end."""
+    folders = any(page.names.values())
+    return frozenset(f"{name}{'/' * is_folder}" for name, is_folder in page.names.items()) if folders else frozenset()
