@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from blobdir.durable import open_regular
 from blobdir.offsets.bulk import BulkScanner
 from blobdir.offsets.machine import Machine
-from blobdir.offsets.reader import Rows, read_offsets
+from blobdir.offsets.reader import Rows, read_offsets, room_for
 from blobdir.offsets.values import Fault
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ WINDOW_BYTES: Final = 8 << 20
 
 
 def iter_offsets(
-    path: str | os.PathLike[str], *, window_bytes: int = WINDOW_BYTES
+    path: str | os.PathLike[str], *, window_bytes: int = WINDOW_BYTES, attributes: bool = False
 ) -> Iterator[tuple[bytes, OffsetsTable]]:
     """Yield the pickles of an offsets file, some at a time, with the entries that they hold.
 
@@ -30,6 +30,8 @@ def iter_offsets(
     path : path
     window_bytes : int
         Bytes that are read together. A pickle that is longer is read whole.
+    attributes : bool
+        As in `read_offsets`.
 
     Yields
     ------
@@ -51,7 +53,7 @@ def iter_offsets(
             data = held + more
             if not data:
                 return
-            rows = Rows("error")
+            rows = Rows("error", room_for(data) if attributes else 0)
             end = _load(data, rows)
             if end == 0 or (not more and end < len(data)):
                 if more:  # a pickle that is longer than the window

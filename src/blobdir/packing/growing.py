@@ -86,7 +86,7 @@ def add(
             _add_blob(writer, path, sources, report)
             for note, data in notes.items():
                 change.stage(note).write_bytes(data)
-            writer.write_pickles()
+        writer.write_pickles()
         writer.known.check_not_linked(change.removed)
         change.commit()
     report.seconds = time.perf_counter() - began
@@ -220,8 +220,7 @@ def remove(project: str | os.PathLike[str], paths: Sequence[str], *, dry_run: bo
             change.make_folder(f"{dataset}/{layout.ANNOTATIONS}")  # by it, one without images stays a dataset
         report.removed = list(dict.fromkeys(report.removed))
         writer.known.check_not_linked(change.removed)
-        if not dry_run:
-            writer.write_pickles()
+        writer.write_pickles()
         change.commit()
     report.seconds = time.perf_counter() - began
     return report
@@ -293,8 +292,7 @@ def move(project: str | os.PathLike[str], paths: Sequence[str], dataset: str, *,
         for place in (target, *images):
             change.make_folder(f"{place}/{layout.ANNOTATIONS}")  # by it, one without images stays a dataset
         writer.known.check_not_linked(change.removed)
-        if not dry_run:
-            writer.write_pickles()
+        writer.write_pickles()
         change.commit()
     report.removed = list(dict.fromkeys(report.removed))
     report.seconds = time.perf_counter() - began
@@ -330,7 +328,7 @@ def _check_adopted(writer: ProjectWriter, name: str, mine: Belongings, target: s
 def _move_image(writer: ProjectWriter, source: str, name: str, origin: Origin, target: str) -> None:
     for entry in origin.entries:
         file = entry.pickle.path.rpartition("/")[2]
-        writer.add_entries(f"{target}/{file}", [(name, entry.start, entry.end)])
+        writer.copy_entries(f"{target}/{file}", [(name, entry.start, entry.end, entry.state)])
     if origin.file and not writer.change.dry_run:
         writer.carry(origin.file, f"{target}/{origin.file[len(source) + 1 :]}")
     writer.drop(origin)

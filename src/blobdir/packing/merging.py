@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from blobdir.discovery.parts import Pickle
+    from blobdir.offsets.attributes import State
 
 
 def create_project(path: str | os.PathLike[str], meta: dict[str, Any] | None = None) -> None:
@@ -171,7 +172,7 @@ class _Merge:
         if not self._change.dry_run:
             self._change.stage(layout.META).write_bytes(encode_meta(meta))
             self._writer.write_sums(self._added)
-            self._writer.write_pickles()
+        self._writer.write_pickles()
         return self._report
 
     @staticmethod
@@ -190,16 +191,21 @@ class _Merge:
 
     def _take_pickle(self, pickle: Pickle, target: str) -> None:
         blob = self._theirs.blob_of(pickle)
-        entries: dict[tuple[str, int, int], None] = {}
-        for _, table in self._theirs.tables(pickle):
+        entries: dict[str, tuple[int, int]] = {}
+        found: list[tuple[str, int, int, State]] = []
+        for _, table in self._theirs.tables(pickle, attributes=True):
             self._theirs.check_fit(pickle, table)
-            entries.update(dict.fromkeys((os.fsdecode(n), s, e) for n, s, e in table.entries()))
-        if len({name for name, _, _ in entries}) != len(entries):
-            raise PackError(f"{pickle.path}: has one name with different ranges; mend it first; nothing was changed")
+            for row, (raw, *span) in enumerate(table.entries()):
+                name = os.fsdecode(raw)
+                if entries.setdefault(name, (span[0], span[1])) != (span[0], span[1]):
+                    raise PackError(
+                        f"{pickle.path}: has one name with different ranges; mend it first; nothing was changed"
+                    )
+                found.append((name, span[0], span[1], table.state(row)))
         packed = pickle.blobs != layout.BLOB_DIR
         folder = f"{target}/{layout.PACKED_ANNOTATIONS}" if packed else target
         stem = self._take_blob(blob, folder if packed else layout.BLOB_DIR)
-        self._writer.add_entries(f"{folder}/{stem}{layout.OFFSETS_SUFFIX}", entries)
+        self._writer.copy_entries(f"{folder}/{stem}{layout.OFFSETS_SUFFIX}", found)
 
     def _take_blob(self, blob: str, folder: str) -> str:
         """Have their blob be in ours; gives its stem, which is its own if nobody has that here."""

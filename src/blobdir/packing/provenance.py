@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from blobdir.index import SourceRecord
+    from blobdir.offsets.attributes import State
     from blobdir.sources import Folder
 
 
@@ -49,12 +50,15 @@ class Entry:
     name : str
     start, end : int
         Byte range in the blob, half-open.
+    state : State
+        What else it has, see `blobdir.offsets.attributes`.
     """
 
     pickle: Pickle
     name: str
     start: int
     end: int
+    state: State = b""
 
 
 @dataclass(slots=True)
@@ -297,15 +301,15 @@ class Provenance:
             raise PackError(f"{path}: is a link that leads outside the project; nothing was changed")
         return path
 
-    def tables(self, pickle: Pickle) -> Iterator[tuple[bytes, OffsetsTable]]:
+    def tables(self, pickle: Pickle, *, attributes: bool = False) -> Iterator[tuple[bytes, OffsetsTable]]:
         """The entries of an offsets file, in pieces, see `blobdir.offsets.streaming.iter_offsets`."""
-        return self.tables_of(pickle.path)
+        return self.tables_of(pickle.path, attributes=attributes)
 
-    def tables_of(self, path: str) -> Iterator[tuple[bytes, OffsetsTable]]:
+    def tables_of(self, path: str, *, attributes: bool = False) -> Iterator[tuple[bytes, OffsetsTable]]:
         """`tables` of an offsets file that is given by its path."""
         if self.storage.escapes(path):
             raise PackError(f"{path}: is a link that leads outside the project; nothing was changed")
-        return iter_offsets(os.path.join(self.root, path))
+        return iter_offsets(os.path.join(self.root, path), attributes=attributes)
 
     def check_fit(self, pickle: Pickle, table: OffsetsTable, rows: Iterable[int] | None = None) -> None:
         """Refuse entries that don't fit their blob: header, size and name agree, or nothing is known of them.
@@ -356,11 +360,11 @@ class Provenance:
         for pickle in self.pickles(dataset):
             if pickle.shown != shown:
                 continue
-            for _, table in self.tables(pickle):
+            for _, table in self.tables(pickle, attributes=True):
                 for row, raw in enumerate(table.names()):
                     if raw in wanted:
-                        name = wanted[raw]
-                        found[name].entries.append(Entry(pickle, name, int(table.start[row]), int(table.end[row])))
+                        name, start, end = wanted[raw], int(table.start[row]), int(table.end[row])
+                        found[name].entries.append(Entry(pickle, name, start, end, table.state(row)))
         for name, origin in found.items():
             if self.is_file(f"{shown}/{name}"):
                 origin.file = f"{shown}/{name}"

@@ -64,7 +64,7 @@ def mended(
             continue
         at, number = places.popitem()
         start[row], end[row] = at, members.table.end[number]
-    return OffsetsTable(old.arena, old.name_start, start, end), dict(left)
+    return old.moved(start, end), dict(left)
 
 
 def _renamed(members: Members, old: OffsetsTable, fits: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> dict[bytes, int]:
