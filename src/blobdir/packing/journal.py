@@ -32,6 +32,7 @@ from blobdir.packing.released import RELEASED
 from blobdir.projectlock import JOURNAL
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
     from types import TracebackType
 
@@ -245,8 +246,9 @@ class Journal:
             with suppress(FileNotFoundError):
                 fd, name = folders.of(path)
                 os.rename(name, str(number), src_dir_fd=fd, dst_dir_fd=undo)
+        wanted = set(self.folders)
         for path in self.empty:
-            _remove_empty(folders, path)
+            _remove_empty(folders, path, wanted)
         folders.sync()
 
     def _back(self, folders: Folders) -> None:
@@ -317,20 +319,23 @@ def _keep(name: str, fd: int, kept: str, undo: int) -> None:
         os.rename(name, kept, src_dir_fd=fd, dst_dir_fd=undo)
 
 
-def _remove_empty(folders: Folders, path: str) -> None:
-    """Remove a directory and those below it, as far as nothing is in them."""
+def _remove_empty(folders: Folders, path: str, wanted: Collection[str]) -> None:
+    """Remove a directory and those below it, as far as nothing is in them, but for those that are to be there."""
     try:
         fd, name = folders.of(path)
         here = os.open(name, _FOLDER, dir_fd=fd)
     except OSError:
         return
     os.close(here)
-    for _, below, _, at in os.fwalk(name, topdown=False, dir_fd=fd):
+    above = path.removesuffix(name)
+    for place, below, _, at in os.fwalk(name, topdown=False, dir_fd=fd):
         for one in below:
-            with suppress(OSError):  # something is in it, or it's a link
-                os.rmdir(one, dir_fd=at)
-    with suppress(OSError):
-        os.rmdir(name, dir_fd=fd)
+            if f"{above}{place}/{one}" not in wanted:
+                with suppress(OSError):  # something is in it, or it's a link
+                    os.rmdir(one, dir_fd=at)
+    if path not in wanted:
+        with suppress(OSError):
+            os.rmdir(name, dir_fd=fd)
 
 
 def _exists(name: str, fd: int) -> bool:

@@ -163,6 +163,7 @@ class _Merge:
         for path, target in targets.items():
             for pickle in self._theirs.pickles(path):
                 self._take_pickle(pickle, target)
+        self._say_lost_sums()
         for path in self._other_files():
             self._take_file(path, targets)
         for path, target in targets.items():
@@ -226,6 +227,13 @@ class _Merge:
             if folder == layout.BLOB_DIR:
                 self._added[f"{stem}.tar"] = self._digest(blob)
         return stem
+
+    def _say_lost_sums(self) -> None:
+        """Say it where their checksums are not taken: a file of only theirs would lack all of ours."""
+        path = f"{layout.BLOB_DIR}/{SUMS}"
+        if not self._writer.known.is_file(path) and not self._sums.keys().isdisjoint(map(basename, self._stems)):
+            message = f"{self._writer.root} has no such file, so the checksums of the other project weren't taken"
+            self._report.problems.append(Problem("kept", path, message))
 
     def _digest(self, blob: str) -> str:
         # What SHA256SUMS says of theirs, even if the bytes are others by now: `verify` must be able to tell.

@@ -132,6 +132,7 @@ class Provenance:
         self._records: dict[str, SourceRecord] = {}
         self._packed: dict[str, frozenset[str]] = {}
         self._with_bytes: set[str] = set()
+        self._side: dict[str, list[str]] = {}
         self._plain = {""}  # folders that were looked at, and are no links
 
     # -- datasets --------------------------------------------------------------------------------------------
@@ -139,6 +140,14 @@ class Provenance:
     def dataset(self, name: str) -> str | None:
         """Path of a dataset, given by name or path; None where there is none."""
         return self.datasets.get(name) or (name if name in self._paths else None)
+
+    def is_dataset(self, path: str) -> bool:
+        """Whether there is a dataset at a path."""
+        return path in self._paths
+
+    def enclosing(self, path: str) -> str:
+        """Path of the innermost dataset that something lies in; empty where it lies in none."""
+        return next((one for one in reversed(above(path)) if one in self._paths), "")
 
     def new_dataset(self, name: str) -> str:
         """Path of a dataset, which may be a new one: ``train/hard`` is ``train/datasets/hard``.
@@ -236,6 +245,8 @@ class Provenance:
             One of them, or that of the images, is a symbolic link, or can't be listed: what belongs to an image isn't
             known.
         """
+        if dataset in self._side:
+            return self._side[dataset]
         listed = self._folders.get(dataset)
         entries = listed.entries if listed is not None else []
         found = sorted(e.name for e in entries if e.kind == "directory" and is_side_folder(e.name))
@@ -249,6 +260,7 @@ class Provenance:
                     f"{below.path}: can't be listed ({below.error.strerror or below.error}), so it isn't known what "
                     "belongs to an image; nothing was changed"
                 )
+        self._side[dataset] = found
         return found
 
     # -- offsets ---------------------------------------------------------------------------------------------
@@ -379,7 +391,7 @@ class Provenance:
         """
         shown = layout.join(dataset, layout.ITEMS)
         wanted = {name.encode("utf-8", "surrogateescape") for name in names}
-        parents = {above for name in names for above in _above(name)}
+        parents = {folder for name in names for folder in above(name)}
         for name, origin in self.origins(dataset, parents).items():
             if origin:
                 raise UsageError(f"{shown}/{name}: is an image, so nothing can be in it; nothing was changed")
@@ -525,7 +537,7 @@ class Provenance:
             yield from (f"{below}/{name}" for name in sorted((*names, *links)))
 
 
-def _above(name: str) -> list[str]:
-    """The folders that a name lies in."""
+def above(name: str) -> list[str]:
+    """The folders that a path, or a name with folders in it, lies in; the outermost first."""
     parts = name.split("/")
     return ["/".join(parts[:i]) for i in range(1, len(parts))]

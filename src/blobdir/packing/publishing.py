@@ -22,7 +22,7 @@ from blobdir.packing.provenance import Provenance
 from blobdir.projectlock import JOURNAL, ProjectLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from types import TracebackType
 
 SYNC_EACH: Final = 100
@@ -134,8 +134,17 @@ class Change:
             self._removed[path] = None
 
     def make_folder(self, path: str) -> None:
-        """Have a folder be there, even if nothing is in it."""
+        """Have a folder be there, even if nothing is in it, or one above it is to be removed."""
         self._folders[path] = None
+
+    def forget_folder(self, path: str) -> None:
+        """Don't have a folder be there any more, nor those below it."""
+        for one in self.made_folders(path):
+            del self._folders[one]
+
+    def made_folders(self, path: str) -> list[str]:
+        """Folders that are to be there even if nothing is in them: of those below a path, and itself."""
+        return [one for one in self._folders if one == path or one.startswith(f"{path}/")]
 
     def remove_folder(self, path: str) -> None:
         """Have a folder, and those below it, removed where nothing is left in them."""
@@ -176,7 +185,7 @@ class Change:
         with Folders(self._root) as folders:
             check = _Check(folders, os.fspath(self._root))
             for path in sorted((p for p in self._staged if self._is_staged(p)), key=_order):
-                there = check.can_put(path)
+                there = check.can_put(path, self._removed)
                 journal.put.append((self._staged[path], path, there is not None))
                 if there is not None and not self.dry_run:
                     take_over(there, self._staging / str(self._staged[path]))
@@ -221,13 +230,33 @@ class _Check:
         self._folders, self._root = folders, root
         self._device = os.fstat(folders.fd("")).st_dev
         self._writable: dict[str, None] = {}
+        self._folded: dict[str, list[str]] | None = None
 
-    def can_put(self, path: str) -> os.stat_result | None:
-        """What is replaced, if anything is; UsageError where nothing can be put there."""
+    def can_put(self, path: str, removed: Collection[str] = ()) -> os.stat_result | None:
+        """What is replaced, if anything is; UsageError where nothing can be put there.
+
+        `removed` are the files that go: where upper and lower case are the same, one of them can be this very file.
+        """
         there = self._look(path)
+        if there is not None and there.st_nlink == 1 and path not in removed:
+            for one in self._alike(removed).get(path.casefold(), ()):
+                other = self._folders.stat(one)
+                if other is not None and os.path.samestat(there, other):
+                    raise UsageError(
+                        f"{one}: is the same file as {path} on this file system, which doesn't tell upper from lower "
+                        "case; give it another name first; nothing was changed"
+                    )
         if there is not None and not (stat.S_ISREG(there.st_mode) or stat.S_ISLNK(there.st_mode)):
             raise UsageError(f"{path}: isn't a file in {self._root}, and one was to be put there; nothing was changed")
         return there
+
+    def _alike(self, removed: Collection[str]) -> dict[str, list[str]]:
+        """Files that go, by their paths without case."""
+        if self._folded is None:
+            self._folded = {}
+            for path in removed:
+                self._folded.setdefault(path.casefold(), []).append(path)
+        return self._folded
 
     def can_remove(self, path: str) -> bool:
         """Whether something is there to be removed; UsageError where it can't be."""

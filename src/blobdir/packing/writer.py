@@ -79,7 +79,7 @@ class ProjectWriter:
     def _remove_file(self, path: str) -> None:
         """Have a plain file be gone; and a folder below an item folder, ``img/sub``, if nothing is left in it."""
         self.change.remove(path)
-        dataset = max((d for d in self.known.datasets.values() if path.startswith(f"{d}/")), key=len, default="")
+        dataset = self.known.enclosing(path)
         parts = path[len(dataset) + 1 :].split("/")
         if dataset and len(parts) > 2:
             self.change.remove_folder(f"{dataset}/{parts[0]}/{parts[1]}")
