@@ -161,8 +161,8 @@ def _encode_regular(table: OffsetsTable, low: int, high: int, begin: int) -> byt
     name_head = np.where(size < 256, 2, 5)
     between = np.where((np.arange(low, high) - begin) % _APPENDS_EVERY == 0, 2, 0)
     fixed = len(_BEFORE_NAME) + len(_BEFORE_START) + len(_BEFORE_END) + len(_AFTER)
-    others, others_start = _states(table, low, high)
-    others_size = np.diff(others_start) - 1
+    others = _states(table, low, high)
+    others_size = 0 if others is None else np.diff(others[1]) - 1
     after = np.cumsum(between + fixed + name_head + size + start_head + start_size + end_head + end_size + others_size)
     out = np.empty(int(after[-1]), np.uint8)
     place = np.concatenate([[0], after[:-1]])
@@ -181,16 +181,17 @@ def _encode_regular(table: OffsetsTable, low: int, high: int, begin: int) -> byt
     place = _put_integers(out, place, start, start_size, start_head)
     place = _put(out, place, _BEFORE_END)
     place = _put_integers(out, place, end, end_size, end_head)
-    if others.any():
-        out[np.arange(len(others)) + np.repeat(place - others_start[:-1], others_size + 1)] = others
+    if others is not None:  # the NUL after each lands where the next opcode goes
+        opcodes, begin_of = others
+        out[np.arange(len(opcodes)) + np.repeat(place - begin_of[:-1], np.diff(begin_of))] = opcodes
     _put(out, place + others_size, _AFTER)
     return out.tobytes()
 
 
-def _states(table: OffsetsTable, low: int, high: int) -> tuple[Bytes, Ints]:
-    """The attributes of each entry, as opcodes with a NUL after them."""
+def _states(table: OffsetsTable, low: int, high: int) -> tuple[Bytes, Ints] | None:
+    """The attributes of each entry, as opcodes with a NUL after them, and where those of each begin; None for none."""
     if table.attributes is None:
-        return np.zeros(high - low, np.uint8), np.arange(high - low + 1)
+        return None
     states = [state or b"" for state in table.attributes.states]
     size = np.array([len(state) for state in states])
     first = np.cumsum(size) - size
