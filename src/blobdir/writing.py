@@ -6,6 +6,7 @@ import errno
 import os
 from collections import deque
 from io import BytesIO
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from fsspec import AbstractFileSystem
@@ -247,16 +248,19 @@ class WritingFileSystem(ReadOnlyFileSystem):
             self._remove(edit, path, recursive)
 
     def _remove(self, edit: Edit, path: Any, recursive: bool) -> None:
-        for given in path if isinstance(path, list) else [path]:
-            name = self._strip_protocol(given)
+        gone: set[str] = set()
+        for name in dict.fromkeys(map(self._strip_protocol, path if isinstance(path, list) else [path])):
+            if gone and not gone.isdisjoint(accumulate(name.split("/"), "{}/{}".format)):
+                continue
             if edit.exists(name):
                 edit.remove(name)
             elif edit.went_along(name):
                 continue
-            elif edit.files_below(name) or self.isdir(name):
+            elif edit.holds(name) or edit.folders_below(name):
                 if not recursive:
                     raise IsADirectory(f"{name or '/'}: is a directory; recursive=True removes it")
                 edit.remove_folder(name)
+                gone.add(name)
             elif not _MAGIC.isdisjoint(name) and (found := edit.matching(name)):
                 edit.remove_all(found, folders=recursive)
             else:
@@ -291,21 +295,40 @@ class WritingFileSystem(ReadOnlyFileSystem):
         edit = self._editing("copy to", path2)
         if isinstance(path1, str) and isinstance(path2, str) and recursive and maxdepth is None:
             source, target = self._strip_protocol(path1), self._strip_protocol(path2)
-            if edit.is_folder(source):  # as it is in the transaction, not as readers see it
+            if not edit.exists(source) and (edit.holds(source) or edit.folders_below(source)):
+                # As it is in the transaction, not as readers see it.
                 if path2.endswith("/") or edit.is_folder(target):
                     target = "/".join(part for part in (target, source.rpartition("/")[2]) if part)
                 with edit.whole():
+                    empty = edit.folders_below(source)
                     for file in edit.files_below(source):
                         edit.write(target + file.removeprefix(source), edit.read(file))
+                    for folder in empty:
+                        edit.make_folder(target + folder.removeprefix(source))
                 return
+        if isinstance(path1, list) and maxdepth is None and all(map(edit.exists, map(self._strip_protocol, path1))):
+            from blobdir.packing.renames import in_order
+
+            with edit.whole():
+                for one, to in in_order(self._pairs(path1, path2), None):
+                    self.cp_file(one, to)
+            return
         AbstractFileSystem.copy(self, path1, path2, recursive=recursive, maxdepth=maxdepth, on_error=on_error, **kwargs)
 
     def mv(self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any) -> None:
         """Move a file, or with `recursive` a folder, in a transaction; an image takes its annotation with it.
 
+        Of a list, all are meant to move at once: ``["a", "b"]`` to ``["b", "c"]`` loses nothing, nor does a swap.
         Images are copied to the new blob: `blobdir.packing.move` moves offsets only.
         """
         edit = self._editing("mv", path1)
+        if isinstance(path1, list):
+            from blobdir.packing.renames import in_order
+
+            with edit.whole():
+                for one, to in in_order(self._pairs(path1, path2), edit.free_name):
+                    self.mv(one, to, recursive=recursive)
+            return
         source, target = self._strip_protocol(path1), self._strip_protocol(path2)
         if stringify_path(path2).endswith("/") or edit.is_folder(target):
             target = "/".join(part for part in (target, source.rpartition("/")[2]) if part)
@@ -313,9 +336,12 @@ class WritingFileSystem(ReadOnlyFileSystem):
             return
         if edit.exists(source):
             edit.move(source, target)
-            return
-        below = edit.files_below(source)
-        if not below:
+        else:
+            self._move_folder(edit, source, target, recursive)
+
+    def _move_folder(self, edit: Edit, source: str, target: str, recursive: bool) -> None:
+        below, empty = edit.files_below(source), edit.folders_below(source)
+        if not below and not empty:
             raise self._absence(source)
         if not recursive:
             raise IsADirectory(f"{source}: is a directory; recursive=True moves it")
@@ -326,6 +352,18 @@ class WritingFileSystem(ReadOnlyFileSystem):
                 if edit.exists(file):  # annotations may have gone with their images
                     edit.move(file, target + file.removeprefix(source))
             edit.remove_folder(source)
+            for folder in empty:
+                edit.make_folder(target + folder.removeprefix(source))
+
+    def _pairs(self, sources: list[Any], target: Any) -> list[tuple[str, str]]:
+        """Paths of a list with the ones that they are to get: those of another list, or in a folder."""
+        names = [self._strip_protocol(one) for one in sources]
+        if isinstance(target, list):
+            if len(target) != len(names):
+                raise UsageError(f"{len(names)} paths, and {len(target)} to put them at")
+            return list(zip(names, map(self._strip_protocol, target), strict=True))
+        folder = self._strip_protocol(target)
+        return [(name, "/".join(part for part in (folder, name.rpartition("/")[2]) if part)) for name in names]
 
     def mkdir(self, path: Any, create_parents: bool = True, **kwargs: Any) -> None:
         """Nothing, in a transaction: folders are there when something is in them."""

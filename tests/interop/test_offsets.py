@@ -11,7 +11,7 @@ import pytest
 import supervisely as sly
 from supervisely.api.image_api import BlobImageInfo
 
-from blobdir.offsets import save_blob_offsets_pkl, write_offsets
+from blobdir.offsets import read_offsets, save_blob_offsets_pkl, write_offsets
 
 
 def sdk_entries(path: Path) -> list[tuple[str, int, int]]:
@@ -43,6 +43,19 @@ def test_objects_are_the_sdks_own(tmp_path: Path) -> None:
     (batch,) = BlobImageInfo.load_from_pickle_generator(str(tmp_path / "a_offsets.pkl"))
     assert batch == [BlobImageInfo("a.jpg", 512, 1000)]
     assert batch[0].to_dict(3) == BlobImageInfo("a.jpg", 512, 1000).to_dict(3)
+
+
+@pytest.mark.parametrize("more", [{}, {"digest": 2**70, "of_a_newer_sdk": {"a": [1.5, None, (True, "é")]}}])
+def test_attributes_are_the_sdks_again(tmp_path: Path, more: dict[str, object]) -> None:
+    infos = [BlobImageInfo(f"{i}.jpg", 1024 * i, 1024 * i + 500).add_team_file_id(i % 3 or None) for i in range(2500)]
+    for info in infos[::2]:
+        vars(info).update(more)
+    path = tmp_path / "a_offsets.pkl"
+    BlobImageInfo.dump_to_pickle(infos, str(path))
+    write_offsets(path, read_offsets(path, attributes=True))
+    found = [info for batch in BlobImageInfo.load_from_pickle_generator(str(path)) for info in batch]
+    assert [vars(info) for info in found] == [vars(info) for info in infos]
+    assert [info.to_dict() for info in found] == [info.to_dict() for info in infos]
 
 
 @pytest.mark.parametrize("blob", ["shard-0", "shard-1", "photos.v1"])

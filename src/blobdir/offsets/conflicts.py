@@ -39,12 +39,15 @@ class Resolution:
         New names of rows in `place`.
     repeats : int
         How many exact repeats were dropped.
+    suspects : ndarray of intp
+        All rows, in order, whose names are there more than once; a few others may be among them.
     """
 
     place: NDArray[np.intp]
     winner: NDArray[np.intp]
     renamed: dict[int, bytes] = field(default_factory=dict)
     repeats: int = 0
+    suspects: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
 
 
 def check_mode(on_conflict: str) -> None:
@@ -62,7 +65,7 @@ def resolve(arena: Bytes, name_start: Ints, start: Ints, end: Ints, on_conflict:
         return None
     count = len(start)
     kept = np.ones(count, bool)
-    found = Resolution(np.arange(count), np.arange(count))
+    found = Resolution(np.arange(count), np.arange(count), suspects=suspects)
     raw = arena.tobytes()
     taken: set[bytes] = set(raw.split(b"\0")) if on_conflict == "rename" else set()
     first: dict[bytes, int] = {}

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from blobdir.errors import UsageError
+from blobdir.offsets.attributes import encode_state
 from blobdir.offsets.conflicts import OnConflict, check_mode
 from blobdir.offsets.reader import read_offsets
 from blobdir.offsets.table import OffsetsTable, concatenate
+from blobdir.offsets.values import FIELDS
 from blobdir.offsets.writer import BATCH_SIZE, write_offsets
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class BlobImageInfo:
 
     def add_team_file_id(self, team_file_id: int | None) -> BlobImageInfo:
         """Set the attribute ``team_file_id``, the id of the blob in Team Files; return the object itself."""
-        setattr(self, "team_file_id", team_file_id)  # noqa: B010 - not a field: equality and pickles don't see it
+        setattr(self, "team_file_id", team_file_id)  # noqa: B010 - not a field: equality doesn't see it
         return self
 
     def to_dict(self, team_file_id: int | None = None) -> dict[str, Any]:
@@ -98,7 +100,8 @@ class BlobImageInfo:
         """Add objects to an offsets file, or begin one.
 
         Unlike the SDK's method, which appends, this one writes the whole file again and puts it in place when it
-        is complete. An entry that is there already, with the same range, isn't added again.
+        is complete. An entry that is there already, with the same range, isn't added again. Attributes, such as
+        ``team_file_id``, are written too, and those that are there stay.
 
         Parameters
         ----------
@@ -113,17 +116,25 @@ class BlobImageInfo:
             The file that is there can't be read, or an entry can't be. The file is as it was.
         """
         check_mode(on_conflict)
+        infos = list(_flat(offsets))
         new = OffsetsTable.from_entries(
-            ((info.name, info.offset_start, info.offset_end) for info in _flat(offsets)), on_conflict=on_conflict
+            ((info.name, info.offset_start, info.offset_end) for info in infos),
+            on_conflict=on_conflict,
+            states=[encode_state(_others(info)) for info in infos],
         )
         if os.path.lexists(file_path):
-            new = concatenate([read_offsets(file_path, on_conflict=on_conflict), new]).unique(on_conflict)
+            there = read_offsets(file_path, on_conflict=on_conflict, attributes=True)
+            new = concatenate([there, new]).unique(on_conflict)
         write_offsets(file_path, new)
 
 
 def _check_batch_size(batch_size: int) -> None:
     if batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}, and must be at least 1")
+
+
+def _others(info: BlobImageInfo) -> dict[str, Any]:
+    return {name: value for name, value in getattr(info, "__dict__", {}).items() if name not in FIELDS}
 
 
 def _flat(offsets: Iterable[Any]) -> Generator[BlobImageInfo, None, None]:

@@ -336,7 +336,7 @@ _TABLE: Final[dict[str, tuple[int, Handler]]] = {
     "U": (0, _counted(1, ascii_text, _STRINGS)), "T": (0, _counted(4, ascii_text, _STRINGS, signed=True)),
     "S": (0, _lined(quoted)),
     "C": (0, _counted(1, bytes, _STRINGS)), "B": (0, _counted(4, bytes, _STRINGS)),
-    "\x8e": (0, _counted(8, bytes, _STRINGS)), "\x96": (0, _counted(8, bytes, _STRINGS)),
+    "\x8e": (0, _counted(8, bytes, _STRINGS)), "\x96": (0, _counted(8, bytearray, _STRINGS)),
     "\x97": (0, refuse_buffer), "\x98": (1, refuse_buffer),
     "]": (0, _empty_list), "a": (2, _append), "e": (0, _appends), "l": (0, _list),
     ")": (0, _constant(())), "t": (0, _tuple),

@@ -21,17 +21,20 @@ from blobdir.errors import (
     TruncatedOffsetsError,
 )
 from blobdir.nametable import pack_names
+from blobdir.offsets.attributes import MAX_STATE_BYTES, Attributes, encode_state
 from blobdir.offsets.bulk import BulkScanner
 from blobdir.offsets.conflicts import OnConflict, check_mode
 from blobdir.offsets.machine import Machine
 from blobdir.offsets.names import shown, to_bytes
 from blobdir.offsets.table import MAX_OFFSET, OffsetsTable
-from blobdir.offsets.values import MISSING, Fault, Instance, Run
+from blobdir.offsets.values import FIELDS, MISSING, NOTHING, Fault, Instance, Run, both
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from blobdir.offsets.attributes import State
 
 _ADVICE: Final = {
     "truncated": "it was cut off while being written: write it again from the tar with `blobdir offsets`",
@@ -63,13 +66,14 @@ def read_offsets(
     *,
     name: str | None = None,
     on_conflict: OnConflict = "error",
+    attributes: bool = False,
 ) -> OffsetsTable:
     """Read an offsets file: a sequence of pickles back to back, in any encoding that is met in the field.
 
-    Read are `BlobImageInfo` objects of the SDK (extra attributes are ignored), its API dictionaries
-    (``title``, ``sourceBlob``), and dictionaries from name to ``(start, end)``, ``[start, end]`` or
-    ``{"offsetStart": …, "offsetEnd": …}``; each of them bare, or in one list or tuple. Nothing is imported or
-    called, whatever the file says. Time and memory are linear in the size of the file.
+    Read are `BlobImageInfo` objects of the SDK, its API dictionaries (``title``, ``sourceBlob``), and dictionaries
+    from name to ``(start, end)``, ``[start, end]`` or ``{"offsetStart": …, "offsetEnd": …}``; each of them bare, or
+    in one list or tuple. Nothing is imported or called, whatever the file says. Time and memory are linear in the
+    size of the file.
 
     Parameters
     ----------
@@ -80,6 +84,8 @@ def read_offsets(
     on_conflict : {"error", "skip", "replace", "rename"}
         What to do with one name that has two ranges: raise; keep the first; keep the last, in the place of the
         first; keep all, later ones under the first free of ``stem_1.ext``, ``stem_2.ext``, …
+    attributes : bool, default False
+        Whether attributes beside name and range, such as ``team_file_id``, are kept, for who writes the table again.
 
     Returns
     -------
@@ -104,14 +110,14 @@ def read_offsets(
     check_mode(on_conflict)
     if isinstance(source, bytes | bytearray | memoryview):
         data, path = bytes(source), name or "<bytes>"
-        table = _read(data, path, on_conflict, bulk=len(data) >= _BULK_BYTES)
+        table = _read(data, path, on_conflict, bulk=len(data) >= _BULK_BYTES, attributes=attributes)
     elif isinstance(source, str | os.PathLike):
         path = name or os.fspath(source)
         with open_regular(source) as file:
-            table = _read_pieces(_LocalFile(file.fileno()), path, on_conflict)
+            table = _read_pieces(_LocalFile(file.fileno()), path, on_conflict, attributes=attributes)
     else:
         path = name or "<file>"
-        table = _read_pieces(source, path, on_conflict)
+        table = _read_pieces(source, path, on_conflict, attributes=attributes)
     if table.repeats:
         text = f"{path}: {table.repeats} entries are there more than once, with the same range; they count once"
         warnings.warn(text, BlobdirWarning, stacklevel=2)
@@ -127,7 +133,7 @@ class _LocalFile:
         return os.pread(self._fd, n, start)
 
 
-def _read_pieces(source: ByteSource, path: str, on_conflict: OnConflict) -> OffsetsTable:
+def _read_pieces(source: ByteSource, path: str, on_conflict: OnConflict, *, attributes: bool) -> OffsetsTable:
     first = source.read_at(0, _PIECE_BYTES)
     done = len(first)
 
@@ -138,7 +144,7 @@ def _read_pieces(source: ByteSource, path: str, on_conflict: OnConflict) -> Offs
         return piece
 
     bulk = len(first) >= _BULK_BYTES
-    return _read(first, path, on_conflict, bulk=bulk, more=more, file_bytes=source.size)
+    return _read(first, path, on_conflict, bulk=bulk, attributes=attributes, more=more, file_bytes=source.size)
 
 
 def _read(
@@ -147,11 +153,12 @@ def _read(
     on_conflict: OnConflict,
     *,
     bulk: bool,
+    attributes: bool = False,
     more: Callable[[], bytes] | None = None,
     file_bytes: int = 0,
 ) -> OffsetsTable:
     machine = Machine(data, BulkScanner(data) if bulk else None, more, file_bytes)
-    rows = Rows(on_conflict, machine.file_bytes)
+    rows = Rows(on_conflict, machine.file_bytes, room_for(machine.file_bytes) if attributes else 0)
     position = 0
     try:
         while True:
@@ -182,6 +189,11 @@ def _error(kind: type[OffsetsError], text: str, path: str, position: int, before
     return kind(message, path=path, position=position, entries_before=before)
 
 
+def room_for(file_bytes: int) -> int:
+    """Bytes that the attributes of the entries in a file may take, written out for each of them."""
+    return (1 << 20) + 16 * file_bytes
+
+
 class Rows:
     """Entries in the order of the file, names and ranges not checked yet.
 
@@ -194,11 +206,18 @@ class Rows:
         Decides which repeats of single rows can be dropped right away.
     file_bytes : int
         Size of the file.
+    attributes_bytes : int
+        How much attributes may take in all; 0 if nobody wants them. By the memo, a small file can have very many.
     """
 
-    def __init__(self, on_conflict: OnConflict, file_bytes: int) -> None:
+    def __init__(self, on_conflict: OnConflict, file_bytes: int, attributes_bytes: int = 0) -> None:
         self._mode = on_conflict
         self._name_room = _NAME_ROOM * file_bytes + _LEAST_NAME_ROOM
+        self._room = attributes_bytes
+        self._states: dict[int, State] = {}  # row -> its attributes
+        self._known: dict[State, State] = {}
+        self._told: dict[tuple[int, bool], State] = {}
+        self._row_of: dict[str, int] = {}
         self._repeats = 0
         self._count = 0
         self._arenas: list[NDArray[np.uint8]] = []
@@ -228,6 +247,7 @@ class Rows:
             Its first byte.
         """
         seen: dict[int, int] = {}
+        self._told.clear()  # what it was told of by identity is gone
         for item in value if type(value) in (list, tuple) else (value,):
             kind = type(item)
             if kind is Run and item.instances is None:
@@ -244,20 +264,22 @@ class Rows:
     def _add_item(self, item: Any, begin: int) -> int:
         """Add an entry, or a dictionary of entries; return how many."""
         if type(item) is Instance:
-            self._add(item.name, item.start, item.end, item.position)
+            self._add(item.name, item.start, item.end, item.position, item.others, is_object=True)
             return 1
         if type(item) is not dict:
             raise _type_fault(f"{_kind(item)} stands where an entry should be", begin)
         if type(item.get("title")) is str or ("sourceBlob" in item and item.keys() <= _API_KEYS):
             start, end = _bounds(item.get("sourceBlob", MISSING), begin)
-            self._add(item.get("title", MISSING), start, end, begin)
+            self._add(item.get("title", MISSING), start, end, begin, item)
             return 1
         for name, bounds in item.items():
             start, end = _bounds(bounds, begin)
-            self._add(name, start, end, begin)
+            self._add(name, start, end, begin, bounds if type(bounds) is dict else NOTHING)
         return len(item)
 
-    def _add(self, name: Any, start: Any, end: Any, position: int) -> None:
+    def _add(
+        self, name: Any, start: Any, end: Any, position: int, others: dict[Any, Any], *, is_object: bool = False
+    ) -> None:
         if name is MISSING or start is MISSING or end is MISSING:
             raise _type_fault("an entry lacks its name or an offset", position)
         if type(name) is not str:
@@ -268,8 +290,13 @@ class Rows:
         if not 0 <= start <= end <= MAX_OFFSET:
             text = f"the range {_brief(start)} to {_brief(end)} of {shown(name)} can't be"
             raise Fault(OffsetsRangeError, text, position)
-        if self._repeated(name, (start, end)):
-            self._dropped.append(self._count + len(self._names))
+        row = self._count + len(self._names)
+        repeated = self._repeated(name, (start, end))
+        if self._room and (not repeated or self._first[name] == (start, end)):
+            first = self._row_of.setdefault(name, row)
+            self._keep(first if repeated else row, others, is_object)
+        if repeated:
+            self._dropped.append(row)
             return
         self._names.append(self._raw_name(name, position))
         for column, value in zip(self._single, (start, end, position), strict=True):
@@ -287,6 +314,21 @@ class Rows:
             text = "the names take far more room than the file: many entries share long ones"
             raise Fault(CorruptOffsetsError, text, position)
         return raw
+
+    def _keep(self, row: int, others: dict[Any, Any], is_object: bool) -> None:
+        """Note the attributes of a row, if it has any."""
+        if not others:
+            return
+        key = id(others), is_object
+        if self._room > 1 and key not in self._told:
+            found = {k: v for k, v in others.items() if k not in FIELDS} if is_object else _attributes_in(others)
+            self._told[key] = encode_state(found)
+        state = self._told.get(key)
+        self._room = max(1, self._room - (_UNTOLD_BYTES if state is None else len(state)))
+        if self._room == 1 and state != b"":
+            state = None
+        if state != b"":
+            self._states[row] = self._known.setdefault(state, state)
 
     def _repeated(self, name: str, bounds: tuple[int, int]) -> bool:
         """Whether a single row needn't be kept.
@@ -338,12 +380,15 @@ class Rows:
         none = np.empty(0, np.int64)
         start, end, self._position = (np.concatenate([none, *column]) for column in self._columns)
         arena = np.concatenate([np.empty(0, np.uint8), *self._arenas])
-        table = OffsetsTable(arena, np.concatenate(self._ends), start, end, self._repeats)
+        table = OffsetsTable(arena, np.concatenate(self._ends), start, end, self._repeats, self._attributes())
         fault = table.first_fault()
         if fault is not None:
             row, kind, text = fault
             raise _error(kind, text, path, *self.locate(row))
         return table
+
+    def _attributes(self) -> Attributes | None:
+        return Attributes.of_rows(self._states.items(), self._count) if self._states else None
 
     def locate(self, row: int) -> tuple[int, int]:
         """Say where a row of `table` came from.
@@ -358,6 +403,18 @@ class Rows:
         return int(self._position[row]), row + bisect_right(self._dropped, row)
 
 
+def _attributes_in(others: dict[Any, Any]) -> dict[Any, Any]:
+    """Attributes that an entry would have if it were an object, and not a dictionary: see `BlobImageInfo.from_dict`."""
+    source = others.get("sourceBlob")
+    found = both(others, source) if type(source) is dict else dict(others)
+    if (team_file_id := found.pop("teamFileId", None)) is not None:
+        found["team_file_id"] = team_file_id
+    return {key: value for key, value in found.items() if key not in _NO_ATTRIBUTES}
+
+
+_UNTOLD_BYTES: Final = 4 * MAX_STATE_BYTES
+"""What attributes count for that can't be told: finding that out takes time as well."""
+_NO_ATTRIBUTES: Final = FIELDS | {"title", "sourceBlob", "offsetStart", "offsetEnd"}
 _API_KEYS: Final = frozenset({"title", "teamFileId", "sourceBlob"})
 
 

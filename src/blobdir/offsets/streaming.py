@@ -9,7 +9,7 @@ from blobdir.durable import open_regular
 from blobdir.errors import TruncatedOffsetsError
 from blobdir.offsets.bulk import BulkScanner
 from blobdir.offsets.machine import Machine
-from blobdir.offsets.reader import Rows, read_offsets
+from blobdir.offsets.reader import Rows, read_offsets, room_for
 from blobdir.offsets.values import Fault
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ WINDOW_BYTES: Final = 8 << 20
 
 
 def iter_offsets(
-    path: str | os.PathLike[str], *, window_bytes: int = WINDOW_BYTES
+    path: str | os.PathLike[str], *, window_bytes: int = WINDOW_BYTES, attributes: bool = False
 ) -> Iterator[tuple[bytes, OffsetsTable]]:
     """Yield the pickles of an offsets file, some at a time, with the entries that they hold.
 
@@ -31,6 +31,8 @@ def iter_offsets(
     path : path
     window_bytes : int
         Bytes that are read together. A pickle that is longer is read whole.
+    attributes : bool
+        As in `read_offsets`.
 
     Yields
     ------
@@ -53,7 +55,7 @@ def iter_offsets(
             data = held + more
             if not data:
                 return
-            rows = Rows("error", file_bytes)
+            rows = Rows("error", file_bytes, room_for(len(data)) if attributes else 0)
             end, is_cut = _load(data, rows, file_bytes - done)
             if end == 0 or (not more and end < len(data)):
                 if more and is_cut:  # a pickle that is longer than the window

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from blobdir.errors import OffsetsError, OffsetsNameError, OffsetsRangeError, OffsetsTypeError
 from blobdir.nametable import gather_names, join_names, pack_names
-from blobdir.offsets.conflicts import OnConflict, resolve
+from blobdir.offsets.attributes import Attributes, joined
+from blobdir.offsets.conflicts import OnConflict, Resolution, resolve
 from blobdir.offsets.names import first_bad_name, shown, to_bytes, to_str
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from blobdir.offsets.attributes import State
     from blobdir.offsets.info import BlobImageInfo
 
 MAX_OFFSET = 2**63 - 1
@@ -36,6 +38,8 @@ class OffsetsTable:
         Byte range of each image in the tar, half-open, ``0 <= start <= end``.
     repeats : int
         How many exact repeats of an entry were dropped on the way here.
+    attributes : Attributes, optional
+        What else the entries have, if that was asked for and any has.
     """
 
     arena: NDArray[np.uint8]
@@ -43,10 +47,15 @@ class OffsetsTable:
     start: NDArray[np.int64]
     end: NDArray[np.int64]
     repeats: int = 0
+    attributes: Attributes | None = None
 
     @classmethod
     def from_entries(
-        cls, entries: Iterable[tuple[bytes | str, int, int]], *, on_conflict: OnConflict = "error"
+        cls,
+        entries: Iterable[tuple[bytes | str, int, int]],
+        *,
+        on_conflict: OnConflict = "error",
+        states: Iterable[State] = (),
     ) -> OffsetsTable:
         """Make a table of (name, start, end).
 
@@ -56,6 +65,8 @@ class OffsetsTable:
             Lone surrogates ``U+DCxx`` in a `str` are the bytes ``xx``.
         on_conflict : {"error", "skip", "replace", "rename"}
             What to do with one name that has two ranges, see `read_offsets`.
+        states : iterable of State, optional
+            Attributes of the entries, see `blobdir.offsets.attributes`.
 
         Raises
         ------
@@ -76,13 +87,13 @@ class OffsetsTable:
         columns = np.array(ranges, np.int64).reshape(len(ranges), 2)
         table = cls(*pack_names(names), np.ascontiguousarray(columns[:, 0]), np.ascontiguousarray(columns[:, 1]))
         table.check()
-        return table.unique(on_conflict)
+        return table.with_states(states).unique(on_conflict)
 
     def __len__(self) -> int:
         return len(self.start)
 
     def __eq__(self, other: object) -> bool:
-        """Whether both hold the same entries in the same order; `repeats` doesn't count."""
+        """Whether both hold the same entries in the same order; `repeats` and `attributes` don't count."""
         if not isinstance(other, OffsetsTable):
             return NotImplemented
         return (
@@ -125,7 +136,27 @@ class OffsetsTable:
         """A new table of the entries `rows`, in that order."""
         at = self.name_start[rows]
         arena, name_start = gather_names(self.arena, at, self.name_start[rows + 1] - at - 1)
-        return OffsetsTable(arena, name_start, self.start[rows], self.end[rows], self.repeats)
+        others = None if self.attributes is None else self.attributes.take(rows)
+        return OffsetsTable(arena, name_start, self.start[rows], self.end[rows], self.repeats, others)
+
+    def state(self, row: int) -> State:
+        """Attributes of one entry, see `blobdir.offsets.attributes`."""
+        return b"" if self.attributes is None else self.attributes[row]
+
+    def with_states(self, states: Iterable[State]) -> OffsetsTable:
+        """The same entries with attributes, one for each."""
+        return replace(self, attributes=Attributes.of_rows(enumerate(states), len(self)))
+
+    def unwritable(self) -> tuple[int, str] | None:
+        """The first entry whose attributes can't be written again: its index, and what is wrong."""
+        row = -1 if self.attributes is None else self.attributes.unwritable()
+        if row < 0:
+            return None
+        return row, f"{shown(to_str(self.name(row)))} has attributes of a kind, or size, that can't be written again"
+
+    def moved(self, start: NDArray[np.int64], end: NDArray[np.int64]) -> OffsetsTable:
+        """The same entries with other ranges."""
+        return replace(self, start=start, end=end, repeats=0)
 
     def first_fault(self) -> tuple[int, type[OffsetsError], str] | None:
         """The first entry whose name or range can't be: its index, the error, and what is wrong."""
@@ -150,9 +181,9 @@ class OffsetsTable:
     def unique(self, on_conflict: OnConflict = "error") -> OffsetsTable:
         """A table without repeats; `self` if there are none.
 
-        Exact repeats are dropped and counted. Of one name with several ranges, the first wins with "skip" and the
-        last with "replace" (both in the place of the first), and all are kept with "rename", under the first free
-        of ``stem_1.ext``, ``stem_2.ext``, …
+        Exact repeats are dropped and counted; if they have attributes, the last of these hold. Of one name with
+        several ranges, the first wins with "skip" and the last with "replace" (both in the place of the first), and
+        all are kept with "rename", under the first free of ``stem_1.ext``, ``stem_2.ext``, …
 
         Raises
         ------
@@ -174,7 +205,19 @@ class OffsetsTable:
             source = OffsetsTable(*pack_names(names), self.start, self.end)
         kept = source.take(found.place)
         start, end = self.start[found.winner], self.end[found.winner]
-        return OffsetsTable(kept.arena, kept.name_start, start, end, self.repeats + found.repeats)
+        others = self._attributes_of(found)
+        return OffsetsTable(kept.arena, kept.name_start, start, end, self.repeats + found.repeats, others)
+
+    def _attributes_of(self, found: Resolution) -> Attributes | None:
+        if self.attributes is None:
+            return None
+        kind = self.attributes.kind.copy()
+        said: dict[tuple[bytes, int, int], int] = {}
+        keys = [(self.name(row), int(self.start[row]), int(self.end[row])) for row in found.suspects.tolist()]
+        for row, key in zip(found.suspects.tolist(), keys, strict=True):
+            said[key] = int(kind[row]) or said.get(key, 0)
+        kind[found.suspects] = [said[key] for key in keys]
+        return Attributes(kind[found.winner], self.attributes.states)
 
 
 def _name_bytes(name: bytes | str, number: int) -> bytes:
@@ -195,4 +238,5 @@ def concatenate(tables: list[OffsetsTable]) -> OffsetsTable:
         np.concatenate([np.empty(0, np.int64)] + [table.start for table in tables]),
         np.concatenate([np.empty(0, np.int64)] + [table.end for table in tables]),
         sum(table.repeats for table in tables),
+        joined([(table.attributes, len(table)) for table in tables]),
     )

@@ -59,6 +59,12 @@ GLOBALS: Final[dict[tuple[str, str], Constant]] = {
 """Every global that is let through. The second of each pair of spellings is Python 2's."""
 
 
+FIELDS: Final = frozenset({"name", "offset_start", "offset_end"})
+NOTHING: Final[dict[Any, Any]] = {}
+"""No attributes; never written to."""
+_MANY: Final = 32
+
+
 class Instance:
     """One unpickled ``BlobImageInfo``, its fields not checked yet.
 
@@ -66,23 +72,39 @@ class Instance:
     ----------
     name, start, end : object
         Whatever the pickle says, or `MISSING`.
+    others : dict
+        What the pickle says of other attributes; the three may be in it too.
     position : int
         Byte of the opcode that made it.
     """
 
-    __slots__ = ("end", "name", "position", "start")
+    __slots__ = ("end", "name", "others", "position", "start")
 
     def __init__(self, position: int, name: Any = MISSING, start: Any = MISSING, end: Any = MISSING) -> None:
         self.position = position
         self.name = name
         self.start = start
         self.end = end
+        self.others = NOTHING
 
     def update(self, state: dict[Any, Any]) -> None:
-        """Take the three fields from `state`; other attributes, such as ``team_file_id``, are dropped."""
+        """Take the three fields from `state`, and keep what else is in it, such as ``team_file_id``."""
         self.name = state.get("name", self.name)
         self.start = state.get("offset_start", self.start)
         self.end = state.get("offset_end", self.end)
+        if not state.keys() <= FIELDS:
+            # Not copied: one dictionary can be the state of a million objects.
+            self.others = state if not self.others else both(self.others, state)
+
+
+def both(first: dict[Any, Any], second: dict[Any, Any]) -> dict[Any, Any]:
+    """Attributes that were given in two parts; nothing that can be told where these are many.
+
+    The memo lets a million objects share one part, so copying it must not take long.
+    """
+    if len(first) + len(second) > _MANY:
+        return {NOT_A_STRING: MISSING}
+    return first | second
 
 
 class Run:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from blobdir.durable import write_whole
-from blobdir.errors import UsageError
-from blobdir.nametable import pack_names
+from blobdir.errors import OffsetsTypeError, UsageError
+from blobdir.nametable import gather_names, pack_names
 from blobdir.offsets.table import OffsetsTable
 
 if TYPE_CHECKING:
@@ -38,13 +39,15 @@ def encode_offsets(table: OffsetsTable, *, batch_size: int = BATCH_SIZE) -> byte
     """Encode a table as the SDK's `dump_to_pickle` does.
 
     The result is a sequence of pickles of protocol 4, each of them a list of at most `batch_size` objects of the
-    global ``supervisely.api.image_api BlobImageInfo``. It holds the same opcodes as CPython's pickler makes, in
-    one frame a list, and depends on nothing but the arguments.
+    global ``supervisely.api.image_api BlobImageInfo``, with the attributes that the table keeps. But for these, it
+    holds the same opcodes as CPython's pickler makes, in one frame a list, and depends on nothing but the arguments.
 
     Raises
     ------
     OffsetsNameError, OffsetsRangeError, OffsetsConflictError
         An entry can't be, or a name has two ranges.
+    OffsetsTypeError
+        An entry has attributes that aren't plain values.
     UsageError
         `batch_size` isn't positive.
     """
@@ -89,6 +92,8 @@ def _encode(table: OffsetsTable, batch_size: int) -> Iterator[bytes]:
     if batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}, and must be at least 1")
     table.check()
+    if fault := table.unwritable():
+        raise OffsetsTypeError(f"entry {fault[0]}: {fault[1]}", entries_before=fault[0])
     if not len(table):
         return iter([b"\x80\x04]\x94."])  # an empty file could as well be one whose writer was killed
     table = _pickled_names(table.unique())
@@ -102,7 +107,8 @@ def _pickled_names(table: OffsetsTable) -> OffsetsTable:
         return table
     except UnicodeDecodeError:
         names = [name.decode("utf-8", "surrogateescape").encode("utf-8", "surrogatepass") for name in table.names()]
-        return OffsetsTable(*pack_names(names), table.start, table.end)
+        arena, name_start = pack_names(names)
+        return replace(table, arena=arena, name_start=name_start)
 
 
 def _encode_list(table: OffsetsTable, low: int, high: int) -> bytes:
@@ -113,7 +119,7 @@ def _encode_list(table: OffsetsTable, low: int, high: int) -> bytes:
         _string(b"supervisely.api.image_api"), b"\x94", _string(b"BlobImageInfo"), b"\x94\x93\x94)\x81\x94}\x94(",
         _string(b"name"), b"\x94", _string(name), b"\x94",
         _string(b"offset_start"), b"\x94", _integer(int(table.start[low])),
-        _string(b"offset_end"), b"\x94", _integer(int(table.end[low])), _AFTER,
+        _string(b"offset_end"), b"\x94", _integer(int(table.end[low])), table.state(low) or b"", _AFTER,
     ))  # fmt: skip
     body = first + _encode_regular(table, low + 1, high, low) + (b"a." if high - low == 1 else b"e.")
     return b"\x80\x04\x95" + len(body).to_bytes(8, "little") + body
@@ -155,7 +161,9 @@ def _encode_regular(table: OffsetsTable, low: int, high: int, begin: int) -> byt
     name_head = np.where(size < 256, 2, 5)
     between = np.where((np.arange(low, high) - begin) % _APPENDS_EVERY == 0, 2, 0)
     fixed = len(_BEFORE_NAME) + len(_BEFORE_START) + len(_BEFORE_END) + len(_AFTER)
-    after = np.cumsum(between + fixed + name_head + size + start_head + start_size + end_head + end_size)
+    others = _states(table, low, high)
+    others_size = 0 if others is None else np.diff(others[1]) - 1
+    after = np.cumsum(between + fixed + name_head + size + start_head + start_size + end_head + end_size + others_size)
     out = np.empty(int(after[-1]), np.uint8)
     place = np.concatenate([[0], after[:-1]])
     batch = place[between > 0]
@@ -173,8 +181,22 @@ def _encode_regular(table: OffsetsTable, low: int, high: int, begin: int) -> byt
     place = _put_integers(out, place, start, start_size, start_head)
     place = _put(out, place, _BEFORE_END)
     place = _put_integers(out, place, end, end_size, end_head)
-    _put(out, place, _AFTER)
+    if others is not None:  # the NUL after each lands where the next opcode goes
+        opcodes, begin_of = others
+        out[np.arange(len(opcodes)) + np.repeat(place - begin_of[:-1], np.diff(begin_of))] = opcodes
+    _put(out, place + others_size, _AFTER)
     return out.tobytes()
+
+
+def _states(table: OffsetsTable, low: int, high: int) -> tuple[Bytes, Ints] | None:
+    """The attributes of each entry, as opcodes with a NUL after them, and where those of each begin; None for none."""
+    if table.attributes is None:
+        return None
+    states = [state or b"" for state in table.attributes.states]
+    size = np.array([len(state) for state in states])
+    first = np.cumsum(size) - size
+    kind = table.attributes.kind[low:high]
+    return gather_names(np.frombuffer(b"".join((*states, b"\0")), np.uint8), first[kind], size[kind])
 
 
 def _put(out: Bytes, place: Ints, literal: bytes) -> Ints:

@@ -11,7 +11,7 @@ from blobdir.errors import UsageError
 from blobdir.packing.journal import wrong_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from blobdir.packing.folders import Folders
 
@@ -31,14 +31,34 @@ class Check:
         self._folders, self._root = folders, root
         self._device = os.fstat(folders.fd("")).st_dev
         self._writable: dict[str, None] = {}
+        self._folded: dict[str, list[str]] | None = None
 
-    def can_put(self, path: str) -> os.stat_result | None:
-        """What is replaced, if anything is; UsageError where nothing can be put there."""
+    def can_put(self, path: str, removed: Collection[str] = ()) -> os.stat_result | None:
+        """What is replaced, if anything is; UsageError where nothing can be put there.
+
+        `removed` are the files that go: where upper and lower case are the same, one of them can be this very file.
+        """
         there = self._look(path)
+        if there is not None and there.st_nlink == 1 and path not in removed:
+            for one in self._alike(removed).get(path.casefold(), ()):
+                other = self._folders.stat(one)
+                if other is not None and os.path.samestat(there, other):
+                    raise UsageError(
+                        f"{one}: is the same file as {path} on this file system, which doesn't tell upper from lower "
+                        "case; give it another name first; nothing was changed"
+                    )
         if there is not None and not (stat.S_ISREG(there.st_mode) or stat.S_ISLNK(there.st_mode)):
             raise UsageError(f"{path}: isn't a file in {self._root}, and one was to be put there; nothing was changed")
         self._can_take(path, there)
         return there
+
+    def _alike(self, removed: Collection[str]) -> dict[str, list[str]]:
+        """Files that go, by their paths without case."""
+        if self._folded is None:
+            self._folded = {}
+            for path in removed:
+                self._folded.setdefault(path.casefold(), []).append(path)
+        return self._folded
 
     def can_remove(self, path: str) -> bool:
         """Whether something is there to be removed; UsageError where it can't be."""

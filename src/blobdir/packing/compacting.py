@@ -19,13 +19,13 @@ from blobdir.discovery import layout
 from blobdir.durable import open_regular
 from blobdir.errors import BlobdirError, PackError
 from blobdir.inside import open_plain
-from blobdir.nametable import pack_names
 from blobdir.offsets import OffsetsTable
+from blobdir.offsets.table import concatenate
 from blobdir.packing.publishing import Change, take_over
 from blobdir.packing.report import ChangeReport, Problem
 from blobdir.packing.shards import TarOutput
 from blobdir.packing.sums import SUMS, read_sums
-from blobdir.packing.writer import ProjectWriter
+from blobdir.packing.writer import ProjectWriter, encoded
 from blobdir.tarscan import scan_tar
 from blobdir.tarwriting.format import archive_end, member_header, padding
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from blobdir.discovery import Progress
     from blobdir.discovery.parts import Pickle
+    from blobdir.offsets import OffsetsTable
     from blobdir.packing.writer import Span
     from blobdir.tarscan import TarTable
 
@@ -158,6 +159,8 @@ class _Compacting:
                 self._change.expect(touched)
             if folder == layout.BLOB_DIR:
                 self._gone.append(path.rpartition("/")[2])
+            for pickle, table in tables.items():
+                encoded(table, pickle.path)  # says what can't be written again
             self._report.freed += size - compacted_size(named)
             self._report.images += sum(map(len, named.values()))
             self._report.replaced.append(path)
@@ -171,7 +174,7 @@ class _Compacting:
         for pickle, table in tables.items():
             spans = [place[s, e, base_name(n)] for n, s, e in table.entries()]
             moved = np.array(spans, np.int64).reshape(len(table), 2)
-            fresh = OffsetsTable(*pack_names(table.names()), moved[:, 0].copy(), moved[:, 1].copy())
+            fresh = table.moved(moved[:, 0].copy(), moved[:, 1].copy())
             parent = pickle.path.rpartition("/")[0]
             self._writer.replace_pickle(pickle.path, f"{parent}/{new}{layout.OFFSETS_SUFFIX}", fresh)
         self._drop_blob(path)
@@ -182,9 +185,7 @@ class _Compacting:
         self._report.freed += size - new_size
 
     def _table(self, pickle: Pickle) -> OffsetsTable:
-        pieces = [table for _, table in self._known.tables(pickle)]
-        entries = [entry for table in pieces for entry in table.entries()]
-        return OffsetsTable.from_entries(entries)
+        return concatenate([table for _, table in self._known.tables(pickle, attributes=True)]).unique()
 
     def _scan(self, path: str) -> TarTable:
         try:

@@ -29,6 +29,10 @@ class Edited(Protocol):
         """Paths of all files below a folder."""
         ...
 
+    def holds(self, path: str) -> bool:
+        """Whether there would be a file below a folder."""
+        ...
+
     def split(self, path: str) -> tuple[str, str]:
         """Dataset and name of an image."""
         ...
@@ -48,6 +52,7 @@ class EditedSideFiles:
     def __init__(self, tree: Tree, known: Provenance, edit: Edited) -> None:
         self._tree, self._known, self._edit = tree, known, edit
         self._folders: set[str] = set()
+        self._side: dict[str, dict[str, None]] = {}  # folder -> side folders in it that something was written to
         self._written: dict[tuple[str, str], dict[str, None]] = {}
         self._views: dict[str, DatasetView] = {}
 
@@ -56,7 +61,10 @@ class EditedSideFiles:
         folder = path.rpartition("/")[0]
         while folder and folder not in self._folders:
             self._folders.add(folder)
-            folder = folder.rpartition("/")[0]
+            above, _, name = folder.rpartition("/")
+            if is_side_folder(name):
+                self._side.setdefault(above, {})[name] = None
+            folder = above
         dataset, name = self._edit.split(path)
         for base in (name, splitext(name)[0]) if dataset else ():
             self._written.setdefault((dataset, base), {})[name] = None
@@ -64,7 +72,7 @@ class EditedSideFiles:
     def is_folder(self, path: str) -> bool:
         """Whether there is a folder at a path; one that was emptied counts."""
         if path in self._folders:
-            return bool(self._edit.files_below(path))
+            return self._edit.holds(path)
         try:
             return self._tree.is_directory(self._tree.find(path, follow=False))
         except OSError:
@@ -82,9 +90,7 @@ class EditedSideFiles:
 
     def _places(self, dataset: str, name: str) -> list[SideFile]:
         folders = dict.fromkeys([layout.ANNOTATIONS, *self._known.side_folders(dataset)])
-        prefix = f"{dataset}/"
-        written = (path[len(prefix) :] for path in self._folders if path.startswith(prefix))
-        folders |= dict.fromkeys(path for path in written if "/" not in path and is_side_folder(path))
+        folders |= self._side.get(dataset, {})
         return side_files(name, lambda path: self._is_there(dataset, path), list(folders))
 
     def _is_there(self, dataset: str, path: str) -> bool:

@@ -20,6 +20,7 @@ from blobdir.packing.editedfiles import EditedSideFiles
 from blobdir.packing.growing import annotation_of_image
 from blobdir.packing.metadata import check_meta
 from blobdir.packing.plain import check_annotation
+from blobdir.packing.provenance import above
 from blobdir.packing.publishing import Change
 from blobdir.packing.shards import TarOutput
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter
@@ -67,11 +68,13 @@ class Edit:
         self._members = 0
         self._images: dict[str, Span] = {}
         self._files: dict[str, None] = {}
+        self._written: dict[str, dict[str, None]] = {}  # folder -> what was written below it: see `files_below`
         self._gone: dict[str, None] = {}
         self._dropped: dict[str, None] = {}
         self._datasets: dict[str, None] = {}
         self._belongings = EditedSideFiles(self._tree, self._writer.known, self)
         self._followed: set[str] = set()
+        self._emptied: set[str] = set()
         self._steps = 0
         self._broken = ""
         self._lock = threading.RLock()
@@ -107,7 +110,11 @@ class Edit:
 
     def is_folder(self, path: str) -> bool:
         """Whether there would be a folder with something in it."""
-        return not self.exists(path) and bool(self.files_below(path))
+        return not self.exists(path) and self.holds(path)
+
+    def holds(self, path: str) -> bool:
+        """Whether there would be a file below a folder."""
+        return next(self._below(path), None) is not None
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -123,21 +130,50 @@ class Edit:
 
     def files_below(self, path: str) -> list[str]:
         """Paths of all files below a folder; those written last."""
-        found = []
-        try:
-            row = self._tree.find(path)
-            folders = list(self._tree.index.walk(row)) if self._tree.is_directory(row) else []
-        except OSError:
-            folders = []
-        for folder in folders:
+        return list(self._below(path))
+
+    def _below(self, path: str) -> Iterator[str]:
+        for folder in self._rows_below(path):
             prefix = layout.join(self._tree.path(folder), "")
             for child, name in zip(self._tree.children(folder), self._tree.names(folder), strict=True):
                 full = layout.join(prefix, name)
                 if not self._tree.is_directory(child) and full not in self._gone:
-                    found.append(full)
-        known = set(found)
-        inside = f"{path}/" if path else ""
-        return found + [p for p in (*self._images, *self._files) if p.startswith(inside) and p not in known]
+                    yield full
+        yield from (written for written in self._written.get(path, ()) if not self._in_project(written))
+
+    def _rows_below(self, path: str) -> Iterator[int]:
+        """Rows of the folders that the project has at a path and below."""
+        try:
+            row = self._tree.find(path)
+        except OSError:
+            return
+        if self._tree.is_directory(row):
+            yield from self._tree.index.walk(row)
+
+    def _taken(self, path: str) -> bool:
+        return self.exists(path) or self.holds(path) or bool(self.folders_below(path))
+
+    def folders_below(self, path: str) -> list[str]:
+        """Of a folder and those below it, the ones that would be there with nothing in them."""
+        found = dict.fromkeys(map(self._tree.path, self._rows_below(path)))
+        there = [one for one in found if not any(map(self._emptied.__contains__, (*above(one), one)))]
+        return [one for one in dict.fromkeys((*there, *self._change.made_folders(path))) if not self.holds(one)]
+
+    def make_folder(self, path: str) -> None:
+        """Have a folder be there, even if nothing is in it."""
+        with self._lock:
+            self.check_process()
+            self._check_place(f"{path}/{layout.META}")  # some file's
+            if layout.is_item_folder(basename(path)):
+                self._writer.known.check_new(os.path.dirname(path))
+            self._change.make_folder(path)
+
+    def free_name(self, path: str) -> str:
+        """A path beside another one that no file has, with the same extension."""
+        number = 1
+        while self._taken(new := layout.join(os.path.dirname(path), f"moving-{number}{splitext(path)[1]}")):
+            number += 1
+        return new
 
     def read(self, path: str) -> bytes:
         """Content of a file as it would be."""
@@ -191,11 +227,13 @@ class Edit:
                     self._drop(path)
                     self._images[path] = self._output().member(parts[-1], data)
                     self._members += 1
+                    self._note_below(path)
                 else:
                     if self._in_project(path) and self._tree.is_member(self._tree.find(path, follow=False)):
                         self._drop(path)  # a packed annotation, or a member that isn't called like an image
                     self._change.stage(path).write_bytes(data)
                     self._files[path] = None
+                    self._note_below(path)
                 self._belongings.note(path)
 
     def remove(self, path: str) -> None:
@@ -225,10 +263,16 @@ class Edit:
                     self._forget(file)
                     self._followed.add(file)
 
+    def _note_below(self, path: str) -> None:
+        for folder in ("", *above(path)):
+            self._written.setdefault(folder, {})[path] = None
+
     def _forget(self, path: str) -> None:
         self._steps += 1
         self._dropped[path] = None
         self._images.pop(path, None)
+        for folder in ("", *above(path)):
+            self._written.get(folder, {}).pop(path, None)
         if path in self._files:
             del self._files[path]
             self._change.forget(path)
@@ -258,7 +302,9 @@ class Edit:
             for file in self.files_below(path):
                 if self.exists(file):
                     self.remove(file)
+            self._change.forget_folder(path)
             self._change.remove_folder(path)
+            self._emptied.add(path)
 
     def move(self, path: str, target: str) -> None:
         """Give a file another path. An image takes what belongs to it along; its bytes go to the new blob.
@@ -314,7 +360,7 @@ class Edit:
         known = self._place(path, kind)
         if known[0]:
             return known
-        within = max((d for d in self._all_datasets() if path.startswith(f"{d}/")), key=len, default="")
+        within = next((folder for folder in reversed(above(path)) if self._is_dataset(folder)), "")
         parts = path[len(within) + 1 :].split("/") if within else path.split("/")
         at = 0 if within else 1
         while parts[at : at + 1] == [layout.NESTED]:  # what follows is a name, whatever it is called
@@ -344,9 +390,9 @@ class Edit:
                 raise UsageError(
                     f"{path[:80]!r}: can't be the path of a file: a component is empty, '.', '..' or too long"
                 )
-        for i in range(1, len(parts)):
-            if self.exists("/".join(parts[:i])):
-                raise NotADirectory(f"{path}: {'/'.join(parts[:i])} is a file, so nothing can be in it")
+        for folder in above(path):
+            if self.exists(folder):
+                raise NotADirectory(f"{path}: {folder} is a file, so nothing can be in it")
         if self._belongings.is_folder(path):
             raise IsADirectory(f"{path}: is a directory")
         if not self._is_image(path):
@@ -411,16 +457,16 @@ class Edit:
             return False
         return True
 
-    def _all_datasets(self) -> Iterator[str]:
-        """Paths of the datasets, with those that this transaction makes."""
-        yield from self._writer.known.datasets.values()
-        yield from self._datasets
+    def _is_dataset(self, path: str) -> bool:
+        """Whether there is a dataset at a path, or this transaction makes one."""
+        return path in self._datasets or self._writer.known.is_dataset(path)
 
     def _place(self, path: str, kind: str) -> tuple[str, str]:
         """Dataset, and name in its `kind` folder, of a path; empty texts where it's something else."""
-        known = [d for d in self._all_datasets() if path.startswith(f"{d}/{kind}/")]
-        dataset = max(known, key=len, default="")
-        return (dataset, path[len(dataset) + len(kind) + 2 :]) if dataset else ("", "")
+        for dataset in reversed(above(path)):
+            if path.startswith(f"{dataset}/{kind}/") and self._is_dataset(dataset):
+                return dataset, path[len(dataset) + len(kind) + 2 :]
+        return "", ""
 
     def _drop_origins(self) -> None:
         """Have everything go that made the names which were removed, or written anew."""

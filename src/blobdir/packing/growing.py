@@ -265,17 +265,16 @@ def _find(writer: ProjectWriter, paths: Iterable[str | os.PathLike[str]]) -> Ima
 
 def _readings(writer: ProjectWriter, path: str) -> list[tuple[str, str]]:
     """Each (dataset, name) that a path can mean, that with the longest name of a dataset first."""
-    text = path.strip("/")
-    found = []
-    for called, dataset in sorted(_spellings(writer), key=lambda item: -len(item[0])):
-        prefixes = (f"{called}/{layout.ITEMS}/", f"{called}/")
-        found += [(dataset, text[len(p) :]) for p in prefixes if text.startswith(p) and len(text) > len(p)]
-    return list(dict.fromkeys(found))
-
-
-def _spellings(writer: ProjectWriter) -> list[tuple[str, str]]:
-    datasets = writer.known.datasets
-    return [*datasets.items(), *((path, path) for path in datasets.values())]
+    text, known = path.strip("/"), writer.known
+    found: dict[tuple[str, str], None] = {}
+    at = text.rfind("/")
+    while at > 0:
+        called, tail = text[:at], text[at + 1 :]
+        spelled = [known.datasets.get(called, ""), called if known.is_dataset(called) else ""]
+        inside = tail.removeprefix(f"{layout.ITEMS}/")
+        found.update({(dataset, name): None for dataset in spelled if dataset for name in (inside, tail) if name})
+        at = text.rfind("/", 0, at)
+    return list(found)
 
 
 # -- move --------------------------------------------------------------------------------------------------------
@@ -351,7 +350,7 @@ def _check_adopted(writer: ProjectWriter, name: str, mine: Belongings, target: s
 def _move_image(writer: ProjectWriter, source: str, name: str, origin: Origin, target: str) -> None:
     for entry in origin.entries:
         file = entry.pickle.path.rpartition("/")[2]
-        writer.add_entries(f"{target}/{file}", [(name, entry.start, entry.end)])
+        writer.copy_entries(f"{target}/{file}", [(name, entry.start, entry.end, entry.state)])
     if origin.file:
         writer.carry(origin.file, f"{target}/{origin.file[len(source) + 1 :]}")
     writer.drop(origin)

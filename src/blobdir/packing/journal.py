@@ -38,6 +38,7 @@ from blobdir.projectlock import JOURNAL, make_state_folder, show_like
 from blobdir.temporary import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
 STAGING, UNDO, BACK = "staging", "undo", "back.json"
@@ -197,8 +198,9 @@ class Journal:
             with about(path), suppress(FileNotFoundError):
                 fd, name = folders.of(path)
                 os.rename(name, str(number), src_dir_fd=fd, dst_dir_fd=undo)
+        wanted = set(self.folders)
         for path in self.empty:
-            _remove_empty(folders, path)
+            _remove_empty(folders, path, wanted)
         folders.sync()
 
     def _back(self, folders: Folders) -> None:
@@ -273,20 +275,23 @@ def _keep(name: str, fd: int, kept: str, undo: int) -> None:
         os.rename(name, kept, src_dir_fd=fd, dst_dir_fd=undo)
 
 
-def _remove_empty(folders: Folders, path: str) -> None:
-    """Remove a directory and those below it, as far as nothing is in them."""
+def _remove_empty(folders: Folders, path: str, wanted: Collection[str]) -> None:
+    """Remove a directory and those below it, as far as nothing is in them, but for those that are to be there."""
     try:
         fd, name = folders.of(path)
         here = os.open(name, FOLDER, dir_fd=fd)
     except OSError:
         return
     os.close(here)
-    for _, below, _, at in os.fwalk(name, topdown=False, dir_fd=fd):
+    above = path.removesuffix(name)
+    for place, below, _, at in os.fwalk(name, topdown=False, dir_fd=fd):
         for one in below:
-            with suppress(OSError):  # something is in it, or it's a link
-                os.rmdir(one, dir_fd=at)
-    with suppress(OSError):
-        os.rmdir(name, dir_fd=fd)
+            if f"{above}{place}/{one}" not in wanted:
+                with suppress(OSError):  # something is in it, or it's a link
+                    os.rmdir(one, dir_fd=at)
+    if path not in wanted:
+        with suppress(OSError):
+            os.rmdir(name, dir_fd=fd)
 
 
 def _exists(name: str, fd: int) -> bool:

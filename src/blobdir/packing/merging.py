@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from blobdir.discovery.parts import Pickle
+    from blobdir.offsets.attributes import State
 
 SUFFIX: Final = ".creating"
 
@@ -181,6 +182,7 @@ class _Merge:
         for path, target in targets.items():
             for pickle in self._theirs.pickles(path):
                 self._take_pickle(pickle, target)
+        self._say_lost_sums()
         for path in self._other_files():
             self._take_file(path, targets)
         for path, target in targets.items():
@@ -210,16 +212,21 @@ class _Merge:
 
     def _take_pickle(self, pickle: Pickle, target: str) -> None:
         blob = self._theirs.blob_of(pickle)
-        entries: dict[tuple[str, int, int], None] = {}
-        for _, table in self._theirs.tables(pickle):
+        entries: dict[str, tuple[int, int]] = {}
+        found: list[tuple[str, int, int, State]] = []
+        for _, table in self._theirs.tables(pickle, attributes=True):
             self._theirs.check_fit(pickle, table)
-            entries.update(dict.fromkeys((os.fsdecode(n), s, e) for n, s, e in table.entries()))
-        if len({name for name, _, _ in entries}) != len(entries):
-            raise PackError(f"{pickle.path}: has one name with different ranges; mend it first; nothing was changed")
+            for row, (raw, *span) in enumerate(table.entries()):
+                name = os.fsdecode(raw)
+                if entries.setdefault(name, (span[0], span[1])) != (span[0], span[1]):
+                    raise PackError(
+                        f"{pickle.path}: has one name with different ranges; mend it first; nothing was changed"
+                    )
+                found.append((name, span[0], span[1], table.state(row)))
         packed = pickle.blobs != layout.BLOB_DIR
         folder = f"{target}/{layout.PACKED_ANNOTATIONS}" if packed else target
         stem = self._take_blob(blob, folder if packed else layout.BLOB_DIR)
-        self._writer.add_entries(f"{folder}/{stem}{layout.OFFSETS_SUFFIX}", entries)
+        self._writer.copy_entries(f"{folder}/{stem}{layout.OFFSETS_SUFFIX}", found)
 
     def _take_blob(self, blob: str, folder: str) -> str:
         """Have their blob be in ours; gives its stem, which is its own if nobody has that here."""
@@ -241,6 +248,13 @@ class _Merge:
         if folder == layout.BLOB_DIR:
             self._added[f"{stem}.tar"] = "" if self._change.dry_run else self._digest(blob)
         return stem
+
+    def _say_lost_sums(self) -> None:
+        """Say it where their checksums are not taken: a file of only theirs would lack all of ours."""
+        path = f"{layout.BLOB_DIR}/{SUMS}"
+        if not self._writer.known.is_file(path) and not self._sums.keys().isdisjoint(map(basename, self._stems)):
+            message = f"{self._writer.root} has no such file, so the checksums of the other project weren't taken"
+            self._report.problems.append(Problem("kept", path, message))
 
     def _digest(self, blob: str) -> str:
         # What SHA256SUMS says of theirs, even if the bytes are others by now: `verify` must be able to tell.

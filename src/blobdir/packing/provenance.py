@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from blobdir.index import SourceRecord
+    from blobdir.offsets.attributes import State
     from blobdir.sources import Folder
 
 
@@ -50,12 +51,15 @@ class Entry:
     name : str
     start, end : int
         Byte range in the blob, half-open.
+    state : State
+        What else it has, see `blobdir.offsets.attributes`.
     """
 
     pickle: Pickle
     name: str
     start: int
     end: int
+    state: State = b""
 
 
 @dataclass(slots=True)
@@ -129,6 +133,7 @@ class Provenance:
         self._records: dict[str, SourceRecord] = {}
         self._packed: dict[str, frozenset[str]] = {}
         self._with_bytes: set[str] = set()
+        self._side: dict[str, list[str]] = {}
         self._plain = {""}  # folders that were looked at, and are no links
 
     def clean(self) -> None:
@@ -143,6 +148,14 @@ class Provenance:
     def dataset(self, name: str) -> str | None:
         """Path of a dataset, given by name or path; None where there is none."""
         return self.datasets.get(name) or (name if name in self._paths else None)
+
+    def is_dataset(self, path: str) -> bool:
+        """Whether there is a dataset at a path."""
+        return path in self._paths
+
+    def enclosing(self, path: str) -> str:
+        """Path of the innermost dataset that something lies in; empty where it lies in none."""
+        return next((one for one in reversed(above(path)) if one in self._paths), "")
 
     def new_dataset(self, name: str) -> str:
         """Path of a dataset, which may be a new one: ``train/hard`` is ``train/datasets/hard``.
@@ -254,6 +267,8 @@ class Provenance:
             One of them, or that of the images, is a symbolic link, or can't be listed: what belongs to an image isn't
             known.
         """
+        if dataset in self._side:
+            return self._side[dataset]
         listed = self._folders.get(dataset)
         entries = listed.entries if listed is not None else []
         found = sorted(e.name for e in entries if e.kind == "directory" and is_side_folder(e.name))
@@ -267,6 +282,7 @@ class Provenance:
                     f"{below.path}: can't be listed ({below.error.strerror or below.error}), so it isn't known what "
                     "belongs to an image; nothing was changed"
                 )
+        self._side[dataset] = found
         return found
 
     # -- offsets ---------------------------------------------------------------------------------------------
@@ -319,15 +335,15 @@ class Provenance:
             raise PackError(f"{path}: is a link that leads outside the project; nothing was changed")
         return path
 
-    def tables(self, pickle: Pickle) -> Iterator[tuple[bytes, OffsetsTable]]:
+    def tables(self, pickle: Pickle, *, attributes: bool = False) -> Iterator[tuple[bytes, OffsetsTable]]:
         """The entries of an offsets file, in pieces, see `blobdir.offsets.streaming.iter_offsets`."""
-        return self.tables_of(pickle.path)
+        return self.tables_of(pickle.path, attributes=attributes)
 
-    def tables_of(self, path: str) -> Iterator[tuple[bytes, OffsetsTable]]:
+    def tables_of(self, path: str, *, attributes: bool = False) -> Iterator[tuple[bytes, OffsetsTable]]:
         """`tables` of an offsets file that is given by its path."""
         if self.storage.escapes(path):
             raise PackError(f"{path}: is a link that leads outside the project; nothing was changed")
-        return iter_offsets(os.path.join(self.root, path))
+        return iter_offsets(os.path.join(self.root, path), attributes=attributes)
 
     def check_fit(self, pickle: Pickle, table: OffsetsTable, rows: Iterable[int] | None = None) -> None:
         """Refuse entries that don't fit their blob: header, size and name agree, or nothing is known of them.
@@ -378,11 +394,11 @@ class Provenance:
         for pickle in self.pickles(dataset):
             if pickle.shown != shown:
                 continue
-            for _, table in self.tables(pickle):
+            for _, table in self.tables(pickle, attributes=True):
                 for row, raw in enumerate(table.names()):
                     if raw in wanted:
-                        name = wanted[raw]
-                        found[name].entries.append(Entry(pickle, name, int(table.start[row]), int(table.end[row])))
+                        name, start, end = wanted[raw], int(table.start[row]), int(table.end[row])
+                        found[name].entries.append(Entry(pickle, name, start, end, table.state(row)))
         for name, origin in found.items():
             if self.is_file(f"{shown}/{name}"):
                 origin.file = f"{shown}/{name}"
@@ -397,7 +413,7 @@ class Provenance:
         """
         shown = layout.join(dataset, layout.ITEMS)
         wanted = {name.encode("utf-8", "surrogateescape") for name in names}
-        parents = {above for name in names for above in _above(name)}
+        parents = {folder for name in names for folder in above(name)}
         for name, origin in self.origins(dataset, parents).items():
             if origin:
                 raise UsageError(f"{shown}/{name}: is an image, so nothing can be in it; nothing was changed")
@@ -544,7 +560,7 @@ class Provenance:
             yield from (f"{below}/{name}" for name in sorted((*names, *links)) if not is_temporary(name))
 
 
-def _above(name: str) -> list[str]:
-    """The folders that a name lies in."""
+def above(name: str) -> list[str]:
+    """The folders that a path, or a name with folders in it, lies in; the outermost first."""
     parts = name.split("/")
     return ["/".join(parts[:i]) for i in range(1, len(parts))]

@@ -188,8 +188,17 @@ class Change:
             self._removed[path] = None
 
     def make_folder(self, path: str) -> None:
-        """Have a folder be there, even if nothing is in it."""
+        """Have a folder be there, even if nothing is in it, or one above it is to be removed."""
         self._folders[path] = None
+
+    def forget_folder(self, path: str) -> None:
+        """Don't have a folder be there any more, nor those below it."""
+        for one in self.made_folders(path):
+            del self._folders[one]
+
+    def made_folders(self, path: str) -> list[str]:
+        """Folders that are to be there even if nothing is in them: of those below a path, and itself."""
+        return [one for one in self._folders if one == path or one.startswith(f"{path}/")]
 
     def remove_folder(self, path: str) -> None:
         """Have a folder, and those below it, removed where nothing is left in them."""
@@ -232,7 +241,7 @@ class Change:
         with Folders(self._root) as folders:
             check = Check(folders, os.fspath(self._root))
             for path in sorted((p for p in self._staged if self._is_staged(p)), key=_order):
-                there = check.can_put(path)
+                there = check.can_put(path, self._removed)
                 journal.put.append((self._staged[path], path, there is not None))
                 if not self.dry_run:
                     self._give(there, folders.attributes, self._staging / str(self._staged[path]))

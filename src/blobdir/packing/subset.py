@@ -14,9 +14,11 @@ import numpy as np
 
 from blobdir.datasets import open_view
 from blobdir.discovery import layout
+from blobdir.durable import write_whole
 from blobdir.errors import BlobdirWarning, PackError, UsageError
 from blobdir.index import FIRST_BLOB, LOOSE
-from blobdir.offsets import write_offsets
+from blobdir.offsets import OffsetsTable
+from blobdir.offsets.streaming import iter_offsets
 from blobdir.packing.choosing import Choice, SubsetOptions, choose, datasets_of
 from blobdir.packing.locking import hold
 from blobdir.packing.newfolder import NewFolder
@@ -24,6 +26,7 @@ from blobdir.packing.sharing import copy_file, share_blob
 from blobdir.packing.sidefiles import SideFiles
 from blobdir.packing.sound import check_sound
 from blobdir.packing.sums import SUMS, format_sums, read_sums
+from blobdir.packing.writer import encoded
 from blobdir.sources import LocalStorage, Stat, open_storage
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from blobdir.datasets import DatasetView, ProjectView
+    from blobdir.offsets.attributes import State
     from blobdir.packing.report import Problem
 
 WHOLE = "README.md"
@@ -198,8 +202,18 @@ class _Writer:
                     entries.append((names[i], int(starts[i]), int(ends[i])))
             if entries:
                 blob = self._blobs[number] = index.header.blobs[number - FIRST_BLOB].path
-                stem = basename(blob).rpartition(".")[0]
-                write_offsets(self._place(layout.join(path, pickles, f"{stem}{layout.OFFSETS_SUFFIX}")), entries)
+                pickle = layout.join(path, pickles, f"{basename(blob).rpartition('.')[0]}{layout.OFFSETS_SUFFIX}")
+                states = self._states(pickle)
+                kept = [states.get((os.fsencode(name), start, end), b"") for name, start, end in entries]
+                write_whole(self._place(pickle), [encoded(OffsetsTable.from_entries(entries, states=kept), pickle)])
+
+    def _states(self, pickle: str) -> dict[tuple[bytes, int, int], State]:
+        """What the entries of an offsets file have beside name and range; those that have anything."""
+        found: dict[tuple[bytes, int, int], State] = {}
+        for _, table in iter_offsets(os.path.join(self._storage.root, pickle), attributes=True):
+            for row, state in table.attributes.rows() if table.attributes is not None else ():
+                found[table.name(row), int(table.start[row]), int(table.end[row])] = state
+        return found
 
     def _copy(self, row: int, target: str) -> None:
         """Copy a file; what can't be had is an error that says why."""

@@ -23,6 +23,7 @@ from blobdir.packing.sums import SUMS, updated_sums
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from blobdir.offsets.attributes import State
     from blobdir.packing.belongings import Belongings
     from blobdir.packing.provenance import Entry, Origin
     from blobdir.packing.publishing import Change
@@ -38,7 +39,7 @@ class _PickleEdit:
 
     def __init__(self) -> None:
         self.removed: set[bytes] = set()
-        self.added: dict[str, Span] = {}
+        self.added: dict[str, tuple[int, int, State]] = {}
 
 
 class ProjectWriter:
@@ -81,7 +82,7 @@ class ProjectWriter:
     def _remove_file(self, path: str) -> None:
         """Have a plain file be gone; and a folder below an item folder, ``img/sub``, if nothing is left in it."""
         self.change.remove(path)
-        dataset = max((d for d in self.known.datasets.values() if path.startswith(f"{d}/")), key=len, default="")
+        dataset = self.known.enclosing(path)
         parts = path[len(dataset) + 1 :].split("/")
         if dataset and len(parts) > 2:
             self.change.remove_folder(f"{dataset}/{parts[0]}/{parts[1]}")
@@ -107,14 +108,21 @@ class ProjectWriter:
 
     def add_entries(self, pickle: str, entries: Iterable[tuple[str, int, int]]) -> None:
         """Have entries be in an offsets file, which may be a new one."""
-        self._edit(pickle).added.update({name: (start, end) for name, start, end in entries})
+        self._edit(pickle).added.update({name: (start, end, b"") for name, start, end in entries})
+
+    def copy_entries(self, pickle: str, entries: Iterable[tuple[str, int, int, State]]) -> None:
+        """Have entries of another offsets file be in one, with all that they have there."""
+        added = self._edit(pickle).added
+        for name, start, end, state in entries:
+            if state != b"" or name not in added:  # of one that was there twice, that with attributes
+                added[name] = start, end, state
 
     def replace_pickle(self, pickle: str, path: str, table: OffsetsTable) -> None:
         """Have the entries of one offsets file be in another one, at other places."""
         self._edits.pop(pickle, None)
         self.change.remove(pickle)
         staged = self.change.stage(path)
-        staged.write_bytes(encode_offsets(table))
+        staged.write_bytes(encoded(table, pickle))
         take_over(os.lstat(os.path.join(self.root, pickle)), staged)
 
     def write_pickles(self) -> None:
@@ -171,19 +179,21 @@ class ProjectWriter:
                 raise PackError(
                     f"{pickle}: is a symbolic link, and nothing is changed through one; nothing was changed"
                 )
-            for raw, table in self.known.tables_of(pickle):
+            for raw, table in self.known.tables_of(pickle, attributes=True):
                 names = table.names()
                 kept = [row for row, name in enumerate(names) if name not in edit.removed]
                 for row in kept if added else ():
                     name = names[row].decode("utf-8", "surrogateescape")
-                    if name in added and added.pop(name) != (int(table.start[row]), int(table.end[row])):
+                    if name in added and added.pop(name)[:2] != (int(table.start[row]), int(table.end[row])):
                         raise PackError(f"{pickle}: has another {name} already; nothing was changed")
                 if len(kept) == len(names):
                     yield raw, len(names)
                 elif kept:
-                    yield encode_offsets(table.take(np.array(kept, np.intp))), len(kept)
+                    yield encoded(table.take(np.array(kept, np.intp)), pickle), len(kept)
         if added:
-            yield encode_offsets(OffsetsTable.from_entries((n, *span) for n, span in added.items())), len(added)
+            entries = ((name, start, end) for name, (start, end, _) in added.items())
+            table = OffsetsTable.from_entries(entries, states=(state for *_, state in added.values()))
+            yield encoded(table, pickle), len(added)
 
     # -- blobs -----------------------------------------------------------------------------------------------
 
@@ -264,6 +274,16 @@ class ProjectWriter:
                 staged.write_bytes(self.read(path))
             return
         staged.write_bytes(self.read(path))  # a link that lies elsewhere leads elsewhere
+
+
+def encoded(table: OffsetsTable, pickle: str) -> bytes:
+    """The bytes of an offsets file; PackError where an entry has something that can't be written again."""
+    if fault := table.unwritable():
+        raise PackError(
+            f"{pickle}: {fault[1]}, so it can't stay as it is; write the file anew from its blob with `blobdir "
+            "offsets`, or remove that image as well; nothing was changed"
+        )
+    return encode_offsets(table)
 
 
 def digest_of(path: str | os.PathLike[str]) -> str:

@@ -148,7 +148,7 @@ def mended(
             left[TWICE].append(old.name(row))
         else:
             start[row], end[row] = at, members.table.end[number]
-    return OffsetsTable(old.arena, old.name_start, start, end), dict(left)
+    return old.moved(start, end), dict(left)
 
 
 def _is_from(members: Members, number: int, name: bytes, folders: set[bytes], *, is_alone: bool) -> bool:

@@ -198,7 +198,7 @@ class _Read:
 def _read(storage: LocalStorage, pickle: str, members: Members, size: int) -> _Read:
     try:
         data = storage.read(pickle)
-        first, last = (read_offsets(data, name=pickle, on_conflict=way) for way in ("skip", "replace"))
+        first, last = (read_offsets(data, name=pickle, on_conflict=way, attributes=True) for way in ("skip", "replace"))
     except UnsafePickleError:
         return _Read(why_not="it names something to be called; look at it yourself")
     except OffsetsError:
@@ -216,13 +216,17 @@ def _read(storage: LocalStorage, pickle: str, members: Members, size: int) -> _R
         name = os.fsdecode(first.name(both[0]))
         return _Read(why_not=f"{name} has two ranges in it that fit, and nobody knows which of them is meant")
     start, end = (np.where(twice & fits_last, b, a) for a, b in ((first.start, last.start), (first.end, last.end)))
-    return _Read(OffsetsTable(first.arena, first.name_start, start, end), repeated=True)
+    states = [(last if of_last else first).state(row) for row, of_last in enumerate((twice & fits_last).tolist())]
+    return _Read(first.moved(start, end).with_states(states), repeated=True)
 
 
 def _conclude(plan: Plan, pickle: str, tar: str, old: _Read, new: OffsetsTable, left: dict[str, list[bytes]]) -> None:
     moved = 0
     if old.table is not None:
         moved = int(((old.table.start != new.start) | (old.table.end != new.end)).sum())
+    if (moved or old.repeated) and (fault := new.unwritable()):
+        plan.said.append(f"{pickle}: not mended: {fault[1]}")
+        return
     if moved or old.repeated:
         plan.tables[pickle] = new
         plan.said.append(
