@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from blobdir.annotations import annotation_fault, read_object
 from blobdir.discovery import DiscoveryOptions, layout
 from blobdir.errors import AnnotationError, BlobdirError, IncompleteListingError, NotADirectory, NotFoundError
+from blobdir.filenames import IMAGE_EXTENSIONS
 from blobdir.index import DIRECTORY, LOOSE
 from blobdir.opening import OpenOptions, open_tree
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
     from blobdir.index import Defect
     from blobdir.tree import Tree
-
-# What the SDK takes for an image among plain files; members of blobs are images whatever their name.
-IMAGE_EXTENSIONS = frozenset((".jpg", ".jpeg", ".mpo", ".bmp", ".png", ".webp", ".tiff", ".tif", ".nrrd", ".jfif"))
 
 ANNOTATIONS_AT_ONCE = 1000
 """Annotations that are in memory together."""
