@@ -16,7 +16,7 @@ from .before import REACH_BYTES, Headed, member_before
 from .links import same_name
 from .scan import scan_tar
 from .source import ReadAt
-from .table import Kind, LeftOut, TarTable, counted, in_words
+from .table import Kind, LeftOut, TarTable, in_words
 
 __all__ = [
     "REACH_BYTES",
@@ -25,7 +25,6 @@ __all__ = [
     "LeftOut",
     "ReadAt",
     "TarTable",
-    "counted",
     "in_words",
     "member_before",
     "same_name",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from blobdir.errors import CompressedTarError, DamagedTarError
+from blobdir.wording import counted
 
 from .header import (
     COMPRESSIONS,
@@ -21,7 +22,7 @@ from .header import (
     shown,
 )
 from .pax import MTIME_MAX_NS, MTIME_MIN_NS
-from .table import NAMELESS, LeftOut, TarTable, counted
+from .table import NAMELESS, LeftOut, TarTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,9 +100,8 @@ class HeaderChunk:
             last = self._new_names.get(rows[-1]) or full_name(self.headers[rows[-1]])
         else:
             last = self._arenas[-1].tobytes().split(b"\0")[-2]
-        return (
-            f"{counted(count, 'member before it is whole', 'members before it are whole')}, the last is {shown(last)}"
-        )
+        whole = counted(count, "member before it is whole", "members before it are whole")
+        return f"{whole}, the last is {shown(last)}"
 
     def make_row(self, size: int, name: bytes | None, mtime_ns: int | None) -> None:
         """Give the last header a row, with `size` bytes of data and what an extended header says instead of it."""

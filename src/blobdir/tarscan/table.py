@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from blobdir.wording import counted
+
 from .header import shown
 
 if TYPE_CHECKING:
@@ -91,11 +93,6 @@ def in_words(left_out: Iterable[LeftOut]) -> list[str]:
         advice = f"; {kind.advice}" if kind.advice else ""
         said.append(f"left out {counted(len(members), kind.one, kind.many)}: {named}{more}{advice}")
     return said
-
-
-def counted(count: int, one: str, many: str) -> str:
-    """A number and what it counts, in the singular or plural."""
-    return f"{count:,} {one if count == 1 else many}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
