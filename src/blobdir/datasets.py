@@ -17,6 +17,7 @@ from blobdir.errors import (
     NotADirectory,
     NotFoundError,
 )
+from blobdir.filenames import IMAGE_EXTENSIONS
 from blobdir.index import DIRECTORY, LOOSE
 from blobdir.opening import OpenOptions, open_tree
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
     from blobdir.index import Defect
     from blobdir.tree import Tree
-
-# What the SDK takes for an image among plain files; members of blobs are images whatever their name.
-IMAGE_EXTENSIONS = frozenset((".jpg", ".jpeg", ".mpo", ".bmp", ".png", ".webp", ".tiff", ".tif", ".nrrd", ".jfif"))
 
 ANNOTATIONS_AT_ONCE = 1000
 """Annotations that are in memory together."""

@@ -8,6 +8,7 @@ import pytest
 from changes.commands import TOUCHING, transaction
 from changes.looking import differences, faults, get, shown
 from changes.samples import annotation, entries, files_below, files_of, numbered, packed, pickles, picture, tars, write
+from tarscan_cases import member, pax, with_checksum
 
 from blobdir.cli.app import run
 from blobdir.errors import BlobdirError
@@ -188,3 +189,33 @@ def test_another_tar_at_the_place_of_an_emptied_one_stays(tmp_path):
     remove(root, ["train/a001.png"])
     compact(root)
     assert blob.exists()
+
+
+# -- tars with more in them than members ----------------------------------------------------------------------
+
+MORE = {
+    "sparse": lambda tar, more: tar[:-1024] + pax((b"GNU.sparse.map", b"0,4")) + more + tar[-1024:],
+    "another volume's": lambda tar, more: tar[:-1024] + put_kind(more, b"M") + tar[-1024:],
+    "another archive": lambda tar, more: tar + more + tar[-1024:],
+}
+
+
+def put_kind(block, kind):
+    return with_checksum(block[:156] + kind + block[157:512]) + block[512:]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("what", MORE)
+def test_a_tar_with_what_no_member_has_is_left_alone(tmp_path, what, dry_run):
+    """What can't be shown is the user's all the same: a new tar wouldn't have it."""
+    root = packed(tmp_path / "p", {f"train/{i}.png": picture(str(i)) for i in range(3)})
+    (tar,) = tars(root)
+    data = tar.read_bytes()
+    data = data[: len(data.rstrip(b"\0")) + 511 & -512] + bytes(1024)
+    tar.write_bytes(MORE[what](data, member(b"more.png", b"data")))
+    (root / "blob/SHA256SUMS").unlink()
+    remove(root, ["train/1.png"])
+    before = files_below(root)
+    with pytest.raises(BlobdirError, match=r"more\.png.*nothing was changed"):
+        compact(root, dry_run=dry_run)
+    assert files_below(root) == before

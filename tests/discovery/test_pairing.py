@@ -15,6 +15,8 @@ from blobdir.discovery.pairing import misfit
 from blobdir.errors import ReadError
 from blobdir.offsets import offsets_of_tar, write_offsets
 from blobdir.tarscan import REACH_BYTES, member_before, scan_tar
+from blobdir.tarscan.header import COMPRESSIONS
+from blobdir.verifying import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
 FORMATS = {"gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT, "ustar": tarfile.USTAR_FORMAT}
@@ -188,3 +190,27 @@ def test_remote_members_that_fit(made, bucket):
     expected = {"n" * 250: b"long", "a.png": b"data", "b.png": b"data", "c.png": b"1", "c_1.png": b"2"}
     for name, data in expected.items():  # each as the first that is read
         assert bucket()["train"].get_blob_img_bytes(name) == data
+
+
+LOOKS_COMPRESSED = [magic.partition(b"\0")[0] + b"_0001.png" for magic, _, _ in COMPRESSIONS if b"/" not in magic]
+
+
+@pytest.mark.parametrize("way", ["opened", "remote", "packed", "verified"])
+@pytest.mark.parametrize("name", dict.fromkeys(LOOKS_COMPRESSED))
+def test_the_checksum_says_that_a_tar_is_one_whatever_its_first_name_begins_like(tmp_path, name, way):
+    data = b"\x89PNG\r\n\x1a\n" + bytes(8)
+    made = Builder(tmp_path / "p")
+    made.blob("train", "x", {os.fsdecode(name): data, "z.png": data + b"2"})
+    if way == "packed":
+        Builder(tmp_path / "s", meta=False).loose(os.fsdecode(name), data)
+        blobdir.pack(tmp_path / "s", tmp_path / "q", blobdir.PackOptions(dataset="train"))
+    root = tmp_path / ("q" if way == "packed" else "p")
+    if way == "verified":
+        assert {finding.code for finding in verify(root).findings} <= {"annotation-invalid"}
+        return
+    if way == "remote":
+        memory = fsspec.filesystem("memory")
+        memory.put(str(root), f"/{tmp_path.name}", recursive=True)
+        root = f"memory://{tmp_path.name}"
+    opened = blobdir.open_project(root, index="none")
+    assert bytes(opened["train"].get_blob_img_bytes(os.fsdecode(name))) == data

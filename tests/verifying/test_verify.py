@@ -254,10 +254,10 @@ def test_options_of_the_command(sound, entries):
     shutil.copytree(sound.root / "train", sound.root / "johann")
     code, out = run()
     assert code == 0
-    assert "warning: johann: sdk-name, 1 times" in out
+    assert "warning: johann: sdk-name, 1 time" in out
     code, out = run("--for", "supervisely")
     assert code == 6
-    assert "error: johann: sdk-name, 1 times" in out
+    assert "error: johann: sdk-name, 1 time" in out
     assert "not looked at: the pixels of the images" in out
     write_offsets(sound.root / "train/a_offsets.pkl", shifted(entries, 512)[:1] + entries[1:])
     shutil.rmtree(sound.root / "johann")

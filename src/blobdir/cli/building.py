@@ -14,6 +14,7 @@ import click
 from blobdir.cli.app import CommonOptions, project_options, report
 from blobdir.cli.output import Bars, human_bytes, write_lines
 from blobdir.errors import BlobdirError, BlobdirWarning, DataError, UsageError
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +27,13 @@ if TYPE_CHECKING:
 )
 @click.option("--replace", is_flag=True, help="Write a pickle anew that is there already.")
 @click.option(
-    "--filter", "patterns", multiple=True, metavar="PATTERN", help="Only members whose name matches, as '*.jpg'."
+    "--filter",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only members whose name matches, as '*.jpg'; dot files only if the pattern begins with a dot.",
 )
+@click.option("--strict", is_flag=True, help="Refuse a tar with members that can't be served, or more after its end.")
 @click.option(
     "--on-conflict",
     type=click.Choice(["error", "skip", "rename", "replace"]),
@@ -41,13 +47,15 @@ def offsets_command(
     output: str | None,
     replace: bool,
     patterns: tuple[str, ...],
+    strict: bool,
     on_conflict: str,
     quiet: bool,
 ) -> int:
     """Write the offsets pickle of a tar.
 
     It says which bytes of the tar are which image. A pickle is written whole or not at all. Tars that fail are named,
-    and the others are done.
+    and the others are done. Members that can't be served, such as sparse files, are left out with a warning; so are
+    dot files, and files that go with an image, as a.json beside a.jpg, unless a --filter takes them.
 
     \b
     blobdir offsets lemons/blob/shard-0.tar --output lemons/train
@@ -58,14 +66,20 @@ def offsets_command(
     status = 0
     for tar in tars:
         try:
-            _write_one(tar, output, replace, patterns, on_conflict, quiet)
+            _write_one(tar, output, replace, patterns, strict, on_conflict, quiet)
         except (BlobdirError, OSError) as error:
             status = max(status, report(error))
     return status
 
 
 def _write_one(
-    tar: str, output: str | None, replace: bool, patterns: tuple[str, ...], on_conflict: str, quiet: bool
+    tar: str,
+    output: str | None,
+    replace: bool,
+    patterns: tuple[str, ...],
+    strict: bool,
+    on_conflict: str,
+    quiet: bool,
 ) -> None:
     from blobdir.offsets import offsets_of_tar, write_offsets
     from blobdir.temporary import clean
@@ -80,7 +94,9 @@ def _write_one(
     if patterns:
 
         def wanted(name: str) -> bool:
-            return any(fnmatch(os.path.basename(name), pattern) for pattern in patterns)
+            base = os.path.basename(name)
+            dotted = base.startswith(".")
+            return any(fnmatch(base, pattern) for pattern in patterns if not dotted or pattern.startswith("."))
 
     began = time.perf_counter()
     size = os.path.getsize(tar)
@@ -89,6 +105,8 @@ def _write_one(
             tar,
             wanted,
             on_conflict,  # type: ignore[arg-type]  # click has checked it
+            hidden=bool(patterns),
+            strict=strict,
             progress=lambda done: bars(os.path.basename(tar), done, size),
         )
         clean(folder)
@@ -96,7 +114,8 @@ def _write_one(
     if not quiet:
         seconds = time.perf_counter() - began
         data = int((table.end - table.start).sum())
-        write_lines([f"{target}: {len(table):,} members, {human_bytes(data)}, {seconds:.2f} s"])
+        members = counted(len(table), "member")
+        write_lines([f"{target}: {members}, {human_bytes(data)}, {seconds:.2f} s"])
 
 
 @click.command("index")
@@ -149,5 +168,6 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     if not common.quiet:
         size = f"{human_bytes(index.nbytes)}, {index.nbytes / len(index):.0f} bytes a row"
         header = index.header
-        counts = f"{len(header.datasets):,} datasets, {len(header.blobs):,} blobs, {len(header.defects):,} defects"
-        write_lines([f"{place}: {len(index):,} rows, {size}, {counts}, {seconds:.2f} s"])
+        counts = [counted(len(index), "row"), size, counted(len(header.datasets), "dataset")]
+        counts += [counted(len(header.blobs), "blob"), counted(len(header.defects), "defect")]
+        write_lines([f"{place}: {', '.join(counts)}, {seconds:.2f} s"])

@@ -10,6 +10,7 @@ import click
 
 from blobdir.cli.output import Bars, human_bytes, printable, write_lines
 from blobdir.errors import BlobdirWarning, DataError, UsageError
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from blobdir.verifying import VerifyReport
@@ -76,23 +77,24 @@ def verify_command(
 def _lines(report: VerifyReport, *, quiet: bool) -> list[str]:
     lines = []
     for finding in report.findings:
-        lines.append(f"{finding.severity}: {finding.path or '.'}: {finding.code}, {finding.count:,} times")
+        lines.append(f"{finding.severity}: {finding.path or '.'}: {finding.code}, {counted(finding.count, 'time')}")
         lines += [f"    {printable(example, terminal=True)}" for example in finding.examples[:FEW]]
         if finding.count > FEW:
             lines.append(f"    and {finding.count - min(FEW, len(finding.examples)):,} more")
     if not quiet:
         rate = report.blob_bytes / max(report.seconds, 1e-9)
         lines.append(
-            f"{report.blobs:,} blobs, {human_bytes(report.blob_bytes)}, {report.entries:,} entries, "
-            f"{report.annotations:,} annotations, {report.files:,} other files of images, {report.decoded:,} images "
-            f"decoded, {report.checksums:,} checksums, "
+            f"{counted(report.blobs, 'blob')}, {human_bytes(report.blob_bytes)}, "
+            f"{counted(report.entries, 'entry', 'entries')}, {counted(report.annotations, 'annotation')}, "
+            f"{counted(report.files, 'other file of images', 'other files of images')}, "
+            f"{counted(report.decoded, 'image')} decoded, {counted(report.checksums, 'checksum')}, "
             f"in {report.seconds:.1f} s ({human_bytes(rate)}/s)"
         )
         if not report.decoded:
             lines.append("not looked at: the pixels of the images; --decode decodes them")
         if report.masks:
-            lines.append(f"not looked at: the pixels of {report.masks:,} masks; only that they begin like images")
+            lines.append(f"not looked at: the pixels of {counted(report.masks, 'mask')}; only how they begin")
         if report.unchecked:
-            lines.append(f"not looked at: {report.unchecked:,} things that are named above (not-checked)")
-        lines.append(f"{report.errors:,} errors, {report.warnings:,} warnings")
+            lines.append(f"not looked at: {counted(report.unchecked, 'thing')} named above (not-checked)")
+        lines.append(f"{counted(report.errors, 'error')}, {counted(report.warnings, 'warning')}")
     return lines

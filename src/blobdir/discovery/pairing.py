@@ -32,7 +32,9 @@ def blob_record(path: str, stat: Stat) -> SourceRecord:
 
 
 def blob_defect(path: str, head: bytes) -> Defect | None:
-    """What is wrong with a blob, judged by its first 512 bytes."""
+    """What is wrong with a blob, judged by its first 512 bytes: whatever its name, a right checksum makes it a tar."""
+    if len(head) == BLOCK and (not any(head) or checksum_holds(head)):
+        return None
     for magic, name, undo in COMPRESSIONS:
         if head.startswith(magic):
             return Defect(
@@ -42,7 +44,7 @@ def blob_defect(path: str, head: bytes) -> Defect | None:
                 f"{path}: is compressed ({name}), so byte ranges of it mean nothing; uncompress it ({undo}) and write "
                 "its offsets again with `blobdir offsets`",
             )
-    if len(head) == BLOCK and any(head) and not checksum_holds(head):
+    if len(head) == BLOCK:
         return Defect(
             "error",
             "blob-not-tar",
@@ -167,7 +169,7 @@ class Members:
     def has(self, start: int, name: bytes, _member: bytes) -> bool:
         """Whether one of the members whose data begin at `start` has this name: only a scan finds hard links."""
         try:
-            self._table = self._table or scan_tar(self._source, skip_unsupported=True)
+            self._table = self._table or scan_tar(self._source)
         except TarError:
             return False  # damaged further on: what is here is as the header says
         rows = np.flatnonzero(self._table.start == start).tolist()

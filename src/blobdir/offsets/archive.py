@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from blobdir.errors import BlobdirWarning, UsageError
-from blobdir.nametable import gather_names
+from blobdir.errors import BlobdirWarning, OffsetsError, UnsupportedMemberError, UsageError
+from blobdir.offsets.choosing import choose, without_replaced
 from blobdir.offsets.conflicts import OnConflict, check_mode
-from blobdir.offsets.names import to_str
-from blobdir.offsets.table import OffsetsTable
 from blobdir.offsets.writer import BATCH_SIZE, write_offsets
-from blobdir.tarscan import scan_tar
+from blobdir.tarscan import in_words, scan_tar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from blobdir.offsets.choosing import Filter
     from blobdir.offsets.info import BlobImageInfo
+    from blobdir.offsets.table import OffsetsTable
 
 SUFFIX = "_offsets.pkl"
-
-Filter = Callable[[str], bool]
 
 
 def offsets_of_tar(
@@ -31,61 +28,67 @@ def offsets_of_tar(
     filter_func: Filter | None = None,
     on_conflict: OnConflict = "error",
     *,
+    hidden: bool = False,
+    strict: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> OffsetsTable:
     """Find the regular files of a tar, under their base names: directories inside the tar are dropped, as the SDK does.
+
+    Members that can't be served, such as sparse files, cost none of the others. Of several members of one full name the
+    last counts, as in tar, unless `on_conflict` says otherwise.
 
     Parameters
     ----------
     archive_path : path
         An uncompressed tar, whose name ends in ``.tar`` in any case.
     filter_func : callable, optional
-        Gets the full name of a member, and returns whether to include it.
+        Gets the full name of a member, and returns whether to include it. Without one, all are included but for what
+        WebDataset keeps beside an image: ``a.json`` where there is an ``a.jpg``.
     on_conflict : {"error", "skip", "replace", "rename"}
         What to do with two members of one base name, see `read_offsets`.
+    hidden : bool, default False
+        Include dot files, AppleDouble files (``._a.jpg``) and the like, where `filter_func` wants them.
+    strict : bool, default False
+        Refuse a tar that a member must be left out of, or whose end is in doubt.
     progress : callable, optional
         Told now and then how many bytes of the archive lie behind.
 
     Warns
     -----
     BlobdirWarning
-        Members that can't be images, such as symbolic links, and an archive without its end marker.
+        Members that are left out, by name, but for those that `filter_func` doesn't want; and bytes after the end of
+        the archive, or no end marker.
 
     Raises
     ------
     UsageError
         The name doesn't end in ``.tar``.
     TarError
-        The archive is compressed, damaged or not supported.
+        The archive is compressed or damaged; or `strict`, and there was something to warn of.
     OffsetsNameError
-        A member has no usable base name.
+        A base name is so long that it can't be numbered.
     OffsetsConflictError
         Two members have the same base name, and `on_conflict` is "error".
     """
     check_mode(on_conflict)
     if Path(archive_path).suffix.lower() != ".tar":
         raise UsageError(f"{os.fspath(archive_path)}: offsets can be had of an uncompressed .tar only")
+    path = os.fspath(archive_path)
     members = scan_tar(archive_path, progress=progress)
-    for warning in members.warnings:
-        warnings.warn(f"{os.fspath(archive_path)}: {warning}", BlobdirWarning, stacklevel=2)
-    table = _base_names(OffsetsTable(members.arena, members.name_start, members.start, members.end))
-    if filter_func is not None:
-        full = members.arena.tobytes().split(b"\0")
-        table = table.take(np.array([i for i in range(len(table)) if filter_func(to_str(full[i]))], np.intp))
-    table.check()
-    return table.unique(on_conflict)
-
-
-def _base_names(table: OffsetsTable) -> OffsetsTable:
-    """Cut every name after its last slash."""
-    slashes = np.flatnonzero(table.arena == ord("/"))
-    if not len(slashes):
-        return table
-    begin, end = table.name_start[:-1], table.name_start[1:] - 1
-    last = np.searchsorted(slashes, end) - 1
-    begin = np.maximum(begin, np.where(last >= 0, slashes[last] + 1, 0))
-    arena, name_start = gather_names(table.arena, begin, end - begin)
-    return OffsetsTable(arena, name_start, table.start, table.end)
+    choice = choose(members, filter_func, hidden=hidden)
+    if on_conflict == "error":
+        without_replaced(members, choice, path)
+    faults = [*in_words(choice.faults), *members.doubts]
+    if strict and faults:
+        raise UnsupportedMemberError(f"{path}: {faults[0]} (strict)", path=path)
+    for warning in (*faults, *in_words(choice.notes)):
+        warnings.warn(f"{path}: {warning}", BlobdirWarning, stacklevel=2)
+    table = choice.table if len(choice.rows) == len(members) else choice.table.take(choice.rows)
+    try:
+        table.check()
+        return table.unique(on_conflict)
+    except OffsetsError as error:
+        raise type(error)(f"{path}: {error}", path=path) from None
 
 
 def get_file_offsets_batch_generator(

@@ -60,7 +60,7 @@ def check_mode(on_conflict: str) -> None:
 def resolve(arena: Bytes, name_start: Ints, start: Ints, end: Ints, on_conflict: OnConflict) -> Resolution | None:
     """Decide on repeated names; return None if there are none (see `OffsetsTable.unique`)."""
     check_mode(on_conflict)
-    suspects = _suspects(arena, name_start)
+    suspects = repeated(arena, name_start)
     if not len(suspects):
         return None
     count = len(start)
@@ -123,7 +123,7 @@ def _free_name(name: bytes, taken: set[bytes], numbers: dict[bytes, int]) -> byt
     return new
 
 
-def _suspects(arena: Bytes, name_start: Ints) -> NDArray[np.intp]:
+def repeated(arena: Bytes, name_start: Ints) -> NDArray[np.intp]:
     """Rows, in order, whose names may be there more than once: all that are, and hardly any others."""
     hashes = _hashes(arena, name_start)
     ordered = np.sort(hashes)

@@ -75,9 +75,18 @@ def first_bad_name(arena: Bytes, name_start: Ints) -> tuple[int, str] | None:
     (int, str) or None
         Its index, and what is wrong with it.
     """
+    rows = bad_names(arena, name_start)
+    if not len(rows):
+        return None
+    row = int(rows[0])
+    return row, _why(arena[name_start[row] : name_start[row + 1] - 1].tobytes())
+
+
+def bad_names(arena: Bytes, name_start: Ints) -> NDArray[np.intp]:
+    """Rows of all names that can't be a file's path, see `first_bad_name`."""
     count = len(name_start) - 1
     if not count:
-        return None
+        return np.empty(0, np.intp)
     bad = np.diff(name_start) - 1 > MAX_NAME_BYTES
     # Components end at a slash or at the NUL after the name. A NUL within a name makes one end too many.
     ends = np.flatnonzero((arena == 0) | (arena == ord("/")))
@@ -91,11 +100,7 @@ def first_bad_name(arena: Bytes, name_start: Ints) -> tuple[int, str] | None:
     dots[dots] = (arena[ends[dots] - 1] == ord(".")) & (arena[ends[dots] - size[dots]] == ord("."))
     wrong = ends[(size == 0) | (size > MAX_COMPONENT_BYTES) | dots]
     bad[np.searchsorted(name_start, wrong, side="right") - 1] = True
-    rows = np.flatnonzero(bad)
-    if not len(rows):
-        return None
-    row = int(rows[0])
-    return row, _why(arena[name_start[row] : name_start[row + 1] - 1].tobytes())
+    return np.flatnonzero(bad)
 
 
 def _why(name: bytes) -> str:

@@ -26,7 +26,7 @@ from blobdir.packing.report import ChangeReport, Problem
 from blobdir.packing.shards import TarOutput
 from blobdir.packing.sums import SUMS, read_sums
 from blobdir.packing.writer import ProjectWriter, encoded
-from blobdir.tarscan import scan_tar
+from blobdir.tarscan import in_words, scan_tar
 from blobdir.tarwriting.format import archive_end, member_header, padding
 
 if TYPE_CHECKING:
@@ -189,9 +189,15 @@ class _Compacting:
 
     def _scan(self, path: str) -> TarTable:
         try:
-            return scan_tar(os.path.join(self._writer.root, path))
+            members = scan_tar(os.path.join(self._writer.root, path))
         except (BlobdirError, OSError) as error:
             raise PackError(f"{path}: isn't a sound tar: {error}; nothing was changed") from error
+        lost = in_words(member for member in members.left_out if member.kind.has_data)
+        if members.next_archive >= 0:
+            lost += members.doubts
+        if lost:
+            raise PackError(f"{path}: has what a new tar wouldn't have: {'; '.join(lost)}; nothing was changed")
+        return members
 
     @staticmethod
     def _check_members(path: str, members: TarTable, named: Named) -> None:

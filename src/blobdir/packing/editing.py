@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final, Self
 
 from fsspec.utils import glob_translate
 
-from blobdir.datasets import IMAGE_EXTENSIONS, open_view
+from blobdir.datasets import open_view
 from blobdir.discovery import layout
 from blobdir.errors import IsADirectory, NotADirectory, NotFoundError, UsageError
+from blobdir.filenames import IMAGE_EXTENSIONS
 from blobdir.packing.compacting import copy_members
 from blobdir.packing.editedfiles import EditedSideFiles
 from blobdir.packing.growing import annotation_of_image

@@ -9,6 +9,7 @@ from posixpath import dirname
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.discovery import layout
+from blobdir.filenames import JUNK_FOLDERS, is_junk
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.naming import distinct_names
 from blobdir.packing.report import Problem
@@ -20,15 +21,7 @@ if TYPE_CHECKING:
 
     from blobdir.packing.report import PackOptions
 
-JUNK_FOLDERS: Final = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"))
-JUNK_FILES: Final = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))
-_APPLE_DOUBLE: Final = "._"
 _LISTED_HIDDEN: Final = 5
-
-
-def is_junk(name: str) -> bool:
-    """Whether a file is what an operating system keeps beside others, and none of the user's."""
-    return name in JUNK_FILES or name.startswith(_APPLE_DOUBLE)
 
 
 @dataclass(slots=True)

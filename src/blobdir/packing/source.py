@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from blobdir.datasets import IMAGE_EXTENSIONS
 from blobdir.discovery import layout
 from blobdir.discovery.root import project_around
 from blobdir.errors import NotAProjectError, UsageError
+from blobdir.filenames import IMAGE_EXTENSIONS, is_junk
 from blobdir.packing.columns import TextColumn
-from blobdir.packing.listing import Content, DatasetItems, Listing, is_junk, with_parents
+from blobdir.packing.listing import Content, DatasetItems, Listing, with_parents
 from blobdir.packing.lists import STDIN, RowError, is_list, read_list, shown_list
 from blobdir.packing.naming import MAX_NAME_BYTES
 from blobdir.packing.report import Problem

@@ -13,8 +13,20 @@
 from __future__ import annotations
 
 from .before import REACH_BYTES, Headed, member_before
+from .links import same_name
 from .scan import scan_tar
 from .source import ReadAt
-from .table import TarTable
+from .table import Kind, LeftOut, TarTable, in_words
 
-__all__ = ["REACH_BYTES", "Headed", "ReadAt", "TarTable", "member_before", "scan_tar"]
+__all__ = [
+    "REACH_BYTES",
+    "Headed",
+    "Kind",
+    "LeftOut",
+    "ReadAt",
+    "TarTable",
+    "in_words",
+    "member_before",
+    "same_name",
+    "scan_tar",
+]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .header import NAME_BYTES, SIZE, TYPE_AT, checksum_holds, full_name, number, text_field
-from .pax import Overrides, PaxError, parse_records
+from .header import NAME_BYTES, SIZE, SPECIAL_TYPES, TYPE_AT, checksum_holds, full_name, number, text_field
+from .pax import Overrides, parse_records
 from .source import BLOCK
 
 REACH_BYTES: Final = 64 << 10
 """How far before its data a member's own headers are looked for. A name of 4,095 bytes needs an eighth of that."""
 
-_REGULAR: Final = b"0\07"
 _EXTENSIONS: Final = b"xXLK"
 
 
@@ -50,13 +49,13 @@ def member_before(data: bytes) -> Headed | None:
         None where no regular file's header stands there.
     """
     header = data[-BLOCK:]
-    if len(header) < BLOCK or header[TYPE_AT] not in _REGULAR or not checksum_holds(header):
+    if len(header) < BLOCK or header[TYPE_AT] in SPECIAL_TYPES or not checksum_holds(header):
         return None
     over = _extensions(data[:-BLOCK])
     path, size = over.get("path"), over.get("size")
     if size is None:
         size = number(header[SIZE])
-    if size is None:
+    if size is None or size < 0:
         return None
     if path is None:
         return Headed(full_name(header), size, is_whole=header[NAME_BYTES - 1] == 0)
@@ -70,10 +69,7 @@ def _extensions(data: bytes) -> Overrides:
     while (at := _extension_ending(data, end)) >= 0:
         header = data[at : at + BLOCK]
         payload = data[at + BLOCK : at + BLOCK + (number(header[SIZE]) or 0)]
-        try:
-            found |= _said(header[TYPE_AT], payload)
-        except PaxError:
-            break
+        found |= _said(header[TYPE_AT], payload)
         end = at
     return found
 

@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from blobdir.errors import CompressedTarError, DamagedTarError
+from blobdir.wording import counted
 
 from .header import (
     COMPRESSIONS,
     MTIME,
+    TYPE_AT,
     first_bad_checksum,
     full_name,
     mode_column,
     mtime_column,
     name_columns,
     number,
+    shown,
 )
 from .pax import MTIME_MAX_NS, MTIME_MIN_NS
-from .table import TarTable
+from .table import NAMELESS, LeftOut, TarTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 # Enough headers to make numpy's overhead per call small, few enough to stay in the processor's cache.
 CHUNK_HEADERS = 1024
 BILLION = 10**9
+LINK = ord("1")
 # Whole seconds beyond these don't fit as nanoseconds in 64 bits.
 MTIME_MIN_S, MTIME_MAX_S = -(-MTIME_MIN_NS // BILLION), MTIME_MAX_NS // BILLION
 
@@ -45,6 +49,10 @@ class HeaderChunk:
         Byte of each.
     sizes : list of int
         Bytes of data that follow it, for those that get a row in the table; -1 for the others.
+    absent : list of int
+        Rows of the table that aren't files after all: their names say so, which are looked at by `settle` only.
+    nameless : list of LeftOut
+        Those of them that have no name.
     """
 
     def __init__(self, path: str) -> None:
@@ -52,6 +60,8 @@ class HeaderChunk:
         self.headers: list[bytes] = []
         self.positions: list[int] = []
         self.sizes: list[int] = []
+        self.absent: list[int] = []
+        self.nameless: list[LeftOut] = []
         self._new_names: dict[int, bytes] = {}
         self._new_mtimes: dict[int, int] = {}
         self._settled_headers = self._settled_rows = 0
@@ -79,6 +89,19 @@ class HeaderChunk:
     def last_name(self) -> bytes:
         """Name of the last header's member."""
         return self._new_names.get(len(self.headers) - 1) or full_name(self.headers[-1])
+
+    def whole_before(self, at: int | None = None) -> str:
+        """For messages: how many rows there are before collected header `at`, or all of them, and the last's name."""
+        rows = [i for i, size in enumerate(self.sizes[:at]) if size >= 0]
+        count = self._settled_rows + len(rows)
+        if not count:
+            return "no member before it is whole"
+        if rows:
+            last = self._new_names.get(rows[-1]) or full_name(self.headers[rows[-1]])
+        else:
+            last = self._arenas[-1].tobytes().split(b"\0")[-2]
+        whole = counted(count, "member before it is whole", "members before it are whole")
+        return f"{whole}, the last is {shown(last)}"
 
     def make_row(self, size: int, name: bytes | None, mtime_ns: int | None) -> None:
         """Give the last header a row, with `size` bytes of data and what an extended header says instead of it."""
@@ -115,15 +138,15 @@ class HeaderChunk:
             self._starts.append(start)
             self._ends.append(start + size)
             self._mtimes.append(self._mtime_ns(block, kept))
-            self._modes.append(self._mode(block, kept))
+            self._modes.append(mode_column(block))
         self._settled_headers += len(self.headers)
         self._settled_rows += len(kept)
         self._counted_headers = self._counted_rows = 0
         for collected in (self.headers, self.positions, self.sizes, self._new_names, self._new_mtimes):
             collected.clear()
 
-    def table(self, warnings: list[str], size: int) -> TarTable:
-        """All rows. What was collected must be settled."""
+    def table(self, left_out: list[LeftOut], doubts: list[str], size: int, next_archive: int) -> TarTable:
+        """All rows, with those in `absent`. What was collected must be settled."""
         none = np.empty(0, np.int64)
         length = np.concatenate([np.zeros(1, np.int64), *self._lengths])
         return TarTable(
@@ -133,8 +156,10 @@ class HeaderChunk:
             end=np.concatenate([none, *self._ends]),
             mtime_ns=np.concatenate([none, *self._mtimes]),
             mode=np.concatenate([np.empty(0, np.uint16), *self._modes]),
-            warnings=tuple(warnings),
+            left_out=(*left_out, *self.nameless),
+            doubts=tuple(doubts),
             size=size,
+            next_archive=next_archive,
         )
 
     def _names(self, block: NDArray[np.uint8], kept: NDArray[np.intp]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -146,24 +171,27 @@ class HeaderChunk:
             names = arena.tobytes().split(b"\0")[:-1]
             for row in np.flatnonzero(slashed).tolist():
                 names[row] = names[row].rstrip(b"/")
+                # A name that is a folder's makes it one, whatever the type says, in all known readers.
+                if int(kept[row]) not in new and block[row, TYPE_AT] != LINK:
+                    self.absent.append(self._settled_rows + row)
             if new:
                 for row, header in enumerate(kept.tolist()):
                     if header in new:
                         names[row] = new[header]
             length = np.array([len(name) + 1 for name in names], np.int64)
             arena = np.frombuffer(b"\0".join([*names, b""]), np.uint8)
-        nameless = np.flatnonzero(length == 1)
-        if len(nameless):
-            raise self._damaged(int(kept[nameless[0]]), "a member without a name")
+        for row in np.flatnonzero(length == 1).tolist():
+            at = self._settled_rows + row
+            if at not in self.absent:
+                self.nameless.append(LeftOut(NAMELESS, b"", self.positions[int(kept[row])], at))
+                self.absent.append(at)
         return arena, length
 
     def _mtime_ns(self, block: NDArray[np.uint8], kept: NDArray[np.intp]) -> NDArray[np.int64]:
         seconds, unusual = mtime_column(block)
         for row in unusual:
             value = number(block[row, MTIME].tobytes())
-            if value is None:
-                raise self._damaged(int(kept[row]), "the modification time is not a number")
-            seconds[row] = min(max(value, MTIME_MIN_S), MTIME_MAX_S)
+            seconds[row] = min(max(value or 0, MTIME_MIN_S), MTIME_MAX_S)
         seconds *= BILLION
         if self._new_mtimes:
             for row, header in enumerate(kept.tolist()):
@@ -171,26 +199,16 @@ class HeaderChunk:
                     seconds[row] = self._new_mtimes[header]
         return seconds
 
-    def _mode(self, block: NDArray[np.uint8], kept: NDArray[np.intp]) -> NDArray[np.uint16]:
-        mode, bad = mode_column(block)
-        if bad >= 0:
-            raise self._damaged(int(kept[bad]), "the mode is not a number")
-        return mode
-
-    def _damaged(self, at: int, what: str) -> DamagedTarError:
-        """The error for collected header `at`."""
+    def _bad_header(self, at: int) -> DamagedTarError | CompressedTarError:
+        """The error for collected header `at`, whose checksum is wrong."""
         position = self.positions[at]
-        before = self._settled_rows + sum(size >= 0 for size in self.sizes[:at])
+        if position == 0:
+            return not_a_tar(self._path, self.headers[at])
         return DamagedTarError(
-            f"{self._path}: damaged header at byte {position}: {what}; {before} members before it are whole",
+            f"{self._path}: damaged header at byte {position}: its checksum is wrong; {self.whole_before(at)}",
             path=self._path,
             position=position,
         )
-
-    def _bad_header(self, at: int) -> DamagedTarError | CompressedTarError:
-        if self.positions[at] == 0:
-            return not_a_tar(self._path, self.headers[at])
-        return self._damaged(at, "its checksum is wrong")
 
 
 def not_a_tar(path: str, first: bytes) -> DamagedTarError | CompressedTarError:

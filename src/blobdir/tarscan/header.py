@@ -23,6 +23,8 @@ LINK_NAME = slice(157, 257)
 MAGIC = slice(257, 265)
 PREFIX = slice(345, 500)
 GNU_MAGIC = b"ustar  \0"
+SPECIAL_TYPES = frozenset(b"123456ADKLMNSVXgx")
+"""Types of members that aren't regular files; a type that nobody knows is one, as POSIX and all readers have it."""
 
 _OCTAL = re.compile(rb" *(-?[0-7]+)? *")
 _LOW_BYTES = np.uint64(0x00FF00FF00FF00FF)
@@ -142,19 +144,15 @@ def mtime_column(block: NDArray[np.uint8]) -> tuple[NDArray[np.int64], list[int]
     return seconds, np.flatnonzero(~usual).tolist()
 
 
-def mode_column(block: NDArray[np.uint8]) -> tuple[NDArray[np.uint16], int]:
-    """Permission bits, and the first row whose mode is not a number, or -1."""
+def mode_column(block: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """Permission bits; 0 where the mode is not a number."""
     # An archive has few different modes, in whatever form its writer chose: each is parsed once.
     field = np.ascontiguousarray(block[:, MODE]).view(np.uint64)[:, 0]
     if (field == field[0]).all():
-        value = number(field[0].tobytes())
-        return np.full(len(field), (value or 0) & 0o7777, np.uint16), 0 if value is None else -1
+        return np.full(len(field), (number(field[0].tobytes()) or 0) & 0o7777, np.uint16)
     kinds, kind_of_row = np.unique(field, return_inverse=True)
-    values = [number(kind.tobytes()) for kind in kinds]
-    table = np.array([(value or 0) & 0o7777 for value in values], np.uint16)
-    bad = [kind for kind, value in enumerate(values) if value is None]
-    first_bad = int(np.flatnonzero(np.isin(kind_of_row, bad))[0]) if bad else -1
-    return table[kind_of_row], first_bad
+    table = np.array([(number(kind.tobytes()) or 0) & 0o7777 for kind in kinds], np.uint16)
+    return table[kind_of_row]
 
 
 def name_columns(block: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from blobdir.errors import DamagedTarError
-
-from .header import shown
+from .table import LINK_TO_LEFT_OUT, LINK_TO_NOTHING, LeftOut
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from .table import TarTable
 
 
@@ -32,21 +32,7 @@ class HardLink:
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A member that isn't in the table, such as a symbolic link. Hard links may name it all the same.
-
-    Attributes
-    ----------
-    row : int
-        Number of rows of the table that stand before it in the archive.
-    """
-
-    name: bytes
-    row: int
-
-
-def resolve(table: TarTable, links: dict[int, HardLink], skipped: list[Skipped], path: str) -> tuple[TarTable, int]:
+def resolve(table: TarTable, links: dict[int, HardLink], absent: Collection[int]) -> TarTable:
     """Give each hard link the byte range of the last earlier member of the name that it has as target. O(n).
 
     Names are compared as Python's tarfile does: ``./a`` is ``a``. A link may name another link.
@@ -55,54 +41,46 @@ def resolve(table: TarTable, links: dict[int, HardLink], skipped: list[Skipped],
     ----------
     links : dict of int to HardLink
         The rows that are hard links.
-    skipped : list of Skipped
-        In the order of the archive.
-    path : str
-        The archive, for messages.
+    absent : collection of int
+        Rows that aren't files, such as directories. They are dropped.
 
     Returns
     -------
     TarTable
-        Without the hard links to skipped members.
-    int
-        Number of those.
-
-    Raises
-    ------
-    DamagedTarError
-        A link whose target doesn't stand before it.
+        Without `absent`, and without links that lead to nothing, or to what was left out: those are left out too.
     """
+    keep = np.ones(len(table), bool)
+    keep[list(absent)] = False
+    if not links:
+        return _kept(table, keep)
     start, end = table.start.copy(), table.end.copy()
     row_of: dict[bytes, int | None] = {}
-    others = iter([*skipped, Skipped(b"", len(table) + 1)])
-    other = next(others)
-    keep = np.ones(len(table), bool)
+    others = iter(sorted(table.left_out, key=lambda member: member.row))
+    other = next(others, None)
+    lost: list[LeftOut] = []
     for row, name in enumerate(table.arena.tobytes().split(b"\0")[:-1]):
-        while other.row <= row:
-            row_of[_key(other.name)] = None
-            other = next(others)
+        while other is not None and other.row <= row:
+            row_of[same_name(other.name)] = None
+            other = next(others, None)
+        if not keep[row]:
+            continue
         final: int | None = row
         if row in links:
             link = links[row]
-            try:
-                final = row_of[_key(link.target)]
-            except KeyError:
-                raise DamagedTarError(
-                    f"{path}: the hard link {shown(name)} (header at byte {link.position}) names "
-                    f"{shown(link.target)}, and no member before it has that name; {row} members before it are whole",
-                    path=path,
-                    position=link.position,
-                ) from None
+            target = same_name(link.target)
+            final = row_of.get(target)
             if final is None:
                 keep[row] = False
+                kind = LINK_TO_LEFT_OUT if target in row_of else LINK_TO_NOTHING
+                lost.append(LeftOut(kind, name, link.position, row))
             else:
                 start[row], end[row] = start[final], end[final]
-        row_of[_key(name)] = final
-    return _kept(replace(table, start=start, end=end), keep), int(len(keep) - keep.sum())
+        row_of[same_name(name)] = final
+    return _kept(replace(table, start=start, end=end, left_out=(*table.left_out, *lost)), keep)
 
 
-def _key(name: bytes) -> bytes:
-    """The name under which a hard link finds a member."""
+def same_name(name: bytes) -> bytes:
+    """What is equal for names of one file: ``./a`` and ``a``."""
     if b"//" in name or b"./" in name or name[-1:] in b"./":
         return os.path.normpath(name)
     return name

@@ -9,6 +9,8 @@ import re
 from decimal import ROUND_FLOOR, Context, Decimal
 from typing import TypedDict
 
+from .header import text_field
+
 MTIME_MIN_NS, MTIME_MAX_NS = -(2**63), 2**63 - 1
 
 _BILLION = 10**9
@@ -16,37 +18,33 @@ _DECIMAL = re.compile(rb"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?")
 _DECIMAL_BYTES = 64
 # More digits than a value of the permitted length and exponent can need before it is compared with the limits.
 _CONTEXT = Context(prec=128)
-_LENGTH_DIGITS = 7
+_LENGTH_DIGITS = 8
 _SIZE_DIGITS = 40
 
 
-class PaxError(ValueError):
-    """A record that isn't as the standard has it; the message says which byte of the payload."""
-
-
 class Overrides(TypedDict, total=False):
-    """What replaces the fields of a header. None stands for the header's own field (an empty value in the record)."""
+    """What replaces the fields of a header. None stands for the header's own field (an empty value in the record).
+
+    A size of -1 is one that isn't a number. `fault` says where records end that aren't as the standard has them.
+    """
 
     path: bytes | None
     linkpath: bytes | None
     size: int | None
     mtime: int | None
     sparse: bytes | None
+    fault: str
 
 
 def parse_records(payload: bytes) -> Overrides:
     """Records that matter here; all others are checked for form and dropped.
 
+    Those before the first that isn't as it must be count, as in all known readers. NULs at the end are padding.
+
     Parameters
     ----------
     payload : bytes
         Data of an ``x`` or ``g`` header, without its padding.
-
-    Raises
-    ------
-    PaxError
-        A length that doesn't lead to the end of its record, a record without keyword, a size that isn't a number, a
-        NUL in a name.
     """
     found: Overrides = {}
     at, total = 0, len(payload)
@@ -54,11 +52,14 @@ def parse_records(payload: bytes) -> Overrides:
         space = payload.find(b" ", at, at + _LENGTH_DIGITS + 1)
         digits = payload[at:space]
         if space < 0 or not digits.isdigit():
-            raise PaxError(f"no record length at byte {at}")
+            if payload.count(0, at) < total - at:
+                found["fault"] = f"no length of a record at byte {at} of it"
+            break
         end = at + int(digits)
         equals = payload.find(b"=", space + 1, max(end - 1, 0))
         if end > total or equals <= space + 1 or payload[end - 1] != 0x0A:
-            raise PaxError(f"the record at byte {at} has a wrong length or no keyword")
+            found["fault"] = f"the record at byte {at} of it has a wrong length or no keyword"
+            break
         _take(found, payload[space + 1 : equals], payload[equals + 1 : end - 1])
         at = end
     return found
@@ -73,9 +74,8 @@ def _take(found: Overrides, keyword: bytes, value: bytes) -> None:
     elif keyword == b"linkpath":
         found["linkpath"] = _name(value)
     elif keyword == b"size":
-        if value and not (value.isdigit() and len(value) <= _SIZE_DIGITS):
-            raise PaxError(f"the size {value[:40]!r} is not a number")
-        found["size"] = int(value) if value else None
+        is_number = value.isdigit() and len(value) <= _SIZE_DIGITS
+        found["size"] = None if not value else int(value) if is_number else -1
     elif keyword.startswith(b"GNU.sparse."):
         if keyword == b"GNU.sparse.name":
             found["sparse"] = value
@@ -84,9 +84,7 @@ def _take(found: Overrides, keyword: bytes, value: bytes) -> None:
 
 
 def _name(value: bytes) -> bytes | None:
-    if 0 in value:
-        raise PaxError(f"the name {value[:40]!r} has a NUL in it")
-    return value or None
+    return text_field(value) or None  # up to a NUL, as readers have it that are written in C
 
 
 def mtime_ns(value: bytes) -> int:

@@ -3,11 +3,96 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from blobdir.wording import counted
+
+from .header import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     from numpy.typing import NDArray
+
+NAMED_IN_WARNING: Final = 3
+
+
+class Kind(NamedTuple):
+    """Why a member isn't in the table.
+
+    Attributes
+    ----------
+    one, many : str
+        What it is.
+    advice : str
+        What to do; empty where there is nothing.
+    has_data : bool
+        Whether bytes of an image are left out with it.
+    """
+
+    one: str
+    many: str
+    advice: str = ""
+    has_data: bool = False
+
+
+SYMBOLIC_LINK: Final = Kind("symbolic link", "symbolic links")
+CHARACTER_DEVICE: Final = Kind("character device", "character devices")
+BLOCK_DEVICE: Final = Kind("block device", "block devices")
+PIPE: Final = Kind("named pipe", "named pipes")
+OTHER_TYPE: Final = Kind("member of a type that is no file's", "members of types that are no file's")
+SPARSE: Final = Kind(
+    "sparse file, whose data isn't one byte range",
+    "sparse files, whose data isn't one byte range",
+    "make the archive again without --sparse",
+    has_data=True,
+)
+OTHER_VOLUME: Final = Kind(
+    "file that is continued from another volume",
+    "files that are continued from another volume",
+    "make the archive again as a single one",
+    has_data=True,
+)
+NAMELESS: Final = Kind("member without a name", "members without a name", has_data=True)
+LINK_TO_NOTHING: Final = Kind(
+    "hard link to what isn't a member before it", "hard links to what isn't a member before them"
+)
+LINK_TO_LEFT_OUT: Final = Kind("hard link to what was left out", "hard links to what was left out")
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A member that isn't in the table, such as a symbolic link.
+
+    Attributes
+    ----------
+    kind : Kind
+    name : bytes
+    position : int
+        Byte of its header.
+    row : int
+        Number of members before it that got a row, those of type 0 that are directories among them.
+    """
+
+    kind: Kind
+    name: bytes
+    position: int
+    row: int
+
+
+def in_words(left_out: Iterable[LeftOut]) -> list[str]:
+    """What was left out: a sentence for each kind, with the number, and the first few by name."""
+    of_kind: dict[Kind, list[LeftOut]] = {}
+    for member in left_out:
+        of_kind.setdefault(member.kind, []).append(member)
+    said = []
+    for kind, members in of_kind.items():
+        named = ", ".join(f"{shown(member.name)} at byte {member.position}" for member in members[:NAMED_IN_WARNING])
+        more = ", …" if len(members) > NAMED_IN_WARNING else ""
+        advice = f"; {kind.advice}" if kind.advice else ""
+        said.append(f"left out {counted(len(members), kind.one, kind.many)}: {named}{more}{advice}")
+    return said
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,13 +110,17 @@ class TarTable:
     start, end : ndarray of int64, shape (n,)
         Byte range of the member's data in the archive, half-open. A hard link has the range of the member it names.
     mtime_ns : ndarray of int64, shape (n,)
-        Modification time in nanoseconds since 1970, clipped to what 64 bits can hold.
+        Modification time in nanoseconds since 1970, clipped to what 64 bits can hold; 0 where it isn't a number.
     mode : ndarray of uint16, shape (n,)
-        Permission bits, at most ``0o7777``.
-    warnings : tuple of str
-        What was noticed and costs no byte of the members: skipped symbolic links, a missing end marker.
+        Permission bits, at most ``0o7777``; 0 where they aren't a number.
+    left_out : tuple of LeftOut
+        Members that can't be rows, sorted by kind.
+    doubts : tuple of str
+        What was noticed of the archive: bytes behind its end, a missing end marker.
     size : int
         Bytes of the archive.
+    next_archive : int
+        Byte of the first header behind the end of the archive; -1 if there is none.
     """
 
     arena: NDArray[np.uint8]
@@ -40,8 +129,15 @@ class TarTable:
     end: NDArray[np.int64]
     mtime_ns: NDArray[np.int64]
     mode: NDArray[np.uint16]
-    warnings: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+    doubts: tuple[str, ...]
     size: int
+    next_archive: int = -1
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """All that was noticed and costs no byte of the rows: what was left out, and doubts."""
+        return (*in_words(self.left_out), *self.doubts)
 
     def __len__(self) -> int:
         return len(self.start)

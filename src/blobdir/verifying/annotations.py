@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 
 from blobdir.annotations import read_object
-from blobdir.datasets import IMAGE_EXTENSIONS
 from blobdir.discovery import layout
 from blobdir.errors import BlobdirError
+from blobdir.filenames import IMAGE_EXTENSIONS
 from blobdir.index import DIRECTORY, LINK, LOOSE
 from blobdir.packing.sidefiles import FOLDERS, bases, is_side_folder
 from blobdir.smallfiles import ANNOTATION, HEAD, IMAGE, JSON, Known, encoding_fault, look_at

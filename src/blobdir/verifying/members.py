@@ -48,7 +48,7 @@ class Members:
     @classmethod
     def of(cls, path: str) -> Members:
         """Scan a tar. Members whose data isn't one byte range are left out: no entry can lead to one."""
-        return cls(scan_tar(path, skip_unsupported=True))
+        return cls(scan_tar(path))
 
     def __len__(self) -> int:
         return len(self.table)

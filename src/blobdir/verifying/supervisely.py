@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 from posixpath import splitext
 from typing import TYPE_CHECKING
 
-from blobdir.datasets import IMAGE_EXTENSIONS
 from blobdir.discovery import layout
 from blobdir.errors import OffsetsError
+from blobdir.filenames import IMAGE_EXTENSIONS
 from blobdir.offsets import read_offsets
 from blobdir.verifying.places import pickles_of
 

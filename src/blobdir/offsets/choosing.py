@@ -1,0 +1,205 @@
+"""Which members of a tar are images: by their names, and by what the caller wants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from blobdir.errors import OffsetsConflictError
+from blobdir.filenames import IMAGE_EXTENSIONS, JUNK_FILES, JUNK_FOLDERS, SIDE_EXTENSIONS
+from blobdir.nametable import gather_names
+from blobdir.offsets.conflicts import repeated
+from blobdir.offsets.names import bad_names, shown, to_str
+from blobdir.offsets.table import OffsetsTable
+from blobdir.tarscan import Kind, LeftOut, same_name
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from blobdir.tarscan import TarTable
+
+    Ints = NDArray[np.int64]
+    Mask = NDArray[np.bool_]
+
+Filter = Callable[[str], bool]
+
+HIDDEN: Final = Kind("hidden file", "hidden files", "--filter '.*' takes them")
+SIDE_FILE: Final = Kind(
+    "file that goes with an image of its name", "files that go with images of their names", "--filter '*' takes them"
+)
+UNUSABLE: Final = Kind("member whose name can't be a file's", "members whose names can't be files'", has_data=True)
+REPLACED: Final = Kind(
+    "member that is there again, further on", "members that are there again, further on", "the last counts, as in tar"
+)
+
+
+@dataclass(slots=True)
+class Choice:
+    """Members that are taken, and those that aren't.
+
+    Attributes
+    ----------
+    rows : ndarray of intp
+        Of the tar's table.
+    table : OffsetsTable
+        All of the tar's table, under base names.
+    notes : list of LeftOut
+        What was left out since it is no image.
+    faults : list of LeftOut
+        What was left out though it may be one.
+    """
+
+    rows: NDArray[np.intp]
+    table: OffsetsTable
+    notes: list[LeftOut] = field(default_factory=list)
+    faults: list[LeftOut] = field(default_factory=list)
+
+
+def choose(members: TarTable, filter_func: Filter | None, *, hidden: bool) -> Choice:
+    """Leave out what is no image by its name, what isn't wanted, and what can't be a file.
+
+    Parameters
+    ----------
+    members : TarTable
+    filter_func : callable or None
+        Says of a full name whether it is wanted. Without, all are but files that go with an image of their name.
+    hidden : bool
+        Whether hidden files may be wanted.
+    """
+    names = _Names(members)
+    choice = Choice(np.arange(len(members)), names.base)
+    kept = np.ones(len(members), bool)
+    unusable = dict.fromkeys(bad_names(names.base.arena, names.base.name_start).tolist())
+    if not hidden:
+        found = [row for row in names.hidden() if row not in unusable]
+        choice.notes += names.left_out(HIDDEN, found if filter_func is None else [])
+        kept[found] = False
+    if filter_func is None:
+        found = names.side_files()
+        choice.notes += names.left_out(SIDE_FILE, found)
+        kept[found] = False
+    else:
+        full = names.all()
+        kept[[row for row in np.flatnonzero(kept).tolist() if not filter_func(to_str(full[row]))]] = False
+    found = [row for row in unusable if kept[row]]
+    choice.faults += names.left_out(UNUSABLE, found)
+    kept[found] = False
+    for member in members.left_out:
+        is_junk = not hidden and is_hidden(member.name)
+        if not is_junk and (filter_func is None or filter_func(to_str(member.name))):
+            choice.faults.append(member)
+    choice.rows = np.flatnonzero(kept)
+    return choice
+
+
+def without_replaced(members: TarTable, choice: Choice, path: str) -> None:
+    """Of several members of one full name, take the last, as all readers of tars do.
+
+    Raises
+    ------
+    OffsetsConflictError
+        Two members have one base name, and different full ones.
+    """
+    table = choice.table
+    rows = repeated(table.arena, table.name_start)
+    last: dict[bytes, int] = {}
+    owner: dict[bytes, int] = {}
+    gone: list[int] = []
+    for row in rows[np.isin(rows, choice.rows)].tolist():
+        name = same_name(members.name(row))
+        if name in last and members.start[last[name]] != members.start[row]:
+            gone.append(last[name])
+        last[name] = row
+    for name, row in last.items():
+        base = name.rpartition(b"/")[2]
+        other = owner.setdefault(base, row)
+        if (members.start[other], members.end[other]) != (members.start[row], members.end[row]):
+            one, two = (
+                f"{shown(to_str(members.name(i)))} (bytes {members.start[i]} to {members.end[i]})" for i in (other, row)
+            )
+            raise OffsetsConflictError(
+                f"{path}: {one} and {two} have one base name; `on_conflict` (--on-conflict) says what becomes of them",
+                path=path,
+            )
+    if gone:
+        names = _Names(members)
+        choice.faults += names.left_out(REPLACED, sorted(gone))
+        choice.rows = np.setdiff1d(choice.rows, np.array(gone, np.intp))
+
+
+def is_hidden(name: bytes) -> bool:
+    """Whether a member is what stands beside files and isn't shown: dot files, an operating system's junk."""
+    *folders, base = name.split(b"/")
+    return base.startswith(b".") or base in _JUNK_FILES or not _JUNK_FOLDERS.isdisjoint(folders)
+
+
+_JUNK_FILES: Final = {name.encode() for name in JUNK_FILES}
+_JUNK_FOLDERS: Final = {name.encode() for name in JUNK_FOLDERS}
+# The last four bytes of the usual images, in lower case, as numbers.
+_USUAL_ENDS: Final = np.sort(np.frombuffer(b"".join(sorted(e.encode()[-4:] for e in IMAGE_EXTENSIONS)), "<u4"))
+_LOWER: Final = np.uint32(0x20202020)
+
+
+class _Names:
+    """Names of a tar's members, looked at in columns: what is rare is looked at one by one."""
+
+    def __init__(self, members: TarTable) -> None:
+        self._members = members
+        self._full: list[bytes] | None = None
+        self.base = OffsetsTable(members.arena, members.name_start, members.start, members.end)
+        """Under base names."""
+        slashes = np.flatnonzero(members.arena == ord("/"))
+        if len(slashes):
+            begin, end = members.name_start[:-1], members.name_start[1:] - 1
+            last = np.searchsorted(slashes, end) - 1
+            begin = np.maximum(begin, np.where(last >= 0, slashes[last] + 1, 0))
+            self.base = OffsetsTable(*gather_names(members.arena, begin, end - begin), members.start, members.end)
+
+    def all(self) -> list[bytes]:
+        """Full names, in order."""
+        if self._full is None:
+            self._full = self._members.arena.tobytes().split(b"\0")[:-1]
+        return self._full
+
+    def left_out(self, kind: Kind, rows: list[int]) -> list[LeftOut]:
+        """Some rows as members that were left out; the byte is that of their data."""
+        return [LeftOut(kind, self._members.name(row), int(self._members.start[row]), row) for row in rows]
+
+    def hidden(self) -> list[int]:
+        """Rows that `is_hidden` holds for."""
+        begin = self.base.name_start[:-1]
+        dotted = self.base.arena[begin] == ord(".") if len(begin) else np.zeros(0, bool)
+        raw = self._members.arena.tobytes()
+        if not any(name in raw for name in (*_JUNK_FILES, *_JUNK_FOLDERS)):
+            return [int(row) for row in np.flatnonzero(dotted)]
+        return [row for row, name in enumerate(self.all()) if is_hidden(name)]
+
+    def side_files(self) -> list[int]:
+        """Rows that go with an image of their key, as WebDataset has it: the name up to the base's first dot."""
+        arena, end = self._members.arena, self._members.name_start[1:] - 1
+        last = np.zeros(len(end), np.uint32)
+        for place in range(4):
+            last |= arena[np.maximum(end - 4 + place, 0)].astype(np.uint32) << np.uint32(8 * place)
+        usual = _USUAL_ENDS[np.minimum(np.searchsorted(_USUAL_ENDS | _LOWER, last | _LOWER), len(_USUAL_ENDS) - 1)]
+        odd = np.flatnonzero((usual | _LOWER) != (last | _LOWER))
+        if not len(odd):
+            return []
+        full = self.all()
+        sides = [row for row in odd.tolist() if _extension(full[row]) in SIDE_EXTENSIONS]
+        if not sides:
+            return []
+        keys = {_key(name) for name in full if _extension(name) in IMAGE_EXTENSIONS}
+        return [row for row in sides if _key(full[row]) in keys]
+
+
+def _extension(name: bytes) -> str:
+    _, dot, extension = name.rpartition(b"/")[2].rpartition(b".")
+    return (dot + extension).decode("latin-1").lower()
+
+
+def _key(name: bytes) -> bytes:
+    folder, slash, base = name.rpartition(b"/")
+    return folder + slash + base.partition(b".")[0]
