@@ -268,7 +268,11 @@ def open_plain(path: str | bytes | os.PathLike[str], *, follow: bool = True, dir
 
 def check_regular(fd: int, path: str | bytes | os.PathLike[str]) -> os.stat_result:
     """Attributes of an open file; where it isn't a regular one, it is closed, and that is an error."""
-    found = os.fstat(fd)
+    try:
+        found = os.fstat(fd)
+    except BaseException:
+        os.close(fd)
+        raise
     if stat.S_ISREG(found.st_mode):
         return found
     os.close(fd)

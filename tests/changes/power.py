@@ -18,7 +18,7 @@ from pathlib import Path
 
 from changes.children import CALLS, traced
 
-TRACED = (*CALLS, "lseek", "read", "pread64")
+TRACED = (*CALLS, "openat2", "lseek", "read", "pread64")
 _LINE = re.compile(r"(\d+) +(\w+)\((.*)\) += (-?\d+)")
 _PIECE = re.compile(r'\s*(?:"((?:\\x[0-9a-f]{2})*)"|(?:(\d+|AT_FDCWD)<((?:\\x[0-9a-f]{2})*)[^>]*>)|([^,]+))')
 
@@ -328,6 +328,9 @@ def _do(disk, call, arguments, result):
         folder = before[1] if isinstance(before, tuple) else disk.base
         return os.path.normpath(os.path.join(folder, os.fsdecode(arguments[i])))
 
+    if call == "openat2":  # only ever for reading
+        disk.open(result, path(0), "O_RDONLY")
+        return False
     if call == "openat":
         disk.open(result, path(0), str(arguments[2]))
         return "O_CREAT" in arguments[2] or "O_TRUNC" in arguments[2]

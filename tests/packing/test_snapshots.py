@@ -133,10 +133,10 @@ def test_blobs_that_are_replaced_again_and_again(project, monkeypatch):
     """It is opened, and who reads is told."""
     real, times = BlobReader.hold, []
 
-    def hold(self):
+    def hold(self, before=None):
         times.append(1)
         replaced(project)
-        return real(self)
+        return real(self, before)
 
     monkeypatch.setattr(BlobReader, "hold", hold)
     assert len(blobdir.open_project(project)["train"].names) == 8
