@@ -308,19 +308,40 @@ def test_wrong_blob_is_refused(small, mount, tmp_path, change):
     assert not os.path.ismount(tmp_path / "mount 0")
 
 
-def test_moved_project_is_mounted_where_it_is_now(small, mount, tmp_path):
+def test_copied_project_is_mounted_where_it_is_now(small, mount, tmp_path):
+    """An image that was exported knows copies of its blobs; any other one knows only the files themselves."""
     root, image = small
+    exported = write_image(open_now(root), tmp_path / "exported.erofs", for_copies=True).path
     subprocess.run(["cp", "-a", root, tmp_path / "copy"], check=True)
     shutil.rmtree(root)
     with pytest.raises(SourceChangedError, match="is gone"):
-        mount(image)
+        mount(exported)
     point = tmp_path / "again"
     point.mkdir()
-    mount_image(image, str(point), root=str(tmp_path / "copy"))
+    with pytest.raises(SourceChangedError, match="is another file, or was written to"):
+        mount_image(image, str(point), root=str(tmp_path / "copy"))
+    mount_image(exported, str(point), root=str(tmp_path / "copy"))
     try:
         assert (point / "train/img/a.png").read_bytes() == b"a" * 3_000_000
     finally:
         unmount(str(point))
+
+
+@pytest.mark.parametrize("for_copies", [True, False])
+def test_a_blob_with_other_members_in_its_middle_is_refused(mount, tmp_path, for_copies):
+    """Of the same size and time, and the same at both ends."""
+    made = Builder(tmp_path / "p")
+    members = {f"{i:03d}.png": bytes([i]) * 200_000 for i in range(16)}
+    made.blob("train", "b", members)
+    os.utime(made.root / "blob/b.tar", ns=(1, 1))
+    image = write_image(open_now(made.root), tmp_path / "image.erofs", for_copies=for_copies).path
+    names = list(members)
+    names[7:9] = names[8], names[7]
+    Builder(tmp_path / "other").tar("b", {name: members[name] for name in names})
+    os.utime(tmp_path / "other/blob/b.tar", ns=(1, 1))
+    os.replace(tmp_path / "other/blob/b.tar", made.root / "blob/b.tar")
+    with pytest.raises(SourceChangedError, match="other members" if for_copies else "is another file"):
+        mount(image)
 
 
 def test_kernel_that_cannot_is_refused_with_the_reason(small, tmp_path):

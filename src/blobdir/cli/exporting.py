@@ -95,7 +95,7 @@ def export_command(
             options=OpenOptions(DiscoveryOptions(**given), index),
             progress=bars,
         )
-        image = write_image(tree, target, options, progress=bars)
+        image = write_image(tree, target, options, for_copies=True, progress=bars)
     if not common.quiet:
         seconds = time.perf_counter() - began
         each = f"{(image.size - image.copied_bytes) / image.rows:.0f} bytes an entry"

@@ -1,7 +1,10 @@
 """What an image was made from, written behind it in the same file, so that one can't be taken for another's.
 
 The kernel doesn't know whether a file that it is given as a device is the right one: a wrong one gives wrong bytes. So
-each blob's size, time and a digest of its first and last mebibyte are kept, and looked at before every mount.
+each blob's size, time, inode and time of change are kept, and looked at before every mount. An image that was exported
+may be mounted where the blobs are copies: it has digests as well, of their first and last mebibyte and of the names and
+places of all members. Of copies whose members have other bytes at the same places, nobody but a checksum of the whole
+would know.
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ import numpy as np
 
 from blobdir.erofs.contents import STATE
 from blobdir.erofs.structures import BLOCK
-from blobdir.errors import BlobdirError, IndexFormatError, LinkError, SourceChangedError
+from blobdir.errors import BlobdirError, IndexFormatError, LinkError, SourceChangedError, TarError
 from blobdir.sources import LocalSource, LocalStorage, Stat
+from blobdir.tarscan import scan_tar
 from blobdir.tree import readable
 
 if TYPE_CHECKING:
@@ -49,7 +53,10 @@ class BlobIdentity:
     digest : str
         BLAKE2b of the first and last MiB.
     device, inode, ctime_ns : int
-        Of the file. As long as these are the same too, nobody has written to it, and the digest needn't be made again.
+        Of the file. As long as the last two are the same too, nobody has written to it.
+    members : str
+        BLAKE2b of the names and places of the members, or of the whole where it's no tar; empty in an image that isn't
+        for copies.
     """
 
     path: str
@@ -59,6 +66,7 @@ class BlobIdentity:
     device: int = 0
     inode: int = 0
     ctime_ns: int = 0
+    members: str = ""
 
 
 @dataclass(frozen=True)
@@ -188,12 +196,12 @@ def _from_json(body: dict[str, Any], state: NDArray[np.void], paths: bytes, path
         raise IndexFormatError(f"{path}: its trailer doesn't fit: {error!r}; make it anew") from error
 
 
-def identify(source: LocalSource, path: str) -> BlobIdentity:
-    """Look at an open blob."""
+def identify(source: LocalSource, path: str, *, for_copies: bool = False) -> BlobIdentity:
+    """Look at an open blob; for an image that will know copies of it, at each of its headers."""
     found = os.fstat(source.fd)
-    return BlobIdentity(
-        path, found.st_size, found.st_mtime_ns, _digest(source), found.st_dev, found.st_ino, found.st_ctime_ns
-    )
+    members = _members(source) if for_copies else ""
+    numbers = found.st_size, found.st_mtime_ns
+    return BlobIdentity(path, *numbers, _digest(source), found.st_dev, found.st_ino, found.st_ctime_ns, members)
 
 
 def open_blob(storage: LocalStorage, blob: BlobIdentity) -> LocalSource:
@@ -214,12 +222,15 @@ def open_blob(storage: LocalStorage, blob: BlobIdentity) -> LocalSource:
     except (OSError, BlobdirError) as error:
         raise SourceChangedError(f"{storage.url}/{error}; {advice}") from error
     found = os.fstat(source.fd)
-    same = (found.st_dev, found.st_ino, found.st_ctime_ns) == (blob.device, blob.inode, blob.ctime_ns)
-    if not same and _digest(source) != blob.digest:
-        raise SourceChangedError(
-            f"{storage.url}/{blob.path}: has the size and time that it had, but other bytes at its beginning or end; "
-            f"{advice}"
-        )
+    if (found.st_ino, found.st_ctime_ns) == (blob.inode, blob.ctime_ns):
+        return source
+    where = f"{storage.url}/{blob.path}: has the size and time that it had, but"
+    if _digest(source) != blob.digest:
+        raise SourceChangedError(f"{where} other bytes at its beginning or end; {advice}")
+    if not blob.members:
+        raise SourceChangedError(f"{where} is another file, or was written to; {advice}")
+    if _members(source) != blob.members:
+        raise SourceChangedError(f"{where} other members; {advice}")
     return source
 
 
@@ -235,6 +246,20 @@ def _state(base: bytes, path: bytes, *, folder: bool) -> tuple[int, ...] | None:
     if not stat.S_ISREG(found.st_mode):
         return None
     return found.st_size, found.st_mtime_ns, readable(found.st_mode, 0o444), found.st_uid, found.st_gid
+
+
+def _members(source: LocalSource) -> str:
+    """Digest of the names and places of all members; of the whole where it's no tar."""
+    state = hashlib.blake2b(digest_size=32)
+    try:
+        table = scan_tar(source)
+    except TarError:
+        for start in range(0, source.size, EDGE):
+            state.update(source.read_at(start, EDGE))
+    else:
+        for column in (table.arena, table.start, table.end):
+            state.update(np.ascontiguousarray(column).data)
+    return state.hexdigest()
 
 
 def _digest(source: LocalSource) -> str:

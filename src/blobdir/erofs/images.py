@@ -150,9 +150,23 @@ def load_identity(path: Path) -> Identity:
 
 
 def write_image(
-    tree: Tree, path: Path, options: ImageOptions | None = None, *, progress: Progress | None = None
+    tree: Tree,
+    path: Path,
+    options: ImageOptions | None = None,
+    *,
+    for_copies: bool = False,
+    progress: Progress | None = None,
 ) -> Image:
     """Write an image. One that is there is replaced as a whole: who has it mounted keeps the old one.
+
+    Parameters
+    ----------
+    tree : Tree
+    path : Path
+    options : ImageOptions, optional
+    for_copies : bool
+        Whether it may be mounted with copies of the blobs, as on another machine: then each of their headers is read.
+    progress : callable, optional
 
     Raises
     ------
@@ -166,17 +180,17 @@ def write_image(
     options = options or ImageOptions()
     for left in range(_TRIES - 1, -1, -1):
         try:
-            return _write(tree, path, options, progress)
+            return _write(tree, path, options, progress, for_copies=for_copies)
         except SourceChangedError:
             if not left:
                 raise
     raise AssertionError("unreachable")
 
 
-def _write(tree: Tree, path: Path, options: ImageOptions, progress: Progress | None) -> Image:
+def _write(tree: Tree, path: Path, options: ImageOptions, progress: Progress | None, *, for_copies: bool) -> Image:
     contents = collect(tree, options)
     plan = plan_image(tree.index, contents)
-    identity = _identify(tree, contents, options)
+    identity = _identify(tree, contents, options, for_copies=for_copies)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     _check_room(path.parent, plan.blocks * BLOCK)
     clean(path.parent)
@@ -193,7 +207,7 @@ def _write(tree: Tree, path: Path, options: ImageOptions, progress: Progress | N
     return Image(path, size, len(contents), copied, identity.unreadable, built=True)
 
 
-def _identify(tree: Tree, contents: Contents, options: ImageOptions) -> Identity:
+def _identify(tree: Tree, contents: Contents, options: ImageOptions, *, for_copies: bool) -> Identity:
     storage = tree.storage
     if not isinstance(storage, LocalStorage):
         raise UsageError(f"{storage.url}: the kernel reads local blobs only; mount it with another engine")
@@ -203,7 +217,7 @@ def _identify(tree: Tree, contents: Contents, options: ImageOptions) -> Identity
             source = storage.open(record.path, Stat("file", record.size, record.mtime_ns))
         except FileNotFoundError as error:
             raise SourceChangedError(f"{record.path}: was removed after the project was opened") from error
-        blobs.append(identify(source, record.path))
+        blobs.append(identify(source, record.path, for_copies=for_copies))
     return Identity(
         fingerprint=fingerprint(tree, options),
         root=storage.root,

@@ -321,7 +321,7 @@ def _changes(record: MountRecord) -> tuple[list[str], str]:
         elif isinstance(now, str):
             found.append(f"{path} can't be looked at any more: {now}")
         elif now != (size, mtime_ns):
-            found.append(f"{path} was replaced or overwritten: {served}, with what was written over it")
+            found.append(f"{path} was replaced, or overwritten: readers get what is in the file that was mounted")
     for path, mtime_ns in record.folders:
         now, shown = _stat(record.url, path), path or "the top folder"
         if isinstance(now, str):
