@@ -20,6 +20,36 @@ from blobdir.verifying import repair, verify
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
 
 
+# -- names with folders in them --------------------------------------------------------------------------------
+
+
+def test_folders_in_names(tmp_path):
+    """Members of one base name are told apart; one that another dataset calls without its folders is there once."""
+    root = tmp_path / "p"
+    write(root / "meta.json", b'{"classes": [], "tags": [], "projectType": "images"}')
+    members = ["s1/a.png", "s2/a.png", "deep/er/a.png", "top.png", "gone.png"]
+    (root / "blob").mkdir()
+    with tarfile.open(root / "blob/x.tar", "w") as tar:
+        for name in members:
+            tar.add(write(tmp_path / "new" / name, picture(name)), name)
+    with tarfile.open(root / "blob/x.tar") as tar:
+        at = {member.name: (member.offset_data, member.offset_data + member.size) for member in tar.getmembers()}
+    for dataset, named in (("train", {name: name for name in members}), ("test", {"a.png": "s2/a.png"})):
+        (root / dataset / "ann").mkdir(parents=True)
+        write_offsets(root / dataset / "x_offsets.pkl", [(name, *at[member]) for name, member in named.items()])
+        for name in named:
+            write(root / f"{dataset}/ann/{name}.json", annotation(name))
+    assert faults(root) == []
+    remove(root, ["train/gone.png"])
+    model = shown(root)
+    assert compact(root).freed > 0
+    assert differences(shown(root), model) == []
+    assert faults(root) == []
+    (blob,) = tars(root)
+    with tarfile.open(blob) as tar:
+        assert sorted(tar.getnames()) == sorted(members[:4])
+
+
 # -- several names of one range -------------------------------------------------------------------------------
 
 

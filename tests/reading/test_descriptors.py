@@ -100,7 +100,7 @@ def test_threads_and_many_projects(root, limit):
 @pytest.mark.parametrize("way", ["one by one", "in bulk"])
 @pytest.mark.parametrize("read_first", [False, True])
 def test_what_is_held_stays_held(root, way, read_first, monkeypatch):
-    monkeypatch.setattr(Descriptors, "room", staticmethod(lambda: 128))
+    monkeypatch.setattr(Descriptors, "room", staticmethod(lambda: sum(DESCRIPTORS._held.values()) + 128))
     fs = open_project(root, index="none").filesystem
     if read_first:
         assert [fs.cat_file(f"train/img/{name}") for name in NAMES] == [content(name) for name in NAMES]

@@ -17,7 +17,7 @@ import pytest
 from blob_builder import Builder
 
 import blobdir
-from blobdir.errors import BlobdirError
+from blobdir.errors import BlobdirError, IncompleteListingError
 from blobdir.verifying import verify
 
 ROOM_BYTES = 768 << 20
@@ -149,7 +149,12 @@ def look_at(root: Path, place: str) -> None:
         assert os.path.basename(place) in str(error)
         return
     val = project["val"]
-    assert val.read_many(val.names) == [b"\xff\xd8\xff%d" % i for i in range(5)]
+    if place == ".blobdir/journal.json":  # nobody knows which lists are half old and half new
+        with pytest.raises(IncompleteListingError, match="a change of the project was cut off"):
+            _ = val.names
+    else:
+        assert val.names == [f"v{i}.jpg" for i in range(5)]
+    assert val.read_many([f"v{i}.jpg" for i in range(5)]) == [b"\xff\xd8\xff%d" % i for i in range(5)]
     assert val.annotation("v0.jpg") is not None
     lost: list[str] = [defect.message for defect in project.defects]
     uses: list[Callable[[], object]] = [

@@ -82,6 +82,7 @@ def _write_one(
     quiet: bool,
 ) -> None:
     from blobdir.offsets import offsets_of_tar, write_offsets
+    from blobdir.packing.locking import alone
     from blobdir.temporary import clean
 
     folder = Path(output) if output is not None else Path(tar).parent
@@ -109,8 +110,9 @@ def _write_one(
             strict=strict,
             progress=lambda done: bars(os.path.basename(tar), done, size),
         )
-        clean(folder)
-        write_offsets(target, table)
+        with alone(target):
+            clean(folder)
+            write_offsets(target, table)
     if not quiet:
         seconds = time.perf_counter() - began
         data = int((table.end - table.start).sum())

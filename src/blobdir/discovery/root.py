@@ -48,7 +48,7 @@ def check_root(storage: Storage, folders: Mapping[str, Folder], found: layout.La
     names = {entry.name for entry in root.entries}
     if layout.META in names:
         return True
-    above = _project_above(storage.url) if storage.is_local else ""
+    above = project_above(storage.url) if storage.is_local else ""
     holds_blobs = layout.BLOB_DIR in names
     if layout.holds_items(root, found.datasets) and (above or not holds_blobs):
         raise NotAProjectError(f"{storage.url}: is a dataset{_of_project(above, storage.url)}")
@@ -71,7 +71,7 @@ def project_around(folder: str, *, holds_items: bool) -> str:
     holds_items : bool
         Whether it looks like a dataset: see `blobdir.discovery.layout.holds_items`.
     """
-    above = _project_above(folder)
+    above = project_above(folder)
     return above if above and (holds_items or _is_below(above, folder)) else ""
 
 
@@ -82,7 +82,7 @@ def _of_project(above: str, url: str) -> str:
     return f" of the project {above}; give that folder, and --dataset {name} where a command takes it"
 
 
-def _project_above(url: str) -> str:
+def project_above(url: str) -> str:
     """The nearest folder above that holds ``meta.json``; empty where there is none."""
     folder = os.path.dirname(url)
     while not os.path.isfile(os.path.join(folder, layout.META)):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
 from blobdir.errors import UsageError
-from blobdir.packing.sidefiles import bases, owners, side_candidates
+from blobdir.packing.sidefiles import FOLDERS, bases, could_have, owners, side_candidates
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -90,6 +90,55 @@ def check_nobody_else(known: Provenance, dataset: str, paths: Collection[str], n
         )
         if others:
             raise UsageError(f"{dataset}/{path}: would be taken for {others[0]}'s as well; nothing was changed")
+
+
+def check_nothing_of_others(
+    known: Provenance, dataset: str, names: Collection[str], brought: Collection[str] = ()
+) -> None:
+    """Refuse new images that would get files of images which are in a dataset already.
+
+    Parameters
+    ----------
+    known : Provenance
+    dataset : str
+        Path.
+    names : collection of str
+        Of images that aren't there yet.
+    brought : collection of str
+        The files that come with them, relative to the dataset. What an image has under its full name goes before.
+
+    Raises
+    ------
+    UsageError
+    """
+    if dataset not in known.datasets.values():
+        return
+    folders = [layout.ANNOTATIONS, *(f for f in known.side_folders(dataset) if f != layout.ANNOTATIONS)]
+    found: list[tuple[str, str]] = []
+    for name in names:
+        for one in side_candidates(name, folders):
+            is_own = one.by_stem and one.folder in FOLDERS and f"{one.folder}/{name}{FOLDERS[one.folder]}" in brought
+            if is_own or not known.is_there(dataset, one.path):
+                continue
+            full = f"{dataset}/{one.path}"
+            is_folder = known.is_folder(full)
+            if is_folder and not any(True for _ in known.files_below(full)):
+                continue
+            spelled = one.path + "/" * is_folder
+            if could_have(name, spelled):
+                found.append((name, spelled))
+    called = known.called(dataset, {base for _, path in found for base in bases(path)})
+    for name, path in found:
+        others = owners(
+            path,
+            lambda base: [other for other in called.get(base, ()) if other not in names],
+            lambda one: known.is_there(dataset, one),
+        )
+        if others:
+            raise UsageError(
+                f"{dataset}/{path}: is {others[0]}'s, and would be taken for {name}'s as well; give the new image "
+                "another name; nothing was changed"
+            )
 
 
 class _Finder:

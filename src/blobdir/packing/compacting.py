@@ -20,6 +20,7 @@ from blobdir.durable import open_regular
 from blobdir.errors import BlobdirError, PackError
 from blobdir.inside import open_plain
 from blobdir.offsets import OffsetsTable
+from blobdir.offsets.names import is_called
 from blobdir.offsets.table import concatenate
 from blobdir.packing.publishing import Change, take_over
 from blobdir.packing.report import ChangeReport, Problem
@@ -172,7 +173,7 @@ class _Compacting:
         take_over(os.lstat(os.path.join(self._writer.root, path)), self._change.stage(staged))
         new = self._writer.rename_blob(stem, digest, staged, folder)
         for pickle, table in tables.items():
-            spans = [place[s, e, base_name(n)] for n, s, e in table.entries()]
+            spans = [place[s, e, member_called(n, named[s, e])] for n, s, e in table.entries()]
             moved = np.array(spans, np.int64).reshape(len(table), 2)
             fresh = table.moved(moved[:, 0].copy(), moved[:, 1].copy())
             parent = pickle.path.rpartition("/")[0]
@@ -242,17 +243,23 @@ def _spans(members: TarTable) -> set[Span]:
     return set(zip(members.start.tolist(), members.end.tolist(), strict=True))
 
 
-def base_name(name: bytes) -> bytes:
-    """What is behind a name's last slash."""
-    return name.rpartition(b"/")[2]
-
-
 def names_of(entries: Iterable[tuple[bytes, int, int]]) -> Named:
-    """Byte range -> the names that entries have for it, without folders: hard links of a tar share one."""
+    """Byte range -> the names that members need to be what entries say: ``s/a.png`` is ``a.png`` for others, too.
+
+    Hard links of a tar share a range, and may have names that have nothing to do with each other.
+    """
     named: dict[Span, set[bytes]] = {}
     for name, start, end in entries:
-        named.setdefault((start, end), set()).add(base_name(name))
+        named.setdefault((start, end), set()).add(name)
+    for names in named.values():
+        if len(names) > 1:
+            names -= {name for name in names if any(name != other and is_called(name, other) for other in names)}
     return named
+
+
+def member_called(name: bytes, names: Collection[bytes]) -> bytes:
+    """The name of the member, of those that `names_of` has found, that an entry's name stands for."""
+    return name if name in names else min(member for member in names if is_called(name, member))
 
 
 def compacted_size(named: Named) -> int:

@@ -123,6 +123,28 @@ class EditedSideFiles:
             lambda path: self._edit.exists(f"{dataset}/{path}"),
         )
 
+    def check_new(self, images: Collection[str], written: Collection[str]) -> None:
+        """Refuse images that weren't there where they would get files of images that were.
+
+        Annotations aren't looked at: a new image gets its own. `written` are files of now, which are meant for them.
+
+        Raises
+        ------
+        UsageError
+        """
+        for image in images:
+            dataset, name = self._edit.split(image)
+            for path, shared in self.of(image).items():
+                if not shared or path in written or path.startswith(f"{dataset}/{layout.ANNOTATIONS}/"):
+                    continue
+                others = (other for other in self._owners(dataset, path) if other != name)
+                other = next((other for other in others if f"{dataset}/{layout.ITEMS}/{other}" not in images), None)
+                if other is not None:
+                    raise UsageError(
+                        f"{path}: is {other}'s, and would be taken for {image}'s as well; give the new image another "
+                        "name; nothing was changed"
+                    )
+
     def renamed(self, image: str, target: str) -> dict[str, str]:
         """Path of each file that belongs to an image -> the path that it has to have when the image is `target`."""
         (dataset, name), (new_dataset, new_name) = self._edit.split(image), self._edit.split(target)

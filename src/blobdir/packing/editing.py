@@ -440,7 +440,9 @@ class Edit:
         with self._lock, self._change.in_words():
             if self._broken:
                 raise UsageError(f"a step of the transaction failed half way ({self._broken}); nothing was changed")
-            for image in [*self._images, *filter(self.is_image, self._files)]:
+            images = [*self._images, *filter(self.is_image, self._files)]
+            self._belongings.check_new([image for image in images if not self._in_tree(image)], self._files)
+            for image in images:
                 if self._needs_annotation(image):
                     dataset, name = self.split(image)
                     target = self._change.stage(f"{dataset}/{layout.ANNOTATIONS}/{name}.json")

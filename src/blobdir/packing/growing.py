@@ -12,7 +12,7 @@ from blobdir.discovery import layout
 from blobdir.errors import ImageError, IncompleteListingError, NotFoundError, PackError, UsageError
 from blobdir.images import shown_size
 from blobdir.inside import read_whole
-from blobdir.packing.belongings import belongings, check_nobody_else
+from blobdir.packing.belongings import belongings, check_nobody_else, check_nothing_of_others
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.names import slug_of
 from blobdir.packing.plain import check_annotation, plain_annotation, unknown_labels
@@ -81,7 +81,9 @@ def add(
             writer.drop(origin)
         report = ChangeReport(len(sources), replaced=[f"{path}/{layout.ITEMS}/{name}" for name in sorted(present)])
         notes = _annotations(writer, path, sources, present, annotations, report)
-        check_nobody_else(writer.known, path, [note[len(path) + 1 :] for note in notes], sources)
+        brought = [note[len(path) + 1 :] for note in notes]
+        check_nobody_else(writer.known, path, brought, sources)
+        check_nothing_of_others(writer.known, path, sources.keys() - present.keys(), set(brought))
         if dry_run:
             for place in (NEW_BLOB, f"{path}/new{layout.OFFSETS_SUFFIX}", *notes):
                 change.expect(place)

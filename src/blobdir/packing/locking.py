@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from blobdir.discovery import layout
+from blobdir.discovery.root import project_above
 from blobdir.durable import absolute
 from blobdir.packing.publishing import check_place, recover
 from blobdir.projectlock import ProjectLock
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
+
+
+@contextmanager
+def alone(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Have nobody else change the project that a file is to be written into, if it is to lie in one.
+
+    Raises
+    ------
+    BusyError
+        Somebody is changing it.
+    BlobdirError, OSError
+        A change was cut off, and can't be finished.
+    """
+    root = project_above(os.path.realpath(path))
+    if not root or not os.path.isdir(os.path.join(root, layout.BLOB_DIR)):
+        yield
+        return
+    recover(root)
+    lock = ProjectLock(root)
+    try:
+        lock.note()
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

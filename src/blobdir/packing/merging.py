@@ -12,6 +12,7 @@ from blobdir.discovery import layout
 from blobdir.durable import absolute
 from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.offsets import offsets_of_tar
+from blobdir.packing.belongings import check_nothing_of_others
 from blobdir.packing.growing import some_of
 from blobdir.packing.locking import hold
 from blobdir.packing.metadata import EMPTY_META, check_meta, encode_meta, merged_meta, read_meta
@@ -108,6 +109,7 @@ def add_blob_file(
         if clash:
             raise UsageError(f"{some_of(clash)} in {dataset} already")
         writer.known.check_free(path, names)
+        check_nothing_of_others(writer.known, path, names)
         beside = LocalStorage(os.path.dirname(source), follow_links=True)
         share_blob(beside, os.path.basename(source), change.stage(NEW_BLOB), "auto" if link else "copy")
         digest = digest_of(change.stage(NEW_BLOB))
