@@ -14,11 +14,11 @@ from changes.operations import CHANGING, copied, prepare
 from changes.samples import numbered, packed, write
 
 from blobdir.discovery import DiscoveryOptions
-from blobdir.errors import PackError, UsageError
+from blobdir.errors import BusyError, PackError, UsageError
 from blobdir.opening import OpenOptions, build_to_keep, open_tree, save_beside
 from blobdir.packing import add, compact, merge, move, remove, subset
 from blobdir.packing.locking import hold
-from blobdir.projectlock import show_like
+from blobdir.projectlock import ProjectLock, show_like
 from blobdir.sources import open_storage
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
@@ -179,6 +179,18 @@ def test_a_dry_run_of_a_project_that_was_never_changed(tmp_path, monkeypatch, wh
     _asked(monkeypatch, str(root / where))
     with pytest.raises(PackError, match=r"Permission denied; nothing was changed"):
         remove(root, ["train/a002.png"], dry_run=True)
+
+
+@pytest.mark.parametrize("name", TRIED)
+def test_a_dry_run_is_refused_while_somebody_changes_the_project(base, name):
+    lock = ProjectLock(str(base / "p"))
+    try:
+        for dry in (True, False):
+            with pytest.raises(BusyError):
+                TRIED[name](base, dry)
+    finally:
+        lock.release()
+    TRIED[name](base, True)
 
 
 @pytest.mark.parametrize("dry", [False, True])

@@ -73,6 +73,7 @@ class Change:
                 raise UsageError(f"{self._root}: a change was cut off; any command that changes it finishes that first")
             with self.in_words():
                 check_lockable(os.fspath(self._root))
+                ProjectLock(os.fspath(self._root), shared=True, make=False).release()  # whether somebody changes it now
             return self
         with self.in_words():
             self._lock = ProjectLock(os.fspath(self._root))

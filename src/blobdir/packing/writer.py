@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from typing import TYPE_CHECKING, Final
@@ -265,6 +266,7 @@ class ProjectWriter:
         """Have a plain file of the project be at another place as well; a second link, where there can be one."""
         if self.change.dry_run:
             self.change.expect(target)
+            self._check_carried(path)
             return
         full, staged = os.path.join(self.root, path), self.change.stage(target)
         if not os.path.islink(full):
@@ -274,6 +276,12 @@ class ProjectWriter:
                 staged.write_bytes(self.read(path))
             return
         staged.write_bytes(self.read(path))  # a link that lies elsewhere leads elsewhere
+
+    def _check_carried(self, path: str) -> None:
+        """Raise where a file can't be read that would have to be: only its owner's may be linked in any case."""
+        full = os.path.join(self.root, path)
+        if not os.access(full, os.R_OK) and (os.path.islink(full) or os.stat(full).st_uid != os.geteuid()):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), full)
 
 
 def encoded(table: OffsetsTable, pickle: str) -> bytes:
