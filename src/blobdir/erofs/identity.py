@@ -224,14 +224,15 @@ def open_blob(storage: LocalStorage, blob: BlobIdentity) -> LocalSource:
     found = os.fstat(source.fd)
     if (found.st_ino, found.st_ctime_ns) == (blob.inode, blob.ctime_ns):
         return source
-    where = f"{storage.url}/{blob.path}: has the size and time that it had, but"
     if _digest(source) != blob.digest:
-        raise SourceChangedError(f"{where} other bytes at its beginning or end; {advice}")
-    if not blob.members:
-        raise SourceChangedError(f"{where} is another file, or was written to; {advice}")
-    if _members(source) != blob.members:
-        raise SourceChangedError(f"{where} other members; {advice}")
-    return source
+        why = "has the size and time that it had, but other bytes at its beginning or end"
+    elif not blob.members:
+        why = "has the size and time that it had, but is another file, or was written to"
+    elif _members(source) != blob.members:
+        why = "has the size and time that it had, but other members"
+    else:
+        return source
+    raise SourceChangedError(f"{storage.url}/{blob.path}: {why}; {advice}")
 
 
 def _state(base: bytes, path: bytes, *, folder: bool) -> tuple[int, ...] | None:
