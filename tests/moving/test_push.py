@@ -139,13 +139,6 @@ def test_what_blobdir_has_not_made_is_not_deleted(bucket, small, how):
         push(small, URL)
 
 
-def test_a_project_below_another_is_not_deleted(bucket, small):
-    push(small, URL)
-    push(small, f"{URL}/others/second")
-    with pytest.raises(UsageError, match="another project, others/second"):
-        push(small, URL, delete=True)
-
-
 def states(project, old, new):
     """Opened by whoever comes: everything that is shown is of the old or of the new state, as are its bytes."""
     with warnings.catch_warnings():
@@ -463,59 +456,6 @@ def test_what_will_not_pass_is_not_tried_for_minutes(bucket, small, number):
     assert len([path for what, path in Bucket.calls if what == "write" and path.endswith("notes.txt")]) <= 3
     Bucket.before = staticmethod(lambda what, path: None)
     assert push(small, URL, resume=True).complete
-
-
-@pytest.mark.parametrize(
-    "state", ["whole", "half", "blobs", "regular", "regular without blobs", "changing", "empty mark"]
-)
-@pytest.mark.parametrize("how", ["delete", "force"])
-@pytest.mark.parametrize("dry_run", [True, False])
-def test_what_is_another_projects_is_not_deleted(bucket, small, tmp_path, state, how, dry_run):
-    """Whatever it's like: being pushed, cut off at any point, packed or not, changed where it lies."""
-    push(small, URL)
-    other = bucket / "others/second"
-    shutil.copytree(tmp_path / "plain" if state.startswith("regular") else small, other)
-    shutil.rmtree(other / ".blobdir", ignore_errors=True)
-    if state not in ("whole", "regular", "regular without blobs"):
-        (other / "meta.json").unlink()
-    if state == "half":
-        (other / ".blobdir").mkdir()
-        (other / ".blobdir/pushing.json").write_text("{}")
-        shutil.rmtree(other / "blob")
-    elif state == "blobs":
-        for path in other.iterdir():
-            shutil.rmtree(path) if path.name != "blob" else None
-    elif state == "changing":
-        (other / ".blobdir/staging").mkdir(parents=True)
-        (other / ".blobdir/staging/1").write_text("x")
-        shutil.rmtree(other / "blob")
-    elif state == "empty mark":
-        (other / ".blobdir").mkdir()
-        (other / ".blobdir/fetching").write_text("")
-    before = files(bucket)
-    with pytest.raises(UsageError, match="another project, others/second/"):
-        push(small, URL, dry_run=dry_run, **{how: True})
-    assert files(bucket) == before
-
-
-def test_what_only_looks_like_another_project_is_deleted(bucket, small):
-    push(small, URL)
-    (bucket / "train/ann/meta.json").write_text("{}")  # of an image called meta
-    (bucket / "train/ann/sub").mkdir()
-    (bucket / "train/ann/sub/meta.json").write_text("{}")
-    (bucket / "train/blob").mkdir()
-    (bucket / "train/blob/notes.txt").write_text("no tar")
-    assert push(small, URL, delete=True).complete
-    assert files(bucket) == files(small)
-
-
-@pytest.mark.parametrize("how", ["delete", "force", "resume"])
-def test_what_is_being_changed_where_it_lies_is_not_pushed_over(bucket, small, how):
-    push(small, URL)
-    (bucket / ".blobdir/journal.json").write_text("{}")
-    with pytest.raises(UsageError, match="is being changed where it lies"):
-        push(small, URL, **{how: True})
-    assert (bucket / ".blobdir/journal.json").exists()
 
 
 CHANGES = {
