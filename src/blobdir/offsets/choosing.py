@@ -79,7 +79,7 @@ def choose(members: TarTable, filter_func: Filter | None, *, hidden: bool) -> Ch
         choice.notes += names.left_out(HIDDEN, found if filter_func is None else [])
         kept[found] = False
     if filter_func is None:
-        found = names.side_files()
+        found = [row for row in names.side_files() if kept[row]]
         choice.notes += names.left_out(SIDE_FILE, found)
         kept[found] = False
     else:
@@ -132,6 +132,19 @@ def without_replaced(members: TarTable, choice: Choice, path: str) -> bool:
         choice.faults += names.left_out(REPLACED, sorted(gone))
         choice.rows = np.setdiff1d(choice.rows, np.array(gone, np.intp))
     return True
+
+
+def side_files_of(members: TarTable) -> dict[int, list[int]]:
+    """Rows that go with images -> the rows of those."""
+    names = _Names(members)
+    sides = names.side_files()
+    if not sides:
+        return {}
+    images: dict[bytes, list[int]] = {}
+    for row, name in enumerate(names.all()):
+        if _extension(name) in IMAGE_EXTENSIONS:
+            images.setdefault(key_of(name), []).append(row)
+    return {row: images[key_of(members.name(row))] for row in sides}
 
 
 def is_hidden(name: bytes) -> bool:
@@ -191,8 +204,8 @@ class _Names:
         sides = [row for row in self._unusual if _extension(full[row]) in SIDE_EXTENSIONS]
         if not sides:
             return []
-        keys = {_key(name) for name in full if _extension(name) in IMAGE_EXTENSIONS}
-        return [row for row in sides if _key(full[row]) in keys]
+        keys = {key_of(name) for name in full if _extension(name) in IMAGE_EXTENSIONS}
+        return [row for row in sides if key_of(full[row]) in keys]
 
     @cached_property
     def _unusual(self) -> list[int]:
@@ -212,6 +225,7 @@ def _extension(name: bytes) -> str:
     return (dot + extension).decode("latin-1").lower()
 
 
-def _key(name: bytes) -> bytes:
+def key_of(name: bytes) -> bytes:
+    """What WebDataset calls the key of a sample: a name up to the first dot behind its folders."""
     folder, slash, base = name.rpartition(b"/")
     return folder + slash + base.partition(b".")[0]
