@@ -60,6 +60,7 @@ pip_install() {
 # Debian package -> a command (or shared library, or file) that it brings: what the tests need besides Python.
 declare -A SYSTEM_PACKAGES=(
     [tar]=tar                       # archives that GNU tar makes
+    [libarchive-tools]=bsdtar       # ditto, and how it reads them
     [nginx-light]=nginx             # a real web server
     [erofs-utils]=fsck.erofs        # judges images for the kernel; FSCK_EROFS names another than that of PATH
     [openssh-server]=sshd           # files over SFTP

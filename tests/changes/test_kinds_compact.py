@@ -11,10 +11,10 @@ from changes.samples import annotation, entries, files_below, files_of, numbered
 from tarscan_cases import member, pax, with_checksum
 
 from blobdir.cli.app import run
-from blobdir.errors import BlobdirError
+from blobdir.errors import BlobdirError, BlobdirWarning
 from blobdir.moving import push
 from blobdir.offsets import save_blob_offsets_pkl, write_offsets
-from blobdir.packing import SubsetOptions, add, compact, merge, remove, subset
+from blobdir.packing import SubsetOptions, add, add_blob_file, compact, create_project, merge, remove, subset
 from blobdir.verifying import repair, verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
@@ -249,3 +249,30 @@ def test_a_tar_with_what_no_member_has_is_left_alone(tmp_path, what, dry_run):
     with pytest.raises(BlobdirError, match=r"more\.png.*nothing was changed"):
         compact(root, dry_run=dry_run)
     assert files_below(root) == before
+
+
+def test_what_goes_with_an_image_stays_with_it(tmp_path):
+    """A WebDataset shard: its texts are no images, verify misses none, and those of removed images go with them."""
+    shard = tmp_path / "shard.tar"
+    texts = {f"{i:03d}.json": b'{"caption": "%d"}' % i for i in range(4)}
+    shard.write_bytes(
+        b"".join(
+            member(f"s/{name[:3]}.jpg".encode(), picture(name)) + member(f"s/{name}".encode(), text)
+            for name, text in texts.items()
+        )
+        + bytes(1024)
+    )
+    create_project(tmp_path / "p")
+    with pytest.warns(BlobdirWarning, match="4 files that go with images"):
+        add_blob_file(tmp_path / "p", shard, "train")
+    assert "member-unreferenced" not in {finding.code for finding in verify(tmp_path / "p", processes=1).findings}
+    assert compact(tmp_path / "p").blobs == []
+    remove(tmp_path / "p", ["train/001.jpg"])
+    said = compact(tmp_path / "p", dry_run=True)
+    done = compact(tmp_path / "p")
+    assert (done.freed, done.images) == (said.freed, said.images) == (done.freed, 3)
+    (tar,) = tars(tmp_path / "p")
+    with tarfile.open(tar) as archive:
+        found = {info.name: archive.extractfile(info).read() for info in archive}
+    del texts["001.json"]
+    assert {name: data for name, data in found.items() if name.endswith(".json")} == texts and len(found) == 6

@@ -76,8 +76,7 @@ def offsets_of_tar(
     path = os.fspath(archive_path)
     members = scan_tar(archive_path, progress=progress)
     choice = choose(members, filter_func, hidden=hidden)
-    if on_conflict == "error":
-        without_replaced(members, choice, path)
+    repeats = on_conflict != "error" or without_replaced(members, choice, path)
     faults = [*in_words(choice.faults), *members.doubts]
     if strict and faults:
         raise UnsupportedMemberError(f"{path}: {faults[0]} (strict)", path=path)
@@ -85,8 +84,7 @@ def offsets_of_tar(
         warnings.warn(f"{path}: {warning}", BlobdirWarning, stacklevel=2)
     table = choice.table if len(choice.rows) == len(members) else choice.table.take(choice.rows)
     try:
-        table.check()
-        return table.unique(on_conflict)
+        return table.unique(on_conflict) if repeats else table
     except OffsetsError as error:
         raise type(error)(f"{path}: {error}", path=path) from None
 

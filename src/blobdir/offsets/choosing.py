@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -78,7 +79,7 @@ def choose(members: TarTable, filter_func: Filter | None, *, hidden: bool) -> Ch
         choice.notes += names.left_out(HIDDEN, found if filter_func is None else [])
         kept[found] = False
     if filter_func is None:
-        found = names.side_files()
+        found = [row for row in names.side_files() if kept[row]]
         choice.notes += names.left_out(SIDE_FILE, found)
         kept[found] = False
     else:
@@ -95,8 +96,8 @@ def choose(members: TarTable, filter_func: Filter | None, *, hidden: bool) -> Ch
     return choice
 
 
-def without_replaced(members: TarTable, choice: Choice, path: str) -> None:
-    """Of several members of one full name, take the last, as all readers of tars do.
+def without_replaced(members: TarTable, choice: Choice, path: str) -> bool:
+    """Of several members of one full name, take the last, as all readers of tars do. False if there are none.
 
     Raises
     ------
@@ -105,6 +106,8 @@ def without_replaced(members: TarTable, choice: Choice, path: str) -> None:
     """
     table = choice.table
     rows = repeated(table.arena, table.name_start)
+    if not len(rows):
+        return False
     last: dict[bytes, int] = {}
     owner: dict[bytes, int] = {}
     gone: list[int] = []
@@ -128,6 +131,20 @@ def without_replaced(members: TarTable, choice: Choice, path: str) -> None:
         names = _Names(members)
         choice.faults += names.left_out(REPLACED, sorted(gone))
         choice.rows = np.setdiff1d(choice.rows, np.array(gone, np.intp))
+    return True
+
+
+def side_files_of(members: TarTable) -> dict[int, list[int]]:
+    """Rows that go with images -> the rows of those."""
+    names = _Names(members)
+    sides = names.side_files()
+    if not sides:
+        return {}
+    images: dict[bytes, list[int]] = {}
+    for row, name in enumerate(names.all()):
+        if _extension(name) in IMAGE_EXTENSIONS:
+            images.setdefault(key_of(name), []).append(row)
+    return {row: images[key_of(members.name(row))] for row in sides}
 
 
 def is_hidden(name: bytes) -> bool:
@@ -138,9 +155,9 @@ def is_hidden(name: bytes) -> bool:
 
 _JUNK_FILES: Final = {name.encode() for name in JUNK_FILES}
 _JUNK_FOLDERS: Final = {name.encode() for name in JUNK_FOLDERS}
-# The last four bytes of the usual images, in lower case, as numbers.
-_USUAL_ENDS: Final = np.sort(np.frombuffer(b"".join(sorted(e.encode()[-4:] for e in IMAGE_EXTENSIONS)), "<u4"))
 _LOWER: Final = np.uint32(0x20202020)
+# The last four bytes of images' names, in lower case, as numbers.
+_USUAL_ENDS: Final = np.sort(np.array([e.encode()[-4:] for e in IMAGE_EXTENSIONS], "S4").view("<u4") | _LOWER)
 
 
 class _Names:
@@ -172,27 +189,35 @@ class _Names:
         """Rows that `is_hidden` holds for."""
         begin = self.base.name_start[:-1]
         dotted = self.base.arena[begin] == ord(".") if len(begin) else np.zeros(0, bool)
+        found = set(np.flatnonzero(dotted).tolist())
         raw = self._members.arena.tobytes()
-        if not any(name in raw for name in (*_JUNK_FILES, *_JUNK_FOLDERS)):
-            return [int(row) for row in np.flatnonzero(dotted)]
-        return [row for row, name in enumerate(self.all()) if is_hidden(name)]
+        if any(folder in raw for folder in _JUNK_FOLDERS):
+            found.update(row for row, name in enumerate(self.all()) if is_hidden(name))
+        found.update(row for row in self._unusual if self.base.name(row) in _JUNK_FILES)
+        return sorted(found)
 
     def side_files(self) -> list[int]:
         """Rows that go with an image of their key, as WebDataset has it: the name up to the base's first dot."""
+        if not self._unusual:
+            return []
+        full = self.all()
+        sides = [row for row in self._unusual if _extension(full[row]) in SIDE_EXTENSIONS]
+        if not sides:
+            return []
+        keys = {key_of(name) for name in full if _extension(name) in IMAGE_EXTENSIONS}
+        return [row for row in sides if key_of(full[row]) in keys]
+
+    @cached_property
+    def _unusual(self) -> list[int]:
+        """Rows whose names don't end as images' do."""
         arena, end = self._members.arena, self._members.name_start[1:] - 1
         last = np.zeros(len(end), np.uint32)
         for place in range(4):
             last |= arena[np.maximum(end - 4 + place, 0)].astype(np.uint32) << np.uint32(8 * place)
-        usual = _USUAL_ENDS[np.minimum(np.searchsorted(_USUAL_ENDS | _LOWER, last | _LOWER), len(_USUAL_ENDS) - 1)]
-        odd = np.flatnonzero((usual | _LOWER) != (last | _LOWER))
-        if not len(odd):
-            return []
-        full = self.all()
-        sides = [row for row in odd.tolist() if _extension(full[row]) in SIDE_EXTENSIONS]
-        if not sides:
-            return []
-        keys = {_key(name) for name in full if _extension(name) in IMAGE_EXTENSIONS}
-        return [row for row in sides if _key(full[row]) in keys]
+        last |= _LOWER
+        usual = _USUAL_ENDS[np.minimum(np.searchsorted(_USUAL_ENDS, last), len(_USUAL_ENDS) - 1)]
+        found: list[int] = np.flatnonzero(usual != last).tolist()
+        return found
 
 
 def _extension(name: bytes) -> str:
@@ -200,6 +225,7 @@ def _extension(name: bytes) -> str:
     return (dot + extension).decode("latin-1").lower()
 
 
-def _key(name: bytes) -> bytes:
+def key_of(name: bytes) -> bytes:
+    """What WebDataset calls the key of a sample: a name up to the first dot behind its folders."""
     folder, slash, base = name.rpartition(b"/")
     return folder + slash + base.partition(b".")[0]

@@ -20,6 +20,7 @@ from blobdir.durable import open_regular
 from blobdir.errors import BlobdirError, PackError
 from blobdir.inside import open_plain
 from blobdir.offsets import OffsetsTable
+from blobdir.offsets.choosing import key_of, side_files_of
 from blobdir.offsets.names import is_called
 from blobdir.offsets.table import concatenate
 from blobdir.packing.publishing import Change, take_over
@@ -145,6 +146,8 @@ class _Compacting:
         for pickle, table in tables.items():
             self._known.check_fit(pickle, table)
         self._check_members(path, members, named)
+        images = sum(map(len, named.values()))
+        named = with_side_files(named, members)
         size = self._size(path)
         if not self._has_unused(path, members, named, size):
             self._tell(size)
@@ -163,7 +166,7 @@ class _Compacting:
             for pickle, table in tables.items():
                 encoded(table, pickle.path)  # says what can't be written again
             self._report.freed += size - compacted_size(named)
-            self._report.images += sum(map(len, named.values()))
+            self._report.images += images
             self._report.replaced.append(path)
             return
         staged = f"{folder}/{stem}.new.tar"
@@ -182,7 +185,7 @@ class _Compacting:
         if folder == layout.BLOB_DIR:
             self._added[f"{new}.tar"] = digest
         self._report.blobs.append(f"{folder}/{new}.tar")
-        self._report.images += sum(map(len, named.values()))
+        self._report.images += images
         self._report.freed += size - new_size
 
     def _table(self, pickle: Pickle) -> OffsetsTable:
@@ -260,6 +263,19 @@ def names_of(entries: Iterable[tuple[bytes, int, int]]) -> Named:
 def member_called(name: bytes, names: Collection[bytes]) -> bytes:
     """The name of the member, of those that `names_of` has found, that an entry's name stands for."""
     return name if name in names else min(member for member in names if is_called(name, member))
+
+
+def with_side_files(named: Named, members: TarTable) -> Named:
+    """Names, and those of the members that go with them, as WebDataset has it: they are no images, and stay."""
+    spans = list(zip(members.start.tolist(), members.end.tolist(), strict=True))
+    found = {span: set(names) for span, names in named.items()}
+    for row, images in side_files_of(members).items():
+        if spans[row] in named:
+            continue
+        side = members.name(row).rpartition(b"/")[2]
+        for name in [name for image in images for name in named.get(spans[image], ())]:
+            found.setdefault(spans[row], set()).add(key_of(name) + side[len(key_of(side)) :])
+    return found
 
 
 def compacted_size(named: Named) -> int:

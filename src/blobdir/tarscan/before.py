@@ -63,14 +63,18 @@ def member_before(data: bytes) -> Headed | None:
 
 
 def _extensions(data: bytes) -> Overrides:
-    """What extended headers at the end of `data` say, the first of several having the last word, as in a scan."""
-    found: Overrides = {}
+    """What extended headers at the end of `data` say: of a kind the last, at the place of the first, as in a scan."""
+    of_kind: dict[int, Overrides] = {}
     end = len(data)
     while (at := _extension_ending(data, end)) >= 0:
         header = data[at : at + BLOCK]
         payload = data[at + BLOCK : at + BLOCK + (number(header[SIZE]) or 0)]
-        found |= _said(header[TYPE_AT], payload)
+        kind = ord("x") if header[TYPE_AT] == ord("X") else header[TYPE_AT]
+        of_kind[kind] = of_kind.pop(kind) if kind in of_kind else _said(kind, payload)
         end = at
+    found: Overrides = {}
+    for said in of_kind.values():
+        found |= said
     return found
 
 

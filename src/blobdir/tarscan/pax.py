@@ -25,7 +25,8 @@ _SIZE_DIGITS = 40
 class Overrides(TypedDict, total=False):
     """What replaces the fields of a header. None stands for the header's own field (an empty value in the record).
 
-    A size of -1 is one that isn't a number. `fault` says where records end that aren't as the standard has them.
+    A size of -1 is one that isn't a number. `fault` says where records end that aren't as the standard has them;
+    `kind` is the type of the header.
     """
 
     path: bytes | None
@@ -34,6 +35,7 @@ class Overrides(TypedDict, total=False):
     mtime: int | None
     sparse: bytes | None
     fault: str
+    kind: int
 
 
 def parse_records(payload: bytes) -> Overrides:

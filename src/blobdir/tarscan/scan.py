@@ -52,7 +52,7 @@ EXTENSIONS = frozenset(b"xXgLK")
 SPARSE_GOES_ON, MAP_GOES_ON = 482, 504
 
 # What an extended header may say about a member without a say in where its data lies.
-HARMLESS = frozenset({"path", "mtime"})
+HARMLESS = frozenset({"path", "mtime", "kind"})
 
 
 def scan_tar(path: str | os.PathLike[str] | ReadAt, *, progress: Callable[[int], None] | None = None) -> TarTable:
@@ -105,7 +105,7 @@ class _Scan:
         self._reported = 0
         self._chunk = HeaderChunk(self._path)
         self._globals: Overrides = {}
-        # Extensions since the last member, in the order of the archive; the first has the last word, as in tarfile.
+        # Extensions since the last member, one of a kind. The first has the last word, as in bsdtar and tarfile.
         self._pending: list[Overrides] = []
         self._long_name_bytes = 0
         self._links: dict[int, HardLink] = {}
@@ -207,9 +207,9 @@ class _Scan:
         payload = self._window.read(position + BLOCK, size)
         kind = header[TYPE_AT]
         if kind == ord("L"):
-            self._pending.append({"path": text_field(payload)})
+            self._put({"path": text_field(payload), "kind": kind})
         elif kind == ord("K"):
-            self._pending.append({"linkpath": text_field(payload)})
+            self._put({"linkpath": text_field(payload), "kind": kind})
         else:
             records = parse_records(payload)
             if fault := records.pop("fault", ""):
@@ -220,8 +220,16 @@ class _Scan:
             if kind == ord("g"):
                 self._globals.update(records)
             else:
-                self._pending.append({**self._globals, **records})
+                self._put({**self._globals, **records, "kind": ord("x")})
         return end
+
+    def _put(self, extension: Overrides) -> None:
+        """Remember what an extended header says, in place of another one of its kind, as GNU tar and bsdtar do."""
+        for i, other in enumerate(self._pending):
+            if other["kind"] == extension["kind"]:
+                self._pending[i] = extension
+                return
+        self._pending.append(extension)
 
     def _about(self, position: int) -> str:
         """For messages: the member whose header is at `position`."""

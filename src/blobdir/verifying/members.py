@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from blobdir.offsets.choosing import choose
 from blobdir.offsets.names import is_called, number_of, numbered
 from blobdir.tarscan import scan_tar
 
@@ -186,10 +187,13 @@ def overlapping(table: OffsetsTable, members: Members) -> tuple[list[int], list[
 
 
 def unreferenced(members: Members, used: list[Ints]) -> Ints:
-    """Members whose bytes no entry leads to."""
+    """Members whose bytes no entry leads to, of those that `blobdir offsets` takes for images."""
     led_to = np.concatenate([np.zeros(0, np.int64), *used])
     starts = members.table.start
-    return np.flatnonzero(~np.isin(starts, starts[led_to]))
+    rows = np.flatnonzero(~np.isin(starts, starts[led_to]))
+    if not len(rows):
+        return rows
+    return np.intersect1d(rows, choose(members.table, None, hidden=False).rows)
 
 
 def _base(name: bytes) -> bytes:
