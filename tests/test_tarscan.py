@@ -604,13 +604,14 @@ def test_a_hard_link_has_no_data_whatever_its_size_says() -> None:
 
 @pytest.mark.parametrize("kind", [b"1", b"2", b"5"])
 @pytest.mark.parametrize("has_data", [True, False])
-def test_a_header_decides_whether_what_needs_no_data_has_some(kind: bytes, has_data: bool) -> None:
-    """`pax -o linkdata` gives hard links data; star says their size, and gives them none."""
+@pytest.mark.parametrize("end", [member(b"c", b"x") + END, END, b""], ids=["before another", "last", "without an end"])
+def test_a_header_decides_whether_what_needs_no_data_has_some(kind: bytes, has_data: bool, end: bytes) -> None:
+    """`pax -o linkdata` gives hard links data; star says their size, and gives them none. So does the end."""
     odd = header(b"b", 5, kind=kind, link=b"a") + (padded(b"12345") if has_data else b"")
-    data = member(b"a", b"12345") + odd + member(b"c", b"x") + END
+    data = member(b"a", b"12345") + odd + end
     table = scan(data)
-    assert names(table) == [b"a", *[b"b"] * (kind == b"1"), b"c"]
-    assert all(data[table.start[i] : table.end[i]] == b"12345" for i in range(len(table) - 1))
+    assert names(table) == [b"a", *[b"b"] * (kind == b"1"), *[b"c"] * (len(end) > len(END))]
+    assert all(data[table.start[i] : table.end[i]] == b"12345" for i in range(1 + (kind == b"1")))
 
 
 @pytest.mark.parametrize("target", [b"later", b"me", b"missing", b"folder", b""])

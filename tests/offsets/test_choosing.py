@@ -118,6 +118,17 @@ def test_what_cannot_be_served_costs_nothing_else(tmp_path, what, way, capfd):
     assert dropped == (["a.png", "c.png"], [])
 
 
+@pytest.mark.parametrize("what", [what for what in LEFT_OUT if what not in ("no name", "long name", "no file's name")])
+def test_what_comes_in_the_place_of_a_file_counts(tmp_path, what):
+    """Readers of tars have the last of one name, whatever it is: the bytes of before are nobody's."""
+    path = tar_of(tmp_path, member(b"odd.png", PNG), member(b"b.png", PNG), LEFT_OUT[what])
+    found, said = names_and_warnings(path)
+    assert found == ["b.png"]
+    assert any("replaces further on" in one for one in said)
+    before = tar_of(tmp_path, LEFT_OUT[what], member(b"odd.png", PNG), name="before.tar")
+    assert names_and_warnings(before)[0] == ["odd.png"]
+
+
 @pytest.mark.parametrize("mode", ["error", "skip", "replace", "rename"])
 @pytest.mark.parametrize("other", [b"a.png", b"./a.png"])
 def test_the_last_of_one_full_name_counts(tmp_path, mode, other):

@@ -36,6 +36,10 @@ REPLACED: Final = Kind(
     "member that is there again, further on", "members that are there again, further on", "the last counts, as in tar"
 )
 
+OVERWRITTEN: Final = Kind(
+    "member that something replaces further on", "members that something replaces further on", "which is no file"
+)
+
 
 @dataclass(slots=True)
 class Choice:
@@ -87,6 +91,9 @@ def choose(members: TarTable, filter_func: Filter | None, *, hidden: bool) -> Ch
         kept[[row for row in np.flatnonzero(kept).tolist() if not filter_func(to_str(full[row]))]] = False
     found = [row for row in unusable if kept[row]]
     choice.faults += names.left_out(UNUSABLE, found)
+    kept[found] = False
+    found = [row for row in names.overwritten() if kept[row]]
+    choice.faults += names.left_out(OVERWRITTEN, found)
     kept[found] = False
     for member in members.left_out:
         is_junk = not hidden and is_hidden(member.name)
@@ -184,6 +191,16 @@ class _Names:
     def left_out(self, kind: Kind, rows: list[int]) -> list[LeftOut]:
         """Some rows as members that were left out; the byte is that of their data."""
         return [LeftOut(kind, self._members.name(row), int(self._members.start[row]), row) for row in rows]
+
+    def overwritten(self) -> list[int]:
+        """Rows in whose place a link, a device or what else was left out comes later: readers of tars have that."""
+        if not self._members.left_out:
+            return []
+        later: dict[bytes, int] = {}
+        for member in self._members.left_out:
+            later[same_name(member.name)] = member.position
+        starts = self._members.start.tolist()
+        return [row for row, name in enumerate(self.all()) if starts[row] < later.get(same_name(name), -1)]
 
     def hidden(self) -> list[int]:
         """Rows that `is_hidden` holds for."""

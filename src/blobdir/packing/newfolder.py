@@ -77,7 +77,7 @@ class NewFolder:
                 f"{self.target.parent}: there is no such folder; make it first: mkdir -p {self.target.parent}"
             )
         if not os.access(self.target.parent, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(self.target.parent))
+            self._say(PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(self.work)))
         if os.path.lexists(self.work):
             self._open()
             try:

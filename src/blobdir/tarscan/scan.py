@@ -273,13 +273,21 @@ class _Scan:
     def _after_dataless(self, header: bytes, over: Overrides, position: int) -> int:
         """The next header after a link, device or directory.
 
-        Readers don't agree on whether there are data if it says so. What is a header decides.
+        Readers don't agree on whether there are data if it says so. What is a header decides, or the archive's end.
         """
         size = over.get("size") or number(header[SIZE]) or 0
         plain, behind = position + BLOCK, position + BLOCK + (size + 511 & -512)
-        if size <= 0 or self._is_header(plain) or not self._is_header(behind):
+        if size <= 0 or self._may_go_on(plain) or not self._may_go_on(behind):
             return plain
         return behind
+
+    def _may_go_on(self, position: int) -> bool:
+        """Whether a member, or the end of the archive, may be at a byte."""
+        if position == self._size:
+            return True
+        return self._is_header(position) or (
+            position + BLOCK <= self._size and not any(self._window.read(position, BLOCK))
+        )
 
     def _is_header(self, position: int) -> bool:
         if position + BLOCK > self._size:
