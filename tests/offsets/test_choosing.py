@@ -178,3 +178,10 @@ def test_one_of_a_thing_is_in_the_singular(tmp_path, capfd):
     assert run(["offsets", str(path)]) == 0
     said = "".join(capfd.readouterr())
     assert "1 member," in said and "1 symbolic link:" in said and not re.search(r"\b1 \w+s\b", said)
+
+
+def test_a_filter_that_takes_nothing_is_an_error(tmp_path, capfd):
+    path = tar_of(tmp_path, member(b"a.png", PNG))
+    assert run(["offsets", "--filter", "*.jpg", "--filter", "*.gif", str(path)]) == 2
+    assert "no member is like *.jpg or *.gif; nothing was written" in capfd.readouterr().err
+    assert not (tmp_path / "x_offsets.pkl").exists()

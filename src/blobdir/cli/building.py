@@ -110,6 +110,8 @@ def _write_one(
             strict=strict,
             progress=lambda done: bars(os.path.basename(tar), done, size),
         )
+        if patterns and not len(table):
+            raise UsageError(f"{tar}: no member is like {' or '.join(patterns)}; nothing was written")
         with alone(target):
             clean(folder)
             write_offsets(target, table)
