@@ -14,7 +14,7 @@ from changes.looking import faults, shown
 from changes.samples import META, files_below, files_of, numbered, packed, picture, write, write_files
 
 from blobdir import Project
-from blobdir.errors import BlobdirError
+from blobdir.errors import AnnotationError, BlobdirError, UsageError
 from blobdir.packing import PackOptions, add, pack, remove
 
 pytestmark = [pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning"), pytest.mark.timeout(30)]
@@ -124,3 +124,21 @@ def test_a_project_that_cannot_be_made_is_not_there(tmp_path, meta):
     assert faults(tmp_path / "made") == []
     add(tmp_path / "made", "train", [write(tmp_path / "x.png", picture("x"))])
     assert set(shown(tmp_path / "made")) == {"meta.json", "train/img/x.png", "train/ann/x.png.json"}
+
+
+# -- a new project -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_meta_with_numbers_that_json_does_not_have(tmp_path, number):
+    with pytest.raises(AnnotationError, match=r"meta\.json: .*nothing was changed"):
+        Project.create(tmp_path / "p", {"classes": [], "tags": [], "x": number})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("below", ["file", "file/folder"])
+def test_a_place_below_a_file(tmp_path, below):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match="isn't a folder"):
+        Project.create(tmp_path / below / "p")
+    assert (tmp_path / "file").read_text() == "mine"

@@ -197,3 +197,26 @@ def test_an_index_replaces_nothing_but_an_index(project, tmp_path, place):
     assert done.returncode == 2
     assert str(target) in done.stderr
     assert shown(tmp_path) == before
+
+
+@pytest.mark.parametrize("command", [["unpack", "-f"], ["cp", "-r", "-f"]])
+@pytest.mark.parametrize("place", ["train/img", "train/datasets", "train/datasets/hard/img"])
+def test_nothing_is_written_through_a_link_below_the_destination(project, tmp_path, command, place):
+    """The destination itself may be one; what leads on from it may belong to somebody else."""
+    root, files = project
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "007.jpg").write_bytes(b"mine")
+    real, out = tmp_path / "real", tmp_path / "out"
+    (real / place).parent.mkdir(parents=True)
+    out.symlink_to(real)
+    (out / place).symlink_to(outside)
+    source = root if command[0] == "unpack" else f"{root}/train"  # which goes into a folder that is there
+    done = call(*command, source, out)
+    assert done.returncode == 7
+    assert "is a symbolic link, and nothing is written through one" in done.stderr
+    assert {path.name: path.read_bytes() for path in outside.iterdir()} == {"007.jpg": b"mine"}
+    if command[0] == "unpack":
+        assert {p: d for p, d in shown(real).items() if p in files and not p.startswith(place)} == {
+            p: d for p, d in files.items() if not p.startswith(place)
+        }

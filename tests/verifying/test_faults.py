@@ -439,7 +439,7 @@ AROUND = {
     "journal": (plant(".blobdir/journal.json"), "change-unfinished", ".blobdir/journal.json"),
     "staging": (staged, "change-leftover", ".blobdir/staging"),
     "half a file": (
-        plant("train/a_offsets.pkl.0123456789ab.tmp"), "change-leftover", "train/a_offsets.pkl.0123456789ab.tmp",
+        plant("train/.blobdir-0123456789ab.tmp"), "change-leftover", "train/.blobdir-0123456789ab.tmp",
     ),
     "half a file of durable writing": (
         plant("train/ann/.blobdir-0123456789ab.tmp"), "change-leftover", "train/ann/.blobdir-0123456789ab.tmp",

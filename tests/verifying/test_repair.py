@@ -122,6 +122,16 @@ def test_equal_names_in_two_folders_of_a_tar(made, dataset, wrong):
         assert project[other].get_blob_img_bytes("2.png") == image(f"{other}/2.png")
 
 
+@pytest.mark.parametrize("meant", ["x/1.png", "1.png"])
+def test_an_entry_begins_where_one_member_does_and_its_folder_means_another(made, meant):
+    """Of a damaged size, the beginning still says which member was meant."""
+    right = tar(made, ["x/1.png", "1.png", "2.png"])
+    start, end = right[meant]
+    write(made, [("1.png", (start, end - 3)), ("2.png", right["2.png"])])
+    mend(made)
+    assert read(made)["1.png"] == ((start, end) if meant == "1.png" else (start, end - 3))
+
+
 def test_equal_names_without_a_hint(made):
     """None of the entries fits, so nothing shows which folder is meant."""
     right = tar(made, FOLDERS)

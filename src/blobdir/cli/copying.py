@@ -17,7 +17,7 @@ from blobdir.cli.output import Bars, human_bytes, printable
 from blobdir.cli.target import Opener, Target
 from blobdir.discovery import layout
 from blobdir.durable import absolute, in_words, sync_file, sync_filesystem, sync_folder
-from blobdir.errors import BlobdirError, IsADirectory, UsageError
+from blobdir.errors import BlobdirError, IsADirectory, LinkError, UsageError
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK
 from blobdir.sources import storage_options
 from blobdir.temporary import clean, new_file
@@ -180,6 +180,7 @@ class Destination:
             self.is_local = isinstance(self.fs, LocalFileSystem)
         self.shown = self.root if self.is_local else self.root.split("?")[0]
         self._cleaned: set[str] = set()
+        self._below: set[str] = set()
         self.is_folder = typed.endswith("/") or self.fs.isdir(self.root)
 
     def check_outside(self, storage: Storage) -> None:
@@ -221,10 +222,19 @@ class Destination:
         failures = []
         for path in dict.fromkeys(folders) if self.is_local else ():
             try:
-                os.makedirs(path, exist_ok=True)
+                self._make_folder(path)
             except OSError as error:
                 failures.append((path, in_words(error)))
         return failures
+
+    def _make_folder(self, path: str) -> None:
+        """Make a folder; below the destination, nothing is made or written through a symbolic link."""
+        if path not in self._below and path.startswith(f"{self.root.rstrip('/')}/"):
+            for above in (*layout.above(path), path):
+                if len(above) > len(self.root) and os.path.islink(above):
+                    raise LinkError(f"{above}: is a symbolic link, and nothing is written through one; move it away")
+            self._below.add(path)
+        os.makedirs(path, exist_ok=True)
 
     def sync(self, paths: list[str]) -> None:
         """Have files reach the disk, and their names."""
@@ -243,7 +253,7 @@ class Destination:
         """A file to write that gets its name at the end. What a dead process has left beside it goes before."""
         folder = os.path.dirname(path)
         if folder not in self._cleaned:
-            os.makedirs(folder, exist_ok=True)
+            self._make_folder(folder)
             clean(folder)
             self._cleaned.add(folder)
         with new_file(folder) as (temporary, descriptor):

@@ -153,7 +153,7 @@ class _Discovery:
         if isinstance(self.storage, LocalStorage):
             unfinished.report(self.storage.root, self.datasets, self.report, self._show)
         else:
-            unfinished.report_push(self.folders, self.report)
+            unfinished.report_push(self.folders, list(self.parts), self.datasets, self.report, self._show)
         return self._merge(), self.header
 
     def _tell(self, step: str, done: int, total: int) -> None:

@@ -51,6 +51,12 @@ def join(*parts: str) -> str:
     return "/".join(part for part in parts if part)
 
 
+def above(path: str) -> list[str]:
+    """The folders that a path, or a name with folders in it, lies in; the outermost first, without the root."""
+    parts = path.split("/")
+    return ["/".join(parts[:i]) for i in range(1, len(parts))]
+
+
 def is_offsets(name: str) -> bool:
     """Whether a file name is that of an offsets pickle."""
     return name.endswith(OFFSETS_SUFFIX)

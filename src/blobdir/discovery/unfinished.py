@@ -84,8 +84,16 @@ def report(root: str, datasets: Collection[str], into: Report, show: Callable[[s
         into.incomplete(folder, UNFINISHED, place, message)
 
 
-def report_push(folders: Mapping[str, Folder], into: Report) -> None:
+def report_push(
+    folders: Mapping[str, Folder],
+    shown: Collection[str],
+    datasets: Collection[str],
+    into: Report,
+    show: Callable[[str], None],
+) -> None:
     """Report that what lies behind a backend is being changed, or that a change was cut off: it may be half of either.
+
+    Nobody knows which lists are, so all are: of every folder that is shown, and of images and annotations.
 
     A journal lies there where others change the project on a disk of their own, or have copied it with one.
     """
@@ -93,7 +101,14 @@ def report_push(folders: Mapping[str, Folder], into: Report) -> None:
     names = {entry.name for entry in state.entries} if state is not None else set()
     for name, message in _REMOTE.items():
         if name in names:
-            into.incomplete("", UNFINISHED, f"{STATE_DIR}/{name}", f"{STATE_DIR}/{name}: {message}")
+            for folder in sorted({*shown, *_lists_of(datasets)}):
+                show(folder)
+                into.incomplete(folder, UNFINISHED, f"{STATE_DIR}/{name}", f"{STATE_DIR}/{name}: {message}")
+
+
+def _lists_of(datasets: Collection[str]) -> set[str]:
+    """The root, and the folders of the datasets in which names come and go."""
+    return {""} | {layout.join(path, kind) for path in datasets for kind in (layout.ITEMS, layout.ANNOTATIONS)}
 
 
 def _touched(root: str, datasets: Collection[str]) -> set[str]:
@@ -104,8 +119,8 @@ def _touched(root: str, datasets: Collection[str]) -> set[str]:
         paths = [item[1] for key in ("put", "remove") for item in value[key]]
         found = {folder for path in paths if (folder := _shown_in(path)) is not None}
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
-        return {""} | {layout.join(path, kind) for path in datasets for kind in (layout.ITEMS, layout.ANNOTATIONS)}
-    inside = {part for path in datasets for part in (path, *_above(path))} | {""}
+        return _lists_of(datasets)
+    inside = {part for path in datasets for part in (path, *layout.above(path))} | {""}
     return {folder for folder in found if folder in inside or (_is_name(folder) and _parent(folder) in inside)}
 
 
@@ -116,11 +131,6 @@ def _is_name(folder: str) -> bool:
 
 def _parent(folder: str) -> str:
     return folder.rpartition("/")[0]
-
-
-def _above(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[:i]) for i in range(1, len(parts))]
 
 
 def _shown_in(path: str) -> str | None:

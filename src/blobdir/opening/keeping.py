@@ -23,6 +23,7 @@ from blobdir.index import FILES, StoredIndex, save_index
 from blobdir.opening.beside import BESIDE
 from blobdir.ownfolder import make_own, not_own
 from blobdir.sources import RemoteStorage
+from blobdir.temporary import is_owned, is_temporary
 
 if TYPE_CHECKING:
     from blobdir.discovery import DiscoveryOptions
@@ -31,10 +32,8 @@ if TYPE_CHECKING:
 
 KEPT_BYTES: Final = {"index": 8 << 30, "erofs": 16 << 30}
 """What all kept indexes, and all kept images, may take."""
-_OURS: Final = re.compile(r"[0-9a-f]{32}(\.version)?|\.[0-9a-f]{32}\.\d+\.[0-9a-f]{8}(\.old)?")
-_IN_OURS: Final = re.compile(
-    rf"{'|'.join(map(re.escape, sorted(FILES)))}|[0-9a-f]{{16}}\.erofs|\.[0-9a-f]{{16}}\.erofs\..*"
-)
+_OURS: Final = re.compile(r"[0-9a-f]{32}(\.version)?|\.[0-9a-f]{32}\.\d+\.[0-9a-f]{8}\.old")
+_IN_OURS: Final = re.compile(rf"{'|'.join(map(re.escape, sorted(FILES)))}|[0-9a-f]{{16}}\.erofs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +134,19 @@ def kept(kind: str) -> list[Kept]:
     with suppress(OSError):
         for entry in os.scandir(cache_root() / kind):
             with suppress(OSError):
-                if _OURS.fullmatch(entry.name) and (files := _files(entry)):
+                if (_OURS.fullmatch(entry.name) or _is_left(entry)) and (files := _files(entry)):
                     used_s = entry.stat(follow_symlinks=False).st_mtime
                     found.append(Kept(Path(entry.path), sum(file.stat().st_size for file in files), used_s))
     return sorted(found, key=lambda one: -one.used_s)
+
+
+def _is_left(entry: os.DirEntry[str]) -> bool:
+    """Whether it's what a dead process was writing."""
+    return is_temporary(entry.name) and not is_owned(entry.path)
+
+
+def _is_in_ours(name: str) -> bool:
+    return _IN_OURS.fullmatch(name) is not None or is_temporary(name)
 
 
 def _files(entry: os.DirEntry[str]) -> list[Path]:
@@ -146,7 +154,7 @@ def _files(entry: os.DirEntry[str]) -> list[Path]:
     if entry.is_file(follow_symlinks=False):
         return [Path(entry.path)] if entry.name.endswith(".version") else []
     found = list(os.scandir(entry.path)) if entry.is_dir(follow_symlinks=False) else []
-    if all(file.is_file(follow_symlinks=False) and _IN_OURS.fullmatch(file.name) for file in found):
+    if all(file.is_file(follow_symlinks=False) and _is_in_ours(file.name) for file in found):
         return [Path(file.path) for file in found]
     return []
 
@@ -168,7 +176,7 @@ def _remove(path: Path) -> bool:
             path.unlink()
             return True
         for file in path.iterdir():
-            if _IN_OURS.fullmatch(file.name):
+            if _is_in_ours(file.name):
                 file.unlink()
         path.rmdir()
         return True

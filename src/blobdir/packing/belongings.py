@@ -10,7 +10,7 @@ from blobdir.errors import UsageError
 from blobdir.packing.sidefiles import FOLDERS, bases, could_have, owners, side_candidates
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from blobdir.packing.provenance import Origin, Provenance
     from blobdir.packing.sidefiles import SideFile
@@ -92,6 +92,44 @@ def check_nobody_else(known: Provenance, dataset: str, paths: Collection[str], n
             raise UsageError(f"{dataset}/{path}: would be taken for {others[0]}'s as well; nothing was changed")
 
 
+def in_the_way(
+    known: Provenance, dataset: str, name: str, folders: Collection[str], own: Collection[str] = ()
+) -> Iterator[str]:
+    """What lies where an image of a name that isn't there yet would find its files.
+
+    Parameters
+    ----------
+    known : Provenance
+    dataset : str
+        Path.
+    name : str
+    folders : collection of str
+        Those of side files that are looked at.
+    own : collection of str
+        Of these folders, those in which it gets a file under its full name: that goes before one by its stem.
+
+    Yields
+    ------
+    str
+        A path relative to the dataset; of a folder that isn't empty, with a slash behind it.
+    """
+    for one in side_candidates(name, folders):
+        if (one.by_stem and one.folder in FOLDERS and one.folder in own) or not known.is_there(dataset, one.path):
+            continue
+        full = f"{dataset}/{one.path}"
+        is_folder = known.is_folder(full)
+        if is_folder and not any(True for _ in known.files_below(full)):
+            continue
+        path = one.path + "/" * is_folder
+        if could_have(name, path):
+            yield path
+
+
+def side_folders(known: Provenance, dataset: str) -> list[str]:
+    """Folders of a dataset with files that belong to images; annotations come first."""
+    return [layout.ANNOTATIONS, *(folder for folder in known.side_folders(dataset) if folder != layout.ANNOTATIONS)]
+
+
 def check_nothing_of_others(
     known: Provenance, dataset: str, names: Collection[str], brought: Collection[str] = ()
 ) -> None:
@@ -113,20 +151,11 @@ def check_nothing_of_others(
     """
     if dataset not in known.datasets.values():
         return
-    folders = [layout.ANNOTATIONS, *(f for f in known.side_folders(dataset) if f != layout.ANNOTATIONS)]
+    folders = side_folders(known, dataset)
     found: list[tuple[str, str]] = []
     for name in names:
-        for one in side_candidates(name, folders):
-            is_own = one.by_stem and one.folder in FOLDERS and f"{one.folder}/{name}{FOLDERS[one.folder]}" in brought
-            if is_own or not known.is_there(dataset, one.path):
-                continue
-            full = f"{dataset}/{one.path}"
-            is_folder = known.is_folder(full)
-            if is_folder and not any(True for _ in known.files_below(full)):
-                continue
-            spelled = one.path + "/" * is_folder
-            if could_have(name, spelled):
-                found.append((name, spelled))
+        own = [folder for folder, suffix in FOLDERS.items() if f"{folder}/{name}{suffix}" in brought]
+        found += [(name, path) for path in in_the_way(known, dataset, name, folders, own)]
     called = known.called(dataset, {base for _, path in found for base in bases(path)})
     for name, path in found:
         others = owners(
@@ -144,7 +173,7 @@ def check_nothing_of_others(
 class _Finder:
     def __init__(self, known: Provenance, dataset: str, names: Collection[str]) -> None:
         self._known, self._dataset = known, dataset
-        folders = [layout.ANNOTATIONS, *(f for f in known.side_folders(dataset) if f != layout.ANNOTATIONS)]
+        folders = side_folders(known, dataset)
         self._candidates = {name: side_candidates(name, folders) for name in names}
         self._there: dict[str, bool] = {}
         self._below: dict[str, list[str]] = {}

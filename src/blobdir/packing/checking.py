@@ -87,14 +87,14 @@ class Check:
 
     def one_kind(self, files: list[str], folders: Iterable[str]) -> None:
         """UsageError where one path is to be a file and a folder."""
-        needed = {above for path in files for above in _above(path)} | set(folders)
+        needed = {above for path in files for above in layout.above(path)} | set(folders)
         for path in files:
             if path in needed:
                 raise UsageError(f"{path}: would be a file and a folder; nothing was changed")
 
     def missing(self, folders: Iterable[str]) -> list[str]:
         """Those of some folders, and of the folders above them, that aren't there, parents first."""
-        needed = {path for folder in folders for path in (folder, *_above(folder)) if path}
+        needed = {path for folder in folders for path in (folder, *layout.above(folder)) if path}
         return sorted(path for path in needed if self._folders.stat(path) is None)
 
     def _look(self, path: str) -> os.stat_result | None:
@@ -121,9 +121,3 @@ class Check:
         if not os.access(f"/proc/self/fd/{fd}", os.W_OK | os.X_OK):
             raise UsageError(f"{folder or self._root}: can't be written; give yourself the right to, and try again")
         self._writable[folder] = None
-
-
-def _above(path: str) -> list[str]:
-    """The folders that a path lies in, without the root."""
-    parts = path.split("/")
-    return ["/".join(parts[:i]) for i in range(1, len(parts))]

@@ -214,8 +214,7 @@ class _Compacting:
 
     def _has_unused(self, path: str, members: TarTable, named: Named, size: int) -> bool:
         """Whether a member isn't referred to; or there is more in the tar than members and their headers take."""
-        room = sum(-(-(end - start) // 512) * 512 + 512 for start, end in named)
-        if _spans(members) - named.keys() or size > room + 20 * 1024:
+        if _spans(members) - named.keys() or size > compacted_size(named) + 20 * 1024:
             return True
         last = int(members.end.max(initial=0))
         with open_regular(os.path.join(self._writer.root, path)) as file:

@@ -21,7 +21,6 @@ from blobdir.packing.editedfiles import EditedSideFiles
 from blobdir.packing.growing import annotation_of_image
 from blobdir.packing.metadata import check_meta
 from blobdir.packing.plain import check_annotation
-from blobdir.packing.provenance import above
 from blobdir.packing.publishing import Change
 from blobdir.packing.shards import TarOutput
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter
@@ -157,7 +156,7 @@ class Edit:
     def folders_below(self, path: str) -> list[str]:
         """Of a folder and those below it, the ones that would be there with nothing in them."""
         found = dict.fromkeys(map(self._tree.path, self._rows_below(path)))
-        there = [one for one in found if not any(map(self._emptied.__contains__, (*above(one), one)))]
+        there = [one for one in found if not any(map(self._emptied.__contains__, (*layout.above(one), one)))]
         return [one for one in dict.fromkeys((*there, *self._change.made_folders(path))) if not self.holds(one)]
 
     def make_folder(self, path: str) -> None:
@@ -265,14 +264,14 @@ class Edit:
                     self._followed.add(file)
 
     def _note_below(self, path: str) -> None:
-        for folder in ("", *above(path)):
+        for folder in ("", *layout.above(path)):
             self._written.setdefault(folder, {})[path] = None
 
     def _forget(self, path: str) -> None:
         self._steps += 1
         self._dropped[path] = None
         self._images.pop(path, None)
-        for folder in ("", *above(path)):
+        for folder in ("", *layout.above(path)):
             self._written.get(folder, {}).pop(path, None)
         if path in self._files:
             del self._files[path]
@@ -361,7 +360,7 @@ class Edit:
         known = self._place(path, kind)
         if known[0]:
             return known
-        within = next((folder for folder in reversed(above(path)) if self._is_dataset(folder)), "")
+        within = next((folder for folder in reversed(layout.above(path)) if self._is_dataset(folder)), "")
         parts = path[len(within) + 1 :].split("/") if within else path.split("/")
         at = 0 if within else 1
         while parts[at : at + 1] == [layout.NESTED]:  # what follows is a name, whatever it is called
@@ -391,7 +390,7 @@ class Edit:
                 raise UsageError(
                     f"{path[:80]!r}: can't be the path of a file: a component is empty, '.', '..' or too long"
                 )
-        for folder in above(path):
+        for folder in layout.above(path):
             if self.exists(folder):
                 raise NotADirectory(f"{path}: {folder} is a file, so nothing can be in it")
         if self._belongings.is_folder(path):
@@ -466,7 +465,7 @@ class Edit:
 
     def _place(self, path: str, kind: str) -> tuple[str, str]:
         """Dataset, and name in its `kind` folder, of a path; empty texts where it's something else."""
-        for dataset in reversed(above(path)):
+        for dataset in reversed(layout.above(path)):
             if path.startswith(f"{dataset}/{kind}/") and self._is_dataset(dataset):
                 return dataset, path[len(dataset) + len(kind) + 2 :]
         return "", ""

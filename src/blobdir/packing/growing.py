@@ -12,14 +12,20 @@ from blobdir.discovery import layout
 from blobdir.errors import ImageError, IncompleteListingError, NotFoundError, PackError, UsageError
 from blobdir.images import shown_size
 from blobdir.inside import read_whole
-from blobdir.packing.belongings import belongings, check_nobody_else, check_nothing_of_others
+from blobdir.packing.belongings import (
+    belongings,
+    check_nobody_else,
+    check_nothing_of_others,
+    in_the_way,
+    side_folders,
+)
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.names import slug_of
 from blobdir.packing.plain import check_annotation, plain_annotation, unknown_labels
 from blobdir.packing.publishing import Change
 from blobdir.packing.report import ChangeReport, Problem, texts
 from blobdir.packing.shards import Shard, write_shard
-from blobdir.packing.sidefiles import FOLDERS, could_have, side_candidates
+from blobdir.packing.sidefiles import FOLDERS, side_candidates
 from blobdir.packing.source import MAX_NAME_BYTES
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter
 
@@ -338,15 +344,8 @@ def _check_target(writer: ProjectWriter, images: Images, target: str, shown: str
 def _check_adopted(writer: ProjectWriter, name: str, mine: Belongings, target: str) -> None:
     """Refuse where an image would get files in its new dataset that are another one's."""
     own = {path.partition("/")[0] for path in mine.paths}
-    folders = [layout.ANNOTATIONS, *(f for f in writer.known.side_folders(target) if f != layout.ANNOTATIONS)]
-    for one in side_candidates(name, folders):
-        if one.by_stem and one.folder in FOLDERS and one.folder in own:
-            continue  # its own, by the full name, goes before it
-        is_folder = writer.known.is_folder(f"{target}/{one.path}")
-        if writer.known.is_there(target, one.path) and could_have(name, one.path + "/" * is_folder):
-            raise UsageError(
-                f"{target}/{one.path}: is there already, and would be taken for {name}'s; nothing was moved"
-            )
+    for path in in_the_way(writer.known, target, name, side_folders(writer.known, target), own):
+        raise UsageError(f"{target}/{path}: is there already, and would be taken for {name}'s; nothing was moved")
 
 
 def _move_image(writer: ProjectWriter, source: str, name: str, origin: Origin, target: str) -> None:

@@ -12,7 +12,7 @@ from blobdir.discovery import layout
 from blobdir.durable import absolute
 from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.offsets import offsets_of_tar
-from blobdir.packing.belongings import check_nothing_of_others
+from blobdir.packing.belongings import check_nothing_of_others, in_the_way
 from blobdir.packing.growing import some_of
 from blobdir.packing.locking import hold
 from blobdir.packing.metadata import EMPTY_META, check_meta, encode_meta, merged_meta, read_meta
@@ -22,7 +22,7 @@ from blobdir.packing.provenance import Provenance
 from blobdir.packing.publishing import Change
 from blobdir.packing.report import ChangeReport, Problem
 from blobdir.packing.sharing import copy_file, share_blob
-from blobdir.packing.sidefiles import FOLDERS, could_have, side_candidates
+from blobdir.packing.sidefiles import FOLDERS
 from blobdir.packing.sums import SUMS, read_sums
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter, digest_of
 from blobdir.sources import LocalStorage
@@ -63,7 +63,10 @@ def create_project(path: str | os.PathLike[str], meta: dict[str, Any] | None = N
     if new.target.parent.is_dir():
         new.check()
     else:
-        new.target.parent.mkdir(parents=True)
+        try:
+            new.target.parent.mkdir(parents=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise UsageError(f"{new.target.parent}: isn't a folder, or lies in a file; choose another place") from error
     with new:
         try:
             new.clear()
@@ -332,13 +335,11 @@ def _check_masks(ours: Provenance, target: str, theirs: Provenance, path: str) -
     folders = [[f for f in known.side_folders(place) if f not in FOLDERS] for known, place in sides]
     for (known, place), mine, (other, there) in zip(sides, folders, reversed(sides), strict=True):
         for name in {os.fsdecode(raw) for raw in other.image_names(there)} if mine else ():
-            for one in side_candidates(name, mine):
-                is_folder = known.is_folder(f"{place}/{one.path}")
-                if known.is_there(place, one.path) and could_have(name, one.path + "/" * is_folder):
-                    raise UsageError(
-                        f"{target}/{one.path}: of one project would be taken for that of {name} of the other; rename "
-                        "one; nothing was changed"
-                    )
+            for one in in_the_way(known, place, name, mine):
+                raise UsageError(
+                    f"{target}/{one}: of one project would be taken for that of {name} of the other; rename one; "
+                    "nothing was changed"
+                )
 
 
 def _check_names(ours: Provenance, target: str, theirs: Provenance, path: str) -> None:

@@ -105,8 +105,17 @@ def _brief(value: Any) -> str:
 
 
 def encode_meta(meta: Mapping[str, Any]) -> bytes:
-    """The file's bytes."""
-    return json.dumps(meta, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    """The file's bytes.
+
+    Raises
+    ------
+    AnnotationError
+        It holds a number that JSON doesn't have.
+    """
+    try:
+        return json.dumps(meta, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")
+    except ValueError as error:
+        raise AnnotationError(f"{layout.META}: {error}; nothing was changed") from error
 
 
 def read_meta(data: bytes | None, where: str) -> dict[str, Any]:

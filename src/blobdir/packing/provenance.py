@@ -155,7 +155,7 @@ class Provenance:
 
     def enclosing(self, path: str) -> str:
         """Path of the innermost dataset that something lies in; empty where it lies in none."""
-        return next((one for one in reversed(above(path)) if one in self._paths), "")
+        return next((one for one in reversed(layout.above(path)) if one in self._paths), "")
 
     def new_dataset(self, name: str) -> str:
         """Path of a dataset, which may be a new one: ``train/hard`` is ``train/datasets/hard``.
@@ -413,7 +413,7 @@ class Provenance:
         """
         shown = layout.join(dataset, layout.ITEMS)
         wanted = {name.encode("utf-8", "surrogateescape") for name in names}
-        parents = {folder for name in names for folder in above(name)}
+        parents = {folder for name in names for folder in layout.above(name)}
         for name, origin in self.origins(dataset, parents).items():
             if origin:
                 raise UsageError(f"{shown}/{name}: is an image, so nothing can be in it; nothing was changed")
@@ -558,9 +558,3 @@ class Provenance:
             links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
             folders[:] = [name for name in folders if not is_temporary(name)]
             yield from (f"{below}/{name}" for name in sorted((*names, *links)) if not is_temporary(name))
-
-
-def above(name: str) -> list[str]:
-    """The folders that a path, or a name with folders in it, lies in; the outermost first."""
-    parts = name.split("/")
-    return ["/".join(parts[:i]) for i in range(1, len(parts))]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
     from blobdir.tree import Tree
     from blobdir.verifying.findings import VerifyReport
     from blobdir.verifying.places import Folders
-
-_OLDER = re.compile(r".+\.[0-9a-f]{12}\.tmp")
-"""What older versions called a file that they were writing."""
-"""What `blobdir.durable.write_whole` calls a file until it is whole."""
 
 
 def check_links(storage: LocalStorage, folders: Folders, tree: Tree, report: VerifyReport) -> None:
@@ -112,11 +107,8 @@ def check_state(storage: LocalStorage, folders: Folders, report: VerifyReport) -
         if _is_staged(folder.path):
             continue
         for entry in folder.entries:
-            if not entry.name.endswith(".tmp"):
-                continue
             path = layout.join(folder.path, entry.name)
-            is_ours = is_temporary(entry.name) and not is_owned(os.path.join(storage.root, path))
-            if is_ours or (entry.kind == "file" and _OLDER.fullmatch(entry.name)):
+            if is_temporary(entry.name) and not is_owned(os.path.join(storage.root, path)):
                 report.add("change-leftover", path, "was being written, and wasn't ended")
 
 

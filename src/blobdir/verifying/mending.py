@@ -124,6 +124,10 @@ def mended(
         called = members.called(name)
         if len(called) > 1 and len(folders) == 1:
             called = [number for number in called if dirname(members.names[number]) in folders] or called
+        here = [number for number in members.called(name) if members.table.start[number] == old.start[row]]
+        if here and not set(here) & set(called):
+            left[SEVERAL].append(name)  # it begins where one of them does, and lies where another one should
+            continue
         places = {int(members.table.start[number]): number for number in called}
         is_numbered = len(places) != 1 and name in renamed
         if is_numbered:
