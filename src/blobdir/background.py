@@ -6,11 +6,12 @@ fetched ahead, or hangs in somebody's library, must not keep a program from endi
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from blobdir.perprocess import PerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,10 +23,9 @@ IDLE_S = 2.0
 
 
 class _State:
-    """What belongs to one process."""
+    """What belongs to one process: threads don't survive a fork."""
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
         self.guard = threading.Lock()
         self.jobs: queue.Queue[Job] = queue.Queue()
         self.threads = 0
@@ -46,16 +46,14 @@ class Background:
     def __init__(self, most: int, name: str) -> None:
         self._most = most
         self._name = name
-        self._state = _State()
+        self._state = PerProcess(_State)
 
     def __reduce__(self) -> tuple[type[Background], tuple[int, str]]:
         return Background, (self._most, self._name)
 
     def submit(self, function: Callable[..., T], *args: Any) -> Future[T]:
         """Have something done, when there is a thread for it."""
-        if self._state.pid != os.getpid():  # threads don't survive a fork
-            self._state = _State()
-        state = self._state
+        state = self._state.get()
         future: Future[T] = Future()
         state.jobs.put((future, function, args))
         with state.guard:

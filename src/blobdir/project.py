@@ -8,6 +8,7 @@ from blobdir.datasets import DatasetView, ProjectView
 from blobdir.errors import ReadOnlyError
 from blobdir.filesystem import BlobDirFileSystem
 from blobdir.images import decode_image
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     import os
@@ -120,7 +121,7 @@ class Project(ProjectView["Dataset"]):
         return Project, (self.filesystem,)
 
     def __repr__(self) -> str:
-        return f"<Project {self.url}: {len(self)} datasets>"
+        return f"<Project {self.url}: {counted(len(self), 'dataset')}>"
 
 
 class Dataset(DatasetView):

@@ -211,7 +211,7 @@ def test_commands_cost_the_exit_status(bad, tmp_path, command):
     assert done.returncode == 7
     assert "train/ann/2.png.json" in done.stderr
     assert says in done.stderr
-    assert "1 annotations can't be used" in done.stderr
+    assert "1 annotation can't be used" in done.stderr
     if command == "stats --json":
         found = json.loads(done.stdout)
         assert found["datasets"]["train"]["unusable"] == 1

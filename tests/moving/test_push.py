@@ -135,7 +135,7 @@ def test_what_blobdir_has_not_made_is_not_deleted(bucket, small, how):
     with pytest.raises(UsageError, match="isn't a blob project"):
         push(small, URL, **{how: True})
     assert files(bucket) == {"thesis/chapter.txt": b"years"}
-    with pytest.raises(UsageError, match="holds 1 files already"):
+    with pytest.raises(UsageError, match="holds 1 file already"):
         push(small, URL)
 
 

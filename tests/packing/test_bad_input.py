@@ -200,7 +200,7 @@ def test_names_that_cant_be(plain, tmp_path):
 
 BAD = {
     "missing": (lambda folder: folder / "none.png", NotFoundError, "there is no such file"),
-    "a folder": (lambda folder: folder, NotFoundError, "there is no such file"),
+    "a folder": (lambda folder: folder, UsageError, "isn't a file, but a folder"),
     "empty": (lambda folder: put(folder / "e.png", b""), PackError, "its size can't be found out"),
     "no image": (lambda folder: put(folder / "t.png", b"text" * 99), PackError, "its size can't be found out"),
     "a name too long": (lambda folder: put(folder / ("z" * 250 + ".png"), picture(1)), UsageError, "250 bytes"),

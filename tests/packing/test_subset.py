@@ -128,7 +128,7 @@ def test_bad_choices(project, tmp_path, options, error, says):
 def test_command(project, tmp_path):
     command = [COMMAND, "subset", project, tmp_path / "s", "--list", "-"]
     done = subprocess.run(command, input="train/001.jpg\n050.jpg\n", capture_output=True, text=True, check=True)
-    assert "2 images (1 of test, 1 of train), 1 blobs shared" in done.stdout
+    assert "2 images (1 of test, 1 of train), 1 blob shared" in done.stdout
     assert numbers(tmp_path / "s") == {"test": ["050"], "train": ["001"]}
 
 
@@ -416,8 +416,8 @@ def test_command_names_what_it_could_not_use(project, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 7
     assert "blobdir: train/ann/001.jpg.json: isn't JSON: it is cut off; train/img/001.jpg isn't chosen" in done.stderr
-    assert "1 annotations can't be used: their images aren't in the subset" in done.stderr
-    assert "1 images have no annotation" in done.stdout
+    assert "1 annotation can't be used: their images aren't in the subset" in done.stderr
+    assert "1 image without an annotation" in done.stdout
     assert "001" not in numbers(tmp_path / "s")["train"]
     done = subprocess.run([*command[:3], tmp_path / "t", *command[4:], "--strict"], capture_output=True, check=False)
     assert done.returncode == 6

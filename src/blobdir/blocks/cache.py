@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -15,6 +14,7 @@ from cachetools import LRUCache
 from blobdir.background import IDLE_S
 from blobdir.blocks.disk import unlock
 from blobdir.errors import BlobdirError
+from blobdir.perprocess import PerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -68,7 +68,7 @@ class _Job:
 class _State:
     """What belongs to one process: neither threads nor their locks survive a fork."""
 
-    pid: int
+    memory: LRUCache[tuple[str, int], bytes]
     guard: threading.Lock = field(default_factory=threading.Lock)
     flights: dict[tuple[str, int], Future[bytes]] = field(default_factory=dict)
     jobs: queue.Queue[_Job] = field(default_factory=lambda: queue.Queue(_QUEUED))
@@ -95,9 +95,8 @@ class BlockCache:
     def __init__(self, memory_bytes: int, disk: DiskTier | None = None, *, timeout_s: float = 60) -> None:
         self.disk = disk
         self.memory_bytes = memory_bytes
-        self._memory: LRUCache[tuple[str, int], bytes] = LRUCache(max(memory_bytes, 1), getsizeof=len)
         self.timeout_s = timeout_s
-        self._state = _State(os.getpid())
+        self._state = PerProcess(lambda: _State(LRUCache(max(memory_bytes, 1), getsizeof=len)))
         self.hits = self.disk_hits = self.misses = 0
 
     @property
@@ -105,19 +104,13 @@ class BlockCache:
         """Bytes that can be kept."""
         return max(self.memory_bytes, 0 if self.disk is None or self.disk.broken else self.disk.limit)
 
-    def _here(self) -> _State:
-        if self._state.pid != os.getpid():
-            self._state = _State(os.getpid())
-            self._memory = LRUCache(max(self.memory_bytes, 1), getsizeof=len)
-        return self._state
-
     # -- what is here ----------------------------------------------------------------------------------------
 
     def find(self, key: str, number: int, start: int, end: int) -> bytes | None:
         """Bytes ``start:end`` of a block, half-open, if they are in memory or on disk."""
-        state = self._here()
+        state = self._state.get()
         with state.guard:
-            block = self._memory.get((key, number))
+            block = state.memory.get((key, number))
         if block is not None:
             self.hits += 1
             return block[start:end]
@@ -130,15 +123,15 @@ class BlockCache:
 
     def in_memory(self, key: str, number: int) -> bytes | None:
         """A whole block, if it is in memory."""
-        state = self._here()
+        state = self._state.get()
         with state.guard:
-            return self._memory.get((key, number))
+            return state.memory.get((key, number))
 
     def has(self, key: str, number: int) -> bool:
         """Whether a block is in memory, on disk, or on its way here."""
-        state = self._here()
+        state = self._state.get()
         with state.guard:
-            if (key, number) in self._memory or (key, number) in state.flights:
+            if (key, number) in state.memory or (key, number) in state.flights:
                 return True
         return self.disk is not None and not self.disk.broken and self.disk.has(key, number)
 
@@ -148,13 +141,13 @@ class BlockCache:
             if not self.disk.has(key, number):
                 self.write(_Job(key, number, data, what, -1))
         else:
-            self.remember(self._here(), key, number, bytes(data))
+            self.remember(self._state.get(), key, number, bytes(data))
 
     def remember(self, state: _State, key: str, number: int, data: bytes) -> None:
         """Keep a block in memory."""
         if len(data) <= self.memory_bytes:
             with state.guard:
-                self._memory[key, number] = data
+                state.memory[key, number] = data
 
     # -- fetching --------------------------------------------------------------------------------------------
 
@@ -171,7 +164,7 @@ class BlockCache:
         Exception
             Whatever `Origin.get` raises.
         """
-        state = self._here()
+        state = self._state.get()
         mine: list[int] = []
         others: dict[int, Future[bytes]] = {}
         with state.guard:
@@ -217,7 +210,7 @@ class BlockCache:
         """Have a block written; waits only while too many others are to be."""
         if self.disk is None:
             return
-        state = self._here()
+        state = self._state.get()
         state.jobs.put(job)
         with state.guard:
             if state.writer is None:
@@ -228,7 +221,7 @@ class BlockCache:
 
     def flush(self) -> None:
         """Wait until everything that was fetched is on disk."""
-        self._here().jobs.join()
+        self._state.get().jobs.join()
 
 
 def _write_all(state: _State, disk: DiskTier) -> None:

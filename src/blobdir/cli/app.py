@@ -1,9 +1,7 @@
-"""The command group, the options that all commands share, and what becomes of errors."""
+"""The command group."""
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import signal
 import sys
@@ -11,167 +9,18 @@ import threading
 import traceback
 import warnings
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
 from blobdir import __version__
-from blobdir.durable import in_words
-from blobdir.errors import BlobdirError, BlobdirWarning, UsageError
+from blobdir.cli.errors import report, show_warning
+from blobdir.errors import BlobdirWarning
 from blobdir.interrupts import ENDING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    Command = TypeVar("Command", bound=Callable[..., Any])
-
-REMOTE = ("cache_dir", "cache_size", "timeout")
-"""Options of `blobdir.sources.RemoteOptions` that commands take."""
-UNEXPECTED = 1
-
-ADDRESS_HELP = """
-A project is a folder or any fsspec URL (s3://…, https://…). Inside it, name a file or folder by its path, with or
-without a pattern: /data/lemons/train/img/a.jpg, 's3://bucket/lemons/train/img/*.png'; or by a chained URL:
-blobdir://train/img/a.jpg::/data/lemons.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class CommonOptions:
-    """What all commands that open a project take.
-
-    Attributes
-    ----------
-    storage : dict
-        Options for the backend. They hold credentials, so they are never printed.
-    filesystem : dict
-        Options of `BlobDirFileSystem`.
-    quiet : bool
-        No progress bars, no warnings.
-    remote : dict
-        Those of `blobdir.sources.RemoteOptions`.
-    """
-
-    storage: dict[str, Any] = field(default_factory=dict, repr=False)
-    filesystem: dict[str, Any] = field(default_factory=dict)
-    quiet: bool = False
-    remote: dict[str, Any] = field(default_factory=dict)
-
-
-def _storage_options(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for value in values:
-        key, equals, text = value.partition("=")
-        if not equals or not key:
-            raise click.BadParameter("give key=value, such as anon=true or endpoint_url=http://127.0.0.1:9000")
-        try:
-            options[key] = json.loads(text)
-        except ValueError:
-            options[key] = text
-    return options
-
-
-def _remote_decorators() -> list[Any]:
-    return [
-        click.option(
-            "--storage-option",
-            multiple=True,
-            metavar="KEY=VALUE",
-            callback=_storage_options,
-            help="Option for the project's storage, such as anon=true; may be repeated.",
-        ),
-        click.option("--cache-dir", metavar="FOLDER", help="Where blocks of remote blobs are kept."),
-        click.option("--cache-size", metavar="SIZE", help="Bytes that it may take, as in 20GiB; 0 for no cache."),
-        click.option(
-            "--timeout",
-            type=click.FloatRange(0, min_open=True),
-            metavar="SECONDS",
-            help="How long to try a request to a remote storage; by default 60.",
-        ),
-    ]
-
-
-def _quiet() -> Any:
-    return click.option("-q", "--quiet", is_flag=True, help="No progress, no warnings.")
-
-
-def remote_options(command: Command) -> Command:
-    """Give a command the options that say how a storage is reached; it receives them as `common`."""
-
-    def pack(**given: Any) -> Any:
-        remote = {name: value for name in REMOTE if (value := given.pop(name)) is not None}
-        common = CommonOptions(given.pop("storage_option"), quiet=given.pop("quiet"), remote=remote)
-        if common.quiet:
-            warnings.simplefilter("ignore", BlobdirWarning)
-        return command(common=common, **given)
-
-    wrapped: Any = pack
-    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    wrapped.__click_params__ = getattr(command, "__click_params__", [])
-    for option in reversed([*_remote_decorators(), _quiet()]):
-        wrapped = option(wrapped)
-    return wrapped  # type: ignore[no-any-return]
-
-
-def project_options(command: Command) -> Command:
-    """Give a command the options that say how a project is opened; it receives them as `common`."""
-
-    def pack(**given: Any) -> Any:
-        names = ("show_blobs", "follow_links", "on_conflict", "on_defect", "index")
-        filesystem = {name: given.pop(name) for name in names}
-        remote = {name: value for name in REMOTE if (value := given.pop(name)) is not None}
-        common = CommonOptions(given.pop("storage_option"), filesystem, given.pop("quiet"), remote)
-        if common.quiet:
-            warnings.simplefilter("ignore", BlobdirWarning)
-        return command(common=common, **given)
-
-    wrapped: Any = pack
-    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    for option in reversed(
-        [
-            *_remote_decorators(),
-            click.option("--show-blobs", is_flag=True, help="Show blob/ and the offsets pickles as well."),
-            click.option("--follow-links", is_flag=True, help="Follow symbolic links out of the project."),
-            click.option(
-                "--on-conflict",
-                type=click.Choice(["error", "skip", "rename", "replace"]),
-                default="error",
-                show_default=True,
-                help="One name with several contents: an error, the first, all under new names, or the last.",
-            ),
-            click.option(
-                "--on-defect",
-                type=click.Choice(["refuse", "ignore", "raise"]),
-                default="refuse",
-                show_default=True,
-                help="Damaged parts: refuse only those, serve what is left of them, or stop.",
-            ),
-            click.option(
-                "--index",
-                metavar="auto|none|FOLDER",
-                default="auto",
-                show_default=True,
-                help="Where to look for a stored index.",
-            ),
-            _quiet(),
-        ]
-    ):
-        wrapped = option(wrapped)
-    return wrapped  # type: ignore[no-any-return]
-
-
-def on_this_machine(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """Refuse URLs, where a command needs a folder: as a path they'd be one that doesn't exist."""
-    if "://" in value or "::" in value:
-        from blobdir.sources.secrecy import without_secrets
-
-        raise UsageError(
-            f"{without_secrets(value)}: isn't on this machine, and this works only with what is; fetch it first: "
-            "blobdir fetch"
-        )
-    return value
+    from collections.abc import Iterator
 
 
 class _LazyGroup(click.Group):
@@ -286,11 +135,6 @@ def _ended_in_words() -> Iterator[None]:
         yield
 
 
-def show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    """Write a warning as one line."""
-    click.echo(f"blobdir: warning: {message}" if issubclass(category, BlobdirWarning) else f"{message}", err=True)
-
-
 def run(arguments: list[str]) -> int:
     """Run a command line.
 
@@ -334,29 +178,3 @@ def _invoke(arguments: list[str]) -> Any:
     # As `click.Command.main` does it, but for readers that have gone: of that it makes exit status 1.
     with cli.make_context("blobdir", list(arguments)) as context:
         return cli.invoke(context)
-
-
-def report(error: Exception) -> int:
-    """Say in one line what went wrong, and give the exit status for it.
-
-    Raises
-    ------
-    BrokenPipeError
-        Nobody listens.
-    """
-    if isinstance(error, BrokenPipeError):
-        raise error
-    if isinstance(error, BlobdirError):
-        text, status = str(error), error.exit_code
-    elif isinstance(error, OSError):
-        text = f"{error.filename}: {in_words(error)}" if error.filename else in_words(error)
-        status = 4 if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST) else 7
-    elif isinstance(error, UnicodeError) and sys.getfilesystemencoding() != "utf-8":
-        text, status = f"names of files are {sys.getfilesystemencoding()} here, and {error}; set PYTHONUTF8=1", 2
-    else:
-        text, status = f"{type(error).__name__}: {error} (--debug shows where)", UNEXPECTED
-    from blobdir.sources.secrecy import without_secrets
-
-    sys.stdout.flush()
-    click.echo(f"blobdir: {without_secrets(text).encode('utf-8', 'backslashreplace').decode()}", err=True)
-    return status

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from blobdir.cli.app import CommonOptions, project_options, report
+from blobdir.cli.errors import report
+from blobdir.cli.options import CommonOptions, project_options
 from blobdir.cli.output import Bars, human_bytes, write_lines
 from blobdir.errors import BlobdirError, BlobdirWarning, DataError, UsageError
 from blobdir.wording import counted

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from blobdir.cli.app import remote_options
+from blobdir.cli.options import remote_options
 from blobdir.cli.output import Bars, human_bytes, write_lines
 from blobdir.errors import UsageError
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from blobdir.blocks import DiskTier
-    from blobdir.cli.app import CommonOptions
+    from blobdir.cli.options import CommonOptions
 
 
 _KINDS: Final = {"index": "indexes", "erofs": "images"}
@@ -71,7 +72,9 @@ def info_command(as_json: bool, common: CommonOptions) -> None:
     for kind, found in kept.items():
         size = human_bytes(sum(one.size for one in found))
         limit = human_bytes(keeping.KEPT_BYTES[kind])
-        lines.append(f"{keeping.cache_root() / kind}: {size} of {limit}, {_KINDS[kind]} of {len(found):,} projects")
+        lines.append(
+            f"{keeping.cache_root() / kind}: {size} of {limit}, {_KINDS[kind]} of {counted(len(found), 'project')}"
+        )
     write_lines(lines)
 
 

@@ -137,6 +137,5 @@ def completion_command(shell: str) -> None:
     blobdir completion bash > ~/.local/share/bash-completion/completions/blobdir
     blobdir completion fish > ~/.config/fish/completions/blobdir.fish
     """
-    from blobdir.cli.app import cli
-
-    click.echo(CLASSES[shell](cli, {}, "blobdir", VARIABLE).source(), nl=False)
+    group = click.get_current_context().find_root().command
+    click.echo(CLASSES[shell](group, {}, "blobdir", VARIABLE).source(), nl=False)

@@ -12,7 +12,7 @@ import click
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from blobdir.cli.app import ADDRESS_HELP, CommonOptions, project_options
+from blobdir.cli.options import ADDRESS_HELP, CommonOptions, project_options
 from blobdir.cli.output import Bars, human_bytes, printable
 from blobdir.cli.target import Opener, Target
 from blobdir.discovery import layout

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from blobdir.cli.app import ADDRESS_HELP, CommonOptions, project_options
+from blobdir.cli.options import ADDRESS_HELP, CommonOptions, project_options
 from blobdir.cli.output import human_bytes, write_lines
 from blobdir.cli.target import Opener
 from blobdir.discovery.layout import ANNOTATIONS, ITEMS, dataset_name, join
 from blobdir.errors import NotFoundError
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +114,7 @@ def _project_lines(found: dict[str, Any]) -> Iterator[str]:
     total = sum(blob["size"] or 0 for blob in found["blobs"])
     yield f"blobs     {len(found['blobs']):,} ({human_bytes(total)})"
     rows, size = found["index"]["rows"], found["index"]["bytes"]
-    yield f"index     {rows:,} rows, {human_bytes(size)}, {size / rows:.0f} bytes a row"
+    yield f"index     {counted(rows, 'row')}, {human_bytes(size)}, {size / rows:.0f} bytes a row"
     yield f"datasets  {len(found['datasets']):,}"
     if found["datasets"]:
         width = max(7, *(len(dataset["name"]) for dataset in found["datasets"]))

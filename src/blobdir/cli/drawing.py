@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from blobdir.cli.app import ADDRESS_HELP, project_options
+from blobdir.cli.options import ADDRESS_HELP, project_options
 from blobdir.cli.output import human_bytes, name_problems, write_lines
 from blobdir.errors import AnnotationError
 
 if TYPE_CHECKING:
-    from blobdir.cli.app import CommonOptions
+    from blobdir.cli.options import CommonOptions
     from blobdir.drawing import Stats
     from blobdir.packing import Problem
     from blobdir.project import Project

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from blobdir.cli.app import CommonOptions, project_options
+from blobdir.cli.options import CommonOptions, project_options
 from blobdir.cli.output import Bars, human_bytes, write_lines
 from blobdir.errors import UsageError
+from blobdir.wording import counted
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -100,6 +101,7 @@ def export_command(
         seconds = time.perf_counter() - began
         each = f"{(image.size - image.copied_bytes) / image.rows:.0f} bytes an entry"
         copied = f"{human_bytes(image.copied_bytes)} of files copied"
-        write_lines([f"{target}: {image.rows:,} entries, {human_bytes(image.size)}, {each}, {copied}, {seconds:.2f} s"])
+        rows = counted(image.rows, "entry", "entries")
+        write_lines([f"{target}: {rows}, {human_bytes(image.size)}, {each}, {copied}, {seconds:.2f} s"])
     for reason in image.unreadable:
         click.echo(f"blobdir: can't be read in it: {reason}", err=True)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from blobdir.cli.app import on_this_machine
+from blobdir.cli.options import on_this_machine
 from blobdir.cli.output import Bars, human_bytes, printable, write_lines
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from blobdir.packing import ChangeReport
@@ -62,9 +63,11 @@ def add_command(
     report = add(project, dataset, files, annotations=annotations, replace=replace, dry_run=dry_run)
     _say_problems(report)
     if dry_run:
-        write_lines([*_listed("replaced", report.replaced), f"{report.images:,} images would be added to {dataset}"])
+        write_lines(
+            [*_listed("replaced", report.replaced), f"{counted(report.images, 'image')} would be added to {dataset}"]
+        )
     elif not quiet:
-        write_lines([f"{report.images:,} images added to {dataset} in {report.blobs[0]}"])
+        write_lines([f"{counted(report.images, 'image')} added to {dataset} in {report.blobs[0]}"])
 
 
 @click.command("remove")
@@ -86,9 +89,9 @@ def remove_command(project: str, images: tuple[str, ...], dry_run: bool, quiet: 
 
     report = remove(project, images, dry_run=dry_run)
     if dry_run:
-        write_lines([*_listed("removed", report.removed), f"{report.images:,} images would be removed"])
+        write_lines([*_listed("removed", report.removed), f"{counted(report.images, 'image')} would be removed"])
     elif not quiet:
-        write_lines([f"{report.images:,} images removed; blobdir compact frees their bytes"])
+        write_lines([f"{counted(report.images, 'image')} removed; blobdir compact frees their bytes"])
 
 
 @click.command("move")
@@ -109,9 +112,11 @@ def move_command(project: str, images: tuple[str, ...], dataset: str, dry_run: b
 
     report = move(project, images, dataset, dry_run=dry_run)
     if dry_run:
-        write_lines([*_listed("moved", report.removed), f"{report.images:,} images would be moved to {dataset}"])
+        write_lines(
+            [*_listed("moved", report.removed), f"{counted(report.images, 'image')} would be moved to {dataset}"]
+        )
     elif not quiet:
-        write_lines([f"{report.images:,} images moved to {dataset}"])
+        write_lines([f"{counted(report.images, 'image')} moved to {dataset}"])
 
 
 @click.command("compact")
@@ -141,7 +146,7 @@ def compact_command(project: str, unreferenced: bool, dry_run: bool, quiet: bool
     elif not quiet:
         same = "; what was removed is gone, though a tar takes up whole records of 10 KiB" if report.blobs else ""
         freed = f"{human_bytes(report.freed)} freed{'' if report.freed else same}"
-        write_lines([f"{len(report.blobs):,} blobs written anew, {len(report.removed):,} deleted, {freed}"])
+        write_lines([f"{counted(len(report.blobs), 'blob')} written anew, {len(report.removed):,} deleted, {freed}"])
 
 
 @click.command("merge")
@@ -165,4 +170,6 @@ def merge_command(project: str, other: str, copy: bool, dry_run: bool, quiet: bo
     _say_problems(report)
     verb = "would be taken" if dry_run else "taken"
     if dry_run or not quiet:
-        write_lines([f"{report.images:,} images in {len(report.blobs):,} blobs {verb} into {project}"])
+        write_lines(
+            [f"{counted(report.images, 'image')} in {counted(len(report.blobs), 'blob')} {verb} into {project}"]
+        )

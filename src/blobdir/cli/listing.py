@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from blobdir.cli.app import ADDRESS_HELP, CommonOptions, project_options
+from blobdir.cli.options import ADDRESS_HELP, CommonOptions, project_options
 from blobdir.cli.output import long_line, write_lines
 from blobdir.cli.target import Opener, Target
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,7 +125,7 @@ def tree_command(url: str, depth: int | None, dirs_only: bool, limit: int, commo
         write_lines([path or fs.view.storage.url])
         counts = [0, 0]
         write_lines(_branches(fs, path, "", depth, dirs_only, limit, counts))
-        write_lines(["", f"{counts[0]:,} directories, {counts[1]:,} files"])
+        write_lines(["", f"{counted(counts[0], 'directory', 'directories')}, {counted(counts[1], 'file')}"])
 
 
 def _branches(

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from blobdir.cli.app import ADDRESS_HELP, project_options
+from blobdir.cli.options import ADDRESS_HELP, project_options
 from blobdir.cli.output import Bars, human_bytes, write_lines
 from blobdir.errors import BlobdirWarning, UsageError
 
 if TYPE_CHECKING:
-    from blobdir.cli.app import CommonOptions
+    from blobdir.cli.options import CommonOptions
     from blobdir.mounting import MountOptions, Status
 
 ENGINES = ("auto", "kernel", "native", "fusepy")
@@ -197,7 +197,7 @@ def mount_helper() -> None:
     """``mount.blobdir SPEC DIR [-sfnv] [-o OPTIONS]``: what mount(8) runs for ``mount -t blobdir`` and for fstab."""
     import warnings
 
-    from blobdir.cli.app import report, show_warning
+    from blobdir.cli.errors import report, show_warning
 
     warnings.showwarning = show_warning
     warnings.simplefilter("always", BlobdirWarning)

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from blobdir.cli.app import on_this_machine, remote_options
+from blobdir.cli.options import on_this_machine, remote_options
 from blobdir.cli.output import Bars, human_bytes, name_problems, printable, write_lines
 from blobdir.errors import UsageError
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from blobdir.cli.app import CommonOptions
+    from blobdir.cli.options import CommonOptions
     from blobdir.moving import PushReport
 
 NAMED = 10
@@ -92,8 +93,8 @@ def fetch_command(
     if not common.quiet:
         more = [f"{human_bytes(report.resumed)} were there"] if report.resumed else []
         more += [f"{report.verified:,} checksums agree"] if report.verified else []
-        more += [f"{report.without_annotation:,} images have no annotation"] if report.without_annotation else []
-        what = ", ".join([f"{report.files:,} files", human_bytes(report.size), *more])
+        more += [f"{counted(bare, 'image')} without an annotation"] if (bare := report.without_annotation) else []
+        what = ", ".join([counted(report.files, "file"), human_bytes(report.size), *more])
         click.echo(f"{folder}: {what}, {report.seconds:.1f} s", err=True)
     return name_problems(report.problems, "their images weren't fetched")
 
@@ -172,7 +173,9 @@ def push_command(
     if not common.quiet:
         _sum_up(report, dry_run=dry_run)
     if report.failed:
-        click.echo(f"blobdir: {len(report.failed):,} files could not be uploaded; --resume tries them again", err=True)
+        click.echo(
+            f"blobdir: {counted(len(report.failed), 'file')} could not be uploaded; --resume tries them again", err=True
+        )
     return 0 if report.complete else INCOMPLETE
 
 
@@ -196,7 +199,7 @@ def _list_plan(report: PushReport) -> None:
 
 
 def _sum_up(report: PushReport, *, dry_run: bool) -> None:
-    parts = [f"{report.files:,} files", human_bytes(report.size)]
+    parts = [counted(report.files, "file"), human_bytes(report.size)]
     parts += [f"{report.skipped:,} were there"] if report.skipped else []
     parts += [f"{len(report.emptied):,} emptied by `remove` stay here"] if report.emptied else []
     parts += [f"{len(report.deleted):,} {'to remove' if dry_run else 'removed'}"] if report.deleted else []

@@ -8,6 +8,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from blobdir.wording import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import TracebackType
@@ -89,7 +91,7 @@ def name_problems(problems: Sequence[Problem], what: str) -> int:
         click.echo(f"blobdir: and {len(problems) - SHOWN:,} more", err=True)
     cost = sum(problem.costs for problem in problems)
     if cost:
-        click.echo(f"blobdir: {cost:,} annotations can't be used: {what}", err=True)
+        click.echo(f"blobdir: {counted(cost, 'annotation')} can't be used: {what}", err=True)
     return INCOMPLETE if cost else 0
 
 

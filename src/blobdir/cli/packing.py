@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from blobdir.cli.app import on_this_machine, project_options, remote_options
+from blobdir.cli.options import on_this_machine, project_options, remote_options
 from blobdir.cli.output import INCOMPLETE, SHOWN, Bars, human_bytes, name_problems, printable, write_lines
 from blobdir.errors import UsageError
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from blobdir.cli.app import CommonOptions
+    from blobdir.cli.options import CommonOptions
     from blobdir.packing import PackReport
 
+# How a subset has its blobs.
+_SHARED = {"link": "shared", "symlink": "behind links", "copy": "copied"}
 CONFLICTS = click.Choice(["error", "skip", "rename", "replace"])
 
 
@@ -127,7 +130,9 @@ def pack_command(
     for path, error in list(failed.items())[:SHOWN]:
         click.echo(f"blobdir: {path}: {error}", err=True)
     if failed:
-        click.echo(f"blobdir: {len(failed):,} files could not be uploaded; --resume tries them again", err=True)
+        click.echo(
+            f"blobdir: {counted(len(failed), 'file')} could not be uploaded; --resume tries them again", err=True
+        )
     return 0 if report.complete and not failed else INCOMPLETE
 
 
@@ -147,10 +152,11 @@ def _say(report: PackReport, dest: str, *, dry_run: bool, quiet: bool) -> None:
     if quiet:
         return
     verb = "would be packed" if dry_run else "packed"
-    images = f"{report.found:,} images found, {report.images:,} {verb}"
-    blobs = f"{human_bytes(report.image_bytes)} into {len(report.blobs):,} blobs, {report.files:,} files beside them"
+    images = f"{counted(report.found, 'image')} found, {report.images:,} {verb}"
+    blobs, files = counted(len(report.blobs), "blob"), counted(report.files, "file")
+    blobs = f"{human_bytes(report.image_bytes)} into {blobs}, {files} beside them"
     rate = f" in {report.seconds:.1f} s" if not dry_run else ""
-    resumed = f"; {report.resumed} blobs were there already" if report.resumed else ""
+    resumed = f"; {counted(report.resumed, 'blob')} kept from before" if report.resumed else ""
     write_lines([f"{dest}: {images}, {blobs}{rate}{resumed}"])
 
 
@@ -247,8 +253,9 @@ def subset_command(
     report = subset(project, dest, options)
     if not quiet:
         parts = ", ".join(f"{count:,} of {name}" for name, count in report.datasets.items())
-        line = f"{dest}: {sum(report.datasets.values()):,} images ({parts}), {len(report.blobs):,} blobs shared"
+        images, shown = counted(sum(report.datasets.values()), "image"), counted(len(report.blobs), "blob")
+        line = f"{dest}: {images} ({parts}), {shown} {_SHARED[blobs]}"
         if report.without_annotation:
-            line += f"; {report.without_annotation:,} images have no annotation, so no class or tag"
+            line += f"; {counted(report.without_annotation, 'image')} without an annotation, so without class or tag"
         write_lines([line])
     return name_problems(report.problems, "their images aren't in the subset")

@@ -15,7 +15,7 @@ from blobdir.filesystem import BlobDirFileSystem
 from blobdir.sources import RemoteOptions, RemoteStorage, Storage, open_storage, storage_options
 
 if TYPE_CHECKING:
-    from blobdir.cli.app import CommonOptions
+    from blobdir.cli.options import CommonOptions
 
 _MAGIC = frozenset("*?[")
 

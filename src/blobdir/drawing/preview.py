@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from blobdir.drawing.shapes import class_colors, draw_objects, one_line
 from blobdir.errors import BlobdirError, NotFoundError, UsageError
 from blobdir.packing import Problem
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +104,7 @@ def _tile(
         missing = len(objects) - draw_objects(resized, one.value, colors, scale)
         if missing:
             shapes = ", ".join(sorted({str(item.get("geometryType")) for item in objects}))
-            text = f"{missing} of its {len(objects)} objects can't be drawn (their shapes: {shapes})"
+            text = f"{missing} of its {counted(len(objects), 'object')} can't be drawn (their shapes: {shapes})"
             problems.append(Problem("not-drawn", one.path, text))
     return resized
 

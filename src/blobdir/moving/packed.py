@@ -33,6 +33,7 @@ from blobdir.opening import BESIDE_FILE
 from blobdir.packing import PackOptions, PackReport, pack
 from blobdir.packing.newfolder import NewFolder
 from blobdir.sources import LocalStorage, RemoteStorage, Stat, open_storage
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +96,9 @@ def pack_to(
         raise UsageError(f"{url}: is on this machine; pack into a folder")
     there = list_remote(storage)
     if there.files and not resume:
-        raise UsageError(f"{storage.url}: holds {len(there.files):,} files already; choose another place, or --resume")
+        raise UsageError(
+            f"{storage.url}: holds {counted(len(there.files), 'file')} already; choose another place, or --resume"
+        )
     if dry_run:
         with TemporaryDirectory(prefix="blobdir-") as folder:
             return pack(source, Path(folder) / "project", options, dry_run=True, progress=progress), PushReport()

@@ -102,7 +102,7 @@ def push(
         raise UsageError(f"{url}: is on this machine; use cp -r")
     if dry_run and changes(here.root)[1]:
         raise UsageError(f"{root}: a change was cut off; any command that changes it finishes that first")
-    with hold(root), PushNotes(there.place) as notes:
+    with hold(root, make=not dry_run), PushNotes(there.place) as notes:
         local = list_project(here)
         defects = check_source(here, local, with_defects=with_defects)
         for path in local.files:

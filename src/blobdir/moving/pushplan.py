@@ -29,6 +29,7 @@ from blobdir.discovery import layout
 from blobdir.errors import UsageError
 from blobdir.moving.localfiles import blob_keys
 from blobdir.moving.remotefiles import JOURNAL, PUSHING, is_own, keeps_markers, parents_of
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -151,7 +152,9 @@ def check_target(url: str, here: LocalFiles, there: RemoteFiles, *, resume: bool
     if not there.files:
         return
     if not (resume or removing):
-        raise UsageError(f"{url}: holds {len(there.files):,} files already; --resume goes on, --force replaces them")
+        raise UsageError(
+            f"{url}: holds {counted(len(there.files), 'file')} already; --resume goes on, --force replaces them"
+        )
     foreign = [path for path in there.files if path not in here.files]
     if not removing:
         if foreign:
@@ -162,7 +165,7 @@ def check_target(url: str, here: LocalFiles, there: RemoteFiles, *, resume: bool
         return
     if foreign and PUSHING not in there.own and not any(map(_is_blob_path, there.files)):
         raise UsageError(
-            f"{url}: holds {len(there.files):,} files, and isn't a blob project (no {layout.BLOB_DIR}/): "
+            f"{url}: holds {counted(len(there.files), 'file')}, and isn't a blob project (no {layout.BLOB_DIR}/): "
             f"nothing is replaced or removed there; choose another place, or empty it yourself"
         )
     for folder, path in projects_below(there, foreign).items():

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from blobdir.nametable import gather_names
-from blobdir.offsets.values import Run
+from blobdir.offsets.values import Instance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,6 +87,48 @@ class Block:
     def name(self, row: int) -> bytes:
         """The name of one object."""
         return self.arena[self.name_start[row] : self.name_start[row + 1] - 1].tobytes()
+
+
+class Run:
+    """Consecutive blob images that the bulk path read: rows ``low`` to ``high`` of a `Block`, as one stack item.
+
+    Each of them also took three places in the memo, from `memo_base` on: the object, its state, its name.
+
+    Attributes
+    ----------
+    instances : list of Instance or None
+        The same as single objects, once something had to look at one of them.
+    """
+
+    __slots__ = ("block", "high", "instances", "low", "memo_base")
+
+    def __init__(self, block: Block, low: int, high: int, memo_base: int) -> None:
+        self.block = block
+        self.low = low
+        self.high = high
+        self.memo_base = memo_base
+        self.instances: list[Instance] | None = None
+
+    def expand(self) -> list[Instance]:
+        """The single objects, always the same ones."""
+        if self.instances is None:
+            block, rows = self.block, range(self.low, self.high)
+            self.instances = [
+                Instance(int(block.position[i]), block.name(i).decode(), int(block.start[i]), int(block.end[i]))
+                for i in rows
+            ]
+        return self.instances
+
+    def recall(self, index: int) -> Any:
+        """What the memo holds at `index`, which is one of this run's places."""
+        number, kind = divmod(index - self.memo_base, 3)
+        if kind == 0:
+            return self.expand()[number]
+        row, block = self.low + number, self.block
+        name = block.name(row).decode()
+        if kind == 2:
+            return name
+        return {"name": name, "offset_start": int(block.start[row]), "offset_end": int(block.end[row])}
 
 
 class BulkScanner:

@@ -8,8 +8,7 @@ from blobdir.errors import UnsafePickleError
 from blobdir.offsets.values import BLOB_IMAGE_INFO, GLOBALS, OBJECT, RECONSTRUCTOR, Constant, Fault, Instance, corrupt
 
 if TYPE_CHECKING:
-    from blobdir.offsets.machine import Machine
-    from blobdir.offsets.values import Handler
+    from blobdir.offsets.state import Handler, State
 
 
 def _unsafe(what: str) -> Fault:
@@ -23,20 +22,20 @@ def _find_global(module: str, name: str) -> Constant:
     return found
 
 
-def _global_lines(machine: Machine, position: int) -> tuple[Constant, int]:
+def _global_lines(machine: State, position: int) -> tuple[Constant, int]:
     module, position = machine.line(position)
     name, position = machine.line(position)
     return _find_global(module.decode("utf-8", "replace"), name.decode("utf-8", "replace")), position
 
 
-def push_global(machine: Machine, position: int) -> int:
+def push_global(machine: State, position: int) -> int:
     """GLOBAL: push the class that two lines name."""
     found, after = _global_lines(machine, position)
     machine.stack.append(found)
     return after
 
 
-def push_stack_global(machine: Machine, position: int) -> int:
+def push_stack_global(machine: State, position: int) -> int:
     """STACK_GLOBAL: push the class that two strings name."""
     name = machine.stack.pop()
     module = machine.stack.pop()
@@ -46,7 +45,7 @@ def push_stack_global(machine: Machine, position: int) -> int:
     return position
 
 
-def refuse_persistent(machine: Machine, position: int) -> int:
+def refuse_persistent(machine: State, position: int) -> int:
     """PERSID: every text that begins with a P looks like one."""
     text, _ = machine.line(position, corrupt("the bytes are not a pickle"))
     raise _unsafe(f"the persistent object {text[:200]!r}")
@@ -55,18 +54,18 @@ def refuse_persistent(machine: Machine, position: int) -> int:
 def refuse(what: str) -> Handler:
     """Make a function that refuses an opcode."""
 
-    def refuse_it(_machine: Machine, _position: int) -> int:
+    def refuse_it(_machine: State, _position: int) -> int:
         raise _unsafe(what)
 
     return refuse_it
 
 
-def refuse_buffer(_machine: Machine, _position: int) -> int:
+def refuse_buffer(_machine: State, _position: int) -> int:
     """NEXT_BUFFER and READONLY_BUFFER."""
     raise corrupt("the pickle wants a buffer from outside the file")
 
 
-def _make(machine: Machine, callee: Any, arguments: Any, position: int) -> Instance:
+def _make(machine: State, callee: Any, arguments: Any, position: int) -> Instance:
     """Make what ``BlobImageInfo(*arguments)`` makes."""
     if callee is not BLOB_IMAGE_INFO:
         if isinstance(callee, Constant):
@@ -77,14 +76,14 @@ def _make(machine: Machine, callee: Any, arguments: Any, position: int) -> Insta
     return Instance(machine.base + position - 1, *arguments)
 
 
-def make_newobj(machine: Machine, position: int) -> int:
+def make_newobj(machine: State, position: int) -> int:
     """NEWOBJ: what protocol 2 and up makes objects with."""
     arguments = machine.stack.pop()
     machine.stack.append(_make(machine, machine.stack.pop(), arguments, position))
     return position
 
 
-def make_newobj_ex(machine: Machine, position: int) -> int:
+def make_newobj_ex(machine: State, position: int) -> int:
     """NEWOBJ_EX: the same with keyword arguments."""
     keywords = machine.stack.pop()
     arguments = machine.stack.pop()
@@ -96,7 +95,7 @@ def make_newobj_ex(machine: Machine, position: int) -> int:
     return position
 
 
-def make_reduced(machine: Machine, position: int) -> int:
+def make_reduced(machine: State, position: int) -> int:
     """REDUCE: what protocols 0 and 1 make objects with."""
     arguments = machine.stack.pop()
     callee = machine.stack.pop()
@@ -110,7 +109,7 @@ def make_reduced(machine: Machine, position: int) -> int:
     return position
 
 
-def make_inst(machine: Machine, position: int) -> int:
+def make_inst(machine: State, position: int) -> int:
     """INST: what Python 2 made objects of old-style classes with."""
     found, after = _global_lines(machine, position)
     arguments = machine.pop_mark()
@@ -118,7 +117,7 @@ def make_inst(machine: Machine, position: int) -> int:
     return after
 
 
-def make_obj(machine: Machine, position: int) -> int:
+def make_obj(machine: State, position: int) -> int:
     """OBJ: the same in protocol 1."""
     items = machine.pop_mark()
     if not items:
@@ -127,7 +126,7 @@ def make_obj(machine: Machine, position: int) -> int:
     return position
 
 
-def build(machine: Machine, position: int) -> int:
+def build(machine: State, position: int) -> int:
     """BUILD: give an object its attributes."""
     state = machine.stack.pop()
     instance = machine.stack[-1]

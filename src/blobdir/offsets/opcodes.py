@@ -45,33 +45,32 @@ from blobdir.offsets.values import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from blobdir.offsets.machine import Machine
-    from blobdir.offsets.values import Handler
+    from blobdir.offsets.state import Handler, State
 
 
 _MAX_MEMO_INDEX: Final = 2**32 - 1
 _HIGHEST_PROTOCOL: Final = 5
 
 
-def _unknown(machine: Machine, position: int) -> int:
+def _unknown(machine: State, position: int) -> int:
     raise corrupt(f"byte 0x{machine.data[position - 1]:02x} is not a pickle opcode")
 
 
-def _proto(machine: Machine, position: int) -> int:
+def _proto(machine: State, position: int) -> int:
     after = machine.check(position, 1)
     if machine.data[position] > _HIGHEST_PROTOCOL:
         raise corrupt(f"pickle protocol {machine.data[position]} is not known")
     return after
 
 
-def _frame(machine: Machine, position: int) -> int:
+def _frame(machine: State, position: int) -> int:
     after = machine.check(position, 8)
     if machine.base + after + int.from_bytes(machine.data[position:after], "little") > machine.file_bytes:
         raise truncated()
     return after
 
 
-def _mark(machine: Machine, position: int) -> int:
+def _mark(machine: State, position: int) -> int:
     if len(machine.frames) >= MAX_MARKS:  # each costs a hundred bytes, for one byte of the file
         raise corrupt(f"more than {MAX_MARKS} marks are open")
     machine.frames.append((machine.stack, machine.fence))
@@ -79,7 +78,7 @@ def _mark(machine: Machine, position: int) -> int:
     return position
 
 
-def _pop(machine: Machine, position: int) -> int:
+def _pop(machine: State, position: int) -> int:
     if machine.stack:
         machine.stack.pop()
     else:
@@ -87,12 +86,12 @@ def _pop(machine: Machine, position: int) -> int:
     return position
 
 
-def _pop_mark(machine: Machine, position: int) -> int:
+def _pop_mark(machine: State, position: int) -> int:
     machine.pop_mark(keep_runs=True)
     return position
 
 
-def _dup(machine: Machine, position: int) -> int:
+def _dup(machine: State, position: int) -> int:
     machine.stack.append(machine.stack[-1])
     return position
 
@@ -101,7 +100,7 @@ def _dup(machine: Machine, position: int) -> int:
 
 
 def _constant(value: Any) -> Handler:
-    def push(machine: Machine, position: int) -> int:
+    def push(machine: State, position: int) -> int:
         machine.stack.append(value)
         return position
 
@@ -113,7 +112,7 @@ def _fixed(layout: str) -> Handler:
     form = struct.Struct(layout)
     size, unpack_from = form.size, form.unpack_from
 
-    def push(machine: Machine, position: int) -> int:
+    def push(machine: State, position: int) -> int:
         after = position + size
         if after > machine.size:
             raise truncated()
@@ -126,7 +125,7 @@ def _fixed(layout: str) -> Handler:
 def _counted(width: int, decode: Callable[[bytes], Any], limit: int, signed: bool = False) -> Handler:
     """Push what follows a length of `width` bytes."""
 
-    def push(machine: Machine, position: int) -> int:
+    def push(machine: State, position: int) -> int:
         first = machine.check(position, width)
         count = int.from_bytes(machine.data[position:first], "little", signed=signed)
         if not 0 <= count <= limit:
@@ -138,7 +137,7 @@ def _counted(width: int, decode: Callable[[bytes], Any], limit: int, signed: boo
     return push
 
 
-def _short_string(machine: Machine, position: int) -> int:
+def _short_string(machine: State, position: int) -> int:
     # The same as `_counted` does, without the calls: most of what the bulk path leaves is this.
     data = machine.data
     if position >= machine.size:
@@ -154,7 +153,7 @@ def _short_string(machine: Machine, position: int) -> int:
 def _lined(decode: Callable[[bytes], Any]) -> Handler:
     """Push what a line of text says (protocol 0)."""
 
-    def push(machine: Machine, position: int) -> int:
+    def push(machine: State, position: int) -> int:
         text, after = machine.line(position)
         machine.stack.append(decode(text))
         return after
@@ -165,30 +164,30 @@ def _lined(decode: Callable[[bytes], Any]) -> Handler:
 # ------------------------------------------------------------------------------------------------------ containers
 
 
-def _empty_list(machine: Machine, position: int) -> int:
+def _empty_list(machine: State, position: int) -> int:
     machine.stack.append([])
     return position
 
 
-def _empty_dict(machine: Machine, position: int) -> int:
+def _empty_dict(machine: State, position: int) -> int:
     machine.stack.append({})
     return position
 
 
-def _list(machine: Machine, position: int) -> int:
+def _list(machine: State, position: int) -> int:
     items = machine.pop_mark(keep_runs=True)
     machine.stack.append(items)
     return position
 
 
-def _tuple(machine: Machine, position: int) -> int:
+def _tuple(machine: State, position: int) -> int:
     items = machine.pop_mark()
     machine.stack.append(tuple(items))
     return position
 
 
 def _tuple_of(count: int) -> Handler:
-    def push(machine: Machine, position: int) -> int:
+    def push(machine: State, position: int) -> int:
         stack = machine.stack
         if len(stack) < count:
             raise IndexError
@@ -200,7 +199,7 @@ def _tuple_of(count: int) -> Handler:
     return push
 
 
-def _append(machine: Machine, position: int) -> int:
+def _append(machine: State, position: int) -> int:
     value = machine.stack.pop()
     target = machine.stack[-1]
     if type(target) is not list:
@@ -209,7 +208,7 @@ def _append(machine: Machine, position: int) -> int:
     return position
 
 
-def _appends(machine: Machine, position: int) -> int:
+def _appends(machine: State, position: int) -> int:
     items = machine.pop_mark(keep_runs=True)
     machine.need(1)
     target = machine.stack[-1]
@@ -229,28 +228,28 @@ def _fill(target: Any, items: list[Any]) -> None:
         target.update(zip((key if type(key) is str else NOT_A_STRING for key in keys), values, strict=True))
 
 
-def _dict(machine: Machine, position: int) -> int:
+def _dict(machine: State, position: int) -> int:
     target: dict[Any, Any] = {}
     _fill(target, machine.pop_mark())
     machine.stack.append(target)
     return position
 
 
-def _setitem(machine: Machine, position: int) -> int:
+def _setitem(machine: State, position: int) -> int:
     value = machine.stack.pop()
     key = machine.stack.pop()
     _fill(machine.stack[-1], [key, value])
     return position
 
 
-def _setitems(machine: Machine, position: int) -> int:
+def _setitems(machine: State, position: int) -> int:
     items = machine.pop_mark()
     machine.need(1)
     _fill(machine.stack[-1], items)
     return position
 
 
-def _additems(machine: Machine, position: int) -> int:
+def _additems(machine: State, position: int) -> int:
     machine.pop_mark(keep_runs=True)
     machine.need(1)
     if machine.stack[-1] is not SET:
@@ -258,7 +257,7 @@ def _additems(machine: Machine, position: int) -> int:
     return position
 
 
-def _frozenset(machine: Machine, position: int) -> int:
+def _frozenset(machine: State, position: int) -> int:
     machine.pop_mark(keep_runs=True)
     machine.stack.append(SET)
     return position
@@ -267,7 +266,7 @@ def _frozenset(machine: Machine, position: int) -> int:
 # ------------------------------------------------------------------------------------------------------------ memo
 
 
-def _memoize(machine: Machine, position: int) -> int:
+def _memoize(machine: State, position: int) -> int:
     if machine.sparse_memo:
         machine.put(len(machine.memo) + len(machine.sparse_memo))
     else:
@@ -276,7 +275,7 @@ def _memoize(machine: Machine, position: int) -> int:
 
 
 def _put(width: int) -> Handler:
-    def put(machine: Machine, position: int) -> int:
+    def put(machine: State, position: int) -> int:
         after = machine.check(position, width)
         machine.put(int.from_bytes(machine.data[position:after], "little"))
         return after
@@ -284,7 +283,7 @@ def _put(width: int) -> Handler:
     return put
 
 
-def _short_get(machine: Machine, position: int) -> int:
+def _short_get(machine: State, position: int) -> int:
     if position >= machine.size:
         raise truncated()
     index = machine.data[position]
@@ -295,7 +294,7 @@ def _short_get(machine: Machine, position: int) -> int:
 
 
 def _get(width: int) -> Handler:
-    def get(machine: Machine, position: int) -> int:
+    def get(machine: State, position: int) -> int:
         after = machine.check(position, width)
         return machine.get(int.from_bytes(machine.data[position:after], "little"), after, width + 1)
 
@@ -309,13 +308,13 @@ def _memo_index(raw: bytes) -> int:
     return index
 
 
-def _put_line(machine: Machine, position: int) -> int:
+def _put_line(machine: State, position: int) -> int:
     text, after = machine.line(position)
     machine.put(_memo_index(text))
     return after
 
 
-def _get_line(machine: Machine, position: int) -> int:
+def _get_line(machine: State, position: int) -> int:
     text, after = machine.line(position)
     return machine.get(_memo_index(text), after)
 

@@ -22,12 +22,13 @@ from blobdir.errors import (
 )
 from blobdir.nametable import pack_names
 from blobdir.offsets.attributes import MAX_STATE_BYTES, Attributes, encode_state
-from blobdir.offsets.bulk import BulkScanner
+from blobdir.offsets.bulk import BulkScanner, Run
 from blobdir.offsets.conflicts import OnConflict, check_mode
 from blobdir.offsets.machine import Machine
 from blobdir.offsets.names import shown, to_bytes
 from blobdir.offsets.table import MAX_OFFSET, OffsetsTable
-from blobdir.offsets.values import FIELDS, MISSING, NOTHING, Fault, Instance, Run, both
+from blobdir.offsets.values import FIELDS, MISSING, NOTHING, Fault, Instance, both
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,7 +184,11 @@ def _read(
 
 
 def _error(kind: type[OffsetsError], text: str, path: str, position: int, before: int) -> OffsetsError:
-    what = f"{text}, after {before} entries" if kind in (TruncatedOffsetsError, CorruptOffsetsError) else text
+    what = (
+        f"{text}, after {counted(before, 'entry', 'entries')}"
+        if kind in (TruncatedOffsetsError, CorruptOffsetsError)
+        else text
+    )
     advice = _ADVICE.get(kind.reason, _REWRITE)
     message = f"{path}: byte {position}: {what}; {advice}"
     return kind(message, path=path, position=position, entries_before=before)

@@ -1,24 +1,14 @@
-"""What the pickle machine puts on its stack: plain values, three named constants, and blob images in two forms."""
+"""What the pickle machine puts on its stack: plain values, three named constants, and blob images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from blobdir.errors import CorruptOffsetsError, OffsetsError, TruncatedOffsetsError
-
-if TYPE_CHECKING:
-    from blobdir.offsets.bulk import Block
-    from blobdir.offsets.machine import Machine
-
 
 MAX_STRING_BYTES: Final = 1 << 20
 MAX_INT_BYTES: Final = 255
 MAX_MARKS: Final = 1000
-
-
-Handler = Callable[["Machine", int], int]
-"""What an opcode does: from the position after the opcode to the position to go on at."""
 
 
 class Constant:
@@ -105,48 +95,6 @@ def both(first: dict[Any, Any], second: dict[Any, Any]) -> dict[Any, Any]:
     if len(first) + len(second) > _MANY:
         return {NOT_A_STRING: MISSING}
     return first | second
-
-
-class Run:
-    """Consecutive blob images that the bulk path read: rows ``low`` to ``high`` of a `Block`, as one stack item.
-
-    Each of them also took three places in the memo, from `memo_base` on: the object, its state, its name.
-
-    Attributes
-    ----------
-    instances : list of Instance or None
-        The same as single objects, once something had to look at one of them.
-    """
-
-    __slots__ = ("block", "high", "instances", "low", "memo_base")
-
-    def __init__(self, block: Block, low: int, high: int, memo_base: int) -> None:
-        self.block = block
-        self.low = low
-        self.high = high
-        self.memo_base = memo_base
-        self.instances: list[Instance] | None = None
-
-    def expand(self) -> list[Instance]:
-        """The single objects, always the same ones."""
-        if self.instances is None:
-            block, rows = self.block, range(self.low, self.high)
-            self.instances = [
-                Instance(int(block.position[i]), block.name(i).decode(), int(block.start[i]), int(block.end[i]))
-                for i in rows
-            ]
-        return self.instances
-
-    def recall(self, index: int) -> Any:
-        """What the memo holds at `index`, which is one of this run's places."""
-        number, kind = divmod(index - self.memo_base, 3)
-        if kind == 0:
-            return self.expand()[number]
-        row, block = self.low + number, self.block
-        name = block.name(row).decode()
-        if kind == 2:
-            return name
-        return {"name": name, "offset_start": int(block.start[row]), "offset_end": int(block.end[row])}
 
 
 class Fault(Exception):

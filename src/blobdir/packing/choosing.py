@@ -13,6 +13,7 @@ from blobdir.annotations import classes_of, tags_of
 from blobdir.discovery import layout
 from blobdir.errors import AnnotationError, IncompleteListingError, NotFoundError, UsageError
 from blobdir.packing.report import Problem, texts
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -115,7 +116,9 @@ class Choice:
         if not self.problems:
             return ""
         first = self.problems[0]
-        return f"; {len(self.problems):,} annotations can't be used, the first is {first.path}: {first.message}"
+        return (
+            f"; {counted(len(self.problems), 'annotation')} can't be used, the first is {first.path}: {first.message}"
+        )
 
 
 def choose(project: ProjectView[DatasetView], options: SubsetOptions) -> Choice:

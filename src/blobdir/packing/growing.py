@@ -117,6 +117,8 @@ def _sources(files: Iterable[str | os.PathLike[str]]) -> dict[str, str]:
         if len(os.fsencode(name)) > MAX_NAME_BYTES:
             raise UsageError(f"{source}: the name has more than {MAX_NAME_BYTES} bytes; its annotation's has 5 more")
         if not os.path.isfile(source):
+            if os.path.lexists(source):
+                raise UsageError(f"{source}: isn't a file, but a folder, a device, a pipe, or a link to none")
             raise NotFoundError(f"{source}: there is no such file")
     return sources
 

@@ -42,8 +42,10 @@ def alone(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 @contextmanager
-def hold(root: str | os.PathLike[str]) -> Iterator[None]:
+def hold(root: str | os.PathLike[str], *, make: bool = True) -> Iterator[None]:
     """Keep a project as it is: a change that was cut off is finished first, and others have to wait.
+
+    The lock's file stays in it; without `make`, none is made in a project that nobody has changed yet.
 
     Raises
     ------
@@ -57,7 +59,7 @@ def hold(root: str | os.PathLike[str]) -> Iterator[None]:
     folder = absolute(root)
     check_place(Path(folder))
     recover(folder)
-    lock = ProjectLock(folder, shared=True)
+    lock = ProjectLock(folder, shared=True, make=make)
     try:
         yield
     finally:

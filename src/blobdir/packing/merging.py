@@ -139,7 +139,7 @@ def merge(
     Parameters
     ----------
     project, other : path
-        `other` isn't changed, and nobody can change it meanwhile.
+        `other` isn't changed, and nobody can change it meanwhile: a lock is left in its ``.blobdir``.
     copy : bool
         Copy the blobs.
     dry_run : bool
@@ -159,7 +159,7 @@ def merge(
     ours, theirs = absolute(project), absolute(other)
     if os.path.realpath(ours) == os.path.realpath(theirs):
         raise UsageError(f"{other}: is the same project; nothing was changed")
-    with Change(ours, dry_run=dry_run) as change, hold(theirs):
+    with Change(ours, dry_run=dry_run) as change, hold(theirs, make=not dry_run):
         report = _Merge(ProjectWriter(change, ours), Provenance(theirs), copy=copy).run()
         change.commit()
     report.seconds = time.perf_counter() - began

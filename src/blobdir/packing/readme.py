@@ -11,6 +11,7 @@ from blobdir.discovery import layout
 from blobdir.durable import absolute
 from blobdir.errors import BlobdirError, UsageError
 from blobdir.packing.publishing import Change
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +79,7 @@ def _datasets(project: ProjectView[DatasetView]) -> Iterator[str]:
         own = sum(tree.size(row) for row in found.tolist())
         rows.append(f"| [{_cell(name)}]({quote(os.fsencode(dataset.path))}) | {len(found):,} | {_size(own)} |")
         images, size = images + len(found), size + own
-    yield f"{images:,} images, {_size(size)}, in {len(rows):,} datasets."
+    yield f"{counted(images, 'image')}, {_size(size)}, in {counted(len(rows), 'dataset')}."
     yield from ("", "## Datasets", "", "| dataset | images | size |", "|---|---|---|", *rows, "")
 
 

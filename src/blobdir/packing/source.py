@@ -20,6 +20,7 @@ from blobdir.packing.naming import MAX_NAME_BYTES
 from blobdir.packing.report import Problem
 from blobdir.sources import Entry, Folder, Stat
 from blobdir.tarwriting.reading import stamp_of
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -176,7 +177,7 @@ def _note_images(listing: Listing, folder: str, names: TextColumn, datasets: Col
     count = sum(map(_is_image, names)) if above else 0
     if count:
         listing.images_in_folders += count
-        text = f"{count:,} images in a folder of {layout.ITEMS}/ were copied as plain files"
+        text = f"{counted(count, 'image')} in a folder of {layout.ITEMS}/ were copied as plain files"
         listing.problems.append(Problem("in-folder", folder, text))
 
 
@@ -246,8 +247,11 @@ def _missing_annotations(items: DatasetItems, annotations: TextColumn, listing: 
     """
     if annotations.joined() == items.names.joined().replace(b"\0", b".json\0"):
         return
+    folder = layout.join(items.path, layout.ANNOTATIONS)
+    if any(problem.code == "unreadable" and problem.path == folder for problem in listing.problems):
+        return  # nobody knows which there are
     if not len(annotations):
-        text = f"none of its {len(items.names):,} images has an annotation; the SDK drops the dataset"
+        text = f"none of its {counted(len(items.names), 'image')} has an annotation; the SDK drops the dataset"
         listing.problems.append(Problem("no-annotation", items.path, text))
         return
     known = _hashes(annotations)

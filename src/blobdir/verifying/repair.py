@@ -25,6 +25,7 @@ from blobdir.verifying.members import FITS, Members, judge
 from blobdir.verifying.mending import Claims, Others, mended
 from blobdir.verifying.places import blob_folders, incomplete_folders, pickles_of, unlisted
 from blobdir.verifying.undisturbed import undisturbed
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from blobdir.project import Project
@@ -230,7 +231,8 @@ def _conclude(plan: Plan, pickle: str, tar: str, old: _Read, new: OffsetsTable, 
     if moved or old.repeated:
         plan.tables[pickle] = new
         plan.said.append(
-            f"{pickle}: {_DONE} {len(new):,} images as before, where the tar has them: {moved:,} at another place"
+            f"{pickle}: {_DONE} {counted(len(new), 'image')} as before, where the tar has them"
+            + (f": {moved:,} at another place" if moved else "")
         )
     for why, names in left.items():
         shown = ", ".join(os.fsdecode(name) for name in names[:FEW]) + (", …" if len(names) > FEW else "")
@@ -279,7 +281,7 @@ def _conclude_nameless(project: Project, root: str, incomplete: set[str], plan: 
         elif not len(table):
             text = f"not mended: it can't be read, and of {one.tar} {_left_out(left)}"
         elif not left:
-            text = f"{_DONE} all {len(table):,} files of {one.tar}"
+            text = f"{_DONE} all {counted(len(table), 'file')} of {one.tar}"
         else:
             kind, what = ("annotations", "image") if one.is_packed else ("images", "annotation")
             text = f"{_DONE} the {len(table):,} {kind} of {one.tar} that have an {what}; {_left_out(left)}"

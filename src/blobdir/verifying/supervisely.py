@@ -12,6 +12,7 @@ from blobdir.errors import OffsetsError
 from blobdir.filenames import IMAGE_EXTENSIONS
 from blobdir.offsets import read_offsets
 from blobdir.verifying.places import pickles_of
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -95,7 +96,7 @@ def _check_doubles(
     without = [name for name in names if name + ".json" not in known] if known else []
     for stem, count in Counter(splitext(name)[0] for name in without).items():
         if count > 1 and f"{stem}.json" in known:
-            report.add("sdk-double", dataset.path, f"{stem}.json is the annotation of {count} images")
+            report.add("sdk-double", dataset.path, f"{stem}.json is the annotation of {counted(count, 'image')}")
 
 
 def _is_image(name: str) -> bool:
