@@ -76,6 +76,21 @@ def test_legacy_annotation_of_another_image(root, tmp_path, way):
     assert train.annotation("a.bmp")["description"] != train.annotation("a.png")["description"]
 
 
+@pytest.mark.parametrize("left", ["ann/z.png.json", "ann/z.json"])
+def test_an_annotation_that_no_image_had_is_said(root, tmp_path, left):
+    """By its full name it is the new image's; nobody should be surprised by old labels, though."""
+    path = write(root / "train" / left, annotation("old"))
+    report = add(root, "train", [write(tmp_path / "new/z.png", picture("new"))])
+    said = [(problem.code, problem.path) for problem in report.problems]
+    if left == "ann/z.json":  # the image has an annotation by its full name, which goes before
+        assert said == []
+        assert blobdir.open_project(root)["train"].annotation("z.png")["description"] == ""
+    else:
+        assert said == [("taken-over", f"train/{left}")]
+        assert blobdir.open_project(root)["train"].annotation("z.png")["description"] == "old"
+    assert path.read_bytes() == annotation("old")
+
+
 @pytest.mark.parametrize("replace", [True, False])
 def test_offsets_are_not_written_into_a_project_that_is_being_changed(root, tmp_path, replace):
     from blobdir.cli.app import run

@@ -167,6 +167,9 @@ def _annotations(
             report.problems += [Problem(*one) for one in unknown_labels(given, value, classes, tags)]
             writer.drop(packed[f"{name}.json"])
         elif name in having or packed[f"{name}.json"] or writer.known.is_file(target):
+            if name not in present:
+                text = f"was there already, and no image had it: it is the annotation of {name} now"
+                report.problems.append(Problem("taken-over", target, text))
             continue
         else:
             data = annotation_of_image(source, source)

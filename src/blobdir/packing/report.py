@@ -100,7 +100,7 @@ class Problem:
     code : str
         ``unreadable``, ``changed``, ``conflict``, ``link``, ``name`` and ``line`` cost an image or a file, and
         ``annotation`` its labels; ``empty``, ``not-an-image``, ``not-an-image-name``, ``no-annotation``, ``renamed``,
-        ``repeated``, ``hidden``, ``in-folder``, ``link-loop`` and ``sdk-name`` don't.
+        ``repeated``, ``hidden``, ``in-folder``, ``link-loop``, ``taken-over`` and ``sdk-name`` don't.
     path : str
         Relative to the source.
     message : str
