@@ -6,7 +6,8 @@ A `Storage` is the root of one project; a `Source` is one file in it, read by by
 from blobdir.sources.config import storage_options
 from blobdir.sources.local import LocalSource, LocalStorage
 from blobdir.sources.options import RemoteOptions, parse_size
-from blobdir.sources.remote import RemoteSource, RemoteStorage
+from blobdir.sources.remote import RemoteStorage
+from blobdir.sources.remotefile import RemoteSource
 from blobdir.sources.storage import Entry, Folder, Source, Stat, Storage, open_storage
 
 __all__ = [
