@@ -160,19 +160,21 @@ def remote(request, digits, tmp_path_factory):
     elif kind == "s3":
         options = request.getfixturevalue("s3")
         fs = fsspec.filesystem("s3", **options)
-        fs.mkdir("fruit")
-        fs.put(str(digits), "fruit/lemons", recursive=True)
-        fs.pipe_file("fruit/lemons/train/img/", b"")  # a marker, as some tools leave them
+        if not fs.exists("fruit/lemons"):  # tests in another order have the fixture made again
+            fs.mkdir("fruit")
+            fs.put(str(digits), "fruit/lemons", recursive=True)
+            fs.pipe_file("fruit/lemons/train/img/", b"")  # a marker, as some tools leave them
         yield "s3://fruit/lemons", options, True
     elif kind == "azure":
         options = request.getfixturevalue("azure")
         fs = fsspec.filesystem("abfs", **options)
-        fs.mkdir("fruit")
-        fs.put(str(digits), "fruit/lemons", recursive=True)
+        if not fs.exists("fruit/lemons"):
+            fs.mkdir("fruit")
+            fs.put(str(digits), "fruit/lemons", recursive=True)
         yield "abfs://fruit/lemons", options, True
     elif kind == "sftp":
         root, options = request.getfixturevalue("sftp")
-        shutil.copytree(digits, root / "lemons")
+        shutil.copytree(digits, root / "lemons", dirs_exist_ok=True)
         yield f"sftp://{root}/lemons", options, True
     elif kind == "memory":
         memory = fsspec.filesystem("memory")
