@@ -15,11 +15,7 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from blobdir.errors import TarError
-from blobdir.tarscan import same_name, scan_tar
-
-from .tarscan_cases import (
+from tarscan_cases import (
     BLOCK,
     END,
     NO_MAGIC,
@@ -35,6 +31,9 @@ from .tarscan_cases import (
     record,
 )
 
+from blobdir.errors import TarError
+from blobdir.tarscan import same_name, scan_tar
+
 MANY = int(os.environ.get("BLOBDIR_TEST_TARS", "0"))
 Files = dict[bytes, bytes]
 
@@ -45,7 +44,7 @@ KINDS = [
     "hard", "symbolic", "folder", "slash", "v7", "pipe", "sparse", "label", "dump", "sized", "letter", "lonely",
     "odd size",
 ]  # fmt: skip
-LETTERS = [bytes([letter]) for letter in (*range(1, 256, 23), *b"89ABCEFHIJOPQRTUWYZabcz") if letter not in b"34"]
+LETTERS = [bytes([letter]) for letter in (*range(1, 256, 23), *b"89ABCEFHIJNOPQRTUWYZabcz") if letter not in b"34"]
 ENDS = [END, END, END, bytes(BLOCK), b"", END * 10, END + b"junk" * 200, END + member(b"z") + END]
 
 names = st.sampled_from(NAMES)

@@ -13,6 +13,7 @@ from blobdir.errors import OffsetsConflictError
 from blobdir.filenames import IMAGE_EXTENSIONS, JUNK_FILES, JUNK_FOLDERS, SIDE_EXTENSIONS
 from blobdir.nametable import gather_names
 from blobdir.offsets.conflicts import repeated
+from blobdir.offsets.extracting import ends_of_names, not_extracted
 from blobdir.offsets.names import bad_names, shown, to_str
 from blobdir.offsets.table import OffsetsTable
 from blobdir.tarscan import Kind, LeftOut, same_name
@@ -34,10 +35,6 @@ SIDE_FILE: Final = Kind(
 UNUSABLE: Final = Kind("member whose name can't be a file's", "members whose names can't be files'", has_data=True)
 REPLACED: Final = Kind(
     "member that is there again, further on", "members that are there again, further on", "the last counts, as in tar"
-)
-
-OVERWRITTEN: Final = Kind(
-    "member that something replaces further on", "members that something replaces further on", "which is no file"
 )
 
 
@@ -92,9 +89,10 @@ def choose(members: TarTable, filter_func: Filter | None, *, hidden: bool) -> Ch
     found = [row for row in unusable if kept[row]]
     choice.faults += names.left_out(UNUSABLE, found)
     kept[found] = False
-    found = [row for row in names.overwritten() if kept[row]]
-    choice.faults += names.left_out(OVERWRITTEN, found)
-    kept[found] = False
+    for kind, rows in names.not_extracted().items():
+        found = [row for row in rows if kept[row]]
+        choice.faults += names.left_out(kind, found)
+        kept[found] = False
     for member in members.left_out:
         is_junk = not hidden and is_hidden(member.name)
         if not is_junk and (filter_func is None or filter_func(to_str(member.name))):
@@ -154,10 +152,37 @@ def side_files_of(members: TarTable) -> dict[int, list[int]]:
     return {row: images[key_of(members.name(row))] for row in sides}
 
 
+def doubles_of(members: TarTable) -> dict[int, list[int]]:
+    """Rows of AppleDouble files, ``._a.jpg`` and ``__MACOSX/._a.jpg`` -> the rows of ``a.jpg``, if there are some."""
+    names = _Names(members)
+    of: dict[int, bytes] = {}
+    for row in names.hidden():
+        folder, slash, base = same_name(members.name(row)).rpartition(b"/")
+        if base.startswith(b"._"):
+            own = (folder + slash).removeprefix(b"__MACOSX/") + base[2:]
+            of[row] = own
+    rows: dict[bytes, list[int]] = {own: [] for own in of.values()}
+    for row, name in enumerate(names.all()) if of else ():
+        if (same := same_name(name)) in rows:
+            rows[same].append(row)
+    return {row: rows[own] for row, own in of.items() if rows[own]}
+
+
+def no_images(members: TarTable) -> set[int]:
+    """Rows that can't be images by their names: hidden files, and names that no file can have."""
+    names = _Names(members)
+    return {*names.hidden(), *bad_names(names.base.arena, names.base.name_start)}
+
+
 def is_hidden(name: bytes) -> bool:
-    """Whether a member is what stands beside files and isn't shown: dot files, an operating system's junk."""
+    """Whether a member isn't shown: dot files, what lies in dot folders, an operating system's junk."""
     *folders, base = name.split(b"/")
-    return base.startswith(b".") or base in _JUNK_FILES or not _JUNK_FOLDERS.isdisjoint(folders)
+    return (
+        base.startswith(b".")
+        or base in _JUNK_FILES
+        or not _JUNK_FOLDERS.isdisjoint(folders)
+        or any(folder.startswith(b".") and folder not in (b".", b"..") for folder in folders)
+    )
 
 
 _JUNK_FILES: Final = {name.encode() for name in JUNK_FILES}
@@ -192,26 +217,31 @@ class _Names:
         """Some rows as members that were left out; the byte is that of their data."""
         return [LeftOut(kind, self._members.name(row), int(self._members.start[row]), row) for row in rows]
 
-    def overwritten(self) -> list[int]:
-        """Rows in whose place a link, a device or what else was left out comes later: readers of tars have that."""
-        if not self._members.left_out:
-            return []
-        later: dict[bytes, int] = {}
-        for member in self._members.left_out:
-            later[same_name(member.name)] = member.position
-        starts = self._members.start.tolist()
-        return [row for row, name in enumerate(self.all()) if starts[row] < later.get(same_name(name), -1)]
+    def not_extracted(self) -> dict[Kind, list[int]]:
+        """Rows that readers of tars don't have in the end, see `extracting`."""
+        found: dict[Kind, list[int]] = {}
+        for row, kind in sorted(not_extracted(self._members, self._ends).items()):
+            found.setdefault(kind, []).append(row)
+        return found
 
     def hidden(self) -> list[int]:
         """Rows that `is_hidden` holds for."""
-        begin = self.base.name_start[:-1]
-        dotted = self.base.arena[begin] == ord(".") if len(begin) else np.zeros(0, bool)
-        found = set(np.flatnonzero(dotted).tolist())
+        found = set(self._dotted())
         raw = self._members.arena.tobytes()
         if any(folder in raw for folder in _JUNK_FOLDERS):
             found.update(row for row, name in enumerate(self.all()) if is_hidden(name))
         found.update(row for row in self._unusual if self.base.name(row) in _JUNK_FILES)
         return sorted(found)
+
+    def _dotted(self) -> list[int]:
+        """Rows whose base name begins with a dot, or that of one of their folders; ``.`` and ``..`` are none."""
+        arena, name_start = self._members.arena, self._members.name_start
+        begin = np.concatenate([name_start[:-1], np.flatnonzero(arena == ord("/")) + 1])
+        dots = begin[arena[begin] == ord(".")]
+        dots = dots[arena[dots + 1] != ord("/")]
+        is_up = (arena[dots + 1] == ord(".")) & (arena[np.minimum(dots + 2, len(arena) - 1)] == ord("/"))
+        rows: list[int] = (np.searchsorted(name_start, dots[~is_up], "right") - 1).tolist()
+        return rows
 
     def side_files(self) -> list[int]:
         """Rows that go with an image of their key, as WebDataset has it: the name up to the base's first dot."""
@@ -225,13 +255,13 @@ class _Names:
         return [row for row in sides if key_of(full[row]) in keys]
 
     @cached_property
+    def _ends(self) -> NDArray[np.uint32]:
+        return ends_of_names(self._members)
+
+    @cached_property
     def _unusual(self) -> list[int]:
         """Rows whose names don't end as images' do."""
-        arena, end = self._members.arena, self._members.name_start[1:] - 1
-        last = np.zeros(len(end), np.uint32)
-        for place in range(4):
-            last |= arena[np.maximum(end - 4 + place, 0)].astype(np.uint32) << np.uint32(8 * place)
-        last |= _LOWER
+        last = self._ends
         usual = _USUAL_ENDS[np.minimum(np.searchsorted(_USUAL_ENDS, last), len(_USUAL_ENDS) - 1)]
         found: list[int] = np.flatnonzero(usual != last).tolist()
         return found
