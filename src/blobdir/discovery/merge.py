@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from blobdir.index import BROKEN, DIRECTORY, EntryTable
+from blobdir.index import BROKEN, DIRECTORY, LINK, EntryTable
 from blobdir.index.names import sort_names
 from blobdir.nametable import name_at, pack_names
 from blobdir.offsets.names import numbered
@@ -175,13 +175,18 @@ def _compared(table: EntryTable, entries: list[int]) -> list[int]:
         return []
     places = {entry: _place(table, entry) for entry in entries}
     distinct = set(places.values())
-    of_size = Counter(size for _, _, size in distinct)
+    of_size = Counter(map(_size, distinct))
     unknown = any(size < 0 for size in of_size)
     return [
         entry
-        for entry, (_, _, size) in places.items()
-        if (len(distinct) > 1 if size < 0 else of_size[size] > 1 or unknown)
+        for entry, place in places.items()
+        if (len(distinct) > 1 if (size := _size(place)) < 0 else of_size[size] > 1 or unknown)
     ]
+
+
+def _size(place: tuple[int, int, int]) -> int:
+    """Bytes; -1 where nobody has said them: what a link leads to may have any size."""
+    return -1 if place[0] == LINK else place[2]
 
 
 def _batches(table: EntryTable, clashes: list[Clash]) -> Iterator[list[Clash]]:
