@@ -264,18 +264,10 @@ class _Discovery:
 
     def _add_loose(self, path: str, found: layout.Layout) -> None:
         listed = self.folders[path].entries
-        is_dataset = path in self.datasets
-        kinds: dict[int, list[Entry]] = {DIRECTORY: [], LOOSE: [], LINK: [], BROKEN: []}
-        if path and not is_dataset and _are_plain(listed):
-            kinds[LOOSE] = listed
+        if path and path not in self.datasets and _are_plain(listed):
+            kinds = {LOOSE: listed}
         else:
-            for entry in listed:
-                if is_dataset and entry.kind == "link" and self._is_unseen(layout.join(path, entry.name)):
-                    if entry.name != layout.PACKED_ANNOTATIONS:
-                        kinds[DIRECTORY].append(entry)
-                        self.parts.setdefault(layout.join(path, entry.name), [])
-                elif not self._skip(path, entry, is_dataset, found.hidden):
-                    kinds[_SOURCES[entry.kind]].append(entry)
+            kinds = self._sorted(path, listed, found.hidden)
         for source, entries in kinds.items():
             if not entries:
                 continue
@@ -290,6 +282,19 @@ class _Discovery:
                 table.offset[:] = [self._no_file(layout.join(path, entry.name)) for entry in entries]
             self.parts.setdefault(path, []).append(table)
         self.parts.setdefault(path, [])
+
+    def _sorted(self, path: str, listed: list[Entry], hidden: set[str]) -> dict[int, list[Entry]]:
+        """What is shown of a folder, by the source that its rows have."""
+        is_dataset = path in self.datasets
+        kinds: dict[int, list[Entry]] = {DIRECTORY: [], LOOSE: [], LINK: [], BROKEN: []}
+        for entry in listed:
+            if is_dataset and entry.kind == "link" and self._is_unseen(layout.join(path, entry.name)):
+                if entry.name != layout.PACKED_ANNOTATIONS:
+                    kinds[DIRECTORY].append(entry)
+                    self.parts.setdefault(layout.join(path, entry.name), [])
+            elif not self._skip(path, entry, is_dataset, hidden):
+                kinds[_SOURCES[entry.kind]].append(entry)
+        return kinds
 
     def _is_unseen(self, path: str) -> bool:
         """Whether a link in a dataset stands where a folder belongs, and leads to one that can't be shown there."""
