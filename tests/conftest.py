@@ -56,6 +56,15 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _open_to_others(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let other users reach what tests make for them: pytest's own folders are closed."""
+    base = tmp_path_factory.getbasetemp()
+    for folder in (base, *base.parents[:2]):
+        if "pytest-" in folder.name or "popen-" in folder.name:
+            folder.chmod(folder.stat().st_mode | 0o055)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Under BLOBDIR_TEST_STRICT, fail what is skipped, so that no missing tool goes unnoticed."""
