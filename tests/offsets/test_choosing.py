@@ -15,7 +15,19 @@ from blobdir.offsets import offsets_of_tar, read_offsets
 
 PNG = b"\x89PNG\r\n\x1a\n"
 DOUBLE = bytes.fromhex("00051607") + bytes(40)
-HIDDEN = [b"._a.png", b"./._a.png", b".DS_Store", b".a.png", b"imgs/.b.png", b"__MACOSX/imgs/b.png", b"d/Thumbs.db"]
+HIDDEN = [
+    b".git/x.png",
+    b"./.git/x.png",
+    b"d/.cache/d/x.png",
+    b"..d/x.png",
+    b"._a.png",
+    b"./._a.png",
+    b".DS_Store",
+    b".a.png",
+    b"imgs/.b.png",
+    b"__MACOSX/imgs/b.png",
+    b"d/Thumbs.db",
+]
 LEFT_OUT = {
     "symbolic link": member(b"odd.png", kind=b"2", link=b"a.png"),
     "device": member(b"odd.png", kind=b"3"),
@@ -185,3 +197,15 @@ def test_a_filter_that_takes_nothing_is_an_error(tmp_path, capfd):
     assert run(["offsets", "--filter", "*.jpg", "--filter", "*.gif", str(path)]) == 2
     assert "no member is like *.jpg or *.gif; nothing was written" in capfd.readouterr().err
     assert not (tmp_path / "x_offsets.pkl").exists()
+
+
+def test_folders_that_only_begin_with_dots(tmp_path):
+    path = tar_of(tmp_path, *(member(name, PNG) for name in (b"./a.png", b"../b.png", b"d/./c.png", b"d/../e.png")))
+    assert names_and_warnings(path) == (["a.png", "b.png", "c.png", "e.png"], [])
+
+
+@pytest.mark.parametrize(("pattern", "found"), [("*", ["a.png"]), (".*", ["x.png"]), (".git/*", ["x.png"])])
+def test_patterns_and_dot_folders(tmp_path, pattern, found):
+    path = tar_of(tmp_path, member(b"./a.png", PNG), member(b"./s/.git/x.png", PNG))
+    assert run(["offsets", "-q", "--filter", pattern, str(path)]) == 0
+    assert [info.name for info in read_offsets(tmp_path / "x_offsets.pkl")] == found

@@ -34,7 +34,7 @@ class _LazyGroup(click.Group):
             "Look after the cache: blocks of remote blobs, indexes, and images of the kernel engine, on this machine.",
         ),
         "cat": ("copying", "Write files to standard output, one after the other."),
-        "compact": ("growing", "Write blobs of PROJECT anew without the bytes that no offsets refer to."),
+        "compact": ("growing", "Write blobs of PROJECT anew without the images that no offsets refer to."),
         "completion": ("completing", "Write the completion script for SHELL (bash, zsh or fish) to standard output."),
         "cp": ("copying", "Copy files out of a project, to a folder or any fsspec URL."),
         "export": ("exporting", "Write a project as an EROFS image that the Linux kernel mounts."),

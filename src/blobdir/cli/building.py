@@ -96,9 +96,12 @@ def _write_one(
     if patterns:
 
         def wanted(name: str) -> bool:
-            base = os.path.basename(name)
-            dotted = base.startswith(".")
-            return any(fnmatch(base, pattern) for pattern in patterns if not dotted or pattern.startswith("."))
+            parts = [part for part in name.split("/") if part not in (".", "..")] or [name]
+            dotted = next((i for i, part in enumerate(parts) if part.startswith(".")), -1)
+            if dotted < 0:
+                return any(fnmatch(parts[-1], pattern) for pattern in patterns)
+            seen = parts[-1], "/".join(parts[dotted:])
+            return any(fnmatch(one, pattern) for one in seen for pattern in patterns if pattern.startswith("."))
 
     began = time.perf_counter()
     size = os.path.getsize(tar)

@@ -121,15 +121,17 @@ def move_command(project: str, images: tuple[str, ...], dataset: str, dry_run: b
 
 @click.command("compact")
 @click.argument("project", callback=on_this_machine)
-@click.option("--unreferenced", is_flag=True, help="Also delete tars that no dataset has offsets for.")
+@click.option("--unreferenced", is_flag=True, help="Also delete tars that no dataset uses, and hidden files.")
 @_dry_run
 @click.option("-q", "--quiet", is_flag=True, help="No report.")
 def compact_command(project: str, unreferenced: bool, dry_run: bool, quiet: bool) -> None:
-    """Write blobs of PROJECT anew without the bytes that no offsets refer to.
+    """Write blobs of PROJECT anew without the images that no offsets refer to.
 
-    Afterwards the bytes of removed images are gone from the project. Blobs that are in use to the last byte aren't
-    touched. Every tar is scanned first, and held against its offsets: if anything can't be read or doesn't fit, nothing
-    is done. Who has an old blob open goes on with it; so does a subset that shares it.
+    What belongs to such an image in its tar (a.json, ._a.jpg) goes with it; other hidden files that no offsets name
+    stay, and are named. Blobs of which nothing would go aren't touched. Every tar is scanned first, and held against
+    its offsets: if anything can't be read or doesn't fit, nothing is done. Then all tars that no dataset uses, and what
+    else lies beside blobs, are searched for the bytes that went: files that still have them are named, and stay. Who
+    has an old blob open goes on with it; so does a subset that shares it.
 
     \b
     blobdir compact /data/lemons --dry-run
@@ -144,9 +146,13 @@ def compact_command(project: str, unreferenced: bool, dry_run: bool, quiet: bool
         lines = [*_listed("written anew", report.replaced), *_listed("deleted", report.removed)]
         write_lines([*lines, f"{human_bytes(report.freed)} would be freed"])
     elif not quiet:
-        same = "; what was removed is gone, though a tar takes up whole records of 10 KiB" if report.blobs else ""
-        freed = f"{human_bytes(report.freed)} freed{'' if report.freed else same}"
-        write_lines([f"{counted(len(report.blobs), 'blob')} written anew, {len(report.removed):,} deleted, {freed}"])
+        line = f"{counted(len(report.blobs), 'blob')} written anew, {len(report.removed):,} deleted"
+        line += f", {human_bytes(report.freed)} freed"
+        if report.held:
+            line += f"; what was removed is still in {counted(len(report.held), 'file')}, as said above, or may be"
+        elif report.dropped:
+            line += f"; {counted(report.dropped, 'member')} dropped, whose bytes no tar of the project has any more"
+        write_lines([line])
 
 
 @click.command("merge")

@@ -154,10 +154,37 @@ def side_files_of(members: TarTable) -> dict[int, list[int]]:
     return {row: images[key_of(members.name(row))] for row in sides}
 
 
+def doubles_of(members: TarTable) -> dict[int, list[int]]:
+    """Rows of AppleDouble files, ``._a.jpg`` and ``__MACOSX/._a.jpg`` -> the rows of ``a.jpg``, if there are some."""
+    names = _Names(members)
+    of: dict[int, bytes] = {}
+    for row in names.hidden():
+        folder, slash, base = same_name(members.name(row)).rpartition(b"/")
+        if base.startswith(b"._"):
+            own = (folder + slash).removeprefix(b"__MACOSX/") + base[2:]
+            of[row] = own
+    rows: dict[bytes, list[int]] = {own: [] for own in of.values()}
+    for row, name in enumerate(names.all()) if of else ():
+        if (same := same_name(name)) in rows:
+            rows[same].append(row)
+    return {row: rows[own] for row, own in of.items() if rows[own]}
+
+
+def no_images(members: TarTable) -> set[int]:
+    """Rows that can't be images by their names: hidden files, and names that no file can have."""
+    names = _Names(members)
+    return {*names.hidden(), *bad_names(names.base.arena, names.base.name_start)}
+
+
 def is_hidden(name: bytes) -> bool:
-    """Whether a member is what stands beside files and isn't shown: dot files, an operating system's junk."""
+    """Whether a member isn't shown: dot files, what lies in dot folders, an operating system's junk."""
     *folders, base = name.split(b"/")
-    return base.startswith(b".") or base in _JUNK_FILES or not _JUNK_FOLDERS.isdisjoint(folders)
+    return (
+        base.startswith(b".")
+        or base in _JUNK_FILES
+        or not _JUNK_FOLDERS.isdisjoint(folders)
+        or any(folder.startswith(b".") and folder not in (b".", b"..") for folder in folders)
+    )
 
 
 _JUNK_FILES: Final = {name.encode() for name in JUNK_FILES}
@@ -204,14 +231,22 @@ class _Names:
 
     def hidden(self) -> list[int]:
         """Rows that `is_hidden` holds for."""
-        begin = self.base.name_start[:-1]
-        dotted = self.base.arena[begin] == ord(".") if len(begin) else np.zeros(0, bool)
-        found = set(np.flatnonzero(dotted).tolist())
+        found = set(self._dotted())
         raw = self._members.arena.tobytes()
         if any(folder in raw for folder in _JUNK_FOLDERS):
             found.update(row for row, name in enumerate(self.all()) if is_hidden(name))
         found.update(row for row in self._unusual if self.base.name(row) in _JUNK_FILES)
         return sorted(found)
+
+    def _dotted(self) -> list[int]:
+        """Rows whose base name begins with a dot, or that of one of their folders; ``.`` and ``..`` are none."""
+        arena, name_start = self._members.arena, self._members.name_start
+        begin = np.concatenate([name_start[:-1], np.flatnonzero(arena == ord("/")) + 1])
+        dots = begin[arena[begin] == ord(".")]
+        dots = dots[arena[dots + 1] != ord("/")]
+        is_up = (arena[dots + 1] == ord(".")) & (arena[np.minimum(dots + 2, len(arena) - 1)] == ord("/"))
+        rows: list[int] = (np.searchsorted(name_start, dots[~is_up], "right") - 1).tolist()
+        return rows
 
     def side_files(self) -> list[int]:
         """Rows that go with an image of their key, as WebDataset has it: the name up to the base's first dot."""

@@ -1,8 +1,10 @@
-"""Blobs written anew without the bytes that no offsets refer to.
+"""Blobs written anew without the images that no offsets refer to.
 
 Nothing is taken on trust: every folder that could hold a dataset must be listed, every offsets file read, every tar
 scanned to its end, every entry fit (header, size, name), and a blob with a checksum have it. One thing that doesn't
 hold, and nothing is done at all: damage that was copied into a new, sound blob couldn't be told any more.
+
+`unnamed` says which members stay. What goes is looked for in the files that no dataset uses, see `remains`.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,30 +21,32 @@ from blobdir.durable import open_regular
 from blobdir.errors import BlobdirError, PackError
 from blobdir.inside import open_plain
 from blobdir.offsets import OffsetsTable
-from blobdir.offsets.choosing import key_of, side_files_of
-from blobdir.offsets.names import is_called
 from blobdir.offsets.table import concatenate
 from blobdir.packing.publishing import Change, take_over
+from blobdir.packing.remains import Gone, Remains
 from blobdir.packing.report import ChangeReport, Problem
 from blobdir.packing.shards import TarOutput
 from blobdir.packing.sums import SUMS, read_sums
+from blobdir.packing.unnamed import compacted_size, judge, member_called, names_of, spans_of
 from blobdir.packing.writer import ProjectWriter, encoded
+from blobdir.projectlock import STATE_DIR
 from blobdir.tarscan import in_words, scan_tar
-from blobdir.tarwriting.format import archive_end, member_header, padding
+from blobdir.tarscan.header import shown
+from blobdir.tarscan.table import named_in_words
+from blobdir.tarwriting.format import member_header, padding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from blobdir.discovery import Progress
     from blobdir.discovery.parts import Pickle
     from blobdir.offsets import OffsetsTable
+    from blobdir.packing.unnamed import Members, Named
     from blobdir.packing.writer import Span
+    from blobdir.sources import Folder
     from blobdir.tarscan import TarTable
 
 CHUNK_BYTES = 16 << 20
-
-Named = Mapping[tuple[int, int], Collection[bytes]]
-"""Byte range -> names without folders."""
 
 
 def compact(
@@ -53,16 +56,19 @@ def compact(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> ChangeReport:
-    """Write blobs anew whose bytes aren't all referred to, without those; the others aren't touched.
+    """Write blobs anew that have images which no offsets refer to, without those; the others aren't touched.
 
-    Who has the old ones open, a reader or a mount, goes on with them. What was removed from the project is gone from
-    its folder afterwards; hard links to an old blob, which `subset` makes, still have it.
+    Who has the old ones open, a reader or a mount, goes on with them. With an image goes what belongs to it in its tar
+    (``a.json``, ``._a.jpg``); hidden files that no offsets name stay. Afterwards all files that no dataset uses, and
+    that lie beside blobs or are called tars, are searched for the bytes of what has gone: `ChangeReport.held` names
+    those that have some. Hard links to an old blob, which `subset` makes, are named in `ChangeReport.problems`.
 
     Parameters
     ----------
     project : path
     unreferenced : bool
-        Also delete tars that no offsets file names. Without, only those go whose last image blobdir removed.
+        Also delete tars that no offsets file names, ``x.TAR`` beside ``x.tar`` too, and hidden files in the others.
+        Without, only those go whose last image blobdir removed.
     dry_run : bool
         Only say what would be freed.
     progress : callable, optional
@@ -92,10 +98,12 @@ class _Compacting:
         self._sums = read_sums(os.path.join(writer.root, layout.BLOB_DIR, SUMS))
         self._added: dict[str, str] = {}
         self._gone: list[str] = []
+        self._lost: list[Gone] = []
+        self._kept: dict[str, tuple[TarTable, Collection[Span]]] = {}
         self._behind = self._total = 0
 
     def run(self) -> ChangeReport:
-        self._known.check_all_seen()
+        seen = self._known.check_all_seen()
         pickles: dict[tuple[str, str], list[Pickle]] = {}
         for pickle in self._known.all_pickles():
             self._known.blob_of(pickle)  # one that is away may be put back, and then must fit
@@ -106,13 +114,18 @@ class _Compacting:
         self._total = sum(self._size(path) for _, _, path in blobs if not self._leads_out(path))
         for folder in folders:
             for path in self._known.blobs(folder)[1]:
-                message = "isn't used: another blob of its name goes before it; it was left alone"
-                self._report.problems.append(Problem("blob-twice", path, message))
+                if self._unreferenced:
+                    self._drop_whole(path)
+                else:
+                    message = "another blob of its name goes before it; it was left alone, --unreferenced deletes it"
+                    self._say("blob-twice", path, message)
         for folder, stem, path in blobs:
             if (folder, stem) in pickles:
-                self._compact(folder, stem, path, pickles[folder, stem])
+                self._compact(folder, stem, path, pickles[folder, stem], self._scan(path))
             else:
-                self._without_offsets(path)
+                self._without_offsets(folder, stem, path)
+        if self._lost:
+            self._look_for_lost(seen, set(folders))
         self._writer.write_sums(self._added, self._gone)
         self._writer.write_released()
         return self._report
@@ -123,13 +136,42 @@ class _Compacting:
     def _leads_out(self, path: str) -> bool:
         return self._known.storage.escapes(path) or not os.path.exists(os.path.join(self._writer.root, path))
 
-    def _without_offsets(self, path: str) -> None:
+    def _say(self, code: str, path: str, message: str) -> None:
+        self._report.problems.append(Problem(code, path, message))
+
+    def _without_offsets(self, folder: str, stem: str, path: str) -> None:
         """Delete a blob that nothing names, if blobdir has emptied it, or the user says so."""
-        if path not in self._writer.released and not self._unreferenced:
+        if self._unreferenced:
+            self._drop_whole(path)
+        elif path not in self._writer.released:
             message = "no dataset has offsets for it; it was left alone, --unreferenced deletes it"
-            self._report.problems.append(Problem("blob-unreferenced", path, message))
-            return
-        self._report.freed += os.lstat(os.path.join(self._writer.root, path)).st_size
+            self._say("blob-unreferenced", path, message)
+        elif os.path.islink(os.path.join(self._writer.root, path)):
+            self._drop_whole(path)
+        else:
+            try:
+                members = self._scan(path)
+            except PackError as error:
+                why = str(error).removeprefix(f"{path}: ").removesuffix("; nothing was changed")
+                message = f"no dataset has offsets for it, but it {why}; it was left alone, --unreferenced deletes it"
+                self._say("blob-unreferenced", path, message)
+            else:
+                self._compact(folder, stem, path, [], members)
+
+    def _drop_whole(self, path: str) -> None:
+        """Delete a tar, whatever is in it."""
+        full = os.path.join(self._writer.root, path)
+        if os.path.islink(full):
+            self._say("link", path, f"the link goes; what it leads to stays: {os.readlink(full)}")
+        else:
+            try:
+                members = scan_tar(full)
+            except (BlobdirError, OSError) as error:
+                self._say("unreadable", path, f"goes, but what is in it isn't known, and wasn't looked for: {error}")
+                self._report.held.append(path)
+            else:
+                self._lose(path, members, range(len(members)))
+        self._report.freed += os.lstat(full).st_size
         self._drop_blob(path)
 
     def _drop_blob(self, path: str) -> None:
@@ -139,18 +181,66 @@ class _Compacting:
             self._gone.append(path.rpartition("/")[2])
         self._writer.released.pop(path, None)
 
-    def _compact(self, folder: str, stem: str, path: str, pickles: list[Pickle]) -> None:
+    def _lose(self, path: str, members: TarTable, rows: Iterable[int]) -> None:
+        """Remember members that go, with their tar or out of it."""
+        lost = [Gone(path, int(members.start[row]), int(members.end[row]), members.name(row)) for row in rows]
+        self._report.dropped += len(lost)
+        self._lost += lost
+        if lost and os.lstat(os.path.join(self._writer.root, path)).st_nlink > 1:
+            message = "has another name, as `subset` gives it: a hard link, which still has what was removed"
+            self._say("hard-link", path, message)
+
+    def _look_for_lost(self, seen: Mapping[str, Folder], beside: set[str]) -> None:
+        """Say which files still have what goes: beside blobs any, elsewhere those that are called tars."""
+        remains = Remains(self._writer.root, self._lost)
+        for path, (members, spans) in self._kept.items():
+            if (found := remains.among(path, members, spans)) is not None:
+                message = f"still has {shown(found.name)}, which was removed, for another image that is the same"
+                self._say("still-there", path, message)
+                self._report.held.append(path)
+        done = self._kept.keys() | set(self._report.removed) | {gone.path for gone in self._lost}
+        for folder in seen.values():
+            if folder.path.partition("/")[0] == STATE_DIR:
+                continue
+            for entry in folder.entries:
+                path = layout.join(folder.path, entry.name)
+                may_be_tar = ".tar" in entry.name.lower() or folder.path in beside
+                if may_be_tar and entry.kind == "file" and path not in done:
+                    self._look_into(remains, path, is_blob=folder.path in beside)
+
+    def _look_into(self, remains: Remains, path: str, *, is_blob: bool) -> None:
+        try:
+            found = remains.find(path)
+        except (OSError, BlobdirError) as error:
+            self._say("unreadable", path, f"may still have what was removed: it can't be read: {error}")
+        else:
+            if found is None:
+                return
+            is_blob = is_blob and layout.blob_stem(path) is not None
+            advice = "--unreferenced deletes it" if is_blob else "delete it, if nobody needs it"
+            self._say("still-there", path, f"still has {shown(found.name)}, which was removed; {advice}")
+        self._report.held.append(path)
+
+    def _compact(self, folder: str, stem: str, path: str, pickles: list[Pickle], members: TarTable) -> None:
         tables = {pickle: self._table(pickle) for pickle in pickles}
         named = names_of(entry for table in tables.values() for entry in table.entries())
-        members = self._scan(path)
         for pickle, table in tables.items():
             self._known.check_fit(pickle, table)
         self._check_members(path, members, named)
         images = sum(map(len, named.values()))
-        named = with_side_files(named, members)
+        judged = judge(named, members, hidden=not self._unreferenced)
+        named = judged.kept
+        self._kept[path] = members, named.keys()
+        self._say_unnamed(path, members, judged)
         size = self._size(path)
-        if not self._has_unused(path, members, named, size):
+        if (named or pickles) and not self._has_unused(path, members, judged, size):
             self._tell(size)
+            return
+        self._lose(path, members, judged.gone)
+        if not named and not pickles:
+            self._tell(size)
+            self._report.freed += size
+            self._drop_blob(path)
             return
         if os.path.islink(os.path.join(self._writer.root, path)):
             raise PackError(
@@ -158,16 +248,10 @@ class _Compacting:
                 "the tar itself there; nothing was changed"
             )
         self._check_sum(path)
+        self._report.images += images
         if self._change.dry_run:
-            for touched in (path, *(pickle.path for pickle in pickles)):
-                self._change.expect(touched)
-            if folder == layout.BLOB_DIR:
-                self._gone.append(path.rpartition("/")[2])
-            for pickle, table in tables.items():
-                encoded(table, pickle.path)  # says what can't be written again
+            self._expect(folder, path, tables)
             self._report.freed += size - compacted_size(named)
-            self._report.images += images
-            self._report.replaced.append(path)
             return
         staged = f"{folder}/{stem}.new.tar"
         with TarOutput(str(self._change.stage(staged))) as out:
@@ -182,11 +266,20 @@ class _Compacting:
             parent = pickle.path.rpartition("/")[0]
             self._writer.replace_pickle(pickle.path, f"{parent}/{new}{layout.OFFSETS_SUFFIX}", fresh)
         self._drop_blob(path)
-        if folder == layout.BLOB_DIR:
+        if folder == layout.BLOB_DIR and pickles:
             self._added[f"{new}.tar"] = digest
         self._report.blobs.append(f"{folder}/{new}.tar")
-        self._report.images += images
         self._report.freed += size - new_size
+
+    def _expect(self, folder: str, path: str, tables: dict[Pickle, OffsetsTable]) -> None:
+        """Say of a blob what a dry run can: what would be touched, and whether its offsets could be written again."""
+        for touched in (path, *(pickle.path for pickle in tables)):
+            self._change.expect(touched)
+        if folder == layout.BLOB_DIR:
+            self._gone.append(path.rpartition("/")[2])
+        for pickle, table in tables.items():
+            encoded(table, pickle.path)  # says what can't be written again
+        self._report.replaced.append(path)
 
     def _table(self, pickle: Pickle) -> OffsetsTable:
         return concatenate([table for _, table in self._known.tables(pickle, attributes=True)]).unique()
@@ -206,15 +299,25 @@ class _Compacting:
     @staticmethod
     def _check_members(path: str, members: TarTable, named: Named) -> None:
         """Refuse entries for what isn't a member, though it looks like one: behind the end of the archive, say."""
-        for start, end in named.keys() - _spans(members):
+        for start, end in named.keys() - set(spans_of(members)):
             raise PackError(
                 f"{path}: {os.fsdecode(min(named[start, end]))} should be bytes {start} to {end}, where the archive "
                 "has no member; see `blobdir verify`; nothing was changed"
             )
 
-    def _has_unused(self, path: str, members: TarTable, named: Named, size: int) -> bool:
-        """Whether a member isn't referred to; or there is more in the tar than members and their headers take."""
-        if _spans(members) - named.keys() or size > compacted_size(named) + 20 * 1024:
+    def _say_unnamed(self, path: str, members: TarTable, judged: Members) -> None:
+        """Say what stays though no offsets name it, and what goes that is more than an image."""
+        if judged.hidden:
+            self._say("hidden", path, f"kept: {named_in_words(judged.hidden)}; --unreferenced removes such files")
+        others = [member for member in members.left_out if not member.kind.has_data]
+        if judged.gone or not judged.kept:
+            for gone in (judged.of_gone, others):
+                if gone:
+                    self._say("member-gone", path, f"not kept: {named_in_words(gone)}")
+
+    def _has_unused(self, path: str, members: TarTable, judged: Members, size: int) -> bool:
+        """Whether a member goes; or there is more in the tar than members and their headers take."""
+        if judged.gone or size > compacted_size(judged.kept) + 20 * 1024:
             return True
         last = int(members.end.max(initial=0))
         with open_regular(os.path.join(self._writer.root, path)) as file:
@@ -239,52 +342,6 @@ class _Compacting:
         self._behind += size
         if self._progress is not None:
             self._progress("compacting", min(self._behind, self._total), self._total)
-
-
-def _spans(members: TarTable) -> set[Span]:
-    return set(zip(members.start.tolist(), members.end.tolist(), strict=True))
-
-
-def names_of(entries: Iterable[tuple[bytes, int, int]]) -> Named:
-    """Byte range -> the names that members need to be what entries say: ``s/a.png`` is ``a.png`` for others, too.
-
-    Hard links of a tar share a range, and may have names that have nothing to do with each other.
-    """
-    named: dict[Span, set[bytes]] = {}
-    for name, start, end in entries:
-        named.setdefault((start, end), set()).add(name)
-    for names in named.values():
-        if len(names) > 1:
-            names -= {name for name in names if any(name != other and is_called(name, other) for other in names)}
-    return named
-
-
-def member_called(name: bytes, names: Collection[bytes]) -> bytes:
-    """The name of the member, of those that `names_of` has found, that an entry's name stands for."""
-    return name if name in names else min(member for member in names if is_called(name, member))
-
-
-def with_side_files(named: Named, members: TarTable) -> Named:
-    """Names, and those of the members that go with them, as WebDataset has it: they are no images, and stay."""
-    spans = list(zip(members.start.tolist(), members.end.tolist(), strict=True))
-    found = {span: set(names) for span, names in named.items()}
-    for row, images in side_files_of(members).items():
-        if spans[row] in named:
-            continue
-        side = members.name(row).rpartition(b"/")[2]
-        for name in [name for image in images for name in named.get(spans[image], ())]:
-            found.setdefault(spans[row], set()).add(key_of(name) + side[len(key_of(side)) :])
-    return found
-
-
-def compacted_size(named: Named) -> int:
-    """Bytes of a tar that holds these members only."""
-    size = sum(
-        len(member_header(name, end - start)) + -(-(end - start) // 512) * 512
-        for (start, end), names in named.items()
-        for name in names
-    )
-    return size + len(archive_end(size))
 
 
 def copy_members(

@@ -218,8 +218,13 @@ class Provenance:
                 return f"{path}: can't be listed ({folder.error.strerror or folder.error})"
         return ""
 
-    def check_all_seen(self) -> None:
+    def check_all_seen(self) -> dict[str, Folder]:
         """Refuse a project of which something can't be seen that could need a blob: a folder, or one behind a link.
+
+        Returns
+        -------
+        dict
+            Path -> folder, of all that there are.
 
         Raises
         ------
@@ -247,6 +252,7 @@ class Provenance:
                     f"{path}: says which bytes of a blob are needed, and isn't where a dataset's offsets lie; move it "
                     "into the folder of its dataset, or remove it; nothing was changed"
                 )
+        return folders
 
     def _may_be_a_dataset(self, link: str) -> bool:
         full = os.path.join(self.root, link)

@@ -188,6 +188,10 @@ class ChangeReport:
         Bytes of blobs that are gone.
     removed : list of str
         Paths that readers don't see any more: images, annotations, other files of images; blobs.
+    dropped : int
+        Members of blobs that compacting has left out.
+    held : list of str
+        Files that still have the bytes of such members, or may: they are in no use, and weren't touched.
     replaced : list of str
         Paths whose content is another one now.
     problems : list of Problem
@@ -197,6 +201,8 @@ class ChangeReport:
     images: int = 0
     blobs: list[str] = field(default_factory=list)
     freed: int = 0
+    dropped: int = 0
+    held: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)

@@ -83,16 +83,28 @@ class LeftOut:
 
 def in_words(left_out: Iterable[LeftOut]) -> list[str]:
     """What was left out: a sentence for each kind, with the number, and the first few by name."""
+    return [
+        f"left out {_named(kind, members)}{f'; {kind.advice}' if kind.advice else ''}"
+        for kind, members in _by_kind(left_out)
+    ]
+
+
+def named_in_words(members: Iterable[LeftOut]) -> str:
+    """The number of members of each kind, and the first few by name, without what became of them."""
+    return "; ".join(_named(kind, some) for kind, some in _by_kind(members))
+
+
+def _by_kind(members: Iterable[LeftOut]) -> list[tuple[Kind, list[LeftOut]]]:
     of_kind: dict[Kind, list[LeftOut]] = {}
-    for member in left_out:
+    for member in members:
         of_kind.setdefault(member.kind, []).append(member)
-    said = []
-    for kind, members in of_kind.items():
-        named = ", ".join(f"{shown(member.name)} at byte {member.position}" for member in members[:NAMED_IN_WARNING])
-        more = ", …" if len(members) > NAMED_IN_WARNING else ""
-        advice = f"; {kind.advice}" if kind.advice else ""
-        said.append(f"left out {counted(len(members), kind.one, kind.many)}: {named}{more}{advice}")
-    return said
+    return list(of_kind.items())
+
+
+def _named(kind: Kind, members: list[LeftOut]) -> str:
+    named = ", ".join(f"{shown(member.name)} at byte {member.position}" for member in members[:NAMED_IN_WARNING])
+    more = ", …" if len(members) > NAMED_IN_WARNING else ""
+    return f"{counted(len(members), kind.one, kind.many)}: {named}{more}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

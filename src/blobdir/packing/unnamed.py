@@ -1,0 +1,136 @@
+"""What becomes of the members of a tar that no offsets name, when the tar is written anew.
+
+============================================================  ============================================
+member                                                        what becomes of it
+============================================================  ============================================
+an image: what ``blobdir offsets`` takes for one              goes: that is what a removed image is
+files of an image: ``a.json``, ``._a.jpg`` beside ``a.jpg``   as the image: stay with it, or go with it
+hidden files, and what lies in hidden folders                 stay: they never were images of the project
+entries of folders, links, devices                            go: they have no bytes
+============================================================  ============================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from blobdir.offsets.choosing import doubles_of, key_of, no_images, side_files_of
+from blobdir.offsets.names import is_called
+from blobdir.tarscan import Kind, LeftOut
+from blobdir.tarwriting.format import archive_end, member_header
+
+if TYPE_CHECKING:
+    from blobdir.packing.writer import Span
+    from blobdir.tarscan import TarTable
+
+Named = Mapping[tuple[int, int], Collection[bytes]]
+"""Byte range -> names without folders."""
+
+HIDDEN: Final = Kind("hidden file that no offsets name", "hidden files that no offsets name")
+OF_NOBODY: Final = Kind("file of an image that is gone", "files of images that are gone")
+
+
+@dataclass(slots=True)
+class Members:
+    """The members of a tar that is to be written anew.
+
+    Attributes
+    ----------
+    kept : dict
+        Byte range -> names, of those that stay.
+    hidden : list of LeftOut
+        Those of them that no offsets name, and that are no files of images.
+    gone : list of int
+        Rows of those that go.
+    of_gone : list of LeftOut
+        Those of them that go because their image does.
+    """
+
+    kept: dict[Span, set[bytes]]
+    hidden: list[LeftOut] = field(default_factory=list)
+    gone: list[int] = field(default_factory=list)
+    of_gone: list[LeftOut] = field(default_factory=list)
+
+
+def judge(named: Named, members: TarTable, *, hidden: bool = True) -> Members:
+    """Say which members stay.
+
+    Parameters
+    ----------
+    named : dict
+        Byte range -> names, of what offsets name.
+    members : TarTable
+    hidden : bool
+        Whether hidden files stay.
+    """
+    spans = spans_of(members)
+    found = Members({span: set(names) for span, names in named.items()})
+    unnamed = [row for row, span in enumerate(spans) if span not in named]
+    if not unnamed:
+        return found
+    others = no_images(members)
+    sides = {row: images for row, images in side_files_of(members).items() if row not in others}
+    owners_of = {
+        row: seen
+        for row, images in (sides | doubles_of(members)).items()
+        if (seen := [image for image in images if image not in others])
+    }
+    images = {spans[row] for row in unnamed if row not in owners_of and row not in others}
+
+    def left_out(kind: Kind, row: int) -> LeftOut:
+        return LeftOut(kind, members.name(row), spans[row][0], row)
+
+    for row in unnamed:
+        span, name = spans[row], members.name(row)
+        owners = owners_of.get(row, ())
+        if span not in images and any(spans[owner] in named for owner in owners):
+            if row in sides:
+                side = name.rpartition(b"/")[2]
+                names = [key_of(n) + side[len(key_of(side)) :] for owner in owners for n in named.get(spans[owner], ())]
+            else:
+                names = [name]
+            found.kept.setdefault(span, set()).update(names)
+        elif hidden and row in others and not owners and span not in images:
+            found.hidden.append(left_out(HIDDEN, row))
+            found.kept.setdefault(span, set()).add(name)
+        else:
+            found.gone.append(row)
+            if owners:
+                found.of_gone.append(left_out(OF_NOBODY, row))
+    return found
+
+
+def spans_of(members: TarTable) -> list[Span]:
+    """Byte range of each member."""
+    return list(zip(members.start.tolist(), members.end.tolist(), strict=True))
+
+
+def names_of(entries: Iterable[tuple[bytes, int, int]]) -> Named:
+    """Byte range -> the names that members need to be what entries say: ``s/a.png`` is ``a.png`` for others, too.
+
+    Hard links of a tar share a range, and may have names that have nothing to do with each other.
+    """
+    named: dict[Span, set[bytes]] = {}
+    for name, start, end in entries:
+        named.setdefault((start, end), set()).add(name)
+    for names in named.values():
+        if len(names) > 1:
+            names -= {name for name in names if any(name != other and is_called(name, other) for other in names)}
+    return named
+
+
+def member_called(name: bytes, names: Collection[bytes]) -> bytes:
+    """The name of the member, of those that `names_of` has found, that an entry's name stands for."""
+    return name if name in names else min(member for member in names if is_called(name, member))
+
+
+def compacted_size(named: Named) -> int:
+    """Bytes of a tar that holds these members only."""
+    size = sum(
+        len(member_header(name, end - start)) + -(-(end - start) // 512) * 512
+        for (start, end), names in named.items()
+        for name in names
+    )
+    return size + len(archive_end(size))
