@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from dataclasses import dataclass
+
+import numpy as np
+
+from blobdir.tarscan import TarTable, scan_tar
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
@@ -111,3 +116,109 @@ def tarfile_rows(archive: bytes) -> list[Row]:
             start = data.offset_data
             rows.append(Row(name, start, start + data.size, info.mtime, info.mode & 0o7777))
         return rows
+
+
+FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
+
+
+@dataclass
+class Bytes:
+    """An archive in memory, and a count of what was read of it."""
+
+    data: bytes
+    path: str = "memory.tar"
+    calls: int = 0
+    read: int = 0
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def read_at(self, start: int, n: int) -> bytes:
+        self.calls += 1
+        self.read += n
+        return self.data[start : start + n]
+
+
+def scan(data: bytes) -> TarTable:
+    return scan_tar(Bytes(data))
+
+
+def names(table: TarTable) -> list[bytes]:
+    return [table.name(i) for i in range(len(table))]
+
+
+def check_columns(table: TarTable) -> None:
+    n = len(table)
+    assert table.name_start.shape == (n + 1,)
+    assert table.name_start.dtype == table.start.dtype == table.end.dtype == table.mtime_ns.dtype == np.int64
+    assert table.mode.dtype == np.uint16 and table.arena.dtype == np.uint8
+    assert len(table.end) == len(table.mtime_ns) == len(table.mode) == n
+    assert len(table.arena) == table.name_start[-1] and table.name_start[0] == 0
+    assert (table.arena[table.name_start[1:] - 1] == 0).all()
+    assert (table.start <= table.end).all() and (table.end <= table.size).all()
+
+
+def check_as_tarfile(data: bytes, table: TarTable) -> None:
+    check_columns(table)
+    rows = tarfile_rows(data)
+    assert names(table) == [row.name for row in rows]
+    assert table.start.tolist() == [row.start for row in rows]
+    assert table.end.tolist() == [row.end for row in rows]
+    assert table.mode.tolist() == [row.mode for row in rows]
+    # tarfile's floats have a resolution of 240 ns in this century, and less later.
+    for ours, row in zip(table.mtime_ns.tolist(), rows, strict=True):
+        assert abs(ours - row.mtime * 1e9) <= max(512, abs(row.mtime) * 1e-6)
+
+
+@dataclass(frozen=True)
+class Spec:
+    kind: bytes
+    name: str
+    size: int
+    mtime: float
+    mode: int
+    target: int
+
+
+def build(members: list[Spec], tar_format: int) -> bytes:
+    out = io.BytesIO()
+    earlier: list[str] = []
+    with tarfile.open(fileobj=out, mode="w", format=tar_format, encoding="utf-8", errors="surrogateescape") as tar:
+        for spec in members:
+            # A folder of a file's name would be what a link to the file names.
+            info = tarfile.TarInfo(spec.name + "/folder" * (spec.kind == b"5"))
+            # tarfile takes a long name for a folder if its hundredth byte is a slash.
+            long = len(os.fsencode(spec.name)) > 100
+            info.type = b"0" if spec.kind == b"\0" and long else spec.kind
+            info.mtime, info.mode = spec.mtime, spec.mode  # type: ignore[assignment]
+            if spec.kind == b"1":
+                if not earlier:
+                    continue
+                info.linkname = earlier[spec.target % len(earlier)]
+            if spec.kind == b"2":
+                info.linkname = "anywhere"
+            if spec.kind in (b"0", b"\0", b"7"):
+                info.size = spec.size
+            try:
+                tar.addfile(info, io.BytesIO(b"\xa5" * info.size))
+            except ValueError:  # ustar can't hold the name
+                continue
+            if spec.kind != b"5":
+                earlier.append(spec.name)
+    return out.getvalue()
+
+
+BASE = b"".join(
+    [
+        member(b"a", b"1" * 600),
+        pax((b"path", b"p" * 150), (b"mtime", b"1.5")),
+        member(b"b", b"22"),
+        pax((b"comment", b"c"), kind=b"g"),
+        member(b"@LongLink", b"l" * 120 + b"\0", kind=b"L"),
+        member(b"c", b"333", magic=OLD_GNU),
+        member(b"d", kind=b"1", link=b"a"),
+        member(b"e", kind=b"2", link=b"a"),
+        END,
+    ]
+)

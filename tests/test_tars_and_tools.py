@@ -15,11 +15,7 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from blobdir.errors import TarError
-from blobdir.tarscan import same_name, scan_tar
-
-from .tarscan_cases import (
+from tarscan_cases import (
     BLOCK,
     END,
     NO_MAGIC,
@@ -34,6 +30,9 @@ from .tarscan_cases import (
     put,
     record,
 )
+
+from blobdir.errors import TarError
+from blobdir.tarscan import same_name, scan_tar
 
 MANY = int(os.environ.get("BLOBDIR_TEST_TARS", "0"))
 Files = dict[bytes, bytes]
