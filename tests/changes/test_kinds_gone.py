@@ -291,3 +291,14 @@ def test_a_tar_that_was_emptied(tmp_path, what):
     )
     compact(root, unreferenced=True)
     assert not tar.exists()
+
+
+def test_entries_of_folders_are_named(tmp_path):
+    root = with_member(tmp_path, b"notes")
+    (tar,) = tars(root)
+    tar.write_bytes(member(b"s/", kind=b"5") + tar.read_bytes())
+    assert run(["offsets", "-q", "--replace", str(tar), "-o", str(root / "train")]) == 0
+    assert compact(root).problems == []
+    remove(root, ["train/b.png"])
+    (problem,) = compact(root).problems
+    assert problem.message == "not kept: 1 entry of a folder: 's' at byte 0"

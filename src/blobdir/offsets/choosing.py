@@ -13,6 +13,7 @@ from blobdir.errors import OffsetsConflictError
 from blobdir.filenames import IMAGE_EXTENSIONS, JUNK_FILES, JUNK_FOLDERS, SIDE_EXTENSIONS
 from blobdir.nametable import gather_names
 from blobdir.offsets.conflicts import repeated
+from blobdir.offsets.extracting import ends_of_names, not_extracted
 from blobdir.offsets.names import bad_names, shown, to_str
 from blobdir.offsets.table import OffsetsTable
 from blobdir.tarscan import Kind, LeftOut, same_name
@@ -34,10 +35,6 @@ SIDE_FILE: Final = Kind(
 UNUSABLE: Final = Kind("member whose name can't be a file's", "members whose names can't be files'", has_data=True)
 REPLACED: Final = Kind(
     "member that is there again, further on", "members that are there again, further on", "the last counts, as in tar"
-)
-
-OVERWRITTEN: Final = Kind(
-    "member that something replaces further on", "members that something replaces further on", "which is no file"
 )
 
 
@@ -92,9 +89,10 @@ def choose(members: TarTable, filter_func: Filter | None, *, hidden: bool) -> Ch
     found = [row for row in unusable if kept[row]]
     choice.faults += names.left_out(UNUSABLE, found)
     kept[found] = False
-    found = [row for row in names.overwritten() if kept[row]]
-    choice.faults += names.left_out(OVERWRITTEN, found)
-    kept[found] = False
+    for kind, rows in names.not_extracted().items():
+        found = [row for row in rows if kept[row]]
+        choice.faults += names.left_out(kind, found)
+        kept[found] = False
     for member in members.left_out:
         is_junk = not hidden and is_hidden(member.name)
         if not is_junk and (filter_func is None or filter_func(to_str(member.name))):
@@ -219,15 +217,12 @@ class _Names:
         """Some rows as members that were left out; the byte is that of their data."""
         return [LeftOut(kind, self._members.name(row), int(self._members.start[row]), row) for row in rows]
 
-    def overwritten(self) -> list[int]:
-        """Rows in whose place a link, a device or what else was left out comes later: readers of tars have that."""
-        if not self._members.left_out:
-            return []
-        later: dict[bytes, int] = {}
-        for member in self._members.left_out:
-            later[same_name(member.name)] = member.position
-        starts = self._members.start.tolist()
-        return [row for row, name in enumerate(self.all()) if starts[row] < later.get(same_name(name), -1)]
+    def not_extracted(self) -> dict[Kind, list[int]]:
+        """Rows that readers of tars don't have in the end, see `extracting`."""
+        found: dict[Kind, list[int]] = {}
+        for row, kind in sorted(not_extracted(self._members, self._ends).items()):
+            found.setdefault(kind, []).append(row)
+        return found
 
     def hidden(self) -> list[int]:
         """Rows that `is_hidden` holds for."""
@@ -260,13 +255,13 @@ class _Names:
         return [row for row in sides if key_of(full[row]) in keys]
 
     @cached_property
+    def _ends(self) -> NDArray[np.uint32]:
+        return ends_of_names(self._members)
+
+    @cached_property
     def _unusual(self) -> list[int]:
         """Rows whose names don't end as images' do."""
-        arena, end = self._members.arena, self._members.name_start[1:] - 1
-        last = np.zeros(len(end), np.uint32)
-        for place in range(4):
-            last |= arena[np.maximum(end - 4 + place, 0)].astype(np.uint32) << np.uint32(8 * place)
-        last |= _LOWER
+        last = self._ends
         usual = _USUAL_ENDS[np.minimum(np.searchsorted(_USUAL_ENDS, last), len(_USUAL_ENDS) - 1)]
         found: list[int] = np.flatnonzero(usual != last).tolist()
         return found

@@ -309,7 +309,7 @@ class _Compacting:
         """Say what stays though no offsets name it, and what goes that is more than an image."""
         if judged.hidden:
             self._say("hidden", path, f"kept: {named_in_words(judged.hidden)}; --unreferenced removes such files")
-        others = [member for member in members.left_out if not member.kind.has_data]
+        others = [*(member for member in members.left_out if not member.kind.has_data), *members.folders]
         if judged.gone or not judged.kept:
             for gone in (judged.of_gone, others):
                 if gone:

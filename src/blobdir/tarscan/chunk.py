@@ -22,7 +22,7 @@ from .header import (
     shown,
 )
 from .pax import MTIME_MAX_NS, MTIME_MIN_NS
-from .table import NAMELESS, LeftOut, TarTable
+from .table import FOLDER, NAMELESS, LeftOut, TarTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,8 +51,8 @@ class HeaderChunk:
         Bytes of data that follow it, for those that get a row in the table; -1 for the others.
     absent : list of int
         Rows of the table that aren't files after all: their names say so, which are looked at by `settle` only.
-    nameless : list of LeftOut
-        Those of them that have no name.
+    nameless, folders : list of LeftOut
+        Those of them that have no name, or a folder's.
     """
 
     def __init__(self, path: str) -> None:
@@ -62,6 +62,7 @@ class HeaderChunk:
         self.sizes: list[int] = []
         self.absent: list[int] = []
         self.nameless: list[LeftOut] = []
+        self.folders: list[LeftOut] = []
         self._new_names: dict[int, bytes] = {}
         self._new_mtimes: dict[int, int] = {}
         self._settled_headers = self._settled_rows = 0
@@ -145,7 +146,9 @@ class HeaderChunk:
         for collected in (self.headers, self.positions, self.sizes, self._new_names, self._new_mtimes):
             collected.clear()
 
-    def table(self, left_out: list[LeftOut], doubts: list[str], size: int, next_archive: int) -> TarTable:
+    def table(
+        self, left_out: list[LeftOut], folders: list[LeftOut], doubts: list[str], size: int, next_archive: int
+    ) -> TarTable:
         """All rows, with those in `absent`. What was collected must be settled."""
         none = np.empty(0, np.int64)
         length = np.concatenate([np.zeros(1, np.int64), *self._lengths])
@@ -160,6 +163,7 @@ class HeaderChunk:
             doubts=tuple(doubts),
             size=size,
             next_archive=next_archive,
+            folders=(*folders, *self.folders),
         )
 
     def _names(self, block: NDArray[np.uint8], kept: NDArray[np.intp]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -174,6 +178,8 @@ class HeaderChunk:
                 # A name that is a folder's makes it one, whatever the type says, in all known readers.
                 if int(kept[row]) not in new and block[row, TYPE_AT] != LINK:
                     self.absent.append(self._settled_rows + row)
+                    at = self.positions[int(kept[row])]
+                    self.folders.append(LeftOut(FOLDER, names[row], at, self._settled_rows + row))
             if new:
                 for row, header in enumerate(kept.tolist()):
                     if header in new:

@@ -23,7 +23,7 @@ LINK_NAME = slice(157, 257)
 MAGIC = slice(257, 265)
 PREFIX = slice(345, 500)
 GNU_MAGIC = b"ustar  \0"
-SPECIAL_TYPES = frozenset(b"123456ADKLMNSVXgx")
+SPECIAL_TYPES = frozenset(b"123456ADKLMSVXgx")
 """Types of members that aren't regular files; a type that nobody knows is one, as POSIX and all readers have it."""
 
 _OCTAL = re.compile(rb" *(-?[0-7]+)? *")

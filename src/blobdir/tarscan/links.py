@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .table import LINK_TO_LEFT_OUT, LINK_TO_NOTHING, LeftOut
+from .table import FOLDER, LINK_TO_LEFT_OUT, LINK_TO_NOTHING, LeftOut
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -35,7 +35,8 @@ class HardLink:
 def resolve(table: TarTable, links: dict[int, HardLink], absent: Collection[int]) -> TarTable:
     """Give each hard link the byte range of the last earlier member of the name that it has as target. O(n).
 
-    Names are compared as Python's tarfile does: ``./a`` is ``a``. A link may name another link.
+    Names are compared as Python's tarfile does: ``./a`` is ``a``. A link may name another link. What a folder has
+    taken the place of is no target.
 
     Parameters
     ----------
@@ -47,7 +48,8 @@ def resolve(table: TarTable, links: dict[int, HardLink], absent: Collection[int]
     Returns
     -------
     TarTable
-        Without `absent`, and without links that lead to nothing, or to what was left out: those are left out too.
+        Without `absent`, and without links that lead to nothing, or to what was left out: those are left out too. All
+        that isn't a row says how many rows are before it.
     """
     keep = np.ones(len(table), bool)
     keep[list(absent)] = False
@@ -55,12 +57,15 @@ def resolve(table: TarTable, links: dict[int, HardLink], absent: Collection[int]
         return _kept(table, keep)
     start, end = table.start.copy(), table.end.copy()
     row_of: dict[bytes, int | None] = {}
-    others = iter(sorted(table.left_out, key=lambda member: member.row))
+    others = iter(sorted((*table.left_out, *table.folders), key=lambda member: (member.row, member.position)))
     other = next(others, None)
     lost: list[LeftOut] = []
     for row, name in enumerate(table.arena.tobytes().split(b"\0")[:-1]):
         while other is not None and other.row <= row:
-            row_of[same_name(other.name)] = None
+            if other.kind is FOLDER:
+                row_of.pop(same_name(other.name), None)
+            else:
+                row_of[same_name(other.name)] = None
             other = next(others, None)
         if not keep[row]:
             continue
@@ -91,8 +96,15 @@ def _kept(table: TarTable, keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> 
     if keep.all():
         return table
     length = np.diff(table.name_start)
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep, dtype=np.int64)]).tolist()
+    left_out, folders = (
+        tuple(replace(member, row=before[member.row]) for member in members)
+        for members in (table.left_out, table.folders)
+    )
     return replace(
         table,
+        left_out=left_out,
+        folders=folders,
         arena=table.arena[np.repeat(keep, length)],
         name_start=np.concatenate([np.zeros(1, np.int64), np.cumsum(length[keep], dtype=np.int64)]),
         start=table.start[keep],

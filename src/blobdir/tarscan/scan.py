@@ -15,6 +15,7 @@ from .source import BLOCK, LocalFile, ReadAt, Window, shrunk
 from .table import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
+    FOLDER,
     OTHER_TYPE,
     OTHER_VOLUME,
     PIPE,
@@ -42,8 +43,8 @@ TAIL_BYTES = 1 << 20
 
 # Types without data of their own, whatever their size field says.
 DATALESS = {ord("2"): SYMBOLIC_LINK, ord("3"): CHARACTER_DEVICE, ord("4"): BLOCK_DEVICE, ord("6"): PIPE}
-# With data that is no file's, the first two said by GNU tar of a directory and of the whole archive.
-SILENT = frozenset(b"DV")
+# With data that is no file's: GNU tar's list of a directory, and its name of the whole archive.
+DUMP, LABEL = ord("D"), ord("V")
 UNSERVED = {ord("S"): SPARSE, ord("M"): OTHER_VOLUME}
 FILE_TYPES = b"0\0"
 LINK, DIRECTORY = ord("1"), ord("5")
@@ -110,6 +111,7 @@ class _Scan:
         self._long_name_bytes = 0
         self._links: dict[int, HardLink] = {}
         self._left_out: list[LeftOut] = []
+        self._folders: list[LeftOut] = []
         self._doubts: list[str] = []
         self._next_archive = -1
 
@@ -120,7 +122,7 @@ class _Scan:
             raise not_a_tar(self._path, self._window.read(0, self._size))
         self._walk()
         self._chunk.settle()
-        table = self._chunk.table(self._left_out, self._doubts, self._size, self._next_archive)
+        table = self._chunk.table(self._left_out, self._folders, self._doubts, self._size, self._next_archive)
         if self._links or self._chunk.absent:
             table = resolve(table, self._links, self._chunk.absent)
         if self._progress is not None:
@@ -248,8 +250,8 @@ class _Scan:
                 target = text_field(header[LINK_NAME]) if target is None else target
                 self._links[self._chunk.rows_before()] = HardLink(target, position)
                 self._make_row(0, over, position)
-            elif kind != DIRECTORY:
-                self._leave_out(DATALESS[kind], name, position)
+            else:
+                self._leave_out(DATALESS.get(kind, FOLDER), name, position)
             return self._after_dataless(header, over, position)
         size = over.get("size")
         size = self._header_size(header, position) if size is None else size
@@ -264,9 +266,10 @@ class _Scan:
             self._leave_out(SPARSE, sparse or name, position)
         elif kind not in SPECIAL_TYPES:
             # A long name counts whole: the header has its first 100 bytes, and the last of those may be a slash.
-            if path is None or not path.endswith(b"/"):
-                self._make_row(size, over, position)
-        elif kind not in SILENT:
+            self._make_row(size, over, position)
+        elif kind == DUMP:
+            self._leave_out(FOLDER, name, position)
+        elif kind != LABEL:
             self._leave_out(UNSERVED.get(kind, OTHER_TYPE), name, position)
         return end
 
@@ -316,7 +319,8 @@ class _Scan:
         name = over.get("path")
         if name is not None:
             if name.endswith(b"/") and self._chunk.headers[-1][TYPE_AT] != LINK:
-                self._chunk.sizes[-1] = -1  # a directory
+                self._chunk.sizes[-1] = -1
+                self._leave_out(FOLDER, name.rstrip(b"/"), position)
                 return
             name = name.rstrip(b"/")
             # Only a global header can give many members one long name: without this the table could grow far
@@ -327,7 +331,8 @@ class _Scan:
         self._chunk.make_row(size, name, over.get("mtime"))
 
     def _leave_out(self, kind: Kind, name: bytes, position: int) -> None:
-        self._left_out.append(LeftOut(kind, name, position, self._chunk.rows_before()))
+        found = self._folders if kind is FOLDER else self._left_out
+        found.append(LeftOut(kind, name, position, self._chunk.rows_before()))
 
     def _header_size(self, header: bytes, position: int) -> int:
         size = number(header[SIZE])

@@ -54,6 +54,7 @@ OTHER_VOLUME: Final = Kind(
     "make the archive again as a single one",
     has_data=True,
 )
+FOLDER: Final = Kind("entry of a folder", "entries of folders")
 NAMELESS: Final = Kind("member without a name", "members without a name", has_data=True)
 LINK_TO_NOTHING: Final = Kind(
     "hard link to what isn't a member before it", "hard links to what isn't a member before them"
@@ -72,7 +73,7 @@ class LeftOut:
     position : int
         Byte of its header.
     row : int
-        Number of members before it that got a row, those of type 0 that are directories among them.
+        Number of rows of the table before it.
     """
 
     kind: Kind
@@ -133,6 +134,8 @@ class TarTable:
         Bytes of the archive.
     next_archive : int
         Byte of the first header behind the end of the archive; -1 if there is none.
+    folders : tuple of LeftOut
+        Entries of folders.
     """
 
     arena: NDArray[np.uint8]
@@ -145,6 +148,7 @@ class TarTable:
     doubts: tuple[str, ...]
     size: int
     next_archive: int = -1
+    folders: tuple[LeftOut, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
