@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _NAME_MAX = 255
 _CHARACTERS = _NAME_MAX // 4  # of four bytes at the most
-_SOURCES = {"directory": DIRECTORY, "file": LOOSE, "link": LINK}
+_SOURCES = {"directory": DIRECTORY, "file": LOOSE, "link": LINK, "other": BROKEN}
 _NO_NAMES = frozenset(("", ".", ".."))
 _PICKLES_AT_ONCE = 16
 _TRIES = 5
@@ -231,7 +231,7 @@ class _Discovery:
     def _add_loose(self, path: str, found: layout.Layout) -> None:
         listed = self.folders[path].entries
         is_dataset = path in self.datasets
-        kinds: dict[int, list[Entry]] = {DIRECTORY: [], LOOSE: [], LINK: []}
+        kinds: dict[int, list[Entry]] = {DIRECTORY: [], LOOSE: [], LINK: [], BROKEN: []}
         if path and not is_dataset and _are_plain(listed):
             kinds[LOOSE] = listed
         else:
@@ -248,6 +248,8 @@ class _Discovery:
                 table.offset[:] = range(len(self.header.links), len(self.header.links) + len(entries))
                 table.size[:] = [len(_encode(entry.target)) for entry in entries]
                 self.header.links.extend(entry.target for entry in entries)
+            elif source == BROKEN:
+                table.offset[:] = [self._no_file(layout.join(path, entry.name)) for entry in entries]
             self.parts.setdefault(path, []).append(table)
         self.parts.setdefault(path, [])
 
@@ -261,14 +263,25 @@ class _Discovery:
             return True
         if kind == "other":
             full = layout.join(path, name)
-            self.report.warning("not-a-file", full, f"{full}: is neither file, folder nor link; it isn't shown")
-            return True
+            if not self._belongs_a_file(path, name):
+                self.report.warning("not-a-file", full, f"{full}: is neither file, folder nor link; it isn't shown")
+                return True
+            if self.options.on_defect == "ignore":
+                self._no_file(full)
+                return True
         if not _is_name(name):
             full = layout.join(path, name)
             message = f"{full!r}: can't be a file name (empty, . or .., NUL, or over 255 bytes); it isn't shown"
             self.report.error("name", full, message)
             return True
         return False
+
+    def _belongs_a_file(self, folder: str, name: str) -> bool:
+        return layout.belongs_a_file(folder, self.datasets) if folder else name == layout.META
+
+    def _no_file(self, path: str) -> int:
+        message = f"{path}: is a device, pipe or socket, and a file belongs there; put the file back, or remove it"
+        return self.report.error("not-a-file", path, message)
 
     # -- blobs and their members -----------------------------------------------------------------------------
 
@@ -392,7 +405,10 @@ class _Discovery:
         merged: dict[str, EntryTable] = {}
         for path, parts in self.parts.items():
             merger = Merger(path, self.options.on_conflict, self._read_entries, self._report_conflict)
-            merged[path] = merger.merge(parts)
+            table = merged[path] = merger.merge(parts)
+            broken = table.source == BROKEN
+            # Who reads up to the size would take an unreadable file of no bytes for an empty one.
+            table.size[broken] = np.maximum(table.size[broken], 1)
         return merged
 
     def _read_entries(self, directory: str, table: EntryTable, entries: list[int]) -> dict[int, bytes]:

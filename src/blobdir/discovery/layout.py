@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from blobdir import projectlock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from blobdir.sources import Folder
 
@@ -133,6 +133,12 @@ def sdk_refusal(path: str) -> tuple[str, str] | None:
 def is_item_folder(name: str) -> bool:
     """Whether a folder of a dataset that has this name holds what belongs to images, or the images."""
     return name in _ITEM_DIRS or name.startswith("masks_")
+
+
+def belongs_a_file(folder: str, datasets: Collection[str]) -> bool:
+    """Whether what lies in a folder of a project is a file of an image, or a folder of such."""
+    parts = folder.split("/")
+    return any(is_item_folder(parts[i]) and "/".join(parts[:i]) in datasets for i in range(1, len(parts)))
 
 
 def hides(dataset: str, other: str) -> bool:

@@ -74,7 +74,7 @@ def _defects(project: ProjectView[DatasetView], datasets: Collection[str], *, wh
     used = {number for path in datasets for number in _blobs_of(project.tree, path)}
     broken = {index.header.blobs[number].defect for number in used}
     for number, defect in enumerate(project.defects):
-        if defect.code == _NO_META:  # what readers can do without, another project can't
+        if defect.code == _NO_META or defect.path == layout.META:  # what readers can do without, another project can't
             yield defect
         if defect.severity != "error" or (defect.code == _OF_ONE_NAME and not _is_folder(project.tree, defect.path)):
             continue
