@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 
 COMPARED_BYTES, COMPARED_ENTRIES = 32 << 20, 4096
-"""Of contents that are in memory together."""
+"""Of contents that are looked at together."""
 
 
 @dataclass(slots=True)
@@ -104,10 +107,12 @@ class Merger:
             taken = {name_at(table.arena, table.starts, i) for i in range(len(table))}
         table = EntryTable(table.arena, table.starts, table.source.copy(), table.offset.copy(), table.size.copy())
         for some in _batches(table, clashes):
-            wanted = [entry for clash in some for entry in _compared(table, clash.entries)]
-            contents = self.read(self.directory, table, wanted) if wanted else {}
+            digests: dict[int, bytes] = {}
+            for wanted in _portions(table, [entry for clash in some for entry in _compared(table, clash.entries)]):
+                contents = self.read(self.directory, table, wanted)
+                digests.update((entry, hashlib.sha256(data).digest()) for entry, data in contents.items())
             for clash in some:
-                self._decide(table, clash, contents, keep, renamed, taken)
+                self._decide(table, clash, digests, keep, renamed, taken)
         if renamed:
             names = [renamed.get(i) or name_at(table.arena, table.starts, i) for i in range(len(table))]
             table = EntryTable(*pack_names(names), table.source, table.offset, table.size)
@@ -117,7 +122,7 @@ class Merger:
         self,
         table: EntryTable,
         clash: Clash,
-        contents: dict[int, bytes],
+        digests: dict[int, bytes],
         keep: NDArray[np.bool_],
         renamed: dict[int, bytes],
         taken: set[bytes],
@@ -130,7 +135,7 @@ class Merger:
                 other = next(entry for entry in clash.entries if entry not in directories)
                 self.report(self.directory, clash.name, table, directories[0], other)
             return
-        different = _different(table, clash.entries, contents)
+        different = _different(table, clash.entries, digests)
         keep[[entry for entry in clash.entries if entry not in different]] = False
         first = different[0]
         if len(different) == 1 or self.on_conflict == "skip":
@@ -138,20 +143,25 @@ class Merger:
         elif self.on_conflict == "replace":
             keep[different[:-1]] = False
         elif self.on_conflict == "rename":
-            for number, entry in enumerate(different[1:], 1):  # those before have taken as many numbers
-                renamed[entry] = free_name(clash.name, taken, number)
+            numbers = count(1)  # those before have taken theirs
+            for entry in different[1:]:
+                renamed[entry] = free_name(clash.name, taken, numbers)
         else:
             keep[different[1:]] = False
             defect = self.report(self.directory, clash.name, table, first, different[1])
             table.source[first], table.offset[first] = BROKEN, defect
 
 
-def _different(table: EntryTable, entries: list[int], contents: dict[int, bytes]) -> list[int]:
-    """The entries whose contents differ from those of all before them."""
+def _different(table: EntryTable, entries: list[int], digests: dict[int, bytes]) -> list[int]:
+    """The entries whose contents differ from those of all before them. O(n)."""
     kept: list[int] = []
+    seen: set[tuple[int, int, int] | bytes] = set()
     for entry in entries:
-        if not any(_same(table, entry, other, contents) for other in kept):
+        place = _place(table, entry)
+        own: set[tuple[int, int, int] | bytes] = {place, digests[entry]} if entry in digests else {place}
+        if seen.isdisjoint(own):
             kept.append(entry)
+        seen |= own
     return kept
 
 
@@ -159,44 +169,53 @@ def _place(table: EntryTable, entry: int) -> tuple[int, int, int]:
     return int(table.source[entry]), int(table.offset[entry]), int(table.size[entry])
 
 
-def _must_be_read(table: EntryTable, a: int, b: int) -> bool:
-    """Whether only their contents tell whether two entries are the same."""
-    sizes = int(table.size[a]), int(table.size[b])
-    return _place(table, a) != _place(table, b) and (min(sizes) < 0 or sizes[0] == sizes[1])
-
-
-def _same(table: EntryTable, a: int, b: int, contents: dict[int, bytes]) -> bool:
-    if _place(table, a) == _place(table, b):
-        return True
-    return _must_be_read(table, a, b) and a in contents and contents[a] == contents.get(b)
-
-
 def _compared(table: EntryTable, entries: list[int]) -> list[int]:
-    """The entries of one name whose contents are needed."""
+    """The entries of one name whose contents are needed: another one elsewhere may be as long. O(n)."""
     if (table.source[entries] == DIRECTORY).any():
         return []
-    return [entry for entry in entries if any(_must_be_read(table, entry, other) for other in entries)]
+    places = {entry: _place(table, entry) for entry in entries}
+    distinct = set(places.values())
+    of_size = Counter(size for _, _, size in distinct)
+    unknown = any(size < 0 for size in of_size)
+    return [
+        entry
+        for entry, (_, _, size) in places.items()
+        if (len(distinct) > 1 if size < 0 else of_size[size] > 1 or unknown)
+    ]
 
 
 def _batches(table: EntryTable, clashes: list[Clash]) -> Iterator[list[Clash]]:
-    """The clashes in order, so many at a time that their contents can be in memory together."""
+    """The clashes in order, so many at a time that their contents can be looked at together."""
     some: list[Clash] = []
-    size = count = 0
+    size = entries = 0
     for clash in clashes:
         size += sum(max(int(table.size[entry]), 1 << 12) for entry in clash.entries)
-        count += len(clash.entries)
+        entries += len(clash.entries)
         some.append(clash)
-        if size > COMPARED_BYTES or count > COMPARED_ENTRIES:
+        if size > COMPARED_BYTES or entries > COMPARED_ENTRIES:
             yield some
-            some, size, count = [], 0, 0
+            some, size, entries = [], 0, 0
     if some:
         yield some
 
 
-def free_name(name: bytes, taken: set[bytes], first: int = 1) -> bytes:
-    """``stem_1.ext``, or the first number from `first` on that is free; added to `taken`."""
-    number = first
-    while (candidate := numbered(name, number)) in taken:
-        number += 1
+def _portions(table: EntryTable, entries: list[int]) -> Iterator[list[int]]:
+    """Entries in order, so many at a time that their contents can be in memory together."""
+    some: list[int] = []
+    size = 0
+    for entry in entries:
+        own = max(int(table.size[entry]), 1 << 12)
+        if some and size + own > COMPARED_BYTES:
+            yield some
+            some, size = [], 0
+        some.append(entry)
+        size += own
+    if some:
+        yield some
+
+
+def free_name(name: bytes, taken: set[bytes], numbers: Iterator[int]) -> bytes:
+    """``stem_1.ext``, or the next number that is free; added to `taken`."""
+    candidate = next(new for number in numbers if (new := numbered(name, number)) not in taken)
     taken.add(candidate)
     return candidate
