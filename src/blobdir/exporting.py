@@ -148,6 +148,8 @@ class ExportingFileSystem(AbstractFileSystem):
 
 
 def _copy(view: Tree, row: int, size: int, target: Any, callback: Any) -> None:
+    if size > _COPY_BYTES:
+        view.check_size(row)
     for start in range(0, size, _COPY_BYTES):
         data = view.read(row, start, min(start + _COPY_BYTES, size))
         target.write(data)

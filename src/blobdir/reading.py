@@ -14,6 +14,7 @@ from blobdir.discovery.pairing import BLOCK, blob_defect, misfit
 from blobdir.errors import LinkError, ReadError, ShortReadError
 from blobdir.index import FIRST_BLOB, Index
 from blobdir.index.hashing import PROBE_LIMIT, tag_mask
+from blobdir.inside import LEAST_BYTES
 from blobdir.locks import ForkSafeLock
 from blobdir.ranges import merge_ranges
 from blobdir.sources import LocalSource, RemoteSource, RemoteStorage, Source, Stat, Storage
@@ -188,6 +189,8 @@ class BlobReader:
                 if first < row <= end and names[name_start[row - 1] : name_start[row] - 1] == name:
                     row -= 1
                     size = size_of[row]
+                    if size > LEAST_BYTES:  # who knows whether the blob can have so many
+                        return None
                     blob = sources[source_of[row]]  # held: one that another thread lets go of closes its descriptor
                     try:
                         data = pread(blob.fd, size, offset_of[row])  # type: ignore[union-attr]
@@ -226,6 +229,12 @@ class BlobReader:
         if len(data) != end - start:
             raise self._short(row, blob.path, offset + start, offset + end, len(data))
         return data
+
+    def check_size(self, row: int) -> None:
+        """Raise `OSError` where the member at `row` says that it's larger than its blob can be, by its disk."""
+        size = int(self._index.size[row])
+        if size > LEAST_BYTES and isinstance(blob := self.source(int(self._index.source[row])), LocalSource):
+            blob.check_size()
 
     def warm(self, progress: Progress | None = None) -> int:
         """Have all blobs fetched into the cache on disk; the bytes that weren't there."""
@@ -373,9 +382,9 @@ class BlobReader:
         """One call per range, for ranges that lie far apart."""
         pread, fd = os.pread, blob.fd
         wanted, starts = (end - start).tolist(), start.tolist()
-        found = [pread(fd, n, x) for n, x in zip(wanted, starts, strict=True)]
+        found = [pread(fd, n, x) if n <= LEAST_BYTES else b"" for n, x in zip(wanted, starts, strict=True)]
         for i, place in enumerate(places.tolist()):
-            if len(found[i]) != wanted[i]:  # one call gives 2 GiB at the most
+            if len(found[i]) != wanted[i]:
                 found[i] = blob.read_at(starts[i], wanted[i])
             if len(found[i]) != wanted[i]:
                 x = starts[i]

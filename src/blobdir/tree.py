@@ -395,6 +395,19 @@ class Tree:
             raise self._why_not(row, source)
         return self.blobs.read(row, start, end)
 
+    def check_size(self, row: int) -> None:
+        """Look at a file that is going to be read from its beginning to its end.
+
+        Raises
+        ------
+        OSError
+            It says that it has far more bytes than it takes on its disk: nothing but holes.
+        """
+        if self.index.source[row] >= FIRST_BLOB:
+            self.blobs.check_size(row)
+        elif self.index.source[row] == LOOSE and isinstance(self.storage, LocalStorage):
+            self.storage.open_loose(self.path(row)).check_size()
+
     def read_into(self, row: int, start: int, buffer: memoryview) -> int:
         """Read a file from byte `start` into a buffer; fewer bytes than it takes only where the file ends.
 

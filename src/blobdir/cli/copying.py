@@ -55,6 +55,8 @@ def cat_command(urls: tuple[str, ...], common: CommonOptions) -> None:
         if fs.isdir(path):
             raise IsADirectory(f"{target.typed}: is a directory")
         size = fs.size(path)
+        if size > BATCH_BYTES:
+            fs.view.check_size(fs.view.find(path))
         for start in range(0, size, BATCH_BYTES):
             out.write(fs.cat_file(path, start, min(start + BATCH_BYTES, size)))
     out.flush()

@@ -67,6 +67,10 @@ class LocalSource:
         """Its attributes as they are now."""
         return _stat(os.fstat(self.fd))
 
+    def check_size(self, found: os.stat_result | None = None) -> None:
+        """Raise `OSError` where it says that it's larger than it can be, by what it takes on its disk."""
+        check_size(found or os.fstat(self.fd), self.path, most=sys.maxsize)
+
     def read_at(self, start: int, n: int) -> bytes:
         """Read `n` bytes from byte `start`; fewer only where the file ends.
 
@@ -79,7 +83,7 @@ class LocalSource:
             found = os.fstat(self.fd)
             n = max(0, min(n, found.st_size - start))
             if n > LEAST_BYTES:
-                check_size(found, self.path, most=sys.maxsize)
+                self.check_size(found)
         data = os.pread(self.fd, n, start)
         if len(data) == n or not data:
             return data
