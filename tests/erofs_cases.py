@@ -40,6 +40,7 @@ def build_wide(root: Path) -> Path:
     with open(os.fsencode(root) + b"/train/notes/\xff\xfe name", "wb") as file:
         file.write(b"not UTF-8")
     (root / "train/link").symlink_to("img/a.png")
+    (root / "deep/datasets/er/img").symlink_to("../../../many")
     (root / "train/long link").symlink_to("x" * 300 + "/" + "y" * 200 + "/" + "z" * 200)
     os.chmod(root / "train/notes/1.txt", 0o600)
     os.chmod(root / "blob/two.tar", 0o640)

@@ -1,9 +1,23 @@
-"""What the name of a file says about it, in a folder or in a tar."""
+"""What the name of a file or folder says about it, in a folder or in a tar."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from blobdir.projectlock import STATE_DIR
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+OFFSETS_SUFFIX: Final = "_offsets.pkl"
+BLOB_DIR: Final = "blob"
+ITEMS: Final = "img"
+ANNOTATIONS: Final = "ann"
+PACKED_ANNOTATIONS: Final = "ann.blob"
+MAKE_DATASET: Final = frozenset((ITEMS, ANNOTATIONS, PACKED_ANNOTATIONS))
+"""A folder that holds one of these folders is a dataset; so is one that holds an offsets file."""
+_ITEM_FOLDERS: Final = MAKE_DATASET | {"img_info", "meta", "seg"}
+_MASKS: Final = "masks_"
 IMAGE_EXTENSIONS: Final = frozenset(
     (".jpg", ".jpeg", ".mpo", ".bmp", ".png", ".webp", ".tiff", ".tif", ".nrrd", ".jfif")
 )
@@ -19,6 +33,30 @@ SIDE_EXTENSIONS: Final = frozenset(
 )  # fmt: skip
 """What WebDataset keeps beside an image, in a member of the same key."""
 _APPLE_DOUBLE: Final = "._"
+
+
+def is_item_folder(name: str) -> bool:
+    """Whether a folder of a dataset that has this name holds what belongs to images, or the images."""
+    return name in _ITEM_FOLDERS or name.startswith(_MASKS)
+
+
+def folders_of_format(parent: str, names: Collection[str]) -> set[str]:
+    """Which names of a folder of a project are those of folders that the format has there.
+
+    Parameters
+    ----------
+    parent : str
+        Path of the folder in the project, empty for the project's own.
+    names : collection of str
+        All that are in it.
+    """
+    if not parent:
+        return {BLOB_DIR}.intersection(names)
+    if parent.partition("/")[0] in (BLOB_DIR, STATE_DIR):
+        return set()
+    if MAKE_DATASET.isdisjoint(names) and not any(name.endswith(OFFSETS_SUFFIX) for name in names):
+        return set()
+    return set(filter(is_item_folder, names))
 
 
 def is_junk(name: str) -> bool:

@@ -116,8 +116,8 @@ def not_read(error: OSError) -> Remark:
     return "unreadable", f": can't be read: {error.strerror or error}"
 
 
-def look_at_files(folder: str, names: bytes, kind: str, known: Known) -> list[tuple[str, str, str]]:
-    """Look at files of one folder; one that is a link by now isn't followed.
+def look_at_files(folder: str, names: bytes, kind: str, known: Known, follow_links: bool) -> list[tuple[str, str, str]]:
+    """Look at files of one folder.
 
     Parameters
     ----------
@@ -126,6 +126,8 @@ def look_at_files(folder: str, names: bytes, kind: str, known: Known) -> list[tu
         Each followed by a NUL.
     kind : str
     known : Known
+    follow_links : bool
+        Whether one that is a link, or has become one by now, is followed.
 
     Returns
     -------
@@ -134,7 +136,7 @@ def look_at_files(folder: str, names: bytes, kind: str, known: Known) -> list[tu
     """
     found = []
     before: dict[bytes, list[Remark]] = {}
-    for name, data in _contents(folder, names.split(b"\0")[:-1], HEAD if kind == IMAGE else 0):
+    for name, data in _contents(folder, names.split(b"\0")[:-1], HEAD if kind == IMAGE else 0, follow_links):
         if isinstance(data, OSError):
             remarks = [not_read(data)]
         elif (remembered := before.get(data)) is not None:
@@ -147,7 +149,9 @@ def look_at_files(folder: str, names: bytes, kind: str, known: Known) -> list[tu
     return found
 
 
-def _contents(folder: str, names: list[bytes], most: int) -> Iterator[tuple[bytes, bytes | OSError]]:
+def _contents(
+    folder: str, names: list[bytes], most: int, follow_links: bool
+) -> Iterator[tuple[bytes, bytes | OSError]]:
     """The first `most` bytes of each file, or all of them; or why it can't be read."""
     at_once = most or _READ_BYTES
     read, close = os.read, os.close
@@ -159,7 +163,7 @@ def _contents(folder: str, names: list[bytes], most: int) -> Iterator[tuple[byte
     try:
         for name in names:
             try:
-                file = open_plain(name, follow=False, dir_fd=directory)
+                file = open_plain(name, follow=follow_links, dir_fd=directory)
                 try:
                     data = read(file, at_once)
                     if len(data) == at_once and not most:

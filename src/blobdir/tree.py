@@ -318,7 +318,7 @@ class Tree:
     def _directory_attributes(self, row: int) -> Attributes:
         try:
             stat = self.storage.stat(self.path(row)) if self.storage.is_local else Stat("directory")
-        except FileNotFoundError:  # a folder that only the blobs make, such as img/: as the one above it
+        except (FileNotFoundError, LinkError):  # a folder that only the blobs make, or can't be seen: as that above it
             return self._directory_attributes(self.index.parent(row)) if row else Attributes("directory", 0, 0, 0o555)
         return Attributes("directory", 0, stat.mtime_ns, readable(stat.mode, 0o555), stat.uid, stat.gid)
 

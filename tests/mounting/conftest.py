@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,11 @@ class Both:
             os.chmod(file, mode)
             os.utime(file, (1_600_000_000.25, 1_600_000_000.25))
 
+    def linked(self, path: str, folder: str) -> None:
+        """Have a folder of the format be a link to another one of the project; in the twin, its files lie there too."""
+        (self.project / path).symlink_to(os.path.relpath(self.project / folder, (self.project / path).parent))
+        shutil.copytree(self.plain / folder, self.plain / path, dirs_exist_ok=True)
+
     def link(self, path: str, target: str) -> None:
         """Add a symbolic link to both."""
         for root in (self.project, self.plain):
@@ -109,6 +115,11 @@ def make_both(folder: Path) -> Both:
     both.loose("train/img/executable.png", b"x", mode=0o755)
     both.loose("notes.txt", b"")
     both.loose("empty/deep/er/file", b"deep")
+    both.blob("linked", "d", {"in a blob.jpg": b"in a blob", "sub/y.jpg": b"y"})
+    both.loose("aside/beside it.jpg", b"beside it")
+    both.loose("aside/sub/z.jpg", b"z")
+    both.linked("linked/img", "aside")
+    both.linked("linked/masks_human", "train/ann")
     both.link("train/img/link.png", "plain.png")
     both.link("to train", "train/img")
     both.link("dangling", "nowhere/at/all")

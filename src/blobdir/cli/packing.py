@@ -203,7 +203,8 @@ def unpack_command(project: str, dest: str, force: bool, common: CommonOptions) 
     type=click.Choice(["link", "symlink", "copy"]),
     default="link",
     show_default=True,
-    help="How the blobs are shared: hard links, symbolic links, or not.",
+    help="How the blobs are shared: hard links, symbolic links, or not. Symbolic links lead out of DEST, so who reads "
+    "or verifies it must give --follow-links.",
 )
 @click.option("--follow-links", is_flag=True, help="Take what symbolic links lead to outside of PROJECT as well.")
 @click.option("--strict", is_flag=True, help="Stop at the first annotation that can't be used.")

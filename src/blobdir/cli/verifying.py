@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -29,6 +30,7 @@ FEW = 5
 @click.option(
     "--for", "audience", type=click.Choice(["supervisely"]), help="What the SDK would drop or refuse is an error."
 )
+@click.option("--follow-links", is_flag=True, help="Look at what symbolic links out of PROJECT lead to as well.")
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress; only what was found.")
@@ -39,14 +41,16 @@ def verify_command(
     mend: bool,
     dry_run: bool,
     audience: str | None,
+    follow_links: bool,
     strict: bool,
     as_json: bool,
     quiet: bool,
 ) -> int:
     """Prove PROJECT sound: offsets against tars, annotations against images and meta.json, checksums.
 
-    Every byte of the blobs is read once. What couldn't be looked at is said. Exit status 0: nothing is wrong, though
-    there may be warnings; 6: something is.
+    Every byte of the blobs is read once. What couldn't be looked at is said. Blobs outside of PROJECT, such as those
+    that `subset --blobs symlink` leads to, are looked at with --follow-links only. Exit status 0: nothing is wrong,
+    though there may be warnings; 6: something is.
 
     \b
     blobdir verify /data/lemons
@@ -59,13 +63,16 @@ def verify_command(
     if dry_run and not mend:
         raise UsageError("--dry-run says what --repair would do: give both")
     warnings.simplefilter("ignore", BlobdirWarning)  # they are findings
+    look = partial(
+        verify, project, decode=decode, processes=processes, audience=audience or "", follow_links=follow_links
+    )
     with Bars(quiet or as_json, unit="B", scale=True) as bars:
-        report = verify(project, decode=decode, processes=processes, audience=audience or "", progress=bars)
+        report = look(progress=bars)
     said: list[str] = []
     if mend:
         said = repair(project, report, dry_run=dry_run)
         if said and not dry_run:
-            report = verify(project, decode=decode, processes=processes, audience=audience or "")
+            report = look()
     if as_json:
         write_lines([json.dumps(report.to_json() | {"repaired": said}, indent=2)])
     else:

@@ -11,11 +11,19 @@ import numpy as np
 
 from blobdir.discovery import inputs, layout, unfinished
 from blobdir.discovery.blobs import Blobs
+from blobdir.discovery.linked import Linked
 from blobdir.discovery.merge import Merger, entry_table
 from blobdir.discovery.parts import check_folders, find_pickles
 from blobdir.discovery.report import Report
 from blobdir.discovery.root import check_root, not_a_folder
-from blobdir.errors import BlobdirError, ConflictError, NotAProjectError, OffsetsError, TruncatedOffsetsError
+from blobdir.errors import (
+    BlobdirError,
+    ConflictError,
+    LinkError,
+    NotAProjectError,
+    OffsetsError,
+    TruncatedOffsetsError,
+)
 from blobdir.index import (
     BROKEN,
     DIRECTORY,
@@ -134,6 +142,9 @@ class _Discovery:
         self.folders: dict[str, Folder] = {}
         self.datasets: set[str] = set()
         self.parts: dict[str, list[EntryTable]] = {}
+        self.linked = Linked(self.folders, storage)
+        self.unlisted: dict[str, str] = {}
+        self.unseen: dict[str, str] = {}
         self._compared = 0
         self.blobs = Blobs(storage, self.folders, self.header, self.report, follow_links=options.follow_links)
 
@@ -149,12 +160,16 @@ class _Discovery:
         pickles = [pickle for dataset in found.datasets for pickle in find_pickles(self.folders, dataset)]
         self.blobs.ask_together(sorted({pickle.blobs for pickle in pickles}))
         self._add_members(pickles)
+        self._add_linked()
+        self._report_unlisted()
         self.blobs.report_unreferenced()
         if isinstance(self.storage, LocalStorage):
             unfinished.report(self.storage.root, self.datasets, self.report, self._show)
         else:
             unfinished.report_push(self.folders, list(self.parts), self.datasets, self.report, self._show)
-        return self._merge(), self.header
+        merged = self._merge()
+        self.linked.spread(self.header.incomplete)
+        return merged, self.header
 
     def _tell(self, step: str, done: int, total: int) -> None:
         if self.progress is not None:
@@ -180,12 +195,14 @@ class _Discovery:
                 self.header.inputs.append(
                     inputs.folder_record(folder, self.header.built_ns, follow_links=self.options.follow_links)
                 )
-            if folder.error is not None and not self._is_state(folder.path):
+            if isinstance(folder.error, LinkError):
+                self.unseen[folder.path] = str(folder.error)
+            elif folder.error is not None and not self._is_state(folder.path):
                 message = (
                     f"{folder.path}: can't be listed ({folder.error.strerror or folder.error}); give yourself the "
                     "right to read it and open the project again"
                 )
-                self.report.incomplete(folder.path, "folder-unreadable", folder.path, message)
+                self.unlisted[folder.path] = message
 
     def _check_root(self, found: layout.Layout) -> None:
         if not check_root(self.storage, self.folders, found):
@@ -211,6 +228,13 @@ class _Discovery:
 
     def _report_conflict(self, directory: str, name: bytes, table: EntryTable, first: int, second: int) -> int:
         path = layout.join(directory, name.decode("utf-8", "surrogateescape"))
+        if table.source[first] == DIRECTORY:
+            message = (
+                f"{path}: is a folder, and there is {self._origin(path, table, second)} as well, which isn't seen; "
+                "rename or remove one of the two"
+            )
+            self.report.incomplete(path, "conflict", path, message, ConflictError(message))
+            return -1
         message = (
             f"{path}: is in {self._origin(path, table, first)} and, with other bytes, in "
             f"{self._origin(path, table, second)}; remove one, or open the project with on_conflict=skip, rename or "
@@ -223,8 +247,9 @@ class _Discovery:
         if source >= FIRST_BLOB:
             start = int(table.offset[entry])
             return f"{self.header.blobs[source - FIRST_BLOB].path} (bytes {start} to {start + int(table.size[entry])})"
-        others = {DIRECTORY: "a folder of that name", LINK: "a symbolic link of that name"}
-        return others.get(source, f"the file {path}")
+        if source == LINK:
+            return f"the symbolic link {path} to {self.header.links[int(table.offset[entry])]!r}"
+        return f"the file {path}"
 
     # -- loose files -----------------------------------------------------------------------------------------
 
@@ -236,7 +261,11 @@ class _Discovery:
             kinds[LOOSE] = listed
         else:
             for entry in listed:
-                if not self._skip(path, entry, is_dataset, found.hidden):
+                if is_dataset and entry.kind == "link" and self._is_unseen(layout.join(path, entry.name)):
+                    if entry.name != layout.PACKED_ANNOTATIONS:
+                        kinds[DIRECTORY].append(entry)
+                        self.parts.setdefault(layout.join(path, entry.name), [])
+                elif not self._skip(path, entry, is_dataset, found.hidden):
                     kinds[_SOURCES[entry.kind]].append(entry)
         for source, entries in kinds.items():
             if not entries:
@@ -250,6 +279,20 @@ class _Discovery:
                 self.header.links.extend(entry.target for entry in entries)
             self.parts.setdefault(path, []).append(table)
         self.parts.setdefault(path, [])
+
+    def _is_unseen(self, path: str) -> bool:
+        """Whether a link in a dataset stands where a folder belongs, and leads to one that can't be shown there."""
+        if not layout.is_item_folder(path.rpartition("/")[2]):
+            return False
+        try:
+            if self.storage.stat(path).kind != "directory":
+                return False
+        except (OSError, BlobdirError):
+            return False
+        self.unseen[path] = (
+            f"{path}: is a symbolic link that leads in a circle, or to a folder that isn't shown; put a folder there"
+        )
+        return True
 
     def _skip(self, path: str, entry: Entry, is_dataset: bool, hidden: set[str]) -> bool:
         name, kind = entry.name, entry.kind
@@ -355,6 +398,27 @@ class _Discovery:
             size,
         )
         self._place(shown, rows)
+        self.linked.note(path, shown, rows)
+
+    def _add_linked(self) -> None:
+        """Add to folders that are links what blobs show where the links lead to; say which of them aren't seen."""
+        for path, rows in self.linked.members():
+            self._show(path)
+            self._place(path, rows)
+            self.unseen = {link: why for link, why in self.unseen.items() if not f"{path}/".startswith(f"{link}/")}
+        for path, why in self.unseen.items():
+            if path != layout.BLOB_DIR:  # that is said of each of its blobs
+                self.unlisted[path] = why
+
+    def _report_unlisted(self) -> None:
+        """Say of folders that they can't be listed; of one of packed annotations, that the list of all is shorter."""
+        for path, message in self.unlisted.items():
+            dataset, _, name = path.rpartition("/")
+            shown = path
+            if name == layout.PACKED_ANNOTATIONS and dataset in self.datasets:
+                shown = layout.join(dataset, layout.ANNOTATIONS)
+                self._show(shown)
+            self.report.incomplete(shown, "folder-unreadable", path, message)
 
     def _show(self, path: str) -> None:
         """Make sure that a directory is in the tree, and its parents know it."""
@@ -402,7 +466,7 @@ class _Discovery:
         for entry in entries:
             by_source.setdefault(int(table.source[entry]), []).append(entry)
         for source, some in by_source.items():
-            if source == LOOSE:
+            if source in (LOOSE, LINK):
                 paths = [layout.join(directory, _decode(name_at(table.arena, table.starts, i))) for i in some]
                 found |= _that_can_be_read(some, self._read_loose, paths)
             elif source >= FIRST_BLOB:

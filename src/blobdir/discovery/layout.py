@@ -8,26 +8,27 @@ from dataclasses import dataclass
 from posixpath import splitext
 from typing import TYPE_CHECKING
 
-from blobdir import projectlock
+from blobdir import filenames, projectlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from blobdir.sources import Folder
 
-OFFSETS_SUFFIX = "_offsets.pkl"
-BLOB_DIR = "blob"
+OFFSETS_SUFFIX = filenames.OFFSETS_SUFFIX
+BLOB_DIR = filenames.BLOB_DIR
 STATE_DIR = projectlock.STATE_DIR
 NAME_MAX_BYTES = 255
 META = "meta.json"
-ITEMS = "img"
-ANNOTATIONS = "ann"
-PACKED_ANNOTATIONS = "ann.blob"
+ITEMS = filenames.ITEMS
+ANNOTATIONS = filenames.ANNOTATIONS
+PACKED_ANNOTATIONS = filenames.PACKED_ANNOTATIONS
 NESTED = "datasets"
 
 # A folder whose name ends so is no dataset to the SDK. After ``Project._read``, SDK 6.74.51.
 _SDK_ENDINGS = ("ann", "blob", "datasets", "img", "img_info", "meta", "seg")
-_ITEM_DIRS = {ITEMS, ANNOTATIONS, PACKED_ANNOTATIONS, "img_info", "meta", "seg"}
+
+is_item_folder = filenames.is_item_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def display_names(paths: Iterable[str]) -> dict[str, str]:
 
 
 def _holds_items(names: Iterable[str], subfolders: set[str]) -> bool:
-    return bool(subfolders & {ITEMS, ANNOTATIONS, PACKED_ANNOTATIONS}) or any(map(is_offsets, names))
+    return bool(subfolders & filenames.MAKE_DATASET) or any(map(is_offsets, names))
 
 
 def holds_items(folder: Folder, datasets: Iterable[str]) -> bool:
@@ -128,11 +129,6 @@ def sdk_refusal(path: str) -> tuple[str, str] | None:
         if ending and (number == len(parts) or ending != NESTED):  # below those that end so it does look for others
             return part, ending
     return None
-
-
-def is_item_folder(name: str) -> bool:
-    """Whether a folder of a dataset that has this name holds what belongs to images, or the images."""
-    return name in _ITEM_DIRS or name.startswith("masks_")
 
 
 def hides(dataset: str, other: str) -> bool:

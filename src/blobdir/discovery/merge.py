@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from blobdir.index import BROKEN, DIRECTORY, EntryTable
+from blobdir.index import BROKEN, DIRECTORY, LINK, EntryTable
 from blobdir.index.names import sort_names
 from blobdir.nametable import name_at, pack_names
 from blobdir.offsets.names import numbered
@@ -161,6 +161,8 @@ def _place(table: EntryTable, entry: int) -> tuple[int, int, int]:
 
 def _must_be_read(table: EntryTable, a: int, b: int) -> bool:
     """Whether only their contents tell whether two entries are the same."""
+    if LINK in (table.source[a], table.source[b]):  # what it leads to may have any size
+        return _place(table, a) != _place(table, b)
     sizes = int(table.size[a]), int(table.size[b])
     return _place(table, a) != _place(table, b) and (min(sizes) < 0 or sizes[0] == sizes[1])
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from blobdir.discovery import inputs
 from blobdir.discovery.unfinished import is_unfinished
-from blobdir.errors import BlobdirError
+from blobdir.errors import BlobdirError, LinkError
 from blobdir.sources import LocalStorage, RemoteStorage, Stat
 
 if TYPE_CHECKING:
@@ -61,8 +61,9 @@ def _now_of(
 ) -> SourceRecord | None:
     try:
         return inputs.now_of(then, storage, looked_ns, in_place=in_place, follow_links=follow_links)
-    except FileNotFoundError:
-        return then if then.size < 0 and then.role != inputs.FOLDER else None  # it wasn't there then either
+    except (FileNotFoundError, LinkError):
+        could_not = then.inode < 0 if then.role == inputs.FOLDER else then.size < 0
+        return then if could_not else None  # it wasn't there then either, or led nowhere
 
 
 def _is_listed_so(header: Header, storage: RemoteStorage, discovery: DiscoveryOptions) -> bool:

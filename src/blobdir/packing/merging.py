@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import chain
 from pathlib import Path
 from posixpath import basename, splitext
 from typing import TYPE_CHECKING, Any, Final
@@ -272,9 +273,10 @@ class _Merge:
         """All files of their project, but for meta.json, offsets, blobs with offsets, and what is blobdir's own."""
         pickles = {pickle.path for pickle in self._theirs.all_pickles()}
         skipped = {layout.META, *pickles, *self._stems, f"{layout.BLOB_DIR}/{SUMS}"}
-        for found in self._theirs.files_below(""):
+        links = self._theirs.linked_folders()
+        for found in chain.from_iterable(map(self._theirs.files_below, ("", *links))):
             path = found.removeprefix("./")
-            if path in skipped or path.startswith(f"{layout.STATE_DIR}/"):
+            if path in links or path in skipped or path.startswith(f"{layout.STATE_DIR}/"):
                 continue
             if path.startswith(f"{layout.BLOB_DIR}/"):
                 message = "no dataset has offsets for it; it wasn't taken"

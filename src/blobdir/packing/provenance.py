@@ -258,6 +258,16 @@ class Provenance:
             return layout.blob_stem(link) is None and not layout.is_offsets(link)  # dangling: a disk that is away
         return os.path.isdir(full) and self.storage.escapes(link)
 
+    def linked_folders(self) -> list[str]:
+        """Paths of the folders of the format that are links: ``blob``, and those of datasets."""
+        return [
+            layout.join(path, entry.name)
+            for path in ("", *self.datasets.values())
+            if (folder := self._folders.get(path)) is not None
+            for entry in folder.entries
+            if entry.kind == "directory" and entry.target
+        ]
+
     def side_folders(self, dataset: str) -> list[str]:
         """Names of the folders of a dataset that have files of images: ``ann``, ``meta`` and so on.
 
@@ -273,7 +283,7 @@ class Provenance:
         entries = listed.entries if listed is not None else []
         found = sorted(e.name for e in entries if e.kind == "directory" and is_side_folder(e.name))
         for entry in entries:
-            if entry.kind == "link" and (entry.name == layout.ITEMS or is_side_folder(entry.name)):
+            if entry.target and (entry.name == layout.ITEMS or is_side_folder(entry.name)):
                 self._refuse_links(layout.join(dataset, entry.name))
         for name in found:
             below = self._folders.get(layout.join(dataset, name))
@@ -319,7 +329,9 @@ class Provenance:
         if folder not in self._blobs:
             listed = self._folders.get(folder)
             if listed is not None and listed.error is not None:
-                raise PackError(f"{folder}: can't be listed ({listed.error.strerror}); nothing was changed")
+                raise PackError(
+                    f"{folder}: can't be listed ({listed.error.strerror or listed.error}); nothing was changed"
+                )
             self._blobs[folder] = find_blobs(listed) if listed is not None else ({}, [])
         return self._blobs[folder]
 

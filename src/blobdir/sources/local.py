@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from blobdir.descriptors import with_room
 from blobdir.errors import LinkError, SourceChangedError
+from blobdir.filenames import folders_of_format
 from blobdir.inside import LEAST_BYTES, check_regular, check_size, open_anywhere, open_inside, read_open, stat_inside
+from blobdir.projectlock import STATE_DIR
 from blobdir.sources.model import Entry, Folder, Kind, Stat
 
 if TYPE_CHECKING:
@@ -119,7 +121,7 @@ class LocalStorage:
         return real != self.root and not real.startswith(self.root.rstrip("/") + "/")
 
     def walk(self, *, follow_links: bool) -> Iterator[Folder]:
-        """Yield each directory, parents first."""
+        """Yield each directory, parents first; see `folder`."""
         todo = [""]
         ways: Counter[str] = Counter()
         while todo:
@@ -130,7 +132,7 @@ class LocalStorage:
                 if entry.kind != "directory":
                     continue
                 below = f"{path}/{entry.name}" if path else entry.name
-                if follow_links:
+                if follow_links or entry.target:
                     real = os.path.realpath(self._full(below))
                     ways[real] += 1
                     if ways[real] > _MOST_WAYS:
@@ -141,18 +143,33 @@ class LocalStorage:
             yield folder
 
     def folder(self, path: str, *, follow_links: bool = False) -> Folder:
-        """One directory and what it holds; where it can't be listed, why."""
+        """One directory and what it holds; where it can't be listed, why.
+
+        A link that stands where the format has a folder (`blobdir.filenames.folders_of_format`) counts as that folder:
+        one that leads nowhere, or out of the project, as one that can't be listed. One that leads to a folder that it
+        is in itself stays a link, as does one to ``.blobdir``.
+
+        Parameters
+        ----------
+        path : str
+        follow_links : bool
+            Whether all other links that lead to something stand as what they lead to as well.
+        """
         stat = Stat("directory")
         try:
             stat = self.stat(path)
             return Folder(path, stat, self._list(path, follow_links))
         except OSError as error:
+            why: OSError = error
+            if not isinstance(error, LinkError) and os.path.islink(self._full(path)):
+                what = f"a symbolic link to {os.readlink(self._full(path))!r}"
+                why = LinkError(f"{path}: is {what}, which can't be listed ({error.strerror}); put a folder there")
             # Kept without the frames that it came through, which hold what is open there.
-            return Folder(path, stat, [], error.with_traceback(None))
+            return Folder(path, stat, [], why.with_traceback(None))
 
     def _list(self, path: str, follow_links: bool) -> list[Entry]:
         entries = []
-        above: set[str] = set()
+        links = []
         folder = self._descriptor(path, folder=True)
         try:
             with os.scandir(folder) as scan:
@@ -162,14 +179,31 @@ class LocalStorage:
                     elif item.is_dir(follow_symlinks=False):
                         entries.append(Entry(item.name, "directory"))
                     elif item.is_symlink():
-                        above = above or (self._above(path) if follow_links else set())
-                        kind = self._behind(item, self._full(path), above) if follow_links else "link"
-                        entries.append(Entry(item.name, kind, target=os.readlink(item.name, dir_fd=folder)))
+                        links.append(len(entries))
+                        entries.append(Entry(item.name, "link", target=os.readlink(item.name, dir_fd=folder)))
                     else:
                         entries.append(Entry(item.name, "other"))
         finally:
             os.close(folder)
+        if links:
+            self._follow(path, entries, links, follow_links)
         return entries
+
+    def _follow(self, path: str, entries: list[Entry], links: list[int], follow_links: bool) -> None:
+        """Have those links stand as what they lead to that do."""
+        of_format = folders_of_format(path, [entry.name for entry in entries])
+        if of_format and not follow_links and os.path.realpath(self._full(path)) != self._full(path):
+            of_format = set()  # it's behind such a link itself
+        if not (follow_links or of_format):
+            return
+        above = self._above(path)
+        for i in links:
+            entry = entries[i]
+            if follow_links or entry.name in of_format:
+                below = f"{path}/{entry.name}" if path else entry.name
+                kind = self._behind(below, above, is_folder=entry.name in of_format)
+                if kind == "directory" or follow_links:
+                    entries[i] = entry._replace(kind=kind)
 
     def _above(self, path: str) -> set[str]:
         """The real paths of a folder and of those above it, up to the project's own."""
@@ -179,15 +213,17 @@ class LocalStorage:
             path = path.rpartition("/")[0]
         return found
 
-    @staticmethod
-    def _behind(item: os.DirEntry[str], full: str, above: set[str]) -> Kind:
-        """What a link that is followed leads to; ``link`` where that is nothing, or a folder that it's in itself."""
-        with suppress(OSError):  # one that leads in circles
-            if item.is_dir():
-                return "link" if os.path.realpath(f"{full}/{item.name}") in above else "directory"
-            if item.is_file():
-                return "file"
-        return "link"
+    def _behind(self, path: str, above: set[str], *, is_folder: bool) -> Kind:
+        """What a link that is followed counts as; where `is_folder`, one that leads nowhere is a directory."""
+        try:
+            kind = self.stat(path).kind
+        except OSError:  # listing it says why
+            return "directory" if is_folder else "link"
+        if kind == "directory":
+            real = os.path.realpath(self._full(path))
+            state = os.path.join(self.root, STATE_DIR)
+            return "link" if real in above or f"{real}/".startswith(f"{state}/") else "directory"
+        return "file" if kind == "file" else "link"
 
     def stat(self, path: str) -> Stat:
         """Attributes of `path`, links followed; FileNotFoundError where there is none.

@@ -63,7 +63,7 @@ class AnnotationCheck:
         jobs = [job for dataset in datasets for job in _jobs(storage.root, folders, dataset)]
         for job in jobs:
             self._count(job.kind, job.prefix, len(job.names))
-        self._looking = Looking(jobs, self._known, processes)
+        self._looking = Looking(jobs, self._known, processes, follow_links=storage.follow_links)
 
     def __enter__(self) -> Self:
         self._looking.__enter__()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
 from blobdir.discovery.parts import misplaced_pickles
+from blobdir.errors import LinkError
 from blobdir.packing.journal import STAGING, UNDO
 from blobdir.packing.sidefiles import FOLDERS, is_side_folder
 from blobdir.projectlock import JOURNAL, STATE_DIR, is_being_changed
@@ -41,7 +42,7 @@ def check_links(storage: LocalStorage, folders: Folders, tree: Tree, report: Ver
                 report.add("unreadable", path, in_words(error))
             continue
         real = os.path.realpath(full)
-        if storage.escapes(path):
+        if not storage.follow_links and storage.escapes(path):
             report.add("link-outside", path, f"leads outside the project, to {entry.target!r}")
             report.add("not-checked", path, "leads outside the project by a symbolic link")
         elif os.path.isdir(real):
@@ -59,11 +60,33 @@ def _leads_to_member(tree: Tree, path: str) -> bool:
         return False
 
 
-def check_folders(folders: Folders, report: VerifyReport) -> None:
+def check_served(tree: Tree, looked_at: Collection[str], report: VerifyReport) -> None:
+    """Blobs that readers read from, and that weren't looked at, for whatever reason."""
+    for blob in tree.index.header.blobs:
+        if blob.defect < 0 and blob.path not in looked_at:
+            message = "readers read from it, and it wasn't looked at"
+            report.add("blob-not-checked", blob.path, message)
+
+
+def check_folders(folders: Folders, tree: Tree, report: VerifyReport) -> None:
     """Folders that can't be listed."""
     for folder in folders.values():
-        if folder.error is not None:
+        if folder.error is None:
+            continue
+        if isinstance(folder.error, LinkError) and _is_shown(tree, folder.path):
+            report.add("sdk-link", folder.path, "leads to a folder that only blobs make: nobody but blobdir follows it")
+        else:
             report.add("not-checked", folder.path, f"can't be listed: {folder.error.strerror or folder.error}")
+
+
+def _is_shown(tree: Tree, path: str) -> bool:
+    """Whether readers see a folder at a path, with names in it."""
+    try:
+        row = tree.find(path)
+    except OSError:
+        return False
+    is_known = not any(defect.path == path for defect in tree.defects)
+    return is_known and tree.is_directory(row) and len(tree.index.children(row)) > 0
 
 
 def check_pickles(folders: Folders, datasets: Collection[str], report: VerifyReport) -> None:

@@ -79,6 +79,8 @@ class BlobCheck:
     ----------
     counts : dict
         Path of each pickle that could be read -> how many entries it has, without exact repeats.
+    looked_at : set of str
+        Paths of the blobs.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class BlobCheck:
     ) -> None:
         self._storage, self._report, self._progress, self._read_offsets = storage, report, progress, read
         self.counts: dict[str, int] = {}
+        self.looked_at: set[str] = set()
         self._behind, self._lock = 0, Lock()
         self._total = sum(os.path.getsize(blob.full) for blob in blobs if os.path.isfile(blob.full))
         self._to_read = iter(blobs)
@@ -155,6 +158,7 @@ class BlobCheck:
     def _check(self, blob: Blob, tables: dict[str, OffsetsTable], content: Future[Content]) -> None:
         report = self._report
         report.blobs += 1
+        self.looked_at.add(blob.path)
         size = self._check_members(blob, tables)
         try:
             heads, digest = content.result()

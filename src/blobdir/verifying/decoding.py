@@ -32,7 +32,8 @@ BATCH = 500
 
 def look_into(storage: LocalStorage, read: ReadOffsets = read_offsets) -> ProjectView[DatasetView]:
     """A project as it is now, with what is left of it; its defects are no warnings."""
-    return ProjectView(Tree(build(storage, DiscoveryOptions(on_defect="ignore"), read=read), storage))
+    options = DiscoveryOptions(on_defect="ignore", follow_links=storage.follow_links)
+    return ProjectView(Tree(build(storage, options, read=read), storage))
 
 
 def check_decoding(
@@ -71,22 +72,23 @@ def _decoded(
         for path, names in parts:
             yield path, _decode_all(project, path, names)
         return
-    run = monotonic_ns()
-    jobs = (Job(decode_batch, (project.url, run, path, names), f"decoding {path}", path) for path, names in parts)
+    follow = isinstance(project.tree.storage, LocalStorage) and project.tree.storage.follow_links
+    opened = project.url, follow, monotonic_ns()
+    jobs = (Job(decode_batch, (*opened, path, names), f"decoding {path}", path) for path, names in parts)
     with Workers(count) as workers:
         for job, found in workers.run(jobs):
             yield job.about, found
 
 
-def decode_batch(root: str, run: int, dataset: str, names: list[str]) -> Decoded:
+def decode_batch(root: str, follow_links: bool, run: int, dataset: str, names: list[str]) -> Decoded:
     """Decode some images, in a worker; for each a code and what is wrong, or two empty texts."""
-    return _decode_all(_opened(root, run), dataset, names)
+    return _decode_all(_opened(root, follow_links, run), dataset, names)
 
 
 @lru_cache(1)
-def _opened(root: str, _run: int) -> ProjectView[DatasetView]:
+def _opened(root: str, follow_links: bool, _run: int) -> ProjectView[DatasetView]:
     """The project, which a worker opens once for each run of a check."""
-    return look_into(LocalStorage(root))
+    return look_into(LocalStorage(root, follow_links=follow_links))
 
 
 def _decode_all(project: ProjectView[DatasetView], dataset: str, names: list[str]) -> Decoded:

@@ -54,10 +54,12 @@ class Looking:
     known : Known
     processes : int
         0: one per processor.
+    follow_links : bool
+        Whether files that are links are looked at.
     """
 
-    def __init__(self, jobs: list[Job], known: Known, processes: int = 0) -> None:
-        self._jobs, self._known = jobs, known
+    def __init__(self, jobs: list[Job], known: Known, processes: int = 0, *, follow_links: bool = False) -> None:
+        self._jobs, self._known, self._follow_links = jobs, known, follow_links
         self._found: dict[int, list[tuple[str, str, str]]] = {}
         self._ended = False
         count = min(processes or processors(), len(jobs))
@@ -91,9 +93,9 @@ class Looking:
                 return
             yield WorkersJob(look_at_files, self._arguments(number), "looking at small files", number)
 
-    def _arguments(self, number: int) -> tuple[str, bytes, str, Known]:
+    def _arguments(self, number: int) -> tuple[str, bytes, str, Known, bool]:
         job = self._jobs[number]
-        return job.folder, os.fsencode("\0".join([*job.names, ""])), job.kind, self._known
+        return job.folder, os.fsencode("\0".join([*job.names, ""])), job.kind, self._known, self._follow_links
 
     def remarks(self) -> Iterator[tuple[Job, str, str, str]]:
         """What is wrong: the job, the file's name, a code and what is said of it."""

@@ -87,8 +87,8 @@ def _report_unused(path: str, pickles: list[str], report: VerifyReport, *, is_us
 
 def _why_not(storage: LocalStorage, path: str) -> str:
     """Why a blob can't be looked at; empty if it can."""
-    if storage.escapes(path):
-        return "leads outside the project by a symbolic link"
+    if not storage.follow_links and storage.escapes(path):
+        return "leads outside the project by a symbolic link; --follow-links looks at it"
     if not os.path.isfile(os.path.join(storage.root, path)):
         return "is a symbolic link that leads to no file"
     return ""

@@ -147,6 +147,9 @@ def _plan(root: str, report: VerifyReport) -> Plan:
                 plan.said += [f"{pickle}: not mended: its blob isn't there" for pickle in pickles if pickle in wanted]
                 continue
             tar = tars[stem]
+            if behind := [path for path in pickles if path in wanted and _is_behind_link(storage, path)]:
+                plan.said += [f"{path}: not mended: lies behind a symbolic link" for path in behind]
+                continue
             if storage.escapes(tar):
                 plan.said += [f"{pickle}: not mended: {tar} leads outside the project" for pickle in pickles]
                 continue
@@ -157,6 +160,11 @@ def _plan(root: str, report: VerifyReport) -> Plan:
                 plan.said += [f"{pickle}: not mended: {why}" for pickle in pickles if pickle in wanted]
     _conclude_nameless(opened, root, incomplete_folders(opened, folders), plan)
     return plan
+
+
+def _is_behind_link(storage: LocalStorage, path: str) -> bool:
+    full = os.path.dirname(os.path.join(storage.root, path))
+    return os.path.realpath(full) != full
 
 
 def _plan_blob(

@@ -10,7 +10,14 @@ from blobdir.discovery.root import check_root, not_a_folder
 from blobdir.errors import UsageError
 from blobdir.sources import LocalStorage, open_storage
 from blobdir.verifying.annotations import AnnotationCheck
-from blobdir.verifying.around import check_folders, check_kinds, check_links, check_pickles, check_state
+from blobdir.verifying.around import (
+    check_folders,
+    check_kinds,
+    check_links,
+    check_pickles,
+    check_served,
+    check_state,
+)
 from blobdir.verifying.blobs import BlobCheck
 from blobdir.verifying.decoding import check_decoding, look_into
 from blobdir.verifying.findings import VerifyReport
@@ -37,6 +44,7 @@ def verify(
     decode: bool = False,
     processes: int = 0,
     audience: str = "",
+    follow_links: bool = False,
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Prove a local project sound, or find out what isn't.
@@ -44,8 +52,9 @@ def verify(
     Every entry of the offsets, packed annotations included, is held against the tar's headers (start, size, name),
     every byte of the blobs is read once, against ``blob/SHA256SUMS`` where that is there; images, annotations and
     other files of images are matched, annotations parsed and held against ``meta.json``. Nothing outside the project
-    is read. What couldn't be looked at is a finding ``not-checked``. Others can't change the project meanwhile, if it
-    has a lock; if it has none, or somebody has it for long, a project that was changed is looked at again.
+    is read, unless `follow_links`. What couldn't be looked at is a finding ``not-checked``. Others can't change the
+    project meanwhile, if it has a lock; if it has none, or somebody has it for long, a project that was changed is
+    looked at again.
 
     Parameters
     ----------
@@ -57,6 +66,8 @@ def verify(
         That decode; 0 is one per processor.
     audience : str
         ``"supervisely"``: what the SDK would drop or refuse is an error.
+    follow_links : bool
+        Also look at what symbolic links out of the project lead to.
     progress : callable, optional
 
     Raises
@@ -74,7 +85,8 @@ def verify(
     root = storage.root
 
     def look() -> VerifyReport:
-        return _look(root, VerifyReport(audience=audience), decode=decode, processes=processes, progress=progress)
+        report = VerifyReport(audience=audience)
+        return _look(_Listed(root, follow_links), report, decode=decode, processes=processes, progress=progress)
 
     report = undisturbed(root, look)
     report.findings.sort(key=lambda finding: (finding.severity, finding.path, finding.code))
@@ -82,7 +94,9 @@ def verify(
     return report
 
 
-def _look(root: str, report: VerifyReport, *, decode: bool, processes: int, progress: Progress | None) -> VerifyReport:
+def _look(
+    storage: _Listed, report: VerifyReport, *, decode: bool, processes: int, progress: Progress | None
+) -> VerifyReport:
     def told(step: str) -> Callable[[int, int], None]:
         def tell(done: int, total: int) -> None:
             if progress:
@@ -90,7 +104,6 @@ def _look(root: str, report: VerifyReport, *, decode: bool, processes: int, prog
 
         return tell
 
-    storage = _Listed(root)
     folders, datasets = storage.folders(), storage.datasets()
     read = ParsedOnce()
     # What takes long begins before the project is opened, and goes on beside that.
@@ -105,7 +118,8 @@ def _look(root: str, report: VerifyReport, *, decode: bool, processes: int, prog
             if defect.code not in _SAID_BELOW:
                 report.add(defect.code, defect.path, defect.message, severity=defect.severity)
         blobs.finish()
-        check_folders(folders, report)
+        check_served(opened.tree, blobs.looked_at, report)
+        check_folders(folders, opened.tree, report)
         check_kinds(folders, datasets, report)
         check_links(storage, folders, opened.tree, report)
         check_pickles(folders, datasets, report)
@@ -126,18 +140,18 @@ class _Listed(LocalStorage):
         It is none.
     """
 
-    def __init__(self, root: str) -> None:
-        super().__init__(root)
+    def __init__(self, root: str, follow_links: bool) -> None:
+        super().__init__(root, follow_links=follow_links)
         self._folders: dict[str, Folder] = {}
-        for folder in super().walk(follow_links=False):
+        for folder in super().walk(follow_links=follow_links):
             if folder.error is not None and not folder.path:
                 raise not_a_folder(self, folder.error) from folder.error
             self._folders[folder.path] = folder
         self._layout = layout.read_layout(self._folders)
         check_root(self, self._folders, self._layout)
 
-    def walk(self, *, follow_links: bool) -> Iterator[Folder]:  # noqa: ARG002  # the checks follow none
-        """The folders as they were; links aren't followed."""
+    def walk(self, *, follow_links: bool) -> Iterator[Folder]:  # noqa: ARG002  # all checks follow the same
+        """The folders as they were."""
         return iter(self._folders.values())
 
     def folders(self) -> Folders:
