@@ -76,19 +76,30 @@ def test_legacy_annotation_of_another_image(root, tmp_path, way):
     assert train.annotation("a.bmp")["description"] != train.annotation("a.png")["description"]
 
 
-@pytest.mark.parametrize("replace", [True, False])
-def test_offsets_are_not_written_into_a_project_that_is_being_changed(root, tmp_path, replace):
+COMMANDS = {
+    "offsets": ("offsets", "-q", "-o", "{root}/train", "{tar}"),
+    "offsets --replace": ("offsets", "-q", "--replace", "-o", "{root}/train", "{tar}"),
+    "index --beside": ("index", "-q", "--beside", "{root}"),
+}
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["changed", "read as a whole"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_nothing_is_written_into_a_project_that_somebody_else_has(root, tmp_path, command, shared):
     from blobdir.cli.app import run
 
     path = write(tmp_path / "x/new.png", picture("new"))
     with tarfile.open(tmp_path / "x/x.tar", "w") as tar:
         tar.add(path, "new.png")
-    words = ["offsets", "-q", *(["--replace"] if replace else []), "-o", str(root / "train"), str(tmp_path / "x/x.tar")]
-    lock = ProjectLock(str(root))
+    words = [word.format(root=root, tar=tmp_path / "x/x.tar") for word in COMMANDS[command]]
+    ProjectLock(str(root)).release()
+    before = {path.relative_to(root) for path in root.rglob("*")}
+    lock = ProjectLock(str(root), shared=shared)
     try:
         assert run(words) == BusyError.exit_code
-        assert not (root / "train/x_offsets.pkl").exists()
+        assert {path.relative_to(root) for path in root.rglob("*")} == before
     finally:
         lock.release()
     assert run(words) == 0
-    assert (root / "train/x_offsets.pkl").exists()
+    new = {str(path.relative_to(root)) for path in root.rglob("*")} - {str(path) for path in before}
+    assert {".blobdir/index", ".blobdir/index.tar"} <= new or new == {"train/x_offsets.pkl"}

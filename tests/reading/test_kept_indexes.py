@@ -18,7 +18,7 @@ from blobdir import open_project
 from blobdir.cli.app import run
 from blobdir.discovery import DiscoveryOptions, inputs
 from blobdir.errors import BlobdirWarning, UsageError
-from blobdir.index import load_index
+from blobdir.index import load_index, save_index
 from blobdir.index.table import COLUMNS
 from blobdir.offsets import write_offsets
 from blobdir.opening import BESIDE, OpenOptions, choosing, keeping, open_tree, renewed
@@ -159,6 +159,123 @@ def test_an_index_beside_survives_copying(root, tmp_path, builds, tool):
     assert open_project(copy).tree.attributes(row).mode == (0o440 if tool.endswith("chmod") else 0o444)
     (copy / "train/ann/new.json").write_bytes(b"{}")
     assert open_project(copy).filesystem.exists("train/ann/new.json")
+
+
+TOOLS = {
+    "cp -a": lambda root, copy: subprocess.run(["cp", "-a", root, copy], check=True),
+    "rsync -a": lambda root, copy: subprocess.run(["rsync", "-a", f"{root}/", copy], check=True),
+    "mv": os.rename,
+}
+
+
+def name_swapped(path):
+    path.write_bytes(path.read_bytes().replace(b"0.jpg", b"X.jpg"))
+
+
+def first_header_changed(path):
+    data = bytearray(path.read_bytes())
+    data[0] ^= 1
+    path.write_bytes(data)
+
+
+def other_header_changed(path):
+    """Of a member somewhere in the middle."""
+    data = bytearray(path.read_bytes())
+    data[data.index(b"14.jpg")] ^= 1
+    path.write_bytes(data)
+
+
+def with_a_file_more(path):
+    (path / "more.json").write_bytes(b"{}")
+
+
+def double_changed(path):
+    path.write_bytes(b"else" * 25)
+
+
+UNSEEN_BY_TIMES = {
+    "pickle": (lambda root: next(root.glob("train/*.pkl")), name_swapped),
+    "folder": (lambda root: root / "train/ann", with_a_file_more),
+    "beginning of the blob": (in_blob, first_header_changed),
+    "end of the blob": (in_blob, written_over),
+    "header in the blob": (in_blob, other_header_changed),
+    "double": (lambda root: root / "train/img/20.jpg", double_changed),
+}
+
+
+@pytest.mark.parametrize("opened_before", [False, True], ids=["first opening", "second opening"])
+@pytest.mark.parametrize("what", UNSEEN_BY_TIMES)
+@pytest.mark.parametrize("tool", TOOLS)
+def test_changes_of_a_copy_that_times_dont_tell(root, tmp_path, builds, tool, what, opened_before):
+    (root / "train/img/20.jpg").write_bytes(b"20" * 50)
+    (root / "train/img/20.jpg").write_bytes(FILES["train/img/20.jpg"])  # with the same bytes in the blob
+    time.sleep(0.05)
+    assert run(["index", "-q", "--beside", str(root)]) == 0
+    copy = tmp_path / "copy"
+    TOOLS[tool](root, copy)
+    time.sleep(0.05)
+    if opened_before:
+        builds.clear()
+        assert len(open_project(copy)["train"].names) == 30
+        assert builds == []
+    place, change = UNSEEN_BY_TIMES[what]
+    before = place(copy).stat()
+    change(place(copy))
+    os.utime(place(copy), ns=(before.st_atime_ns, before.st_mtime_ns))
+    found, expected = (open_project(copy, index=index) for index in ("auto", "none"))
+    assert found.filesystem.find("") == expected.filesystem.find("")
+    assert [d.message for d in found.defects] == [d.message for d in expected.defects]
+    assert builds
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_contents_of_a_copy_are_compared_once(root, tmp_path, builds, tool, monkeypatch):
+    assert run(["index", "-q", "--beside", str(root)]) == 0
+    copy = tmp_path / "copy"
+    TOOLS[tool](root, copy)
+    time.sleep(0.05)
+    builds.clear()
+    tree = open_tree(copy)
+    compared = []
+    for name in ("_content_of", "_probed"):
+        real = getattr(inputs, name)
+        monkeypatch.setattr(inputs, name, lambda then, *a, real=real, **k: compared.append(then) or real(then, *a, **k))
+    again = open_tree(copy)
+    assert builds == []
+    assert [then for then in compared if getattr(then, "path", "x")] == []  # but for the project's own folder
+    assert renewed(again.index.header, again.storage, DiscoveryOptions())
+    assert again.names(again.find("train/img")) == tree.names(tree.find("train/img"))
+    same_size_and_time(in_blob(copy), lambda path: path.write_bytes(path.read_bytes()))
+    open_tree(copy)
+    assert len(builds) == 1
+
+
+def test_a_copy_whose_index_has_no_digests_is_listed(root, tmp_path, builds):
+    """As older versions have left it."""
+    tree = opened(root, "none")
+    save_index(tree.index, root / BESIDE)
+    subprocess.run(["cp", "-a", root, tmp_path / "copy"], check=True)
+    builds.clear()
+    assert len(open_project(tmp_path / "copy")["train"].names) == 30
+    assert len(builds) == 1
+
+
+@pytest.mark.parametrize(
+    "digest", ["", ":", "0", "0:", "-1:x", "x:y", "0,,0:x", ",".join("1" * 70) + ":x", "9" * 30 + ":x"]
+)
+def test_any_digest_of_a_blob(root, tmp_path, builds, digest):
+    assert run(["index", "-q", "--beside", str(root)]) == 0
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-a", root, copy], check=True)
+    header = copy / BESIDE / "header.json"
+    body = json.loads(header.read_bytes().rpartition(b"\n")[0].rpartition(b"\n")[0])
+    assert body["header"]["blobs"][0]["digest"].startswith("0,")
+    body["header"]["blobs"][0]["digest"] = digest
+    rewritten = json.dumps(body, indent=1, sort_keys=True).encode()
+    header.write_bytes(rewritten + b"\n" + inputs.digest_of(rewritten).encode() + b"\n")
+    builds.clear()
+    assert len(open_project(copy)["train"].names) == 30
+    assert len(builds) == 1
 
 
 @pytest.mark.parametrize("place", ["named", "cache"])

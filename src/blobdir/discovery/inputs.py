@@ -1,10 +1,12 @@
 """What an index depends on: which files and folders count, what of them is kept, and when they are the same still.
 
 Discovery records inputs with these functions, and `blobdir.opening.freshness` compares them: one rule. An input is the
-same if size, modification time, inode and time of change are; in a copy of a project (``rsync -a``, ``cp -a``), where
-the last two are always others, size and modification time. What was changed right before it was looked at could be
+same if size, modification time, inode and time of change are. What was changed right before it was looked at could be
 changed again within one tick of the clock; of that, and of the project's own folder, which gets ``.blobdir/`` in it
 when an index is put beside a project, the content is compared.
+
+In a copy of a project (``rsync -a``, ``cp -a``) inodes and times of change are always others. So an index that travels
+has digests of the contents of all its inputs (`with_digests`); of a blob, of some blocks (`PROBES`).
 """
 
 from __future__ import annotations
@@ -14,20 +16,29 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from blobdir.index import SourceRecord
+import numpy as np
+
+from blobdir.errors import BlobdirError
+from blobdir.index import FIRST_BLOB, SourceRecord
 from blobdir.projectlock import STATE_DIR
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from blobdir.index import Index
     from blobdir.sources import Folder, LocalStorage, Source, Stat
 
+PROBES, BLOCK = 64, 512
+"""Blocks of a blob that are compared in a copy of its project: the first, the last, and headers of members."""
+_HASHED_BYTES = 8 << 20
 TICK_NS, COARSE_TICK_NS = 20_000_000, 2_000_000_000
 """In which two changes can have the same time: where times have fractions of a second, and where they have none."""
-FOLDER, OFFSETS, DECIDING = "folder", "offsets", "deciding"
+BLOB, FOLDER, OFFSETS, DECIDING = "blob", "folder", "offsets", "deciding"
 """Roles of inputs; `DECIDING` is a plain file whose content decided whether two of one name are the same."""
 
 
 def place_of(root: str) -> str:
-    """Where a project on this machine is: what a copy of it hasn't."""
+    """Where a project on this machine is: neither a copy of it, nor one that was moved, is there."""
     try:
         return f"{os.stat(root).st_ino}:{root}"
     except OSError:
@@ -136,8 +147,90 @@ def listing_digest(folder: Folder) -> str:
     return digest_of("\0\0".join(known).encode("utf-8", "surrogateescape"))
 
 
+def with_digests(index: Index, storage: LocalStorage) -> Index:
+    """The same index with digests of all inputs that haven't changed since, by which it's known in a copy."""
+    header = index.header
+    blobs = [
+        replace(blob, digest=_probed(storage, blob, places)) if _is_so(blob, storage) else blob
+        for blob, places in zip(header.blobs, _places(index), strict=True)
+    ]
+    inputs = [
+        replace(then, digest=_content_of(then, storage, follow_links=bool(header.options.get("follow_links"))))
+        if not then.digest and _is_so(then, storage)
+        else then
+        for then in header.inputs
+    ]
+    # What was changed while it was read has the digest of nobody knows what.
+    kept = [
+        now if now == then or _is_so(then, storage) else then for now, then in zip(blobs, header.blobs, strict=True)
+    ]
+    found = [
+        now if now == then or _is_so(then, storage) else then for now, then in zip(inputs, header.inputs, strict=True)
+    ]
+    return replace(index, header=replace(header, blobs=kept, inputs=found))
+
+
+def _is_so(then: SourceRecord, storage: LocalStorage) -> bool:
+    """Whether a file or folder has the attributes that were recorded."""
+    try:
+        now = storage.stat(then.path)
+    except (OSError, BlobdirError):
+        return False
+    size = -1 if then.role == FOLDER else now.size
+    return (then.size, then.mtime_ns, then.inode, then.ctime_ns) == (size, now.mtime_ns, now.inode, now.ctime_ns)
+
+
+def _content_of(then: SourceRecord, storage: LocalStorage, *, follow_links: bool) -> str:
+    """Digest of what an input says now; empty where it can't be read."""
+    try:
+        if then.role == FOLDER:
+            folder = storage.folder(then.path, follow_links=follow_links)
+            return "" if folder.error is not None else listing_digest(folder)
+        source, done = storage.open(then.path), 0
+        found = hashlib.blake2b(digest_size=16)
+        while data := source.read_at(done, _HASHED_BYTES):
+            found.update(data)
+            done += len(data)
+        return found.hexdigest()
+    except (OSError, BlobdirError):
+        return ""
+
+
+def _places(index: Index) -> list[list[int]]:
+    """Where the blocks of each blob begin that are compared."""
+    order = np.lexsort((index.offset, index.source))
+    sources, offsets = index.source[order], index.offset[order]
+    numbers = np.arange(len(index.header.blobs) + 1) + FIRST_BLOB
+    first = np.searchsorted(sources, numbers)
+    found = []
+    for number, blob in enumerate(index.header.blobs):
+        begins = np.unique(offsets[first[number] : first[number + 1]])
+        some = begins[np.unique(np.linspace(0, len(begins) - 1, min(len(begins), PROBES - 2)).astype(int))]
+        places = {0, blob.size - BLOCK, *(some.astype(np.int64) - BLOCK).tolist()}
+        found.append(sorted(place for place in places if place >= 0))
+    return found
+
+
+def _probed(storage: LocalStorage, blob: SourceRecord, places: Sequence[int]) -> str:
+    """Digest of some blocks of a blob, with where they begin; empty where they can't be read."""
+    try:
+        source, found = storage.open(blob.path), hashlib.blake2b(digest_size=16)
+        for place in places:
+            found.update(source.read_at(place, BLOCK))
+    except (OSError, BlobdirError):
+        return ""
+    return f"{','.join(map(str, places))}:{found.hexdigest()}"
+
+
+def _is_probed_so(then: SourceRecord, storage: LocalStorage) -> bool:
+    places = then.digest.partition(":")[0].split(",")
+    if not then.digest or len(places) > PROBES or not all(place.isdecimal() and len(place) < 19 for place in places):
+        return False
+    return _probed(storage, then, [int(place) for place in places]) == then.digest
+
+
 def now_of(
-    then: SourceRecord, storage: LocalStorage, looked_ns: int, *, in_place: bool, follow_links: bool
+    then: SourceRecord, storage: LocalStorage, looked_ns: int, *, is_copy: bool, follow_links: bool
 ) -> SourceRecord | None:
     """An input as it is now, if it's the same as it was then; None where it isn't.
 
@@ -147,8 +240,8 @@ def now_of(
     storage : LocalStorage
     looked_ns : int
         When it was looked at then.
-    in_place : bool
-        Whether the project is where it was then, and no copy of it.
+    is_copy : bool
+        Whether this may be a copy of the project, in which blobs are known by some of their blocks.
     follow_links : bool
         Whether folders were listed with links followed.
 
@@ -161,15 +254,14 @@ def now_of(
     if then.role == FOLDER:
         stat = replace(stat, size=-1)
     now = replace(_record(then.path, then.role, stat), digest=then.digest, defect=then.defect)
-    same = (then.size, then.mtime_ns) == (now.size, now.mtime_ns)
-    if in_place and (then.inode, then.ctime_ns) != (now.inode, now.ctime_ns):
-        same = False
+    looks_same = (then.size, then.mtime_ns) == (now.size, now.mtime_ns)
+    is_same = looks_same and (then.inode, then.ctime_ns) == (now.inode, now.ctime_ns)
     may_lead_elsewhere = follow_links and then.role == FOLDER and then.digest
-    if same and not may_lead_elsewhere and not is_racy(then, looked_ns):
+    if is_same and not may_lead_elsewhere and not is_racy(then, looked_ns):
         return now
+    if then.role == BLOB:
+        is_other_file = is_copy and looks_same and then.inode != now.inode
+        return now if is_other_file and _is_probed_so(then, storage) else None
     if not then.digest or then.size != now.size:
         return None
-    if then.role == FOLDER:
-        folder = storage.folder(then.path, follow_links=follow_links)
-        return now if folder.error is None and listing_digest(folder) == then.digest else None
-    return now if digest_of(storage.read(then.path)) == then.digest else None
+    return now if _content_of(then, storage, follow_links=follow_links) == then.digest else None

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from blobdir.discovery.inputs import with_digests
 from blobdir.errors import UsageError
 from blobdir.index import LOOSE, check_place, index_to_bytes, replace_file, save_index
 from blobdir.projectlock import make_state_folder, show_like
-from blobdir.sources import RemoteStorage
+from blobdir.sources import LocalStorage, RemoteStorage
 
 if TYPE_CHECKING:
     from blobdir.index import Index
@@ -52,6 +53,7 @@ def save_beside(index: Index, storage: Storage) -> str:
         storage.write(BESIDE_FILE, index_to_bytes(index))
         return f"{storage.url}/{BESIDE_FILE}"
     check_beside(storage)
+    index = to_travel(index, storage)
     place = Path(storage.url) / BESIDE
     with suppress(FileExistsError):
         make_state_folder(place.parent, storage.url)
@@ -62,6 +64,16 @@ def save_beside(index: Index, storage: Storage) -> str:
     for path in (place, *place.iterdir(), file):  # for all who may read the project
         show_like(path, root)
     return str(place)
+
+
+def is_beside(place: Path, storage: Storage) -> bool:
+    """Whether a folder is that of the index that travels with its project."""
+    return storage.is_local and os.path.realpath(place) == f"{storage.url}/{BESIDE}"
+
+
+def to_travel(index: Index, storage: Storage) -> Index:
+    """The same index with all by which it's known that a project is a copy of its own."""
+    return with_digests(index, storage) if isinstance(storage, LocalStorage) else index
 
 
 def with_loose_sizes(index: Index, storage: Storage) -> Index:

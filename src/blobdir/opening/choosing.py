@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from blobdir.discovery import DiscoveryOptions, Progress, discover, inputs
@@ -13,7 +14,7 @@ from blobdir.discovery.unfinished import OF_THE_MOMENT
 from blobdir.errors import BlobdirWarning, IndexFormatError, UsageError
 from blobdir.index import Index, build_index
 from blobdir.offsets import read_offsets
-from blobdir.opening.beside import BESIDE
+from blobdir.opening.beside import is_beside, to_travel
 from blobdir.opening.carrying import carried
 from blobdir.opening.freshness import renewed
 from blobdir.opening.keeping import keep, look_at, places
@@ -21,12 +22,14 @@ from blobdir.sources import RemoteOptions, Storage, open_storage
 from blobdir.tree import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import os
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from fsspec import AbstractFileSystem
 
     from blobdir.discovery.discover import ReadOffsets
-    from blobdir.index import Header
+    from blobdir.index import Header, StoredIndex
     from blobdir.reading import BlobReader
 
 STORE_ROWS = 20_000
@@ -133,18 +136,42 @@ def build(
 
 
 def _stored(storage: Storage, options: OpenOptions) -> Index | None:
-    for place in places(storage, options.discovery, options.index):
-        try:
+    where = places(storage, options.discovery, options.index)
+    here = inputs.place_of(storage.url) if storage.is_local else ""
+    found: list[tuple[bool, StoredIndex]] = []
+    for place in where:
+        with _damage_is_said():
             stored = look_at(place)
-            travels = storage.is_local and os.path.realpath(place) == f"{storage.url}/{BESIDE}"
-            if header := renewed(stored.header, storage, options.discovery, travels=travels):
-                return stored.load(header)
-        except IndexFormatError as error:
-            warnings.warn(f"{error} (it is built anew now)", BlobdirWarning, stacklevel=3)
-            continue
-        except OSError:
-            continue
+            found.append((is_beside(place, storage) and stored.header.place != here, stored))
+    # What came with a copy of its project goes last, and not at all if the copy had a newer one that isn't true now.
+    own_ns = max((s.header.built_ns for is_copy, s in found if not is_copy and s.header.place == here), default=0)
+    for is_copy, stored in sorted(found, key=itemgetter(0)):
+        with _damage_is_said():
+            if is_copy and stored.header.built_ns < own_ns:
+                continue
+            if header := renewed(stored.header, storage, options.discovery, is_copy=is_copy):
+                index = stored.load(header)
+                if is_copy and _is_known_anew(stored.header, header):
+                    _keep_known(index, where[-1])
+                return index
     return None
+
+
+@contextmanager
+def _damage_is_said() -> Iterator[None]:
+    """Go on without an index that isn't there, or is damaged."""
+    try:
+        yield
+    except IndexFormatError as error:
+        warnings.warn(f"{error} (it is built anew now)", BlobdirWarning, stacklevel=5)
+    except OSError:
+        pass
+
+
+def _is_known_anew(then: Header, now: Header) -> bool:
+    """Whether files and folders are others than those that were recorded, so that only contents told."""
+    pairs = zip(then.blobs + then.inputs, now.blobs + now.inputs, strict=True)
+    return any((a.inode, a.ctime_ns) != (b.inode, b.ctime_ns) for a, b in pairs if a.path)
 
 
 def _build(storage: Storage, options: OpenOptions, progress: Progress | None) -> Index:
@@ -153,6 +180,8 @@ def _build(storage: Storage, options: OpenOptions, progress: Progress | None) ->
     index = (build_to_keep if is_named else build)(storage, options.discovery, progress)
     if any(defect.code in OF_THE_MOMENT for defect in index.header.defects):
         return index  # soon it won't be
+    if is_named and is_beside(where[-1], storage):
+        index = to_travel(index, storage)
     if is_named or (where and len(index) >= STORE_ROWS and not _is_new(index.header)):
         try:
             keep(index, where[-1])
@@ -160,6 +189,12 @@ def _build(storage: Storage, options: OpenOptions, progress: Progress | None) ->
             if is_named:  # who may not write the cache still gets the project, a little later
                 raise
     return index
+
+
+def _keep_known(index: Index, place: Path) -> None:
+    """Keep an index that is true of a copy, with what files and folders of the copy are known by."""
+    with suppress(OSError, UsageError):  # who may not write there compares contents each time
+        keep(index, place)
 
 
 def build_to_keep(storage: Storage, discovery: DiscoveryOptions, progress: Progress | None = None) -> Index:

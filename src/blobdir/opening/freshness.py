@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from blobdir.sources import Storage
 
 
-def renewed(header: Header, storage: Storage, discovery: DiscoveryOptions, *, travels: bool = False) -> Header | None:
+def renewed(header: Header, storage: Storage, discovery: DiscoveryOptions, *, is_copy: bool = False) -> Header | None:
     """The header of a kept index with the owners, modes and times of now; None where the index isn't true any more.
 
     Parameters
@@ -27,29 +27,29 @@ def renewed(header: Header, storage: Storage, discovery: DiscoveryOptions, *, tr
         A remote one is listed, and asked for the versions of its blobs and offsets.
     discovery : DiscoveryOptions
         An index of others isn't true.
-    travels : bool
-        Whether the index goes where its project is copied to. One that doesn't isn't true of a copy, which could be
-        another project of the same sizes and times.
+    is_copy : bool
+        Whether the index may have come here with a copy of its project: then contents are compared. One that doesn't
+        travel isn't true of a copy, which could be another project of the same sizes and times.
     """
     if header.options != discovery.to_json():
         return None
     try:
         if isinstance(storage, RemoteStorage):
             return header if _is_listed_so(header, storage, discovery) else None
-        return _of_now(header, storage, discovery, travels=travels) if isinstance(storage, LocalStorage) else None
+        return _of_now(header, storage, discovery, is_copy=is_copy) if isinstance(storage, LocalStorage) else None
     except (OSError, BlobdirError, ValueError):  # what can't be asked isn't known to be the same
         return None
 
 
-def _of_now(header: Header, storage: LocalStorage, discovery: DiscoveryOptions, *, travels: bool) -> Header | None:
+def _of_now(header: Header, storage: LocalStorage, discovery: DiscoveryOptions, *, is_copy: bool) -> Header | None:
     if is_unfinished(storage.root):
         return None
     place, looked_ns = inputs.place_of(storage.root), time.time_ns()
-    in_place = not travels or header.place == place
+    is_copy = is_copy and header.place != place
     found: dict[bool, list[SourceRecord]] = {True: [], False: []}
     for is_blob, records in ((True, header.blobs), (False, header.inputs)):
         for then in records:
-            now = _now_of(then, storage, header.built_ns, in_place=in_place, follow_links=discovery.follow_links)
+            now = _now_of(then, storage, header.built_ns, is_copy=is_copy, follow_links=discovery.follow_links)
             if now is None:
                 return None
             found[is_blob].append(now)
@@ -57,10 +57,10 @@ def _of_now(header: Header, storage: LocalStorage, discovery: DiscoveryOptions, 
 
 
 def _now_of(
-    then: SourceRecord, storage: LocalStorage, looked_ns: int, *, in_place: bool, follow_links: bool
+    then: SourceRecord, storage: LocalStorage, looked_ns: int, *, is_copy: bool, follow_links: bool
 ) -> SourceRecord | None:
     try:
-        return inputs.now_of(then, storage, looked_ns, in_place=in_place, follow_links=follow_links)
+        return inputs.now_of(then, storage, looked_ns, is_copy=is_copy, follow_links=follow_links)
     except (FileNotFoundError, LinkError):
         could_not = then.inode < 0 if then.role == inputs.FOLDER else then.size < 0
         return then if could_not else None  # it wasn't there then either, or led nowhere
@@ -77,11 +77,11 @@ def _is_listed_so(header: Header, storage: RemoteStorage, discovery: DiscoveryOp
     if folders:
         return False
     files = [*header.blobs, *(then for then in header.inputs if then.role != inputs.FOLDER)]
-    unknown = [then for then in files if then.digest]
+    unknown = [then for then in files if then.digest and then.role != inputs.BLOB]
     contents = storage.read_files([then.path for then in unknown])
     if any(inputs.digest_of(data) != then.digest for then, data in zip(unknown, contents, strict=True)):
         return False
-    known = [then for then in files if not then.digest]
+    known = [then for then in files if not then.digest or then.role == inputs.BLOB]
     now = storage.stat_many([then.path for then in known])
     return all(_is_same_version(then, now.get(then.path)) for then in known)
 
