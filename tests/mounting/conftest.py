@@ -119,7 +119,7 @@ def make_both(folder: Path) -> Both:
     both.loose("aside/beside it.jpg", b"beside it")
     both.loose("aside/sub/z.jpg", b"z")
     both.linked("linked/img", "aside")
-    both.linked("linked/masks_human", "train/ann")
+    both.linked("linked/masks_human", "aside")
     both.link("train/img/link.png", "plain.png")
     both.link("to train", "train/img")
     both.link("dangling", "nowhere/at/all")

@@ -143,7 +143,14 @@ def run(arguments: list[str]) -> int:
     int
         Exit status, see docs/cli.md.
     """
-    warnings.showwarning = show_warning
+    said: set[str] = set()
+
+    def show_once(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if str(message) not in said:  # a command may open a project, or list a place, several times
+            said.add(str(message))
+            show_warning(message, category)
+
+    warnings.showwarning = show_once
     warnings.simplefilter("always", BlobdirWarning)
     try:
         status = _invoke(arguments)

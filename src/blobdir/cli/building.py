@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from contextlib import nullcontext
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -148,7 +147,16 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     from blobdir.discovery import DiscoveryOptions
     from blobdir.discovery.unfinished import OF_THE_MOMENT
     from blobdir.index import check_place
-    from blobdir.opening import BESIDE, build_to_keep, cache_folder, check_beside, keep, save_beside, warn_of_defects
+    from blobdir.opening import (
+        BESIDE,
+        build_to_keep,
+        cache_folder,
+        check_beside,
+        keep,
+        renewed,
+        save_beside,
+        warn_of_defects,
+    )
     from blobdir.packing.locking import alone
     from blobdir.sources import RemoteOptions, open_storage
 
@@ -163,17 +171,21 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     elif beside:
         check_beside(storage)
     began = time.perf_counter()
-    with alone(Path(storage.url) / BESIDE) if beside and storage.is_local else nullcontext():
-        with Bars(common.quiet) as bars:
-            index = build_to_keep(storage, discovery, bars)
-        for defect in index.header.defects:
-            if defect.code in OF_THE_MOMENT:
-                raise DataError(f"{storage.url}: {defect.message}; no index was written")
-        if beside:
+    with Bars(common.quiet) as bars:
+        index = build_to_keep(storage, discovery, bars)
+    for defect in index.header.defects:
+        if defect.code in OF_THE_MOMENT:
+            raise DataError(f"{storage.url}: {defect.message}; no index was written")
+    if not beside:
+        place = str(output or cache_folder(storage, discovery))
+        keep(index, Path(place))
+    elif storage.is_local:
+        with alone(Path(storage.url) / BESIDE):
+            if renewed(index.header, storage, discovery) is None:  # somebody was quicker
+                index = build_to_keep(storage, discovery)
             place = save_beside(index, storage)
-        else:
-            place = str(output or cache_folder(storage, discovery))
-            keep(index, Path(place))
+    else:
+        place = save_beside(index, storage)
     seconds = time.perf_counter() - began
     warn_of_defects(storage, index)
     if not common.quiet:

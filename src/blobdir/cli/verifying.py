@@ -97,6 +97,9 @@ def _lines(report: VerifyReport, *, quiet: bool) -> list[str]:
             f"{counted(report.decoded, 'image')} decoded, {counted(report.checksums, 'checksum')}, "
             f"in {report.seconds:.1f} s ({human_bytes(rate)}/s)"
         )
+        if without := report.blobs - report.checksums:
+            what = f"whether the bytes of {counted(without, 'blob')} are those that were packed"
+            lines.append(f"not looked at: {what}; no checksum to hold them against is in blob/SHA256SUMS")
         if not report.decoded:
             lines.append("not looked at: the pixels of the images; --decode decodes them")
         if report.masks:

@@ -137,12 +137,6 @@ def belongs_a_file(folder: str, datasets: Collection[str]) -> bool:
     return any(is_item_folder(parts[i]) and "/".join(parts[:i]) in datasets for i in range(1, len(parts)))
 
 
-def belongs_a_file(folder: str, datasets: Collection[str]) -> bool:
-    """Whether what lies in a folder of a project is a file of an image, or a folder of such."""
-    parts = folder.split("/")
-    return any(is_item_folder(parts[i]) and "/".join(parts[:i]) in datasets for i in range(1, len(parts)))
-
-
 def hides(dataset: str, other: str) -> bool:
     """Whether `other` can't be a dataset where `dataset` is one: it lies in its ``meta/``, ``img/`` or the like."""
     return other.startswith(f"{dataset}/") and is_item_folder(other[len(dataset) + 1 :].split("/", maxsplit=1)[0])

@@ -108,6 +108,9 @@ def _check_sums(storage: LocalStorage, folders: Folders, used: Collection[str], 
         return {}
     for number, line in odd:
         report.add("sums-line", path, f"line {number} isn't a checksum and a name: {os.fsdecode(line[:80])!r}")
+    for name in sorted(name for name in sums if "/" in name or name in ("", ".", "..")):
+        report.add("not-checked", path, f"names {name!r}, which leads out of {layout.BLOB_DIR}/ and isn't looked at")
+        del sums[name]
     tars = {name for name in entries if layout.blob_stem(name) is not None}
     for name in sorted(set(sums) - set(entries)):
         report.add("blob-missing", layout.join(layout.BLOB_DIR, name), f"{SUMS} names it, and it isn't there")

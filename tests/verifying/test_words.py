@@ -1,0 +1,68 @@
+"""What `verify` says of what it hasn't looked at, or can't hold against anything."""
+
+import warnings
+
+import click
+import pytest
+from changes.samples import numbered, packed, tars
+
+from blobdir.cli import app
+from blobdir.errors import BlobdirWarning
+from blobdir.verifying import verify
+
+
+@pytest.fixture
+def root(tmp_path):
+    return packed(tmp_path / "p", numbered(6) | numbered(2, dataset="val"))
+
+
+def keep_lines(count):
+    def keep(sums):
+        sums.write_text("".join(sums.read_text().splitlines(keepends=True)[:count]))
+
+    return keep
+
+
+@pytest.mark.parametrize(
+    ("change", "without"),
+    [(lambda sums: None, 0), (lambda sums: sums.unlink(), 3), (keep_lines(1), 2), (keep_lines(0), 3)],
+    ids=["all there", "no file", "one line", "no line"],
+)
+def test_bytes_that_no_checksum_speaks_for(root, capsys, change, without):
+    assert len(tars(root)) == 3
+    change(root / "blob/SHA256SUMS")
+    assert app.run(["verify", str(root)]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "checksum to hold them against" in line]
+    said = f"not looked at: whether the bytes of {without} blobs are those that were packed"
+    assert [line.partition(";")[0] for line in lines] == [said] * bool(without)
+
+
+@pytest.mark.parametrize("name", ["../../etc/hostname", "../meta.json", "/etc/hostname", "sub/x.tar", "..", "."])
+def test_sums_that_name_what_is_elsewhere(root, name):
+    with open(root / "blob/SHA256SUMS", "a") as file:
+        file.write(f"{'0' * 64}  {name}\n")
+    report = verify(root, processes=1)
+    (finding,) = report.findings
+    assert (finding.code, finding.path, finding.severity) == ("not-checked", "blob/SHA256SUMS", "warning")
+    assert repr(name) in finding.examples[0]
+    assert report.checksums == report.blobs
+
+
+def test_a_missing_blob_that_sums_name_is_still_an_error(root):
+    with open(root / "blob/SHA256SUMS", "a") as file:
+        file.write(f"{'0' * 64}  gone.tar\n")
+    assert [(f.code, f.path, f.severity) for f in verify(root, processes=1).findings] == [
+        ("blob-missing", "blob/gone.tar", "error")
+    ]
+
+
+def test_a_warning_is_said_once_a_command(monkeypatch, capsys):
+    @click.command("twice")
+    def twice():
+        for text in ("one", "two", "one", "one"):
+            warnings.warn(text, BlobdirWarning, stacklevel=1)
+
+    monkeypatch.setattr(app.cli, "get_command", lambda *_: twice)
+    for _ in range(2):
+        assert app.run(["info"]) == 0
+        assert capsys.readouterr().err == "blobdir: warning: one\nblobdir: warning: two\n"
