@@ -261,10 +261,7 @@ class DatasetView:
         ShortReadError, ReadError
             The blob is truncated, missing, or doesn't fit its offsets.
         """
-        try:
-            data = self._read(name.encode())
-        except UnicodeEncodeError:  # a name that isn't UTF-8
-            data = None
+        data = self._read(name)
         if data is not None:
             return data
         return self._tree.read(self._tree.find(f"{self._images}/{name}"))

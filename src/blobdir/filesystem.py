@@ -444,23 +444,16 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
 
         A whole member of a local blob is one ``pread``.
         """
-        if type(path) is not str or path[:1] == "/" or "://" in path:
-            path = self._strip_protocol(path)
         view = self.view
         if start is None and end is None:
-            head, _, name = path.rpartition("/")
-            read = view.short_ways.get(head)
-            if read is not None:
-                try:
-                    data = read(name.encode())
-                except UnicodeEncodeError:
-                    data = None
-                if data is not None:
+            if isinstance(path, str):
+                head, _, name = path.rpartition("/")
+                read = view.short_ways.get(head)
+                if read is not None and (data := read(name)) is not None:
                     return data
-            data = view.read(view.find(path))
-            view.learn(head)
-            return data
-        row = view.find(path)
+            plain = self._strip_protocol(path)
+            return view.read_whole(plain, is_tried=plain == path)
+        row = view.find(self._strip_protocol(path))
         return view.read(row, *_bounds(view, row, start, end))
 
     @of_one_tree

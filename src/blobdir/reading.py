@@ -13,7 +13,7 @@ from blobdir.descriptors import DESCRIPTORS
 from blobdir.discovery.pairing import BLOCK, blob_defect, misfit
 from blobdir.errors import LinkError, ReadError, ShortReadError
 from blobdir.index import FIRST_BLOB, Index
-from blobdir.index.hashing import PROBE_LIMIT
+from blobdir.index.hashing import PROBE_LIMIT, tag_mask
 from blobdir.locks import ForkSafeLock
 from blobdir.ranges import merge_ranges
 from blobdir.sources import LocalSource, RemoteSource, RemoteStorage, Source, Stat, Storage
@@ -47,7 +47,7 @@ class BlobReader:
         self._open: list[Source | None] = [None] * (FIRST_BLOB + len(index.header.blobs))
         self._held: dict[int, LocalSource] = {}
         self._opening = ForkSafeLock()
-        self._readers: dict[int, Callable[[bytes], bytes | None]] = {}
+        self._readers: dict[int, Callable[[str], bytes | None]] = {}
         self._unlooked: set[int] = set()  # blobs of which nobody has seen yet whether the offsets fit
         if isinstance(storage, RemoteStorage):
             storage.expect(sum(max(0, record.size) for record in index.header.blobs))
@@ -153,7 +153,7 @@ class BlobReader:
     def _refuses(self, record: SourceRecord) -> bool:
         return not self._ignore_defects or self._index.header.defects[record.defect].code == "blob-missing"
 
-    def reader(self, parent: int) -> Callable[[bytes], bytes | None]:
+    def reader(self, parent: int) -> Callable[[str], bytes | None]:
         """The short way to whole members: a function from a name in directory `parent` to its bytes.
 
         It gives None for whatever isn't an ordinary member of an open local blob, read in full; the long way
@@ -165,18 +165,26 @@ class BlobReader:
             self._readers[parent] = self._make_reader(parent)
         return self._readers[parent]
 
-    def _make_reader(self, parent: int) -> Callable[[bytes], bytes | None]:
+    def _make_reader(self, parent: int) -> Callable[[str], bytes | None]:
         index, sources, unlooked, pread = self._index, self._open, self._unlooked, os.pread
-        mask, columns = index.capacity - 1, index.buffers
+        mask, tags, columns = index.capacity - 1, tag_mask(len(index)), index.buffers
+        both = mask | tags  # numbers of 30 bits are the quickest
         names, slots, name_start = columns.names, columns.slots, columns.name_start
         source_of, offset_of, size_of = columns.source, columns.offset, columns.size
         first = offset_of[parent]
         end = first + size_of[parent]
 
-        def read(name: bytes) -> bytes | None:
-            home = slot = crc32(name, parent) & mask
-            row = slots[slot]  # row + 1
+        def read(text: str) -> bytes | None:
+            try:
+                name = text.encode()
+            except UnicodeEncodeError:  # bytes that aren't UTF-8
+                return None
+            code = crc32(name, parent) & both
+            home = slot = code & mask
+            tag = code & tags
+            row = slots[slot]  # row + 1, with its tag
             while row:
+                row ^= tag
                 if first < row <= end and names[name_start[row - 1] : name_start[row] - 1] == name:
                     row -= 1
                     size = size_of[row]

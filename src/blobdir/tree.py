@@ -96,7 +96,7 @@ class Tree:
         self._folders: dict[str, int] = {"": 0}
         self._incomplete: dict[int, list[int]] = {}
         self._incomplete = self._incomplete_rows()
-        self.short_ways: dict[str, Callable[[bytes], bytes | None]] = {}
+        self.short_ways: dict[str, Callable[[str], bytes | None]] = {}
         self._total_bytes = -1
         self._loose_versions: dict[int, str] = {}  # of those that are read in parts
         self._loose_sizes: dict[int, int] = {}  # of remote files, where the listing doesn't say them or is outdated
@@ -449,12 +449,25 @@ class Tree:
         self._loose_sizes[row] = known = answer.version.size if answer.version.size >= 0 else known
         return answer.data
 
-    def learn(self, head: str) -> None:
-        """Have `short_ways` know the one to the files of a directory."""
-        if len(self.short_ways) < MAX_FOLDERS and self.is_directory(row := self.find(head)):
-            self.short_ways[head] = self.reader(row)
+    def read_whole(self, path: str, *, is_tried: bool = False) -> bytes:
+        """The content of a file; `short_ways` then knows the one to the files of its directory.
 
-    def reader(self, parent: int) -> Callable[[bytes], bytes | None]:
+        Parameters
+        ----------
+        path : str
+        is_tried : bool
+            Whether the short way didn't lead there.
+        """
+        head, _, name = path.rpartition("/")
+        read = self.short_ways.get(head)
+        if read is not None and not is_tried and (found := read(name)) is not None:
+            return found
+        data = self.read(self.find(path))
+        if read is None and len(self.short_ways) < MAX_FOLDERS:
+            self.short_ways[head] = self.reader(self.find(head))
+        return data
+
+    def reader(self, parent: int) -> Callable[[str], bytes | None]:
         """The short way to whole members of one directory, see `blobdir.reading.BlobReader.reader`."""
         return self.blobs.reader(parent)
 

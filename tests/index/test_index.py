@@ -25,7 +25,8 @@ from blobdir.index import (
     save_index,
     store,
 )
-from blobdir.index.hashing import PROBE_LIMIT
+from blobdir.index.hashing import PROBE_LIMIT, tag_mask
+from blobdir.index.table import SMALL_NAMES
 from blobdir.nametable import pack_names
 
 
@@ -90,14 +91,41 @@ def test_index_is_the_dictionary(files):
 
 
 @settings(deadline=None, max_examples=25)
-@given(FILES)
-def test_stored_index_is_the_dictionary(tmp_path_factory, files):
+@given(FILES, st.sampled_from([0, SMALL_NAMES]))
+def test_stored_index_is_the_dictionary(tmp_path_factory, files, small):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("blobdir.index.table.SMALL_NAMES", small)
+        check_stored(tmp_path_factory, files)
+
+
+def check_stored(tmp_path_factory, files):
     index, folders = build(files)
     place = tmp_path_factory.mktemp("index") / "index"
     save_index(index, place)
     again = load_index(place)
     check(again, files, folders)
     assert again.header == index.header
+
+
+@pytest.mark.parametrize("rows", [1, 2, 300, 1 << 20, 10_000_000, (1 << 29) - 1, 1 << 29, 1 << 30, 1 << 33])
+def test_a_tag_leaves_room_for_every_row(rows):
+    assert tag_mask(rows) & rows == 0
+    assert tag_mask(rows) > rows or tag_mask(rows) == 0
+
+
+def test_names_of_other_rows_are_hardly_ever_looked_at():
+    files = {b"img/%06d.jpg" % i: (i, 1) for i in range(20_000)}
+    index, _ = build(files)
+    parent, looked = index.lookup(0, b"img"), 0
+    mask, tags = index.capacity - 1, tag_mask(len(index))
+    for row in index.children(parent):
+        code = zlib.crc32(index.name(row), parent)
+        slot, found = code & mask, -1
+        while found != row:
+            found = (int(index.slots[slot]) ^ (code & tags)) - 1
+            looked += 0 <= found < len(index)
+            slot += 1
+    assert looked < 1.01 * len(files)
 
 
 def colliding_names(count):
@@ -187,8 +215,8 @@ def test_damaged_header_and_other_version_are_noticed(stored, monkeypatch):
     with pytest.raises(IndexFormatError):
         load_index(stored)
     header.write_bytes(text)
-    monkeypatch.setattr(store, "VERSION", 3)
-    with pytest.raises(IndexFormatError, match="version 2"):
+    monkeypatch.setattr(store, "VERSION", store.VERSION + 1)
+    with pytest.raises(IndexFormatError, match="version 3"):
         load_index(stored)
 
 
@@ -212,7 +240,6 @@ def forge(stored, **columns):
         ("names", lambda c: c.__setitem__(5, 0)),
         ("name_start", lambda c: c.__setitem__(5, c[6])),
         ("name_start", lambda c: c.__setitem__(-1, 1 << 20)),
-        ("slots", lambda c: c.__setitem__(5, 1 << 20)),
         ("size", lambda c: c.__setitem__(0, 1 << 20)),
         ("offset", lambda c: c.__setitem__(1, 0)),
         ("source", lambda c: c.__setitem__(0, FIRST_BLOB)),
@@ -227,6 +254,22 @@ def test_hostile_index_is_refused(stored, column, change):
     forge(stored, **{column: change})
     with pytest.raises(IndexFormatError):
         load_index(stored)
+
+
+@pytest.mark.parametrize("value", [1, 2, 300, 302, 303, 1 << 20, (1 << 32) - 1])
+def test_hostile_slots_hide_names_and_no_more(stored, value):
+    honest = load_index(stored)
+    parents = [(row, honest.name(row), honest.parent(row)) for row in range(1, len(honest))]
+    forge(stored, slots=lambda c: c.__setitem__(slice(None, -1), value))
+    index = load_index(stored)
+    for row, name, parent in parents:
+        assert index.lookup(parent, name) == row  # by bisection
+    assert index.lookup(0, b"no such name") == -1
+    rows = np.array([row for row, _, parent in parents if parent == honest.parent(300)])
+    names = [honest.name(row) + b"\0" for row in rows.tolist()]
+    starts = np.cumsum([0, *map(len, names)])
+    found = index.lookup_many(honest.parent(300), np.frombuffer(b"".join(names), np.uint8), starts)
+    assert found.tolist() == rows.tolist()
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../other/blob.tar", "a/../../b", "a\0b"])

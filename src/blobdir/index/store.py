@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-VERSION = 2
+VERSION = 3
 MAX_BYTES = 64 << 30
 _MAX_HOLES = 64
 """Times that a file may be larger than what it takes on a disk, which compresses it maybe."""
@@ -139,7 +139,7 @@ class StoredIndex:
             The same header, with what was found out since.
         """
         files: dict[str, BinaryIO] = {}
-        sizes: dict[str, int] = {}
+        shapes: dict[str, _Shape] = {}
         with contextlib.ExitStack() as stack:
             for name in COLUMNS:
                 path = self._path(name)
@@ -149,20 +149,23 @@ class StoredIndex:
                     raise IndexFormatError(
                         f"{path}: {error.strerror}; delete the folder, or build the index again"
                     ) from error
-                sizes[name] = _size_of(files[name], path)
-            parts = allocate(sizes)
+                head = os.pread(files[name].fileno(), _MAX_COLUMN_HEADER_BYTES, 0)
+                shapes[name] = _shape_of(head, _size_of(files[name], path), str(path))
+            sizes = {name: shape.length * shape.kind.itemsize for name, shape in shapes.items()}
+            parts = allocate({"names": sizes.pop("names")}) | allocate(sizes)
             for name, file in files.items():
-                if _read_into(file, parts[name]) != sizes[name]:
+                if _read_into(file, parts[name], shapes[name].start) != len(parts[name]):
                     raise IndexFormatError(f"{self._path(name)}: was cut off; build the index again")
-        return _index(self._body, header or self.header, parts, str(self._folder))
+        columns = {name: np.frombuffer(part, shapes[name].kind) for name, part in parts.items()}
+        return _index(self._body, header or self.header, columns, str(self._folder), parts["names"].obj)
 
     def _path(self, column: str) -> Path:
         return self._folder / f"{column}.npy"
 
 
-def _read_into(file: BinaryIO, part: memoryview) -> int:
+def _read_into(file: BinaryIO, part: memoryview, start: int) -> int:
     done = 0
-    while done < len(part) and (count := os.preadv(file.fileno(), (part[done:],), done)):
+    while done < len(part) and (count := os.preadv(file.fileno(), (part[done:],), start + done)):
         done += count
     return done
 
@@ -209,31 +212,44 @@ def parse_index(header: bytes, parts: Mapping[str, memoryview], label: str) -> I
     IndexFormatError
     """
     body = _parse_header(header, f"{label}/{HEADER_FILE}")
-    return _index(body, Header.from_json(body["header"]), parts, label)
+    columns = {name: _column(parts[name], f"{label}/{name}.npy") for name in COLUMNS}
+    return _index(body, Header.from_json(body["header"]), columns, label)
 
 
-def _index(body: dict[str, Any], header: Header, parts: Mapping[str, memoryview], label: str) -> Index:
-    columns: dict[str, NDArray[Any]] = {}
+def _index(
+    body: dict[str, Any], header: Header, columns: dict[str, NDArray[Any]], label: str, mapped: Any = None
+) -> Index:
     for name in COLUMNS:
-        columns[name] = _column(parts[name], f"{label}/{name}.npy")
         if digest(columns[name]) != body["digests"].get(name):
             raise IndexFormatError(f"{label}/{name}.npy: is damaged (its digest is wrong); build the index again")
     check_columns(columns, body["capacity"], label)
     check_references(columns, header, label)
-    return Index(**columns, capacity=body["capacity"], header=header)
+    return Index(**columns, capacity=body["capacity"], header=header, mapped_names=mapped)
+
+
+class _Shape(NamedTuple):
+    """What the head of a ``.npy`` file says: the type of its numbers, how many, and where they begin."""
+
+    kind: np.dtype[Any]
+    length: int
+    start: int
 
 
 def _column(part: memoryview, label: str) -> NDArray[Any]:
     """The array of a ``.npy`` file, in the same memory."""
+    return np.frombuffer(part, *_shape_of(bytes(part[:_MAX_COLUMN_HEADER_BYTES]), len(part), label))
+
+
+def _shape_of(head: bytes, file_size: int, label: str) -> _Shape:
     # As `numpy.save` writes it; numpy's own reader runs a tokenizer on what a stranger has written.
-    found = _COLUMN_HEADER.match(bytes(part[:_MAX_COLUMN_HEADER_BYTES]))
+    found = _COLUMN_HEADER.match(head)
     size = int.from_bytes(found[1], "little") if found else -1
     if found is None or found.end() != size + found.end(1):
         raise IndexFormatError(f"{label}: isn't a column of an index; delete the folder, or build the index again")
     kind, count = np.dtype(found[2].decode()), int(found[3])
-    if len(part) - found.end() != count * kind.itemsize:
+    if file_size - found.end() != count * kind.itemsize:
         raise IndexFormatError(f"{label}: is cut off, or longer than it says; build the index again")
-    return np.frombuffer(part, kind, count, found.end())
+    return _Shape(kind, count, found.end())
 
 
 def _parse_header(text: bytes, label: str) -> dict[str, Any]:
