@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.errors import AnnotationError
+from blobdir.jsontext import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,38 +14,6 @@ if TYPE_CHECKING:
 SIDE_MAX: Final = (1 << 31) - 1
 """Pixels that an image is high or wide at the most: what image libraries can count."""
 _SHOWN: Final = 1e15
-_DECODER = json.JSONDecoder()
-
-
-def read_json(data: bytes) -> Any:
-    """The value that JSON text stands for.
-
-    Raises
-    ------
-    AnnotationError
-        It isn't JSON; the message says from where on.
-    """
-    if not data.strip():
-        raise AnnotationError("is empty")
-    with suppress(ValueError, RecursionError):  # nearly all are UTF-8, and finding that out takes as long as the rest
-        return _DECODER.decode(data.decode())
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise AnnotationError(json_fault(error)) from error
-
-
-def json_fault(error: ValueError | RecursionError) -> str:
-    """What is wrong with text that couldn't be read as JSON."""
-    if isinstance(error, json.JSONDecodeError):
-        if error.pos >= len(error.doc.rstrip()):
-            return "isn't JSON: it is cut off"
-        return f"isn't JSON from line {error.lineno}, column {error.colno} on"
-    if isinstance(error, UnicodeDecodeError):
-        return f"isn't JSON: byte {error.start} isn't UTF-8"
-    if isinstance(error, RecursionError):
-        return "isn't JSON that can be read: it is nested too deeply"
-    return "isn't JSON that can be read: a number in it is too long"
 
 
 def read_object(data: bytes) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Files that are kept open: one budget of the process, from its limit of descriptors.
 
 Half of the limit is left to others. Of the rest, half is for files that are *held*: those are never closed as long as
-who holds them lives. The other half is for files that are *kept*: the one that was opened longest ago is closed when
-another one needs its place, and opened again when it's read. Whoever opens one again makes sure that it's the same.
+who holds them lives. The other half is for files that are *kept*: when another one needs its place, the one is closed
+that was opened longest ago among those that weren't read since they were last asked (a clock, in place of a list by
+time of use: readers set a mark and take no lock). It's opened again when it's read. Whoever opens one again makes sure
+that it's the same.
 """
 
 from __future__ import annotations
@@ -31,6 +33,10 @@ class Keeper(Protocol):
         """Close a file, or forget it; called in any thread, with no lock held."""
         ...
 
+    def was_used(self, key: Any) -> bool:
+        """Whether a file was read since it was last asked, but for the read that opened it; must take no lock."""
+        ...
+
 
 class Descriptors:
     """What is open in this process. Threads may share it; it works on after a fork."""
@@ -51,8 +57,8 @@ class Descriptors:
         """Note that a file is kept open; others are let go of if there are too many."""
         with self._lock:
             self._kept.pop((id(owner), key), None)
+            surplus = self._least_used(len(self._kept) + 1 - self.room())
             self._kept[id(owner), key] = weakref.ref(owner, self._note_dead)
-            surplus = self._oldest(len(self._kept) - self.room())
         self._let_go(surplus)
 
     def _note_dead(self, _: weakref.ref[Keeper]) -> None:
@@ -66,22 +72,28 @@ class Descriptors:
     def let_go_of_some(self) -> bool:
         """Have a part of the kept files closed; False where there are none."""
         with self._lock:
-            found = self._oldest(1 + len(self._kept) // 4)
+            found = self._least_used(1 + len(self._kept) // 4)
         self._let_go(found)
         return bool(found)
 
-    def _oldest(self, count: int) -> list[tuple[Keeper, Hashable]]:
-        """Take out the files that were opened longest ago; those of owners who are gone are closed already."""
+    def _least_used(self, count: int) -> list[tuple[Keeper, Hashable]]:
+        """Take out files: the oldest first, but for those that were used; of owners who are gone they are closed."""
         if count > 0 and self._has_dead:
             self._has_dead = False
             for name in [name for name, owner in self._kept.items() if owner() is None]:
                 del self._kept[name]
                 count -= 1
         found: list[tuple[Keeper, Hashable]] = []
+        chances = len(self._kept)  # one each: then all marks are gone, or others set them again
         while self._kept and len(found) < count:
-            (_, key), owner = self._kept.popitem(last=False)
-            if (there := owner()) is not None:
-                found.append((there, key))
+            name, owner = self._kept.popitem(last=False)
+            if (there := owner()) is None:
+                continue
+            if chances > 0 and there.was_used(name[1]):
+                self._kept[name] = owner
+            else:
+                found.append((there, name[1]))
+            chances -= 1
         return found
 
     @staticmethod

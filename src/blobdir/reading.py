@@ -69,6 +69,7 @@ class BlobReader:
         """
         found = self._open[number]
         if found is not None:
+            found.used = True
             return found
         record = self._index.header.blobs[number - FIRST_BLOB]
         if refusal := self.refusal(number):
@@ -91,6 +92,14 @@ class BlobReader:
     def let_go(self, number: int) -> None:
         """Close a blob that isn't held when nobody reads it any more; it's opened again when it's wanted."""
         self._open[number] = None
+
+    def was_used(self, number: int) -> bool:
+        """Whether a blob was read since it was last asked, or since it was opened."""
+        blob = self._open[number]
+        used = blob is not None and blob.used
+        if blob is not None:
+            blob.used = False
+        return used
 
     def hold(self, before: BlobReader | None = None) -> bool:
         """Keep local blobs from going away as long as the project is open: names may go, or lead to other files.
@@ -194,6 +203,7 @@ class BlobReader:
                     blob = sources[source_of[row]]  # held: one that another thread lets go of closes its descriptor
                     try:
                         data = pread(blob.fd, size, offset_of[row])  # type: ignore[union-attr]
+                        blob.used = True  # type: ignore[union-attr]
                     except AttributeError:  # no blob, not open yet, or not local: cheaper than to ask
                         if blob is None or source_of[row] in unlooked:
                             return None
@@ -293,7 +303,11 @@ class BlobReader:
         if wanted <= 0:
             return 0
         number = columns.source[row]
-        blob = self._open[number] or self.source(number)
+        blob = self._open[number]
+        if blob is None:
+            blob = self.source(number)
+        else:
+            blob.used = True
         part = buffer[:wanted]
         if type(blob) is not LocalSource or os.preadv(blob.fd, (part,), columns.offset[row] + start) != wanted:
             part[:] = self.read(row, start, start + wanted)  # what is wrong with it is said there

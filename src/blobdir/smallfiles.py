@@ -10,9 +10,10 @@ from codecs import BOM_UTF8
 from json import JSONDecoder
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from blobdir.annotations import classes_of, is_size, read_annotation, read_json, tags_of
+from blobdir.annotations import classes_of, is_size, read_annotation, tags_of
 from blobdir.errors import AnnotationError
 from blobdir.inside import open_plain, read_open
+from blobdir.jsontext import Remark, is_clear, read_json, refuse_constant, unclear
 from blobdir.tarwriting.members import is_image
 
 if TYPE_CHECKING:
@@ -25,14 +26,12 @@ EMPTY: Final = ("empty", " has no bytes")
 NO_IMAGE: Final = ("not-an-image", " doesn't begin like an image")
 _ENCODING: Final = ("sdk-encoding", ": isn't UTF-8 without a mark in front: the SDK can't read it")
 
-Remark = tuple[str, str]
-"""Code of a finding, and what is said of the file after its name."""
-
 _INVALID: Final = {ANNOTATION: "annotation-invalid", JSON: "side-invalid"}
 _READ_BYTES: Final = 16 << 10
+_DICT: Final = {dict}
 _REMEMBERED: Final = 256
 """Contents that are known again: those of images without objects are often the same."""
-_raw_decode = JSONDecoder().raw_decode
+_raw_decode = JSONDecoder(parse_constant=refuse_constant).raw_decode
 
 
 class Known(NamedTuple):
@@ -64,9 +63,9 @@ def look_at(kind: str, data: bytes, known: Known) -> list[Remark]:
         return []
     try:
         value = read_annotation(data) if kind == ANNOTATION else read_json(data)
+        found = text_faults(data)
     except AnnotationError as error:
         return [(_INVALID[kind], f": {error}")]
-    found = encoding_fault(data)
     if kind == JSON:
         return found
     for code, what, names in (
@@ -83,30 +82,43 @@ def _is_fine(data: bytes, known: Known) -> bool:
         text = data.decode()
         value, end = _raw_decode(text)
         size, objects = value["size"], value["objects"]
+        keys = len(value) + len(size)
         if not (is_size(size["height"]) and is_size(size["width"]) and type(objects) is list):
             return False
         if end != len(text) and text[end:].strip(" \t\n\r"):
             return False
         if not objects and value.get("tags") == []:
-            return True
+            return is_clear(text, keys)
         titles, named = {item["classTitle"] for item in objects}, set()
+        inner = [item["points"] for item in objects if "points" in item]
+        if not {type(points) for points in inner} <= _DICT:
+            return False
+        keys += sum(map(len, objects)) + sum(map(len, inner))
         for holder in (value, *objects):
             tags = holder.get("tags", [])
             if type(tags) is not list:
                 return False
             named.update([tag["name"] for tag in tags])
-        return titles <= known.classes and named <= known.tags
+            keys += sum(map(len, tags))
+        return titles <= known.classes and named <= known.tags and is_clear(text, keys)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return False
 
 
-def encoding_fault(data: bytes) -> list[Remark]:
-    """Whether JSON that can be read is in an encoding that the SDK can't."""
+def text_faults(data: bytes) -> list[Remark]:
+    """What is wrong with the text of JSON that can be read: an encoding that the SDK can't, what others read otherwise.
+
+    Raises
+    ------
+    AnnotationError
+        It can't be read closely: it's nested too deeply for that.
+    """
+    found = [(code, f": {text}") for code, text in unclear(data)]
     try:
         data.decode()
     except UnicodeDecodeError:
-        return [_ENCODING]
-    return [_ENCODING] if data.startswith(BOM_UTF8) else []
+        return [_ENCODING, *found]
+    return [_ENCODING, *found] if data.startswith(BOM_UTF8) else found
 
 
 def not_read(error: OSError) -> Remark:

@@ -174,9 +174,15 @@ def test_what_was_touched_while_it_was_closed_is_read(root, tmp_path, monkeypatc
 class Keeper:
     def __init__(self):
         self.closed = []
+        self.used = set()
 
     def let_go(self, key):
         self.closed.append(key)
+
+    def was_used(self, key):
+        used = key in self.used
+        self.used.discard(key)
+        return used
 
 
 def test_the_budget(monkeypatch):
@@ -196,6 +202,68 @@ def test_the_budget(monkeypatch):
     budget.keep(other, 3)  # there is room again
     assert other.closed == []
     assert budget.hold(other, 10) == 2
+
+
+def test_the_least_used_is_closed(monkeypatch):
+    monkeypatch.setattr(Descriptors, "room", staticmethod(lambda: 3))
+    budget, keeper = Descriptors(), Keeper()
+    budget.keep(keeper, "hot")
+    for key in range(100):
+        keeper.used.add("hot")
+        budget.keep(keeper, key)
+    assert keeper.closed == list(range(98))
+    for key in range(100, 104):
+        budget.keep(keeper, key)
+    assert "hot" in keeper.closed
+
+
+def test_all_are_used(monkeypatch):
+    monkeypatch.setattr(Descriptors, "room", staticmethod(lambda: 3))
+    budget, keeper = Descriptors(), Keeper()
+    keeper.was_used = lambda _: True
+    for key in range(10):
+        budget.keep(keeper, key)
+    assert keeper.closed == list(range(7))
+    assert budget.let_go_of_some()
+
+
+@pytest.mark.parametrize("way", ["cat_file", "get_blob_img_bytes", "cat", "cat_ranges", "read_into", "open"])
+def test_a_hot_blob_among_many_is_opened_once(root, monkeypatch, way):
+    monkeypatch.setattr(descriptors, "DESCRIPTORS", budget := Descriptors())
+    monkeypatch.setattr("blobdir.reading.DESCRIPTORS", budget)
+    monkeypatch.setattr(Descriptors, "room", staticmethod(lambda: 3))
+    monkeypatch.setattr("blobdir.reading.HELD_BLOBS", 0)
+    project = open_project(root, index="none")
+    fs, tree = project.filesystem, project.tree
+    opened = []
+    monkeypatch.setattr(
+        tree.storage,
+        "open",
+        lambda path, *more: opened.append(path) or type(tree.storage).open(tree.storage, path, *more),
+    )
+
+    def read_into(path):
+        buffer = bytearray(200)
+        return bytes(buffer[: tree.read_into(tree.find(path), 0, memoryview(buffer))])
+
+    def by_file(path):
+        with fs.open(path) as file:
+            return file.read()
+
+    read = {
+        "cat_file": fs.cat_file,
+        "get_blob_img_bytes": lambda path: project["train"].get_blob_img_bytes(path[-7:]),
+        "cat": lambda path: fs.cat([path])[path],
+        "cat_ranges": lambda path: fs.cat_ranges([path], 0, 1000)[0],
+        "read_into": read_into,
+        "open": by_file,
+    }[way]
+    hot = NAMES[7]
+    for name in NAMES:
+        for one in (hot, name):
+            assert read(f"train/img/{one}") == content(one)
+    assert opened.count("blob/b007.tar") == 1
+    assert len(opened) == BLOBS
 
 
 def test_who_comes_later_holds_some(monkeypatch):

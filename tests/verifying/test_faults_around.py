@@ -76,6 +76,19 @@ AROUND = {
     "annotation that the SDK can't read": (
         plant("train/ann/000001.png.json", b"\xef\xbb\xbf" + ANNOTATION), "sdk-encoding", "train",
     ),
+    **{
+        f"{where} with {what}": (plant(where, text[:-1] + more), code, path)
+        for where, text, path in (
+            ("meta.json", json.dumps(META).encode(), "meta.json"),
+            ("train/ann/000001.png.json", ANNOTATION, "train"),
+            ("train/img_info/000001.png.json", b'{"x": 0}', "train"),
+        )
+        for what, more, code in (
+            ("NaN", b', "y": NaN}', "json-number"),
+            ("a key twice", b', "y": 1, "y": 2}', "json-unclear"),
+            ("half a character", b', "y": "\\ud800"}', "json-unclear"),
+        )
+    },
     "meta of nobody": (plant("train/meta/x.png.json"), "side-without-image", "train"),
     "img_info of nobody": (plant("train/img_info/000099.png.json"), "side-without-image", "train"),
     "seg of nobody": (plant("train/seg/x.png.png", b"x"), "side-without-image", "train"),

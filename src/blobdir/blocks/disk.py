@@ -143,6 +143,7 @@ class DiskTier:
         self.damaged = 0
         self._open: LRUCache[tuple[str, int], _OpenBlock] = LRUCache(OPEN_BLOCKS)
         self._guard = ForkSafeLock()
+        self._used: set[tuple[str, int]] = set()  # of the open ones, since `was_used` was asked
         self._described: set[str] = set()
         self._is_judged = self._is_foreign = False
 
@@ -173,7 +174,9 @@ class DiskTier:
             return None
         with self._guard:
             block = self._open.get(name)
-        if block is None:
+        if block is not None:
+            self._used.add(name)
+        else:
             block = self._open_block(name)
             if block is None:
                 return None
@@ -207,6 +210,7 @@ class DiskTier:
             least = self._open.popitem()[0] if len(self._open) >= OPEN_BLOCKS else None
             self._open[name] = block
         if least is not None:
+            self._used.discard(least)
             DESCRIPTORS.forget(self, least)
         DESCRIPTORS.keep(self, name)
         return block
@@ -215,6 +219,13 @@ class DiskTier:
         """Close a block; it's opened again when it's read."""
         with self._guard:
             self._open.pop(name, None)
+        self._used.discard(name)
+
+    def was_used(self, name: tuple[str, int]) -> bool:
+        """Whether a block was read since it was last asked, or since it was opened."""
+        used = name in self._used
+        self._used.discard(name)
+        return used
 
     def _drop(self, name: tuple[str, int], why: str) -> None:
         self.damaged += 1
@@ -450,6 +461,7 @@ class DiskTier:
         self._described.clear()
         with self._guard:
             self._open.clear()
+        self._used.clear()
         return removed
 
 

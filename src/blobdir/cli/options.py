@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -49,15 +48,14 @@ class CommonOptions:
 
 
 def _storage_options(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    from blobdir.mounting.options import storage_value
+
     options: dict[str, Any] = {}
     for value in values:
         key, equals, text = value.partition("=")
         if not equals or not key:
             raise click.BadParameter("give key=value, such as anon=true or endpoint_url=http://127.0.0.1:9000")
-        try:
-            options[key] = json.loads(text)
-        except ValueError:
-            options[key] = text
+        options[key] = storage_value(text)
     return options
 
 

@@ -165,7 +165,7 @@ def storage_value(text: str) -> Any:
     """A value of a storage option: JSON where it's some, else the text itself."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

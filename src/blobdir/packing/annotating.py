@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -14,7 +13,7 @@ from blobdir.inside import read_whole
 from blobdir.offsets import write_offsets
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.names import slug_of, stem_of
-from blobdir.packing.plain import MetaBuilder, check_annotation, plain_annotation, tag_list
+from blobdir.packing.plain import MetaBuilder, check_annotation, plain_annotation, rewritten, tag_list
 from blobdir.packing.report import Problem
 from blobdir.packing.shards import Places, TarOutput, offsets_table
 from blobdir.packing.source import tags_of
@@ -205,19 +204,19 @@ def _given_annotation(
     report: PackReport,
 ) -> bytes:
     """What a list says, with the tags that it says besides; nothing where that can't be had, which is reported."""
+    what = given if isinstance(given, str) else "its annotation"
     try:
         data = given if isinstance(given, dict) else read_whole(os.path.join(listing.root, given))
-        value = check_annotation(data, given if isinstance(given, str) else "its annotation")
+        value = check_annotation(data, what)
+        if tags:
+            value = value | {"tags": [*(value.get("tags") or []), *tag_list(tags)]}
+        content = data if isinstance(data, bytes) and not tags else rewritten(value, data, what)
     except (OSError, AnnotationError) as error:
         text = f"{given}: can't be read: {error.strerror}" if isinstance(error, OSError) else str(error)
         report.problems.append(Problem("annotation", source, f"{text}; it has one without objects"))
         return b""
-    if tags:
-        value = value | {"tags": [*(value.get("tags") or []), *tag_list(tags)]}
     meta.add(value)
-    if isinstance(data, bytes) and not tags:
-        return data
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    return content
 
 
 def _plain_annotation(

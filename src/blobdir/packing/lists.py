@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import sys
 from codecs import BOM_UTF8
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from blobdir.annotations import json_fault
-from blobdir.errors import UsageError
+from blobdir.errors import AnnotationError, UsageError
+from blobdir.jsontext import read_certain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -205,9 +204,9 @@ def _csv_row(names: list[str], values: list[str]) -> Row:
 
 def _json_row(line: str) -> Row:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise RowError(json_fault(error).replace("line 1, ", "")) from None
+        row = read_certain(line)
+    except AnnotationError as error:
+        raise RowError(str(error).replace("line 1, ", "")) from None
     if not isinstance(row, dict) or not isinstance(row.get("path"), str) or not row["path"]:
         raise RowError('isn\'t an object with a path, {"path": "a.jpg"}')
     if unknown := sorted(set(row) - set(COLUMNS)):

@@ -59,7 +59,7 @@ def create_project(path: str | os.PathLike[str], meta: dict[str, Any] | None = N
         Another process is making it.
     """
     content = encode_meta(EMPTY_META if meta is None else meta)
-    check_meta(content)
+    check_meta(content, is_certain=True)  # of a dictionary whose keys aren't all texts, two can be one
     new = NewFolder(path, SUFFIX, resume=True)  # what is left of one that was killed is made anew
     if new.target.parent.is_dir():
         new.check()

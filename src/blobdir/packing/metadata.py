@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.discovery import layout
 from blobdir.errors import AnnotationError, NotFoundError, UsageError
+from blobdir.jsontext import read_certain, read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +17,16 @@ _CLASSES: Final = ("classes", "title", ("shape", "geometry_config"))
 _TAGS: Final = ("tags", "name", ("value_type", "applicable_type", "target_type"))
 
 
-def check_meta(data: bytes, name: str = layout.META) -> dict[str, Any]:
+def check_meta(data: bytes, name: str = layout.META, *, is_certain: bool = False) -> dict[str, Any]:
     """Content of a ``meta.json``.
+
+    Parameters
+    ----------
+    data : bytes
+    name : str
+        What messages call it.
+    is_certain : bool
+        Whether it must be such that nothing is lost when it's written again: see `blobdir.jsontext.read_certain`.
 
     Raises
     ------
@@ -26,9 +34,9 @@ def check_meta(data: bytes, name: str = layout.META) -> dict[str, Any]:
         It isn't one.
     """
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{name}: isn't JSON: {error}; nothing was changed") from error
+        value = read_certain(data) if is_certain else read_json(data)
+    except AnnotationError as error:
+        raise AnnotationError(f"{name}: {error}; nothing was changed") from error
     lists = [value.get(key, []) for key in ("classes", "tags")] if isinstance(value, dict) else [None]
     if not all(isinstance(items, list) and all(isinstance(item, dict) for item in items) for items in lists):
         raise AnnotationError(f'{name}: isn\'t {{"classes": […], "tags": […], …}}; nothing was changed')
@@ -43,7 +51,16 @@ def merged_meta(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str,
     ------
     UsageError
         A class, a tag or a setting is two different things.
+    AnnotationError
+        They are nested so deeply that they can't be compared.
     """
+    try:
+        return _merged(ours, theirs)
+    except RecursionError as error:
+        raise AnnotationError(f"{layout.META}: is nested too deeply; nothing was changed") from error
+
+
+def _merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(ours)
     for key, name, same in (_CLASSES, _TAGS):
         items = [dict(item) for item in ours.get(key, [])]
@@ -100,7 +117,7 @@ def _both(mine: Any, other: Any, place: str) -> Any:
 
 
 def _brief(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = write_json(value).decode()
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 
@@ -110,11 +127,11 @@ def encode_meta(meta: Mapping[str, Any]) -> bytes:
     Raises
     ------
     AnnotationError
-        It holds a number that JSON doesn't have.
+        It can't be written as JSON.
     """
     try:
-        return json.dumps(meta, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")
-    except ValueError as error:
+        return write_json(meta)
+    except AnnotationError as error:
         raise AnnotationError(f"{layout.META}: {error}; nothing was changed") from error
 
 
@@ -124,4 +141,4 @@ def read_meta(data: bytes | None, where: str) -> dict[str, Any]:
         raise NotFoundError(
             f"{where}/{layout.META}: there is none, so classes and tags aren't known; nothing was changed"
         )
-    return check_meta(data, f"{where}/{layout.META}")
+    return check_meta(data, f"{where}/{layout.META}", is_certain=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
 from blobdir.annotations import classes_of, read_annotation, tags_of
 from blobdir.errors import AnnotationError
+from blobdir.jsontext import read_certain, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -42,7 +42,7 @@ class MetaBuilder:
             "tags": [{"name": t, "value_type": self._tags[t], "color": _color(t)} for t in sorted(self._tags)],
             "projectType": "images",
         }
-        return json.dumps(meta, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        return write_json(meta)
 
 
 def _value_type(known: str, value: object) -> str:
@@ -70,7 +70,7 @@ def plain_annotation(height: int, width: int, tags: tuple[str, ...] | list[str])
         "size": {"height": height, "width": width},
         "objects": [],
     }
-    return json.dumps(annotation, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    return write_json(annotation)
 
 
 def check_annotation(data: bytes | dict[str, Any], name: str) -> dict[str, Any]:
@@ -84,6 +84,22 @@ def check_annotation(data: bytes | dict[str, Any], name: str) -> dict[str, Any]:
         return read_annotation(data)
     except AnnotationError as error:
         raise AnnotationError(f"{name}: isn't an annotation: {error}") from error
+
+
+def rewritten(value: dict[str, Any], was: bytes | dict[str, Any], name: str) -> bytes:
+    """The bytes of an annotation with something added to it.
+
+    Raises
+    ------
+    AnnotationError
+        Something of what it was would be lost, or it can't be written as JSON.
+    """
+    try:
+        if isinstance(was, bytes):
+            read_certain(was)
+        return write_json(value)
+    except AnnotationError as error:
+        raise AnnotationError(f"{name}: {error}, so nothing can be added to it") from error
 
 
 def unknown_labels(

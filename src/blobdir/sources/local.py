@@ -49,10 +49,11 @@ class LocalSource:
     source can't meet a descriptor that meanwhile belongs to another file.
     """
 
-    __slots__ = ("fd", "path", "size", "stat")
+    __slots__ = ("fd", "path", "size", "stat", "used")
 
     def __init__(self, path: str, fd: int) -> None:
         self.path = path
+        self.used = False
         self.fd = -1
         result = check_regular(fd, path)
         self.fd = fd

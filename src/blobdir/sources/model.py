@@ -104,6 +104,8 @@ class Source(Protocol):
 
     path: str
     size: int
+    used: bool
+    """A mark of whoever keeps it open, see `blobdir.descriptors`."""
 
     def read_at(self, start: int, n: int) -> bytes:
         """Read `n` bytes from byte `start`; fewer only where the file ends."""

@@ -72,6 +72,7 @@ class RemoteSource:
         self.path = path
         self.stat = stat
         self.size = stat.size
+        self.used = False
         self._full = storage.full(path)
         self._cache = storage.cache
         self._ahead = Readahead(READAHEAD_BLOCKS)

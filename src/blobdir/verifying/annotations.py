@@ -17,7 +17,7 @@ from blobdir.errors import BlobdirError
 from blobdir.filenames import IMAGE_EXTENSIONS
 from blobdir.index import DIRECTORY, LINK, LOOSE
 from blobdir.packing.sidefiles import FOLDERS, bases, is_side_folder
-from blobdir.smallfiles import ANNOTATION, HEAD, IMAGE, JSON, Known, encoding_fault, look_at
+from blobdir.smallfiles import ANNOTATION, HEAD, IMAGE, JSON, Known, look_at, text_faults
 from blobdir.verifying.findings import in_words
 from blobdir.verifying.looking import Job, Looking
 
@@ -234,13 +234,13 @@ def _known_names(storage: LocalStorage, report: VerifyReport) -> Known:
     """Classes and tags that ``meta.json`` knows."""
     try:
         data = storage.read(layout.META)
-        meta = read_object(data)
+        meta, faults = read_object(data), text_faults(data)
     except FileNotFoundError:
         return Known(set(), set())  # a defect of its own, or a link that leads nowhere
     except (BlobdirError, OSError) as error:
         report.add("meta", layout.META, in_words(error))
         return Known(set(), set())
-    for code, text in encoding_fault(data):
+    for code, text in faults:
         report.add(code, layout.META, f"{layout.META}{text}")
     found = []
     for key, name in (("classes", "title"), ("tags", "name")):
