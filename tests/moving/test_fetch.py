@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import fsspec
@@ -9,7 +10,7 @@ import pytest
 from folder_bucket import Bucket, files, image
 
 import blobdir
-from blobdir.errors import BusyError, NotAProjectError, ReadError, SourceChangedError
+from blobdir.errors import BusyError, NotAProjectError, PackError, ReadError, SourceChangedError
 from blobdir.moving import fetch
 from blobdir.packing import SubsetOptions
 from blobdir.verifying import verify
@@ -269,8 +270,9 @@ def test_names_that_lead_out(tmp_path, name):
     memory.pipe_file("/hostile/p/meta.json", b"{}")
     memory.pipe_file("/hostile/p/train/ann/a.json", b"{}")
     memory.store[f"/hostile/p/{name}"] = memory.store["/hostile/p/meta.json"]
-    with pytest.warns(blobdir.errors.BlobdirWarning) if name != "/abs" else pytest.warns():
+    with pytest.raises(PackError, match=re.escape(repr(name))):
         fetch("memory://hostile/p", tmp_path / "got")
+    assert list(fetch("memory://hostile/p", tmp_path / "got", with_defects=True).left_out) == [name]
     memory.rm("/hostile", recursive=True)
     assert os.listdir(tmp_path) == ["got"]
     assert sorted(files(tmp_path / "got")) == ["meta.json", "train/ann/a.json"]

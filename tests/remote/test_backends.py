@@ -154,16 +154,6 @@ def check_odd(project):
     assert project.filesystem.cat_file("da ta#1/seg/hash#1.jpg") == b"hash#1.jpg" * 50
 
 
-def test_file_and_folder_of_one_name_on_s3(s3):
-    fs = fsspec.filesystem("s3", **s3)
-    fs.mkdir("both")
-    for key, data in {"p/meta.json": b"{}", "p/a": b"file", "p/a/b.txt": b"below", "p/train/ann/x.json": b"{}"}.items():
-        fs.pipe_file(f"both/{key}", data)
-    found = blobdir.open_project("s3://both/p", storage_options=s3).filesystem
-    assert found.isdir("a")
-    assert found.cat_file("a/b.txt") == b"below"
-
-
 def open_quietly(url, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BlobdirWarning)

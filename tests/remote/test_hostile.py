@@ -13,7 +13,7 @@ from blob_builder import Builder
 from servers import readable
 
 import blobdir
-from blobdir.errors import BlobdirError, BlobdirWarning, ReadError, SourceChangedError, UsageError
+from blobdir.errors import BlobdirError, BlobdirWarning, PackError, ReadError, SourceChangedError, UsageError
 from blobdir.moving import fetch
 from blobdir.sources import Stat, open_storage, storage_options
 from blobdir.sources.secrecy import without_secrets
@@ -41,11 +41,12 @@ def test_names_that_lead_elsewhere(s3, small, tmp_path, key):
     fs.mkdir(bucket)
     fs.put(str(small), f"{bucket}/p", recursive=True)
     fs.pipe_file(f"{bucket}/{key.format(tmp=str(tmp_path).lstrip('/'))}", b"evil")
-    with pytest.warns(BlobdirWarning, match="can't be a path"):
+    with pytest.raises(PackError, match="can't be the path"):
         fetch(f"s3://{bucket}/p", tmp_path / "deep/er/copy", storage_options=s3)
+    fetch(f"s3://{bucket}/p", tmp_path / "deep/er/copy", storage_options=s3, with_defects=True)
     assert not list(tmp_path.rglob("escaped"))
     assert (tmp_path / "deep/er/copy/meta.json").exists()
-    with pytest.warns(BlobdirWarning, match="can't be a path"):
+    with pytest.warns(BlobdirWarning, match="can't be the path"):
         project = blobdir.open_project(f"s3://{bucket}/p", storage_options=s3)
     assert project["train"].get_blob_img_bytes("1.jpg") == b"1" * 600
 

@@ -57,8 +57,9 @@ def fetch_command(
     meanwhile is an error.
 
     A defect in what would be fetched (offsets that are cut off or don't fit, a blob that is missing) is an error, and
-    nothing is written. With --with-defects everything comes as it is; the defects are named, and the exit status is 0.
-    What is being changed or pushed, or was when that was cut off, is never fetched.
+    nothing is written. With --with-defects everything comes as it is; the defects are named, and the exit status is 0,
+    or 7 if something is left out: keys of a bucket that can't be files here. What is being changed or pushed, or was
+    when that was cut off, is never fetched.
 
     \b
     blobdir fetch s3://bucket/lemons /data/lemons
@@ -96,7 +97,9 @@ def fetch_command(
         more += [f"{counted(bare, 'image')} without an annotation"] if (bare := report.without_annotation) else []
         what = ", ".join([counted(report.files, "file"), human_bytes(report.size), *more])
         click.echo(f"{folder}: {what}, {report.seconds:.1f} s", err=True)
-    return name_problems(report.problems, "their images weren't fetched")
+    _name(report.left_out)
+    status = name_problems(report.problems, "their images weren't fetched")
+    return status if report.complete else INCOMPLETE
 
 
 @click.command("push")

@@ -29,6 +29,7 @@ from blobdir.nametable import name_at, pack_names
 from blobdir.offsets import read_offsets
 from blobdir.projectlock import changes
 from blobdir.sources import LocalStorage, RemoteStorage, Stat
+from blobdir.sources.keys import parents_of
 from blobdir.temporary import PREFIX, is_temporary
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ class _Discovery:
         for path in self.folders:
             if not self._is_hidden(path, found.hidden):
                 self._add_loose(path, found)
+        self._report_odd()
         pickles = [pickle for dataset in found.datasets for pickle in find_pickles(self.folders, dataset)]
         self.blobs.ask_together(sorted({pickle.blobs for pickle in pickles}))
         self._add_members(pickles)
@@ -206,6 +208,13 @@ class _Discovery:
                 return True
             path = path.rpartition("/")[0]
         return False
+
+    def _report_odd(self) -> None:
+        """Say which keys behind a backend can't be shown; the list of the folder that they'd be in isn't whole."""
+        for code, path, message in self.storage.odd if isinstance(self.storage, RemoteStorage) else ():
+            if not self._is_state(path):
+                folder = next((parent for parent in parents_of(path) if parent in self.parts), "")
+                self.report.incomplete(folder, code, path, message)
 
     # -- conflicts -------------------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ from blobdir.moving.selected import Selection
 from blobdir.packing.newfolder import NewFolder
 from blobdir.packing.sums import SUMS, format_sums, read_sums
 from blobdir.sources import RemoteOptions, RemoteStorage, Stat, open_storage
+from blobdir.sources.keys import sort_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -189,7 +190,9 @@ class _Fetch:
     def check(self, *, with_defects: bool) -> None:
         """Refuse what is damaged, unless that is wanted."""
         self._with_defects = with_defects
-        self._report.defects = check_remote(self._storage, self._keys, self._plan.datasets, with_defects=with_defects)
+        found = check_remote(self._storage, self._keys, self._plan.datasets, with_defects=with_defects)
+        left_out = {message for _, _, message in sort_keys(self._keys).faults()} if self._plan.left_out else ()
+        self._report.defects = [defect for defect in found if defect not in left_out]
         self._keys = ()
 
     def missing(self) -> int:
@@ -199,7 +202,7 @@ class _Fetch:
     def run(self, work: Path, state: Path) -> FetchReport:
         plan, report = self._plan, self._report
         self._total = report.size = plan.size
-        report.files = len(plan.small) + len(plan.large)
+        report.files, report.left_out = len(plan.small) + len(plan.large), plan.left_out
         clean(work, [*plan.small, *plan.large])
         for path in plan.folders:
             (work / path).mkdir(parents=True, exist_ok=True)
@@ -248,6 +251,7 @@ class _Fetch:
         changed = [path for path in now.files if path not in self._found.files]
         changed += [path for path in (PUSHING, JOURNAL) if path in now.own]
         changed += [path for path in self._found.files if path not in now.files]
+        changed += sorted(now.odd.keys() ^ self._found.odd.keys())
         changed += [f"{path}/" for path in sorted(now.folders ^ self._found.folders) if not is_own(path)] * (
             not changed
         )

@@ -9,7 +9,8 @@ from blobdir.discovery import layout
 from blobdir.discovery.root import check_root
 from blobdir.errors import NotAProjectError, ReadError, SourceChangedError, UsageError
 from blobdir.moving.localfiles import blob_keys
-from blobdir.moving.remotefiles import JOURNAL, PUSHING, ask_versions, is_own, parents_of
+from blobdir.moving.remotefiles import JOURNAL, PUSHING, ask_versions, is_own
+from blobdir.sources.keys import parents_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,12 +34,15 @@ class FetchPlan:
         Those that there are, even with nothing in them.
     datasets : list of str or None
         Paths of the datasets that are chosen; None for all.
+    left_out : dict
+        Name below the root -> why it can't be fetched.
     """
 
     small: dict[str, Stat] = field(default_factory=dict)
     large: dict[str, Stat] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
     datasets: list[str] | None = None
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -91,6 +95,7 @@ def make_plan(storage: RemoteStorage, found: RemoteFiles, datasets: Sequence[str
     """
     choice = Choice(found, datasets)
     plan = FetchPlan(datasets=choice.datasets)
+    plan.left_out = {name: odd.why for name, odd in found.odd.items() if not is_own(name) and choice.takes(name)}
     plan.folders = sorted(path for path in found.folders if choice.takes_folder(path) and not is_own(path))
     if not storage.has_folders:  # there it's an object that somebody has made by hand, and beside offsets says nothing
         shown = {f"{path.rpartition('/')[0]}/{layout.ITEMS}" for path in found.files if layout.is_offsets(path)}

@@ -19,11 +19,11 @@ from blobdir.moving.remotefiles import (
     keeps_markers,
     list_keys,
     list_remote,
-    parents_of,
 )
 from blobdir.opening import BESIDE_FILE, build, save_beside
 from blobdir.sources import Stat
 from blobdir.sources.getters import UNKNOWN
+from blobdir.sources.keys import parents_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,11 +51,14 @@ class Expected:
         Folders with nothing in them.
     others : set of str
         Folders that may be there too: they were before, and mean nothing.
+    odd : set of str
+        Keys that are there still, and will be removed.
     """
 
     files: dict[str, Stat]
     empty: list[str] = field(default_factory=list)
     others: set[str] = field(default_factory=set)
+    odd: set[str] = field(default_factory=set)
 
     @classmethod
     def of(
@@ -85,6 +88,7 @@ class Expected:
                 found[path] = "was written there by somebody else meanwhile"
         foreign = "came there meanwhile, and isn't the project's"
         found |= {path: foreign for path in now.files if path not in self.files}
+        found |= {name: foreign for name in now.odd if name not in self.odd}
         if not found and (there.has_folders or keeps_markers(there)):
             mine = {parent for path in (*self.files, *self.empty) for parent in parents_of(path)} | set(self.empty)
             found |= {

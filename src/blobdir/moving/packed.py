@@ -95,10 +95,8 @@ def pack_to(
     if not isinstance(storage, RemoteStorage):
         raise UsageError(f"{url}: is on this machine; pack into a folder")
     there = list_remote(storage)
-    if there.files and not resume:
-        raise UsageError(
-            f"{storage.url}: holds {counted(len(there.files), 'file')} already; choose another place, or --resume"
-        )
+    if (lies := len(there.files) + len(there.odd)) and not resume:
+        raise UsageError(f"{storage.url}: holds {counted(lies, 'file')} already; choose another place, or --resume")
     if dry_run:
         with TemporaryDirectory(prefix="blobdir-") as folder:
             return pack(source, Path(folder) / "project", options, dry_run=True, progress=progress), PushReport()
@@ -250,7 +248,7 @@ class _Uploads:
         found = list_project(here)
         uploader = Uploader(here, self._storage, progress=progress)
         mine = self._own()
-        if foreign := [path for path in there.files if path not in found.files and path not in mine]:
+        if foreign := [p for p in (*there.files, *there.odd) if p not in found.files and p not in mine]:
             more = f" and {len(foreign) - _SHOWN:,} more" if len(foreign) > _SHOWN else ""
             raise UsageError(
                 f"{self._storage.url}: holds {', '.join(foreign[:_SHOWN])}{more}, which the project doesn't have; "

@@ -109,7 +109,7 @@ def push(
             there.full(path)
         found = list_remote(there)
         removing = force or delete
-        check_target(there.url, local, found, resume=resume, removing=removing)
+        check_target(there, local, found, resume=resume, removing=removing)
         comparison = Comparison(here, there, notes, checksum=checksum, progress=progress)
         same = set() if force else comparison.same(local.files, found)
         plan = make_plan(local, found, same, there, removing=removing)
@@ -118,7 +118,7 @@ def push(
         report = uploader.report
         report.left_out, report.emptied, report.defects = local.left_out, local.emptied, defects
         report.skipped = plan.same
-        report.new, report.replaced, report.deleted = plan.new, plan.replaced, plan.removed
+        report.new, report.replaced, report.deleted = plan.new, plan.replaced, [*plan.removed, *plan.odd]
         if dry_run:
             report.files = len(plan.new) + len(plan.replaced)
             report.size = sum(local.files[path].size for path in (*plan.new, *plan.replaced))
@@ -174,6 +174,7 @@ class _Push:
             and self._upload(path for path in plan.blobs(changed) if path not in early)
             and self._remove(plan.blobs(plan.removed))
             and self._remove(plan.others(plan.removed))
+            and self._step(plan.odd, lambda: uploader.remove(plan.odd))
             and self._step(plan.markers, lambda: uploader.remove(plan.markers))
             and self._upload(plan.others(changed))
             and self._step(folders, self._arrange_folders)
@@ -186,7 +187,8 @@ class _Push:
         """Make sure that the plan still holds, before anything is taken away by it."""
         now, sent = list_remote(self._there), self._uploader.sent
         files = self._found.files | {path: sent.get(path, self._found_as(path)) for path in early}
-        wrong = list(Expected(files, others=set(now.folders)).wrong(now, self._there))
+        then = Expected(files, others=set(now.folders), odd=set(self._found.odd))
+        wrong = list(then.wrong(now, self._there))
         if not wrong:
             return
         named = {key.casefold() for key in blob_keys(filter(layout.is_offsets, now.files)).values()}

@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING
 from blobdir.discovery import layout
 from blobdir.errors import UsageError
 from blobdir.moving.localfiles import blob_keys
-from blobdir.moving.remotefiles import JOURNAL, PUSHING, is_own, keeps_markers, parents_of
+from blobdir.moving.remotefiles import JOURNAL, PUSHING, is_own, keeps_markers
+from blobdir.sources.keys import can_be_removed, parents_of
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -53,8 +54,9 @@ class PushPlan:
         Files that are left as they are.
     folders, old_folders : list of str
         Empty folders to make, and folders to remove, if the backend has such a thing.
-    markers : dict
-        Objects to remove that stand for folders: name for people -> the backend's name.
+    markers, odd : dict
+        Objects to remove that stand for folders, and those that can't be files of a project: name for people -> the
+        backend's name.
     """
 
     new: list[str] = field(default_factory=list)
@@ -64,11 +66,13 @@ class PushPlan:
     folders: list[str] = field(default_factory=list)
     old_folders: list[str] = field(default_factory=list)
     markers: dict[str, str] = field(default_factory=dict)
+    odd: dict[str, str] = field(default_factory=dict)
 
     @property
     def changes(self) -> bool:
         """Whether anything is there afterwards that wasn't, or the other way round."""
-        return bool(self.new or self.replaced or self.removed or self.folders or self.old_folders or self.markers)
+        come, gone = self.new or self.folders, self.removed or self.old_folders or self.markers or self.odd
+        return bool(come or self.replaced or gone)
 
     def blobs(self, paths: Iterable[str]) -> list[str]:
         """Those of `paths` that are blobs."""
@@ -123,39 +127,45 @@ def make_plan(
         kept = empty | {parent for path in (*here.files, *here.empty) for parent in parents_of(path)}
         if storage.has_folders:
             plan.old_folders = [path for path in there.folders if path not in kept and not is_own(path)]
-        plan.markers = {f"{path}/": key for path, key in there.markers.items() if path not in empty or key[-1:] != "/"}
+        plan.markers = {
+            name: marker.key
+            for name, marker in there.markers.items()
+            if (marker.folder not in empty or name != f"{marker.folder}/")
+            and can_be_removed(storage.fs, storage.protocols, marker.key)
+        }
+        plan.odd = {name: odd.key for name, odd in there.odd.items()}
     return plan
 
 
 def _folders_to_make(here: LocalFiles, there: RemoteFiles, storage: RemoteStorage, removed: list[str]) -> list[str]:
     """Empty folders of the project that aren't there, or won't be when what lies in them is removed."""
     if keeps_markers(storage):
-        return [path for path in here.empty if not there.markers.get(path, "").endswith("/")]
+        return [path for path in here.empty if f"{path}/" not in there.markers]
     if not storage.has_folders:
         return []
     emptied = {parent for path in removed for parent in parents_of(path)}
     return [path for path in here.empty if path not in there.folders or path in emptied]
 
 
-def check_target(url: str, here: LocalFiles, there: RemoteFiles, *, resume: bool, removing: bool) -> None:
-    """Refuse what can't be meant.
+def check_target(storage: RemoteStorage, here: LocalFiles, there: RemoteFiles, *, resume: bool, removing: bool) -> None:
+    """Refuse what can't be meant, or can't be done.
 
     Raises
     ------
     UsageError
     """
+    url = storage.url
     if JOURNAL in there.own:
         raise UsageError(
             f"{url}: is being changed where it lies, or a change was cut off ({JOURNAL}); the next command that "
             "changes it there finishes that; if it's a copy that was made in between, remove that file"
         )
-    if not there.files:
+    lies = [*there.files, *there.odd]
+    if not lies:
         return
     if not (resume or removing):
-        raise UsageError(
-            f"{url}: holds {counted(len(there.files), 'file')} already; --resume goes on, --force replaces them"
-        )
-    foreign = [path for path in there.files if path not in here.files]
+        raise UsageError(f"{url}: holds {counted(len(lies), 'file')} already; --resume goes on, --force replaces them")
+    foreign = [path for path in there.files if path not in here.files] + list(there.odd)
     if not removing:
         if foreign:
             raise UsageError(
@@ -163,9 +173,9 @@ def check_target(url: str, here: LocalFiles, there: RemoteFiles, *, resume: bool
                 "(with --dry-run, only says what that is), or choose another place"
             )
         return
-    if foreign and PUSHING not in there.own and not any(map(_is_blob_path, there.files)):
+    if foreign and PUSHING not in there.own and not any(map(_is_blob_path, lies)):
         raise UsageError(
-            f"{url}: holds {counted(len(there.files), 'file')}, and isn't a blob project (no {layout.BLOB_DIR}/): "
+            f"{url}: holds {counted(len(lies), 'file')}, and isn't a blob project (no {layout.BLOB_DIR}/): "
             f"nothing is replaced or removed there; choose another place, or empty it yourself"
         )
     for folder, path in projects_below(there, foreign).items():
@@ -173,6 +183,12 @@ def check_target(url: str, here: LocalFiles, there: RemoteFiles, *, resume: bool
             f"{url}: holds another project, {folder}/ ({path} is of one), which would be removed; choose another "
             "place, or remove it yourself"
         )
+    for name, odd in there.odd.items():
+        if not can_be_removed(storage.fs, storage.protocols, odd.key):
+            raise UsageError(
+                f"{url}: {name!r} {odd.why}, and can't be removed from here: its backend could take the name for "
+                "another file's; remove it with the storage's own tools"
+            )
 
 
 def projects_below(there: RemoteFiles, foreign: Iterable[str]) -> dict[str, str]:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from blobdir import projectlock
 from blobdir.discovery import layout, unfinished
-from blobdir.sources import Entry, Folder, Stat
-from blobdir.sources.getters import stat_of
+from blobdir.sources.keys import folders_of, sort_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from blobdir.sources import RemoteStorage
-    from blobdir.sources.keys import Keys
+    from blobdir.sources import Folder, RemoteStorage, Stat
+    from blobdir.sources.keys import Keys, Marker, Odd
 
 JOURNAL = f"{layout.STATE_DIR}/{projectlock.JOURNAL}"
 """Beside a project that somebody is changing where it lies on a disk, or was when it was copied."""
@@ -41,7 +40,9 @@ class RemoteFiles:
     folders : set of str
         Folders; behind an object store those that have something in them, or a marker.
     markers : dict
-        Folder -> the backend's name of the empty object that stands for it.
+        Name below the root -> the empty object that stands for a folder.
+    odd : dict
+        Name below the root -> what isn't a file of anybody's: see `blobdir.sources.keys.Sorted`.
     own : dict
         The same as `files`, of what is in ``.blobdir/``: nothing of it belongs to the project.
     """
@@ -49,19 +50,13 @@ class RemoteFiles:
     files: dict[str, Stat] = field(default_factory=dict)
     checksums: dict[str, str] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
-    markers: dict[str, str] = field(default_factory=dict)
+    markers: dict[str, Marker] = field(default_factory=dict)
+    odd: dict[str, Odd] = field(default_factory=dict)
     own: dict[str, Stat] = field(default_factory=dict)
 
     def as_folders(self) -> dict[str, Folder]:
         """The same as readers list it, for what goes by folders."""
-        entries: dict[str, list[Entry]] = {path: [] for path in ("", *self.folders)}
-        for path in self.folders:
-            parent, _, name = path.rpartition("/")
-            entries[parent].append(Entry(name, "directory"))
-        for path, stat in self.files.items():
-            parent, _, name = path.rpartition("/")
-            entries[parent].append(Entry(name, "file", stat.size))
-        return {path: Folder(path, Stat("directory"), below) for path, below in entries.items()}
+        return {folder.path: folder for folder in folders_of(self.folders, self.files)}
 
 
 def list_remote(storage: RemoteStorage) -> RemoteFiles:
@@ -79,22 +74,11 @@ def list_keys(storage: RemoteStorage) -> Keys:
 
 def files_of(storage: RemoteStorage, keys: Keys) -> RemoteFiles:
     """What was listed, sorted."""
-    found = RemoteFiles()
-    listed: dict[str, tuple[Stat, dict[str, Any]]] = {}
-    for path, key, info in keys:
-        stat = stat_of(info)
-        found.folders.update(parents_of(path))
-        if stat.kind == "directory" or key.endswith("/"):
-            found.folders.add(path)
-            if key.endswith("/") and stat.kind == "file":
-                found.markers[path] = key
-        else:
-            listed[path] = stat, info
+    listed = sort_keys(keys)
+    found = RemoteFiles(folders=listed.folders, markers=listed.markers, odd=listed.odd)
     protocols = storage.protocols
-    for path, (stat, info) in listed.items():
-        if path in found.folders:  # an object that stands for a folder: readers take it for that too
-            found.markers.setdefault(path, storage.full(path))
-        elif is_own(path):
+    for path, (_, stat, info) in listed.files.items():
+        if is_own(path):
             found.own[path] = stat
         else:
             found.files[path] = stat
@@ -111,13 +95,6 @@ def keeps_markers(storage: RemoteStorage) -> bool:
 def is_own(path: str) -> bool:
     """Whether a path is blobdir's own, not the project's."""
     return path == layout.STATE_DIR or path.startswith(f"{layout.STATE_DIR}/")
-
-
-def parents_of(path: str) -> Iterator[str]:
-    """The folders that a path lies in, the nearest first."""
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        yield path
 
 
 def _md5_of(info: Mapping[str, Any], protocols: frozenset[str]) -> str:

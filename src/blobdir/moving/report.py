@@ -27,6 +27,8 @@ class FetchReport:
         Images that weren't chosen because they have none, and so neither class nor tag.
     defects : list of str
         What is wrong with the project, and was copied as it is, with ``with_defects``.
+    left_out : dict
+        Key -> why, of what can't be a file here, with ``with_defects``.
     seconds : float
     """
 
@@ -37,12 +39,13 @@ class FetchReport:
     problems: list[Problem] = field(default_factory=list)
     without_annotation: int = 0
     defects: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
     def complete(self) -> bool:
         """Whether everything that was asked for is there."""
-        return not self.problems
+        return not self.problems and not self.left_out
 
 
 @dataclass(slots=True)
@@ -64,7 +67,7 @@ class PushReport:
         Blobs that aren't uploaded because blobdir removed the last image in them; `compact` deletes them.
     new, replaced, deleted : list of str
         Paths that were not there; that were there with another content; that the project doesn't have, and that are
-        gone now.
+        gone now, whatever their keys look like.
     index : str
         Where the index was put; empty where it wasn't.
     defects : list of str

@@ -10,6 +10,7 @@ from blobdir.discovery import inputs
 from blobdir.discovery.unfinished import is_unfinished
 from blobdir.errors import BlobdirError
 from blobdir.sources import LocalStorage, RemoteStorage, Stat
+from blobdir.sources.keys import BOTH, NO_PATH
 
 if TYPE_CHECKING:
     from blobdir.discovery import DiscoveryOptions
@@ -67,13 +68,14 @@ def _now_of(
 
 def _is_listed_so(header: Header, storage: RemoteStorage, discovery: DiscoveryOptions) -> bool:
     """Whether all folders of a remote project hold the same names, and its blobs and offsets have the same versions."""
+    told = {(it.code, it.path, it.message) for it in header.defects if it.code in (NO_PATH, BOTH)}
     folders = {then.path: then.digest for then in header.inputs if then.role == inputs.FOLDER}
     for folder in storage.walk(follow_links=discovery.follow_links):
         if not inputs.is_input(folder.path):
             continue
         if folder.error is not None or folders.pop(folder.path, None) != inputs.listing_digest(folder):
             return False
-    if folders:
+    if folders or told != {fault for fault in storage.odd if inputs.is_input(fault[1])}:
         return False
     files = [*header.blobs, *(then for then in header.inputs if then.role != inputs.FOLDER)]
     unknown = [then for then in files if then.digest]

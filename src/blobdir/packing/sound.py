@@ -10,6 +10,7 @@ import numpy as np
 from blobdir.discovery import layout
 from blobdir.errors import BlobdirError, PackError
 from blobdir.index import FIRST_BLOB, LINK
+from blobdir.sources.keys import BOTH, NO_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -79,7 +80,8 @@ def _defects(project: ProjectView[DatasetView], datasets: Collection[str], *, wh
         if defect.severity != "error" or (defect.code == _OF_ONE_NAME and not _is_folder(project.tree, defect.path)):
             continue
         owner = _owner(defect.path, project.tree)
-        of_none = not owner and not defect.path.startswith(f"{layout.BLOB_DIR}/")
+        in_blobs = defect.path.startswith(f"{layout.BLOB_DIR}/") and defect.code not in (NO_PATH, BOTH)
+        of_none = not owner and not in_blobs
         unfinished = defect.path.startswith(f"{layout.STATE_DIR}/")
         if number in broken or owner in datasets or unfinished or (whole and of_none):
             yield defect

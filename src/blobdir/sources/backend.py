@@ -62,6 +62,7 @@ CONCURRENCY, SMALL_CONCURRENCY = 16, 64
 """Requests under way together: for large ranges, and for small files."""
 _MESSAGE_LENGTH = 500
 _GRACE_S = 5.0
+_AZURE = frozenset(("abfs", "az", "abfss"))
 _THREADED = frozenset(("webdav", "dav"))
 """Protocols of backends that block, and that several threads may use; the others get one thread."""
 
@@ -256,6 +257,27 @@ class Backend:
             raise UsageError(f"{what}: this web backend is one for event loops; give its URL instead")
 
         return self._in_turn(what, lambda: getters.http_list(self.fs, key), block, 0, None)
+
+    def is_file(self, key: str, what: str) -> Awaitable[int]:
+        """Bytes of what a web server has under just this name, and not as a folder; -1 where it has nothing."""
+
+        def block() -> int:
+            return -1
+
+        return self._in_turn(what, lambda: getters.http_size(self.fs, key), block, 0, None)
+
+    @property
+    def lists_blobs(self) -> bool:
+        """Whether `list_blobs` can be asked: on Azure, whose backend takes slashes away from the ends of names."""
+        return self.is_async and bool(_protocols(self.fs) & _AZURE) and hasattr(self.fs, "service_client")
+
+    def list_blobs(self, root: str, what: str, timeout_s: float) -> Awaitable[list[tuple[str, dict[str, Any]]]]:
+        """All blobs below a folder by their own names, and what the backend says of them."""
+
+        def block() -> list[tuple[str, dict[str, Any]]]:
+            return []
+
+        return self._in_turn(what, lambda: getters.azure_list(self.fs, root), block, 0, timeout_s)
 
     def call(self, what: str, name: str, *args: Any, timeout_s: float | None = None, **kwargs: Any) -> Awaitable[Any]:
         """Any other method of the backend, by its name: ``find``, ``ls``, ``put_file``."""

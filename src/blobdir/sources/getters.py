@@ -180,6 +180,15 @@ async def http_info(fs: Any, path: str) -> Stat:
         return _http_version(response.headers, total)
 
 
+async def http_size(fs: Any, url: str) -> int:
+    """Bytes of a file; -1 where a server has none of this very name, but perhaps a folder, to which it leads on."""
+    session = await fs.set_session()
+    async with session.head(fs.encode_url(url), allow_redirects=False, **_http_options(fs, {})) as response:
+        if response.status != 200:
+            return -1
+        return int(response.headers.get("Content-Length") or -1)
+
+
 async def http_list(fs: Any, url: str) -> Listed:
     """What the page of a folder lists; fsspec's own reading of it takes a name such as ``http.png`` for a URL."""
     session = await fs.set_session()
@@ -243,6 +252,18 @@ async def azure_get(fs: Any, path: str, start: int | None, end: int | None) -> A
         _check(data, start, end if total < 0 else min(end, total), None)
     etag = bare_etag(str(properties.etag or ""))
     return Answer(data, Stat("file", total, _mtime_ns(properties.last_modified), etag=etag))
+
+
+async def azure_list(fs: Any, root: str) -> list[tuple[str, dict[str, Any]]]:
+    """All blobs below a folder by their own names, and what adlfs says of them."""
+    container, prefix, _ = fs.split_path(root)
+    found = []
+    async with fs.service_client.get_container_client(container=container) as client:
+        below = f"{prefix.rstrip('/')}/" if prefix else None
+        async for blob in client.list_blobs(include=["metadata"], name_starts_with=below):
+            (info,) = await fs._details([blob])  # noqa: SLF001  # as in adlfs's _find
+            found.append((f"{container}/{blob.name}", info))
+    return found
 
 
 # -- any other -----------------------------------------------------------------------------------------------------

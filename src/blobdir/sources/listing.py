@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from blobdir.errors import BlobdirWarning, ReadError, SourceChangedError
 from blobdir.sources.backend import SMALL_CONCURRENCY
-from blobdir.sources.keys import lists_at_once
+from blobdir.sources.keys import FLAT, lists_at_once
 from blobdir.sources.secrecy import without_secrets
 from blobdir.sources.webindex import DEPTH, PAGES, REPEATS, goes_in_circles
 
@@ -51,11 +51,22 @@ def list_below(backend: Backend, root: str, url: str, protocols: frozenset[str])
     web = bool(protocols & {"http", "https"})
     if web and backend.is_async and hasattr(backend.fs, "set_session"):
         yield from _list_pages(backend, root, url)
+    elif backend.lists_blobs:
+        yield from backend.run(backend.list_blobs(root, url, LIST_TIMEOUT_S), url, LIST_TIMEOUT_S)
     elif not protocols & TREES and lists_at_once(backend.fs, is_async=backend.is_async):
-        call = backend.call(url, "find", root, withdirs=True, detail=True, timeout_s=LIST_TIMEOUT_S)
-        yield from backend.run(call, url, LIST_TIMEOUT_S).items()
+        yield from _find(backend, root, url, only_files=bool(protocols & FLAT))
     else:
         yield from _list_tree(backend, root, url, "/" * web)
+
+
+def _find(backend: Backend, root: str, url: str, *, only_files: bool) -> Listing:
+    """Files, then folders: backends leave out a file where they list a folder of the same name."""
+    for withdirs in (False,) if only_files else (False, True):
+        call = backend.call(url, "find", root, withdirs=withdirs, detail=True, timeout_s=LIST_TIMEOUT_S)
+        for key, info in backend.run(call, url, LIST_TIMEOUT_S).items():
+            if not withdirs or info.get("type") == "directory":
+                yield key, info
+    backend.fs.invalidate_cache()  # it would take such a file for the folder
 
 
 def _what(url: str, key: str) -> str:
@@ -80,18 +91,18 @@ def _listed(
 
 def _list_tree(backend: Backend, root: str, url: str, end: str) -> Listing:
     """Folder by folder, those of one depth together; one that can't be listed is an error."""
-    level, seen = [root], {root.rstrip("/")}
+    level, seen = [root], {(root.rstrip("/"), True)}
     while level:
         below = []
         calls = ((_what(url, key), backend.call(_what(url, key), "ls", key + end, detail=True)) for key in level)
         for infos in _listed(backend, root, url, level, calls):
             for info in infos:
-                key = str(info["name"])
-                if key.rstrip("/") in seen or key.rstrip("/").rpartition("/")[2] in (".", ".."):
+                key, is_folder = str(info["name"]), info.get("type") == "directory"
+                if (key.rstrip("/"), is_folder) in seen or key.rstrip("/").rpartition("/")[2] in (".", ".."):
                     continue  # some servers list the folder itself, and the one above it
-                seen.add(key.rstrip("/"))
+                seen.add((key.rstrip("/"), is_folder))
                 yield key, info
-                if info.get("type") == "directory":
+                if is_folder:
                     below.append(key.rstrip("/"))
         level = below
 
@@ -103,7 +114,7 @@ def _list_pages(backend: Backend, root: str, url: str) -> Listing:
     for _ in range(DEPTH):
         below = []
         calls = ((_what(url, key), backend.list_page(f"{key}/", _what(url, key))) for key, _ in level)
-        keys = [key for key, _ in level]
+        keys, doubtful = [key for key, _ in level], []
         for (key, above), page in zip(level, _listed(backend, root, url, keys, calls), strict=True):
             unclear += page.unclear
             here = (*above[-REPEATS:], _names(page))
@@ -115,11 +126,14 @@ def _list_pages(backend: Backend, root: str, url: str) -> Listing:
             for name, is_folder in page.names.items():
                 child = f"{key}/{quote(name, errors='surrogateescape')}"
                 yield child, {"name": child, "size": None, "type": "directory" if is_folder else "file"}
+                if name in page.both:
+                    doubtful.append(child)
                 if is_folder and child not in known:
                     known.add(child)
                     below.append((child, here))
             if len(known) > PAGES:
                 raise ReadError(f"{url}: the server lists more than {PAGES:,} folders; copy the project in another way")
+        yield from _files_too(backend, doubtful, url)
         level = below
         if not level:
             break
@@ -135,6 +149,14 @@ def _list_pages(backend: Backend, root: str, url: str) -> Listing:
             BlobdirWarning,
             stacklevel=2,
         )
+
+
+def _files_too(backend: Backend, keys: list[str], url: str) -> Listing:
+    """Those of some folders that are files as well, as they can be on a web server in front of a bucket."""
+    calls = ((_what(url, key), backend.is_file(key, _what(url, key))) for key in keys)
+    for key, size in zip(keys, backend.run_many(calls, SMALL_CONCURRENCY), strict=True):
+        if size > 0:
+            yield key, {"name": key, "size": size, "type": "file"}
 
 
 def _names(page: Listed) -> frozenset[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from copy import copy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -12,14 +11,14 @@ import numpy as np
 
 from blobdir.background import Background
 from blobdir.blocks import BLOCK_BYTES, BlockCache, DiskTier, Origin, Readahead
-from blobdir.errors import BlobdirWarning, ReadError, SourceChangedError
+from blobdir.errors import ReadError, SourceChangedError
 from blobdir.locks import ForkSafeLock
 from blobdir.ranges import merge_ranges
 from blobdir.sources.backend import CONCURRENCY, SMALL_CONCURRENCY, Backend
-from blobdir.sources.getters import Answer, same_time, stat_of
-from blobdir.sources.keys import is_understood, leads_elsewhere
+from blobdir.sources.getters import Answer, same_time
+from blobdir.sources.keys import folders_of, is_understood, sort_keys
 from blobdir.sources.listing import TREES, list_below
-from blobdir.sources.model import Entry, Folder, Stat
+from blobdir.sources.model import Stat
 from blobdir.sources.options import RemoteOptions, parse_size
 from blobdir.sources.pace import merge_limits
 from blobdir.sources.retries import status_of
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from blobdir.sources.keys import Keys
+    from blobdir.sources.model import Folder
 
     Ints = NDArray[np.integer]
 
@@ -319,6 +319,8 @@ class RemoteStorage:
         None where the bytes are on this machine anyway.
     place : str
         What no other place has, where the URL alone may be that of many: with other options it's another server.
+    odd : list of tuple
+        Code, path and message of what the last `walk` couldn't show: keys that can't be files.
     is_roomy : bool
         Whether the cache can hold all blobs: then what is read is fetched in whole blocks from the start.
     """
@@ -346,6 +348,7 @@ class RemoteStorage:
         self.is_roomy = True
         self._listed: dict[str, Stat] = {}
         self._keys: Keys | None = None
+        self.odd: list[tuple[str, str, str]] = []
         self._background = Background(READERS, "blobdir-readahead")
 
     def _place(self) -> str:
@@ -417,20 +420,11 @@ class RemoteStorage:
 
     def walk(self, *, follow_links: bool) -> Iterator[Folder]:
         """Yield each directory, parents first. Everything is listed once."""
-        folders: dict[str, dict[str, Entry]] = {"": {}}
-        self._listed = {}
-        for path, key, info in self.list_keys():
-            stat = stat_of(info)
-            if stat.kind == "directory" or key.endswith("/"):
-                self._add_folder(folders, path)
-            elif path not in folders:  # else an object that stands for a folder ("key" beside "key/…")
-                parent, _, name = path.rpartition("/")
-                self._add_folder(folders, parent)
-                folders[parent][name] = Entry(name, "file", stat.size)
-                if name.lower().endswith(".tar"):
-                    self._listed[path] = stat
-        for path in sorted(folders, key=lambda p: (p.count("/") if p else -1, p)):
-            yield Folder(path, Stat("directory"), list(folders[path].values()))
+        found = sort_keys(list(self.list_keys()))
+        self.odd = list(found.faults())
+        files = {path: stat for path, (_, stat, _) in found.files.items()}
+        self._listed = {path: stat for path, stat in files.items() if path.lower().endswith(".tar")}
+        yield from folders_of(found.folders, files)
 
     def as_listed(self, keys: Keys) -> RemoteStorage:
         """The same place, of which `list_keys` gives what it has given already: nothing is listed for it."""
@@ -439,45 +433,22 @@ class RemoteStorage:
         return same
 
     def list_keys(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """Everything below the root as it is now: path, the backend's own name, and what the backend says of it."""
+        """Everything below the root as it is now; see `blobdir.sources.keys.Keys`."""
         if self._keys is not None:
             yield from self._keys
             return
         self.fs.invalidate_cache(self.root)  # a backend keeps listings: those of another time, perhaps
-        odd: list[str] = []
         for key, info in list_below(self.backend, self.root, self.url, self.protocols):
-            path = self._relative(key)
-            if path and leads_elsewhere(path):
-                odd.append(path)
-            elif path:
-                yield path, key, info
-        if odd:
-            warnings.warn(
-                f"{self.url}: {without_secrets(repr(odd[0]))} can't be a path of a project (an empty name, . or .., or "
-                f"NUL); {len(odd):,} such aren't shown",
-                BlobdirWarning,
-                stacklevel=2,
-            )
+            yield self._relative(key), key, info
 
     def _relative(self, key: str) -> str:
-        path, base = key.rstrip("/"), f"{self.root}/" if self.root else ""
-        if not path.startswith(base) and path != self.root:
+        base = f"{self.root}/" if self.root else ""
+        if not key.startswith(base) and key != self.root:
             raise ReadError(f"{self.url}: the backend lists {without_secrets(repr(key))}, which isn't below its root")
-        path = path[len(base) :]
+        name = key[len(base) :]
         if not base:  # memory:// begins its names with a slash, zip:// doesn't
-            path = path.removeprefix("/")
-        return unquote(path, errors="surrogateescape") if self._is_http else path
-
-    @staticmethod
-    def _add_folder(folders: dict[str, dict[str, Entry]], path: str) -> None:
-        missing = []
-        while path not in folders:
-            missing.append(path)
-            path = path.rpartition("/")[0]
-        for below in reversed(missing):
-            parent, _, name = below.rpartition("/")
-            folders[below] = {}
-            folders[parent][name] = Entry(name, "directory")
+            name = name.removeprefix("/")
+        return unquote(name, errors="surrogateescape") if self._is_http else name
 
     def stat(self, path: str) -> Stat:
         """Attributes of `path` as they are now; FileNotFoundError where there is none."""

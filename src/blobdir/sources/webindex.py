@@ -43,11 +43,14 @@ class Listed:
     ----------
     names : dict
         Path below the folder, decoded -> whether it's a folder.
+    both : set of str
+        Those that links name as a folder and as a file: many servers' pages do, of folders.
     unclear : list of str
         Links to something in the folder that has a query or a fragment: perhaps a name that wasn't escaped.
     """
 
     names: dict[str, bool] = field(default_factory=dict)
+    both: set[str] = field(default_factory=set)
     unclear: list[str] = field(default_factory=list)
 
 
@@ -73,8 +76,9 @@ def read_page(text: str, *addresses: str) -> Listed:
         name = below.rstrip("/")
         if query or fragment:
             unclear[name] = link
-        else:
-            found.names[name] = found.names.get(name, False) or is_folder
+        elif found.names.setdefault(name, is_folder) != is_folder:
+            found.names[name] = True
+            found.both.add(name)
     found.unclear = [link for name, link in unclear.items() if name not in found.names]
     return found
 
