@@ -11,13 +11,6 @@ from blobdir.moving import push
 URL = "tested://up"
 
 
-def test_a_project_below_another_is_not_deleted(bucket, small):
-    push(small, URL)
-    push(small, f"{URL}/others/second")
-    with pytest.raises(UsageError, match="another project, others/second"):
-        push(small, URL, delete=True)
-
-
 @pytest.mark.parametrize("state", ["whole", "half", "blobs", "regular", "changing", "empty mark"])
 @pytest.mark.parametrize("how", ["delete", "force"])
 @pytest.mark.parametrize("dry_run", [True, False])

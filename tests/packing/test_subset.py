@@ -381,7 +381,7 @@ def test_folders_of_others_stay(project, tmp_path, name):
 
 def test_not_into_the_project_itself(project):
     for place in ("s", "train/s", "blob/s"):
-        with pytest.raises(UsageError, match="inside the project"):
+        with pytest.raises(UsageError, match="in the project"):
             subset(project, project / place)
 
 

@@ -191,6 +191,17 @@ class Destination:
         if f"{place}/".startswith(f"{root.rstrip('/')}/"):
             raise UsageError(f"{self.shown}: is in the project {root}, which is to be copied; choose a place outside")
 
+    def check_apart(self) -> None:
+        """Refuse a place in a project, or one that is a blob project: what is written would be more of its files."""
+        from blobdir.discovery.root import refuse_inside
+        from blobdir.moving.around import refuse_inside as refuse_inside_remote
+        from blobdir.sources import RemoteStorage
+
+        if self.is_local:
+            refuse_inside(os.path.join(os.path.realpath(self.root), "x"))
+        else:
+            refuse_inside_remote(RemoteStorage(f"{self.root}/x", fs=self.fs))
+
     def existing(self, paths: list[str]) -> list[str]:
         """Those of `paths` that are there."""
         if self.is_local:

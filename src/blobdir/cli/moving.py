@@ -132,8 +132,8 @@ def push_command(
     Large files go in parts, small ones many at a time; what fails is tried again. New blobs go first; then, until all
     is there, meta.json is away, so that half of a project isn't taken for one. After --delete or --force, the place
     holds exactly what the project has: what was removed here is gone there. A place with files and no blob project is
-    refused, as is one with another project below it, finished or not. Exit status 7 if something could not be uploaded,
-    or has changed here meanwhile: --resume goes on; 8 if somebody else pushes there too.
+    refused, as is one with another project below it or above it, finished or not. Exit status 7 if something could not
+    be uploaded, or has changed here meanwhile: --resume goes on; 8 if somebody else pushes there too.
 
     A defect of the project (offsets that are cut off or don't fit, a blob that is missing, a link that leads out of it
     or nowhere) is an error, and nothing is touched. With --with-defects everything goes as it is, but for such links,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
-from blobdir.errors import BlobdirError, NotAProjectError
+from blobdir.errors import BlobdirError, NotAProjectError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from blobdir.sources import Folder, Storage
 
@@ -73,6 +74,35 @@ def project_around(folder: str, *, holds_items: bool) -> str:
     """
     above = project_above(folder)
     return above if above and (holds_items or _is_below(above, folder)) else ""
+
+
+def is_project_above(names: Collection[str], below: str) -> bool:
+    """Whether a folder is a project that something new in it would damage. Any ``meta.json`` could lie somewhere above.
+
+    Parameters
+    ----------
+    names : collection of str
+        What is in the folder.
+    below : str
+        Where the new thing would be, relative to it.
+    """
+    is_one = not {layout.BLOB_DIR, layout.STATE_DIR}.isdisjoint(names)
+    return layout.META in names and (is_one or not {layout.ITEMS, layout.ANNOTATIONS}.isdisjoint(below.split("/")))
+
+
+def refuse_inside(place: str) -> None:
+    """Refuse to make something new in a project on this machine: it would be taken for more of its datasets.
+
+    Raises
+    ------
+    UsageError
+    """
+    real = os.path.join(os.path.realpath(os.path.dirname(place)), os.path.basename(place))
+    folder = real
+    while (folder := project_above(folder)) != "":
+        with suppress(OSError):
+            if is_project_above(os.listdir(folder), os.path.relpath(real, folder)):
+                raise UsageError(f"{place}: is in the project {folder}; choose a place outside")
 
 
 def _of_project(above: str, url: str) -> str:

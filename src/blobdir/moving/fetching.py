@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from blobdir.discovery import layout
 from blobdir.durable import write_at, write_whole
-from blobdir.errors import ReadError, SourceChangedError, UsageError
+from blobdir.errors import PackError, ReadError, SourceChangedError, UsageError
 from blobdir.moving.defects import check_remote
 from blobdir.moving.fetchplan import FetchPlan, check_project, make_plan
 from blobdir.moving.notes import NoteFile
+from blobdir.moving.pushplan import projects_below
 from blobdir.moving.ranges import RangeLog
 from blobdir.moving.remotefiles import (
     JOURNAL,
@@ -190,7 +191,16 @@ class _Fetch:
     def check(self, *, with_defects: bool) -> None:
         """Refuse what is damaged, unless that is wanted."""
         self._with_defects = with_defects
-        found = check_remote(self._storage, self._keys, self._plan.datasets, with_defects=with_defects)
+        try:
+            found = check_remote(self._storage, self._keys, self._plan.datasets, with_defects=with_defects)
+        except PackError as error:
+            others = projects_below(self._found, self._found.files)
+            if not others:
+                raise
+            raise PackError(
+                f"{error} It holds another project, {next(iter(others))}/, whose datasets are taken for this one's: "
+                "move that to a place outside"
+            ) from error
         left_out = {message for _, _, message in sort_keys(self._keys).faults()} if self._plan.left_out else ()
         self._report.defects = [defect for defect in found if defect not in left_out]
         self._keys = ()

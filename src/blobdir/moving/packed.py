@@ -23,6 +23,7 @@ from platformdirs import user_cache_path
 from blobdir.discovery import layout
 from blobdir.durable import write_whole
 from blobdir.errors import BlobdirError, BusyError, ReadError, UsageError
+from blobdir.moving.around import refuse_inside
 from blobdir.moving.claim import Claim
 from blobdir.moving.finishing import Expected, finish
 from blobdir.moving.localfiles import list_project
@@ -83,7 +84,7 @@ def pack_to(
     Raises
     ------
     UsageError
-        Something is there already.
+        Something is there already, or the place lies in another project.
     BusyError
         Another process is packing the same to the same place.
     ReadError
@@ -94,6 +95,7 @@ def pack_to(
     storage = open_storage(url, options=storage_options, remote=remote)
     if not isinstance(storage, RemoteStorage):
         raise UsageError(f"{url}: is on this machine; pack into a folder")
+    refuse_inside(storage)
     there = list_remote(storage)
     if (lies := len(there.files) + len(there.odd)) and not resume:
         raise UsageError(f"{storage.url}: holds {counted(lies, 'file')} already; choose another place, or --resume")

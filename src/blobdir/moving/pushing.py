@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from blobdir.discovery import layout
 from blobdir.errors import BusyError, NotAProjectError, ReadError, UsageError
+from blobdir.moving.around import refuse_inside
 from blobdir.moving.claim import Claim
 from blobdir.moving.comparing import Comparison
 from blobdir.moving.defects import check_source
@@ -83,7 +84,8 @@ def push(
     Raises
     ------
     UsageError, NotAProjectError
-        A change that was cut off counts too, for a dry run; else it's finished first.
+        `source` isn't a project, or `url` lies in another one. A change that was cut off counts too, for a dry run;
+        else it's finished first.
     PackError
         The project has a defect.
     BusyError
@@ -107,6 +109,7 @@ def push(
         defects = check_source(here, local, with_defects=with_defects)
         for path in local.files:
             there.full(path)
+        refuse_inside(there)
         found = list_remote(there)
         removing = force or delete
         check_target(there, local, found, resume=resume, removing=removing)

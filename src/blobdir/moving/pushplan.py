@@ -166,6 +166,7 @@ def check_target(storage: RemoteStorage, here: LocalFiles, there: RemoteFiles, *
     if not (resume or removing):
         raise UsageError(f"{url}: holds {counted(len(lies), 'file')} already; --resume goes on, --force replaces them")
     foreign = [path for path in there.files if path not in here.files] + list(there.odd)
+    _check_others(url, there, foreign)
     if not removing:
         if foreign:
             raise UsageError(
@@ -178,17 +179,24 @@ def check_target(storage: RemoteStorage, here: LocalFiles, there: RemoteFiles, *
             f"{url}: holds {counted(len(lies), 'file')}, and isn't a blob project (no {layout.BLOB_DIR}/): "
             f"nothing is replaced or removed there; choose another place, or empty it yourself"
         )
-    for folder, path in projects_below(there, foreign).items():
-        raise UsageError(
-            f"{url}: holds another project, {folder}/ ({path} is of one), which would be removed; choose another "
-            "place, or remove it yourself"
-        )
     for name, odd in there.odd.items():
         if not can_be_removed(storage.fs, storage.protocols, odd.key):
             raise UsageError(
                 f"{url}: {name!r} {odd.why}, and can't be removed from here: its backend could take the name for "
                 "another file's; remove it with the storage's own tools"
             )
+
+
+def _check_others(url: str, there: RemoteFiles, foreign: list[str]) -> None:
+    """Refuse a place with other projects in it, and say what is to be done."""
+    others = projects_below(there, foreign)
+    for folder, path in others.items():
+        more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
+        raise UsageError(
+            f"{url}: holds another project, {folder}/{more} ({path} is of one), which isn't removed, and whose "
+            f"datasets would be taken for this one's; move {url}/{folder} to a place outside, or remove it, with the "
+            "storage's own tools, and push again; or choose another place"
+        )
 
 
 def projects_below(there: RemoteFiles, foreign: Iterable[str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from blobdir.discovery.root import refuse_inside
 from blobdir.durable import absolute, in_words, rename_new, sync_filesystem, sync_folder
 from blobdir.errors import BlobdirError, BusyError, PackError, UsageError
 from blobdir.projectlock import STATE_DIR
@@ -53,7 +54,7 @@ class NewFolder:
     Raises
     ------
     UsageError
-        `target` is there, or has no folder to be in; the work folder is there, or isn't one.
+        `target` is there, in a project, or has no folder to be in; the work folder is there, or isn't one.
     BusyError
         Another process is making it.
     PackError
@@ -62,6 +63,7 @@ class NewFolder:
 
     def __init__(self, target: str | os.PathLike[str], suffix: str, *, resume: bool = False) -> None:
         self.target = Path(absolute(target))
+        refuse_inside(os.fspath(self.target))
         self.work = self.target.with_name(f"{self.target.name}{suffix}")
         self.state = self.work / STATE_DIR / suffix.removeprefix(".")
         self.missing: Callable[[], int] = lambda: 0

@@ -137,7 +137,7 @@ def _held(project: str | os.PathLike[str], folder: NewFolder) -> Iterator[None]:
         return
     target = os.path.join(os.path.realpath(folder.target.parent), folder.target.name)
     if target.startswith(storage.url.rstrip("/") + "/"):
-        raise UsageError(f"{folder.target}: is inside the project; choose another place")
+        raise UsageError(f"{folder.target}: is in the project {storage.url}; choose a place outside")
     with hold(storage.url):
         yield
 

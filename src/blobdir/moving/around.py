@@ -1,0 +1,56 @@
+"""Other projects around a place behind a backend: one in another one would be taken for more of its datasets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from blobdir.discovery import layout
+from blobdir.discovery.root import is_project_above
+from blobdir.errors import BlobdirError, UsageError
+from blobdir.moving.remotefiles import PUSHING
+from blobdir.sources.backend import SMALL_CONCURRENCY
+from blobdir.sources.keys import parents_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from blobdir.sources import RemoteStorage
+
+T = TypeVar("T")
+
+
+def refuse_inside(there: RemoteStorage) -> None:
+    """Refuse a place that lies in another project, whole or half pushed. Asks for two names in each folder above.
+
+    A folder that can't be asked, as where one's rights end, counts for none.
+
+    Raises
+    ------
+    UsageError
+    """
+    above = [folder for folder in parents_of(there.root) if folder]
+    signs = [f"{folder}/{name}" for folder in above for name in (layout.META, PUSHING)]
+    found = dict(zip(signs, _ask(there, {sign: there.backend.info(sign, sign) for sign in signs}), strict=True))
+    for folder in above:
+        below = there.root[len(folder) + 1 :]
+        has_meta = found[f"{folder}/{layout.META}"] is not None
+        if found[f"{folder}/{PUSHING}"] is not None or (has_meta and is_project_above(_names(there, folder), below)):
+            url = "/".join(there.url.split("/")[: -1 - below.count("/")])
+            raise UsageError(f"{there.url}: is in the project {url}; choose a place outside")
+
+
+def _names(there: RemoteStorage, folder: str) -> set[str]:
+    (listed,) = _ask(there, {folder: there.backend.call(folder, "ls", folder, detail=False)})
+    return {str(key).rstrip("/").rpartition("/")[2] for key in listed or ()}
+
+
+def _ask(there: RemoteStorage, requests: dict[str, Awaitable[T]]) -> list[T | None]:
+    """The answers of a backend; None where there is none."""
+
+    async def ask(request: Awaitable[T]) -> T | None:
+        try:
+            return await request
+        except (BlobdirError, OSError):
+            return None
+
+    return list(there.backend.run_many(((what, ask(one)) for what, one in requests.items()), SMALL_CONCURRENCY))

@@ -1,0 +1,151 @@
+"""Projects in other projects: none is made in one, and who has one in it is told which, and what to do."""
+
+from __future__ import annotations
+
+import os
+
+import fsspec
+import pytest
+from changes.samples import files_below, files_of, packed, picture, write_files
+
+from blobdir import Project
+from blobdir.cli.app import run
+from blobdir.errors import PackError, UsageError
+from blobdir.moving import fetch, pack_to, push
+from blobdir.packing import pack, subset
+
+INSIDE = ("inner", "more/inner", "train/img/inner", "train/inner", "train/datasets/inner", "blob/inner")
+
+
+@pytest.fixture
+def outer(tmp_path):
+    return packed(tmp_path / "outer", {"train/a.png": picture(1), "train/b.png": picture(2)})
+
+
+@pytest.fixture
+def other(tmp_path):
+    return packed(tmp_path / "other", {"cats/c.png": picture(3)})
+
+
+@pytest.fixture(params=["memory", "s3"])
+def bucket(request, tmp_path):
+    """A bucket: its URL, and options."""
+    name = f"in{abs(hash(tmp_path.name))}"
+    options = request.getfixturevalue("s3") if request.param == "s3" else {}
+    if options:
+        fsspec.filesystem("s3", **options).mkdir(name)
+    return f"{request.param}://{name}", options
+
+
+def words_of(options):
+    return [part for key, value in options.items() for part in ("--storage-option", f"{key}={value}")]
+
+
+REMOTE = {
+    "push": lambda other, url, options: push(other, url, storage_options=options),
+    "push, dry run": lambda other, url, options: push(other, url, storage_options=options, dry_run=True),
+    "pack": lambda other, url, options: pack_to(other.parent / "plain", url, storage_options=options),
+    "unpack": lambda other, url, options: run_or_raise(["unpack", str(other), url, *words_of(options)]),
+}
+LOCAL = {
+    "pack": lambda other, place: pack(other.parent / "plain", place),
+    "subset": subset,
+    "unpack": lambda other, place: run_or_raise(["unpack", str(other), str(place)]),
+    "create": lambda other, place: Project.create(place),
+    "fetch": lambda other, place: fetch("memory://source-of-fetch/p", place),
+}
+
+
+def run_or_raise(words):
+    if run(words) == 2:
+        raise UsageError("is in the project")
+
+
+@pytest.mark.parametrize("inside", INSIDE)
+@pytest.mark.parametrize("how", REMOTE)
+def test_nothing_is_made_in_a_pushed_project(bucket, outer, other, tmp_path, how, inside):
+    url, options = bucket
+    write_files(tmp_path / "plain", files_of({"cats/c.png": picture(3)}))
+    push(outer, f"{url}/p", storage_options=options)
+    with pytest.raises(UsageError, match="is in the project"):
+        REMOTE[how](other, f"{url}/p/{inside}", options)
+    fetch(f"{url}/p", tmp_path / "got", storage_options=options)
+    assert files_below(tmp_path / "got") == files_below(outer)
+
+
+@pytest.mark.parametrize("how", REMOTE)
+@pytest.mark.parametrize("state", ["half pushed", "without index"])
+def test_whatever_is_there_of_it(bucket, outer, other, tmp_path, state, how):
+    url, options = bucket
+    write_files(tmp_path / "plain", files_of({"cats/c.png": picture(3)}))
+    push(outer, f"{url}/p", storage_options=options, index=False)
+    fs, root = fsspec.url_to_fs(f"{url}/p", **options)
+    if state == "half pushed":
+        fs.pipe_file(f"{root}/.blobdir/pushing.json", b"{}")
+        fs.rm_file(f"{root}/meta.json")
+    with pytest.raises(UsageError, match="is in the project"):
+        REMOTE[how](other, f"{url}/p/inner", options)
+
+
+@pytest.mark.parametrize("how", REMOTE)
+def test_places_beside_a_project_are_free(bucket, outer, other, tmp_path, how):
+    """Nor does any meta.json make a project of a bucket."""
+    url, options = bucket
+    write_files(tmp_path / "plain", files_of({"cats/c.png": picture(3)}))
+    fs, root = fsspec.url_to_fs(url, **options)
+    fs.pipe_file(f"{root}/meta.json", b"{}")
+    push(outer, f"{url}/p", storage_options=options)
+    REMOTE[how](other, f"{url}/p2", options)
+    REMOTE[how](other, f"{url}/more/p/inner", options)
+
+
+@pytest.mark.parametrize("inside", INSIDE)
+@pytest.mark.parametrize("how", LOCAL)
+@pytest.mark.parametrize("through", ["", "link"])
+def test_nothing_is_made_in_a_project_here(outer, other, tmp_path, how, inside, through):
+    write_files(tmp_path / "plain", files_of({"cats/c.png": picture(3)}))
+    push(other, "memory://source-of-fetch/p", delete=True)
+    before = files_below(outer)
+    place = outer / inside
+    if through:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.symlink(place.parent, tmp_path / "link")
+        place = tmp_path / "link" / place.name
+    with pytest.raises(UsageError, match="is in the project"):
+        LOCAL[how](other, place)
+    assert files_below(outer) == before
+
+
+@pytest.mark.parametrize("how", LOCAL)
+def test_places_beside_one_here_are_free(outer, other, tmp_path, how):
+    write_files(tmp_path / "plain", files_of({"cats/c.png": picture(3)}))
+    push(other, "memory://source-of-fetch/p", delete=True)
+    (tmp_path / "meta.json").write_text("{}")
+    LOCAL[how](other, tmp_path / "beside")
+    assert (tmp_path / "beside/meta.json").exists()
+
+
+def moved(fs, source, target):
+    fs.invalidate_cache()
+    for path in fs.find(source):
+        fs.pipe_file(f"{target}{path.removeprefix(source)}", fs.cat_file(path))
+    fs.rm(source, recursive=True)
+
+
+@pytest.mark.parametrize("options", [{"resume": True}, {"delete": True}, {"force": True}], ids=str)
+def test_the_way_out(bucket, outer, other, tmp_path, options):
+    """Of a project with another one in it, as earlier versions allowed."""
+    url, storage = bucket
+    push(outer, f"{url}/p", storage_options=storage)
+    push(other, f"{url}/q", storage_options=storage)
+    fs, root = fsspec.url_to_fs(url, **storage)
+    moved(fs, f"{root}/q", f"{root}/p/inner")
+    with pytest.raises(PackError, match="another project, inner/"):
+        fetch(f"{url}/p", tmp_path / "got", storage_options=storage)
+    with pytest.raises(UsageError, match=r"another project, inner/.*move .*/p/inner to a place outside"):
+        push(outer, f"{url}/p", storage_options=storage, **options)
+    moved(fs, f"{root}/p/inner", f"{root}/elsewhere")
+    assert push(outer, f"{url}/p", storage_options=storage, **options).complete
+    for name, project in (("p", outer), ("elsewhere", other)):
+        fetch(f"{url}/{name}", tmp_path / name, storage_options=storage)
+        assert files_below(tmp_path / name) == files_below(project)
