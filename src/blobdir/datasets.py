@@ -18,7 +18,7 @@ from blobdir.errors import (
     NotFoundError,
 )
 from blobdir.filenames import IMAGE_EXTENSIONS
-from blobdir.index import DIRECTORY, LOOSE
+from blobdir.index import BROKEN, DIRECTORY, LINK
 from blobdir.opening import OpenOptions, open_tree
 
 if TYPE_CHECKING:
@@ -228,13 +228,22 @@ class DatasetView:
     def _images_in(self, first: int, end: int) -> list[str]:
         """Names of the images among the rows ``first:end`` of one folder, without that."""
         names, sources = self._tree.index.names_text(first, end), self._tree.index.source[first:end]
-        if (sources > LOOSE).all():
+        if (sources >= BROKEN).all():
             return names
         return [
             name
-            for name, source in zip(names, sources.tolist(), strict=True)
-            if source != DIRECTORY and (source != LOOSE or splitext(name)[1].lower() in IMAGE_EXTENSIONS)
+            for row, name, source in zip(range(first, end), names, sources.tolist(), strict=True)
+            if source >= BROKEN or (source != DIRECTORY and self._is_image(row, name, source))
         ]
+
+    def _is_image(self, row: int, name: str, source: int) -> bool:
+        """Whether a plain file, or a link, is an image; a link to a folder is none."""
+        if splitext(name)[1].lower() not in IMAGE_EXTENSIONS:
+            return False
+        try:
+            return source != LINK or not self._tree.is_directory(self._tree.follow(row))
+        except OSError:  # it leads nowhere, or out: reading it says so
+            return True
 
     def __len__(self) -> int:
         return len(self.names)

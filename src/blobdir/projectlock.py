@@ -75,12 +75,13 @@ class ProjectLock:
                 return
             raise
         if not _lock(self._fd, fcntl.F_RDLCK if shared else fcntl.F_WRLCK):
-            holder = (os.pread(self._fd, 100, 0).split() or [b"another"])[0].decode("ascii", "replace")
+            said = (os.pread(self._fd, 100, 0).split() or [b""])[0].decode("ascii", "replace")
+            holder = f"process {said}" if said else "another process"
             os.close(self._fd)
             self._fd = -1
             if shared:
-                raise BusyError(f"{root}: process {holder} is changing it; try again when it's done")
-            raise BusyError(f"{root}: process {holder} is changing it, or reads all of it; try again when it's done")
+                raise BusyError(f"{root}: {holder} is changing it; try again when it's done")
+            raise BusyError(f"{root}: {holder} is changing it, or reads all of it; try again when it's done")
         found = os.stat(root)
         show_like(os.path.dirname(path), found)
         show_like(self._fd, found)  # made by a reader, it's taken by writers later

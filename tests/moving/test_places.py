@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import fsspec
 import pytest
@@ -10,7 +12,7 @@ from changes.samples import files_below, files_of, packed, picture, write_files
 
 from blobdir import Project
 from blobdir.cli.app import run
-from blobdir.errors import PackError, UsageError
+from blobdir.errors import BusyError, PackError, UsageError
 from blobdir.moving import fetch, pack_to, push
 from blobdir.packing import pack, subset
 
@@ -149,3 +151,24 @@ def test_the_way_out(bucket, outer, other, tmp_path, options):
     for name, project in (("p", outer), ("elsewhere", other)):
         fetch(f"{url}/{name}", tmp_path / name, storage_options=storage)
         assert files_below(tmp_path / name) == files_below(project)
+
+
+def test_one_is_one(outer, capfd):
+    """In what commands say, and in whom they name."""
+    fsspec.filesystem("memory").pipe_file("/words-of-push/one/a.txt", b"a")
+    assert run(["push", str(outer), "memory://words-of-push/one"]) == 2
+    assert "holds 1 file already" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("content", "who"), [(b"", "another process"), (b"4711 x", "process 4711")])
+def test_who_holds_a_project(outer, content, who):
+    """Nobody knows where the other one hasn't said it yet."""
+    (outer / ".blobdir").mkdir(exist_ok=True)
+    (outer / ".blobdir/lock").write_bytes(content)
+    lock = str(outer / ".blobdir/lock")
+    code = f"import fcntl; file = open({lock!r}, 'r+'); fcntl.lockf(file, 2); print(1, flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        with pytest.raises(BusyError, match=f": {who} is changing it"):
+            push(outer, "memory://words-of-push/busy")
+        holder.communicate(b"\n")

@@ -352,11 +352,11 @@ def test_links(bucket, small, tmp_path, link, target, word):
 
 def test_links_inside_are_uploaded_as_what_they_lead_to(bucket, small):
     (small / "train/ann/same.json").symlink_to("1.jpg.json")
-    (small / "again").symlink_to("val")
+    (small / "again").symlink_to("val/ann")
     assert push(small, URL).complete
     found = files(bucket)
     assert found["train/ann/same.json"] == found["train/ann/1.jpg.json"]
-    assert found["again/ann/1.jpg.json"] == found["val/ann/1.jpg.json"]
+    assert found["again/1.jpg.json"] == found["val/ann/1.jpg.json"]
 
 
 @pytest.mark.parametrize("what", ["blob", "pickle", "folder"])

@@ -224,7 +224,7 @@ def test_a_place_with_nothing_else(place, project, key):
     for name in place.keys():  # noqa: SIM118  # a method
         place.fs.rm_file(f"{place.url}/{name}")
     place.put(named(project, key), b"{}")
-    with pytest.raises(UsageError, match="holds 1 file"):
+    with pytest.raises(UsageError, match="holds 1 file already"):
         push(project, place.url, storage_options=place.options)
 
 

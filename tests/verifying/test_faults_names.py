@@ -145,7 +145,9 @@ SDK = {
     "no meta.json": (lambda made: (made.root / "meta.json").unlink(), "meta-missing", "meta.json"),
     "repeats": (repeats, "offsets-repeated", "train/a_offsets.pkl"),
     "image in a folder": (dataset("more"), "sdk-folder", "more"),
-    "NaN": (plant("train/ann/000001.png.json", ANNOTATION[:-1] + b', "x": NaN}'), "json-number", "train"),
+    "NaN": (
+        lambda made: made.loose("train/ann/000001.png.json", ANNOTATION[:-1] + b', "x": NaN}'), "json-number", "train",
+    ),
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from fsspec.implementations.local import LocalFileSystem
 from blobdir.cli.options import ADDRESS_HELP, CommonOptions, project_options
 from blobdir.cli.output import Bars, human_bytes, printable
 from blobdir.cli.target import Opener, Target
-from blobdir.discovery import layout
+from blobdir.discovery import copied, layout
 from blobdir.durable import absolute, in_words, sync_file, sync_filesystem, sync_folder
 from blobdir.errors import BlobdirError, IsADirectory, LinkError, UsageError
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK
@@ -288,7 +289,7 @@ def _plan(targets: list[tuple[Target, str]], store: Destination, *, recursive: b
         if not recursive:
             raise IsADirectory(f"{target.typed}: is a directory; -r copies it with all that is below it")
         store.check_outside(fs.view.storage)
-        _plan_folder(plan, fs, path, base)
+        _plan_folder(plan, fs, path, base, whole_datasets=whole_datasets)
         if whole_datasets:
             prefix = f"{path}/" if path else ""
             for dataset in fs.view.index.header.datasets:
@@ -298,9 +299,16 @@ def _plan(targets: list[tuple[Target, str]], store: Destination, *, recursive: b
     return plan
 
 
-def _plan_folder(plan: CopyPlan, fs: BlobDirFileSystem, path: str, base: str) -> None:
-    """Take a folder with all that is below it; a link counts as what it leads to, unless that is above it."""
+def _plan_folder(plan: CopyPlan, fs: BlobDirFileSystem, path: str, base: str, *, whole_datasets: bool) -> None:
+    """Take a folder with all that is below it; a link counts as what it leads to, unless that is above it.
+
+    With `whole_datasets`, it doesn't where it would make datasets or images that the project doesn't show.
+    """
     view, index = fs.view, fs.view.index
+    first = len(plan.copies)
+    folders: dict[str, str] = {}
+    links: set[str] = set()
+    ways: Counter[int] = Counter()
     todo: list[tuple[str, str, int, frozenset[int]]] = [(path, base, view.find(path), frozenset())]
     while todo:
         path, base, row, above = todo.pop()
@@ -312,20 +320,39 @@ def _plan_folder(plan: CopyPlan, fs: BlobDirFileSystem, path: str, base: str) ->
         except (BlobdirError, OSError) as error:
             plan.unlisted.append((path or "/", str(error)))
             continue
-        plan.folders.append(base)
+        folders[path] = base
         sources, sizes = index.source[rows.start : rows.stop].tolist(), index.size[rows.start : rows.stop].tolist()
         for child, name, source, size in zip(rows, names, sources, sizes, strict=True):
             below = layout.join(path, name)
             try:
                 target = view.follow(child) if source == LINK else child
                 if index.source[target] == DIRECTORY:
-                    todo.append((below, f"{base}/{name}", target, above | {row}))
+                    ways.update([target] if source == LINK else ())
+                    links.update([below] if source == LINK else ())
+                    more = [(below, f"{base}/{name}", target, above | {row})]
+                    todo += more if ways[target] <= copied.MOST_WAYS else ()
+                    plan.unlisted += [(below, copied.TOO_MANY)] if ways[target] > copied.MOST_WAYS else ()
                     continue
                 length = size if source >= FIRST_BLOB else view.size(target)
             except (BlobdirError, OSError) as error:
                 plan.failures.append((below, str(error)))
             else:
                 plan.copies.append(Copy(fs, below, length, f"{base}/{name}"))
+    folders = _without_misleading(plan, first, links if whole_datasets else set(), folders, index.header.datasets)
+    plan.folders += folders.values()
+
+
+def _without_misleading(
+    plan: CopyPlan, first: int, links: set[str], folders: dict[str, str], datasets: Sequence[str]
+) -> dict[str, str]:
+    """Leave out, and name, the links that must not be copied as folders; the folders without those behind them."""
+    if not links:
+        return folders
+    copies = plan.copies[first:]
+    bad = copied.misleading(links, folders.keys() - {""}, [copy.path for copy in copies], datasets)
+    plan.unlisted += [(link, copied.WHY) for link in sorted(bad) if not copied.is_below(link, bad)]
+    plan.copies[first:] = [copy for copy in copies if not copied.is_behind(copy.path, bad)]
+    return {path: base for path, base in folders.items() if not copied.is_behind(path, bad)}
 
 
 def _refuse_doubles(copies: list[Copy]) -> None:

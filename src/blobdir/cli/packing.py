@@ -169,8 +169,9 @@ def unpack_command(project: str, dest: str, force: bool, common: CommonOptions) 
     """Write all images and annotations of PROJECT as files to DEST, a folder or any fsspec URL.
 
     The inverse of pack: the same bytes in the same places. Each file appears whole, and all are on the disk at the end.
-    A link inside the project is written as what it leads to. Files that can't be read, links that lead out of the
-    project or in circles are named, and the others are written; exit status 7 says that some are missing.
+    A link inside the project is written as what it leads to, but for one to a folder that would make datasets or images
+    that the project doesn't show. Those, files that can't be read, links that lead out of the project or in circles are
+    named, and the others are written; exit status 7 says that some are missing. DEST must not be in a project.
 
     \b
     blobdir unpack /data/lemons /data/lemons-plain

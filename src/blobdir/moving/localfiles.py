@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import stat as stat_module
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from blobdir.discovery import layout
+from blobdir.discovery import copied, layout
 from blobdir.discovery.released import read_released
 from blobdir.errors import ReadError
+from blobdir.sources.keys import parents_of
 from blobdir.temporary import is_temporary
 
 if TYPE_CHECKING:
@@ -69,14 +71,15 @@ class LocalFiles:
 def list_project(storage: LocalStorage) -> LocalFiles:
     """List the files of a project, but for blobdir's own.
 
-    A link inside the project counts as what it leads to. One that leads out does so only if the storage follows links.
+    A link inside the project counts as what it leads to, unless there would be more datasets or images then. One that
+    leads out does so only if the storage follows links.
 
     Raises
     ------
     ReadError
         A folder can't be listed, or a file can't be opened: a copy would be one of a part.
     """
-    found = LocalFiles()
+    found, seen = LocalFiles(), _Seen()
     todo = [("", frozenset([storage.root]))]
     while todo:
         path, above = todo.pop()
@@ -92,12 +95,70 @@ def list_project(storage: LocalStorage) -> LocalFiles:
                 continue
             kept += 1
             folder = _add(storage, found, entry, below, above)
-            if folder is not None:
-                todo.append((below, folder))
+            if seen.may_enter(storage, found, entry, below, folder):
+                todo.append((below, folder or above))
         if path and not kept:
             found.empty.append(path)
+    if seen.links and not storage.follow_links:
+        _leave_links(found, seen)
     _leave_emptied(storage.root, found)
     return found
+
+
+class _Seen:
+    """What links to folders have led to.
+
+    Attributes
+    ----------
+    links : set of str
+        Paths of links to folders.
+    folders : set of str
+        Paths of all folders, those behind links too.
+    real : set of str
+        Those of them, and of the files and links in them, that no link leads to.
+    """
+
+    def __init__(self) -> None:
+        self.links: set[str] = set()
+        self.folders: set[str] = set()
+        self.real: set[str] = set()
+        self._ways: Counter[str] = Counter()
+
+    def may_enter(
+        self,
+        storage: LocalStorage,
+        found: LocalFiles,
+        entry: os.DirEntry[str],
+        path: str,
+        folder: frozenset[str] | None,
+    ) -> bool:
+        """Note one; whether it's a folder to look into."""
+        is_link = entry.is_symlink()
+        if not copied.is_behind(path, self.links):
+            self.real.add(path)
+        if folder is None:
+            return False
+        if is_link:
+            real = os.path.realpath(os.path.join(storage.root, path))
+            self._ways[real] += 1
+            if self._ways[real] > copied.MOST_WAYS:
+                found.left_out[path] = copied.TOO_MANY
+                return False
+            self.links.add(path)
+        self.folders.add(path)
+        return True
+
+
+def _leave_links(found: LocalFiles, seen: _Seen) -> None:
+    """Leave out links to folders behind which the copy would have more datasets or images than the project."""
+    real = seen.folders & seen.real - seen.links
+    known = copied.datasets_of(real, seen.real - real)
+    bad = copied.misleading(seen.links, seen.folders, found.files, known)
+    found.left_out.update(dict.fromkeys((path for path in bad if not copied.is_below(path, bad)), copied.WHY))
+    found.files = {path: file for path, file in found.files.items() if not copied.is_behind(path, bad)}
+    found.empty = [path for path in found.empty if not copied.is_behind(path, bad)]
+    full = {parent for path in (*found.files, *found.empty) for parent in parents_of(path)} | {"", *found.empty}
+    found.empty += sorted({path.rpartition("/")[0] for path in bad} - full)
 
 
 def _leave_emptied(root: str, found: LocalFiles) -> None:

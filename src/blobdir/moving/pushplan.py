@@ -245,5 +245,5 @@ def _is_blob_path(path: str) -> bool:
 
 def _some(paths: list[str]) -> str:
     shown = ", ".join(paths[:SHOWN])
-    more = f" and {len(paths) - SHOWN:,} more files" if len(paths) > SHOWN else ""
+    more = f" and {counted(len(paths) - SHOWN, 'more file')}" if len(paths) > SHOWN else ""
     return f"{shown}{more}"

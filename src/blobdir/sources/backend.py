@@ -11,6 +11,7 @@ import os
 import selectors
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import fsspec.asyn
@@ -173,9 +174,13 @@ class Backend:
     async def _call(self, make: Callable[[], Awaitable[T]], block: Callable[[], T], seconds: float) -> T:
         """One try: in this event loop, or in a thread where the backend blocks."""
         if self.is_async:
-            return await asyncio.wait_for(make(), seconds)
+            async with asyncio.timeout(seconds):
+                return await make()
+        done = asyncio.wrap_future(self._here()[0].submit(block))
+        done.add_done_callback(_look_at)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(self._here()[0].submit(block)), seconds)
+            async with asyncio.timeout(seconds):
+                return await done
         except TimeoutError:
             self._give_up_threads()
             raise
@@ -205,7 +210,7 @@ class Backend:
                 self.has_answered = True
                 raise
             except Exception as error:
-                if isinstance(error, BlobdirError):
+                if isinstance(error, BlobdirError) or _is_cancelled():
                     raise
                 self.has_answered |= is_answer(error)
                 if status_of(error) in (404, 410):
@@ -300,7 +305,9 @@ class Backend:
         if _running_loop() is loop:
             coroutine.close()  # type: ignore[attr-defined]  # all are coroutines
             raise UsageError("called in fsspec's event loop, which must not wait: await asyncio.to_thread(…) instead")
-        return asyncio.run_coroutine_threadsafe(coroutine, loop)  # type: ignore[arg-type]  # all are coroutines
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        loop.call_soon_threadsafe(_start, loop, coroutine, future)
+        return future
 
     def _loop(self) -> asyncio.AbstractEventLoop:
         loop: asyncio.AbstractEventLoop = self.fs.loop if self.is_async else fsspec.asyn.get_loop()
@@ -344,6 +351,46 @@ class Backend:
     def _first(self, window: deque[tuple[str, concurrent.futures.Future[T]]], timeout_s: float | None) -> T:
         what, future = window.popleft()
         return self.wait(future, what, timeout_s)
+
+
+def _start(loop: asyncio.AbstractEventLoop, coroutine: Awaitable[T], future: concurrent.futures.Future[T]) -> None:
+    """Have a coroutine's outcome go into a future of threads, and end it when that is cancelled.
+
+    As `asyncio.run_coroutine_threadsafe`, which doesn't look at the error of one that failed just before it was
+    cancelled: asyncio complains of such an error on standard error.
+    """
+    task = asyncio.ensure_future(coroutine, loop=loop)
+
+    def done(task: asyncio.Future[T]) -> None:
+        if task.cancelled():
+            future.cancel()
+        error = None if task.cancelled() else task.exception()
+        if not future.set_running_or_notify_cancel():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(task.result())
+
+    def cancelled(future: concurrent.futures.Future[T]) -> None:
+        if future.cancelled():
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(task.cancel)
+
+    task.add_done_callback(done)
+    future.add_done_callback(cancelled)
+
+
+def _look_at(future: asyncio.Future[Any]) -> None:
+    """Take note of the error of what nobody waits for any more."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _is_cancelled() -> bool:
+    """Whether nobody wants what this task does, even if what it has waited for has failed in another way."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _is_async(fs: AbstractFileSystem) -> bool:
