@@ -115,7 +115,11 @@ def test_all_that_has_bytes_is_written(tmp_path, value):
     assert shown(root)["notes.txt"] == b"ab"
 
 
-@pytest.mark.parametrize("meta", [{"classes": {1, 2}}, {"classes": 5}, [], "text", {"tags": [object()]}], ids=repr)
+@pytest.mark.parametrize(
+    "meta",
+    [{"classes": {1, 2}}, {"classes": 5}, [], "text", {"tags": [object()]}],
+    ids=lambda meta: repr(meta).partition(" at 0x")[0],
+)
 def test_a_project_that_cannot_be_made_is_not_there(tmp_path, meta):
     with pytest.raises((BlobdirError, TypeError, ValueError)):
         Project.create(tmp_path / "made", meta)
