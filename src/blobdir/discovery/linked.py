@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
 from blobdir.inside import MAX_LINKS
-from blobdir.sources import LocalStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -66,12 +65,12 @@ class Linked:
     def _links(self) -> dict[str, list[str]]:
         """Folder -> links that lead to it, by whatever further links."""
         found: dict[str, list[str]] = defaultdict(list)
-        if isinstance(self._storage, LocalStorage):
+        if self._storage.directory:
             for folder in self._folders.values():
                 for entry in folder.entries:
                     if entry.kind == "directory" and entry.target:
                         path = layout.join(folder.path, entry.name)
-                        for place in _stations(self._storage.root, path):
+                        for place in _stations(self._storage.directory, path):
                             found[place].append(path)
         return found
 

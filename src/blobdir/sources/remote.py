@@ -66,7 +66,8 @@ class RemoteStorage:
         Whether the cache can hold all blobs: then what is read is fetched in whole blocks from the start.
     """
 
-    is_local = False
+    is_quick = False
+    directory = ""
 
     def __init__(
         self,
@@ -196,7 +197,7 @@ class RemoteStorage:
         what = f"{self.url}: {path}"
         return self.backend.run(self.backend.info(self.full(path), what), what)
 
-    def stat_listed(self, paths: Sequence[str]) -> dict[str, Stat]:
+    def stat_together(self, paths: Sequence[str]) -> dict[str, Stat]:
         """Attributes of files, from the listing where that has said enough; those that can't be had are left out."""
         found = self.listed(paths)
         found.update(self.stat_many([path for path in paths if path not in found]))

@@ -67,6 +67,8 @@ class RemoteSource:
         Bytes; -1 until the first answer where nobody has said it.
     """
 
+    fd = -1
+
     def __init__(self, storage: Place, path: str, stat: Stat) -> None:
         self.storage = storage
         self.path = path
@@ -80,6 +82,13 @@ class RemoteSource:
         self._key = ""
         self._worth = WORTH
         self._pin(stat)
+
+    def check_size(self) -> None:
+        """Nothing: no backend says what a file takes."""
+
+    def now(self) -> Stat:
+        """That of the version which is read."""
+        return self.stat
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RemoteSource, (self.storage, self.path, self.stat)
