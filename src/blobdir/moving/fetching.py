@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from blobdir.discovery import Progress
     from blobdir.packing import SubsetOptions
-    from blobdir.sources.getters import Answer
+    from blobdir.sources.transports import Answer
 
 RANGE_BYTES = 8 << 20
 RANGES_AT_ONCE = 8

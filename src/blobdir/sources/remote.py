@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from fsspec import AbstractFileSystem
 
-    from blobdir.sources.getters import Answer
     from blobdir.sources.keys import Keys
     from blobdir.sources.model import Folder
+    from blobdir.sources.transports import Answer
 
 LOCAL_PROTOCOLS = frozenset(("memory", "file", "local", "zip", "tar", "libarchive", "reference", "dir"))
 """Backends whose bytes are on this machine already, if nothing else is behind them."""

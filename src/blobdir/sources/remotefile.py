@@ -12,10 +12,10 @@ from blobdir.errors import ReadError, SourceChangedError
 from blobdir.locks import ForkSafeLock
 from blobdir.ranges import merge_ranges
 from blobdir.sources.backend import CONCURRENCY, Backend
-from blobdir.sources.getters import Answer, same_time
 from blobdir.sources.model import Stat
 from blobdir.sources.retries import status_of
 from blobdir.sources.segments import plan_segments
+from blobdir.sources.transports import Answer, same_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
