@@ -44,7 +44,8 @@ class Linked:
         """Members that are shown behind a link as well: the folder's path through the link, and the rows."""
         for pickle, shown, rows in self._members if self._links else ():
             for place, way in self._ways(shown):
-                if not pickle.startswith(f"{place}/"):  # its offsets file is found through the link as well
+                link = way[: len(way) - len(shown) + len(place)]
+                if not (pickle.startswith(f"{place}/") and _shows_pickles(link)) and link != layout.BLOB_DIR:
                     yield way, rows
 
     def spread(self, incomplete: dict[str, list[int]]) -> None:
@@ -73,6 +74,12 @@ class Linked:
                         for place in _stations(self._storage.directory, path):
                             found[place].append(path)
         return found
+
+
+def _shows_pickles(link: str) -> bool:
+    """Whether offsets files behind a link are found through it as well: not where it stands for a folder of files."""
+    name = link.rpartition("/")[2]
+    return name == layout.PACKED_ANNOTATIONS or not layout.is_item_folder(name)
 
 
 def _stations(root: str, path: str) -> Iterator[str]:
