@@ -135,10 +135,10 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
 
     def look_again(self) -> None:
         """Open the project anew if it has changed, and the last look was long ago."""
-        is_local = self.view.storage.is_local
-        if self._intrans or time.monotonic() - self._looked_s < (LOOK_AGAIN_S if is_local else LOOK_AGAIN_REMOTE_S):
+        is_quick = self.view.storage.is_quick
+        if self._intrans or time.monotonic() - self._looked_s < (LOOK_AGAIN_S if is_quick else LOOK_AGAIN_REMOTE_S):
             return
-        if is_local and renewed(self.view.index.header, self.view.storage, self._options.discovery):
+        if is_quick and renewed(self.view.index.header, self.view.storage, self._options.discovery):
             self._looked_s = time.monotonic()
         else:
             self.invalidate_cache()
@@ -537,7 +537,7 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
         all_ends = [ends] * n if ends is None or isinstance(ends, int) else list(ends)
         if len(all_starts) != n or len(all_ends) != n:
             raise UsageError(f"cat_ranges: {n} paths, {len(all_starts)} starts and {len(all_ends)} ends")
-        if self.view.storage.is_local:
+        if self.view.storage.is_quick:
             return [self._cat_range(*wanted, on_error) for wanted in zip(paths, all_starts, all_ends, strict=True)]
         try:
             rows = [self._find(path)[1] for path in paths]

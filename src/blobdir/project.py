@@ -8,6 +8,7 @@ from blobdir.datasets import DatasetView, ProjectView
 from blobdir.errors import ReadOnlyError
 from blobdir.filesystem import BlobDirFileSystem
 from blobdir.images import decode_image
+from blobdir.sources.storage import UNCHANGEABLE, on_this_machine
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -110,9 +111,7 @@ class Project(ProjectView["Dataset"]):
         return path
 
     def _folder(self) -> str:
-        if not self.tree.storage.is_local:
-            raise ReadOnlyError(f"{self.url}: only projects on this machine can be changed; change a copy of it here")
-        return self.url
+        return on_this_machine(self.tree.storage, UNCHANGEABLE, ReadOnlyError).root
 
     def _dataset(self, tree: Tree, path: str) -> Dataset:
         return Dataset(self.filesystem, path, tree)

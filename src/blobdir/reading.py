@@ -17,7 +17,7 @@ from blobdir.index.hashing import PROBE_LIMIT, tag_mask
 from blobdir.inside import LEAST_BYTES
 from blobdir.locks import ForkSafeLock
 from blobdir.ranges import merge_ranges
-from blobdir.sources import LocalSource, RemoteSource, RemoteStorage, Source, Stat, Storage
+from blobdir.sources import Source, Stat, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,14 +46,13 @@ class BlobReader:
         self._storage = storage
         self._ignore_defects = index.header.options.get("on_defect") == "ignore"
         self._open: list[Source | None] = [None] * (FIRST_BLOB + len(index.header.blobs))
-        self._held: dict[int, LocalSource] = {}
+        self._held: dict[int, Source] = {}
         self._opening = ForkSafeLock()
         self._readers: dict[int, Callable[[str], bytes | None]] = {}
         self._unlooked: set[int] = set()  # blobs of which nobody has seen yet whether the offsets fit
-        if isinstance(storage, RemoteStorage):
-            storage.expect(sum(max(0, record.size) for record in index.header.blobs))
-            if not self._ignore_defects:
-                self._unlooked.update(range(FIRST_BLOB, len(self._open)))
+        storage.expect(sum(max(0, record.size) for record in index.header.blobs))
+        if not storage.is_quick and not self._ignore_defects:  # else discovery has looked
+            self._unlooked.update(range(FIRST_BLOB, len(self._open)))
 
     def source(self, number: int) -> Source:
         """The open blob of a source number.
@@ -85,7 +84,7 @@ class BlobReader:
             is_first = self._open[number] is None
             if is_first:
                 self._open[number] = opened
-        if is_first and held is None and isinstance(opened, LocalSource):
+        if is_first and held is None and opened.fd >= 0:
             DESCRIPTORS.keep(self, number)
         return opened
 
@@ -115,12 +114,12 @@ class BlobReader:
             Whether all that were opened are the files that discovery has looked at. Where one isn't, the index is
             outdated already.
         """
-        if not self._storage.is_local:
+        if not self._storage.directory:
             return True
         wanted = dict(enumerate(self._index.header.blobs[:HELD_BLOBS], FIRST_BLOB))
         theirs = {source.path: source for source in before.held} if before else {}
         for number, record in wanted.items():
-            source = theirs.get(os.path.join(self._storage.url, record.path))
+            source = theirs.get(os.path.join(self._storage.directory, record.path))
             if source is not None and _expected(record).same_content(source.now()):
                 self._held[number] = source
         left = DESCRIPTORS.hold(self, len(wanted), len(self._held))
@@ -129,7 +128,7 @@ class BlobReader:
         return all(found)
 
     @property
-    def held(self) -> list[LocalSource]:
+    def held(self) -> list[Source]:
         """The blobs that are held."""
         return list(self._held.values())
 
@@ -141,14 +140,14 @@ class BlobReader:
             return record.defect >= 0
         except OSError:  # whoever reads one of its members is told
             return True
-        if not isinstance(held, LocalSource):
+        if held.fd < 0:
             return True
         self._held[number] = held
         now = held.stat
         is_same = (now.size, now.mtime_ns, now.inode) == (record.size, record.mtime_ns, record.inode)
         return is_same or record.defect >= 0
 
-    def _held_as_it_was(self, number: int, expected: Stat) -> LocalSource | None:
+    def _held_as_it_was(self, number: int, expected: Stat) -> Source | None:
         """The held blob, unless it was written to in place."""
         held = self._held.get(number)
         return held if held is not None and expected.same_content(held.now()) else None
@@ -243,8 +242,8 @@ class BlobReader:
     def check_size(self, row: int) -> None:
         """Raise `OSError` where the member at `row` says that it's larger than its blob can be, by its disk."""
         size = int(self._index.size[row])
-        if size > LEAST_BYTES and isinstance(blob := self.source(int(self._index.source[row])), LocalSource):
-            blob.check_size()
+        if size > LEAST_BYTES:
+            self.source(int(self._index.source[row])).check_size()
 
     def warm(self, progress: Progress | None = None) -> int:
         """Have all blobs fetched into the cache on disk; the bytes that weren't there."""
@@ -254,11 +253,10 @@ class BlobReader:
             if self.refusal(number):
                 continue
             source = self.source(number)
-            if isinstance(source, RemoteSource):
-                for size, is_new in source.warm():
-                    done, fetched = done + size, fetched + size * is_new
-                    if progress is not None:
-                        progress(record.path, done, total)
+            for size, is_new in source.warm():
+                done, fetched = done + size, fetched + size * is_new
+                if progress is not None:
+                    progress(record.path, done, total)
         return fetched
 
     def _look_at(self, number: int, row: int, header: bytes) -> None:
@@ -309,7 +307,7 @@ class BlobReader:
         else:
             blob.used = True
         part = buffer[:wanted]
-        if type(blob) is not LocalSource or os.preadv(blob.fd, (part,), columns.offset[row] + start) != wanted:
+        if type(blob) is not Source or os.preadv(blob.fd, (part,), columns.offset[row] + start) != wanted:
             part[:] = self.read(row, start, start + wanted)  # what is wrong with it is said there
         return wanted
 
@@ -325,7 +323,7 @@ class BlobReader:
         """
         are_same = True
         for number, record in enumerate(self._index.header.blobs[:limit], FIRST_BLOB):
-            if self._storage.is_local:
+            if self._storage.directory:
                 are_same &= self._hold_one(number, record)
             if record.defect < 0:
                 with suppress(ReadError, OSError):  # whoever reads one of its members is told
@@ -351,7 +349,7 @@ class BlobReader:
         offset, size = self._index.offset[wanted], self._index.size[wanted].astype(np.int64)
         low = np.minimum(starts[places], size)
         start, end = offset + low, offset + np.maximum(low, np.minimum(ends[places], size))
-        if not isinstance(blob, LocalSource):
+        if blob.fd < 0:
             self._read_remote(blob, number, rows, places, start, end, result)
             return
         plan = merge_ranges(start, end, max_gap=LOCAL_GAP, max_size=LOCAL_REQUEST)
@@ -391,7 +389,7 @@ class BlobReader:
             result[place] = data
 
     def _read_scattered(
-        self, blob: LocalSource, rows: Ints, places: Ints, start: Ints, end: Ints, result: list[bytes]
+        self, blob: Source, rows: Ints, places: Ints, start: Ints, end: Ints, result: list[bytes]
     ) -> None:
         """One call per range, for ranges that lie far apart."""
         pread, fd = os.pread, blob.fd

@@ -23,16 +23,17 @@ from blobdir.errors import (
     NotADirectory,
     NotFoundError,
     ReadError,
-    SourceChangedError,
 )
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE, Defect, Index
+from blobdir.loosefiles import loose_files
 from blobdir.reading import BlobReader
-from blobdir.sources import LocalStorage, RemoteStorage, Stat, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+    from blobdir.sources import Storage
 
     Ints = NDArray[np.integer]
 
@@ -40,10 +41,6 @@ MAX_LINKS = 40
 """Symbolic links that one path may go through, as in the kernel."""
 MAX_FOLDERS = 100_000
 """Paths of directories that are remembered; one directory can be written in many ways."""
-SIZES_AT_ONCE = 64
-"""Files whose sizes are asked for together, where a listing has none."""
-SMALL_FILE = 256 << 10
-"""Bytes up to which a remote file is read whole, whatever part of it is wanted."""
 FEW = 64
 """Paths from which finding them all at once pays."""
 
@@ -98,8 +95,7 @@ class Tree:
         self._incomplete = self._incomplete_rows()
         self.short_ways: dict[str, Callable[[str], bytes | None]] = {}
         self._total_bytes = -1
-        self._loose_versions: dict[int, str] = {}  # of those that are read in parts
-        self._loose_sizes: dict[int, int] = {}  # of remote files, where the listing doesn't say them or is outdated
+        self._loose = loose_files(storage, index, self.path)
 
     # -- names -----------------------------------------------------------------------------------------------
 
@@ -309,7 +305,7 @@ class Tree:
             blob = self.index.header.blobs[source - FIRST_BLOB]
             return Attributes("file", size, blob.mtime_ns, readable(blob.mode, 0o444), blob.uid, blob.gid)
         if source == LOOSE:
-            stat = self._loose_stat(row)
+            stat = self._loose.stat(row)
             return Attributes("file", stat.size, stat.mtime_ns, readable(stat.mode, 0o444), stat.uid, stat.gid)
         if source == DIRECTORY:
             return self._directory_attributes(row)
@@ -317,44 +313,16 @@ class Tree:
 
     def _directory_attributes(self, row: int) -> Attributes:
         try:
-            stat = self.storage.stat(self.path(row)) if self.storage.is_local else Stat("directory")
+            stat = self._loose.folder(row)
         except (FileNotFoundError, LinkError):  # a folder that only the blobs make, or can't be seen: as that above it
             return self._directory_attributes(self.index.parent(row)) if row else Attributes("directory", 0, 0, 0o555)
         return Attributes("directory", 0, stat.mtime_ns, readable(stat.mode, 0o555), stat.uid, stat.gid)
-
-    def _loose_stat(self, row: int) -> Stat:
-        path = self.path(row)
-        try:
-            return self.storage.stat(path) if self.storage.is_local else self._remote_stat(row)
-        except FileNotFoundError as error:
-            raise NotFoundError(f"{path}: was removed after the project was opened") from error
-
-    def _remote_stat(self, row: int) -> Stat:
-        """Attributes of a remote loose file: as listed, or else asked for, with those of its neighbours."""
-        known = self._loose_sizes.get(row, int(self.index.size[row]))
-        if known < 0:
-            self._ask_sizes(row)
-            known = self._loose_sizes.get(row, -1)
-            if known < 0:
-                return self.storage.stat(self.path(row))
-        return Stat("file", known)
-
-    def _ask_sizes(self, row: int) -> None:
-        """Who asks for the size of a file will ask for those after it: a request each, but together."""
-        if not isinstance(self.storage, RemoteStorage):
-            return
-        parent = self.index.children(self.index.parent(row))
-        rows = np.arange(row, min(row + SIZES_AT_ONCE, parent.stop))
-        unknown = rows[(self.index.source[rows] == LOOSE) & (self.index.size[rows] < 0)].tolist()
-        paths = {self.path(i): i for i in unknown if i not in self._loose_sizes}
-        for path, stat in self.storage.stat_many(list(paths)).items():
-            self._loose_sizes[paths[path]] = stat.size
 
     def size(self, row: int) -> int:
         """Bytes of a file. That of a loose file is asked for, unless a remote listing said it."""
         size = int(self.index.size[row])
         if self.index.source[row] == LOOSE:
-            return self._loose_stat(row).size
+            return self._loose.stat(row).size
         return size
 
     def total_bytes(self) -> int:
@@ -371,7 +339,7 @@ class Tree:
             place = f"{int(self.index.offset[row])}+{int(self.index.size[row])}"
             return f"{blob.path}@{blob.etag or f'{blob.size}:{blob.mtime_ns}'}:{place}"
         if source == LOOSE:
-            stat = self._loose_stat(row)
+            stat = self._loose.stat(row)
             return f"{self.path(row)}@{stat.etag or f'{stat.size}:{stat.mtime_ns}'}"
         return f"{self.path(row)}@{self.index.header.built_ns}"
 
@@ -390,7 +358,7 @@ class Tree:
         """
         source = int(self.index.source[row])
         if source == LOOSE:
-            return self._read_loose(row, start, end)
+            return self._loose.read(row, start, end)
         if source < FIRST_BLOB:
             raise self._why_not(row, source)
         return self.blobs.read(row, start, end)
@@ -405,8 +373,8 @@ class Tree:
         """
         if self.index.source[row] >= FIRST_BLOB:
             self.blobs.check_size(row)
-        elif self.index.source[row] == LOOSE and isinstance(self.storage, LocalStorage):
-            self.storage.open_loose(self.path(row)).check_size()
+        elif self.index.source[row] == LOOSE:
+            self._loose.check_size(row)
 
     def read_into(self, row: int, start: int, buffer: memoryview) -> int:
         """Read a file from byte `start` into a buffer; fewer bytes than it takes only where the file ends.
@@ -415,10 +383,9 @@ class Tree:
         """
         if self.index.buffers.source[row] >= FIRST_BLOB:
             return self.blobs.read_into(row, start, buffer)
-        before = self._loose_sizes.get(row, int(self.index.size[row])) if not self.storage.is_local else -1
-        data = self.read(row, start, start + len(buffer))
-        if before >= 0 and self._loose_sizes.get(row, before) != before:  # who was told its size would get it cut
-            raise SourceChangedError(f"{self.path(row)}: was replaced by a file of another size; open it again")
+        end = start + len(buffer)
+        is_loose = self.index.buffers.source[row] == LOOSE
+        data = self._loose.read_part(row, start, end) if is_loose else self.read(row, start, end)
         buffer[: len(data)] = data
         return len(data)
 
@@ -430,37 +397,6 @@ class Tree:
             return LinkError(f"{path}: is a symbolic link to {self.link_target(row)}")
         defect = self.defects[int(self.index.offset[row])]
         return (ConflictError if defect.code == "conflict" else ReadError)(f"{path}: {defect.message}")
-
-    def _read_loose(self, row: int, start: int, end: int | None) -> bytes:
-        path = self.path(row)
-        try:
-            if isinstance(self.storage, LocalStorage):
-                source = self.storage.open_loose(path)
-                return source.read_at(start, max(0, (source.size if end is None else min(end, source.size)) - start))
-            if not isinstance(self.storage, RemoteStorage):
-                raise TypeError(f"unknown storage {type(self.storage).__name__}")
-            return self._read_remote_loose(self.storage, row, path, start, end)
-        except FileNotFoundError as error:
-            raise NotFoundError(f"{path}: was removed after the project was opened") from error
-
-    def _read_remote_loose(self, storage: RemoteStorage, row: int, path: str, start: int, end: int | None) -> bytes:
-        """As it is now: whole, since most are small and their size comes with them; of a large one, the part."""
-        known = self._loose_sizes.get(row, int(self.index.size[row]))
-        if known <= SMALL_FILE or (start == 0 and end is None):
-            data = storage.read(path)
-            self._loose_sizes[row] = len(data)
-            return data if start == 0 and end is None else data[start:end]
-        end = known if end is None else min(end, known)
-        if start >= end:
-            return b""
-        answer = storage.fetch(path, start, end)
-        version = answer.version.etag or str(answer.version.mtime_ns)
-        if start and self._loose_versions.setdefault(row, version) != version:
-            self._loose_versions[row] = version
-            raise SourceChangedError(f"{path}: was replaced between two reads of it; open it again")
-        self._loose_versions[row] = version
-        self._loose_sizes[row] = known = answer.version.size if answer.version.size >= 0 else known
-        return answer.data
 
     def read_whole(self, path: str, *, is_tried: bool = False) -> bytes:
         """The content of a file; `short_ways` then knows the one to the files of its directory.
@@ -505,9 +441,8 @@ class Tree:
             places = np.flatnonzero(sources == number)
             if number >= FIRST_BLOB:
                 self.blobs.read_many(number, rows, places, starts, ends, result)
-            elif number == LOOSE and whole and not self.storage.is_local:
-                paths = [self.path(row) for row in rows[places].tolist()]
-                for place, data in zip(places.tolist(), self.storage.read_files(paths), strict=True):
+            elif number == LOOSE and whole:
+                for place, data in zip(places.tolist(), self._loose.read_many(rows[places].tolist()), strict=True):
                     result[place] = data
             else:
                 for i in places.tolist():

@@ -23,6 +23,7 @@ from blobdir.errors import (
     UsageError,
 )
 from blobdir.readonly import ReadOnlyFileSystem
+from blobdir.sources.storage import UNCHANGEABLE, on_this_machine
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -66,11 +67,7 @@ class ProjectTransaction(Transaction):
             )
         storage = self.fs.view.storage
         try:
-            if not storage.is_local:
-                raise ReadOnlyError(
-                    f"{storage.url}: only projects on this machine can be changed; change a copy of it here"
-                )
-            self.edit = Edit(storage.url)
+            self.edit = Edit(on_this_machine(storage, UNCHANGEABLE, ReadOnlyError).root)
             self.fs.invalidate_cache()  # begins from what is there now, not when the filesystem was opened
         except BaseException:
             self._end()

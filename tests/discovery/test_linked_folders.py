@@ -197,3 +197,17 @@ def test_kept_indexes_see_what_changes_behind_it(builder, monkeypatch, change):
         tree = open_tree(root)
     assert builds
     assert tree.is_complete(tree.find("train/img")) == (change != "gone")
+
+
+@pytest.mark.parametrize("folder", ["img", "meta", "masks_human", "seg"])
+def test_a_folder_that_leads_to_a_whole_dataset(builder, folder):
+    """What blobs show there lies behind the link, as what lies there as files does; nothing is a dataset by it."""
+    builder.loose("notes/ann/x.json", b"{}")
+    (builder.root / f"notes/{folder}").symlink_to("../val")
+    project = opened(builder.root)
+    assert sorted(project) == ["notes", "val"]
+    files = project.filesystem.find(f"notes/{folder}")
+    assert [path for path in files if "/img/" in path.removeprefix("notes/img")] == [
+        f"notes/{folder}/img/{name}" for name in MEMBERS
+    ]
+    assert not project.defects

@@ -31,7 +31,7 @@ def state_folder(tmp_path_factory):
 def last_deadline(tmp_path_factory):
     """What fixtures of a wider scope have mounted goes at the end, whatever happens."""
     folder = tmp_path_factory.getbasetemp()
-    with pytest.MonkeyPatch.context() as patch, Deadline(1500, folder):
+    with pytest.MonkeyPatch.context() as patch, Deadline(5000, folder):
         patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("tmp")))
         yield
 

@@ -184,7 +184,7 @@ def spread(self, path):
 )
 def test_what_has_no_end(web, project, monkeypatch, answer, word):
     monkeypatch.setattr("blobdir.sources.listing.PAGES", 2000)
-    monkeypatch.setattr("blobdir.sources.getters.PAGE_BYTES", 4 << 20)
+    monkeypatch.setattr("blobdir.sources.transports.web.PAGE_BYTES", 4 << 20)
     monkeypatch.setattr(Server, "odd", {"/p/train/ann/": answer})
     began = time.monotonic()
     with pytest.raises(ReadError, match=word):

@@ -6,9 +6,11 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import random
 import tracemalloc
 import zipfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -31,8 +33,23 @@ from tarscan_cases import (
 )
 
 from blobdir.errors import CompressedTarError, DamagedTarError, TarError
+from blobdir.tarscan import scan_tar
 
 # The end of the archive
+
+
+@pytest.mark.parametrize("behind", [b"", b"!", member(b"b", b"2") + END], ids=["nothing", "junk", "another archive"])
+@pytest.mark.parametrize("archive", [member(b"a", b"1") + END, b""], ids=["an archive", "nothing else"])
+def test_terabytes_of_holes_behind_it_cost_nothing(tmp_path: Path, archive: bytes, behind: bytes) -> None:
+    path = tmp_path / "a.tar"
+    with open(path, "wb") as file:
+        file.write(archive)
+        file.truncate(4 << 40)
+        file.seek(0, os.SEEK_END)
+        file.write(behind)
+    table = scan_tar(path)
+    assert list(names(table)) == ([b"a"] if archive else [])
+    assert any(str(4 << 40) in warning for warning in table.warnings) == bool(behind)
 
 
 def test_end_markers() -> None:

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -363,3 +364,32 @@ def test_heads_of_ranges(tmp_path_factory, data):
     assert digest == hashlib.sha256(content).hexdigest()
     for head, start, end in zip(heads, starts.tolist(), ends.tolist(), strict=True):
         assert head.tobytes() == content[start:end][:HEAD].ljust(HEAD, b"\0")
+
+
+def test_ctrl_c_does_not_wait_for_blobs_that_are_being_read(tmp_path, monkeypatch):
+    """Terabytes may be left of them."""
+
+    def read_on(_full, _starts, _ends, progress, *, checksum):
+        assert isinstance(checksum, bool)
+        while True:
+            progress(0)
+            time.sleep(0.01)
+
+    def interrupted(_path):
+        raise KeyboardInterrupt
+
+    made = Builder(tmp_path / "p")
+    made.blob("train", "b", {"1.png": picture(1)})
+    monkeypatch.setattr("blobdir.verifying.blobs.read_through", read_on)
+    monkeypatch.setattr("blobdir.verifying.blobs.Members.of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        verify(made.root, processes=1)
+
+
+def test_a_blob_that_is_nothing_but_a_hole_is_not_read(tmp_path):
+    made = Builder(tmp_path / "p")
+    made.blob("train", "b", {"1.png": picture(1)})
+    (blob,) = (made.root / "blob").glob("*.tar")
+    os.truncate(blob, 4 << 40)
+    findings = verify(made.root, processes=1).findings
+    assert [f.path for f in findings if f.code == "unreadable"] == [f"blob/{blob.name}"]

@@ -179,8 +179,8 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     if not beside:
         place = str(output or cache_folder(storage, discovery))
         keep(index, Path(place))
-    elif storage.is_local:
-        with alone(Path(storage.url) / BESIDE):
+    elif storage.directory:
+        with alone(Path(storage.directory) / BESIDE):
             if renewed(index.header, storage, discovery) is None:  # somebody was quicker
                 index = build_to_keep(storage, discovery)
             place = save_beside(index, storage)

@@ -188,7 +188,7 @@ class Destination:
 
     def check_outside(self, storage: Storage) -> None:
         """Refuse folders copied into the project that they are from: what is copied would be more of its files."""
-        if not (self.is_local and storage.is_local):
+        if not (self.is_local and storage.directory):
             return
         place, root = os.path.realpath(self.root), os.path.realpath(storage.url)
         if f"{place}/".startswith(f"{root.rstrip('/')}/"):

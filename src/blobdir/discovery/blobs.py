@@ -10,7 +10,6 @@ from blobdir.discovery.parts import find_blobs
 from blobdir.discovery.released import read_released
 from blobdir.errors import BlobdirError
 from blobdir.index import FIRST_BLOB, Header, SourceRecord
-from blobdir.sources import LocalStorage, RemoteStorage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,9 +36,8 @@ class Blobs:
 
     def ask_together(self, folders: Sequence[str]) -> None:
         """Have the attributes of all remote blobs of some folders asked for at once: one after the other takes long."""
-        if isinstance(self._storage, RemoteStorage):
-            paths = [path for folder in folders for path in self.stems(folder).values()]
-            self._stats = self._storage.stat_listed(paths)
+        paths = [path for folder in folders for path in self.stems(folder).values()]
+        self._stats = self._storage.stat_together(paths)
 
     def stems(self, folder: str) -> dict[str, str]:
         """Stem -> path of the blobs in a folder. ``x.tar`` goes before ``x.TAR``."""
@@ -83,7 +81,7 @@ class Blobs:
         if blob.defect < 0 and len(table):
             if past := pairing.range_defect(blob, pickle, table):
                 self._report.add(past)
-            if self._storage.is_local and (mismatch := pairing.fit_defect(self._storage, blob, pickle, table)):
+            if self._storage.is_quick and (mismatch := pairing.fit_defect(self._storage, blob, pickle, table)):
                 defect = self._report.add(mismatch)
         ignore = self._report.options.on_defect == "ignore"
         return FIRST_BLOB + number, None if ignore else defect
@@ -106,7 +104,7 @@ class Blobs:
             return self._unusable(record, "blob-missing", message)
         except (OSError, BlobdirError) as error:
             return self._unusable(record, "blob-unreadable", f"{path}: can't be read: {error}")
-        if not self._storage.is_local:
+        if not self._storage.is_quick:
             return record  # looked at when it is first read: here it would cost a request per blob
         try:
             head = self._storage.read_range(path, 0, pairing.BLOCK)
@@ -121,8 +119,7 @@ class Blobs:
 
     def report_unreferenced(self) -> None:
         """Blobs in ``blob/`` that no dataset has offsets for."""
-        root = self._storage.root if isinstance(self._storage, LocalStorage) else ""
-        released = read_released(root) if root else {}
+        released = read_released(self._storage.directory) if self._storage.directory else {}
         for path in self.stems(layout.BLOB_DIR).values():
             if path in self._numbers:
                 continue

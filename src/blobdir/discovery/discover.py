@@ -36,7 +36,7 @@ from blobdir.index import (
 from blobdir.nametable import name_at, pack_names
 from blobdir.offsets import read_offsets
 from blobdir.projectlock import changes
-from blobdir.sources import LocalStorage, RemoteStorage, Stat
+from blobdir.sources import RemoteStorage, Stat
 from blobdir.sources.keys import parents_of
 from blobdir.temporary import PREFIX, is_temporary
 
@@ -104,12 +104,12 @@ def discover(
     BlobdirError
         With ``on_defect="raise"``, the first defect that makes anything unavailable.
     """
-    if not isinstance(storage, LocalStorage):
+    if not storage.directory:
         return _Discovery(storage, options, progress, read).run()
     for _ in range(_TRIES):
-        before = unfinished.settled(storage.root)
+        before = unfinished.settled(storage.directory)
         found = _Discovery(storage, options, progress, read).run()
-        if changes(storage.root) == before:
+        if changes(storage.directory) == before:
             return found
         # It was changed meanwhile, and what was seen may be half of it.
     _report_unsettled(storage, options, *found)
@@ -137,7 +137,7 @@ class _Discovery:
         self.storage = storage
         self.options = options
         self.progress = progress
-        place = inputs.place_of(storage.root) if isinstance(storage, LocalStorage) else ""
+        place = inputs.place_of(storage.directory) if storage.directory else ""
         self.header = Header(options=options.to_json(), built_ns=time.time_ns(), place=place)
         self.report = Report(self.header, options)
         self.folders: dict[str, Folder] = {}
@@ -165,8 +165,8 @@ class _Discovery:
         self._add_linked()
         self._report_unlisted()
         self.blobs.report_unreferenced()
-        if isinstance(self.storage, LocalStorage):
-            unfinished.report(self.storage.root, self.datasets, self.report, self._show)
+        if self.storage.directory:
+            unfinished.report(self.storage.directory, self.datasets, self.report, self._show)
         else:
             unfinished.report_push(self.folders, list(self.parts), self.datasets, self.report, self._show)
         merged = self._merge()
@@ -228,7 +228,7 @@ class _Discovery:
 
     def _report_odd(self) -> None:
         """Say which keys behind a backend can't be shown; the list of the folder that they'd be in isn't whole."""
-        for code, path, message in self.storage.odd if isinstance(self.storage, RemoteStorage) else ():
+        for code, path, message in self.storage.odd:
             if not self._is_state(path):
                 folder = next((parent for parent in parents_of(path) if parent in self.parts), "")
                 self.report.incomplete(folder, code, path, message)
@@ -369,7 +369,7 @@ class _Discovery:
 
     def _open_pickles(self, paths: list[str]) -> Iterator[Source | bytes | None]:
         """Their contents; of files on this machine as what can be read bit by bit, and one after the other."""
-        if isinstance(self.storage, LocalStorage):
+        if self.storage.is_quick:
             yield from (self._open_pickle(self.storage.open, path) for path in paths)
             return
         try:
@@ -510,7 +510,7 @@ class _Discovery:
     def _read_members(self, source: int, spans: list[tuple[int, int]]) -> list[bytes]:
         """Byte ranges of a blob; of a remote one, neighbours share a request."""
         path = self.header.blobs[source - FIRST_BLOB].path
-        if self.storage.is_local:
+        if self.storage.is_quick:
             found = [self.storage.read_range(path, start, end) for start, end in spans]
         else:
             found = self.storage.open(path).read_many([start for start, _ in spans], [end for _, end in spans])
@@ -520,7 +520,7 @@ class _Discovery:
         return found
 
     def _read_loose(self, paths: list[str]) -> list[bytes]:
-        if self.storage.is_local:
+        if self.storage.is_quick:
             return [self._read_deciding(path) for path in paths]
         return list(self.storage.read_files(paths))
 

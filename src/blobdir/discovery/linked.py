@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
 from blobdir.inside import MAX_LINKS
-from blobdir.sources import LocalStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,7 +44,8 @@ class Linked:
         """Members that are shown behind a link as well: the folder's path through the link, and the rows."""
         for pickle, shown, rows in self._members if self._links else ():
             for place, way in self._ways(shown):
-                if not pickle.startswith(f"{place}/"):  # its offsets file is found through the link as well
+                link = way[: len(way) - len(shown) + len(place)]
+                if not (pickle.startswith(f"{place}/") and _shows_pickles(link)) and link != layout.BLOB_DIR:
                     yield way, rows
 
     def spread(self, incomplete: dict[str, list[int]]) -> None:
@@ -66,14 +66,20 @@ class Linked:
     def _links(self) -> dict[str, list[str]]:
         """Folder -> links that lead to it, by whatever further links."""
         found: dict[str, list[str]] = defaultdict(list)
-        if isinstance(self._storage, LocalStorage):
+        if self._storage.directory:
             for folder in self._folders.values():
                 for entry in folder.entries:
                     if entry.kind == "directory" and entry.target:
                         path = layout.join(folder.path, entry.name)
-                        for place in _stations(self._storage.root, path):
+                        for place in _stations(self._storage.directory, path):
                             found[place].append(path)
         return found
+
+
+def _shows_pickles(link: str) -> bool:
+    """Whether offsets files behind a link are found through it as well: not where it stands for a folder of files."""
+    name = link.rpartition("/")[2]
+    return name == layout.PACKED_ANNOTATIONS or not layout.is_item_folder(name)
 
 
 def _stations(root: str, path: str) -> Iterator[str]:

@@ -49,7 +49,7 @@ def check_root(storage: Storage, folders: Mapping[str, Folder], found: layout.La
     names = {entry.name for entry in root.entries}
     if layout.META in names:
         return True
-    above = project_above(storage.url) if storage.is_local else ""
+    above = project_above(storage.directory) if storage.directory else ""
     holds_blobs = layout.BLOB_DIR in names
     if layout.holds_items(root, found.datasets) and (above or not holds_blobs):
         raise NotAProjectError(f"{storage.url}: is a dataset{_of_project(above, storage.url)}")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import stat as stat_module
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
 from blobdir.erofs.structures import BLOCK
 from blobdir.errors import NotFoundError, SourceChangedError, UsageError
 from blobdir.index import BROKEN, DIRECTORY, FIRST_BLOB, LINK, LOOSE
+from blobdir.sources import on_this_machine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +25,7 @@ FOLDER, DEVICE, COPIED, SYMLINK, UNREADABLE = range(5)
 link; a file or directory that reading gives EIO for."""
 
 NS = 1_000_000_000
+FILES_ONLY: Final = "the kernel reads local blobs only; mount it with another engine"
 ATTRIBUTES = np.dtype([("mode", "<u2"), ("uid", "<u4"), ("gid", "<u4"), ("mtime", "<i8"), ("nsec", "<u4")])
 STATE = np.dtype([("size", "<i8"), ("mtime_ns", "<i8"), ("mode", "<i4"), ("uid", "<u4"), ("gid", "<u4")])
 """Size and time of a loose file when the image was made; a directory has the size -1."""
@@ -106,8 +108,7 @@ def collect(tree: Tree, options: ImageOptions) -> Contents:
     SourceChangedError
         A loose file is gone since the project was opened.
     """
-    if not tree.storage.is_local:
-        raise UsageError(f"{tree.storage.url}: the kernel reads local blobs only; mount it with another engine")
+    on_this_machine(tree.storage, FILES_ONLY)
     index = tree.index
     n = len(index)
     source = np.asarray(index.source)

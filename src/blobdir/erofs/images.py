@@ -9,7 +9,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from blobdir.erofs.contents import COPIED, SYMLINK, UNREADABLE, ImageOptions, collect
+from blobdir.erofs.contents import COPIED, FILES_ONLY, SYMLINK, UNREADABLE, ImageOptions, collect
 from blobdir.erofs.identity import FORMAT, VERSION, Identity, identify, open_blob, read_identity, write_identity
 from blobdir.erofs.plan import plan_image
 from blobdir.erofs.structures import BLOCK
@@ -19,7 +19,7 @@ from blobdir.index import FIRST_BLOB
 from blobdir.index.store import digest
 from blobdir.index.table import COLUMNS
 from blobdir.opening.keeping import cache_folder, make_own_if_cached, trim_if_cached
-from blobdir.sources import LocalStorage, Stat
+from blobdir.sources import Stat, on_this_machine
 from blobdir.temporary import clean, new_file
 
 if TYPE_CHECKING:
@@ -125,14 +125,15 @@ def is_true(path: Path, tree: Tree, options: ImageOptions) -> bool:
         return False
     if found.st_uid != os.geteuid() or found.st_mode & 0o022:
         return False  # whoever could write it could have the kernel read anything
-    if identity.fingerprint != fingerprint(tree, options) or not isinstance(tree.storage, LocalStorage):
+    if identity.fingerprint != fingerprint(tree, options) or not tree.storage.directory:
         return False
+    storage = on_this_machine(tree.storage, FILES_ONLY)
     try:
         for blob in identity.blobs:
-            open_blob(tree.storage, blob)
+            open_blob(storage, blob)
     except (OSError, BlobdirError):
         return False
-    return next(identity.changed(tree.storage.root), None) is None
+    return next(identity.changed(storage.root), None) is None
 
 
 def load_identity(path: Path) -> Identity:
@@ -208,9 +209,7 @@ def _write(tree: Tree, path: Path, options: ImageOptions, progress: Progress | N
 
 
 def _identify(tree: Tree, contents: Contents, options: ImageOptions, *, for_copies: bool) -> Identity:
-    storage = tree.storage
-    if not isinstance(storage, LocalStorage):
-        raise UsageError(f"{storage.url}: the kernel reads local blobs only; mount it with another engine")
+    storage = on_this_machine(tree.storage, FILES_ONLY)
     blobs = []
     for record in contents.devices:
         try:

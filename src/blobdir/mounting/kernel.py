@@ -38,7 +38,7 @@ def why_not(tree: Tree, mountpoint: str, *, named: bool, facts: KernelFacts | No
     """Why the kernel engine can't serve a project, or shouldn't unless it was asked for; empty where it may."""
     if mountpoint.startswith("/dev/fd/"):
         return "a FUSE device was handed over"
-    if not tree.storage.is_local:
+    if not tree.storage.directory:
         return "the kernel engine reads local projects only"
     verdict = judge(facts or look())
     if verdict.backing == "none":

@@ -248,7 +248,7 @@ class Session:
         return self._options.fsname or without_secrets(tree.storage.url)
 
     def _record(self, tree: Tree, engine: str, why: str, running: Running) -> MountRecord:
-        header, local = tree.index.header, tree.storage.is_local
+        header, local = tree.index.header, bool(tree.storage.directory)
         return self._new_record(
             without_secrets(tree.storage.url),
             engine,

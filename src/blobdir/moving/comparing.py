@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from threading import Event
 from typing import TYPE_CHECKING
 
 from blobdir.errors import BusyError, SourceChangedError
@@ -93,12 +94,16 @@ class Comparison:
             self._progress("comparing files", done, total)
 
     def _by_digest(self, paths: list[str], found: RemoteFiles) -> Iterator[str]:
+        given_up = Event()
         with ThreadPoolExecutor(_READERS) as pool:  # a digest is computed without the interpreter's lock
-            digests = pool.map(lambda path: digest_of(self._here, path), paths)
-            for done, (path, digest) in enumerate(zip(paths, digests, strict=True)):
-                self._tell(done, len(paths))
-                if digest == found.checksums[path]:
-                    yield path
+            digests = pool.map(lambda path: digest_of(self._here, path, given_up), paths)
+            try:
+                for done, (path, digest) in enumerate(zip(paths, digests, strict=True)):
+                    self._tell(done, len(paths))
+                    if digest == found.checksums[path]:
+                        yield path
+            finally:
+                given_up.set()  # else who is interrupted waits until large files are read
 
     def _by_bytes(self, paths: list[str], files: dict[str, LocalFile]) -> Iterator[str]:
         small = [path for path in paths if files[path].size <= SMALL_BYTES]
@@ -133,11 +138,13 @@ def is_fresh(local: LocalFile, now_ns: int) -> bool:
     return max(local.mtime_ns, local.ctime_ns) > now_ns - RACY_NS
 
 
-def digest_of(storage: LocalStorage, path: str) -> str:
-    """MD5 of a file, in hexadecimal digits."""
+def digest_of(storage: LocalStorage, path: str, given_up: Event | None = None) -> str:
+    """MD5 of a file, in hexadecimal digits; CancelledError as soon as nobody waits for it any more."""
     digest = hashlib.md5(usedforsecurity=False)
     source = _opened(storage, path)
     for low in range(0, source.size, PIECE_BYTES):
+        if given_up is not None and given_up.is_set():
+            raise CancelledError
         digest.update(source.read_at(low, PIECE_BYTES))
     return digest.hexdigest()
 

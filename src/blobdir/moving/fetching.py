@@ -39,7 +39,7 @@ from blobdir.moving.report import FetchReport
 from blobdir.moving.selected import Selection
 from blobdir.packing.newfolder import NewFolder
 from blobdir.packing.sums import SUMS, format_sums, read_sums
-from blobdir.sources import RemoteOptions, RemoteStorage, Stat, open_storage
+from blobdir.sources import RemoteOptions, RemoteStorage, Stat, behind_backend, open_storage
 from blobdir.sources.keys import sort_keys
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from blobdir.discovery import Progress
     from blobdir.packing import SubsetOptions
-    from blobdir.sources.getters import Answer
+    from blobdir.sources.transports import Answer
 
 RANGE_BYTES = 8 << 20
 RANGES_AT_ONCE = 8
@@ -110,8 +110,7 @@ def fetch(
     if folder.target.parent.exists():
         folder.check()
     storage = open_storage(url, options=storage_options, remote=remote or RemoteOptions())
-    if not isinstance(storage, RemoteStorage):
-        raise UsageError(f"{url}: is on this machine already; use cp -r, or `blobdir subset`")
+    storage = behind_backend(storage, "is on this machine already; use cp -r, or `blobdir subset`")
     some = choose if choose is not None and not choose.takes_all else None
     if some is not None and with_defects:
         raise UsageError("images that are chosen come in new blobs, which aren't made of damaged ones: choose nothing "

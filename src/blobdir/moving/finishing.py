@@ -22,8 +22,8 @@ from blobdir.moving.remotefiles import (
 )
 from blobdir.opening import BESIDE_FILE, build, save_beside
 from blobdir.sources import Stat
-from blobdir.sources.getters import UNKNOWN
 from blobdir.sources.keys import parents_of
+from blobdir.sources.transports import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -33,7 +33,7 @@ from blobdir.moving.uploading import Uploader
 from blobdir.opening import BESIDE_FILE
 from blobdir.packing import PackOptions, PackReport, pack
 from blobdir.packing.newfolder import NewFolder
-from blobdir.sources import LocalStorage, RemoteStorage, Stat, open_storage
+from blobdir.sources import LocalStorage, RemoteStorage, Stat, behind_backend, open_storage
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ def pack_to(
         See `blobdir.packing.pack`.
     """
     storage = open_storage(url, options=storage_options, remote=remote)
-    if not isinstance(storage, RemoteStorage):
-        raise UsageError(f"{url}: is on this machine; pack into a folder")
+    storage = behind_backend(storage, "is on this machine; pack into a folder")
     refuse_inside(storage)
     there = list_remote(storage)
     if (lies := len(there.files) + len(there.odd)) and not resume:

@@ -23,7 +23,7 @@ from blobdir.opening import BESIDE_FILE, warn_of_defects
 from blobdir.packing.locking import hold
 from blobdir.packing.provenance import Provenance
 from blobdir.projectlock import changes
-from blobdir.sources import LocalStorage, RemoteOptions, RemoteStorage, Stat, open_storage
+from blobdir.sources import LocalStorage, RemoteOptions, RemoteStorage, Stat, behind_backend, open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -100,8 +100,7 @@ def push(
         raise NotAProjectError(f"{root}: isn't a project: it holds no {layout.META}")
     here = LocalStorage(os.fspath(root), follow_links=follow_links)
     there = open_storage(url, options=storage_options, remote=remote)
-    if not isinstance(there, RemoteStorage):
-        raise UsageError(f"{url}: is on this machine; use cp -r")
+    there = behind_backend(there, "is on this machine; use cp -r")
     if dry_run and changes(here.root)[1]:
         raise UsageError(f"{root}: a change was cut off; any command that changes it finishes that first")
     with hold(root, make=not dry_run), PushNotes(there.place) as notes:

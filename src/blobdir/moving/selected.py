@@ -21,7 +21,7 @@ from blobdir.packing.names import free_stem, slug_of
 from blobdir.packing.sidefiles import SideFiles
 from blobdir.packing.sums import SUMS, format_sums
 from blobdir.project import open_project
-from blobdir.sources import RemoteStorage
+from blobdir.sources import behind_backend
 from blobdir.tarwriting.format import archive_end, member_header, padding
 from blobdir.temporary import new_file
 
@@ -68,9 +68,7 @@ class Selection:
             self._project = open_project(url, storage_options=storage_options, index="none", **given)
         self._choice = choice = choose(self._project, options)
         considered = choice.considered | {path for path, names in choice.images.items() if names}
-        there = self._project.tree.storage
-        if not isinstance(there, RemoteStorage):
-            raise TypeError(f"unknown storage {type(there).__name__}")
+        there = behind_backend(self._project.tree.storage, "is on this machine")
         check_view(self._project, there, considered, whole=not options.datasets)
         if not choice.count:
             raise UsageError(f"no image is chosen: the conditions hold for none{choice.said()}")

@@ -15,7 +15,7 @@ from blobdir.moving.localfiles import LocalFile
 from blobdir.moving.remotefiles import keeps_markers, says_version
 from blobdir.moving.report import PushReport
 from blobdir.sources import Stat
-from blobdir.sources.getters import etag_of
+from blobdir.sources.transports import etag_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence

@@ -31,9 +31,9 @@ def check_beside(storage: Storage) -> None:
     ------
     UsageError
     """
-    if not storage.is_local:
+    if not storage.directory:
         return
-    place = Path(storage.url) / BESIDE
+    place = Path(storage.directory) / BESIDE
     if place.parent.is_symlink():
         raise UsageError(f"{place.parent}: is a symbolic link, and nothing of blobdir's is; look at it, and remove it")
     check_place(place)
@@ -68,7 +68,7 @@ def save_beside(index: Index, storage: Storage) -> str:
 
 def is_beside(place: Path, storage: Storage) -> bool:
     """Whether a folder is that of the index that travels with its project."""
-    return storage.is_local and os.path.realpath(place) == f"{storage.url}/{BESIDE}"
+    return bool(storage.directory) and os.path.realpath(place) == f"{storage.directory}/{BESIDE}"
 
 
 def to_travel(index: Index, storage: Storage) -> Index:

@@ -137,7 +137,7 @@ def build(
 
 def _stored(storage: Storage, options: OpenOptions) -> Index | None:
     where = places(storage, options.discovery, options.index)
-    here = inputs.place_of(storage.url) if storage.is_local else ""
+    here = inputs.place_of(storage.directory) if storage.directory else ""
     found: list[tuple[bool, StoredIndex]] = []
     for place in where:
         with _damage_is_said():
@@ -199,7 +199,7 @@ def _keep_known(index: Index, place: Path) -> None:
 
 def build_to_keep(storage: Storage, discovery: DiscoveryOptions, progress: Progress | None = None) -> Index:
     """Build an index that will be kept: not before the clock has gone on since a change that came right before."""
-    if storage.is_local:
+    if storage.directory:
         time.sleep(inputs.TICK_NS / 1e9)
     return build(storage, discovery, progress)
 

@@ -22,7 +22,6 @@ from platformdirs import user_cache_path
 from blobdir.index import FILES, StoredIndex, save_index
 from blobdir.opening.beside import BESIDE
 from blobdir.ownfolder import make_own, not_own
-from blobdir.sources import RemoteStorage
 from blobdir.temporary import is_owned, is_temporary
 
 if TYPE_CHECKING:
@@ -61,8 +60,7 @@ def cache_root() -> Path:
 
 def cache_folder(storage: Storage, discovery: DiscoveryOptions, kind: str = "index") -> Path:
     """Where the index of a project, or with `kind` ``"erofs"`` its images, are kept: one per root and options."""
-    place = storage.place if isinstance(storage, RemoteStorage) else storage.url
-    key = json.dumps([place, asdict(discovery)], sort_keys=True)
+    key = json.dumps([storage.place, asdict(discovery)], sort_keys=True)
     name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
     return cache_root() / kind / name
 
@@ -79,7 +77,7 @@ def places(storage: Storage, discovery: DiscoveryOptions, index: str) -> list[Pa
         return []
     if index != "auto":
         return [Path(index)]
-    if not storage.is_local:
+    if not storage.directory:
         return []  # whether it's still true would take the listing that it should save
     beside = Path(storage.url) / BESIDE
     is_link = os.path.islink(beside) or os.path.islink(beside.parent)  # nothing of blobdir's is one

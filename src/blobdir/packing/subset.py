@@ -8,7 +8,7 @@ import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from posixpath import basename
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from blobdir.packing.sidefiles import SideFiles
 from blobdir.packing.sound import check_sound
 from blobdir.packing.sums import SUMS, format_sums, read_sums
 from blobdir.packing.writer import encoded
-from blobdir.sources import LocalStorage, Stat, open_storage
+from blobdir.sources import Stat, on_this_machine, open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,12 +126,13 @@ def subset(
     return SubsetReport(counts, blobs, seconds, choice.problems, choice.without_annotation)
 
 
+_SHARES: Final = "a subset shares the blobs of a project on this machine; fetch it first"
+
+
 @contextmanager
 def _held(project: str | os.PathLike[str], folder: NewFolder) -> Iterator[None]:
     """Keep a project as it is, if it is one; what isn't, is found out by who opens it."""
-    storage = open_storage(project)
-    if not storage.is_local:
-        raise UsageError(f"{storage.url}: a subset shares the blobs of a project on this machine; fetch it first")
+    storage = on_this_machine(open_storage(project), _SHARES)
     if not os.path.isdir(storage.url):
         yield
         return
@@ -150,9 +151,7 @@ class _Writer:
     """Writes the chosen images of a project into a folder."""
 
     def __init__(self, project: ProjectView[DatasetView], choice: Choice, work: Path, options: SubsetOptions) -> None:
-        storage = project.tree.storage
-        if not isinstance(storage, LocalStorage):
-            raise TypeError(f"unknown storage {type(storage).__name__}")
+        storage = on_this_machine(project.tree.storage, _SHARES)
         self._project, self._tree, self._storage = project, project.tree, storage
         self._choice, self._work, self._options = choice, work, options
         self._blobs: dict[int, str] = {}

@@ -8,7 +8,16 @@ from blobdir.sources.local import LocalSource, LocalStorage
 from blobdir.sources.options import RemoteOptions, parse_size
 from blobdir.sources.remote import RemoteStorage
 from blobdir.sources.remotefile import RemoteSource
-from blobdir.sources.storage import Entry, Folder, Source, Stat, Storage, open_storage
+from blobdir.sources.storage import (
+    Entry,
+    Folder,
+    Source,
+    Stat,
+    Storage,
+    behind_backend,
+    on_this_machine,
+    open_storage,
+)
 
 __all__ = [
     "Entry",
@@ -21,6 +30,8 @@ __all__ = [
     "Source",
     "Stat",
     "Storage",
+    "behind_backend",
+    "on_this_machine",
     "open_storage",
     "parse_size",
     "storage_options",

@@ -20,15 +20,16 @@ from fsspec.core import url_to_fs
 
 from blobdir.background import Background
 from blobdir.errors import BlobdirError, ReadError, UsageError
-from blobdir.sources import getters
 from blobdir.sources.pace import Pace
 from blobdir.sources.retries import is_answer, is_denied, is_temporary, pause_s, retry_after_s, status_of
 from blobdir.sources.secrecy import without_secrets
+from blobdir.sources.transports import Azure, Blocking, Web, transport_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     from blobdir.sources.model import Stat
+    from blobdir.sources.transports import Answer, General
     from blobdir.sources.webindex import Listed
 
 T = TypeVar("T")
@@ -63,7 +64,6 @@ CONCURRENCY, SMALL_CONCURRENCY = 16, 64
 """Requests under way together: for large ranges, and for small files."""
 _MESSAGE_LENGTH = 500
 _GRACE_S = 5.0
-_AZURE = frozenset(("abfs", "az", "abfss"))
 _THREADED = frozenset(("webdav", "dav"))
 """Protocols of backends that block, and that several threads may use; the others get one thread."""
 
@@ -106,14 +106,14 @@ class Backend:
         self._turns: asyncio.Semaphore | None = None
         self._pid = self._threads_pid = 0
         self._broken = False
-        self._is_async: bool | None = None
+        self._transport: General | Blocking | None = None
         self._width = 1
         self.has_answered = False
         self._making = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        dropped = {"_fs": None, "_threads": None, "_turns": None, "_pid": 0, "_threads_pid": 0, "_making": None}
-        return self.__dict__ | dropped
+        dropped = ("_fs", "_transport", "_threads", "_turns", "_making")
+        return self.__dict__ | dict.fromkeys(dropped) | {"_pid": 0, "_threads_pid": 0}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -138,8 +138,7 @@ class Backend:
             else:
                 self._fs = self._revive(self._given)
             self._broken = False
-            self._get, self._info = getters.getter_of(self._fs)
-            self._is_async = _is_async(self._fs)
+            self._transport = transport_of(self._fs)
             self._width = CONCURRENCY if _protocols(self._fs) & _THREADED else 1
             self._pid = os.getpid()
 
@@ -150,11 +149,15 @@ class Backend:
         return fs
 
     @property
+    def transport(self) -> General | Blocking:
+        """What makes its requests, in this very process."""
+        fs, found = self.fs, self._transport
+        return found if found is not None and found.fs is fs else transport_of(fs)
+
+    @property
     def is_async(self) -> bool:
         """Whether many requests can be under way in one thread."""
-        if self._is_async is None:
-            self._make()
-        return bool(self._is_async)
+        return not isinstance(self._transport or self.transport, Blocking)
 
     def _here(self) -> tuple[Background, asyncio.Semaphore]:
         """Threads for a backend that blocks, and turns to use them, of this very process."""
@@ -171,12 +174,12 @@ class Backend:
 
     # -- single requests -----------------------------------------------------------------------------------------
 
-    async def _call(self, make: Callable[[], Awaitable[T]], block: Callable[[], T], seconds: float) -> T:
+    async def _call(self, call: Callable[[], Any], seconds: float) -> Any:
         """One try: in this event loop, or in a thread where the backend blocks."""
         if self.is_async:
             async with asyncio.timeout(seconds):
-                return await make()
-        done = asyncio.wrap_future(self._here()[0].submit(block))
+                return await call()
+        done = asyncio.wrap_future(self._here()[0].submit(call))
         done.add_done_callback(_look_at)
         try:
             async with asyncio.timeout(seconds):
@@ -186,17 +189,15 @@ class Backend:
             raise
 
     async def _in_turn(
-        self, what: str, make: Callable[[], Awaitable[T]], block: Callable[[], T], size: int, timeout_s: float | None
-    ) -> T:
+        self, what: str, call: Callable[[], Any], *, size: int = 0, timeout_s: float | None = None
+    ) -> Any:
         """A request whose time runs from when its turn has come: a backend that blocks has one at a time."""
         if self.is_async:
-            return await self._tried(what, make, block, size, timeout_s)
+            return await self._tried(what, call, size, timeout_s)
         async with self._here()[1]:
-            return await self._tried(what, make, block, size, timeout_s)
+            return await self._tried(what, call, size, timeout_s)
 
-    async def _tried(
-        self, what: str, make: Callable[[], Awaitable[T]], block: Callable[[], T], size: int, timeout_s: float | None
-    ) -> T:
+    async def _tried(self, what: str, call: Callable[[], Any], size: int, timeout_s: float | None) -> Any:
         loop = asyncio.get_running_loop()
         first = loop.time()
         deadline = first + self.timeout_s
@@ -205,7 +206,7 @@ class Backend:
             began = loop.time()
             seconds = min(deadline - began, STALL_S + size / SLOWEST_BYTES_PER_S) if timeout_s is None else timeout_s
             try:
-                found = await self._call(make, block, max(0.01, seconds))
+                found = await self._call(call, max(0.01, seconds))
             except FileNotFoundError:
                 self.has_answered = True
                 raise
@@ -237,62 +238,52 @@ class Backend:
 
     def get(
         self, path: str, start: int | None, end: int | None, what: str, *, versioned: bool = True
-    ) -> Awaitable[getters.Answer]:
+    ) -> Awaitable[Answer]:
         """Bytes ``start:end`` of a file, half-open, or all of it, with the version they are of.
 
         Most backends are asked for the version by a second request; without `versioned` they aren't.
         """
         size = end - start if start is not None and end is not None else 0
-        return self._in_turn(
-            what,
-            lambda: (self._get if versioned else getters.without_version(self._get))(self.fs, path, start, end),
-            lambda: (getters.sync_get if versioned else getters.sync_get_only)(self.fs, path, start, end),
-            size,
-            None,
-        )
+        return self._in_turn(what, lambda: self.transport.get(path, start, end, versioned=versioned), size=size)
 
     def info(self, path: str, what: str) -> Awaitable[Stat]:
         """Attributes of a file as they are now; FileNotFoundError where there is none."""
-        return self._in_turn(what, lambda: self._info(self.fs, path), lambda: getters.sync_info(self.fs, path), 0, None)
+        return self._in_turn(what, lambda: self.transport.info(path))
+
+    @property
+    def web(self) -> Web | None:
+        """What can be asked of a web server: for the pages of its folders."""
+        return self.transport if isinstance(self.transport, Web) else None
 
     def list_page(self, key: str, what: str) -> Awaitable[Listed]:
         """What the page of a folder on a web server lists; FileNotFoundError where there is none."""
-
-        def block() -> Listed:
-            raise UsageError(f"{what}: this web backend is one for event loops; give its URL instead")
-
-        return self._in_turn(what, lambda: getters.http_list(self.fs, key), block, 0, None)
+        web = self.web
+        if web is None:
+            raise UsageError(f"{what}: isn't on such a server")
+        return self._in_turn(what, lambda: web.list_page(key))
 
     def is_file(self, key: str, what: str) -> Awaitable[int]:
         """Bytes of what a web server has under just this name, and not as a folder; -1 where it has nothing."""
-
-        def block() -> int:
-            return -1
-
-        return self._in_turn(what, lambda: getters.http_size(self.fs, key), block, 0, None)
+        web = self.web
+        if web is None:
+            raise UsageError(f"{what}: isn't on such a server")
+        return self._in_turn(what, lambda: web.size(key))
 
     @property
-    def lists_blobs(self) -> bool:
-        """Whether `list_blobs` can be asked: on Azure, whose backend takes slashes away from the ends of names."""
-        return self.is_async and bool(_protocols(self.fs) & _AZURE) and hasattr(self.fs, "service_client")
+    def azure(self) -> Azure | None:
+        """What can be asked of Azure: for the blobs' own names."""
+        return self.transport if isinstance(self.transport, Azure) else None
 
     def list_blobs(self, root: str, what: str, timeout_s: float) -> Awaitable[list[tuple[str, dict[str, Any]]]]:
         """All blobs below a folder by their own names, and what the backend says of them."""
-
-        def block() -> list[tuple[str, dict[str, Any]]]:
-            return []
-
-        return self._in_turn(what, lambda: getters.azure_list(self.fs, root), block, 0, timeout_s)
+        azure = self.azure
+        if azure is None:
+            raise UsageError(f"{what}: isn't on such a server")
+        return self._in_turn(what, lambda: azure.list_blobs(root), timeout_s=timeout_s)
 
     def call(self, what: str, name: str, *args: Any, timeout_s: float | None = None, **kwargs: Any) -> Awaitable[Any]:
         """Any other method of the backend, by its name: ``find``, ``ls``, ``put_file``."""
-        return self._in_turn(
-            what,
-            lambda: getattr(self.fs, f"_{name}")(*args, **kwargs),
-            lambda: getattr(self.fs, name)(*args, **kwargs),
-            0,
-            timeout_s,
-        )
+        return self._in_turn(what, lambda: self.transport.call(name, *args, **kwargs), timeout_s=timeout_s)
 
     # -- from a thread that blocks ---------------------------------------------------------------------------------
 
@@ -391,14 +382,6 @@ def _is_cancelled() -> bool:
     """Whether nobody wants what this task does, even if what it has waited for has failed in another way."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _is_async(fs: AbstractFileSystem) -> bool:
-    """Whether a backend makes requests in fsspec's event loop; one that stands before another does as that does."""
-    inner = getattr(fs, "fs", None)
-    if isinstance(inner, AbstractFileSystem) and not _is_async(inner):
-        return False
-    return bool(getattr(fs, "async_impl", False)) and not getattr(fs, "asynchronous", False)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
 
-from blobdir.sources.getters import stat_of
 from blobdir.sources.model import Entry, Folder, Stat
+from blobdir.sources.transports.answers import stat_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

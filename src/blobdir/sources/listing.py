@@ -49,9 +49,9 @@ def list_below(backend: Backend, root: str, url: str, protocols: frozenset[str])
         A folder can't be listed, or folders lie in each other without an end.
     """
     web = bool(protocols & {"http", "https"})
-    if web and backend.is_async and hasattr(backend.fs, "set_session"):
+    if backend.web is not None:
         yield from _list_pages(backend, root, url)
-    elif backend.lists_blobs:
+    elif backend.azure is not None:
         yield from backend.run(backend.list_blobs(root, url, LIST_TIMEOUT_S), url, LIST_TIMEOUT_S)
     elif not protocols & TREES and lists_at_once(backend.fs, is_async=backend.is_async):
         yield from _find(backend, root, url, only_files=bool(protocols & FLAT))

@@ -95,6 +95,10 @@ class LocalSource:
             got += len(data)
         return b"".join(parts)
 
+    def warm(self) -> Iterator[tuple[int, bool]]:
+        """Nothing: it's here."""
+        return iter(())
+
     def read_many(self, starts: Sequence[int] | Longs, ends: Sequence[int] | Longs) -> list[bytes]:
         """Read the half-open ranges ``starts[i]:ends[i]``; cut where the file ends."""
         return [self.read_at(int(start), int(end - start)) for start, end in zip(starts, ends, strict=True)]
@@ -110,12 +114,15 @@ class LocalStorage:
         Whether symbolic links out of the project are followed; if not, nothing outside it is ever read.
     """
 
-    is_local = True
+    is_quick = True
 
     def __init__(self, root: str, *, follow_links: bool = False) -> None:
         self.follow_links = follow_links
-        self.root = os.path.realpath(root)
-        self.url = self.root
+        self.root = self.url = self.place = self.directory = os.path.realpath(root)
+        self.odd: list[tuple[str, str, str]] = []
+
+    def expect(self, size: int) -> None:
+        """Nothing: files on this machine aren't kept a second time."""
 
     def _full(self, path: str) -> str:
         return f"{self.root}/{path}" if path else self.root
@@ -240,6 +247,10 @@ class LocalStorage:
         OSError
         """
         return _stat(os.stat(self._full(path)) if self.follow_links else stat_inside(self.root, path))
+
+    def stat_together(self, paths: Sequence[str]) -> dict[str, Stat]:  # noqa: ARG002  # part of the protocol
+        """Nothing: one by one is as quick."""
+        return {}
 
     def _descriptor(self, path: str, *, folder: bool = False, follow_last: bool = True) -> int:
         if not self.follow_links:

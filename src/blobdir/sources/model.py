@@ -104,8 +104,20 @@ class Source(Protocol):
 
     path: str
     size: int
+    stat: Stat
+    """Its attributes when it was opened."""
+    fd: int
+    """Descriptor of a file on this machine; -1 of one behind a backend."""
     used: bool
     """A mark of whoever keeps it open, see `blobdir.descriptors`."""
+
+    def check_size(self) -> None:
+        """Raise OSError where it says that it has far more bytes than it takes on its disk."""
+        ...
+
+    def now(self) -> Stat:
+        """Its attributes as far as they are known without asking anybody else."""
+        ...
 
     def read_at(self, start: int, n: int) -> bytes:
         """Read `n` bytes from byte `start`; fewer only where the file ends."""
@@ -115,12 +127,38 @@ class Source(Protocol):
         """Read the half-open ranges ``starts[i]:ends[i]``; cut where the file ends."""
         ...
 
+    def warm(self) -> Iterator[tuple[int, bool]]:
+        """Have all of it in the cache, if it needs one; yields bytes, and whether they had to be fetched."""
+        ...
+
 
 class Storage(Protocol):
-    """The root of one project. Paths are relative to it, ``/`` between components, empty for the root itself."""
+    """The root of one project. Paths are relative to it, ``/`` between components, empty for the root itself.
+
+    Attributes
+    ----------
+    url : str
+        For people, without secrets.
+    place : str
+        What no other place has.
+    directory : str
+        Its folder on this machine, for what needs real files; empty where it lies behind a backend.
+    is_quick : bool
+        Whether attributes and a few bytes cost next to nothing. Else they're asked for together, and when they are
+        needed.
+    odd : list of tuple
+        Code, path and message of what the last `walk` couldn't show.
+    """
 
     url: str
-    is_local: bool
+    place: str
+    directory: str
+    is_quick: bool
+    odd: list[tuple[str, str, str]]
+
+    def expect(self, size: int) -> None:
+        """Say how many bytes all blobs have together."""
+        ...
 
     def walk(self, *, follow_links: bool) -> Iterator[Folder]:
         """Yield each directory, parents first."""
@@ -128,6 +166,10 @@ class Storage(Protocol):
 
     def stat(self, path: str) -> Stat:
         """Attributes of `path`; FileNotFoundError where there is none."""
+        ...
+
+    def stat_together(self, paths: Sequence[str]) -> dict[str, Stat]:
+        """Attributes of files, asked for together; nothing of those that are better asked for one by one."""
         ...
 
     def read(self, path: str) -> bytes:

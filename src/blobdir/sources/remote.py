@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from fsspec import AbstractFileSystem
 
-    from blobdir.sources.getters import Answer
     from blobdir.sources.keys import Keys
     from blobdir.sources.model import Folder
+    from blobdir.sources.transports import Answer
 
 LOCAL_PROTOCOLS = frozenset(("memory", "file", "local", "zip", "tar", "libarchive", "reference", "dir"))
 """Backends whose bytes are on this machine already, if nothing else is behind them."""
@@ -66,7 +66,8 @@ class RemoteStorage:
         Whether the cache can hold all blobs: then what is read is fetched in whole blocks from the start.
     """
 
-    is_local = False
+    is_quick = False
+    directory = ""
 
     def __init__(
         self,
@@ -196,7 +197,7 @@ class RemoteStorage:
         what = f"{self.url}: {path}"
         return self.backend.run(self.backend.info(self.full(path), what), what)
 
-    def stat_listed(self, paths: Sequence[str]) -> dict[str, Stat]:
+    def stat_together(self, paths: Sequence[str]) -> dict[str, Stat]:
         """Attributes of files, from the listing where that has said enough; those that can't be had are left out."""
         found = self.listed(paths)
         found.update(self.stat_many([path for path in paths if path not in found]))

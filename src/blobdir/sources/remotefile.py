@@ -12,10 +12,10 @@ from blobdir.errors import ReadError, SourceChangedError
 from blobdir.locks import ForkSafeLock
 from blobdir.ranges import merge_ranges
 from blobdir.sources.backend import CONCURRENCY, Backend
-from blobdir.sources.getters import Answer, same_time
 from blobdir.sources.model import Stat
 from blobdir.sources.retries import status_of
 from blobdir.sources.segments import plan_segments
+from blobdir.sources.transports import Answer, same_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -67,6 +67,8 @@ class RemoteSource:
         Bytes; -1 until the first answer where nobody has said it.
     """
 
+    fd = -1
+
     def __init__(self, storage: Place, path: str, stat: Stat) -> None:
         self.storage = storage
         self.path = path
@@ -80,6 +82,13 @@ class RemoteSource:
         self._key = ""
         self._worth = WORTH
         self._pin(stat)
+
+    def check_size(self) -> None:
+        """Nothing: no backend says what a file takes."""
+
+    def now(self) -> Stat:
+        """That of the version which is read."""
+        return self.stat
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RemoteSource, (self.storage, self.path, self.stat)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fsspec.core import url_to_fs
 from fsspec.implementations.dirfs import DirFileSystem
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from blobdir.sources.options import RemoteOptions
 
-__all__ = ["Entry", "Folder", "Kind", "Source", "Stat", "Storage", "open_storage"]
+__all__ = ["Entry", "Folder", "Kind", "Source", "Stat", "Storage", "behind_backend", "on_this_machine", "open_storage"]
 
 
 def open_storage(
@@ -77,6 +77,23 @@ def open_storage(
             "storage's own protocol (s3://, abfs://), with the signature or token as an option"
         )
     return RemoteStorage(path, url=text, options=options, remote=remote)
+
+
+UNCHANGEABLE: Final = "only projects on this machine can be changed; change a copy of it here"
+
+
+def on_this_machine(storage: Storage, why: str, error: type[BlobdirError] = UsageError) -> LocalStorage:
+    """The storage of a project whose files are needed as files; an error that says why where they aren't here."""
+    if not isinstance(storage, LocalStorage):
+        raise error(f"{storage.url}: {why}")
+    return storage
+
+
+def behind_backend(storage: Storage, why: str) -> RemoteStorage:
+    """The storage of a project that must not be on this machine; an error that says why where it is."""
+    if not isinstance(storage, RemoteStorage):
+        raise UsageError(f"{storage.url}: {why}")
+    return storage
 
 
 def _made(

@@ -369,10 +369,11 @@ class _Scan:
 
     def _first_not_zero(self, position: int) -> int:
         """The first byte from `position` on that isn't zero; -1 if all are."""
-        for start in range(position, self._size, TAIL_BYTES):
-            data = self._window.read(start, min(TAIL_BYTES, self._size - start))
+        while (position := self._window.next_data(position)) < self._size:
+            data = self._window.read(position, min(TAIL_BYTES, self._size - position))
             if data.count(0) < len(data):
-                return start + len(data) - len(data.lstrip(b"\0"))
+                return position + len(data) - len(data.lstrip(b"\0"))
+            position += len(data)
         return -1
 
     def _fail_truncated(self, name: bytes, position: int, end: int) -> NoReturn:

@@ -77,6 +77,15 @@ class LocalFile:
         """Bytes ``start`` to ``start + n``, half-open; fewer at the end of the file."""
         return os.pread(self._fd, n, start)
 
+    def next_data(self, position: int) -> int:
+        """The first byte from `position` on that isn't in a hole, as far as its disk tells; else the end."""
+        try:
+            return os.lseek(self._fd, position, os.SEEK_DATA)
+        except OSError as error:
+            return self.size if error.errno == errno.ENXIO else position
+        except AttributeError:  # not every system can tell
+            return position
+
 
 class Window:
     """The stretch of an archive that is in memory, and the choice of how long the next one is.
@@ -117,6 +126,10 @@ class Window:
             self._step = max(self._step // 4, self._smallest)
         self.data = self.read(start, min(self._step, self._size - start))
         self.base = start
+
+    def next_data(self, position: int) -> int:
+        """The first byte from `position` on that may be something else than zero."""
+        return self._source.next_data(position) if isinstance(self._source, LocalFile) else position
 
     def read(self, start: int, n: int) -> bytes:
         """Exactly the bytes ``start`` to ``start + n``, from memory if they are there.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
 from blobdir.errors import BlobdirError, OffsetsError
+from blobdir.inside import check_size
 from blobdir.nametable import name_at
 from blobdir.smallfiles import EMPTY, NO_IMAGE
 from blobdir.verifying.contents import are_images, read_through
@@ -95,6 +97,7 @@ class BlobCheck:
         self.counts: dict[str, int] = {}
         self.looked_at: set[str] = set()
         self._behind, self._lock = 0, Lock()
+        self._given_up = Event()
         self._total = sum(os.path.getsize(blob.full) for blob in blobs if os.path.isfile(blob.full))
         self._to_read = iter(blobs)
         self._waiting: deque[tuple[Blob, dict[str, OffsetsTable], Future[Content]]] = deque()
@@ -106,6 +109,7 @@ class BlobCheck:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._given_up.set()
         self._readers.shutdown(cancel_futures=True)
 
     def _begin_next(self) -> bool:
@@ -147,11 +151,14 @@ class BlobCheck:
 
         def told(done: int) -> None:
             nonlocal before
+            if self._given_up.is_set():
+                raise CancelledError
             with self._lock:
                 self._behind += done - before
                 before = done
                 self._progress(self._behind, self._total)
 
+        check_size(os.stat(blob.full), blob.path, most=sys.maxsize)
         starts, ends = _ranges(tables)
         return read_through(blob.full, starts, ends, told, checksum=bool(blob.checksum))
 

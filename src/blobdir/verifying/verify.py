@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from blobdir.discovery import layout
 from blobdir.discovery.root import check_root, not_a_folder
 from blobdir.errors import UsageError
-from blobdir.sources import LocalStorage, open_storage
+from blobdir.sources import LocalStorage, on_this_machine, open_storage
 from blobdir.verifying.annotations import AnnotationCheck
 from blobdir.verifying.around import (
     check_folders,
@@ -80,9 +80,7 @@ def verify(
     if audience not in ("", "supervisely"):
         raise UsageError(f"audience={audience!r}: choose 'supervisely', or none")
     storage = open_storage(project)
-    if not isinstance(storage, LocalStorage):
-        raise UsageError(f"{storage.url}: verifying reads every byte; fetch the project first")
-    root = storage.root
+    root = on_this_machine(storage, "verifying reads every byte; fetch the project first").root
 
     def look() -> VerifyReport:
         report = VerifyReport(audience=audience)

@@ -157,7 +157,7 @@ class Supervisor:
         try:
             die_with_parent(parent, PARENT_DIED)
             counters, failures = self._counters.of_worker(number), Failures()
-            threads = self._options.threads or (1 if self._tree.storage.is_local else REMOTE_THREADS)
+            threads = self._options.threads or (1 if self._tree.storage.is_quick else REMOTE_THREADS)
 
             def make_server() -> Server:
                 return Server(self._tree, self._view, self._negotiated, counters, failures)

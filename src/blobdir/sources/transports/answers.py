@@ -1,0 +1,100 @@
+"""What a request has brought, and which version of a file it's of."""
+
+from __future__ import annotations
+
+import datetime
+import email.utils
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from blobdir.sources.model import Stat
+from blobdir.sources.retries import WrongAnswerError
+
+CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_MTIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "created", "modified", "Last-Modified")
+_ETAG_KEYS = ("ETag", "etag", "md5Hash", "md5", "content_md5")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request has brought.
+
+    Attributes
+    ----------
+    data : bytes
+    version : Stat
+        Of the whole file, as far as the answer tells.
+    """
+
+    data: bytes
+    version: Stat
+
+
+UNKNOWN = Stat("file", -1)
+"""The version of bytes where nobody has asked for it."""
+
+
+def bare_etag(text: str) -> str:
+    """An etag without quotes and the mark of a weak one."""
+    return text.strip().removeprefix("W/").strip('"')
+
+
+def mtime_ns(value: object) -> int:
+    """A modification time as backends say it, in nanoseconds since 1970; 0 where it says none."""
+    if isinstance(value, datetime.datetime):
+        return round(value.timestamp() * 1e6) * 1000
+    if isinstance(value, int):
+        return value * 1_000_000_000
+    if isinstance(value, float):
+        return round(value * 1e6) * 1000  # as of a datetime: backends say one time in either way
+    if isinstance(value, str):
+        try:
+            return int(email.utils.parsedate_to_datetime(value).timestamp()) * 1_000_000_000
+        except ValueError:
+            return 0
+    return 0
+
+
+def same_time(a_ns: int, b_ns: int) -> bool:
+    """Whether two times are one, where some say it in whole seconds."""
+    if a_ns % 10**9 and b_ns % 10**9:
+        return a_ns == b_ns
+    return a_ns // 10**9 == b_ns // 10**9
+
+
+def etag_of(answer: object) -> str:
+    """The etag in what a backend says of something, if it says it."""
+    if not isinstance(answer, Mapping):
+        return ""
+    return bare_etag(next((str(answer[key]) for key in _ETAG_KEYS[:2] if answer.get(key)), ""))
+
+
+def stat_of(info: Mapping[str, Any]) -> Stat:
+    """From what a backend says of a file."""
+    kind = info.get("type")
+    size = info.get("size")
+    return Stat(
+        kind if kind in ("file", "directory") else "other",
+        -1 if size is None else int(size),
+        next((mtime_ns(info[key]) for key in _MTIME_KEYS if info.get(key)), 0),
+        etag=bare_etag(next((str(info[key]) for key in _ETAG_KEYS if info.get(key)), "")),
+    )
+
+
+def check_range(data: bytes, start: int | None, end: int | None, content_range: str | None) -> int:
+    """Check that an answer is the range that was asked for; the size of the whole file, -1 where it doesn't say."""
+    if start is None or end is None:
+        return len(data)
+    found = CONTENT_RANGE.fullmatch((content_range or "").strip())
+    total = -1
+    if found is not None:
+        low, high = int(found[1]), int(found[2]) + 1
+        total = -1 if found[3] == "*" else int(found[3])
+        if low != start or high != (min(end, total) if total >= 0 else end):
+            raise WrongAnswerError(f"asked for bytes {start} to {end}, the server sent bytes {low} to {high}")
+        end = high
+    if len(data) != end - start and (found is not None or len(data) > end - start):
+        raise WrongAnswerError(f"asked for {end - start} bytes from byte {start}, the server sent {len(data)}")
+    return total

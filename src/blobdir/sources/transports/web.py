@@ -1,0 +1,105 @@
+"""A web server, by fsspec's own session: the etag and the range that was served stand in the headers."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any
+
+from blobdir.sources.model import Stat
+from blobdir.sources.retries import NoPageError, NoRangesError, WrongAnswerError
+from blobdir.sources.transports.answers import CONTENT_RANGE, Answer, bare_etag, check_range, mtime_ns
+from blobdir.sources.transports.general import General
+from blobdir.sources.webindex import PAGE_BYTES, read_page
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from blobdir.sources.webindex import Listed
+
+_RECEIVE = 1 << 20
+_IDENTITY = {"Accept-Encoding": "identity"}
+_PAGES = frozenset(("text/html", "application/xhtml+xml"))
+_NO_HEAD = frozenset((403, 405, 501))
+
+
+class Web(General):
+    """Requests of ``fsspec.implementations.http.HTTPFileSystem``."""
+
+    def _options(self, headers: dict[str, str]) -> dict[str, Any]:
+        options: dict[str, Any] = {"read_bufsize": _RECEIVE, **self.fs.kwargs}
+        options["headers"] = {**(self.fs.kwargs.get("headers") or {}), **_IDENTITY, **headers}
+        return options
+
+    async def get(self, path: str, start: int | None, end: int | None, *, versioned: bool = True) -> Answer:  # noqa: ARG002  # the answer says it
+        """A file, or a byte range of it, over http."""
+        ranged = start is not None and end is not None
+        session = await self.fs.set_session()
+        headers = {"Range": f"bytes={start}-{end - 1}"} if ranged and end is not None else {}
+        async with session.get(self.fs.encode_url(path), **self._options(headers)) as response:
+            _raise_for(response, path)
+            if ranged and response.status != 206:
+                length = response.content_length
+                if start != 0 or length is None or length != end:
+                    raise NoRangesError("the server doesn't serve byte ranges; copy the project, or use another server")
+                ranged = False
+            data: bytes = await response.read()
+            total = check_range(data, start if ranged else None, end, response.headers.get("Content-Range"))
+            if not ranged and response.content_length is not None and len(data) != response.content_length:
+                raise WrongAnswerError(f"the server announced {response.content_length} bytes and sent {len(data)}")
+            return Answer(data, _http_version(response.headers, total))
+
+    async def info(self, path: str) -> Stat:
+        """Attributes over http: one HEAD; where a server refuses that, a GET whose body isn't read."""
+        session = await self.fs.set_session()
+        url = self.fs.encode_url(path)
+        async with session.head(url, allow_redirects=True, **self._options({})) as response:
+            if response.status not in _NO_HEAD:
+                _raise_for(response, path)
+                length = response.headers.get("Content-Length")
+                if length is not None:
+                    return _http_version(response.headers, int(length))
+        async with session.get(url, **self._options({"Range": "bytes=0-0"})) as response:
+            _raise_for(response, path)
+            found = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
+            total = int(found[3]) if found and found[3] != "*" else -1
+            if response.status == 200 and response.content_length is not None:
+                total = response.content_length
+            return _http_version(response.headers, total)
+
+    async def size(self, url: str) -> int:
+        """Bytes of a file; -1 where a server has none of this very name, but perhaps a folder, to which it leads on."""
+        session = await self.fs.set_session()
+        async with session.head(self.fs.encode_url(url), allow_redirects=False, **self._options({})) as response:
+            if response.status != 200:
+                return -1
+            return int(response.headers.get("Content-Length") or -1)
+
+    async def list_page(self, url: str) -> Listed:
+        """What the page of a folder lists; fsspec's own reading of it takes a name such as ``http.png`` for a URL."""
+        session = await self.fs.set_session()
+        async with session.get(self.fs.encode_url(url), **self._options({})) as response:
+            _raise_for(response, url)
+            kind = response.headers.get("Content-Type", "text/html").partition(";")[0].strip().lower()
+            if kind not in _PAGES:
+                raise NotADirectoryError(errno.ENOTDIR, f"the server gives no page that lists a folder, but {kind}")
+            page = bytearray()
+            async for piece in response.content.iter_chunked(_RECEIVE):
+                page += piece
+                if len(page) > PAGE_BYTES:
+                    raise NoPageError(f"the page that lists the folder is longer than {PAGE_BYTES >> 20} MiB")
+            try:
+                text = page.decode(response.charset or "utf-8", "surrogateescape")
+            except (LookupError, UnicodeError):
+                text = page.decode("utf-8", "surrogateescape")
+            return read_page(text, str(response.url), url)
+
+
+def _http_version(headers: Mapping[str, str], size: int) -> Stat:
+    etag = bare_etag(headers.get("ETag", ""))
+    return Stat("file", size, mtime_ns(headers.get("Last-Modified")), etag=etag)
+
+
+def _raise_for(response: Any, path: str) -> None:
+    if response.status in (404, 410):
+        raise FileNotFoundError(path)
+    response.raise_for_status()
