@@ -203,9 +203,11 @@ class BlobReader:
                     try:
                         data = pread(blob.fd, size, offset_of[row])  # type: ignore[union-attr]
                         blob.used = True  # type: ignore[union-attr]
-                    except AttributeError:  # no blob, not open yet, or not local: cheaper than to ask
+                    except (AttributeError, OSError):  # not open yet, or not on this machine: cheaper than to ask
                         if blob is None or source_of[row] in unlooked:
                             return None
+                        if blob.fd >= 0:
+                            raise
                         data = blob.read_at(offset_of[row], size)
                     return data if len(data) == size else None
                 slot += 1

@@ -17,18 +17,20 @@ from changes.samples import (
     numbered,
     packed,
     picture,
+    tars,
     with_side_files,
     write,
 )
 
 import blobdir
 from blobdir.cli.app import run
+from blobdir.discovery import layout
 from blobdir.erofs.images import write_image
 from blobdir.erofs.reader import ImageReader
 from blobdir.errors import BlobdirError, IncompleteListingError, PackError
 from blobdir.moving import fetch, push
 from blobdir.opening import OpenOptions, open_tree
-from blobdir.packing import SubsetOptions, add, compact, merge, move, remove, subset
+from blobdir.packing import SubsetOptions, add, add_blob_file, compact, merge, move, remove, subset
 from blobdir.verifying import repair, verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
@@ -144,7 +146,8 @@ READERS = {
 
 @pytest.mark.parametrize(
     ("where", "reader"),
-    [*((where, reader) for where in ("inside", "outside, followed") for reader in READERS),
+    [*(("inside", reader) for reader in READERS if reader != "subset"),  # which is refused
+     *(("outside, followed", reader) for reader in READERS),
      *((where, reader) for where in ("absolute", "twice") for reader in ("tree", "push"))],
 )  # fmt: skip
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -192,48 +195,185 @@ def third(root, **options):
     return packed(root.parent / "third", with_side_files(files_of(numbered(2, start=50, **options))))
 
 
-def compacted(root):
-    remove(root, ["train/a001.png"])
-    compact(root)
+def images_beside(root):
+    return [write(root.parent / "new.png", picture("new"))]
 
 
-def merged_into(root):
-    merge(third(root, dataset="more"), root)
-    return shown(root.parent / "third")
+def edited(change):
+    def edit(root):
+        fs = fsspec.filesystem("blobdir", fo=str(root), skip_instance_cache=True)
+        with fs.transaction:
+            change(fs)
+
+    return edit
 
 
-def then(change):
-    def changed(root):
-        change(root)
-        return shown(root)
-
-    return changed
+def merged(root, **options):
+    merge(root, third(root, dataset="a/datasets/b"), **options)
 
 
 WRITERS = {
-    "remove": then(lambda root: remove(root, ["a/b/a002.png", "tight/a001.png"])),
-    "add": then(lambda root: add(root, "a/b", [write(root.parent / "new.png", picture("new"))])),
-    "move": then(lambda root: move(root, ["a/b/a004.png"], "tight")),
-    "merge": then(lambda root: merge(root, third(root, dataset="a/datasets/b"))),
-    "compact": then(compacted), "merged into": merged_into,
+    "remove": lambda root: remove(root, ["a/b/a002.png", "tight/a001.png"]),
+    "remove, dry": lambda root: remove(root, ["a/b/a002.png"], dry_run=True),
+    "add": lambda root: add(root, "a/b", images_beside(root)),
+    "add to a new one": lambda root: add(root, "new", images_beside(root)),
+    "add, dry": lambda root: add(root, "a/b", images_beside(root), dry_run=True),
+    "move": lambda root: move(root, ["a/b/a004.png"], "tight"),
+    "move, dry": lambda root: move(root, ["a/b/a004.png"], "tight", dry_run=True),
+    "merge": merged,
+    "merge, dry": lambda root: merged(root, dry_run=True),
+    "compact": compact,
+    "compact all": lambda root: compact(root, unreferenced=True),
+    "compact, dry": lambda root: compact(root, dry_run=True),
+    "add_blob_file": lambda root: add_blob_file(root, tars(third(root, dataset="more"))[0], "more"),
+    "pipe": edited(lambda fs: fs.pipe("new/img/new.png", picture("new"))),
+    "rm": edited(lambda fs: fs.rm("train", recursive=True)),
+    "mv": edited(lambda fs: fs.mv("a/datasets/b/img/plain.png", "train/img/plain.png")),
 }  # fmt: skip
+TAKERS = {
+    "merged into": lambda root: merge(third(root, dataset="more"), root),
+    "merged into, dry": lambda root: merge(third(root, dataset="more"), root, dry_run=True),
+    "merged into, copied": lambda root: merge(third(root, dataset="more"), root, copy=True),
+    "subset": lambda root: subset(root, root.parent / "subset"),
+}
+"""Commands that make another project of all of one."""
+
+
+def linked_offsets(root):
+    """Another dataset shows the same members."""
+    offsets = next(root.glob("train/*_offsets.pkl"))
+    return root / "a" / offsets.name, f"../train/{offsets.name}"
+
+
+def linked_packed_offsets(root):
+    offsets = next(root.glob("tight/ann.blob/*_offsets.pkl"))
+    (root / "a/ann.blob").mkdir()
+    shutil.copy(next(root.glob("tight/ann.blob/*.tar")), root / "a/ann.blob")
+    return root / "a/ann.blob" / offsets.name, f"../../tight/ann.blob/{offsets.name}"
+
+
+def blob_of_train(root):
+    return next(root.glob("train/*_offsets.pkl")).name.replace(layout.OFFSETS_SUFFIX, ".tar")
+
+
+def linked_blob(root):
+    """Another name of a blob, with offsets of its own."""
+    shutil.copy(next(root.glob("train/*_offsets.pkl")), root / "a/again_offsets.pkl")
+    return root / "blob/again.tar", blob_of_train(root)
+
+
+def linked_packed_blob(root):
+    blob = next(root.glob("tight/ann.blob/*.tar"))
+    (root / "a/ann.blob").mkdir()
+    shutil.copy(blob.with_name(f"{blob.stem}_offsets.pkl"), root / "a/ann.blob")
+    return root / "a/ann.blob" / blob.name, f"../../tight/ann.blob/{blob.name}"
+
+
+def in_place_of_a_blob(root):
+    """The tar itself lies elsewhere in the project."""
+    blob = blob_of_train(root)
+    (root / STORE).mkdir()
+    (root / "blob" / blob).rename(root / STORE / blob)
+    return root / "blob" / blob, f"../{STORE}/{blob}"
+
+
+def by_other_case(root):
+    at, target = linked_blob(root)
+    return at.with_suffix(".TAR"), target
+
+
+FILES = (linked_offsets, linked_packed_offsets, linked_blob, linked_packed_blob, in_place_of_a_blob, by_other_case)
+
+
+@pytest.fixture
+def linked_file(made, tmp_path):
+    """The same project with a link in a file's place."""
+
+    def linked(kind):
+        root = tmp_path / "linked"
+        shutil.copytree(made, root)
+        (root / "a/ann").mkdir(exist_ok=True)
+        link, target = kind(root)
+        link.symlink_to(target)
+        return root, link.relative_to(root).as_posix()
+
+    return linked
+
+
+def refused(root, link, writer, there, then):
+    """Make sure that a command says what is wrong, and touches nothing."""
+    before = files_below(root)
+    target = os.readlink(root / link)
+    with pytest.raises(PackError) as caught:
+        writer(root)
+    shutil.rmtree(root / ".blobdir", ignore_errors=True)
+    assert str(caught.value).endswith(f"{link}: is a symbolic link to {target}; put {there} there, and {then}")
+    assert files_below(root) == before
+    assert not (root.parent / "subset").exists()
+
+
+CHANGED = "change the project then; nothing was changed"
+TAKEN = ("merge it then; nothing was changed", "choose from it then; nothing was written")
+
+
+@pytest.mark.parametrize(
+    ("where", "writer"),
+    [*((where, writer) for where in ("inside", "outside") for writer in WRITERS),
+     *((where, "compact") for where in ("absolute", "twice", "nowhere", "circle"))],
+)  # fmt: skip
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_nobody_changes_a_project_with_a_linked_folder(made, linked, tmp_path, folder, where, writer):
+    root = linked(folder, where)
+    refused(root, FOLDERS[folder], WRITERS[writer], "a folder", CHANGED)
+    if where in AWAY:
+        assert files_below(tmp_path / STORE / folder) == files_below(made / FOLDERS[folder])
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-@pytest.mark.parametrize("where", ["inside", "outside"])
+@pytest.mark.parametrize("kind", FILES)
+def test_nobody_changes_a_project_with_a_linked_file(linked_file, kind, writer):
+    root, link = linked_file(kind)
+    refused(root, link, WRITERS[writer], "the file itself", CHANGED)
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+@pytest.mark.parametrize("where", INSIDE)
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_changes_are_whole_or_refused(made, plain, linked, tmp_path, folder, where, writer):
+def test_nobody_takes_a_project_with_a_linked_folder(linked, folder, where, taker):
     root = linked(folder, where)
-    try:
-        done = WRITERS[writer](root)
-    except (BlobdirError, OSError) as error:
-        assert any(word in str(error) for word in ("link", "listed", "isn't where")), error
-        done = None
-    if done is not None:
-        shutil.rmtree(tmp_path / "third", ignore_errors=True)
-        assert own(done) == own(WRITERS[writer](plain))
-    if where == "outside":
-        assert files_below(tmp_path / STORE / folder) == files_below(made / FOLDERS[folder])
+    refused(root, FOLDERS[folder], TAKERS[taker], "a folder", TAKEN[taker.startswith("subset")])
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+@pytest.mark.parametrize("kind", FILES)
+def test_nobody_takes_a_project_with_linked_offsets(linked_file, kind, taker):
+    """Blobs may be links: whoever takes one, takes what it leads to."""
+    root, link = linked_file(kind)
+    if link.endswith(layout.OFFSETS_SUFFIX):
+        refused(root, link, TAKERS[taker], "the file itself", TAKEN[taker.startswith("subset")])
+    else:
+        images = {path: data for path, data in shown(root).items() if "/img/" in path}
+        TAKERS[taker](root)
+        taken = shown(root.parent / ("subset" if taker.startswith("subset") else "third"))
+        assert "dry" in taker or images.items() <= taken.items()
+
+
+def test_a_subset_of_other_datasets_than_the_linked_one(linked):
+    root = linked("seg", "inside")
+    subset(root, root.parent / "subset", SubsetOptions(datasets=("tight",)))
+    assert shown(root.parent / "subset").keys() >= {f"tight/img/a00{number}.png" for number in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_repair_leaves_alone_what_a_link_shows_too(linked_file, kind):
+    root, link = linked_file(kind)
+    (damaged,) = root.glob("tight/ann.blob/*_offsets.pkl" if "ann.blob" in link else "train/*_offsets.pkl")
+    change_entries(damaged, lambda name, start, end: (name, start + 1, end))
+    before = files_below(root)
+    said = dict(sentence.split(": ", 1) for sentence in repair(root, verify(root, processes=1)))
+    shutil.rmtree(root / ".blobdir", ignore_errors=True)
+    assert "is a symbolic link" in said[damaged.relative_to(root).as_posix()]
+    assert files_below(root) == before
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

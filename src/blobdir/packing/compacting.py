@@ -242,11 +242,6 @@ class _Compacting:
             self._report.freed += size
             self._drop_blob(path)
             return
-        if os.path.islink(os.path.join(self._writer.root, path)):
-            raise PackError(
-                f"{path}: is a symbolic link, so the bytes that nothing refers to would stay where it leads to; put "
-                "the tar itself there; nothing was changed"
-            )
         self._check_sum(path)
         self._report.images += images
         if self._change.dry_run:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from itertools import chain
 from pathlib import Path
 from posixpath import basename, splitext
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +14,7 @@ from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.offsets import offsets_of_tar
 from blobdir.packing.belongings import check_nothing_of_others, in_the_way
 from blobdir.packing.growing import some_of
+from blobdir.packing.linked import check_merged
 from blobdir.packing.locking import hold
 from blobdir.packing.metadata import EMPTY_META, check_meta, encode_meta, merged_meta, read_meta
 from blobdir.packing.names import renewed_stem
@@ -161,7 +161,9 @@ def merge(
     if os.path.realpath(ours) == os.path.realpath(theirs):
         raise UsageError(f"{other}: is the same project; nothing was changed")
     with Change(ours, dry_run=dry_run) as change, hold(theirs, make=not dry_run):
-        report = _Merge(ProjectWriter(change, ours), Provenance(theirs), copy=copy).run()
+        writer, known = ProjectWriter(change, ours), Provenance(theirs)
+        check_merged(known)
+        report = _Merge(writer, known, copy=copy).run()
         change.commit()
     report.seconds = time.perf_counter() - began
     return report
@@ -273,10 +275,9 @@ class _Merge:
         """All files of their project, but for meta.json, offsets, blobs with offsets, and what is blobdir's own."""
         pickles = {pickle.path for pickle in self._theirs.all_pickles()}
         skipped = {layout.META, *pickles, *self._stems, f"{layout.BLOB_DIR}/{SUMS}"}
-        links = self._theirs.linked_folders()
-        for found in chain.from_iterable(map(self._theirs.files_below, ("", *links))):
+        for found in self._theirs.files_below(""):
             path = found.removeprefix("./")
-            if path in links or path in skipped or path.startswith(f"{layout.STATE_DIR}/"):
+            if path in skipped or path.startswith(f"{layout.STATE_DIR}/"):
                 continue
             if path.startswith(f"{layout.BLOB_DIR}/"):
                 message = "no dataset has offsets for it; it wasn't taken"

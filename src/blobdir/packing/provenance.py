@@ -264,15 +264,9 @@ class Provenance:
             return layout.blob_stem(link) is None and not layout.is_offsets(link)  # dangling: a disk that is away
         return os.path.isdir(full) and self.storage.escapes(link)
 
-    def linked_folders(self) -> list[str]:
-        """Paths of the folders of the format that are links: ``blob``, and those of datasets."""
-        return [
-            layout.join(path, entry.name)
-            for path in ("", *self.datasets.values())
-            if (folder := self._folders.get(path)) is not None
-            for entry in folder.entries
-            if entry.kind == "directory" and entry.target
-        ]
+    def folder(self, path: str) -> Folder | None:
+        """A directory as it was when it was first asked for; None where there is none."""
+        return self._folders.get(path)
 
     def side_folders(self, dataset: str) -> list[str]:
         """Names of the folders of a dataset that have files of images: ``ann``, ``meta`` and so on.

@@ -20,6 +20,7 @@ from blobdir.index import FIRST_BLOB, LOOSE
 from blobdir.offsets import OffsetsTable
 from blobdir.offsets.streaming import iter_offsets
 from blobdir.packing.choosing import Choice, SubsetOptions, choose, datasets_of
+from blobdir.packing.linked import check_chosen
 from blobdir.packing.locking import hold
 from blobdir.packing.newfolder import NewFolder
 from blobdir.packing.sharing import copy_file, share_blob
@@ -109,6 +110,7 @@ def subset(
     with _held(project, folder):
         opened = open_view(project, follow_links=options.follow_links)
         choice = choose(opened, options)
+        check_chosen(on_this_machine(opened.tree.storage, _SHARES), _looked_at(choice))
         check_sound(opened, _looked_at(choice), whole=not options.datasets)
         if not choice.count:
             raise UsageError(f"no image is chosen: the conditions hold for none{choice.said()}")

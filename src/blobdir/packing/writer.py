@@ -15,6 +15,7 @@ from blobdir.durable import open_regular
 from blobdir.errors import AnnotationError, BlobdirError, PackError
 from blobdir.offsets.table import OffsetsTable
 from blobdir.offsets.writer import encode_offsets
+from blobdir.packing.linked import check_changed
 from blobdir.packing.metadata import check_meta
 from blobdir.packing.names import free_stem, renewed_stem, taken_stems
 from blobdir.packing.provenance import Provenance
@@ -53,11 +54,17 @@ class ProjectWriter:
     root : str
     released : dict
         See `blobdir.discovery.released`.
+
+    Raises
+    ------
+    PackError
+        Something of the format is a symbolic link: see `blobdir.packing.linked`.
     """
 
     def __init__(self, change: Change, root: str) -> None:
         self.change = change
         self.known = Provenance(root)
+        check_changed(self.known)
         if not change.dry_run:
             self.known.clean()
         self.root = self.known.root
@@ -176,10 +183,6 @@ class ProjectWriter:
         added = dict(edit.added)
         full = os.path.join(self.root, pickle)
         if os.path.lexists(full):
-            if os.path.islink(full):
-                raise PackError(
-                    f"{pickle}: is a symbolic link, and nothing is changed through one; nothing was changed"
-                )
             for raw, table in self.known.tables_of(pickle, attributes=True):
                 names = table.names()
                 kept = [row for row, name in enumerate(names) if name not in edit.removed]

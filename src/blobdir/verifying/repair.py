@@ -14,6 +14,7 @@ from blobdir.discovery import layout, parts
 from blobdir.discovery.released import read_released
 from blobdir.errors import BlobdirError, OffsetsError, UnsafePickleError
 from blobdir.offsets import OffsetsTable, read_offsets, write_offsets
+from blobdir.packing.linked import linked_places
 from blobdir.packing.publishing import Change
 from blobdir.project import open_project
 from blobdir.projectlock import STATE_DIR
@@ -28,6 +29,7 @@ from blobdir.verifying.undisturbed import undisturbed
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
+    from blobdir.packing.linked import LinkedPlace
     from blobdir.project import Project
     from blobdir.verifying.findings import VerifyReport
 
@@ -136,6 +138,7 @@ def _plan(root: str, report: VerifyReport) -> Plan:
     folders = {folder.path: folder for folder in storage.walk(follow_links=False)}
     datasets = opened.tree.index.header.datasets
     wanted = {finding.path for finding in report.findings if finding.code in _MENDABLE}
+    links = list(linked_places(storage, datasets, folders.get))
     plan = Plan()
     for folder in blob_folders(folders, datasets):
         tars, _ = parts.find_blobs(folders[folder])
@@ -147,8 +150,9 @@ def _plan(root: str, report: VerifyReport) -> Plan:
                 plan.said += [f"{pickle}: not mended: its blob isn't there" for pickle in pickles if pickle in wanted]
                 continue
             tar = tars[stem]
-            if behind := [path for path in pickles if path in wanted and _is_behind_link(storage, path)]:
-                plan.said += [f"{path}: not mended: lies behind a symbolic link" for path in behind]
+            shared = {path: _why_shared(storage, path, tar, links) for path in pickles if path in wanted}
+            if any(shared.values()):
+                plan.said += [f"{path}: not mended: {why}" for path, why in shared.items() if why]
                 continue
             if storage.escapes(tar):
                 plan.said += [f"{pickle}: not mended: {tar} leads outside the project" for pickle in pickles]
@@ -162,9 +166,22 @@ def _plan(root: str, report: VerifyReport) -> Plan:
     return plan
 
 
-def _is_behind_link(storage: LocalStorage, path: str) -> bool:
-    full = os.path.dirname(os.path.join(storage.root, path))
-    return os.path.realpath(full) != full
+def _why_shared(storage: LocalStorage, pickle: str, tar: str, links: list[LinkedPlace]) -> str:
+    """Why a pickle isn't only what it looks like, because of a symbolic link; empty where there is none."""
+    full = os.path.join(storage.root, pickle)
+    if os.path.realpath(os.path.dirname(full)) != os.path.dirname(full):
+        return "lies behind a symbolic link"
+    if os.path.islink(full):
+        return "is a symbolic link; put the file itself there"
+    real_tar = os.path.realpath(os.path.join(storage.root, tar))
+    for link in links:
+        if not link.leads_out and (
+            (link.kind == "blob" and link.real == real_tar)
+            or (link.kind == "offsets" and link.real == full)
+            or (link.kind == "folder" and f"{full}/".startswith(f"{link.real}/"))
+        ):
+            return f"{link} first"
+    return ""
 
 
 def _plan_blob(
