@@ -223,7 +223,7 @@ class _Compacting:
 
     def _compact(self, folder: str, stem: str, path: str, pickles: list[Pickle], members: TarTable) -> None:
         tables = {pickle: self._table(pickle) for pickle in pickles}
-        named = names_of(entry for table in tables.values() for entry in table.entries())
+        named = names_of((entry for table in tables.values() for entry in table.entries()), members)
         for pickle, table in tables.items():
             self._known.check_fit(pickle, table)
         self._check_members(path, members, named)
