@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from blobdir.errors import UsageError
-from blobdir.inside import open_plain
+from blobdir.inside import NO_FILE, open_plain
 from blobdir.temporary import new_file
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
@@ -47,8 +48,14 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def sync_file(path: str | os.PathLike[str]) -> None:
-    """Have the bytes of a file reach the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    """Have the bytes of a file reach the disk.
+
+    Raises
+    ------
+    OSError
+        It can't be read or written, or is no file, but a link, a pipe or a device.
+    """
+    descriptor = open_plain(path, follow=False)
     try:
         with naming(path):
             os.fsync(descriptor)
@@ -58,7 +65,7 @@ def sync_file(path: str | os.PathLike[str]) -> None:
 
 def sync_folder(path: str | os.PathLike[str]) -> None:
     """Have the names in a folder reach the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(path, _FOLDER)
     try:
         with naming(path):
             os.fsync(descriptor)
@@ -81,7 +88,7 @@ def sync_filesystem(path: str | os.PathLike[str]) -> None:
     except (AttributeError, OSError):  # not Linux
         os.sync()
         return
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, _FOLDER)
     try:
         if syncfs(descriptor) != 0:
             code = ctypes.get_errno()
@@ -190,9 +197,18 @@ def write_whole(
 
     One that was there is replaced, and keeps its mode; through a symbolic link, the file it leads to. `prepare` is
     given the open file before it appears, to give it another mode.
+
+    Raises
+    ------
+    OSError
+        It can't be written; or a device, pipe or socket is there, which isn't replaced.
     """
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
+    with suppress(FileNotFoundError):
+        mode = os.stat(target).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise OSError(errno.EINVAL, f"{NO_FILE[0].upper()}{NO_FILE[1:]}", target)
     with naming(target), new_file(folder) as (temporary, descriptor):
         with open(descriptor, "wb", closefd=False) as file:
             with suppress(FileNotFoundError):

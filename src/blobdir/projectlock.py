@@ -46,7 +46,7 @@ class ProjectLock:
     BusyError
         Somebody else has it.
     UsageError
-        What is blobdir's is a symbolic link.
+        What is blobdir's is a symbolic link, or something else that it can't be.
     """
 
     def __init__(self, root: str, *, shared: bool = False, make: bool = True) -> None:
@@ -56,10 +56,9 @@ class ProjectLock:
         if make:
             with suppress(OSError if shared else FileExistsError):
                 make_state_folder(state, root)
-        for path in (state, os.path.join(state, LOCK)):
-            if os.path.islink(path):
-                raise UsageError(f"{path}: is a symbolic link, and nothing of blobdir's is; look at it, and remove it")
         lock = os.path.join(state, LOCK)
+        check_own(state, is_folder=True)
+        check_own(lock, is_folder=False)
         try:
             with naming(lock):
                 self._take(root, lock, shared=shared, make=make)
@@ -134,6 +133,27 @@ def check_lockable(root: str) -> None:
     for path, how in wanted.items():
         if not os.access(path, how):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+
+def check_own(path: str | os.PathLike[str], *, is_folder: bool) -> None:
+    """Refuse what lies where something of blobdir's own belongs, and can't be that: a link, or of another kind.
+
+    Raises
+    ------
+    UsageError
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:  # it isn't there, or who needs it says why
+        return
+    if stat.S_ISLNK(mode):
+        what = "is a symbolic link, and nothing of blobdir's is"
+    elif stat.S_ISDIR(mode) if is_folder else stat.S_ISREG(mode):
+        return
+    else:
+        kind = "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else "device, pipe or socket"
+        what = f"is a {kind}, and a {'folder' if is_folder else 'file'} of blobdir's own belongs there"
+    raise UsageError(f"{os.fspath(path)}: {what}; look at it, and remove it")
 
 
 def make_state_folder(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> None:

@@ -290,4 +290,61 @@ def test_what_goes_with_an_image_stays_with_it(tmp_path):
     with tarfile.open(tar) as archive:
         found = {info.name: archive.extractfile(info).read() for info in archive}
     del texts["001.json"]
-    assert {name: data for name, data in found.items() if name.endswith(".json")} == texts and len(found) == 6
+    left = {name: data for name, data in found.items() if name.endswith(".json")}
+    assert left == {f"s/{name}": text for name, text in texts.items()} and len(found) == 6
+
+
+FOLDERS = {
+    "two folders": (b"s/", b"t/"), "a folder in the other": (b"s/", b"s/t/"), "none and one": (b"", b"t/"),
+    "dot": (b"./s/", b"t/"),
+}  # fmt: skip
+BESIDE = {
+    "text": b"%sa.json", "texts": b"%sa.seg.txt", "AppleDouble": b"%s._a.png", "in __MACOSX": b"__MACOSX/%s._a.png",
+}  # fmt: skip
+ENTRIES = {
+    "two datasets": [("train", "a.png", 0), ("val", "a.png", 1)],
+    "full names": [("train", None, 0), ("train", None, 1)],
+    "one of them in full": [("train", "a.png", 0), ("val", None, 1)],
+    "numbered": [("train", "a.png", 0), ("train", "a_1.png", 1)],
+}
+
+
+def unfit(root):
+    return [fault for fault in faults(root) if "annotation" not in fault[0]]
+
+
+@pytest.mark.parametrize("going", [0, 1])
+@pytest.mark.parametrize("entries_of", ENTRIES)
+@pytest.mark.parametrize("beside", BESIDE)
+@pytest.mark.parametrize("folders", FOLDERS)
+def test_what_goes_with_an_image_of_a_name_that_others_have(tmp_path, folders, beside, entries_of, going):
+    """What is of one of them goes with that one, also when the tar has been written anew before."""
+    names = [folder + b"a.png" for folder in FOLDERS[folders]]
+    texts = {BESIDE[beside] % folder: b"text of %d" % i for i, folder in enumerate(FOLDERS[folders])}
+    first = b"".join(member(name, picture(name)) for name in (b"gone.png", *names))
+    root = write(tmp_path / "p/meta.json", b'{"classes": [], "tags": [], "projectType": "images"}').parent
+    tar = write(root / "blob/x.tar", first + b"".join(member(name, text) for name, text in texts.items()) + bytes(1024))
+    with tarfile.open(tar) as archive:
+        at = {info.name.encode(): (info.offset_data, info.offset_data + info.size) for info in archive}
+    of: dict[str, list] = {"other": [("gone.png", *at[b"gone.png"])]}
+    for dataset, name, number in ENTRIES[entries_of]:
+        full = names[number].removeprefix(b"./")
+        of.setdefault(dataset, []).append((name or full.decode(), *at[names[number]]))
+    for dataset, found in of.items():
+        (root / dataset / "ann").mkdir(parents=True)
+        write_offsets(root / dataset / "x_offsets.pkl", found)
+    assert unfit(root) == []
+    remove(root, ["other/gone.png"])
+    model = shown(root)
+    assert compact(root).dropped == 1
+    assert differences(shown(root), model) == []
+    assert unfit(root) == []
+    assert compact(root).blobs == []
+    dataset, name, _ = ENTRIES[entries_of][going]
+    path = f"{dataset}/img/{name or names[going].removeprefix(b'./').decode()}"
+    remove(root, [path])
+    assert compact(root).dropped == 2
+    del model[path]
+    assert differences(shown(root), model) == []
+    left = b"".join(tar.read_bytes() for tar in tars(root))
+    assert [text in left for text in texts.values()] == [number != going for number in range(2)]

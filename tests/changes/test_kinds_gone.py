@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import os
 import shutil
 import tarfile
@@ -14,8 +15,10 @@ from tarscan_cases import END, header, member
 
 import blobdir
 from blobdir.cli.app import run
+from blobdir.offsets import write_offsets
 from blobdir.packing import SubsetOptions, compact, create_project, remove, subset
 from blobdir.packing.remains import Gone, Remains
+from blobdir.sources import LocalStorage
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
 
@@ -50,6 +53,12 @@ def sparse_image(path, tar):
     return path
 
 
+def linked(path, target):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(os.path.relpath(target, path.parent))
+    return path
+
+
 HOLDING = {
     "twin": lambda root, tar: put(tar.with_suffix(".TAR"), tar.read_bytes()),
     "unreferenced copy": lambda root, tar: put(root / "blob/copy.tar", tar.read_bytes()),
@@ -64,8 +73,12 @@ HOLDING = {
     "beside a dataset's files": lambda root, tar: put(root / "train/x.tar.bak", tar.read_bytes()),
     "elsewhere": lambda root, tar: put(root / "old/x.TAR", tar.read_bytes()),
     "another dataset's": used_elsewhere,
+    "behind a link": lambda root, tar: linked(root / "blob/y.tar", put(root / "store/y.img", tar.read_bytes())),
+    "behind a link elsewhere": lambda root, tar: linked(root / "val/y.tar", put(root / "a/y", tar.read_bytes())),
     "in a hole of terabytes": lambda root, tar: sparse_image(root / "blob/holes.part", tar),
 }  # fmt: skip
+LEFT = ("behind a link",)
+"""Those of which `--unreferenced` deletes the link."""
 DELETED = ("twin", "unreferenced copy", "hard link", "damaged", "two archives")
 """Those that `--unreferenced` deletes."""
 
@@ -100,7 +113,7 @@ def test_files_that_still_have_what_was_removed_are_named(root, removed, what, d
         return
     assert "still in 1 file, as said above" in said.out
     done = compact(root, unreferenced=True)
-    assert other.exists() == (what not in DELETED)
+    assert other.exists() == (what not in (*DELETED, *LEFT))
     assert path in done.removed or what not in DELETED
 
 
@@ -122,10 +135,163 @@ def test_what_is_gone_is_said_to_be_gone(root, removed, what, tmp_path, capfd):
     remove(root, removed)
     assert run(["compact", str(root)]) == 0
     said = capfd.readouterr()
-    assert (
-        f"{len(gone)} member{'s' * (len(gone) > 1)} dropped, whose bytes no tar of the project has any more" in said.out
-    )
+    members = f"{len(gone)} member{'s' * (len(gone) > 1)} dropped"
+    assert f"{members}, of which no tar of the project that was searched has a copy any more\n" in said.out
     assert not any(data in file for data in gone for file in files_below(root).values())
+
+
+SMALL = {name: picture(name, (2, 2)) for name in "abc"}
+LARGE = {name: picture(name, (80, 80)) for name in "abc"}
+BLACK = {name: bytes(9000) + picture(name) for name in "abc"}
+
+
+def in_tar(path, files):
+    put(path, b"".join(member(name.encode(), data) for name, data in files.items()) + END)
+    with tarfile.open(path) as archive:
+        return {info.name: (info.offset_data, info.offset_data + info.size) for info in archive}
+
+
+def used(root, stem, dataset, files, named=None):
+    """A blob, and offsets of some of its members."""
+    at = in_tar(root / f"blob/{stem}.tar", files)
+    (root / dataset / "ann").mkdir(parents=True, exist_ok=True)
+    names = named if named is not None else {name: name for name in files}
+    write_offsets(root / dataset / f"{stem}_offsets.pkl", [(name, *at[of]) for name, of in names.items()])
+
+
+def nested(path, data):
+    in_tar(path, {"deep.png": data})
+    data = path.read_bytes()
+    path.unlink()
+    return data
+
+
+STAYING_IN_USE = {
+    "another tar": lambda root, data: used(root, "y", "val", {"z.png": data}),
+    "the same dataset": lambda root, data: used(root, "y", "train", {"z.png": data}),
+    "the same tar": lambda root, data: used(
+        root, "x", "train", {"a.png": data, "z.png": data, "w.png": picture("w")}, {"a.png": "a.png", "z.png": "z.png"}
+    ),
+    "a hidden file": lambda root, data: used(
+        root, "x", "train", {"a.png": data, ".trash/q": data, "w.png": picture("w")}, {"a.png": "a.png"}
+    ),
+    "a tar in a hidden file": lambda root, data: used(
+        root, "x", "train", {"a.png": data, ".old.tar": nested(root / "n", data)}, {"a.png": "a.png"}
+    ),
+}
+"""What has the bytes of `train/a.png` and is in use, or stays."""
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE, BLACK], ids=["small", "large", "begins with zeros"])
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("what", STAYING_IN_USE)
+def test_what_has_the_same_bytes_and_stays_is_named(tmp_path, what, dry_run, size, capfd):
+    """Whatever it's called; under the name that its blob has after the change."""
+    create_project(tmp_path / "p")
+    root, data = tmp_path / "p", size["a"]
+    used(root, "x", "train", {"a.png": data, "b.png": size["b"]})
+    STAYING_IN_USE[what](root, data)
+    remove(root, ["train/a.png"])
+    assert run(["compact", str(root), *["--dry-run"] * dry_run]) == 0
+    said = capfd.readouterr()
+    (line,) = (line for line in said.err.splitlines() if "still-there" in line)
+    assert "still has 'a.png'" in line and "any more" not in said.out
+    if dry_run:
+        return
+    (path,) = (path for path in files_below(root) if data in files_below(root)[path])
+    assert path in line and (path.startswith("blob/y") or path in said.err.replace(line, "") or "z.png" in line)
+    assert "still in 1 file, as said above" in said.out
+    again = compact(root)
+    assert (again.held, again.dropped) == ([], 0)
+
+
+@pytest.mark.parametrize("what", ["tars", "annotations"])
+def test_labels_that_are_the_same_are_no_copies(tmp_path, what):
+    """Most images have no objects: their labels are what all have."""
+    if what == "annotations":
+        images = {f"train/a00{i}.png": picture(i) for i in (1, 2, 3)}
+        files = files_of(images)
+        files |= {path: files["train/ann/a001.png.json"] for path in files if "/ann/" in path}
+        root = packed(tmp_path / "p", files, annotations="packed", shard_images=10)
+        going = "train/a001.png"
+    else:
+        create_project(root := tmp_path / "p")
+        files = {
+            f"{name}{end}": SMALL[name] if end == ".png" else b"label" for name in "abc" for end in (".png", ".txt")
+        }
+        used(root, "x", "train", files, {f"{name}.png": f"{name}.png" for name in "abc"})
+        going = "train/a.png"
+    remove(root, [going])
+    done = compact(root)
+    assert (done.dropped, done.held) == (2, [])
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+def test_what_follows_an_image_in_its_block_may_be_anything(tmp_path, size):
+    create_project(root := tmp_path / "p")
+    used(root, "x", "train", {"a.png": size["a"], "b.png": size["b"]})
+    copy = bytearray((root / "blob/x.tar").read_bytes())
+    end = 512 + len(size["a"])
+    copy[end : end + -end % 512] = b"\xaa" * (-end % 512)
+    put(root / "blob/old.bak", bytes(copy))
+    remove(root, ["train/a.png"])
+    assert compact(root).held == ["blob/old.bak"]
+
+
+def unlisted(root, tar, monkeypatch):
+    put(root / "train/masks_x/p/copy.tar", tar.read_bytes())
+    plain = LocalStorage._list
+
+    def broken(self, path, follow_links):
+        if path == "train/masks_x/p":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return plain(self, path, follow_links)
+
+    monkeypatch.setattr(LocalStorage, "_list", broken)
+    return "train/masks_x/p"
+
+
+def outside(root, path, tar, *, folder=False):
+    target = put(root.parent / "outside/x.tar", tar.read_bytes())
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).symlink_to(target.parent if folder else target)
+    return path
+
+
+def pipe(root, path):
+    os.mkfifo(root / path)
+    return path
+
+
+NOT_SEARCHED = {
+    "a folder that can't be listed": unlisted,
+    **{
+        f"compressed, {name}": lambda root, tar, _, name=name: (
+            put(root / name, gzip.compress(tar.read_bytes())) and name
+        )
+        for name in ("blob/x.tar.gz", "blob/x.part", "old/x.tgz", "train/x.tar.bak")
+    },
+    "a ZIP file": lambda root, tar, _: put(root / "old.zip", b"PK\x03\x04" + tar.read_bytes()[1:]) and "old.zip",
+    "encrypted": lambda root, tar, _: put(root / "blob/x.tar.gpg", b"?" * 9000) and "blob/x.tar.gpg",
+    "a link out": lambda root, tar, _: outside(root, "blob/y.bak", tar),
+    "a link out elsewhere": lambda root, tar, _: outside(root, "old/y.tar", tar),
+    "a link to a folder outside": lambda root, tar, _: outside(root, "train/masks_x/f", tar, folder=True),
+    "a pipe": lambda root, tar, _: pipe(root, "blob/y.bak"),
+}
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("what", NOT_SEARCHED)
+def test_what_cannot_be_searched_is_named(root, removed, what, dry_run, capfd, monkeypatch):
+    (tar,) = tars(root)
+    path = NOT_SEARCHED[what](root, tar, monkeypatch)
+    remove(root, removed)
+    assert compact(root, dry_run=True).unsearched == [path]
+    assert run(["compact", str(root), *["--dry-run"] * dry_run]) == 0
+    said = capfd.readouterr()
+    assert [line for line in said.err.splitlines() if f"not-searched: {path}: wasn't searched" in line]
+    if not dry_run:
+        assert "that was searched has a copy any more; 1 place not searched, as said above" in said.out
 
 
 def test_files_that_cannot_be_read_are_named(root, monkeypatch):

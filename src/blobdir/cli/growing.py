@@ -129,9 +129,10 @@ def compact_command(project: str, unreferenced: bool, dry_run: bool, quiet: bool
 
     What belongs to such an image in its tar (a.json, ._a.jpg) goes with it; other hidden files that no offsets name
     stay, and are named. Blobs of which nothing would go aren't touched. Every tar is scanned first, and held against
-    its offsets: if anything can't be read or doesn't fit, nothing is done. Then all tars that no dataset uses, and what
-    else lies beside blobs, are searched for the bytes that went: files that still have them are named, and stay. Who
-    has an old blob open goes on with it; so does a subset that shares it.
+    its offsets: if anything can't be read or doesn't fit, nothing is done. Then what stays in blobs, all tars that no
+    dataset uses, and what else lies beside blobs are searched for the bytes that went: files that still have them are
+    named, and stay. What can't be searched (compressed files, folders that can't be listed, links out of the project)
+    is named too. Who has an old blob open goes on with it; so does a subset that shares it.
 
     \b
     blobdir compact /data/lemons --dry-run
@@ -151,7 +152,10 @@ def compact_command(project: str, unreferenced: bool, dry_run: bool, quiet: bool
         if report.held:
             line += f"; what was removed is still in {counted(len(report.held), 'file')}, as said above, or may be"
         elif report.dropped:
-            line += f"; {counted(report.dropped, 'member')} dropped, whose bytes no tar of the project has any more"
+            dropped = counted(report.dropped, "member")
+            line += f"; {dropped} dropped, of which no tar of the project that was searched has a copy any more"
+        if report.unsearched:
+            line += f"; {counted(len(report.unsearched), 'place')} not searched, as said above"
         write_lines([line])
 
 

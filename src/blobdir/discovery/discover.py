@@ -33,6 +33,7 @@ from blobdir.index import (
     EntryTable,
     Header,
 )
+from blobdir.inside import NO_FILE
 from blobdir.nametable import name_at, pack_names
 from blobdir.offsets import read_offsets
 from blobdir.projectlock import changes
@@ -337,8 +338,7 @@ class _Discovery:
         return layout.belongs_a_file(folder, self.datasets) if folder else name == layout.META
 
     def _no_file(self, path: str) -> int:
-        message = f"{path}: is a device, pipe or socket, and a file belongs there; put the file back, or remove it"
-        return self.report.error("not-a-file", path, message)
+        return self.report.error("not-a-file", path, f"{path}: {NO_FILE}")
 
     # -- blobs and their members -----------------------------------------------------------------------------
 

@@ -62,6 +62,22 @@ def belongings(known: Provenance, dataset: str, names: Collection[str]) -> dict[
     return {name: finder.of(name) for name in names}
 
 
+def check_are_files(known: Provenance, dataset: str, names: Collection[str]) -> None:
+    """Refuse images of which something isn't a file, but a device, pipe or socket.
+
+    Raises
+    ------
+    PackError
+    """
+    folders = side_folders(known, dataset)
+    for name in names:
+        for one in side_candidates(name, folders):
+            full = f"{dataset}/{one.path}"
+            if not known.is_file(full) and known.is_folder(full):
+                for _ in known.files_below(full):  # who lists them looks at each
+                    pass
+
+
 def check_nobody_else(known: Provenance, dataset: str, paths: Collection[str], names: Collection[str]) -> None:
     """Refuse files that images which are in a dataset already would get as well.
 

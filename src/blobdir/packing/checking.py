@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
 from blobdir.errors import UsageError
+from blobdir.inside import NO_FILE
 from blobdir.packing.journal import wrong_path
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Check:
         there = self._look(path)
         if there is not None and stat.S_ISDIR(there.st_mode):
             raise UsageError(f"{path}: is a folder in {self._root}, and a file was to be removed; nothing was changed")
+        if there is not None and not (stat.S_ISREG(there.st_mode) or stat.S_ISLNK(there.st_mode)):
+            raise UsageError(f"{path}: {NO_FILE}; nothing was changed")
         self._can_take(path, there)
         return there is not None
 

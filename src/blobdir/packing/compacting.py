@@ -4,7 +4,8 @@ Nothing is taken on trust: every folder that could hold a dataset must be listed
 scanned to its end, every entry fit (header, size, name), and a blob with a checksum have it. One thing that doesn't
 hold, and nothing is done at all: damage that was copied into a new, sound blob couldn't be told any more.
 
-`unnamed` says which members stay. What goes is looked for in the files that no dataset uses, see `remains`.
+`unnamed` says which members stay. What goes is looked for in what stays, and in the files that no dataset uses, see
+`remains` and `searching`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,16 +22,16 @@ from blobdir.discovery import layout
 from blobdir.durable import open_regular
 from blobdir.errors import BlobdirError, PackError
 from blobdir.inside import open_plain
-from blobdir.offsets import OffsetsTable
+from blobdir.offsets.choosing import no_images, side_files_of
 from blobdir.offsets.table import concatenate
 from blobdir.packing.publishing import Change, take_over
 from blobdir.packing.remains import Gone, Remains
 from blobdir.packing.report import ChangeReport, Problem
+from blobdir.packing.searching import is_closed, places
 from blobdir.packing.shards import TarOutput
 from blobdir.packing.sums import SUMS, read_sums
 from blobdir.packing.unnamed import compacted_size, judge, member_called, names_of, spans_of
 from blobdir.packing.writer import ProjectWriter, encoded
-from blobdir.projectlock import STATE_DIR
 from blobdir.tarscan import in_words, scan_tar
 from blobdir.tarscan.header import shown
 from blobdir.tarscan.table import named_in_words
@@ -41,10 +43,11 @@ if TYPE_CHECKING:
     from blobdir.discovery import Progress
     from blobdir.discovery.parts import Pickle
     from blobdir.offsets import OffsetsTable
+    from blobdir.packing.searching import Place
     from blobdir.packing.unnamed import Members, Named
     from blobdir.packing.writer import Span
     from blobdir.sources import Folder
-    from blobdir.tarscan import TarTable
+    from blobdir.tarscan import LeftOut, TarTable
 
 CHUNK_BYTES = 16 << 20
 
@@ -59,9 +62,10 @@ def compact(
     """Write blobs anew that have images which no offsets refer to, without those; the others aren't touched.
 
     Who has the old ones open, a reader or a mount, goes on with them. With an image goes what belongs to it in its tar
-    (``a.json``, ``._a.jpg``); hidden files that no offsets name stay. Afterwards all files that no dataset uses, and
-    that lie beside blobs or are called tars, are searched for the bytes of what has gone: `ChangeReport.held` names
-    those that have some. Hard links to an old blob, which `subset` makes, are named in `ChangeReport.problems`.
+    (``a.json``, ``._a.jpg``); hidden files that no offsets name stay. Afterwards what stays in blobs, and all files
+    that no dataset uses and that lie beside blobs or are called tars, are searched for the bytes of what has gone:
+    `ChangeReport.held` names those that have some, and `ChangeReport.unsearched` what couldn't be searched. Hard links
+    to an old blob, which `subset` makes, are named in `ChangeReport.problems`.
 
     Parameters
     ----------
@@ -99,7 +103,8 @@ class _Compacting:
         self._added: dict[str, str] = {}
         self._gone: list[str] = []
         self._lost: list[Gone] = []
-        self._kept: dict[str, tuple[TarTable, Collection[Span]]] = {}
+        self._kept: dict[str, tuple[TarTable, Members]] = {}
+        self._renamed: dict[str, str] = {}
         self._behind = self._total = 0
 
     def run(self) -> ChangeReport:
@@ -183,7 +188,15 @@ class _Compacting:
 
     def _lose(self, path: str, members: TarTable, rows: Iterable[int]) -> None:
         """Remember members that go, with their tar or out of it."""
-        lost = [Gone(path, int(members.start[row]), int(members.end[row]), members.name(row)) for row in rows]
+        rows = list(rows)
+        sides: Collection[int] = ()
+        if rows:
+            is_of_images = path.startswith(f"{layout.BLOB_DIR}/")
+            sides = side_files_of(members).keys() | no_images(members) if is_of_images else set(rows)
+        lost = [
+            Gone(path, int(members.start[row]), int(members.end[row]), members.name(row), row not in sides)
+            for row in rows
+        ]
         self._report.dropped += len(lost)
         self._lost += lost
         if lost and os.lstat(os.path.join(self._writer.root, path)).st_nlink > 1:
@@ -191,49 +204,67 @@ class _Compacting:
             self._say("hard-link", path, message)
 
     def _look_for_lost(self, seen: Mapping[str, Folder], beside: set[str]) -> None:
-        """Say which files still have what goes: beside blobs any, elsewhere those that are called tars."""
+        """Say which files still have what goes, and which weren't searched for it."""
         remains = Remains(self._writer.root, self._lost)
-        for path, (members, spans) in self._kept.items():
-            if (found := remains.among(path, members, spans)) is not None:
-                message = f"still has {shown(found.name)}, which was removed, for another image that is the same"
-                self._say("still-there", path, message)
-                self._report.held.append(path)
-        done = self._kept.keys() | set(self._report.removed) | {gone.path for gone in self._lost}
-        for folder in seen.values():
-            if folder.path.partition("/")[0] == STATE_DIR:
-                continue
-            for entry in folder.entries:
-                path = layout.join(folder.path, entry.name)
-                may_be_tar = ".tar" in entry.name.lower() or folder.path in beside
-                if may_be_tar and entry.kind == "file" and path not in done:
-                    self._look_into(remains, path, is_blob=folder.path in beside)
+        for path, (members, judged) in self._kept.items():
+            self._look_among(remains, path, members, judged)
+        known = self._kept.keys() | set(self._report.removed) | {gone.path for gone in self._lost}
+        for place in places(self._known.storage, seen.values(), beside, known):
+            if place.why:
+                self._not_searched(place.path, place.why)
+            else:
+                self._look_into(remains, place)
 
-    def _look_into(self, remains: Remains, path: str, *, is_blob: bool) -> None:
+    def _look_among(self, remains: Remains, path: str, members: TarTable, judged: Members) -> None:
+        """Say it where something that stays in a tar has bytes that go."""
+        hidden = {one.row for one in judged.hidden}
+        found = remains.among(path, members, judged.kept.keys())
+        for row in hidden if found is None else ():  # a tar may be one of them
+            gone = remains.find(path, int(members.start[row]), int(members.end[row]))
+            found = (gone, row) if gone is not None else found
+        if found is not None:
+            gone, row = found
+            what = f"still has {shown(gone.name)}, which was removed: {shown(members.name(row))} in it "
+            what += "has the same bytes" if row not in hidden else "has its bytes; --unreferenced removes hidden files"
+            now = self._renamed.get(path, path)
+            self._say("still-there", now, what)
+            self._report.held.append(now)
+
+    def _look_into(self, remains: Remains, place: Place) -> None:
+        path, via = place.path, f": {place.real}, which it leads to, has its bytes" if place.real != place.path else ""
         try:
-            found = remains.find(path)
+            found = remains.find(place.real)
+            closed = found is None and is_closed(self._writer.root, place.real)
         except (OSError, BlobdirError) as error:
             self._say("unreadable", path, f"may still have what was removed: it can't be read: {error}")
         else:
+            if closed:
+                self._not_searched(path, "is compressed or encrypted")
             if found is None:
                 return
-            is_blob = is_blob and layout.blob_stem(path) is not None
+            is_blob = place.is_beside_blobs and layout.blob_stem(path) is not None and not via
             advice = "--unreferenced deletes it" if is_blob else "delete it, if nobody needs it"
-            self._say("still-there", path, f"still has {shown(found.name)}, which was removed; {advice}")
+            self._say("still-there", path, f"still has {shown(found.name)}, which was removed{via}; {advice}")
         self._report.held.append(path)
+
+    def _not_searched(self, path: str, why: str) -> None:
+        self._say("not-searched", path, f"wasn't searched for what was removed: it {why}")
+        self._report.unsearched.append(path)
 
     def _compact(self, folder: str, stem: str, path: str, pickles: list[Pickle], members: TarTable) -> None:
         tables = {pickle: self._table(pickle) for pickle in pickles}
-        named = names_of(entry for table in tables.values() for entry in table.entries())
+        named = names_of((entry for table in tables.values() for entry in table.entries()), members)
         for pickle, table in tables.items():
             self._known.check_fit(pickle, table)
         self._check_members(path, members, named)
         images = sum(map(len, named.values()))
         judged = judge(named, members, hidden=not self._unreferenced)
         named = judged.kept
-        self._kept[path] = members, named.keys()
-        self._say_unnamed(path, members, judged)
+        self._kept[path] = members, judged
+        self._say_gone(path, members, judged)
         size = self._size(path)
         if (named or pickles) and not self._has_unused(path, members, judged, size):
+            self._say_hidden(path, judged.hidden)
             self._tell(size)
             return
         self._lose(path, members, judged.gone)
@@ -245,6 +276,7 @@ class _Compacting:
         self._check_sum(path)
         self._report.images += images
         if self._change.dry_run:
+            self._say_hidden(path, judged.hidden)
             self._expect(folder, path, tables)
             self._report.freed += size - compacted_size(named)
             return
@@ -255,15 +287,19 @@ class _Compacting:
         take_over(os.lstat(os.path.join(self._writer.root, path)), self._change.stage(staged))
         new = self._writer.rename_blob(stem, digest, staged, folder)
         for pickle, table in tables.items():
-            spans = [place[s, e, member_called(n, named[s, e])] for n, s, e in table.entries()]
-            moved = np.array(spans, np.int64).reshape(len(table), 2)
+            new_spans = [place[s, e, member_called(n, named[s, e])] for n, s, e in table.entries()]
+            moved = np.array(new_spans, np.int64).reshape(len(table), 2)
             fresh = table.moved(moved[:, 0].copy(), moved[:, 1].copy())
             parent = pickle.path.rpartition("/")[0]
             self._writer.replace_pickle(pickle.path, f"{parent}/{new}{layout.OFFSETS_SUFFIX}", fresh)
         self._drop_blob(path)
         if folder == layout.BLOB_DIR and pickles:
             self._added[f"{new}.tar"] = digest
-        self._report.blobs.append(f"{folder}/{new}.tar")
+        self._renamed[path] = f"{folder}/{new}.tar"
+        spans = spans_of(members)
+        hidden = [replace(one, position=place[(*spans[one.row], one.name)][0]) for one in judged.hidden]
+        self._say_hidden(self._renamed[path], hidden)
+        self._report.blobs.append(self._renamed[path])
         self._report.freed += size - new_size
 
     def _expect(self, folder: str, path: str, tables: dict[Pickle, OffsetsTable]) -> None:
@@ -300,10 +336,13 @@ class _Compacting:
                 "has no member; see `blobdir verify`; nothing was changed"
             )
 
-    def _say_unnamed(self, path: str, members: TarTable, judged: Members) -> None:
-        """Say what stays though no offsets name it, and what goes that is more than an image."""
-        if judged.hidden:
-            self._say("hidden", path, f"kept: {named_in_words(judged.hidden)}; --unreferenced removes such files")
+    def _say_hidden(self, path: str, hidden: list[LeftOut]) -> None:
+        """Say what stays though no offsets name it."""
+        if hidden:
+            self._say("hidden", path, f"kept: {named_in_words(hidden)}; --unreferenced removes such files")
+
+    def _say_gone(self, path: str, members: TarTable, judged: Members) -> None:
+        """Say what goes that is more than an image."""
         others = [*(member for member in members.left_out if not member.kind.has_data), *members.folders]
         if judged.gone or not judged.kept:
             for gone in (judged.of_gone, others):

@@ -16,6 +16,7 @@ from blobdir.datasets import open_view
 from blobdir.discovery import layout
 from blobdir.errors import IsADirectory, NotADirectory, NotFoundError, UsageError
 from blobdir.filenames import IMAGE_EXTENSIONS
+from blobdir.packing.belongings import check_are_files
 from blobdir.packing.compacting import copy_members
 from blobdir.packing.editedfiles import EditedSideFiles
 from blobdir.packing.growing import annotation_of_image
@@ -446,6 +447,7 @@ class Edit:
                     dataset, name = self.split(image)
                     target = self._change.stage(f"{dataset}/{layout.ANNOTATIONS}/{name}.json")
                     target.write_bytes(annotation_of_image(BytesIO(self.read(image)), image))
+            self._check_are_files()
             self._drop_origins()
             self._finish_blob()
             self._writer.write_pickles()
@@ -469,6 +471,16 @@ class Edit:
             if path.startswith(f"{dataset}/{kind}/") and self._is_dataset(dataset):
                 return dataset, path[len(dataset) + len(kind) + 2 :]
         return "", ""
+
+    def _check_are_files(self) -> None:
+        """Refuse to write or remove images of which something isn't a file."""
+        images: dict[str, list[str]] = {}
+        for path in dict.fromkeys((*self._images, *self._files, *self._gone)):
+            if self.is_image(path):
+                dataset, name = self.split(path)
+                images.setdefault(dataset, []).append(name)
+        for dataset, names in images.items():
+            check_are_files(self._writer.known, dataset, names)
 
     def _drop_origins(self) -> None:
         """Have everything go that made the names which were removed, or written anew."""

@@ -34,7 +34,7 @@ from blobdir.durable import in_words, sync_folder, write_whole
 from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.inside import read_whole
 from blobdir.packing.folders import FOLDER, Folders, about
-from blobdir.projectlock import JOURNAL, make_state_folder, show_like
+from blobdir.projectlock import JOURNAL, LOCK, check_own, make_state_folder, show_like
 from blobdir.temporary import clean
 
 if TYPE_CHECKING:
@@ -234,12 +234,25 @@ class Journal:
             clear(state)
 
 
+def check_state(state: Path) -> None:
+    """Refuse a ``.blobdir`` with something in it that can't be what a change leaves there.
+
+    Raises
+    ------
+    UsageError
+    """
+    check_own(state, is_folder=True)
+    for name in (STAGING, UNDO, *_NOTES):
+        check_own(state / name, is_folder=True)
+    for name in (LOCK, JOURNAL, BACK, os.path.basename(RELEASED)):
+        check_own(state / name, is_folder=False)
+
+
 def clear(state: Path) -> None:
     """Remove what a change has left that happened, or never did."""
     for name in (STAGING, UNDO, *_NOTES):
+        check_own(state / name, is_folder=True)
         with suppress(FileNotFoundError):
-            if (state / name).is_symlink():
-                raise UsageError(f"{state / name}: is a symbolic link, and nothing of blobdir's is; remove it")
             shutil.rmtree(state / name)
     (state / BACK).unlink(missing_ok=True)
     clean(state)

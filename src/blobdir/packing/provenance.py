@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
 from posixpath import splitext
@@ -25,6 +24,7 @@ from blobdir.discovery.root import check_root, not_a_folder
 from blobdir.errors import BlobdirError, IncompleteListingError, PackError, UsageError
 from blobdir.offsets import OffsetsTable
 from blobdir.offsets.streaming import iter_offsets
+from blobdir.packing.loose import LooseFiles
 from blobdir.packing.sidefiles import is_side_folder
 from blobdir.sources import LocalStorage
 from blobdir.temporary import clean, is_temporary
@@ -98,7 +98,7 @@ class _Folders(dict[str, "Folder"]):
         return self[path]
 
 
-class Provenance:
+class Provenance(LooseFiles):
     """A project on this machine, for those who change it.
 
     Parameters
@@ -120,7 +120,7 @@ class Provenance:
 
     def __init__(self, root: str) -> None:
         self.storage = LocalStorage(root)
-        self.root = self.storage.root
+        super().__init__(self.storage.root)
         self._folders = _Folders(self.storage)
         top = self._folders.get("")
         if top is None or top.error is not None:
@@ -134,7 +134,6 @@ class Provenance:
         self._packed: dict[str, frozenset[str]] = {}
         self._with_bytes: set[str] = set()
         self._side: dict[str, list[str]] = {}
-        self._plain = {""}  # folders that were looked at, and are no links
 
     def clean(self) -> None:
         """Remove what dead processes have left in the folders of datasets and blobs, and in the project's own."""
@@ -201,7 +200,9 @@ class Provenance:
         """
         for folder in (path, layout.join(path, layout.PACKED_ANNOTATIONS)):
             listed = self._folders.get(folder)
-            if listed is not None and listed.error is not None:
+            if listed is None:
+                self.check_kind(folder)
+            elif listed.error is not None:
                 raise PackError(
                     f"{folder}: can't be listed ({listed.error.strerror or listed.error}), so it isn't known what "
                     "would be changed; nothing was"
@@ -283,8 +284,8 @@ class Provenance:
         entries = listed.entries if listed is not None else []
         found = sorted(e.name for e in entries if e.kind == "directory" and is_side_folder(e.name))
         for entry in entries:
-            if entry.target and (entry.name == layout.ITEMS or is_side_folder(entry.name)):
-                self._refuse_links(layout.join(dataset, entry.name))
+            if (entry.target or entry.kind == "other") and (entry.name == layout.ITEMS or is_side_folder(entry.name)):
+                self.refuse_links(layout.join(dataset, entry.name))
         for name in found:
             below = self._folders.get(layout.join(dataset, name))
             if below is not None and below.error is not None:
@@ -304,6 +305,7 @@ class Provenance:
         self._folders.get(layout_of)
         found = find_pickles(self._folders, dataset)
         for pickle in found:
+            self.check_kind(pickle.path)
             self._check_not_emptied(pickle)
         return found
 
@@ -332,6 +334,8 @@ class Provenance:
                 raise PackError(
                     f"{folder}: can't be listed ({listed.error.strerror or listed.error}); nothing was changed"
                 )
+            if listed is None:
+                self.check_kind(folder)
             self._blobs[folder] = find_blobs(listed) if listed is not None else ({}, [])
         return self._blobs[folder]
 
@@ -449,27 +453,12 @@ class Provenance:
         """
         going = {os.path.realpath(os.path.join(self.root, path)) for path in paths if self.is_file(path)}
         gone = {os.path.join(self.root, path) for path in paths}
-        for link in self._links() if going else ():
+        for link in self.links() if going else ():
             if link not in gone and os.path.realpath(link) in going:
                 raise PackError(
                     f"{os.path.relpath(link, self.root)}: is a symbolic link to a file that was to go; remove it "
                     "first, or put a file there; nothing was changed"
                 )
-
-    def _links(self) -> Iterator[str]:
-        """All symbolic links of the project, its own folders left out."""
-        todo = [self.root]
-        while todo:
-            folder = todo.pop()
-            try:
-                with os.scandir(folder) as scan:
-                    for entry in scan:
-                        if entry.is_symlink():
-                            yield entry.path
-                        elif entry.is_dir(follow_symlinks=False) and entry.name != layout.STATE_DIR:
-                            todo.append(entry.path)
-            except OSError:
-                continue  # what can't be listed isn't known; who needs it refuses by itself
 
     def check_origins(self, origins: Iterable[Origin]) -> None:
         """Refuse where an entry doesn't fit its blob."""
@@ -507,14 +496,8 @@ class Provenance:
             if pickle.shown == shown:
                 for _, table in self.tables(pickle):
                     yield from table.names()
-        for path in self.files_below(shown):
+        for path, _ in self.all_below(shown):
             yield path[len(shown) + 1 :].encode("utf-8", "surrogateescape")
-
-    # -- plain files -----------------------------------------------------------------------------------------
-
-    def is_file(self, path: str) -> bool:
-        """Whether there is a plain file, or a link, at a path; no link on the way to it is followed."""
-        return self._mode(path) in (stat.S_IFREG, stat.S_IFLNK)
 
     def is_there(self, dataset: str, path: str) -> bool:
         """Whether a dataset has a side file, a folder of such, or a packed annotation at a path relative to it."""
@@ -532,41 +515,3 @@ class Provenance:
             names = (raw for pickle in pickles for _, table in self.tables(pickle) for raw in table.names())
             self._packed[dataset] = frozenset(raw.decode("utf-8", "surrogateescape") for raw in names)
         return self._packed[dataset]
-
-    def is_folder(self, path: str) -> bool:
-        """Whether there is a folder at a path; no link is followed."""
-        return self._mode(path) == stat.S_IFDIR
-
-    def _mode(self, path: str) -> int:
-        self._refuse_links(path.rpartition("/")[0])
-        try:
-            return stat.S_IFMT(os.lstat(os.path.join(self.root, path)).st_mode)
-        except (FileNotFoundError, NotADirectoryError):
-            return 0
-        except OSError as error:
-            if len(os.fsencode(path.rpartition("/")[2])) > layout.NAME_MAX_BYTES:
-                return 0
-            raise PackError(f"{path}: can't be looked at: {error.strerror}; nothing was changed") from error
-
-    def _refuse_links(self, folder: str) -> None:
-        """Refuse a folder that is a link, or lies below one."""
-        if folder in self._plain:
-            return
-        self._refuse_links(folder.rpartition("/")[0])
-        if os.path.islink(os.path.join(self.root, folder)):
-            raise PackError(f"{folder}: is a symbolic link, and nothing is changed through one; nothing was changed")
-        self._plain.add(folder)
-
-    def files_below(self, path: str) -> Iterator[str]:
-        """Paths of all files below a folder, links included; PackError where one can't be listed."""
-
-        def refuse(error: OSError) -> None:
-            if not isinstance(error, FileNotFoundError):
-                raise PackError(f"{error.filename}: can't be listed ({error.strerror}); nothing was changed") from error
-
-        top = os.path.join(self.root, path)
-        for folder, folders, names in os.walk(top, onerror=refuse):
-            below = os.path.relpath(folder, self.root)
-            links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
-            folders[:] = [name for name in folders if not is_temporary(name)]
-            yield from (f"{below}/{name}" for name in sorted((*names, *links)) if not is_temporary(name))

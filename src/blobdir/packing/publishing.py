@@ -20,7 +20,7 @@ from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.interrupts import deferred
 from blobdir.packing.checking import Check
 from blobdir.packing.folders import SYNC_EACH, Folders
-from blobdir.packing.journal import BACK, STAGING, UNDO, Journal, clear
+from blobdir.packing.journal import STAGING, UNDO, Journal, check_state, clear
 from blobdir.packing.provenance import Provenance
 from blobdir.projectlock import JOURNAL, ProjectLock, check_lockable, make_state_folder, show_like
 
@@ -47,7 +47,8 @@ class Change:
     BusyError
         Somebody else is changing it.
     UsageError
-        A change was cut off, and what its journal says can't be; or, of a dry run, a change was cut off.
+        A change was cut off, and what its journal says can't be; or, of a dry run, a change was cut off. Or what is
+        blobdir's own is a link, or no file or folder.
     PackError
         The project can't be written; a dry run looks for that too.
     """
@@ -68,6 +69,7 @@ class Change:
 
     def __enter__(self) -> Self:
         check_place(self._root)
+        check_state(self._state)
         if self.dry_run:
             if Journal.read(self._state) is not None:
                 raise UsageError(f"{self._root}: a change was cut off; any command that changes it finishes that first")
@@ -133,10 +135,7 @@ class Change:
 
     def _recover(self) -> None:
         """Do what a process that was killed had begun; forget what it had only prepared."""
-        for name in (STAGING, UNDO, BACK, JOURNAL):
-            path = self._state / name
-            if path.is_symlink():
-                raise UsageError(f"{path}: is a symbolic link, and nothing of blobdir's is; look at it, and remove it")
+        check_state(self._state)
         journal = Journal.read(self._state)
         if journal is not None:
             with deferred():

@@ -1,11 +1,11 @@
-"""Whether files that no dataset uses still have the bytes of what was removed: twins, copies, what downloads leave."""
+"""Whether files still have the bytes of what was removed: twins, copies, what downloads leave, other images."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +15,7 @@ from blobdir.durable import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from io import BufferedReader
 
     from numpy.typing import NDArray
 
@@ -25,6 +26,10 @@ _LOOK_BYTES: Final = 4 << 20
 _KNOWN_BYTES: Final = 64 << 10
 """How much of a member's beginning is kept as a digest; whoever agrees in it is compared in full."""
 _LENGTHS: Final = [BLOCK << n for n in range(8)]
+_HEAD_BYTES: Final = 4 << 10
+"""How much of a member is read to know whether it's worth reading all of it."""
+_WIDTHS: Final = [1 << n for n in range(6)]
+"""Words of 8 bytes by which images of less than a block are found: what follows them there needn't be zeros."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +43,22 @@ class Gone:
     start, end : int
         Its bytes there.
     name : bytes
+    is_image : bool
+        Whether any member with its bytes is a copy. Of labels, many are the same: only those of its name are.
     """
 
     path: str
     start: int
     end: int
     name: bytes
+    is_image: bool = True
 
 
 class Remains:
     """Looks for the bytes of members in other files, wherever a member of a tar may begin: in damaged ones, too.
 
-    Nothing is read before `find` is called. Each file is read once, but for holes, whatever the number of members.
-    Less than a block (512 bytes) of what is cut off isn't found.
+    Nothing is read before `find` or `among` is called. Each file is read once, but for holes, whatever the number of
+    members. Less than a block (512 bytes) of what is cut off isn't found.
 
     Parameters
     ----------
@@ -64,74 +72,99 @@ class Remains:
         self._gone = gone
         rng = np.random.default_rng()
         self._weights = rng.integers(1, 1 << 63, BLOCK // 8, np.uint64) | np.uint64(1)
+        self._wholes: dict[_Key, dict[bytes, Gone]] = {}
 
-    def find(self, path: str) -> Gone | None:
-        """The first member that a file has the bytes of; None where it has none.
+    def find(self, path: str, low: int = 0, high: int | None = None) -> Gone | None:
+        """The first member that a file, or bytes `low` to `high` of it, have the bytes of; None where they have none.
 
         Raises
         ------
         OSError
             The file can't be read, or one of the tars.
         """
-        known = self._by_block
-        with open_regular(os.path.join(self._root, path)) as file:
-            for base, data in _pieces(file.fileno()):
+        known, short = self._known.by_block, self._known.short
+        with self._open(path) as file:
+            for base, data in _pieces(file.fileno(), low, high):
                 blocks = np.frombuffer(data + bytes(-len(data) % BLOCK), np.uint64).reshape(-1, BLOCK // 8)
                 keys = self._keys(blocks)
-                for hit in np.flatnonzero(np.isin(keys, self._all_keys)).tolist():
+                for hit in np.flatnonzero(np.isin(keys, _sorted(known))).tolist():
                     found = self._agreeing(file.fileno(), base + hit * BLOCK, known[int(keys[hit])])
                     if found is not None:
                         return found
+                for width, of_width in short.items():
+                    keys = self._keys(blocks[:, :width])
+                    for hit in np.flatnonzero(np.isin(keys, _sorted(of_width))).tolist():
+                        block = data[hit * BLOCK : (hit + 1) * BLOCK]
+                        for content, gone in of_width[int(keys[hit])].items():
+                            if block.startswith(content):
+                                return gone
         return None
 
-    def among(self, path: str, members: TarTable, spans: Collection[tuple[int, int]]) -> Gone | None:
-        """The first member whose name and bytes one of a tar has, of those with some byte ranges.
+    def among(self, path: str, members: TarTable, spans: Collection[tuple[int, int]]) -> tuple[Gone, int] | None:
+        """The first member whose bytes one of a tar has, of those with some byte ranges; and the row of that one.
+
+        Only what has the size of one that is gone is read, and of that no more than the beginning if it differs.
 
         Raises
         ------
         OSError
         """
-        rows = np.flatnonzero(np.isin(members.end - members.start, [size for size, _ in self._by_name if size]))
-        for row in rows.tolist():
-            start, end = int(members.start[row]), int(members.end[row])
-            alike = self._by_name.get((end - start, _base(members.name(row))), ())
-            if alike and (start, end) in spans:
-                with open_regular(os.path.join(self._root, path)) as file:
-                    for gone in alike:
-                        if self._is_same(file.fileno(), start, gone):
-                            return gone
+        heads = self._known.heads
+        rows = np.flatnonzero(np.isin(members.end - members.start, list({size for size, _, _ in heads})))
+        if not len(rows):
+            return None
+        with self._open(path) as file:
+            for row in rows.tolist():
+                span = start, end = int(members.start[row]), int(members.end[row])
+                if span not in spans:
+                    continue
+                head = _digest(os.pread(file.fileno(), min(end - start, _HEAD_BYTES), start))
+                for name in (None, _base(members.name(row))):
+                    key = end - start, name, head
+                    if key in heads and (gone := self._whole(key).get(_digest_of(file.fileno(), *span))) is not None:
+                        return gone, row
         return None
 
-    @cached_property
-    def _by_name(self) -> dict[tuple[int, bytes], list[Gone]]:
-        found: dict[tuple[int, bytes], list[Gone]] = {}
-        for gone in self._gone:
-            found.setdefault((gone.end - gone.start, _base(gone.name)), []).append(gone)
-        return found
+    def _whole(self, key: _Key) -> dict[bytes, Gone]:
+        """Digest of all bytes -> member, of those that begin alike."""
+        if key not in self._wholes:
+            found = self._wholes[key] = {}
+            for gone in self._known.heads[key]:
+                with self._open(gone.path) as file:
+                    found[_digest_of(file.fileno(), gone.start, gone.end)] = gone
+        return self._wholes[key]
+
+    def _open(self, path: str) -> BufferedReader:
+        return open_regular(os.path.join(self._root, path))
 
     def _keys(self, blocks: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        keys: NDArray[np.uint64] = (blocks * self._weights).sum(axis=1, dtype=np.uint64)
+        keys: NDArray[np.uint64] = (blocks * self._weights[: blocks.shape[1]]).sum(axis=1, dtype=np.uint64)
         return keys
 
     @cached_property
-    def _by_block(self) -> dict[int, dict[tuple[int, bytes], list[Gone]]]:
-        """Key of the first block -> length and digest of the beginning -> members."""
-        found: dict[int, dict[tuple[int, bytes], list[Gone]]] = {}
+    def _known(self) -> _Known:
+        """What members begin with."""
+        known = _Known()
         for path in dict.fromkeys(gone.path for gone in self._gone):
-            with open_regular(os.path.join(self._root, path)) as file:
+            with self._open(path) as file:
                 for gone in (one for one in self._gone if one.path == path):
-                    data = os.pread(file.fileno(), min(gone.end - gone.start, _KNOWN_BYTES), gone.start)
-                    if not any(data) and gone.end - gone.start <= _KNOWN_BYTES:
-                        continue
-                    first = np.frombuffer(data[:BLOCK].ljust(BLOCK, b"\0"), np.uint64).reshape(1, -1)
-                    digests = found.setdefault(int(self._keys(first)[0]), {})
-                    length = max([n for n in _LENGTHS if n <= len(data)], default=0)
-                    digests.setdefault((length, _digest(data[:length])), []).append(gone)
-        return found
+                    size = gone.end - gone.start
+                    data = os.pread(file.fileno(), min(size, _KNOWN_BYTES), gone.start)
+                    if any(data) or size > _KNOWN_BYTES:
+                        self._learn(known, gone, data)
+        return known
 
-    @cached_property
-    def _all_keys(self) -> NDArray[np.uint64]:
-        return np.sort(np.array(list(self._by_block), np.uint64))
+    def _learn(self, known: _Known, gone: Gone, data: bytes) -> None:
+        first = np.frombuffer(data[:BLOCK].ljust(BLOCK, b"\0"), np.uint64).reshape(1, -1)
+        digests = known.by_block.setdefault(int(self._keys(first)[0]), {})
+        length = max([n for n in _LENGTHS if n <= len(data)], default=0)
+        digests.setdefault((length, _digest(data[:length])), []).append(gone)
+        width = max([n for n in _WIDTHS if 8 * n <= len(data)], default=0)
+        if gone.is_image and width and len(data) < BLOCK:
+            key = int(self._keys(first[:, :width])[0])
+            known.short.setdefault(width, {}).setdefault(key, {}).setdefault(data, gone)
+        name = None if gone.is_image else _base(gone.name)
+        known.heads.setdefault((gone.end - gone.start, name, _digest(data[:_HEAD_BYTES])), []).append(gone)
 
     def _agreeing(self, file: int, at: int, digests: dict[tuple[int, bytes], list[Gone]]) -> Gone | None:
         data = os.pread(file, _KNOWN_BYTES, at)
@@ -144,7 +177,7 @@ class Remains:
     def _is_same(self, file: int, at: int, gone: Gone) -> bool:
         """Whether a file has a member's bytes from byte `at` on, or those before its end; zeros say nothing."""
         has_some = False
-        with open_regular(os.path.join(self._root, gone.path)) as own:
+        with self._open(gone.path) as own:
             for low in range(gone.start, gone.end, _LOOK_BYTES):
                 data = os.pread(own.fileno(), min(_LOOK_BYTES, gone.end - low), low)
                 other = os.pread(file, len(data), at + low - gone.start)
@@ -156,6 +189,33 @@ class Remains:
         return has_some
 
 
+_Key = tuple[int, bytes | None, bytes]
+"""Size, base name if it has to be the same, and digest of the beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What members begin with.
+
+    Attributes
+    ----------
+    by_block : dict
+        Key of the first block -> length and digest of the beginning -> members.
+    short : dict
+        Of images of less than a block: words that are looked at -> key of those -> content -> member.
+    heads : dict
+        Of all, to compare them with members.
+    """
+
+    by_block: dict[int, dict[tuple[int, bytes], list[Gone]]] = field(default_factory=dict)
+    short: dict[int, dict[int, dict[bytes, Gone]]] = field(default_factory=dict)
+    heads: dict[_Key, list[Gone]] = field(default_factory=dict)
+
+
+def _sorted(keys: Collection[int]) -> NDArray[np.uint64]:
+    return np.sort(np.array(list(keys), np.uint64))
+
+
 def _base(name: bytes) -> bytes:
     return name.rpartition(b"/")[2]
 
@@ -164,10 +224,17 @@ def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=8).digest()
 
 
-def _pieces(file: int) -> Iterator[tuple[int, bytes]]:
-    """Byte and content of all stretches of a file that are no holes."""
-    at = 0
-    while True:
+def _digest_of(file: int, start: int, end: int) -> bytes:
+    """Digest of a byte range that is long enough for nobody to doubt it."""
+    whole = hashlib.blake2b(digest_size=32)
+    for low in range(start, end, _LOOK_BYTES):
+        whole.update(os.pread(file, min(_LOOK_BYTES, end - low), low))
+    return whole.digest()
+
+
+def _pieces(file: int, at: int, end: int | None) -> Iterator[tuple[int, bytes]]:
+    """Byte and content of all stretches of a file that are no holes, from byte `at` to `end`."""
+    while end is None or at < end:
         try:
             at = max(at, os.lseek(file, at, os.SEEK_DATA) // BLOCK * BLOCK)
         except OSError as error:
@@ -175,7 +242,7 @@ def _pieces(file: int) -> Iterator[tuple[int, bytes]]:
                 return  # nothing but a hole, or the end
             if error.errno != errno.EINVAL:
                 raise
-        data = os.pread(file, _LOOK_BYTES, at)
+        data = os.pread(file, _LOOK_BYTES if end is None else min(_LOOK_BYTES, max(0, end - at)), at)
         if not data:
             return
         yield at, data

@@ -191,7 +191,10 @@ class ChangeReport:
     dropped : int
         Members of blobs that compacting has left out.
     held : list of str
-        Files that still have the bytes of such members, or may: they are in no use, and weren't touched.
+        Files that still have the bytes of such members, or may, as they are called after the change: in an image that
+        is the same, or in no use, and not touched.
+    unsearched : list of str
+        Files and folders that weren't searched for those: compressed, not to be listed, outside.
     replaced : list of str
         Paths whose content is another one now.
     problems : list of Problem
@@ -203,6 +206,7 @@ class ChangeReport:
     freed: int = 0
     dropped: int = 0
     held: list[str] = field(default_factory=list)
+    unsearched: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)

@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from blobdir.errors import PackError
 from blobdir.inside import read_whole
 
 if TYPE_CHECKING:
@@ -19,11 +20,19 @@ _MEANT = {escaped: character for character, escaped in _ESCAPED.items()}
 
 
 def read_sums(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Name -> checksum; nothing where there is no such file."""
+    """Name -> checksum; nothing where there is no such file.
+
+    Raises
+    ------
+    PackError
+        It is there, and can't be read: what it says isn't known.
+    """
     try:
         data = read_whole(path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
+    except OSError as error:
+        raise PackError(f"{os.fspath(path)}: can't be read: {error.strerror}; nothing was changed") from error
     return split_sums(data)[0]
 
 

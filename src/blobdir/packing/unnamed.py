@@ -8,6 +8,9 @@ files of an image: ``a.json``, ``._a.jpg`` beside ``a.jpg``   as the image: stay
 hidden files, and what lies in hidden folders                 stay: they never were images of the project
 entries of folders, links, devices                            go: they have no bytes
 ============================================================  ============================================
+
+What stays is called as before, with its folders: they tell whose ``a.json`` is whose. Only what its entry calls by a
+number (``a_1.png``, see `blobdir.offsets.names.numbered`) gets that name, in its folder, and its files with it.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from blobdir.offsets.choosing import doubles_of, key_of, no_images, side_files_of
 from blobdir.offsets.names import is_called
-from blobdir.tarscan import Kind, LeftOut
+from blobdir.tarscan import Kind, LeftOut, same_name
 from blobdir.tarwriting.format import archive_end, member_header
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from blobdir.tarscan import TarTable
 
 Named = Mapping[tuple[int, int], Collection[bytes]]
-"""Byte range -> names without folders."""
+"""Byte range -> names that its members get."""
 
 HIDDEN: Final = Kind("hidden file that no offsets name", "hidden files that no offsets name")
 OF_NOBODY: Final = Kind("file of an image that is gone", "files of images that are gone")
@@ -60,7 +63,7 @@ def judge(named: Named, members: TarTable, *, hidden: bool = True) -> Members:
     Parameters
     ----------
     named : dict
-        Byte range -> names, of what offsets name.
+        Byte range -> names, of what offsets name; see `names_of`.
     members : TarTable
     hidden : bool
         Whether hidden files stay.
@@ -86,12 +89,11 @@ def judge(named: Named, members: TarTable, *, hidden: bool = True) -> Members:
         span, name = spans[row], members.name(row)
         owners = owners_of.get(row, ())
         if span not in images and any(spans[owner] in named for owner in owners):
-            if row in sides:
-                side = name.rpartition(b"/")[2]
-                names = [key_of(n) + side[len(key_of(side)) :] for owner in owners for n in named.get(spans[owner], ())]
-            else:
-                names = [name]
-            found.kept.setdefault(span, set()).update(names)
+            files = found.kept.setdefault(span, set())
+            called = _side_name if row in sides else _double_name
+            for owner in owners:
+                own = members.name(owner)
+                files.update(name if image == own else called(name, image) for image in named.get(spans[owner], ()))
         elif hidden and row in others and not owners and span not in images:
             found.hidden.append(left_out(HIDDEN, row))
             found.kept.setdefault(span, set()).add(name)
@@ -102,23 +104,46 @@ def judge(named: Named, members: TarTable, *, hidden: bool = True) -> Members:
     return found
 
 
+def _side_name(name: bytes, image: bytes) -> bytes:
+    """What ``a.json`` is called when its image is called so."""
+    return key_of(image) + name[len(key_of(name)) :]
+
+
+def _double_name(name: bytes, image: bytes) -> bytes:
+    """What ``._a.png`` is called when its image is called so."""
+    folder, slash, base = image.rpartition(b"/")
+    return (b"__MACOSX/" if same_name(name).startswith(b"__MACOSX/") else b"") + folder + slash + b"._" + base
+
+
 def spans_of(members: TarTable) -> list[Span]:
     """Byte range of each member."""
     return list(zip(members.start.tolist(), members.end.tolist(), strict=True))
 
 
-def names_of(entries: Iterable[tuple[bytes, int, int]]) -> Named:
+def names_of(entries: Iterable[tuple[bytes, int, int]], members: TarTable) -> Named:
     """Byte range -> the names that members need to be what entries say: ``s/a.png`` is ``a.png`` for others, too.
 
     Hard links of a tar share a range, and may have names that have nothing to do with each other.
     """
-    named: dict[Span, set[bytes]] = {}
+    named: dict[Span, dict[bytes, bytes]] = {}  # name of the entry -> the member's, as soon as it's found
     for name, start, end in entries:
-        named.setdefault((start, end), set()).add(name)
+        named.setdefault((start, end), {})[name] = b""
     for names in named.values():
         if len(names) > 1:
-            names -= {name for name in names if any(name != other and is_called(name, other) for other in names)}
-    return named
+            for name in [name for name in names if any(name != other and is_called(name, other) for other in names)]:
+                del names[name]
+    spans = spans_of(members)
+    for row, span in enumerate(spans):
+        for name, found in named.get(span, {}).items():
+            own = members.name(row)
+            if is_called(name, own) and (not found or own == name or name != found > own):
+                named[span][name] = own
+    left = {span for span, names in named.items() if not all(names.values())}
+    for row, span in enumerate(spans) if left else ():
+        if span in left:
+            folder, slash, _ = members.name(row).rpartition(b"/")
+            named[span] |= {n: n if b"/" in n else folder + slash + n for n, found in named[span].items() if not found}
+    return {span: {found or name for name, found in names.items()} for span, names in named.items()}
 
 
 def member_called(name: bytes, names: Collection[bytes]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from blobdir.discovery import layout
 from blobdir.discovery.released import RELEASED, format_released, identity, read_released
 from blobdir.durable import open_regular
 from blobdir.errors import AnnotationError, BlobdirError, PackError
+from blobdir.inside import NO_FILE
 from blobdir.offsets.table import OffsetsTable
 from blobdir.offsets.writer import encode_offsets
 from blobdir.packing.linked import check_changed
@@ -267,6 +269,7 @@ class ProjectWriter:
 
     def carry(self, path: str, target: str) -> None:
         """Have a plain file of the project be at another place as well; a second link, where there can be one."""
+        self.known.is_file(path)  # or it's an error
         if self.change.dry_run:
             self.change.expect(target)
             self._check_carried(path)
@@ -283,6 +286,8 @@ class ProjectWriter:
     def _check_carried(self, path: str) -> None:
         """Raise where a file can't be read that would have to be: only its owner's may be linked in any case."""
         full = os.path.join(self.root, path)
+        if not stat.S_ISREG(os.stat(full).st_mode):  # a link to something else
+            raise PackError(f"{path}: {NO_FILE}; nothing was changed")
         if not os.access(full, os.R_OK) and (os.path.islink(full) or os.stat(full).st_uid != os.geteuid()):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), full)
 
