@@ -32,7 +32,7 @@ from tarscan_cases import (
 )
 
 from blobdir.errors import TarError
-from blobdir.tarscan import same_name, scan_tar
+from blobdir.tarscan import path_of, scan_tar
 
 MANY = int(os.environ.get("BLOBDIR_TEST_TARS", "0"))
 Files = dict[bytes, bytes]
@@ -184,7 +184,7 @@ def with_tarfile(data: bytes) -> Files:
                 if info.isreg() or info.islnk():
                     file = tar.extractfile(info)
                     if file is not None:
-                        found[same_name(os.fsencode(info.name))] = file.read()
+                        found[path_of(os.fsencode(info.name))] = file.read()
     except (tarfile.TarError, KeyError, OSError, ValueError):
         pass
     return found
@@ -197,8 +197,8 @@ def scanned(path: str, data: bytes) -> tuple[Files | None, set[bytes], str]:
     except TarError as error:
         assert path in str(error)
         return None, set(), str(error)
-    found = {same_name(table.name(i)): data[table.start[i] : table.end[i]] for i in range(len(table))}
-    return found, {same_name(left.name) for left in table.left_out}, "; ".join(table.warnings)
+    found = {path_of(table.name(i)): data[table.start[i] : table.end[i]] for i in range(len(table))}
+    return found, {path_of(left.name) for left in table.left_out}, "; ".join(table.warnings)
 
 
 @settings(max_examples=MANY or 120, deadline=None, derandomize=not MANY)

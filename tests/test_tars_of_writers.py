@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from blobdir.offsets import OffsetsTable, offsets_of_tar
-from blobdir.tarscan import member_before, same_name, scan_tar
+from blobdir.tarscan import member_before, path_of, scan_tar
 from blobdir.verifying.members import FITS, Members, judge
 
 DATA = Path(__file__).parent / "data"
@@ -37,7 +37,7 @@ def made(request, tmp_path):
 def test_every_file_has_its_bytes(made):
     table = scan_tar(made)
     data = made.read_bytes()
-    found = {same_name(table.name(i)).decode(): data[table.start[i] : table.end[i]] for i in range(len(table))}
+    found = {path_of(table.name(i)).decode(): data[table.start[i] : table.end[i]] for i in range(len(table))}
     found.pop("._a.png")
     for name, target in LINKS.items():
         if name in found:

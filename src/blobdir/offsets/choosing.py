@@ -13,10 +13,9 @@ from blobdir.errors import OffsetsConflictError
 from blobdir.filenames import IMAGE_EXTENSIONS, JUNK_FILES, JUNK_FOLDERS, SIDE_EXTENSIONS
 from blobdir.nametable import gather_names
 from blobdir.offsets.conflicts import repeated
-from blobdir.offsets.extracting import ends_of_names, not_extracted
 from blobdir.offsets.names import bad_names, shown, to_str
 from blobdir.offsets.table import OffsetsTable
-from blobdir.tarscan import Kind, LeftOut, same_name
+from blobdir.tarscan import Kind, LeftOut, ends_of_names, path_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,8 +100,10 @@ def choose(members: TarTable, filter_func: Filter | None, *, hidden: bool) -> Ch
     return choice
 
 
-def without_replaced(members: TarTable, choice: Choice, path: str) -> bool:
-    """Of several members of one full name, take the last, as all readers of tars do. False if there are none.
+def without_replaced(members: TarTable, choice: Choice, archive: str) -> bool:
+    """Of several members that are one file, take the last, as all readers of tars do. False if there are none.
+
+    If the last isn't wanted, none of them is taken: its data are what is there.
 
     Raises
     ------
@@ -113,28 +114,35 @@ def without_replaced(members: TarTable, choice: Choice, path: str) -> bool:
     rows = repeated(table.arena, table.name_start)
     if not len(rows):
         return False
+    rows = rows[~np.isin(rows, list(members.not_extracted))]
+    taken = np.isin(rows, choice.rows).tolist()
+    paths = [path_of(members.name(row)) for row in rows.tolist()]
+    there = dict(zip(paths, rows.tolist(), strict=True))
     last: dict[bytes, int] = {}
     owner: dict[bytes, int] = {}
     gone: list[int] = []
-    for row in rows[np.isin(rows, choice.rows)].tolist():
-        name = same_name(members.name(row))
-        if name in last and members.start[last[name]] != members.start[row]:
-            gone.append(last[name])
-        last[name] = row
-    for name, row in last.items():
-        base = name.rpartition(b"/")[2]
+    for row, path, is_taken in zip(rows.tolist(), paths, taken, strict=True):
+        if not is_taken:
+            continue
+        if members.start[there[path]] != members.start[row]:
+            gone.append(row)
+        else:
+            last[path] = row
+    for path, row in last.items():
+        base = path.rpartition(b"/")[2]
         other = owner.setdefault(base, row)
         if (members.start[other], members.end[other]) != (members.start[row], members.end[row]):
             one, two = (
                 f"{shown(to_str(members.name(i)))} (bytes {members.start[i]} to {members.end[i]})" for i in (other, row)
             )
             raise OffsetsConflictError(
-                f"{path}: {one} and {two} have one base name; `on_conflict` (--on-conflict) says what becomes of them",
-                path=path,
+                f"{archive}: {one} and {two} have one base name; `on_conflict` (--on-conflict) says what becomes of "
+                "them",
+                path=archive,
             )
     if gone:
         names = _Names(members)
-        choice.faults += names.left_out(REPLACED, sorted(gone))
+        choice.faults += names.left_out(REPLACED, gone)
         choice.rows = np.setdiff1d(choice.rows, np.array(gone, np.intp))
     return True
 
@@ -148,8 +156,8 @@ def side_files_of(members: TarTable) -> dict[int, list[int]]:
     images: dict[bytes, list[int]] = {}
     for row, name in enumerate(names.all()):
         if _extension(name) in IMAGE_EXTENSIONS:
-            images.setdefault(key_of(name), []).append(row)
-    return {row: images[key_of(members.name(row))] for row in sides}
+            images.setdefault(_sample(name), []).append(row)
+    return {row: images[_sample(members.name(row))] for row in sides}
 
 
 def doubles_of(members: TarTable) -> dict[int, list[int]]:
@@ -157,13 +165,13 @@ def doubles_of(members: TarTable) -> dict[int, list[int]]:
     names = _Names(members)
     of: dict[int, bytes] = {}
     for row in names.hidden():
-        folder, slash, base = same_name(members.name(row)).rpartition(b"/")
+        folder, slash, base = path_of(members.name(row)).rpartition(b"/")
         if base.startswith(b"._"):
             own = (folder + slash).removeprefix(b"__MACOSX/") + base[2:]
             of[row] = own
     rows: dict[bytes, list[int]] = {own: [] for own in of.values()}
     for row, name in enumerate(names.all()) if of else ():
-        if (same := same_name(name)) in rows:
+        if (same := path_of(name)) in rows:
             rows[same].append(row)
     return {row: rows[own] for row, own in of.items() if rows[own]}
 
@@ -218,9 +226,9 @@ class _Names:
         return [LeftOut(kind, self._members.name(row), int(self._members.start[row]), row) for row in rows]
 
     def not_extracted(self) -> dict[Kind, list[int]]:
-        """Rows that readers of tars don't have in the end, see `extracting`."""
+        """Rows that readers of tars don't have in the end."""
         found: dict[Kind, list[int]] = {}
-        for row, kind in sorted(not_extracted(self._members, self._ends).items()):
+        for row, kind in sorted(self._members.not_extracted.items()):
             found.setdefault(kind, []).append(row)
         return found
 
@@ -251,8 +259,8 @@ class _Names:
         sides = [row for row in self._unusual if _extension(full[row]) in SIDE_EXTENSIONS]
         if not sides:
             return []
-        keys = {key_of(name) for name in full if _extension(name) in IMAGE_EXTENSIONS}
-        return [row for row in sides if key_of(full[row]) in keys]
+        keys = {_sample(name) for name in full if _extension(name) in IMAGE_EXTENSIONS}
+        return [row for row in sides if _sample(full[row]) in keys]
 
     @cached_property
     def _ends(self) -> NDArray[np.uint32]:
@@ -270,6 +278,10 @@ class _Names:
 def _extension(name: bytes) -> str:
     _, dot, extension = name.rpartition(b"/")[2].rpartition(b".")
     return (dot + extension).decode("latin-1").lower()
+
+
+def _sample(name: bytes) -> bytes:
+    return key_of(path_of(name))
 
 
 def key_of(name: bytes) -> bytes:

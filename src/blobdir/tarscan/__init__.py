@@ -6,6 +6,9 @@
 `header`      one header's fields, and checks and columns of thousands of them at once
 `pax`         records of extended headers
 `scan`        the walk from header to header
+`names`       which file the name of a member means
+`extracting`  what is there after the archive was extracted
+`links`       hard links, resolved
 `before`      one member, by the headers before its data
 ============  =======================================================================
 """
@@ -13,7 +16,7 @@
 from __future__ import annotations
 
 from .before import REACH_BYTES, Headed, member_before
-from .links import same_name
+from .names import ends_of_names, path_of
 from .scan import scan_tar
 from .source import ReadAt
 from .table import Kind, LeftOut, TarTable, in_words
@@ -25,8 +28,9 @@ __all__ = [
     "LeftOut",
     "ReadAt",
     "TarTable",
+    "ends_of_names",
     "in_words",
     "member_before",
-    "same_name",
+    "path_of",
     "scan_tar",
 ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .table import FOLDER, LINK_TO_LEFT_OUT, LINK_TO_NOTHING, LeftOut
+from .extracting import extract
+from .table import LeftOut
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -33,10 +33,7 @@ class HardLink:
 
 
 def resolve(table: TarTable, links: dict[int, HardLink], absent: Collection[int]) -> TarTable:
-    """Give each hard link the byte range of the last earlier member of the name that it has as target. O(n).
-
-    Names are compared as Python's tarfile does: ``./a`` is ``a``. A link may name another link. What a folder has
-    taken the place of is no target.
+    """Give each hard link the byte range of what has the name of its target when it's extracted. O(n).
 
     Parameters
     ----------
@@ -51,57 +48,36 @@ def resolve(table: TarTable, links: dict[int, HardLink], absent: Collection[int]
         Without `absent`, and without links that lead to nothing, or to what was left out: those are left out too. All
         that isn't a row says how many rows are before it.
     """
-    keep = np.ones(len(table), bool)
-    keep[list(absent)] = False
-    if not links:
-        return _kept(table, keep)
-    start, end = table.start.copy(), table.end.copy()
-    row_of: dict[bytes, int | None] = {}
-    others = iter(sorted((*table.left_out, *table.folders), key=lambda member: (member.row, member.position)))
-    other = next(others, None)
-    lost: list[LeftOut] = []
-    for row, name in enumerate(table.arena.tobytes().split(b"\0")[:-1]):
-        while other is not None and other.row <= row:
-            if other.kind is FOLDER:
-                row_of.pop(same_name(other.name), None)
-            else:
-                row_of[same_name(other.name)] = None
-            other = next(others, None)
-        if not keep[row]:
-            continue
-        final: int | None = row
-        if row in links:
-            link = links[row]
-            target = same_name(link.target)
-            final = row_of.get(target)
-            if final is None:
-                keep[row] = False
-                kind = LINK_TO_LEFT_OUT if target in row_of else LINK_TO_NOTHING
-                lost.append(LeftOut(kind, name, link.position, row))
-            else:
-                start[row], end[row] = start[final], end[final]
-        row_of[same_name(name)] = final
-    return _kept(replace(table, start=start, end=end, left_out=(*table.left_out, *lost)), keep)
+    if absent:
+        keep = np.ones(len(table), bool)
+        keep[list(absent)] = False
+        table, number = _kept(table, keep)
+        links = {number[row]: link for row, link in links.items()}
+    found = extract(table, {row: link.target for row, link in links.items()})
+    if found.data:
+        rows, data = (np.array(list(some), np.intp) for some in (found.data.keys(), found.data.values()))
+        start, end = table.start.copy(), table.end.copy()
+        start[rows], end[rows] = start[data], end[data]
+        table = replace(table, start=start, end=end)
+    lost = found.lost
+    if found.not_made:
+        left_out = [LeftOut(kind, table.name(row), links[row].position, row) for row, kind in found.not_made.items()]
+        keep = np.ones(len(table), bool)
+        keep[list(found.not_made)] = False
+        table, number = _kept(replace(table, left_out=(*table.left_out, *left_out)), keep)
+        lost = {number[row]: kind for row, kind in lost.items()}
+    return replace(table, not_extracted=lost)
 
 
-def same_name(name: bytes) -> bytes:
-    """What is equal for names of one file: ``./a`` and ``a``."""
-    if b"//" in name or b"./" in name or name[-1:] in b"./":
-        return os.path.normpath(name)
-    return name
-
-
-def _kept(table: TarTable, keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> TarTable:
-    """The table with only some of its rows."""
-    if keep.all():
-        return table
+def _kept(table: TarTable, keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> tuple[TarTable, list[int]]:
+    """The table with only some of its rows, and the new number of each."""
     length = np.diff(table.name_start)
     before = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep, dtype=np.int64)]).tolist()
     left_out, folders = (
         tuple(replace(member, row=before[member.row]) for member in members)
         for members in (table.left_out, table.folders)
     )
-    return replace(
+    kept = replace(
         table,
         left_out=left_out,
         folders=folders,
@@ -112,3 +88,4 @@ def _kept(table: TarTable, keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> 
         mtime_ns=table.mtime_ns[keep],
         mode=table.mode[keep],
     )
+    return kept, before

@@ -123,8 +123,7 @@ class _Scan:
         self._walk()
         self._chunk.settle()
         table = self._chunk.table(self._left_out, self._folders, self._doubts, self._size, self._next_archive)
-        if self._links or self._chunk.absent:
-            table = resolve(table, self._links, self._chunk.absent)
+        table = resolve(table, self._links, self._chunk.absent)
         if self._progress is not None:
             self._progress(self._size)
         return table

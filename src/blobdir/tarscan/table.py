@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from blobdir.wording import counted
@@ -10,7 +10,7 @@ from blobdir.wording import counted
 from .header import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -136,6 +136,9 @@ class TarTable:
         Byte of the first header behind the end of the archive; -1 if there is none.
     folders : tuple of LeftOut
         Entries of folders.
+    not_extracted : mapping of int to Kind
+        Rows that readers of tars don't have in the end, see `extracting`, and why; but for those that another row takes
+        the place of.
     """
 
     arena: NDArray[np.uint8]
@@ -149,6 +152,7 @@ class TarTable:
     size: int
     next_archive: int = -1
     folders: tuple[LeftOut, ...] = ()
+    not_extracted: Mapping[int, Kind] = field(default_factory=dict)
 
     @property
     def warnings(self) -> tuple[str, ...]:

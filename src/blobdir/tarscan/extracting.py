@@ -1,0 +1,236 @@
+"""What is there after a tar was extracted, by GNU tar as by bsdtar: which members, and which hard links are made.
+
+What is there when a member comes decides:
+
+===============================  ========================  =========================================
+there is                         a file, link or device    a folder
+===============================  ========================  =========================================
+a file, link or device           takes its place           takes its place
+a folder with nothing in it      takes its place           stays
+a folder with something in it    can't be extracted        stays
+a file above it                  can't be extracted        can't be extracted
+===============================  ========================  =========================================
+
+A hard link is what its target is at that moment. One to nothing, or to what couldn't be extracted, isn't made, and
+takes nobody's place. One to a folder isn't made either, but what is in its own place is removed for it. What has ``..``
+in its name isn't extracted by either, without ``-P``: it is kept, as a file that has nothing to do with the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from .names import above, after_slash, ends_at, ends_of, ends_of_names, leads_up, may_be_among, path_of
+from .table import FOLDER, LINK_TO_LEFT_OUT, LINK_TO_NOTHING, NAMELESS, SYMBOLIC_LINK, Kind, LeftOut
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from .table import TarTable
+
+OVERWRITTEN: Final = Kind(
+    "member that something replaces further on", "members that something replaces further on", "which is no file"
+)
+BELOW_A_FILE: Final = Kind("member below what is a file", "members below what are files", "tar can't extract it")
+ON_A_FOLDER: Final = Kind(
+    "member where there is a folder with files", "members where there are folders with files", "tar can't extract it"
+)
+BELOW_A_LINK: Final = Kind(
+    "member below what is a symbolic link",
+    "members below what are symbolic links",
+    "bsdtar doesn't extract it, and GNU tar puts it elsewhere",
+)
+_LONGEST: Final = 4096
+_NO_ROW: Final = -1
+_LINK: Final = -2
+
+
+@dataclass(slots=True)
+class Extracted:
+    """What becomes of the members of a tar.
+
+    Attributes
+    ----------
+    data : dict of int to int
+        Row of a hard link -> the row whose data it has.
+    not_made : dict of int to Kind
+        Rows of hard links that lead to no row.
+    lost : dict of int to Kind
+        Rows that aren't there in the end, but for those that another row takes the place of; and why.
+    """
+
+    data: dict[int, int] = field(default_factory=dict)
+    not_made: dict[int, Kind] = field(default_factory=dict)
+    lost: dict[int, Kind] = field(default_factory=dict)
+
+
+def extract(members: TarTable, targets: Mapping[int, bytes]) -> Extracted:
+    """Find out what becomes of the members of a tar. O(n) where there are hard links or names that clash.
+
+    Parameters
+    ----------
+    members : TarTable
+        All of its rows are files or hard links.
+    targets : mapping of int to bytes
+        Rows of hard links -> the names that they lead to.
+    """
+    if not targets and not may_clash(members):
+        return Extracted()
+    return _Folder().take(members, targets)
+
+
+class _Folder:
+    """The folder that a tar is extracted to, member by member."""
+
+    def __init__(self) -> None:
+        self._there: dict[bytes, int] = {}  # what is no folder -> the row that its data is of, or that it has none
+        self._inside: dict[bytes, int] = {b"": 1}  # folder -> how many are in it
+        self._rows: dict[bytes, list[int]] = {}  # path -> all rows that were there one after the other
+        self._refused: set[bytes] = set()
+        self._found = Extracted()
+
+    def take(self, members: TarTable, targets: Mapping[int, bytes]) -> Extracted:
+        """Extract all members."""
+        for row, path, kind in in_order(members):
+            if not path or kind is NAMELESS:
+                continue
+            if kind is FOLDER:
+                self._put_folder(path)
+            elif kind is not None:
+                self._put(_NO_ROW, path, _LINK if kind is SYMBOLIC_LINK else _NO_ROW)
+            elif row in targets:
+                self._link(row, path, self._target(path_of(targets[row])))
+            else:
+                self._put(row, path, row)
+        return self._found
+
+    def _put(self, row: int, path: bytes, data: int) -> None:
+        """Put what is no folder in its place, if that can be done. `data` is a row, or says that there is none."""
+        if leads_up(path):
+            self._there[path] = data
+            return
+        why = self._in_the_way(path) or (ON_A_FOLDER if self._inside.get(path) else None)
+        if why is not None:
+            if path not in self._there:
+                self._refused.add(path)
+            if row >= 0:
+                self._found.lost[row] = why
+            return
+        if path not in self._there and self._inside.pop(path, None) is None:
+            self._make_folders(path)
+            self._inside[_folder(path)] += 1
+        self._there[path] = data
+        if data < 0:
+            self._overwrite(path)
+        else:
+            self._rows.setdefault(path, []).append(row)
+
+    def _put_folder(self, path: bytes) -> None:
+        if path not in self._inside and not leads_up(path) and not self._in_the_way(path):
+            self._remove(path)
+            self._make_folders(path)
+            self._inside[_folder(path)] += 1
+            self._inside[path] = 0
+
+    def _target(self, target: bytes) -> bytes:
+        """What a hard link leads to: tar takes what is behind the last ``..``, ``tar -P`` the whole."""
+        if leads_up(target):
+            behind = target.rpartition(b"/../")[2].removeprefix(b"../")
+            return behind if behind in self._there or target not in self._there else target
+        return target
+
+    def _link(self, row: int, path: bytes, target: bytes) -> None:
+        data = self._there.get(target)
+        if data is None:
+            self._found.not_made[row] = LINK_TO_LEFT_OUT if target in self._refused else LINK_TO_NOTHING
+            if not leads_up(path) and not self._in_the_way(path):
+                if target in self._inside and path != target and not self._inside.get(path):
+                    self._remove(path)
+                self._make_folders(path)
+            if path not in self._there:
+                self._refused.add(path)
+        elif data < 0:
+            self._found.not_made[row] = LINK_TO_LEFT_OUT
+            if path != target:
+                self._put(_NO_ROW, path, data)
+        else:
+            self._found.data[row] = data
+            self._put(row, path, data)
+
+    def _in_the_way(self, path: bytes) -> Kind | None:
+        """Why a path has a file or a link above it, if it has one."""
+        if _folder(path) in self._inside:
+            return None
+        for folder in above(path):
+            if folder in self._inside:
+                break
+            if (data := self._there.get(folder)) is not None:
+                return BELOW_A_LINK if data == _LINK else BELOW_A_FILE
+        return None
+
+    def _remove(self, path: bytes) -> None:
+        """Remove a file, or an empty folder, if there is one."""
+        if self._there.pop(path, None) is not None or self._inside.pop(path, None) is not None:
+            self._overwrite(path)
+            if (folder := _folder(path)) in self._inside:  # those of the deepest names aren't all known
+                self._inside[folder] -= 1
+
+    def _overwrite(self, path: bytes) -> None:
+        self._found.lost.update(dict.fromkeys(self._rows.pop(path, ()), OVERWRITTEN))
+
+    def _make_folders(self, path: bytes) -> None:
+        """Make the folders of a path that has nothing in its way."""
+        made = 0
+        for folder in (*above(path), b""):
+            if folder in self._inside:
+                self._inside[folder] += made
+                return
+            self._inside[folder] = made
+            made = 1
+
+
+def _folder(path: bytes) -> bytes:
+    return path.rpartition(b"/")[0]
+
+
+def may_clash(members: TarTable) -> bool:
+    """Whether something has a name that something else has, too, or that is that of a folder of others."""
+    others = {path_of(member.name) for member in members.left_out}
+    folders = {path_of(member.name) for member in members.folders}
+    folders.update([folder for path in (*others, *folders) for folder in above(path)])
+    if not others.isdisjoint(folders):
+        return True
+    arena, name_start = members.arena, members.name_start
+    slashes = np.flatnonzero(arena == ord("/"))
+    # Names are compared that end alike, which are few: images end otherwise than folders.
+    ends = ends_of_names(members)
+    own = np.concatenate([ends, ends_of(others)])
+    if len(slashes):
+        row_of = np.searchsorted(name_start, slashes, "right") - 1
+        begin = np.maximum(name_start[row_of], after_slash(slashes, slashes))
+        alike = np.flatnonzero(may_be_among(ends_at(arena, begin, slashes), own))
+        for row, at in zip(row_of[alike].tolist(), slashes[alike].tolist(), strict=True):
+            if at - name_start[row] < _LONGEST:
+                folders.add(path_of(arena[name_start[row] : at].tobytes()))
+    if not others.isdisjoint(folders):
+        return True
+    others |= folders
+    rows = np.flatnonzero(may_be_among(ends, ends_of(others)))
+    return any(path_of(members.name(row)) in others for row in rows.tolist())
+
+
+def in_order(members: TarTable) -> Iterator[tuple[int, bytes, Kind | None]]:
+    """Row, path and kind of all that the tar has; row -1 for what has none, kind None for what has one."""
+    others: list[LeftOut] = [*members.left_out, *members.folders]
+    others.sort(key=lambda member: (member.row, member.position))
+    at = 0
+    for row, name in enumerate(members.arena.tobytes().split(b"\0")[:-1]):
+        while at < len(others) and others[at].row <= row:
+            yield _NO_ROW, path_of(others[at].name), others[at].kind
+            at += 1
+        yield row, path_of(name), None
+    for other in others[at:]:
+        yield _NO_ROW, path_of(other.name), other.kind
