@@ -147,6 +147,28 @@ def _open(root: str, path: str, flags: int) -> int:
     raise OSError(code, os.strerror(code))
 
 
+def below_root(root: str, target: str) -> str | None:
+    """The path in a project by which an absolute one goes on from where it enters the project; None where it doesn't.
+
+    Parameters
+    ----------
+    root : str
+        Folder of the project, with all links in it followed.
+    target : str
+    """
+    top = root.rstrip("/") + "/"
+    if f"{target}/".startswith(top):
+        return target[len(top) :]
+    real, names = "/", target.split("/")
+    for i, name in enumerate(names):
+        real = os.path.realpath(os.path.join(real, name))
+        if f"{real}/".startswith(top):
+            return "/".join([real[len(top) :], *names[i + 1 :]])
+        if not os.path.lexists(real):
+            break
+    return None
+
+
 class _Parts:
     """Walks a path component by component. Nothing is followed but by what it says, and from inside.
 
@@ -154,6 +176,8 @@ class _Parts:
     ----------
     above : list of int
         Descriptors of the folders from the root to where it stands.
+    flags : int
+        `os.O_DIRECTORY` where the last component must be a folder, since a slash comes after it.
     """
 
     def __init__(self, root: str, path: str) -> None:
@@ -161,6 +185,7 @@ class _Parts:
         self.path = path
         self.above = [os.open(root, _FOLDER)]
         self.todo = path.split("/")[::-1]
+        self.flags = 0
         self._links = 0
 
     def close(self) -> None:
@@ -179,6 +204,7 @@ class _Parts:
                 os.close(self.above.pop())
                 continue
             if not any(part not in ("", ".") for part in self.todo):
+                self.flags = os.O_DIRECTORY if self.todo else self.flags
                 return name
             try:
                 self.above.append(os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=self.above[-1]))
@@ -196,16 +222,13 @@ class _Parts:
         if self._links > MAX_LINKS:
             raise LinkError(f"{self.path}: more than {MAX_LINKS} symbolic links; they lead in circles")
         if target.startswith("/"):
-            target = self._below_root(target)
+            inside = below_root(self.root, target)
+            if inside is None:
+                raise self._outside()
+            target = inside
             while len(self.above) > 1:
                 os.close(self.above.pop())
         self.todo.extend(target.split("/")[::-1])
-
-    def _below_root(self, target: str) -> str:
-        for spelled in (target, os.path.realpath(target)):
-            if f"{spelled}/".startswith(self.root.rstrip("/") + "/"):
-                return spelled[len(self.root.rstrip("/")) + 1 :]
-        raise self._outside()
 
     def _outside(self) -> LinkError:
         return LinkError(
@@ -224,7 +247,7 @@ def _open_by_parts(root: str, path: str, flags: int) -> int:
                     parts.follow(name, OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
                     continue
             try:
-                return os.open(name, flags | os.O_NOFOLLOW, dir_fd=parts.above[-1])
+                return os.open(name, flags | parts.flags | os.O_NOFOLLOW, dir_fd=parts.above[-1])
             except OSError as error:
                 if flags & os.O_NOFOLLOW:
                     raise
@@ -240,6 +263,8 @@ def _stat_by_parts(root: str, path: str) -> os.stat_result:
             name = parts.to_last()
             found = os.stat(name, dir_fd=parts.above[-1], follow_symlinks=False)
             if not stat.S_ISLNK(found.st_mode):
+                if parts.flags and not stat.S_ISDIR(found.st_mode):
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), f"{root}/{path}")
                 return found
             parts.follow(name, OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
     finally:

@@ -6,7 +6,6 @@ is addressed by row of the index; row 0 is the root, and inode numbers are row +
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -25,6 +24,7 @@ from blobdir.errors import (
     ReadError,
 )
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE, Defect, Index
+from blobdir.inside import MAX_LINKS, below_root
 from blobdir.loosefiles import loose_files
 from blobdir.reading import BlobReader
 
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.integer]
 
-MAX_LINKS = 40
-"""Symbolic links that one path may go through, as in the kernel."""
 MAX_FOLDERS = 100_000
 """Paths of directories that are remembered; one directory can be written in many ways."""
 FEW = 64
@@ -185,17 +183,21 @@ class Tree:
         return self.index.header.links[int(self.index.offset[row])]
 
     def _resolve(self, path: str) -> int:
-        """Walk a path component by component, following links inside the project."""
-        row, todo, links = 0, path.split("/")[::-1], 0
+        """Walk a path component by component, following links inside the project, as the kernel does."""
+        row, todo = 0, path.split("/")[::-1]
+        ways: list[tuple[int, int]] = []  # links that are being followed: components that come after, and the row
+        links = 0
         while todo:
             name = todo.pop()
-            if name == "":
-                continue
+            while ways and len(todo) < ways[-1][0]:
+                ways.pop()
             if self.index.source[row] != DIRECTORY:
                 raise NotADirectory(f"{path}: {self.path(row)} isn't a directory")
-            if name == ".":
+            if name in ("", "."):
                 continue
             if name == "..":
+                if not row and ways:
+                    raise self._leads_out(path, ways[-1][1])
                 row = self.index.parent(row)
                 continue
             below = self.index.lookup(row, encoded(name))
@@ -207,28 +209,26 @@ class Tree:
             links += 1
             if links > MAX_LINKS:
                 raise LinkError(f"{path}: more than {MAX_LINKS} symbolic links; they lead in circles")
-            row = 0 if self._target_is_absolute(below) else row
-            todo.extend(self._target_parts(below, path)[::-1])
+            target = self._inside(below, path)
+            row = 0 if target.startswith("/") else row
+            ways.append((len(todo), below))
+            todo.extend(target.split("/")[::-1])
         return row
 
-    def _target_is_absolute(self, row: int) -> bool:
-        return self.link_target(row).startswith("/")
+    def _inside(self, link: int, path: str) -> str:
+        """What a link says; after a slash, from the project's root."""
+        target = self.link_target(link)
+        if not target.startswith("/"):
+            return target
+        inside = below_root(self.storage.directory, target) if self.storage.directory else None
+        if inside is None:
+            raise self._leads_out(path, link)
+        return f"/{inside}"
 
-    def _target_parts(self, row: int, path: str) -> list[str]:
-        target = self.link_target(row)
-        base = self.path(self.index.parent(row))
-        if target.startswith("/"):
-            inside = os.path.relpath(target, self.storage.url)
-            leads_out = inside == ".." or inside.startswith("../")
-            target = inside
-        else:
-            leads_out = os.path.normpath(os.path.join(base, target)).split("/")[0] == ".."
-        if leads_out:
-            raise LinkError(
-                f"{path}: is a symbolic link to {self.link_target(row)}, outside the project; open the project with "
-                "follow_links to follow it"
-            )
-        return target.split("/")
+    def _leads_out(self, path: str, link: int) -> LinkError:
+        followed = self.index.header.options.get("follow_links")
+        advice = "" if followed else "; open the project with follow_links to follow it"
+        return LinkError(f"{path}: is a symbolic link to {self.link_target(link)}, outside the project{advice}")
 
     def path(self, row: int) -> str:
         """Path of a row from the root, without a slash at the beginning."""
@@ -314,7 +314,7 @@ class Tree:
     def _directory_attributes(self, row: int) -> Attributes:
         try:
             stat = self._loose.folder(row)
-        except (FileNotFoundError, LinkError):  # a folder that only the blobs make, or can't be seen: as that above it
+        except (FileNotFoundError, NotADirectoryError, LinkError):  # made by blobs only, or not to be seen: as above
             return self._directory_attributes(self.index.parent(row)) if row else Attributes("directory", 0, 0, 0o555)
         return Attributes("directory", 0, stat.mtime_ns, readable(stat.mode, 0o555), stat.uid, stat.gid)
 

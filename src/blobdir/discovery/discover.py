@@ -156,6 +156,7 @@ class _Discovery:
         self._check_root(found)
         self.header.datasets.extend(found.datasets)
         self.datasets = set(found.datasets)
+        self._note_unseen()
         for path in self.folders:
             if not self._is_hidden(path, found.hidden):
                 self._add_loose(path, found)
@@ -276,9 +277,10 @@ class _Discovery:
             if source == LOOSE:
                 table.size[:] = [entry.size for entry in entries]
             elif source == LINK:
+                targets = [self.linked.target(path, entry.target) for entry in entries]
                 table.offset[:] = range(len(self.header.links), len(self.header.links) + len(entries))
-                table.size[:] = [len(_encode(entry.target)) for entry in entries]
-                self.header.links.extend(entry.target for entry in entries)
+                table.size[:] = [len(_encode(target)) for target in targets]
+                self.header.links.extend(targets)
             elif source == BROKEN:
                 table.offset[:] = [self._no_file(layout.join(path, entry.name)) for entry in entries]
             self.parts.setdefault(path, []).append(table)
@@ -289,7 +291,7 @@ class _Discovery:
         is_dataset = path in self.datasets
         kinds: dict[int, list[Entry]] = {DIRECTORY: [], LOOSE: [], LINK: [], BROKEN: []}
         for entry in listed:
-            if is_dataset and entry.kind == "link" and self._is_unseen(layout.join(path, entry.name)):
+            if entry.kind == "link" and layout.join(path, entry.name) in self.unseen:
                 if entry.name != layout.PACKED_ANNOTATIONS:
                     kinds[DIRECTORY].append(entry)
                     self.parts.setdefault(layout.join(path, entry.name), [])
@@ -297,19 +299,23 @@ class _Discovery:
                 kinds[_SOURCES[entry.kind]].append(entry)
         return kinds
 
-    def _is_unseen(self, path: str) -> bool:
-        """Whether a link in a dataset stands where a folder belongs, and leads to one that can't be shown there."""
-        if not layout.is_item_folder(path.rpartition("/")[2]):
-            return False
+    def _note_unseen(self) -> None:
+        """Find links in datasets that stand where a folder belongs, and lead to one that can't be shown there."""
+        for dataset in filter(self.datasets.__contains__, self.folders):
+            for entry in self.folders[dataset].entries:
+                path = layout.join(dataset, entry.name)
+                if entry.kind == "link" and layout.is_item_folder(entry.name) and self._is_folder(path):
+                    self.linked.note_folder(path)
+                    self.unseen[path] = (
+                        f"{path}: is a symbolic link that leads in a circle, or to a folder that isn't shown; put a "
+                        "folder there"
+                    )
+
+    def _is_folder(self, path: str) -> bool:
         try:
-            if self.storage.stat(path).kind != "directory":
-                return False
+            return self.storage.stat(path).kind == "directory"
         except (OSError, BlobdirError):
             return False
-        self.unseen[path] = (
-            f"{path}: is a symbolic link that leads in a circle, or to a folder that isn't shown; put a folder there"
-        )
-        return True
 
     def _skip(self, path: str, entry: Entry, is_dataset: bool, hidden: set[str]) -> bool:
         name, kind = entry.name, entry.kind
