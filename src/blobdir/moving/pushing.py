@@ -111,7 +111,7 @@ def push(
         refuse_inside(there)
         found = list_remote(there)
         removing = force or delete
-        check_target(there, local, found, resume=resume, removing=removing)
+        check_target(there, local.files, found, resume=resume, removing=removing)
         comparison = Comparison(here, there, notes, checksum=checksum, progress=progress)
         same = set() if force else comparison.same(local.files, found)
         plan = make_plan(local, found, same, there, removing=removing)
