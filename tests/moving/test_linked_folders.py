@@ -6,12 +6,13 @@ import itertools
 import os
 import warnings
 
+import fsspec
 import pytest
 from changes.samples import files_of, packed, picture, write_files
 
 import blobdir
 from blobdir.cli.app import run
-from blobdir.errors import BlobdirWarning
+from blobdir.errors import BlobdirWarning, PackError
 from blobdir.moving import fetch, push
 from blobdir.packing import merge, pack, subset
 
@@ -29,6 +30,16 @@ HARMLESS = {
     "to notes": ("latest", "notes"),
     "to images that are no dataset": ("pictures", "train/img"),
 }
+REFUSED = {("push", "to images that are no dataset")}
+IN_BLOBS = {
+    "to images": ("val/img", "../train/img"),
+    "to images that are no dataset": ("pictures", "train/img"),
+    "to annotations": ("val/ann", "../train/ann"),
+    "by another link": ("val/img", "../way"),
+    "to one image": ("train/img/z.png", "0.png"),
+    "to one annotation": ("train/ann/z.png.json", "0.png.json"),
+}
+"""What lies in blobs is shown there too, and there is no file of it that could be uploaded."""
 COUNT = itertools.count()
 
 
@@ -96,8 +107,9 @@ def test_nothing_more_is_seen_in_a_copy(project, tmp_path, how, kind, capfd):
     assert not complete
 
 
-@pytest.mark.parametrize("kind", HARMLESS)
-@pytest.mark.parametrize("how", ["push", "unpack"])
+@pytest.mark.parametrize(
+    ("how", "kind"), [(how, kind) for how in ("push", "unpack") for kind in HARMLESS if (how, kind) not in REFUSED]
+)
 def test_what_shows_nothing_more_is_copied(project, tmp_path, how, kind):
     link, target = HARMLESS[kind]
     os.symlink(target, project / link)
@@ -108,6 +120,40 @@ def test_what_shows_nothing_more_is_copied(project, tmp_path, how, kind):
     assert seen(tmp_path / "made") == before
     if how == "push":
         assert sorted(os.listdir(tmp_path / "made" / link)) == sorted(os.listdir(project / link))
+
+
+@pytest.mark.parametrize("kind", IN_BLOBS)
+@pytest.mark.parametrize("on_disk", ["none", "empty folders", "some"])
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_only_blobs_hold_cannot_be_pushed_as_files(tmp_path, kind, on_disk, dry_run):
+    """Readers see it behind the link, so a copy with less of it would be shorter than the project."""
+    link, target = IN_BLOBS[kind]
+    root = packed(tmp_path / "p", {f"train/{i}.png": picture(i) for i in range(3)}, annotations="packed")
+    if on_disk != "none":
+        for folder in ("img", "ann"):
+            (root / "train" / folder).mkdir(exist_ok=True)
+    if on_disk == "some":
+        write_files(root, {"train/img/loose.png": picture("l"), "train/ann/loose.png.json": b"{}"})
+    os.symlink("train/img", root / "way") if "way" in target else None
+    (root / link).parent.mkdir(parents=True, exist_ok=True)
+    os.symlink(target, root / link)
+    url = f"memory://linked-{next(COUNT)}/p"
+    with pytest.raises(PackError, match="lies in blobs.*Nothing was written"):
+        push(root, url, dry_run=dry_run)
+    memory = fsspec.filesystem("memory")
+    assert not memory.exists(url)
+    report = push(root, url, dry_run=dry_run, with_defects=True)
+    assert set(report.left_out) == {link} | ({"way"} if "way" in target else set())
+    assert "lies in blobs" in report.left_out[link]
+    assert not report.failed
+    assert memory.exists(url) != dry_run
+    if not dry_run:
+        fetch(url, tmp_path / "made")
+        before = seen(root)
+        before.pop("val", None)
+        after = seen(tmp_path / "made")
+        assert after.pop("val", []) == []
+        assert after == before | {"train": [name for name in before["train"] if name != "z.png"]}
 
 
 @pytest.mark.parametrize("how", ["push", "unpack"])

@@ -3,10 +3,13 @@
 import shutil
 
 import pytest
+from changes.samples import packed, picture
 from folder_bucket import files
 
-from blobdir.errors import UsageError
-from blobdir.moving import push
+from blobdir import moving
+from blobdir.errors import ReadError, UsageError
+from blobdir.moving import pack_to, push
+from blobdir.moving.uploading import Uploader
 
 URL = "tested://up"
 
@@ -60,3 +63,61 @@ def test_what_is_being_changed_where_it_lies_is_not_pushed_over(bucket, small, h
     with pytest.raises(UsageError, match="is being changed where it lies"):
         push(small, URL, **{how: True})
     assert (bucket / ".blobdir/journal.json").exists()
+
+
+def everything(folder):
+    """Path -> bytes, of blobdir's own too."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+WAYS = {
+    "push --resume": lambda project, plain, **options: push(project, URL, resume=True, **options),
+    "pack": lambda project, plain, **options: pack_to(plain, URL, **options),
+    "pack --resume": lambda project, plain, **options: pack_to(plain, URL, resume=True, **options),
+}
+
+
+@pytest.mark.parametrize("state", ["others below", "another project", "a blob", "other files", "changing"])
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_place_is_looked_at_before_it_is_touched(bucket, small, tmp_path, how, state, dry_run):
+    """By whatever command; a mark that stayed would keep others from what is theirs."""
+    other = tmp_path / "other"
+    packed(other, {"cats/c.png": picture(3)})
+    if state == "others below":
+        shutil.copytree(other, bucket / "others/first")
+    elif state == "another project":
+        shutil.copytree(other, bucket, dirs_exist_ok=True)
+    else:
+        names = {"a blob": "blob/x.tar", "other files": "notes.txt", "changing": ".blobdir/journal.json"}
+        place = bucket / names[state]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("{}")
+    before = everything(bucket)
+    with pytest.raises(UsageError):
+        WAYS[how](small, tmp_path / "plain", dry_run=dry_run)
+    assert everything(bucket) == before
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_what_an_earlier_try_has_put_there_is_its_own(bucket, small, tmp_path, monkeypatch, noted):
+    """Also where it ended after the upload, and before that was noted."""
+    real = Uploader.upload_blob
+
+    def upload(self, path, place):
+        real(self, path, place)
+        raise ReadError("cut off")
+
+    if noted:
+        monkeypatch.setattr(moving.packed._Uploads, "finish", lambda *_: (_ for _ in ()).throw(ReadError("cut off")))
+    else:
+        monkeypatch.setattr(Uploader, "upload_blob", upload)
+    with pytest.raises(ReadError, match="cut off"):
+        pack_to(tmp_path / "plain", URL)
+    monkeypatch.undo()
+    assert list(bucket.glob("blob/*.tar"))
+    before = everything(bucket)
+    pack_to(tmp_path / "plain", URL, resume=True, dry_run=True)
+    assert everything(bucket) == before
+    assert pack_to(tmp_path / "plain", URL, resume=True)[1].complete
+    assert files(bucket) == files(small)

@@ -72,6 +72,7 @@ AROUND = {
     "pipe in place of the lock": (pipe(".blobdir/lock"), "offset-name", "train/a_offsets.pkl"),
     "pipe in place of an annotation": (pipe("train/ann/x.png.json"), "not-a-file", "train/ann/x.png.json"),
     "pipe in place of a mask": (pipe("train/seg/x.png.png"), "not-a-file", "train/seg/x.png.png"),
+    "link to a folder of members": (link("pictures", "val/img"), "sdk-link", "pictures"),
     "link to a member": (link("train/img/x.png", "../../val/img/000101.png"), "sdk-link", "train/img/x.png"),
     "annotation that the SDK can't read": (
         plant("train/ann/000001.png.json", b"\xef\xbb\xbf" + ANNOTATION), "sdk-encoding", "train",
@@ -182,6 +183,24 @@ def test_links_to_members_are_looked_at(made):
     }  # fmt: skip
     assert seen["not-an-image", "train"].examples == ["img/x.png doesn't begin like an image"]
     assert found(made, audience="supervisely")["sdk-link", "train/img/x.png"].severity == "error"
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_folder_that_is_a_link_to_what_only_blobs_hold(made, damaged):
+    """All of its names are known, if those of the folder that it leads to are."""
+    made.offsets("more", "c", made.tar("c", {"x.png": picture(1)}))
+    made.loose("more/ann/x.png.json", ANNOTATION)
+    (made.root / "linked").mkdir()
+    link("linked/img", "../more/img")(made)
+    made.loose("linked/ann/x.png.json", ANNOTATION)
+    made.loose("linked/ann/y.png.json", ANNOTATION)
+    if damaged:
+        made.loose("more/d_offsets.pkl", b"no pickle")
+    sums(made)
+    seen = found(made)
+    assert ("sdk-link", "linked/img") in seen or damaged
+    assert (("not-checked", "linked/img") in seen) == damaged
+    assert (("annotation-without-image", "linked") in seen) != damaged
 
 
 def test_an_annotation_by_the_stem_that_another_image_uses(made):

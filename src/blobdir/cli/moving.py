@@ -135,9 +135,9 @@ def push_command(
     refused, as is one with another project below it or above it, finished or not. Exit status 7 if something could not
     be uploaded, or has changed here meanwhile: --resume goes on; 8 if somebody else pushes there too.
 
-    A defect of the project (offsets that are cut off or don't fit, a blob that is missing, a link that leads out of it
-    or nowhere) is an error, and nothing is touched. With --with-defects everything goes as it is, but for such links,
-    with exit status 7; the defects are named.
+    A defect of the project (offsets that are cut off or don't fit, a blob that is missing, a link that leads out of it,
+    nowhere, or to what only blobs hold) is an error, and nothing is touched. With --with-defects everything goes as it
+    is, but for such links, with exit status 7; the defects are named.
 
     \b
     blobdir push /data/lemons s3://bucket/lemons

@@ -7,6 +7,7 @@ look whole.
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import numpy as np
 from blobdir.datasets import DatasetView, ProjectView, open_view
 from blobdir.discovery import DiscoveryOptions, layout, pairing
 from blobdir.discovery.unfinished import UNFINISHED
-from blobdir.errors import BlobdirWarning, LinkError, ReadError, SourceChangedError
+from blobdir.errors import BlobdirWarning, LinkError, PackError, ReadError, SourceChangedError
 from blobdir.index import FIRST_BLOB
 from blobdir.opening import build
 from blobdir.packing.sound import faults_of, refuse
@@ -54,19 +55,51 @@ def check_source(here: LocalStorage, files: LocalFiles, *, with_defects: bool) -
     LinkError
         Something would be left out, since it's outside the project.
     PackError
-        There is a defect.
+        There is a defect, or a link to what only blobs hold.
     """
-    if files.unreachable and not with_defects:
-        path, why = next(iter(files.unreachable.items()))
-        more = f" (and {len(files.unreachable) - 1:,} more)" if len(files.unreachable) > 1 else ""
-        raise LinkError(f"{here.url}: {path}: {why}{more}. Nothing was written; --with-defects leaves it out")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BlobdirWarning)
         project = open_view(here.root, follow_links=here.follow_links)
+    in_blobs = links_to_members(here, project.tree, files)
+    files.leave_unreachable(in_blobs)
+    if files.unreachable and not with_defects:
+        path, why = min(files.unreachable.items(), key=lambda item: item[0] in in_blobs)
+        more = f" (and {len(files.unreachable) - 1:,} more)" if len(files.unreachable) > 1 else ""
+        error = PackError if path in in_blobs else LinkError
+        raise error(f"{here.url}: {path}: {why}{more}. Nothing was written; --with-defects leaves it out")
     faults = faults_of(project, project.tree.index.header.datasets, whole=True)
     if not with_defects:
         refuse(here.url, faults, INSTEAD)
     return [fault for fault in faults if fault.partition(": ")[0] not in files.unreachable]
+
+
+def links_to_members(here: LocalStorage, tree: Tree, files: LocalFiles) -> dict[str, str]:
+    """Links to what readers see in the project, and of which blobs hold some or all: no file could be copied -> why.
+
+    Behind a link to a whole dataset, its offsets files are copied too, and show the same.
+    """
+    found = {}
+    for path in (*files.unreachable, *files.links):
+        try:
+            full = os.path.join(here.root, path)
+            row = tree.find(path if path in files.unreachable else os.path.relpath(os.path.realpath(full), here.root))
+        except OSError:
+            continue
+        if tree.is_member(row) or (tree.is_directory(row) and _shows_members_of_others(tree, row)):
+            found[path] = (
+                f"is a link, to {os.readlink(full)}, and what it shows lies in blobs, so there is no file to copy; put "
+                f"the files themselves in its place (`blobdir cp`), or remove it"
+            )
+    return found
+
+
+def _shows_members_of_others(tree: Tree, top: int) -> bool:
+    """Whether a folder shows members of blobs, and is no dataset, nor has any in it, whose offsets files name them."""
+    path, index = tree.path(top), tree.index
+    if any(dataset == path or dataset.startswith(f"{path}/") or not path for dataset in index.header.datasets):
+        return False
+    ranges = (index.children(row) for row in index.walk(top))
+    return any(bool((index.source[rows.start : rows.stop] >= FIRST_BLOB).any()) for rows in ranges)
 
 
 def check_remote(

@@ -15,7 +15,7 @@ from blobdir.sources.keys import parents_of
 from blobdir.temporary import is_temporary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from blobdir.sources import LocalStorage
 
@@ -56,7 +56,12 @@ class LocalFiles:
     left_out : dict
         Path -> why it can't be copied.
     unreachable : dict
-        Those of them that have content, though not in the project: links that lead out of it, or nowhere just now.
+        Those of them that have content, though not in files of the project: links that lead out of it, to what only
+        blobs hold, or nowhere just now.
+    links : list of str
+        Links to folders of the project that are copied as those folders.
+    in_blobs : dict
+        Those that aren't, since files are only a part of what they show: path -> why.
     emptied : list of str
         Blobs whose images were all removed: nothing refers to them, and what was removed goes nowhere.
     """
@@ -66,6 +71,25 @@ class LocalFiles:
     left_out: dict[str, str] = field(default_factory=dict)
     unreachable: dict[str, str] = field(default_factory=dict)
     emptied: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    in_blobs: dict[str, str] = field(default_factory=dict)
+
+    def leave_out(self, links: Mapping[str, str]) -> None:
+        """Leave out some links to folders, with all that lies behind them: path -> why."""
+        self.left_out.update((path, why) for path, why in links.items() if not copied.is_below(path, links))
+        self.links = [path for path in self.links if not copied.is_behind(path, links)]
+        self.files = {path: file for path, file in self.files.items() if not copied.is_behind(path, links)}
+        self.empty = [path for path in self.empty if not copied.is_behind(path, links)]
+        full = {parent for path in (*self.files, *self.empty) for parent in parents_of(path)} | {"", *self.empty}
+        self.empty += sorted({path.rpartition("/")[0] for path in links} - full)
+
+    def leave_unreachable(self, links: Mapping[str, str]) -> None:
+        """The same of links to what only blobs hold, to files too."""
+        self.in_blobs = {path: links[path] for path in self.links if path in links}
+        self.leave_out(self.in_blobs)
+        for path in links:
+            if path in self.left_out:  # else it lies behind another one
+                self.left_out[path] = self.unreachable[path] = links[path]
 
 
 def list_project(storage: LocalStorage) -> LocalFiles:
@@ -99,6 +123,7 @@ def list_project(storage: LocalStorage) -> LocalFiles:
                 todo.append((below, folder or above))
         if path and not kept:
             found.empty.append(path)
+    found.links = sorted(seen.links)
     if seen.links and not storage.follow_links:
         _leave_links(found, seen)
     _leave_emptied(storage.root, found)
@@ -154,11 +179,7 @@ def _leave_links(found: LocalFiles, seen: _Seen) -> None:
     real = seen.folders & seen.real - seen.links
     known = copied.datasets_of(real, seen.real - real)
     bad = copied.misleading(seen.links, seen.folders, found.files, known)
-    found.left_out.update(dict.fromkeys((path for path in bad if not copied.is_below(path, bad)), copied.WHY))
-    found.files = {path: file for path, file in found.files.items() if not copied.is_behind(path, bad)}
-    found.empty = [path for path in found.empty if not copied.is_behind(path, bad)]
-    full = {parent for path in (*found.files, *found.empty) for parent in parents_of(path)} | {"", *found.empty}
-    found.empty += sorted({path.rpartition("/")[0] for path in bad} - full)
+    found.leave_out(dict.fromkeys(bad, copied.WHY))
 
 
 def _leave_emptied(root: str, found: LocalFiles) -> None:

@@ -22,11 +22,12 @@ from platformdirs import user_cache_path
 
 from blobdir.discovery import layout
 from blobdir.durable import write_whole
-from blobdir.errors import BlobdirError, BusyError, ReadError, UsageError
+from blobdir.errors import BlobdirError, BusyError, ReadError
 from blobdir.moving.around import refuse_inside
 from blobdir.moving.claim import Claim
 from blobdir.moving.finishing import Expected, finish
 from blobdir.moving.localfiles import list_project
+from blobdir.moving.pushplan import check_target
 from blobdir.moving.remotefiles import RemoteFiles, list_remote, same_version, says_version
 from blobdir.moving.report import PushReport
 from blobdir.moving.uploading import Uploader
@@ -34,7 +35,6 @@ from blobdir.opening import BESIDE_FILE
 from blobdir.packing import PackOptions, PackReport, pack
 from blobdir.packing.newfolder import NewFolder
 from blobdir.sources import LocalStorage, RemoteStorage, Stat, behind_backend, open_storage
-from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from blobdir.discovery import Progress
     from blobdir.sources import RemoteOptions
 
-_SHOWN = 3
+_REST = "rest.json"
+_BEGUN = "begun"
 
 
 def pack_to(
@@ -70,9 +71,10 @@ def pack_to(
     options : PackOptions, optional
     storage_options : dict, optional
     resume : bool
-        Go on with what was cut off: blobs that were uploaded aren't packed again.
+        Go on with what was cut off: blobs that were uploaded aren't packed again. Only what earlier tries on this
+        machine have put there may be there.
     dry_run : bool
-        Only say what would be packed; nothing is written, here or there.
+        Only say what would be packed; nothing is written, here or there. It refuses the same.
     remote : RemoteOptions, optional
     progress : callable, optional
 
@@ -84,7 +86,7 @@ def pack_to(
     Raises
     ------
     UsageError
-        Something is there already, or the place lies in another project.
+        Something is there already, or the place lies in another project. Then nothing was touched.
     BusyError
         Another process is packing the same to the same place.
     ReadError
@@ -96,12 +98,11 @@ def pack_to(
     storage = behind_backend(storage, "is on this machine; pack into a folder")
     refuse_inside(storage)
     there = list_remote(storage)
-    if (lies := len(there.files) + len(there.odd)) and not resume:
-        raise UsageError(f"{storage.url}: holds {counted(lies, 'file')} already; choose another place, or --resume")
+    stage = _stage(storage.place, os.fspath(source))
+    check_target(storage, _begun(stage), there, resume=resume, may_remove=False)
     if dry_run:
         with TemporaryDirectory(prefix="blobdir-") as folder:
             return pack(source, Path(folder) / "project", options, dry_run=True, progress=progress), PushReport()
-    stage = _stage(storage.place, os.fspath(source))
     with _alone(stage):
         if not resume:
             _empty(stage)
@@ -121,6 +122,17 @@ def _stage(place: str, source: str) -> Path:
     """Where what isn't uploaded yet lies: one place for each source and destination, so that it's found again."""
     name = hashlib.sha256(f"{place}\0{os.path.abspath(source)}".encode("utf-8", "surrogateescape")).hexdigest()[:24]
     return user_cache_path("blobdir") / "packing" / name
+
+
+def _begun(stage: Path) -> set[str]:
+    """What earlier tries have uploaded, or have begun to; somebody may have replaced or removed it since."""
+    found: set[str] = set()
+    with suppress(OSError, ValueError, TypeError):
+        found.update(map(str, json.loads((stage / _REST).read_bytes())))
+    with suppress(OSError):
+        for note in (stage / _BEGUN).iterdir():
+            found.add(os.fsdecode(note.read_bytes()))
+    return found
 
 
 @contextmanager
@@ -153,8 +165,10 @@ class _Uploads:
         self._storage = storage
         self._there = there
         self._notes = stage / "uploaded"
-        self._rest = stage / "rest.json"
+        self._rest = stage / _REST
+        self._begun = stage / _BEGUN
         self._notes.mkdir(exist_ok=True)
+        self._begun.mkdir(exist_ok=True)
         self._work = NewFolder(stage / "project", ".packing").work
         self._uploader = Uploader(LocalStorage(os.fspath(stage)), storage)
         self._blobs: dict[str, Stat] = {}
@@ -174,8 +188,7 @@ class _Uploads:
         self._claim.check()
 
     def _note(self, place: str) -> Path:
-        name = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()  # a path can be longer than a name
-        return self._notes / name
+        return self._notes / _name_of(place)
 
     def _noted(self, place: str, digest: str | None, size: int) -> Stat | None:
         """What was uploaded as `place`, if the bucket has it still."""
@@ -222,6 +235,7 @@ class _Uploads:
                 if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                     path.unlink()
                     raise ReadError(f"{path}: isn't what was written; --resume packs it again")
+            write_whole(self._begun / _name_of(place), [os.fsencode(place)])
             self._claim.touched()
             try:
                 version = self._uploader.upload_blob(path, place)
@@ -248,13 +262,7 @@ class _Uploads:
         here = LocalStorage(os.fspath(project))
         found = list_project(here)
         uploader = Uploader(here, self._storage, progress=progress)
-        mine = self._own()
-        if foreign := [p for p in (*there.files, *there.odd) if p not in found.files and p not in mine]:
-            more = f" and {len(foreign) - _SHOWN:,} more" if len(foreign) > _SHOWN else ""
-            raise UsageError(
-                f"{self._storage.url}: holds {', '.join(foreign[:_SHOWN])}{more}, which the project doesn't have; "
-                "remove that, or choose another place"
-            )
+        check_target(self._storage, self._own() | found.files.keys(), there, resume=True, may_remove=False)
         self._mark(there)
         self._claim.touched()
         stale = [path for path in there.files if path not in found.files]
@@ -274,6 +282,11 @@ class _Uploads:
         expected = Expected.of(found.files, found.empty, uploader.sent | self._blobs, there)
         finish(self._storage, self._claim, expected, uploader, index=True)
         return uploader.report
+
+
+def _name_of(place: str) -> str:
+    """The name of a note about a file: its path can be longer than a name."""
+    return hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _parse(note: bytes) -> tuple[str, Stat, str]:

@@ -73,8 +73,8 @@ def push(
     follow_links : bool
         Upload what symbolic links out of the project lead to; without, one is an error.
     with_defects : bool
-        Upload a damaged project as it is, byte for byte, and leave out links that lead out of it, or nowhere. Without,
-        any defect is an error, and nothing is touched.
+        Upload a damaged project as it is, byte for byte, and leave out links that lead out of it, to what only blobs
+        hold, or nowhere. Without, any defect is an error, and nothing is touched.
     index : bool
         Put an index beside it, with which opening is one request.
     remote : RemoteOptions, optional
@@ -87,7 +87,7 @@ def push(
         `source` isn't a project, or `url` lies in another one. A change that was cut off counts too, for a dry run;
         else it's finished first.
     PackError
-        The project has a defect.
+        The project has a defect, or a link to what only blobs hold.
     BusyError
         Somebody is changing the project, or is pushing to this place: see `blobdir.moving.claim`.
     ReadError, LinkError
@@ -111,7 +111,7 @@ def push(
         refuse_inside(there)
         found = list_remote(there)
         removing = force or delete
-        check_target(there, local, found, resume=resume, removing=removing)
+        check_target(there, local.files, found, resume=resume, removing=removing)
         comparison = Comparison(here, there, notes, checksum=checksum, progress=progress)
         same = set() if force else comparison.same(local.files, found)
         plan = make_plan(local, found, same, there, removing=removing)
@@ -217,7 +217,9 @@ class _Push:
 
     def _is_still_here(self) -> bool:
         """Whether the project is as it was listed, so that what was uploaded is one state of it."""
-        self._uploader.report.failed.update(changes_between(self._local, list_project(self._here)))
+        now = list_project(self._here)
+        now.leave_out(self._local.in_blobs)
+        self._uploader.report.failed.update(changes_between(self._local, now))
         return not self._uploader.report.failed
 
     # -- steps ------------------------------------------------------------------------------------------------------

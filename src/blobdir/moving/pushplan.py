@@ -33,7 +33,7 @@ from blobdir.sources.keys import can_be_removed, parents_of
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from blobdir.moving.localfiles import LocalFiles
     from blobdir.moving.remotefiles import RemoteFiles
@@ -147,8 +147,27 @@ def _folders_to_make(here: LocalFiles, there: RemoteFiles, storage: RemoteStorag
     return [path for path in here.empty if path not in there.folders or path in emptied]
 
 
-def check_target(storage: RemoteStorage, here: LocalFiles, there: RemoteFiles, *, resume: bool, removing: bool) -> None:
-    """Refuse what can't be meant, or can't be done.
+def check_target(
+    storage: RemoteStorage,
+    mine: Container[str],
+    there: RemoteFiles,
+    *,
+    resume: bool,
+    removing: bool = False,
+    may_remove: bool = True,
+) -> None:
+    """Refuse what can't be meant, or can't be done. Asked before anything there is touched.
+
+    Parameters
+    ----------
+    storage
+    mine : container of str
+        Files that may be there: those of the project.
+    there
+    resume, removing : bool
+        Whether files may be there already, and whether those that aren't `mine` go.
+    may_remove : bool
+        Whether the command could remove such files, if it were asked to.
 
     Raises
     ------
@@ -164,15 +183,19 @@ def check_target(storage: RemoteStorage, here: LocalFiles, there: RemoteFiles, *
     if not lies:
         return
     if not (resume or removing):
-        raise UsageError(f"{url}: holds {counted(len(lies), 'file')} already; --resume goes on, --force replaces them")
-    foreign = [path for path in there.files if path not in here.files] + list(there.odd)
+        instead = "--force replaces them" if may_remove else "or choose another place"
+        raise UsageError(f"{url}: holds {counted(len(lies), 'file')} already; --resume goes on, {instead}")
+    foreign = [path for path in there.files if path not in mine] + list(there.odd)
     _check_others(url, there, foreign)
     if not removing:
         if foreign:
-            raise UsageError(
-                f"{url}: holds {_some(foreign)} that the project doesn't have; --delete removes what it doesn't have "
-                "(with --dry-run, only says what that is), or choose another place"
+            why = (
+                " that the project doesn't have; --delete removes what it doesn't have (with --dry-run, only says what "
+                "that is)"
+                if may_remove
+                else ", which no earlier try from here has put there; remove that with the storage's own tools"
             )
+            raise UsageError(f"{url}: holds {_some(foreign)}{why}, or choose another place")
         return
     if foreign and PUSHING not in there.own and not any(map(_is_blob_path, lies)):
         raise UsageError(
@@ -195,7 +218,7 @@ def _check_others(url: str, there: RemoteFiles, foreign: list[str]) -> None:
         raise UsageError(
             f"{url}: holds another project, {folder}/{more} ({path} is of one), which isn't removed, and whose "
             f"datasets would be taken for this one's; move {url}/{folder} to a place outside, or remove it, with the "
-            "storage's own tools, and push again; or choose another place"
+            "storage's own tools, and try again; or choose another place"
         )
 
 

@@ -62,7 +62,7 @@ class PushReport:
         Path -> why, of what could not be uploaded or removed.
     left_out : dict
         Path -> why, of what isn't uploaded: links in circles, what is no file; with ``with_defects`` also links that
-        lead outside the project, or nowhere.
+        lead outside the project, to what only blobs hold, or nowhere.
     emptied : list of str
         Blobs that aren't uploaded because blobdir removed the last image in them; `compact` deletes them.
     new, replaced, deleted : list of str

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
 from blobdir.discovery.parts import misplaced_pickles
-from blobdir.errors import LinkError
 from blobdir.packing.journal import STAGING, UNDO
 from blobdir.packing.sidefiles import FOLDERS, is_side_folder
 from blobdir.projectlock import JOURNAL, STATE_DIR, is_being_changed
 from blobdir.temporary import is_owned, is_temporary
 from blobdir.verifying.findings import in_words
-from blobdir.verifying.places import links_of
+from blobdir.verifying.places import is_made_by_blobs, links_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -34,7 +33,7 @@ def check_links(storage: LocalStorage, folders: Folders, tree: Tree, report: Ver
         except OSError as error:
             if error.errno == errno.ELOOP:
                 report.add("link-circular", path, f"leads to {entry.target!r}, and in a circle back to itself")
-            elif error.errno in (errno.ENOENT, errno.ENOTDIR) and _leads_to_member(tree, path):
+            elif error.errno in (errno.ENOENT, errno.ENOTDIR) and _is_made_by_blobs(tree, path):
                 report.add("sdk-link", path, f"leads to {entry.target!r}, in a blob: nobody but blobdir follows it")
             elif error.errno in (errno.ENOENT, errno.ENOTDIR):
                 report.add("link-dangling", path, f"leads to {entry.target!r}, where nothing is")
@@ -53,11 +52,13 @@ def check_links(storage: LocalStorage, folders: Folders, tree: Tree, report: Ver
             )
 
 
-def _leads_to_member(tree: Tree, path: str) -> bool:
+def _is_made_by_blobs(tree: Tree, path: str) -> bool:
+    """Whether readers see an image at a path, or a folder of images, where nothing is on the disk."""
     try:
-        return tree.is_member(tree.find(path))
+        row = tree.find(path)
     except OSError:
         return False
+    return tree.is_member(row) or tree.is_directory(row)
 
 
 def check_served(tree: Tree, looked_at: Collection[str], report: VerifyReport) -> None:
@@ -73,20 +74,10 @@ def check_folders(folders: Folders, tree: Tree, report: VerifyReport) -> None:
     for folder in folders.values():
         if folder.error is None:
             continue
-        if isinstance(folder.error, LinkError) and _is_shown(tree, folder.path):
+        if is_made_by_blobs(tree, folder):
             report.add("sdk-link", folder.path, "leads to a folder that only blobs make: nobody but blobdir follows it")
         else:
             report.add("not-checked", folder.path, f"can't be listed: {folder.error.strerror or folder.error}")
-
-
-def _is_shown(tree: Tree, path: str) -> bool:
-    """Whether readers see a folder at a path, with names in it."""
-    try:
-        row = tree.find(path)
-    except OSError:
-        return False
-    is_known = not any(defect.path == path for defect in tree.defects)
-    return is_known and tree.is_directory(row) and len(tree.index.children(row)) > 0
 
 
 def check_pickles(folders: Folders, datasets: Collection[str], report: VerifyReport) -> None:

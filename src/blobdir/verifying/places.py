@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout, parts
+from blobdir.errors import LinkError
 from blobdir.packing.sums import SUMS, split_sums
 from blobdir.verifying.blobs import Blob
 from blobdir.verifying.findings import in_words
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from blobdir.datasets import DatasetView, ProjectView
     from blobdir.sources import Entry, Folder, LocalStorage
+    from blobdir.tree import Tree
     from blobdir.verifying.findings import VerifyReport
 
     Folders = Mapping[str, Folder]
@@ -129,6 +131,18 @@ def links_of(folders: Folders) -> Iterator[tuple[str, Entry]]:
                 yield layout.join(folder.path, entry.name), entry
 
 
+def is_made_by_blobs(tree: Tree, folder: Folder) -> bool:
+    """Whether a folder is a link to one that isn't on the disk, since all that readers see in it lies in blobs."""
+    if not isinstance(folder.error, LinkError):
+        return False
+    try:
+        row = tree.find(folder.path)
+    except OSError:
+        return False
+    is_known = not any(defect.path == folder.path for defect in tree.defects)
+    return is_known and tree.is_directory(row) and len(tree.index.children(row)) > 0
+
+
 def incomplete_folders(project: ProjectView[DatasetView], folders: Folders) -> set[str]:
     """Folders of images or annotations whose lists are shorter than the truth."""
     found = set()
@@ -139,7 +153,13 @@ def incomplete_folders(project: ProjectView[DatasetView], folders: Folders) -> s
             dataset = parent if is_packed else layout.join(parent, name)
             found.add(layout.join(dataset, layout.ANNOTATIONS if is_packed else layout.ITEMS))
     for folder in folders.values():
-        if folder.error is not None:
+        if folder.error is None:
+            continue
+        if is_made_by_blobs(project.tree, folder):
+            root = project.tree.storage.directory
+            if os.path.relpath(os.path.realpath(os.path.join(root, folder.path)), root) in found:
+                found.add(folder.path)
+        else:
             found.add(folder.path)
             found.update(layout.join(folder.path, name) for name in (layout.ITEMS, layout.ANNOTATIONS))
     return found
