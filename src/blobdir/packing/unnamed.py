@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from blobdir.offsets.choosing import doubles_of, key_of, no_images, side_files_of
 from blobdir.offsets.names import is_called
-from blobdir.tarscan import Kind, LeftOut, same_name
+from blobdir.tarscan import Kind, LeftOut, path_of
 from blobdir.tarwriting.format import archive_end, member_header
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _side_name(name: bytes, image: bytes) -> bytes:
 def _double_name(name: bytes, image: bytes) -> bytes:
     """What ``._a.png`` is called when its image is called so."""
     folder, slash, base = image.rpartition(b"/")
-    return (b"__MACOSX/" if same_name(name).startswith(b"__MACOSX/") else b"") + folder + slash + b"._" + base
+    return (b"__MACOSX/" if path_of(name).startswith(b"__MACOSX/") else b"") + folder + slash + b"._" + base
 
 
 def spans_of(members: TarTable) -> list[Span]:
