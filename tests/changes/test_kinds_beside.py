@@ -36,10 +36,16 @@ def tar_taken(base):
     add_blob_file(base / "p", tars(packed(base / "third", numbered(2, 30)))[0], "more")
 
 
+def offsets_without_meta(base):
+    (base / "p/meta.json").unlink()
+    offsets(base)
+
+
 WRITERS = {name: OPERATIONS[name].run for name in CHANGING} | {
     "add_blob_file": tar_taken,
     "create_blob_readme": lambda base: create_blob_readme(base / "p", replace=True),
     "offsets": offsets,
+    "offsets, without meta.json": offsets_without_meta,
 }
 
 

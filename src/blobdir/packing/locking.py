@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
-from blobdir.discovery.root import project_above
+from blobdir.discovery.root import project_of
 from blobdir.durable import absolute
 from blobdir.packing.publishing import announce, check_place, recover
 from blobdir.projectlock import ProjectLock
@@ -29,7 +29,7 @@ def alone(path: str | os.PathLike[str]) -> Iterator[None]:
         A change was cut off, and can't be finished.
     """
     path = os.path.realpath(path)
-    root = project_above(path)
+    root = project_of(path)
     if not root or not os.path.isdir(os.path.join(root, layout.BLOB_DIR)):
         yield
         return
