@@ -100,9 +100,9 @@ def test_pushed_index_makes_opening_one_request(s3, large):
     project = blobdir.open_project("s3://with-index/p", storage_options=s3)
     backend = project.tree.storage.backend
     asked = []
-    get, info = backend._get, backend._info
-    backend._get = lambda fs, path, *r: asked.append(path) or get(fs, path, *r)
-    backend._info = lambda fs, path: asked.append(path) or info(fs, path)
+    get, info = backend.transport.get, backend.transport.info
+    backend.transport.get = lambda path, *r, **o: asked.append(path) or get(path, *r, **o)
+    backend.transport.info = lambda path: asked.append(path) or info(path)
     name = project["train"].names[5]
     assert project["train"].get_blob_img_bytes(name) == blobdir.open_project(large)["train"].get_blob_img_bytes(name)
     assert len(asked) == 1

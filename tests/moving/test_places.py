@@ -76,15 +76,17 @@ def test_nothing_is_made_in_a_pushed_project(bucket, outer, other, tmp_path, how
 
 
 @pytest.mark.parametrize("how", REMOTE)
-@pytest.mark.parametrize("state", ["half pushed", "without index"])
+@pytest.mark.parametrize("state", ["half pushed", "without index", "without meta.json", "without both"])
 def test_whatever_is_there_of_it(bucket, outer, other, tmp_path, state, how):
     url, options = bucket
     write_files(tmp_path / "plain", files_of({"cats/c.png": picture(3)}))
-    push(outer, f"{url}/p", storage_options=options, index=False)
+    push(outer, f"{url}/p", storage_options=options, index=state == "without meta.json")
     fs, root = fsspec.url_to_fs(f"{url}/p", **options)
     if state == "half pushed":
         fs.pipe_file(f"{root}/.blobdir/pushing.json", b"{}")
+    if state != "without index":
         fs.rm_file(f"{root}/meta.json")
+        fs.invalidate_cache()
     with pytest.raises(UsageError, match="is in the project"):
         REMOTE[how](other, f"{url}/p/inner", options)
 
@@ -116,6 +118,38 @@ def test_nothing_is_made_in_a_project_here(outer, other, tmp_path, how, inside, 
     with pytest.raises(UsageError, match="is in the project"):
         LOCAL[how](other, place)
     assert files_below(outer) == before
+
+
+@pytest.mark.parametrize("inside", [*INSIDE, ".blobdir/inner"])
+@pytest.mark.parametrize("how", LOCAL)
+@pytest.mark.parametrize("known_by", [".blobdir", "dataset", "nested dataset"])
+def test_nothing_is_made_in_one_without_meta(outer, other, tmp_path, how, inside, known_by):
+    write_files(tmp_path / "plain", files_of({"cats/c.png": picture(3)}))
+    push(other, "memory://source-of-fetch/p", delete=True)
+    (outer / "meta.json").unlink()
+    (outer / ".blobdir").mkdir(exist_ok=True)
+    if known_by != ".blobdir" and not inside.startswith(".blobdir"):
+        (outer / ".blobdir").rmdir()
+    if known_by == "nested dataset":
+        (outer / "some").mkdir()
+        (outer / "train").rename(outer / "some/train")
+    before = files_below(outer)
+    with pytest.raises(UsageError, match="is in the project"):
+        LOCAL[how](other, outer / inside)
+    assert files_below(outer) == before
+
+
+@pytest.mark.parametrize("how", LOCAL)
+@pytest.mark.parametrize("also", ["", "blob/tars/x.tar", "blob/x_offsets.pkl", "notes/a.txt", "img"])
+def test_a_folder_called_blob_makes_no_project(other, tmp_path, how, also):
+    write_files(tmp_path / "plain", files_of({"cats/c.png": picture(3)}))
+    push(other, "memory://source-of-fetch/p", delete=True)
+    some = tmp_path / "some"
+    write_files(some, {"blob/x.tar": b"", also or "blob/y.tar": b""})
+    LOCAL[how](other, some / "new")
+    LOCAL[how](other, some / "blob/new")
+    assert (some / "new/meta.json").exists()
+    assert (some / "blob/new/meta.json").exists()
 
 
 @pytest.mark.parametrize("how", LOCAL)

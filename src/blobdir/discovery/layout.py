@@ -109,7 +109,8 @@ def display_names(paths: Iterable[str]) -> dict[str, str]:
     return {path if count[name] > 1 else name: path for name, path in named}
 
 
-def _holds_items(names: Iterable[str], subfolders: set[str]) -> bool:
+def holds_any(names: Iterable[str], subfolders: set[str]) -> bool:
+    """Whether what a folder holds, and which folders of that, makes it a dataset."""
     return bool(subfolders & filenames.MAKE_DATASET) or any(map(is_offsets, names))
 
 
@@ -118,7 +119,7 @@ def holds_items(folder: Folder, datasets: Iterable[str]) -> bool:
     # The pickles in ann.blob/ make it look like a dataset itself, seen from there.
     others = set(datasets) - {PACKED_ANNOTATIONS}
     below = {entry.name for entry in folder.entries if entry.kind == "directory"} - others
-    return _holds_items((entry.name for entry in folder.entries), below)
+    return holds_any((entry.name for entry in folder.entries), below)
 
 
 def sdk_refusal(path: str) -> tuple[str, str] | None:
@@ -181,7 +182,7 @@ def read_layout(folders: Mapping[str, Folder]) -> Layout:
         name = path.rpartition("/")[2]
         subfolders = {entry.name for entry in folder.entries if entry.kind == "directory"}
         container = name == NESTED and "/" in path and not in_container
-        is_dataset = bool(path) and not container and _holds_items((e.name for e in folder.entries), subfolders)
+        is_dataset = bool(path) and not container and holds_any((e.name for e in folder.entries), subfolders)
         if is_dataset:
             datasets.append(path)
         for below in sorted(subfolders, reverse=True):

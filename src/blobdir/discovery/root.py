@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
 from blobdir.errors import BlobdirError, NotAProjectError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Mapping
 
     from blobdir.sources import Folder, Storage
 
+    Listing = Callable[[str], Mapping[str, bool]]
+    """Name -> whether it is a folder, of all that is in one; nothing where it can't be listed."""
+
 _HINT = f"give the folder that holds {layout.META}"
+
+_LOOKED_AT: Final = 64
+"""Folders in which a dataset is looked for: most of what lies in a project's folder are datasets."""
 
 
 def not_a_folder(storage: Storage, error: OSError) -> NotAProjectError:
@@ -76,18 +84,62 @@ def project_around(folder: str, *, holds_items: bool) -> str:
     return above if above and (holds_items or _is_below(above, folder)) else ""
 
 
-def is_project_above(names: Collection[str], below: str) -> bool:
+def is_project_above(listed: Listing, below: str) -> bool:
     """Whether a folder is a project that something new in it would damage. Any ``meta.json`` could lie somewhere above.
+
+    One that has lost its ``meta.json`` is known by ``blob/`` together with ``.blobdir/``, or with a dataset: among the
+    folders that the new thing would be in, and the first few others.
 
     Parameters
     ----------
-    names : collection of str
-        What is in the folder.
+    listed : callable
+        What is in a folder, by its path relative to the one in question.
     below : str
         Where the new thing would be, relative to it.
     """
-    is_one = not {layout.BLOB_DIR, layout.STATE_DIR}.isdisjoint(names)
-    return layout.META in names and (is_one or not {layout.ITEMS, layout.ANNOTATIONS}.isdisjoint(below.split("/")))
+    names = listed("")
+    if layout.META in names:
+        is_one = not {layout.BLOB_DIR, layout.STATE_DIR}.isdisjoint(names)
+        return is_one or not {layout.ITEMS, layout.ANNOTATIONS}.isdisjoint(below.split("/"))
+    return names.get(layout.BLOB_DIR, False) and (layout.STATE_DIR in names or _has_dataset(listed, below))
+
+
+def _has_dataset(listed: Listing, below: str) -> bool:
+    todo = deque(("", *layout.above(below)))
+    left = _LOOKED_AT
+    while todo and left:
+        path = todo.popleft()
+        if path.partition("/")[0] in (layout.BLOB_DIR, layout.STATE_DIR):
+            continue
+        inside, left = listed(path), left - 1
+        if layout.META in inside:
+            continue  # another project, with datasets of its own
+        folders = {name for name, is_folder in inside.items() if is_folder}
+        if path and layout.holds_any(inside, folders):
+            return True
+        todo.extend(layout.join(path, name) for name in sorted(folders))
+    return False
+
+
+def project_of(place: str) -> str:
+    """The project on this machine that a place lies in, by its path without links; empty where it lies in none."""
+    folder = place
+    while folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
+        looks_so = os.path.isfile(os.path.join(folder, layout.META)) or os.path.isdir(
+            os.path.join(folder, layout.BLOB_DIR)
+        )
+        if looks_so and is_project_above(partial(_names, folder), os.path.relpath(place, folder)):
+            return folder
+    return ""
+
+
+def _names(top: str, path: str) -> dict[str, bool]:
+    found = {}
+    with suppress(OSError), os.scandir(os.path.join(top, path)) as scan:
+        for entry in scan:
+            found[entry.name] = entry.is_dir()
+    return found
 
 
 def refuse_inside(place: str) -> None:
@@ -97,12 +149,9 @@ def refuse_inside(place: str) -> None:
     ------
     UsageError
     """
-    real = os.path.join(os.path.realpath(os.path.dirname(place)), os.path.basename(place))
-    folder = real
-    while (folder := project_above(folder)) != "":
-        with suppress(OSError):
-            if is_project_above(os.listdir(folder), os.path.relpath(real, folder)):
-                raise UsageError(f"{place}: is in the project {folder}; choose a place outside")
+    folder = project_of(os.path.join(os.path.realpath(os.path.dirname(place)), os.path.basename(place)))
+    if folder:
+        raise UsageError(f"{place}: is in the project {folder}; choose a place outside")
 
 
 def _of_project(above: str, url: str) -> str:

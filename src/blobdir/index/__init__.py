@@ -3,7 +3,7 @@
 from blobdir.index.build import EntryTable, build_index
 from blobdir.index.carry import index_from_bytes, index_to_bytes
 from blobdir.index.header import Defect, Header, SourceRecord
-from blobdir.index.place import FILES, check_place, replace_file
+from blobdir.index.place import FILES, check_place, remove_index, replace_file
 from blobdir.index.store import StoredIndex, load_index, save_index, seal_of
 from blobdir.index.table import BROKEN, DIRECTORY, FIRST_BLOB, LINK, LOOSE, Index
 
@@ -25,6 +25,7 @@ __all__ = [
     "index_from_bytes",
     "index_to_bytes",
     "load_index",
+    "remove_index",
     "replace_file",
     "save_index",
     "seal_of",

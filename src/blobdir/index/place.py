@@ -193,6 +193,12 @@ def replace_file(path: Path, data: bytes) -> None:
                 os.unlink(name, dir_fd=parent)
 
 
+def remove_index(folder: Path) -> bool:
+    """Remove the folder of an index from one of blobdir's own, if it is one; whether it's gone."""
+    with _opened(folder.parent, through_link=False) as parent:
+        return not _strange(parent, folder.name) and _remove(parent, folder.name)
+
+
 @contextmanager
 def _opened(folder: Path, *, through_link: bool) -> Iterator[int]:
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from blobdir.discovery import layout
@@ -20,7 +21,7 @@ T = TypeVar("T")
 
 
 def refuse_inside(there: RemoteStorage) -> None:
-    """Refuse a place that lies in another project, whole or half pushed. Asks for two names in each folder above.
+    """Refuse a place that lies in another project, whole or half pushed. Asks for three names in each folder above.
 
     A folder that can't be asked, as where one's rights end, counts for none.
 
@@ -30,18 +31,25 @@ def refuse_inside(there: RemoteStorage) -> None:
     """
     above = [folder for folder in parents_of(there.root) if folder]
     signs = [f"{folder}/{name}" for folder in above for name in (layout.META, PUSHING)]
-    found = dict(zip(signs, _ask(there, {sign: there.backend.info(sign, sign) for sign in signs}), strict=True))
+    requests: dict[str, Awaitable[object]] = {sign: there.backend.info(sign, sign) for sign in signs}
+    blobs = [f"{folder}/{layout.BLOB_DIR}" for folder in above]
+    requests |= {blob: there.backend.call(blob, "exists", blob) for blob in blobs}
+    found = dict(zip(requests, _ask(there, requests), strict=True))
     for folder in above:
         below = there.root[len(folder) + 1 :]
-        has_meta = found[f"{folder}/{layout.META}"] is not None
-        if found[f"{folder}/{PUSHING}"] is not None or (has_meta and is_project_above(_names(there, folder), below)):
+        looks_so = found[f"{folder}/{layout.META}"] is not None or found[f"{folder}/{layout.BLOB_DIR}"]
+        is_pushed = found[f"{folder}/{PUSHING}"] is not None
+        if is_pushed or (looks_so and is_project_above(partial(_names, there, folder), below)):
             url = "/".join(there.url.split("/")[: -1 - below.count("/")])
             raise UsageError(f"{there.url}: is in the project {url}; choose a place outside")
 
 
-def _names(there: RemoteStorage, folder: str) -> set[str]:
-    (listed,) = _ask(there, {folder: there.backend.call(folder, "ls", folder, detail=False)})
-    return {str(key).rstrip("/").rpartition("/")[2] for key in listed or ()}
+def _names(there: RemoteStorage, top: str, path: str) -> dict[str, bool]:
+    folder = layout.join(top, path)
+    (listed,) = _ask(there, {folder: there.backend.call(folder, "ls", folder, detail=True)})
+    return {
+        str(entry["name"]).rstrip("/").rpartition("/")[2]: entry.get("type") == "directory" for entry in listed or ()
+    }
 
 
 def _ask(there: RemoteStorage, requests: dict[str, Awaitable[T]]) -> list[T | None]:

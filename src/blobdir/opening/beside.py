@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blobdir.discovery.inputs import with_digests
+from blobdir.durable import sync_folder
 from blobdir.errors import UsageError
-from blobdir.index import LOOSE, check_place, index_to_bytes, replace_file, save_index
+from blobdir.index import LOOSE, check_place, index_to_bytes, remove_index, replace_file, save_index
 from blobdir.projectlock import make_state_folder, show_like
 from blobdir.sources import LocalStorage, RemoteStorage
 
@@ -64,6 +65,27 @@ def save_beside(index: Index, storage: Storage) -> str:
     for path in (place, *place.iterdir(), file):  # for all who may read the project
         show_like(path, root)
     return str(place)
+
+
+def drop_beside(root: str | os.PathLike[str]) -> None:
+    """Remove the index that travels with a project on this machine, before the project changes.
+
+    Who reads the project from afar believes the file: that's why it goes first, and is off the disk when this returns.
+    The folder is compared by all who read it, so one that can't be removed does no harm.
+
+    Raises
+    ------
+    OSError
+        The file can't be removed.
+    """
+    file, place = Path(root, BESIDE_FILE), Path(root, BESIDE)
+    if file.is_symlink() or file.is_file():
+        with suppress(FileNotFoundError):
+            os.unlink(file)
+        sync_folder(file.parent)
+    if os.path.lexists(place):
+        with suppress(OSError, UsageError):
+            remove_index(place)
 
 
 def is_beside(place: Path, storage: Storage) -> bool:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
-from blobdir.discovery.root import project_above
+from blobdir.discovery.root import project_of
 from blobdir.durable import absolute
-from blobdir.packing.publishing import check_place, recover
+from blobdir.packing.publishing import announce, check_place, recover
 from blobdir.projectlock import ProjectLock
 
 if TYPE_CHECKING:
@@ -28,14 +28,18 @@ def alone(path: str | os.PathLike[str]) -> Iterator[None]:
     BlobdirError, OSError
         A change was cut off, and can't be finished.
     """
-    root = project_above(os.path.realpath(path))
+    path = os.path.realpath(path)
+    root = project_of(path)
     if not root or not os.path.isdir(os.path.join(root, layout.BLOB_DIR)):
         yield
         return
     recover(root)
     lock = ProjectLock(root)
     try:
-        lock.note()
+        if os.path.dirname(path) == os.path.join(root, layout.STATE_DIR):  # the index itself is written anew
+            lock.note()
+        else:
+            announce(lock, root)
         yield
     finally:
         lock.release()

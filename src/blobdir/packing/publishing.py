@@ -18,6 +18,7 @@ from blobdir.discovery import layout
 from blobdir.durable import absolute, in_words, sync_file, sync_filesystem, sync_folder
 from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.interrupts import deferred
+from blobdir.opening.beside import drop_beside
 from blobdir.packing.checking import Check
 from blobdir.packing.folders import SYNC_EACH, Folders
 from blobdir.packing.journal import STAGING, UNDO, Journal, check_state, clear
@@ -137,7 +138,8 @@ class Change:
         """Do what a process that was killed had begun; forget what it had only prepared."""
         check_state(self._state)
         journal = Journal.read(self._state)
-        if journal is not None:
+        if journal is not None and self._lock is not None:
+            announce(self._lock, self._root)  # its writer may have been of a version that didn't
             with deferred():
                 with suppress(PackError):  # it was undone, which is as good
                     self._run(journal)
@@ -258,8 +260,8 @@ class Change:
             return
         journal.prepare(self._state)
         self._sync([number for number, _, _ in journal.put])
-        if self._lock is not None:
-            self._lock.note()
+        if self._lock is not None and journal.paths:
+            announce(self._lock, self._root)
         self._apply(journal)
 
     def _apply(self, journal: Journal) -> None:
@@ -303,6 +305,21 @@ class Change:
                 sync_file(self._staging / str(number))
         for folder in (self._staging, self._state, self._root):
             sync_folder(folder)
+
+
+def announce(lock: ProjectLock, root: str | os.PathLike[str]) -> None:
+    """Say that a project is going to be changed, whatever changes it: to who reads it now, and to who comes later.
+
+    Who has been reading it reads it again. The index beside it, which is believed far away, goes before anything of the
+    change appears: a change that comes to nothing costs the index, and no more.
+
+    Raises
+    ------
+    OSError
+        The index can't be removed; nothing was changed.
+    """
+    lock.note()
+    drop_beside(root)
 
 
 def take_over(old: os.stat_result, new: Path) -> None:
