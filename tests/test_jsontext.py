@@ -13,7 +13,7 @@ from blobdir.errors import AnnotationError
 from blobdir.jsontext import is_clear, read_certain, read_json, unclear, write_json
 from blobdir.smallfiles import ANNOTATION, JSON, Known, look_at
 
-KNOWN = Known({"thing"}, {"ripe"})
+KNOWN = Known({"thing": ("", frozenset())}, {"ripe": ("", frozenset())})
 SOUND = {
     "size": {"height": 7, "width": 9},
     "tags": [{"name": "ripe", "createdAt": "2020-01-01T10:00:00"}],

@@ -14,6 +14,7 @@ from blobdir.annotations import classes_of, is_size, read_annotation, tags_of
 from blobdir.errors import AnnotationError
 from blobdir.inside import open_plain, read_open
 from blobdir.jsontext import Remark, is_clear, read_json, refuse_constant, unclear
+from blobdir.sdkrules import Demand, Shape, object_fault, tag_fault
 from blobdir.tarwriting.members import is_image
 
 if TYPE_CHECKING:
@@ -39,11 +40,12 @@ class Known(NamedTuple):
 
     Attributes
     ----------
-    classes, tags : set of str
+    classes : dict of str to Shape
+    tags : dict of str to Demand
     """
 
-    classes: set[Any]
-    tags: set[Any]
+    classes: dict[str, Shape]
+    tags: dict[str, Demand]
 
 
 def look_at(kind: str, data: bytes, known: Known) -> list[Remark]:
@@ -69,10 +71,29 @@ def look_at(kind: str, data: bytes, known: Known) -> list[Remark]:
     if kind == JSON:
         return found
     for code, what, names in (
-        ("class-unknown", "class", set(classes_of(value)) - known.classes),
-        ("tag-unknown", "tag", set(tags_of(value)) - known.tags),
+        ("class-unknown", "class", set(classes_of(value)) - known.classes.keys()),
+        ("tag-unknown", "tag", set(tags_of(value)) - known.tags.keys()),
     ):
         found += [(code, f": {what} {name!r} isn't in meta.json") for name in sorted(names)]
+    return found + _refused(value, known)
+
+
+def _refused(value: dict[str, Any], known: Known) -> list[Remark]:
+    """What the SDK refuses in a sound annotation."""
+    found = []
+    for number, item in enumerate((value, *value["objects"])):
+        who = f": object {number - 1} ({item['classTitle']!r})" if number else ":"
+        if "tags" not in item:
+            found.append(("sdk-tag", f"{who} has no tags, not even an empty list of them"))
+        found += [
+            ("sdk-tag", f"{who} tag {tag['name']!r} {fault}")
+            for tag in item.get("tags", ())
+            if tag["name"] in known.tags and (fault := tag_fault(tag, known.tags))
+        ]
+        if number and item["classTitle"] in known.classes and (fault := object_fault(item, known.classes)):
+            found.append(("sdk-object", f"{who} {fault}"))
+    if isinstance(custom := value.get("customBigData"), (int, float)) and custom:
+        found.append(("sdk-object", ": has customBigData that are a number"))
     return found
 
 
@@ -82,27 +103,44 @@ def _is_fine(data: bytes, known: Known) -> bool:
         text = data.decode()
         value, end = _raw_decode(text)
         size, objects = value["size"], value["objects"]
-        keys = len(value) + len(size)
         if not (is_size(size["height"]) and is_size(size["width"]) and type(objects) is list):
             return False
         if end != len(text) and text[end:].strip(" \t\n\r"):
             return False
-        if not objects and value.get("tags") == []:
-            return is_clear(text, keys)
-        titles, named = {item["classTitle"] for item in objects}, set()
-        inner = [item["points"] for item in objects if "points" in item]
-        if not {type(points) for points in inner} <= _DICT:
-            return False
-        keys += sum(map(len, objects)) + sum(map(len, inner))
-        for holder in (value, *objects):
-            tags = holder.get("tags", [])
-            if type(tags) is not list:
-                return False
-            named.update([tag["name"] for tag in tags])
-            keys += sum(map(len, tags))
-        return titles <= known.classes and named <= known.tags and is_clear(text, keys)
+        keys = len(value) + len(size)
+        if objects or value["tags"] != []:
+            keys += _keys_if_fine(value, objects, known)
+        return not value.get("customBigData") and is_clear(text, keys)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return False
+
+
+def _keys_if_fine(value: dict[str, Any], objects: list[dict[str, Any]], known: Known) -> int:
+    """How many keys the objects and tags of an annotation have.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError, AttributeError
+        Something may be wrong with them.
+    """
+    classes, demanded = known
+    inner = [item[key] for key in ("points", "bitmap") for item in objects if key in item]
+    if not {type(some) for some in inner} <= _DICT:
+        raise TypeError
+    keys = sum(map(len, objects)) + sum(map(len, inner))
+    for holder in (value, *objects):
+        if (tags := holder["tags"]) == []:
+            continue
+        if type(tags) is not list:
+            raise TypeError
+        for tag in tags:
+            keys += len(tag)
+            if tag_fault(tag, demanded):
+                raise ValueError
+    for item in objects:
+        if object_fault(item, classes):
+            raise ValueError
+    return keys
 
 
 def text_faults(data: bytes) -> list[Remark]:

@@ -21,7 +21,9 @@ FEW = 5
 
 @click.command("verify")
 @click.argument("project")
-@click.option("--decode", is_flag=True, help="Decode every image too, and compare its size with its annotation.")
+@click.option(
+    "--decode", is_flag=True, help="Decode every image too, and bitmaps in annotations; compare sizes with annotations."
+)
 @click.option("--processes", type=click.IntRange(0), default=0, metavar="N", help="That decode; 0: one per processor.")
 @click.option(
     "--repair", "mend", is_flag=True, help="Write damaged offsets anew from their tar; the old ones are kept."
@@ -101,7 +103,9 @@ def _lines(report: VerifyReport, *, quiet: bool) -> list[str]:
             what = f"whether the bytes of {counted(without, 'blob')} are those that were packed"
             lines.append(f"not looked at: {what}; no checksum to hold them against is in blob/SHA256SUMS")
         if not report.decoded:
-            lines.append("not looked at: the pixels of the images; --decode decodes them")
+            lines.append(
+                "not looked at: the pixels of the images, and of bitmaps in annotations; --decode decodes them"
+            )
         if report.masks:
             lines.append(f"not looked at: the pixels of {counted(report.masks, 'mask')}; only how they begin")
         if report.unchecked:

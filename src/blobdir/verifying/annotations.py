@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from itertools import repeat
 from posixpath import splitext
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from blobdir.errors import BlobdirError
 from blobdir.filenames import IMAGE_EXTENSIONS
 from blobdir.index import DIRECTORY, LINK, LOOSE
 from blobdir.packing.sidefiles import FOLDERS, bases, is_side_folder
+from blobdir.sdkrules import classes_demanded, meta_faults, tags_demanded
 from blobdir.smallfiles import ANNOTATION, HEAD, IMAGE, JSON, Known, look_at, text_faults
 from blobdir.verifying.findings import in_words
 from blobdir.verifying.looking import Job, Looking
@@ -64,6 +65,11 @@ class AnnotationCheck:
         for job in jobs:
             self._count(job.kind, job.prefix, len(job.names))
         self._looking = Looking(jobs, self._known, processes, follow_links=storage.follow_links)
+
+    @property
+    def shapes(self) -> dict[str, str]:
+        """Of the classes that ``meta.json`` knows."""
+        return {name: shape for name, (shape, _) in self._known.classes.items()}
 
     def __enter__(self) -> Self:
         self._looking.__enter__()
@@ -236,22 +242,25 @@ def _known_names(storage: LocalStorage, report: VerifyReport) -> Known:
         data = storage.read(layout.META)
         meta, faults = read_object(data), text_faults(data)
     except FileNotFoundError:
-        return Known(set(), set())  # a defect of its own, or a link that leads nowhere
+        return Known({}, {})  # a defect of its own, or a link that leads nowhere
     except (BlobdirError, OSError) as error:
         report.add("meta", layout.META, in_words(error))
-        return Known(set(), set())
+        return Known({}, {})
     for code, text in faults:
         report.add(code, layout.META, f"{layout.META}{text}")
-    found = []
+    found: list[list[dict[str, Any]]] = []
+    is_sound = True
     for key, name in (("classes", "title"), ("tags", "name")):
         items = meta.get(key, [])
         if not isinstance(items, list) or not all(
             isinstance(item, dict) and isinstance(item.get(name), str) for item in items
         ):
             report.add("meta", layout.META, f"{key} must be a list of objects with a {name} each")
-            items = items if isinstance(items, list) else []
-        found.append({item[name] for item in items if isinstance(item, dict) and isinstance(item.get(name), str)})
-    return Known(found[0], found[1])
+            items, is_sound = items if isinstance(items, list) else [], False
+        found.append([item for item in items if isinstance(item, dict) and isinstance(item.get(name), str)])
+    for fault in meta_faults(meta) if is_sound else ():
+        report.add("sdk-meta", layout.META, f"{layout.META}: {fault}")
+    return Known(classes_demanded(found[0]), tags_demanded(found[1]))
 
 
 def _side_files(tree: Tree, dataset: str) -> dict[str, list[_Listed]]:

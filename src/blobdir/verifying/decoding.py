@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from functools import lru_cache
+from itertools import chain
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from blobdir.annotations import read_annotation
 from blobdir.datasets import DatasetView, ProjectView
 from blobdir.discovery import DiscoveryOptions
 from blobdir.errors import BlobdirError
@@ -18,6 +20,7 @@ from blobdir.opening import build
 from blobdir.processes import Job, Workers, processors
 from blobdir.sources import LocalStorage
 from blobdir.tree import Tree
+from blobdir.verifying.bitmaps import bitmap_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
     from blobdir.discovery.discover import ReadOffsets
     from blobdir.verifying.findings import VerifyReport
 
-    Decoded = list[tuple[str, str]]
+    Decoded = list[list[tuple[str, str]]]
+    Shapes = dict[str, str]
 
 BATCH = 500
 
@@ -37,13 +41,19 @@ def look_into(storage: LocalStorage, read: ReadOffsets = read_offsets) -> Projec
 
 
 def check_decoding(
-    project: ProjectView[DatasetView], report: VerifyReport, processes: int, progress: Callable[[int, int], None]
+    project: ProjectView[DatasetView],
+    shapes: Shapes,
+    report: VerifyReport,
+    processes: int,
+    progress: Callable[[int, int], None],
 ) -> None:
-    """Decode every image, and compare its size with its annotation's.
+    """Decode every image and the bitmaps of its annotation, and compare its size with its annotation's.
 
     Parameters
     ----------
     project : ProjectView
+    shapes : dict of str to str
+        Of classes.
     report : VerifyReport
     processes : int
         0: one per processor.
@@ -56,33 +66,32 @@ def check_decoding(
         for at in range(0, len(names), BATCH)
     ]
     total, done = sum(len(names) for _, names in parts), 0
-    for path, found in _decoded(project, parts, min(processes or processors(), len(parts))):
-        for code, example in found:
-            if code:
-                report.add(code, path, example)
+    for path, found in _decoded(project, shapes, parts, min(processes or processors(), len(parts))):
+        for code, example in chain.from_iterable(found):
+            report.add(code, path, example)
         done += len(found)
         report.decoded += len(found)
         progress(done, total)
 
 
 def _decoded(
-    project: ProjectView[DatasetView], parts: list[tuple[str, list[str]]], count: int
+    project: ProjectView[DatasetView], shapes: Shapes, parts: list[tuple[str, list[str]]], count: int
 ) -> Iterator[tuple[str, Decoded]]:
     if count <= 1:
         for path, names in parts:
-            yield path, _decode_all(project, path, names)
+            yield path, _decode_all(project, shapes, path, names)
         return
     follow = isinstance(project.tree.storage, LocalStorage) and project.tree.storage.follow_links
     opened = project.url, follow, monotonic_ns()
-    jobs = (Job(decode_batch, (*opened, path, names), f"decoding {path}", path) for path, names in parts)
+    jobs = (Job(decode_batch, (*opened, shapes, path, names), f"decoding {path}", path) for path, names in parts)
     with Workers(count) as workers:
         for job, found in workers.run(jobs):
             yield job.about, found
 
 
-def decode_batch(root: str, follow_links: bool, run: int, dataset: str, names: list[str]) -> Decoded:
-    """Decode some images, in a worker; for each a code and what is wrong, or two empty texts."""
-    return _decode_all(_opened(root, follow_links, run), dataset, names)
+def decode_batch(root: str, follow_links: bool, run: int, shapes: Shapes, dataset: str, names: list[str]) -> Decoded:
+    """Decode some images, in a worker; for each codes and what is wrong."""
+    return _decode_all(_opened(root, follow_links, run), shapes, dataset, names)
 
 
 @lru_cache(1)
@@ -91,25 +100,29 @@ def _opened(root: str, follow_links: bool, _run: int) -> ProjectView[DatasetView
     return look_into(LocalStorage(root, follow_links=follow_links))
 
 
-def _decode_all(project: ProjectView[DatasetView], dataset: str, names: list[str]) -> Decoded:
+def _decode_all(project: ProjectView[DatasetView], shapes: Shapes, dataset: str, names: list[str]) -> Decoded:
     images = project[dataset]
-    return [_decode(images, name) for name in names]
+    return [list(_decode(images, shapes, name)) for name in names]
 
 
-def _decode(dataset: DatasetView, name: str) -> tuple[str, str]:
+def _decode(dataset: DatasetView, shapes: Shapes, name: str) -> Iterator[tuple[str, str]]:
+    try:
+        annotation = dataset.annotation(name)
+        for fault in bitmap_faults(read_annotation(annotation), shapes):
+            yield "sdk-object", f"{name}: {fault}"
+        size = annotation["size"]
+        wanted = int(size["width"]), int(size["height"])
+    except (BlobdirError, OSError, KeyError, TypeError, ValueError):
+        wanted = None  # said where annotations are looked at
     try:
         data = dataset.get_blob_img_bytes(name)
         pixels = decode_image(data, name=name).shape
         with Image.open(io.BytesIO(data)) as image:
             stored = image.size
     except (BlobdirError, OSError) as error:
-        return "not-decodable", f"{name}: {error}"
-    try:
-        size = dataset.annotation(name)["size"]
-        wanted = int(size["width"]), int(size["height"])
-    except (BlobdirError, OSError, KeyError, TypeError, ValueError):
-        return "", ""  # said where annotations are looked at
+        yield "not-decodable", f"{name}: {error}"
+        return
     # The SDK writes the size as stored or as turned by EXIF, by version.
-    if wanted not in (stored, (pixels[1], pixels[0])):
-        return "annotation-size", f"{name} is {pixels[1]} x {pixels[0]}, its annotation says {wanted[0]} x {wanted[1]}"
-    return "", ""
+    if wanted and wanted not in (stored, (pixels[1], pixels[0])):
+        text = f"{name} is {pixels[1]} x {pixels[0]}, its annotation says {wanted[0]} x {wanted[1]}"
+        yield "annotation-size", text

@@ -22,7 +22,8 @@ ERRORS = frozenset(
 FOR_SUPERVISELY = frozenset(
     {
         "sdk-name", "sdk-double", "sdk-empty", "sdk-folder", "sdk-packed", "meta-missing", "image-without-annotation",
-        "offsets-repeated", "blob-twice", "sdk-encoding", "sdk-link", "json-number",
+        "offsets-repeated", "blob-twice", "sdk-encoding", "sdk-link", "json-number", "sdk-object", "sdk-tag",
+        "sdk-meta",
     }
 )  # fmt: skip
 """Warnings that are errors for who wants to open the project by the SDK, or bring it to the platform."""

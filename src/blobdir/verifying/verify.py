@@ -61,7 +61,7 @@ def verify(
     project : path
         A folder on this machine.
     decode : bool
-        Also decode every image, and compare sizes with the annotations.
+        Also decode every image and the bitmaps of annotations, and compare sizes with the annotations.
     processes : int
         That decode; 0 is one per processor.
     audience : str
@@ -125,7 +125,7 @@ def _look(
         check_for_sdk(storage, opened, folders, blobs.counts, report)
         annotations.finish(opened, told("annotations"), incomplete_folders(opened, folders))
     if decode:
-        check_decoding(opened, report, processes, told("decoding"))
+        check_decoding(opened, annotations.shapes, report, processes, told("decoding"))
     return report
 
 

@@ -1,0 +1,123 @@
+"""What `verify` says of annotations and ``meta.json``, against what the SDK refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import warnings
+
+import pytest
+import sdk_cases as cases
+import supervisely as sly
+
+from blobdir.sdkrules import classes_demanded, meta_faults, tags_demanded
+from blobdir.smallfiles import ANNOTATION, Known, look_at
+from blobdir.verifying.bitmaps import pixels_fault
+
+TAGS_NO_LIST = "annotation-invalid"  # empty texts and objects, which the SDK takes for empty lists
+KNOWN = Known(classes_demanded(cases.META["classes"]), tags_demanded(cases.META["tags"]))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def silent():
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    logging.disable(before)
+
+
+@pytest.fixture(scope="module")
+def meta():
+    return sly.ProjectMeta.from_json(cases.META)
+
+
+def is_refused(value, meta):
+    try:
+        with contextlib.redirect_stdout(None):
+            sly.Annotation.from_json(json.loads(json.dumps(value)), meta)
+    except Exception:
+        return True
+    return False
+
+
+def remarks(value):
+    found = look_at(ANNOTATION, json.dumps(value).encode(), KNOWN)
+    return [remark for remark in found if remark[0] != "json-number"]
+
+
+@pytest.mark.parametrize("case", cases.SOUND)
+def test_sound_annotations(case, meta):
+    assert remarks(cases.SOUND[case]) == []
+    assert not is_refused(cases.SOUND[case], meta)
+
+
+@pytest.mark.parametrize("case", cases.REFUSED)
+def test_refused_annotations(case, meta):
+    code, value = cases.REFUSED[case]
+    assert [code] == [code for code, _ in remarks(value)]
+    assert is_refused(value, meta)
+
+
+@pytest.mark.parametrize("shape", cases.SHAPES)
+@pytest.mark.parametrize("of", ["its own", "any"])
+def test_whatever_may_be_wrong_with_an_object(shape, of, meta):
+    value = cases.annotation(cases.object_of(shape, "any" if of == "any" else ""))
+    wrong = []
+    for what, other in cases.changed(value, ("objects", 0)):
+        if ".data" in what:
+            continue  # pixels
+        found = remarks(other)
+        if bool(found) != is_refused(other, meta) and TAGS_NO_LIST not in dict(found):
+            wrong.append((what, remarks(other)))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("kind", cases.VALUES)
+def test_whatever_may_be_wrong_with_a_tag(kind, meta):
+    value = cases.annotation(tags=[cases.tagged(kind, cases.VALUES[kind][0])])
+    for what, other in cases.changed(value, ("tags",)):
+        assert bool(remarks(other)) == is_refused(other, meta), what
+
+
+@pytest.mark.parametrize("key", ["classes", "tags"])
+def test_whatever_may_be_wrong_with_meta_json(key):
+    name = {"classes": "title", "tags": "name"}[key]
+    for item in cases.META[key]:
+        for what, other in cases.changed({"classes": [], "tags": [], key: [item]}, (key, 0)):
+            if not isinstance(other[key][0].get(name), str):
+                continue  # said in other words
+            if what.startswith("tags.0.values = ") and not isinstance(other[key][0].get("values"), list):
+                continue  # the SDK takes a text or an object for a list of letters or keys
+            try:
+                sly.ProjectMeta.from_json(json.loads(json.dumps(other)))
+                is_refused = False
+            except Exception:
+                is_refused = True
+            assert bool(meta_faults(other)) == is_refused, (item, what)
+
+
+@pytest.mark.parametrize("case", cases.REFUSED_META)
+def test_refused_meta_json(case):
+    value = cases.REFUSED_META[case]
+    assert len(meta_faults(value)) == 1
+    with pytest.raises(Exception):  # noqa: B017, PT011  # whatever it is
+        sly.ProjectMeta.from_json(value)
+
+
+def test_sound_meta_json():
+    assert meta_faults(cases.META) == []
+
+
+@pytest.mark.parametrize("case", cases.PIXELS)
+def test_refused_pixels(case, meta):
+    assert pixels_fault(*cases.PIXELS[case])
+    assert is_refused(cases.with_pixels(*cases.PIXELS[case]), meta)
+
+
+@pytest.mark.parametrize("case", cases.SOUND_PIXELS)
+def test_sound_pixels(case, meta):
+    assert pixels_fault(*cases.SOUND_PIXELS[case]) == ""
+    assert not is_refused(cases.with_pixels(*cases.SOUND_PIXELS[case]), meta)
