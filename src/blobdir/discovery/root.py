@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from blobdir.descriptors import none_left
 from blobdir.discovery import layout
 from blobdir.errors import BlobdirError, NotAProjectError, UsageError
 
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 _HINT = f"give the folder that holds {layout.META}"
 
 
-def not_a_folder(storage: Storage, error: OSError) -> NotAProjectError:
-    """What to say where the place itself can't be listed."""
+def not_a_folder(storage: Storage, error: OSError) -> OSError:
+    """What to say where the place itself can't be listed: only what there is tells that it isn't a project."""
+    if left := none_left(error):
+        return left
     if isinstance(error, NotADirectoryError) or (isinstance(error, FileNotFoundError) and _is_file(storage)):
         return NotAProjectError(f"{storage.url}: is a file, and a project is a folder; {_HINT}")
     if isinstance(error, FileNotFoundError):
