@@ -9,6 +9,7 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from blobdir.descriptors import NONE_LEFT
 from blobdir.errors import UsageError
 from blobdir.inside import NO_FILE, open_plain
 from blobdir.temporary import new_file
@@ -126,6 +127,8 @@ def in_words(error: Exception, place: str | os.PathLike[str] = "", missing: int 
     """
     if not isinstance(error, OSError) or error.errno is None or not error.strerror:
         return str(error)
+    if error.errno in NONE_LEFT:
+        return NONE_LEFT[error.errno]
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         room = [f"{missing:,} bytes are still to be written"] if missing else []
         with suppress(OSError, TypeError, ValueError):

@@ -14,6 +14,7 @@ import struct
 from contextlib import suppress
 from typing import Final
 
+from blobdir.descriptors import none_left, with_room
 from blobdir.durable import naming
 from blobdir.errors import BusyError, UsageError
 from blobdir.inside import check_regular, open_plain
@@ -228,6 +229,16 @@ def open_state(root: str, name: str) -> int:
         os.close(folder)
 
 
+def _open_lock(root: str) -> int:
+    """Open the lock's file for reading; -1 where that can't be done. OSError where there is no descriptor left."""
+    try:
+        return with_room(lambda: open_state(root, LOCK))
+    except OSError as error:
+        if none_left(error):
+            raise
+        return -1
+
+
 def changes(root: str) -> tuple[bytes, bool]:
     """What is different after a project was changed, and whether a journal lies there.
 
@@ -235,10 +246,10 @@ def changes(root: str) -> tuple[bytes, bool]:
     """
     state = os.path.join(root, STATE_DIR)
     count = b""
-    with suppress(OSError):
-        fd = open_state(root, LOCK)
+    if (fd := _open_lock(root)) >= 0:
         try:
-            count = b"".join(os.read(fd, 100).split()[1:2])
+            with suppress(OSError):
+                count = b"".join(os.read(fd, 100).split()[1:2])
         finally:
             os.close(fd)
     if os.path.islink(state):  # none of ours, and nothing is read through it
@@ -274,9 +285,8 @@ def is_hidden(root: str) -> bool:
 
 def is_being_changed(root: str) -> bool:
     """Whether a writer has the lock of a project at this moment; False where that can't be known."""
-    try:
-        fd = open_state(root, LOCK)
-    except OSError:
+    fd = _open_lock(root)
+    if fd < 0:
         return False
     try:
         asked = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)

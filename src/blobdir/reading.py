@@ -9,7 +9,7 @@ from zlib import crc32
 
 import numpy as np
 
-from blobdir.descriptors import DESCRIPTORS
+from blobdir.descriptors import DESCRIPTORS, NONE_LEFT
 from blobdir.discovery.pairing import BLOCK, blob_defect, misfit
 from blobdir.errors import LinkError, ReadError, ShortReadError
 from blobdir.index import FIRST_BLOB, Index
@@ -124,23 +124,44 @@ class BlobReader:
                 self._held[number] = source
         left = DESCRIPTORS.hold(self, len(wanted), len(self._held))
         others = [number for number in wanted if number not in self._held]
-        found = [self._hold_one(number, wanted[number]) for number in others[:left]]
-        return all(found)
+        are_same = True
+        for done, number in enumerate(others[:left]):
+            found = self._hold_one(number, wanted[number])
+            if found is None:  # others need some, too
+                self.give_back((done + 1) // 2)
+                DESCRIPTORS.holds(self, len(self._held))
+                break
+            are_same &= found
+        return are_same
+
+    def give_back(self, count: int) -> int:
+        """Close some of the held blobs, those that were held last; they are opened again when they are wanted."""
+        given = 0
+        for number in list(self._held)[::-1][:count]:
+            source = self._held.pop(number, None)
+            if source is not None:
+                given += 1
+                if self._open[number] is source:
+                    self._open[number] = None
+        return given
 
     @property
     def held(self) -> list[Source]:
         """The blobs that are held."""
         return list(self._held.values())
 
-    def _hold_one(self, number: int, record: SourceRecord) -> bool:
-        """Whether a blob is the file that discovery has looked at, as far as it could be opened."""
+    def _hold_one(self, number: int, record: SourceRecord) -> bool | None:
+        """Whether a blob is the file that discovery has looked at, as far as it could be opened.
+
+        None where there was no descriptor left.
+        """
         try:
-            held = self._storage.open(record.path)
+            held = self._storage.open_held(record.path)
         except (FileNotFoundError, LinkError):
             return record.defect >= 0
-        except OSError:  # whoever reads one of its members is told
-            return True
-        if held.fd < 0:
+        except OSError as error:  # whoever reads one of its members is told
+            return None if error.errno in NONE_LEFT else True
+        if held is None:
             return True
         self._held[number] = held
         now = held.stat
@@ -203,11 +224,11 @@ class BlobReader:
                     try:
                         data = pread(blob.fd, size, offset_of[row])  # type: ignore[union-attr]
                         blob.used = True  # type: ignore[union-attr]
-                    except (AttributeError, OSError):  # not open yet, or not on this machine: cheaper than to ask
+                    except (AttributeError, OSError):  # no blob, not open yet, or not local: cheaper than to ask
+                        if blob is not None and blob.fd >= 0:
+                            raise
                         if blob is None or source_of[row] in unlooked:
                             return None
-                        if blob.fd >= 0:
-                            raise
                         data = blob.read_at(offset_of[row], size)
                     return data if len(data) == size else None
                 slot += 1
@@ -309,7 +330,7 @@ class BlobReader:
         else:
             blob.used = True
         part = buffer[:wanted]
-        if type(blob) is not Source or os.preadv(blob.fd, (part,), columns.offset[row] + start) != wanted:
+        if blob.fd < 0 or os.preadv(blob.fd, (part,), columns.offset[row] + start) != wanted:
             part[:] = self.read(row, start, start + wanted)  # what is wrong with it is said there
         return wanted
 
@@ -326,7 +347,7 @@ class BlobReader:
         are_same = True
         for number, record in enumerate(self._index.header.blobs[:limit], FIRST_BLOB):
             if self._storage.directory:
-                are_same &= self._hold_one(number, record)
+                are_same &= self._hold_one(number, record) is not False
             if record.defect < 0:
                 with suppress(ReadError, OSError):  # whoever reads one of its members is told
                     self.source(number)

@@ -60,6 +60,8 @@ class Attributes:
         Permission bits, without any that allow writing.
     uid, gid : int
         Owner of the file or blob; -1 where the backend has none.
+    inode, ctime_ns : int
+        Of a loose file on this machine, by which it's known that nobody has written to it; else -1 and 0.
     """
 
     kind: FileKind
@@ -68,6 +70,8 @@ class Attributes:
     mode: int
     uid: int = -1
     gid: int = -1
+    inode: int = -1
+    ctime_ns: int = 0
 
 
 class Tree:
@@ -306,7 +310,8 @@ class Tree:
             return Attributes("file", size, blob.mtime_ns, readable(blob.mode, 0o444), blob.uid, blob.gid)
         if source == LOOSE:
             stat = self._loose.stat(row)
-            return Attributes("file", stat.size, stat.mtime_ns, readable(stat.mode, 0o444), stat.uid, stat.gid)
+            mode = readable(stat.mode, 0o444)
+            return Attributes("file", stat.size, stat.mtime_ns, mode, stat.uid, stat.gid, stat.inode, stat.ctime_ns)
         if source == DIRECTORY:
             return self._directory_attributes(row)
         return Attributes("link" if source == LINK else "file", size, 0, 0o777 if source == LINK else 0o444)

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import random
+import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -262,6 +264,57 @@ def test_image_is_reused_until_something_changes(tmp_path):
     assert prepare(open_now(root), folder).built
     assert not prepare(open_now(root), folder).built
     assert len(list(folder.iterdir())) == 2
+
+
+OLD, NEW = b'{"tags": ["cat"]}', b'{"tags": ["dog"]}'
+
+
+def in_place(path, other):
+    path.write_bytes(NEW)
+
+
+def renamed_over(path, other):
+    new = path.with_name("new")
+    new.write_bytes(NEW)
+    new.replace(path)
+
+
+def swapped(path, other):
+    path.rename(path.with_name("between"))
+    other.rename(path)
+    path.with_name("between").rename(other)
+
+
+@pytest.mark.parametrize("right_after", [False, True])
+@pytest.mark.parametrize("change", [in_place, renamed_over, swapped])
+def test_a_file_of_the_same_size_and_time_is_another_one(tmp_path, change, right_after):
+    """As annotations have that came from one archive, and `cp -p` keeps."""
+    names = [f"train/ann/{name}.png.json" for name in "ab"]
+    root = make_project(tmp_path / "p", {"train/img/a.png": b"a" * 600, names[0]: OLD, names[1]: NEW})
+    path, other = (root / name for name in names)
+    times = dict.fromkeys((path, other, path.parent), (1000000000000000000,) * 2)
+
+    def set_times():
+        for place, ns in times.items():
+            os.utime(place, ns=ns)
+
+    set_times()
+    time.sleep(0 if right_after else 0.03)
+    image = prepare(open_now(root), tmp_path / "images")
+    assert OLD.decode() in str(image.path.read_bytes())
+    exported = write_image(open_now(root), tmp_path / "exported.erofs", for_copies=True).path
+    assert not prepare(open_now(root), tmp_path / "images").built
+    change(path, other)
+    set_times()
+    assert names[0] in list(load_identity(image.path).changed())
+    assert prepare(open_now(root), tmp_path / "images").built
+    assert list(dump_image(image.path)) == list(dump_tree(open_now(root)))
+    assert list(load_identity(image.path).changed()) == []
+    # One that travels knows copies by size and time, and so it knows these.
+    assert list(load_identity(exported).changed()) == []
+    copy = shutil.copytree(root, tmp_path / "copy")
+    set_times()
+    assert list(load_identity(exported).changed(str(copy))) == []
 
 
 def test_damaged_image_is_made_anew(tmp_path):

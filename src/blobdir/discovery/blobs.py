@@ -9,7 +9,7 @@ from blobdir.discovery import layout, pairing
 from blobdir.discovery.parts import find_blobs
 from blobdir.discovery.released import read_released
 from blobdir.errors import BlobdirError
-from blobdir.index import FIRST_BLOB, Header, SourceRecord
+from blobdir.index import FIRST_BLOB, Defect, Header, SourceRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +57,8 @@ class Blobs:
             return ""
         try:
             return pairing.emptied(pickle, path, self._storage.read_range(path, 0, pairing.BLOCK))
-        except (OSError, BlobdirError):
+        except (OSError, BlobdirError) as error:
+            self._report.unread(path, error, pairing.BLOCK)
             return ""  # that is said of the blob
 
     def pair(self, pickle: str, table: OffsetsTable, folder: str) -> tuple[int, int | None]:
@@ -81,10 +82,17 @@ class Blobs:
         if blob.defect < 0 and len(table):
             if past := pairing.range_defect(blob, pickle, table):
                 self._report.add(past)
-            if self._storage.is_quick and (mismatch := pairing.fit_defect(self._storage, blob, pickle, table)):
+            if self._storage.is_quick and (mismatch := self._misfit(blob, pickle, table)):
                 defect = self._report.add(mismatch)
         ignore = self._report.options.on_defect == "ignore"
         return FIRST_BLOB + number, None if ignore else defect
+
+    def _misfit(self, blob: SourceRecord, pickle: str, table: OffsetsTable) -> Defect | None:
+        try:
+            return pairing.fit_defect(self._storage, blob, pickle, table)
+        except OSError as error:
+            self._report.unread(blob.path, error, pairing.BLOCK)
+            return pairing.unread(blob, pickle, table, error)
 
     def _look_at(self, path: str, pickle: str, entries: int) -> SourceRecord:
         record = SourceRecord(path, "blob")
@@ -103,16 +111,20 @@ class Blobs:
             )
             return self._unusable(record, "blob-missing", message)
         except (OSError, BlobdirError) as error:
-            return self._unusable(record, "blob-unreadable", f"{path}: can't be read: {error}")
+            return self._unreadable(record, error)
         if not self._storage.is_quick:
             return record  # looked at when it is first read: here it would cost a request per blob
         try:
             head = self._storage.read_range(path, 0, pairing.BLOCK)
         except OSError as error:
-            return self._unusable(record, "blob-unreadable", f"{path}: can't be read: {error}")
+            return self._unreadable(record, error)
         if defect := pairing.blob_defect(path, head):
             return replace(record, defect=self._report.add(defect))
         return record
+
+    def _unreadable(self, record: SourceRecord, error: Exception) -> SourceRecord:
+        self._report.unread(record.path, error, pairing.BLOCK)
+        return self._unusable(record, "blob-unreadable", f"{record.path}: can't be read: {error}")
 
     def _unusable(self, record: SourceRecord, code: str, message: str) -> SourceRecord:
         return replace(record, defect=self._report.error(code, record.path, message))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
+from blobdir.descriptors import naming_none_left, none_left
 from blobdir.discovery import inputs, layout, unfinished
 from blobdir.discovery.blobs import Blobs
 from blobdir.discovery.linked import Linked
@@ -104,15 +105,18 @@ def discover(
         There is nothing at the place, or nothing that is a blob project.
     BlobdirError
         With ``on_defect="raise"``, the first defect that makes anything unavailable.
+    OSError
+        There is no descriptor left.
     """
-    if not storage.directory:
-        return _Discovery(storage, options, progress, read).run()
-    for _ in range(_TRIES):
-        before = unfinished.settled(storage.directory)
-        found = _Discovery(storage, options, progress, read).run()
-        if changes(storage.directory) == before:
-            return found
-        # It was changed meanwhile, and what was seen may be half of it.
+    with naming_none_left():
+        if not storage.directory:
+            return _Discovery(storage, options, progress, read).run()
+        for _ in range(_TRIES):
+            before = unfinished.settled(storage.directory)
+            found = _Discovery(storage, options, progress, read).run()
+            if changes(storage.directory) == before:
+                return found
+            # It was changed meanwhile, and what was seen may be half of it.
     _report_unsettled(storage, options, *found)
     return found
 
@@ -199,6 +203,8 @@ class _Discovery:
                 self.header.inputs.append(
                     inputs.folder_record(folder, self.header.built_ns, follow_links=self.options.follow_links)
                 )
+            if folder.error is not None and not self._is_state(folder.path):
+                self.report.unread(folder.path, folder.error)
             if isinstance(folder.error, LinkError):
                 self.unseen[folder.path] = str(folder.error)
             elif folder.error is not None and not self._is_state(folder.path):
@@ -314,7 +320,9 @@ class _Discovery:
     def _is_folder(self, path: str) -> bool:
         try:
             return self.storage.stat(path).kind == "directory"
-        except (OSError, BlobdirError):
+        except (OSError, BlobdirError) as error:
+            if none_left(error):
+                raise
             return False
 
     def _skip(self, path: str, entry: Entry, is_dataset: bool, hidden: set[str]) -> bool:
@@ -369,8 +377,10 @@ class _Discovery:
             return dict.fromkeys(paths, Stat("file")) | self.storage.listed(paths)
         found = {}
         for path in paths:
-            with suppress(OSError):
+            try:
                 found[path] = self.storage.stat(path)
+            except OSError as error:
+                self.report.unread(path, error)
         return found
 
     def _open_pickles(self, paths: list[str]) -> Iterator[Source | bytes | None]:
@@ -393,6 +403,7 @@ class _Discovery:
             return None
 
     def _unreadable_pickle(self, path: str, error: Exception) -> None:
+        self.report.unread(path, error)
         message = f"{path}: can't be read ({str(error) or type(error).__name__}); its images are missing from the list"
         dataset = path.rpartition("/")[0]
         shown = layout.join(dataset, layout.ITEMS)
@@ -504,13 +515,29 @@ class _Discovery:
         for source, some in by_source.items():
             if source in (LOOSE, LINK):
                 paths = [layout.join(directory, _decode(name_at(table.arena, table.starts, i))) for i in some]
-                found |= _that_can_be_read(some, self._read_loose, paths)
+                found |= self._that_can_be_read(some, self._read_loose, paths, paths)
             elif source >= FIRST_BLOB:
-                found |= _that_can_be_read(some, partial(self._read_members, source), [
-                    (int(table.offset[i]), int(table.offset[i] + table.size[i])) for i in some
-                ])  # fmt: skip
+                spans = [(int(table.offset[i]), int(table.offset[i] + table.size[i])) for i in some]
+                blob = self.header.blobs[source - FIRST_BLOB].path
+                found |= self._that_can_be_read(some, partial(self._read_members, source), spans, [blob] * len(some))
         self._compared += len(entries)
         self._tell("comparing", self._compared, 0)
+        return found
+
+    def _that_can_be_read(
+        self, entries: list[int], read: Callable[[list[T]], list[bytes]], what: list[T], paths: list[str]
+    ) -> dict[int, bytes]:
+        """Read all at once; where that fails, one by one, and leave out what can't be read."""
+        with suppress(OSError, EOFError, BlobdirError):
+            return dict(zip(entries, read(what), strict=True))
+        found = {}
+        for entry, one, path in zip(entries, what, paths, strict=True):
+            try:
+                (found[entry],) = read([one])
+            except EOFError:  # the blob is too short, which is a defect of its own
+                continue
+            except (OSError, BlobdirError) as error:
+                self.report.unread(path, error)
         return found
 
     def _read_members(self, source: int, spans: list[tuple[int, int]]) -> list[bytes]:
@@ -561,14 +588,3 @@ def _encode(name: str) -> bytes:
 
 def _decode(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
-
-
-def _that_can_be_read(entries: list[int], read: Callable[[list[T]], list[bytes]], what: list[T]) -> dict[int, bytes]:
-    """Read all at once; where that fails, one by one, and leave out what can't be read."""
-    with suppress(OSError, EOFError, BlobdirError):
-        return dict(zip(entries, read(what), strict=True))
-    found = {}
-    for entry, one in zip(entries, what, strict=True):
-        with suppress(OSError, EOFError, BlobdirError):
-            (found[entry],) = read([one])
-    return found

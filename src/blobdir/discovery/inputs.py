@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from blobdir.descriptors import none_left
 from blobdir.errors import BlobdirError
 from blobdir.index import FIRST_BLOB, SourceRecord
 from blobdir.projectlock import STATE_DIR
@@ -25,7 +26,7 @@ from blobdir.projectlock import STATE_DIR
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from blobdir.index import Index
+    from blobdir.index import Header, Index
     from blobdir.sources import Folder, LocalStorage, Source, Stat
 
 PROBES, BLOCK = 64, 512
@@ -33,8 +34,9 @@ PROBES, BLOCK = 64, 512
 _HASHED_BYTES = 8 << 20
 TICK_NS, COARSE_TICK_NS = 20_000_000, 2_000_000_000
 """In which two changes can have the same time: where times have fractions of a second, and where they have none."""
-BLOB, FOLDER, OFFSETS, DECIDING = "blob", "folder", "offsets", "deciding"
-"""Roles of inputs; `DECIDING` is a plain file whose content decided whether two of one name are the same."""
+BLOB, FOLDER, OFFSETS, DECIDING, UNREAD = "blob", "folder", "offsets", "deciding", "unread"
+"""Roles of inputs; `DECIDING` is a plain file whose content decided whether two of one name are the same, `UNREAD` what
+couldn't be read then: by this user, or at that moment. An index with one is true only where it can't be read now."""
 
 
 def place_of(root: str) -> str:
@@ -63,6 +65,16 @@ def file_record(path: str, role: str, stat: Stat, data: bytes, looked_ns: int) -
     """What is kept of a file whose content is `data`."""
     record = _record(path, role, stat)
     return replace(record, digest=digest_of(data)) if _wants_digest(record, looked_ns) else record
+
+
+def unread_record(path: str, n: int = -1) -> SourceRecord:
+    """What is kept of a folder or file that couldn't be read; of a blob, its first `n` bytes are tried again."""
+    return SourceRecord(path, UNREAD, n)
+
+
+def unread(header: Header) -> list[str]:
+    """Paths of what couldn't be read when an index was made: others may be able to, or its maker a moment later."""
+    return [record.path for record in header.inputs if record.role == UNREAD]
 
 
 def content_record(path: str, role: str, stat: Stat, content: Content) -> SourceRecord:
@@ -229,6 +241,24 @@ def _is_probed_so(then: SourceRecord, storage: LocalStorage) -> bool:
     return _probed(storage, then, [int(place) for place in places]) == then.digest
 
 
+def _can_be_read(then: SourceRecord, storage: LocalStorage, *, follow_links: bool) -> bool:
+    """Whether what couldn't be read then can be now; OSError where there is no descriptor left to try."""
+    try:
+        if storage.stat(then.path).kind == "directory":
+            error: Exception | None = storage.folder(then.path, follow_links=follow_links).error
+            if error is not None:
+                raise error
+            return True
+        source, done = storage.open(then.path), 0
+        while data := source.read_at(done, _HASHED_BYTES if then.size < 0 else then.size - done):
+            done += len(data)
+    except (OSError, BlobdirError) as error:
+        if left := none_left(error):
+            raise left from error
+        return False
+    return True
+
+
 def now_of(
     then: SourceRecord, storage: LocalStorage, looked_ns: int, *, is_copy: bool, follow_links: bool
 ) -> SourceRecord | None:
@@ -250,6 +280,8 @@ def now_of(
     OSError
         It isn't there, or can't be asked.
     """
+    if then.role == UNREAD:
+        return None if _can_be_read(then, storage, follow_links=follow_links) else then
     stat = storage.stat(then.path)
     if then.role == FOLDER:
         stat = replace(stat, size=-1)

@@ -118,7 +118,7 @@ def fit_defect(storage: Storage, blob: SourceRecord, pickle: str, table: Offsets
     looked at: a blob that was written anew differs there, and looking at all costs a pass over the blob.
     """
     places = [i for i in sorted({0, len(table) // 2, len(table) - 1}) if int(table.end[i]) <= blob.size]
-    return mismatch(storage, blob, pickle, table, places)  # that they end past the end is another defect
+    return _first_mismatch(storage, blob, pickle, table, places)  # that they end past the end is another defect
 
 
 def mismatch(
@@ -126,20 +126,31 @@ def mismatch(
 ) -> Defect | None:
     """The first of some entries that doesn't fit its blob, as a defect. One read each; writers ask for all."""
     places = list(rows)
+    try:
+        return _first_mismatch(storage, blob, pickle, table, places)
+    except OSError as error:
+        return unread(blob, pickle, table, error, places[0])
+
+
+def _first_mismatch(
+    storage: Storage, blob: SourceRecord, pickle: str, table: OffsetsTable, places: list[int]
+) -> Defect | None:
     if not places:
         return None
-    try:
-        members = Members(storage.open(blob.path))
-        for i in places:
-            start, name = int(table.start[i]), table.name(i)
-            what = misfit(
-                partial(members.before, start), int(table.end[i]) - start, name, partial(members.has, start, name)
-            )
-            if what:
-                return _mismatch(blob, pickle, table, i, what)
-    except OSError as error:
-        return _mismatch(blob, pickle, table, places[0], f"it can't be read ({error.strerror or error})")
+    members = Members(storage.open(blob.path))
+    for i in places:
+        start, name = int(table.start[i]), table.name(i)
+        what = misfit(
+            partial(members.before, start), int(table.end[i]) - start, name, partial(members.has, start, name)
+        )
+        if what:
+            return _mismatch(blob, pickle, table, i, what)
     return None
+
+
+def unread(blob: SourceRecord, pickle: str, table: OffsetsTable, error: OSError, row: int = 0) -> Defect:
+    """What to say of offsets whose blob can't be read where it was to be looked at."""
+    return _mismatch(blob, pickle, table, row, f"it can't be read ({error.strerror or error})")
 
 
 def _mismatch(blob: SourceRecord, pickle: str, table: OffsetsTable, row: int, what: str) -> Defect:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from blobdir.descriptors import none_left
+from blobdir.discovery.inputs import unread_record
 from blobdir.errors import BlobdirError, DataError
 from blobdir.index import Defect, Header
 
@@ -32,6 +34,18 @@ class Report:
     def warning(self, code: str, path: str, message: str) -> int:
         """Record something that costs no data."""
         return self.add(Defect("warning", code, path, message))
+
+    def unread(self, path: str, error: BaseException, n: int = -1) -> None:
+        """Record that something couldn't be read, by this user or at this moment; see `inputs.unread_record`.
+
+        Raises
+        ------
+        OSError
+            There was no descriptor left, which says nothing of the project.
+        """
+        if left := none_left(error):
+            raise left from error
+        self.header.inputs.append(unread_record(path, n))
 
     def incomplete(self, directory: str, code: str, path: str, message: str, cause: BlobdirError | None = None) -> None:
         """Record something that hides names of `directory`, so that listing it is an error too."""

@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from blobdir.descriptors import none_left
 from blobdir.discovery import layout
 from blobdir.errors import BlobdirError, NotAProjectError, UsageError
 
@@ -25,8 +26,10 @@ _LOOKED_AT: Final = 64
 """Folders in which a dataset is looked for: most of what lies in a project's folder are datasets."""
 
 
-def not_a_folder(storage: Storage, error: OSError) -> NotAProjectError:
-    """What to say where the place itself can't be listed."""
+def not_a_folder(storage: Storage, error: OSError) -> OSError:
+    """What to say where the place itself can't be listed: only what there is tells that it isn't a project."""
+    if left := none_left(error):
+        return left
     if isinstance(error, NotADirectoryError) or (isinstance(error, FileNotFoundError) and _is_file(storage)):
         return NotAProjectError(f"{storage.url}: is a file, and a project is a folder; {_HINT}")
     if isinstance(error, FileNotFoundError):

@@ -9,6 +9,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Final
 
+from blobdir.descriptors import none_left
 from blobdir.discovery import layout
 from blobdir.inside import read_open
 from blobdir.projectlock import JOURNAL, STATE_DIR, changes, is_being_changed, is_hidden, open_state
@@ -118,7 +119,9 @@ def _touched(root: str, datasets: Collection[str]) -> set[str]:
             value = json.loads(read_open(file.fileno(), JOURNAL).decode("utf-8", "surrogateescape"))
         paths = [item[1] for key in ("put", "remove") for item in value[key]]
         found = {folder for path in paths if (folder := _shown_in(path)) is not None}
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        if none_left(error):
+            raise
         return _lists_of(datasets)
     inside = {part for path in datasets for part in (path, *layout.above(path))} | {""}
     return {folder for folder in found if folder in inside or (_is_name(folder) and _parent(folder) in inside)}

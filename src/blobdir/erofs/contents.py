@@ -27,8 +27,12 @@ link; a file or directory that reading gives EIO for."""
 NS = 1_000_000_000
 FILES_ONLY: Final = "the kernel reads local blobs only; mount it with another engine"
 ATTRIBUTES = np.dtype([("mode", "<u2"), ("uid", "<u4"), ("gid", "<u4"), ("mtime", "<i8"), ("nsec", "<u4")])
-STATE = np.dtype([("size", "<i8"), ("mtime_ns", "<i8"), ("mode", "<i4"), ("uid", "<u4"), ("gid", "<u4")])
-"""Size and time of a loose file when the image was made; a directory has the size -1."""
+STATE = np.dtype([
+    ("size", "<i8"), ("mtime_ns", "<i8"), ("mode", "<i4"), ("uid", "<u4"), ("gid", "<u4"), ("inode", "<u8"),
+    ("ctime_ns", "<i8"),
+])  # fmt: skip
+"""A loose file when the image was made; a directory has the size -1. Inode and time of change, which nobody can set,
+are 0 for directories, and where the image may serve copies of the files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,9 +245,10 @@ def _look_at_loose(
         except NotFoundError as error:
             raise SourceChangedError(str(error)) from error
         attributes[i] = collector.values(found, root=row == 0)
-        state[i] = (-1, found.mtime_ns, found.mode, found.uid % (1 << 32), found.gid % (1 << 32))
+        state[i] = (-1, found.mtime_ns, found.mode, found.uid % (1 << 32), found.gid % (1 << 32), 0, 0)
         if found.kind == "file":
             size[row] = sizes[i] = found.size
+            state["inode"][i], state["ctime_ns"][i] = found.inode % (1 << 64), found.ctime_ns
     return attributes, state
 
 

@@ -1,10 +1,10 @@
 """What an image was made from, written behind it in the same file, so that one can't be taken for another's.
 
 The kernel doesn't know whether a file that it is given as a device is the right one: a wrong one gives wrong bytes. So
-each blob's size, time, inode and time of change are kept, and looked at before every mount. An image that was exported
-may be mounted where the blobs are copies: it has digests as well, of their first and last mebibyte and of the names and
-places of all members. Of copies whose members have other bytes at the same places, nobody but a checksum of the whole
-would know.
+each blob's size, time, inode and time of change are kept, and those of plain files, and looked at before every mount.
+An image that was exported may be mounted where blobs and files are copies: it has digests as well, of the blobs' first
+and last mebibyte and of the names and places of all members, and knows plain files by size and time alone. Of copies
+whose members have other bytes at the same places, nobody but a checksum of the whole would know.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT: Final = "blobdir erofs image"
-VERSION: Final = 2
+VERSION: Final = 3
 EDGE: Final = 1 << 20
 """Bytes at each end of a blob that its digest covers."""
 _MARK: Final = b"blobdir erofs\0\0\1"
@@ -109,7 +109,10 @@ class Identity:
         """
         base = os.fsencode(root or self.root)
         for path, state in zip(self.state_paths.split(b"\0"), self.state.tolist(), strict=False):
-            if _state(base, path, folder=state[0] < 0) != state:
+            now = _state(base, path, folder=state[0] < 0)
+            if now is not None and not state[-1]:
+                now = (*now[:-2], 0, 0)
+            if now != state:
                 yield os.fsdecode(path)
 
     def uuid(self) -> bytes:
@@ -243,10 +246,11 @@ def _state(base: bytes, path: bytes, *, folder: bool) -> tuple[int, ...] | None:
         # A folder that only the blobs make, such as img/, has the attributes of the one above it.
         return _state(base, path.rpartition(b"/")[0], folder=folder) if folder and path else None
     if folder:
-        return -1, found.st_mtime_ns, readable(found.st_mode, 0o555), found.st_uid, found.st_gid
+        return -1, found.st_mtime_ns, readable(found.st_mode, 0o555), found.st_uid, found.st_gid, 0, 0
     if not stat.S_ISREG(found.st_mode):
         return None
-    return found.st_size, found.st_mtime_ns, readable(found.st_mode, 0o444), found.st_uid, found.st_gid
+    owner = found.st_uid, found.st_gid
+    return found.st_size, found.st_mtime_ns, readable(found.st_mode, 0o444), *owner, found.st_ino, found.st_ctime_ns
 
 
 def _members(source: LocalSource) -> str:

@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from blobdir.discovery.inputs import COARSE_TICK_NS, TICK_NS
 from blobdir.erofs.contents import COPIED, FILES_ONLY, SYMLINK, UNREADABLE, ImageOptions, collect
 from blobdir.erofs.identity import FORMAT, VERSION, Identity, identify, open_blob, read_identity, write_identity
 from blobdir.erofs.plan import plan_image
@@ -189,7 +191,7 @@ def write_image(
 
 
 def _write(tree: Tree, path: Path, options: ImageOptions, progress: Progress | None, *, for_copies: bool) -> Image:
-    contents = collect(tree, options)
+    contents = _settled(tree, options)
     plan = plan_image(tree.index, contents)
     identity = _identify(tree, contents, options, for_copies=for_copies)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -208,8 +210,24 @@ def _write(tree: Tree, path: Path, options: ImageOptions, progress: Progress | N
     return Image(path, size, len(contents), copied, identity.unreadable, built=True)
 
 
+def _settled(tree: Tree, options: ImageOptions) -> Contents:
+    """What goes into an image, looked at a tick of the clock after the last change: later ones have another time."""
+    contents, looked_ns = collect(tree, options), time.time_ns()
+    state = contents.state[contents.state["size"] >= 0]
+    for tick_ns in (TICK_NS, COARSE_TICK_NS):
+        times = state["ctime_ns"][(state["ctime_ns"] % 1_000_000_000 == 0) == (tick_ns == COARSE_TICK_NS)]
+        if len(times) and looked_ns - tick_ns < int(times.max()) <= looked_ns:
+            time.sleep(tick_ns / 1e9)
+            return collect(tree, options)
+    return contents
+
+
 def _identify(tree: Tree, contents: Contents, options: ImageOptions, *, for_copies: bool) -> Identity:
     storage = on_this_machine(tree.storage, FILES_ONLY)
+    state = contents.state
+    if for_copies:
+        state = state.copy()
+        state["inode"] = state["ctime_ns"] = 0
     blobs = []
     for record in contents.devices:
         try:
@@ -224,7 +242,7 @@ def _identify(tree: Tree, contents: Contents, options: ImageOptions, *, for_copi
         rows=len(contents),
         blobs=blobs,
         unreadable=_reasons(tree, contents),
-        state=contents.state,
+        state=state,
         state_paths=contents.state_paths,
     )
 

@@ -43,7 +43,7 @@ class SourceRecord:
     ----------
     path : str
         Relative to the project.
-    role : {"blob", "offsets", "folder", "deciding"}
+    role : {"blob", "offsets", "folder", "deciding", "unread"}
     size, mtime_ns, mode, uid, gid, etag, inode, ctime_ns
         As in `blobdir.sources.Stat`.
     defect : int

@@ -11,10 +11,12 @@ import hashlib
 import json
 import os
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from blobdir.descriptors import none_left, with_room
 from blobdir.durable import open_regular
 from blobdir.errors import IndexFormatError
 from blobdir.index.checks import check_columns, check_references
@@ -144,11 +146,9 @@ class StoredIndex:
             for name in COLUMNS:
                 path = self._path(name)
                 try:
-                    files[name] = stack.enter_context(open_regular(path))
+                    files[name] = stack.enter_context(with_room(partial(open_regular, path)))
                 except OSError as error:
-                    raise IndexFormatError(
-                        f"{path}: {error.strerror}; delete the folder, or build the index again"
-                    ) from error
+                    raise _not_opened(path, error) from error
                 head = os.pread(files[name].fileno(), _MAX_COLUMN_HEADER_BYTES, 0)
                 shapes[name] = _shape_of(head, _size_of(files[name], path), str(path))
             sizes = {name: shape.length * shape.kind.itemsize for name, shape in shapes.items()}
@@ -188,12 +188,19 @@ def seal_of(folder: Path) -> str:
 
 def _read_file(path: Path) -> bytes:
     try:
-        with open_regular(path) as file:
+        with with_room(partial(open_regular, path)) as file:
             return file.read(_size_of(file, path))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(path) from error
     except OSError as error:
-        raise IndexFormatError(f"{path}: {error.strerror}; delete the folder, or build the index again") from error
+        raise _not_opened(path, error) from error
+
+
+def _not_opened(path: Path, error: OSError) -> OSError | IndexFormatError:
+    """What to say of a file of an index that can't be opened: nothing of the index where no descriptor is left."""
+    return none_left(error) or IndexFormatError(
+        f"{path}: {error.strerror}; delete the folder, or build the index again"
+    )
 
 
 def parse_index(header: bytes, parts: Mapping[str, memoryview], label: str) -> Index:

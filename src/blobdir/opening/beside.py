@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from blobdir.discovery.inputs import with_digests
+from blobdir.discovery.inputs import unread, with_digests
 from blobdir.durable import sync_folder
-from blobdir.errors import UsageError
+from blobdir.errors import ReadError, UsageError
 from blobdir.index import LOOSE, check_place, index_to_bytes, remove_index, replace_file, save_index
 from blobdir.projectlock import make_state_folder, show_like
 from blobdir.sources import LocalStorage, RemoteStorage
@@ -47,9 +47,17 @@ def save_beside(index: Index, storage: Storage) -> str:
     ------
     UsageError
         Something else lies there.
+    ReadError
+        Something of the project couldn't be read, by this user or at that moment: others would miss it as well.
     OSError
         The place can't be written.
     """
+    if paths := unread(index.header):
+        more = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
+        raise ReadError(
+            f"{storage.url}: {paths[0]}{more} couldn't be read, and an index beside a project is for all who open it; "
+            "give yourself the right to read it, or have somebody write the index who may; none was written"
+        )
     if isinstance(storage, RemoteStorage):
         storage.write(BESIDE_FILE, index_to_bytes(index))
         return f"{storage.url}/{BESIDE_FILE}"

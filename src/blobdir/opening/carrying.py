@@ -7,6 +7,7 @@ import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from blobdir.discovery.inputs import unread
 from blobdir.durable import write_whole
 from blobdir.errors import BlobdirWarning, IndexFormatError, ReadError, UsageError
 from blobdir.index import index_from_bytes, seal_of
@@ -43,7 +44,7 @@ def carried(storage: Storage, discovery: DiscoveryOptions) -> Index | None:
     except IndexFormatError as error:
         warnings.warn(f"{storage.url}/{BESIDE_FILE}: {error} (the project is listed now)", BlobdirWarning, stacklevel=3)
         return None
-    return index if index.header.options == discovery.to_json() else None
+    return index if index.header.options == discovery.to_json() and not unread(index.header) else None
 
 
 def _carried_into(storage: RemoteStorage, folder: Path, note: Path) -> Index:

@@ -69,6 +69,8 @@ def _now_of(
 
 def _is_listed_so(header: Header, storage: RemoteStorage, discovery: DiscoveryOptions) -> bool:
     """Whether all folders of a remote project hold the same names, and its blobs and offsets have the same versions."""
+    if inputs.unread(header):  # it would take as long to try again as to list the project
+        return False
     told = {(it.code, it.path, it.message) for it in header.defects if it.code in (NO_PATH, BOTH)}
     folders = {then.path: then.digest for then in header.inputs if then.role == inputs.FOLDER}
     for folder in storage.walk(follow_links=discovery.follow_links):

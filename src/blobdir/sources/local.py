@@ -10,7 +10,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from blobdir.descriptors import with_room
+from blobdir.descriptors import none_left, with_room
 from blobdir.errors import LinkError, SourceChangedError
 from blobdir.filenames import folders_of_format
 from blobdir.inside import LEAST_BYTES, check_regular, check_size, open_anywhere, open_inside, read_open, stat_inside
@@ -173,7 +173,7 @@ class LocalStorage:
             return Folder(path, stat, self._list(path, follow_links))
         except OSError as error:
             why: OSError = error
-            if not isinstance(error, LinkError) and os.path.islink(self._full(path)):
+            if not isinstance(error, LinkError) and not none_left(error) and os.path.islink(self._full(path)):
                 what = f"a symbolic link to {os.readlink(self._full(path))!r}"
                 why = LinkError(f"{path}: is {what}, which can't be listed ({error.strerror}); put a folder there")
             # Kept without the frames that it came through, which hold what is open there.
@@ -184,7 +184,7 @@ class LocalStorage:
         links = []
         folder = self._descriptor(path, folder=True)
         try:
-            with os.scandir(folder) as scan:
+            with with_room(lambda: os.scandir(folder)) as scan:
                 for item in scan:
                     if item.is_file(follow_symlinks=False):
                         entries.append(Entry(item.name, "file"))
@@ -229,7 +229,9 @@ class LocalStorage:
         """What a link that is followed counts as; where `is_folder`, one that leads nowhere is a directory."""
         try:
             kind = self.stat(path).kind
-        except OSError:  # listing it says why
+        except OSError as error:  # listing it says why
+            if none_left(error):
+                raise
             return "directory" if is_folder else "link"
         if kind == "directory":
             real = os.path.realpath(self._full(path))
@@ -246,16 +248,21 @@ class LocalStorage:
             It leads outside the project, and that isn't allowed.
         OSError
         """
-        return _stat(os.stat(self._full(path)) if self.follow_links else stat_inside(self.root, path))
+        if self.follow_links:
+            return _stat(os.stat(self._full(path)))
+        return _stat(with_room(lambda: stat_inside(self.root, path)))
 
     def stat_together(self, paths: Sequence[str]) -> dict[str, Stat]:  # noqa: ARG002  # part of the protocol
         """Nothing: one by one is as quick."""
         return {}
 
     def _descriptor(self, path: str, *, folder: bool = False, follow_last: bool = True) -> int:
-        if not self.follow_links:
-            return with_room(lambda: open_inside(self.root, path, folder=folder, follow_last=follow_last))
-        return with_room(lambda: open_anywhere(self._full(path), folder=folder))
+        return with_room(lambda: self._open_descriptor(path, folder=folder, follow_last=follow_last))
+
+    def _open_descriptor(self, path: str, *, folder: bool = False, follow_last: bool = True) -> int:
+        if self.follow_links:
+            return open_anywhere(self._full(path), folder=folder)
+        return open_inside(self.root, path, folder=folder, follow_last=follow_last)
 
     def _open(self, path: str, *, follow_last: bool = True) -> LocalSource:
         """Open a file of the project, wherever links inside it lead."""
@@ -282,6 +289,10 @@ class LocalStorage:
     def read_files(self, paths: Sequence[str]) -> list[bytes]:
         """The whole contents of several small files."""
         return [self.read(path) for path in paths]
+
+    def open_held(self, path: str) -> LocalSource:
+        """Open a file that is to stay open; no other one is closed for it."""
+        return LocalSource(self._full(path), self._open_descriptor(path))
 
     def open(self, path: str, expected: Stat | None = None) -> LocalSource:
         """Open a file for reads by range; SourceChangedError where it isn't the version that is `expected`."""

@@ -188,6 +188,10 @@ class Storage(Protocol):
         """Whether `path` leads outside the project by a symbolic link."""
         ...
 
+    def open_held(self, path: str) -> Source | None:
+        """A file that is to stay open, for which none that others hold is closed; None where nothing can be held."""
+        ...
+
     def open(self, path: str, expected: Stat | None = None) -> Source:
         """Open a file for reads by range; SourceChangedError where it isn't the version that is `expected`."""
         ...

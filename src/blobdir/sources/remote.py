@@ -295,6 +295,9 @@ class RemoteStorage:
         )
         return (answer.data for answer in self.backend.run_many(requests, SMALL_CONCURRENCY))
 
+    def open_held(self, path: str) -> None:
+        """Nothing: blobs behind a backend are no open files."""
+
     def open(self, path: str, expected: Stat | None = None) -> RemoteSource:
         """A file for reads by range, of the version that is `expected`. Asks the backend for nothing.
 
