@@ -137,7 +137,7 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     With it, opening takes milliseconds. Large local projects get one in the user's cache folder when they are first
     opened. An index that is no longer true is never used. A FOLDER that holds anything but an older index is refused.
 
-    Beside a project in a bucket, it makes opening one request, instead of a listing of everything.
+    Beside a project in a bucket, it makes opening two requests, instead of a listing of everything.
 
     \b
     blobdir index /data/lemons
