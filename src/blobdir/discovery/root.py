@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from blobdir.sources import Folder, Storage
 
+_ANY = "x"
 _HINT = f"give the folder that holds {layout.META}"
 
 
@@ -90,19 +91,32 @@ def is_project_above(names: Collection[str], below: str) -> bool:
     return layout.META in names and (is_one or not {layout.ITEMS, layout.ANNOTATIONS}.isdisjoint(below.split("/")))
 
 
-def refuse_inside(place: str) -> None:
+def refuse_inside(place: str, *, itself: bool = False) -> None:
     """Refuse to make something new in a project on this machine: it would be taken for more of its datasets.
+
+    Parameters
+    ----------
+    place : str
+    itself : bool
+        Whether the place mustn't be a project either: what is made comes into it, and it may be there.
 
     Raises
     ------
     UsageError
     """
     real = os.path.join(os.path.realpath(os.path.dirname(place)), os.path.basename(place))
+    if itself:
+        real = os.path.join(os.path.realpath(place), _ANY)
     folder = real
     while (folder := project_above(folder)) != "":
         with suppress(OSError):
             if is_project_above(os.listdir(folder), os.path.relpath(real, folder)):
-                raise UsageError(f"{place}: is in the project {folder}; choose a place outside")
+                raise inside_project(place, folder, is_itself=itself and folder == os.path.dirname(real))
+
+
+def inside_project(place: str, project: str, *, is_itself: bool) -> UsageError:
+    """What to say of a place in a project."""
+    return UsageError(f"{place}: is {'' if is_itself else 'in '}the project {project}; choose a place outside")
 
 
 def _of_project(above: str, url: str) -> str:

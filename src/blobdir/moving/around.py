@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from blobdir.discovery import layout
-from blobdir.discovery.root import is_project_above
-from blobdir.errors import BlobdirError, UsageError
+from blobdir.discovery.root import inside_project, is_project_above
+from blobdir.errors import BlobdirError
 from blobdir.moving.remotefiles import PUSHING
 from blobdir.sources.backend import SMALL_CONCURRENCY
 from blobdir.sources.keys import parents_of
@@ -19,24 +19,34 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def refuse_inside(there: RemoteStorage) -> None:
+def refuse_inside(there: RemoteStorage, named: str = "", *, itself: bool = False) -> None:
     """Refuse a place that lies in another project, whole or half pushed. Asks for two names in each folder above.
 
     A folder that can't be asked, as where one's rights end, counts for none.
+
+    Parameters
+    ----------
+    there
+    named : str, optional
+        What messages call the place; its URL if not given.
+    itself : bool
+        Whether the place mustn't be a project either: see `blobdir.discovery.root.refuse_inside`.
 
     Raises
     ------
     UsageError
     """
-    above = [folder for folder in parents_of(there.root) if folder]
+    above = [folder for folder in parents_of(f"{there.root}/x" if itself else there.root) if folder]
     signs = [f"{folder}/{name}" for folder in above for name in (layout.META, PUSHING)]
     found = dict(zip(signs, _ask(there, {sign: there.backend.info(sign, sign) for sign in signs}), strict=True))
     for folder in above:
         below = there.root[len(folder) + 1 :]
+        new = layout.join(below, "x") if itself else below
         has_meta = found[f"{folder}/{layout.META}"] is not None
-        if found[f"{folder}/{PUSHING}"] is not None or (has_meta and is_project_above(_names(there, folder), below)):
-            url = "/".join(there.url.split("/")[: -1 - below.count("/")])
-            raise UsageError(f"{there.url}: is in the project {url}; choose a place outside")
+        if found[f"{folder}/{PUSHING}"] is not None or (has_meta and is_project_above(_names(there, folder), new)):
+            shown = (named or there.url).rstrip("/")
+            url = "/".join(shown.split("/")[: -1 - below.count("/")]) if below else shown
+            raise inside_project(shown, url, is_itself=not below)
 
 
 def _names(there: RemoteStorage, folder: str) -> set[str]:
