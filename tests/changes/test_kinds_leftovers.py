@@ -41,7 +41,7 @@ def _cli(*arguments):
 WRITERS = {
     "offsets": lambda base: _cli("offsets", "-q", "--replace", "-o", base / "p/train", tars(base / "p")[0]),
     "index": lambda base: _cli("index", "-q", "-o", base / "index", base / "p"),
-    "index in the project": lambda base: _cli("index", "-q", "-o", base / "p/index", base / "p"),
+    "index in the project": lambda base: _cli("index", "-q", "-o", base / "p/.blobdir/ix", base / "p"),
     "index beside": lambda base: _cli("index", "-q", "--beside", base / "p"),
     "unpack": lambda base: _cli("unpack", "-q", "-f", base / "p", base / "out"),
     "cp": lambda base: _cli("cp", "-q", "-f", "-r", base / "p/train", base / "out"),

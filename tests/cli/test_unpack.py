@@ -1,6 +1,7 @@
 """``blobdir unpack`` and ``cp -r``: everything that the project shows, under any name, or a word of what is missing."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -127,7 +128,7 @@ def test_files_are_counted_that_could_not_be_copied(project, tmp_path, capsys, c
     copied = sum(path in found for path in every)
     said = capsys.readouterr().err
     assert f"{len(every) + 1 - copied} of {len(every) + 1} files could not be copied" in said  # and the link
-    assert ("folders could not be made" in said) == bool(as_files)
+    assert ("could not be made" in said) == bool(as_files)
 
 
 @pytest.mark.parametrize("place", ["", "new", "train", "train/img/new", "blob", "../link", "../link/new"])
@@ -137,7 +138,7 @@ def test_nothing_is_copied_into_the_project_itself(project, tmp_path, capsys, co
     (tmp_path / "link").symlink_to(root)
     before = shown(root)
     assert run([*command, str(root), os.path.normpath(root / place)]) == 2
-    assert f"is in the project {root}" in capsys.readouterr().err
+    assert re.search(f"is (in )?the project {root}[;,]", capsys.readouterr().err)
     assert shown(root) == before
     assert run([*command, str(root), f"{root}-copy"]) == 0
 

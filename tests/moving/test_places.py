@@ -48,11 +48,13 @@ REMOTE = {
     "push, dry run": lambda other, url, options: push(other, url, storage_options=options, dry_run=True),
     "pack": lambda other, url, options: pack_to(other.parent / "plain", url, storage_options=options),
     "unpack": lambda other, url, options: run_or_raise(["unpack", str(other), url, *words_of(options)]),
+    "cp -r": lambda other, url, options: run_or_raise(["cp", "-r", str(other), url, *words_of(options)]),
 }
 LOCAL = {
     "pack": lambda other, place: pack(other.parent / "plain", place),
     "subset": subset,
     "unpack": lambda other, place: run_or_raise(["unpack", str(other), str(place)]),
+    "cp -r": lambda other, place: run_or_raise(["cp", "-r", str(other), str(place)]),
     "create": lambda other, place: Project.create(place),
     "fetch": lambda other, place: fetch("memory://source-of-fetch/p", place),
 }
@@ -150,6 +152,43 @@ def test_a_folder_called_blob_makes_no_project(other, tmp_path, how, also):
     LOCAL[how](other, some / "blob/new")
     assert (some / "new/meta.json").exists()
     assert (some / "blob/new/meta.json").exists()
+
+
+@pytest.mark.parametrize("how", ["index -o", "info --index"])
+@pytest.mark.parametrize("inside", [*INSIDE, "other/.blobdir/../inner", ".blobdir/inner"])
+def test_no_index_is_put_into_a_project(outer, other, tmp_path, capfd, how, inside):
+    """It would be pushed and packed as one of its datasets; what is blobdir's own there isn't."""
+    before = files_below(outer)
+    place = outer / inside
+    done = run([*how.split(), str(place), str(other)])
+    said = capfd.readouterr().err
+    assert files_below(outer) == before
+    if inside.startswith(".blobdir"):
+        assert done == 0
+        assert (place / "header.json").exists()
+    else:
+        assert done == 2
+        assert f"{os.path.normpath(place)}: is in the project {outer}; choose a place outside" in said
+    assert run([*how.split(), str(tmp_path / "beside"), str(other)]) == 0
+
+
+@pytest.mark.parametrize("command", [["unpack", "-f"], ["cp", "-r"]])
+@pytest.mark.parametrize("inside", ["", "/inner", "/train/new/", "/img"])
+@pytest.mark.parametrize("where", ["here", "memory"])
+def test_messages_name_the_place_that_was_given(outer, other, tmp_path, capfd, command, inside, where):
+    project = str(outer)
+    if where == "memory":
+        project = f"memory://named-{tmp_path.name}/p"
+        push(outer, project)
+    assert run([*command, str(other), f"{project}{inside}"]) == 2
+    place, in_it = f"{project}{inside}".rstrip("/"), "in " if inside else ""
+    assert f"blobdir: {place}: is {in_it}the project {project}; choose a place outside\n" in capfd.readouterr().err
+
+
+def test_files_can_be_copied_into_one(outer, other, tmp_path):
+    """One by one, as by any other program."""
+    assert run(["cp", f"{other}/cats/img/c.png", f"{outer}/train/img/c.png"]) == 0
+    assert (outer / "train/img/c.png").exists()
 
 
 @pytest.mark.parametrize("how", LOCAL)

@@ -15,6 +15,7 @@ from blob_builder import Builder
 
 import blobdir
 from blobdir.errors import BlobdirWarning, NotAProjectError, NotFoundError, ReadError, SourceChangedError
+from blobdir.sources import open_storage
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,16 @@ def test_everything_is_there(remote, expected):
     assert train.read_many(train.names) == [expected[f"train/img/{name}"] for name in train]
     assert train.annotation(train.names[3])["size"]
     assert fs.ls("train", detail=False) == ["train/ann", "train/datasets", "train/img"]
+
+
+def test_which_files_a_folder_has(remote, digits):
+    """By one look at the folder, as it is now; there may be none."""
+    url, options, _ = remote
+    storage = open_storage(url, options=options)
+    blobs = set(os.listdir(digits / "blob"))
+    assert storage.which("blob", blobs | {"journal.json"}) == blobs
+    assert storage.which("blob", {"journal.json"}) == set()
+    assert storage.which("no-such-folder", {"journal.json"}) == set()
 
 
 def test_chained_url(remote, expected):

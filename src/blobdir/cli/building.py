@@ -135,10 +135,11 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     """Build the index of a project and keep it.
 
     With it, opening takes milliseconds. Large local projects get one in the user's cache folder when they are first
-    opened. An index that is no longer true is never used. A FOLDER that holds anything but an older index is refused.
+    opened. An index that is no longer true is never used. A FOLDER that holds anything but an older index is refused,
+    and so is one in a project.
 
-    Beside a project in a bucket, it makes opening one request, instead of a listing of everything. Commands that change
-    a project remove the index beside it: build it anew then.
+    Beside a project in a bucket, it makes opening two requests, instead of a listing of everything. Commands that
+    change a project remove the index beside it: build it anew then.
 
     \b
     blobdir index /data/lemons
@@ -147,12 +148,12 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     """
     from blobdir.discovery import DiscoveryOptions
     from blobdir.discovery.unfinished import OF_THE_MOMENT
-    from blobdir.index import check_place
     from blobdir.opening import (
         BESIDE,
         build_to_keep,
         cache_folder,
         check_beside,
+        check_named,
         keep,
         renewed,
         save_beside,
@@ -168,7 +169,7 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     remote = RemoteOptions(**common.remote)
     storage = open_storage(project, options=common.storage, follow_links=discovery.follow_links, remote=remote)
     if output is not None:
-        check_place(Path(output))
+        check_named(Path(output))
     elif beside:
         check_beside(storage)
     began = time.perf_counter()

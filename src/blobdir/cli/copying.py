@@ -21,7 +21,9 @@ from blobdir.durable import absolute, in_words, sync_file, sync_filesystem, sync
 from blobdir.errors import BlobdirError, IsADirectory, LinkError, UsageError
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK
 from blobdir.sources import storage_options
+from blobdir.sources.secrecy import without_secrets
 from blobdir.temporary import clean, new_file
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -82,14 +84,16 @@ class CopyPlan:
     copies : list of Copy
     folders : list of str
         Folders of the destination that there must be, even with nothing in them.
-    failures, unlisted : list of (str, str)
-        Path -> why, of files that can't be copied, and of folders.
+    failures, unlisted, left_out : list of (str, str)
+        Path -> why, of files that can't be copied, of folders that can't be listed, and of links to folders that aren't
+        copied though they could be.
     """
 
     copies: list[Copy] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
     unlisted: list[tuple[str, str]] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
 @click.command("cp", epilog=ADDRESS_HELP)
@@ -107,7 +111,7 @@ def cp_command(
     Each local file appears whole or not at all, and all are on the disk at the end. What is there already isn't touched
     without --force. A link inside the project is copied as what it leads to. Files that can't be read, links that lead
     out of the project or in circles are named at the end, the others are copied; exit status 7 says that some are
-    missing.
+    missing. Folders aren't copied into a project: they would be more of its datasets.
 
     \b
     blobdir cp /data/lemons/train/img/a.jpg .
@@ -150,18 +154,22 @@ def copy_all(
     failed = {path for path, _ in failures}
     good = [copy for copy in copies if copy.path not in failed]
     store.sync([copy.target for copy in good])
-    _say_failures([*plan.unlisted, *plan.failures, *failures, *unmade])
+    _say_failures([*plan.unlisted, *plan.left_out, *plan.failures, *failures, *unmade])
     if not common.quiet:
         size = human_bytes(sum(copy.size for copy in good))
         click.echo(f"{len(good):,} files, {size} copied to {store.shown}", err=True)
     lost = len(plan.failures) + len(failures)
     if lost:
-        of = f" of {len(copies) + len(plan.failures):,}" if not plan.unlisted else ""  # nobody knows how many there are
-        click.echo(f"blobdir: {lost:,}{of} files could not be copied", err=True)
+        all_known = not (plan.unlisted or plan.left_out)
+        files = f"{lost:,} of {len(copies) + len(plan.failures):,} files" if all_known else counted(lost, "file")
+        click.echo(f"blobdir: {files} could not be copied", err=True)
     for count, what in ((len(plan.unlisted), "listed"), (len(unmade), "made")):
         if count:
-            click.echo(f"blobdir: {count:,} folders could not be {what}", err=True)
-    return FAILED if lost or plan.unlisted or unmade else 0
+            click.echo(f"blobdir: {counted(count, 'folder')} could not be {what}", err=True)
+    if plan.left_out:
+        links = counted(len(plan.left_out), "link to a folder was", "links to folders were")
+        click.echo(f"blobdir: {links} left out", err=True)
+    return FAILED if lost or plan.unlisted or plan.left_out or unmade else 0
 
 
 def _say_failures(failures: list[tuple[str, str]]) -> None:
@@ -181,7 +189,8 @@ class Destination:
         else:
             self.fs, self.root = url_to_fs(typed, **storage_options(typed, options))
             self.is_local = isinstance(self.fs, LocalFileSystem)
-        self.shown = self.root if self.is_local else self.root.split("?")[0]
+        self.shown = self.root if self.is_local else without_secrets(typed).rstrip("/")
+        self._is_apart = False
         self._cleaned: set[str] = set()
         self._below: set[str] = set()
         self.is_folder = typed.endswith("/") or self.fs.isdir(self.root)
@@ -200,10 +209,13 @@ class Destination:
         from blobdir.moving.around import refuse_inside as refuse_inside_remote
         from blobdir.sources import RemoteStorage
 
+        if self._is_apart:
+            return
         if self.is_local:
-            refuse_inside(os.path.join(os.path.realpath(self.root), "x"))
+            refuse_inside(self.root, itself=True)
         else:
-            refuse_inside_remote(RemoteStorage(f"{self.root}/x", fs=self.fs))
+            refuse_inside_remote(RemoteStorage(self.root, fs=self.fs), self.shown, itself=True)
+        self._is_apart = True
 
     def existing(self, paths: list[str]) -> list[str]:
         """Those of `paths` that are there."""
@@ -289,6 +301,7 @@ def _plan(targets: list[tuple[Target, str]], store: Destination, *, recursive: b
         if not recursive:
             raise IsADirectory(f"{target.typed}: is a directory; -r copies it with all that is below it")
         store.check_outside(fs.view.storage)
+        store.check_apart()
         _plan_folder(plan, fs, path, base, whole_datasets=whole_datasets)
         if whole_datasets:
             prefix = f"{path}/" if path else ""
@@ -313,7 +326,7 @@ def _plan_folder(plan: CopyPlan, fs: BlobDirFileSystem, path: str, base: str, *,
     while todo:
         path, base, row, above = todo.pop()
         if row in above:
-            plan.unlisted.append((path, "is a link in a circle"))
+            plan.left_out.append((path, "is a link in a circle"))
             continue
         try:
             names, rows = view.names(row), view.children(row)
@@ -331,7 +344,7 @@ def _plan_folder(plan: CopyPlan, fs: BlobDirFileSystem, path: str, base: str, *,
                     links.update([below] if source == LINK else ())
                     more = [(below, f"{base}/{name}", target, above | {row})]
                     todo += more if ways[target] <= copied.MOST_WAYS else ()
-                    plan.unlisted += [(below, copied.TOO_MANY)] if ways[target] > copied.MOST_WAYS else ()
+                    plan.left_out += [(below, copied.TOO_MANY)] if ways[target] > copied.MOST_WAYS else ()
                     continue
                 length = size if source >= FIRST_BLOB else view.size(target)
             except (BlobdirError, OSError) as error:
@@ -350,7 +363,7 @@ def _without_misleading(
         return folders
     copies = plan.copies[first:]
     bad = copied.misleading(links, folders.keys() - {""}, [copy.path for copy in copies], datasets)
-    plan.unlisted += [(link, copied.WHY) for link in sorted(bad) if not copied.is_below(link, bad)]
+    plan.left_out += [(link, copied.WHY) for link in sorted(bad) if not copied.is_below(link, bad)]
     plan.copies[first:] = [copy for copy in copies if not copied.is_behind(copy.path, bad)]
     return {path: base for path, base in folders.items() if not copied.is_behind(path, bad)}
 

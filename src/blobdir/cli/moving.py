@@ -112,7 +112,7 @@ def fetch_command(
 @click.option("--checksum", is_flag=True, help="Compare every byte, instead of versions, times and checksums there.")
 @click.option("--follow-links", is_flag=True, help="Upload what symbolic links out of the project lead to.")
 @click.option("--with-defects", is_flag=True, help="Upload a damaged project as it is, and say what is wrong with it.")
-@click.option("--no-index", is_flag=True, help="Put no index beside it. With one, opening is one request.")
+@click.option("--no-index", is_flag=True, help="Put no index beside it. With one, opening is two requests.")
 @remote_options
 def push_command(
     project: str,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Listing = Callable[[str], Mapping[str, bool]]
     """Name -> whether it is a folder, of all that is in one; nothing where it can't be listed."""
 
+_ANY: Final = "x"
 _HINT = f"give the folder that holds {layout.META}"
 
 _LOOKED_AT: Final = 64
@@ -145,16 +146,29 @@ def _names(top: str, path: str) -> dict[str, bool]:
     return found
 
 
-def refuse_inside(place: str) -> None:
+def refuse_inside(place: str, *, itself: bool = False) -> None:
     """Refuse to make something new in a project on this machine: it would be taken for more of its datasets.
+
+    Parameters
+    ----------
+    place : str
+    itself : bool
+        Whether the place mustn't be a project either: what is made comes into it, and it may be there.
 
     Raises
     ------
     UsageError
     """
-    folder = project_of(os.path.join(os.path.realpath(os.path.dirname(place)), os.path.basename(place)))
-    if folder:
-        raise UsageError(f"{place}: is in the project {folder}; choose a place outside")
+    real = os.path.join(os.path.realpath(os.path.dirname(place)), os.path.basename(place))
+    if itself:
+        real = os.path.join(os.path.realpath(place), _ANY)
+    if folder := project_of(real):
+        raise inside_project(place, folder, is_itself=itself and folder == os.path.dirname(real))
+
+
+def inside_project(place: str, project: str, *, is_itself: bool) -> UsageError:
+    """What to say of a place in a project."""
+    return UsageError(f"{place}: is {'' if is_itself else 'in '}the project {project}; choose a place outside")
 
 
 def _of_project(above: str, url: str) -> str:

@@ -32,6 +32,8 @@ _REMOTE: Final = {
     JOURNAL: "the project is being changed, or a change was cut off, so it is half old and half new; the next command "
     "that changes it where it lies on a disk finishes that",
 }
+MARKS: Final = frozenset(_REMOTE)
+"""What lies in ``.blobdir`` behind a backend while a change is under way, and after one that was cut off."""
 WAIT_S: Final = 5.0
 """Seconds that a writer is waited for; once the journal is there, only renames are left."""
 

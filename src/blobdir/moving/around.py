@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from blobdir.discovery import layout
-from blobdir.discovery.root import is_project_above
-from blobdir.errors import BlobdirError, UsageError
+from blobdir.discovery.root import inside_project, is_project_above
+from blobdir.errors import BlobdirError
 from blobdir.moving.remotefiles import PUSHING
 from blobdir.sources.backend import SMALL_CONCURRENCY
 from blobdir.sources.keys import parents_of
@@ -20,16 +20,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def refuse_inside(there: RemoteStorage) -> None:
+def refuse_inside(there: RemoteStorage, named: str = "", *, itself: bool = False) -> None:
     """Refuse a place that lies in another project, whole or half pushed. Asks for three names in each folder above.
 
     A folder that can't be asked, as where one's rights end, counts for none.
+
+    Parameters
+    ----------
+    there
+    named : str, optional
+        What messages call the place; its URL if not given.
+    itself : bool
+        Whether the place mustn't be a project either: see `blobdir.discovery.root.refuse_inside`.
 
     Raises
     ------
     UsageError
     """
-    above = [folder for folder in parents_of(there.root) if folder]
+    above = [folder for folder in parents_of(f"{there.root}/x" if itself else there.root) if folder]
     signs = [f"{folder}/{name}" for folder in above for name in (layout.META, PUSHING)]
     requests: dict[str, Awaitable[object]] = {sign: there.backend.info(sign, sign) for sign in signs}
     blobs = [f"{folder}/{layout.BLOB_DIR}" for folder in above]
@@ -37,11 +45,13 @@ def refuse_inside(there: RemoteStorage) -> None:
     found = dict(zip(requests, _ask(there, requests), strict=True))
     for folder in above:
         below = there.root[len(folder) + 1 :]
+        new = layout.join(below, "x") if itself else below
         looks_so = found[f"{folder}/{layout.META}"] is not None or found[f"{folder}/{layout.BLOB_DIR}"]
         is_pushed = found[f"{folder}/{PUSHING}"] is not None
-        if is_pushed or (looks_so and is_project_above(partial(_names, there, folder), below)):
-            url = "/".join(there.url.split("/")[: -1 - below.count("/")])
-            raise UsageError(f"{there.url}: is in the project {url}; choose a place outside")
+        if is_pushed or (looks_so and is_project_above(partial(_names, there, folder), new)):
+            shown = (named or there.url).rstrip("/")
+            url = "/".join(shown.split("/")[: -1 - below.count("/")]) if below else shown
+            raise inside_project(shown, url, is_itself=not below)
 
 
 def _names(there: RemoteStorage, top: str, path: str) -> dict[str, bool]:

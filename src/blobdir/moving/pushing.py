@@ -76,7 +76,7 @@ def push(
         Upload a damaged project as it is, byte for byte, and leave out links that lead out of it, to what only blobs
         hold, or nowhere. Without, any defect is an error, and nothing is touched.
     index : bool
-        Put an index beside it, with which opening is one request.
+        Put an index beside it, with which opening is two requests.
     remote : RemoteOptions, optional
     progress : callable, optional
         Told of bytes.

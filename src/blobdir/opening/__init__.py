@@ -5,7 +5,7 @@ from __future__ import annotations
 from blobdir.opening.beside import BESIDE, BESIDE_FILE, check_beside, drop_beside, save_beside, with_loose_sizes
 from blobdir.opening.choosing import OpenOptions, build, build_to_keep, open_tree, warn_of_defects
 from blobdir.opening.freshness import renewed
-from blobdir.opening.keeping import cache_folder, keep
+from blobdir.opening.keeping import cache_folder, check_named, keep
 
 __all__ = [
     "BESIDE",
@@ -15,6 +15,7 @@ __all__ = [
     "build_to_keep",
     "cache_folder",
     "check_beside",
+    "check_named",
     "drop_beside",
     "keep",
     "open_tree",

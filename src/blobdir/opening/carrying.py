@@ -8,11 +8,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from blobdir.discovery.inputs import unread
+from blobdir.discovery.unfinished import MARKS
 from blobdir.durable import write_whole
 from blobdir.errors import BlobdirWarning, IndexFormatError, ReadError, UsageError
 from blobdir.index import index_from_bytes, seal_of
 from blobdir.opening.beside import BESIDE_FILE
 from blobdir.opening.keeping import cache_folder, keep, look_at
+from blobdir.projectlock import STATE_DIR
 from blobdir.sources import RemoteStorage, Stat
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ def carried(storage: Storage, discovery: DiscoveryOptions) -> Index | None:
     """The index that lies beside a remote project, downloaded once per version of it; None where there is none.
 
     Whether it's still true would take the listing that it should save. Blobs are looked at when they are read: their
-    versions, or sizes, stand in the index.
+    versions, or sizes, stand in the index. Whether a change is under way, or was cut off, is looked for: then the
+    project is listed, and what may be half of the change is reported.
     """
     if not isinstance(storage, RemoteStorage):
         return None
@@ -35,6 +38,8 @@ def carried(storage: Storage, discovery: DiscoveryOptions) -> Index | None:
     note = folder.with_name(f"{folder.name}.version")
     try:
         index = _carried_into(storage, folder, note)
+        if storage.which(STATE_DIR, MARKS):
+            return None
     except FileNotFoundError:
         return None
     except ReadError:

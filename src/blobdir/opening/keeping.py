@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Final
 
 from platformdirs import user_cache_path
 
-from blobdir.index import FILES, StoredIndex, save_index
+from blobdir.discovery.root import refuse_inside
+from blobdir.index import FILES, StoredIndex, check_place, save_index
 from blobdir.opening.beside import BESIDE
 from blobdir.ownfolder import make_own, not_own
+from blobdir.projectlock import STATE_DIR
 from blobdir.temporary import is_owned, is_temporary
 
 if TYPE_CHECKING:
@@ -95,8 +97,29 @@ def look_at(place: Path) -> StoredIndex:
     return found
 
 
+def check_named(place: Path) -> None:
+    """Make sure that an index can be put into a folder of the user's choice.
+
+    Raises
+    ------
+    UsageError
+        Something else is there; or it's in a project, which would have it as a folder of images, or of anything. What
+        is in a project's ``.blobdir/`` is none of it.
+    """
+    _refuse_inside(place)
+    check_place(place)
+
+
+def _refuse_inside(place: Path) -> None:
+    full = os.path.abspath(place)
+    if STATE_DIR not in full.split(os.sep):
+        refuse_inside(full)
+
+
 def keep(index: Index, place: Path) -> None:
     """Put an index into a folder; see `blobdir.index.save_index`."""
+    if not _is_cached(place):
+        _refuse_inside(place)
     make_own_if_cached(place)
     save_index(index, place, mode=0o700 if _is_cached(place) else 0o755)
     trim_if_cached(place)

@@ -38,6 +38,8 @@ _EXISTS = frozenset((409, 412))
 _UNKNOWN = frozenset((400, 501))
 """What servers say that can't do that."""
 
+_FORBIDDEN = frozenset((401, 403))
+
 
 class RemoteStorage:
     """A folder behind an fsspec backend.
@@ -218,6 +220,25 @@ class RemoteStorage:
 
         answers = self.backend.run_many(((path, stat(path)) for path in paths), SMALL_CONCURRENCY)
         return {path: found for path, found in zip(paths, answers, strict=True) if found is not None}
+
+    def which(self, folder: str, names: Collection[str]) -> set[str]:
+        """Those of some names that a folder has now: one request, but for web servers, which aren't asked to list.
+
+        Where one may read, but not list, there are none.
+        """
+        if self._is_http:
+            return {path.rpartition("/")[2] for path in self.stat_many([f"{folder}/{name}" for name in sorted(names)])}
+        what, full = f"{self.url}: {folder}", self.full(folder)
+        self.fs.invalidate_cache(full)
+        try:
+            keys = self.backend.run(self.backend.call(what, "ls", full, detail=False), what)
+        except FileNotFoundError:
+            return set()
+        except ReadError as error:
+            if status_of(error) in _FORBIDDEN or isinstance(error.__cause__, PermissionError | NotImplementedError):
+                return set()
+            raise
+        return {str(key).rstrip("/").rpartition("/")[2] for key in keys} & set(names)
 
     # -- bytes ---------------------------------------------------------------------------------------------------
 
