@@ -48,10 +48,21 @@ class Linked:
 
     def members(self) -> Iterator[tuple[str, EntryTable]]:
         """Members that are shown behind a link as well: the folder's path through the link, and the rows."""
+        known = {pickle for pickle, _, _ in self._members}
         for pickle, shown, rows in self._members if self._links else ():
             for place, way in self._ways(shown):
-                if not pickle.startswith(f"{place}/"):  # its offsets file is found through the link as well
+                link = way[: len(way) - len(shown) + len(place)]
+                is_below = pickle.startswith(f"{place}/")
+                if not (is_below and link + pickle[len(place) :] in known):  # else it's found through the link as well
                     yield way, rows
+
+    def behind(self, path: str) -> str:
+        """The folder of the project that a folder is, or is behind a link."""
+        if not self._as_folders or not any(above in self._as_folders for above in (*layout.above(path), path)):
+            return path
+        top = self._storage.directory.rstrip("/") + "/"
+        real = os.path.realpath(top + path)
+        return real[len(top) :] if f"{real}/".startswith(top) else path
 
     def spread(self, incomplete: dict[str, list[int]]) -> None:
         """Add to folders whose lists are shorter than the truth the same folders behind links."""
