@@ -67,6 +67,38 @@ def test_members_of_blobs_are_seen_behind_it(builder, follow_links, beside, own,
     assert project.filesystem.cat_file("notes/img/sub/c.jpg") == b"ccc"
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["blobs only", "a folder as well"])
+@pytest.mark.parametrize("target", ["../val", "{root}/val", "../all/val"])
+def test_a_link_to_a_whole_dataset(builder, target, beside):
+    """It's no dataset there, so its offsets files aren't found by that way."""
+    root = builder.root
+    builder.loose("notes/ann/x.json", b"{}")
+    builder.loose("val/ann/a.jpg.json", b"{}")
+    if beside:
+        builder.loose("val/img/plain.jpg", b"plain")
+    (root / "all").symlink_to(".")
+    (root / "notes/img").symlink_to(target.format(root=root))
+    project = opened(root)
+    fs = project.filesystem
+    assert project.defects == []
+    there, here = ({path[len(top) :]: fs.cat_file(path) for path in fs.find(top)} for top in ("val", "notes/img"))
+    assert there == here
+    assert {"/img/a.jpg", "/img/sub/c.jpg", "/ann/a.jpg.json"} <= here.keys()
+    assert not any(name.endswith(".pkl") for name in here)
+
+
+def test_what_is_never_shown_isnt_by_a_link_either(builder):
+    root = builder.root
+    builder.loose("val/img/plain.jpg", b"plain")
+    (root / "blob/v.tar").rename(root / "val/img/v.tar")
+    (root / "blob").rmdir()
+    (root / "blob").symlink_to("val/img")
+    project = opened(root)
+    assert contents(project, "val").keys() >= MEMBERS.keys()
+    assert project.filesystem.ls("", detail=False) == ["meta.json", "val"]
+    assert not project.filesystem.exists("blob")
+
+
 def test_what_isnt_known_there_isnt_known_here(builder):
     builder.loose("notes/ann/x.json", b"{}")
     (builder.root / "val/w_offsets.pkl").write_bytes((builder.root / "val/v_offsets.pkl").read_bytes()[:-20])

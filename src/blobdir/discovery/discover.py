@@ -168,7 +168,7 @@ class _Discovery:
         pickles = [pickle for dataset in found.datasets for pickle in find_pickles(self.folders, dataset)]
         self.blobs.ask_together(sorted({pickle.blobs for pickle in pickles}))
         self._add_members(pickles)
-        self._add_linked()
+        self._add_linked(found.hidden)
         self._report_unlisted()
         self.blobs.report_unreferenced()
         if self.storage.directory:
@@ -272,7 +272,7 @@ class _Discovery:
 
     def _add_loose(self, path: str, found: layout.Layout) -> None:
         listed = self.folders[path].entries
-        if path and path not in self.datasets and _are_plain(listed):
+        if path and not self._is_dataset(path) and _are_plain(listed):
             kinds = {LOOSE: listed}
         else:
             kinds = self._sorted(path, listed, found.hidden)
@@ -294,7 +294,7 @@ class _Discovery:
 
     def _sorted(self, path: str, listed: list[Entry], hidden: set[str]) -> dict[int, list[Entry]]:
         """What is shown of a folder, by the source that its rows have."""
-        is_dataset = path in self.datasets
+        is_dataset = self._is_dataset(path)
         kinds: dict[int, list[Entry]] = {DIRECTORY: [], LOOSE: [], LINK: [], BROKEN: []}
         for entry in listed:
             if entry.kind == "link" and layout.join(path, entry.name) in self.unseen:
@@ -304,6 +304,10 @@ class _Discovery:
             elif not self._skip(path, entry, is_dataset, hidden):
                 kinds[_SOURCES[entry.kind]].append(entry)
         return kinds
+
+    def _is_dataset(self, path: str) -> bool:
+        """Whether a folder is a dataset's, or is behind a link to one."""
+        return path in self.datasets or self.linked.behind(path) in self.datasets
 
     def _note_unseen(self) -> None:
         """Find links in datasets that stand where a folder belongs, and lead to one that can't be shown there."""
@@ -444,9 +448,11 @@ class _Discovery:
         self._place(shown, rows)
         self.linked.note(path, shown, rows)
 
-    def _add_linked(self) -> None:
+    def _add_linked(self, hidden: set[str]) -> None:
         """Add to folders that are links what blobs show where the links lead to; say which of them aren't seen."""
         for path, rows in self.linked.members():
+            if self._is_hidden(path, hidden):
+                continue
             self._show(path)
             self._place(path, rows)
             self.unseen = {link: why for link, why in self.unseen.items() if not f"{path}/".startswith(f"{link}/")}

@@ -48,11 +48,21 @@ class Linked:
 
     def members(self) -> Iterator[tuple[str, EntryTable]]:
         """Members that are shown behind a link as well: the folder's path through the link, and the rows."""
+        known = {pickle for pickle, _, _ in self._members}
         for pickle, shown, rows in self._members if self._links else ():
             for place, way in self._ways(shown):
                 link = way[: len(way) - len(shown) + len(place)]
-                if not (pickle.startswith(f"{place}/") and _shows_pickles(link)) and link != layout.BLOB_DIR:
+                is_below = pickle.startswith(f"{place}/")
+                if not (is_below and link + pickle[len(place) :] in known):  # else it's found through the link as well
                     yield way, rows
+
+    def behind(self, path: str) -> str:
+        """The folder of the project that a folder is, or is behind a link."""
+        if not self._as_folders or not any(above in self._as_folders for above in (*layout.above(path), path)):
+            return path
+        top = self._storage.directory.rstrip("/") + "/"
+        real = os.path.realpath(top + path)
+        return real[len(top) :] if f"{real}/".startswith(top) else path
 
     def spread(self, incomplete: dict[str, list[int]]) -> None:
         """Add to folders whose lists are shorter than the truth the same folders behind links."""
@@ -100,12 +110,6 @@ class Linked:
                         for place in _stations(self._storage.directory, path):
                             found[place].append(path)
         return found
-
-
-def _shows_pickles(link: str) -> bool:
-    """Whether offsets files behind a link are found through it as well: not where it stands for a folder of files."""
-    name = link.rpartition("/")[2]
-    return name == layout.PACKED_ANNOTATIONS or not layout.is_item_folder(name)
 
 
 def _stations(root: str, path: str) -> Iterator[str]:
