@@ -11,10 +11,10 @@ import pytest
 from changes.children import Child, killed_at
 from changes.looking import shown
 from changes.operations import CHANGING, copied, prepare
-from changes.samples import numbered, packed, write
+from changes.samples import files_below, numbered, packed, write
 
 from blobdir.discovery import DiscoveryOptions
-from blobdir.errors import BusyError, PackError, UsageError
+from blobdir.errors import AnnotationError, BusyError, PackError, UsageError
 from blobdir.opening import OpenOptions, build_to_keep, open_tree, save_beside
 from blobdir.packing import add, compact, merge, move, remove, subset
 from blobdir.packing.locking import hold
@@ -149,6 +149,18 @@ def _asked(monkeypatch, refused=None):
 
     monkeypatch.setattr(os, "access", access)
     return asked
+
+
+@pytest.mark.parametrize("whose", ["p", "other"])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_merge_of_what_cannot_be_written_is_refused_in_a_dry_run_too(base, tmp_path, whose, dry_run):
+    base = copied(base, tmp_path / "made")
+    meta = base / whose / "meta.json"
+    meta.write_bytes(meta.read_bytes().rstrip()[:-1] + b', "x": 1e999}')
+    before = files_below(base / "p")
+    with pytest.raises(AnnotationError):
+        merge(base / "p", base / "other", dry_run=dry_run)
+    assert files_below(base / "p") == before
 
 
 @pytest.mark.parametrize("name", TRIED)

@@ -198,8 +198,9 @@ class _Merge:
                 if self._theirs.is_folder(f"{path}/{folder}"):
                     self._change.make_folder(f"{target}/{folder}")
         self._change.expect(layout.META)
+        content = encode_meta(meta)
         if not self._change.dry_run:
-            self._change.stage(layout.META).write_bytes(encode_meta(meta))
+            self._change.stage(layout.META).write_bytes(content)
         self._writer.write_sums(self._added)
         self._writer.write_pickles()
         return self._report
