@@ -27,7 +27,14 @@ COMMAND = str(Path(sys.executable).with_name("blobdir"))
 BOX = {
     "size": {"height": 7, "width": 11},
     "tags": [{"name": "score", "value": 3}],
-    "objects": [{"classTitle": "lemon", "geometryType": "rectangle", "points": {"exterior": [[0, 0], [3, 3]], "interior": []}}],
+    "objects": [
+        {
+            "classTitle": "lemon",
+            "geometryType": "rectangle",
+            "tags": [],
+            "points": {"exterior": [[0, 0], [3, 3]], "interior": []},
+        }
+    ],
 }
 
 
