@@ -57,7 +57,7 @@ def test_one_that_fails_while_it_is_cancelled(complaints, count):
         begun.set()
         raise ReadError("another")
 
-    requests = [first(), *(asked._in_turn("it", fails, lambda: b"", 0, None) for _ in range(count))]
+    requests = [first(), *(asked._in_turn("it", fails) for _ in range(count))]
     answers = asked.run_many((("it", request) for request in requests), count + 1)
     assert next(answers) == b"it"
     assert begun.wait(WAIT_S)
@@ -85,7 +85,7 @@ def test_one_that_fails_when_it_is_cancelled(complaints, way):
         return b""
 
     asked = backend()
-    future = asked.submit(asked._in_turn("it", request, lambda: b"", 0, None))
+    future = asked.submit(asked._in_turn("it", request))
     assert begun.wait(WAIT_S)
     future.cancel()
     settle()
@@ -97,7 +97,7 @@ def test_one_that_is_cancelled_before_it_begins(complaints, recwarn):
     asked = backend()
     loop, go = fsspec.asyn.get_loop(), threading.Event()
     loop.call_soon_threadsafe(go.wait, WAIT_S)
-    future = asked.submit(asked._in_turn("it", lambda: None, lambda: b"", 0, None))
+    future = asked.submit(asked._in_turn("it", lambda: None))
     future.cancel()
     go.set()
     settle()
@@ -114,7 +114,7 @@ def test_a_backend_that_blocks(complaints, monkeypatch):
         raise ReadError("late")
 
     asked = Backend(fs=MemoryFileSystem(), timeout_s=WAIT_S)
-    future = asked.submit(asked._in_turn("it", lambda: None, block, 0, None))
+    future = asked.submit(asked._in_turn("it", block))
     assert begun.wait(WAIT_S)
     future.cancel()
     go.set()

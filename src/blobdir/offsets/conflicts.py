@@ -101,6 +101,8 @@ def resolve(arena: Bytes, name_start: Ints, start: Ints, end: Ints, on_conflict:
             found.renamed[row] = new
             seen.add((name, low[row], high[row]))
             continue
+        else:
+            seen.add((name, low[row], high[row]))
         kept[row] = False
     found.place = np.flatnonzero(kept)
     found.winner = found.winner[kept]

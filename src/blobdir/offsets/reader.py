@@ -232,6 +232,7 @@ class Rows:
         self._names: list[bytes] = []
         self._single: tuple[list[int], list[int], list[int]] = ([], [], [])
         self._first: dict[str, tuple[int, int]] = {}
+        self._skipped: dict[str, set[tuple[int, int]]] = {}
         self._conflict = False
         self._position = np.empty(0, np.int64)
         self._dropped: list[int] = []  # for each dropped row, how many were kept before it
@@ -353,7 +354,12 @@ class Rows:
         if self._mode == "error":  # one of them is enough to raise the error
             already, self._conflict = self._conflict, True
             return already
-        return self._mode == "skip"
+        if self._mode == "skip":
+            others = self._skipped.setdefault(name, set())
+            self._repeats += bounds in others
+            others.add(bounds)
+            return True
+        return False
 
     def _add_run(self, run: Run) -> None:
         self._flush()
