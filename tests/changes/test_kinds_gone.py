@@ -73,12 +73,9 @@ HOLDING = {
     "beside a dataset's files": lambda root, tar: put(root / "train/x.tar.bak", tar.read_bytes()),
     "elsewhere": lambda root, tar: put(root / "old/x.TAR", tar.read_bytes()),
     "another dataset's": used_elsewhere,
-    "behind a link": lambda root, tar: linked(root / "blob/y.tar", put(root / "store/y.img", tar.read_bytes())),
     "behind a link elsewhere": lambda root, tar: linked(root / "val/y.tar", put(root / "a/y", tar.read_bytes())),
     "in a hole of terabytes": lambda root, tar: sparse_image(root / "blob/holes.part", tar),
 }  # fmt: skip
-LEFT = ("behind a link",)
-"""Those of which `--unreferenced` deletes the link."""
 DELETED = ("twin", "unreferenced copy", "hard link", "damaged", "two archives")
 """Those that `--unreferenced` deletes."""
 
@@ -113,7 +110,7 @@ def test_files_that_still_have_what_was_removed_are_named(root, removed, what, d
         return
     assert "still in 1 file, as said above" in said.out
     done = compact(root, unreferenced=True)
-    assert other.exists() == (what not in (*DELETED, *LEFT))
+    assert other.exists() == (what not in DELETED)
     assert path in done.removed or what not in DELETED
 
 

@@ -18,6 +18,7 @@ OTHERS = {
     "packing/lists.py": "a list that the user names",
     "packing/resuming.py": "what pack has written itself",
     "packing/editing.py": "what a transaction has written itself",
+    "verifying/bitmaps.py": "bytes in memory",
     "durable.py": "folders and what was just written, to sync them",
     "tarwriting/output.py": "writes",
     "writing.py": "a file that the user names",

@@ -49,7 +49,7 @@ FOLDERS = {"state", "staging", "index", "blobs", "annotations", "packed", "datas
 """Where a folder is nothing to be reported."""
 UNSAID = {"lock", "released", "index", "index header"}
 """What is blobdir's own, and nothing of the project: a folder or pipe there is no fault of what is verified."""
-UNCHANGEABLE = {"state", "journal", "lock", "staging"}
+UNCHANGEABLE = {"state", "journal", "lock", "staging", "released"}
 """Where nothing can be changed, and that is said."""
 
 

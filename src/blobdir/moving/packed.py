@@ -114,7 +114,7 @@ def pack_to(
             report = pack(source, project, options, resume=resume, progress=progress, each=uploads.upload)
             pushed = uploads.finish(project, progress)
         if not pushed.failed:
-            shutil.rmtree(stage)
+            _finish(stage)
     return report, pushed
 
 
@@ -150,8 +150,16 @@ def _alone(stage: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _empty(folder: Path) -> None:
+def _finish(stage: Path) -> None:
+    """Keep nothing but the names of what is there now: who was cut off at the very end, and tries again, goes on."""
+    write_whole(stage / _REST, [json.dumps(sorted(_begun(stage))).encode()])
+    _empty(stage, but=_REST)
+
+
+def _empty(folder: Path, but: str = "") -> None:
     for left in folder.iterdir():
+        if left.name == but:
+            continue
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left)
         else:
