@@ -65,6 +65,30 @@ def _open_to_others(tmp_path_factory: pytest.TempPathFactory) -> None:
             folder.chmod(folder.stat().st_mode | 0o055)
 
 
+MOUNTING = (
+    "tests/mounting/",
+    "tests/libraries/",
+    "tests/remote/test_mount",
+    "tests/erofs/",
+    "tests/judges/",
+    "tests/test_",
+)
+"""Tests that mount, or ask what is mounted: one process runs them all, since a mount is seen by everybody."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Keep the tests of a file together, and all that mount."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduler(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return "mounting" if file.startswith(MOUNTING) else file
+
+    return Scheduler(config, log)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Under BLOBDIR_TEST_STRICT, fail what is skipped, so that no missing tool goes unnoticed."""
