@@ -45,6 +45,17 @@ def digits_copy(digits: Path, tmp_path: Path) -> Path:
     return shutil.copytree(digits, tmp_path / "digits")
 
 
+@pytest.fixture
+def builds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One item for each time that an index was built."""
+    from blobdir.opening import choosing
+
+    count: list[int] = []
+    build = choosing.build
+    monkeypatch.setattr(choosing, "build", lambda *args: count.append(1) or build(*args))
+    return count
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
     """Keep the tests out of the user's cache folder and away from his configuration."""

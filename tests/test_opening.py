@@ -34,15 +34,6 @@ def builder(tmp_path):
     return made
 
 
-@pytest.fixture
-def builds(monkeypatch):
-    """How often an index was built."""
-    count = []
-    build = choosing.build
-    monkeypatch.setattr(choosing, "build", lambda *args: count.append(1) or build(*args))
-    return count
-
-
 def test_index_given_by_folder_is_written_and_used(builder, builds, tmp_path):
     options = OpenOptions(index=str(tmp_path / "ix"))
     one = open_tree(builder.root, options=options)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from blobdir.projectlock import STATE_DIR
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
 OFFSETS_SUFFIX: Final = "_offsets.pkl"
 BLOB_DIR: Final = "blob"
@@ -33,6 +33,13 @@ SIDE_EXTENSIONS: Final = frozenset(
 )  # fmt: skip
 """What WebDataset keeps beside an image, in a member of the same key."""
 _APPLE_DOUBLE: Final = "._"
+
+
+def parents_of(path: str) -> Iterator[str]:
+    """The folders that a path lies in, the nearest first."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def is_item_folder(name: str) -> bool:

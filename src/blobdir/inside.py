@@ -24,6 +24,8 @@ WHOLE_BYTES: Final = 1 << 30
 """Bytes of a file that is read whole, at the most: of ``meta.json``, an annotation, a checksum file, a journal."""
 MAX_LINKS: Final = 40
 """Symbolic links that one path may go through, as in the kernel."""
+MOST_WAYS: Final = 16
+"""Times that one folder is shown or copied as what links lead to: a few folders of links have millions of paths."""
 NO_FILE: Final = "is a device, pipe or socket, and a file belongs there; put the file back, or remove it"
 _MAX_HOLES: Final = 64
 """Times that a file may be larger than what it takes on a disk, which compresses it maybe."""

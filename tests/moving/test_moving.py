@@ -92,7 +92,7 @@ def test_push_and_fetch_again(request, kind, large, tmp_path):
         fetch(url, tmp_path / "again", storage_options=options)
 
 
-def test_pushed_index_makes_opening_one_request(s3, large):
+def test_with_a_pushed_index_an_image_is_one_request(s3, large):
     fs = fsspec.filesystem("s3", **s3)
     fs.mkdir("with-index")
     report = push(large, "s3://with-index/p", storage_options=s3)
@@ -248,7 +248,8 @@ def test_pack_into_a_bucket(request, kind, photos, tmp_path, monkeypatch):
     blobdir.packing.pack(photos, tmp_path / "local", SMALL)
     fetch(url, tmp_path / "got", storage_options=options)
     same(tmp_path / "got", tmp_path / "local")
-    assert not list((tmp_path / "cache/blobdir/packing").iterdir())
+    (known,) = (tmp_path / "cache/blobdir/packing").iterdir()
+    assert [note.name for note in known.iterdir()] == ["rest.json"]  # the names of what is there now
     with pytest.raises(UsageError, match="holds .* files? already"):
         pack_to(photos, url, SMALL, storage_options=options)
 
@@ -270,6 +271,21 @@ def test_pack_into_a_bucket_killed_and_resumed(s3, photos, tmp_path):
     blobdir.packing.pack(photos, tmp_path / "local", SMALL)
     fetch("s3://killed-pack/p", tmp_path / "got", storage_options=s3)
     same(tmp_path / "got", tmp_path / "local")
+
+
+def test_a_pack_that_has_ended_can_be_repeated(photos, tmp_path, monkeypatch):
+    """Who was cut off at the very end doesn't know that all is there. What is known of it is forgotten one day."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for _ in range(2):
+        pack_to(photos, "memory://repeated/p", resume=True)
+    fetch("memory://repeated/p", tmp_path / "got")
+    blobdir.packing.pack(photos, tmp_path / "local")
+    same(tmp_path / "got", tmp_path / "local")
+    (known,) = (tmp_path / "cache/blobdir/packing").iterdir()
+    assert [note.name for note in known.iterdir()] == ["rest.json"]
+    os.utime(known / "rest.json", (1, 1))
+    pack_to(photos, "memory://repeated/q")
+    assert not known.exists()
 
 
 @pytest.mark.parametrize("change", ["edit", "remove"])

@@ -40,14 +40,6 @@ def root(tmp_path):
     return made
 
 
-@pytest.fixture
-def builds(monkeypatch):
-    count = []
-    build = choosing.build
-    monkeypatch.setattr(choosing, "build", lambda *args: count.append(1) or build(*args))
-    return count
-
-
 PLACES = {"named": lambda root: str(root.parent / "ix"), "beside": lambda root: str(root / BESIDE)}
 
 

@@ -70,14 +70,6 @@ def opened(root, index):
     return open_tree(root, options=OpenOptions(index=index))
 
 
-@pytest.fixture
-def builds(monkeypatch):
-    count = []
-    build = choosing.build
-    monkeypatch.setattr(choosing, "build", lambda *args: count.append(1) or build(*args))
-    return count
-
-
 PLACES = {
     "named": lambda root: str(root.parent / "ix"),
     "beside": lambda root: str(root / BESIDE),

@@ -20,6 +20,7 @@ from blobdir.discovery import copied, layout
 from blobdir.durable import absolute, in_words, sync_file, sync_filesystem, sync_folder
 from blobdir.errors import BlobdirError, IsADirectory, LinkError, UsageError
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK
+from blobdir.inside import MOST_WAYS
 from blobdir.sources import storage_options
 from blobdir.sources.secrecy import without_secrets
 from blobdir.temporary import clean, new_file
@@ -343,8 +344,8 @@ def _plan_folder(plan: CopyPlan, fs: BlobDirFileSystem, path: str, base: str, *,
                     ways.update([target] if source == LINK else ())
                     links.update([below] if source == LINK else ())
                     more = [(below, f"{base}/{name}", target, above | {row})]
-                    todo += more if ways[target] <= copied.MOST_WAYS else ()
-                    plan.left_out += [(below, copied.TOO_MANY)] if ways[target] > copied.MOST_WAYS else ()
+                    todo += more if ways[target] <= MOST_WAYS else ()
+                    plan.left_out += [(below, copied.TOO_MANY)] if ways[target] > MOST_WAYS else ()
                     continue
                 length = size if source >= FIRST_BLOB else view.size(target)
             except (BlobdirError, OSError) as error:

@@ -48,7 +48,7 @@ class CommonOptions:
 
 
 def _storage_options(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    from blobdir.mounting.options import storage_value
+    from blobdir.sources.config import storage_value
 
     options: dict[str, Any] = {}
     for value in values:

@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
+from blobdir.filenames import parents_of
+from blobdir.inside import MOST_WAYS
 from blobdir.sources import Stat
-from blobdir.sources.keys import folders_of, parents_of
+from blobdir.sources.keys import folders_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from blobdir.sources import Folder
 
-MOST_WAYS = 16
-"""Times that one folder is copied as what links to it lead to: a few folders of links have millions of paths."""
 WHY = "is a link to a folder, and a copy of it would show datasets or images that the project doesn't"
 TOO_MANY = f"is a link to a folder to which more than {MOST_WAYS} ways lead"
 

@@ -25,6 +25,7 @@ from blobdir.errors import (
     OffsetsError,
     TruncatedOffsetsError,
 )
+from blobdir.filenames import parents_of
 from blobdir.index import (
     BROKEN,
     DIRECTORY,
@@ -39,7 +40,6 @@ from blobdir.nametable import name_at, pack_names
 from blobdir.offsets import read_offsets
 from blobdir.projectlock import changes
 from blobdir.sources import RemoteStorage, Stat
-from blobdir.sources.keys import parents_of
 from blobdir.temporary import PREFIX, is_temporary
 
 if TYPE_CHECKING:

@@ -54,8 +54,7 @@ def join(*parts: str) -> str:
 
 def above(path: str) -> list[str]:
     """The folders that a path, or a name with folders in it, lies in; the outermost first, without the root."""
-    parts = path.split("/")
-    return ["/".join(parts[:i]) for i in range(1, len(parts))]
+    return [*filenames.parents_of(path)][::-1]
 
 
 def is_offsets(name: str) -> bool:

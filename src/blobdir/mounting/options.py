@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from blobdir.discovery import DiscoveryOptions
 from blobdir.errors import UsageError
 from blobdir.sources import RemoteOptions
+from blobdir.sources.config import storage_value
 
 Engine = Literal["auto", "kernel", "native", "fusepy"]
 ENGINES: tuple[str, ...] = get_args(Engine)
@@ -159,14 +160,6 @@ def _seconds(text: str) -> float:
         return float(text)
     except ValueError as error:
         raise UsageError(f"-o timeout={text}: isn't a number of seconds") from error
-
-
-def storage_value(text: str) -> Any:
-    """A value of a storage option: JSON where it's some, else the text itself."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
 
 
 def _split(text: str) -> list[str]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 from blobdir.discovery import layout
 from blobdir.discovery.root import inside_project, is_project_above
 from blobdir.errors import BlobdirError
+from blobdir.filenames import parents_of
 from blobdir.moving.remotefiles import PUSHING
 from blobdir.sources.backend import SMALL_CONCURRENCY
-from blobdir.sources.keys import parents_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

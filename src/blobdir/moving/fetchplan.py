@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from blobdir.discovery import layout
 from blobdir.discovery.root import check_root
 from blobdir.errors import NotAProjectError, ReadError, SourceChangedError, UsageError
+from blobdir.filenames import parents_of
 from blobdir.moving.localfiles import blob_keys
 from blobdir.moving.remotefiles import JOURNAL, PUSHING, ask_versions, is_own
-from blobdir.sources.keys import parents_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from blobdir.discovery import DiscoveryOptions, layout
 from blobdir.errors import BusyError
+from blobdir.filenames import parents_of
 from blobdir.moving.claim import AGAIN
 from blobdir.moving.remotefiles import (
     PUSHING,
@@ -22,7 +23,6 @@ from blobdir.moving.remotefiles import (
 )
 from blobdir.opening import BESIDE_FILE, build, save_beside
 from blobdir.sources import Stat
-from blobdir.sources.keys import parents_of
 from blobdir.sources.transports import UNKNOWN
 
 if TYPE_CHECKING:

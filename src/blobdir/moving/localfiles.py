@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from blobdir.discovery import copied, layout
 from blobdir.discovery.released import read_released
 from blobdir.errors import ReadError
-from blobdir.sources.keys import parents_of
+from blobdir.filenames import parents_of
+from blobdir.inside import MOST_WAYS
 from blobdir.temporary import is_temporary
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class _Seen:
         if is_link:
             real = os.path.realpath(os.path.join(storage.root, path))
             self._ways[real] += 1
-            if self._ways[real] > copied.MOST_WAYS:
+            if self._ways[real] > MOST_WAYS:
                 found.left_out[path] = copied.TOO_MANY
                 return False
             self.links.add(path)

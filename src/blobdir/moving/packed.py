@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 _REST = "rest.json"
 _BEGUN = "begun"
+KEPT_S = 30 * 86400.0
+"""How long it's known what a try that has ended has put somewhere."""
 
 
 def pack_to(
@@ -103,6 +106,7 @@ def pack_to(
     if dry_run:
         with TemporaryDirectory(prefix="blobdir-") as folder:
             return pack(source, Path(folder) / "project", options, dry_run=True, progress=progress), PushReport()
+    _forget(stage.parent)
     with _alone(stage):
         if not resume:
             _empty(stage)
@@ -154,6 +158,15 @@ def _finish(stage: Path) -> None:
     """Keep nothing but the names of what is there now: who was cut off at the very end, and tries again, goes on."""
     write_whole(stage / _REST, [json.dumps(sorted(_begun(stage))).encode()])
     _empty(stage, but=_REST)
+
+
+def _forget(stages: Path) -> None:
+    """Remove what was kept of tries that ended long ago."""
+    for rest in stages.glob(f"*/{_REST}"):
+        with suppress(OSError):
+            if time.time() - rest.stat().st_mtime > KEPT_S and os.listdir(rest.parent) == [_REST]:
+                rest.unlink()
+                rest.parent.rmdir()
 
 
 def _empty(folder: Path, but: str = "") -> None:

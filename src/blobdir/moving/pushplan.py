@@ -27,9 +27,10 @@ from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
 from blobdir.errors import UsageError
+from blobdir.filenames import parents_of
 from blobdir.moving.localfiles import blob_keys
 from blobdir.moving.remotefiles import JOURNAL, PUSHING, is_own, keeps_markers
-from blobdir.sources.keys import can_be_removed, parents_of
+from blobdir.sources.keys import can_be_removed
 from blobdir.wording import counted
 
 if TYPE_CHECKING:

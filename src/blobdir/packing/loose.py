@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class LooseFiles:
+class PlainFiles:
     """Looks at what is at paths of a project. What is neither file, folder nor link is an error where one is meant.
 
     Parameters

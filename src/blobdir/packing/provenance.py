@@ -24,7 +24,7 @@ from blobdir.discovery.root import check_root, not_a_folder
 from blobdir.errors import BlobdirError, IncompleteListingError, PackError, UsageError
 from blobdir.offsets import OffsetsTable
 from blobdir.offsets.streaming import iter_offsets
-from blobdir.packing.loose import LooseFiles
+from blobdir.packing.loose import PlainFiles
 from blobdir.packing.sidefiles import is_side_folder
 from blobdir.sources import LocalStorage
 from blobdir.temporary import clean, is_temporary
@@ -98,7 +98,7 @@ class _Folders(dict[str, "Folder"]):
         return self[path]
 
 
-class Provenance(LooseFiles):
+class Provenance(PlainFiles):
     """A project on this machine, for those who change it.
 
     Parameters

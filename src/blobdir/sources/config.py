@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 import warnings
@@ -27,6 +28,14 @@ from blobdir.errors import BlobdirWarning, UsageError
 _OTHERS = 0o077
 _KNOWN = {"storage", "cache"}
 _CACHE = {"dir", "size"}
+
+
+def storage_value(text: str) -> Any:
+    """A value of a storage option: JSON where it's some, else the text itself."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def config_file() -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
 
+from blobdir.filenames import parents_of
 from blobdir.sources.model import Entry, Folder, Stat
 from blobdir.sources.transports.answers import stat_of
 
@@ -166,13 +167,6 @@ def folders_of(folders: Iterable[str], files: Mapping[str, Stat]) -> Iterator[Fo
         entries[parent].append(Entry(name, "file", stat.size))
     for path in sorted(entries, key=lambda path: (path.count("/") if path else -1, path)):
         yield Folder(path, Stat("directory"), entries[path])
-
-
-def parents_of(path: str) -> Iterator[str]:
-    """The folders that a path lies in, the nearest first."""
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        yield path
 
 
 def leads_elsewhere(path: str) -> bool:

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 from blobdir.descriptors import none_left, with_room
 from blobdir.errors import LinkError, SourceChangedError
 from blobdir.filenames import folders_of_format
-from blobdir.inside import LEAST_BYTES, check_regular, check_size, open_anywhere, open_inside, read_open, stat_inside
+from blobdir.inside import (
+    LEAST_BYTES,
+    MOST_WAYS,
+    check_regular,
+    check_size,
+    open_anywhere,
+    open_inside,
+    read_open,
+    stat_inside,
+)
 from blobdir.projectlock import STATE_DIR
 from blobdir.sources.model import Entry, Folder, Kind, Stat
 
@@ -21,9 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from blobdir.sources.model import Longs
-
-_MOST_WAYS = 16
-"""Times that one folder is shown as what links to it lead to: a few folders of links have millions of paths."""
 
 
 def _kind(mode: int) -> Kind:
@@ -147,7 +153,7 @@ class LocalStorage:
                 if follow_links or entry.target:
                     real = os.path.realpath(self._full(below))
                     ways[real] += 1
-                    if ways[real] > _MOST_WAYS:
+                    if ways[real] > MOST_WAYS:
                         with suppress(OSError):  # the folder itself
                             entries[i] = Entry(entry.name, "link", target=os.readlink(self._full(below)))
                             continue
