@@ -1,6 +1,7 @@
 """Projects to a bucket and back, on real servers; cut off, and gone on with."""
 
 import filecmp
+import functools
 import os
 import random
 import shutil
@@ -12,7 +13,11 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from children import killed_at
 from faulty_proxy import FaultyProxy
+from fsspec.implementations.dirfs import DirFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.registry import _registry
 
 import blobdir
 from blobdir.errors import BusyError, NotAProjectError, NotFoundError, ReadError, UsageError
@@ -30,6 +35,23 @@ def same(a, b, ignore=(".blobdir",)):
         assert Path(a, name).read_bytes() == Path(b, name).read_bytes()
     for name in compared.common_dirs:
         same(Path(a, name), Path(b, name))
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    """A storage behind a backend, ``shelf://``, that outlives the process that writes to it."""
+    (tmp_path / "shelf").mkdir()
+
+    class Shelf(DirFileSystem):
+        protocol = "shelf"
+        cachable = False
+
+        def __init__(self, **options):
+            super().__init__(path=str(tmp_path / "shelf"), fs=LocalFileSystem(auto_mkdir=True))
+
+    fsspec.register_implementation("shelf", Shelf, clobber=True)
+    yield tmp_path / "shelf"
+    _registry.pop("shelf")
 
 
 @pytest.fixture
@@ -271,6 +293,29 @@ def test_pack_into_a_bucket_killed_and_resumed(s3, photos, tmp_path):
     blobdir.packing.pack(photos, tmp_path / "local", SMALL)
     fetch("s3://killed-pack/p", tmp_path / "got", storage_options=s3)
     same(tmp_path / "got", tmp_path / "local")
+
+
+def test_a_pack_into_a_storage_killed_twice(shelf, tmp_path, monkeypatch):
+    """Whatever the first kill leaves, a second one leaves nothing that the third try doesn't know as its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    source = random.Random(5)
+    (tmp_path / "photos").mkdir()
+    for i in range(4):
+        (tmp_path / "photos" / f"{i}.jpg").write_bytes(b"\xff\xd8\xff" + source.randbytes(1000))
+    small = blobdir.packing.PackOptions(shard_bytes=1)
+    blobdir.packing.pack(tmp_path / "photos", tmp_path / "local", small)
+    number, killed = 0, True
+    while killed:
+        url = f"shelf://{number}/p"
+        try_it = functools.partial(pack_to, tmp_path / "photos", url, small, resume=True)
+        killed, refused = killed_at(try_it, number)
+        assert not refused
+        assert not killed_at(try_it, source.randrange(number + 20))[1]
+        try_it()
+        fetch(url, tmp_path / f"got-{number}")
+        same(tmp_path / f"got-{number}", tmp_path / "local")
+        number += 1
+    assert number > 50
 
 
 def test_a_pack_that_has_ended_can_be_repeated(photos, tmp_path, monkeypatch):

@@ -290,7 +290,7 @@ class _Uploads:
         uploader.remove({path: self._storage.full(path) for path in sorted(stale, key=layout.is_offsets, reverse=True)})
         rest = {path: file for path, file in found.files.items() if path not in self._blobs}
         uploader.expect(sum(file.size for file in rest.values()))
-        write_whole(self._rest, [json.dumps(sorted(rest)).encode()])
+        write_whole(self._rest, [json.dumps(sorted(self._own() | found.files.keys())).encode()])
         meta = {layout.META: rest.pop(layout.META)}
         uploader.make_folders(found.empty)
         pickles = {path: rest.pop(path) for path in list(rest) if layout.is_offsets(path)}
