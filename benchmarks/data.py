@@ -36,7 +36,7 @@ META: dict[str, Any] = {
 }
 
 
-def _finish(root: Path, build) -> Path:  # type: ignore[no-untyped-def]
+def finish(root: Path, build) -> Path:  # type: ignore[no-untyped-def]
     """Build a project beside its place and rename it, so that one that was cut off isn't taken for whole."""
     if not root.exists():
         part = root.with_name(root.name + ".part")
@@ -87,7 +87,7 @@ def real_project(folder: Path, images: int) -> Path:
             (root / f"train/ann/{image_name(i)}.json").write_text(text)
         _age(root)
 
-    return _finish(folder / f"jpeg-{images}", build)
+    return finish(folder / f"jpeg-{images}", build)
 
 
 def plain_folder(folder: Path, images: int) -> Path:
@@ -123,7 +123,7 @@ def large_project(folder: Path, images: int, different: int) -> Path:
             (root / f"train/ann/{image_name(i)}.json").write_text(text)
         _age(root)
 
-    return _finish(folder / f"jpeg-{images}-of-{different}", build)
+    return finish(folder / f"jpeg-{images}-of-{different}", build)
 
 
 def image_name(i: int) -> str:
@@ -204,7 +204,7 @@ def sparse_project(folder: Path, images: int, blobs: int) -> Path:
                 tar.truncate(int(start[-1] - 512 + step[-1]) + 1024)
         _age(root)
 
-    return _finish(folder / f"sparse-{images}-{blobs}", build)
+    return finish(folder / f"sparse-{images}-{blobs}", build)
 
 
 def small_project(folder: Path, images: int) -> Path:
@@ -229,7 +229,7 @@ def small_project(folder: Path, images: int) -> Path:
         )
         _age(root)
 
-    return _finish(folder / f"small-{images}", build)
+    return finish(folder / f"small-{images}", build)
 
 
 def _age(root: Path) -> None:

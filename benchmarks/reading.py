@@ -139,9 +139,9 @@ def _goals(outcome: Outcome) -> None:
     us = {(figure.what, figure.who): figure.median for figure in outcome.figures}
     pread, image = us[ONE, "os.pread, ranges known"], us[ONE, "blobdir: Dataset"]
     single, local = us[ONE, "blobdir: fsspec"], us[ONE, "plain files by fsspec"]
-    outcome.goal("cat_file ≤ 3.5 × pread", f"{single / pread:.2f} ×", single <= 3.5 * pread)
+    outcome.goal("cat_file ≤ 1.9 × pread", f"{single / pread:.2f} ×", single <= 1.9 * pread)
     outcome.goal("cat_file ≥ 3 × faster than LocalFileSystem", f"{local / single:.2f} ×", local >= 3 * single)
-    outcome.goal("get_blob_img_bytes ≤ 2 × pread", f"{image / pread:.2f} ×", image <= 2 * pread)
+    outcome.goal("get_blob_img_bytes ≤ 1.9 × pread", f"{image / pread:.2f} ×", image <= 1.9 * pread)
 
 
 def _sdk(outcome: Outcome, root: Path, rounds: int) -> None:

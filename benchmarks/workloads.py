@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import growth, indexing, kernel, mounting, packing, reading, remote, scanning, training
+from benchmarks import changing, growth, indexing, kernel, mounting, packing, reading, remote, scanning, training
 from benchmarks.measure import Outcome
 from benchmarks.peers import PEERS, here
 
@@ -23,6 +23,8 @@ class Sizes:
         Of the large project.
     packed : int
         Files that are packed.
+    chosen : int
+        Images of which some are chosen by their classes.
     rows : int
         Of the largest index.
     rounds : int or None
@@ -32,11 +34,12 @@ class Sizes:
     images: int = 30_000
     many: int = 1_000_000
     packed: int = 100_000
+    chosen: int = 40_000
     rows: int = 10_000_000
     rounds: int | None = None
 
 
-FULL, QUICK = Sizes(), Sizes(images=3000, many=20_000, packed=10_000, rows=100_000, rounds=3)
+FULL, QUICK = Sizes(), Sizes(images=3000, many=20_000, packed=10_000, chosen=4000, rows=100_000, rounds=3)
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ WORKLOADS = (
     Workload("opening", lambda at, n, r: growth.opening(at, n.rows, r), growth.OPENING_PEERS, 3),
     Workload("remote", lambda at, n, r: remote.run(at, n.images, r), remote.PEERS, 3),
     Workload("packing", lambda at, n, r: packing.run(at, n.packed, r), ("SDK", "tar"), 3),
+    Workload("changing", lambda at, n, r: changing.run(at, n.rows, n.chosen, r), rounds=3),
     Workload("training", lambda at, n, r: training.run(at, n.images, r), training.PEERS, 5),
     Workload("offsets", lambda at, n, r: scanning.run(at, n.images, r), ("SDK",)),
     Workload("pickle", lambda at, n, r: scanning.large_pickle(at, min(n.rows, 1_000_000), r)),

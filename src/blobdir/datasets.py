@@ -304,20 +304,19 @@ class DatasetView:
         unlisted: dict[str, str] = {}
         for low in range(0, len(names), ANNOTATIONS_AT_ONCE):
             part = names[low : low + ANNOTATIONS_AT_ONCE]
-            paths: dict[str, str] = {}
-            rows: dict[str, int] = {}
+            found = self._find_together(part)
             faults: dict[str, str] = {}
-            for name in part:
+            for name in () if found else part:
                 try:
-                    paths[name], rows[name] = self._find_annotation(name)
+                    found[name] = self._find_annotation(name)
                 except NotFoundError:
                     if fault := self._why_unlisted(name, unlisted):
                         faults[name] = fault
                 except (OSError, BlobdirError) as error:
                     faults[name] = _said(error)
-            contents = self._contents(rows, faults)
+            contents = self._contents({name: row for name, (_, row) in found.items()}, faults)
             for name in part:
-                path = paths.get(name, "")
+                path = found[name][0] if name in found else ""
                 if name not in contents:
                     fault = faults.get(name, "")
                     yield Annotated(name, path or (self._annotation(name) if fault else ""), None, fault)
@@ -331,6 +330,15 @@ class DatasetView:
 
     def _annotation(self, name: str) -> str:
         return f"{layout.join(self.path, layout.ANNOTATIONS)}/{name}.json"
+
+    def _find_together(self, names: Sequence[str]) -> dict[str, tuple[str, int]]:
+        """`_find_annotation` of many, if each is called after the whole name of its image, as nearly all are."""
+        paths = [self._annotation(name) for name in names]
+        try:
+            rows = self._tree.find_many(paths).tolist()
+        except (OSError, BlobdirError):
+            return {}
+        return dict(zip(names, zip(paths, rows, strict=True), strict=True))
 
     def _why_unlisted(self, name: str, known: dict[str, str]) -> str:
         """Why an image may have an annotation that isn't seen: a folder where it could be isn't listed in full."""

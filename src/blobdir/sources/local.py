@@ -20,6 +20,7 @@ from blobdir.inside import (
     check_size,
     open_anywhere,
     open_inside,
+    open_plain,
     read_open,
     stat_inside,
 )
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from blobdir.sources.model import Longs
+
+
+_SMALL = 64 << 10
+"""Bytes from which on a loose file is read by itself."""
 
 
 def _kind(mode: int) -> Kind:
@@ -287,6 +292,43 @@ class LocalStorage:
             if error.errno == errno.ELOOP and not isinstance(error, LinkError):
                 raise LinkError(f"{path}: is a symbolic link now; open the project again") from error
             raise
+
+    def read_loose(self, paths: Sequence[str]) -> list[bytes]:
+        """The whole contents of loose files; each folder is opened once for those of it that come together.
+
+        Raises what `open_loose` raises.
+        """
+        found: list[bytes] = []
+        of, folder = "", -1
+        try:
+            for path in paths:
+                head, _, name = path.rpartition("/")
+                if folder < 0 or head != of:
+                    if folder >= 0:
+                        os.close(folder)
+                        folder = -1
+                    of, folder = head, self._descriptor(head, folder=True)
+                data = self._read_small(folder, name)
+                if data is None:  # by itself, which also says what is wrong with it
+                    source = self.open_loose(path)
+                    data = source.read_at(0, source.size)
+                found.append(data)
+        finally:
+            if folder >= 0:
+                os.close(folder)
+        return found
+
+    def _read_small(self, folder: int, name: str) -> bytes | None:
+        """The content of a small file of an open folder; None if it isn't one that can be read."""
+        try:
+            file = open_plain(name, follow=self.follow_links, dir_fd=folder)
+            try:
+                data = os.read(file, _SMALL)
+            finally:
+                os.close(file)
+        except OSError:
+            return None
+        return data if len(data) < _SMALL else None
 
     def read_range(self, path: str, start: int, end: int) -> bytes:
         """Bytes ``start:end`` of a file as it is now; fewer only where the file ends."""

@@ -120,9 +120,9 @@ def check_state(storage: LocalStorage, folders: Folders, report: VerifyReport) -
     for folder in folders.values():
         if _is_staged(folder.path):
             continue
-        for entry in folder.entries:
-            path = layout.join(folder.path, entry.name)
-            if is_temporary(entry.name) and not is_owned(os.path.join(storage.root, path)):
+        for name in [entry.name for entry in folder.entries if is_temporary(entry.name)]:
+            path = layout.join(folder.path, name)
+            if not is_owned(os.path.join(storage.root, path)):
                 report.add("change-leftover", path, "was being written, and wasn't ended")
 
 
