@@ -7,10 +7,12 @@ import gzip
 import os
 import shutil
 import tarfile
+import warnings
 
 import pytest
+from changes.commands import TOUCHING
 from changes.looking import differences, faults, shown
-from changes.samples import files_below, files_of, packed, pickles, picture, tars
+from changes.samples import files_below, files_of, packed, pickles, picture, tars, write
 from tarscan_cases import END, header, member
 
 import blobdir
@@ -405,29 +407,14 @@ def test_members_that_no_offsets_name(tmp_path, what, all_go, dry_run):
     assert differences(shown(root), {p: d for p, d in model.items() if p[10:11] not in going}) == []
 
 
-def test_a_hidden_file_that_was_an_image_is_named_until_it_goes(tmp_path):
-    """Nothing says that it was one: it's said to be there, and how to get rid of it."""
-    root = with_member(tmp_path, b"s/.h.png")
-    assert (
-        run(
-            [
-                "offsets",
-                "-q",
-                "--replace",
-                "--filter",
-                "*.png",
-                "--filter",
-                ".*",
-                str(root / "blob/x.tar"),
-                "-o",
-                str(root / "train"),
-            ]
-        )
-        == 0
-    )
-    remove(root, ["train/.h.png"])
+def test_a_file_in_a_hidden_folder_that_was_an_image_is_named_until_it_goes(tmp_path):
+    """Nothing says that it was one: its entry has no folder. It's said to be there, and how to get rid of it."""
+    root = with_member(tmp_path, b".s/h.png")
+    offsets = ["offsets", "-q", "--replace", "--filter", "*.png", "--filter", ".*", root / "blob/x.tar"]
+    assert run([*map(str, offsets), "-o", str(root / "train")]) == 0
+    remove(root, ["train/h.png"])
     (problem,) = compact(root).problems
-    assert ".h.png" in problem.message and "--unreferenced" in problem.message
+    assert "h.png" in problem.message and "--unreferenced" in problem.message
 
 
 @pytest.mark.parametrize("what", ["links", "damaged"])
@@ -465,3 +452,89 @@ def test_entries_of_folders_are_named(tmp_path):
     remove(root, ["train/b.png"])
     (problem,) = compact(root).problems
     assert problem.message == "not kept: 1 entry of a folder: 's' at byte 0"
+
+
+# -- what was removed, and is called like something that stays ---------------------------------------------------
+
+CALLED = (".secret.png", "._a.png", "a.txt", "none", "a.json", ".DS_Store")
+"""Names that `compact` passes over where no offsets ever named them."""
+
+
+def with_odd_image(root, name, data, *, others=True):
+    create_project(root)
+    files = {"a.png": picture("a", (16, 16)), name: data, "b.png": picture("b", (16, 16))}
+    used(root, "x", "train", files if others else {name: data})
+    return root
+
+
+@pytest.mark.parametrize("others", [True, False])
+@pytest.mark.parametrize("name", CALLED)
+@pytest.mark.parametrize("command", ["remove", "rm", "add --replace", "pipe"])
+def test_a_removed_image_goes_whatever_it_is_called(tmp_path, command, name, others, capfd):
+    data = picture("secret", (16, 16))
+    root = with_odd_image(tmp_path / "p", name, data, others=others)
+    TOUCHING[command](root, f"train/img/{name}")
+    assert run(["compact", str(root)]) == 0
+    said = capfd.readouterr()
+    assert "1 member dropped, of which no tar" in said.out, said
+    assert not [path for path, found in files_below(root).items() if data in found]
+    assert not (root / ".blobdir/released.json").exists()
+    if others:
+        assert blobdir.open_project(root)["train"].get_blob_img_bytes("a.png") == picture("a", (16, 16))
+
+
+@pytest.mark.parametrize("name", CALLED)
+@pytest.mark.parametrize("what", ["move", "mv", "named again", "another blob", "a record of another kind"])
+def test_what_was_not_removed_stays_whatever_it_is_called(tmp_path, what, name):
+    data = picture("secret", (16, 16))
+    root = with_odd_image(tmp_path / "p", name, data)
+    offsets, tar = root / "train/x_offsets.pkl", root / "blob/x.tar"
+    before, content = offsets.read_bytes(), tar.read_bytes()
+    TOUCHING[what if what in TOUCHING else "remove"](root, f"train/img/{name}")
+    if what == "named again":
+        offsets.write_bytes(before)
+    elif what == "another blob":
+        tar.unlink()
+        tar.write_bytes(content)
+    elif what == "a record of another kind":
+        (root / ".blobdir/released.json").write_text('{"blob/x.tar": {"is": 3}, "x": 7}')
+    remove(root, ["train/b.png"])
+    compact(root)
+    stays = what in ("move", "mv", "named again") or name != "none"
+    assert [path for path, found in files_below(root).items() if data in found] or not stays
+    if what in ("move", "mv", "named again"):
+        shown_at = f"elsewhere/img/{name}" if what in TOUCHING else f"train/img/{name}"
+        assert shown(root)[shown_at] == data
+
+
+@pytest.mark.parametrize("command", ["remove", "rm", "move", "mv", "add", "pipe", "merge", "compact"])
+def test_what_cannot_be_cleared_away_is_named(root, tmp_path, monkeypatch, command, capfd):
+    """A disk that fails at the very end keeps what was removed, in blobdir's own folder."""
+    remove(root, ["train/a001.png"])
+    real = shutil.rmtree
+
+    def failing(path, *args, **kwargs):
+        if os.path.basename(path) == "undo" and os.listdir(path):
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        real(path, *args, **kwargs)
+
+    monkeypatch.setattr(shutil, "rmtree", failing)
+    (tmp_path / "a002.png").write_bytes(picture("new"))
+    blobdir.packing.pack(write(tmp_path / "more/other/c.png", picture("c")).parents[1], tmp_path / "q")
+    arguments = {
+        "remove": [root, "train/a002.png"],
+        "move": [root, "train/a002.png", "elsewhere"],
+        "add": [root, "train", tmp_path / "a002.png", "--replace"],
+        "merge": [root, tmp_path / "q"],
+        "compact": [root],
+    }
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if command in arguments:
+            assert run([command, *map(str, arguments[command])]) == 0
+        else:
+            TOUCHING[command](root, "train/img/a002.png")
+    said = capfd.readouterr()
+    assert ".blobdir/undo: couldn't be removed" in said.err + "".join(str(one.message) for one in caught)
+    assert command != "compact" or "still in 1 file" in said.out
+    assert "any more" not in said.out

@@ -336,6 +336,21 @@ def test_nobody_changes_a_project_with_a_linked_file(linked_file, kind, writer):
     refused(root, link, WRITERS[writer], "the file itself", CHANGED)
 
 
+@pytest.mark.parametrize("place", ["backup", "a/backup", "train/datasets/b"])
+@pytest.mark.parametrize("writer", WRITERS)
+def test_nobody_changes_a_project_with_a_project_in_it(made, tmp_path, writer, place):
+    """Its datasets are shown with the outer blobs: whoever changed those would take the inner project's away."""
+    root = tmp_path / "outer"
+    shutil.copytree(made, root)
+    shutil.copytree(made, root / place)
+    before = files_below(root)
+    with pytest.raises(PackError, match=rf"^{place}: is a project of its own.*nothing was changed$"):
+        WRITERS[writer](root)
+    shutil.rmtree(root / ".blobdir", ignore_errors=True)
+    assert files_below(root) == before
+    assert ("project-inside", place) in {(finding.code, finding.path) for finding in verify(root).findings}
+
+
 @pytest.mark.parametrize("taker", TAKERS)
 @pytest.mark.parametrize("where", INSIDE)
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from children import killed_at
+from changes.children import killed_at
 from faulty_proxy import FaultyProxy
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem

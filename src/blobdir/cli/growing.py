@@ -88,6 +88,7 @@ def remove_command(project: str, images: tuple[str, ...], dry_run: bool, quiet: 
     from blobdir.packing import remove
 
     report = remove(project, images, dry_run=dry_run)
+    _say_problems(report)
     if dry_run:
         write_lines([*_listed("removed", report.removed), f"{counted(report.images, 'image')} would be removed"])
     elif not quiet:
@@ -111,6 +112,7 @@ def move_command(project: str, images: tuple[str, ...], dataset: str, dry_run: b
     from blobdir.packing import move
 
     report = move(project, images, dataset, dry_run=dry_run)
+    _say_problems(report)
     if dry_run:
         write_lines(
             [*_listed("moved", report.removed), f"{counted(report.images, 'image')} would be moved to {dataset}"]

@@ -14,7 +14,7 @@ from blobdir.offsets.names import shown, to_str
 from blobdir.projectlock import STATE_DIR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from blobdir.offsets import OffsetsTable
     from blobdir.sources import Folder
@@ -91,6 +91,21 @@ def find_pickles(folders: Mapping[str, Folder], dataset: str) -> list[Pickle]:
         if (listed := folders.get(folder)) is not None
         for name in sorted(entry.name for entry in listed.entries if layout.is_offsets(entry.name))
     ]
+
+
+def inner_projects(datasets: Iterable[str], folder: Callable[[str], Folder | None]) -> list[str]:
+    """Folders of a project that are projects of their own: with ``meta.json``, and blobs for the datasets in them.
+
+    To readers their datasets are the outer project's, with its blobs.
+    """
+    paths = dict.fromkeys(path for dataset in datasets for path in (*layout.above(dataset), dataset) if path)
+    found = []
+    for path in paths:
+        listed = folder(path)
+        kinds = {entry.name: entry.kind for entry in listed.entries} if listed is not None else {}
+        if kinds.get(layout.META) == "file" and kinds.get(layout.BLOB_DIR) == "directory":
+            found.append(path)
+    return found
 
 
 def misplaced_pickles(folders: Mapping[str, Folder], datasets: Iterable[str]) -> list[str]:

@@ -1,14 +1,17 @@
-"""Blobs that nothing refers to any more because blobdir removed the last image in them.
+"""Blobs, and parts of blobs, that nothing refers to any more because blobdir removed the images in them.
 
-``compact`` deletes those, and no other blob without offsets: that one may have been copied in a moment ago. They stand
-in ``.blobdir/released.json``, with what tells a file from another one that has its name later.
+``compact`` deletes blobs whose last image was removed, and no other blob without offsets: that one may have been copied
+in a moment ago. And it leaves out members that were removed, also those that it would keep for their names: a hidden
+file, a file of an image. Both stand in ``.blobdir/released.json``, with what tells a file from another one that has its
+name later.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.inside import read_open
 from blobdir.projectlock import STATE_DIR, open_state
@@ -23,6 +26,25 @@ Identity = list[int]
 """Size, modification time in nanoseconds, and inode number."""
 
 
+@dataclass(slots=True)
+class Released:
+    """What blobdir has removed of a blob.
+
+    Attributes
+    ----------
+    was : list of int
+        What the blob was then.
+    whole : bool
+        Whether its last image was removed.
+    ranges : set of (int, int)
+        Byte ranges, half-open, of removed members that can't be told by their names from such as never were images.
+    """
+
+    was: Identity
+    whole: bool = False
+    ranges: set[tuple[int, int]] = field(default_factory=set)
+
+
 def identity(full: str) -> Identity:
     """What tells a file from another one of its name."""
     found = os.stat(full, follow_symlinks=False)
@@ -31,12 +53,24 @@ def identity(full: str) -> Identity:
 
 def read_released(root: str) -> dict[str, Identity]:
     """Path of a blob -> what it was; those that are still the same file, or away: they may come back."""
+    return {path: one.was for path, one in read_all(root).items() if one.whole}
+
+
+def read_all(root: str) -> dict[str, Released]:
+    """What is known of each blob, as far as it's still the same file, or away."""
     try:
         with open(open_state(root, _NAME), "rb") as file:
             known = json.loads(read_open(file.fileno(), RELEASED).decode("utf-8", "surrogateescape"))
-    except (OSError, ValueError, RecursionError):
+        found = {path: _parse(value) for path, value in known.items()}
+    except (OSError, ValueError, RecursionError, AttributeError, TypeError, KeyError):
         return {}
-    return {p: was for p, was in known.items() if _may_be(root, p, was)} if isinstance(known, dict) else {}
+    return {path: one for path, one in found.items() if _may_be(root, path, one.was)}
+
+
+def _parse(value: Any) -> Released:
+    if isinstance(value, list):
+        return Released(value, whole=True)
+    return Released(value["is"], bool(value["whole"]), {(int(start), int(end)) for start, end in value["ranges"]})
 
 
 def _may_be(root: str, path: str, was: object) -> bool:
@@ -48,6 +82,10 @@ def _may_be(root: str, path: str, was: object) -> bool:
         return False
 
 
-def format_released(released: Mapping[str, Identity]) -> bytes:
+def format_released(released: Mapping[str, Released]) -> bytes:
     """The file's bytes."""
-    return json.dumps(released, indent=0, sort_keys=True).encode("utf-8", "surrogateescape")
+    values = {
+        path: {"is": one.was, "whole": one.whole, "ranges": sorted(one.ranges)} if one.ranges else one.was
+        for path, one in released.items()
+    }
+    return json.dumps(values, indent=0, sort_keys=True).encode("utf-8", "surrogateescape")

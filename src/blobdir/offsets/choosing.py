@@ -182,6 +182,11 @@ def no_images(members: TarTable) -> set[int]:
     return {*names.hidden(), *bad_names(names.base.arena, names.base.name_start)}
 
 
+def is_certain(name: bytes) -> bool:
+    """Whether a member is an image by its name, whatever lies beside it: no hidden file, and no file of an image."""
+    return _extension(name) in IMAGE_EXTENSIONS and not is_hidden(name)
+
+
 def is_hidden(name: bytes) -> bool:
     """Whether a member isn't shown: dot files, what lies in dot folders, an operating system's junk."""
     *folders, base = name.split(b"/")

@@ -89,6 +89,7 @@ def compact(
         writer = ProjectWriter(change, os.path.abspath(project))
         report = _Compacting(writer, unreferenced=unreferenced, progress=progress).run()
         change.commit()
+        report.say_left(change.leftovers())
     report.seconds = time.perf_counter() - began
     return report
 
@@ -148,7 +149,7 @@ class _Compacting:
         """Delete a blob that nothing names, if blobdir has emptied it, or the user says so."""
         if self._unreferenced:
             self._drop_whole(path)
-        elif path not in self._writer.released:
+        elif path not in self._writer.released or not self._writer.released[path].whole:
             message = "no dataset has offsets for it; it was left alone, --unreferenced deletes it"
             self._say("blob-unreferenced", path, message)
         elif os.path.islink(os.path.join(self._writer.root, path)):
@@ -258,7 +259,9 @@ class _Compacting:
             self._known.check_fit(pickle, table)
         self._check_members(path, members, named)
         images = sum(map(len, named.values()))
-        judged = judge(named, members, hidden=not self._unreferenced)
+        released = self._writer.released.get(path)
+        removed = released.ranges if released else ()
+        judged = judge(named, members, hidden=not self._unreferenced, removed=removed)
         named = judged.kept
         self._kept[path] = members, judged
         self._say_gone(path, members, judged)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import warnings
 from contextlib import contextmanager
 from io import BytesIO
 from posixpath import basename, splitext
@@ -14,7 +15,7 @@ from fsspec.utils import glob_translate
 
 from blobdir.datasets import open_view
 from blobdir.discovery import layout
-from blobdir.errors import IsADirectory, NotADirectory, NotFoundError, UsageError
+from blobdir.errors import BlobdirWarning, IsADirectory, NotADirectory, NotFoundError, UsageError
 from blobdir.filenames import IMAGE_EXTENSIONS
 from blobdir.packing.belongings import check_are_files
 from blobdir.packing.compacting import copy_members
@@ -23,6 +24,7 @@ from blobdir.packing.growing import annotation_of_image
 from blobdir.packing.metadata import check_meta
 from blobdir.packing.plain import check_annotation
 from blobdir.packing.publishing import Change
+from blobdir.packing.report import LEFT
 from blobdir.packing.shards import TarOutput
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter
 
@@ -453,6 +455,8 @@ class Edit:
             self._writer.write_pickles()
             self._writer.known.check_not_linked(self._change.removed)
             self._change.commit()
+            for path in self._change.leftovers():
+                warnings.warn(f"{path}: {LEFT}", BlobdirWarning, stacklevel=2)
 
     def _in_tree(self, path: str) -> bool:
         try:

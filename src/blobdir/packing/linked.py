@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from blobdir.discovery import layout
+from blobdir.discovery.parts import inner_projects
 from blobdir.errors import PackError
 from blobdir.filenames import folders_of_format
 
@@ -99,12 +100,17 @@ def _place(storage: LocalStorage, folder: str, entry: Entry, kind: Literal["fold
 
 
 def check_changed(known: Provenance) -> None:
-    """Refuse to change a project with such a link.
+    """Refuse to change a project with such a link, or with another project in it.
 
     Raises
     ------
     PackError
     """
+    for path in inner_projects(known.datasets.values(), known.folder):
+        raise PackError(
+            f"{path}: is a project of its own, and its datasets would be changed without its blobs; move it out of "
+            f"{known.root}; nothing was changed"
+        )
     for link in linked_places(known.storage, known.datasets.values(), known.folder):
         if link.kind != "blob" or not link.leads_out:
             raise PackError(f"{link}, and change the project then; nothing was changed")

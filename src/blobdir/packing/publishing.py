@@ -264,6 +264,11 @@ class Change:
             announce(self._lock, self._root)
         self._apply(journal)
 
+    def leftovers(self) -> list[str]:
+        """Folders of ``.blobdir`` that couldn't be emptied after the change: what it replaced or removed lies there."""
+        names = () if self.dry_run else (STAGING, UNDO)
+        return [f"{layout.STATE_DIR}/{name}" for name in names if os.path.lexists(self._state / name)]
+
     def _apply(self, journal: Journal) -> None:
         self._made = False  # what another one had begun doesn't count
         try:

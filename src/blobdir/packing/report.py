@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 Annotations = Literal["loose", "packed"]
 OnConflict = Literal["error", "skip", "rename", "replace"]
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+LEFT = (
+    "couldn't be removed: what was replaced or removed is still in it; the next command that changes the project "
+    "removes it, as does `blobdir verify --repair`"
+)
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
 
@@ -192,7 +196,7 @@ class ChangeReport:
         Members of blobs that compacting has left out.
     held : list of str
         Files that still have the bytes of such members, or may, as they are called after the change: in an image that
-        is the same, or in no use, and not touched.
+        is the same, or in no use, and not touched. Also folders of ``.blobdir`` that couldn't be emptied.
     unsearched : list of str
         Files and folders that weren't searched for those: compressed, not to be listed, outside.
     replaced : list of str
@@ -211,3 +215,9 @@ class ChangeReport:
     replaced: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     seconds: float = 0.0
+
+    def say_left(self, folders: Iterable[str]) -> None:
+        """Name what couldn't be emptied after the change, see `blobdir.packing.publishing.Change.leftovers`."""
+        for path in folders:
+            self.problems.append(Problem("change-leftover", path, LEFT))
+            self.held.append(path)

@@ -6,6 +6,7 @@ member                                                        what becomes of it
 an image: what ``blobdir offsets`` takes for one              goes: that is what a removed image is
 files of an image: ``a.json``, ``._a.jpg`` beside ``a.jpg``   as the image: stay with it, or go with it
 hidden files, and what lies in hidden folders                 stay: they never were images of the project
+what blobdir itself has removed, of these two                 goes, see `blobdir.discovery.released`
 entries of folders, links, devices                            go: they have no bytes
 ============================================================  ============================================
 
@@ -57,7 +58,9 @@ class Members:
     of_gone: list[LeftOut] = field(default_factory=list)
 
 
-def judge(named: Named, members: TarTable, *, hidden: bool = True) -> Members:
+def judge(
+    named: Named, members: TarTable, *, hidden: bool = True, removed: Collection[tuple[int, int]] = ()
+) -> Members:
     """Say which members stay.
 
     Parameters
@@ -67,6 +70,8 @@ def judge(named: Named, members: TarTable, *, hidden: bool = True) -> Members:
     members : TarTable
     hidden : bool
         Whether hidden files stay.
+    removed : collection of (int, int)
+        Byte ranges of what blobdir has removed.
     """
     spans = spans_of(members)
     found = Members({span: set(names) for span, names in named.items()})
@@ -87,6 +92,9 @@ def judge(named: Named, members: TarTable, *, hidden: bool = True) -> Members:
 
     for row in unnamed:
         span, name = spans[row], members.name(row)
+        if span in removed:
+            found.gone.append(row)
+            continue
         owners = owners_of.get(row, ())
         if span not in images and any(spans[owner] in named for owner in owners):
             files = found.kept.setdefault(span, set())

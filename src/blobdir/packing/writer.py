@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blobdir.discovery import layout
-from blobdir.discovery.released import RELEASED, format_released, identity, read_released
+from blobdir.discovery.released import RELEASED, Released, format_released, identity, read_all
 from blobdir.durable import open_regular
 from blobdir.errors import AnnotationError, BlobdirError, PackError
 from blobdir.inside import NO_FILE
+from blobdir.offsets.choosing import is_certain
 from blobdir.offsets.table import OffsetsTable
 from blobdir.offsets.writer import encode_offsets
 from blobdir.packing.linked import check_changed
@@ -74,18 +75,24 @@ class ProjectWriter:
         self._taken: set[str] | None = None
         self._sums: dict[str, str] = {}
         self._without_sum: set[str] = set()
-        self._was_released = read_released(self.root)
+        self._was_released = read_all(self.root)
         used = (
             {self.known.blobs(p.blobs)[0].get(p.stem) for p in self.known.all_pickles()} if self._was_released else ()
         )
-        self.released = {path: what for path, what in self._was_released.items() if path not in used}
+        self.released = {
+            path: Released(one.was, one.whole and path not in used, set(one.ranges))
+            for path, one in self._was_released.items()
+        }
 
     # -- what goes -------------------------------------------------------------------------------------------
 
     def drop(self, origin: Origin) -> None:
         """Have everything that makes a name be gone."""
         for entry in origin.entries:
-            self._edit(entry.pickle.path).removed.add(_encode(entry.name))
+            name = _encode(entry.name)
+            self._edit(entry.pickle.path).removed.add(name)
+            if not is_certain(name) and (blob := self._blob_of(entry.pickle.path)):
+                self._released(blob).ranges.add((entry.start, entry.end))
         if origin.file:
             self._remove_file(origin.file)
 
@@ -164,19 +171,32 @@ class ProjectWriter:
                 and (pickle.blobs, pickle.stem) not in used
                 and blob not in (None, *self.change.removed)
             ):
-                self.released[str(blob)] = identity(os.path.join(self.root, str(blob)))
-        emptied = self.released.keys() - self._was_released.keys()
+                self._released(str(blob)).whole = True
+        before = {path for path, one in self._was_released.items() if one.whole}
+        emptied = {path for path, one in self.released.items() if one.whole} - before
         self.write_sums({}, [path.rpartition("/")[2] for path in emptied if _is_of_images(path)])
         self.write_released()
 
+    def _released(self, blob: str) -> Released:
+        return self.released.setdefault(blob, Released(identity(os.path.join(self.root, blob))))
+
+    def _blob_of(self, pickle: str) -> str:
+        """The blob of images that an offsets file is of; empty where there is none."""
+        folder, stem = _blob_key(pickle)
+        return self.known.blobs(folder)[0].get(stem, "") if folder == layout.BLOB_DIR else ""
+
     def write_released(self) -> None:
-        """Stage the list of released blobs, if it has changed."""
-        if self.released == self._was_released:
+        """Stage the list of what was released, if it has changed."""
+        for pickle, edit in self._edits.items():
+            if edit.added and (one := self.released.get(self._blob_of(pickle))):
+                one.ranges -= {(start, end) for start, end, _ in edit.added.values()}
+        released = {path: one for path, one in self.released.items() if one.whole or one.ranges}
+        if released == self._was_released:
             return
-        if self.released and self.change.dry_run:
+        if released and self.change.dry_run:
             self.change.expect(RELEASED)
-        elif self.released:
-            self.change.stage(RELEASED).write_bytes(format_released(self.released))
+        elif released:
+            self.change.stage(RELEASED).write_bytes(format_released(released))
         else:
             self.change.remove(RELEASED)
 
