@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
+import signal
 import sys
 
 import fsspec
 import pytest
-from changes.children import killed_at, stopped_at
-from changes.commands import transaction
+from changes.children import Child, changes, killed_at, stopped_at, watch
+from changes.commands import TOUCHING, transaction
 from changes.looking import faults, in_bucket, shown
 from changes.samples import (
     files_below,
@@ -23,10 +25,11 @@ from changes.samples import (
 )  # fmt: skip
 
 from blobdir.discovery import DiscoveryOptions
-from blobdir.errors import BusyError, IncompleteListingError
+from blobdir.errors import BusyError, IncompleteListingError, ReadError
 from blobdir.moving import fetch, push
 from blobdir.opening import OpenOptions, open_tree
 from blobdir.packing import PackOptions, SubsetOptions, add, compact, merge, move, pack, recover, remove, subset
+from blobdir.sources import LocalStorage
 from blobdir.verifying import repair, verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
@@ -194,3 +197,57 @@ def test_changes_that_come_faster_than_the_project_can_be_listed(tmp_path, monke
     for path in ("", "train", "train/img", "train/ann"):
         with pytest.raises(IncompleteListingError, match="again and again"):
             tree.names(tree.find(path))
+
+
+# -- who reads while it is changed -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["cut off here", "goes on"])
+@pytest.mark.parametrize("command", [*TOUCHING, "compact"])
+def test_a_reader_whose_listing_lies_between_any_two_steps_of_a_change(tmp_path, monkeypatch, command, way):
+    """The change stops before one of its steps, the reader lists, the change ends, and only then the reader reads.
+
+    It sees the old project or the new one. And where the change only ended by being killed, that or a defect.
+    """
+    start = packed(tmp_path / "start", numbered(3))
+    if command == "compact":
+        remove(start, ["train/a001.png"])
+    monkeypatch.setattr("blobdir.discovery.unfinished.WAIT_S", 0.02)  # the writer stands still
+    walk = LocalStorage.walk
+    number = 0
+    while True:
+        root = tmp_path / "p"
+        shutil.copytree(start, root)
+        old = set(shown(root))
+        operate = functools.partial(TOUCHING.get(command, lambda root, _: compact(root)), root, "train/img/a002.png")
+        left = number
+
+        def at(event, arguments):
+            nonlocal left
+            left -= changes(event, arguments)
+            return left < 0
+
+        with Child(operate, lambda: watch(at, signal.SIGSTOP)) as child:
+            if not child.stopped():
+                break
+
+            def walking(self, *, follow_links, child=child):
+                yield from list(walk(self, follow_links=follow_links))
+                monkeypatch.setattr(LocalStorage, "walk", walk)
+                if way == "goes on":
+                    child.go_on()
+                else:
+                    os.kill(child.pid, signal.SIGKILL)
+                child.ended()
+
+            monkeypatch.setattr(LocalStorage, "walk", walking)
+            try:
+                files = set(shown(root))
+            except (IncompleteListingError, ReadError) as error:
+                assert way == "cut off here", error
+                files = None
+        recover(root)
+        assert files in (None, old, set(shown(root)))
+        shutil.rmtree(root)
+        number += 1
+    assert number > 10

@@ -284,6 +284,8 @@ class Change:
     def _decide(self, journal: Journal) -> None:
         try:
             journal.write(self._state)
+            if self._lock is not None and journal.paths:
+                self._lock.note()  # to who began to read after it was announced, and ends when the journal is gone
         except OSError:
             with suppress(FileNotFoundError):  # it may be there, and only not be on the disk yet
                 os.unlink(self._state / JOURNAL)
