@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any, Literal, TypeVar, get_type_hints
 
 from blobdir.errors import IndexFormatError
@@ -138,9 +139,15 @@ def _of(value: Any, kind: type[T]) -> T:
     return value
 
 
+@cache
+def _types(kind: type) -> dict[str, Any]:
+    """Types of a dataclass's fields: finding them takes longer than a record."""
+    return get_type_hints(kind)
+
+
 def _record(kind: type[T], values: Any) -> T:
     """A dataclass of texts and whole numbers."""
-    fields = get_type_hints(kind)
+    fields = _types(kind)
     for name, value in _of(values, dict).items():
         _of(value, int if fields[name] is int else str)
     return kind(**values)
