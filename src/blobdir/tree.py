@@ -92,6 +92,7 @@ class Tree:
         self.index = index
         self.storage = storage
         self.blobs = BlobReader(index, storage)
+        self._lookup, self._source = index.lookup, index.buffers.source
         self._folders: dict[str, int] = {"": 0}
         self._incomplete: dict[int, list[int]] = {}
         self._incomplete = self._incomplete_rows()
@@ -142,10 +143,14 @@ class Tree:
         parent = self._folders.get(head)
         if parent is None:
             parent = self._find_folder(head)
-        row = self.index.lookup(parent, encoded(name))
+        try:
+            raw = name.encode()
+        except UnicodeEncodeError:  # bytes that aren't UTF-8
+            raw = encoded(name)
+        row = self._lookup(parent, raw)
         if row < 0:
             raise self.absence(parent, path)
-        return self.follow(row) if follow and self.index.source[row] == LINK else row
+        return self.follow(row) if follow and self._source[row] == LINK else row
 
     def absence(self, parent: int, path: str) -> NotFoundError | IncompleteListingError:
         """What is said of a name that isn't in directory `parent`: only of a list that is whole, that it isn't there.

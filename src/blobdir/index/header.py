@@ -147,7 +147,7 @@ def _types(kind: type) -> dict[str, Any]:
 
 def _record(kind: type[T], values: Any) -> T:
     """A dataclass of texts and whole numbers."""
-    fields = _types(kind)
+    fields = _types(kind)  # type: ignore[arg-type]  # a class can be hashed
     for name, value in _of(values, dict).items():
         _of(value, int if fields[name] is int else str)
     return kind(**values)
