@@ -104,8 +104,9 @@ def _finish(operation, base, old, new, number):
 
 
 @pytest.mark.parametrize("name", CHANGING)
-def test_stopped_in_the_middle(name, base, tmp_path):
+def test_stopped_in_the_middle(name, base, tmp_path, monkeypatch):
     """A writer that is alive, at any of its changes: readers see old or new or are told; other writers have to wait."""
+    monkeypatch.setattr("blobdir.discovery.unfinished.WAIT_S", 0.05)
     operation = OPERATIONS[name]
     start = copied(base, tmp_path / "start")
     operation.before(start)
@@ -114,7 +115,7 @@ def test_stopped_in_the_middle(name, base, tmp_path):
     old, new = state(operation, start), state(operation, done)
     number = 0
     while _stop_at(operation, start, tmp_path / f"{number}", number, old, new):
-        number += 1 if every_call() else 25
+        number += 1 if every_call() else 15
     assert number > 20
 
 
