@@ -98,6 +98,23 @@ def test_resume_with_what_somebody_has_put_there(there, tmp_path):
     assert files(tmp_path / "got") == files(there)
 
 
+@pytest.mark.parametrize("has_sums", [True, False])
+def test_resume_reads_again_what_is_there_of_blobs(there, tmp_path, monkeypatch, has_sums):
+    monkeypatch.setattr("blobdir.moving.fetching.RANGE_BYTES", 4096)
+    if not has_sums:
+        (there / "blob/SHA256SUMS").unlink()
+    first, *_, last = sorted(path.name for path in there.glob("blob/*.tar"))
+    cut_off(tmp_path, last)
+    spoilt = tmp_path / "got.fetching/blob" / first
+    data = bytearray(spoilt.read_bytes())
+    data[700] ^= 1
+    spoilt.write_bytes(data)
+    report = fetch(URL, tmp_path / "got", resume=True, checksum=True)
+    assert files(tmp_path / "got") == files(there)
+    all_but_last = sum(len(content) for path, content in files(there).items() if not path.endswith(last))
+    assert report.resumed == all_but_last - 4096
+
+
 def test_resume_fetches_nothing_twice(there, tmp_path):
     cut_off(tmp_path)
     for path in there.rglob("*"):

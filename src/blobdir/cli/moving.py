@@ -32,6 +32,7 @@ INCOMPLETE = 7
 @click.option("--seed", type=int, default=0, show_default=True, help="Which ones of those.")
 @click.option("--strict", is_flag=True, help="Stop at the first annotation that can't be used.")
 @click.option("--resume", is_flag=True, help="Go on with a fetch that was cut off; what has changed since comes anew.")
+@click.option("--checksum", is_flag=True, help="With --resume, also read again what is there of blobs.")
 @click.option("--with-defects", is_flag=True, help="Fetch a damaged project as it is, and say what is wrong with it.")
 @remote_options
 def fetch_command(
@@ -45,6 +46,7 @@ def fetch_command(
     seed: int,
     strict: bool,
     resume: bool,
+    checksum: bool,
     with_defects: bool,
     common: CommonOptions,
 ) -> int:
@@ -86,6 +88,7 @@ def fetch_command(
             storage_options=common.storage,
             choose=choose,
             resume=resume,
+            checksum=checksum,
             with_defects=with_defects,
             remote=RemoteOptions(**common.remote),
             progress=bars,

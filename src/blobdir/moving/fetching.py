@@ -1,9 +1,9 @@
 """From any storage to a folder: whole projects or datasets, blobs in parallel ranges; or just some images.
 
 Nothing is believed when a fetch is resumed. Of a blob, the ranges count that were noted for this very version of it,
-and were on the disk then. A small file counts if it was noted under the version that is there now (etag, or size and
-time), and still has the content that was fetched. At the end everything is listed once more: a project that has changed
-meanwhile is an error, not a mixture.
+and were on the disk then; with ``checksum``, if they still have the bytes that were fetched. A small file counts if it
+was noted under the version that is there now (etag, or size and time), and still has the content that was fetched. At
+the end everything is listed once more: a project that has changed meanwhile is an error, not a mixture.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ def fetch(
     storage_options: dict[str, Any] | None = None,
     choose: SubsetOptions | None = None,
     resume: bool = False,
+    checksum: bool = False,
     with_defects: bool = False,
     remote: RemoteOptions | None = None,
     progress: Progress | None = None,
@@ -86,6 +87,8 @@ def fetch(
         comes in new blobs that hold nothing else.
     resume : bool
         Go on with what was cut off: what is there already isn't fetched again, unless it has changed.
+    checksum : bool
+        When going on with what was cut off: read all again of what is there.
     with_defects : bool
         Fetch a damaged project as it is, byte for byte. Without, a defect in what is fetched is an error.
     remote : RemoteOptions, optional
@@ -115,7 +118,7 @@ def fetch(
     if some is not None and with_defects:
         raise UsageError("images that are chosen come in new blobs, which aren't made of damaged ones: choose nothing "
                          "but whole datasets with --with-defects")  # fmt: skip
-    fetching = _Fetch(storage, tuple(choose.datasets) if choose else (), progress)
+    fetching = _Fetch(storage, tuple(choose.datasets) if choose else (), progress, checksum=checksum)
     selection = None
     if some is None:
         fetching.check(with_defects=with_defects)
@@ -174,9 +177,12 @@ def clean(work: Path, wanted: Iterable[str]) -> None:
 class _Fetch:
     """One fetch of whole datasets; lists the project when it's made."""
 
-    def __init__(self, storage: RemoteStorage, datasets: tuple[str, ...], progress: Progress | None) -> None:
+    def __init__(
+        self, storage: RemoteStorage, datasets: tuple[str, ...], progress: Progress | None, *, checksum: bool
+    ) -> None:
         self._storage = storage
         self._datasets = datasets
+        self._checksum = checksum
         self._progress = progress
         self._report = FetchReport()
         self._seen: dict[str, Stat] = {}
@@ -304,9 +310,11 @@ class _Fetch:
         log = RangeLog(state / name, f"{stat.size} {stat.etag or stat.mtime_ns}")
         if not target.exists() or not says_version(stat):
             log.reset()
-        fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        fd = os.open(target, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             os.ftruncate(fd, stat.size)
+            if self._checksum:
+                log.check(fd, RANGE_BYTES)
             wanted = []
             for low in range(0, stat.size, RANGE_BYTES):
                 high = min(low + RANGE_BYTES, stat.size)
@@ -323,7 +331,7 @@ class _Fetch:
                             f"{path}: bytes {low} to {high}: the server gave {len(data)}; it has become shorter"
                         )
                     write_at(fd, data, low, target)
-                    noting(low, len(data))
+                    noting(low, data)
                     if digesting:
                         digest.update(data)
                     self._tell(high - low)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from zlib import crc32
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+
+_LINE: Final = re.compile(r"([0-9]+):([0-9]+)")
 
 
 class RangeLog:
@@ -24,21 +29,22 @@ class RangeLog:
 
     Attributes
     ----------
-    done : set of int
-        First bytes of the ranges that are there.
+    done : dict of int to int
+        First bytes of the ranges that are there, and the CRC-32 of what was fetched.
     """
 
     def __init__(self, path: Path, version: str) -> None:
         self._path = path
         self._version = version
-        self.done: set[int] = set()
+        self.done: dict[int, int] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             lines = path.read_text().split("\n")
         except FileNotFoundError:
             lines = [""]
-        if lines[0] == version and all(line.isdecimal() for line in lines[1:-1]):
-            self.done = {int(line) for line in lines[1:-1]}  # the last one may have been cut off
+        noted = [_LINE.fullmatch(line) for line in lines[1:-1]]  # the last one may have been cut off
+        if lines[0] == version and all(noted):
+            self.done = {int(match[1]): int(match[2]) for match in noted if match}
             self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
             if lines[-1]:
                 os.truncate(path, os.path.getsize(path) - len(lines[-1]))
@@ -49,12 +55,12 @@ class RangeLog:
     def reset(self) -> None:
         """Forget all."""
         self.close()
-        self.done = set()
+        self.done = {}
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
         os.write(self._fd, f"{self._version}\n".encode())
 
     @contextmanager
-    def syncing(self, fd: int, size: int, seconds: float) -> Iterator[Callable[[int, int], None]]:
+    def syncing(self, fd: int, size: int, seconds: float) -> Iterator[Callable[[int, bytes], None]]:
         """Note ranges that were written to `fd` when they are on the disk: a note must not outlive its bytes.
 
         Parameters
@@ -63,22 +69,22 @@ class RangeLog:
         size, seconds
             Bytes, and time, after which what was written is brought to the disk.
         """
-        waiting: list[int] = []
+        waiting: dict[int, int] = {}
         written, began = 0, time.monotonic()
 
         def flush() -> None:
             nonlocal written, began
             if waiting:
                 os.fsync(fd)
-                os.write(self._fd, "".join(f"{start}\n" for start in waiting).encode())
+                os.write(self._fd, "".join(f"{start}:{crc}\n" for start, crc in waiting.items()).encode())
                 self.done.update(waiting)
             waiting.clear()
             written, began = 0, time.monotonic()
 
-        def note(start: int, length: int) -> None:
+        def note(start: int, data: bytes) -> None:
             nonlocal written
-            waiting.append(start)
-            written += length
+            waiting[start] = crc32(data)
+            written += len(data)
             if written >= size or time.monotonic() - began >= seconds:
                 flush()
 
@@ -86,6 +92,10 @@ class RangeLog:
             yield note
         finally:
             flush()
+
+    def check(self, fd: int, size: int) -> None:
+        """Forget the ranges, of `size` bytes each, that don't have the bytes in `fd` any more that were fetched."""
+        self.done = {start: crc for start, crc in self.done.items() if crc32(os.pread(fd, size, start)) == crc}
 
     def close(self) -> None:
         """Close the log; what was noted stays."""
