@@ -12,6 +12,7 @@ import numpy as np
 from blobdir.descriptors import naming_none_left, none_left
 from blobdir.discovery import inputs, layout, unfinished
 from blobdir.discovery.blobs import Blobs
+from blobdir.discovery.deciding import Deciding
 from blobdir.discovery.linked import Linked
 from blobdir.discovery.merge import Merger, entry_table
 from blobdir.discovery.parts import check_folders, find_pickles
@@ -142,7 +143,7 @@ class _Discovery:
         self.storage = storage
         self.options = options
         self.progress = progress
-        place = inputs.place_of(storage.directory) if storage.directory else ""
+        place = inputs.place_of(storage)
         self.header = Header(options=options.to_json(), built_ns=time.time_ns(), place=place)
         self.report = Report(self.header, options)
         self.folders: dict[str, Folder] = {}
@@ -152,6 +153,7 @@ class _Discovery:
         self.unlisted: dict[str, str] = {}
         self.unseen: dict[str, str] = {}
         self._compared = 0
+        self._deciding = Deciding()
         self.blobs = Blobs(storage, self.folders, self.header, self.report, follow_links=options.follow_links)
 
     def run(self) -> tuple[dict[str, EntryTable], Header]:
@@ -176,6 +178,7 @@ class _Discovery:
         else:
             unfinished.report_push(self.folders, list(self.parts), self.datasets, self.report, self._show)
         merged = self._merge()
+        self.header.inputs.extend(self._deciding.records(self.header.blobs))
         self.linked.spread(self.header.incomplete)
         return merged, self.header
 
@@ -556,6 +559,8 @@ class _Discovery:
         for data, (start, end) in zip(found, spans, strict=True):
             if len(data) != end - start:
                 raise EOFError(path)
+        if self.storage.directory:  # behind a backend, a blob has a version
+            self._deciding.note(source - FIRST_BLOB, spans, found)
         return found
 
     def _read_loose(self, paths: list[str]) -> list[bytes]:

@@ -12,7 +12,6 @@ from blobdir.errors import ReadError
 from blobdir.sources.backend import CONCURRENCY, SMALL_CONCURRENCY, Backend
 from blobdir.sources.keys import folders_of, is_understood, sort_keys
 from blobdir.sources.listing import TREES, list_below
-from blobdir.sources.model import Stat
 from blobdir.sources.options import RemoteOptions, parse_size
 from blobdir.sources.pace import merge_limits
 from blobdir.sources.remotefile import RemoteSource
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
     from blobdir.sources.keys import Keys
-    from blobdir.sources.model import Folder
+    from blobdir.sources.model import Folder, Stat
     from blobdir.sources.transports import Answer
 
 LOCAL_PROTOCOLS = frozenset(("memory", "file", "local", "zip", "tar", "libarchive", "reference", "dir"))
@@ -320,14 +319,9 @@ class RemoteStorage:
         """Nothing: blobs behind a backend are no open files."""
 
     def open(self, path: str, expected: Stat | None = None) -> RemoteSource:
-        """A file for reads by range, of the version that is `expected`. Asks the backend for nothing.
-
-        An index that was made of the project on a disk knows times of that disk; then only the size counts.
-        """
+        """A file for reads by range, of the version that is `expected`. Asks the backend for nothing."""
         if expected is None or expected.size < 0:
             return RemoteSource(self, path, self.stat(path))
-        if expected.mode >= 0 and not expected.etag:
-            expected = Stat("file", expected.size)
         return RemoteSource(self, path, expected)
 
 
