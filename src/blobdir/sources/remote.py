@@ -163,11 +163,12 @@ class RemoteStorage:
 
     def walk(self, *, follow_links: bool) -> Iterator[Folder]:
         """Yield each directory, parents first. Everything is listed once."""
-        found = sort_keys(list(self.list_keys()))
+        unlisted: dict[str, OSError] = {}
+        found = sort_keys(list(self.list_keys(unlisted)))
         self.odd = list(found.faults())
         files = {path: stat for path, (_, stat, _) in found.files.items()}
         self._listed = {path: stat for path, stat in files.items() if path.lower().endswith(".tar")}
-        yield from folders_of(found.folders, files)
+        yield from folders_of(found.folders, files, {self._relative(key): error for key, error in unlisted.items()})
 
     def as_listed(self, keys: Keys) -> RemoteStorage:
         """The same place, of which `list_keys` gives what it has given already: nothing is listed for it."""
@@ -175,13 +176,13 @@ class RemoteStorage:
         same._keys = keys  # noqa: SLF001  # of this very class
         return same
 
-    def list_keys(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """Everything below the root as it is now; see `blobdir.sources.keys.Keys`."""
+    def list_keys(self, unlisted: dict[str, OSError] | None = None) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Everything below the root as it is now; see `blobdir.sources.keys.Keys`, and `unlisted` in `list_below`."""
         if self._keys is not None:
             yield from self._keys
             return
         self.fs.invalidate_cache(self.root)  # a backend keeps listings: those of another time, perhaps
-        for key, info in list_below(self.backend, self.root, self.url, self.protocols):
+        for key, info in list_below(self.backend, self.root, self.url, self.protocols, unlisted):
             yield self._relative(key), key, info
 
     def _relative(self, key: str) -> str:
