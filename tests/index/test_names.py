@@ -1,8 +1,10 @@
 """Name tables against plain lists of bytes."""
 
+import random
 import zlib
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,3 +54,17 @@ def test_same_names(pairs):
     left, right = pack_names(a for a, _ in pairs), pack_names(b for _, b in pairs)
     which = np.arange(len(pairs))
     assert same_names(*left, which, *right, which).tolist() == [a == b for a, b in pairs]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 16, 17])
+def test_few_names_are_sorted_as_many(count):
+    """Few go another way; one that comes twice, prefixes, bytes above 127, and more bytes behind the names."""
+    some = [b"a", b"ab", b"", b"\xff" * 9, b"a", b"abcdefgh", b"abcdefghi", b"\x80", b"b", b"aa"] * 2
+    for seed in range(20):
+        names = random.Random(seed).sample(some, count)
+        arena, starts = pack_names(names)
+        arena = np.concatenate([arena, np.full(3, 7, np.uint8)])
+        order, repeated = sort_names(arena, starts)
+        assert order.tolist() == sorted(range(count), key=names.__getitem__)
+        found = [names[i] for i in order]
+        assert repeated.tolist() == [i > 0 and found[i] == found[i - 1] for i in range(count)]

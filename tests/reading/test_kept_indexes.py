@@ -185,6 +185,10 @@ def double_changed(path):
     path.write_bytes(b"else" * 25)
 
 
+def double_in_blob_changed(path):
+    path.write_bytes(path.read_bytes().replace(b"2020", b"else"))
+
+
 UNSEEN_BY_TIMES = {
     "pickle": (lambda root: next(root.glob("train/*.pkl")), name_swapped),
     "folder": (lambda root: root / "train/ann", with_a_file_more),
@@ -192,6 +196,7 @@ UNSEEN_BY_TIMES = {
     "end of the blob": (in_blob, written_over),
     "header in the blob": (in_blob, other_header_changed),
     "double": (lambda root: root / "train/img/20.jpg", double_changed),
+    "double in the blob": (in_blob, double_in_blob_changed),
 }
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from blobdir.descriptors import naming_none_left, none_left
 from blobdir.discovery import inputs, layout, unfinished
 from blobdir.discovery.blobs import Blobs
+from blobdir.discovery.deciding import Deciding
 from blobdir.discovery.linked import Linked
-from blobdir.discovery.merge import Merger, entry_table
+from blobdir.discovery.merge import Merger, by_folder, entry_table
 from blobdir.discovery.parts import check_folders, find_pickles
 from blobdir.discovery.report import Report
 from blobdir.discovery.root import check_root, not_a_folder
@@ -36,7 +37,7 @@ from blobdir.index import (
     Header,
 )
 from blobdir.inside import NO_FILE
-from blobdir.nametable import name_at, pack_names
+from blobdir.nametable import name_at
 from blobdir.offsets import read_offsets
 from blobdir.projectlock import changes
 from blobdir.sources import RemoteStorage, Stat
@@ -142,16 +143,18 @@ class _Discovery:
         self.storage = storage
         self.options = options
         self.progress = progress
-        place = inputs.place_of(storage.directory) if storage.directory else ""
+        place = inputs.place_of(storage)
         self.header = Header(options=options.to_json(), built_ns=time.time_ns(), place=place)
         self.report = Report(self.header, options)
         self.folders: dict[str, Folder] = {}
         self.datasets: set[str] = set()
         self.parts: dict[str, list[EntryTable]] = {}
+        self._shown: dict[str, list[bytes]] = {}
         self.linked = Linked(self.folders, storage)
         self.unlisted: dict[str, str] = {}
         self.unseen: dict[str, str] = {}
         self._compared = 0
+        self._deciding = Deciding()
         self.blobs = Blobs(storage, self.folders, self.header, self.report, follow_links=options.follow_links)
 
     def run(self) -> tuple[dict[str, EntryTable], Header]:
@@ -176,6 +179,7 @@ class _Discovery:
         else:
             unfinished.report_push(self.folders, list(self.parts), self.datasets, self.report, self._show)
         merged = self._merge()
+        self.header.inputs.extend(self._deciding.records(self.header.blobs))
         self.linked.spread(self.header.incomplete)
         return merged, self.header
 
@@ -480,36 +484,30 @@ class _Discovery:
             self.parts[below] = []
         for below in missing:
             parent, _, name = below.rpartition("/")
-            self.parts[parent].append(entry_table([_encode(name)], DIRECTORY))
+            self._shown.setdefault(parent, []).append(_encode(name))
 
     def _place(self, shown: str, rows: EntryTable) -> None:
         """Add members to a directory, those with folders in their names to folders below it."""
         if not (rows.arena == ord("/")).any():
             self.parts[shown].append(rows)
             return
-        groups: dict[bytes, list[int]] = {}
-        names = []
-        for i in range(len(rows)):
-            parent, _, name = name_at(rows.arena, rows.starts, i).rpartition(b"/")
-            groups.setdefault(parent, []).append(i)
-            names.append(name)
-        for parent, members in groups.items():
-            below = layout.join(shown, parent.decode("utf-8", "surrogateescape"))
+        for parent, table in by_folder(rows):
+            below = layout.join(shown, _decode(parent))
             self._show(below)
-            table = rows.take(np.asarray(members, np.int64))
-            arena, starts = pack_names([names[i] for i in members])
-            self.parts[below].append(EntryTable(arena, starts, table.source, table.offset, table.size))
+            self.parts[below].append(table)
 
     # -- the result ------------------------------------------------------------------------------------------
 
     def _merge(self) -> dict[str, EntryTable]:
         merged: dict[str, EntryTable] = {}
+        for path, names in self._shown.items():
+            self.parts[path].append(entry_table(names, DIRECTORY))
         for path, parts in self.parts.items():
             merger = Merger(path, self.options.on_conflict, self._read_entries, self._report_conflict)
             table = merged[path] = merger.merge(parts)
             broken = table.source == BROKEN
-            # Who reads up to the size would take an unreadable file of no bytes for an empty one.
-            table.size[broken] = np.maximum(table.size[broken], 1)
+            if broken.any():  # who reads up to the size would take an unreadable file of no bytes for an empty one
+                table.size[broken] = np.maximum(table.size[broken], 1)
         return merged
 
     def _read_entries(self, directory: str, table: EntryTable, entries: list[int]) -> dict[int, bytes]:
@@ -556,6 +554,8 @@ class _Discovery:
         for data, (start, end) in zip(found, spans, strict=True):
             if len(data) != end - start:
                 raise EOFError(path)
+        if self.storage.directory:  # behind a backend, a blob has a version
+            self._deciding.note(source - FIRST_BLOB, spans, found)
         return found
 
     def _read_loose(self, paths: list[str]) -> list[bytes]:

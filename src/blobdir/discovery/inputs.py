@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from blobdir.descriptors import none_left
+from blobdir.discovery.deciding import COMPARED, decides_so
 from blobdir.errors import BlobdirError
 from blobdir.index import FIRST_BLOB, SourceRecord
 from blobdir.projectlock import STATE_DIR
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from blobdir.index import Header, Index
-    from blobdir.sources import Folder, LocalStorage, Source, Stat
+    from blobdir.sources import Folder, LocalStorage, Source, Stat, Storage
 
 PROBES, BLOCK = 64, 512
 """Blocks of a blob that are compared in a copy of its project: the first, the last, and headers of members."""
@@ -39,10 +40,12 @@ BLOB, FOLDER, OFFSETS, DECIDING, UNREAD = "blob", "folder", "offsets", "deciding
 couldn't be read then: by this user, or at that moment. An index with one is true only where it can't be read now."""
 
 
-def place_of(root: str) -> str:
-    """Where a project on this machine is: neither a copy of it, nor one that was moved, is there."""
+def place_of(storage: Storage) -> str:
+    """Where a project is: neither a copy of it, nor one that was moved, is there."""
+    if not storage.directory:
+        return f"remote:{digest_of(storage.place.encode('utf-8', 'surrogateescape'))}"
     try:
-        return f"{os.stat(root).st_ino}:{root}"
+        return f"{os.stat(storage.directory).st_ino}:{storage.directory}"
     except OSError:
         return ""
 
@@ -168,7 +171,7 @@ def with_digests(index: Index, storage: LocalStorage) -> Index:
     ]
     inputs = [
         replace(then, digest=_content_of(then, storage, follow_links=bool(header.options.get("follow_links"))))
-        if not then.digest and _is_so(then, storage)
+        if not then.digest and then.role != COMPARED and _is_so(then, storage)
         else then
         for then in header.inputs
     ]
@@ -282,6 +285,8 @@ def now_of(
     """
     if then.role == UNREAD:
         return None if _can_be_read(then, storage, follow_links=follow_links) else then
+    if then.role == COMPARED:  # that it's the same file is known of the blob
+        return then if not is_copy or decides_so(then, storage) else None
     stat = storage.stat(then.path)
     if then.role == FOLDER:
         stat = replace(stat, size=-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,6 +54,26 @@ def entry_table(names: list[bytes], source: int, offset: int = 0, size: int = 0)
     )
 
 
+def by_folder(rows: EntryTable) -> Iterator[tuple[bytes, EntryTable]]:
+    """Entries whose names have folders in them, by those, in order. Arrays are made once: folders can be many."""
+    groups: dict[bytes, list[int]] = {}
+    names = []
+    for i, name in enumerate(rows.arena.tobytes().split(b"\0")[: len(rows)]):
+        parent, _, base = name.rpartition(b"/")
+        groups.setdefault(parent, []).append(i)
+        names.append(base)
+    order = np.fromiter(chain.from_iterable(groups.values()), np.int64, len(rows))
+    arena, starts = pack_names([names[i] for i in order.tolist()])
+    source, offset, size = rows.source[order], rows.offset[order], rows.size[order]
+    bounds, low = starts.tolist(), 0
+    for parent, members in groups.items():
+        high = low + len(members)
+        some = slice(low, high)
+        part = arena[bounds[low] : bounds[high]], starts[low : high + 1] - bounds[low]
+        yield parent, EntryTable(*part, source[some], offset[some], size[some])
+        low = high
+
+
 def find_clashes(table: EntryTable) -> list[Clash]:
     """Names that occur more than once. O(n log n), and no Python code per name where there are none."""
     order, repeated = sort_names(table.arena, table.starts)
@@ -97,6 +117,8 @@ class Merger:
     def merge(self, tables: list[EntryTable]) -> EntryTable:
         """The entries of all `tables`, each name once."""
         table = EntryTable.join(tables)
+        if len(table) < 2:
+            return table
         clashes = find_clashes(table)
         if not clashes:
             return table

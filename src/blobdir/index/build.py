@@ -11,7 +11,7 @@ import numpy as np
 from blobdir.index.hashing import build_slots
 from blobdir.index.names import crc32_names, sort_names
 from blobdir.index.table import DIRECTORY, Index
-from blobdir.nametable import join_names, take_names
+from blobdir.nametable import join_names, name_at, take_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,25 +78,28 @@ def build_index(folders: dict[str, EntryTable], header: Header) -> Index:
         np.zeros(1, np.uint8), np.array([0, 1]), *(np.array([value], np.int64) for value in (DIRECTORY, 1, 0))
     )
     done = [root]
-    parents = [np.zeros(1, np.uint32)]
+    numbers, counts = [0], [1]
     queue: deque[tuple[str, int, EntryTable, int]] = deque([("", 0, root, 0)])
     next_row = 1
     while queue:
         path, row, table, i = queue.popleft()
         entries = folders.pop(path)
-        order, _ = sort_names(entries.arena, entries.starts)
-        entries = entries.take(order)
-        table.offset[i], table.size[i] = next_row, len(entries)
-        for j in np.flatnonzero(entries.source == DIRECTORY):
-            name = entries.arena[entries.starts[j] : entries.starts[j + 1] - 1].tobytes()
+        n = len(entries)
+        if n > 1:
+            order, _ = sort_names(entries.arena, entries.starts)
+            entries = entries.take(order)
+        table.offset[i], table.size[i] = next_row, n
+        for j in (entries.source == DIRECTORY).nonzero()[0].tolist():
+            name = name_at(entries.arena, entries.starts, j)
             below = name.decode("utf-8", "surrogateescape")
-            queue.append((f"{path}/{below}" if path else below, next_row + int(j), entries, int(j)))
+            queue.append((f"{path}/{below}" if path else below, next_row + j, entries, j))
         done.append(entries)
-        parents.append(np.full(len(entries), row & 0xFFFFFFFF, np.uint32))
-        next_row += len(entries)
+        numbers.append(row & 0xFFFFFFFF)
+        counts.append(n)
+        next_row += n
     rows = EntryTable.join(done)
     del done, folders
-    hashes = crc32_names(rows.arena, rows.starts, np.concatenate(parents))
+    hashes = crc32_names(rows.arena, rows.starts, np.repeat(np.array(numbers, np.uint32), counts))
     slots, capacity = build_slots(hashes)
     big = int(rows.size.max()) > np.iinfo(np.int32).max
     return Index(

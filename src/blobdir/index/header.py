@@ -44,7 +44,7 @@ class SourceRecord:
     ----------
     path : str
         Relative to the project.
-    role : {"blob", "offsets", "folder", "deciding", "unread"}
+    role : {"blob", "offsets", "folder", "deciding", "compared", "unread"}
     size, mtime_ns, mode, uid, gid, etag, inode, ctime_ns
         As in `blobdir.sources.Stat`.
     defect : int
@@ -89,7 +89,7 @@ class Header:
     built_ns : int
         When the inputs were looked at, nanoseconds since 1970.
     place : str
-        Where a project on this machine was then: its path, and the inode of its folder. A copy has another one.
+        Where the project was then: its path and the inode of its folder, or a digest of its URL. A copy has another.
     """
 
     options: dict[str, Any] = field(default_factory=dict)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 _CHUNK = 1 << 20
+_FEW: Final = 16
 _CRC_TABLE = np.zeros(256, np.uint32)
 for _i in range(256):
     _c = _i
@@ -49,6 +51,8 @@ def sort_names(arena: Bytes, starts: Ints) -> tuple[Ints, NDArray[np.bool_]]:
         Whether the name at this place of the sorted order equals the one before it.
     """
     n = len(starts) - 1
+    if n <= _FEW:
+        return _sort_few(arena, starts)
     padded = np.concatenate([arena, np.zeros(8, np.uint8)])
     begin, length = starts[:-1], np.diff(starts) - 1
     words = -(-int(length.max(initial=0)) // 8)
@@ -68,6 +72,19 @@ def sort_names(arena: Bytes, starts: Ints) -> tuple[Ints, NDArray[np.bool_]]:
             same &= keys[1:] == keys[:-1]
         repeated[1:] = same
     return order, repeated
+
+
+def _sort_few(arena: Bytes, starts: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+    """The same of so few names that arrays don't pay."""
+    n = len(starts) - 1
+    if n < 2:
+        return np.arange(n, dtype=np.int64), np.zeros(n, bool)
+    bounds = starts.tolist()
+    raw = arena[: bounds[-1]].tobytes()
+    names = [raw[low : high - 1] for low, high in pairwise(bounds)]
+    order = sorted(range(n), key=names.__getitem__)
+    repeated = [False, *(names[i] == names[j] for i, j in pairwise(order))]
+    return np.array(order, np.int64), np.array(repeated, bool)
 
 
 def same_names(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import warnings
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from blobdir.discovery.inputs import unread
+from blobdir.discovery.inputs import place_of, unread
 from blobdir.discovery.unfinished import MARKS
 from blobdir.durable import write_whole
 from blobdir.errors import BlobdirWarning, IndexFormatError, ReadError, UsageError
@@ -49,7 +50,18 @@ def carried(storage: Storage, discovery: DiscoveryOptions) -> Index | None:
     except IndexFormatError as error:
         warnings.warn(f"{storage.url}/{BESIDE_FILE}: {error} (the project is listed now)", BlobdirWarning, stacklevel=3)
         return None
-    return index if index.header.options == discovery.to_json() and not unread(index.header) else None
+    return (
+        _of_here(index, storage) if index.header.options == discovery.to_json() and not unread(index.header) else None
+    )
+
+
+def _of_here(index: Index, storage: RemoteStorage) -> Index:
+    """The index of a project that was copied here says versions that blobs had elsewhere: here only sizes count."""
+    header = index.header
+    if header.place == place_of(storage):
+        return index
+    blobs = [replace(blob, mtime_ns=0, etag="") for blob in header.blobs]
+    return replace(index, header=replace(header, blobs=blobs))
 
 
 def _carried_into(storage: RemoteStorage, folder: Path, note: Path) -> Index:

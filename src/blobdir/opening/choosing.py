@@ -137,7 +137,7 @@ def build(
 
 def _stored(storage: Storage, options: OpenOptions) -> Index | None:
     where = places(storage, options.discovery, options.index)
-    here = inputs.place_of(storage.directory) if storage.directory else ""
+    here = inputs.place_of(storage)
     found: list[tuple[bool, StoredIndex]] = []
     for place in where:
         with _damage_is_said():

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import inputs
+from blobdir.discovery.deciding import COMPARED
 from blobdir.discovery.unfinished import is_unfinished
 from blobdir.errors import BlobdirError, LinkError
 from blobdir.sources import LocalStorage, RemoteStorage, Stat
@@ -45,7 +46,7 @@ def renewed(header: Header, storage: Storage, discovery: DiscoveryOptions, *, is
 def _of_now(header: Header, storage: LocalStorage, discovery: DiscoveryOptions, *, is_copy: bool) -> Header | None:
     if is_unfinished(storage.root):
         return None
-    place, looked_ns = inputs.place_of(storage.root), time.time_ns()
+    place, looked_ns = inputs.place_of(storage), time.time_ns()
     is_copy = is_copy and header.place != place
     found: dict[bool, list[SourceRecord]] = {True: [], False: []}
     for is_blob, records in ((True, header.blobs), (False, header.inputs)):
@@ -80,7 +81,7 @@ def _is_listed_so(header: Header, storage: RemoteStorage, discovery: DiscoveryOp
             return False
     if folders or told != {fault for fault in storage.odd if inputs.is_input(fault[1])}:
         return False
-    files = [*header.blobs, *(then for then in header.inputs if then.role != inputs.FOLDER)]
+    files = [*header.blobs, *(then for then in header.inputs if then.role not in (inputs.FOLDER, COMPARED))]
     unknown = [then for then in files if then.digest and then.role != inputs.BLOB]
     contents = storage.read_files([then.path for then in unknown])
     if any(inputs.digest_of(data) != then.digest for then, data in zip(unknown, contents, strict=True)):

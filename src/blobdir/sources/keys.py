@@ -155,8 +155,10 @@ def _settle(found: Sorted) -> None:
             found.markers[name] = Marker(marker.key, "")
 
 
-def folders_of(folders: Iterable[str], files: Mapping[str, Stat]) -> Iterator[Folder]:
-    """Folders with what they hold, parents first, from the paths of all that there is."""
+def folders_of(
+    folders: Iterable[str], files: Mapping[str, Stat], errors: Mapping[str, OSError] | None = None
+) -> Iterator[Folder]:
+    """Folders with what they hold, parents first, from the paths of all that there is; and why some aren't listed."""
     entries: dict[str, list[Entry]] = {path: [] for path in ("", *folders)}
     for path in entries:
         if path:
@@ -166,7 +168,7 @@ def folders_of(folders: Iterable[str], files: Mapping[str, Stat]) -> Iterator[Fo
         parent, _, name = path.rpartition("/")
         entries[parent].append(Entry(name, "file", stat.size))
     for path in sorted(entries, key=lambda path: (path.count("/") if path else -1, path)):
-        yield Folder(path, Stat("directory"), entries[path])
+        yield Folder(path, Stat("directory"), entries[path], errors.get(path) if errors else None)
 
 
 def leads_elsewhere(path: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -9,6 +10,7 @@ from urllib.parse import quote
 from blobdir.errors import BlobdirWarning, ReadError, SourceChangedError
 from blobdir.sources.backend import SMALL_CONCURRENCY
 from blobdir.sources.keys import FLAT, lists_at_once
+from blobdir.sources.retries import is_denied
 from blobdir.sources.secrecy import without_secrets
 from blobdir.sources.webindex import DEPTH, PAGES, REPEATS, goes_in_circles
 
@@ -27,9 +29,12 @@ TREES = frozenset(("http", "https", "sftp", "ssh", "ftp", "webdav", "dav", "smb"
 """Backends that list a folder at a time; the others, object stores, list everything below at once."""
 LIST_TIMEOUT_S = 600.0
 _SHOWN = 3
+_DEAD_LINK = "the server's page leads to it, and it isn't there"
 
 
-def list_below(backend: Backend, root: str, url: str, protocols: frozenset[str]) -> Listing:
+def list_below(
+    backend: Backend, root: str, url: str, protocols: frozenset[str], unlisted: dict[str, OSError] | None = None
+) -> Listing:
     """Everything below `root`.
 
     Parameters
@@ -41,6 +46,8 @@ def list_below(backend: Backend, root: str, url: str, protocols: frozenset[str])
         The same for people.
     protocols : set of str
         What the backend answers to.
+    unlisted : dict, optional
+        Gets the folders below `root` that can't be listed, and why; without it, one is an error.
 
     Raises
     ------
@@ -50,13 +57,13 @@ def list_below(backend: Backend, root: str, url: str, protocols: frozenset[str])
     """
     web = bool(protocols & {"http", "https"})
     if backend.web is not None:
-        yield from _list_pages(backend, root, url)
+        yield from _list_pages(backend, root, url, unlisted)
     elif backend.azure is not None:
         yield from backend.run(backend.list_blobs(root, url, LIST_TIMEOUT_S), url, LIST_TIMEOUT_S)
     elif not protocols & TREES and lists_at_once(backend.fs, is_async=backend.is_async):
         yield from _find(backend, root, url, only_files=bool(protocols & FLAT))
     else:
-        yield from _list_tree(backend, root, url, "/" * web)
+        yield from _list_tree(backend, root, url, "/" * web, unlisted)
 
 
 def _find(backend: Backend, root: str, url: str, *, only_files: bool) -> Listing:
@@ -74,28 +81,52 @@ def _what(url: str, key: str) -> str:
 
 
 def _listed(
-    backend: Backend, root: str, url: str, keys: list[str], calls: Iterable[tuple[str, Awaitable[T]]]
-) -> Iterator[T]:
-    """The lists of some folders. One that is away by now isn't like a place where there is nothing."""
-    lists = backend.run_many(calls, SMALL_CONCURRENCY)
-    for key in keys:
-        try:
-            yield next(lists)
-        except FileNotFoundError as error:
-            if key == root.rstrip("/") or key == root:
-                raise
+    backend: Backend,
+    root: str,
+    url: str,
+    calls: Iterable[tuple[str, Awaitable[T]]],
+    keys: list[str],
+    unlisted: dict[str, OSError] | None,
+) -> Iterator[tuple[str, T]]:
+    """Some folders and their lists. One that is away by now isn't like a place where there is nothing."""
+    lists = backend.run_many(((what, _outcome(call)) for what, call in calls), SMALL_CONCURRENCY)
+    for key, found in zip(keys, lists, strict=True):
+        if not isinstance(found, OSError):
+            yield key, found
+        elif key in (root, root.rstrip("/")):
+            raise found
+        elif unlisted is not None and _is_of_one(found, backend):
+            is_gone = isinstance(found, FileNotFoundError)
+            unlisted[key] = FileNotFoundError(errno.ENOENT, _DEAD_LINK) if is_gone else found
+        elif isinstance(found, FileNotFoundError):
             raise SourceChangedError(
                 f"{_what(url, key)}: isn't there any more; something changes the project"
-            ) from error
+            ) from found
+        else:
+            raise found
 
 
-def _list_tree(backend: Backend, root: str, url: str, end: str) -> Listing:
-    """Folder by folder, those of one depth together; one that can't be listed is an error."""
+async def _outcome(call: Awaitable[T]) -> T | OSError:
+    try:
+        return await call
+    except OSError as error:
+        return error
+
+
+def _is_of_one(error: OSError, backend: Backend) -> bool:
+    """Whether an error says something of a single folder: not of the server, nor of a change that is under way."""
+    if backend.web is not None and isinstance(error, FileNotFoundError):
+        return True  # a link that leads nowhere
+    return is_denied(error) or any(isinstance(it, NotADirectoryError) for it in (error, error.__cause__))
+
+
+def _list_tree(backend: Backend, root: str, url: str, end: str, unlisted: dict[str, OSError] | None) -> Listing:
+    """Folder by folder, those of one depth together."""
     level, seen = [root], {(root.rstrip("/"), True)}
     while level:
         below = []
         calls = ((_what(url, key), backend.call(_what(url, key), "ls", key + end, detail=True)) for key in level)
-        for infos in _listed(backend, root, url, level, calls):
+        for _, infos in _listed(backend, root, url, calls, level, unlisted):
             for info in infos:
                 key, is_folder = str(info["name"]), info.get("type") == "directory"
                 if (key.rstrip("/"), is_folder) in seen or key.rstrip("/").rpartition("/")[2] in (".", ".."):
@@ -107,17 +138,17 @@ def _list_tree(backend: Backend, root: str, url: str, end: str) -> Listing:
         level = below
 
 
-def _list_pages(backend: Backend, root: str, url: str) -> Listing:
+def _list_pages(backend: Backend, root: str, url: str, unlisted: dict[str, OSError] | None) -> Listing:
     """The same of a web server, whose pages may lead anywhere, and without an end."""
     level: list[tuple[str, tuple[frozenset[str], ...]]] = [(root.rstrip("/"), ())]
     known, unclear = {root.rstrip("/")}, []
     for _ in range(DEPTH):
         below = []
         calls = ((_what(url, key), backend.list_page(f"{key}/", _what(url, key))) for key, _ in level)
-        keys, doubtful = [key for key, _ in level], []
-        for (key, above), page in zip(level, _listed(backend, root, url, keys, calls), strict=True):
+        above, doubtful = dict(level), []
+        for key, page in _listed(backend, root, url, calls, list(above), unlisted):
             unclear += page.unclear
-            here = (*above[-REPEATS:], _names(page))
+            here = (*above[key][-REPEATS:], _names(page))
             if goes_in_circles(here):
                 raise ReadError(
                     f"{_what(url, key)}: the server lists the same names in it as in the folders above it: they go in "

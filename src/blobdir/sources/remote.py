@@ -12,7 +12,6 @@ from blobdir.errors import ReadError
 from blobdir.sources.backend import CONCURRENCY, SMALL_CONCURRENCY, Backend
 from blobdir.sources.keys import folders_of, is_understood, sort_keys
 from blobdir.sources.listing import TREES, list_below
-from blobdir.sources.model import Stat
 from blobdir.sources.options import RemoteOptions, parse_size
 from blobdir.sources.pace import merge_limits
 from blobdir.sources.remotefile import RemoteSource
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
     from blobdir.sources.keys import Keys
-    from blobdir.sources.model import Folder
+    from blobdir.sources.model import Folder, Stat
     from blobdir.sources.transports import Answer
 
 LOCAL_PROTOCOLS = frozenset(("memory", "file", "local", "zip", "tar", "libarchive", "reference", "dir"))
@@ -164,11 +163,12 @@ class RemoteStorage:
 
     def walk(self, *, follow_links: bool) -> Iterator[Folder]:
         """Yield each directory, parents first. Everything is listed once."""
-        found = sort_keys(list(self.list_keys()))
+        unlisted: dict[str, OSError] = {}
+        found = sort_keys(list(self.list_keys(unlisted)))
         self.odd = list(found.faults())
         files = {path: stat for path, (_, stat, _) in found.files.items()}
         self._listed = {path: stat for path, stat in files.items() if path.lower().endswith(".tar")}
-        yield from folders_of(found.folders, files)
+        yield from folders_of(found.folders, files, {self._relative(key): error for key, error in unlisted.items()})
 
     def as_listed(self, keys: Keys) -> RemoteStorage:
         """The same place, of which `list_keys` gives what it has given already: nothing is listed for it."""
@@ -176,13 +176,13 @@ class RemoteStorage:
         same._keys = keys  # noqa: SLF001  # of this very class
         return same
 
-    def list_keys(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """Everything below the root as it is now; see `blobdir.sources.keys.Keys`."""
+    def list_keys(self, unlisted: dict[str, OSError] | None = None) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Everything below the root as it is now; see `blobdir.sources.keys.Keys`, and `unlisted` in `list_below`."""
         if self._keys is not None:
             yield from self._keys
             return
         self.fs.invalidate_cache(self.root)  # a backend keeps listings: those of another time, perhaps
-        for key, info in list_below(self.backend, self.root, self.url, self.protocols):
+        for key, info in list_below(self.backend, self.root, self.url, self.protocols, unlisted):
             yield self._relative(key), key, info
 
     def _relative(self, key: str) -> str:
@@ -320,14 +320,9 @@ class RemoteStorage:
         """Nothing: blobs behind a backend are no open files."""
 
     def open(self, path: str, expected: Stat | None = None) -> RemoteSource:
-        """A file for reads by range, of the version that is `expected`. Asks the backend for nothing.
-
-        An index that was made of the project on a disk knows times of that disk; then only the size counts.
-        """
+        """A file for reads by range, of the version that is `expected`. Asks the backend for nothing."""
         if expected is None or expected.size < 0:
             return RemoteSource(self, path, self.stat(path))
-        if expected.mode >= 0 and not expected.etag:
-            expected = Stat("file", expected.size)
         return RemoteSource(self, path, expected)
 
 

@@ -12,8 +12,9 @@ a file above it                  can't be extracted        can't be extracted
 ===============================  ========================  =========================================
 
 A hard link is what its target is at that moment. One to nothing, or to what couldn't be extracted, isn't made, and
-takes nobody's place. One to a folder isn't made either, but what is in its own place is removed for it. What has ``..``
-in its name isn't extracted by either, without ``-P``: it is kept, as a file that has nothing to do with the others.
+takes nobody's place. One to a folder isn't made either, but what is in its own place is removed for it. One to below a
+file, or to a file as if that were a folder (``a/``, ``a/.``), isn't made, and no folder for it. What has ``..`` in its
+name isn't extracted by either, without ``-P``: it is kept, as a file that has nothing to do with the others.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from .names import above, after_slash, ends_at, ends_of, ends_of_names, leads_up, may_be_among, path_of
+from .names import above, after_slash, ends_at, ends_of, ends_of_names, leads_up, may_be_among, means_a_folder, path_of
 from .table import FOLDER, LINK_TO_LEFT_OUT, LINK_TO_NOTHING, NAMELESS, SYMBOLIC_LINK, Kind, LeftOut
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class _Folder:
             elif kind is not None:
                 self._put(_NO_ROW, path, _LINK if kind is SYMBOLIC_LINK else _NO_ROW)
             elif row in targets:
-                self._link(row, path, self._target(path_of(targets[row])))
+                self._link(row, path, targets[row])
             else:
                 self._put(row, path, row)
         return self._found
@@ -135,16 +136,27 @@ class _Folder:
             self._inside[_folder(path)] += 1
             self._inside[path] = 0
 
-    def _target(self, target: bytes) -> bytes:
-        """What a hard link leads to: tar takes what is behind the last ``..``, ``tar -P`` the whole."""
-        if leads_up(target):
-            behind = target.rpartition(b"/../")[2].removeprefix(b"../")
-            return behind if behind in self._there or target not in self._there else target
-        return target
+    def _target(self, path: bytes, name: bytes) -> bytes:
+        """What a hard link leads to.
 
-    def _link(self, row: int, path: bytes, target: bytes) -> None:
+        GNU tar takes what is behind the last ``..``. With ``-P``, without which no link of such a name itself is made,
+        it takes the whole.
+        """
+        target = path_of(name)
+        if not leads_up(target):
+            return target
+        behind = target.rpartition(b"/../")[2].removeprefix(b"../")
+        return behind if behind in self._there or target not in self._there or not leads_up(path) else target
+
+    def _link(self, row: int, path: bytes, name: bytes) -> None:
+        target = self._target(path, name)
         data = self._there.get(target)
-        if data is None:
+        is_below_a_file = data is None and self._in_the_way(target) is BELOW_A_FILE
+        if is_below_a_file or (data is not None and means_a_folder(name)):
+            self._found.not_made[row] = LINK_TO_NOTHING
+            if path not in self._there:
+                self._refused.add(path)
+        elif data is None:
             self._found.not_made[row] = LINK_TO_LEFT_OUT if target in self._refused else LINK_TO_NOTHING
             if not leads_up(path) and not self._in_the_way(path):
                 if target in self._inside and path != target and not self._inside.get(path):

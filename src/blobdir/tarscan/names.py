@@ -34,6 +34,11 @@ def leads_up(name: bytes) -> bool:
     return b".." in name and b".." in name.split(b"/")
 
 
+def means_a_folder(name: bytes) -> bool:
+    """Whether a name, which may be one of a file after all, says that it's a folder's: ``a/``, ``a/.``."""
+    return name[-1:] == b"/" or name[-2:] == b"/."
+
+
 def above(path: bytes) -> list[bytes]:
     """The folders of a path, the innermost first."""
     found: list[bytes] = []

@@ -13,7 +13,13 @@ from blobdir.sources.model import Stat
 from blobdir.sources.retries import WrongAnswerError
 
 CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_MTIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "created", "modified", "Last-Modified")
+_WRITTEN_KEYS = (
+    "mtime", "LastModified", "last_modified", "updated", "modified", "Last-Modified", "modify", "modificationTime",
+    "created",
+)  # fmt: skip
+"""What backends call the time when a file was written last; one that says only when it was made replaces files."""
+_MILLISECONDS = frozenset(("modificationTime",))
+_DIGITS = re.compile(r"\d{14}")
 _ETAG_KEYS = ("ETag", "etag", "md5Hash", "md5", "content_md5")
 
 
@@ -51,6 +57,9 @@ def mtime_ns(value: object) -> int:
         return round(value * 1e6) * 1000  # as of a datetime: backends say one time in either way
     if isinstance(value, str):
         try:
+            if found := _DIGITS.match(value):  # FTP's
+                then = datetime.datetime.strptime(found[0], "%Y%m%d%H%M%S").replace(tzinfo=datetime.UTC)
+                return int(then.timestamp()) * 1_000_000_000
             return int(email.utils.parsedate_to_datetime(value).timestamp()) * 1_000_000_000
         except ValueError:
             return 0
@@ -71,6 +80,10 @@ def etag_of(answer: object) -> str:
     return bare_etag(next((str(answer[key]) for key in _ETAG_KEYS[:2] if answer.get(key)), ""))
 
 
+def _written_ns(key: str, value: object) -> int:
+    return mtime_ns(value / 1000 if key in _MILLISECONDS and isinstance(value, int | float) else value)
+
+
 def stat_of(info: Mapping[str, Any]) -> Stat:
     """From what a backend says of a file."""
     kind = info.get("type")
@@ -78,7 +91,7 @@ def stat_of(info: Mapping[str, Any]) -> Stat:
     return Stat(
         kind if kind in ("file", "directory") else "other",
         -1 if size is None else int(size),
-        next((mtime_ns(info[key]) for key in _MTIME_KEYS if info.get(key)), 0),
+        next((_written_ns(key, info[key]) for key in _WRITTEN_KEYS if info.get(key)), 0),
         etag=bare_etag(next((str(info[key]) for key in _ETAG_KEYS if info.get(key)), "")),
     )
 
