@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+from pathlib import Path
 
 import fsspec
 import pytest
@@ -25,11 +26,13 @@ ANNOTATION = {
         {"classTitle": "cat", "geometryType": "rectangle", "points": {"exterior": [[0, 0], [0, 0]], "interior": []}}
     ],
 }
-BLOBS = {"a missing blob": lambda blob: blob.unlink(), "images that are none": lambda blob: spoil(blob)}
 
 
 def spoil(blob):
     blob.write_bytes(blob.read_bytes().replace(b"IHDR", b"XXXX"))
+
+
+BLOBS = {"a missing blob": Path.unlink, "images that are none": spoil}
 
 
 def picture():
