@@ -74,7 +74,8 @@ VALUES = {
     "oneof_string": ("one", "two"),
     "date": ("2026-04-23T15:15:48", "2026-04-23T15:15:48Z", "2026-04-23"),
 }
-WRONG = [None, "x", "", 5, -1.5, True, [], ["x"], [1], [[1]], [[1, 2, 3]], [["x", "y"], [1, 2]], {}, {"x": 1}, 1e999]
+WRONG = [None, "x", "", 5, -1.5, True, [], ["x"], [1], [[1]], [[1, 2, 3]], [["x", "y"], [1, 2]], {}, {"x": 1}, 1e999,
+         1e300, 10**30, -(10**30), 2**64, 2**63, 2**63 - 1, -(2**63)]  # fmt: skip
 """What may stand where something else belongs."""
 
 
@@ -93,6 +94,17 @@ META = {
     "tags": [tag_of(kind) for kind in VALUES],
     "projectType": "images",
 }
+
+
+SETTINGS = {
+    "multiView": {"enabled": True, "tagName": "t any_string", "tagId": 7, "isSynced": False},
+    "labelingInterface": "multi_view",
+    "spectrogram": {"x": 1},
+}
+
+
+def with_settings(settings):
+    return META | {"projectSettings": settings}
 
 
 def annotation(*objects, **more):
@@ -163,6 +175,12 @@ def changed(value, below=()):
             yield f"{'.'.join(map(str, path))} = {'gone' if new is but else json.dumps(new)}", but(value, path, new)
 
 
+LARGE = {
+    "polygon": ["points", "exterior", 1, 1],
+    "line": ["points", "exterior", 0, 0],
+    "multipolygon": ["parts", 0, "exterior", 0, 1],
+    "cuboid": ["points", 3, 0],
+}
 REFUSED = {
     "no points": ("sdk-object", annotation(but(object_of("rectangle"), ["points"], but))),
     "texts as coordinates": (
@@ -174,6 +192,11 @@ REFUSED = {
     "a triple": ("sdk-object", annotation(but(object_of("polygon"), ["points", "exterior", 0], [1, 1, 1]))),
     "a hole of nothing": ("sdk-object", annotation(but(object_of("polygon"), ["points", "interior"], [[]]))),
     "an infinite number": ("sdk-object", annotation(but(object_of("point"), ["points", "exterior"], [[1e999, 1]]))),
+    **{
+        f"{number} in a {shape}": ("sdk-object", annotation(but(object_of(shape), path, number)))
+        for shape, path in LARGE.items()
+        for number in (10**30, 1e300)
+    },
     "no bitmap": ("sdk-object", annotation(but(object_of("bitmap"), ["bitmap"], but))),
     "a bitmap without origin": ("sdk-object", annotation(but(object_of("alpha_mask"), ["bitmap", "origin"], but))),
     "a node of nobody": ("sdk-object", annotation(object_of("graph", nodes={"c": {"loc": [1, 1]}}))),
@@ -205,6 +228,13 @@ REFUSED_META = {
     "no values": META | {"tags": [{"name": "t", "value_type": "oneof_string"}]},
     "values of a number": META | {"tags": [{"name": "t", "value_type": "any_number", "values": ["1"]}]},
     "a color": META | {"tags": [{"name": "t", "value_type": "none", "color": "red"}]},
+    "settings that are a number": with_settings(8),
+    "settings of nobody": with_settings(SETTINGS | {"x": 1}),
+    "views that are a number": with_settings(SETTINGS | {"multiView": 1}),
+    "views without a tag's number": with_settings(but(SETTINGS, ["multiView", "tagId"], but)),
+    "views enabled by half": with_settings(but(SETTINGS, ["multiView", "enabled"], 1.5)),
+    "an interface of nobody": with_settings(SETTINGS | {"labelingInterface": "polygon"}),
+    "settings without views": with_settings({"labelingInterface": "default"}),
     "both sorts of tags": META | {"tags_images": [tag_of("none")]},
 }
 EMPTY, NO_IMAGE = np.zeros((3, 3, 4), np.uint8), b"no image at all"

@@ -149,10 +149,22 @@ class ProjectView(Mapping[str, D_co]):
     def why_unseen(self, dataset: str = "") -> str:
         """Why a dataset of this name or path, or any at all, may be there and not be seen; empty where it can't be."""
         header = self.tree.index.header
-        for folder, numbers in header.incomplete.items():
-            if layout.may_hold_datasets(folder, header.datasets) and (not dataset or layout.may_be_in(folder, dataset)):
+        for folder, numbers in self._unlisted():
+            if not dataset or layout.may_be_in(folder, dataset):
                 return "; ".join(header.defects[number].message for number in numbers)
         return ""
+
+    def unseen(self) -> list[Defect]:
+        """Why datasets may be there that aren't seen: who goes through all of them has to say so."""
+        defects = self.tree.index.header.defects
+        return [defects[number] for number in sorted({n for _, numbers in self._unlisted() for n in numbers})]
+
+    def _unlisted(self) -> Iterator[tuple[str, list[int]]]:
+        """Folders that aren't listed in full and may hold datasets, with the numbers of the defects."""
+        header = self.tree.index.header
+        for folder, numbers in header.incomplete.items():
+            if layout.may_hold_datasets(folder, header.datasets):
+                yield folder, numbers
 
 
 class DatasetView:

@@ -133,25 +133,21 @@ class ExportingFileSystem(AbstractFileSystem):
         if view.is_directory(row):
             os.makedirs(lpath, exist_ok=True)
             return
-        size = view.size(row)
         if callback is not None:
-            callback.set_size(size)
+            callback.set_size(view.size(row))
         if outfile is None and hasattr(lpath, "write"):
             outfile = lpath
         if outfile is not None:
-            _copy(view, row, size, outfile, callback)
+            _copy(view, row, outfile, callback)
             return
         if parent := os.path.dirname(os.fspath(lpath)):
             os.makedirs(parent, exist_ok=True)
         with _replacing(os.fspath(lpath)) as target:
-            _copy(view, row, size, target, callback)
+            _copy(view, row, target, callback)
 
 
-def _copy(view: Tree, row: int, size: int, target: Any, callback: Any) -> None:
-    if size > _COPY_BYTES:
-        view.check_size(row)
-    for start in range(0, size, _COPY_BYTES):
-        data = view.read(row, start, min(start + _COPY_BYTES, size))
+def _copy(view: Tree, row: int, target: Any, callback: Any) -> None:
+    for data in view.pieces(row, _COPY_BYTES):
         target.write(data)
         if callback is not None:
             callback.relative_update(len(data))

@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import stat
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -454,6 +455,8 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
             plain = self._strip_protocol(path)
             return view.read_whole(plain, is_tried=plain == path)
         row = view.find(self._strip_protocol(path))
+        if view.is_loose(row):
+            return view.read(row, start or 0, end)
         return view.read(row, *_bounds(view, row, start, end))
 
     @of_one_tree
@@ -537,14 +540,15 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
         all_ends = [ends] * n if ends is None or isinstance(ends, int) else list(ends)
         if len(all_starts) != n or len(all_ends) != n:
             raise UsageError(f"cat_ranges: {n} paths, {len(all_starts)} starts and {len(all_ends)} ends")
-        if self.view.storage.is_quick:
-            return [self._cat_range(*wanted, on_error) for wanted in zip(paths, all_starts, all_ends, strict=True)]
-        try:
-            rows = [self._find(path)[1] for path in paths]
-            bounds = [_bounds(self.view, *wanted) for wanted in zip(rows, all_starts, all_ends, strict=True)]
-            return self.view.read_ranges(rows, [b[0] for b in bounds], [b[1] for b in bounds])
-        except OSError:
-            return [self._cat_range(*wanted, on_error) for wanted in zip(paths, all_starts, all_ends, strict=True)]
+        view, found = self.view, dict[int, bytes]()
+        with suppress(OSError):  # of which one is found out below
+            rows = [] if view.storage.is_quick else [self._find(path)[1] for path in paths]
+            members = [i for i, row in enumerate(rows) if not view.is_loose(row)]  # where those end is known
+            bounds = [_bounds(view, rows[i], all_starts[i], all_ends[i]) for i in members]
+            data = view.read_ranges([rows[i] for i in members], [b[0] for b in bounds], [b[1] for b in bounds])
+            found = dict(zip(members, data, strict=True))
+        every = enumerate(zip(paths, all_starts, all_ends, strict=True))
+        return [found[i] if i in found else self._cat_range(*wanted, on_error) for i, wanted in every]
 
     def _cat_range(self, path: str, start: int | None, end: int | None, on_error: str) -> Any:
         try:

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from datetime import datetime
 from math import isfinite
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ _NO_IMAGES: Final = frozenset(
 _FACES: Final = 3
 _CORNERS: Final = 4
 _PAIR: Final = {2}
+_INT64: Final = (-(1 << 63), (1 << 63) - 1)
+_OF_CUBOIDS: Final = (-(1 << 63), (1 << 64) - 1)
+"""Numbers that the SDK can have in an outline, and in a cuboid. Holes and other shapes have any."""
+_SQUARE: Final = 2.0**126
 _COLOR: Final = re.compile("#[A-Fa-f0-9]{6}\n?")
 
 _APPLICABLE: Final = ("all", "imagesOnly", "objectsOnly")
@@ -61,35 +66,41 @@ def object_fault(item: Mapping[str, Any], classes: Mapping[str, Shape]) -> str:
         return f"isn't a {shape} that can be read"
 
 
-def _numbers_fault(pairs: Any, what: str, least: int = 0, most: int | None = None) -> str:
-    """What is wrong with a list of pairs of numbers."""
+def _numbers_fault(
+    pairs: Any, what: str, least: int = 0, most: int | None = None, within: tuple[int, int] | None = None
+) -> str:
+    """What is wrong with a list of pairs of numbers, or with one that isn't `within` a range."""
     if type(pairs) is not list:
         return f"{what} that is no list" if pairs is not None else f"no {what}"
     if len(pairs) < least or (most is not None and len(pairs) > most):
         return f"{len(pairs)} points in its {what}, not {least}{'' if most == least else ' or more'}"
     try:
-        # Only pairs can be taken apart, only numbers have a sum, and only finite ones a finite one.
-        if isfinite(sum([x + y for x, y in pairs])):
+        # Only pairs can be taken apart, only numbers have a square, and only those in all ranges a sum as small.
+        if sum([x * x + y * y for x, y in pairs]) < _SQUARE:
             return ""
     except (TypeError, ValueError, OverflowError):
         pass
-    if all(isinstance(pair, list) and len(pair) in _PAIR and all(map(_is_number, pair)) for pair in pairs):
-        return ""
-    return f"something in its {what} that is no pair of numbers"
+    if not all(isinstance(pair, list) and len(pair) in _PAIR and all(map(_is_number, pair)) for pair in pairs):
+        return f"something in its {what} that is no pair of numbers"
+    if within is not None and not all(within[0] <= int(number) <= within[1] for pair in pairs for number in pair):
+        return f"a number in its {what} that is too large"
+    return ""
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int) or (isinstance(value, float) and isfinite(value))
 
 
-def _points_fault(item: Mapping[str, Any], least: int, most: int | None = None) -> str:
+def _points_fault(
+    item: Mapping[str, Any], least: int, most: int | None = None, within: tuple[int, int] | None = None
+) -> str:
     """What is wrong with the points of an object, that have an outline and holes."""
     points = item.get("points")
     if type(points) is not dict:
         return "has no points" if points is None else "has points that aren't an object"
     if "interior" not in points or "exterior" not in points:
         return "has no exterior and interior in its points"
-    if fault := _numbers_fault(points["exterior"], "exterior", least, most):
+    if fault := _numbers_fault(points["exterior"], "exterior", least, most, within):
         return f"has {fault}"
     interior = points["interior"]
     return "" if interior == [] else _holes_fault(interior, 0)
@@ -106,12 +117,12 @@ def _rectangle(item: Mapping[str, Any], _: frozenset[str]) -> str:
 
 
 def _polygon(item: Mapping[str, Any], _: frozenset[str]) -> str:
-    fault = _points_fault(item, 1)
+    fault = _points_fault(item, 1, within=_INT64)
     return fault or ("has a hole without points" if [] in item["points"]["interior"] else "")
 
 
 def _line(item: Mapping[str, Any], _: frozenset[str]) -> str:
-    return _points_fault(item, 2)
+    return _points_fault(item, 2, within=_INT64)
 
 
 def _point(item: Mapping[str, Any], _: frozenset[str]) -> str:
@@ -125,7 +136,7 @@ def _multipolygon(item: Mapping[str, Any], _: frozenset[str]) -> str:
     for part in parts:
         if not isinstance(part, dict):
             return "has a part that isn't an object"
-        if fault := _numbers_fault(part.get("exterior"), "exterior", 3):
+        if fault := _numbers_fault(part.get("exterior"), "exterior", 3, within=_INT64):
             return f"has {fault}"
         if fault := _holes_fault(part.get("interior", []), 3):
             return fault
@@ -143,7 +154,7 @@ def _oriented(item: Mapping[str, Any], _: frozenset[str]) -> str:
 
 
 def _cuboid(item: Mapping[str, Any], _: frozenset[str]) -> str:
-    if fault := _numbers_fault(item.get("points"), "points"):
+    if fault := _numbers_fault(item.get("points"), "points", within=_OF_CUBOIDS):
         return f"has {fault}"
     faces, count = item.get("faces"), len(item["points"])
     if not isinstance(faces, list) or len(faces) != _FACES:
@@ -290,7 +301,50 @@ def meta_faults(meta: Mapping[str, Any]) -> list[str]:
         found += [f"{what} {title!r} is there {count} times" for title, count in times.items() if count > 1]
     if meta.get("tags") and (meta.get("tags_images") or meta.get("tags_objects")):
         found.append("has tags, and tags_images or tags_objects as well")
+    if fault := settings_fault(meta):
+        found.append(f"has projectSettings {fault}")
     return found
+
+
+def settings_fault(meta: Mapping[str, Any]) -> str:
+    """What keeps the SDK from reading the settings in a ``meta.json``."""
+    settings = meta.get("projectSettings")
+    if settings is None:
+        return ""
+    if not isinstance(settings, dict):
+        return "that aren't an object"
+    if unknown := settings.keys() - {"multiView", "labelingInterface", "spectrogram"}:
+        return f"that there are none of: {', '.join(sorted(map(repr, unknown))[:3])}"
+    views, interface = settings.get("multiView"), settings.get("labelingInterface")
+    if not isinstance(views, dict) or views.keys() != _MULTI_VIEW.keys():
+        return f"whose multiView hasn't just {', '.join(_MULTI_VIEW)}"
+    for key, is_allowed in _MULTI_VIEW.items():
+        if not is_allowed(views[key]):
+            return f"with a {key} of multiView that is of another type"
+    if interface is not None and not (isinstance(interface, str) and interface in _INTERFACES):
+        return "with a labelingInterface that there is none of"
+    if not isinstance(settings.get("spectrogram"), (dict, NoneType)):
+        return "with a spectrogram that is no object"
+    return ""
+
+
+def _is_integer(value: Any) -> bool:
+    """As JSON Schema has it."""
+    return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
+
+
+_MULTI_VIEW: Final[dict[str, Callable[[Any], bool]]] = {
+    "enabled": lambda value: isinstance(value, bool),
+    "tagName": lambda value: value is None or isinstance(value, str),
+    "tagId": lambda value: value is None or _is_integer(value),
+    "isSynced": lambda value: isinstance(value, bool),
+}
+_INTERFACES: Final = frozenset(
+    {
+        "default", "medical_imaging_single", "images_with_16_color", "multispectral", "overlay", "multi_view",
+        "image_matting", "fisheye", "nrrd", "medical_imaging_multiple", "point_cloud_episodes", "telemetry",
+    }
+)  # fmt: skip
 
 
 def class_fault(item: Mapping[str, Any]) -> str:

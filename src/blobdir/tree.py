@@ -29,7 +29,7 @@ from blobdir.loosefiles import loose_files
 from blobdir.reading import BlobReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -247,6 +247,10 @@ class Tree:
         """Whether a row is a directory."""
         return int(self.index.source[row]) == DIRECTORY
 
+    def is_loose(self, row: int) -> bool:
+        """Whether a row is a loose file, which others may replace at any moment."""
+        return int(self.index.source[row]) == LOOSE
+
     def is_member(self, row: int) -> bool:
         """Whether a row is a member of a blob."""
         return int(self.index.source[row]) >= FIRST_BLOB
@@ -356,7 +360,7 @@ class Tree:
     # -- bytes -----------------------------------------------------------------------------------------------
 
     def read(self, row: int, start: int = 0, end: int | None = None) -> bytes:
-        """Bytes ``start:end`` of a file, half-open, cut at the file's end.
+        """Bytes ``start:end`` of a file, half-open, cut at the file's end; that of a loose file is where it is now.
 
         Raises
         ------
@@ -372,6 +376,25 @@ class Tree:
         if source < FIRST_BLOB:
             raise self._why_not(row, source)
         return self.blobs.read(row, start, end)
+
+    def pieces(self, row: int, count: int) -> Iterator[bytes]:
+        """A file from its beginning to its end, `count` bytes at a time: a loose one to the end that it has now.
+
+        Raises what `read` and `check_size` raise.
+        """
+        size = self.size(row)
+        if size > count:
+            self.check_size(row)
+        if not self.is_loose(row):
+            for start in range(0, size, count):
+                yield self.read(row, start, min(start + count, size))
+            return
+        start = 0
+        while piece := self.read(row, start, start + count):
+            yield piece
+            start += len(piece)
+            if len(piece) < count:
+                return
 
     def check_size(self, row: int) -> None:
         """Look at a file that is going to be read from its beginning to its end.

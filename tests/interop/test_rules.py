@@ -99,6 +99,17 @@ def test_whatever_may_be_wrong_with_meta_json(key):
             assert bool(meta_faults(other)) == is_refused, (item, what)
 
 
+def test_whatever_may_be_wrong_with_settings():
+    value = cases.with_settings(cases.SETTINGS)
+    for what, other in [("as it is", value), *cases.changed(value, ("projectSettings",))]:
+        try:
+            sly.ProjectMeta.from_json(json.loads(json.dumps(other)))
+            is_refused = False
+        except Exception:
+            is_refused = True
+        assert bool(meta_faults(other)) == is_refused, what
+
+
 @pytest.mark.parametrize("case", cases.REFUSED_META)
 def test_refused_meta_json(case):
     value = cases.REFUSED_META[case]

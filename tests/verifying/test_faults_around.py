@@ -98,6 +98,14 @@ AROUND = {
     "meta in a folder": (plant("train/meta/sub/000001.png.json"), "side-without-image", "train"),
     "meta that isn't JSON": (plant("train/meta/000001.png.json", b"{"), "side-invalid", "train"),
     "img_info that isn't JSON": (plant("val/img_info/000101.png.json", b"\xff"), "side-invalid", "val"),
+    **{
+        f"{where} that {what}": (plant(where, data), code, where)
+        for where in ("key_id_map.json", "obj_class_to_machine_color.json")
+        for what, data, code in (
+            ("isn't JSON", b"{", "side-invalid"),
+            ("has a key twice", b'{"y": 1, "y": 2}', "json-unclear"),
+        )
+    },
     "annotation that isn't JSON": (plant("train/ann/000001.png.json", b"{"), "annotation-invalid", "train"),
     "annotation in a folder": (plant("train/ann/sub/x.png.json", ANNOTATION), "annotation-without-image", "train"),
     "bad annotation in a folder": (plant("train/ann/sub/x.png.json", b"[]"), "annotation-invalid", "train"),

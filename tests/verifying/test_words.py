@@ -66,3 +66,25 @@ def test_a_warning_is_said_once_a_command(monkeypatch, capsys):
     for _ in range(2):
         assert app.run(["info"]) == 0
         assert capsys.readouterr().err == "blobdir: warning: one\nblobdir: warning: two\n"
+
+
+@pytest.mark.parametrize("name", ["journal.json", "pushing.json"])
+def test_one_defect_is_said_once(made, capfd, name):
+    """A change that was cut off hides names of many folders: that is one thing."""
+    import fsspec
+
+    if name == "journal.json":
+        made.loose(f".blobdir/{name}", b"x")
+        assert app.run(["verify", "-q", str(made.root)]) == 6
+        verified = capfd.readouterr().out
+        assert (verified.count("a change of the project was cut off"), " times" in verified) == (1, False)
+        url = str(made.root)
+    else:
+        memory, place = fsspec.filesystem("memory"), f"/{made.root.parent.name}"
+        memory.put(str(made.root), place, recursive=True)
+        memory.pipe_file(f"{place}/.blobdir/{name}", b"x")
+        url = f"memory:/{place}"
+    assert app.run(["info", "-q", url]) == 0
+    out = capfd.readouterr().out
+    assert out.count("change-unfinished: ") == 1
+    assert "defects   1\n" in out

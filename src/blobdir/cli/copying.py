@@ -58,11 +58,8 @@ def cat_command(urls: tuple[str, ...], common: CommonOptions) -> None:
         fs = target.filesystem
         if fs.isdir(path):
             raise IsADirectory(f"{target.typed}: is a directory")
-        size = fs.size(path)
-        if size > BATCH_BYTES:
-            fs.view.check_size(fs.view.find(path))
-        for start in range(0, size, BATCH_BYTES):
-            out.write(fs.cat_file(path, start, min(start + BATCH_BYTES, size)))
+        for piece in fs.view.pieces(fs.view.find(path), BATCH_BYTES):
+            out.write(piece)
     out.flush()
 
 
@@ -147,18 +144,20 @@ def copy_all(
         raise UsageError(f"{there[0]}{more} there already; --force replaces them")
     unmade = store.make_folders(plan.folders)
     total, done, failures = sum(copy.size for copy in copies), 0, []
+    written = 0
     with Bars(common.quiet, unit="B", scale=True) as bars:
         for batch in _batches(copies):
-            failures += _copy_batch(batch, store, preserve=preserve)
+            failed, size = _copy_batch(batch, store, preserve=preserve)
+            failures += failed
+            written += size
             done += sum(copy.size for copy in batch)
             bars("copying", done, total)
-    failed = {path for path, _ in failures}
-    good = [copy for copy in copies if copy.path not in failed]
+    without = {path for path, _ in failures}
+    good = [copy for copy in copies if copy.path not in without]
     store.sync([copy.target for copy in good])
     _say_failures([*plan.unlisted, *plan.left_out, *plan.failures, *failures, *unmade])
     if not common.quiet:
-        size = human_bytes(sum(copy.size for copy in good))
-        click.echo(f"{len(good):,} files, {size} copied to {store.shown}", err=True)
+        click.echo(f"{len(good):,} files, {human_bytes(written)} copied to {store.shown}", err=True)
     lost = len(plan.failures) + len(failures)
     if lost:
         all_known = not (plan.unlisted or plan.left_out)
@@ -235,14 +234,11 @@ class Destination:
         with self._appearing(path) as file:
             file.write(data)
 
-    def copy_large(self, copy: Copy) -> None:
-        """Copy a file that shouldn't be in memory as a whole."""
-        if self.is_local:
-            with self._appearing(copy.target) as file:
-                copy.filesystem.get_file(copy.path, None, outfile=file)
-            return
-        with self.fs.open(copy.target, "wb") as file:
+    def copy_large(self, copy: Copy) -> int:
+        """Copy a file that shouldn't be in memory as a whole; its bytes."""
+        with self._appearing(copy.target) if self.is_local else self.fs.open(copy.target, "wb") as file:
             copy.filesystem.get_file(copy.path, None, outfile=file)
+            return int(file.tell())
 
     def make_folders(self, folders: list[str]) -> list[tuple[str, str]]:
         """Make folders, where they aren't just parts of names; (path, why) of those that can't be."""
@@ -391,8 +387,9 @@ def _batches(copies: list[Copy]) -> Iterator[list[Copy]]:
         yield batch
 
 
-def _copy_batch(batch: list[Copy], store: Destination, *, preserve: bool) -> list[tuple[str, str]]:
-    failures = []
+def _copy_batch(batch: list[Copy], store: Destination, *, preserve: bool) -> tuple[list[tuple[str, str]], int]:
+    """Copy some files: (path, why) of those that can't be, and bytes of the others, which may have grown since."""
+    failures, written = [], 0
     fs = batch[0].filesystem
     large = len(batch) == 1 and batch[0].size > BATCH_BYTES
     found = {} if large else fs.cat([copy.path for copy in batch], on_error="return")
@@ -402,12 +399,14 @@ def _copy_batch(batch: list[Copy], store: Destination, *, preserve: bool) -> lis
             if isinstance(data, BaseException):
                 raise data
             if data is None:
-                store.copy_large(copy)
+                size = store.copy_large(copy)
             else:
                 store.write(copy.target, data)
+                size = len(data)
             if preserve and store.is_local:
                 mtime = fs.info(copy.path)["mtime"]
                 os.utime(copy.target, (mtime, mtime))
+            written += size
         except (BlobdirError, OSError) as error:
             failures.append((copy.path, in_words(error, copy.target if store.is_local else "")))
-    return failures
+    return failures, written

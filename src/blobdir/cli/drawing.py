@@ -9,7 +9,6 @@ import click
 
 from blobdir.cli.options import ADDRESS_HELP, project_options
 from blobdir.cli.output import human_bytes, name_problems, write_lines
-from blobdir.errors import AnnotationError
 
 if TYPE_CHECKING:
     from blobdir.cli.options import CommonOptions
@@ -29,7 +28,7 @@ SHOWN = 10
 )
 @click.option("--columns", type=click.IntRange(1, 100), default=8, show_default=True, help="Images in a row.")
 @click.option("--tile", type=click.IntRange(32, 4096), default=256, show_default=True, help="Pixels of an image.")
-@click.option("--strict", is_flag=True, help="Write no sheet if an annotation can't be used.")
+@click.option("--strict", is_flag=True, help="Write no sheet if something can't be used.")
 @project_options
 def preview_command(
     project: str, output: str, pattern: str, count: int, columns: int, tile: int, strict: bool, common: CommonOptions
@@ -37,7 +36,8 @@ def preview_command(
     """Draw a contact sheet: images of PROJECT with their annotations over them.
 
     Images are taken at even distances. Objects have the colours of their classes. What can't be drawn is named; exit
-    status 7 says that an annotation can't be used, so that its objects are missing.
+    status 7 says that images are crossed out, that their objects are missing, or that datasets may be, since a folder
+    can't be listed.
 
     \b
     blobdir preview /data/lemons -o sheet.png
@@ -47,26 +47,33 @@ def preview_command(
 
     problems: list[Problem] = []
     opened = _open(project, common)
-    sheet = draw_preview(opened, pattern=pattern, count=count, columns=columns, tile=tile, problems=problems)
-    unusable = next((problem for problem in problems if problem.costs), None)
-    if strict and unusable:
-        raise AnnotationError(f"{unusable.path}: {unusable.message} (--strict)")
+    sheet = draw_preview(
+        opened, pattern=pattern, count=count, columns=columns, tile=tile, problems=problems, strict=strict
+    )
     sheet.save(output)
     if not common.quiet:
         click.echo(f"{output}: {sheet.width} x {sheet.height} pixels", err=True)
-    return name_problems(problems, "their objects aren't drawn")
+    return name_problems(
+        problems,
+        "their objects aren't drawn",
+        image="it's crossed out"
+        if sum(problem.code == "image" for problem in problems) == 1
+        else "they're crossed out",
+        unseen="images of datasets there aren't drawn",
+    )
 
 
 @click.command("stats", epilog=ADDRESS_HELP)
 @click.argument("project")
 @click.option("--json", "as_json", is_flag=True, help="All counts as JSON.")
 @click.option("--plot", metavar="FILE", help="Also draw them as bars: stats.png.")
-@click.option("--strict", is_flag=True, help="Stop at the first annotation that can't be used.")
+@click.option("--strict", is_flag=True, help="Stop at the first thing that can't be used.")
 @project_options
 def stats_command(project: str, as_json: bool, plot: str | None, strict: bool, common: CommonOptions) -> int:
     """Count what PROJECT holds: images, sizes, formats, classes, tags, for each dataset.
 
-    Annotations that can't be used are named; exit status 7 says that what is in them isn't counted.
+    Annotations that can't be used are named, and folders that can't be listed, in which datasets may be; exit status 7
+    says that what is in them isn't counted.
 
     \b
     blobdir stats /data/lemons
@@ -79,7 +86,9 @@ def stats_command(project: str, as_json: bool, plot: str | None, strict: bool, c
     if plot:
         draw_stats(opened, stats).save(plot)
     write_lines([json.dumps(stats.to_json(), indent=2)] if as_json else _table(stats))
-    return name_problems(stats.problems, "their objects and tags aren't counted")
+    return name_problems(
+        stats.problems, "their objects and tags aren't counted", unseen="datasets there aren't counted"
+    )
 
 
 def _open(project: str, common: CommonOptions) -> Project:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from blobdir.cli.options import CommonOptions, project_options
-from blobdir.cli.output import Bars, human_bytes, write_lines
+from blobdir.cli.output import INCOMPLETE, Bars, human_bytes, write_lines
 from blobdir.errors import UsageError
 from blobdir.wording import counted
 
@@ -66,11 +66,12 @@ def export_command(
     unaligned: str,
     copy_at_most: int,
     common: CommonOptions,
-) -> None:
+) -> int:
     """Write a project as an EROFS image that the Linux kernel mounts.
 
     The image is small: names, sizes and places. The bytes of blob images stay in the blobs, which are named to the
     kernel when it is mounted; plain files and annotations are copied. It says what the project was when it was made.
+    Exit status 7 says that something can't be read in it, which is named.
 
     \b
     blobdir export erofs /data/lemons -o lemons.erofs
@@ -105,3 +106,4 @@ def export_command(
         write_lines([f"{target}: {rows}, {human_bytes(image.size)}, {each}, {copied}, {seconds:.2f} s"])
     for reason in image.unreadable:
         click.echo(f"blobdir: can't be read in it: {reason}", err=True)
+    return INCOMPLETE if image.unreadable else 0

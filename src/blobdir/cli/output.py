@@ -6,6 +6,7 @@ import re
 import stat
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
 from blobdir.wording import counted
@@ -74,14 +75,19 @@ INCOMPLETE = 7
 """Exit status where something isn't in the result."""
 
 
-def name_problems(problems: Sequence[Problem], what: str) -> int:
+_KINDS = {"image": ("image", "can't be used"), "unseen": ("folder", "can't be listed in full")}
+
+
+def name_problems(problems: Sequence[Problem], what: str, **others: str) -> int:
     """Name what couldn't be used, and count what costs something; the exit status for that.
 
     Parameters
     ----------
     problems : sequence of Problem
     what : str
-        What those cost, as in ``their images aren't in the subset``.
+        What annotations that can't be used cost, as in ``their images aren't in the subset``.
+    **others
+        What problems of other kinds cost: ``image``, ``unseen``.
     """
     import click
 
@@ -89,10 +95,11 @@ def name_problems(problems: Sequence[Problem], what: str) -> int:
         click.echo(f"blobdir: {printable(f'{problem.path}: {problem.message}', terminal=True)}", err=True)
     if len(problems) > SHOWN:
         click.echo(f"blobdir: and {len(problems) - SHOWN:,} more", err=True)
-    cost = sum(problem.costs for problem in problems)
-    if cost:
-        click.echo(f"blobdir: {counted(cost, 'annotation')} can't be used: {what}", err=True)
-    return INCOMPLETE if cost else 0
+    costs = Counter(problem.code if problem.code in others else "" for problem in problems if problem.costs)
+    for kind, count in costs.items():
+        one, why = _KINDS.get(kind, ("annotation", "can't be used"))
+        click.echo(f"blobdir: {counted(count, one)} {why}: {others.get(kind, what)}", err=True)
+    return INCOMPLETE if costs else 0
 
 
 class Bars:

@@ -19,13 +19,19 @@ class Report:
     def __init__(self, header: Header, options: DiscoveryOptions) -> None:
         self.header = header
         self.options = options
+        self._numbers: dict[Defect, int] = {}
 
     def add(self, defect: Defect, cause: BlobdirError | None = None) -> int:
-        """Record a defect and give its number; raise it instead where ``on_defect="raise"`` and it's an error."""
+        """Record a defect and give its number; raise it instead where ``on_defect="raise"`` and it's an error.
+
+        One that is there already, such as a change that was cut off and concerns many folders, is recorded once.
+        """
         if defect.severity == "error" and self.options.on_defect == "raise":
             raise cause or DataError(defect.message)
-        self.header.defects.append(defect)
-        return len(self.header.defects) - 1
+        if defect not in self._numbers:
+            self._numbers[defect] = len(self.header.defects)
+            self.header.defects.append(defect)
+        return self._numbers[defect]
 
     def error(self, code: str, path: str, message: str, cause: BlobdirError | None = None) -> int:
         """Record something that makes a part of the project unavailable."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont
 
 from blobdir.drawing.shapes import class_colors, draw_objects, one_line
-from blobdir.errors import BlobdirError, NotFoundError, UsageError
+from blobdir.drawing.stats import unseen_datasets
+from blobdir.errors import AnnotationError, BlobdirError, IncompleteListingError, NotFoundError, UsageError
 from blobdir.packing import Problem
 from blobdir.wording import counted
 
@@ -30,6 +31,7 @@ def draw_preview(
     columns: int = 8,
     tile: int = TILE,
     problems: list[Problem] | None = None,
+    strict: bool = False,
 ) -> Image.Image:
     """Draw images of a project in rows, each with its annotation's objects in the colours of their classes.
 
@@ -44,18 +46,31 @@ def draw_preview(
     tile : int
         Pixels of the longer side of an image.
     problems : list of Problem, optional
-        Gets what couldn't be drawn: images that can't be decoded, and objects.
+        Gets what couldn't be drawn: images that can't be decoded, objects, and folders that may hold datasets and
+        can't be listed.
+    strict : bool
+        Whether such an image or folder, or an annotation that can't be used, is an error.
 
     Raises
     ------
     NotFoundError
         Nothing matches.
+    IncompleteListingError
+        Nothing that could be listed matches; or not all could be, with `strict`, or in a dataset.
+    AnnotationError, ImageError, ReadError
+        With `strict`.
     UsageError
         No columns, or tiles too small to see.
     """
     if columns < 1 or count < 1 or not 32 <= tile <= 4096:
         raise UsageError("a sheet needs at least a column and an image, and tiles of 32 to 4096 pixels")
     chosen = [(dataset, name) for dataset, name in _images(project) if fnmatchcase(f"{dataset.name}/{name}", pattern)]
+    problems = [] if problems is None else problems
+    problems += unseen_datasets(project, strict=strict)
+    if not chosen and (why := project.why_unseen()):
+        raise IncompleteListingError(
+            f"{pattern}: no image matches that could be listed, and others may be there: {why}"
+        )
     if not chosen:
         raise NotFoundError(f"{pattern}: no image of {project.url} matches; patterns are for names such as train/a.jpg")
     chosen = [chosen[i * len(chosen) // min(count, len(chosen))] for i in range(min(count, len(chosen)))]
@@ -63,7 +78,7 @@ def draw_preview(
         colors = class_colors(project.meta)
     except BlobdirError:
         colors = {}
-    columns, problems = min(columns, len(chosen)), [] if problems is None else problems
+    columns = min(columns, len(chosen))
     rows = -(-len(chosen) // columns)
     width, height = columns * (tile + GAP) + GAP, rows * (tile + CAPTION + GAP) + GAP
     sheet = Image.new("RGB", (width, height), _BACKGROUND)
@@ -71,7 +86,7 @@ def draw_preview(
     for number, (dataset, name) in enumerate(chosen):
         x = GAP + number % columns * (tile + GAP)
         y = GAP + number // columns * (tile + CAPTION + GAP)
-        picture = _tile(dataset, name, colors, tile, problems)
+        picture = _tile(dataset, name, colors, tile, problems, strict=strict)
         if picture is None:
             draw.rectangle((x, y, x + tile, y + tile), outline=_FAINT)
             draw.line((x, y, x + tile, y + tile), fill=_FAINT)
@@ -86,18 +101,28 @@ def _images(project: Project) -> Iterator[tuple[Dataset, str]]:
 
 
 def _tile(
-    dataset: Dataset, name: str, colors: dict[str, tuple[int, int, int]], tile: int, problems: list[Problem]
+    dataset: Dataset,
+    name: str,
+    colors: dict[str, tuple[int, int, int]],
+    tile: int,
+    problems: list[Problem],
+    *,
+    strict: bool,
 ) -> Image.Image | None:
     """An image and its objects; None where it can't be decoded."""
     try:
         image = Image.fromarray(dataset.get_blob_img_np(name))
     except (BlobdirError, OSError) as error:
-        problems.append(Problem("not-an-image", f"{dataset.path}/img/{name}", f"can't be drawn: {error}"))
+        if strict:
+            raise
+        problems.append(Problem("image", f"{dataset.path}/img/{name}", f"can't be drawn: {error}"))
         return None
     scale = tile / max(image.size)
     resized = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     (one,) = dataset.annotations([name])
     if one.fault:
+        if strict:
+            raise AnnotationError(f"{one.path}: {one.fault} (--strict)")
         problems.append(Problem("unreadable", one.path, one.fault))
     elif one.value is not None:
         objects = one.value.get("objects", [])

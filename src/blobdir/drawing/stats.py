@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from blobdir.annotations import classes_of, tags_of
 from blobdir.drawing.shapes import class_colors, one_line
-from blobdir.errors import AnnotationError, BlobdirError
+from blobdir.errors import AnnotationError, BlobdirError, IncompleteListingError
 from blobdir.packing import Problem
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Stats:
     datasets : dict
         Name -> its counts.
     problems : list of Problem
-        Annotations that can't be used, so that something isn't counted.
+        Annotations that can't be used, and folders that can't be listed, so that something isn't counted.
     """
 
     datasets: dict[str, DatasetStats] = field(default_factory=dict)
@@ -89,19 +89,28 @@ def collect_stats(project: Project, *, strict: bool = False) -> Stats:
     ----------
     project : Project
     strict : bool
-        Whether the first annotation that can't be used is an error; if not, the result names them all.
+        Whether the first annotation that can't be used, or folder that may hold datasets and can't be listed, is an
+        error; if not, the result names them all.
 
     Raises
     ------
     AnnotationError
         With `strict`.
     IncompleteListingError
-        The images of a dataset aren't all known.
+        The images of a dataset aren't all known; with `strict`, the datasets aren't.
     """
-    stats = Stats()
+    stats = Stats(problems=unseen_datasets(project, strict=strict))
     for name in project:
         stats.datasets[name] = _count(project, project[name], stats.problems, strict=strict)
     return stats
+
+
+def unseen_datasets(project: Project, *, strict: bool) -> list[Problem]:
+    """Why datasets may be missing from what goes through all of them; with `strict`, that is an error."""
+    found = project.unseen()
+    if strict and found:
+        raise IncompleteListingError(f"{found[0].message} (--strict)")
+    return [Problem("unseen", it.path or "/", it.message.removeprefix(f"{it.path}: ")) for it in found]
 
 
 def _count(project: Project, dataset: Dataset, problems: list[Problem], *, strict: bool) -> DatasetStats:

@@ -103,7 +103,8 @@ class Problem:
     ----------
     code : str
         ``unreadable``, ``changed``, ``conflict``, ``link``, ``name`` and ``line`` cost an image or a file, and
-        ``annotation`` its labels; ``empty``, ``not-an-image``, ``not-an-image-name``, ``no-annotation``, ``renamed``,
+        ``annotation`` its labels. Where a project is looked at, ``image`` is one that can't be used, and ``unseen`` why
+        datasets may be missing. ``empty``, ``not-an-image``, ``not-an-image-name``, ``no-annotation``, ``renamed``,
         ``repeated``, ``hidden``, ``in-folder``, ``link-loop``, ``taken-over`` and ``sdk-name`` don't.
     path : str
         Relative to the source.
@@ -117,7 +118,17 @@ class Problem:
     @property
     def costs(self) -> bool:
         """Whether something isn't in the result because of it."""
-        return self.code in ("unreadable", "changed", "conflict", "link", "name", "line", "annotation")
+        return self.code in (
+            "unreadable",
+            "changed",
+            "conflict",
+            "link",
+            "name",
+            "line",
+            "annotation",
+            "image",
+            "unseen",
+        )
 
     @property
     def is_note(self) -> bool:

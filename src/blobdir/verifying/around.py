@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
 from blobdir.discovery.parts import inner_projects, misplaced_pickles
+from blobdir.errors import LinkError
 from blobdir.packing.journal import STAGING, UNDO
 from blobdir.packing.sidefiles import FOLDERS, is_side_folder
 from blobdir.projectlock import JOURNAL, STATE_DIR, is_being_changed
+from blobdir.smallfiles import JSON, Known, look_at, not_read
 from blobdir.temporary import is_owned, is_temporary
 from blobdir.verifying.findings import in_words
 from blobdir.verifying.places import is_made_by_blobs, links_of
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from blobdir.tree import Tree
     from blobdir.verifying.findings import VerifyReport
     from blobdir.verifying.places import Folders
+
+SDK_FILES = ("key_id_map.json", "obj_class_to_machine_color.json")
 
 
 def check_links(storage: LocalStorage, folders: Folders, tree: Tree, report: VerifyReport) -> None:
@@ -105,6 +109,21 @@ def check_kinds(folders: Folders, datasets: list[str], report: VerifyReport) -> 
     for entry in folders[""].entries:
         if entry.name == STATE_DIR and entry.kind != "directory":
             report.add("not-a-folder", STATE_DIR, "is no folder, and one belongs there: the project can't be changed")
+
+
+def check_root_files(storage: LocalStorage, folders: Folders, report: VerifyReport) -> None:
+    """Files beside ``meta.json`` that the SDK writes: whether they are JSON."""
+    for entry in folders[""].entries:
+        if entry.name not in SDK_FILES or entry.kind == "directory":
+            continue
+        try:
+            found = look_at(JSON, storage.read(entry.name), Known({}, {}))
+        except (FileNotFoundError, LinkError, IsADirectoryError):
+            continue  # said of links
+        except OSError as error:
+            found = [not_read(error)]
+        for code, text in found:
+            report.add(code, entry.name, f"{entry.name}{text}")
 
 
 def check_state(storage: LocalStorage, folders: Folders, report: VerifyReport) -> None:

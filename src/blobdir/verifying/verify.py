@@ -15,6 +15,7 @@ from blobdir.verifying.around import (
     check_kinds,
     check_links,
     check_pickles,
+    check_root_files,
     check_served,
     check_state,
 )
@@ -121,6 +122,7 @@ def _look(
         check_kinds(folders, datasets, report)
         check_links(storage, folders, opened.tree, report)
         check_pickles(folders, datasets, report)
+        check_root_files(storage, folders, report)
         check_state(storage, folders, report)
         check_for_sdk(storage, opened, folders, blobs.counts, report)
         annotations.finish(opened, told("annotations"), incomplete_folders(opened, folders))
