@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from typing import TYPE_CHECKING, Final
 
 from blobdir.projectlock import STATE_DIR
@@ -33,6 +35,18 @@ SIDE_EXTENSIONS: Final = frozenset(
 )  # fmt: skip
 """What WebDataset keeps beside an image, in a member of the same key."""
 _APPLE_DOUBLE: Final = "._"
+_URL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]*(://|::[^/]*)", re.ASCII)
+"""How a URL begins, chained or not: with the name of a backend."""
+
+
+def is_path(text: str) -> bool:
+    """Whether what somebody types is a path on this machine, and not a URL.
+
+    It is one if it doesn't begin with the name of a backend, as ``./a::b`` and ``/data/x://y`` don't; or if there is
+    something of that name here: ``a::b/train``, where ``a::b`` is a folder.
+    """
+    found = _URL.match(text)
+    return found is None or (found[1] != "://" and os.path.lexists(found[0]))
 
 
 def parents_of(path: str) -> Iterator[str]:

@@ -27,6 +27,7 @@ MAX_LINKS: Final = 40
 MOST_WAYS: Final = 16
 """Times that one folder is shown or copied as what links lead to: a few folders of links have millions of paths."""
 NO_FILE: Final = "is a device, pipe or socket, and a file belongs there; put the file back, or remove it"
+NO_FOLDER: Final = "is a device, pipe or socket, and a folder belongs there; put the folder back, or remove it"
 _MAX_HOLES: Final = 64
 """Times that a file may be larger than what it takes on a disk, which compresses it maybe."""
 LEAST_BYTES: Final = 64 << 20

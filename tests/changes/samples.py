@@ -7,10 +7,12 @@ import json
 import os
 import random
 import shutil
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image
+from tarscan_cases import END, member
 
 from blobdir.offsets import OffsetsTable, read_offsets, write_offsets
 from blobdir.packing import PackOptions, pack
@@ -171,3 +173,23 @@ def files_below(root):
             data = os.readlink(path).encode() if os.path.islink(path) else Path(path).read_bytes()
             found[os.path.relpath(path, root)] = data
     return found
+
+
+def put(path, data):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def in_tar(path, files):
+    put(path, b"".join(member(name.encode(), data) for name, data in files.items()) + END)
+    with tarfile.open(path) as archive:
+        return {info.name: (info.offset_data, info.offset_data + info.size) for info in archive}
+
+
+def used(root, stem, dataset, files, named=None):
+    """A blob, and offsets of some of its members."""
+    at = in_tar(root / f"blob/{stem}.tar", files)
+    (root / dataset / "ann").mkdir(parents=True, exist_ok=True)
+    names = named if named is not None else {name: name for name in files}
+    write_offsets(root / dataset / f"{stem}_offsets.pkl", [(name, *at[of]) for name, of in names.items()])

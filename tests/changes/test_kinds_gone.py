@@ -12,12 +12,11 @@ import warnings
 import pytest
 from changes.commands import TOUCHING
 from changes.looking import differences, faults, shown
-from changes.samples import files_below, files_of, packed, pickles, picture, tars, write
+from changes.samples import files_below, files_of, in_tar, packed, pickles, picture, put, tars, used, write
 from tarscan_cases import END, header, member
 
 import blobdir
 from blobdir.cli.app import run
-from blobdir.offsets import write_offsets
 from blobdir.packing import SubsetOptions, compact, create_project, remove, subset
 from blobdir.packing.remains import Gone, Remains
 from blobdir.sources import LocalStorage
@@ -39,12 +38,6 @@ def used_elsewhere(root, tar):
     (root / "val/ann").mkdir(parents=True)
     shutil.copy(pickles(root, False)[0], root / "val/copy_offsets.pkl")
     return root / "blob/copy.tar"
-
-
-def put(path, data):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
 
 
 def sparse_image(path, tar):
@@ -76,6 +69,12 @@ HOLDING = {
     "elsewhere": lambda root, tar: put(root / "old/x.TAR", tar.read_bytes()),
     "another dataset's": used_elsewhere,
     "behind a link elsewhere": lambda root, tar: linked(root / "val/y.tar", put(root / "a/y", tar.read_bytes())),
+    **{
+        f"below blob/, {path}": lambda root, tar, path=path: put(root / f"blob/{path}", tar.read_bytes())
+        for path in ("sub/x.part", "sub/.deep/er/x", "train/img/x.png")
+    },
+    "in a folder that a link below blob/ leads to": lambda root, tar: linked(root / "blob/a/b", put(
+        root / "old/er/x", tar.read_bytes()).parent) and root / "old/er/x",
     "in a hole of terabytes": lambda root, tar: sparse_image(root / "blob/holes.part", tar),
 }  # fmt: skip
 DELETED = ("twin", "unreferenced copy", "hard link", "damaged", "two archives")
@@ -142,20 +141,6 @@ def test_what_is_gone_is_said_to_be_gone(root, removed, what, tmp_path, capfd):
 SMALL = {name: picture(name, (2, 2)) for name in "abc"}
 LARGE = {name: picture(name, (80, 80)) for name in "abc"}
 BLACK = {name: bytes(9000) + picture(name) for name in "abc"}
-
-
-def in_tar(path, files):
-    put(path, b"".join(member(name.encode(), data) for name, data in files.items()) + END)
-    with tarfile.open(path) as archive:
-        return {info.name: (info.offset_data, info.offset_data + info.size) for info in archive}
-
-
-def used(root, stem, dataset, files, named=None):
-    """A blob, and offsets of some of its members."""
-    at = in_tar(root / f"blob/{stem}.tar", files)
-    (root / dataset / "ann").mkdir(parents=True, exist_ok=True)
-    names = named if named is not None else {name: name for name in files}
-    write_offsets(root / dataset / f"{stem}_offsets.pkl", [(name, *at[of]) for name, of in names.items()])
 
 
 def nested(path, data):

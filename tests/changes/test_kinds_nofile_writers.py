@@ -175,8 +175,12 @@ def test_writers_refuse_what_is_no_file(made, command, place, kind, capfd):
     now = everything(root)
     rel = str(path.relative_to(root))
     assert now.get(rel) == before[rel]
+    said = capfd.readouterr().err
+    belongs = (
+        "file" if place in (*FOLDERS, ".blobdir", ".blobdir/staging", ".blobdir/undo", ".blobdir/packing") else "folder"
+    )
+    assert f"{path.name}: is a device, pipe or socket, and a {belongs} " not in said
     if command in REFUSING[place]:
-        said = capfd.readouterr().err
         assert code == REFUSED
         assert path.name in said
     if code == REFUSED:

@@ -61,6 +61,9 @@ AROUND = {
         plant("meta.json", json.dumps(META).encode("utf-16")), "sdk-encoding", "meta.json",
     ),
     "file in place of a folder": (plant("train/meta"), "not-a-folder", "train/meta"),
+    "pipe in place of a folder": (pipe("train/meta"), "not-a-folder", "train/meta"),
+    "pipe in place of the folder of images": (pipe("train/img"), "not-a-folder", "train/img"),
+    "pipe in place of packed annotations": (pipe("train/ann.blob"), "not-a-folder", "train/ann.blob"),
     "file in place of the state": (plant(".blobdir"), "not-a-folder", ".blobdir"),
     "folder in place of an annotation": (
         plant("train/ann/x.png.json/y"), "not-a-file", "train/ann/x.png.json",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import tarfile
 from io import BytesIO
@@ -11,8 +12,9 @@ import pytest
 from blob_builder import Builder
 
 import blobdir
+from blobdir.cli.app import run
 from blobdir.discovery import layout
-from blobdir.discovery.released import format_released, identity
+from blobdir.discovery.released import Released, format_released, identity
 from blobdir.errors import BusyError
 from blobdir.offsets import offsets_of_tar, read_offsets, write_offsets
 from blobdir.packing.growing import remove
@@ -335,7 +337,10 @@ def shown_elsewhere(made, right):
 
 def released(made, right):
     whole(made, right)
-    made.loose(".blobdir/released.json", format_released({"blob/a.tar": identity(made.root / "blob/a.tar")}))
+    made.loose(
+        ".blobdir/released.json",
+        format_released({"blob/a.tar": Released(identity(made.root / "blob/a.tar"), whole=True)}),
+    )
 
 
 def no_annotation(made, right):
@@ -381,6 +386,45 @@ def test_what_may_have_been_removed_stays_out(made, evidence, back, why):
         assert read(made) == {name: right[name] for name in back}
     else:
         assert (made.root / "train/a_offsets.pkl").read_bytes() == before
+
+
+def all_there(made, right):
+    whole(made, right)
+    made.loose("train/ann/a.bmp.json", b"{}")
+
+
+def as_a_file(made, right):
+    whole(made, right)
+    made.loose("train/img/a.bmp", PNG)
+
+
+def removed_by_blobdir(made, right):
+    whole(made, right)
+    was = Released(identity(made.root / "blob/a.tar"), ranges={right["a.bmp"]})
+    made.loose(".blobdir/released.json", format_released({"blob/a.tar": was}))
+
+
+@pytest.mark.parametrize(
+    ("evidence", "lost"),
+    [(whole, 1), (by_stem, 2), (shown_elsewhere, 2), (all_there, 0), (as_a_file, 0), (removed_by_blobdir, 0)],
+)
+def test_images_that_may_be_lost_from_view_are_an_error(made, evidence, lost, capfd):
+    """Once: afterwards the project is what it is."""
+    right = tar(made, BOTH)
+    write(made, right.items())
+    made.loose(
+        "train/ann/b.png.json", json.dumps({"size": {"height": 1, "width": 1}, "tags": [], "objects": []}).encode()
+    )
+    evidence(made, right)
+    for path in (made.root / "train/ann").iterdir():
+        path.write_bytes((made.root / "train/ann/b.png.json").read_bytes())
+    made.loose("meta.json", b'{"classes": [], "tags": [], "projectType": "images"}')
+    cut(made)
+    assert run(["verify", "--repair", "-q", str(made.root)]) == (6 if lost else 0)
+    said = capfd.readouterr().out
+    assert (f"error: train/a_offsets.pkl: images-left-out, {lost} time" in said) == bool(lost)
+    assert ("`blobdir offsets` writes entries for all members" in said) == bool(lost)
+    assert run(["verify", "--repair", "-q", str(made.root)]) == 0
 
 
 @pytest.mark.parametrize("images", [["a.png"], []])

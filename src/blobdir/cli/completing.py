@@ -56,10 +56,11 @@ def paths_in_project(incomplete: str) -> list[str]:
     """
     from blobdir.cli.target import split_local
     from blobdir.errors import BlobdirError
+    from blobdir.filenames import is_path
     from blobdir.filesystem import BlobDirFileSystem
 
     folder, slash, start = incomplete.rpartition("/")
-    if "://" in incomplete or "::" in incomplete:
+    if not is_path(incomplete):
         return []
     try:
         root, path = split_local(folder + slash or ".")

@@ -19,6 +19,7 @@ from blobdir.cli.target import Opener, Target
 from blobdir.discovery import copied, layout
 from blobdir.durable import absolute, in_words, sync_file, sync_filesystem, sync_folder
 from blobdir.errors import BlobdirError, IsADirectory, LinkError, UsageError
+from blobdir.filenames import is_path
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK
 from blobdir.inside import MOST_WAYS
 from blobdir.sources import storage_options
@@ -183,7 +184,7 @@ class Destination:
     """Where copies go: a folder on this machine, or behind a backend."""
 
     def __init__(self, typed: str, options: dict[str, Any]) -> None:
-        self.is_local = "://" not in typed and "::" not in typed
+        self.is_local = is_path(typed)
         if self.is_local:
             self.fs, self.root = LocalFileSystem(), absolute(typed)
         else:

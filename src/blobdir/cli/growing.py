@@ -132,7 +132,7 @@ def compact_command(project: str, unreferenced: bool, dry_run: bool, quiet: bool
     What belongs to such an image in its tar (a.json, ._a.jpg) goes with it; other hidden files that no offsets name
     stay, and are named. Blobs of which nothing would go aren't touched. Every tar is scanned first, and held against
     its offsets: if anything can't be read or doesn't fit, nothing is done. Then what stays in blobs, all tars that no
-    dataset uses, and what else lies beside blobs are searched for the bytes that went: files that still have them are
+    dataset uses, and what else lies below blob/ are searched for the bytes that went: files that still have them are
     named, and stay. What can't be searched (compressed files, folders that can't be listed, links out of the project)
     is named too. Who has an old blob open goes on with it; so does a subset that shares it.
 

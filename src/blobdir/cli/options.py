@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from blobdir.errors import BlobdirWarning, UsageError
+from blobdir.filenames import is_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,7 +151,7 @@ def project_options(command: Command) -> Command:
 
 def on_this_machine(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     """Refuse URLs, where a command needs a folder: as a path they'd be one that doesn't exist."""
-    if "://" in value or "::" in value:
+    if not is_path(value):
         from blobdir.sources.secrecy import without_secrets
 
         raise UsageError(

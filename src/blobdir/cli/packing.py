@@ -11,6 +11,7 @@ import click
 from blobdir.cli.options import on_this_machine, project_options, remote_options
 from blobdir.cli.output import INCOMPLETE, SHOWN, Bars, human_bytes, name_problems, printable, write_lines
 from blobdir.errors import UsageError
+from blobdir.filenames import is_path
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def pack_command(
     )
     failed: dict[str, str] = {}
     with Bars(common.quiet or as_json, unit="B", scale=True) as bars:
-        if "://" in dest:
+        if not is_path(dest):
             from blobdir.moving import pack_to
             from blobdir.sources import RemoteOptions
 

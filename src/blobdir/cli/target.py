@@ -11,6 +11,7 @@ from fsspec.core import url_to_fs
 from blobdir.discovery.layout import BLOB_DIR, META
 from blobdir.durable import absolute
 from blobdir.errors import NotAProjectError, NotFoundError, ReadError, UsageError
+from blobdir.filenames import is_path
 from blobdir.filesystem import BlobDirFileSystem
 from blobdir.sources import RemoteOptions, RemoteStorage, Storage, open_storage, storage_options
 
@@ -75,7 +76,7 @@ class Opener:
             path, _, root = typed.removeprefix("blobdir://").partition("::")
             if not root:
                 raise UsageError(f"{typed}: say in which project: blobdir://{path}::/data/lemons")
-        elif "://" in typed or "::" in typed:
+        elif not is_path(typed):
             root, path = self._split_remote(typed)
         else:
             root, path = split_local(typed)

@@ -26,7 +26,7 @@ FEW = 5
 )
 @click.option("--processes", type=click.IntRange(0), default=0, metavar="N", help="That decode; 0: one per processor.")
 @click.option(
-    "--repair", "mend", is_flag=True, help="Write damaged offsets anew from their tar; the old ones are kept."
+    "--repair", "repairs", is_flag=True, help="Write damaged offsets anew from their tar; the old ones are kept."
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what --repair would write.")
 @click.option(
@@ -40,7 +40,7 @@ def verify_command(
     project: str,
     decode: bool,
     processes: int,
-    mend: bool,
+    repairs: bool,
     dry_run: bool,
     audience: str | None,
     follow_links: bool,
@@ -60,9 +60,10 @@ def verify_command(
     blobdir verify --for supervisely /data/lemons
     blobdir verify --repair --dry-run /data/lemons
     """
-    from blobdir.verifying import repair, verify
+    from blobdir.verifying import verify
+    from blobdir.verifying.repair import mend
 
-    if dry_run and not mend:
+    if dry_run and not repairs:
         raise UsageError("--dry-run says what --repair would do: give both")
     warnings.simplefilter("ignore", BlobdirWarning)  # they are findings
     look = partial(
@@ -71,10 +72,13 @@ def verify_command(
     with Bars(quiet or as_json, unit="B", scale=True) as bars:
         report = look(progress=bars)
     said: list[str] = []
-    if mend:
-        said = repair(project, report, dry_run=dry_run)
+    if repairs:
+        done = mend(project, report, dry_run=dry_run)
+        said = done.said
         if said and not dry_run:
             report = look()
+            for pickle, count in done.left_out.items():
+                report.add("images-left-out", pickle, "nothing says that they were removed; see above", count)
     if as_json:
         write_lines([json.dumps(report.to_json() | {"repaired": said}, indent=2)])
     else:

@@ -131,6 +131,12 @@ def sdk_refusal(path: str) -> tuple[str, str] | None:
     return None
 
 
+def is_folder_of_format(path: str) -> bool:
+    """Whether a path is called like a folder that the format has: ``blob``, ``train/img``, ``train/datasets``."""
+    parent, _, name = path.rpartition("/")
+    return is_item_folder(name) or name == NESTED if parent else name == BLOB_DIR
+
+
 def belongs_a_file(folder: str, datasets: Collection[str]) -> bool:
     """Whether what lies in a folder of a project is a file of an image, or a folder of such."""
     parts = folder.split("/")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from blobdir.erofs.images import load_identity
 from blobdir.errors import BlobdirError, MountError
+from blobdir.filenames import is_path
 from blobdir.mounting.attach import unmount
 from blobdir.mounting.background import error_from, run_in_background, start_log
 from blobdir.mounting.mountinfo import FSTYPE, MountIdentity, mounted_at, mounts
@@ -35,9 +36,7 @@ UNMOUNT_S = 10.0
 
 def absolute(url: str) -> str:
     """A URL that means the same wherever the working directory is."""
-    if "://" in url or "::" in url:
-        return url
-    return os.path.abspath(url)
+    return os.path.abspath(url) if is_path(url) else url
 
 
 def run_here(
@@ -310,7 +309,7 @@ def _state(record: MountRecord, here: MountEntry | None) -> str:
 
 def _changes(record: MountRecord) -> tuple[list[str], str]:
     """What has changed since, and why more may have."""
-    if "://" in record.url:
+    if not is_path(record.url):
         return [], "the project is remote"
     found = []
     served = "the one of the time of mounting is served" + ("" if record.holds_blobs else ", if it was still open")

@@ -63,7 +63,7 @@ def compact(
 
     Who has the old ones open, a reader or a mount, goes on with them. With an image goes what belongs to it in its tar
     (``a.json``, ``._a.jpg``); hidden files that no offsets name stay. Afterwards what stays in blobs, and all files
-    that no dataset uses and that lie beside blobs or are called tars, are searched for the bytes of what has gone:
+    that no dataset uses and that lie below ``blob/`` or are called tars, are searched for the bytes of what has gone:
     `ChangeReport.held` names those that have some, and `ChangeReport.unsearched` what couldn't be searched. Hard links
     to an old blob, which `subset` makes, are named in `ChangeReport.problems`.
 

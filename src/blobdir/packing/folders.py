@@ -84,8 +84,8 @@ class Folders:
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
                 raise UsageError(
-                    f"{path}: is a symbolic link or a file, and something was to be put below it; nothing is written "
-                    f"through a link in {self._root}"
+                    f"{path}: is a symbolic link or no folder, and something was to be put below it; nothing is "
+                    f"written through a link in {self._root}"
                 ) from error
             raise
         self._open[path] = fd

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
 from blobdir.errors import BlobdirError, PackError
-from blobdir.inside import NO_FILE
+from blobdir.inside import NO_FILE, NO_FOLDER
 from blobdir.temporary import is_temporary
 
 if TYPE_CHECKING:
@@ -53,14 +53,22 @@ class PlainFiles:
                 return 0
             raise PackError(f"{path}: can't be looked at: {error.strerror}; nothing was changed") from error
 
-    def check_kind(self, path: str) -> int:
-        """Kind of what is at a path, 0 where nothing is; PackError where it's a device, pipe or socket."""
+    def check_kind(self, path: str, *, is_folder: bool = False) -> int:
+        """Kind of what is at a path, 0 where nothing is; PackError where it's a device, pipe or socket.
+
+        Parameters
+        ----------
+        path : str
+        is_folder : bool
+            Whether a folder belongs there; so it does where the path is called like one of the format.
+        """
         try:
             mode = stat.S_IFMT(os.lstat(os.path.join(self.root, path)).st_mode)
         except (FileNotFoundError, NotADirectoryError):
             return 0
         if mode not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
-            raise PackError(f"{path}: {NO_FILE}; nothing was changed")
+            what = NO_FOLDER if is_folder or layout.is_folder_of_format(path) else NO_FILE
+            raise PackError(f"{path}: {what}; nothing was changed")
         return mode
 
     def refuse_links(self, folder: str) -> None:
@@ -69,7 +77,7 @@ class PlainFiles:
             return
         self.refuse_links(folder.rpartition("/")[0])
         try:
-            kind = self.check_kind(folder)
+            kind = self.check_kind(folder, is_folder=True)
         except OSError as error:
             if isinstance(error, BlobdirError):
                 raise

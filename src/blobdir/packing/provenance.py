@@ -201,7 +201,7 @@ class Provenance(PlainFiles):
         for folder in (path, layout.join(path, layout.PACKED_ANNOTATIONS)):
             listed = self._folders.get(folder)
             if listed is None:
-                self.check_kind(folder)
+                self.check_kind(folder, is_folder=True)
             elif listed.error is not None:
                 raise PackError(
                     f"{folder}: can't be listed ({listed.error.strerror or listed.error}), so it isn't known what "
@@ -335,7 +335,7 @@ class Provenance(PlainFiles):
                     f"{folder}: can't be listed ({listed.error.strerror or listed.error}); nothing was changed"
                 )
             if listed is None:
-                self.check_kind(folder)
+                self.check_kind(folder, is_folder=True)
             self._blobs[folder] = find_blobs(listed) if listed is not None else ({}, [])
         return self._blobs[folder]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blobdir.durable import open_regular
+from blobdir.packing.fragments import BLOCK, Fragments, hits
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from blobdir.tarscan import TarTable
 
-BLOCK: Final = 512
 _LOOK_BYTES: Final = 4 << 20
 _KNOWN_BYTES: Final = 64 << 10
 """How much of a member's beginning is kept as a digest; whoever agrees in it is compared in full."""
@@ -58,7 +58,14 @@ class Remains:
     """Looks for the bytes of members in other files, wherever a member of a tar may begin: in damaged ones, too.
 
     Nothing is read before `find` or `among` is called. Each file is read once, but for holes, whatever the number of
-    members. Less than a block (512 bytes) of what is cut off isn't found.
+    members. A file has a member
+
+    - whose bytes are in it from the first one on: all, or those before the file's end, a block (512 bytes) at least;
+    - of which it has a part: all bytes where the member's would be are the member's, are zeros (a hole), or lie before
+      the file's beginning or behind its end; and one of a few blocks spread over the member is there (`Fragments`).
+      That one isn't of one colour, nor in the header, nor one that many members have: those are in other images too.
+
+    What doesn't lie at multiples of a block isn't found, nor is a part that has none of those blocks.
 
     Parameters
     ----------
@@ -83,20 +90,27 @@ class Remains:
             The file can't be read, or one of the tars.
         """
         known, short = self._known.by_block, self._known.short
+        tried: dict[int, int] = {}
+        begun: dict[int, int] = {}
         with self._open(path) as file:
             for base, data in _pieces(file.fileno(), low, high):
                 blocks = np.frombuffer(data + bytes(-len(data) % BLOCK), np.uint64).reshape(-1, BLOCK // 8)
                 keys = self._keys(blocks)
-                for hit in np.flatnonzero(np.isin(keys, _sorted(known))).tolist():
+                for hit in hits(keys, self._known.blocks).tolist():
                     found = self._agreeing(file.fileno(), base + hit * BLOCK, known[int(keys[hit])])
                     if found is not None:
                         return found
+                for hit, number, block in self._known.fragments.among(keys, tried):
+                    at = base + (hit - block) * BLOCK
+                    if begun.get(number) != at and self._has_part(file.fileno(), at, number, block, low, high):
+                        return self._gone[number]
+                    begun[number] = at
                 for width, of_width in short.items():
                     keys = self._keys(blocks[:, :width])
-                    for hit in np.flatnonzero(np.isin(keys, _sorted(of_width))).tolist():
-                        block = data[hit * BLOCK : (hit + 1) * BLOCK]
+                    for hit in hits(keys, _sorted(of_width)).tolist():
+                        at_hit = data[hit * BLOCK : (hit + 1) * BLOCK]
                         for content, gone in of_width[int(keys[hit])].items():
-                            if block.startswith(content):
+                            if at_hit.startswith(content):
                                 return gone
         return None
 
@@ -144,14 +158,19 @@ class Remains:
     @cached_property
     def _known(self) -> _Known:
         """What members begin with."""
-        known = _Known()
-        for path in dict.fromkeys(gone.path for gone in self._gone):
+        known = _Known(Fragments(self._keys))
+        of_path: dict[str, list[int]] = {}
+        for number, gone in enumerate(self._gone):
+            of_path.setdefault(gone.path, []).append(number)
+        for path, numbers in of_path.items():
             with self._open(path) as file:
-                for gone in (one for one in self._gone if one.path == path):
+                for number in numbers:
+                    gone = self._gone[number]
                     size = gone.end - gone.start
                     data = os.pread(file.fileno(), min(size, _KNOWN_BYTES), gone.start)
                     if any(data) or size > _KNOWN_BYTES:
                         self._learn(known, gone, data)
+                        known.fragments.learn(number, file.fileno(), gone.start, gone.end)
         return known
 
     def _learn(self, known: _Known, gone: Gone, data: bytes) -> None:
@@ -188,17 +207,45 @@ class Remains:
                     break
         return has_some
 
+    def _has_part(self, file: int, at: int, number: int, block: int, low: int, high: int | None) -> bool:
+        """Whether all that a file has of a member that would begin at byte `at` is the member's, or zeros.
+
+        Parameters
+        ----------
+        file : int
+        at : int
+            Less than zero where the file has lost the beginning.
+        number, block : int
+            The member, and a block that is known to be there; what is around it is compared first.
+        low, high : int
+            Bytes of the file that are looked at.
+        """
+        gone = self._gone[number]
+        first, last = max(0, low - at), gone.end - gone.start
+        last = last if high is None else min(last, high - at)
+        around = max(first, block * BLOCK - _HEAD_BYTES)
+        spans = [(around, min(last, around + 2 * _HEAD_BYTES))]
+        spans += [(start, min(last, start + _LOOK_BYTES)) for start in range(first, last, _LOOK_BYTES)]
+        with self._open(gone.path) as own:
+            for start, end in spans:
+                there = np.frombuffer(os.pread(file, end - start, at + start), np.uint8)
+                wanted = np.frombuffer(os.pread(own.fileno(), len(there), gone.start + start), np.uint8)
+                if not np.array_equal(there, wanted) and ((there != wanted) & (there != 0)).any():
+                    return False
+        return True
+
 
 _Key = tuple[int, bytes | None, bytes]
 """Size, base name if it has to be the same, and digest of the beginning."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Known:
-    """What members begin with.
+    """What members begin with, and blocks of the rest.
 
     Attributes
     ----------
+    fragments : Fragments
     by_block : dict
         Key of the first block -> length and digest of the beginning -> members.
     short : dict
@@ -207,9 +254,15 @@ class _Known:
         Of all, to compare them with members.
     """
 
+    fragments: Fragments
     by_block: dict[int, dict[tuple[int, bytes], list[Gone]]] = field(default_factory=dict)
     short: dict[int, dict[int, dict[bytes, Gone]]] = field(default_factory=dict)
     heads: dict[_Key, list[Gone]] = field(default_factory=dict)
+
+    @cached_property
+    def blocks(self) -> NDArray[np.uint64]:
+        """Keys of first blocks, in order."""
+        return _sorted(self.by_block)
 
 
 def _sorted(keys: Collection[int]) -> NDArray[np.uint64]:

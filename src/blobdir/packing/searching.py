@@ -41,6 +41,7 @@ class Place(NamedTuple):
     why : str
         Why it can't be.
     is_beside_blobs : bool
+        Whether it lies in a folder of blobs, and not further below.
     """
 
     path: str
@@ -52,7 +53,7 @@ class Place(NamedTuple):
 def places(
     storage: LocalStorage, folders: Iterable[Folder], beside: Collection[str], known: Iterable[str]
 ) -> Iterator[Place]:
-    """All files that lie beside blobs, or are called tars or archives; and what can't be looked into.
+    """All files that lie beside blobs or further below, or are called tars or archives; what can't be looked into.
 
     Parameters
     ----------
@@ -65,13 +66,15 @@ def places(
         Paths of files of which it's known what they have, whatever leads to them.
     """
     done = {os.path.realpath(os.path.join(storage.root, path)) for path in known}
+    folders = list(folders)
+    below = _below(storage, folders, beside)
     for folder in folders:
         if folder.path.partition("/")[0] == STATE_DIR:
             continue
         if folder.error is not None:
             yield Place(folder.path, why=f"can't be listed ({folder.error.strerror or folder.error})")
         for entry in folder.entries:
-            place = _place(storage, folder.path, entry, is_beside=folder.path in beside)
+            place = _place(storage, folder.path, entry, is_beside=folder.path in beside, is_below=folder.path in below)
             if place is None:
                 continue
             real = os.path.realpath(os.path.join(storage.root, place.real or place.path))
@@ -80,9 +83,31 @@ def places(
                 yield place
 
 
-def _place(storage: LocalStorage, folder: str, entry: Entry, *, is_beside: bool) -> Place | None:
+def _below(storage: LocalStorage, folders: list[Folder], beside: Collection[str]) -> set[str]:
+    """Folders that have blobs, all below them, and what links in those lead to, but for the project."""
+    below: set[str] = set()
+    new = set(beside)
+    while new:
+        found = {
+            folder.path for folder in folders if folder.path in new or not new.isdisjoint(layout.above(folder.path))
+        }
+        links = {
+            layout.join(folder.path, entry.name)
+            for folder in folders
+            if folder.path in found - below
+            for entry in folder.entries
+            if entry.kind == "link"
+        }
+        below |= found
+        inside = {path for path in links if not storage.escapes(path)}
+        real = {os.path.relpath(os.path.realpath(os.path.join(storage.root, path)), storage.root) for path in inside}
+        new = real - below - {"."}
+    return below
+
+
+def _place(storage: LocalStorage, folder: str, entry: Entry, *, is_beside: bool, is_below: bool) -> Place | None:
     path, name = layout.join(folder, entry.name), entry.name.lower()
-    may_be_tar = is_beside or ".tar" in name or name.endswith(_ARCHIVES)
+    may_be_tar = is_below or ".tar" in name or name.endswith(_ARCHIVES)
     if entry.kind == "file":
         return Place(path, path, is_beside_blobs=is_beside) if may_be_tar else None
     if entry.kind == "other":

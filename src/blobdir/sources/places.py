@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from blobdir.filenames import is_path
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -44,12 +46,13 @@ def _url(text: str, protocol: str | None, options: Mapping[str, Any]) -> str:
     """A path or URL, chained or not, whose local parts are absolute."""
     if not text:
         return text
+    if protocol in (None, "", *_LOCAL) or (protocol in _CACHES and _is_of_local(options)):
+        if is_path(text):
+            return os.path.abspath(text)
+    elif "://" not in text and "::" not in text:
+        return text
     *chain, last = text.split("::")
     said, found, path = last.partition("://")
-    if not found and not chain:
-        if protocol in (None, "", *_LOCAL) or (protocol in _CACHES and _is_of_local(options)):
-            return os.path.abspath(text)
-        return text
     parts = [f"file://{_local_path(part)}" if part.startswith(("file://", "local://")) else part for part in chain]
     if found and said in _LOCAL:
         last = f"file://{_local_path(last)}"

@@ -11,6 +11,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from blobdir.durable import absolute
 from blobdir.errors import BlobdirError, ReadError, UsageError
+from blobdir.filenames import is_path
 from blobdir.sources.config import storage_options
 from blobdir.sources.local import LocalStorage
 from blobdir.sources.model import Entry, Folder, Kind, Source, Stat, Storage
@@ -60,7 +61,7 @@ def open_storage(
         A backend that connects at once can't.
     """
     text, options, fs = settled(os.fspath(url), protocol, options, fs)
-    if fs is None and protocol in (None, "file", "local") and "://" not in text and "::" not in text:
+    if fs is None and protocol in (None, "file", "local") and is_path(text):
         return LocalStorage(absolute(text), follow_links=follow_links)
     if fs is not None:
         if isinstance(fs, LocalFileSystem):

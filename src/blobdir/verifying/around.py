@@ -10,7 +10,7 @@ from blobdir.discovery import layout
 from blobdir.discovery.parts import inner_projects, misplaced_pickles
 from blobdir.errors import LinkError
 from blobdir.packing.journal import STAGING, UNDO
-from blobdir.packing.sidefiles import FOLDERS, is_side_folder
+from blobdir.packing.sidefiles import FOLDERS
 from blobdir.projectlock import JOURNAL, STATE_DIR, is_being_changed
 from blobdir.smallfiles import JSON, Known, look_at, not_read
 from blobdir.temporary import is_owned, is_temporary
@@ -20,7 +20,7 @@ from blobdir.verifying.places import is_made_by_blobs, links_of
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from blobdir.sources import LocalStorage
+    from blobdir.sources import Entry, LocalStorage
     from blobdir.tree import Tree
     from blobdir.verifying.findings import VerifyReport
     from blobdir.verifying.places import Folders
@@ -97,16 +97,15 @@ def check_kinds(folders: Folders, datasets: list[str], report: VerifyReport) -> 
     for dataset in datasets:
         for entry in folders[dataset].entries if dataset in folders else ():
             name, path = entry.name, layout.join(dataset, entry.name)
-            if name not in (layout.ITEMS, layout.PACKED_ANNOTATIONS, layout.NESTED) and not is_side_folder(name):
+            if not layout.is_folder_of_format(path):
                 continue
-            if entry.kind == "file":
-                report.add(
-                    "not-a-folder", path, "is a file, and a folder belongs there: what it should hold isn't there"
-                )
+            _check_folder(entry, path, report)
             for below in folders[path].entries if path in folders and name in FOLDERS else ():
                 if below.kind == "directory" and below.name.endswith(FOLDERS[name]):
                     report.add("not-a-file", layout.join(path, below.name), "is a folder, and a file belongs there")
     for entry in folders[""].entries:
+        if entry.name == layout.BLOB_DIR:
+            _check_folder(entry, entry.name, report)
         if entry.name == STATE_DIR and entry.kind != "directory":
             report.add("not-a-folder", STATE_DIR, "is no folder, and one belongs there: the project can't be changed")
 
@@ -124,6 +123,13 @@ def check_root_files(storage: LocalStorage, folders: Folders, report: VerifyRepo
             found = [not_read(error)]
         for code, text in found:
             report.add(code, entry.name, f"{entry.name}{text}")
+
+
+def _check_folder(entry: Entry, path: str, report: VerifyReport) -> None:
+    """What stands where a folder belongs, and is none."""
+    if entry.kind in ("file", "other"):
+        what = "a file" if entry.kind == "file" else "a device, pipe or socket"
+        report.add("not-a-folder", path, f"is {what}, and a folder belongs there: what it should hold isn't there")
 
 
 def check_state(storage: LocalStorage, folders: Folders, report: VerifyReport) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blobdir.discovery import layout, parts
-from blobdir.discovery.released import read_released
+from blobdir.discovery.released import read_all
 from blobdir.errors import BlobdirError, OffsetsError, UnsafePickleError
 from blobdir.offsets import OffsetsTable, read_offsets, write_offsets
 from blobdir.packing.linked import linked_places
@@ -20,7 +20,7 @@ from blobdir.project import open_project
 from blobdir.projectlock import STATE_DIR
 from blobdir.sources import LocalStorage
 from blobdir.temporary import discard, is_temporary
-from blobdir.verifying.evidence import Evidence, base_names, nameless, shown_names
+from blobdir.verifying.evidence import SHOWN, Evidence, base_names, nameless, shown_names
 from blobdir.verifying.findings import in_words
 from blobdir.verifying.members import FITS, Members, judge
 from blobdir.verifying.mending import Claims, Others, mended
@@ -29,6 +29,7 @@ from blobdir.verifying.undisturbed import undisturbed
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
+    from blobdir.discovery.released import Released
     from blobdir.packing.linked import LinkedPlace
     from blobdir.project import Project
     from blobdir.verifying.findings import VerifyReport
@@ -69,11 +70,14 @@ class Plan:
         A sentence for each pickle, mended or not.
     nameless : list
         Pickles that can't be read, and their tars.
+    left_out : dict
+        Path of a pickle -> how many images it doesn't name any more, of which nobody knows whether they were removed.
     """
 
     tables: dict[str, OffsetsTable] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     nameless: list[_Nameless] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 def repair(project: str | os.PathLike[str], report: VerifyReport, *, dry_run: bool = False) -> list[str]:
@@ -102,6 +106,11 @@ def repair(project: str | os.PathLike[str], report: VerifyReport, *, dry_run: bo
     BusyError
         Somebody else is changing the project.
     """
+    return mend(project, report, dry_run=dry_run).said
+
+
+def mend(project: str | os.PathLike[str], report: VerifyReport, *, dry_run: bool = False) -> Plan:
+    """The same as `repair`, and gives all that was planned, and in `Plan.said` all that is said."""
     root = os.path.realpath(project)
     said = [
         f"{finding.path}: {_left(root, finding.path, dry_run=dry_run)}"
@@ -109,10 +118,11 @@ def repair(project: str | os.PathLike[str], report: VerifyReport, *, dry_run: bo
         if finding.code in _UNFINISHED
     ]
     if not said and _MENDABLE.isdisjoint(finding.code for finding in report.findings):
-        return []
+        return Plan()
     if dry_run:
         plan = undisturbed(root, lambda: _plan(root, report))
-        return said + [sentence.replace(_DONE, _WOULD, 1) for sentence in plan.said]
+        plan.said = said + [sentence.replace(_DONE, _WOULD, 1) for sentence in plan.said]
+        return plan
     with Change(root) as change:
         plan = _plan(root, report)
         for pickle, table in plan.tables.items():
@@ -125,7 +135,8 @@ def repair(project: str | os.PathLike[str], report: VerifyReport, *, dry_run: bo
             plan.said[done] += f"; the old one is {os.path.basename(backup)}"
         if plan.tables:
             change.commit()
-    return said + plan.said
+    plan.said = said + plan.said
+    return plan
 
 
 _DONE, _WOULD = "now has", "would have"
@@ -289,7 +300,8 @@ class _Nameless:
 
 def _conclude_nameless(project: Project, root: str, incomplete: set[str], plan: Plan) -> None:
     """What becomes of those that can't be read: of several of one folder, each may have had what the others have."""
-    released = read_released(root)
+    known = read_all(root)
+    released = {path for path, what in known.items() if what.whole}
     for one in plan.nameless:
         others = [other for other in plan.nameless if other is not one and other.shown == one.shown]
         evidence = Evidence(project, one.dataset, incomplete, is_packed=one.is_packed)
@@ -312,7 +324,18 @@ def _conclude_nameless(project: Project, root: str, incomplete: set[str], plan: 
             text = f"{_DONE} the {len(table):,} {kind} of {one.tar} that have an {what}; {_left_out(left)}"
         if table is not None and len(table):
             plan.tables[one.pickle] = table
+            if not one.is_packed and (lost := _unknown(one, left, known.get(one.tar))):
+                plan.left_out[one.pickle] = lost
+                text += "; `blobdir offsets` writes entries for all members"
         plan.said.append(f"{one.pickle}: {text}")
+
+
+def _unknown(one: _Nameless, left: dict[str, list[str]], known: Released | None) -> int:
+    """How many images are left out of which nothing says that they were removed, or are shown all the same."""
+    table = one.members.table
+    removed = known.ranges if known is not None else set()
+    rows = [one.members.of_base[os.fsencode(name)][0] for why, names in left.items() if why != SHOWN for name in names]
+    return sum((int(table.start[row]), int(table.end[row])) not in removed for row in rows)
 
 
 def _left_out(left: dict[str, list[str]]) -> str:
