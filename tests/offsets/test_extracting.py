@@ -174,8 +174,10 @@ def test_names_of_one_file_and_links_that_are_not_made(pieces):
 def test_two_dots_are_a_file_of_their_own(name):
     """They are taken, and cost nobody anything: of one base name they are a conflict."""
     link = member(b"h.png", kind=b"1", link=name)
-    of_its_own = scan(member(name, b"2") + link + END)
-    assert of_its_own.start[0] == of_its_own.start[1]
+    with_p = scan(member(name, b"2") + member(b"../h.png", kind=b"1", link=name) + END)
+    assert with_p.start[0] == with_p.start[1]
+    without = scan(member(name, b"2") + link + END)  # neither makes it
+    assert [left.name for left in without.left_out] == [b"h.png"]
     table = scan(member(b"d", b"d") + ONE + member(name, b"2") + link + END)
     assert not table.left_out and not table.not_extracted
     assert table.start[1] == table.start[3]
