@@ -14,7 +14,7 @@ from blobdir.moving.claim import Claim
 from blobdir.moving.comparing import Comparison
 from blobdir.moving.defects import check_source
 from blobdir.moving.finishing import Expected, finish
-from blobdir.moving.localfiles import LocalFiles, blob_keys, changes_between, list_project
+from blobdir.moving.localfiles import LocalFiles, changes_between, list_project
 from blobdir.moving.notes import PushNotes
 from blobdir.moving.pushplan import PushPlan, check_target, make_plan
 from blobdir.moving.remotefiles import PUSHING, RemoteFiles, list_remote
@@ -193,8 +193,8 @@ class _Push:
         wrong = list(then.wrong(now, self._there))
         if not wrong:
             return
-        named = {key.casefold() for key in blob_keys(filter(layout.is_offsets, now.files)).values()}
-        mine = {path: key.casefold() in named for path, key in blob_keys(early).items() if path in now.files}
+        named = {key.casefold() for key in layout.blob_keys(filter(layout.is_offsets, now.files)).values()}
+        mine = {path: key.casefold() in named for path, key in layout.blob_keys(early).items() if path in now.files}
         is_sure = PUSHING not in self._found.own and not any(mine.values())
         if is_sure and self._remove(mine):  # else the mark stays: it was there, or nobody knows whose blob that is
             self._claim.give_back()

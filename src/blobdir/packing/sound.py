@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from blobdir.discovery import layout
+from blobdir.discovery import inputs, layout
 from blobdir.errors import BlobdirError, PackError
 from blobdir.index import FIRST_BLOB, LINK
 from blobdir.sources.keys import BOTH, NO_PATH
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from blobdir.datasets import DatasetView, ProjectView
-    from blobdir.index import Defect
+    from blobdir.index import Defect, Header
     from blobdir.tree import Tree
 
 _NO_META = "meta-missing"
@@ -73,6 +73,7 @@ def refuse(url: str, faults: Sequence[str], instead: str = "") -> None:
 def _defects(project: ProjectView[DatasetView], datasets: Collection[str], *, whole: bool) -> Iterator[Defect]:
     index = project.tree.index
     used = {number for path in datasets for number in _blobs_of(project.tree, path)}
+    used |= named_by(index.header, datasets).keys()
     broken = {index.header.blobs[number].defect for number in used}
     for number, defect in enumerate(project.defects):
         if defect.code == _NO_META or defect.path == layout.META:  # what readers can do without, another project can't
@@ -104,7 +105,7 @@ def _owner(path: str, tree: Tree) -> str:
 
 
 def _blobs_of(tree: Tree, dataset: str) -> list[int]:
-    """Numbers of the blobs that a dataset has images or annotations in."""
+    """Numbers of the blobs that a dataset shows images or annotations of."""
     found: set[int] = set()
     for folder in (layout.ITEMS, layout.ANNOTATIONS):
         try:
@@ -115,6 +116,20 @@ def _blobs_of(tree: Tree, dataset: str) -> list[int]:
             rows = tree.index.children(row)
             found.update(np.unique(tree.index.source[rows.start : rows.stop]).tolist())
     return [number - FIRST_BLOB for number in sorted(found) if number >= FIRST_BLOB]
+
+
+def named_by(header: Header, datasets: Collection[str]) -> dict[int, list[str]]:
+    """Number of each blob that offsets of some datasets name -> those offsets.
+
+    A dataset may show nothing of such a blob: where all names in it are those of other images too.
+    """
+    folders = {*datasets, *(layout.join(path, layout.PACKED_ANNOTATIONS) for path in datasets)}
+    named: dict[str, list[str]] = {}
+    pickles = [it.path for it in header.inputs if it.role == inputs.OFFSETS and it.path.rpartition("/")[0] in folders]
+    for pickle, key in layout.blob_keys(pickles).items():
+        named.setdefault(key, []).append(pickle)
+    keys = layout.blob_keys(blob.path for blob in header.blobs)
+    return {number: named[keys[blob.path]] for number, blob in enumerate(header.blobs) if keys.get(blob.path) in named}
 
 
 def _links_out(project: ProjectView[DatasetView]) -> Iterator[str]:
