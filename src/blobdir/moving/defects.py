@@ -20,10 +20,11 @@ from blobdir.discovery.unfinished import UNFINISHED
 from blobdir.errors import BlobdirWarning, LinkError, OffsetsError, PackError, ReadError, SourceChangedError
 from blobdir.index import FIRST_BLOB
 from blobdir.offsets import read_offsets
-from blobdir.opening import build
-from blobdir.packing.sound import faults_of, named_by, refuse
+from blobdir.opening import WARN_AT_MOST, build
+from blobdir.packing.sound import conflicts_of, faults_of, named_by, refuse
 from blobdir.sources.retries import NoRangesError
 from blobdir.tree import Tree
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -73,6 +74,7 @@ def check_source(here: LocalStorage, files: LocalFiles, *, with_defects: bool) -
     faults = faults_of(project, project.tree.index.header.datasets, whole=True)
     if not with_defects:
         refuse(here.url, faults, INSTEAD)
+    _tell_conflicts(project, project.tree.index.header.datasets)
     return [fault for fault in faults if fault.partition(": ")[0] not in files.unreachable]
 
 
@@ -154,7 +156,18 @@ def check_view(
     faults += _Fit(project.tree, there).faults(datasets)
     if not with_defects:
         refuse(there.url, faults, INSTEAD)
+    _tell_conflicts(project, datasets)
     return faults
+
+
+def _tell_conflicts(project: ProjectView[DatasetView], datasets: Collection[str]) -> None:
+    """Say which images aren't seen, here and in the copy, though nothing is left out."""
+    found = conflicts_of(project, datasets)
+    for message in found[:WARN_AT_MOST]:
+        warnings.warn(f"{project.url}: {message}", BlobdirWarning, stacklevel=4)
+    if len(found) > WARN_AT_MOST:
+        more = counted(len(found) - WARN_AT_MOST, "more conflict")
+        warnings.warn(f"{project.url}: and {more}; `blobdir info` lists them", BlobdirWarning, stacklevel=4)
 
 
 class _Fit:

@@ -22,6 +22,7 @@ from blobdir.moving.uploading import Uploader
 from blobdir.opening import BESIDE_FILE, warn_of_defects
 from blobdir.packing.locking import hold
 from blobdir.packing.provenance import Provenance
+from blobdir.packing.sound import CONFLICT
 from blobdir.projectlock import changes
 from blobdir.sources import LocalStorage, RemoteOptions, RemoteStorage, Stat, behind_backend, open_storage
 
@@ -156,7 +157,7 @@ class _Push:
             expected = Expected.of(self._local.files, self._local.empty, uploader.sent, self._found)
             built = finish(self._there, claim, expected, uploader, index=index)
         if built is not None and not uploader.report.defects:  # else they are known
-            warn_of_defects(self._there, built)
+            warn_of_defects(self._there, built, told=(CONFLICT,))
 
     def _change(self) -> bool:
         plan, changed, uploader = self._plan, [*self._plan.new, *self._plan.replaced], self._uploader

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from blobdir.tree import Tree
 
 _NO_META = "meta-missing"
-_OF_ONE_NAME = "conflict"
+CONFLICT = "conflict"
 """A defect that costs one image only, unless it is of folders; who has chosen that one is told."""
 
 
@@ -48,6 +48,16 @@ def faults_of(project: ProjectView[DatasetView], datasets: Collection[str], *, w
     """What `check_sound` refuses, a sentence each."""
     found = list(dict.fromkeys(defect.message for defect in _defects(project, datasets, whole=whole)))
     return found + list(_links_out(project)) if whole else found
+
+
+def conflicts_of(project: ProjectView[DatasetView], datasets: Collection[str]) -> list[str]:
+    """What `check_sound` lets pass, a sentence each: two images of one name, of which neither is seen."""
+    found = (
+        defect.message
+        for defect in project.defects
+        if defect.code == CONFLICT and _owner(defect.path, project.tree) in datasets
+    )
+    return list(dict.fromkeys(found))
 
 
 def refuse(url: str, faults: Sequence[str], instead: str = "") -> None:
@@ -78,7 +88,7 @@ def _defects(project: ProjectView[DatasetView], datasets: Collection[str], *, wh
     for number, defect in enumerate(project.defects):
         if defect.code == _NO_META or defect.path == layout.META:  # what readers can do without, another project can't
             yield defect
-        if defect.severity != "error" or (defect.code == _OF_ONE_NAME and not _is_folder(project.tree, defect.path)):
+        if defect.severity != "error" or (defect.code == CONFLICT and not _is_folder(project.tree, defect.path)):
             continue
         owner = _owner(defect.path, project.tree)
         in_blobs = defect.path.startswith(f"{layout.BLOB_DIR}/") and defect.code not in (NO_PATH, BOTH)
