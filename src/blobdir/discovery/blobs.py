@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout, pairing
 from blobdir.discovery.parts import find_blobs
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from blobdir.discovery.report import Report
     from blobdir.offsets import OffsetsTable
     from blobdir.sources import Folder, Stat, Storage
-
-MISSING: Final = "blob-missing"
 
 
 class Blobs:
@@ -92,7 +90,7 @@ class Blobs:
     def is_missing(self, source: int) -> bool:
         """Whether a blob is known not to be there: nobody can read it, which says nothing of who has tried."""
         number = self._header.blobs[source - FIRST_BLOB].defect
-        return number >= 0 and self._header.defects[number].code == MISSING
+        return number >= 0 and self._header.defects[number].code == "blob-missing"
 
     def _misfit(self, blob: SourceRecord, pickle: str, table: OffsetsTable) -> Defect | None:
         try:
@@ -116,7 +114,7 @@ class Blobs:
                 f"{path}: is missing; {pickle} has {entries} images in it, which are listed but can't be read. Put the "
                 "blob back, or remove the pickle"
             )
-            return self._unusable(record, MISSING, message)
+            return self._unusable(record, "blob-missing", message)
         except (OSError, BlobdirError) as error:
             return self._unreadable(record, error)
         if not self._storage.is_quick:

@@ -46,7 +46,8 @@ class Expected:
     Attributes
     ----------
     files : dict
-        Path -> which version of it is there; only the size where nobody has said more.
+        Path -> which version of it is there; only the size where nobody has said more. After `finish`, as it was
+        listed.
     empty : list of str
         Folders with nothing in them.
     others : set of str
@@ -125,6 +126,7 @@ def finish(there: RemoteStorage, claim: Claim, expected: Expected, uploader: Upl
         return None
     if claim.held:
         claim.touched()
+    expected.files = now.files
     built = _put_index(there, keys, uploader) if index else None
     written = {BESIDE_FILE: there.stat(BESIDE_FILE)} if index else {}
     was_held = claim.held
