@@ -165,7 +165,7 @@ def test_what_was_changed_since_an_earlier_try_is_somebody_elses(
     plain = tmp_path / "plain"
     with monkeypatch.context() as patch:
         packed_until(when, plain, patch)
-    path = sorted(bucket.glob(VICTIMS[victim]))[0]
+    path = min(bucket.glob(VICTIMS[victim]))
     sound, times = path.read_bytes(), path.stat()
     path.write_bytes(sound[::-1] if change == "edit" else sound + b" ")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + 5_000_000_000))
