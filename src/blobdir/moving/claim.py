@@ -18,11 +18,11 @@ import os
 import secrets
 import socket
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Self
 
 from blobdir.errors import BlobdirError, BusyError, ReadError
-from blobdir.moving.remotefiles import PUSHING
+from blobdir.moving.remotefiles import INDEXING, PUSHING
 from blobdir.opening import BESIDE_FILE
 
 if TYPE_CHECKING:
@@ -106,32 +106,16 @@ class Claim:
     def give_back(self) -> None:
         """Take the mark away: what is there is whole, but for what is found when it's listed once more."""
         self.check()
-        self._remove(PUSHING)
+        remove_own(self._there, PUSHING)
         self.held = False
 
     def spoil(self) -> None:
         """Make sure that nobody takes what is there for a whole project."""
         self._there.write(PUSHING, _new_mark("spoiled"))
-        self._remove(BESIDE_FILE)
-
-    def remove_index(self) -> None:
-        """Take the index away."""
-        self._remove(BESIDE_FILE)
+        remove_own(self._there, BESIDE_FILE)
 
     def _is_mine(self) -> bool:
-        with suppress(FileNotFoundError):
-            return self._there.read(PUSHING) == self._mark
-        return False
-
-    def _remove(self, path: str) -> None:
-        what = f"{self._there.url}/{path}"
-        try:
-            call = self._there.backend.call(what, "rm_file", self._there.full(path))
-            self._there.backend.run(call, what)
-        except FileNotFoundError:
-            pass
-        except (BlobdirError, OSError) as error:
-            raise ReadError(f"{what}: can't be removed: {error}; it would be believed, so remove it") from error
+        return _holds(self._there, PUSHING, self._mark)
 
     def _busy(self) -> BusyError:
         return BusyError(
@@ -148,6 +132,63 @@ class Claim:
         if error is not None and self.held and self._dirty:
             with suppress(BlobdirError, OSError):  # the error that is on its way says more
                 self.check()
+
+
+class IndexMark:
+    """Keeps readers from an index that nobody has compared with the project yet. A context manager.
+
+    The mark is ``.blobdir/indexing.json``. Unlike that of a push it stops nobody. Readers look for both in one request,
+    and list the project while it's there. Who is killed leaves it; whoever writes an index there next takes it over,
+    and a push that ends removes it.
+
+    Parameters
+    ----------
+    there : RemoteStorage
+
+    Attributes
+    ----------
+    unsure : bool
+        Whether an index of one's own may be there that isn't known to be true: it's removed then, or the mark stays.
+    """
+
+    def __init__(self, there: RemoteStorage) -> None:
+        self.unsure = False
+        self._there = there
+        self._mark = _new_mark("indexing")
+
+    def is_there(self) -> bool:
+        """Whether nobody has removed it, or taken it over."""
+        return _holds(self._there, INDEXING, self._mark)
+
+    def __enter__(self) -> Self:
+        self._there.write(INDEXING, self._mark)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(BlobdirError, OSError) if error is not None else nullcontext():
+            if self.unsure:
+                remove_own(self._there, BESIDE_FILE)
+            if self.is_there():
+                remove_own(self._there, INDEXING)
+
+
+def remove_own(there: RemoteStorage, path: str) -> None:
+    """Remove a file that would be believed: ReadError where it can't be."""
+    what = f"{there.url}/{path}"
+    try:
+        there.backend.run(there.backend.call(what, "rm_file", there.full(path)), what)
+    except FileNotFoundError:
+        pass
+    except (BlobdirError, OSError) as error:
+        raise ReadError(f"{what}: can't be removed: {error}; it would be believed, so remove it") from error
+
+
+def _holds(there: RemoteStorage, path: str, mark: bytes) -> bool:
+    with suppress(FileNotFoundError):
+        return there.read(path) == mark
+    return False
 
 
 def _new_mark(what: str) -> bytes:

@@ -5,14 +5,16 @@ Listed twice: before the index is written, which is made of that list, and when 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import DiscoveryOptions, layout
 from blobdir.errors import BusyError
 from blobdir.filenames import parents_of
-from blobdir.moving.claim import AGAIN
+from blobdir.moving.claim import AGAIN, Claim, IndexMark
 from blobdir.moving.remotefiles import (
+    INDEXING,
     PUSHING,
     files_of,
     is_own,
@@ -21,7 +23,7 @@ from blobdir.moving.remotefiles import (
     list_keys,
     list_remote,
 )
-from blobdir.opening import BESIDE_FILE, build, save_beside
+from blobdir.opening import BESIDE_FILE, build, refuse_unread, save_beside
 from blobdir.sources import Stat
 from blobdir.sources.transports import UNKNOWN
 
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from blobdir.index import Index
-    from blobdir.moving.claim import Claim
     from blobdir.moving.localfiles import LocalFile
     from blobdir.moving.remotefiles import RemoteFiles
     from blobdir.moving.uploading import Uploader
@@ -120,44 +121,55 @@ def finish(there: RemoteStorage, claim: Claim, expected: Expected, uploader: Upl
     if wrong := expected.wrong(now, there):
         uploader.report.failed.update(wrong)
         return None
-    own = {path: there.full(path) for path in now.own if path not in (PUSHING, BESIDE_FILE)}
+    alone = index and not claim.held  # nothing else says that what is there isn't to be believed yet
+    kept = {PUSHING, BESIDE_FILE, *([INDEXING] if alone else [])}
+    own = {path: there.full(path) for path in now.own if path not in kept}
     own |= {BESIDE_FILE: there.full(BESIDE_FILE)} if not index and BESIDE_FILE in now.own else {}
     if not uploader.remove(own):
         return None
     if claim.held:
         claim.touched()
     expected.files = now.files
-    built = _put_index(there, keys, uploader) if index else None
-    written = {BESIDE_FILE: there.stat(BESIDE_FILE)} if index else {}
-    was_held = claim.held
-    if was_held:
-        claim.give_back()
-    _look_again(there, claim, Expected(now.files, expected.empty, now.folders), written, was_held=was_held)
+    built = _build(there, keys) if index else None
+    seen = Expected(now.files, expected.empty, now.folders)
+    with IndexMark(there) if alone else nullcontext(claim if claim.held else None) as mark:
+        written = {} if built is None else _put_index(there, built, uploader, mark)
+        if isinstance(mark, Claim):
+            mark.give_back()
+        _look_again(there, seen, written, mark)
     if there.has_folders and not index:
         uploader.remove_folders([layout.STATE_DIR])
     return built
 
 
-def _put_index(there: RemoteStorage, keys: Keys, uploader: Uploader) -> Index:
-    listed = [key for key in keys if not is_own(key[0])]
-    built = build(there.as_listed(listed), DiscoveryOptions())
-    uploader.report.index = save_beside(built, there)
+def _build(there: RemoteStorage, keys: Keys) -> Index:
+    built = build(there.as_listed([key for key in keys if not is_own(key[0])]), DiscoveryOptions())
+    refuse_unread(built, there)
     return built
 
 
+def _put_index(
+    there: RemoteStorage, built: Index, uploader: Uploader, mark: Claim | IndexMark | None
+) -> dict[str, Stat]:
+    if isinstance(mark, IndexMark):
+        mark.unsure = True
+    uploader.report.index = save_beside(built, there)
+    return {BESIDE_FILE: there.stat(BESIDE_FILE)}
+
+
 def _look_again(
-    there: RemoteStorage, claim: Claim, expected: Expected, written: dict[str, Stat], *, was_held: bool
+    there: RemoteStorage, expected: Expected, written: dict[str, Stat], mark: Claim | IndexMark | None
 ) -> None:
     now = list_remote(there)
     wrong = list(expected.wrong(now, there))
-    wrong += [path for path in now.own if path not in written]
+    wrong += [path for path in now.own if path not in written and path != INDEXING]  # who writes an index looks too
     wrong += [path for path, then in written.items() if path not in now.own or not is_still(then, now.own[path])]
+    if isinstance(mark, IndexMark):  # else it's another one's, or of what was there a moment ago
+        mark.unsure = bool(wrong) and BESIDE_FILE not in wrong
     if not wrong:
         return
-    if was_held:
-        claim.spoil()
-    elif BESIDE_FILE in written and BESIDE_FILE not in wrong:  # it's of what was there a moment ago
-        claim.remove_index()
+    if isinstance(mark, Claim):
+        mark.spoil()
     more = f" and {len(wrong) - SHOWN:,} more" if len(wrong) > SHOWN else ""
     raise BusyError(
         f"{there.url}: somebody else writes there at the same time ({', '.join(wrong[:SHOWN])}{more}), so what is "
