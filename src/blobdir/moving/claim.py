@@ -18,11 +18,11 @@ import os
 import secrets
 import socket
 import time
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from blobdir.errors import BlobdirError, BusyError, ReadError
-from blobdir.moving.remotefiles import INDEXING, PUSHING
+from blobdir.moving.remotefiles import PUSHING
 from blobdir.opening import BESIDE_FILE
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Claim:
         ReadError
             The mark can't be written.
         """
-        self._mark = _new_mark("pushing")
+        self._mark = new_mark("pushing")
         if PUSHING in found.own:  # of a push that was cut off, as far as anybody can tell
             self._there.write(PUSHING, self._mark)
         elif not self._there.create(PUSHING, self._mark) and not self._is_mine():
@@ -111,11 +111,11 @@ class Claim:
 
     def spoil(self) -> None:
         """Make sure that nobody takes what is there for a whole project."""
-        self._there.write(PUSHING, _new_mark("spoiled"))
+        self._there.write(PUSHING, new_mark("spoiled"))
         remove_own(self._there, BESIDE_FILE)
 
     def _is_mine(self) -> bool:
-        return _holds(self._there, PUSHING, self._mark)
+        return holds(self._there, PUSHING, self._mark)
 
     def _busy(self) -> BusyError:
         return BusyError(
@@ -134,46 +134,6 @@ class Claim:
                 self.check()
 
 
-class IndexMark:
-    """Keeps readers from an index that nobody has compared with the project yet. A context manager.
-
-    The mark is ``.blobdir/indexing.json``. Unlike that of a push it stops nobody. Readers look for both in one request,
-    and list the project while it's there. Who is killed leaves it; whoever writes an index there next takes it over,
-    and a push that ends removes it.
-
-    Parameters
-    ----------
-    there : RemoteStorage
-
-    Attributes
-    ----------
-    unsure : bool
-        Whether an index of one's own may be there that isn't known to be true: it's removed then, or the mark stays.
-    """
-
-    def __init__(self, there: RemoteStorage) -> None:
-        self.unsure = False
-        self._there = there
-        self._mark = _new_mark("indexing")
-
-    def is_there(self) -> bool:
-        """Whether nobody has removed it, or taken it over."""
-        return _holds(self._there, INDEXING, self._mark)
-
-    def __enter__(self) -> Self:
-        self._there.write(INDEXING, self._mark)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with suppress(BlobdirError, OSError) if error is not None else nullcontext():
-            if self.unsure:
-                remove_own(self._there, BESIDE_FILE)
-            if self.is_there():
-                remove_own(self._there, INDEXING)
-
-
 def remove_own(there: RemoteStorage, path: str) -> None:
     """Remove a file that would be believed: ReadError where it can't be."""
     what = f"{there.url}/{path}"
@@ -185,13 +145,15 @@ def remove_own(there: RemoteStorage, path: str) -> None:
         raise ReadError(f"{what}: can't be removed: {error}; it would be believed, so remove it") from error
 
 
-def _holds(there: RemoteStorage, path: str, mark: bytes) -> bool:
+def holds(there: RemoteStorage, path: str, mark: bytes) -> bool:
+    """Whether a mark is the one that was written."""
     with suppress(FileNotFoundError):
         return there.read(path) == mark
     return False
 
 
-def _new_mark(what: str) -> bytes:
+def new_mark(what: str) -> bytes:
+    """A mark that nobody else has."""
     mark = {
         "what": what,
         "host": socket.gethostname(),

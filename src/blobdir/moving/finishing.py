@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from blobdir.discovery import DiscoveryOptions, layout
 from blobdir.errors import BusyError
 from blobdir.filenames import parents_of
-from blobdir.moving.claim import AGAIN, Claim, IndexMark
+from blobdir.index import index_to_bytes
+from blobdir.moving.claim import AGAIN, Claim
+from blobdir.moving.indexmark import IndexMark, version_of_index
 from blobdir.moving.remotefiles import (
     INDEXING,
     PUSHING,
@@ -133,7 +135,10 @@ def finish(there: RemoteStorage, claim: Claim, expected: Expected, uploader: Upl
     built = _build(there, keys) if index else None
     seen = Expected(now.files, expected.empty, now.folders)
     with IndexMark(there) if alone else nullcontext(claim if claim.held else None) as mark:
-        written = {} if built is None else _put_index(there, built, uploader, mark)
+        written = {}
+        if built is not None:
+            written[BESIDE_FILE] = _put_index(there, built, mark, now)
+            uploader.report.index = f"{there.url}/{BESIDE_FILE}"
         if isinstance(mark, Claim):
             mark.give_back()
         _look_again(there, seen, written, mark)
@@ -148,13 +153,11 @@ def _build(there: RemoteStorage, keys: Keys) -> Index:
     return built
 
 
-def _put_index(
-    there: RemoteStorage, built: Index, uploader: Uploader, mark: Claim | IndexMark | None
-) -> dict[str, Stat]:
+def _put_index(there: RemoteStorage, built: Index, mark: Claim | IndexMark | None, now: RemoteFiles) -> Stat:
     if isinstance(mark, IndexMark):
-        mark.unsure = True
-    uploader.report.index = save_beside(built, there)
-    return {BESIDE_FILE: there.stat(BESIDE_FILE)}
+        return mark.put(index_to_bytes(built), now)
+    save_beside(built, there)
+    return version_of_index(there)
 
 
 def _look_again(

@@ -5,7 +5,7 @@ believe an index, which saves them the listing. So it's believed only when the p
 requests the place is in one of these states:
 
 1. Listed, and the index built in memory: nothing is written. A project that is being pushed is refused.
-2. The mark is there (`blobdir.moving.claim.IndexMark`): no reader believes any index. If somebody is pushing now, or
+2. The mark is there (`blobdir.moving.indexmark`): no reader believes any index. If somebody is pushing now, or
    the index isn't the one that was listed, the mark is removed and nothing else was touched.
 3. The index that was listed is removed. If the mark isn't one's own any more, nothing is written.
 4. The new index is there, written only where there is none: what a push has written since 2 is left. (Backends that
@@ -23,22 +23,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blobdir.errors import BusyError
 from blobdir.index import index_to_bytes
-from blobdir.moving.claim import IndexMark, remove_own
-from blobdir.moving.finishing import SHOWN, Expected
-from blobdir.moving.remotefiles import INDEXING, JOURNAL, PUSHING, files_of, is_own, is_still, list_keys, list_remote
+from blobdir.moving.finishing import Expected
+from blobdir.moving.indexmark import CHANGING, IndexMark, changed
+from blobdir.moving.remotefiles import files_of, is_own, is_still, list_keys, list_remote
 from blobdir.opening import BESIDE_FILE, build, refuse_unfinished, refuse_unread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from blobdir.discovery import DiscoveryOptions, Progress
     from blobdir.index import Index
     from blobdir.moving.remotefiles import RemoteFiles
     from blobdir.sources import RemoteStorage, Stat
-
-_CHANGING = frozenset((PUSHING, JOURNAL))
 
 
 def index_beside(
@@ -64,42 +59,20 @@ def index_beside(
     keys = list_keys(there)
     then = files_of(there, keys)
     index = build(
-        there.as_listed([key for key in keys if not is_own(key[0]) or key[0] in _CHANGING]), discovery, progress
+        there.as_listed([key for key in keys if not is_own(key[0]) or key[0] in CHANGING]), discovery, progress
     )
     refuse_unfinished(index, there)
     refuse_unread(index, there)
     data = index_to_bytes(index)
     with IndexMark(there) as mark:
-        _check_own(there, then)
-        if BESIDE_FILE in then.own:
-            remove_own(there, BESIDE_FILE)
-        if not mark.is_there():
-            raise _changed(there, [INDEXING])
-        mark.unsure = True
-        if not there.create(BESIDE_FILE, data) and there.read(BESIDE_FILE) != data:
-            mark.unsure = False
-            raise _changed(there, [BESIDE_FILE])
-        written = there.stat(BESIDE_FILE)
+        written = mark.put(data, then)
         now = list_remote(there)
-        wrong = [*_as_it_was(then).wrong(now, there), *(_CHANGING & now.own.keys())]
+        wrong = [*_as_it_was(then).wrong(now, there), *(CHANGING & now.own.keys())]
         mark.unsure = _is_there(now.own, written)
         if wrong or not mark.unsure:
-            raise _changed(there, wrong or [BESIDE_FILE])
+            raise changed(there, wrong or [BESIDE_FILE])
         mark.unsure = False
     return index, f"{there.url}/{BESIDE_FILE}"
-
-
-def _check_own(there: RemoteStorage, then: RemoteFiles) -> None:
-    """Make sure that nobody has pushed since, or is pushing: what a push touches last, and what it touches first."""
-    names = {path.rpartition("/")[2]: path for path in (*_CHANGING, BESIDE_FILE)}
-    found = {names[name] for name in there.which(BESIDE_FILE.rpartition("/")[0], names)}
-    changed = found & _CHANGING
-    if BESIDE_FILE in found and (
-        BESIDE_FILE not in then.own or not is_still(then.own[BESIDE_FILE], there.stat(BESIDE_FILE))
-    ):
-        changed |= {BESIDE_FILE}
-    if changed:
-        raise _changed(there, changed)
 
 
 def _as_it_was(then: RemoteFiles) -> Expected:
@@ -109,12 +82,3 @@ def _as_it_was(then: RemoteFiles) -> Expected:
 
 def _is_there(own: dict[str, Stat], written: Stat) -> bool:
     return BESIDE_FILE in own and is_still(written, own[BESIDE_FILE])
-
-
-def _changed(there: RemoteStorage, paths: Iterable[str]) -> BusyError:
-    paths = sorted(paths)
-    more = f" and {len(paths) - SHOWN:,} more" if len(paths) > SHOWN else ""
-    return BusyError(
-        f"{there.url}: was changed by somebody else while its index was made ({', '.join(paths[:SHOWN])}{more}), so "
-        "none was left there; make it when nobody changes the project"
-    )

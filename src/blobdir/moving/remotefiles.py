@@ -22,7 +22,7 @@ JOURNAL = f"{layout.STATE_DIR}/{projectlock.JOURNAL}"
 PUSHING = f"{layout.STATE_DIR}/{unfinished.PUSHING}"
 """Beside a project in a bucket while it's being changed, and after a push that was cut off."""
 INDEXING = f"{layout.STATE_DIR}/{unfinished.INDEXING}"
-"""Beside one whose index nobody needs to believe yet, see `blobdir.moving.claim.IndexMark`."""
+"""Beside one whose index nobody needs to believe yet, see `blobdir.moving.indexmark`."""
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _SECOND_NS = 1_000_000_000
 RACY_NS = 2 * _SECOND_NS
