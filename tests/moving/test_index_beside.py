@@ -181,8 +181,11 @@ def test_who_is_cut_off_after_a_change(pushed, tmp_path, monkeypatch, change, wa
     run(old if way == "push again" else small)
     total = total[0]
     at_peace()
-    assert not [call for call in Bucket.calls[-total:] if call == ("write", "up/meta.json")]
-    for number in range(total - 1, total - 30, -1):
+    calls = Bucket.calls[-total:]
+    assert ("write", "up/meta.json") not in calls
+    first, written = (calls.index(("write", f"up/{path}")) for path in (MARK, INDEX))
+    last = total - 1 if change == "push" else written  # an edit after the last look is seen by nobody
+    for number in range(first, last + 1):
         for lost in range(number + 1, min(number + 9, total), 2):
             at_peace()
             reset(bucket, tmp_path)

@@ -80,7 +80,7 @@ class IndexMark:
         found = {names[name] for name in there.which(BESIDE_FILE.rpartition("/")[0], names)}
         wrong = found & CHANGING
         if BESIDE_FILE in found and (
-            BESIDE_FILE not in then.own or not is_still(then.own[BESIDE_FILE], there.stat(BESIDE_FILE))
+            BESIDE_FILE not in then.own or not is_still(then.own[BESIDE_FILE], version_of_index(there))
         ):
             wrong |= {BESIDE_FILE}
         if wrong:
