@@ -138,10 +138,20 @@ def twin(root, outside, number):
     path.unlink()
 
 
+def missing_behind_conflicts(root, outside, number):
+    """Offsets name each image of a blob once more, in a blob that isn't there."""
+    pickle = _one(pickles(root, False), number)
+    path = pickle.with_name("missing_offsets.pkl")
+    shutil.copy(pickle, path)
+    yield
+    assert path.exists() and path.read_bytes() == pickle.read_bytes(), "offsets of a missing blob were touched"
+    path.unlink()
+
+
 DEFECTS = {
     defect.__name__: contextmanager(defect)
     for defect in (
         cut_pickle, offsets_that_miss, damaged_header, missing_blob, linked_blob, linked_dataset, linked_annotations,
-        missing_meta, stranger, twin,
+        missing_meta, stranger, twin, missing_behind_conflicts,
     )
 }  # fmt: skip

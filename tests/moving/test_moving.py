@@ -367,7 +367,7 @@ def test_pack_into_a_bucket_resumed_after_a_change(photos, tmp_path, monkeypatch
     same(tmp_path / "got", tmp_path / "local")
 
 
-def test_a_blob_that_somebody_has_replaced_is_packed_again(photos, tmp_path, monkeypatch):
+def test_a_blob_that_somebody_has_removed_is_packed_again(photos, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     from blobdir.moving import packed
 
@@ -384,6 +384,9 @@ def test_a_blob_that_somebody_has_replaced_is_packed_again(photos, tmp_path, mon
     memory = fsspec.filesystem("memory")
     (blob,) = memory.find("/replaced/p/blob")
     memory.pipe_file(blob, bytes(memory.size(blob)))
+    with pytest.raises(UsageError, match="changed there since"):  # somebody else's
+        pack_to(photos, url, SMALL, resume=True)
+    memory.rm_file(blob)
     pack_to(photos, url, SMALL, resume=True)
     blobdir.packing.pack(photos, tmp_path / "local", SMALL)
     fetch(url, tmp_path / "got")

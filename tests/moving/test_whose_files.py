@@ -1,10 +1,12 @@
 """Files at a place that aren't the project's: what belongs to another one, or to who changes it there, stays."""
 
+import os
 import shutil
+from contextlib import suppress
 
 import pytest
 from changes.samples import packed, picture
-from folder_bucket import files
+from folder_bucket import Bucket, files
 
 from blobdir import moving
 from blobdir.errors import ReadError, UsageError
@@ -121,3 +123,74 @@ def test_what_an_earlier_try_has_put_there_is_its_own(bucket, small, tmp_path, m
     assert everything(bucket) == before
     assert pack_to(tmp_path / "plain", URL, resume=True)[1].complete
     assert files(bucket) == files(small)
+
+
+VICTIMS = {
+    "annotation": "train/ann/1.jpg.json",
+    "meta": "meta.json",
+    "pickle": "train/*_offsets.pkl",
+    "blob": "blob/t*.tar",
+}
+FOUND = {"ended": VICTIMS, "before meta.json": VICTIMS.keys() - {"meta"}, "after the blobs": {"blob"}}
+
+
+def packed_until(when, plain, monkeypatch):
+    """Pack, and be cut off somewhere."""
+    if when == "ended":
+        pack_to(plain, URL)
+        return
+    if when == "after the blobs":
+        monkeypatch.setattr(moving.packed._Uploads, "finish", lambda *_: (_ for _ in ()).throw(ReadError("cut off")))
+    else:
+
+        def before(what, path):
+            if (what, path) == ("write", "up/meta.json"):
+                raise PermissionError("cut off")
+
+        Bucket.before = staticmethod(before)
+    with suppress(ReadError):
+        assert not pack_to(plain, URL)[1].complete
+    monkeypatch.undo()
+    Bucket.before = staticmethod(lambda what, path: None)
+
+
+@pytest.mark.parametrize("etags", [True, False])
+@pytest.mark.parametrize(("when", "victim"), [(when, victim) for when in FOUND for victim in sorted(FOUND[when])])
+@pytest.mark.parametrize("change", ["edit", "another size"])
+def test_what_was_changed_since_an_earlier_try_is_somebody_elses(
+    bucket, small, tmp_path, monkeypatch, when, victim, change, etags
+):
+    Bucket.etags = etags
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    plain = tmp_path / "plain"
+    with monkeypatch.context() as patch:
+        packed_until(when, plain, patch)
+    path = min(bucket.glob(VICTIMS[victim]))
+    sound, times = path.read_bytes(), path.stat()
+    path.write_bytes(sound[::-1] if change == "edit" else sound + b" ")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + 5_000_000_000))
+    before = everything(bucket)
+    for dry_run in (True, False):
+        with pytest.raises(UsageError, match=path.relative_to(bucket).as_posix()):
+            pack_to(plain, URL, resume=True, dry_run=dry_run)
+    assert everything(bucket) == before
+    path.unlink()  # as the message says
+    assert pack_to(plain, URL, resume=True)[1].complete
+    assert files(bucket) == files(small)
+    assert pack_to(plain, URL, resume=True)[1].complete
+
+
+@pytest.mark.parametrize("victim", ["train/ann/1.jpg.json", "meta.json"])
+def test_what_comes_while_it_is_packed_is_somebody_elses(bucket, small, tmp_path, monkeypatch, victim):
+    """Also under a name that the pack has."""
+    real = moving.packed._Uploads.finish
+
+    def finish(self, project, progress):
+        (bucket / victim).parent.mkdir(parents=True, exist_ok=True)
+        (bucket / victim).write_text("theirs")
+        return real(self, project, progress)
+
+    monkeypatch.setattr(moving.packed._Uploads, "finish", finish)
+    with pytest.raises(UsageError, match=victim):
+        pack_to(tmp_path / "plain", URL)
+    assert (bucket / victim).read_text() == "theirs"

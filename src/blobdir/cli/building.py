@@ -14,7 +14,7 @@ import click
 from blobdir.cli.errors import report
 from blobdir.cli.options import CommonOptions, project_options
 from blobdir.cli.output import Bars, human_bytes, write_lines
-from blobdir.errors import BlobdirError, BlobdirWarning, DataError, UsageError
+from blobdir.errors import BlobdirError, BlobdirWarning, UsageError
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
     blobdir index --beside s3://bucket/lemons
     """
     from blobdir.discovery import DiscoveryOptions
-    from blobdir.discovery.unfinished import OF_THE_MOMENT
+    from blobdir.moving.indexing import index_beside
     from blobdir.opening import (
         BESIDE,
         build_to_keep,
@@ -155,12 +155,13 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
         check_beside,
         check_named,
         keep,
+        refuse_unfinished,
         renewed,
         save_beside,
         warn_of_defects,
     )
     from blobdir.packing.locking import alone
-    from blobdir.sources import RemoteOptions, open_storage
+    from blobdir.sources import RemoteOptions, RemoteStorage, open_storage
 
     if output is not None and beside:
         raise UsageError("give --output or --beside, not both")
@@ -174,20 +175,18 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
         check_beside(storage)
     began = time.perf_counter()
     with Bars(common.quiet) as bars:
-        index = build_to_keep(storage, discovery, bars)
-    for defect in index.header.defects:
-        if defect.code in OF_THE_MOMENT:
-            raise DataError(f"{storage.url}: {defect.message}; no index was written")
+        if beside and isinstance(storage, RemoteStorage):
+            index, place = index_beside(storage, discovery, bars)
+        else:
+            index, place = build_to_keep(storage, discovery, bars), str(output or cache_folder(storage, discovery))
+            refuse_unfinished(index, storage)
     if not beside:
-        place = str(output or cache_folder(storage, discovery))
         keep(index, Path(place))
     elif storage.directory:
         with alone(Path(storage.directory) / BESIDE):
             if renewed(index.header, storage, discovery) is None:  # somebody was quicker
                 index = build_to_keep(storage, discovery)
             place = save_beside(index, storage)
-    else:
-        place = save_beside(index, storage)
     seconds = time.perf_counter() - began
     warn_of_defects(storage, index)
     if not common.quiet:

@@ -87,6 +87,11 @@ class Blobs:
         ignore = self._report.options.on_defect == "ignore"
         return FIRST_BLOB + number, None if ignore else defect
 
+    def is_missing(self, source: int) -> bool:
+        """Whether a blob is known not to be there: nobody can read it, which says nothing of who has tried."""
+        number = self._header.blobs[source - FIRST_BLOB].defect
+        return number >= 0 and self._header.defects[number].code == "blob-missing"
+
     def _misfit(self, blob: SourceRecord, pickle: str, table: OffsetsTable) -> Defect | None:
         try:
             return pairing.fit_defect(self._storage, blob, pickle, table)

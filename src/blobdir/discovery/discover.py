@@ -520,7 +520,7 @@ class _Discovery:
             if source in (LOOSE, LINK):
                 paths = [layout.join(directory, _decode(name_at(table.arena, table.starts, i))) for i in some]
                 found |= self._that_can_be_read(some, self._read_loose, paths, paths)
-            elif source >= FIRST_BLOB:
+            elif source >= FIRST_BLOB and not self.blobs.is_missing(source):
                 spans = [(int(table.offset[i]), int(table.offset[i] + table.size[i])) for i in some]
                 blob = self.header.blobs[source - FIRST_BLOB].path
                 found |= self._that_can_be_read(some, partial(self._read_members, source), spans, [blob] * len(some))

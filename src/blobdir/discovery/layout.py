@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from blobdir import filenames, projectlock
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from blobdir.sources import Folder
 
@@ -66,6 +66,25 @@ def blob_stem(name: str) -> str | None:
     """Stem of a blob's file name; None where it isn't one. ``.TAR`` counts as well."""
     stem, extension = splitext(name)
     return stem if extension.lower() == ".tar" else None
+
+
+def blob_keys(paths: Iterable[str]) -> dict[str, str]:
+    """Path of each blob and of each offsets pickle -> a key that both have in common, if they belong together.
+
+    A dataset's pickle belongs to the blob of its name in ``blob/``, one of packed annotations to that beside it,
+    whatever the case of ``.tar``.
+    """
+    return dict(_keys(paths))
+
+
+def _keys(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        beside = folder.rpartition("/")[2] == PACKED_ANNOTATIONS
+        if is_offsets(name):
+            yield path, f"{folder if beside else BLOB_DIR}/{name.removesuffix(OFFSETS_SUFFIX)}"
+        elif (beside or folder == BLOB_DIR) and (stem := blob_stem(name)) is not None:
+            yield path, f"{folder}/{stem}"
 
 
 def dataset_name(path: str) -> str:

@@ -34,6 +34,8 @@ _REMOTE: Final = {
 }
 MARKS: Final = frozenset(_REMOTE)
 """What lies in ``.blobdir`` behind a backend while a change is under way, and after one that was cut off."""
+INDEXING: Final = "indexing.json"
+"""There too, while an index is written that isn't compared with the project yet: no defect, but it isn't believed."""
 WAIT_S: Final = 5.0
 """Seconds that a writer is waited for; once the journal is there, only renames are left."""
 

@@ -68,7 +68,7 @@ class Claim:
         ReadError
             The mark can't be written.
         """
-        self._mark = _new_mark("pushing")
+        self._mark = new_mark("pushing")
         if PUSHING in found.own:  # of a push that was cut off, as far as anybody can tell
             self._there.write(PUSHING, self._mark)
         elif not self._there.create(PUSHING, self._mark) and not self._is_mine():
@@ -106,32 +106,16 @@ class Claim:
     def give_back(self) -> None:
         """Take the mark away: what is there is whole, but for what is found when it's listed once more."""
         self.check()
-        self._remove(PUSHING)
+        remove_own(self._there, PUSHING)
         self.held = False
 
     def spoil(self) -> None:
         """Make sure that nobody takes what is there for a whole project."""
-        self._there.write(PUSHING, _new_mark("spoiled"))
-        self._remove(BESIDE_FILE)
-
-    def remove_index(self) -> None:
-        """Take the index away."""
-        self._remove(BESIDE_FILE)
+        self._there.write(PUSHING, new_mark("spoiled"))
+        remove_own(self._there, BESIDE_FILE)
 
     def _is_mine(self) -> bool:
-        with suppress(FileNotFoundError):
-            return self._there.read(PUSHING) == self._mark
-        return False
-
-    def _remove(self, path: str) -> None:
-        what = f"{self._there.url}/{path}"
-        try:
-            call = self._there.backend.call(what, "rm_file", self._there.full(path))
-            self._there.backend.run(call, what)
-        except FileNotFoundError:
-            pass
-        except (BlobdirError, OSError) as error:
-            raise ReadError(f"{what}: can't be removed: {error}; it would be believed, so remove it") from error
+        return holds(self._there, PUSHING, self._mark)
 
     def _busy(self) -> BusyError:
         return BusyError(
@@ -150,7 +134,26 @@ class Claim:
                 self.check()
 
 
-def _new_mark(what: str) -> bytes:
+def remove_own(there: RemoteStorage, path: str) -> None:
+    """Remove a file that would be believed: ReadError where it can't be."""
+    what = f"{there.url}/{path}"
+    try:
+        there.backend.run(there.backend.call(what, "rm_file", there.full(path)), what)
+    except FileNotFoundError:
+        pass
+    except (BlobdirError, OSError) as error:
+        raise ReadError(f"{what}: can't be removed: {error}; it would be believed, so remove it") from error
+
+
+def holds(there: RemoteStorage, path: str, mark: bytes) -> bool:
+    """Whether a mark is the one that was written."""
+    with suppress(FileNotFoundError):
+        return there.read(path) == mark
+    return False
+
+
+def new_mark(what: str) -> bytes:
+    """A mark that nobody else has."""
     mark = {
         "what": what,
         "host": socket.gethostname(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,16 +17,19 @@ import numpy as np
 from blobdir.datasets import DatasetView, ProjectView, open_view
 from blobdir.discovery import DiscoveryOptions, layout, pairing
 from blobdir.discovery.unfinished import UNFINISHED
-from blobdir.errors import BlobdirWarning, LinkError, PackError, ReadError, SourceChangedError
+from blobdir.errors import BlobdirWarning, LinkError, OffsetsError, PackError, ReadError, SourceChangedError
 from blobdir.index import FIRST_BLOB
-from blobdir.opening import build
-from blobdir.packing.sound import faults_of, refuse
+from blobdir.offsets import read_offsets
+from blobdir.opening import WARN_AT_MOST, build
+from blobdir.packing.sound import conflicts_of, faults_of, named_by, refuse
 from blobdir.sources.retries import NoRangesError
 from blobdir.tree import Tree
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from blobdir.index import SourceRecord
     from blobdir.moving.localfiles import LocalFiles
     from blobdir.sources import LocalStorage, RemoteStorage
     from blobdir.sources.keys import Keys
@@ -70,6 +74,7 @@ def check_source(here: LocalStorage, files: LocalFiles, *, with_defects: bool) -
     faults = faults_of(project, project.tree.index.header.datasets, whole=True)
     if not with_defects:
         refuse(here.url, faults, INSTEAD)
+    _tell_conflicts(project, project.tree.index.header.datasets)
     return [fault for fault in faults if fault.partition(": ")[0] not in files.unreachable]
 
 
@@ -151,7 +156,18 @@ def check_view(
     faults += _Fit(project.tree, there).faults(datasets)
     if not with_defects:
         refuse(there.url, faults, INSTEAD)
+    _tell_conflicts(project, datasets)
     return faults
+
+
+def _tell_conflicts(project: ProjectView[DatasetView], datasets: Collection[str]) -> None:
+    """Say which images aren't seen, here and in the copy, though nothing is left out."""
+    found = conflicts_of(project, datasets)
+    for message in found[:WARN_AT_MOST]:
+        warnings.warn(f"{project.url}: {message}", BlobdirWarning, stacklevel=4)
+    if len(found) > WARN_AT_MOST:
+        more = counted(len(found) - WARN_AT_MOST, "more conflict")
+        warnings.warn(f"{project.url}: and {more}; `blobdir info` lists them", BlobdirWarning, stacklevel=4)
 
 
 class _Fit:
@@ -168,8 +184,14 @@ class _Fit:
     def faults(self, datasets: Collection[str]) -> list[str]:
         """What doesn't fit, the first of each folder and blob."""
         places = list(self._places(datasets))
-        blobs = {blob.path: blob.size for blob in self._tree.index.header.blobs}
-        blobs = {path: blobs[path] for path in dict.fromkeys(place[0] for place in places)}
+        records = self._tree.index.header.blobs
+        sizes = {blob.path: blob.size for blob in records}
+        blobs = {path: sizes[path] for path in dict.fromkeys(place[0] for place in places)}
+        for number, pickles in named_by(self._tree.index.header, datasets).items():
+            blob = records[number]
+            if blob.path not in blobs and blob.defect < 0:  # nothing of it is shown
+                blobs[blob.path] = blob.size
+                places += self._places_in(blob, pickles)
         wanted = dict.fromkeys([(path, 0) for path in blobs])
         wanted |= dict.fromkeys((path, max(0, start - pairing.BLOCK)) for path, start, _, _ in places)
         self._fetch(list(wanted), [path for path in blobs if blobs[path] <= WHOLE_BYTES])
@@ -222,6 +244,15 @@ class _Fit:
                         if 0 <= blob.size < start + size:
                             continue  # that is another defect
                         yield blob.path, start, size, self._tree.path(child)[base:].encode("utf-8", "surrogateescape")
+
+    def _places_in(self, blob: SourceRecord, pickles: list[str]) -> Iterator[tuple[str, int, int, bytes]]:
+        """The same, by the offsets themselves."""
+        for data in self._there.iter_files(pickles):
+            with suppress(OffsetsError):  # that is another defect
+                table = read_offsets(data)
+                for i in sorted({0, len(table) // 2, len(table) - 1}) if len(table) else ():
+                    if not 0 <= blob.size < int(table.end[i]):
+                        yield blob.path, int(table.start[i]), int(table.end[i] - table.start[i]), table.name(i)
 
     def _misfit(self, path: str, start: int, size: int, name: bytes) -> str:
         def before(n: int) -> bytes:

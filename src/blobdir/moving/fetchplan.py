@@ -9,7 +9,6 @@ from blobdir.discovery import layout
 from blobdir.discovery.root import check_root
 from blobdir.errors import NotAProjectError, ReadError, SourceChangedError, UsageError
 from blobdir.filenames import parents_of
-from blobdir.moving.localfiles import blob_keys
 from blobdir.moving.remotefiles import JOURNAL, PUSHING, ask_versions, is_own
 
 if TYPE_CHECKING:
@@ -145,7 +144,7 @@ class Choice:
         self._datasets = set(layout.read_layout(found.as_folders()).datasets)
         self.datasets = choose_datasets(sorted(self._datasets), datasets)
         self._wanted = set(self.datasets)
-        keys = blob_keys(found.files)
+        keys = layout.blob_keys(found.files)
         mine = {keys[path].casefold() for path in keys if layout.is_offsets(path) and self._owner(path) in self._wanted}
         self._blobs = {
             path: key.casefold() in mine for path, key in keys.items() if path.startswith(f"{layout.BLOB_DIR}/")

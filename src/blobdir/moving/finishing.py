@@ -5,14 +5,18 @@ Listed twice: before the index is written, which is made of that list, and when 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import DiscoveryOptions, layout
 from blobdir.errors import BusyError
 from blobdir.filenames import parents_of
-from blobdir.moving.claim import AGAIN
+from blobdir.index import index_to_bytes
+from blobdir.moving.claim import AGAIN, Claim
+from blobdir.moving.indexmark import IndexMark, version_of_index
 from blobdir.moving.remotefiles import (
+    INDEXING,
     PUSHING,
     files_of,
     is_own,
@@ -21,7 +25,7 @@ from blobdir.moving.remotefiles import (
     list_keys,
     list_remote,
 )
-from blobdir.opening import BESIDE_FILE, build, save_beside
+from blobdir.opening import BESIDE_FILE, build, refuse_unread, save_beside
 from blobdir.sources import Stat
 from blobdir.sources.transports import UNKNOWN
 
@@ -29,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from blobdir.index import Index
-    from blobdir.moving.claim import Claim
     from blobdir.moving.localfiles import LocalFile
     from blobdir.moving.remotefiles import RemoteFiles
     from blobdir.moving.uploading import Uploader
@@ -46,7 +49,8 @@ class Expected:
     Attributes
     ----------
     files : dict
-        Path -> which version of it is there; only the size where nobody has said more.
+        Path -> which version of it is there; only the size where nobody has said more. After `finish`, as it was
+        listed.
     empty : list of str
         Folders with nothing in them.
     others : set of str
@@ -119,43 +123,56 @@ def finish(there: RemoteStorage, claim: Claim, expected: Expected, uploader: Upl
     if wrong := expected.wrong(now, there):
         uploader.report.failed.update(wrong)
         return None
-    own = {path: there.full(path) for path in now.own if path not in (PUSHING, BESIDE_FILE)}
+    alone = index and not claim.held  # nothing else says that what is there isn't to be believed yet
+    kept = {PUSHING, BESIDE_FILE, *([INDEXING] if alone else [])}
+    own = {path: there.full(path) for path in now.own if path not in kept}
     own |= {BESIDE_FILE: there.full(BESIDE_FILE)} if not index and BESIDE_FILE in now.own else {}
     if not uploader.remove(own):
         return None
     if claim.held:
         claim.touched()
-    built = _put_index(there, keys, uploader) if index else None
-    written = {BESIDE_FILE: there.stat(BESIDE_FILE)} if index else {}
-    was_held = claim.held
-    if was_held:
-        claim.give_back()
-    _look_again(there, claim, Expected(now.files, expected.empty, now.folders), written, was_held=was_held)
+    expected.files = now.files
+    built = _build(there, keys) if index else None
+    seen = Expected(now.files, expected.empty, now.folders)
+    with IndexMark(there) if alone else nullcontext(claim if claim.held else None) as mark:
+        written = {}
+        if built is not None:
+            written[BESIDE_FILE] = _put_index(there, built, mark, now)
+            uploader.report.index = f"{there.url}/{BESIDE_FILE}"
+        if isinstance(mark, Claim):
+            mark.give_back()
+        _look_again(there, seen, written, mark)
     if there.has_folders and not index:
         uploader.remove_folders([layout.STATE_DIR])
     return built
 
 
-def _put_index(there: RemoteStorage, keys: Keys, uploader: Uploader) -> Index:
-    listed = [key for key in keys if not is_own(key[0])]
-    built = build(there.as_listed(listed), DiscoveryOptions())
-    uploader.report.index = save_beside(built, there)
+def _build(there: RemoteStorage, keys: Keys) -> Index:
+    built = build(there.as_listed([key for key in keys if not is_own(key[0])]), DiscoveryOptions())
+    refuse_unread(built, there)
     return built
 
 
+def _put_index(there: RemoteStorage, built: Index, mark: Claim | IndexMark | None, now: RemoteFiles) -> Stat:
+    if isinstance(mark, IndexMark):
+        return mark.put(index_to_bytes(built), now)
+    save_beside(built, there)
+    return version_of_index(there)
+
+
 def _look_again(
-    there: RemoteStorage, claim: Claim, expected: Expected, written: dict[str, Stat], *, was_held: bool
+    there: RemoteStorage, expected: Expected, written: dict[str, Stat], mark: Claim | IndexMark | None
 ) -> None:
     now = list_remote(there)
     wrong = list(expected.wrong(now, there))
-    wrong += [path for path in now.own if path not in written]
+    wrong += [path for path in now.own if path not in written and path != INDEXING]  # who writes an index looks too
     wrong += [path for path, then in written.items() if path not in now.own or not is_still(then, now.own[path])]
+    if isinstance(mark, IndexMark):  # else it's another one's, or of what was there a moment ago
+        mark.unsure = bool(wrong) and BESIDE_FILE not in wrong
     if not wrong:
         return
-    if was_held:
-        claim.spoil()
-    elif BESIDE_FILE in written and BESIDE_FILE not in wrong:  # it's of what was there a moment ago
-        claim.remove_index()
+    if isinstance(mark, Claim):
+        mark.spoil()
     more = f" and {len(wrong) - SHOWN:,} more" if len(wrong) > SHOWN else ""
     raise BusyError(
         f"{there.url}: somebody else writes there at the same time ({', '.join(wrong[:SHOWN])}{more}), so what is "

@@ -16,7 +16,7 @@ from blobdir.inside import MOST_WAYS
 from blobdir.temporary import is_temporary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Mapping
 
     from blobdir.sources import LocalStorage
 
@@ -185,7 +185,7 @@ def _leave_links(found: LocalFiles, seen: _Seen) -> None:
 
 def _leave_emptied(root: str, found: LocalFiles) -> None:
     """Take out the blobs that no dataset has an image in any more, because blobdir removed the last one."""
-    keys = blob_keys(found.files)
+    keys = layout.blob_keys(found.files)
     used = {key for path, key in keys.items() if layout.is_offsets(path.rpartition("/")[2])}
     for path in sorted(read_released(root)):
         if path in found.files and keys.get(path) not in used:
@@ -238,22 +238,3 @@ def changes_between(then: LocalFiles, now: LocalFiles) -> dict[str, str]:
         odd = {*then.empty} ^ {*now.empty} | {*then.left_out} ^ {*now.left_out}
         found |= dict.fromkeys(odd, "was added, removed or changed while the project was being pushed")
     return found
-
-
-def blob_keys(paths: Iterable[str]) -> dict[str, str]:
-    """Path of each blob and of each offsets pickle -> a key that both have in common, if they belong together.
-
-    A dataset's pickle belongs to the blob of its name in ``blob/``, one of packed annotations to that beside it,
-    whatever the case of ``.tar``.
-    """
-    return dict(_keys(paths))
-
-
-def _keys(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for path in paths:
-        folder, _, name = path.rpartition("/")
-        beside = folder.rpartition("/")[2] == layout.PACKED_ANNOTATIONS
-        if layout.is_offsets(name):
-            yield path, f"{folder if beside else layout.BLOB_DIR}/{name.removesuffix(layout.OFFSETS_SUFFIX)}"
-        elif (beside or folder == layout.BLOB_DIR) and (stem := layout.blob_stem(name)) is not None:
-            yield path, f"{folder}/{stem}"

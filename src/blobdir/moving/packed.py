@@ -2,8 +2,9 @@
 
 What isn't uploaded yet lies in the user's cache folder. A blob that was uploaded stays there as a hole of the same
 size, with a note of its checksum and of the version that is in the bucket. When packing is resumed, the note counts
-only if the bucket still has that version; else the hole is removed, and the blob is packed again. Bytes are given back
-only after they were compared with the checksum that the packer has made of them.
+only if the bucket still has that version; if it has none, the hole is removed, and the blob is packed again. Bytes are
+given back only after they were compared with the checksum that the packer has made of them. Whatever isn't the version
+that a try has put there is somebody else's: it's refused, see `blobdir.moving.packnotes`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from blobdir.moving.around import refuse_inside
 from blobdir.moving.claim import Claim
 from blobdir.moving.finishing import Expected, finish
 from blobdir.moving.localfiles import list_project
+from blobdir.moving.packnotes import REST, PackNotes
 from blobdir.moving.pushplan import check_target
 from blobdir.moving.remotefiles import RemoteFiles, list_remote, same_version, says_version
 from blobdir.moving.report import PushReport
@@ -41,10 +43,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from blobdir.discovery import Progress
+    from blobdir.moving.localfiles import LocalFile
     from blobdir.sources import RemoteOptions
 
-_REST = "rest.json"
-_BEGUN = "begun"
+_UPLOADED = "uploaded"
+_AT_ONCE = 500
+"""Files whose versions are noted together."""
 KEPT_S = 30 * 86400.0
 """How long it's known what a try that has ended has put somewhere."""
 
@@ -75,7 +79,7 @@ def pack_to(
     storage_options : dict, optional
     resume : bool
         Go on with what was cut off: blobs that were uploaded aren't packed again. Only what earlier tries on this
-        machine have put there may be there.
+        machine have put there may be there, as they have put it there, ended or not.
     dry_run : bool
         Only say what would be packed; nothing is written, here or there. It refuses the same.
     remote : RemoteOptions, optional
@@ -89,7 +93,8 @@ def pack_to(
     Raises
     ------
     UsageError
-        Something is there already, or the place lies in another project. Then nothing was touched.
+        Something is there already, or was changed there since an earlier try; or the place lies in another project.
+        Then nothing was touched.
     BusyError
         Another process is packing the same to the same place.
     ReadError
@@ -102,7 +107,9 @@ def pack_to(
     refuse_inside(storage)
     there = list_remote(storage)
     stage = _stage(storage.place, os.fspath(source))
-    check_target(storage, _begun(stage), there, resume=resume, may_remove=False)
+    known = PackNotes(stage)
+    check_target(storage, known.known, there, resume=resume, may_remove=False)
+    known.refuse_changed(storage, there)
     if dry_run:
         with TemporaryDirectory(prefix="blobdir-") as folder:
             return pack(source, Path(folder) / "project", options, dry_run=True, progress=progress), PushReport()
@@ -118,7 +125,7 @@ def pack_to(
             report = pack(source, project, options, resume=resume, progress=progress, each=uploads.upload)
             pushed = uploads.finish(project, progress)
         if not pushed.failed:
-            _finish(stage)
+            _empty(stage, but=REST)
     return report, pushed
 
 
@@ -126,17 +133,6 @@ def _stage(place: str, source: str) -> Path:
     """Where what isn't uploaded yet lies: one place for each source and destination, so that it's found again."""
     name = hashlib.sha256(f"{place}\0{os.path.abspath(source)}".encode("utf-8", "surrogateescape")).hexdigest()[:24]
     return user_cache_path("blobdir") / "packing" / name
-
-
-def _begun(stage: Path) -> set[str]:
-    """What earlier tries have uploaded, or have begun to; somebody may have replaced or removed it since."""
-    found: set[str] = set()
-    with suppress(OSError, ValueError, TypeError):
-        found.update(map(str, json.loads((stage / _REST).read_bytes())))
-    with suppress(OSError):
-        for note in (stage / _BEGUN).iterdir():
-            found.add(os.fsdecode(note.read_bytes()))
-    return found
 
 
 @contextmanager
@@ -154,17 +150,11 @@ def _alone(stage: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _finish(stage: Path) -> None:
-    """Keep nothing but the names of what is there now: who was cut off at the very end, and tries again, goes on."""
-    write_whole(stage / _REST, [json.dumps(sorted(_begun(stage))).encode()])
-    _empty(stage, but=_REST)
-
-
 def _forget(stages: Path) -> None:
     """Remove what was kept of tries that ended long ago."""
-    for rest in stages.glob(f"*/{_REST}"):
+    for rest in stages.glob(f"*/{REST}"):
         with suppress(OSError):
-            if time.time() - rest.stat().st_mtime > KEPT_S and os.listdir(rest.parent) == [_REST]:
+            if time.time() - rest.stat().st_mtime > KEPT_S and os.listdir(rest.parent) == [REST]:
                 rest.unlink()
                 rest.parent.rmdir()
 
@@ -185,11 +175,9 @@ class _Uploads:
     def __init__(self, storage: RemoteStorage, stage: Path, there: RemoteFiles, claim: Claim) -> None:
         self._storage = storage
         self._there = there
-        self._notes = stage / "uploaded"
-        self._rest = stage / _REST
-        self._begun = stage / _BEGUN
-        self._notes.mkdir(exist_ok=True)
-        self._begun.mkdir(exist_ok=True)
+        self._notes = PackNotes(stage)
+        self._uploaded = stage / _UPLOADED
+        self._uploaded.mkdir(exist_ok=True)
         self._work = NewFolder(stage / "project", ".packing").work
         self._uploader = Uploader(LocalStorage(os.fspath(stage)), storage)
         self._blobs: dict[str, Stat] = {}
@@ -209,7 +197,7 @@ class _Uploads:
         self._claim.check()
 
     def _note(self, place: str) -> Path:
-        return self._notes / _name_of(place)
+        return self._uploaded / _name_of(place)
 
     def _noted(self, place: str, digest: str | None, size: int) -> Stat | None:
         """What was uploaded as `place`, if the bucket has it still."""
@@ -223,18 +211,6 @@ class _Uploads:
                 now = self._storage.stat(place)
         good = digest in (None, known) and then.size == size and now is not None and same_version(then, now)
         return then if good else None
-
-    def _own(self) -> set[str]:
-        """What earlier tries have uploaded, and is there unless somebody has replaced it."""
-        found: set[str] = set()
-        with suppress(OSError, ValueError, TypeError):
-            found.update(map(str, json.loads(self._rest.read_bytes())))
-        for note in self._notes.iterdir():
-            with suppress(OSError, ValueError, TypeError):
-                place = _parse(note.read_bytes())[2]
-                if place in self._blobs or self._noted(place, None, _parse(note.read_bytes())[1].size) is not None:
-                    found.add(place)
-        return found
 
     def _drop_holes(self) -> None:
         """Remove blobs that are just holes here, and aren't in the bucket any more: they must be packed again."""
@@ -256,7 +232,7 @@ class _Uploads:
                 if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                     path.unlink()
                     raise ReadError(f"{path}: isn't what was written; --resume packs it again")
-            write_whole(self._begun / _name_of(place), [os.fsencode(place)])
+            self._notes.begin([place])
             self._claim.touched()
             try:
                 version = self._uploader.upload_blob(path, place)
@@ -269,6 +245,7 @@ class _Uploads:
             if says_version(version):
                 note = [digest, size, version.mtime_ns, version.etag, place]
                 write_whole(self._note(place), [json.dumps(note).encode()])
+                self._notes.put({place: version})
         self._blobs[place] = version
         os.truncate(path, 0)
         os.truncate(path, size)
@@ -283,26 +260,39 @@ class _Uploads:
         here = LocalStorage(os.fspath(project))
         found = list_project(here)
         uploader = Uploader(here, self._storage, progress=progress)
-        check_target(self._storage, self._own() | found.files.keys(), there, resume=True, may_remove=False)
+        check_target(self._storage, self._notes.known, there, resume=True, may_remove=False)
+        self._notes.refuse_changed(self._storage, there)
         self._mark(there)
         self._claim.touched()
         stale = [path for path in there.files if path not in found.files]
         uploader.remove({path: self._storage.full(path) for path in sorted(stale, key=layout.is_offsets, reverse=True)})
         rest = {path: file for path, file in found.files.items() if path not in self._blobs}
         uploader.expect(sum(file.size for file in rest.values()))
-        write_whole(self._rest, [json.dumps(sorted(self._own() | found.files.keys())).encode()])
         meta = {layout.META: rest.pop(layout.META)}
         uploader.make_folders(found.empty)
         pickles = {path: rest.pop(path) for path in list(rest) if layout.is_offsets(path)}
         for files in (rest, pickles, meta):
-            if uploader.report.failed or not uploader.upload(files):
+            if uploader.report.failed or not self._put(uploader, files):
                 self._claim.check()
                 return uploader.report
             self._claim.check()
             self._claim.touched()
         expected = Expected.of(found.files, found.empty, uploader.sent | self._blobs, there)
-        finish(self._storage, self._claim, expected, uploader, index=True)
+        if finish(self._storage, self._claim, expected, uploader, index=True) is not None:
+            self._notes.end(expected.files)
         return uploader.report
+
+    def _put(self, uploader: Uploader, files: dict[str, LocalFile]) -> bool:
+        """Upload files, and note their versions."""
+        paths = list(files)
+        for low in range(0, len(paths), _AT_ONCE):
+            some = paths[low : low + _AT_ONCE]
+            self._notes.begin(some)
+            done = uploader.upload({path: files[path] for path in some})
+            self._notes.put({path: uploader.sent[path] for path in some if path in uploader.sent})
+            if not done:
+                return False
+        return True
 
 
 def _name_of(place: str) -> str:

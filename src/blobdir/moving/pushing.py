@@ -14,7 +14,7 @@ from blobdir.moving.claim import Claim
 from blobdir.moving.comparing import Comparison
 from blobdir.moving.defects import check_source
 from blobdir.moving.finishing import Expected, finish
-from blobdir.moving.localfiles import LocalFiles, blob_keys, changes_between, list_project
+from blobdir.moving.localfiles import LocalFiles, changes_between, list_project
 from blobdir.moving.notes import PushNotes
 from blobdir.moving.pushplan import PushPlan, check_target, make_plan
 from blobdir.moving.remotefiles import PUSHING, RemoteFiles, list_remote
@@ -22,6 +22,7 @@ from blobdir.moving.uploading import Uploader
 from blobdir.opening import BESIDE_FILE, warn_of_defects
 from blobdir.packing.locking import hold
 from blobdir.packing.provenance import Provenance
+from blobdir.packing.sound import CONFLICT
 from blobdir.projectlock import changes
 from blobdir.sources import LocalStorage, RemoteOptions, RemoteStorage, Stat, behind_backend, open_storage
 
@@ -156,7 +157,7 @@ class _Push:
             expected = Expected.of(self._local.files, self._local.empty, uploader.sent, self._found)
             built = finish(self._there, claim, expected, uploader, index=index)
         if built is not None and not uploader.report.defects:  # else they are known
-            warn_of_defects(self._there, built)
+            warn_of_defects(self._there, built, told=(CONFLICT,))
 
     def _change(self) -> bool:
         plan, changed, uploader = self._plan, [*self._plan.new, *self._plan.replaced], self._uploader
@@ -193,8 +194,8 @@ class _Push:
         wrong = list(then.wrong(now, self._there))
         if not wrong:
             return
-        named = {key.casefold() for key in blob_keys(filter(layout.is_offsets, now.files)).values()}
-        mine = {path: key.casefold() in named for path, key in blob_keys(early).items() if path in now.files}
+        named = {key.casefold() for key in layout.blob_keys(filter(layout.is_offsets, now.files)).values()}
+        mine = {path: key.casefold() in named for path, key in layout.blob_keys(early).items() if path in now.files}
         is_sure = PUSHING not in self._found.own and not any(mine.values())
         if is_sure and self._remove(mine):  # else the mark stays: it was there, or nobody knows whose blob that is
             self._claim.give_back()

@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING
 from blobdir.discovery import layout
 from blobdir.errors import UsageError
 from blobdir.filenames import parents_of
-from blobdir.moving.localfiles import blob_keys
 from blobdir.moving.remotefiles import JOURNAL, PUSHING, is_own, keeps_markers
 from blobdir.sources.keys import can_be_removed
 from blobdir.wording import counted
@@ -77,7 +76,7 @@ class PushPlan:
 
     def blobs(self, paths: Iterable[str]) -> list[str]:
         """Those of `paths` that are blobs."""
-        return [path for path in blob_keys(paths) if not layout.is_offsets(path)]
+        return [path for path in layout.blob_keys(paths) if not layout.is_offsets(path)]
 
     def pickles(self, paths: Iterable[str]) -> list[str]:
         """Those of `paths` that are offsets pickles."""
@@ -90,15 +89,15 @@ class PushPlan:
 
     def stale_pickles(self, there: RemoteFiles) -> list[str]:
         """Pickles behind the backend that have to go before a blob is touched."""
-        keys = blob_keys(self.blobs([*self.new, *self.replaced, *self.removed]))
+        keys = layout.blob_keys(self.blobs([*self.new, *self.replaced, *self.removed]))
         touched = {key.casefold() for key in keys.values()}
-        known, gone = blob_keys(self.pickles(there.files)), set(self.removed)
+        known, gone = layout.blob_keys(self.pickles(there.files)), set(self.removed)
         return [path for path in known if path in gone or known[path].casefold() in touched]
 
     def early_blobs(self, there: RemoteFiles) -> list[str]:
         """Blobs that nothing behind the backend speaks of: they can go up while the old project is still read."""
-        known = {key.casefold() for key in blob_keys(there.files).values()}
-        keys = blob_keys(self.blobs(self.new))
+        known = {key.casefold() for key in layout.blob_keys(there.files).values()}
+        keys = layout.blob_keys(self.blobs(self.new))
         return [path for path in keys if keys[path].casefold() not in known]
 
 

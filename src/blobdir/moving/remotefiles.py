@@ -21,6 +21,8 @@ JOURNAL = f"{layout.STATE_DIR}/{projectlock.JOURNAL}"
 """Beside a project that somebody is changing where it lies on a disk, or was when it was copied."""
 PUSHING = f"{layout.STATE_DIR}/{unfinished.PUSHING}"
 """Beside a project in a bucket while it's being changed, and after a push that was cut off."""
+INDEXING = f"{layout.STATE_DIR}/{unfinished.INDEXING}"
+"""Beside one whose index nobody needs to believe yet, see `blobdir.moving.indexmark`."""
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _SECOND_NS = 1_000_000_000
 RACY_NS = 2 * _SECOND_NS
@@ -164,7 +166,7 @@ def same_version(then: Stat, now: Stat) -> bool:
 
 def is_still(then: Stat, now: Stat) -> bool:
     """Whether nothing says that a file has changed."""
-    if says_version(then) and says_version(now):
+    if (then.etag and now.etag) or (then.mtime_ns and now.mtime_ns):
         return same_version(then, now)
     return then.size == now.size or min(then.size, now.size) < 0
 

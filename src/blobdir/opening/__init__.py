@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from blobdir.opening.beside import BESIDE, BESIDE_FILE, check_beside, drop_beside, save_beside, with_loose_sizes
-from blobdir.opening.choosing import OpenOptions, build, build_to_keep, open_tree, warn_of_defects
+from blobdir.opening.beside import (
+    BESIDE,
+    BESIDE_FILE,
+    check_beside,
+    drop_beside,
+    refuse_unfinished,
+    refuse_unread,
+    save_beside,
+    with_loose_sizes,
+)
+from blobdir.opening.choosing import WARN_AT_MOST, OpenOptions, build, build_to_keep, open_tree, warn_of_defects
 from blobdir.opening.freshness import renewed
 from blobdir.opening.keeping import cache_folder, check_named, keep
 
 __all__ = [
     "BESIDE",
     "BESIDE_FILE",
+    "WARN_AT_MOST",
     "OpenOptions",
     "build",
     "build_to_keep",
@@ -19,6 +29,8 @@ __all__ = [
     "drop_beside",
     "keep",
     "open_tree",
+    "refuse_unfinished",
+    "refuse_unread",
     "renewed",
     "save_beside",
     "warn_of_defects",

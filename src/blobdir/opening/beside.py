@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blobdir.discovery.inputs import unread, with_digests
+from blobdir.discovery.unfinished import OF_THE_MOMENT
 from blobdir.durable import sync_folder
-from blobdir.errors import ReadError, UsageError
+from blobdir.errors import DataError, ReadError, UsageError
 from blobdir.index import LOOSE, check_place, index_to_bytes, remove_index, replace_file, save_index
 from blobdir.projectlock import make_state_folder, show_like
 from blobdir.sources import LocalStorage, RemoteStorage
@@ -52,12 +53,7 @@ def save_beside(index: Index, storage: Storage) -> str:
     OSError
         The place can't be written.
     """
-    if paths := unread(index.header):
-        more = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
-        raise ReadError(
-            f"{storage.url}: {paths[0]}{more} couldn't be read, and an index beside a project is for all who open it; "
-            "give yourself the right to read it, or have somebody write the index who may; none was written"
-        )
+    refuse_unread(index, storage)
     if isinstance(storage, RemoteStorage):
         storage.write(BESIDE_FILE, index_to_bytes(index))
         return f"{storage.url}/{BESIDE_FILE}"
@@ -73,6 +69,23 @@ def save_beside(index: Index, storage: Storage) -> str:
     for path in (place, *place.iterdir(), file):  # for all who may read the project
         show_like(path, root)
     return str(place)
+
+
+def refuse_unfinished(index: Index, storage: Storage) -> None:
+    """Refuse to keep an index of a project in the middle of a change: DataError."""
+    for defect in index.header.defects:
+        if defect.code in OF_THE_MOMENT:
+            raise DataError(f"{storage.url}: {defect.message}; no index was written")
+
+
+def refuse_unread(index: Index, storage: Storage) -> None:
+    """Refuse an index of what couldn't be read: ReadError; see `save_beside`."""
+    if paths := unread(index.header):
+        more = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
+        raise ReadError(
+            f"{storage.url}: {paths[0]}{more} couldn't be read, and an index beside a project is for all who open it; "
+            "give yourself the right to read it, or have somebody write the index who may; none was written"
+        )
 
 
 def drop_beside(root: str | os.PathLike[str]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from blobdir.discovery.inputs import place_of, unread
-from blobdir.discovery.unfinished import MARKS
+from blobdir.discovery.unfinished import INDEXING, MARKS
 from blobdir.durable import write_whole
 from blobdir.errors import BlobdirWarning, IndexFormatError, ReadError, UsageError
 from blobdir.index import index_from_bytes, seal_of
@@ -31,7 +31,8 @@ def carried(storage: Storage, discovery: DiscoveryOptions) -> Index | None:
 
     Whether it's still true would take the listing that it should save. Blobs are looked at when they are read: their
     versions, or sizes, stand in the index. Whether a change is under way, or was cut off, is looked for: then the
-    project is listed, and what may be half of the change is reported.
+    project is listed, and what may be half of the change is reported. It's listed as well while an index is written
+    that isn't compared with it yet, and after that was cut off.
     """
     if not isinstance(storage, RemoteStorage):
         return None
@@ -39,7 +40,7 @@ def carried(storage: Storage, discovery: DiscoveryOptions) -> Index | None:
     note = folder.with_name(f"{folder.name}.version")
     try:
         index = _carried_into(storage, folder, note)
-        if storage.which(STATE_DIR, MARKS):
+        if storage.which(STATE_DIR, MARKS, at_no_cost={INDEXING}):
             return None
     except FileNotFoundError:
         return None

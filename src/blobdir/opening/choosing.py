@@ -23,7 +23,7 @@ from blobdir.tree import Tree
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from fsspec import AbstractFileSystem
@@ -114,9 +114,12 @@ def _carried(storage: Storage, options: OpenOptions) -> Index | None:
     return carried(storage, options.discovery) if options.index == "auto" else None
 
 
-def warn_of_defects(storage: Storage, index: Index) -> None:
-    """Warn of what isn't as it must be; a project can have thousands of defects, so of the first few one by one."""
-    defects = index.header.defects
+def warn_of_defects(storage: Storage, index: Index, *, told: Collection[str] = ()) -> None:
+    """Warn of what isn't as it must be; a project can have thousands of defects, so of the first few one by one.
+
+    Not of those of which somebody was `told` already, by their codes.
+    """
+    defects = [defect for defect in index.header.defects if defect.code not in told]
     for defect in defects[:WARN_AT_MOST]:
         warnings.warn(f"{storage.url}: {defect.message}", BlobdirWarning, stacklevel=2)
     if len(defects) > WARN_AT_MOST:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from blobdir.discovery import layout
+from blobdir.discovery import inputs, layout
 from blobdir.errors import BlobdirError, PackError
 from blobdir.index import FIRST_BLOB, LINK
 from blobdir.sources.keys import BOTH, NO_PATH
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from blobdir.datasets import DatasetView, ProjectView
-    from blobdir.index import Defect
+    from blobdir.index import Defect, Header
     from blobdir.tree import Tree
 
 _NO_META = "meta-missing"
-_OF_ONE_NAME = "conflict"
+CONFLICT = "conflict"
 """A defect that costs one image only, unless it is of folders; who has chosen that one is told."""
 
 
@@ -50,6 +50,16 @@ def faults_of(project: ProjectView[DatasetView], datasets: Collection[str], *, w
     return found + list(_links_out(project)) if whole else found
 
 
+def conflicts_of(project: ProjectView[DatasetView], datasets: Collection[str]) -> list[str]:
+    """What `check_sound` lets pass, a sentence each: two images of one name, of which neither is seen."""
+    found = (
+        defect.message
+        for defect in project.defects
+        if defect.code == CONFLICT and _owner(defect.path, project.tree) in datasets
+    )
+    return list(dict.fromkeys(found))
+
+
 def refuse(url: str, faults: Sequence[str], instead: str = "") -> None:
     """Raise an error that names the first fault, if there is any.
 
@@ -73,11 +83,12 @@ def refuse(url: str, faults: Sequence[str], instead: str = "") -> None:
 def _defects(project: ProjectView[DatasetView], datasets: Collection[str], *, whole: bool) -> Iterator[Defect]:
     index = project.tree.index
     used = {number for path in datasets for number in _blobs_of(project.tree, path)}
+    used |= named_by(index.header, datasets).keys()
     broken = {index.header.blobs[number].defect for number in used}
     for number, defect in enumerate(project.defects):
         if defect.code == _NO_META or defect.path == layout.META:  # what readers can do without, another project can't
             yield defect
-        if defect.severity != "error" or (defect.code == _OF_ONE_NAME and not _is_folder(project.tree, defect.path)):
+        if defect.severity != "error" or (defect.code == CONFLICT and not _is_folder(project.tree, defect.path)):
             continue
         owner = _owner(defect.path, project.tree)
         in_blobs = defect.path.startswith(f"{layout.BLOB_DIR}/") and defect.code not in (NO_PATH, BOTH)
@@ -104,7 +115,7 @@ def _owner(path: str, tree: Tree) -> str:
 
 
 def _blobs_of(tree: Tree, dataset: str) -> list[int]:
-    """Numbers of the blobs that a dataset has images or annotations in."""
+    """Numbers of the blobs that a dataset shows images or annotations of."""
     found: set[int] = set()
     for folder in (layout.ITEMS, layout.ANNOTATIONS):
         try:
@@ -115,6 +126,20 @@ def _blobs_of(tree: Tree, dataset: str) -> list[int]:
             rows = tree.index.children(row)
             found.update(np.unique(tree.index.source[rows.start : rows.stop]).tolist())
     return [number - FIRST_BLOB for number in sorted(found) if number >= FIRST_BLOB]
+
+
+def named_by(header: Header, datasets: Collection[str]) -> dict[int, list[str]]:
+    """Number of each blob that offsets of some datasets name -> those offsets.
+
+    A dataset may show nothing of such a blob: where all names in it are those of other images too.
+    """
+    folders = {*datasets, *(layout.join(path, layout.PACKED_ANNOTATIONS) for path in datasets)}
+    named: dict[str, list[str]] = {}
+    pickles = [it.path for it in header.inputs if it.role == inputs.OFFSETS and it.path.rpartition("/")[0] in folders]
+    for pickle, key in layout.blob_keys(pickles).items():
+        named.setdefault(key, []).append(pickle)
+    keys = layout.blob_keys(blob.path for blob in header.blobs)
+    return {number: named[keys[blob.path]] for number, blob in enumerate(header.blobs) if keys.get(blob.path) in named}
 
 
 def _links_out(project: ProjectView[DatasetView]) -> Iterator[str]:

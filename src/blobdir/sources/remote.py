@@ -221,10 +221,10 @@ class RemoteStorage:
         answers = self.backend.run_many(((path, stat(path)) for path in paths), SMALL_CONCURRENCY)
         return {path: found for path, found in zip(paths, answers, strict=True) if found is not None}
 
-    def which(self, folder: str, names: Collection[str]) -> set[str]:
+    def which(self, folder: str, names: Collection[str], *, at_no_cost: Collection[str] = ()) -> set[str]:
         """Those of some names that a folder has now: one request, but for web servers, which aren't asked to list.
 
-        Where one may read, but not list, there are none.
+        Where one may read, but not list, there are none. Those `at_no_cost` aren't asked for where each is a request.
         """
         if self._is_http:
             return {path.rpartition("/")[2] for path in self.stat_many([f"{folder}/{name}" for name in sorted(names)])}
@@ -238,7 +238,7 @@ class RemoteStorage:
             if status_of(error) in _FORBIDDEN or isinstance(error.__cause__, PermissionError | NotImplementedError):
                 return set()
             raise
-        return {str(key).rstrip("/").rpartition("/")[2] for key in keys} & set(names)
+        return {str(key).rstrip("/").rpartition("/")[2] for key in keys} & {*names, *at_no_cost}
 
     # -- bytes ---------------------------------------------------------------------------------------------------
 
