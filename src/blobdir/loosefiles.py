@@ -1,11 +1,26 @@
-"""Loose files of a project: looked at and read as they are now, on this machine or behind a backend."""
+"""Loose files of a project: looked at and read as they are now, on this machine or behind a backend.
+
+People edit and replace them at any time, and an image made of two is worse than an error. So whoever reads one in more
+than one piece opens it: `LooseFiles.open` gives the version of that moment, and it lives with its reader, not with the
+row, which others read too.
+
+- *On this machine* it's a descriptor, so one that was replaced or removed is read on as it was. It's one of the budget
+  of the process (`blobdir.descriptors`): it may be closed, and then the path is opened again. Size, time and inode are
+  compared then, and size and time after each read, since somebody may write to the file itself.
+- *Behind a backend* a small file is read whole. Of another one, size and version (etag, else time) are asked for, and
+  each answer is compared with them.
+
+Another version is a `SourceChangedError`, at each read. The size of an open file is that of its version.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from blobdir.descriptors import DESCRIPTORS
 from blobdir.errors import NotFoundError, SourceChangedError
 from blobdir.index import LOOSE
 from blobdir.sources import LocalStorage, RemoteStorage, Stat
@@ -15,11 +30,35 @@ if TYPE_CHECKING:
 
     from blobdir.index import Index
     from blobdir.sources import Storage
+    from blobdir.sources.local import LocalSource
 
 SMALL_FILE = 256 << 10
 """Bytes up to which a remote file is read whole, whatever part of it is wanted."""
 SIZES_AT_ONCE = 64
 """Files whose sizes are asked for together, where a listing has none."""
+
+
+class OpenFile(Protocol):
+    """One version of one file. Threads may share it.
+
+    Attributes
+    ----------
+    size : int
+        Bytes.
+    version : Stat
+        What it's known by.
+    """
+
+    size: int
+    version: Stat
+
+    def read(self, start: int, end: int) -> bytes:
+        """Bytes ``start:end``, half-open, cut at its end; SourceChangedError where they are of another version."""
+        ...
+
+    def check_size(self) -> None:
+        """Raise OSError of a file that says it has far more bytes than it takes on its disk."""
+        ...
 
 
 class LooseFiles(Protocol):
@@ -37,8 +76,12 @@ class LooseFiles(Protocol):
         """Bytes ``start:end`` of a file, half-open, cut at its end; NotFoundError where it's gone."""
         ...
 
-    def read_part(self, row: int, start: int, end: int) -> bytes:
-        """The same, for who was told a size; SourceChangedError where it's another one by now."""
+    def read_version(self, row: int, start: int, end: int) -> tuple[bytes, Stat]:
+        """The same, and the version of the file that they are of."""
+        ...
+
+    def open(self, row: int) -> OpenFile:
+        """A file as it is now, for who reads it in pieces; NotFoundError where it's gone."""
         ...
 
     def read_many(self, rows: list[int]) -> list[bytes]:
@@ -72,7 +115,21 @@ class _Local:
             raise _gone(path) from error
         return source.read_at(start, max(0, (source.size if end is None else min(end, source.size)) - start))
 
-    read_part = read
+    def read_version(self, row: int, start: int, end: int) -> tuple[bytes, Stat]:
+        path = self._path(row)
+        try:
+            source = self._storage.open_loose(path)
+        except FileNotFoundError as error:
+            raise _gone(path) from error
+        data = source.read_at(start, max(0, min(end, source.size) - start))
+        return data, source.now()  # after the bytes: who writes to it changes its time first
+
+    def open(self, row: int) -> OpenFile:
+        path = self._path(row)
+        try:
+            return _OpenLocal(self._storage, path)
+        except FileNotFoundError as error:
+            raise _gone(path) from error
 
     def read_many(self, rows: list[int]) -> list[bytes]:
         try:
@@ -85,14 +142,10 @@ class _Local:
 
 
 class _Remote:
-    """Each question is a request, so sizes are asked for together and remembered.
-
-    Sizes are those of the listing, or what reading has brought; a file that is read in parts is of one version.
-    """
+    """Each question is a request, so sizes are asked for together, and those of the listing are believed."""
 
     def __init__(self, storage: RemoteStorage, index: Index, path: Callable[[int], str]) -> None:
         self._storage, self._index, self._path = storage, index, path
-        self._versions: dict[int, str] = {}  # of those that are read in parts
         self._sizes: dict[int, int] = {}  # where the listing doesn't say them, or is outdated
 
     def folder(self, row: int) -> Stat:  # noqa: ARG002  # backends have no attributes of folders
@@ -137,26 +190,113 @@ class _Remote:
         end = known if end is None else min(end, known)
         if start >= end:
             return b""
-        answer = self._storage.fetch(path, start, end)
-        version = answer.version.etag or str(answer.version.mtime_ns)
-        if start and self._versions.setdefault(row, version) != version:
-            self._versions[row] = version
-            raise SourceChangedError(f"{path}: was replaced between two reads of it; open it again")
-        self._versions[row] = version
-        self._sizes[row] = answer.version.size if answer.version.size >= 0 else known
-        return answer.data
+        return self._storage.fetch(path, start, end).data
 
-    def read_part(self, row: int, start: int, end: int) -> bytes:
-        before = self._size(row)
-        data = self.read(row, start, end)
-        if before >= 0 and self._size(row) != before:  # who was told its size would get it cut
-            raise SourceChangedError(f"{self._path(row)}: was replaced by a file of another size; open it again")
-        return data
+    def read_version(self, row: int, start: int, end: int) -> tuple[bytes, Stat]:
+        path = self._path(row)
+        try:
+            if self._size(row) <= SMALL_FILE:
+                answer = self._storage.fetch(path)
+                return answer.data[start:end], replace(answer.version, size=len(answer.data))
+            answer = self._storage.fetch(path, start, max(start + 1, min(end, self._size(row))))
+        except FileNotFoundError as error:
+            raise _gone(path) from error
+        return answer.data[: max(0, end - start)], answer.version
+
+    def open(self, row: int) -> OpenFile:
+        path = self._path(row)
+        try:
+            found = _OpenRemote(self._storage, path, self._size(row))
+        except FileNotFoundError as error:
+            raise _gone(path) from error
+        self._sizes[row] = found.size
+        return found
 
     def read_many(self, rows: list[int]) -> list[bytes]:
         return self._storage.read_files([self._path(row) for row in rows])
 
     def check_size(self, row: int) -> None:
+        pass
+
+
+class _OpenLocal:
+    """A file on this machine that is kept open, as far as the budget of the process allows it."""
+
+    def __init__(self, storage: LocalStorage, path: str) -> None:
+        self._storage, self._path = storage, path
+        source = storage.open_loose(path)
+        self._source: LocalSource | None = source
+        self.version, self.size = source.stat, source.size
+        self._is_changed = False
+        DESCRIPTORS.keep(self, 0)
+
+    def let_go(self, key: Any) -> None:  # noqa: ARG002  # there is one only
+        """Close it; the next read opens it again."""
+        self._source = None
+
+    def was_used(self, key: Any) -> bool:  # noqa: ARG002
+        """Whether it was read since it was last asked."""
+        source = self._source
+        used = source is not None and source.used
+        if source is not None:
+            source.used = False
+        return used
+
+    def _opened(self) -> LocalSource:
+        source = self._source
+        if source is None:
+            try:
+                source = self._storage.open_loose(self._path)
+            except FileNotFoundError as error:
+                raise _gone(self._path) from error
+            self._check(source.stat)
+            self._source = source
+            DESCRIPTORS.keep(self, 0)
+        return source
+
+    def _check(self, now: Stat) -> None:
+        if self._is_changed or not self.version.same_content(now):
+            self._is_changed = True  # whatever it looks like later
+            raise _changed(self._path)
+
+    def read(self, start: int, end: int) -> bytes:
+        source = self._opened()
+        data = source.read_at(start, max(0, min(end, self.size) - start))
+        self._check(source.now())
+        source.used = True
+        return data
+
+    def check_size(self) -> None:
+        self._opened().check_size()
+
+
+class _OpenRemote:
+    """A file behind a backend: its content, or what its version is known by."""
+
+    def __init__(self, storage: RemoteStorage, path: str, known: int) -> None:
+        self._storage, self._path = storage, path
+        self._data: bytes | None = None
+        self.version = Stat("file", known) if 0 <= known <= SMALL_FILE else storage.stat(path)
+        if self.version.size <= SMALL_FILE:  # of unknown size, too
+            answer = storage.fetch(path)
+            self._data, self.version = answer.data, replace(answer.version, size=len(answer.data))
+        self.size = self.version.size
+
+    def read(self, start: int, end: int) -> bytes:
+        if self._data is not None:
+            return self._data[start:end]
+        end = min(end, self.size)
+        if start >= end:
+            return b""
+        try:
+            answer = self._storage.fetch(self._path, start, end)
+        except FileNotFoundError as error:
+            raise _gone(self._path) from error
+        if not self.version.same_content(answer.version):
+            raise _changed(self._path)
+        return answer.data
+
+    def check_size(self) -> None:
         pass
 
 
@@ -171,3 +311,7 @@ def loose_files(storage: Storage, index: Index, path: Callable[[int], str]) -> L
 
 def _gone(path: str) -> NotFoundError:
     return NotFoundError(f"{path}: was removed after the project was opened")
+
+
+def _changed(path: str) -> SourceChangedError:
+    return SourceChangedError(f"{path}: was replaced between two reads of it, or written to; open it again")

@@ -58,11 +58,11 @@ def cat_command(urls: tuple[str, ...], common: CommonOptions) -> None:
         fs = target.filesystem
         if fs.isdir(path):
             raise IsADirectory(f"{target.typed}: is a directory")
-        size = fs.size(path)
-        if size > BATCH_BYTES:
-            fs.view.check_size(fs.view.find(path))
-        for start in range(0, size, BATCH_BYTES):
-            out.write(fs.cat_file(path, start, min(start + BATCH_BYTES, size)))
+        file = fs.view.open(fs.view.find(path))
+        if file.size > BATCH_BYTES:
+            file.check_size()
+        for start in range(0, file.size, BATCH_BYTES):
+            out.write(file.read(start, min(start + BATCH_BYTES, file.size)))
     out.flush()
 
 
