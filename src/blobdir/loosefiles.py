@@ -195,13 +195,14 @@ class _Remote:
     def read_version(self, row: int, start: int, end: int) -> tuple[bytes, Stat]:
         path = self._path(row)
         try:
-            if self._size(row) <= SMALL_FILE:
-                answer = self._storage.fetch(path)
-                return answer.data[start:end], replace(answer.version, size=len(answer.data))
-            answer = self._storage.fetch(path, start, max(start + 1, min(end, self._size(row))))
+            is_small = self._size(row) <= SMALL_FILE
+            answer = self._storage.fetch(path) if is_small else self._storage.fetch(path, start, end)
         except FileNotFoundError as error:
             raise _gone(path) from error
-        return answer.data[: max(0, end - start)], answer.version
+        version = replace(answer.version, size=len(answer.data)) if is_small else answer.version
+        if version.size >= 0:
+            self._sizes[row] = version.size
+        return (answer.data[start:end] if is_small else answer.data), version
 
     def open(self, row: int) -> OpenFile:
         path = self._path(row)
