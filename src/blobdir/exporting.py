@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO, Self
 
+    from blobdir.loosefiles import OpenFile
     from blobdir.tree import Tree
 
 _COPY_BYTES = 8 << 20
@@ -133,21 +134,25 @@ class ExportingFileSystem(AbstractFileSystem):
         if view.is_directory(row):
             os.makedirs(lpath, exist_ok=True)
             return
+        file = view.open(row)
         if callback is not None:
-            callback.set_size(view.size(row))
+            callback.set_size(file.size)
         if outfile is None and hasattr(lpath, "write"):
             outfile = lpath
         if outfile is not None:
-            _copy(view, row, outfile, callback)
+            _copy(file, outfile, callback)
             return
         if parent := os.path.dirname(os.fspath(lpath)):
             os.makedirs(parent, exist_ok=True)
         with _replacing(os.fspath(lpath)) as target:
-            _copy(view, row, target, callback)
+            _copy(file, target, callback)
 
 
-def _copy(view: Tree, row: int, target: Any, callback: Any) -> None:
-    for data in view.pieces(row, _COPY_BYTES):
+def _copy(file: OpenFile, target: Any, callback: Any) -> None:
+    if file.size > _COPY_BYTES:
+        file.check_size()
+    for start in range(0, file.size, _COPY_BYTES):
+        data = file.read(start, min(start + _COPY_BYTES, file.size))
         target.write(data)
         if callback is not None:
             callback.relative_update(len(data))

@@ -1,13 +1,27 @@
-"""Loose files of a project: looked at and read as they are now, on this machine or behind a backend."""
+"""Loose files of a project: looked at and read as they are now, on this machine or behind a backend.
+
+People edit and replace them at any time, and an image made of two is worse than an error. So whoever reads one in more
+than one piece opens it: `LooseFiles.open` gives the version of that moment, and it lives with its reader, not with the
+row, which others read too.
+
+- *On this machine* it's a descriptor, so one that was replaced or removed is read on as it was. It's one of the budget
+  of the process (`blobdir.descriptors`): it may be closed, and then the path is opened again. Size, time and inode are
+  compared then, and size and time after each read, since somebody may write to the file itself.
+- *Behind a backend* a small file is read whole. Of another one, size and version (etag, else time) are asked for, and
+  each answer is compared with them.
+
+Another version is a `SourceChangedError`, at each read. The size of an open file is that of its version.
+"""
 
 from __future__ import annotations
 
 import mmap
-import time
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from blobdir.descriptors import DESCRIPTORS
 from blobdir.errors import NotFoundError, SourceChangedError
 from blobdir.index import LOOSE
 from blobdir.sources import LocalStorage, RemoteStorage, Stat
@@ -17,15 +31,37 @@ if TYPE_CHECKING:
 
     from blobdir.index import Index
     from blobdir.sources import Storage
+    from blobdir.sources.local import LocalSource
 
 SMALL_FILE = 256 << 10
 """Bytes up to which a remote file is read whole, whatever part of it is wanted."""
 SIZES_AT_ONCE = 64
 """Files whose sizes are asked for together, where a listing has none."""
-TOLD_S = 0.1
-"""Seconds for which a mount may still say the size that a file had: no less than the kernel keeps attributes."""
 _TRIES = 3
 """Times that a part of a file is asked for whose size turns out to be another one."""
+
+
+class OpenFile(Protocol):
+    """One version of one file. Threads may share it.
+
+    Attributes
+    ----------
+    size : int
+        Bytes.
+    version : Stat
+        What it's known by.
+    """
+
+    size: int
+    version: Stat
+
+    def read(self, start: int, end: int) -> bytes:
+        """Bytes ``start:end``, half-open, cut at its end; SourceChangedError where they are of another version."""
+        ...
+
+    def check_size(self) -> None:
+        """Raise OSError of a file that says it has far more bytes than it takes on its disk."""
+        ...
 
 
 class LooseFiles(Protocol):
@@ -46,8 +82,12 @@ class LooseFiles(Protocol):
         """
         ...
 
-    def read_part(self, row: int, start: int, end: int) -> bytes:
-        """The same, for who was told a size; SourceChangedError where it's another one by now."""
+    def read_version(self, row: int, start: int, end: int) -> tuple[bytes, Stat]:
+        """The same, and the version of the file that they are of."""
+        ...
+
+    def open(self, row: int) -> OpenFile:
+        """A file as it is now, for who reads it in pieces; NotFoundError where it's gone."""
         ...
 
     def read_many(self, rows: list[int]) -> list[bytes]:
@@ -82,7 +122,21 @@ class _Local:
         low, high, _ = slice(start, end).indices(source.size)
         return source.read_at(low, max(0, high - low))
 
-    read_part = read
+    def read_version(self, row: int, start: int, end: int) -> tuple[bytes, Stat]:
+        path = self._path(row)
+        try:
+            source = self._storage.open_loose(path)
+        except FileNotFoundError as error:
+            raise _gone(path) from error
+        data = source.read_at(start, max(0, min(end, source.size) - start))
+        return data, source.now()  # after the bytes: who writes to it changes its time first
+
+    def open(self, row: int) -> OpenFile:
+        path = self._path(row)
+        try:
+            return _OpenLocal(self._storage, path)
+        except FileNotFoundError as error:
+            raise _gone(path) from error
 
     def read_many(self, rows: list[int]) -> list[bytes]:
         try:
@@ -103,37 +157,25 @@ class _Sizes:
 
     def __init__(self, index: Index) -> None:
         self._listed = index.size
-        self._shared = np.frombuffer(mmap.mmap(-1, 16 * len(index)), [("size", np.int64), ("changed", np.float64)])
+        self._shared = np.frombuffer(mmap.mmap(-1, 8 * len(index)), np.int64)  # size + 1
 
     def __contains__(self, row: int) -> bool:
-        return bool(self._shared["size"][row])
+        return bool(self._shared[row])
 
     def __getitem__(self, row: int) -> int:
-        found = int(self._shared["size"][row])
+        found = int(self._shared[row])
         return found - 1 if found else int(self._listed[row])
 
     def __setitem__(self, row: int, size: int) -> None:
-        known = self[row]
-        if known not in (-1, size):
-            self._shared["changed"][row] = time.monotonic()
-        if known != size:
-            self._shared["size"][row] = size + 1
-
-    def may_be_outdated(self, row: int) -> bool:
-        """Whether somebody may have been told another size a moment ago."""
-        changed = float(self._shared["changed"][row])
-        return changed > 0 and time.monotonic() - changed < TOLD_S
+        if self[row] != size:
+            self._shared[row] = size + 1
 
 
 class _Remote:
-    """Each question is a request, so sizes are asked for together and remembered.
-
-    Sizes are those of the listing, or what reading has brought; a file that is read in parts is of one version.
-    """
+    """Each question is a request, so sizes are asked for together, and those of the listing are believed."""
 
     def __init__(self, storage: RemoteStorage, index: Index, path: Callable[[int], str]) -> None:
         self._storage, self._index, self._path = storage, index, path
-        self._versions: dict[int, str] = {}  # of those that are read in parts
         self._sizes = _Sizes(index)
 
     def folder(self, row: int) -> Stat:  # noqa: ARG002  # backends have no attributes of folders
@@ -178,7 +220,7 @@ class _Remote:
                 return data if start == 0 and end is None else data[start:end]
             low, high, _ = slice(start, end).indices(known)
             if low < high:
-                data = self._fetch(row, path, low, high)
+                data = self._part(row, path, low, high)
             elif end is not None and 0 <= end <= start:
                 return b""
             else:
@@ -188,30 +230,121 @@ class _Remote:
                 return data
         raise SourceChangedError(f"{path}: is being replaced again and again; read it again")
 
-    def _fetch(self, row: int, path: str, start: int, end: int) -> bytes:
-        """A part of a large file, of the version that the parts before were of; its size is known then."""
+    def _part(self, row: int, path: str, start: int, end: int) -> bytes:
+        """A part of a large file, whose size is known then."""
         answer = self._storage.fetch(path, start, end)
-        version = answer.version.etag or str(answer.version.mtime_ns)
-        if start and self._versions.setdefault(row, version) != version:
-            self._versions[row] = version
-            raise SourceChangedError(f"{path}: was replaced between two reads of it; open it again")
-        self._versions[row] = version
         if answer.version.size >= 0:
             self._sizes[row] = answer.version.size
         elif len(answer.data) < end - start:
             self._sizes[row] = start + len(answer.data)
         return answer.data
 
-    def read_part(self, row: int, start: int, end: int) -> bytes:
-        data = self.read(row, start, end)
-        if self._sizes.may_be_outdated(row):  # who was told the size that it had would get it cut
-            raise SourceChangedError(f"{self._path(row)}: was replaced by a file of another size; open it again")
-        return data
+    def read_version(self, row: int, start: int, end: int) -> tuple[bytes, Stat]:
+        path = self._path(row)
+        try:
+            is_small = self._sizes[row] <= SMALL_FILE
+            answer = self._storage.fetch(path) if is_small else self._storage.fetch(path, start, end)
+        except FileNotFoundError as error:
+            raise _gone(path) from error
+        version = replace(answer.version, size=len(answer.data)) if is_small else answer.version
+        if version.size >= 0:
+            self._sizes[row] = version.size
+        return (answer.data[start:end] if is_small else answer.data), version
+
+    def open(self, row: int) -> OpenFile:
+        path = self._path(row)
+        try:
+            found = _OpenRemote(self._storage, path, self._sizes[row])
+        except FileNotFoundError as error:
+            raise _gone(path) from error
+        self._sizes[row] = found.size
+        return found
 
     def read_many(self, rows: list[int]) -> list[bytes]:
         return self._storage.read_files([self._path(row) for row in rows])
 
     def check_size(self, row: int) -> None:
+        pass
+
+
+class _OpenLocal:
+    """A file on this machine that is kept open, as far as the budget of the process allows it."""
+
+    def __init__(self, storage: LocalStorage, path: str) -> None:
+        self._storage, self._path = storage, path
+        source = storage.open_loose(path)
+        self._source: LocalSource | None = source
+        self.version, self.size = source.stat, source.size
+        self._is_changed = False
+        DESCRIPTORS.keep(self, 0)
+
+    def let_go(self, key: Any) -> None:  # noqa: ARG002  # there is one only
+        """Close it; the next read opens it again."""
+        self._source = None
+
+    def was_used(self, key: Any) -> bool:  # noqa: ARG002
+        """Whether it was read since it was last asked."""
+        source = self._source
+        used = source is not None and source.used
+        if source is not None:
+            source.used = False
+        return used
+
+    def _opened(self) -> LocalSource:
+        source = self._source
+        if source is None:
+            try:
+                source = self._storage.open_loose(self._path)
+            except FileNotFoundError as error:
+                raise _gone(self._path) from error
+            self._check(source.stat)
+            self._source = source
+            DESCRIPTORS.keep(self, 0)
+        return source
+
+    def _check(self, now: Stat) -> None:
+        if self._is_changed or not self.version.same_content(now):
+            self._is_changed = True  # whatever it looks like later
+            raise _changed(self._path)
+
+    def read(self, start: int, end: int) -> bytes:
+        source = self._opened()
+        data = source.read_at(start, max(0, min(end, self.size) - start))
+        self._check(source.now())
+        source.used = True
+        return data
+
+    def check_size(self) -> None:
+        self._opened().check_size()
+
+
+class _OpenRemote:
+    """A file behind a backend: its content, or what its version is known by."""
+
+    def __init__(self, storage: RemoteStorage, path: str, known: int) -> None:
+        self._storage, self._path = storage, path
+        self._data: bytes | None = None
+        self.version = Stat("file", known) if 0 <= known <= SMALL_FILE else storage.stat(path)
+        if self.version.size <= SMALL_FILE:  # of unknown size, too
+            answer = storage.fetch(path)
+            self._data, self.version = answer.data, replace(answer.version, size=len(answer.data))
+        self.size = self.version.size
+
+    def read(self, start: int, end: int) -> bytes:
+        if self._data is not None:
+            return self._data[start:end]
+        end = min(end, self.size)
+        if start >= end:
+            return b""
+        try:
+            answer = self._storage.fetch(self._path, start, end)
+        except FileNotFoundError as error:
+            raise _gone(self._path) from error
+        if not self.version.same_content(answer.version):
+            raise _changed(self._path)
+        return answer.data
+
+    def check_size(self) -> None:
         pass
 
 
@@ -226,3 +359,7 @@ def loose_files(storage: Storage, index: Index, path: Callable[[int], str]) -> L
 
 def _gone(path: str) -> NotFoundError:
     return NotFoundError(f"{path}: was removed after the project was opened")
+
+
+def _changed(path: str) -> SourceChangedError:
+    return SourceChangedError(f"{path}: was replaced between two reads of it, or written to; open it again")

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 from fsspec.spec import AbstractBufferedFile
 
 from blobdir.errors import SourceChangedError
-from blobdir.loosefiles import SMALL_FILE
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
+    from blobdir.loosefiles import OpenFile
     from blobdir.tree import Tree
 
 
 class MemberFile(AbstractBufferedFile):
-    """An open file of the project; fsspec's buffered file does the work, `Tree.read` brings the bytes."""
+    """An open file of the project; fsspec's buffered file does the work, `Tree.open` brings the bytes."""
 
     def __init__(
         self,
@@ -29,20 +29,20 @@ class MemberFile(AbstractBufferedFile):
         if place is None:
             view: Tree = fs.view
             place = view, view.find(path)
-        self._view, self._row = place
-        size = self._view.size(self._row)
-        self._is_loose = self._view.is_loose(self._row)
-        self._whole: bytes | None = None
-        if self._is_loose and not self._view.storage.is_quick and size <= SMALL_FILE:
-            self._whole = self._view.read(self._row)  # no more requests than for a part, and none for its size
-            size = len(self._whole)
-        kwargs.setdefault("size", size)
-        super().__init__(fs, path, mode=mode, **kwargs)
+        opened = place[0].open(place[1])
+        self._opened: OpenFile | None = opened
+        version = opened.version.tag
+        if kwargs.pop("version", version) != version or kwargs.pop("size", None) not in (None, opened.size):
+            raise SourceChangedError(f"{path}: isn't the file any more that was open; open it again")
+        super().__init__(fs, path, mode=mode, size=opened.size, **kwargs)
+        self.kwargs.update(version=version)  # for its pickle, which is opened again
 
     def _fetch_range(self, start: int, end: int) -> bytes:
-        if self._whole is not None:
-            return self._whole[start:end]
-        data = bytes(self._view.read(self._row, start, end))
-        if self._is_loose and self._view.size(self._row) != self.size:  # it would be cut
-            raise SourceChangedError(f"{self.path}: was replaced by a file of another size; open it again")
-        return data
+        if self._opened is None:
+            raise ValueError("I/O operation on closed file.")
+        return self._opened.read(start, end)
+
+    def close(self) -> None:
+        """Close it; a descriptor goes at once."""
+        super().close()
+        self._opened = None

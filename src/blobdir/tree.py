@@ -27,12 +27,14 @@ from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE, Defect, Index
 from blobdir.inside import MAX_LINKS, below_root
 from blobdir.loosefiles import loose_files
 from blobdir.reading import BlobReader
+from blobdir.sources import Stat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from blobdir.loosefiles import OpenFile
     from blobdir.sources import Storage
 
     Ints = NDArray[np.integer]
@@ -377,24 +379,21 @@ class Tree:
             raise self._why_not(row, source)
         return self.blobs.read(row, start, end)
 
-    def pieces(self, row: int, count: int) -> Iterator[bytes]:
-        """A file from its beginning to its end, `count` bytes at a time: a loose one to the end that it has now.
+    def open(self, row: int) -> OpenFile:
+        """A file to read in pieces, all of one version; raises what `read` raises.
 
-        Raises what `read` and `check_size` raise.
+        A loose file that is replaced or written to later is a SourceChangedError, or goes on as it was.
         """
-        size = self.size(row)
-        if size > count:
-            self.check_size(row)
-        if not self.is_loose(row):
-            for start in range(0, size, count):
-                yield self.read(row, start, min(start + count, size))
-            return
-        start = 0
-        while piece := self.read(row, start, start + count):
-            yield piece
-            start += len(piece)
-            if len(piece) < count:
-                return
+        source = int(self.index.source[row])
+        if source == LOOSE:
+            return self._loose.open(row)
+        if source < FIRST_BLOB:
+            raise self._why_not(row, source)
+        return _OpenMember(self, row)
+
+    def read_version(self, row: int, start: int, end: int) -> tuple[bytes, Stat]:
+        """Bytes ``start:end`` of a loose file as it is now, and the version that they are of."""
+        return self._loose.read_version(row, start, end)
 
     def check_size(self, row: int) -> None:
         """Look at a file that is going to be read from its beginning to its end.
@@ -417,8 +416,7 @@ class Tree:
         if self.index.buffers.source[row] >= FIRST_BLOB:
             return self.blobs.read_into(row, start, buffer)
         end = start + len(buffer)
-        is_loose = self.index.buffers.source[row] == LOOSE
-        data = self._loose.read_part(row, start, end) if is_loose else self.read(row, start, end)
+        data = self.read(row, start, end)
         buffer[: len(data)] = data
         return len(data)
 
@@ -481,6 +479,21 @@ class Tree:
                 for i in places.tolist():
                     result[i] = self.read(int(rows[i]), int(starts[i]), None if whole else int(ends[i]))
         return result
+
+
+class _OpenMember:
+    """A member of a blob, which doesn't change."""
+
+    def __init__(self, tree: Tree, row: int) -> None:
+        self._tree, self._row = tree, row
+        self.size = int(tree.index.size[row])
+        self.version = Stat("file", self.size)
+
+    def read(self, start: int, end: int) -> bytes:
+        return bytes(self._tree.read(self._row, start, end))
+
+    def check_size(self) -> None:
+        self._tree.check_size(self._row)
 
 
 def encoded(text: str) -> bytes:

@@ -8,6 +8,7 @@ import os
 import struct
 from ctypes import c_int32, c_uint16, c_uint32, c_uint64
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,13 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import blobdir
-from blobdir.mounting.attributes import AttributeView
 from blobdir.mounting.native import protocol
 from blobdir.mounting.native.entries import DIRENT_FIELDS, ENTRY_FIELDS, PLUS_FIELDS, pack_entries
 from blobdir.mounting.native.protocol import Init, Opcode, ProtocolError, negotiate
 from blobdir.mounting.native.server import Server
 from blobdir.mounting.options import MountOptions
 from blobdir.mounting.state import Counters
+from blobdir.mounting.versions import VersionedView
 
 ALL_FLAGS = 0xFFFFFFFF
 
@@ -165,7 +166,7 @@ class Client:
         counters = Counters.create(None)
         agreed = negotiate(init_in(flags=flags))[1]
         self.server = Server(
-            tree, AttributeView(tree, options), agreed, counters, lambda *what: self.failed.append(what)
+            tree, VersionedView(tree, options), agreed, counters, lambda *what: self.failed.append(what)
         )
         self.tree = tree
 
@@ -226,9 +227,10 @@ def test_lookup_of_what_isnt_there_may_be_remembered(ask):
     assert out.entry_valid == 86_400
 
 
-def test_lookup_of_loose_files_is_for_a_second(ask):
+def test_a_loose_file_is_looked_up_each_time(ask):
     out = EntryOut.from_buffer_copy(ask(Opcode.LOOKUP, 1, b"meta.json\0"))
-    assert (out.entry_valid, out.attr_valid, out.attr_valid_nsec) == (1, 0, 50_000_000)
+    assert (out.entry_valid, out.entry_valid_nsec, out.attr_valid, out.attr_valid_nsec) == (0, 0, 0, 50_000_000)
+    assert out.nodeid & 0xFFFFFFFF == out.attr.ino
 
 
 @pytest.mark.parametrize(
@@ -456,11 +458,11 @@ def test_any_error_of_a_handler_is_answered_by_fusepy_too(ask, monkeypatch, erro
     def fail(*_, **__):
         raise error
 
-    view, counters = AttributeView(ask.tree, MountOptions()), Counters.create(None)
+    view, counters = VersionedView(ask.tree, MountOptions()), Counters.create(None)
     operations = TreeOperations(ask.tree, view, counters, lambda: None)
     monkeypatch.setattr(ask.tree, "read", fail)
     with pytest.raises(fuse.FuseOSError) as raised:
-        operations("read", "/x", 10, 0, 1)
+        operations("read", "/x", 10, 0, SimpleNamespace(fh=1))
     assert raised.value.errno == code
 
 

@@ -59,8 +59,11 @@ def cat_command(urls: tuple[str, ...], common: CommonOptions) -> None:
         fs = target.filesystem
         if fs.isdir(path):
             raise IsADirectory(f"{target.typed}: is a directory")
-        for piece in fs.view.pieces(fs.view.find(path), BATCH_BYTES):
-            out.write(piece)
+        file = fs.view.open(fs.view.find(path))
+        if file.size > BATCH_BYTES:
+            file.check_size()
+        for start in range(0, file.size, BATCH_BYTES):
+            out.write(file.read(start, min(start + BATCH_BYTES, file.size)))
     out.flush()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from blobdir.index import DIRECTORY, FIRST_BLOB, LOOSE
+from blobdir.sources import Stat
 
 if TYPE_CHECKING:
     from blobdir.mounting.options import MountOptions
@@ -36,6 +37,8 @@ class InodeAttributes(NamedTuple):
     uid, gid : int
     live : bool
         Whether it can change while it's mounted, so that it must be asked for again.
+    version : int
+        The tag of its version (`blobdir.sources.Stat.tag`) where it's live and that is known, else 0.
     """
 
     ino: int
@@ -46,6 +49,7 @@ class InodeAttributes(NamedTuple):
     uid: int
     gid: int
     live: bool
+    version: int = 0
 
     @property
     def blocks(self) -> int:
@@ -90,7 +94,8 @@ class AttributeView:
         uid = self._uid if self._uid >= 0 else found.uid if found.uid >= 0 else self._owner[0]
         gid = self._gid if self._gid >= 0 else found.gid if found.gid >= 0 else self._owner[1]
         live = self._tree.index.buffers.source[row] == LOOSE
-        return InodeAttributes(row + 1, mode, nlink, found.size, found.mtime_ns, uid, gid, live)
+        version = Stat("file", found.size, found.mtime_ns, inode=found.inode).tag if live and found.inode >= 0 else 0
+        return InodeAttributes(row + 1, mode, nlink, found.size, found.mtime_ns, uid, gid, live, version)
 
     def _folders_in(self, row: int) -> int:
         children = self._tree.index.children(row)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import stat
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from blobdir.errors import MountError
-from blobdir.index import DIRECTORY, FIRST_BLOB, LINK
+from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE
+from blobdir.locks import ForkSafeLock
 from blobdir.mounting.attributes import AttributeView
 from blobdir.mounting.failures import Failures, errno_of
 from blobdir.mounting.mountinfo import identity_at
-from blobdir.mounting.state import Counter
+from blobdir.mounting.state import Counter as Counted
 
 try:
     import fuse
@@ -25,6 +28,8 @@ except OSError as error:  # pragma: no cover - where libfuse is missing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from blobdir.loosefiles import OpenFile
+    from blobdir.mounting.attributes import InodeAttributes
     from blobdir.mounting.mountinfo import MountIdentity
     from blobdir.mounting.options import MountOptions
     from blobdir.mounting.state import Counters
@@ -35,6 +40,67 @@ ENCODING = "latin-1"
 FOREVER_S, LIVE_S = 86_400, 0.05
 _QUIET = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.ENAMETOOLONG, errno.EINVAL))
 _BLOCK = 4096
+_MOST_SHOWN = 1 << 16
+"""Files whose attributes are remembered: more than are looked at in the time for which the kernel keeps them."""
+
+
+class OpenFiles:
+    """Loose files that are open, each in the version that it was opened in.
+
+    The kernel has one size, and one copy of the pages, for all who have a file open. They are those of one version: as
+    long as somebody reads it by way of the pages, its attributes are shown, and whoever opens another version reads
+    past the pages (`direct_io`), up to that one's own end.
+    """
+
+    def __init__(self, tree: Tree, view: AttributeView) -> None:
+        self._tree, self._view = tree, view
+        self._files: dict[int, tuple[int, OpenFile, bool]] = {}
+        self._shown: dict[int, InodeAttributes] = {}  # what the kernel was told last
+        self._readers: Counter[int] = Counter()  # by way of the pages
+        self._first = len(tree.index)
+        self._numbers = itertools.count(self._first)
+        self._lock = ForkSafeLock()
+
+    def attributes(self, row: int) -> InodeAttributes:
+        """What the kernel is to be told of a row."""
+        found = self._view.of(row)
+        if not found.live:
+            return found
+        with self._lock:
+            if self._readers[row]:
+                return self._shown[row]
+            if len(self._shown) > _MOST_SHOWN:
+                self._shown = {row: shown for row, shown in self._shown.items() if self._readers[row]}
+            self._shown[row] = found
+        return found
+
+    def add(self, row: int) -> tuple[int, bool]:
+        """Open a file: its handle, and whether it must be read past the pages."""
+        file = self._tree.open(row)
+        with self._lock:
+            shown = self._shown.get(row)
+            is_shown = shown is not None and shown.size == file.size and shown.version in (0, file.version.tag)
+            if shown is not None and is_shown:
+                self._shown[row] = shown._replace(version=file.version.tag)
+                self._readers[row] += 1
+            handle = next(self._numbers)
+            self._files[handle] = row, file, is_shown
+        return handle, not is_shown
+
+    def remove(self, handle: int) -> None:
+        """Close a file."""
+        if handle < self._first:
+            return
+        with self._lock:
+            row, _, is_shown = self._files.pop(handle)
+            if is_shown:
+                self._readers[row] -= 1
+                if not self._readers[row]:
+                    del self._readers[row]
+
+    def read(self, handle: int, start: int, end: int) -> bytes:
+        """Bytes of an open file; of a member, by its row."""
+        return self._tree.read(handle, start, end) if handle < self._first else self._files[handle][1].read(start, end)
 
 
 class TreeOperations(fuse.Operations):
@@ -48,10 +114,11 @@ class TreeOperations(fuse.Operations):
         self._counters = counters
         self._started = started
         self._failures = Failures()
+        self._open = OpenFiles(tree, view)
 
     def __call__(self, operation: str, *args: Any) -> Any:
         """Do one operation; what goes wrong becomes an errno."""
-        self._counters.add(Counter.REQUESTS, 1)
+        self._counters.add(Counted.REQUESTS, 1)
         try:
             return super().__call__(operation, *args)
         except fuse.FuseOSError:
@@ -59,7 +126,7 @@ class TreeOperations(fuse.Operations):
         except Exception as error:  # anything else would be libfuse's last request
             code = errno_of(error)
             if code not in _QUIET:
-                self._counters.add(Counter.ERRORS, 1)
+                self._counters.add(Counted.ERRORS, 1)
                 self._failures(operation, args[0].strip("/") if args else "", error)
             raise fuse.FuseOSError(code) from error
 
@@ -90,8 +157,8 @@ class TreeOperations(fuse.Operations):
 
     def getattr(self, path: str, fh: int | None = None) -> dict[str, int]:
         """Attributes, times in nanoseconds."""
-        self._counters.add(Counter.LOOKUPS, 1)
-        found = self._view.of(self._row(path))
+        self._counters.add(Counted.LOOKUPS, 1)
+        found = self._open.attributes(self._row(path))
         return {
             "st_ino": found.ino,
             "st_mode": found.mode,
@@ -122,19 +189,28 @@ class TreeOperations(fuse.Operations):
             raise fuse.FuseOSError(errno.EINVAL)
         return self._tree.link_target(row).encode("utf-8", "surrogateescape").decode(ENCODING)
 
-    def open(self, path: str, flags: int) -> int:
-        """Open a file: its handle is its row, so there is no table that could grow."""
-        if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC):
+    def open(self, path: str, info: Any) -> int:
+        """Open a file: the handle of a member is its row, so there is no table that could grow."""
+        if info.flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC):
             raise fuse.FuseOSError(errno.EROFS)
-        return self._row(path)
+        row = self._row(path)
+        if self._tree.index.source[row] == LOOSE:
+            info.fh, info.direct_io = self._open.add(row)
+        else:
+            info.fh, info.keep_cache = row, 1
+        return 0
 
-    def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
+    def release(self, path: str, info: Any) -> int:
+        """Close a file."""
+        self._open.remove(info.fh)
+        return 0
+
+    def read(self, path: str, size: int, offset: int, info: Any) -> bytes:
         """Bytes of a file."""
-        buffer = bytearray(size)
-        count = self._tree.read_into(fh, offset, memoryview(buffer))
-        self._counters.add(Counter.READS, 1)
-        self._counters.add(Counter.BYTES, count)
-        return bytes(memoryview(buffer)[:count])
+        data = self._open.read(info.fh, offset, offset + size)
+        self._counters.add(Counted.READS, 1)
+        self._counters.add(Counted.BYTES, len(data))
+        return data
 
     def statfs(self, path: str) -> dict[str, int]:
         """A full disk."""
@@ -169,7 +245,7 @@ class FusepyEngine:
                 operations,
                 os.fsencode(self._mountpoint).decode(ENCODING),
                 encoding=ENCODING,
-                raw_fi=False,
+                raw_fi=True,
                 foreground=True,
                 nothreads=False,
                 ro=True,
@@ -177,7 +253,6 @@ class FusepyEngine:
                 nodev=True,
                 default_permissions=True,
                 use_ino=True,
-                auto_cache=True,
                 entry_timeout=FOREVER_S,
                 negative_timeout=FOREVER_S,
                 attr_timeout=LIVE_S if has_loose else FOREVER_S,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from zlib import crc32
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,6 +57,12 @@ class Stat:
         if self.size != other.size or self.mtime_ns != other.mtime_ns:
             return False
         return -1 in (self.inode, other.inode) or self.inode == other.inode or self.ctime_ns == other.ctime_ns
+
+    @property
+    def tag(self) -> int:
+        """A number of 32 bits, not 0, that tells versions of a file apart: by etag, else by size, time and inode."""
+        known = self.etag or f"{self.size} {self.mtime_ns} {self.inode}"
+        return crc32(known.encode("utf-8", "surrogateescape")) or 1
 
 
 class Entry(NamedTuple):

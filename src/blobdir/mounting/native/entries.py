@@ -10,6 +10,7 @@ import numpy as np
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK
 from blobdir.mounting.attributes import NS
 from blobdir.mounting.native.protocol import DIRENT, ENTRY
+from blobdir.mounting.versions import ROW_BITS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,9 +33,9 @@ PLUS_FIELDS = np.dtype([("entry", ENTRY_FIELDS), ("dirent", DIRENT_FIELDS)])
 BLOCK = 4096
 FOREVER_S = 86_400
 """How long the kernel may keep what can't change: it asks again once a day."""
-LIVE_NAME_S, LIVE_ATTRIBUTES_NS = 1, 50_000_000
-"""The same for loose files, which people edit. Size and time must be fresh when the content is read: new
-content cut at the old size would be half a file."""
+LIVE_NS = 50_000_000
+"""The same for attributes of loose files, which people edit, and for their names where they're listed. Else a name is
+looked up each time, so that the file is opened as it is now: see `blobdir.mounting.versions`."""
 DOTS = 2
 """The first two places of a directory: itself, and the one above."""
 
@@ -138,19 +139,17 @@ class EntryEncoder:
         entries["blocks"] = (size.astype(np.int64) + 511) // 512
         for place in np.flatnonzero(sources < FIRST_BLOB).tolist():
             try:
-                entries[place] = entry_fields(self._view.of(int(rows[place])))
+                entries[place] = entry_fields(self._view.of(int(rows[place])), listed=True)
             except OSError:  # gone meanwhile: a name only, as in any other directory that is changed while it's read
                 entries[place] = np.zeros((), ENTRY_FIELDS)
 
 
-def entry_fields(found: InodeAttributes) -> tuple[int, ...]:
+def entry_fields(found: InodeAttributes, *, listed: bool = False) -> tuple[int, ...]:
     """The values of `ENTRY_FIELDS`, also those of `blobdir.mounting.native.protocol.ENTRY`."""
     second, ns = divmod(found.mtime_ns, NS)
-    name_s, attributes_s, attributes_ns = (
-        (LIVE_NAME_S, 0, LIVE_ATTRIBUTES_NS) if found.live else (FOREVER_S, FOREVER_S, 0)
-    )
+    valid_s, valid_ns = (0, LIVE_NS) if found.live else (FOREVER_S, 0)
     return (
-        found.ino, 0, name_s, attributes_s, 0, attributes_ns,
+        found.ino | found.version << ROW_BITS, 0, valid_s, valid_s, LIVE_NS if found.live and listed else 0, valid_ns,
         found.ino, found.size, found.blocks, second & 0xFFFFFFFFFFFFFFFF, second & 0xFFFFFFFFFFFFFFFF,
         second & 0xFFFFFFFFFFFFFFFF, ns, ns, ns, found.mode, found.nlink, found.uid, found.gid, 0, BLOCK, 0,
     )  # fmt: skip

@@ -6,7 +6,7 @@ import errno
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from blobdir.index import DIRECTORY, FIRST_BLOB, LINK
+from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE
 from blobdir.mounting.failures import errno_of
 from blobdir.mounting.native.entries import BLOCK, FOREVER_S, EntryEncoder, entry_fields
 from blobdir.mounting.native.protocol import (
@@ -33,13 +33,14 @@ from blobdir.mounting.native.protocol import (
     negotiate,
 )
 from blobdir.mounting.state import Counter
+from blobdir.mounting.versions import ROW_BITS, ROW_MASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from blobdir.mounting.attributes import AttributeView
     from blobdir.mounting.native.protocol import Negotiated
     from blobdir.mounting.state import Counters
+    from blobdir.mounting.versions import VersionedView
     from blobdir.tree import Tree
 
 _BODY = HEADER.size
@@ -54,7 +55,7 @@ class Server:
     Parameters
     ----------
     tree : Tree
-    view : AttributeView
+    view : VersionedView
     negotiated : Negotiated
     counters : Counters
     failed : callable
@@ -69,7 +70,7 @@ class Server:
     def __init__(
         self,
         tree: Tree,
-        view: AttributeView,
+        view: VersionedView,
         negotiated: Negotiated,
         counters: Counters,
         failed: Callable[[str, str, Exception], None],
@@ -78,6 +79,7 @@ class Server:
         self._view = view
         self._entries = EntryEncoder(tree, view)
         self._flags = negotiated.flags
+        self._version = 0  # of the loose file that the request is about
         self._counters = counters
         self._counts = counters.values
         self._failed = failed
@@ -123,10 +125,13 @@ class Server:
         self._counts[_REQUESTS] += 1
         if opcode in UNANSWERED:
             return None
-        row = nodeid - 1
+        self._version = version = nodeid >> ROW_BITS
+        row = (nodeid & ROW_MASK if version else nodeid) - 1
         try:
             handler = self._handlers[opcode]
             if not 0 <= row < self._rows and opcode not in (Opcode.INIT, Opcode.DESTROY):
+                return encode_error(unique, errno.ESTALE)
+            if version and self._columns.source[row] != LOOSE:
                 return encode_error(unique, errno.ESTALE)
             return handler(unique, row, length - _BODY)
         except Exception as error:
@@ -175,7 +180,10 @@ class Server:
         )
 
     def _getattr(self, unique: int, row: int, _length: int) -> bytes:
-        _, _, _, valid_s, _, valid_ns, *attributes = entry_fields(self._view.of(row))
+        found = self._view.of(row)
+        if found.version != self._version:
+            return encode_error(unique, errno.ESTALE)  # whoever has only its name looks that up again
+        _, _, _, valid_s, _, valid_ns, *attributes = entry_fields(found)
         return ATTR_REPLY.pack(ATTR_REPLY.size, 0, unique, valid_s, valid_ns, 0, *attributes)
 
     def _readlink(self, unique: int, row: int, _length: int) -> bytes:
@@ -196,7 +204,12 @@ class Server:
 
     def _read(self, unique: int, row: int, length: int) -> memoryview:
         offset, size = self._read_in(length)
-        got = self._tree.read_into(row, offset, self._reply[_HEAD : _HEAD + size])
+        if self._columns.source[row] == LOOSE:
+            data = self._view.read(row, self._version, offset, offset + size)
+            got = len(data)
+            self._reply[_HEAD : _HEAD + got] = data
+        else:
+            got = self._tree.read_into(row, offset, self._reply[_HEAD : _HEAD + size])
         self._counts[_READS] += 1
         self._counts[_BYTES] += got
         REPLY.pack_into(self._reply, 0, _HEAD + got, 0, unique)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from blobdir.errors import MountError
 from blobdir.index import DIRECTORY
-from blobdir.mounting.attributes import AttributeView
 from blobdir.mounting.failures import Failures
 from blobdir.mounting.native.protocol import (
     HEADER,
@@ -30,6 +29,7 @@ from blobdir.mounting.native.protocol import (
 from blobdir.mounting.native.server import Server
 from blobdir.mounting.native.worker import PARENT_DIED, die_with_parent, run_worker
 from blobdir.mounting.state import Counter
+from blobdir.mounting.versions import VersionedView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +104,7 @@ class Supervisor:
         self.mount = attachment.mount
         self._options = options
         self._counters = counters
-        self._view = AttributeView(tree, options)
+        self._view = VersionedView(tree, options)
         self._negotiated = greet(attachment.device, adaptive=_largest_folder(tree) > LARGE_FOLDER)
         self._workers: dict[int, int] = {}
         self._deaths: deque[float] = deque(maxlen=TOO_MANY_DEATHS)

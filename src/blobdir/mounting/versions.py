@@ -1,0 +1,120 @@
+"""Which version of a loose file the kernel was told of: what it reads must fit the size that it knows.
+
+The native engine isn't told who opens a file, and the kernel keeps size and pages of an inode. So each version of a
+loose file is another inode to it: its number in the protocol (the *node*) has the row in its low half, and a tag of the
+version in its high half. ``st_ino`` is the row's in any case. Whoever opens the name gets the node of what is there
+now; a read by another node is an error, again and again: its reader is in the middle of a file that isn't there now.
+
+On this machine, attributes tell the version, so a tag needs no memory. Behind a backend that would take a request for
+each name: there, a node without a tag is the version that the first read of it brings, if it has the size that the
+kernel was told. What that was, and what it is now, is shared by all workers, in memory that takes no room until then.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from blobdir.errors import SourceChangedError
+from blobdir.locks import ForkSafeLock
+from blobdir.mounting.attributes import AttributeView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from blobdir.mounting.attributes import InodeAttributes
+    from blobdir.mounting.options import MountOptions
+    from blobdir.sources import Stat
+    from blobdir.tree import Tree
+
+ROW_BITS: Final = 32
+ROW_MASK: Final = (1 << ROW_BITS) - 1
+_GONE: Final = 0xFFFFFFFF
+"""In place of a tag: what the kernel was told first isn't there any more, and nobody has read it."""
+
+
+class _Shared:
+    """What is known of the loose files behind a backend: one memory for all processes that are forked later."""
+
+    def __init__(self, rows: int) -> None:
+        self._fd = os.memfd_create("blobdir-versions", os.MFD_CLOEXEC)
+        os.ftruncate(self._fd, rows * 16)
+        memory = np.frombuffer(mmap.mmap(self._fd, rows * 16), [("told", "i8"), ("first", "u4"), ("now", "u4")])
+        self.told, self.first, self.now = memory["told"], memory["first"], memory["now"]  # size + 1; tags
+        self._lock = ForkSafeLock()
+
+    @contextmanager
+    def locked(self, row: int) -> Iterator[None]:
+        """Alone among threads and processes; a lock of a process that dies is free."""
+        with self._lock:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX, 1, row)
+            try:
+                yield
+            finally:
+                fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, row)
+
+
+class VersionedView(AttributeView):
+    """Attributes of rows with the versions of loose files. Threads and processes that are forked later may share it."""
+
+    def __init__(self, tree: Tree, options: MountOptions) -> None:
+        super().__init__(tree, options)
+        self._shared = None if tree.storage.is_quick else _Shared(len(tree.index))
+
+    def _ask(self, row: int) -> InodeAttributes:
+        found, shared = super()._ask(row), self._shared
+        if shared is None or not found.live:
+            return found
+        with shared.locked(row):
+            told, first, now = (int(column[row]) for column in (shared.told, shared.first, shared.now))
+            if not told:
+                shared.told[row] = told = found.size + 1
+        return found._replace(size=told - 1, version=0 if now == first else now)
+
+    def read(self, row: int, tag: int, start: int, end: int) -> bytes:
+        """Bytes of a loose file, of the version that a node stands for.
+
+        Raises
+        ------
+        SourceChangedError
+            There is another one by now.
+        """
+        if self._shared is None:
+            data, version = self._tree.read_version(row, start, end)
+            if tag not in (0, version.tag):
+                raise self._changed(row)
+            return data
+        shared = self._shared
+        with shared.locked(row):
+            size, now = int(shared.told[row]) - 1, int(shared.now[row])
+            tag = tag or int(shared.first[row])
+        if tag != now:
+            raise self._changed(row)
+        if start >= size >= 0:
+            return b""
+        data, version = self._tree.read_version(row, start, min(end, size) if size >= 0 else end)
+        if version.tag != now and self._seen(shared, row, tag, version) != version.tag:
+            raise self._changed(row)
+        return data
+
+    def _changed(self, row: int) -> SourceChangedError:
+        path = self._tree.path(row)
+        return SourceChangedError(f"{path}: was replaced or written to while it was being read; open it again")
+
+    @staticmethod
+    def _seen(shared: _Shared, row: int, tag: int, version: Stat) -> int:
+        """Note which version a read has brought; the tag of the one that the node stands for."""
+        size = version.size
+        with shared.locked(row):
+            if not shared.first[row]:
+                is_as_told = size < 0 or shared.told[row] in (0, size + 1)
+                shared.first[row] = version.tag if is_as_told else _GONE
+            if size >= 0:
+                shared.told[row] = size + 1
+            shared.now[row] = version.tag
+            return tag or int(shared.first[row])
