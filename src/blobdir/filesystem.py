@@ -13,7 +13,7 @@ import numpy as np
 from fsspec.utils import stringify_path
 
 from blobdir.discovery import DiscoveryOptions
-from blobdir.errors import BlobdirError, IncompleteListingError, IsADirectory, NotFoundError, UsageError
+from blobdir.errors import BlobdirError, IncompleteListingError, IsADirectory, LinkError, NotFoundError, UsageError
 from blobdir.exporting import ExportingFileSystem
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE
 from blobdir.instances import SharedInstances, of_one_tree
@@ -233,6 +233,8 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
                     found = self._info(prefix + name, row)
                 except NotFoundError:
                     continue  # a loose file that was removed since
+                except (LinkError, PermissionError):  # what can't be looked at says why to who reads it
+                    found = {"name": prefix + name, "size": max(size, 0), "type": "file", "ino": row + 1}
                 if found["type"] == "directory" and source == LINK:  # a leaf, as for `LocalFileSystem`
                     found["type"] = "other"
                 yield found
@@ -398,17 +400,17 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
         for _, _, rows in self._below(path, row, maxdepth):
             sources = index.source[rows.start : rows.stop]
             bytes_ += int(index.size[rows.start : rows.stop][sources >= FIRST_BLOB].sum(dtype=np.int64))
-            bytes_ += sum(self.view.size(rows.start + i) for i in np.flatnonzero(sources == LOOSE).tolist())
-            bytes_ += sum(self._size_behind(rows.start + i) for i in np.flatnonzero(sources == LINK).tolist())
+            others = np.flatnonzero((sources == LOOSE) | (sources == LINK)).tolist()
+            bytes_ += sum(self._size_of(rows.start + i) for i in others)
         return bytes_
 
-    def _size_behind(self, row: int) -> int:
-        """Bytes of the file that a link leads to; 0 where it doesn't lead to one."""
+    def _size_of(self, row: int) -> int:
+        """Bytes of a file, or of that which a link leads to; 0 where that isn't one, or can't be looked at."""
         try:
-            target = self.view.follow(row)
-        except BlobdirError:
+            row = self.view.follow(row) if self.view.index.source[row] == LINK else row
+            return 0 if self.view.is_directory(row) else self.view.size(row)
+        except (BlobdirError, PermissionError):
             return 0
-        return 0 if self.view.is_directory(target) else self.view.size(target)
 
     # -- attributes ------------------------------------------------------------------------------------------
 

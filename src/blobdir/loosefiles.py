@@ -5,8 +5,9 @@ than one piece opens it: `LooseFiles.open` gives the version of that moment, and
 row, which others read too.
 
 - *On this machine* it's a descriptor, so one that was replaced or removed is read on as it was. It's one of the budget
-  of the process (`blobdir.descriptors`): it may be closed, and then the path is opened again. Size, time and inode are
-  compared then, and size and time after each read, since somebody may write to the file itself.
+  of the process (`blobdir.descriptors`): it may be closed, and then the path is opened again. Size, times and inode are
+  compared then, and size and times after each read, since somebody may write to the file itself. The time of change
+  counts, which nobody can set, unless a name of the file has come or gone, which is no change of its content.
 - *Behind a backend* a small file is read whole. Of another one, size and version (etag, else time) are asked for, and
   each answer is compared with them.
 
@@ -75,6 +76,10 @@ class LooseFiles(Protocol):
         """Attributes of a file; NotFoundError where it's gone."""
         ...
 
+    def version(self, row: int) -> Stat:
+        """Which version of a file is there now; NotFoundError where it's gone."""
+        ...
+
     def read(self, row: int, start: int, end: int | None) -> bytes:
         """Bytes ``start:end`` of a file as it is now, whatever its size was: as of a slice, negative ones from its end.
 
@@ -112,6 +117,8 @@ class _Local:
             return self._storage.stat(path)
         except FileNotFoundError as error:
             raise _gone(path) from error
+
+    version = stat
 
     def read(self, row: int, start: int, end: int | None) -> bytes:
         path = self._path(row)
@@ -190,6 +197,15 @@ class _Remote:
         except FileNotFoundError as error:
             raise _gone(self._path(row)) from error
         return Stat("file", known)
+
+    def version(self, row: int) -> Stat:
+        try:
+            found = self._storage.stat(self._path(row))
+        except FileNotFoundError as error:
+            raise _gone(self._path(row)) from error
+        if found.size >= 0:
+            self._sizes[row] = found.size
+        return found
 
     def _ask_sizes(self, row: int) -> None:
         """Who asks for the size of a file will ask for those after it: a request each, but together."""
@@ -275,6 +291,7 @@ class _OpenLocal:
         source = storage.open_loose(path)
         self._source: LocalSource | None = source
         self.version, self.size = source.stat, source.size
+        self._seen = source.stat.ctime_ns, source.names()
         self._is_changed = False
         DESCRIPTORS.keep(self, 0)
 
@@ -297,20 +314,23 @@ class _OpenLocal:
                 source = self._storage.open_loose(self._path)
             except FileNotFoundError as error:
                 raise _gone(self._path) from error
-            self._check(source.stat)
+            self._check(source)
             self._source = source
             DESCRIPTORS.keep(self, 0)
         return source
 
-    def _check(self, now: Stat) -> None:
-        if self._is_changed or not self.version.same_content(now):
+    def _check(self, source: LocalSource) -> None:
+        names, now = source.names(), source.now()
+        is_same = self.version.same_content(now) and (now.ctime_ns == self._seen[0] or names != self._seen[1])
+        if self._is_changed or not is_same:
             self._is_changed = True  # whatever it looks like later
             raise _changed(self._path)
+        self._seen = now.ctime_ns, names
 
     def read(self, start: int, end: int) -> bytes:
         source = self._opened()
         data = source.read_at(start, max(0, min(end, self.size) - start))
-        self._check(source.now())
+        self._check(source)
         source.used = True
         return data
 

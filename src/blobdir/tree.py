@@ -391,6 +391,10 @@ class Tree:
             raise self._why_not(row, source)
         return _OpenMember(self, row)
 
+    def file_version(self, row: int) -> Stat:
+        """The version of a loose file that is there now: a request, behind a backend. NotFoundError where it's gone."""
+        return self._loose.version(row)
+
     def read_version(self, row: int, start: int, end: int) -> tuple[bytes, Stat]:
         """Bytes ``start:end`` of a loose file as it is now, and the version that they are of."""
         return self._loose.read_version(row, start, end)

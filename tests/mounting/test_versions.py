@@ -108,14 +108,36 @@ def test_a_reader_in_the_middle(mount, place, tmp_path, project, engine, size, h
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_same_size_and_time(mount, place, tmp_path, engine):
-    """As `rsync -t` and `cp -p` may leave it: another file, nothing else tells."""
+@pytest.mark.parametrize("size", [0, 5, SIZE // 3, SIZE, 2 * SIZE])
+@pytest.mark.parametrize("before", ["read", "read in part", "not read"])
+def test_who_opens_it_later(mount, place, tmp_path, project, engine, size, before):
+    """Sees what is there now, whatever lies in the kernel's pages; and that it's gone."""
+    mount(project.url, engine=engine, remote=RemoteOptions(tmp_path / "cache"), workers=2)
+    ours = place / PATH
+    if before != "not read":
+        with open(ours, "rb", buffering=0) as file:
+            assert set(file.read(SIZE if before == "read" else 1000)) == set(b"A")
+    project.put(b"B", size)
+    time.sleep(1.2)
+    assert whole(ours) == b"B" * size
+    time.sleep(0.2)  # for so long the kernel may keep attributes
+    assert ours.stat().st_size == size
+    project.file.unlink()
+    time.sleep(1.2)
+    with pytest.raises(FileNotFoundError):
+        ours.read_bytes()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("how", ["renamed", "in place"])
+def test_same_size_and_time(mount, place, tmp_path, engine, how):
+    """As `rsync -t` and `cp -p` may leave it: another file, or the same one, and only its time of change tells."""
     project = Project(tmp_path / "p")
     mount(project.url, engine=engine)
     with open(place / PATH, "rb", buffering=0) as file:
         got = file.read(200_000)
         project.ticks -= 10
-        project.put(b"B", SIZE)
+        project.put(b"B", SIZE, how)
         assert whole(place / PATH) == b"B" * SIZE
         rest, is_end = rest_of(file.fileno())
     assert set(got + rest) == set(b"A")

@@ -102,6 +102,51 @@ def test_an_open_file(project, second, size, how):
     assert fs.cat_file(PATH) == b"B" * size
 
 
+@pytest.mark.parametrize("how", ["renamed", "in place", "linked", "removed"])
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_an_open_file_and_its_times(tmp_path, how, is_closed):
+    """Size and time can be as they were (`cp -p`); and the time of change isn't, where only a name has come or gone."""
+    project = OnDisk(tmp_path / "p")
+    project.put(b"A", SIZE)
+    with opened(project).open(PATH, block_size=1 << 16) as file:
+        got = file.read(100_000)
+        project.ticks -= 10
+        if how == "linked":
+            os.link(project.file, tmp_path / "another")
+        elif how == "removed":
+            project.file.unlink()
+        else:
+            project.put(b"B", SIZE, how)
+        if is_closed:
+            file._opened.let_go(0)
+        if how == "removed" and is_closed:
+            with pytest.raises(FileNotFoundError):
+                file.read()
+            return
+        rest = rest_of(file)
+    assert rest is None or got + rest == b"A" * SIZE
+    assert (rest is not None) == (how in ("linked", "removed") or (how == "renamed" and not is_closed))
+
+
+@pytest.mark.parametrize("size", [0, 5, SIZE // 2])
+@pytest.mark.parametrize("read", ["cat_file", "cat_ranges", "open"])
+def test_a_part_behind_the_end_that_it_has_now(project, read, size):
+    """Whatever a server says who is asked for bytes that aren't there."""
+    project.put(b"A", SIZE)
+    fs = opened(project)
+    assert fs.cat_file(PATH) == b"A" * SIZE
+    with fs.open(PATH, block_size=1 << 16) as file:
+        file.read(10)
+        project.put(b"B", size)
+        if read == "open":
+            file.seek(size + 70_000)
+            assert rest_of(file) in (None, b"A" * (SIZE - size - 70_000))
+    half = b"B" * (size - size // 2)
+    for low, high, wanted in ((size + 1, size + 10, b""), (-3, None, half[-3:]), (size // 2, size + 9, half)):
+        got = fs.cat_file(PATH, low, high) if read != "cat_ranges" else fs.cat_ranges([PATH], low, high)[0]
+        assert got == wanted
+
+
 @pytest.mark.parametrize("how", ["renamed", "in place"])
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("way", ["get_file", "get", "outfile"])

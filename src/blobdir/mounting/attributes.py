@@ -94,7 +94,9 @@ class AttributeView:
         uid = self._uid if self._uid >= 0 else found.uid if found.uid >= 0 else self._owner[0]
         gid = self._gid if self._gid >= 0 else found.gid if found.gid >= 0 else self._owner[1]
         live = self._tree.index.buffers.source[row] == LOOSE
-        version = Stat("file", found.size, found.mtime_ns, inode=found.inode).tag if live and found.inode >= 0 else 0
+        is_known = live and found.inode >= 0
+        now = Stat("file", found.size, found.mtime_ns, inode=found.inode, ctime_ns=found.ctime_ns)
+        version = now.tag if is_known else 0
         return InodeAttributes(row + 1, mode, nlink, found.size, found.mtime_ns, uid, gid, live, version)
 
     def _folders_in(self, row: int) -> int:

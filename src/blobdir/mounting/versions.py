@@ -7,7 +7,9 @@ now; a read by another node is an error, again and again: its reader is in the m
 
 On this machine, attributes tell the version, so a tag needs no memory. Behind a backend that would take a request for
 each name: there, a node without a tag is the version that the first read of it brings, if it has the size that the
-kernel was told. What that was, and what it is now, is shared by all workers, in memory that takes no room until then.
+kernel was told. Who opens a file again that was read is asked for by one request a second, since the kernel may have
+all of its pages, and no read would come. What was told, and what it is now, is shared by all workers, in memory that
+takes no room until then.
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from blobdir.errors import SourceChangedError
+from blobdir.errors import NotFoundError, ReadError, SourceChangedError
+from blobdir.index import LOOSE
 from blobdir.locks import ForkSafeLock
 from blobdir.mounting.attributes import AttributeView
 
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
 
 ROW_BITS: Final = 32
 ROW_MASK: Final = (1 << ROW_BITS) - 1
+LIVE_S: Final = 1.0
+"""Seconds after which the version of a file behind a backend is asked for again."""
 _GONE: Final = 0xFFFFFFFF
 """In place of a tag: what the kernel was told first isn't there any more, and nobody has read it."""
 
@@ -43,9 +49,11 @@ class _Shared:
 
     def __init__(self, rows: int) -> None:
         self._fd = os.memfd_create("blobdir-versions", os.MFD_CLOEXEC)
-        os.ftruncate(self._fd, rows * 16)
-        memory = np.frombuffer(mmap.mmap(self._fd, rows * 16), [("told", "i8"), ("first", "u4"), ("now", "u4")])
+        fields = np.dtype([("told", "i8"), ("looked", "f8"), ("first", "u4"), ("now", "u4")])
+        os.ftruncate(self._fd, rows * fields.itemsize)
+        memory = np.frombuffer(mmap.mmap(self._fd, rows * fields.itemsize), fields)
         self.told, self.first, self.now = memory["told"], memory["first"], memory["now"]  # size + 1; tags
+        self.looked = memory["looked"]  # when its version was last known
         self._lock = ForkSafeLock()
 
     @contextmanager
@@ -75,6 +83,30 @@ class VersionedView(AttributeView):
             if not told:
                 shared.told[row] = told = found.size + 1
         return found._replace(size=told - 1, version=0 if now == first else now)
+
+    def opened(self, row: int) -> InodeAttributes:
+        """Attributes for who may go on to read: of a file behind a backend that was read, as it is now."""
+        shared = self._shared
+        if shared is not None and self._tree.index.buffers.source[row] == LOOSE:
+            with shared.locked(row):
+                now = time.monotonic()
+                was_read = shared.now[row] or shared.told[row] == 1  # or is empty: nobody reads such a file
+                if is_due := was_read and now - shared.looked[row] >= LIVE_S:
+                    shared.looked[row] = now
+            if is_due:
+                self._look_again(shared, row)
+        return self.of(row)
+
+    def _look_again(self, shared: _Shared, row: int) -> None:
+        try:
+            version = self._tree.file_version(row)
+        except NotFoundError:
+            shared.looked[row] = 0.0  # the kernel asks a second time before it believes it
+            raise
+        except ReadError:  # the connection is bad: as if nobody had asked
+            return
+        if version.etag or version.mtime_ns:
+            self._seen(shared, row, 0, version)
 
     def read(self, row: int, tag: int, start: int, end: int) -> bytes:
         """Bytes of a loose file, of the version that a node stands for.
@@ -116,5 +148,5 @@ class VersionedView(AttributeView):
                 shared.first[row] = version.tag if is_as_told else _GONE
             if size >= 0:
                 shared.told[row] = size + 1
-            shared.now[row] = version.tag
+            shared.now[row], shared.looked[row] = version.tag, time.monotonic()
             return tag or int(shared.first[row])

@@ -79,6 +79,10 @@ class LocalSource:
         """Its attributes as they are now."""
         return _stat(os.fstat(self.fd))
 
+    def names(self) -> int:
+        """How many names it has: hard links."""
+        return os.fstat(self.fd).st_nlink
+
     def check_size(self, found: os.stat_result | None = None) -> None:
         """Raise `OSError` where it says that it's larger than it can be, by what it takes on its disk."""
         check_size(found or os.fstat(self.fd), self.path, most=sys.maxsize)

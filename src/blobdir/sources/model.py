@@ -60,8 +60,11 @@ class Stat:
 
     @property
     def tag(self) -> int:
-        """A number of 32 bits, not 0, that tells versions of a file apart: by etag, else by size, time and inode."""
-        known = self.etag or f"{self.size} {self.mtime_ns} {self.inode}"
+        """A number of 32 bits, not 0, that tells versions of a file apart: by etag, else by size and times.
+
+        On this machine by the time of change, which nobody can set; where there is none, by the inode.
+        """
+        known = self.etag or f"{self.size} {self.mtime_ns} {self.ctime_ns or self.inode}"
         return crc32(known.encode("utf-8", "surrogateescape")) or 1
 
 

@@ -14,9 +14,10 @@ from blobdir.sources.keys import folders_of, is_understood, sort_keys
 from blobdir.sources.listing import TREES, list_below
 from blobdir.sources.options import RemoteOptions, parse_size
 from blobdir.sources.pace import merge_limits
-from blobdir.sources.remotefile import RemoteSource
+from blobdir.sources.remotefile import BEYOND_END, RemoteSource
 from blobdir.sources.retries import status_of
 from blobdir.sources.secrecy import without_secrets
+from blobdir.sources.transports import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from blobdir.sources.keys import Keys
     from blobdir.sources.model import Folder, Stat
-    from blobdir.sources.transports import Answer
 
 LOCAL_PROTOCOLS = frozenset(("memory", "file", "local", "zip", "tar", "libarchive", "reference", "dir"))
 """Backends whose bytes are on this machine already, if nothing else is behind them."""
@@ -247,9 +247,20 @@ class RemoteStorage:
         return self.fetch(path).data
 
     def fetch(self, path: str, start: int | None = None, end: int | None = None) -> Answer:
-        """Bytes ``start:end`` of a file as it is now, or the whole of it, and which version they are of."""
+        """Bytes ``start:end`` of a file as it is now, or the whole of it, and which version they are of.
+
+        There are none where the file ends before `start`.
+        """
         what = f"{self.url}: {path}" + ("" if start is None else f": bytes {start} to {end}")
-        return self.backend.run(self.backend.get(self.full(path), start, end, what), what)
+        try:
+            return self.backend.run(self.backend.get(self.full(path), start, end, what), what)
+        except ReadError as error:
+            if start is None or status_of(error) != BEYOND_END:
+                raise
+            version = self.stat(path)
+            if not 0 <= version.size <= start:
+                raise
+            return Answer(b"", version)
 
     def read_range(self, path: str, start: int, end: int) -> bytes:
         """Bytes ``start:end`` of a file as it is now; fewer only where the file ends."""

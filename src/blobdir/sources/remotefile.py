@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 READAHEAD_BLOCKS = 16
 WORTH = 64
 """Blocks that are fetched for single reads, where not all fit the cache, before a hit must pay for each."""
-_BEYOND_END = 416
+BEYOND_END = 416
+"""What web servers answer who asks for bytes behind the end of a file."""
 
 
 class Place(Protocol):
@@ -152,7 +153,7 @@ class RemoteSource:
             except FileNotFoundError as error:
                 raise ReadError(f"{self.path}: was removed after the project was opened") from error
             except ReadError as error:
-                if status_of(error) == _BEYOND_END:  # SourceChangedError, if it has become shorter
+                if status_of(error) == BEYOND_END:  # SourceChangedError, if it has become shorter
                     self._checked(Answer(b"", self.storage.stat(self.path)))
                 raise
             if len(data) != high - low and high <= self.size:

@@ -170,7 +170,7 @@ class Server:
             return encode_reply(unique, ENTRY.pack(0, 0, FOREVER_S, *[0] * 19))
         source = self._columns.source[child]
         if source < FIRST_BLOB:
-            return ENTRY_REPLY.pack(ENTRY_REPLY.size, 0, unique, *entry_fields(self._view.of(child)))
+            return ENTRY_REPLY.pack(ENTRY_REPLY.size, 0, unique, *entry_fields(self._view.opened(child)))
         member = self._members.get(source)
         if member is None:
             member = self._members[source] = entry_fields(self._view.of_member(source, child))[9:]
@@ -180,7 +180,7 @@ class Server:
         )
 
     def _getattr(self, unique: int, row: int, _length: int) -> bytes:
-        found = self._view.of(row)
+        found = self._view.opened(row)
         if found.version != self._version:
             return encode_error(unique, errno.ESTALE)  # whoever has only its name looks that up again
         _, _, _, valid_s, _, valid_ns, *attributes = entry_fields(found)
