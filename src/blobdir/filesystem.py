@@ -13,7 +13,15 @@ import numpy as np
 from fsspec.utils import stringify_path
 
 from blobdir.discovery import DiscoveryOptions
-from blobdir.errors import BlobdirError, IncompleteListingError, IsADirectory, LinkError, NotFoundError, UsageError
+from blobdir.errors import (
+    BlobdirError,
+    IncompleteListingError,
+    IsADirectory,
+    LinkError,
+    NotFoundError,
+    ReadError,
+    UsageError,
+)
 from blobdir.exporting import ExportingFileSystem
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE
 from blobdir.instances import SharedInstances, of_one_tree
@@ -233,7 +241,7 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
                     found = self._info(prefix + name, row)
                 except NotFoundError:
                     continue  # a loose file that was removed since
-                except (LinkError, PermissionError):  # what can't be looked at says why to who reads it
+                except (LinkError, ReadError, PermissionError):  # what can't be looked at says why to who reads it
                     found = {"name": prefix + name, "size": max(size, 0), "type": "file", "ino": row + 1}
                 if found["type"] == "directory" and source == LINK:  # a leaf, as for `LocalFileSystem`
                     found["type"] = "other"
@@ -459,7 +467,7 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
         row = view.find(self._strip_protocol(path))
         if view.is_loose(row):
             return view.read(row, start or 0, end)
-        return view.read(row, *_bounds(view, row, start, end))
+        return view.read(row, *view.bounds(row, start, end))
 
     @of_one_tree
     def cat(self, path: Any, recursive: bool = False, on_error: str = "raise", **kwargs: Any) -> Any:
@@ -546,7 +554,7 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
         with suppress(OSError):  # of which one is found out below
             rows = [] if view.storage.is_quick else [self._find(path)[1] for path in paths]
             members = [i for i, row in enumerate(rows) if not view.is_loose(row)]  # where those end is known
-            bounds = [_bounds(view, rows[i], all_starts[i], all_ends[i]) for i in members]
+            bounds = [view.bounds(rows[i], all_starts[i], all_ends[i]) for i in members]
             data = view.read_ranges([rows[i] for i in members], [b[0] for b in bounds], [b[1] for b in bounds])
             found = dict(zip(members, data, strict=True))
         every = enumerate(zip(paths, all_starts, all_ends, strict=True))
@@ -578,16 +586,6 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
         if isinstance(block_size, int):
             kwargs["block_size"] = block_size
         return MemberFile(self, path, (view, row), cache_options=cache_options, **kwargs)
-
-
-def _bounds(view: Tree, row: int, start: int | None, end: int | None) -> tuple[int, int]:
-    """A range as `cat_file` is given it -> bytes of the file, half-open."""
-    if view.is_directory(row):
-        raise IsADirectory(f"{view.path(row) or '/'}: is a directory")
-    size = view.size(row)
-    start = 0 if start is None else start if start >= 0 else max(0, size + start)
-    end = size if end is None else end if end >= 0 else size + end
-    return start, min(end, size)
 
 
 def _canonical(path: str) -> str:

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from blobdir.descriptors import DESCRIPTORS
-from blobdir.errors import NotFoundError, SourceChangedError
+from blobdir.errors import NotFoundError, ReadError, SourceChangedError
 from blobdir.index import LOOSE
+from blobdir.inside import NO_FILE
 from blobdir.sources import LocalStorage, RemoteStorage, Stat
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class LooseFiles(Protocol):
         ...
 
     def stat(self, row: int) -> Stat:
-        """Attributes of a file; NotFoundError where it's gone."""
+        """Attributes of a file; NotFoundError where it's gone, ReadError where something else is there."""
         ...
 
     def version(self, row: int) -> Stat:
@@ -114,9 +115,13 @@ class _Local:
     def stat(self, row: int) -> Stat:
         path = self._path(row)
         try:
-            return self._storage.stat(path)
+            found = self._storage.stat(path)
         except FileNotFoundError as error:
             raise _gone(path) from error
+        if found.kind != "file":
+            what = "is a folder, and a file belongs there" if found.kind == "directory" else NO_FILE
+            raise ReadError(f"{path}: {what}")
+        return found
 
     version = stat
 

@@ -391,6 +391,15 @@ class Tree:
             raise self._why_not(row, source)
         return _OpenMember(self, row)
 
+    def bounds(self, row: int, start: int | None, end: int | None) -> tuple[int, int]:
+        """Bytes of a file, half-open, that a range means in which negative numbers count from its end."""
+        if self.is_directory(row):
+            raise IsADirectory(f"{self.path(row) or '/'}: is a directory")
+        size = self.size(row)
+        start = 0 if start is None else start if start >= 0 else max(0, size + start)
+        end = size if end is None else end if end >= 0 else size + end
+        return start, min(end, size)
+
     def file_version(self, row: int) -> Stat:
         """The version of a loose file that is there now: a request, behind a backend. NotFoundError where it's gone."""
         return self._loose.version(row)

@@ -39,7 +39,9 @@ class Web(General):
             _raise_for(response, path)
             if ranged and response.status != 206:
                 length = response.content_length
-                if start != 0 or length is None or length != end:
+                if length != 0 and (
+                    start != 0 or length is None or length != end
+                ):  # of an empty file there is no range
                     raise NoRangesError("the server doesn't serve byte ranges; copy the project, or use another server")
                 ranged = False
             data: bytes = await response.read()
