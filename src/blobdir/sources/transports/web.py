@@ -41,7 +41,7 @@ class Web(General):
                 length = response.content_length
                 if length != 0 and (
                     start != 0 or length is None or length != end
-                ):  # of an empty file there is no range
+                ):  # an empty one has none
                     raise NoRangesError("the server doesn't serve byte ranges; copy the project, or use another server")
                 ranged = False
             data: bytes = await response.read()
