@@ -13,7 +13,7 @@ from folder_bucket import Bucket, files
 from moving.test_two_pushes import bytes_shown
 
 from blobdir.discovery import DiscoveryOptions
-from blobdir.errors import BlobdirError
+from blobdir.errors import BlobdirError, BusyError
 from blobdir.moving import push
 from blobdir.moving.indexing import index_beside
 from blobdir.packing import remove
@@ -195,3 +195,26 @@ def test_who_is_cut_off_after_a_change(pushed, tmp_path, monkeypatch, change, wa
                 continue  # there was nothing left to be cut off
             at_peace()
             judge(bucket, tmp_path, monkeypatch)
+
+
+def test_an_index_that_is_made_at_any_request_of_a_push(pushed, tmp_path, monkeypatch):
+    """The push ends, and nobody needs to push again; or it's told, and the place isn't taken for whole."""
+    bucket, small = pushed
+    count = meeting(lambda: None, -1)
+    push(small, URL, delete=True)
+    (total,) = count
+
+    def make_index():
+        with suppress(BlobdirError):
+            index_beside(open_storage(URL), DiscoveryOptions())
+
+    for number in (*range(0, total - 10, 8), *range(total - 10, total)):  # at the end one thing follows another
+        at_peace()
+        reset(bucket, tmp_path)
+        meeting(make_index, number)
+        with suppress(BusyError):
+            assert push(small, URL, delete=True).complete
+        at_peace()
+        judge(bucket, tmp_path, monkeypatch)
+        assert not (bucket / ".blobdir/pushing.json").exists(), number
+        assert files(bucket) == files(small)

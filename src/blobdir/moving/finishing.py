@@ -166,9 +166,11 @@ def _look_again(
     now = list_remote(there)
     wrong = list(expected.wrong(now, there))
     wrong += [path for path in now.own if path not in written and path != INDEXING]  # who writes an index looks too
-    wrong += [path for path, then in written.items() if path not in now.own or not is_still(then, now.own[path])]
+    lost = [path for path, then in written.items() if path not in now.own or not is_still(then, now.own[path])]
     if isinstance(mark, IndexMark):  # else it's another one's, or of what was there a moment ago
+        wrong += lost
         mark.unsure = bool(wrong) and BESIDE_FILE not in wrong
+    # Else who has written another index since the mark was away compares it with what is there by himself.
     if not wrong:
         return
     if isinstance(mark, Claim):

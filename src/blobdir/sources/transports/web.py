@@ -39,9 +39,7 @@ class Web(General):
             _raise_for(response, path)
             if ranged and response.status != 206:
                 length = response.content_length
-                if length != 0 and (
-                    start != 0 or length is None or length != end
-                ):  # an empty one has none
+                if length != 0 and (start != 0 or length is None or length != end):  # an empty one has none
                     raise NoRangesError("the server doesn't serve byte ranges; copy the project, or use another server")
                 ranged = False
             data: bytes = await response.read()
