@@ -13,7 +13,7 @@ from blob_builder import Builder
 from folder_bucket import files
 
 import blobdir
-from blobdir.errors import BlobdirError, BlobdirWarning, NotAProjectError, ReadError
+from blobdir.errors import BlobdirWarning, IncompleteListingError, NotAProjectError, ReadError
 from blobdir.moving import fetch
 from blobdir.sources import webindex
 from blobdir.sources.webindex import read_page
@@ -207,8 +207,10 @@ def test_folders_of_one_name_are_no_circle(web, project):
 
 def test_what_is_no_page_is_said(web, project):
     Server.odd["/p/train/ann/"] = lambda self, path: self.answer(b"[]", "application/json")
-    with pytest.raises(BlobdirError, match="gives no page that lists a folder, but application/json"):
-        blobdir.open_project(f"{web[1]}/p", index="none")
+    with pytest.warns(BlobdirWarning, match="gives no page that lists a folder, but application/json"):
+        opened = blobdir.open_project(f"{web[1]}/p", index="none")
+    with pytest.raises(IncompleteListingError, match="application/json"):
+        opened.filesystem.ls("train/ann")
     with pytest.raises((NotAProjectError, ReadError)):
         blobdir.open_project(f"{web[1]}/p/meta.json", index="none")
 
