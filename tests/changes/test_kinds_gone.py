@@ -386,20 +386,10 @@ def test_members_that_no_offsets_name(tmp_path, what, all_go, dry_run):
     assert faults(root) == []
     again = compact(root)
     assert (again.blobs, again.freed) == ([], 0)
-    if stays and what not in OF_A:
+    if stays:
         compact(root, unreferenced=True)
         assert b"of nobody" not in b"".join(tar.read_bytes() for tar in tars(root))
     assert differences(shown(root), {p: d for p, d in model.items() if p[10:11] not in going}) == []
-
-
-def test_a_file_in_a_hidden_folder_that_was_an_image_is_named_until_it_goes(tmp_path):
-    """Nothing says that it was one: its entry has no folder. It's said to be there, and how to get rid of it."""
-    root = with_member(tmp_path, b".s/h.png")
-    offsets = ["offsets", "-q", "--replace", "--filter", "*.png", "--filter", ".*", root / "blob/x.tar"]
-    assert run([*map(str, offsets), "-o", str(root / "train")]) == 0
-    remove(root, ["train/h.png"])
-    (problem,) = compact(root).problems
-    assert "h.png" in problem.message and "--unreferenced" in problem.message
 
 
 @pytest.mark.parametrize("what", ["links", "damaged"])

@@ -123,18 +123,23 @@ def move_command(project: str, images: tuple[str, ...], dataset: str, dry_run: b
 
 @click.command("compact")
 @click.argument("project", callback=on_this_machine)
-@click.option("--unreferenced", is_flag=True, help="Also delete tars that no dataset uses, and hidden files.")
+@click.option(
+    "--unreferenced",
+    is_flag=True,
+    help="Also delete tars that no dataset uses, hidden files, and a.json of a.jpg in blobs.",
+)
 @_dry_run
 @click.option("-q", "--quiet", is_flag=True, help="No report.")
 def compact_command(project: str, unreferenced: bool, dry_run: bool, quiet: bool) -> None:
     """Write blobs of PROJECT anew without the images that no offsets refer to.
 
-    What belongs to such an image in its tar (a.json, ._a.jpg) goes with it; other hidden files that no offsets name
-    stay, and are named. Blobs of which nothing would go aren't touched. Every tar is scanned first, and held against
-    its offsets: if anything can't be read or doesn't fit, nothing is done. Then what stays in blobs, all tars that no
-    dataset uses, and what else lies below blob/ are searched for the bytes that went: files that still have them are
-    named, and stay. What can't be searched (compressed files, folders that can't be listed, links out of the project)
-    is named too. Who has an old blob open goes on with it; so does a subset that shares it.
+    What belongs to such an image in its tar (a.json, ._a.jpg) goes with it. What belongs to others, and hidden files,
+    stay and are named where no offsets name them, but for what was removed here. Blobs of which nothing would go aren't
+    touched. Every tar is scanned first, and held against its offsets: if anything can't be read or doesn't fit, nothing
+    is done. Then what stays in blobs, all tars that no dataset uses, and what else lies below blob/ are searched for
+    the bytes that went: files that still have them are named, and stay. What can't be searched (compressed files,
+    folders that can't be listed, links out of the project) is named too. Who has an old blob open goes on with it; so
+    does a subset that shares it.
 
     \b
     blobdir compact /data/lemons --dry-run

@@ -11,7 +11,7 @@ from blobdir.errors import TarError
 from blobdir.index import Defect, SourceRecord
 from blobdir.offsets.names import is_called, number_of, shown, to_str
 from blobdir.tarscan import REACH_BYTES, member_before, scan_tar
-from blobdir.tarscan.header import COMPRESSIONS, checksum_holds
+from blobdir.tarscan.header import COMPRESSIONS, NAME_BYTES, checksum_holds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -176,6 +176,13 @@ class Members:
     def before(self, start: int, n: int) -> bytes:
         """The `n` bytes before `start`, fewer where the blob begins."""
         return self._source.read_at(max(0, start - n), min(n, start))
+
+    def name_before(self, start: int) -> bytes | None:
+        """The name of the member whose data begin at `start`, by the headers before it; None where that isn't sure."""
+        found = member_before(self.before(start, 3 * BLOCK))  # with a pax header of one block
+        if found is None or not found.is_whole or len(found.name) >= NAME_BYTES:  # some tools shorten names there
+            found = member_before(self.before(start, REACH_BYTES))
+        return found.name if found is not None and found.is_whole else None
 
     def has(self, start: int, name: bytes, _member: bytes) -> bool:
         """Whether one of the members whose data begin at `start` has this name: only a scan finds hard links."""

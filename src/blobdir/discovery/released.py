@@ -2,8 +2,8 @@
 
 ``compact`` deletes blobs whose last image was removed, and no other blob without offsets: that one may have been copied
 in a moment ago. And it leaves out members that were removed, also those that it would keep for their names: a hidden
-file, a file of an image. Both stand in ``.blobdir/released.json``, with what tells a file from another one that has its
-name later.
+file, what lies in a hidden folder of the tar, a file of an image. Of others nothing is noted. Both stand in
+``.blobdir/released.json``, with what tells a file from another one that has its name later.
 """
 
 from __future__ import annotations

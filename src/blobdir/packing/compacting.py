@@ -30,12 +30,13 @@ from blobdir.packing.report import ChangeReport, Problem
 from blobdir.packing.searching import is_closed, places
 from blobdir.packing.shards import TarOutput
 from blobdir.packing.sums import SUMS, read_sums
-from blobdir.packing.unnamed import compacted_size, judge, member_called, names_of, spans_of
+from blobdir.packing.unnamed import OF_IMAGE, compacted_size, judge, member_called, names_of, spans_of
 from blobdir.packing.writer import ProjectWriter, encoded
 from blobdir.tarscan import in_words, scan_tar
 from blobdir.tarscan.header import shown
-from blobdir.tarscan.table import named_in_words
+from blobdir.tarscan.table import NAMED_IN_WARNING, named_in_words
 from blobdir.tarwriting.format import member_header, padding
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -62,17 +63,18 @@ def compact(
     """Write blobs anew that have images which no offsets refer to, without those; the others aren't touched.
 
     Who has the old ones open, a reader or a mount, goes on with them. With an image goes what belongs to it in its tar
-    (``a.json``, ``._a.jpg``); hidden files that no offsets name stay. Afterwards what stays in blobs, and all files
-    that no dataset uses and that lie below ``blob/`` or are called tars, are searched for the bytes of what has gone:
-    `ChangeReport.held` names those that have some, and `ChangeReport.unsearched` what couldn't be searched. Hard links
-    to an old blob, which `subset` makes, are named in `ChangeReport.problems`.
+    (``a.json``, ``._a.jpg``); such files of images that stay, and hidden ones, stay and are named. Afterwards what
+    stays in blobs, and all files that no dataset uses and that lie below ``blob/`` or are called tars, are searched for
+    the bytes of what has gone: `ChangeReport.held` names those that have some, and `ChangeReport.unsearched` what
+    couldn't be searched. Hard links to an old blob, which `subset` makes, are named in `ChangeReport.problems`.
 
     Parameters
     ----------
     project : path
     unreferenced : bool
-        Also delete tars that no offsets file names, ``x.TAR`` beside ``x.tar`` too, and hidden files in the others.
-        Without, only those go whose last image blobdir removed.
+        Also delete tars that no offsets file names, ``x.TAR`` beside ``x.tar`` too, and in the others hidden files and
+        files of images (``a.json``). Without, only tars go whose last image blobdir removed, and of such members those
+        that blobdir removed in this project: a copy of it, or one that it was merged into, doesn't know of them.
     dry_run : bool
         Only say what would be freed.
     progress : callable, optional
@@ -89,7 +91,7 @@ def compact(
         writer = ProjectWriter(change, os.path.abspath(project))
         report = _Compacting(writer, unreferenced=unreferenced, progress=progress).run()
         change.commit()
-        report.say_left(change.leftovers())
+    report.say_left(change.leftovers())
     report.seconds = time.perf_counter() - began
     return report
 
@@ -106,6 +108,8 @@ class _Compacting:
         self._lost: list[Gone] = []
         self._kept: dict[str, tuple[TarTable, Members]] = {}
         self._renamed: dict[str, str] = {}
+        self._files: list[LeftOut] = []
+        self._with_files: list[str] = []
         self._behind = self._total = 0
 
     def run(self) -> ChangeReport:
@@ -130,6 +134,7 @@ class _Compacting:
                 self._compact(folder, stem, path, pickles[folder, stem], self._scan(path))
             else:
                 self._without_offsets(folder, stem, path)
+        self._say_files()
         if self._lost:
             self._look_for_lost(seen, set(folders))
         self._writer.write_sums(self._added, self._gone)
@@ -191,9 +196,12 @@ class _Compacting:
         """Remember members that go, with their tar or out of it."""
         rows = list(rows)
         sides: Collection[int] = ()
-        if rows:
-            is_of_images = path.startswith(f"{layout.BLOB_DIR}/")
-            sides = side_files_of(members).keys() | no_images(members) if is_of_images else set(rows)
+        if rows and path.startswith(f"{layout.BLOB_DIR}/"):
+            released = self._writer.released.get(path)
+            spans, removed = spans_of(members), released.ranges if released else set()
+            sides = {row for row in side_files_of(members).keys() | no_images(members) if spans[row] not in removed}
+        elif rows:
+            sides = set(rows)
         lost = [
             Gone(path, int(members.start[row]), int(members.end[row]), members.name(row), row not in sides)
             for row in rows
@@ -261,8 +269,11 @@ class _Compacting:
         images = sum(map(len, named.values()))
         released = self._writer.released.get(path)
         removed = released.ranges if released else ()
-        judged = judge(named, members, hidden=not self._unreferenced, removed=removed)
+        is_of_images = folder == layout.BLOB_DIR
+        judged = judge(named, members, unnamed_stay=not self._unreferenced, labels=not is_of_images, removed=removed)
         named = judged.kept
+        self._files += judged.files
+        self._with_files += [path] if judged.files else []
         self._kept[path] = members, judged
         self._say_gone(path, members, judged)
         size = self._size(path)
@@ -296,7 +307,7 @@ class _Compacting:
             parent = pickle.path.rpartition("/")[0]
             self._writer.replace_pickle(pickle.path, f"{parent}/{new}{layout.OFFSETS_SUFFIX}", fresh)
         self._drop_blob(path)
-        if folder == layout.BLOB_DIR and pickles:
+        if is_of_images and pickles:
             self._added[f"{new}.tar"] = digest
         self._renamed[path] = f"{folder}/{new}.tar"
         spans = spans_of(members)
@@ -343,6 +354,18 @@ class _Compacting:
         """Say what stays though no offsets name it."""
         if hidden:
             self._say("hidden", path, f"kept: {named_in_words(hidden)}; --unreferenced removes such files")
+
+    def _say_files(self) -> None:
+        """Say in one line what stays as files of images: where it was an image, nobody knows that it was removed."""
+        if self._files:
+            many = len(self._with_files) > 1
+            path = layout.BLOB_DIR if many else self._renamed.get(self._with_files[0], self._with_files[0])
+            names = [shown(one.name) for one in self._files[:NAMED_IN_WARNING]]
+            more = ", …" if len(self._files) > NAMED_IN_WARNING else ""
+            what = counted(len(self._files), OF_IMAGE.one, OF_IMAGE.many)
+            what += f", in {counted(len(self._with_files), 'tar')}" if many else ""
+            message = f"kept: {what}: {', '.join(names)}{more}; if they aren't needed, --unreferenced removes all such"
+            self._say("hidden", path, message)
 
     def _say_gone(self, path: str, members: TarTable, judged: Members) -> None:
         """Say what goes that is more than an image."""

@@ -80,6 +80,7 @@ class Edit:
         self._emptied: set[str] = set()
         self._steps = 0
         self._broken = ""
+        self._is_made = False
         self._lock = threading.RLock()
         self._process = os.getpid()
 
@@ -455,8 +456,7 @@ class Edit:
             self._writer.write_pickles()
             self._writer.known.check_not_linked(self._change.removed)
             self._change.commit()
-            for path in self._change.leftovers():
-                warnings.warn(f"{path}: {LEFT}", BlobdirWarning, stacklevel=2)
+            self._is_made = True
 
     def _in_tree(self, path: str) -> bool:
         try:
@@ -541,3 +541,5 @@ class Edit:
                 tar.close()
         finally:
             self._change.__exit__(None, None, None)
+        for path in self._change.leftovers() if self._is_made else ():
+            warnings.warn(f"{path}: {LEFT}", BlobdirWarning, stacklevel=2)

@@ -101,7 +101,7 @@ def add(
         writer.write_pickles()
         writer.known.check_not_linked(change.removed)
         change.commit()
-        report.say_left(change.leftovers())
+    report.say_left(change.leftovers())
     report.seconds = time.perf_counter() - began
     return report
 
@@ -252,7 +252,7 @@ def remove(
         writer.known.check_not_linked(change.removed)
         writer.write_pickles()
         change.commit()
-        report.say_left(change.leftovers())
+    report.say_left(change.leftovers())
     report.seconds = time.perf_counter() - began
     return report
 
@@ -330,7 +330,7 @@ def move(
         writer.known.check_not_linked(change.removed)
         writer.write_pickles()
         change.commit()
-        report.say_left(change.leftovers())
+    report.say_left(change.leftovers())
     report.removed = list(dict.fromkeys(report.removed))
     report.seconds = time.perf_counter() - began
     return report

@@ -165,7 +165,7 @@ def merge(
         check_merged(known)
         report = _Merge(writer, known, copy=copy).run()
         change.commit()
-        report.say_left(change.leftovers())
+    report.say_left(change.leftovers())
     report.seconds = time.perf_counter() - began
     return report
 

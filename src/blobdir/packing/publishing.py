@@ -67,6 +67,7 @@ class Change:
         self._number = 0
         self._lock: ProjectLock | None = None
         self._made = False
+        self._left: list[str] = []
 
     def __enter__(self) -> Self:
         check_place(self._root)
@@ -98,6 +99,7 @@ class Change:
             if self._lock.is_mine and not decided:  # a child that was forked meanwhile has no part in it
                 with suppress(OSError, UsageError):
                     clear(self._state)
+                self._left = [f"{layout.STATE_DIR}/{n}" for n in (STAGING, UNDO) if os.path.lexists(self._state / n)]
         finally:
             self._release()
         if isinstance(error, OSError) and not decided:
@@ -265,9 +267,11 @@ class Change:
         self._apply(journal)
 
     def leftovers(self) -> list[str]:
-        """Folders of ``.blobdir`` that couldn't be emptied after the change: what it replaced or removed lies there."""
-        names = () if self.dry_run else (STAGING, UNDO)
-        return [f"{layout.STATE_DIR}/{name}" for name in names if os.path.lexists(self._state / name)]
+        """Folders of ``.blobdir`` that couldn't be emptied: what was replaced or removed lies there.
+
+        Known when the context was left, which tries it a last time.
+        """
+        return self._left
 
     def _apply(self, journal: Journal) -> None:
         self._made = False  # what another one had begun doesn't count

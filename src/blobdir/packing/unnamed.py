@@ -5,6 +5,7 @@ member                                                        what becomes of it
 ============================================================  ============================================
 an image: what ``blobdir offsets`` takes for one              goes: that is what a removed image is
 files of an image: ``a.json``, ``._a.jpg`` beside ``a.jpg``   as the image: stay with it, or go with it
+                                                              (in tars of labels there are no such)
 hidden files, and what lies in hidden folders                 stay: they never were images of the project
 what blobdir itself has removed, of these two                 goes, see `blobdir.discovery.released`
 entries of folders, links, devices                            go: they have no bytes
@@ -34,6 +35,7 @@ Named = Mapping[tuple[int, int], Collection[bytes]]
 
 HIDDEN: Final = Kind("hidden file that no offsets name", "hidden files that no offsets name")
 OF_NOBODY: Final = Kind("file of an image that is gone", "files of images that are gone")
+OF_IMAGE: Final = Kind("file of an image that no offsets name", "files of images that no offsets name")
 
 
 @dataclass(slots=True)
@@ -46,20 +48,28 @@ class Members:
         Byte range -> names, of those that stay.
     hidden : list of LeftOut
         Those of them that no offsets name, and that are no files of images.
+    files : list of LeftOut
+        Those of them that no offsets name, and that are files of images; or were images that were removed elsewhere.
     gone : list of int
         Rows of those that go.
     of_gone : list of LeftOut
-        Those of them that go because their image does.
+        Those of them that are files of images.
     """
 
     kept: dict[Span, set[bytes]]
     hidden: list[LeftOut] = field(default_factory=list)
+    files: list[LeftOut] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
     of_gone: list[LeftOut] = field(default_factory=list)
 
 
 def judge(
-    named: Named, members: TarTable, *, hidden: bool = True, removed: Collection[tuple[int, int]] = ()
+    named: Named,
+    members: TarTable,
+    *,
+    unnamed_stay: bool = True,
+    labels: bool = False,
+    removed: Collection[tuple[int, int]] = (),
 ) -> Members:
     """Say which members stay.
 
@@ -68,8 +78,10 @@ def judge(
     named : dict
         Byte range -> names, of what offsets name; see `names_of`.
     members : TarTable
-    hidden : bool
-        Whether hidden files stay.
+    unnamed_stay : bool
+        Whether hidden files stay, and files of images that stay.
+    labels : bool
+        Whether it's a tar of annotations: ``a.png.json`` is no file of an image there.
     removed : collection of (int, int)
         Byte ranges of what blobdir has removed.
     """
@@ -79,7 +91,8 @@ def judge(
     if not unnamed:
         return found
     others = no_images(members)
-    sides = {row: images for row, images in side_files_of(members).items() if row not in others}
+    beside = {} if labels else side_files_of(members)
+    sides = {row: images for row, images in beside.items() if row not in others}
     owners_of = {
         row: seen
         for row, images in (sides | doubles_of(members)).items()
@@ -96,19 +109,21 @@ def judge(
             found.gone.append(row)
             continue
         owners = owners_of.get(row, ())
-        if span not in images and any(spans[owner] in named for owner in owners):
+        is_of_named = any(spans[owner] in named for owner in owners)
+        if unnamed_stay and span not in images and is_of_named:
+            found.files.append(left_out(OF_IMAGE, row))
             files = found.kept.setdefault(span, set())
             called = _side_name if row in sides else _double_name
             for owner in owners:
                 own = members.name(owner)
                 files.update(name if image == own else called(name, image) for image in named.get(spans[owner], ()))
-        elif hidden and row in others and not owners and span not in images:
+        elif unnamed_stay and row in others and not owners and span not in images:
             found.hidden.append(left_out(HIDDEN, row))
             found.kept.setdefault(span, set()).add(name)
         else:
             found.gone.append(row)
             if owners:
-                found.of_gone.append(left_out(OF_NOBODY, row))
+                found.of_gone.append(left_out(OF_IMAGE if is_of_named else OF_NOBODY, row))
     return found
 
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blobdir.discovery import layout
+from blobdir.discovery.pairing import Members
 from blobdir.discovery.released import RELEASED, Released, format_released, identity, read_all
 from blobdir.durable import open_regular
 from blobdir.errors import AnnotationError, BlobdirError, PackError
 from blobdir.inside import NO_FILE
-from blobdir.offsets.choosing import is_certain
+from blobdir.offsets.choosing import is_certain, is_hidden
 from blobdir.offsets.table import OffsetsTable
 from blobdir.offsets.writer import encode_offsets
 from blobdir.packing.linked import check_changed
@@ -72,6 +73,7 @@ class ProjectWriter:
             self.known.clean()
         self.root = self.known.root
         self._edits: dict[str, _PickleEdit] = {}
+        self._looked_at: tuple[str, Members] | None = None
         self._taken: set[str] | None = None
         self._sums: dict[str, str] = {}
         self._without_sum: set[str] = set()
@@ -91,10 +93,22 @@ class ProjectWriter:
         for entry in origin.entries:
             name = _encode(entry.name)
             self._edit(entry.pickle.path).removed.add(name)
-            if not is_certain(name) and (blob := self._blob_of(entry.pickle.path)):
+            if (blob := self._blob_of(entry.pickle.path)) and not self._goes_unnamed(blob, entry.start):
                 self._released(blob).ranges.add((entry.start, entry.end))
         if origin.file:
             self._remove_file(origin.file)
+
+    def _goes_unnamed(self, blob: str, start: int) -> bool:
+        """Whether `compact` leaves out a member as soon as no offsets name it: its name says so, not its entry's."""
+        try:
+            if self._looked_at is None or self._looked_at[0] != blob:
+                self._looked_at = blob, Members(self.known.storage.open(blob))
+            name = self._looked_at[1].name_before(start)
+        except (OSError, BlobdirError):
+            return False
+        if name is None:
+            return False
+        return is_certain(name) if _is_of_images(blob) else not is_hidden(name)
 
     def _remove_file(self, path: str) -> None:
         """Have a plain file be gone; and a folder below an item folder, ``img/sub``, if nothing is left in it."""
@@ -181,9 +195,9 @@ class ProjectWriter:
         return self.released.setdefault(blob, Released(identity(os.path.join(self.root, blob))))
 
     def _blob_of(self, pickle: str) -> str:
-        """The blob of images that an offsets file is of; empty where there is none."""
+        """The blob that an offsets file is of; empty where there is none."""
         folder, stem = _blob_key(pickle)
-        return self.known.blobs(folder)[0].get(stem, "") if folder == layout.BLOB_DIR else ""
+        return self.known.blobs(folder)[0].get(stem, "")
 
     def write_released(self) -> None:
         """Stage the list of what was released, if it has changed."""
