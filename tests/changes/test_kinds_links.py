@@ -16,6 +16,7 @@ from changes.samples import (
     files_of,
     numbered,
     packed,
+    pickles,
     picture,
     tars,
     with_side_files,
@@ -27,7 +28,7 @@ from blobdir.cli.app import run
 from blobdir.discovery import layout
 from blobdir.erofs.images import write_image
 from blobdir.erofs.reader import ImageReader
-from blobdir.errors import BlobdirError, IncompleteListingError, PackError
+from blobdir.errors import BlobdirError, IncompleteListingError, PackError, ReadError
 from blobdir.moving import fetch, push
 from blobdir.opening import OpenOptions, open_tree
 from blobdir.packing import SubsetOptions, add, add_blob_file, compact, merge, move, remove, subset
@@ -336,19 +337,120 @@ def test_nobody_changes_a_project_with_a_linked_file(linked_file, kind, writer):
     refused(root, link, WRITERS[writer], "the file itself", CHANGED)
 
 
-@pytest.mark.parametrize("place", ["backup", "a/backup", "train/datasets/b"])
-@pytest.mark.parametrize("writer", WRITERS)
-def test_nobody_changes_a_project_with_a_project_in_it(made, tmp_path, writer, place):
-    """Its datasets are shown with the outer blobs: whoever changed those would take the inner project's away."""
-    root = tmp_path / "outer"
+def linked_to(path):
+    """Put something elsewhere in the project, and a link in its place."""
+    moved = path.parent.parent / "elsewhere"
+    path.rename(moved)
+    path.symlink_to(f"../{moved.name}")
+
+
+def without_blobs(inner):
+    """A project that is one by ``.blobdir/`` alone."""
+    shutil.rmtree(inner / "blob")
+    (inner / "blob").mkdir()
+    (inner / ".blobdir").mkdir(exist_ok=True)
+
+
+INNER = {
+    "with blobs": lambda inner: None,
+    "its blobs behind a link": lambda inner: linked_to(inner / "blob"),
+    "its meta.json behind a link": lambda inner: linked_to(inner / "meta.json"),
+    "blobs behind links": lambda inner: linked_to(tars(inner)[0]),
+    "without blobs": without_blobs,
+}
+"""What a project that lies in another one looks like."""
+
+
+def with_inner(made, root, kind="with blobs", place="backup"):
     shutil.copytree(made, root)
     shutil.copytree(made, root / place)
+    INNER[kind](root / place)
+    return root
+
+
+IN_PLACES = [("with blobs", "a/backup"), ("with blobs", "train/datasets/b"), *((kind, "backup") for kind in INNER)]
+
+
+@pytest.mark.parametrize(("kind", "place"), IN_PLACES)
+@pytest.mark.parametrize("writer", WRITERS)
+def test_nobody_changes_a_project_with_a_project_in_it(made, tmp_path, writer, kind, place):
+    """Its datasets are shown as the outer one's: whoever changed those would take the inner project's away."""
+    root = with_inner(made, tmp_path / "outer", kind, place)
     before = files_below(root)
     with pytest.raises(PackError, match=rf"^{place}: is a project of its own.*nothing was changed$"):
         WRITERS[writer](root)
     shutil.rmtree(root / ".blobdir", ignore_errors=True)
     assert files_below(root) == before
     assert ("project-inside", place) in {(finding.code, finding.path) for finding in verify(root).findings}
+
+
+@pytest.mark.parametrize(("kind", "place"), IN_PLACES)
+@pytest.mark.parametrize("taker", TAKERS)
+def test_nobody_takes_a_project_with_a_project_in_it(made, tmp_path, taker, kind, place):
+    root = with_inner(made, tmp_path / "outer", kind, place)
+    before = files_below(root)
+    with pytest.raises(PackError, match=rf"{place}: is a project of its own.*nothing was (changed|written)$"):
+        TAKERS[taker](root)
+    shutil.rmtree(root / ".blobdir", ignore_errors=True)
+    assert files_below(root) == before
+    assert not (tmp_path / "subset").exists()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in INNER if kind != "without blobs"])
+@pytest.mark.parametrize("reader", READERS)
+def test_nobody_reads_an_inner_image_from_an_outer_blob(made, tmp_path, reader, kind):
+    """The blobs are called alike, and the offsets fit both."""
+    root = with_inner(made, tmp_path / "outer", kind)
+    with pytest.raises((BlobdirError, OSError)):
+        READERS[reader](root, tmp_path, False)
+
+
+@pytest.mark.parametrize("on_defect", ["refuse", "ignore"])
+def test_what_lies_around_an_inner_project_is_read(made, tmp_path, on_defect):
+    root = with_inner(made, tmp_path / "outer")
+    project = blobdir.open_project(root, index="none", on_defect=on_defect)
+    assert project.filesystem.cat_file("train/img/a001.png") == numbered(1)["train/a001.png"]
+    with pytest.raises(ReadError, match="backup is a project of its own"):
+        project.filesystem.cat_file("backup/train/img/a001.png")
+    subset(root, tmp_path / "subset", SubsetOptions(datasets=("train",)))
+    assert "train/img/a001.png" in shown(tmp_path / "subset")
+    own = pickles(root / "backup", packed_annotations=False)
+    errors = {found.path for found in verify(root, processes=1).findings if found.severity == "error"}
+    assert errors == {path.relative_to(root).as_posix() for path in own}
+
+
+def test_an_inner_project_that_is_behind_a_url_is_no_other(made, tmp_path):
+    root = with_inner(made, tmp_path / "outer")
+    memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    memory.put(f"{root}/", "/outer/", recursive=True)
+    fs = blobdir.open_project("memory://outer", index="none").filesystem
+    assert fs.cat_file("train/img/a001.png") == numbered(1)["train/a001.png"]
+    with pytest.raises(ReadError, match="backup is a project of its own"):
+        fs.cat_file("backup/train/img/a001.png")
+    with pytest.raises(PackError, match="project of its own"):
+        fetch("memory://outer", tmp_path / "fetched")
+
+
+def test_repair_leaves_an_inner_project_alone(made, tmp_path):
+    root = with_inner(made, tmp_path / "outer")
+    damaged = next(root.glob("backup/train/*_offsets.pkl"))
+    damaged.write_bytes(damaged.read_bytes()[:20])
+    before = files_below(root)
+    (said,) = repair(root, verify(root, processes=1))
+    assert said == f"{damaged.relative_to(root)}: not mended: backup is a project of its own; repair that one"
+    assert files_below(root) == before
+
+
+@pytest.mark.parametrize("writer", ["remove", "add", "move", "merge", "compact", "pipe"])
+@pytest.mark.parametrize("place", ["train", "a/datasets"])
+def test_a_dataset_called_blob_makes_no_project(made, tmp_path, place, writer):
+    root = tmp_path / "outer"
+    shutil.copytree(made, root)
+    write(root / place / "meta.json", b"{}")
+    shutil.copytree(root / "train", root / place / "blob")
+    WRITERS[writer](root)
+    assert "project-inside" not in {finding.code for finding in verify(root, processes=1).findings}
 
 
 @pytest.mark.parametrize("taker", TAKERS)

@@ -99,3 +99,20 @@ def test_urls_are_none(url, tmp_path, monkeypatch):
     os.makedirs("c:/x")
     assert not is_path(url)
     assert absolute(url) == url
+
+
+@pytest.mark.parametrize("url", ["o::p", "o::p/q.png", "out::d", "out::d.png", "o://p", "out://d", "o::memory://p"])
+@pytest.mark.parametrize(
+    "command",
+    [("cp", "p/train/img/a001.png"), ("cp", "-r", "p/train"), ("unpack", "p"), ("pack", "plain"), ("ls",), ("info",)],
+    ids=" ".join,
+)
+def test_a_url_of_no_backend_is_a_wrong_use(command, url, tmp_path, monkeypatch, capfd):
+    """Whether it's one letter or more, and whether something is to be read or made there."""
+    monkeypatch.chdir(tmp_path)
+    packed(tmp_path / "p", files_of(numbered(1)))
+    write(tmp_path / "plain/n.png", picture("n"))
+    before = sorted(os.listdir())
+    assert run([*command, url]) == 2
+    assert "Protocol not known: o" in capfd.readouterr().err
+    assert sorted(os.listdir()) == before

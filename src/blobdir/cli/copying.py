@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from blobdir.cli.options import ADDRESS_HELP, CommonOptions, project_options
@@ -22,7 +21,7 @@ from blobdir.errors import BlobdirError, IsADirectory, LinkError, UsageError
 from blobdir.filenames import is_path
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK
 from blobdir.inside import MOST_WAYS
-from blobdir.sources import storage_options
+from blobdir.sources import backend_of, storage_options
 from blobdir.sources.secrecy import without_secrets
 from blobdir.temporary import clean, new_file
 from blobdir.wording import counted
@@ -191,7 +190,7 @@ class Destination:
         if self.is_local:
             self.fs, self.root = LocalFileSystem(), absolute(typed)
         else:
-            self.fs, self.root = url_to_fs(typed, **storage_options(typed, options))
+            self.fs, self.root = backend_of(typed, storage_options(typed, options))
             self.is_local = isinstance(self.fs, LocalFileSystem)
         self.shown = self.root if self.is_local else without_secrets(typed).rstrip("/")
         self._is_apart = False

@@ -6,14 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout, pairing
-from blobdir.discovery.parts import find_blobs
+from blobdir.discovery.parts import find_blobs, inner_projects
 from blobdir.discovery.released import read_released
 from blobdir.errors import BlobdirError
-from blobdir.index import FIRST_BLOB, Defect, Header, SourceRecord
+from blobdir.index import BROKEN, FIRST_BLOB, Defect, Header, SourceRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from blobdir.discovery.parts import InnerProject, Pickle
     from blobdir.discovery.report import Report
     from blobdir.offsets import OffsetsTable
     from blobdir.sources import Folder, Stat, Storage
@@ -33,6 +34,14 @@ class Blobs:
         self._stems: dict[str, dict[str, str]] = {}
         self._numbers: dict[str, int] = {}
         self._stats: dict[str, Stat] = {}
+        self._inner: list[InnerProject] = []
+
+    def look_inside(self, datasets: Iterable[str]) -> None:
+        """Find projects in the project: offsets in one that has the blob for them aren't paired with an outer blob."""
+        self._inner = inner_projects(datasets, self._folders.get)
+        for inner in self._inner:
+            message = f"{inner.path}: is a project of its own; here its datasets count as the outer one's. Move it out"
+            self._report.warning("project-inside", inner.path, message)
 
     def ask_together(self, folders: Sequence[str]) -> None:
         """Have the attributes of all remote blobs of some folders asked for at once: one after the other takes long."""
@@ -61,7 +70,7 @@ class Blobs:
             self._report.unread(path, error, pairing.BLOCK)
             return ""  # that is said of the blob
 
-    def pair(self, pickle: str, table: OffsetsTable, folder: str) -> tuple[int, int | None]:
+    def pair(self, pickle: Pickle, table: OffsetsTable) -> tuple[int, int | None]:
         """Find the blob that a pickle belongs to and see whether they fit.
 
         Returns
@@ -71,21 +80,30 @@ class Blobs:
         defect : int or None
             Number of the defect that makes these entries, not the whole blob, unreadable.
         """
-        stem = pickle.rpartition("/")[2].removesuffix(layout.OFFSETS_SUFFIX)
-        path = self.stems(folder).get(stem) or layout.join(folder, f"{stem}.tar")
+        for inner in self._inner:
+            if inner.has(pickle):
+                return BROKEN, self._of_another(pickle, inner)
+        path = self.stems(pickle.blobs).get(pickle.stem) or layout.join(pickle.blobs, f"{pickle.stem}.tar")
         if path not in self._numbers:
             self._numbers[path] = len(self._header.blobs)
-            self._header.blobs.append(self._look_at(path, pickle, len(table)))
+            self._header.blobs.append(self._look_at(path, pickle.path, len(table)))
         number = self._numbers[path]
         blob = self._header.blobs[number]
         defect = None
         if blob.defect < 0 and len(table):
-            if past := pairing.range_defect(blob, pickle, table):
+            if past := pairing.range_defect(blob, pickle.path, table):
                 self._report.add(past)
-            if self._storage.is_quick and (mismatch := self._misfit(blob, pickle, table)):
+            if self._storage.is_quick and (mismatch := self._misfit(blob, pickle.path, table)):
                 defect = self._report.add(mismatch)
         ignore = self._report.options.on_defect == "ignore"
         return FIRST_BLOB + number, None if ignore else defect
+
+    def _of_another(self, pickle: Pickle, inner: InnerProject) -> int:
+        message = (
+            f"{pickle.path}: its images can't be read here: {inner.path} is a project of its own, with a blob for them "
+            "in it; open that project, or move it out of this one"
+        )
+        return self._report.error("project-inside", pickle.path, message)
 
     def is_missing(self, source: int) -> bool:
         """Whether a blob is known not to be there: nobody can read it, which says nothing of who has tried."""

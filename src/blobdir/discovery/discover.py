@@ -169,6 +169,7 @@ class _Discovery:
                 self._add_loose(path, found)
         self._report_odd()
         pickles = [pickle for dataset in found.datasets for pickle in find_pickles(self.folders, dataset)]
+        self.blobs.look_inside(found.datasets)
         self.blobs.ask_together(sorted({pickle.blobs for pickle in pickles}))
         self._add_members(pickles)
         self._add_linked(found.hidden)
@@ -437,7 +438,7 @@ class _Discovery:
         if table.repeats:
             message = f"{path}: {table.repeats} entries stand in it more than once; exact repeats count as one"
             self.report.warning("offsets-repeated", path, message)
-        source, defect = self.blobs.pair(path, table, pickle.blobs)
+        source, defect = self.blobs.pair(pickle, table)
         start = np.asarray(table.start, np.int64)
         size = np.asarray(table.end, np.int64) - start
         if defect is not None:

@@ -51,6 +51,27 @@ class Pickle:
         return self.path.rpartition("/")[2].removesuffix(layout.OFFSETS_SUFFIX)
 
 
+@dataclass(frozen=True, slots=True)
+class InnerProject:
+    """A folder of a project that is a project of its own.
+
+    Attributes
+    ----------
+    path : str
+        In the outer one.
+    stems : frozenset of str, optional
+        Those of its blobs; None where these aren't known, since ``blob`` is a link, or can't be listed.
+    """
+
+    path: str
+    stems: frozenset[str] | None
+
+    def has(self, pickle: Pickle) -> bool:
+        """Whether it has, or may have, the blob that offsets in it are of."""
+        inside = pickle.blobs == layout.BLOB_DIR and pickle.path.startswith(f"{self.path}/")
+        return inside and (self.stems is None or pickle.stem in self.stems)
+
+
 def check_folders(table: OffsetsTable, path: str) -> None:
     """Make sure that the names of members don't make far more folders than there are members.
 
@@ -93,19 +114,27 @@ def find_pickles(folders: Mapping[str, Folder], dataset: str) -> list[Pickle]:
     ]
 
 
-def inner_projects(datasets: Iterable[str], folder: Callable[[str], Folder | None]) -> list[str]:
-    """Folders of a project that are projects of their own: with ``meta.json``, and blobs for the datasets in them.
+def inner_projects(datasets: Iterable[str], folder: Callable[[str], Folder | None]) -> list[InnerProject]:
+    """Folders of a project that are projects of their own, among some datasets and what these lie in.
 
-    To readers their datasets are the outer project's, with its blobs.
+    Such a folder has ``meta.json`` and ``blob`` in it, or links of these names; and ``blob`` has a tar in it, or
+    is a link or can't be listed, or ``.blobdir`` is beside it. To readers its datasets are the outer project's.
     """
     paths = dict.fromkeys(path for dataset in datasets for path in (*layout.above(dataset), dataset) if path)
-    found = []
-    for path in paths:
-        listed = folder(path)
-        kinds = {entry.name: entry.kind for entry in listed.entries} if listed is not None else {}
-        if kinds.get(layout.META) == "file" and kinds.get(layout.BLOB_DIR) == "directory":
-            found.append(path)
-    return found
+    return [found for path in paths if (found := _inner_project(path, folder)) is not None]
+
+
+def _inner_project(path: str, folder: Callable[[str], Folder | None]) -> InnerProject | None:
+    listed = folder(path)
+    entries = {entry.name: entry for entry in listed.entries} if listed is not None else {}
+    meta, blob = entries.get(layout.META), entries.get(layout.BLOB_DIR)
+    if meta is None or meta.kind not in ("file", "link") or blob is None or blob.kind not in ("directory", "link"):
+        return None
+    blobs = folder(layout.join(path, layout.BLOB_DIR)) if blob.kind == "directory" and not blob.target else None
+    if blobs is None or blobs.error is not None:
+        return InnerProject(path, None)
+    stems = frozenset(find_blobs(blobs)[0])
+    return InnerProject(path, stems) if stems or STATE_DIR in entries else None
 
 
 def misplaced_pickles(folders: Mapping[str, Folder], datasets: Iterable[str]) -> list[str]:

@@ -106,10 +106,10 @@ def check_changed(known: Provenance) -> None:
     ------
     PackError
     """
-    for path in inner_projects(known.datasets.values(), known.folder):
+    for inner in inner_projects(known.datasets.values(), known.folder):
         raise PackError(
-            f"{path}: is a project of its own, and its datasets would be changed without its blobs; move it out of "
-            f"{known.root}; nothing was changed"
+            f"{inner.path}: is a project of its own, and its datasets would be changed without its blobs; move it out "
+            f"of {known.root}; nothing was changed"
         )
     for link in linked_places(known.storage, known.datasets.values(), known.folder):
         if link.kind != "blob" or not link.leads_out:
@@ -117,19 +117,21 @@ def check_changed(known: Provenance) -> None:
 
 
 def check_merged(other: Provenance) -> None:
-    """Refuse to take a project into another one that has such a link; blobs may be links.
+    """Refuse to take a project into another one that has such a link, or another project in it; blobs may be links.
 
     Raises
     ------
     PackError
     """
+    for inner in inner_projects(other.datasets.values(), other.folder):
+        raise PackError(f"{_taken(other.root, inner.path)}, and merge it then; nothing was changed")
     for link in linked_places(other.storage, other.datasets.values(), other.folder):
         if link.kind != "blob":
             raise PackError(f"{other.root}/{link}, and merge it then; nothing was changed")
 
 
 def check_chosen(storage: LocalStorage, datasets: Collection[str]) -> None:
-    """Refuse to make a subset of datasets that have such a link; blobs may be links.
+    """Refuse to make a subset of datasets that have such a link, or lie in another project; blobs may be links.
 
     What leads out of the project is no other dataset's. Whether it's taken, ``follow_links`` says.
 
@@ -137,6 +139,12 @@ def check_chosen(storage: LocalStorage, datasets: Collection[str]) -> None:
     ------
     PackError
     """
+    for inner in inner_projects(sorted(datasets), storage.folder):
+        raise PackError(f"{_taken(storage.root, inner.path)}, and choose from it then; nothing was written")
     for link in linked_places(storage, sorted(datasets)):
         if link.kind != "blob" and not link.leads_out:
             raise PackError(f"{storage.root}/{link}, and choose from it then; nothing was written")
+
+
+def _taken(root: str, inner: str) -> str:
+    return f"{root}/{inner}: is a project of its own, and its datasets would be taken without its blobs; move it out"

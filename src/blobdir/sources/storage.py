@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fsspec.core import url_to_fs
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.registry import get_filesystem_class
 
 from blobdir.durable import absolute
 from blobdir.errors import BlobdirError, ReadError, UsageError
@@ -24,7 +25,18 @@ if TYPE_CHECKING:
 
     from blobdir.sources.options import RemoteOptions
 
-__all__ = ["Entry", "Folder", "Kind", "Source", "Stat", "Storage", "behind_backend", "on_this_machine", "open_storage"]
+__all__ = [
+    "Entry",
+    "Folder",
+    "Kind",
+    "Source",
+    "Stat",
+    "Storage",
+    "backend_of",
+    "behind_backend",
+    "on_this_machine",
+    "open_storage",
+]
 
 
 def open_storage(
@@ -101,15 +113,31 @@ def _made(
     text: str, protocol: str | None, options: dict[str, Any] | None
 ) -> tuple[AbstractFileSystem, str, str, dict[str, Any]]:
     """The backend of a URL, the path in it, the whole URL, and the options that the backend was made with."""
+    if protocol is not None and "://" not in text:
+        text = f"{protocol}://{text}"
+    options = storage_options(text, options)
+    return (*backend_of(text, options), text, options)
+
+
+def backend_of(url: str, options: dict[str, Any]) -> tuple[AbstractFileSystem, str]:
+    """The backend of a URL, chained or not, and the path in it.
+
+    Raises
+    ------
+    UsageError
+        The protocol is unknown, or its package isn't installed.
+    ReadError
+        A backend that connects at once can't.
+    """
+    name = url.partition("::")[0].partition("://")[0]
     try:
-        if protocol is not None and "://" not in text:
-            text = f"{protocol}://{text}"
-        options = storage_options(text, options)
-        backend, path = url_to_fs(text, **options)
+        get_filesystem_class(name)  # a name of one character is a disk's to fsspec
+        backend, path = url_to_fs(url, **options)
     except (ValueError, ImportError) as error:
-        raise UsageError(without_secrets(f"{text}: {error}")) from error
+        hint = f"; a path that begins so is written ./{name}::" if url.startswith(f"{name}::") else ""
+        raise UsageError(without_secrets(f"{url}: {error}{hint}")) from error
     except BlobdirError:
         raise
     except Exception as error:  # some backends connect at once, and each has errors of its own
-        raise ReadError(without_secrets(f"{text}: {type(error).__name__}: {error}")) from error
-    return backend, path, text, options
+        raise ReadError(without_secrets(f"{url}: {type(error).__name__}: {error}")) from error
+    return backend, path

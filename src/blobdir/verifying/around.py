@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
-from blobdir.discovery.parts import inner_projects, misplaced_pickles
+from blobdir.discovery.parts import misplaced_pickles
 from blobdir.errors import LinkError
 from blobdir.packing.journal import STAGING, UNDO
 from blobdir.packing.sidefiles import FOLDERS
@@ -91,9 +91,7 @@ def check_pickles(folders: Folders, datasets: Collection[str], report: VerifyRep
 
 
 def check_kinds(folders: Folders, datasets: list[str], report: VerifyReport) -> None:
-    """Files where folders belong, and folders where files do: readers pass over both. Projects where datasets do."""
-    for path in inner_projects(datasets, folders.get):
-        report.add("project-inside", path, "is a project of its own; here its datasets are read with the outer blobs")
+    """Files where folders belong, and folders where files do: readers pass over both."""
     for dataset in datasets:
         for entry in folders[dataset].entries if dataset in folders else ():
             name, path = entry.name, layout.join(dataset, entry.name)

@@ -34,13 +34,24 @@ def blob_folders(folders: Folders, datasets: list[str]) -> list[str]:
 
 
 def pickles_of(folders: Folders, datasets: list[str], blobs: str) -> dict[str, list[str]]:
-    """Stem of each blob of the folder `blobs` -> paths of the pickles that refer to it."""
+    """Stem of each blob of the folder `blobs` -> paths of the pickles that refer to it.
+
+    Those of an inner project that has a blob for them do not.
+    """
     found: dict[str, list[str]] = {}
+    inside = pickles_inside(folders, datasets)
     for dataset in datasets:
         for pickle in parts.find_pickles(folders, dataset):
-            if pickle.blobs == blobs:
+            if pickle.blobs == blobs and pickle.path not in inside:
                 found.setdefault(pickle.stem, []).append(pickle.path)
     return found
+
+
+def pickles_inside(folders: Folders, datasets: list[str]) -> dict[str, str]:
+    """Path of each pickle that is of a blob of an inner project -> path of that project."""
+    pickles = [pickle for dataset in datasets for pickle in parts.find_pickles(folders, dataset)]
+    inner = parts.inner_projects(datasets, folders.get)
+    return {pickle.path: project.path for project in inner for pickle in pickles if project.has(pickle)}
 
 
 def unlisted(folders: Folders, datasets: list[str], blobs: str) -> list[str]:

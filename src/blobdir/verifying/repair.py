@@ -24,7 +24,7 @@ from blobdir.verifying.evidence import SHOWN, Evidence, base_names, nameless, sh
 from blobdir.verifying.findings import in_words
 from blobdir.verifying.members import FITS, Members, judge
 from blobdir.verifying.mending import Claims, Others, mended
-from blobdir.verifying.places import blob_folders, incomplete_folders, pickles_of, unlisted
+from blobdir.verifying.places import blob_folders, incomplete_folders, pickles_inside, pickles_of, unlisted
 from blobdir.verifying.undisturbed import undisturbed
 from blobdir.wording import counted
 
@@ -151,6 +151,9 @@ def _plan(root: str, report: VerifyReport) -> Plan:
     wanted = {finding.path for finding in report.findings if finding.code in _MENDABLE}
     links = list(linked_places(storage, datasets, folders.get))
     plan = Plan()
+    for pickle, inner in pickles_inside(folders, datasets).items():
+        if pickle in wanted:
+            plan.said.append(f"{pickle}: not mended: {inner} is a project of its own; repair that one")
     for folder in blob_folders(folders, datasets):
         tars, _ = parts.find_blobs(folders[folder])
         hidden = unlisted(folders, datasets, folder)
