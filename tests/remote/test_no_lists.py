@@ -1,4 +1,4 @@
-"""A web server's page that is no list is an error of its folder; a list that a server gives isn't, also an empty one."""
+"""Pages of a web server that are no lists are errors of their folders; what servers give for lists isn't."""
 
 import pytest
 from project_factory import files_below, make_project
