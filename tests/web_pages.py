@@ -44,7 +44,7 @@ class Pages:
                 for name, key in below.items()
                 if name and any(one.startswith(f"{path}{name}/") for one in self.keys)
             ]
-            data = "\n".join(links).encode()
+            data = "\n".join(["<h1>Index of a bucket</h1>", *links]).encode()
         elif path in self.keys:
             status, data = 200, self.keys[path]
         elif any(key.startswith(f"{path}/") for key in self.keys):

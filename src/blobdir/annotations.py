@@ -58,6 +58,16 @@ def is_size(number: object) -> bool:
     return type(number) is int and 0 < number <= SIDE_MAX
 
 
+def meta_problems(meta: Mapping[str, Any]) -> list[str]:
+    """Why classes and tags can't be known from a ``meta.json``, in words of the format; empty where they can."""
+    return [
+        f"{key} must be a list of objects with a {name} each"
+        for key, name in (("classes", "title"), ("tags", "name"))
+        if not isinstance(items := meta.get(key, []), list)
+        or not all(isinstance(item, dict) and isinstance(item.get(name), str) for item in items)
+    ]
+
+
 def annotation_fault(value: Mapping[str, Any]) -> str:
     """What keeps the classes and tags of an annotation from being known; empty where nothing does.
 

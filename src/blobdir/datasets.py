@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from posixpath import splitext
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from blobdir.annotations import annotation_fault, read_object
+from blobdir.annotations import annotation_fault, meta_problems, read_object
 from blobdir.discovery import DiscoveryOptions, layout
 from blobdir.errors import (
     AnnotationError,
@@ -325,7 +325,7 @@ class DatasetView:
                     if fault := self._why_unlisted(name, unlisted):
                         faults[name] = fault
                 except (OSError, BlobdirError) as error:
-                    faults[name] = _said(error)
+                    faults[name] = said(error)
             contents = self._contents({name: row for name, (_, row) in found.items()}, faults)
             for name in part:
                 path = found[name][0] if name in found else ""
@@ -377,7 +377,7 @@ class DatasetView:
                 try:
                     found[name] = self._tree.read(row)
                 except (OSError, BlobdirError) as error:
-                    faults[name] = _said(error)
+                    faults[name] = said(error)
             return found
 
     def annotation_path(self, name: str) -> str:
@@ -395,7 +395,20 @@ class DatasetView:
         raise NotFoundError(f"{name}: has no annotation: neither {paths[0]} nor {paths[1]} exists")
 
 
-def _said(error: Exception) -> str:
+def read_meta(tree: Tree) -> tuple[dict[str, Any], str]:
+    """Content of ``meta.json``, and why classes and tags can't be known; where there is none, a defect says that."""
+    try:
+        meta = _read_json(tree, layout.META)
+    except NotFoundError as error:
+        is_link = tree.index.lookup(tree.find(""), layout.META.encode()) >= 0  # that leads nowhere
+        return {}, str(error).removeprefix(f"{layout.META}: ") if is_link else ""
+    except (OSError, BlobdirError) as error:
+        return {}, said(error).removeprefix(f"{layout.META}: ")
+    problems = meta_problems(meta)
+    return ({} if problems else meta), "; ".join(problems)
+
+
+def said(error: Exception) -> str:
     """What an error says, where it is said of which file."""
     if isinstance(error, OSError) and not isinstance(error, BlobdirError):
         return f"can't be read: {error.strerror or error}"

@@ -16,7 +16,7 @@ import blobdir
 from blobdir.errors import BlobdirWarning, IncompleteListingError, NotAProjectError, ReadError
 from blobdir.moving import fetch
 from blobdir.sources import webindex
-from blobdir.sources.webindex import read_page
+from blobdir.sources.webindex import read_page, why_no_list
 
 BASE = "http://me:pw@host:80/a%20b/p/"
 NAMES = (
@@ -215,10 +215,17 @@ def test_what_is_no_page_is_said(web, project):
         blobdir.open_project(f"{web[1]}/p/meta.json", index="none")
 
 
-@pytest.mark.parametrize("piece", ["<a ", '<a x="', "<a x='\"", "<a href=", "<a x ", "<a" + " " * 2000])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "<a ", '<a x="', "<a x='\"", "<a href=", "<a x ", "<a" + " " * 2000, "<h1>", "<title ", "<", "<pre>",
+        "<input type ", "<input type=" + " " * 2000, '<a href="?&C=' + "&" * 2000 + '">',
+    ],
+)  # fmt: skip
 def test_no_page_takes_long(piece):
     began = time.monotonic()
-    read_page(piece * ((1 << 21) // len(piece)), BASE)
+    page = piece * ((1 << 21) // len(piece))
+    why_no_list(page, read_page(page, BASE), BASE, BASE)
     assert time.monotonic() - began < 20
     assert webindex.PAGE_BYTES >= 1 << 24
 

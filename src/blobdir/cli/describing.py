@@ -12,9 +12,10 @@ import numpy as np
 from blobdir.cli.options import ADDRESS_HELP, CommonOptions, project_options
 from blobdir.cli.output import human_bytes, write_lines
 from blobdir.cli.target import Opener
-from blobdir.discovery.layout import ANNOTATIONS, ITEMS, dataset_name, join
+from blobdir.datasets import read_meta
+from blobdir.discovery.layout import ANNOTATIONS, ITEMS, META, dataset_name, join
 from blobdir.errors import NotFoundError
-from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE
+from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE, Defect
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -58,9 +59,15 @@ def describe_project(fs: BlobDirFileSystem) -> dict[str, Any]:
         ],
         "index": {"rows": len(index), "bytes": index.nbytes},
         "defects": [
-            {"severity": d.severity, "code": d.code, "path": d.path, "message": d.message} for d in fs.view.defects
+            {"severity": d.severity, "code": d.code, "path": d.path, "message": d.message}
+            for d in [*fs.view.defects, *_of_meta(fs)]
         ],
     }
+
+
+def _of_meta(fs: BlobDirFileSystem) -> list[Defect]:
+    _, fault = read_meta(fs.view)
+    return [Defect("error", "meta", META, f"{META}: {fault}: classes and tags aren't known")] if fault else []
 
 
 def _describe_dataset(fs: BlobDirFileSystem, path: str) -> dict[str, Any]:

@@ -36,8 +36,8 @@ def preview_command(
     """Draw a contact sheet: images of PROJECT with their annotations over them.
 
     Images are taken at even distances. Objects have the colours of their classes. What can't be drawn is named; exit
-    status 7 says that images are crossed out, that their objects are missing, or that datasets may be, since a folder
-    can't be listed.
+    status 7 says that images are crossed out, that objects are missing, that classes have no colours, since meta.json
+    can't be used, or that datasets may be missing, since a folder can't be listed.
 
     \b
     blobdir preview /data/lemons -o sheet.png
@@ -60,6 +60,8 @@ def preview_command(
         if sum(problem.code == "image" for problem in problems) == 1
         else "they're crossed out",
         unseen="images of datasets there aren't drawn",
+        undrawn="objects are missing",
+        meta="classes have no colours",
     )
 
 
@@ -72,8 +74,8 @@ def preview_command(
 def stats_command(project: str, as_json: bool, plot: str | None, strict: bool, common: CommonOptions) -> int:
     """Count what PROJECT holds: images, sizes, formats, classes, tags, for each dataset.
 
-    Annotations that can't be used are named, and folders that can't be listed, in which datasets may be; exit status 7
-    says that what is in them isn't counted.
+    Images, annotations and a meta.json that can't be used are named, and folders that can't be listed, in which
+    datasets may be; exit status 7 says that what is in them isn't counted.
 
     \b
     blobdir stats /data/lemons
@@ -87,7 +89,11 @@ def stats_command(project: str, as_json: bool, plot: str | None, strict: bool, c
         draw_stats(opened, stats).save(plot)
     write_lines([json.dumps(stats.to_json(), indent=2)] if as_json else _table(stats))
     return name_problems(
-        stats.problems, "their objects and tags aren't counted", unseen="datasets there aren't counted"
+        stats.problems,
+        "their objects and tags aren't counted",
+        image="they and their annotations aren't counted",
+        unseen="datasets there aren't counted",
+        meta="classes aren't known, nor their colours",
     )
 
 

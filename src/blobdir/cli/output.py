@@ -75,7 +75,12 @@ INCOMPLETE = 7
 """Exit status where something isn't in the result."""
 
 
-_KINDS = {"image": ("image", "can't be used"), "unseen": ("folder", "can't be listed in full")}
+_KINDS = {
+    "image": ("image", "can't be used"),
+    "unseen": ("folder", "can't be listed in full"),
+    "undrawn": ("annotation", "can't be drawn in full"),
+    "meta": ("meta.json", "can't be used"),
+}
 
 
 def name_problems(problems: Sequence[Problem], what: str, **others: str) -> int:
@@ -87,7 +92,7 @@ def name_problems(problems: Sequence[Problem], what: str, **others: str) -> int:
     what : str
         What annotations that can't be used cost, as in ``their images aren't in the subset``.
     **others
-        What problems of other kinds cost: ``image``, ``unseen``.
+        What problems of other kinds cost: ``image``, ``unseen``, ``undrawn``, ``meta``.
     """
     import click
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont
 
 from blobdir.drawing.shapes import class_colors, draw_objects, one_line
-from blobdir.drawing.stats import unseen_datasets
+from blobdir.drawing.stats import known_meta, unseen_datasets
 from blobdir.errors import AnnotationError, BlobdirError, IncompleteListingError, NotFoundError, UsageError
 from blobdir.packing import Problem
 from blobdir.wording import counted
@@ -46,10 +46,10 @@ def draw_preview(
     tile : int
         Pixels of the longer side of an image.
     problems : list of Problem, optional
-        Gets what couldn't be drawn: images that can't be decoded, objects, and folders that may hold datasets and
-        can't be listed.
+        Gets what couldn't be drawn: images that can't be decoded, objects, classes whose colours aren't known, and
+        folders that may hold datasets and can't be listed.
     strict : bool
-        Whether such an image or folder, or an annotation that can't be used, is an error.
+        Whether such an image, object, folder or ``meta.json``, or an annotation that can't be used, is an error.
 
     Raises
     ------
@@ -74,10 +74,9 @@ def draw_preview(
     if not chosen:
         raise NotFoundError(f"{pattern}: no image of {project.url} matches; patterns are for names such as train/a.jpg")
     chosen = [chosen[i * len(chosen) // min(count, len(chosen))] for i in range(min(count, len(chosen)))]
-    try:
-        colors = class_colors(project.meta)
-    except BlobdirError:
-        colors = {}
+    meta, faults = known_meta(project, strict=strict)
+    problems += faults
+    colors = class_colors(meta)
     columns = min(columns, len(chosen))
     rows = -(-len(chosen) // columns)
     width, height = columns * (tile + GAP) + GAP, rows * (tile + CAPTION + GAP) + GAP
@@ -130,7 +129,9 @@ def _tile(
         if missing:
             shapes = ", ".join(sorted({str(item.get("geometryType")) for item in objects}))
             text = f"{missing} of its {counted(len(objects), 'object')} can't be drawn (their shapes: {shapes})"
-            problems.append(Problem("not-drawn", one.path, text))
+            if strict:
+                raise AnnotationError(f"{one.path}: {text} (--strict)")
+            problems.append(Problem("undrawn", one.path, text))
     return resized
 
 

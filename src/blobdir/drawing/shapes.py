@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import math
 import zlib
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,11 @@ _FALLBACK: Color = (255, 64, 64)
 _FILL = 70
 """Opacity of areas, of 255."""
 MAX_BITMAP_BYTES = 64 << 20
+_DAMAGED = (
+    KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, SyntaxError, OSError, MemoryError,
+    zlib.error, binascii.Error, Image.DecompressionBombError,
+)  # fmt: skip
+"""What damaged objects raise, some of it in Pillow."""
 
 
 def one_line(text: str) -> str:
@@ -66,7 +72,7 @@ def draw_objects(image: Image.Image, annotation: Mapping[str, Any], colors: Mapp
             color = colors.get(title, _FALLBACK)
             shape = item.get("geometryType") or item.get("shape")
             where = _DRAWERS[shape](layer, draw, item, color, scale)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OSError, zlib.error, binascii.Error):
+        except _DAMAGED:
             continue
         labels.append((where, title, color))
         drawn += 1
@@ -78,7 +84,14 @@ def draw_objects(image: Image.Image, annotation: Mapping[str, Any], colors: Mapp
 
 
 def _points(item: Mapping[str, Any], scale: float, part: str = "exterior") -> list[Point]:
-    return [(float(x) * scale, float(y) * scale) for x, y in item["points"][part]]
+    return [(_number(x) * scale, _number(y) * scale) for x, y in item["points"][part]]
+
+
+def _number(value: Any) -> float:
+    found = float(value)
+    if not math.isfinite(found):
+        raise ValueError("no place in a picture")
+    return found
 
 
 def _rectangle(_: Image.Image, draw: ImageDraw.ImageDraw, item: Mapping[str, Any], color: Color, scale: float) -> Point:
@@ -94,7 +107,7 @@ def _polygon(layer: Image.Image, _: ImageDraw.ImageDraw, item: Mapping[str, Any]
     inside = ImageDraw.Draw(mask)
     inside.polygon(points, fill=_FILL, outline=255, width=2)
     for hole in item["points"].get("interior", []):
-        ring = [(float(x) * scale, float(y) * scale) for x, y in hole]
+        ring = [(_number(x) * scale, _number(y) * scale) for x, y in hole]
         inside.polygon(ring, fill=0, outline=255)
     layer.paste((*color, 255), mask=mask)
     layer_alpha = layer.getchannel("A")
@@ -127,7 +140,7 @@ def _bitmap(layer: Image.Image, _: ImageDraw.ImageDraw, item: Mapping[str, Any],
         mask = stored.getchannel("A") if "A" in stored.getbands() else stored.convert("L")
     mask = mask.point(lambda value: 150 if value else 0)
     size = max(1, round(mask.width * scale)), max(1, round(mask.height * scale))
-    x, y = (float(value) * scale for value in bitmap["origin"])
+    x, y = (_number(value) * scale for value in bitmap["origin"])
     place = Image.new("L", layer.size)
     place.paste(mask.resize(size), (round(x), round(y)))
     flat = Image.new("RGBA", layer.size, (*color, 255))
@@ -137,7 +150,7 @@ def _bitmap(layer: Image.Image, _: ImageDraw.ImageDraw, item: Mapping[str, Any],
 
 
 def _graph(_: Image.Image, draw: ImageDraw.ImageDraw, item: Mapping[str, Any], color: Color, scale: float) -> Point:
-    places = {key: [float(v) * scale for v in node["loc"]] for key, node in item["nodes"].items()}
+    places = {key: [_number(v) * scale for v in node["loc"]] for key, node in item["nodes"].items()}
     keys = list(places)
     for first, second in pairwise(keys):
         draw.line([*places[first], *places[second]], fill=(*color, 160), width=1)

@@ -11,12 +11,18 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from blobdir.annotations import classes_of, tags_of
+from blobdir.datasets import read_meta, said
+from blobdir.discovery import layout
 from blobdir.drawing.shapes import class_colors, one_line
 from blobdir.errors import AnnotationError, BlobdirError, IncompleteListingError
+from blobdir.index import BROKEN
 from blobdir.packing import Problem
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from blobdir.project import Dataset, Project
+    from blobdir.tree import Tree
 
 _WIDTH, _ROW, _LEFT = 900, 20, 260
 _BAR, _INK, _PAPER = (70, 110, 180), (20, 20, 20), (255, 255, 255)
@@ -64,7 +70,8 @@ class Stats:
     datasets : dict
         Name -> its counts.
     problems : list of Problem
-        Annotations that can't be used, and folders that can't be listed, so that something isn't counted.
+        Images, annotations and a ``meta.json`` that can't be used, and folders that can't be listed: something isn't
+        counted.
     """
 
     datasets: dict[str, DatasetStats] = field(default_factory=dict)
@@ -89,17 +96,17 @@ def collect_stats(project: Project, *, strict: bool = False) -> Stats:
     ----------
     project : Project
     strict : bool
-        Whether the first annotation that can't be used, or folder that may hold datasets and can't be listed, is an
-        error; if not, the result names them all.
+        Whether the first image, annotation or ``meta.json`` that can't be used, or folder that may hold datasets and
+        can't be listed, is an error; if not, the result names them all.
 
     Raises
     ------
-    AnnotationError
+    AnnotationError, NotFoundError, LinkError, ReadError
         With `strict`.
     IncompleteListingError
         The images of a dataset aren't all known; with `strict`, the datasets aren't.
     """
-    stats = Stats(problems=unseen_datasets(project, strict=strict))
+    stats = Stats(problems=[*unseen_datasets(project, strict=strict), *known_meta(project, strict=strict)[1]])
     for name in project:
         stats.datasets[name] = _count(project, project[name], stats.problems, strict=strict)
     return stats
@@ -113,12 +120,51 @@ def unseen_datasets(project: Project, *, strict: bool) -> list[Problem]:
     return [Problem("unseen", it.path or "/", it.message.removeprefix(f"{it.path}: ")) for it in found]
 
 
+def known_meta(project: Project, *, strict: bool) -> tuple[dict[str, Any], list[Problem]]:
+    """Content of ``meta.json``, and why its classes can't be known; with `strict`, that is an error."""
+    meta, fault = read_meta(project.tree)
+    if strict and fault:
+        raise AnnotationError(f"{layout.META}: {fault} (--strict)")
+    return meta, [Problem("meta", layout.META, fault)] if fault else []
+
+
+def _usable(
+    project: Project, dataset: Dataset, problems: list[Problem], *, strict: bool
+) -> tuple[list[str], NDArray[np.int64]]:
+    """Names and sizes of a dataset's images, but for those that can't be read, such as links that lead out."""
+    tree, names = project.tree, dataset.names
+    paths = [f"{dataset.path}/img/{name}" for name in names]
+    try:
+        rows: list[int | None] = [*tree.find_many(paths).tolist()]
+    except (OSError, BlobdirError):  # one by one, to know which
+        rows = [None] * len(paths)
+    usable, sizes = [], []
+    for name, path, row in zip(names, paths, rows, strict=True):
+        try:
+            size = _size(tree, tree.find(path) if row is None else row, path)
+        except (OSError, BlobdirError) as error:
+            if strict:
+                raise
+            problems.append(Problem("image", path, said(error).removeprefix(f"{path}: ")))
+            continue
+        usable.append(name)
+        sizes.append(size)
+    return usable, np.array(sizes, np.int64)
+
+
+def _size(tree: Tree, row: int, path: str) -> int:
+    """Bytes of an image; an error where a defect of that image alone makes it unreadable."""
+    index = tree.index
+    if index.source[row] == BROKEN and index.header.defects[int(index.offset[row])].path == path:
+        tree.open(row)  # says why
+    return tree.size(row)
+
+
 def _count(project: Project, dataset: Dataset, problems: list[Problem], *, strict: bool) -> DatasetStats:
-    found, tree, names = DatasetStats(), project.tree, dataset.names
+    found = DatasetStats()
+    names, sizes = _usable(project, dataset, problems, strict=strict)
     if not names:
         return found
-    rows = tree.find_many([f"{dataset.path}/img/{name}" for name in names])
-    sizes = np.array([tree.size(row) for row in rows.tolist()], np.int64)
     found.images, found.image_bytes = len(names), int(sizes.sum())
     found.smallest, found.median, found.largest = int(sizes.min()), int(np.median(sizes)), int(sizes.max())
     found.formats = dict(Counter(splitext(name)[1].lower() or "none" for name in names).most_common())
@@ -142,10 +188,7 @@ def _count(project: Project, dataset: Dataset, problems: list[Problem], *, stric
 
 def draw_stats(project: Project, stats: Stats) -> Image.Image:
     """Bars: images by dataset, objects by class, tags, formats; the twenty longest of each."""
-    try:
-        colors = class_colors(project.meta)
-    except BlobdirError:
-        colors = {}
+    colors = class_colors(read_meta(project.tree)[0])
     groups: list[tuple[str, list[tuple[str, int]], dict[str, tuple[int, int, int]]]] = [
         ("Images by dataset", [(name, one.images) for name, one in stats.datasets.items()], {}),
         ("Objects by class", stats.total("classes").most_common(), colors),

@@ -103,9 +103,10 @@ class Problem:
     ----------
     code : str
         ``unreadable``, ``changed``, ``conflict``, ``link``, ``name`` and ``line`` cost an image or a file, and
-        ``annotation`` its labels. Where a project is looked at, ``image`` is one that can't be used, and ``unseen`` why
-        datasets may be missing. ``empty``, ``not-an-image``, ``not-an-image-name``, ``no-annotation``, ``renamed``,
-        ``repeated``, ``hidden``, ``in-folder``, ``link-loop``, ``taken-over`` and ``sdk-name`` don't.
+        ``annotation`` its labels. Where a project is looked at, ``image`` is one that can't be used, ``unseen`` why
+        datasets may be missing, ``undrawn`` objects that can't be drawn, ``meta`` why classes aren't known. ``empty``,
+        ``not-an-image``, ``not-an-image-name``, ``no-annotation``, ``renamed``, ``repeated``, ``hidden``,
+        ``in-folder``, ``link-loop``, ``taken-over`` and ``sdk-name`` don't.
     path : str
         Relative to the source.
     message : str
@@ -128,6 +129,8 @@ class Problem:
             "annotation",
             "image",
             "unseen",
+            "undrawn",
+            "meta",
         )
 
     @property

@@ -255,12 +255,12 @@ class Backend:
         """What can be asked of a web server: for the pages of its folders."""
         return self.transport if isinstance(self.transport, Web) else None
 
-    def list_page(self, key: str, what: str) -> Awaitable[Listed]:
-        """What the page of a folder on a web server lists; FileNotFoundError where there is none."""
+    def list_page(self, key: str, what: str, *, anywhere: bool = False) -> Awaitable[Listed]:
+        """What the page of a folder on a web server lists, as `Web.list_page` says; FileNotFoundError: none."""
         web = self.web
         if web is None:
             raise UsageError(f"{what}: isn't on such a server")
-        return self._in_turn(what, lambda: web.list_page(key))
+        return self._in_turn(what, lambda: web.list_page(key, anywhere=anywhere))
 
     def is_file(self, key: str, what: str) -> Awaitable[int]:
         """Bytes of what a web server has under just this name, and not as a folder; -1 where it has nothing."""

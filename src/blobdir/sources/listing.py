@@ -144,7 +144,9 @@ def _list_pages(backend: Backend, root: str, url: str, unlisted: dict[str, OSErr
     known, unclear = {root.rstrip("/")}, []
     for _ in range(DEPTH):
         below = []
-        calls = ((_what(url, key), backend.list_page(f"{key}/", _what(url, key))) for key, _ in level)
+        calls = (
+            (_what(url, key), backend.list_page(f"{key}/", _what(url, key), anywhere=not names)) for key, names in level
+        )
         above, doubtful = dict(level), []
         for key, page in _listed(backend, root, url, calls, list(above), unlisted):
             unclear += page.unclear

@@ -33,6 +33,16 @@ _LINK: Final = re.compile(
 _ABSOLUTE: Final = re.compile(r"(?:https?:)?//", re.IGNORECASE)
 _NO_FILE: Final = re.compile(r"(?:mailto|javascript|data|tel|about|ftp|blob|sms|magnet):", re.IGNORECASE)
 _SPACES: Final = " \t\r\n\f"
+_PASSWORD: Final = re.compile(r"<input\b[^<>]*\btype\s*=\s*[\"']?password\b", re.IGNORECASE)
+_HEADING: Final = re.compile(
+    r"<(?:title|h[1-6])\b[^<>]*>((?:(?!</(?:title|h[1-6])\b).){0,1000})", re.IGNORECASE | re.DOTALL
+)
+_TAG: Final = re.compile(r"<[^<>]*>")
+_WORDS: Final = re.compile(r"\b(?:index of|listing)\b", re.IGNORECASE)
+_TO_PARENT: Final = re.compile(r"\bparent (?:directory|folder)\b", re.IGNORECASE)
+_SORTED_BY: Final = re.compile(r"[^?#]*\?(?:[^#]*[;&])?(?:[CO]=[A-Z]\b|sort=|order=)")
+_BARE_BYTES: Final = 1024
+"""Longer than a page that has nothing in it but an empty ``<pre>``."""
 
 
 @dataclass(slots=True)
@@ -81,6 +91,72 @@ def read_page(text: str, *addresses: str) -> Listed:
             found.both.add(name)
     found.unclear = [link for name, link in unclear.items() if name not in found.names]
     return found
+
+
+def why_no_list(text: str, found: Listed, asked: str, answered: str, *, anywhere: bool = False) -> str:
+    """Why a page isn't the list of a folder; empty where it may be one.
+
+    A server may give another page in the list's place: an ``index.html`` that lies in the folder, or where one logs in.
+    Lists are known by what they lead to, also those of empty folders: to the folder above, to themselves, to themselves
+    sorted; or by their headings. One of Go's has nothing but ``<pre>``.
+
+    Parameters
+    ----------
+    text : str
+        HTML.
+    found : Listed
+        What it lists.
+    asked : str
+        URL of the folder.
+    answered : str
+        URL of the page, after redirections.
+    anywhere : bool
+        Whether redirections may lead to a folder of another name: a project's own can.
+    """
+    if _PASSWORD.search(text):
+        return "the server gives no page that lists the folder, but one that asks for a password"
+    here, there = (_resolved(_components(urlsplit(url).path)) for url in (asked, answered))
+    if not anywhere and here[-1:] not in (there[-1:], there[-2:-1]):
+        return "the server gives no page that lists the folder, but leads to another one"
+    if found.names or found.unclear or _leads_around(text, asked, answered) or _says_so(text):
+        return ""
+    return (
+        "the server gives a page that has no sign of a list of the folder, such as an index.html that lies there; it "
+        "must list the folder"
+    )
+
+
+def _leads_around(text: str, *addresses: str) -> bool:
+    """Whether a page leads to itself, perhaps sorted in another way, or to the folder above it."""
+    bases = [(_host(address), _resolved(_components(urlsplit(address).path))) for address in addresses]
+    for link in _links(text):
+        path, _, _ = _split(link)
+        host = ""
+        if _NO_FILE.match(link):
+            continue
+        if absolute := _ABSOLUTE.match(path):
+            host, _, path = path[absolute.end() :].partition("/")
+            path = f"/{path}"
+        components, is_sorted = _components(path), bool(_SORTED_BY.match(link))
+        for netloc, base in bases:
+            whole = _resolved(components if path.startswith("/") else [*base, *components])
+            is_around = whole == base or (whole == base[:-1] and not is_sorted)
+            is_home = path.startswith("/") and not whole  # to which any page leads
+            if host in ("", netloc) and is_around and (is_sorted or (path and not is_home)):
+                return True
+    return False
+
+
+def _says_so(text: str) -> bool:
+    """Whether a page calls itself a list, or is as bare as only a program's is."""
+    if _TO_PARENT.search(text) or any(_WORDS.search(_plain(match[1])) for match in _HEADING.finditer(text)):
+        return True
+    return len(text) < _BARE_BYTES and "<pre>" in text.lower() and not _plain(text)
+
+
+def _plain(text: str) -> str:
+    """What is shown of HTML, in one line."""
+    return " ".join(html.unescape(_TAG.sub(" ", text)).split())
 
 
 def goes_in_circles(names: tuple[frozenset[str], ...]) -> bool:

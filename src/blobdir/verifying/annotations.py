@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
-from blobdir.annotations import read_object
+from blobdir.annotations import meta_problems, read_object
 from blobdir.discovery import layout
 from blobdir.errors import BlobdirError
 from blobdir.filenames import IMAGE_EXTENSIONS
@@ -249,16 +249,14 @@ def _known_names(storage: LocalStorage, report: VerifyReport) -> Known:
     for code, text in faults:
         report.add(code, layout.META, f"{layout.META}{text}")
     found: list[list[dict[str, Any]]] = []
-    is_sound = True
+    problems = meta_problems(meta)
+    for problem in problems:
+        report.add("meta", layout.META, problem)
     for key, name in (("classes", "title"), ("tags", "name")):
         items = meta.get(key, [])
-        if not isinstance(items, list) or not all(
-            isinstance(item, dict) and isinstance(item.get(name), str) for item in items
-        ):
-            report.add("meta", layout.META, f"{key} must be a list of objects with a {name} each")
-            items, is_sound = items if isinstance(items, list) else [], False
+        items = items if isinstance(items, list) else []
         found.append([item for item in items if isinstance(item, dict) and isinstance(item.get(name), str)])
-    for fault in meta_faults(meta) if is_sound else ():
+    for fault in () if problems else meta_faults(meta):
         report.add("sdk-meta", layout.META, f"{layout.META}: {fault}")
     return Known(classes_demanded(found[0]), tags_demanded(found[1]))
 

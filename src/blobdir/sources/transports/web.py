@@ -9,7 +9,7 @@ from blobdir.sources.model import Stat
 from blobdir.sources.retries import NoPageError, NoRangesError, WrongAnswerError
 from blobdir.sources.transports.answers import CONTENT_RANGE, Answer, bare_etag, check_range, mtime_ns
 from blobdir.sources.transports.general import General
-from blobdir.sources.webindex import PAGE_BYTES, read_page
+from blobdir.sources.webindex import PAGE_BYTES, read_page, why_no_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,8 +74,14 @@ class Web(General):
                 return -1
             return int(response.headers.get("Content-Length") or -1)
 
-    async def list_page(self, url: str) -> Listed:
-        """What the page of a folder lists; fsspec's own reading of it takes a name such as ``http.png`` for a URL."""
+    async def list_page(self, url: str, *, anywhere: bool = False) -> Listed:
+        """What the page of a folder lists; fsspec's own reading of it takes a name such as ``http.png`` for a URL.
+
+        Raises
+        ------
+        NotADirectoryError
+            The page is something else, or lies elsewhere; `anywhere` says that redirections may lead to any folder.
+        """
         session = await self.fs.set_session()
         async with session.get(self.fs.encode_url(url), **self._options({})) as response:
             _raise_for(response, url)
@@ -91,7 +97,10 @@ class Web(General):
                 text = page.decode(response.charset or "utf-8", "surrogateescape")
             except (LookupError, UnicodeError):
                 text = page.decode("utf-8", "surrogateescape")
-            return read_page(text, str(response.url), url)
+            found = read_page(text, str(response.url), url)
+            if why := why_no_list(text, found, url, str(response.url), anywhere=anywhere):
+                raise NotADirectoryError(errno.ENOTDIR, why)
+            return found
 
 
 def _http_version(headers: Mapping[str, str], size: int) -> Stat:

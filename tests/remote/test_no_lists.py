@@ -1,0 +1,125 @@
+"""Pages of a web server that are no lists are errors of their folders; what servers give for lists isn't."""
+
+import pytest
+from project_factory import files_below, make_project
+from web_pages import Pages
+
+import blobdir
+from blobdir.errors import IncompleteListingError
+from blobdir.moving import fetch
+from blobdir.sources.webindex import read_page, why_no_list
+
+FOLDER = "http://host/data/p/ann/"
+EMPTY = {
+    "nginx": "<html>\n<head><title>Index of /data/p/ann/</title></head>\n<body>\n<h1>Index of /data/p/ann/</h1><hr>"
+    "<pre>"
+    '<a href="../">../</a>\n</pre><hr></body>\n</html>',
+    "Apache": '<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN"><html><head><title>Index of /data/p/ann</title>'
+    '</head><body><h1>Index of /data/p/ann</h1><table><tr><th><a href="?C=N;O=D">Name</a></th></tr><tr><td>'
+    '<a href="/data/p/">Parent Directory</a></td></tr></table></body></html>',
+    "Apache without a heading": '<table><tr><th><a href="?C=N;O=D">Name</a></th></tr></table>',
+    "Python": "<!DOCTYPE HTML>\n<html><head><title>Directory listing for /data/p/ann/</title></head><body>"
+    "<h1>Directory listing for /data/p/ann/</h1><hr><ul></ul><hr></body></html>",
+    "lighttpd": "<html><head><title>Index of /data/p/ann/</title></head><body><h2>Index of /data/p/ann/</h2>"
+    '<table><tr class="d"><td class="n"><a href="../">..</a>/</td></tr></table></body></html>',
+    "Caddy": '<html><head><title>ann/</title></head><body><header><h1><a href="../../">data/</a>'
+    '<a href="../">p/</a><a href="">ann/</a></h1></header><a href="./?sort=namedirfirst&amp;order=desc">Name</a>'
+    '<tr><td><a href="..">Go up</a></td></tr></body></html>',
+    "Go": "<pre>\n</pre>\n",
+    "Go 1.23": '<!doctype html>\n<meta name="viewport" content="width=device-width">\n<pre>\n</pre>\n',
+    "rclone": "<html><head><title>Directory listing of /data/p/ann</title></head><body><h1>ann/</h1>"
+    '<a href="?sort=namedirfirst&order=asc">Name</a><a href="..">Go up</a></body></html>',
+    "serve": "<html><head><title>Files within data&#47;p&#47;ann&#47;</title></head><body><h1> <i>Index of&nbsp;</i>"
+    '<a href="/data&#47;">data&#47;</a></h1><ul id="files"><li><a href="&#47;data&#47;p&#47;">..</a></li></ul></body>',
+    "IIS": "<html><head><title>host - /data/p/ann/</title></head><body><H1>host - /data/p/ann/</H1><hr>\n\n<pre>"
+    '<A HREF="/data/p/">[To Parent Directory]</A><br><br></pre><hr></body></html>',
+    "http-server": "<html><head><title>Index of /data/p/ann/</title></head><body><h1>Index of /data/p/ann/</h1></body>",
+    "serve-index": "<html><head><title>listing directory /data/p/ann/</title></head><body></body></html>",
+}
+NAMES = '<a href="1.png.json">1.png.json</a><a href="sub/">sub/</a>'
+NO_LISTS = {
+    "nothing": "",
+    "a gallery": '<html><body><h1>Our lemons</h1>Photos by Eve. <a href="https://example.org/">home</a></body></html>',
+    "a link home": '<html><h1>Lemons</h1><a href="/">home</a><a href="#top">top</a><a href="mailto:a@b">me</a></html>',
+    "a notice": "<html><head><title>Forbidden zone</title></head><body><pre>Come back later.</pre></body></html>",
+    "a script": '<html><head><script src="/app.js"></script></head><body><div id="root"></div></body></html>',
+    "a login": '<form><input name="u"><INPUT class="x" TYPE=\'password\' name="p"></form><a href="reset">help</a>',
+    "a login that leads up": '<input type="password"><a href="../">back</a>',
+}  # fmt: skip
+
+
+def judged(page, answered=FOLDER, *, anywhere=False):
+    return why_no_list(page, read_page(page, answered, FOLDER), FOLDER, answered, anywhere=anywhere)
+
+
+@pytest.mark.parametrize("names", ["", NAMES])
+@pytest.mark.parametrize("server", EMPTY)
+def test_lists(server, names):
+    assert (
+        judged(EMPTY[server].replace("</pre>", f"{names}</pre>") if server.startswith("Go") else EMPTY[server] + names)
+        == ""
+    )
+
+
+def test_a_list_may_be_bare():
+    assert judged(NAMES) == ""
+
+
+@pytest.mark.parametrize("page", NO_LISTS)
+def test_pages_that_are_no_lists(page):
+    assert "gives a page that has no sign" in judged(NO_LISTS[page]) or "asks for a password" in judged(NO_LISTS[page])
+
+
+@pytest.mark.parametrize(
+    ("answered", "is_there"),
+    [
+        ("https://host/data/p/ann/", True), ("https://mirror/pub/p/ann/", True), ("http://host/data/p/ann", True),
+        ("http://host/data/p/ann/index.php", True), ("http://host/data/p/%61nn/", True), ("http://host/", False),
+        ("https://sso.host/login?next=/data/p/ann/", False), ("http://host/welcome/", False),
+        ("http://host/data/p/", False),
+    ],
+)  # fmt: skip
+def test_redirections(answered, is_there):
+    assert bool(judged(EMPTY["nginx"] + NAMES, answered)) is not is_there
+    assert judged(EMPTY["nginx"] + NAMES, answered, anywhere=True) == ""  # as a project called `latest` leads on
+
+
+class SomePages(Pages):
+    """Of which one is another page."""
+
+    other, page, leads_to = "", "", ""
+
+    def answer(self, request):
+        if request.path == self.other and self.leads_to:
+            request.send_response(302)
+            request.send_header("Location", self.leads_to)
+            request.send_header("Content-Length", "0")
+        elif request.path in (self.other, self.leads_to):
+            request.send_response(200)
+            request.send_header("Content-Type", "text/html")
+            request.send_header("Content-Length", str(len(self.page)))
+        else:
+            return super().answer(request)
+        request.end_headers()
+        if request.path != self.other or not self.leads_to:
+            request.wfile.write(self.page.encode())
+        return None
+
+
+@pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
+@pytest.mark.parametrize("folder", ["train/img", "train/ann", "train"])
+@pytest.mark.parametrize("page", [*NO_LISTS, "one elsewhere"])
+def test_the_folder_is_said_to_be_unreadable(tmp_path, folder, page):
+    files = {"train/img/1.jpg": b"1" * 600, "train/ann/1.jpg.json": b"{}", "test/img/2.jpg": b"2" * 600}
+    root = make_project(tmp_path / "p", files, loose=list(files))
+    with SomePages({f"p/{path}": data for path, data in files_below(root).items()}) as pages:
+        pages.other, pages.page = f"/p/{folder}/", NO_LISTS.get(page, '<a href="/welcome/help.html">help</a>')
+        pages.leads_to = "" if page in NO_LISTS else "/welcome/"
+        project = blobdir.open_project(f"{pages.url}/p", cache_size=0)
+        assert ("folder-unreadable", folder) in [(d.code, d.path) for d in project.defects]
+        with pytest.raises(IncompleteListingError):
+            project.filesystem.ls(folder)
+        assert list(project["test"].names) == ["2.jpg"]
+        with pytest.raises(OSError, match=folder):
+            fetch(f"{pages.url}/p", tmp_path / "got")
+        assert not (tmp_path / "got").exists()
