@@ -213,9 +213,15 @@ class _Discovery:
             if isinstance(folder.error, LinkError):
                 self.unseen[folder.path] = str(folder.error)
             elif folder.error is not None and not self._is_state(folder.path):
+                is_none = any(isinstance(it, NotADirectoryError) for it in (folder.error, folder.error.__cause__))
+                advice = (
+                    "put a folder there, or make the server list it,"
+                    if is_none
+                    else "give yourself the right to read it"
+                )
                 message = (
-                    f"{folder.path}: can't be listed ({folder.error.strerror or folder.error}); give yourself the "
-                    "right to read it and open the project again"
+                    f"{folder.path}: can't be listed ({folder.error.strerror or folder.error}); {advice} and open the "
+                    "project again"
                 )
                 self.unlisted[folder.path] = message
 

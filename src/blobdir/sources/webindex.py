@@ -120,10 +120,7 @@ def why_no_list(text: str, found: Listed, asked: str, answered: str, *, anywhere
         return "the server gives no page that lists the folder, but leads to another one"
     if found.names or found.unclear or _leads_around(text, asked, answered) or _says_so(text):
         return ""
-    return (
-        "the server gives a page that has no sign of a list of the folder, such as an index.html that lies there; it "
-        "must list the folder"
-    )
+    return "the server gives a page that has no sign of a list of the folder, such as an index.html that lies there"
 
 
 def _leads_around(text: str, *addresses: str) -> bool:
