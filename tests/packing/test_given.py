@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from changes.looking import shown
-from changes.samples import annotation, numbered, packed, picture, write, write_files
+from changes.samples import annotation, files_below, numbered, packed, picture, write, write_files
 
 import blobdir
 from blobdir.cli.app import run
@@ -42,11 +42,11 @@ def test_an_empty_path_isnt_the_folder_where_one_is(tmp_path, capsys, what):
     here = packed(tmp_path / "here", numbered())
     os.rename(packed(tmp_path / "p", numbered()), here / "p")
     write(here / "s/train/x.png", picture(9))
-    before = shown(here)
+    before = files_below(here)
     with contextlib.chdir(here):
         assert run(EMPTY[what]) == 2
     assert "an empty path was given" in capsys.readouterr().err
-    assert shown(here) == before
+    assert files_below(here) == before
     assert sorted(os.listdir(tmp_path)) == ["here"]
 
 
