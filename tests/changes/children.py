@@ -81,8 +81,11 @@ def _run(operation, before):
         code = 0
     except (BlobdirError, OSError) as error:
         code = REFUSED
+        said = f"refused: {type(error).__name__}: {error}\n"
+        if not isinstance(error, BlobdirError):  # of which it's asked where it comes from
+            said += traceback.format_exc()
         with suppress(OSError):  # this write may be one that is made to fail
-            os.write(2, f"refused: {type(error).__name__}: {error}\n".encode("utf-8", "backslashreplace"))
+            os.write(2, said.encode("utf-8", "backslashreplace"))
     except BaseException:
         traceback.print_exc(file=sys.__stderr__)
     finally:
