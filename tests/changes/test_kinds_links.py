@@ -368,6 +368,14 @@ def with_inner(made, root, kind="with blobs", place="backup"):
     return root
 
 
+def refused_for_inner(root, command, said):
+    before = files_below(root)
+    with pytest.raises(PackError, match=said):
+        command(root)
+    shutil.rmtree(root / ".blobdir", ignore_errors=True)
+    assert files_below(root) == before
+
+
 IN_PLACES = [("with blobs", "a/backup"), ("with blobs", "train/datasets/b"), *((kind, "backup") for kind in INNER)]
 
 
@@ -376,11 +384,7 @@ IN_PLACES = [("with blobs", "a/backup"), ("with blobs", "train/datasets/b"), *((
 def test_nobody_changes_a_project_with_a_project_in_it(made, tmp_path, writer, kind, place):
     """Its datasets are shown as the outer one's: whoever changed those would take the inner project's away."""
     root = with_inner(made, tmp_path / "outer", kind, place)
-    before = files_below(root)
-    with pytest.raises(PackError, match=rf"^{place}: is a project of its own.*nothing was changed$"):
-        WRITERS[writer](root)
-    shutil.rmtree(root / ".blobdir", ignore_errors=True)
-    assert files_below(root) == before
+    refused_for_inner(root, WRITERS[writer], rf"^{place}: is a project of its own.*nothing was changed$")
     assert ("project-inside", place) in {(finding.code, finding.path) for finding in verify(root).findings}
 
 
@@ -388,11 +392,7 @@ def test_nobody_changes_a_project_with_a_project_in_it(made, tmp_path, writer, k
 @pytest.mark.parametrize("taker", TAKERS)
 def test_nobody_takes_a_project_with_a_project_in_it(made, tmp_path, taker, kind, place):
     root = with_inner(made, tmp_path / "outer", kind, place)
-    before = files_below(root)
-    with pytest.raises(PackError, match=rf"{place}: is a project of its own.*nothing was (changed|written)$"):
-        TAKERS[taker](root)
-    shutil.rmtree(root / ".blobdir", ignore_errors=True)
-    assert files_below(root) == before
+    refused_for_inner(root, TAKERS[taker], rf"{place}: is a project of its own.*nothing was (changed|written)$")
     assert not (tmp_path / "subset").exists()
 
 

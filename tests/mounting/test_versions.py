@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from blob_builder import Builder
+from replaced import Replaced
 
 import blobdir
 from blobdir.sources import RemoteOptions
@@ -21,28 +21,18 @@ ENGINES = ["native", "fusepy"]
 REFUSALS = (errno.EIO, errno.ESTALE)
 
 
-class Project:
-    def __init__(self, root, url=""):
-        made = Builder(root)
-        made.blob("train", "a", {"1.jpg": b"1" * 600})
-        self.file, self.url, self.ticks = made.loose(PATH, b""), url or str(root), 1_600_000_000
-        self.put(b"A", SIZE)
-
-    def put(self, letter, size, how="renamed"):
-        beside = self.file.with_name(".new") if how == "renamed" else self.file
-        beside.write_bytes(letter * size)
-        self.ticks += 10  # web servers know whole seconds
-        os.utime(beside, (self.ticks, self.ticks))
-        if how == "renamed":
-            os.replace(beside, self.file)
+def project_at(root, url=""):
+    made = Replaced(root, PATH, url)
+    made.put(b"A", SIZE)
+    return made
 
 
 @pytest.fixture(params=["local", "http"])
 def project(request, tmp_path):
     if request.param == "local":
-        return Project(tmp_path / "p")
+        return project_at(tmp_path / "p")
     www, url, _ = request.getfixturevalue("nginx")
-    return Project(www / f"versions-{tmp_path.name}", f"{url}/versions-{tmp_path.name}")
+    return project_at(www / f"versions-{tmp_path.name}", f"{url}/versions-{tmp_path.name}")
 
 
 def rest_of(descriptor):
@@ -132,7 +122,7 @@ def test_who_opens_it_later(mount, place, tmp_path, project, engine, size, befor
 @pytest.mark.parametrize("how", ["renamed", "in place"])
 def test_same_size_and_time(mount, place, tmp_path, engine, how):
     """As `rsync -t` and `cp -p` may leave it: another file, or the same one, and only its time of change tells."""
-    project = Project(tmp_path / "p")
+    project = project_at(tmp_path / "p")
     mount(project.url, engine=engine)
     with open(place / PATH, "rb", buffering=0) as file:
         got = file.read(200_000)
@@ -147,7 +137,7 @@ def test_same_size_and_time(mount, place, tmp_path, engine, how):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_many_versions(mount, place, tmp_path, engine):
     """Readers of several versions at once, each opened at its time."""
-    project = Project(tmp_path / "p")
+    project = project_at(tmp_path / "p")
     mount(project.url, engine=engine)
     opened = []
     for letter, size in ((b"A", SIZE), (b"B", SIZE), (b"C", SIZE // 2), (b"D", SIZE * 2)):

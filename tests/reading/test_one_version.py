@@ -7,12 +7,11 @@ import pickle
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import fsspec
 import pytest
-from blob_builder import Builder
 from fsspec.callbacks import Callback
+from replaced import Replaced
 
 import blobdir
 from blobdir.descriptors import DESCRIPTORS
@@ -22,24 +21,6 @@ SIZE = 600_000
 """More than what is read whole behind a backend."""
 PATH = "train/video/v.mp4"
 SIZES = {"same size": SIZE, "shorter": SIZE // 2, "longer": SIZE * 2}
-
-
-class OnDisk:
-    """A project on this machine; behind a server where `url` says so."""
-
-    def __init__(self, root: Path, url: str = "") -> None:
-        made = Builder(root)
-        made.blob("train", "a", {"1.jpg": b"1" * 600})
-        self.file, self.url = made.loose(PATH, b""), url or str(root)
-        self.ticks = 1_600_000_000
-
-    def put(self, letter: bytes, size: int, how: str = "renamed") -> None:
-        beside = self.file.with_name(".new") if how == "renamed" else self.file
-        beside.write_bytes(letter * size)
-        self.ticks += 10  # web servers know whole seconds
-        os.utime(beside, (self.ticks, self.ticks))
-        if how == "renamed":
-            os.replace(beside, self.file)
 
 
 class InMemory:
@@ -57,14 +38,14 @@ class InMemory:
 @pytest.fixture(params=["local", "memory", "http"])
 def project(request, tmp_path):
     if request.param == "local":
-        yield OnDisk(tmp_path / "p")
+        yield Replaced(tmp_path / "p", PATH)
     elif request.param == "memory":
         made = InMemory(f"one_version/{tmp_path.name}")
         yield made
         made.fs.rm("/one_version", recursive=True)
     else:
         www, url, _ = request.getfixturevalue("nginx")
-        yield OnDisk(www / f"one_version-{tmp_path.name}", f"{url}/one_version-{tmp_path.name}")
+        yield Replaced(www / f"one_version-{tmp_path.name}", PATH, f"{url}/one_version-{tmp_path.name}")
 
 
 def opened(project, **options):
@@ -106,7 +87,7 @@ def test_an_open_file(project, second, size, how):
 @pytest.mark.parametrize("is_closed", [False, True])
 def test_an_open_file_and_its_times(tmp_path, how, is_closed):
     """Size and time can be as they were (`cp -p`); and the time of change isn't, where only a name has come or gone."""
-    project = OnDisk(tmp_path / "p")
+    project = Replaced(tmp_path / "p", PATH)
     project.put(b"A", SIZE)
     with opened(project).open(PATH, block_size=1 << 16) as file:
         got = file.read(100_000)
@@ -182,7 +163,7 @@ def test_a_copy(project, way, size, how, monkeypatch, tmp_path):
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 def test_a_file_whose_descriptor_was_closed(tmp_path, size):
     """The process may need it for another one; then it's opened again, if it's the same."""
-    project = OnDisk(tmp_path / "p")
+    project = Replaced(tmp_path / "p", PATH)
     project.put(b"A", SIZE)
     with opened(project).open(PATH, block_size=1 << 16) as file:
         got = file.read(100_000)
@@ -198,7 +179,7 @@ def test_a_file_whose_descriptor_was_closed(tmp_path, size):
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 def test_an_open_file_in_a_pickle(tmp_path, size):
-    project = OnDisk(tmp_path / "p")
+    project = Replaced(tmp_path / "p", PATH)
     project.put(b"A", SIZE)
     with opened(project).open(PATH, block_size=1 << 16) as file:
         file.read(1000)
@@ -223,7 +204,7 @@ def test_a_small_file_that_was_edited_since_it_was_listed(project):
 
 def test_cat_to_a_pipe(tmp_path):
     """`blobdir cat` is in the middle of a file when another one takes its name."""
-    project = OnDisk(tmp_path / "p")
+    project = Replaced(tmp_path / "p", PATH)
     size = 200_000_000
     project.put(b"A", size)
     command = [sys.executable, "-m", "blobdir", "cat", f"{project.url}/{PATH}"]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
-from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from blobdir.descriptors import naming_none_left, none_left
 from blobdir.discovery import inputs, layout, unfinished
 from blobdir.discovery.blobs import Blobs
-from blobdir.discovery.deciding import Deciding
+from blobdir.discovery.comparing import Contents
 from blobdir.discovery.linked import Linked
 from blobdir.discovery.merge import Merger, by_folder, entry_table
 from blobdir.discovery.parts import check_folders, find_pickles
@@ -37,7 +35,6 @@ from blobdir.index import (
     Header,
 )
 from blobdir.inside import NO_FILE
-from blobdir.nametable import name_at
 from blobdir.offsets import read_offsets
 from blobdir.projectlock import changes
 from blobdir.sources import RemoteStorage, Stat
@@ -52,7 +49,6 @@ if TYPE_CHECKING:
     from blobdir.offsets.reader import ByteSource
     from blobdir.sources import Entry, Folder, Source, Storage
 
-T = TypeVar("T")
 _NAME_MAX = 255
 _CHARACTERS = _NAME_MAX // 4  # of four bytes at the most
 _SOURCES = {"directory": DIRECTORY, "file": LOOSE, "link": LINK, "other": BROKEN}
@@ -153,9 +149,8 @@ class _Discovery:
         self.linked = Linked(self.folders, storage)
         self.unlisted: dict[str, str] = {}
         self.unseen: dict[str, str] = {}
-        self._compared = 0
-        self._deciding = Deciding()
         self.blobs = Blobs(storage, self.folders, self.header, self.report, follow_links=options.follow_links)
+        self._contents = Contents(storage, self.header, self.report, self.blobs, self._tell)
 
     def run(self) -> tuple[dict[str, EntryTable], Header]:
         self._list()
@@ -180,7 +175,7 @@ class _Discovery:
         else:
             unfinished.report_push(self.folders, list(self.parts), self.datasets, self.report, self._show)
         merged = self._merge()
-        self.header.inputs.extend(self._deciding.records(self.header.blobs))
+        self._contents.note_what_decided()
         self.linked.spread(self.header.incomplete)
         return merged, self.header
 
@@ -510,72 +505,12 @@ class _Discovery:
         for path, names in self._shown.items():
             self.parts[path].append(entry_table(names, DIRECTORY))
         for path, parts in self.parts.items():
-            merger = Merger(path, self.options.on_conflict, self._read_entries, self._report_conflict)
+            merger = Merger(path, self.options.on_conflict, self._contents.read, self._report_conflict)
             table = merged[path] = merger.merge(parts)
             broken = table.source == BROKEN
             if broken.any():  # who reads up to the size would take an unreadable file of no bytes for an empty one
                 table.size[broken] = np.maximum(table.size[broken], 1)
         return merged
-
-    def _read_entries(self, directory: str, table: EntryTable, entries: list[int]) -> dict[int, bytes]:
-        """Bytes of those entries that can be read."""
-        found: dict[int, bytes] = {}
-        by_source: dict[int, list[int]] = {}
-        for entry in entries:
-            by_source.setdefault(int(table.source[entry]), []).append(entry)
-        for source, some in by_source.items():
-            if source in (LOOSE, LINK):
-                paths = [layout.join(directory, _decode(name_at(table.arena, table.starts, i))) for i in some]
-                found |= self._that_can_be_read(some, self._read_loose, paths, paths)
-            elif source >= FIRST_BLOB and not self.blobs.is_missing(source):
-                spans = [(int(table.offset[i]), int(table.offset[i] + table.size[i])) for i in some]
-                blob = self.header.blobs[source - FIRST_BLOB].path
-                found |= self._that_can_be_read(some, partial(self._read_members, source), spans, [blob] * len(some))
-        self._compared += len(entries)
-        self._tell("comparing", self._compared, 0)
-        return found
-
-    def _that_can_be_read(
-        self, entries: list[int], read: Callable[[list[T]], list[bytes]], what: list[T], paths: list[str]
-    ) -> dict[int, bytes]:
-        """Read all at once; where that fails, one by one, and leave out what can't be read."""
-        with suppress(OSError, EOFError, BlobdirError):
-            return dict(zip(entries, read(what), strict=True))
-        found = {}
-        for entry, one, path in zip(entries, what, paths, strict=True):
-            try:
-                (found[entry],) = read([one])
-            except EOFError:  # the blob is too short, which is a defect of its own
-                continue
-            except (OSError, BlobdirError) as error:
-                self.report.unread(path, error)
-        return found
-
-    def _read_members(self, source: int, spans: list[tuple[int, int]]) -> list[bytes]:
-        """Byte ranges of a blob; of a remote one, neighbours share a request."""
-        path = self.header.blobs[source - FIRST_BLOB].path
-        if self.storage.is_quick:
-            found = [self.storage.read_range(path, start, end) for start, end in spans]
-        else:
-            found = self.storage.open(path).read_many([start for start, _ in spans], [end for _, end in spans])
-        for data, (start, end) in zip(found, spans, strict=True):
-            if len(data) != end - start:
-                raise EOFError(path)
-        if self.storage.directory:  # behind a backend, a blob has a version
-            self._deciding.note(source - FIRST_BLOB, spans, found)
-        return found
-
-    def _read_loose(self, paths: list[str]) -> list[bytes]:
-        if self.storage.is_quick:
-            return [self._read_deciding(path) for path in paths]
-        return list(self.storage.read_files(paths))
-
-    def _read_deciding(self, path: str) -> bytes:
-        """Content of a plain file that shares its name with another; the tree depends on it."""
-        stat = self.storage.stat(path)
-        data = self.storage.read(path)
-        self.header.inputs.append(inputs.file_record(path, inputs.DECIDING, stat, data, self.header.built_ns))
-        return data
 
 
 def _are_plain(entries: list[Entry]) -> bool:
