@@ -466,8 +466,8 @@ class DiskTier:
 
 
 def unlock(fd: int) -> None:
-    """Let go of a lock; -1 is none."""
-    if fd >= 0:
+    """Let go of a lock; -1 is none, nor is one that the process had from which this one was forked."""
+    if fd in _HELD:
         _HELD.discard(fd)
         with suppress(OSError):
             fcntl.flock(fd, fcntl.LOCK_UN)  # closing alone wouldn't do where a forked process has it, too
