@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import io
 import tarfile
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from blobdir.errors import IndexFormatError
 from blobdir.index.place import FILES, HEADER_FILE
-from blobdir.index.store import parse_index, save_index
+from blobdir.index.store import header_bytes, parse_index
 from blobdir.index.table import COLUMNS
 
 if TYPE_CHECKING:
@@ -22,16 +22,22 @@ if TYPE_CHECKING:
 
 def index_to_bytes(index: Index) -> bytes:
     """An index as a tar. The same index gives the same bytes."""
-    with tempfile.TemporaryDirectory(prefix="blobdir-") as folder:
-        save_index(index, Path(folder) / "index")
-        result = io.BytesIO()
-        with tarfile.open(fileobj=result, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-            for name in sorted(FILES):
-                info = tarfile.TarInfo(name)
-                data = (Path(folder) / "index" / name).read_bytes()
-                info.size, info.mode = len(data), 0o644
-                tar.addfile(info, io.BytesIO(data))
+    result = io.BytesIO()
+    with tarfile.open(fileobj=result, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name in sorted(FILES):
+            data = _file(index, name)
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(data), 0o644
+            tar.addfile(info, io.BytesIO(data))
     return result.getvalue()
+
+
+def _file(index: Index, name: str) -> bytes:
+    if name == HEADER_FILE:
+        return header_bytes(index)
+    file = io.BytesIO()
+    np.save(file, getattr(index, name.removesuffix(".npy")), allow_pickle=False)
+    return file.getvalue()
 
 
 def index_from_bytes(data: bytes) -> Index:

@@ -85,18 +85,23 @@ def save_index(index: Index, folder: Path, *, through_link: bool = True, mode: i
                 np.save(file, getattr(index, column), allow_pickle=False)
                 file.flush()
                 os.fsync(file.fileno())
-        body = {
-            "format": FORMAT,
-            "version": VERSION,
-            "byteorder": "little",
-            "capacity": index.capacity,
-            "digests": {column: digest(getattr(index, column)) for column in COLUMNS},
-            "header": index.header.to_json(),
-        }
-        text = json.dumps(body, indent=1, sort_keys=True)
-        seal = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         with open(part.header, "wb", closefd=False) as header:
-            header.write(f"{text}\n{seal}\n".encode())
+            header.write(header_bytes(index))
+
+
+def header_bytes(index: Index) -> bytes:
+    """Content of an index's ``header.json``: its header, and what its columns must be."""
+    body = {
+        "format": FORMAT,
+        "version": VERSION,
+        "byteorder": "little",
+        "capacity": index.capacity,
+        "digests": {column: digest(getattr(index, column)) for column in COLUMNS},
+        "header": index.header.to_json(),
+    }
+    text = json.dumps(body, indent=1, sort_keys=True)
+    seal = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return f"{text}\n{seal}\n".encode()
 
 
 def load_index(folder: Path) -> Index:
