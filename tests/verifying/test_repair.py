@@ -15,14 +15,17 @@ import blobdir
 from blobdir.cli.app import run
 from blobdir.discovery import layout
 from blobdir.discovery.released import Released, format_released, identity
-from blobdir.errors import BusyError
+from blobdir.errors import BusyError, PackError
 from blobdir.offsets import offsets_of_tar, read_offsets, write_offsets
+from blobdir.packing.backups import backup_name, is_backup_of
+from blobdir.packing.compacting import compact
 from blobdir.packing.growing import remove
 from blobdir.packing.publishing import Change
 from blobdir.sources import LocalStorage
 from blobdir.verifying import repair, verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
+LOST = "train/a_offsets.pkl"
 PNG = b"\x89PNG\r\n\x1a\n"
 SIZE = 64
 """Bytes of each image: all are as long as each other, so that only names tell them apart."""
@@ -425,6 +428,55 @@ def test_images_that_may_be_lost_from_view_are_an_error(made, evidence, lost, ca
     assert (f"error: train/a_offsets.pkl: images-left-out, {lost} time" in said) == bool(lost)
     assert ("`blobdir offsets` writes entries for all members" in said) == bool(lost)
     assert run(["verify", "--repair", "-q", str(made.root)]) == 0
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("left", ["some", "none"])
+def test_compact_takes_nothing_for_removed_that_a_lost_pickle_may_have_named(made, packed, left):
+    names, stay = (["a.png.json", "b.png.json"], "b.png.json") if packed else (BOTH, "b.png")
+    blob, pickle = ("train/ann.blob/a.tar", "train/ann.blob/a_offsets.pkl") if packed else ("blob/a.tar", LOST)
+    right = tar(made, names, blob)
+    write(made, right.items(), pickle)
+    if packed:
+        tar(made, ["b.png"])
+        write(made, tar(made, ["b.png"]).items())
+    else:
+        made.loose("train/ann/b.png.json", b"{}")
+    path = made.root / pickle
+    path.write_bytes(path.read_bytes()[:40])
+    mend(made)
+    assert list(read(made, pickle)) == [stay]
+    if left == "none":
+        remove(made.root, ["train/b.png"])
+    before = (made.root / blob).read_bytes()
+    for dry_run in (True, False):
+        with pytest.raises(PackError, match="may have done so, but it can't be read"):
+            compact(made.root, dry_run=dry_run)
+    assert (made.root / blob).read_bytes() == before
+    (kept,) = backups(made)
+    (made.root / pickle).with_name(kept).unlink()
+    compact(made.root)
+    assert not any(names[0].encode() in tar.read_bytes() for tar in made.root.rglob("*.tar"))
+
+
+def test_compact_goes_on_where_a_kept_pickle_can_be_read(made):
+    right = tar(made, NUMBERS)
+    write(made, [(NUMBERS[0], right[NUMBERS[1]]), *list(right.items())[1:]])
+    mend(made)
+    assert backups(made)
+    remove(made.root, [f"train/{NUMBERS[0]}"])
+    assert compact(made.root).dropped == 1
+
+
+@pytest.mark.parametrize("name", ["a_offsets.pkl", "n" * 243 + "_offsets.pkl", "ä" * 121 + "x_offsets.pkl"])
+@pytest.mark.parametrize("number", [0, 7])
+def test_names_of_backups(name, number):
+    kept = backup_name(name, "20260102-030405", number)
+    assert len(os.fsencode(kept)) <= 255
+    assert is_backup_of(kept, name)
+    assert not is_backup_of(kept, f"x{name}")
+    assert not is_backup_of(name, name)
+    assert not is_backup_of(kept + "~", name)
 
 
 @pytest.mark.parametrize("images", [["a.png"], []])

@@ -24,6 +24,7 @@ from blobdir.errors import BlobdirError, PackError
 from blobdir.inside import open_plain
 from blobdir.offsets.choosing import no_images, side_files_of
 from blobdir.offsets.table import concatenate
+from blobdir.packing.backups import unreadable_backup
 from blobdir.packing.publishing import Change, take_over
 from blobdir.packing.remains import Gone, Remains
 from blobdir.packing.report import ChangeReport, Problem
@@ -110,10 +111,11 @@ class _Compacting:
         self._renamed: dict[str, str] = {}
         self._files: list[LeftOut] = []
         self._with_files: list[str] = []
+        self._seen: Mapping[str, Folder] = {}
         self._behind = self._total = 0
 
     def run(self) -> ChangeReport:
-        seen = self._known.check_all_seen()
+        self._seen = self._known.check_all_seen()
         pickles: dict[tuple[str, str], list[Pickle]] = {}
         for pickle in self._known.all_pickles():
             self._known.blob_of(pickle)  # one that is away may be put back, and then must fit
@@ -136,7 +138,7 @@ class _Compacting:
                 self._without_offsets(folder, stem, path)
         self._say_files()
         if self._lost:
-            self._look_for_lost(seen, set(folders))
+            self._look_for_lost(set(folders))
         self._writer.write_sums(self._added, self._gone)
         self._writer.write_released()
         return self._report
@@ -212,13 +214,13 @@ class _Compacting:
             message = "has another name, as `subset` gives it: a hard link, which still has what was removed"
             self._say("hard-link", path, message)
 
-    def _look_for_lost(self, seen: Mapping[str, Folder], beside: set[str]) -> None:
+    def _look_for_lost(self, beside: set[str]) -> None:
         """Say which files still have what goes, and which weren't searched for it."""
         remains = Remains(self._writer.root, self._lost)
         for path, (members, judged) in self._kept.items():
             self._look_among(remains, path, members, judged)
         known = self._kept.keys() | set(self._report.removed) | {gone.path for gone in self._lost}
-        for place in places(self._known.storage, seen.values(), beside, known):
+        for place in places(self._known.storage, self._seen.values(), beside, known):
             if place.why:
                 self._not_searched(place.path, place.why)
             else:
@@ -271,6 +273,7 @@ class _Compacting:
         removed = released.ranges if released else ()
         is_of_images = folder == layout.BLOB_DIR
         judged = judge(named, members, unnamed_stay=not self._unreferenced, labels=not is_of_images, removed=removed)
+        self._check_backups(folder, stem, path, members, judged)
         named = judged.kept
         self._files += judged.files
         self._with_files += [path] if judged.files else []
@@ -315,6 +318,23 @@ class _Compacting:
         self._say_hidden(self._renamed[path], hidden)
         self._report.blobs.append(self._renamed[path])
         self._report.freed += size - new_size
+
+    def _check_backups(self, folder: str, stem: str, path: str, members: TarTable, judged: Members) -> None:
+        """Refuse to take for removed what a pickle may have named that `verify --repair` couldn't read."""
+        released = self._writer.released.get(path)
+        spans, removed = spans_of(members), released.ranges if released else set()
+        rows = [row for row in judged.gone if spans[row] not in removed]
+        if self._unreferenced or not rows:
+            return
+        if backup := unreadable_backup(self._known.storage, self._seen.values(), folder, stem):
+            names = ", ".join(shown(members.name(row)) for row in rows[:NAMED_IN_WARNING])
+            more = ", …" if len(rows) > NAMED_IN_WARNING else ""
+            raise PackError(
+                f"{path}: no offsets name {counted(len(rows), 'member')} of it ({names}{more}). {backup} may "
+                "have done so, but it can't be read, so nobody knows whether they were removed. `blobdir offsets` "
+                "writes entries for all members; if they may go, delete that file, or use --unreferenced. "
+                "Nothing was changed"
+            )
 
     def _expect(self, folder: str, path: str, tables: dict[Pickle, OffsetsTable]) -> None:
         """Say of a blob what a dry run can: what would be touched, and whether its offsets could be written again."""

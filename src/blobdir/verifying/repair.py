@@ -14,6 +14,7 @@ from blobdir.discovery import layout, parts
 from blobdir.discovery.released import read_all
 from blobdir.errors import BlobdirError, OffsetsError, UnsafePickleError
 from blobdir.offsets import OffsetsTable, read_offsets, write_offsets
+from blobdir.packing.backups import backup_name
 from blobdir.packing.linked import linked_places
 from blobdir.packing.publishing import Change
 from blobdir.project import open_project
@@ -42,7 +43,6 @@ _MENDABLE = frozenset(
     }
 )  # fmt: skip
 _UNFINISHED = frozenset({"change-unfinished", "change-leftover"})
-_NAME_MAX: Final = 255
 FEW: Final = 3
 """Names that a sentence has at the most."""
 
@@ -353,9 +353,7 @@ def _backup(root: str, pickle: str) -> str:
     folder, _, name = pickle.rpartition("/")
     when = time.strftime("%Y%m%d-%H%M%S")
     for number in range(1000):
-        tail = f".backup-{when}{f'-{number}' if number else ''}"
-        base = os.fsdecode(os.fsencode(name)[: _NAME_MAX - len(tail)])
-        path = layout.join(folder, base + tail)
+        path = layout.join(folder, backup_name(name, when, number))
         if not os.path.lexists(os.path.join(root, path)):
             return path
     raise FileExistsError(f"{pickle}: there are a thousand backups of this second")
