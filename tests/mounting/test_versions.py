@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from replaced import Replaced
 
 import blobdir
-from blobdir.sources import RemoteOptions
+from blobdir.mounting.versions import local_tag, same_version
+from blobdir.sources import RemoteOptions, Stat
 
 SIZE = 3_000_000
 PATH = "train/img/loose.png"
@@ -151,3 +154,55 @@ def test_many_versions(mount, place, tmp_path, engine):
         os.close(descriptor)
     assert is_end
     assert blobdir.open_project(project.url).filesystem.size(PATH) == SIZE * 2
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_was_read_while_it_was_written_is_nothing_to_later_readers(mount, place, tmp_path, engine):
+    """A file has the time of a write from when that begins: it looks the same before its end and after it."""
+    size = 32 << 20
+    project = project_at(tmp_path / "p")
+    path = tmp_path / "p" / PATH
+    path.write_bytes(bytes(size))
+    mount(project.url, engine=engine)
+
+    def write(content):
+        with open(path, "r+b", buffering=0) as file:
+            file.write(content)
+
+    def read():
+        with open(place / PATH, "rb") as file, suppress(OSError):
+            file.seek(-65536, os.SEEK_END)
+            end = file.read()
+            file.seek(0)
+            return file.read(size - 65536) + end
+
+    for letter in (b"A", b"B", b"C", b"D"):
+        writer = threading.Thread(target=write, args=(letter * size,))
+        writer.start()
+        read()
+        writer.join()
+        time.sleep(0.3)
+        assert set(whole(place / PATH)) == set(letter)
+
+
+VERSION = Stat("file", 300_000_000, 0, inode=7, ctime_ns=10**18)
+
+
+@pytest.mark.parametrize("tag", [None, 0, 1, 0x3FF, 0x400, 0xFFFFFFFF])
+def test_tags_of_what_was_just_changed(tag, monkeypatch):
+    if tag is not None:
+        monkeypatch.setattr(Stat, "tag", tag)
+    ages = [-(10**10), 0, 50_000_000, 150_000_000, 4_900_000_000, 5_000_000_000, 10**15]
+    tags = [local_tag(VERSION, 10**18 + age) for age in ages]
+    assert len(set(tags[1:6])) == 4  # two within a tenth of a second are one
+    assert tags[1] == tags[2]
+    assert tags[5] == tags[6]
+    assert all(0 < tag < 1 << 32 for tag in tags)
+    assert all(same_version(a, b) for a in tags for b in tags)
+
+
+def test_tags_of_versions():
+    others = [replace(VERSION, ctime_ns=10**18 + i) for i in range(1, 50)]
+    for age in (0, 10**12):
+        mine = local_tag(VERSION, 10**18 + age)
+        assert not any(same_version(mine, local_tag(other, 10**18 + age)) for other in others)

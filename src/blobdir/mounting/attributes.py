@@ -38,7 +38,7 @@ class InodeAttributes(NamedTuple):
     live : bool
         Whether it can change while it's mounted, so that it must be asked for again.
     version : int
-        The tag of its version (`blobdir.sources.Stat.tag`) where it's live and that is known, else 0.
+        The tag of its version (`AttributeView._tag`) where it's live and that is known, else 0.
     """
 
     ino: int
@@ -96,8 +96,12 @@ class AttributeView:
         live = self._tree.index.buffers.source[row] == LOOSE
         is_known = live and found.inode >= 0
         now = Stat("file", found.size, found.mtime_ns, inode=found.inode, ctime_ns=found.ctime_ns)
-        version = now.tag if is_known else 0
+        version = self._tag(now) if is_known else 0
         return InodeAttributes(row + 1, mode, nlink, found.size, found.mtime_ns, uid, gid, live, version)
+
+    def _tag(self, version: Stat) -> int:
+        """What a version of a file on this machine is called."""
+        return version.tag
 
     def _folders_in(self, row: int) -> int:
         children = self._tree.index.children(row)

@@ -5,7 +5,11 @@ loose file is another inode to it: its number in the protocol (the *node*) has t
 version in its high half. ``st_ino`` is the row's in any case. Whoever opens the name gets the node of what is there
 now; a read by another node is an error, again and again: its reader is in the middle of a file that isn't there now.
 
-On this machine, attributes tell the version, so a tag needs no memory. Behind a backend that would take a request for
+On this machine, attributes tell the version, so a tag needs no memory. But a file has the time of a write when that
+begins. Who reads it before the end gets some of the old bytes, and it looks the same afterwards. So a file that was
+changed a moment ago has a *young* tag: part of it is the clock, so that who opens it a tenth of a second later gets
+another node, and what the kernel keeps of the first one is nothing to him; the rest tells whether it's still the same
+version. Behind a backend that would take a request for
 each name: there, a node without a tag is the version that the first read of it brings, if it has the size that the
 kernel was told. Who opens a file again that was read is asked for by one request a second, since the kernel may have
 all of its pages, and no read would come. What was told, and what it is now, is shared by all workers, in memory that
@@ -40,8 +44,29 @@ ROW_BITS: Final = 32
 ROW_MASK: Final = (1 << ROW_BITS) - 1
 LIVE_S: Final = 1.0
 """Seconds after which the version of a file behind a backend is asked for again."""
+SETTLED_NS: Final = 2_000_000_000
+SETTLED_BYTES_PER_S: Final = 100_000_000
+"""A write may be under way for so long, and as long as its bytes take at this rate."""
+_YOUNG_NS: Final = 100_000_000
+_CLOCK_MASK: Final = 0x3FE
+"""Bits of a young tag that are the clock. The lowest one is 0 there, and 1 in a settled tag."""
 _GONE: Final = 0xFFFFFFFF
 """In place of a tag: what the kernel was told first isn't there any more, and nobody has read it."""
+
+
+def local_tag(version: Stat, now_ns: int) -> int:
+    """Tag of a file on this machine, of 32 bits and not 0, as it is for who opens it now."""
+    tag = version.tag if version.tag > _CLOCK_MASK | 1 else version.tag | _CLOCK_MASK + 2
+    age_ns = now_ns - (version.ctime_ns or version.mtime_ns)
+    if age_ns >= SETTLED_NS + version.size * 1_000_000_000 // SETTLED_BYTES_PER_S:
+        return tag | 1
+    return tag & ~(_CLOCK_MASK | 1) | (now_ns // _YOUNG_NS * 2 & _CLOCK_MASK)
+
+
+def same_version(first: int, second: int) -> bool:
+    """Whether two tags of a file on this machine are of one version; a young one has fewer bits for it."""
+    ignored = 0 if first & second & 1 else _CLOCK_MASK | 1
+    return first | ignored == second | ignored
 
 
 class _Shared:
@@ -73,6 +98,13 @@ class VersionedView(AttributeView):
     def __init__(self, tree: Tree, options: MountOptions) -> None:
         super().__init__(tree, options)
         self._shared = None if tree.storage.is_quick else _Shared(len(tree.index))
+
+    def _tag(self, version: Stat) -> int:
+        return local_tag(version, time.time_ns())
+
+    def is_of(self, tag: int, found: InodeAttributes) -> bool:
+        """Whether what is found now is the version that a node's tag stands for."""
+        return tag == found.version or (self._shared is None and bool(tag) and same_version(tag, found.version))
 
     def _ask(self, row: int) -> InodeAttributes:
         found, shared = super()._ask(row), self._shared
@@ -118,7 +150,7 @@ class VersionedView(AttributeView):
         """
         if self._shared is None:
             data, version = self._tree.read_version(row, start, end)
-            if tag not in (0, version.tag):
+            if tag and not same_version(tag, self._tag(version)):
                 raise self._changed(row)
             return data
         shared = self._shared

@@ -181,7 +181,7 @@ class Server:
 
     def _getattr(self, unique: int, row: int, _length: int) -> bytes:
         found = self._view.opened(row)
-        if found.version != self._version:
+        if not self._view.is_of(self._version, found):
             return encode_error(unique, errno.ESTALE)  # whoever has only its name looks that up again
         _, _, _, valid_s, _, valid_ns, *attributes = entry_fields(found)
         return ATTR_REPLY.pack(ATTR_REPLY.size, 0, unique, valid_s, valid_ns, 0, *attributes)
