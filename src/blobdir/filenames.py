@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.projectlock import STATE_DIR
 
@@ -83,3 +83,15 @@ def folders_of_format(parent: str, names: Collection[str]) -> set[str]:
 def is_junk(name: str) -> bool:
     """Whether a file is what an operating system keeps beside others, and none of the user's."""
     return name in JUNK_FILES or name.startswith(_APPLE_DOUBLE)
+
+
+def are_plain(paths: list[Any]) -> bool:
+    """Whether all are paths as fsspec has them: no protocol, no slash at either end, no pattern.
+
+    One look at all of them together, since a look at each costs as much as reading it.
+    """
+    try:
+        joined = "\0".join(["", *paths, ""])
+    except TypeError:
+        return False
+    return not any(odd in joined for odd in ("*", "?", "[", "\0/", "/\0", "//", "\0.", "/."))

@@ -23,6 +23,7 @@ from blobdir.errors import (
     UsageError,
 )
 from blobdir.exporting import ExportingFileSystem
+from blobdir.filenames import are_plain
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE
 from blobdir.instances import SharedInstances, of_one_tree
 from blobdir.memberfile import MemberFile
@@ -480,25 +481,31 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
         on_error : {"raise", "omit", "return"}
             What becomes of a path that can't be read: an error, nothing, or the exception as its value.
         """
+        if on_error not in ("raise", "omit", "return"):
+            raise UsageError(f"on_error={on_error!r}: choose one of raise, omit, return")
         if isinstance(path, list) and not recursive:
-            paths = path if self._all_plain(path) else [p for given in path for p in self._literal(given)]
+            if not are_plain(path):
+                return self._cat_odd(path, on_error)
+            paths = path
         elif isinstance(path, list) or (recursive and not self.isfile(path)) or self._is_pattern(path):
             paths = [p for p in self.expand_path(path, recursive=recursive) if not self.isdir(p)]
         else:
             return self.cat_file(path, **kwargs)
         return self._cat_many(paths, on_error)
 
-    @staticmethod
-    def _all_plain(paths: list[Any]) -> bool:
-        """Whether all are paths as they should be: no protocol, no slash at either end, no pattern.
-
-        One look at all of them together, since a look at each costs as much as reading it.
-        """
-        try:
-            joined = "\0".join(["", *paths, ""])
-        except TypeError:
-            return False
-        return not any(odd in joined for odd in ("*", "?", "[", "\0/", "/\0", "//", "\0.", "/."))
+    def _cat_odd(self, given: list[Any], on_error: str) -> dict[str, Any]:
+        """`cat` of a list in which some may be patterns: one that nothing matches is a path that can't be read."""
+        paths: list[str] = []
+        failed: dict[str, Any] = {}
+        for path in given:
+            try:
+                paths += self._literal(path)
+            except OSError as error:
+                if on_error == "raise":
+                    raise
+                failed[self._strip_protocol(path)] = error
+        found = self._cat_many(paths, on_error)
+        return found if on_error == "omit" else found | failed
 
     def _literal(self, path: Any) -> list[str]:
         path = self._strip_protocol(path)
@@ -507,8 +514,6 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
         return [found for found in self.expand_path(path) if not self.isdir(found)]
 
     def _cat_many(self, paths: list[str], on_error: str) -> dict[str, Any]:
-        if on_error not in ("raise", "omit", "return"):
-            raise UsageError(f"on_error={on_error!r}: choose one of raise, omit, return")
         found: dict[str, Any] = {}
         find = self.view.find
         if on_error == "raise":

@@ -296,7 +296,7 @@ class _OpenLocal:
         source = storage.open_loose(path)
         self._source: LocalSource | None = source
         self.version, self.size = source.stat, source.size
-        self._seen = source.stat.ctime_ns, source.names()
+        self._seen = source.stat.ctime_ns, source.stat.links
         self._is_changed = False
         DESCRIPTORS.keep(self, 0)
 
@@ -325,12 +325,12 @@ class _OpenLocal:
         return source
 
     def _check(self, source: LocalSource) -> None:
-        names, now = source.names(), source.now()
-        is_same = self.version.same_content(now) and (now.ctime_ns == self._seen[0] or names != self._seen[1])
+        now = source.now()
+        is_same = self.version.same_content(now) and (now.ctime_ns == self._seen[0] or now.links != self._seen[1])
         if self._is_changed or not is_same:
             self._is_changed = True  # whatever it looks like later
             raise _changed(self._path)
-        self._seen = now.ctime_ns, names
+        self._seen = now.ctime_ns, now.links
 
     def read(self, start: int, end: int) -> bytes:
         source = self._opened()

@@ -16,6 +16,7 @@ from project_factory import make_project
 
 import blobdir
 from blobdir import BlobDirFileSystem
+from blobdir.errors import UsageError
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
 
@@ -130,3 +131,34 @@ def test_relative_chains(tmp_path, monkeypatch, chain):
         monkeypatch.chdir(tmp_path / name)
         with fsspec.open(f"blobdir://train/img/a.jpg::{chain}") as file:
             assert file.read() == name.encode()
+
+
+@pytest.mark.parametrize("rest", ["1", "/elsewhere", "memory://there"])
+@pytest.mark.parametrize("place", ["{folder}/p", "file://{folder}/p", "memory://there/p"])
+def test_what_a_chain_has_behind_the_project_is_refused(folder, place, rest):
+    """fsspec cuts it at each '::', also at one in a name."""
+    where = place.format(folder=folder)
+    assert fsspec.open(f"blobdir://train/img/3.jpg::{where}").open().read() == FILES["train/img/3.jpg"]
+    with pytest.raises(UsageError, match="belongs to nothing"):
+        fsspec.open(f"blobdir://train/img/3.jpg::{where}::{rest}")
+
+
+def test_chains_with_a_use_for_it(folder):
+    for chain in (f"simplecache::file://{folder}/p", "simplecache::memory://there/p", f"dir://p::file://{folder}"):
+        found = fsspec.open(f"blobdir://train/img/3.jpg::{chain}").open().read()
+        assert found == FILES["train/img/3.jpg"]
+
+
+@pytest.mark.parametrize("on_error", ["omit", "return", "raise"])
+@pytest.mark.parametrize("odd", ["train/img/gone[1].jpg", "train/img/z*", "nowhere/?", "blobdir://train/img/[z]"])
+def test_a_pattern_in_a_list_that_nothing_matches(folder, on_error, odd):
+    fs = BlobDirFileSystem(str(folder / "p"))
+    given = ["train/img/1.jpg", odd, "/train/img/1[23].jpg"]
+    if on_error == "raise":
+        with pytest.raises(FileNotFoundError):
+            fs.cat(given)
+        return
+    found = fs.cat(given, on_error=on_error)
+    failed = found.pop(odd.removeprefix("blobdir://"), None)
+    assert found == {f"train/img/{i}.jpg": FILES[f"train/img/{i}.jpg"] for i in (1, 12, 13)}
+    assert isinstance(failed, FileNotFoundError) == (on_error == "return")

@@ -49,7 +49,7 @@ def _stat(result: os.stat_result) -> Stat:
     mode = stat_module.S_IMODE(result.st_mode)
     return Stat(
         _kind(result.st_mode), result.st_size, result.st_mtime_ns, mode, result.st_uid, result.st_gid,
-        inode=result.st_ino, ctime_ns=result.st_ctime_ns,
+        inode=result.st_ino, ctime_ns=result.st_ctime_ns, links=result.st_nlink,
     )  # fmt: skip
 
 
@@ -78,10 +78,6 @@ class LocalSource:
     def now(self) -> Stat:
         """Its attributes as they are now."""
         return _stat(os.fstat(self.fd))
-
-    def names(self) -> int:
-        """How many names it has: hard links."""
-        return os.fstat(self.fd).st_nlink
 
     def check_size(self, found: os.stat_result | None = None) -> None:
         """Raise `OSError` where it says that it's larger than it can be, by what it takes on its disk."""

@@ -34,6 +34,8 @@ class Stat:
         What the backend calls this version of the content; empty where it has no such thing.
     inode, ctime_ns : int
         Number of the file, and when content or attributes were changed last; -1 and 0 where the backend has none.
+    links : int
+        Names that the file has, as hard links; -1 where the backend has no such thing.
     """
 
     kind: Kind
@@ -45,6 +47,7 @@ class Stat:
     etag: str = ""
     inode: int = -1
     ctime_ns: int = 0
+    links: int = -1
 
     def same_content(self, other: Stat) -> bool:
         """Whether both look like one version of one file: by etag where there is one, else by size and time.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from typing import TYPE_CHECKING, Any, Final
 
 from fsspec.core import url_to_fs
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
-from fsspec.registry import get_filesystem_class
+from fsspec.registry import available_protocols, get_filesystem_class
 
 from blobdir.durable import absolute
 from blobdir.errors import BlobdirError, ReadError, UsageError
@@ -21,6 +22,8 @@ from blobdir.sources.remote import RemoteStorage
 from blobdir.sources.secrecy import without_secrets
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fsspec import AbstractFileSystem
 
     from blobdir.sources.options import RemoteOptions
@@ -73,6 +76,8 @@ def open_storage(
         A backend that connects at once can't.
     """
     text, options, fs = settled(os.fspath(url), protocol, options, fs)
+    if fs is None:
+        _refuse_rest(text, protocol, options or {})
     if fs is None and protocol in (None, "file", "local") and is_path(text):
         return LocalStorage(absolute(text), follow_links=follow_links)
     if fs is not None:
@@ -90,6 +95,29 @@ def open_storage(
             "storage's own protocol (s3://, abfs://), with the signature or token as an option"
         )
     return RemoteStorage(path, url=text, options=options, remote=remote)
+
+
+def _refuse_rest(text: str, protocol: str | None, options: Mapping[str, Any]) -> None:
+    """Refuse what a chained URL has behind the project, if the project's backend has no use for it.
+
+    fsspec cuts a chain at each ``::``, also at one that is part of a name.
+    """
+    rest = options.get("fo")
+    name = protocol or ("file" if is_path(text) else text.partition("://")[0])
+    if rest is None or name not in available_protocols():
+        return
+    try:
+        made = get_filesystem_class(name).__mro__
+    except (ValueError, ImportError):
+        return  # said by who makes it
+    known = {option for cls in made if "__init__" in vars(cls) for option in inspect.signature(cls.__init__).parameters}
+    if known.isdisjoint({"fo", "target_protocol"}):
+        raise UsageError(
+            without_secrets(
+                f"{text}: what the URL has behind it, {rest}, belongs to nothing; a path with '::' in it is given as "
+                "fo=…, or to blobdir.open_project"
+            )
+        )
 
 
 UNCHANGEABLE: Final = "only projects on this machine can be changed; change a copy of it here"
