@@ -518,8 +518,7 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
         find = self.view.find
         if on_error == "raise":
             return dict(zip(paths, self.view.read_many(self.view.find_many(paths)), strict=True))
-        rows = []
-        good = []
+        rows, good = [], []
         for path in paths:
             try:
                 rows.append(find(path))
