@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blobdir.ranges import ByteRange, merge_ranges
+from blobdir.ranges import ByteRange, merge_ranges, total_of
 
 RANGES = st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 400)), max_size=50)
 
@@ -36,3 +36,10 @@ def test_neighbours_share_a_request():
 
 def test_byte_range():
     assert ByteRange(3, 10).size == 7
+
+
+@given(st.lists(st.integers(-1, 2**63 - 1), max_size=9))
+def test_a_total_has_no_bound(sizes):
+    assert total_of(np.array(sizes, np.int64)) == sum(sizes)
+    small = [size % 2**31 for size in sizes]
+    assert total_of(np.array(small, np.int32)) == sum(small)

@@ -28,6 +28,7 @@ from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE
 from blobdir.instances import SharedInstances, of_one_tree
 from blobdir.memberfile import MemberFile
 from blobdir.opening import OpenOptions, open_tree, renewed
+from blobdir.ranges import total_of
 from blobdir.sources import RemoteOptions
 from blobdir.sources.options import MEMORY_BYTES
 from blobdir.writing import NewFile, WritingFileSystem
@@ -358,25 +359,28 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
         if maxdepth is not None and maxdepth < 1:
             raise UsageError("maxdepth must be at least 1")
         detail = bool(kwargs.get("detail"))
-        path = self._strip_protocol(path)
-        try:
-            folders, files = self._parted(path, self.view.find(path), detail=detail)
-        except OSError as error:
-            # That a folder isn't there may be left out; a list that is shorter than the truth may not.
-            if on_error == "raise" or (isinstance(error, IncompleteListingError) and not callable(on_error)):
-                raise
-            if callable(on_error):
-                on_error(error)
-            return
-        if topdown:
-            yield path, folders, files
-        if maxdepth != 1:
-            for name in folders:
-                below = f"{path}/{name}" if path else name
-                deeper = maxdepth and maxdepth - 1
-                yield from self.walk(below, maxdepth=deeper, topdown=topdown, on_error=on_error, detail=detail)
-        if not topdown:
-            yield path, folders, files
+        todo: list[tuple[str, int | None, tuple[Any, Any] | None]] = [(self._strip_protocol(path), maxdepth, None)]
+        while todo:  # folders can lie deeper than functions can call each other
+            path, levels, done = todo.pop()
+            if done:
+                yield path, *done
+                continue
+            try:
+                folders, files = self._parted(path, self.view.find(path), detail=detail)
+            except OSError as error:
+                # That a folder isn't there may be left out; a list that is shorter than the truth may not.
+                if on_error == "raise" or (isinstance(error, IncompleteListingError) and not callable(on_error)):
+                    raise
+                if callable(on_error):
+                    on_error(error)
+                continue
+            if topdown:
+                yield path, folders, files  # whoever is told may remove some of them
+            else:
+                todo.append((path, levels, (folders, files)))
+            if levels != 1:
+                prefix = f"{path}/" if path else ""
+                todo += [(prefix + name, levels and levels - 1, None) for name in reversed(list(folders))]
 
     def _parted(self, path: str, row: int, *, detail: bool) -> tuple[Any, Any]:
         if not self.view.is_directory(row):  # as fsspec does: joined with the name, the path is the file's
@@ -408,7 +412,7 @@ class BlobDirFileSystem(ExportingFileSystem, WritingFileSystem, metaclass=Shared
         index, bytes_ = self.view.index, 0
         for _, _, rows in self._below(path, row, maxdepth):
             sources = index.source[rows.start : rows.stop]
-            bytes_ += int(index.size[rows.start : rows.stop][sources >= FIRST_BLOB].sum(dtype=np.int64))
+            bytes_ += total_of(index.size[rows.start : rows.stop][sources >= FIRST_BLOB])
             others = np.flatnonzero((sources == LOOSE) | (sources == LINK)).tolist()
             bytes_ += sum(self._size_of(rows.start + i) for i in others)
         return bytes_

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,6 +48,12 @@ class MergePlan:
     first: NDArray[np.intp]
     start: NDArray[np.int64]
     end: NDArray[np.int64]
+
+
+def total_of(sizes: NDArray[np.integer[Any]]) -> int:
+    """The sum of sizes, also where it has more than 64 bits: those that offsets say can be any."""
+    wide = sizes.astype(np.int64)
+    return (int((wide >> 32).sum()) << 32) + int((wide & 0xFFFFFFFF).sum())
 
 
 def merge_ranges(start: NDArray[np.int64], end: NDArray[np.int64], *, max_gap: int, max_size: int) -> MergePlan:

@@ -6,6 +6,7 @@ is addressed by row of the index; row 0 is the root, and inode numbers are row +
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -26,6 +27,7 @@ from blobdir.errors import (
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE, Defect, Index
 from blobdir.inside import MAX_LINKS, below_root
 from blobdir.loosefiles import loose_files
+from blobdir.ranges import total_of
 from blobdir.reading import BlobReader
 from blobdir.sources import Stat
 
@@ -328,11 +330,23 @@ class Tree:
         return Attributes("link" if source == LINK else "file", size, 0, 0o777 if source == LINK else 0o444)
 
     def _directory_attributes(self, row: int) -> Attributes:
-        try:
-            stat = self._loose.folder(row)
-        except (FileNotFoundError, NotADirectoryError, LinkError):  # made by blobs only, or not to be seen: as above
-            return self._directory_attributes(self.index.parent(row)) if row else Attributes("directory", 0, 0, 0o555)
+        stat = self._folder_stat(row)
+        if stat is None:  # made by blobs only, or not to be seen: as the nearest one above that is there
+            above = [row]
+            while above[-1]:
+                above.append(self.index.parent(above[-1]))
+            first = bisect_left(above, True, 1, key=lambda folder: self._folder_stat(folder) is not None)
+            stat = self._folder_stat(above[first]) if first < len(above) else None
+        if stat is None:
+            return Attributes("directory", 0, 0, 0o555)
         return Attributes("directory", 0, stat.mtime_ns, readable(stat.mode, 0o555), stat.uid, stat.gid)
+
+    def _folder_stat(self, row: int) -> Stat | None:
+        """Attributes of a directory that can be looked at; where one can't, those below it can't either."""
+        try:
+            return self._loose.folder(row)
+        except (FileNotFoundError, NotADirectoryError, LinkError):
+            return None
 
     def size(self, row: int) -> int:
         """Bytes of a file. That of a loose file is asked for, unless a remote listing said it."""
@@ -344,7 +358,7 @@ class Tree:
     def total_bytes(self) -> int:
         """Bytes of all members of blobs."""
         if self._total_bytes < 0:
-            self._total_bytes = int(self.index.size[self.index.source >= FIRST_BLOB].sum(dtype=np.int64))
+            self._total_bytes = total_of(self.index.size[self.index.source >= FIRST_BLOB])
         return self._total_bytes
 
     def version(self, row: int) -> str:

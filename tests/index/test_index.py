@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +15,12 @@ from hypothesis import strategies as st
 from blobdir.discovery.merge import entry_table
 from blobdir.errors import IndexFormatError
 from blobdir.index import (
+    BROKEN,
     DIRECTORY,
     FIRST_BLOB,
+    LINK,
     LOOSE,
+    Defect,
     EntryTable,
     Header,
     SourceRecord,
@@ -25,6 +29,7 @@ from blobdir.index import (
     save_index,
     store,
 )
+from blobdir.index.checks import MOST, PATH_BYTES
 from blobdir.index.hashing import PROBE_LIMIT, tag_mask
 from blobdir.index.table import SMALL_NAMES
 from blobdir.nametable import pack_names
@@ -248,12 +253,81 @@ def forge(stored, **columns):
         ("source", lambda c: c.__setitem__(-1, 3)),
         ("offset", lambda c: c.__setitem__(-1, -1)),
         ("size", lambda c: c.__setitem__(-1, -1)),
+        ("offset", lambda c: c.__setitem__(-1, (1 << 63) - 5)),
+        ("offset", lambda c: c.__setitem__(5, (1 << 63) - 1)),
+        ("offset", lambda c: c.__setitem__(5, -(1 << 63))),
+        ("size", lambda c: c.__setitem__(1, (1 << 31) - 1)),
+        ("size", lambda c: c.__setitem__(1, -(1 << 31))),
     ],
 )
 def test_hostile_index_is_refused(stored, column, change):
     forge(stored, **{column: change})
     with pytest.raises(IndexFormatError):
         load_index(stored)
+
+
+@pytest.mark.parametrize(
+    ("source", "offset", "size", "is_sound"),
+    [
+        (FIRST_BLOB, MOST - 5, 5, True), (FIRST_BLOB, 0, MOST, True), (FIRST_BLOB, 1, MOST, False),
+        (FIRST_BLOB, MOST - 4, 5, False), (LOOSE, 0, -1, True), (LOOSE, 0, -2, False), (LINK, 0, -1, False),
+        (BROKEN, 0, -1, False), (LINK, 1, 5, False), (BROKEN, 1, 5, False), (LINK, 0, 5, True), (BROKEN, 0, 1, True),
+    ],
+)  # fmt: skip
+def test_numbers_that_a_file_cannot_have_are_refused(tmp_path, source, offset, size, is_sound):
+    defect = Defect("error", "conflict", "x", "x")
+    header = Header(blobs=[SourceRecord("b.tar", "blob", 9)], links=["x"], defects=[defect])
+    table = entry_table([b"x"], source)
+    table.offset[:], table.size[:] = offset, size
+    save_index(build_index({"": table}, header), tmp_path / "index")
+    if is_sound:
+        assert int(load_index(tmp_path / "index").size[1]) == size
+        return
+    with pytest.raises(IndexFormatError):
+        load_index(tmp_path / "index")
+
+
+@pytest.mark.parametrize("field", ["mode", "uid", "gid"])
+@pytest.mark.parametrize("value", [-2, 1 << 32, (1 << 63) - 1])
+def test_owners_that_cannot_be_are_refused(stored, field, value):
+    header = Header(blobs=[SourceRecord("b.tar", "blob", **{field: value})])
+    save_index(build_index({"": entry_table([b"x"], FIRST_BLOB)}, header), stored)
+    with pytest.raises(IndexFormatError, match="owner"):
+        load_index(stored)
+
+
+def nested(depth, name):
+    """Folders in each other, in columns: building an index writes down all paths."""
+    n = depth + 1
+    arena = np.frombuffer(b"\0" + (name + b"\0") * depth, np.uint8)
+    starts = np.concatenate([[0], 1 + (len(name) + 1) * np.arange(n)]).astype(np.uint32)
+    one = build_index({"": entry_table([b"a"], DIRECTORY), "a": entry_table([], DIRECTORY)}, Header())
+    size = np.ones(n, np.int32)
+    size[-1] = 0
+    return replace(
+        one, names=arena, name_start=starts, source=np.zeros(n, np.uint16), offset=np.arange(1, n + 1), size=size
+    )
+
+
+@pytest.mark.parametrize(
+    ("depth", "name", "is_sound"),
+    [
+        (PATH_BYTES // 2, b"a", True), (PATH_BYTES // 256, b"n" * 255, True), (PATH_BYTES // 2 + 1, b"a", False),
+        (PATH_BYTES // 256 + 1, b"n" * 255, False), (100_000, b"a", False), (2, b"n" * PATH_BYTES, False),
+        (2, b"", False),
+    ],
+    ids=["deep", "long names", "too deep", "too long names", "far too deep", "a name too long", "no name"],
+)  # fmt: skip
+def test_paths_of_folders_have_a_bound(tmp_path, depth, name, is_sound):
+    """Else walking an index of 2 MB would take room and time in the square of it."""
+    save_index(nested(depth, name), tmp_path / "index")
+    if not is_sound:
+        with pytest.raises(IndexFormatError, match="a path of more than|are empty"):
+            load_index(tmp_path / "index")
+        return
+    index = load_index(tmp_path / "index")
+    assert len(index.path(depth)) == depth * (len(name) + 1) - 1
+    assert sum(1 for _ in index.walk()) == depth + 1
 
 
 @pytest.mark.parametrize("value", [1, 2, 300, 302, 303, 1 << 20, (1 << 32) - 1])

@@ -1,17 +1,18 @@
-"""Content of blobs that decided a conflict counts in a copy of the project, whatever became of the conflict."""
+"""What opening reads of blobs counts in a copy of the project: contents that decided a conflict, and headers."""
 
 import json
 import os
 import subprocess
+import tarfile
 import time
 
 import pytest
-from blob_builder import Builder
+from blob_builder import Builder, write_tar
 
 from blobdir import open_project
 from blobdir.cli.app import run
-from blobdir.discovery import deciding, inputs
-from blobdir.opening import BESIDE
+from blobdir.discovery import DiscoveryOptions, deciding, inputs
+from blobdir.opening import BESIDE, OpenOptions, open_tree
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
 
@@ -37,8 +38,8 @@ def rewritten(blob, old, new):
     os.utime(blob, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def copied(root):
-    copy = root.with_name("copy")
+def copied(root, name="copy"):
+    copy = root.with_name(name)
     subprocess.run(["cp", "-a", root, copy], check=True)
     return copy
 
@@ -85,3 +86,80 @@ def test_any_digest(root, builds, digest):
     builds.clear()
     assert len(open_project(copy)["train"].names) == 4
     assert len(builds) == 1
+
+
+LONG = "n" * 150 + "-{}.jpg"
+BLOBS = {
+    "one blob": {f"{i}b.jpg": b"%d" % i * 300 for i in range(5)},
+    "long names": {LONG.format(i): b"%d" % i * 300 for i in range(5)},
+    "one name twice, one file": {"0.jpg": SAME, "1b.jpg": b"1", "4.jpg": SAME, "6b.jpg": b"6", "9.jpg": SAME},
+    "one name twice, a conflict": {"0.jpg": ELSE, "1b.jpg": b"1", "4.jpg": ELSE, "6b.jpg": b"6", "9.jpg": ELSE},
+}
+"""Of the second blob; the first one has three of the names as well."""
+
+
+def tree_of(root, on_conflict, index):
+    return open_tree(root, options=OpenOptions(DiscoveryOptions(on_conflict=on_conflict), index=index))
+
+
+def is_judged_anew(root, builds, place, on_conflict="error"):
+    """Whether a copy is read with the index beside it, but not if the second blob has another byte at a place."""
+    tree_of(root, on_conflict, str(root / BESIDE))
+    builds.clear()
+    true, changed = copied(root), copied(root, "changed")
+    there, here = (tree_of(folder, on_conflict, "auto").index.header.defects for folder in (true, root))
+    is_used = there == here and builds == []
+    blob = changed / "blob/b.tar"
+    data, before = bytearray(blob.read_bytes()), blob.stat()
+    data[place] ^= 1
+    blob.write_bytes(data)
+    os.utime(blob, ns=(before.st_atime_ns, before.st_mtime_ns))
+    found, expected = (tree_of(changed, on_conflict, index).index.header.defects for index in ("auto", "none"))
+    assert expected != here
+    return is_used and len(builds) == 2 and found == expected
+
+
+def settled(root):
+    for path in [*root.rglob("*"), root]:
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    time.sleep(0.05)
+
+
+@pytest.mark.parametrize("on_conflict", ["error", "skip", "replace", "rename"])
+@pytest.mark.parametrize("which", [0, 2, 4])
+@pytest.mark.parametrize("members", BLOBS)
+def test_headers_that_opening_looks_at_count_in_a_copy(tmp_path, builds, members, which, on_conflict):
+    """Whether their members are shown or not."""
+    made = Builder(tmp_path / "p")
+    made.blob("train", "a", {"0.jpg": SAME, "4.jpg": SAME, "9.jpg": SAME})
+    start = made.blob("train", "b", BLOBS[members])[which][1]
+    settled(made.root)
+    assert is_judged_anew(made.root, builds, start - 512, on_conflict)
+
+
+@pytest.mark.parametrize("which", [0, 2, 4])
+@pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_long_names_before_headers_count_in_a_copy(tmp_path, builds, kind, which):
+    made = Builder(tmp_path / "p")
+    entries = write_tar(made.root / "blob/b.tar", BLOBS["long names"], kind=kind)
+    made.offsets("train", "b", entries)
+    settled(made.root)
+    name, start, _ = entries[which]
+    place = (made.root / "blob/b.tar").read_bytes().rindex(name, 0, start - 512)
+    assert is_judged_anew(made.root, builds, place + 120)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_hard_links_count_in_a_copy(tmp_path, builds, which):
+    """Their headers lie anywhere."""
+    made = Builder(tmp_path / "p")
+    entries = made.tar("b", {f"{i}b.jpg": SAME for i in range(4)})
+    with tarfile.open(made.root / "blob/b.tar", "a") as tar:
+        for i in range(3):
+            link = tarfile.TarInfo(f"link{i}.jpg")
+            link.type, link.linkname = tarfile.LNKTYPE, f"{i}b.jpg"
+            tar.addfile(link)
+    made.offsets("train", "b", [(b"link%d.jpg" % i, *entries[i][1:]) for i in range(3)])
+    settled(made.root)
+    place = (made.root / "blob/b.tar").read_bytes().index(b"link%d.jpg" % which)
+    assert is_judged_anew(made.root, builds, place)

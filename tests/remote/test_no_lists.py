@@ -5,7 +5,7 @@ from project_factory import files_below, make_project
 from web_pages import Pages
 
 import blobdir
-from blobdir.errors import IncompleteListingError
+from blobdir.errors import IncompleteListingError, ReadError
 from blobdir.moving import fetch
 from blobdir.sources.webindex import read_page, why_no_list
 
@@ -123,3 +123,111 @@ def test_the_folder_is_said_to_be_unreadable(tmp_path, folder, page):
         with pytest.raises(OSError, match=folder):
             fetch(f"{pages.url}/p", tmp_path / "got")
         assert not (tmp_path / "got").exists()
+
+
+LISTS = {
+    "nginx": "<html>\n<head><title>Index of /ann/</title></head>\n<body>\n<h1>Index of /ann/</h1><hr><pre>"
+    '<a href="../">../</a>\n{}</pre><hr></body>\n</html>\n',
+    "Apache": '<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">\n<html>\n <head>\n </head>\n <body>\n'
+    "<h1>Index of /ann</h1>\n<table>\n{}</table>\n</body></html>\n",
+    "Apache's plain list": "<html><body><h1>Index of /ann</h1>\n<ul>{}</ul>\n</body></html>\n",
+    "Apache without a preamble": "<table>\n{}</table>\n",
+    "Python": '<!DOCTYPE HTML>\n<html lang="en">\n<head>\n<style type="text/css">\n:root {{\n}}\n</style>\n</head>\n'
+    "<body>\n<hr>\n<ul>\n{}</ul>\n<hr>\n</body>\n</html>\n",
+    "lighttpd": "<!DOCTYPE html>\n<html><head><title>Index of /ann/</title></head><body><div class='list'><table>{}"
+    '</table></div><div class="foot">lighttpd</div></body></html>\n',
+    "Caddy": "<!DOCTYPE html>\n<html><head></head><body><main><div><table><tbody>{}</tbody></table></div></main>"
+    "<script>if (1 < 2) x('<pre>')</script></body></html>",
+    "IIS": "<html><head></head><body><H1>ann</H1><hr>\n\n<PRE>{}</PRE><hr></body></html>",
+    "Go": '<!doctype html>\n<meta name="viewport" content="width=device-width">\n<pre>\n{}</pre>\n',
+    "one without its end tags": "<HTML><BODY CLASS='a>b'><p>{}</BODY>",
+    "a piece of one": "<div><div>{}</div></div>",
+}
+"""What is around the names, as servers write it."""
+LINES = "".join(f'<a title="<{n}>" href="{n}.png.json">{n}.png.json</a> 1 < 2\n' for n in range(10))
+
+
+@pytest.mark.parametrize("server", LISTS)
+def test_a_page_is_cut_off_at_any_byte_before_its_end(server):
+    page = LISTS[server].format(LINES)
+    assert judged(page) == judged(page.lower()) == judged(page.upper()) == ""
+    ends = ("</body>", "</BODY>", "</pre>", "</table>", "</div></div>")
+    for cut in range(page.index(LINES) + 1, max(page.find(end) + len(end) for end in ends)):
+        assert "cut off" in judged(page[:cut]), page[:cut][-40:]
+
+
+def test_a_page_that_opens_nothing_is_cut_off_inside_a_link():
+    lines = LINES.splitlines(keepends=True)
+    for cut in range(1, lines[0].index("</a>") + 4):
+        assert "cut off" in judged(LINES + lines[0][:cut])
+    for count in range(1, len(lines)):
+        assert judged("".join(lines[:count])) == ""
+    assert judged(f"{LINES}<script>if (1 < 2) x('<pre>')</script><!-- <pre> -->") == ""
+
+
+@pytest.mark.parametrize(
+    "page", ["<!-- ", "<script>", "<a", "<a href='x", "<a href='x'>x", "<", "<ul>", "<pre><a>x</a>"]
+)
+def test_what_has_no_end_is_said(page):
+    assert "cut off" in judged(NAMES + page)
+    assert "cut off" in judged(EMPTY["nginx"] + NAMES + page)
+    assert judged(f"{NAMES}{page}{'>' * ('<' in page[-8:] and '>' not in page[-3:])}</body></html>") == ""
+
+
+class CutOff(Pages):
+    """One page of which never comes whole, or not at first."""
+
+    page, how, times, asked = "", "", 1 << 30, 0
+
+    def answer(self, request):
+        if request.path != self.page:
+            return super().answer(request)
+        self.asked += 1
+        data = f"<html><body><pre>{NAMES}".encode()
+        if self.asked > self.times:
+            data += b"</pre></body></html>"
+        request.send_response(200)
+        request.send_header("Content-Type", "text/html")
+        request.send_header("Connection", "close")
+        if self.how == "short":
+            request.send_header("Content-Length", str(len(data) + 20 * (self.asked <= self.times)))
+        elif self.how == "chunked":
+            request.send_header("Transfer-Encoding", "chunked")
+            data = b"%x\r\n%s\r\n" % (len(data), data) + b"0\r\n\r\n" * (self.asked > self.times)
+        request.end_headers()
+        request.wfile.write(data)
+        request.close_connection = True
+        return None
+
+
+@pytest.fixture
+def cut(tmp_path):
+    root = make_project(tmp_path / "p", {"train/img/1.jpg": b"1" * 600, "test/img/2.jpg": b"2" * 600})
+    with CutOff({f"p/{path}": data for path, data in files_below(root).items()} | {"p/train/ann/x": b""}) as pages:
+        pages.page = "/p/train/ann/"
+        yield pages
+
+
+@pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
+def test_a_page_that_is_cut_off_is_no_list(cut):
+    project = blobdir.open_project(f"{cut.url}/p", cache_size=0)
+    assert [(d.code, d.path) for d in project.defects] == [("folder-unreadable", "train/ann")]
+    with pytest.raises(IncompleteListingError, match="cut off"):
+        project.filesystem.ls("train/ann")
+    assert list(project["train"].names) == ["1.jpg"]
+    assert cut.asked == 2
+
+
+@pytest.mark.parametrize("how", ["short", "chunked"])
+def test_a_page_that_is_shorter_than_announced_is_an_error(cut, how):
+    cut.how = how
+    with pytest.raises(ReadError, match=r"list of .*train/ann.* tries"):
+        blobdir.open_project(f"{cut.url}/p", cache_size=0, timeout=1)
+
+
+@pytest.mark.parametrize("how", ["", "short", "chunked"])
+def test_a_page_that_is_cut_off_once_is_asked_for_again(cut, how):
+    cut.how, cut.times = how, 1
+    project = blobdir.open_project(f"{cut.url}/p", cache_size=0)
+    assert project.filesystem.ls("train/ann", detail=False) == ["train/ann/1.png.json", "train/ann/sub"]
+    assert cut.asked == 2

@@ -219,6 +219,7 @@ def test_what_is_no_page_is_said(web, project):
     "piece",
     [
         "<a ", '<a x="', "<a x='\"", "<a href=", "<a x ", "<a" + " " * 2000, "<h1>", "<title ", "<", "<pre>",
+        "<!-- ", "<script>", "</body", "<ul x='\"", "<b x=", "<ul></body>", "<ul x=" + " " * 2000, "<p x='a' ",
         "<input type ", "<input type=" + " " * 2000, '<a href="?&C=' + "&" * 2000 + '">',
     ],
 )  # fmt: skip

@@ -7,7 +7,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 from blobdir.cli.options import ADDRESS_HELP, CommonOptions, project_options
 from blobdir.cli.output import human_bytes, write_lines
@@ -16,6 +15,7 @@ from blobdir.datasets import read_meta
 from blobdir.discovery.layout import ANNOTATIONS, ITEMS, META, dataset_name, join
 from blobdir.errors import NotFoundError
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE, Defect
+from blobdir.ranges import total_of
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _count(fs: BlobDirFileSystem, path: str) -> tuple[int, int, int]:
         sources = index.source[rows.start : rows.stop]
         files += int((sources != DIRECTORY).sum())
         members += int((sources >= FIRST_BLOB).sum())
-        size += int(index.size[rows.start : rows.stop][sources >= FIRST_BLOB].sum(dtype=np.int64))
+        size += total_of(index.size[rows.start : rows.stop][sources >= FIRST_BLOB])
     return files, members, size
 
 

@@ -124,27 +124,36 @@ def tree_command(url: str, depth: int | None, dirs_only: bool, limit: int, commo
     for path in target.expand():
         write_lines([path or fs.view.storage.url])
         counts = [0, 0]
-        write_lines(_branches(fs, path, "", depth, dirs_only, limit, counts))
+        write_lines(_branches(fs, path, depth, dirs_only, limit, counts))
         write_lines(["", f"{counted(counts[0], 'directory', 'directories')}, {counted(counts[1], 'file')}"])
 
 
 def _branches(
-    fs: BlobDirFileSystem, path: str, indent: str, depth: int | None, dirs_only: bool, limit: int, counts: list[int]
+    fs: BlobDirFileSystem, path: str, depth: int | None, dirs_only: bool, limit: int, counts: list[int]
 ) -> Iterator[str]:
-    _, folders, files = next(fs.walk(path, maxdepth=1, on_error="raise"))
-    counts[0] += len(folders)
-    counts[1] += len(files)
-    entries = [(name, True) for name in folders] + [(name, False) for name in ([] if dirs_only else files)]
-    entries.sort(key=lambda entry: entry[0].encode("utf-8", "surrogateescape"))
-    # Folders are never left out: what is below them would go as well.
-    shown = [entry for i, entry in enumerate(entries) if entry[1] or not limit or i < limit]
-    left_out = len(entries) - len(shown)
-    for i, (name, is_folder) in enumerate(shown):
-        last = i == len(shown) - 1 and not left_out
-        yield f"{indent}{'└── ' if last else '├── '}{name}"
-        below = f"{path}/{name}" if path else name
-        if is_folder and (depth is None or depth > 1):
-            deeper = None if depth is None else depth - 1
-            yield from _branches(fs, below, indent + ("    " if last else "│   "), deeper, dirs_only, limit, counts)
-    if left_out:
-        yield f"{indent}└── … and {left_out:,} more"
+    todo: list[tuple[str, str | None, str, int | None]] = [("", path, "", depth)]
+    while todo:  # a line, and what is below it
+        line, here, indent, levels = todo.pop()
+        if line:
+            yield line
+        if here is None or levels == 0:
+            continue
+        _, folders, files = next(fs.walk(here, maxdepth=1, on_error="raise"))
+        counts[0] += len(folders)
+        counts[1] += len(files)
+        entries = [(name, True) for name in folders] + [(name, False) for name in ([] if dirs_only else files)]
+        entries.sort(key=lambda entry: entry[0].encode("utf-8", "surrogateescape"))
+        # Folders are never left out: what is below them would go as well.
+        shown = [entry for i, entry in enumerate(entries) if entry[1] or not limit or i < limit]
+        left_out = len(entries) - len(shown)
+        below: list[tuple[str, str | None, str, int | None]] = []
+        for i, (name, is_folder) in enumerate(shown):
+            last = i == len(shown) - 1 and not left_out
+            folder = (f"{here}/{name}" if here else name) if is_folder else None
+            deeper = None if levels is None else levels - 1
+            below.append(
+                (f"{indent}{'└── ' if last else '├── '}{name}", folder, indent + ("    " if last else "│   "), deeper)
+            )
+        if left_out:
+            below.append((f"{indent}└── … and {left_out:,} more", None, "", None))
+        todo += reversed(below)

@@ -14,22 +14,35 @@ from blobdir.index import BROKEN, FIRST_BLOB, Defect, Header, SourceRecord
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from blobdir.discovery.deciding import Deciding
     from blobdir.discovery.parts import InnerProject, Pickle
     from blobdir.discovery.report import Report
     from blobdir.offsets import OffsetsTable
     from blobdir.sources import Folder, Stat, Storage
+    from blobdir.tarscan import ReadAt
 
 
 class Blobs:
-    """Finds blobs by stem, looks at each once, and numbers those that some offsets refer to."""
+    """Finds blobs by stem, looks at each once, and numbers those that some offsets refer to.
+
+    `deciding` notes what of them is looked at.
+    """
 
     def __init__(
-        self, storage: Storage, folders: Mapping[str, Folder], header: Header, report: Report, *, follow_links: bool
+        self,
+        storage: Storage,
+        folders: Mapping[str, Folder],
+        header: Header,
+        report: Report,
+        deciding: Deciding,
+        *,
+        follow_links: bool,
     ) -> None:
         self._storage = storage
         self._folders = folders
         self._header = header
         self._report = report
+        self._deciding = deciding
         self._follow_links = follow_links
         self._stems: dict[str, dict[str, str]] = {}
         self._numbers: dict[str, int] = {}
@@ -93,7 +106,7 @@ class Blobs:
         if blob.defect < 0 and len(table):
             if past := pairing.range_defect(blob, pickle.path, table):
                 self._report.add(past)
-            if self._storage.is_quick and (mismatch := self._misfit(blob, pickle.path, table)):
+            if self._storage.is_quick and (mismatch := self._misfit(number, pickle.path, table)):
                 defect = self._report.add(mismatch)
         ignore = self._report.options.on_defect == "ignore"
         return FIRST_BLOB + number, None if ignore else defect
@@ -110,12 +123,17 @@ class Blobs:
         number = self._header.blobs[source - FIRST_BLOB].defect
         return number >= 0 and self._header.defects[number].code == "blob-missing"
 
-    def _misfit(self, blob: SourceRecord, pickle: str, table: OffsetsTable) -> Defect | None:
+    def _misfit(self, number: int, pickle: str, table: OffsetsTable) -> Defect | None:
+        blob = self._header.blobs[number]
         try:
-            return pairing.fit_defect(self._storage, blob, pickle, table)
+            return pairing.fit_defect(self._open(number, blob.path), blob, pickle, table)
         except OSError as error:
             self._report.unread(blob.path, error, pairing.BLOCK)
             return pairing.unread(blob, pickle, table, error)
+
+    def _open(self, number: int, path: str) -> ReadAt:
+        source = self._storage.open(path)
+        return self._deciding.watched(number, source) if self._storage.directory else source
 
     def _look_at(self, path: str, pickle: str, entries: int) -> SourceRecord:
         record = SourceRecord(path, "blob")
@@ -138,7 +156,7 @@ class Blobs:
         if not self._storage.is_quick:
             return record  # looked at when it is first read: here it would cost a request per blob
         try:
-            head = self._storage.read_range(path, 0, pairing.BLOCK)
+            head = self._open(self._numbers[path], path).read_at(0, pairing.BLOCK)
         except OSError as error:
             return self._unreadable(record, error)
         if defect := pairing.blob_defect(path, head):

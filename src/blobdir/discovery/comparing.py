@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from blobdir.discovery import inputs, layout
-from blobdir.discovery.deciding import Deciding
 from blobdir.errors import BlobdirError
 from blobdir.index import FIRST_BLOB, LINK, LOOSE
 from blobdir.nametable import name_at
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from blobdir.discovery.blobs import Blobs
+    from blobdir.discovery.deciding import Deciding
     from blobdir.discovery.report import Report
     from blobdir.index import EntryTable, Header
     from blobdir.sources import Storage
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Contents:
-    """Reads them, and notes in the header what the tree depends on because of it.
+    """Reads them, and notes what the tree depends on because of it.
 
     Parameters
     ----------
@@ -33,16 +33,24 @@ class Contents:
     report : Report
         Gets what can't be read.
     blobs : Blobs
+    deciding : Deciding
+        Gets what is read of blobs.
     tell : callable
         Progress.
     """
 
     def __init__(
-        self, storage: Storage, header: Header, report: Report, blobs: Blobs, tell: Callable[[str, int, int], None]
+        self,
+        storage: Storage,
+        header: Header,
+        report: Report,
+        blobs: Blobs,
+        deciding: Deciding,
+        tell: Callable[[str, int, int], None],
     ) -> None:
         self._storage, self._header, self._report, self._blobs, self._tell = storage, header, report, blobs, tell
         self._compared = 0
-        self._deciding = Deciding()
+        self._deciding = deciding
 
     def read(self, directory: str, table: EntryTable, entries: list[int]) -> dict[int, bytes]:
         """Bytes of those entries that can be read."""
@@ -62,10 +70,6 @@ class Contents:
         self._compared += len(entries)
         self._tell("comparing", self._compared, 0)
         return found
-
-    def note_what_decided(self) -> None:
-        """Have the header say which ranges of blobs the tree depends on, when all are compared."""
-        self._header.inputs.extend(self._deciding.records(self._header.blobs))
 
     def _that_can_be_read(
         self, entries: list[int], read: Callable[[list[T]], list[bytes]], what: list[T], paths: list[str]

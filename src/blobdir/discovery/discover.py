@@ -11,6 +11,7 @@ from blobdir.descriptors import naming_none_left, none_left
 from blobdir.discovery import inputs, layout, unfinished
 from blobdir.discovery.blobs import Blobs
 from blobdir.discovery.comparing import Contents
+from blobdir.discovery.deciding import Deciding
 from blobdir.discovery.linked import Linked
 from blobdir.discovery.merge import Merger, by_folder, entry_table
 from blobdir.discovery.parts import check_folders, find_pickles
@@ -149,8 +150,11 @@ class _Discovery:
         self.linked = Linked(self.folders, storage)
         self.unlisted: dict[str, str] = {}
         self.unseen: dict[str, str] = {}
-        self.blobs = Blobs(storage, self.folders, self.header, self.report, follow_links=options.follow_links)
-        self._contents = Contents(storage, self.header, self.report, self.blobs, self._tell)
+        self._deciding = Deciding()
+        self.blobs = Blobs(
+            storage, self.folders, self.header, self.report, self._deciding, follow_links=options.follow_links
+        )
+        self._contents = Contents(storage, self.header, self.report, self.blobs, self._deciding, self._tell)
 
     def run(self) -> tuple[dict[str, EntryTable], Header]:
         self._list()
@@ -175,7 +179,7 @@ class _Discovery:
         else:
             unfinished.report_push(self.folders, list(self.parts), self.datasets, self.report, self._show)
         merged = self._merge()
-        self._contents.note_what_decided()
+        self.header.inputs.extend(self._deciding.records(self.header.blobs))
         self.linked.spread(self.header.incomplete)
         return merged, self.header
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from blobdir.offsets import OffsetsTable
-    from blobdir.sources import Source, Stat, Storage
-    from blobdir.tarscan import TarTable
+    from blobdir.sources import Stat, Storage
+    from blobdir.tarscan import ReadAt, TarTable
 
 BLOCK = 512
 
@@ -111,14 +111,14 @@ def may_be_called(name: bytes, member: bytes) -> bool:
     return is_called(name, member) or number_of(name.rpartition(b"/")[2], member.rpartition(b"/")[2]) > 0
 
 
-def fit_defect(storage: Storage, blob: SourceRecord, pickle: str, table: OffsetsTable) -> Defect | None:
+def fit_defect(source: ReadAt, blob: SourceRecord, pickle: str, table: OffsetsTable) -> Defect | None:
     """Whether offsets belong to another version of the blob, judged by the tar headers before a few members.
 
     The header before a member must be there and say the member's size and name. The first, middle and last entry are
     looked at: a blob that was written anew differs there, and looking at all costs a pass over the blob.
     """
     places = [i for i in sorted({0, len(table) // 2, len(table) - 1}) if int(table.end[i]) <= blob.size]
-    return _first_mismatch(storage, blob, pickle, table, places)  # that they end past the end is another defect
+    return _first_mismatch(source, blob, pickle, table, places)  # that they end past the end is another defect
 
 
 def mismatch(
@@ -127,17 +127,15 @@ def mismatch(
     """The first of some entries that doesn't fit its blob, as a defect. One read each; writers ask for all."""
     places = list(rows)
     try:
-        return _first_mismatch(storage, blob, pickle, table, places)
+        return _first_mismatch(storage.open(blob.path), blob, pickle, table, places) if places else None
     except OSError as error:
         return unread(blob, pickle, table, error, places[0])
 
 
 def _first_mismatch(
-    storage: Storage, blob: SourceRecord, pickle: str, table: OffsetsTable, places: list[int]
+    source: ReadAt, blob: SourceRecord, pickle: str, table: OffsetsTable, places: list[int]
 ) -> Defect | None:
-    if not places:
-        return None
-    members = Members(storage.open(blob.path))
+    members = Members(source)
     for i in places:
         start, name = int(table.start[i]), table.name(i)
         what = misfit(
@@ -169,7 +167,7 @@ def _mismatch(blob: SourceRecord, pickle: str, table: OffsetsTable, row: int, wh
 class Members:
     """What a blob says of members, by the headers before them, or by all headers when those aren't enough."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ReadAt) -> None:
         self._source = source
         self._table: TarTable | None = None
 

@@ -17,6 +17,7 @@ from blobdir.drawing.shapes import class_colors, one_line
 from blobdir.errors import AnnotationError, BlobdirError, IncompleteListingError
 from blobdir.index import BROKEN
 from blobdir.packing import Problem
+from blobdir.ranges import total_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -165,7 +166,7 @@ def _count(project: Project, dataset: Dataset, problems: list[Problem], *, stric
     names, sizes = _usable(project, dataset, problems, strict=strict)
     if not names:
         return found
-    found.images, found.image_bytes = len(names), int(sizes.sum())
+    found.images, found.image_bytes = len(names), total_of(sizes)
     found.smallest, found.median, found.largest = int(sizes.min()), int(np.median(sizes)), int(sizes.max())
     found.formats = dict(Counter(splitext(name)[1].lower() or "none" for name in names).most_common())
     classes: Counter[str] = Counter()

@@ -12,6 +12,7 @@ import numpy as np
 from blobdir.erofs.structures import BLOCK
 from blobdir.errors import NotFoundError, SourceChangedError, UsageError
 from blobdir.index import BROKEN, DIRECTORY, FIRST_BLOB, LINK, LOOSE
+from blobdir.ranges import total_of
 from blobdir.sources import on_this_machine
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def collect(tree: Tree, options: ImageOptions) -> Contents:
         kind[row] = UNREADABLE
     size[kind == UNREADABLE] = np.maximum(size[kind == UNREADABLE], 1)  # an empty file could be read
     size[(kind == UNREADABLE) & (source == DIRECTORY)] = BLOCK
-    _check_copied(tree, options, int(size[kind == COPIED].sum()))
+    _check_copied(tree, options, total_of(size[kind == COPIED]))
     paths = b"".join(index.path(row) + b"\0" for row in live.tolist())
     return Contents(kind, size, device, block, attribute, attributes, devices, state, paths)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from blobdir.errors import IndexFormatError
 from blobdir.index.hashing import PROBE_LIMIT
-from blobdir.index.table import BROKEN, DIRECTORY, FIRST_BLOB, LINK
+from blobdir.index.table import BROKEN, DIRECTORY, FIRST_BLOB, LINK, LOOSE, UNKNOWN_SIZE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 _ROWS = 1 << 15
 """Rows that are looked at together: what is computed of them stays in the processor's cache."""
+MOST = (1 << 63) - 1
+"""The largest number that a column holds, and the end of the largest file."""
+PATH_BYTES = 1 << 14
+"""Of a folder: on disk, and in the name of a member below that, a path has no more than 4,095."""
 _KINDS = {
     "names": ("|u1",),
     "name_start": ("<u4", "<u8"),
@@ -49,7 +53,7 @@ def check_columns(columns: dict[str, NDArray[Any]], capacity: object, label: str
     for low in range(0, n, _ROWS):
         begins = starts[low : low + _ROWS + 1].astype(np.int64)
         length = np.diff(begins)
-        demand(bool((length > 0).all()), "names overlap")
+        demand(bool((length > (np.arange(low, low + len(length)) > 0)).all()), "names overlap, or are empty")
         part = names[begins[0] : begins[-1]]
         demand(bool((part[begins[1:] - begins[0] - 1] == 0).all()), "names aren't separated")
         demand(np.count_nonzero(part) == len(part) - len(length), "names aren't separated")
@@ -71,20 +75,39 @@ def check_columns(columns: dict[str, NDArray[Any]], capacity: object, label: str
     demand(bool((first[1:] == first[:-1] + count[:-1]).all()), "directories overlap")
     demand(int(first[-1] + count[-1]) == n, "rows belong to no directory")
     demand(bool((first > folders).all()), "a directory is in itself")
+    longest = _longest_path(folders, first, first + count, starts)
+    demand(longest <= PATH_BYTES, f"a directory has a path of more than {PATH_BYTES:,} bytes")
+
+
+def _longest_path(
+    folders: NDArray[np.int64], first: NDArray[np.int64], end: NDArray[np.int64], starts: NDArray[Any]
+) -> int:
+    """Bytes of the longest path of a directory; it stops where that is too long. O(n log n), no code per directory."""
+    lengths = starts[folders + 1].astype(np.int64) - starts[folders].astype(np.int64)  # with a slash each
+    paths = np.zeros(len(folders), np.int64)
+    low, high = 0, 1  # those of one level, whose children follow each other
+    while low < high and paths[low:high].max() <= PATH_BYTES:
+        begin, stop = np.searchsorted(folders, (first[low], end[high - 1])).tolist()
+        above = low + np.searchsorted(end[low:high], folders[begin:stop], side="right")
+        paths[begin:stop] = paths[above] + lengths[begin:stop]
+        low, high = begin, stop
+    return int(paths.max())
 
 
 def check_references(columns: dict[str, NDArray[Any]], header: Header, label: str) -> None:
-    """Check that rows refer to what the header has."""
-    source, offset = columns["source"], columns["offset"]
+    """Check that rows refer to what the header has, and to what a file can have."""
+    source, offset, size = columns["source"], columns["offset"], columns["size"]
     bounds = {LINK: len(header.links), BROKEN: len(header.defects)}
     good = int(source.max()) < FIRST_BLOB + len(header.blobs)
     for low in range(0, len(source), _ROWS):
         part, referred = source[low : low + _ROWS], offset[low : low + _ROWS]
+        sizes = size[low : low + _ROWS].astype(np.int64)
         for number, bound in bounds.items():
             numbers = referred[part == number]
             good &= len(numbers) == 0 or (int(numbers.min()) >= 0 and int(numbers.max()) < bound)
         members = part >= FIRST_BLOB
-        good &= bool((referred[members] >= 0).all() and (columns["size"][low : low + _ROWS][members] >= 0).all())
+        good &= bool((sizes >= np.where(part == LOOSE, UNKNOWN_SIZE, 0)).all())
+        good &= bool((referred[members] >= 0).all() and (referred[members] <= MOST - sizes[members]).all())
     good &= all(record.defect < len(header.defects) for record in header.blobs)
     good &= all(0 <= n < len(header.defects) for numbers in header.incomplete.values() for n in numbers)
     if not good:

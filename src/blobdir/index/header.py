@@ -130,6 +130,8 @@ class Header:
             parts = record.path.split("/")
             if record.path.startswith("/") or ".." in parts or "\0" in record.path:
                 raise IndexFormatError(f"the index names a source outside the project: {record.path!r}")
+            if not all(-1 <= number < 1 << 32 for number in (record.mode, record.uid, record.gid)):
+                raise IndexFormatError(f"the index says what no file's mode or owner can be: {record.path!r}")
         return header
 
 

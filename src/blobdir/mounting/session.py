@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from blobdir.discovery.deciding import COMPARED
 from blobdir.discovery.inputs import UNREAD
 from blobdir.errors import BlobdirError, MountError, UsageError
 from blobdir.mounting.attach import attach, check_mountpoint, detach
@@ -257,7 +258,7 @@ class Session:
             running,
             {"rows": len(tree.index), "bytes": tree.index.nbytes},
             [(blob.path, blob.size, blob.mtime_ns) for blob in header.blobs if local and blob.size >= 0],
-            [(item.path, item.mtime_ns) for item in header.inputs if local and item.role != UNREAD],
+            [(item.path, item.mtime_ns) for item in header.inputs if local and item.role not in (UNREAD, COMPARED)],
         )
 
     def _new_record(

@@ -41,6 +41,18 @@ _TAG: Final = re.compile(r"<[^<>]*>")
 _WORDS: Final = re.compile(r"\b(?:index of|listing)\b", re.IGNORECASE)
 _TO_PARENT: Final = re.compile(r"\bparent (?:directory|folder)\b", re.IGNORECASE)
 _SORTED_BY: Final = re.compile(r"[^?#]*\?(?:[^#]*[;&])?(?:[CO]=[A-Z]\b|sort=|order=)")
+_END: Final = re.compile(r"</(?:html|body)\s*>", re.IGNORECASE)
+_ATTRIBUTES: Final = r"(?>(?:[^<>=]|=\s*(?:\"[^\"]*\"|'[^']*'|(?![\"'\s])))*)"
+_ENCLOSING: Final = re.compile(
+    r"<!--(?:.*?-->|(?P<comment>.*\Z))"
+    r"|<(?P<raw>script|style)\b[^<>]*>(?:.*?</(?P=raw)\s*>|(?P<rest>.*\Z))"
+    r"|<(?P<end>/?)(?P<name>html|body|main|section|article|nav|div|pre|table|ul|ol|dl|a)(?![^\s<>/])"
+    rf"(?P<more>{_ATTRIBUTES})>",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What can be around the links of a list and must have an end; HTML lets other elements end without a tag."""
+_BEGUN: Final = re.compile(rf"<(?:[a-z/!?]{_ATTRIBUTES}(?:=\s*(?:\"[^\"]*|'[^']*))?)?\Z", re.IGNORECASE)
+_EMPTY: Final = re.compile(r"(?:^|[\s\"'])/\Z")
 _BARE_BYTES: Final = 1024
 """Longer than a page that has nothing in it but an empty ``<pre>``."""
 
@@ -97,8 +109,8 @@ def why_no_list(text: str, found: Listed, asked: str, answered: str, *, anywhere
     """Why a page isn't the list of a folder; empty where it may be one.
 
     A server may give another page in the list's place: an ``index.html`` that lies in the folder, or where one logs in.
-    Lists are known by what they lead to, also those of empty folders: to the folder above, to themselves, to themselves
-    sorted; or by their headings. One of Go's has nothing but ``<pre>``.
+    Or the page is cut off, see `open_at_end`. Lists are known by what they lead to, also those of empty folders: to the
+    folder above, to themselves, to themselves sorted; or by their headings. One of Go's has nothing but ``<pre>``.
 
     Parameters
     ----------
@@ -118,9 +130,37 @@ def why_no_list(text: str, found: Listed, asked: str, answered: str, *, anywhere
     here, there = (_resolved(_components(urlsplit(url).path)) for url in (asked, answered))
     if not anywhere and here[-1:] not in (there[-1:], there[-2:-1]):
         return "the server gives no page that lists the folder, but leads to another one"
+    if where := open_at_end(text):
+        return f"the server's page that lists the folder is cut off: it ends in {where}"
     if found.names or found.unclear or _leads_around(text, asked, answered) or _says_so(text):
         return ""
     return "the server gives a page that has no sign of a list of the folder, such as an index.html that lies there"
+
+
+def open_at_end(text: str) -> str:
+    """In what a page ends: an element or a tag that has no end in it; empty where there is none.
+
+    An answer that doesn't say its length ends with its connection, for whatever reason that does. Behind the end of its
+    document a page is whole, however carelessly it was written up to there; one that opens nothing can't be judged.
+    """
+    behind = 0
+    for match in _END.finditer(text):
+        behind = match.end()
+    depths: dict[str, int] = {}
+    for match in _ENCLOSING.finditer(text, behind):
+        behind = match.end()
+        if match["comment"] is not None:
+            return "a comment"
+        if match["rest"] is not None:
+            return f"<{match['raw'].lower()}>"
+        name = (match["name"] or "").lower()
+        if match["end"]:
+            depths[name] = max(0, depths.get(name, 0) - 1)
+        elif name and not _EMPTY.search(match["more"]):
+            depths[name] = 1 if name == "a" else depths.get(name, 0) + 1  # a link begins where another one ends
+    if _BEGUN.search(text, behind):
+        return "a tag"
+    return next((f"<{name}>" for name in reversed(depths) if depths[name]), "")
 
 
 def _leads_around(text: str, *addresses: str) -> bool:

@@ -9,7 +9,7 @@ from blobdir.sources.model import Stat
 from blobdir.sources.retries import NoPageError, NoRangesError, WrongAnswerError
 from blobdir.sources.transports.answers import CONTENT_RANGE, Answer, bare_etag, check_range, mtime_ns
 from blobdir.sources.transports.general import General
-from blobdir.sources.webindex import PAGE_BYTES, read_page, why_no_list
+from blobdir.sources.webindex import PAGE_BYTES, open_at_end, read_page, why_no_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,8 +80,19 @@ class Web(General):
         Raises
         ------
         NotADirectoryError
-            The page is something else, or lies elsewhere; `anywhere` says that redirections may lead to any folder.
+            The page is something else, was cut off twice, or lies elsewhere; `anywhere` says that redirections may lead
+            to any folder.
         """
+        text, address = await self._page(url)
+        if open_at_end(text):  # the connection has broken off, perhaps
+            text, address = await self._page(url)
+        found = read_page(text, address, url)
+        if why := why_no_list(text, found, url, address, anywhere=anywhere):
+            raise NotADirectoryError(errno.ENOTDIR, why)
+        return found
+
+    async def _page(self, url: str) -> tuple[str, str]:
+        """A page, and where it was found, after redirections."""
         session = await self.fs.set_session()
         async with session.get(self.fs.encode_url(url), **self._options({})) as response:
             _raise_for(response, url)
@@ -97,10 +108,7 @@ class Web(General):
                 text = page.decode(response.charset or "utf-8", "surrogateescape")
             except (LookupError, UnicodeError):
                 text = page.decode("utf-8", "surrogateescape")
-            found = read_page(text, str(response.url), url)
-            if why := why_no_list(text, found, url, str(response.url), anywhere=anywhere):
-                raise NotADirectoryError(errno.ENOTDIR, why)
-            return found
+            return text, str(response.url)
 
 
 def _http_version(headers: Mapping[str, str], size: int) -> Stat:
