@@ -304,19 +304,14 @@ def test_a_folder_at_the_place_of_a_loose_label(tmp_path, command):
 
 @pytest.mark.parametrize("command", LEAVING)
 def test_a_folder_of_labels_called_like_a_label(tmp_path, command):
-    """``img/a.png.json/b.png`` is an image too, and its label lies in a folder that is called like that of ``a.png``."""
-    files = files_of(numbered(2, form="b{}.png"))
-    name = "a002.png"
-    files |= {
-        f"train/img/{name}.json/b.png": picture_of("b.png", 7),
-        f"train/ann/{name}.json/b.png.json": annotation("b"),
-    }
+    """``img/a.png.json/b.png`` is an image too: its label lies in a folder that is called like that of ``a.png``."""
     root = packed(tmp_path / "p", files_of(numbered(1)))
-    for path in (f"train/img/{name}.json/b.png", f"train/ann/{name}.json/b.png.json"):
-        write(root / path, files[path])
-    write(root / IMAGE, picture_of(name, 2))
+    inner = "a002.png.json/b.png"
+    write(root / f"train/img/{inner}", picture_of("b.png", 7))
+    write(root / f"train/ann/{inner}.json", annotation("b"))
+    write(root / IMAGE, picture_of("a002.png", 2))
     COMMANDS[command](root, IMAGE)
-    assert get(root, f"train/ann/{name}.json/b.png.json") == annotation("b")
+    assert get(root, f"train/ann/{inner}.json") == annotation("b")
 
 
 def test_a_folder_that_is_removed_as_well(tmp_path):

@@ -392,10 +392,7 @@ class Edit:
         if (
             parts[0] in (layout.BLOB_DIR, layout.STATE_DIR)
             or any(map(layout.is_offsets, parts))
-            or any(
-                part == layout.PACKED_ANNOTATIONS and parts[i - 1 : i] != [layout.NESTED]
-                for i, part in enumerate(parts)
-            )
+            or any(map(layout.labelled_by, (*layout.above(path), path)))
         ):
             raise UsageError(
                 f"{path}: blobs and offsets are written by blobdir; write {layout.ITEMS}/a.jpg of a dataset"

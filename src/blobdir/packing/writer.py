@@ -368,9 +368,7 @@ def digest_of(path: str | os.PathLike[str]) -> str:
 
 def _blob_key(pickle: str) -> tuple[str, str]:
     """Folder and stem of the blob of an offsets file."""
-    folder, _, name = pickle.rpartition("/")
-    packed = folder.rpartition("/")[2] == layout.PACKED_ANNOTATIONS
-    return folder if packed else layout.BLOB_DIR, name.removesuffix(layout.OFFSETS_SUFFIX)
+    return layout.blobs_of(pickle), pickle.rpartition("/")[2].removesuffix(layout.OFFSETS_SUFFIX)
 
 
 def _is_of_images(blob: str) -> bool:
