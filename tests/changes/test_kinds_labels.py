@@ -184,6 +184,18 @@ def test_labels_that_cannot_be_used(tmp_path, command, defect):
     assert shown(root) == files_of(numbered(5))
 
 
+@pytest.mark.parametrize("swapped", ["images", "labels"])
+def test_a_subset_of_which_few_do_not_fit(tmp_path, swapped):
+    """Readers look at the first, the middle and the last entry; neither is one of the two."""
+    root = packed(tmp_path / "p", numbered(11), shard_images=20, annotations="packed")
+    (pickle,) = pickles(root, swapped == "labels")
+    end = ".png.json" if swapped == "labels" else ".png"
+    swap(pickle, f"a002{end}", f"a003{end}")
+    with pytest.raises(BlobdirError, match=f"a00[23]{end}"):
+        subset(root, tmp_path / "made", SubsetOptions(patterns=("train/a00[1-7].png",)))
+    assert not (tmp_path / "made").exists()
+
+
 @pytest.mark.parametrize("defect", UNKNOWN, ids=lambda defect: defect.__name__)
 @pytest.mark.parametrize("way", ["add", "pipe", "pipe a label", "open x"])
 def test_a_label_that_may_be_there(tmp_path, way, defect):
