@@ -1,8 +1,11 @@
 """Which folders are datasets, and what they are called."""
 
+from itertools import product
+
 import pytest
 
-from blobdir.discovery.layout import blob_stem, dataset_name, read_layout
+from blobdir.discovery.layout import blob_stem, blobs_of, dataset_name, labelled_by, read_layout, shown_by
+from blobdir.discovery.parts import find_pickles
 from blobdir.sources import Entry, Folder, Stat
 
 
@@ -50,6 +53,25 @@ def folders(*paths):
 )
 def test_datasets(paths, datasets):
     assert read_layout(folders(*paths)).datasets == datasets
+
+
+NESTINGS = ["/".join(parts) for n in range(1, 6) for parts in product(("a", "datasets", "ann.blob"), repeat=n)]
+
+
+@pytest.mark.parametrize("beside", ["nothing", "images", "all others"])
+def test_whose_an_offsets_file_is(beside):
+    """Its path says the same as the datasets that were found."""
+    seen = 0
+    for paths in [NESTINGS] if beside == "all others" else [[path] for path in NESTINGS]:
+        files = [f"{path}/x_offsets.pkl" for path in paths]
+        found = folders(*files, *(f"{path}/img/" for path in paths if beside == "images"))
+        for dataset in read_layout(found).datasets:
+            assert labelled_by(dataset) == ""
+            assert labelled_by(f"{dataset}/ann.blob") == dataset
+            for pickle in find_pickles(found, dataset):
+                assert (blobs_of(pickle.path), shown_by(pickle.path)) == (pickle.blobs, pickle.shown)
+                seen += 1
+    assert seen > len(NESTINGS) // 3
 
 
 @pytest.mark.parametrize(

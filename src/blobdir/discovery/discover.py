@@ -308,7 +308,7 @@ class _Discovery:
         kinds: dict[int, list[Entry]] = {DIRECTORY: [], LOOSE: [], LINK: [], BROKEN: []}
         for entry in listed:
             if entry.kind == "link" and layout.join(path, entry.name) in self.unseen:
-                if entry.name != layout.PACKED_ANNOTATIONS:
+                if not layout.labelled_by(layout.join(path, entry.name)):
                     kinds[DIRECTORY].append(entry)
                     self.parts.setdefault(layout.join(path, entry.name), [])
             elif not self._skip(path, entry, is_dataset, hidden):
@@ -419,10 +419,7 @@ class _Discovery:
     def _unreadable_pickle(self, path: str, error: Exception) -> None:
         self.report.unread(path, error)
         message = f"{path}: can't be read ({str(error) or type(error).__name__}); its images are missing from the list"
-        dataset = path.rpartition("/")[0]
-        shown = layout.join(dataset, layout.ITEMS)
-        if dataset.endswith("/" + layout.PACKED_ANNOTATIONS):
-            shown = layout.join(dataset.rpartition("/")[0], layout.ANNOTATIONS)
+        shown = layout.shown_by(path)
         self.report.incomplete(shown, "offsets-unreadable", path, message)
         self._show(shown)
 

@@ -68,6 +68,34 @@ def blob_stem(name: str) -> str | None:
     return stem if extension.lower() == ".tar" else None
 
 
+def labelled_by(folder: str) -> str:
+    """The dataset whose packed annotations lie in a folder, as its path says; empty where they can't.
+
+    ``train/ann.blob`` is of ``train``; but ``ann.blob`` and ``train/datasets/ann.blob`` are datasets of that name.
+    Who knows all datasets of a project comes to the same, see `read_layout`.
+    """
+    dataset, _, name = folder.rpartition("/")
+    if name != PACKED_ANNOTATIONS:
+        return ""
+    in_container = False
+    for part in dataset.split("/")[1:]:
+        in_container = part == NESTED and not in_container
+    return "" if in_container else dataset
+
+
+def blobs_of(pickle: str) -> str:
+    """Folder of the blob that an offsets file is of: beside it for packed annotations, else ``blob``."""
+    folder = pickle.rpartition("/")[0]
+    return folder if labelled_by(folder) else BLOB_DIR
+
+
+def shown_by(pickle: str) -> str:
+    """Folder in which the members are shown that an offsets file names: ``train/img``, or ``train/ann``."""
+    folder = pickle.rpartition("/")[0]
+    dataset = labelled_by(folder)
+    return join(dataset, ANNOTATIONS) if dataset else join(folder, ITEMS)
+
+
 def blob_keys(paths: Iterable[str]) -> dict[str, str]:
     """Path of each blob and of each offsets pickle -> a key that both have in common, if they belong together.
 
@@ -80,10 +108,9 @@ def blob_keys(paths: Iterable[str]) -> dict[str, str]:
 def _keys(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
     for path in paths:
         folder, _, name = path.rpartition("/")
-        beside = folder.rpartition("/")[2] == PACKED_ANNOTATIONS
         if is_offsets(name):
-            yield path, f"{folder if beside else BLOB_DIR}/{name.removesuffix(OFFSETS_SUFFIX)}"
-        elif (beside or folder == BLOB_DIR) and (stem := blob_stem(name)) is not None:
+            yield path, f"{blobs_of(path)}/{name.removesuffix(OFFSETS_SUFFIX)}"
+        elif (folder == BLOB_DIR or labelled_by(folder)) and (stem := blob_stem(name)) is not None:
             yield path, f"{folder}/{stem}"
 
 

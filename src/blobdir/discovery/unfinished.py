@@ -144,9 +144,7 @@ def _shown_in(path: str) -> str | None:
     """The folder of the tree whose names a file of the project has to do with; None for a blob."""
     folder, _, name = path.rpartition("/")
     if layout.is_offsets(name):
-        if folder.endswith(f"/{layout.PACKED_ANNOTATIONS}"):
-            return layout.join(folder.rpartition("/")[0], layout.ANNOTATIONS)
-        return layout.join(folder, layout.ITEMS)
-    if folder in (layout.BLOB_DIR, layout.STATE_DIR) or folder.endswith(f"/{layout.PACKED_ANNOTATIONS}"):
+        return layout.shown_by(path)
+    if folder in (layout.BLOB_DIR, layout.STATE_DIR) or layout.labelled_by(folder):
         return None
     return folder

@@ -52,8 +52,7 @@ def unreadable_backup(storage: LocalStorage, folders: Iterable[Folder], blobs: s
     """
     pickle = f"{stem}{layout.OFFSETS_SUFFIX}"
     for folder in folders:
-        is_packed = folder.path.endswith(f"/{layout.PACKED_ANNOTATIONS}")
-        if blobs != (folder.path if is_packed else layout.BLOB_DIR):
+        if blobs != layout.blobs_of(layout.join(folder.path, pickle)):
             continue
         for entry in folder.entries:
             path = layout.join(folder.path, entry.name)

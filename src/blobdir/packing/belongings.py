@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
-from blobdir.errors import UsageError
-from blobdir.packing.sidefiles import FOLDERS, bases, could_have, owners, side_candidates
+from blobdir.errors import PackError, UsageError
+from blobdir.packing.sidefiles import FOLDERS, bases, could_have, owners, side_candidates, side_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -37,8 +37,10 @@ class Belongings:
         return list(dict.fromkeys([*self.files, *(path for path, _, _ in self.packed)]))
 
 
-def belongings(known: Provenance, dataset: str, names: Collection[str]) -> dict[str, Belongings]:
-    """The files that belong to some images.
+def belongings(
+    known: Provenance, dataset: str, names: Collection[str], gone: Collection[str] = ()
+) -> dict[str, Belongings]:
+    """The files that belong to some images, which are sound: who asks wants to change them, or what is beside them.
 
     Parameters
     ----------
@@ -47,6 +49,8 @@ def belongings(known: Provenance, dataset: str, names: Collection[str]) -> dict[
         Path.
     names : collection of str
         Of images, which are thought of as going together: a file that only they share is theirs.
+    gone : collection of str
+        Paths in the project of files that are to be removed by themselves.
 
     Returns
     -------
@@ -56,10 +60,13 @@ def belongings(known: Provenance, dataset: str, names: Collection[str]) -> dict[
     Raises
     ------
     PackError, OffsetsError
-        Something can't be read, so it isn't known.
+        Something can't be read, so it isn't known; or it doesn't fit its blob, or isn't a file.
     """
     finder = _Finder(known, dataset, names)
-    return {name: finder.of(name) for name in names}
+    found = {name: finder.of(name) for name in names}
+    known.check_origins(origin for mine in found.values() for _, origin, _ in mine.packed)
+    finder.check_no_folders(gone)
+    return found
 
 
 def check_are_files(known: Provenance, dataset: str, names: Collection[str]) -> None:
@@ -243,6 +250,19 @@ class _Finder:
             elif one.folder != layout.ANNOTATIONS:
                 mine.files |= {path: self._shared(path) for path in self._below.get(one.path, ())}
         return mine
+
+    def check_no_folders(self, gone: Collection[str]) -> None:
+        """Refuse a folder where a file of an image would be, if something is in it that is nobody else's."""
+        for name, places in self._candidates.items():
+            for one in side_files(name, self._exists, dict.fromkeys(one.folder for one in places)):
+                full = f"{self._dataset}/{one.path}"
+                if one.folder not in FOLDERS or one.path in self._packed or not self._known.is_folder(full):
+                    continue
+                below = [path for path in self._known.files_below(full) if path not in gone]
+                found = {path: bases(path[len(self._dataset) + 1 :]) for path in below}
+                called = self._known.called(self._dataset, {base for each in found.values() for base in each})
+                if any(not any(map(called.get, each)) for each in found.values()):
+                    raise PackError(f"{full}: is a folder, where a file of {name} would be; nothing was changed")
 
     def _shared(self, path: str) -> bool:
         return any(other not in self._candidates for other in self._owners.get(path, ()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from blobdir.datasets import DatasetView
 from blobdir.discovery import layout
-from blobdir.errors import UsageError
+from blobdir.errors import IncompleteListingError, UsageError
 from blobdir.packing.sidefiles import FOLDERS, could_have, is_side_folder, owners, side_files
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ class EditedSideFiles:
             return self._edit.holds(path)
         try:
             return self._tree.is_directory(self._tree.find(path, follow=False))
+        except IncompleteListingError:
+            raise  # nobody can know
         except OSError:
             return False
 

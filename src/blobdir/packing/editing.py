@@ -15,9 +15,16 @@ from fsspec.utils import glob_translate
 
 from blobdir.datasets import open_view
 from blobdir.discovery import layout
-from blobdir.errors import BlobdirWarning, IsADirectory, NotADirectory, NotFoundError, UsageError
+from blobdir.errors import (
+    BlobdirWarning,
+    IncompleteListingError,
+    IsADirectory,
+    NotADirectory,
+    NotFoundError,
+    UsageError,
+)
 from blobdir.filenames import IMAGE_EXTENSIONS
-from blobdir.packing.belongings import check_are_files
+from blobdir.packing.belongings import belongings, check_are_files
 from blobdir.packing.compacting import copy_members
 from blobdir.packing.editedfiles import EditedSideFiles
 from blobdir.packing.growing import annotation_of_image
@@ -101,6 +108,8 @@ class Edit:
             return False
         try:
             return not self._tree.is_directory(self._tree.find(path, follow=False))
+        except IncompleteListingError:
+            raise  # nobody can know
         except OSError:
             return False
 
@@ -149,6 +158,8 @@ class Edit:
         """Rows of the folders that the project has at a path and below."""
         try:
             row = self._tree.find(path)
+        except IncompleteListingError:
+            raise  # nobody can know
         except OSError:
             return
         if self._tree.is_directory(row):
@@ -381,10 +392,7 @@ class Edit:
         if (
             parts[0] in (layout.BLOB_DIR, layout.STATE_DIR)
             or any(map(layout.is_offsets, parts))
-            or any(
-                part == layout.PACKED_ANNOTATIONS and parts[i - 1 : i] != [layout.NESTED]
-                for i, part in enumerate(parts)
-            )
+            or any(map(layout.labelled_by, (*layout.above(path), path)))
         ):
             raise UsageError(
                 f"{path}: blobs and offsets are written by blobdir; write {layout.ITEMS}/a.jpg of a dataset"
@@ -450,7 +458,7 @@ class Edit:
                     dataset, name = self.split(image)
                     target = self._change.stage(f"{dataset}/{layout.ANNOTATIONS}/{name}.json")
                     target.write_bytes(annotation_of_image(BytesIO(self.read(image)), image))
-            self._check_are_files()
+            self._check_belongings()
             self._drop_origins()
             self._finish_blob()
             self._writer.write_pickles()
@@ -461,6 +469,8 @@ class Edit:
     def _in_tree(self, path: str) -> bool:
         try:
             self._tree.find(path, follow=False)
+        except IncompleteListingError:
+            raise  # nobody can know
         except OSError:
             return False
         return True
@@ -476,8 +486,8 @@ class Edit:
                 return dataset, path[len(dataset) + len(kind) + 2 :]
         return "", ""
 
-    def _check_are_files(self) -> None:
-        """Refuse to write or remove images of which something isn't a file."""
+    def _check_belongings(self) -> None:
+        """Refuse to write or remove images of which something isn't a file, can't be read, or doesn't fit its blob."""
         images: dict[str, list[str]] = {}
         for path in dict.fromkeys((*self._images, *self._files, *self._gone)):
             if self.is_image(path):
@@ -485,6 +495,7 @@ class Edit:
                 images.setdefault(dataset, []).append(name)
         for dataset, names in images.items():
             check_are_files(self._writer.known, dataset, names)
+            belongings(self._writer.known, dataset, names, self._gone)
 
     def _drop_origins(self) -> None:
         """Have everything go that made the names which were removed, or written anew."""

@@ -152,6 +152,7 @@ def _annotations(
     if annotations is not None and not os.path.isdir(annotations):
         raise UsageError(f"{os.fspath(annotations)}: there is no such folder; nothing was added")
     packed = writer.known.origins(path, {f"{name}.json" for name in sources}, annotations=True)
+    writer.known.check_origins(packed.values())
     having = {
         name
         for name, mine in belongings(writer.known, path, present).items()
@@ -370,6 +371,7 @@ def _move_belongings(
 ) -> None:
     """Put what belongs to an image into another dataset, under the image's full name where that is clear."""
     _check_adopted(writer, name, mine, target)
+    writer.check_one_label(source, mine)
     for path in mine.paths:
         new = f"{target}/{_full_name(path, name)}"
         if moved.setdefault(new, f"{source}/{path}") != f"{source}/{path}":
@@ -382,7 +384,8 @@ def _move_belongings(
             writer.change.expect(new)
         else:
             origin = next(origin for packed, origin, _ in mine.packed if packed == path)
-            writer.change.stage(new).write_bytes(writer.read_entry(origin.entries[0]))
+            entry = origin.entries[0]
+            writer.change.stage(new).write_bytes(writer.read_entry(entry.pickle, entry.start, entry.end))
 
 
 def _full_name(path: str, name: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blobdir.datasets import open_view
-from blobdir.discovery import layout
+from blobdir.discovery import layout, pairing
 from blobdir.durable import write_whole
 from blobdir.errors import BlobdirWarning, PackError, UsageError
 from blobdir.index import FIRST_BLOB, LOOSE
@@ -202,11 +202,15 @@ class _Writer:
                 else:
                     entries.append((names[i], int(starts[i]), int(ends[i])))
             if entries:
-                blob = self._blobs[number] = index.header.blobs[number - FIRST_BLOB].path
+                record = index.header.blobs[number - FIRST_BLOB]
+                blob = self._blobs[number] = record.path
                 pickle = layout.join(path, pickles, f"{basename(blob).rpartition('.')[0]}{layout.OFFSETS_SUFFIX}")
                 states = self._states(pickle)
                 kept = [states.get((os.fsencode(name), start, end), b"") for name, start, end in entries]
-                write_whole(self._place(pickle), [encoded(OffsetsTable.from_entries(entries, states=kept), pickle)])
+                table = OffsetsTable.from_entries(entries, states=kept)
+                if defect := pairing.mismatch(self._storage, record, pickle, table, range(len(table))):
+                    raise PackError(f"{self._project.url}: {defect.message}. Nothing was written")
+                write_whole(self._place(pickle), [encoded(table, pickle)])
 
     def _states(self, pickle: str) -> dict[tuple[bytes, int, int], State]:
         """What the entries of an offsets file have beside name and range; those that have anything."""

@@ -29,9 +29,10 @@ from blobdir.packing.sums import SUMS, updated_sums
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from blobdir.discovery.parts import Pickle
     from blobdir.offsets.attributes import State
     from blobdir.packing.belongings import Belongings
-    from blobdir.packing.provenance import Entry, Origin
+    from blobdir.packing.provenance import Origin
     from blobdir.packing.publishing import Change
 
 Span = tuple[int, int]
@@ -130,6 +131,29 @@ class ProjectWriter:
                 self.drop(origin)
                 gone.append(f"{dataset}/{path}")
         return list(dict.fromkeys(gone))
+
+    def check_one_label(self, dataset: str, belongings: Belongings) -> None:
+        """Refuse to take along a label that is two: a file and a packed one, or two packed ones, with other bytes.
+
+        Raises
+        ------
+        PackError
+        """
+        for path, origin, _ in belongings.packed:
+            full, has_file = f"{dataset}/{path}", path in belongings.files
+            entries = list(dict.fromkeys((e.pickle, e.start, e.end) for e in origin.entries))
+            if has_file + len(entries) < 2:
+                continue
+            places = {f"the file {full}": self.read(full)} if has_file else {}
+            for pickle, start, end in entries:
+                where = f"{self.known.blob_of(pickle)} (bytes {start} to {end})"
+                places[where] = self.read_entry(pickle, start, end)
+            first, *others = places
+            if other := next((one for one in others if places[one] != places[first]), None):
+                raise PackError(
+                    f"{full}: is in {first} and, with other bytes, in {other}; remove one of the two first; nothing "
+                    "was changed"
+                )
 
     # -- offsets ---------------------------------------------------------------------------------------------
 
@@ -290,15 +314,15 @@ class ProjectWriter:
         except (OSError, BlobdirError) as error:
             raise PackError(f"{path}: can't be read: {error}; nothing was changed") from error
 
-    def read_entry(self, entry: Entry) -> bytes:
+    def read_entry(self, pickle: Pickle, start: int, end: int) -> bytes:
         """Bytes of a member."""
-        blob = self.known.blob_of(entry.pickle)
+        blob = self.known.blob_of(pickle)
         try:
-            data = self.known.storage.read_range(blob, entry.start, entry.end)
+            data = self.known.storage.read_range(blob, start, end)
         except (OSError, BlobdirError) as error:
             raise PackError(f"{blob}: can't be read: {error}; nothing was changed") from error
-        if len(data) != entry.end - entry.start:
-            raise PackError(f"{blob}: bytes {entry.start} to {entry.end} can't be read; nothing was changed")
+        if len(data) != end - start:
+            raise PackError(f"{blob}: bytes {start} to {end} can't be read; nothing was changed")
         return data
 
     def carry(self, path: str, target: str) -> None:
@@ -344,9 +368,7 @@ def digest_of(path: str | os.PathLike[str]) -> str:
 
 def _blob_key(pickle: str) -> tuple[str, str]:
     """Folder and stem of the blob of an offsets file."""
-    folder, _, name = pickle.rpartition("/")
-    packed = folder.rpartition("/")[2] == layout.PACKED_ANNOTATIONS
-    return folder if packed else layout.BLOB_DIR, name.removesuffix(layout.OFFSETS_SUFFIX)
+    return layout.blobs_of(pickle), pickle.rpartition("/")[2].removesuffix(layout.OFFSETS_SUFFIX)
 
 
 def _is_of_images(blob: str) -> bool:

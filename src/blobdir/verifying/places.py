@@ -159,10 +159,7 @@ def incomplete_folders(project: ProjectView[DatasetView], folders: Folders) -> s
     found = set()
     for defect in project.defects:
         if defect.code in _HIDES_NAMES:
-            parent, _, name = defect.path.rpartition("/")[0].rpartition("/")
-            is_packed = name == layout.PACKED_ANNOTATIONS
-            dataset = parent if is_packed else layout.join(parent, name)
-            found.add(layout.join(dataset, layout.ANNOTATIONS if is_packed else layout.ITEMS))
+            found.add(layout.shown_by(defect.path))
     for folder in folders.values():
         if folder.error is None:
             continue

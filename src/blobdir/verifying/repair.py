@@ -288,7 +288,7 @@ class _Nameless:
 
     @property
     def is_packed(self) -> bool:
-        return self.pickle.rpartition("/")[0].endswith(f"/{layout.PACKED_ANNOTATIONS}")
+        return bool(layout.labelled_by(self.pickle.rpartition("/")[0]))
 
     @property
     def dataset(self) -> str:
@@ -298,7 +298,7 @@ class _Nameless:
     @property
     def shown(self) -> str:
         """Folder in which its names are shown."""
-        return f"{self.dataset}/{layout.ANNOTATIONS if self.is_packed else layout.ITEMS}"
+        return layout.shown_by(self.pickle)
 
 
 def _conclude_nameless(project: Project, root: str, incomplete: set[str], plan: Plan) -> None:
