@@ -25,6 +25,8 @@ from platformdirs import user_cache_path
 from blobdir.discovery import layout
 from blobdir.durable import write_whole
 from blobdir.errors import BlobdirError, BusyError, ReadError
+from blobdir.inside import open_plain, read_whole
+from blobdir.leftovers import remove_odd, remove_odd_below
 from blobdir.moving.around import refuse_inside
 from blobdir.moving.claim import Claim
 from blobdir.moving.comparing import digest_of
@@ -121,6 +123,7 @@ def pack_to(
         if not resume:
             _empty(stage)
             notes = PackNotes(stage)
+        remove_odd_below(stage)
         notes.settle()
         with Claim(storage) as claim:
             uploads = _Uploads(storage, stage, notes, there, claim)
@@ -207,7 +210,7 @@ class _Uploads:
     def _noted(self, place: str, digest: str | None, size: int) -> Stat | None:
         """What was uploaded as `place`, if the bucket has it still."""
         try:
-            known, then, _ = _parse(self._note(place).read_bytes())
+            known, then, _ = _parse(read_whole(self._note(place), follow=False))
         except (OSError, ValueError, TypeError):
             return None
         now = self._there.files.get(place)
@@ -233,7 +236,7 @@ class _Uploads:
         size = path.stat().st_size
         version = self._noted(place, digest, size)
         if version is None:
-            with open(path, "rb") as file:
+            with open(open_plain(path, follow=False), "rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                     path.unlink()
                     raise ReadError(f"{path}: isn't what was written; --resume packs it again")
@@ -250,6 +253,7 @@ class _Uploads:
             if says_version(version):
                 note = [digest, size, version.mtime_ns, version.etag, place]
                 self._notes.put(place, version)
+                remove_odd(self._note(place))
                 write_whole(self._note(place), [json.dumps(note).encode()])
         self._blobs[place] = version
         os.truncate(path, 0)

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from blobdir.durable import write_whole
 from blobdir.errors import UsageError
+from blobdir.inside import open_plain
+from blobdir.leftovers import open_left, remove_odd
 from blobdir.moving.comparing import PIECE_BYTES, PIECES_AT_ONCE, SMALL_BYTES
 from blobdir.moving.remotefiles import ask_versions, same_version, says_version
 from blobdir.sources import Stat
@@ -98,9 +100,12 @@ class PackNotes:
 
     def _read(self) -> dict[str, Noted]:
         known: dict[str, Noted] = {}
-        with suppress(OSError, ValueError, TypeError, AttributeError):
-            known = {path: _parse(noted) for path, noted in json.loads((self._stage / REST).read_bytes()).items()}
-        with suppress(OSError), open(self._stage / _LOG, "rb") as file:
+        with (
+            suppress(OSError, ValueError, TypeError, AttributeError),
+            open(open_plain(self._stage / REST, follow=False), "rb") as file,
+        ):
+            known = {path: _parse(noted) for path, noted in json.load(file).items()}
+        with suppress(OSError), open(open_plain(self._stage / _LOG, follow=False), "rb") as file:
             for line in file:
                 with suppress(ValueError, TypeError):  # one that was cut off
                     path, noted = json.loads(line)
@@ -134,13 +139,14 @@ class PackNotes:
             then = self.known.get(path, Noted())
             known[path] = Noted(stat if says_version(stat) else None, then.coming or then.content)
         self.known = known
+        remove_odd(self._stage / REST)
         write_whole(self._stage / REST, [json.dumps({path: _format(it) for path, it in known.items()}).encode()])
         (self._stage / _LOG).unlink(missing_ok=True)
 
     def _add(self, noted: Mapping[str, Noted], *, sync: bool = False) -> None:
         self.known |= noted
         data = "".join(f"\n{json.dumps([path, _format(it)])}" for path, it in noted.items()).encode()
-        with open(self._stage / _LOG, "ab", buffering=0) as file:
+        with open(open_left(self._stage / _LOG, os.O_WRONLY | os.O_APPEND, 0o600), "ab", buffering=0) as file:
             file.write(data)
             if sync:  # what was sent without a note of it would be taken for somebody else's
                 os.fsync(file.fileno())
