@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SMALL_BYTES = 1 << 20
 PIECE_BYTES = 8 << 20
-_PIECES_AT_ONCE = 8
+PIECES_AT_ONCE = 8
 _READERS = 4
 
 
@@ -122,7 +122,7 @@ class Comparison:
         remote = self._there.open(path, self._there.stat(path))
         if remote.size != size:
             return False
-        pieces = remote.fetch(ranges, concurrency=_PIECES_AT_ONCE)
+        pieces = remote.fetch(ranges, concurrency=PIECES_AT_ONCE)
         return all(source.read_at(low, high - low) == data for (low, high), data in zip(ranges, pieces, strict=True))
 
 

@@ -12,11 +12,14 @@ import hashlib
 import os
 import time
 from contextlib import suppress
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from blobdir.discovery import layout
 from blobdir.durable import write_at, write_whole
 from blobdir.errors import PackError, ReadError, SourceChangedError, UsageError
+from blobdir.inside import open_plain, read_whole
+from blobdir.leftovers import open_left, remove_odd
 from blobdir.moving.defects import check_remote
 from blobdir.moving.fetchplan import FetchPlan, check_project, make_plan
 from blobdir.moving.notes import NoteFile
@@ -145,12 +148,14 @@ def _check_origin(state: Path, place: str) -> None:
     note = state / "place"
     digest = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()
     with suppress(FileNotFoundError):
-        if note.read_text() != digest:
+        if read_whole(note, follow=False) != digest.encode():
             raise UsageError(
                 f"{state.parent.parent}: is what a fetch of another project has left; remove it, or choose another "
                 "folder"
             )
         return
+    for left in state.iterdir():  # of nobody knows which project
+        left.unlink()
     write_whole(note, [digest.encode()])
 
 
@@ -295,8 +300,8 @@ class _Fetch:
             (work / path).mkdir(parents=True, exist_ok=True)
         for path, stat in files.items():
             with suppress(FileNotFoundError):
-                size = os.stat(work / path, follow_symlinks=False).st_size
-                if stat.size in (-1, size):
+                found = os.lstat(work / path)
+                if S_ISREG(found.st_mode) and stat.size in (-1, found.st_size):
                     continue
             raise ReadError(f"{work / path}: was changed or removed by somebody else; --resume fetches it again")
 
@@ -308,9 +313,10 @@ class _Fetch:
         target.parent.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()  # a path can be longer than a name
         log = RangeLog(state / name, f"{stat.size} {stat.etag or stat.mtime_ns}")
+        remove_odd(target)
         if not target.exists() or not says_version(stat):
             log.reset()
-        fd = os.open(target, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        fd = open_left(target, os.O_RDWR, 0o644)
         try:
             os.ftruncate(fd, stat.size)
             if self._checksum:
@@ -339,7 +345,7 @@ class _Fetch:
             os.close(fd)
             log.close()
         if digesting and sum(high - low for low, high in wanted) != stat.size:  # some of it was there
-            with open(target, "rb") as file:
+            with open(open_plain(target, follow=False), "rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         return digest.hexdigest()
 
@@ -411,7 +417,7 @@ def _kept(target: Path, now: Stat | None, notes: NoteFile, path: str) -> int:
     if note is None or now is None or not same_version(note.remote, now) or is_racy(note.remote, note.noted_ns):
         return -1
     try:
-        data = target.read_bytes()
+        data = read_whole(target, follow=False)
     except OSError:
         return -1
     return len(data) if _md5(data) == note.digest else -1

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from platformdirs import user_cache_path
 
 from blobdir.errors import BusyError
+from blobdir.leftovers import open_left
 from blobdir.moving.localfiles import LocalFile
 from blobdir.sources import Stat
 
@@ -62,9 +63,9 @@ class NoteFile:
         self.notes: dict[str, Note] = {}
         if path is None:
             return
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._fd = open_left(path, os.O_RDWR | os.O_APPEND, 0o600)
         try:
-            with open(path, "rb") as file:
+            with open(self._fd, "rb", closefd=False) as file:
                 for line in file:
                     with suppress(ValueError, TypeError, KeyError):  # the last one may have been cut off
                         name, note = _parse(line)

@@ -25,11 +25,14 @@ from platformdirs import user_cache_path
 from blobdir.discovery import layout
 from blobdir.durable import write_whole
 from blobdir.errors import BlobdirError, BusyError, ReadError
+from blobdir.inside import open_plain, read_whole
+from blobdir.leftovers import remove_odd, remove_odd_below
 from blobdir.moving.around import refuse_inside
 from blobdir.moving.claim import Claim
+from blobdir.moving.comparing import digest_of
 from blobdir.moving.finishing import Expected, finish
 from blobdir.moving.localfiles import list_project
-from blobdir.moving.packnotes import REST, PackNotes
+from blobdir.moving.packnotes import REST, Content, PackNotes
 from blobdir.moving.pushplan import check_target
 from blobdir.moving.remotefiles import RemoteFiles, list_remote, same_version, says_version
 from blobdir.moving.report import PushReport
@@ -48,7 +51,7 @@ if TYPE_CHECKING:
 
 _UPLOADED = "uploaded"
 _AT_ONCE = 500
-"""Files whose versions are noted together."""
+"""Files that are noted together before they are sent."""
 KEPT_S = 30 * 86400.0
 """How long it's known what a try that has ended has put somewhere."""
 
@@ -107,18 +110,23 @@ def pack_to(
     refuse_inside(storage)
     there = list_remote(storage)
     stage = _stage(storage.place, os.fspath(source))
-    known = PackNotes(stage)
-    check_target(storage, known.known, there, resume=resume, may_remove=False)
-    known.refuse_changed(storage, there)
+    notes = PackNotes(stage)
+    check_target(storage, notes.known, there, resume=resume, may_remove=False)
+    notes.refuse_changed(storage, there)
     if dry_run:
         with TemporaryDirectory(prefix="blobdir-") as folder:
             return pack(source, Path(folder) / "project", options, dry_run=True, progress=progress), PushReport()
     _forget(stage.parent)
     with _alone(stage):
+        if not notes.are_current():
+            raise BusyError("another process was packing this folder to this place just now; try again")
         if not resume:
             _empty(stage)
+            notes = PackNotes(stage)
+        remove_odd_below(stage)
+        notes.settle()
         with Claim(storage) as claim:
-            uploads = _Uploads(storage, stage, there, claim)
+            uploads = _Uploads(storage, stage, notes, there, claim)
             project = stage / "project"
             if project.exists():  # all is packed, but not all of it is there
                 shutil.rmtree(project)
@@ -172,10 +180,10 @@ def _empty(folder: Path, but: str = "") -> None:
 class _Uploads:
     """Uploads blobs one by one, and what is left at the end."""
 
-    def __init__(self, storage: RemoteStorage, stage: Path, there: RemoteFiles, claim: Claim) -> None:
+    def __init__(self, storage: RemoteStorage, stage: Path, notes: PackNotes, there: RemoteFiles, claim: Claim) -> None:
         self._storage = storage
         self._there = there
-        self._notes = PackNotes(stage)
+        self._notes = notes
         self._uploaded = stage / _UPLOADED
         self._uploaded.mkdir(exist_ok=True)
         self._work = NewFolder(stage / "project", ".packing").work
@@ -202,7 +210,7 @@ class _Uploads:
     def _noted(self, place: str, digest: str | None, size: int) -> Stat | None:
         """What was uploaded as `place`, if the bucket has it still."""
         try:
-            known, then, _ = _parse(self._note(place).read_bytes())
+            known, then, _ = _parse(read_whole(self._note(place), follow=False))
         except (OSError, ValueError, TypeError):
             return None
         now = self._there.files.get(place)
@@ -228,11 +236,11 @@ class _Uploads:
         size = path.stat().st_size
         version = self._noted(place, digest, size)
         if version is None:
-            with open(path, "rb") as file:
+            with open(open_plain(path, follow=False), "rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                     path.unlink()
                     raise ReadError(f"{path}: isn't what was written; --resume packs it again")
-            self._notes.begin([place])
+            self._notes.begin({place: Content(size, digest)})
             self._claim.touched()
             try:
                 version = self._uploader.upload_blob(path, place)
@@ -244,8 +252,9 @@ class _Uploads:
                 self._claim.check()
             if says_version(version):
                 note = [digest, size, version.mtime_ns, version.etag, place]
+                self._notes.put(place, version)
+                remove_odd(self._note(place))
                 write_whole(self._note(place), [json.dumps(note).encode()])
-                self._notes.put({place: version})
         self._blobs[place] = version
         os.truncate(path, 0)
         os.truncate(path, size)
@@ -259,9 +268,10 @@ class _Uploads:
                 raise ReadError(f"{self._storage.url}: {place} was uploaded, and isn't there now; pack again")
         here = LocalStorage(os.fspath(project))
         found = list_project(here)
-        uploader = Uploader(here, self._storage, progress=progress)
+        uploader = Uploader(here, self._storage, progress=progress, on_sent=self._notes.put)
         check_target(self._storage, self._notes.known, there, resume=True, may_remove=False)
         self._notes.refuse_changed(self._storage, there)
+        self._notes.settle()
         self._mark(there)
         self._claim.touched()
         stale = [path for path in there.files if path not in found.files]
@@ -272,7 +282,7 @@ class _Uploads:
         uploader.make_folders(found.empty)
         pickles = {path: rest.pop(path) for path in list(rest) if layout.is_offsets(path)}
         for files in (rest, pickles, meta):
-            if uploader.report.failed or not self._put(uploader, files):
+            if uploader.report.failed or not self._put(uploader, here, files):
                 self._claim.check()
                 return uploader.report
             self._claim.check()
@@ -282,15 +292,13 @@ class _Uploads:
             self._notes.end(expected.files)
         return uploader.report
 
-    def _put(self, uploader: Uploader, files: dict[str, LocalFile]) -> bool:
-        """Upload files, and note their versions."""
+    def _put(self, uploader: Uploader, here: LocalStorage, files: dict[str, LocalFile]) -> bool:
+        """Upload files, and note what they are before, and which version each is as soon as it's there."""
         paths = list(files)
         for low in range(0, len(paths), _AT_ONCE):
-            some = paths[low : low + _AT_ONCE]
-            self._notes.begin(some)
-            done = uploader.upload({path: files[path] for path in some})
-            self._notes.put({path: uploader.sent[path] for path in some if path in uploader.sent})
-            if not done:
+            some = {path: files[path] for path in paths[low : low + _AT_ONCE]}
+            self._notes.begin({path: Content(file.size, digest_of(here, path)) for path, file in some.items()})
+            if not uploader.upload(some):
                 return False
         return True
 

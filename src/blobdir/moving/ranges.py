@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
+from blobdir.inside import read_whole
+from blobdir.leftovers import open_left
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -39,15 +42,15 @@ class RangeLog:
         self.done: dict[int, int] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            lines = path.read_text().split("\n")
-        except FileNotFoundError:
+            lines = read_whole(path, follow=False).decode("utf-8", "replace").split("\n")
+        except OSError:
             lines = [""]
         noted = [_LINE.fullmatch(line) for line in lines[1:-1]]  # the last one may have been cut off
         if lines[0] == version and all(noted):
             self.done = {int(match[1]): int(match[2]) for match in noted if match}
-            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            self._fd = open_left(path, os.O_WRONLY | os.O_APPEND)
             if lines[-1]:
-                os.truncate(path, os.path.getsize(path) - len(lines[-1]))
+                os.truncate(self._fd, os.fstat(self._fd).st_size - len(lines[-1]))
         else:
             self._fd = -1
             self.reset()
@@ -56,7 +59,7 @@ class RangeLog:
         """Forget all."""
         self.close()
         self.done = {}
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._fd = open_left(self._path, os.O_WRONLY | os.O_TRUNC | os.O_APPEND, 0o644)
         os.write(self._fd, f"{self._version}\n".encode())
 
     @contextmanager

@@ -49,6 +49,8 @@ class Uploader:
     sure : callable, optional
         Makes sure that nobody else has written to the place; it's called before anything is noted, for the version that
         is there could be another one's.
+    on_sent : callable, optional
+        Is told the path and the version of each file as soon as it's there, in whichever thread.
 
     Attributes
     ----------
@@ -64,12 +66,14 @@ class Uploader:
         notes: NoteFile | None = None,
         progress: Progress | None = None,
         sure: Callable[[], None] | None = None,
+        on_sent: Callable[[str, Stat], None] | None = None,
     ) -> None:
         self.report = PushReport()
         self.sent: dict[str, Stat] = {}
         self._here, self._there = here, there
         self._notes = notes
         self._sure = sure
+        self._on_sent = on_sent
         self._unsure: list[tuple[str, Stat, LocalFile]] = []
         self._looked = time.monotonic()
         self._progress = progress
@@ -138,6 +142,8 @@ class Uploader:
             version, is_noted = await self._send(what, path, file)
             if says_version(version) and version.size == file.size:
                 self.sent[path] = version
+                if self._on_sent is not None:
+                    self._on_sent(path, version)
                 if is_noted:
                     self._unsure.append((path, version, file))
         except FileNotFoundError:

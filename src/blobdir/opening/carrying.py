@@ -13,6 +13,8 @@ from blobdir.discovery.unfinished import INDEXING, MARKS
 from blobdir.durable import write_whole
 from blobdir.errors import BlobdirWarning, IndexFormatError, ReadError, UsageError
 from blobdir.index import index_from_bytes, seal_of
+from blobdir.inside import read_whole
+from blobdir.leftovers import remove_odd
 from blobdir.opening.beside import BESIDE_FILE
 from blobdir.opening.keeping import cache_folder, keep, look_at
 from blobdir.projectlock import STATE_DIR
@@ -67,7 +69,7 @@ def _of_here(index: Index, storage: RemoteStorage) -> Index:
 
 def _carried_into(storage: RemoteStorage, folder: Path, note: Path) -> Index:
     with suppress(OSError, ValueError, TypeError, KeyError, IndexFormatError):
-        known = json.loads(note.read_text())
+        known = json.loads(read_whole(note, follow=False))
         then = Stat("file", known["size"], known["mtime_ns"], etag=known["etag"])
         if (then.etag or then.mtime_ns) and then.same_content(storage.stat(BESIDE_FILE)):
             found = look_at(folder).load()
@@ -78,5 +80,6 @@ def _carried_into(storage: RemoteStorage, folder: Path, note: Path) -> Index:
     with suppress(OSError, UsageError):  # who can't write the cache still gets the project
         keep(index, folder)
         body = {"size": len(answer.data), "mtime_ns": version.mtime_ns, "etag": version.etag, "seal": seal_of(folder)}
+        remove_odd(note)
         write_whole(note, [json.dumps(body).encode()])
     return index

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self
 from blobdir.discovery.root import refuse_inside
 from blobdir.durable import absolute, in_words, rename_new, sync_filesystem, sync_folder
 from blobdir.errors import BlobdirError, BusyError, PackError, UsageError
+from blobdir.leftovers import remove_odd, remove_odd_below
 from blobdir.projectlock import STATE_DIR
 from blobdir.temporary import clean_below
 
@@ -96,7 +97,10 @@ class NewFolder:
             if not made:
                 self._check_left()
                 clean_below(self.work)
+                remove_odd_below(self.work)
             self.state.mkdir(parents=True, exist_ok=True)
+            for note in os.listdir(self.state):  # of those none is a folder
+                remove_odd(self.state / note)
             for folder in (self.state.parent, self.work, self.work.parent):  # or nobody knows whose it is
                 sync_folder(folder)
         except BaseException as error:
@@ -149,7 +153,9 @@ class NewFolder:
 
     def _check_left(self) -> None:
         what = self.work.suffix.removeprefix(".")
-        if not self.state.is_dir() and {*os.listdir(self.work)} - {STATE_DIR}:
+        made = [folder.is_dir() and not folder.is_symlink() for folder in (self.state.parent, self.state)]
+        names = [*os.listdir(self.work), *(os.listdir(self.state.parent) if made[0] else ())]
+        if not all(made) and {*names} - ({STATE_DIR} if made[0] else set()):
             raise UsageError(f"{self.work}: is in the way, and isn't what blobdir has left; move it, or remove it")
         if not self._resume:
             raise UsageError(f"{self.work}: is what {what} has left that didn't end; --resume goes on, or remove it")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from blobdir.discovery import layout
 from blobdir.durable import sync_folder, write_whole
+from blobdir.inside import open_plain, read_whole
 from blobdir.offsets import write_offsets
 from blobdir.packing.names import stem_of
 from blobdir.packing.shards import WrittenShard, offsets_table
@@ -80,7 +81,8 @@ def known_shard(shard: Shard, new: NewFolder, *, checksum: bool) -> Finished | N
         Read the tar as well.
     """
     try:
-        note: dict[str, Any] = json.loads(_note(shard, new).read_bytes().decode("utf-8", "surrogateescape"))
+        text = read_whole(_note(shard, new), follow=False).decode("utf-8", "surrogateescape")
+        note: dict[str, Any] = json.loads(text)
         plan, pickle_sha256 = note.pop("plan"), note.pop("pickle_sha256")
         written = WrittenShard(**note)
         written.problems = [(code, path, text) for code, path, text in written.problems]
@@ -88,7 +90,7 @@ def known_shard(shard: Shard, new: NewFolder, *, checksum: bool) -> Finished | N
         place, pickle = new.work / done.place, new.work / done.pickle
         if not written.settled or plan != shard.digest():
             return None
-        if place.is_symlink() or place.stat().st_size != written.size or _digest(pickle) != pickle_sha256:
+        if place.lstat().st_size != written.size or _digest(pickle) != pickle_sha256:
             return None
         if checksum and _digest(place) != written.sha256:
             return None
@@ -98,7 +100,7 @@ def known_shard(shard: Shard, new: NewFolder, *, checksum: bool) -> Finished | N
 
 
 def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
+    with open(open_plain(path, follow=False), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
