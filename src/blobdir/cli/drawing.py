@@ -35,9 +35,10 @@ def preview_command(
 ) -> int:
     """Draw a contact sheet: images of PROJECT with their annotations over them.
 
-    Images are taken at even distances. Objects have the colours of their classes. What can't be drawn is named; exit
-    status 7 says that images are crossed out, that objects are missing, that classes have no colours, since meta.json
-    can't be used, or that datasets may be missing, since a folder can't be listed.
+    A pattern is for names such as train/a.jpg. Images are taken at even distances. Objects have the colours of their
+    classes. What can't be drawn is named; exit status 7 says that images are crossed out, that objects are missing,
+    that classes have no colours, since meta.json can't be used, or that datasets may be missing, since a folder can't
+    be listed.
 
     \b
     blobdir preview /data/lemons -o sheet.png
