@@ -45,8 +45,10 @@ def preview_command(
     blobdir preview /data/lemons -o sheet.png --filter 'train/*' --count 100 --columns 10
     """
     from blobdir.drawing import draw_preview
+    from blobdir.packing.putting import refuse_known
 
     problems: list[Problem] = []
+    refuse_known([output])
     opened = _open(project, common)
     sheet = draw_preview(
         opened, pattern=pattern, count=count, columns=columns, tile=tile, problems=problems, strict=strict
@@ -83,7 +85,10 @@ def stats_command(project: str, as_json: bool, plot: str | None, strict: bool, c
     blobdir stats /data/lemons --plot stats.png
     """
     from blobdir.drawing import collect_stats, draw_stats
+    from blobdir.packing.putting import refuse_known
 
+    if plot:
+        refuse_known([plot])
     opened = _open(project, common)
     stats = collect_stats(opened, strict=strict)
     if plot:
