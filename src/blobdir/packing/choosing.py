@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from fnmatch import translate
 from typing import TYPE_CHECKING, Literal, get_args
 
-from blobdir.annotations import classes_of, tags_of
+from blobdir.annotations import classes_of, meta_problems, tags_of
 from blobdir.discovery import layout
 from blobdir.errors import AnnotationError, IncompleteListingError, NotFoundError, UsageError
 from blobdir.packing.report import Problem, texts
@@ -131,7 +131,8 @@ def choose(project: ProjectView[DatasetView], options: SubsetOptions) -> Choice:
     NotFoundError
         A name isn't there, or a pattern fits nothing.
     AnnotationError
-        With ``strict``, the first annotation that can't be used.
+        With ``strict``, the first annotation that can't be used; or ``meta.json`` doesn't say which classes and tags
+        there are.
     IncompleteListingError
         The images of a dataset aren't all known.
     """
@@ -195,12 +196,13 @@ def _check_known(project: ProjectView[DatasetView], options: SubsetOptions) -> N
         meta = project.meta
     except NotFoundError:
         return  # nobody knows them then
+    if problems := meta_problems(meta):
+        raise AnnotationError(f"{layout.META}: {'; '.join(problems)}")
     for key, name, what, wanted in (
         ("classes", "title", "class", options.classes),
         ("tags", "name", "tag", options.tags),
     ):
-        items = meta.get(key, [])
-        known = [item[name] for item in items if isinstance(item, dict) and isinstance(item.get(name), str)]
+        known = [item[name] for item in meta.get(key, [])]
         for typed in wanted:
             if typed not in known:
                 near = _near(typed, known, "it has", f"it has no {key}")
