@@ -14,6 +14,7 @@ from fsspec.utils import other_paths, stringify_path
 
 from blobdir.errors import UsageError
 from blobdir.instances import of_one_tree
+from blobdir.packing.putting import refuse_known
 from blobdir.temporary import new_file
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class ExportingFileSystem(AbstractFileSystem):
             rpath, lpath = planned
         elif not isinstance(rpath, list) or len(rpath) != len(lpath):
             raise UsageError("get: a list of destinations takes a list of as many paths")
-        super().get(rpath, lpath, callback=callback, **kwargs)
+        refuse_known(target for source, target in zip(rpath, lpath, strict=True) if not self.isdir(source))
+        super().get(rpath, lpath, callback=callback, is_checked=True, **kwargs)
 
     def _plan(
         self, rpath: Any, lpath: str, recursive: bool, maxdepth: int | None, kwargs: dict[str, Any]
@@ -110,6 +112,7 @@ class ExportingFileSystem(AbstractFileSystem):
         lpath: Any,
         callback: Any = None,
         outfile: Any = None,
+        is_checked: bool = False,
         **kwargs: Any,  # noqa: ARG002  # fsspec's
     ) -> None:
         """Copy one file out of the project, or make the directory for one.
@@ -122,10 +125,14 @@ class ExportingFileSystem(AbstractFileSystem):
         callback : fsspec.Callback, optional
         outfile : writable file, optional
             Where the content goes instead.
+        is_checked : bool
+            Whether somebody has looked already whether it may be written to its place.
 
         Raises
         ------
         NotFoundError, ReadError
+        UsageError
+            The destination lies in a project that has something of this name in a blob.
         OSError
             The destination can't be written; it is as it was.
         """
@@ -142,6 +149,8 @@ class ExportingFileSystem(AbstractFileSystem):
         if outfile is not None:
             _copy(file, outfile, callback)
             return
+        if not is_checked:
+            refuse_known([lpath])
         if parent := os.path.dirname(os.fspath(lpath)):
             os.makedirs(parent, exist_ok=True)
         with _replacing(os.fspath(lpath)) as target:

@@ -118,3 +118,84 @@ def test_nothing_is_written_into_a_project_that_somebody_else_has(root, tmp_path
     assert run(words) == 0
     new = {str(path.relative_to(root)) for path in root.rglob("*")} - {str(path) for path in before}
     assert {".blobdir/index", ".blobdir/index.tar"} <= new or new == {"train/x_offsets.pkl"}
+
+
+# -- in the place of one that went -------------------------------------------------------------------------------
+
+
+def _twice(root, first, *then):
+    """What is done one after the other, in one transaction."""
+    fs = blobdir.open_project(root).filesystem
+    with fs.transaction:
+        for step in (first, *then):
+            step(fs)
+
+
+PLACE = "train/img/a.png"
+IN_ITS_PLACE = {
+    "rm, pipe": [lambda fs: fs.rm(PLACE), lambda fs: fs.pipe(PLACE, picture("new"))],
+    "rm of the folder, pipe": [
+        lambda fs: fs.rm([path for path in fs.find("train/img") if path != "train/img/a.bmp"]),
+        lambda fs: fs.pipe(PLACE, picture("new")),
+    ],
+    "mv away, pipe": [lambda fs: fs.mv(PLACE, "train/img/q.png"), lambda fs: fs.pipe(PLACE, picture("new"))],
+    "mv over it": [lambda fs: fs.mv("train/img/b.png", PLACE)],
+    "mv away, mv to it": [lambda fs: fs.mv(PLACE, "train/img/q.png"), lambda fs: fs.mv("train/img/b.png", PLACE)],
+    "rm, cp to it": [lambda fs: fs.rm(PLACE), lambda fs: fs.cp("train/img/b.png", PLACE)],
+    "swap": [
+        lambda fs: fs.mv(PLACE, "train/img/t.png"),
+        lambda fs: fs.mv("train/img/b.png", PLACE),
+        lambda fs: fs.mv("train/img/t.png", "train/img/b.png"),
+    ],
+}  # fmt: skip
+BY_STEM = {"meta": "json", "img_info": "json", "seg": "png"}
+
+
+@pytest.mark.parametrize("brings", [False, True], ids=["", "with one of its own"])
+@pytest.mark.parametrize("folder", BY_STEM)
+@pytest.mark.parametrize("way", IN_ITS_PLACE)
+def test_an_image_in_the_place_of_another_one_is_new(root, way, folder, brings):
+    """Whether it would get a file of a third one is asked when that of the old one has gone with it."""
+    ending = BY_STEM[folder]
+    contents = {name: picture(name) if ending == "png" else f'{{"of": "{name}"}}'.encode() for name in "abcn"}
+    shape = {"a.png": picture("old a")}
+    add(root, "train", [write(root.with_name("old") / name, data) for name, data in shape.items()])
+    write(root / f"train/{folder}/a.png.{ending}", contents["a"])
+    write(root / f"train/{folder}/a.{ending}", contents["b"])
+    steps = IN_ITS_PLACE[way]
+    if brings:  # a move has taken one along, or it is written
+        own = f"train/{folder}/a.png.{ending}"
+        steps = [*steps, lambda fs: fs.pipe(own, contents["n"])]
+        if "mv to it" in way or way in ("mv over it", "swap"):
+            write(root / f"train/{folder}/b.png.{ending}", contents["c"])
+    before = shown(root)
+    if not brings:
+        with pytest.raises(UsageError, match=r"would be taken for .*a\.png's"):
+            _twice(root, *steps)
+        assert shown(root) == before
+        return
+    _twice(root, *steps)
+    after = shown(root)
+    assert after[f"train/{folder}/a.{ending}"] == contents["b"]
+    assert after[own] == contents["n"]
+
+
+@pytest.mark.parametrize("way", [way for way in IN_ITS_PLACE if "swap" not in way])
+def test_an_image_in_the_place_of_another_one_gets_an_annotation(root, way):
+    add(root, "train", [write(root.with_name("old") / "a.png", picture("old a"))])
+    (root / "train/ann/a.bmp.json").unlink()
+    write(root / "train/ann/a.json", annotation("of a.bmp"))
+    write(root / "train/ann/a.png.json", annotation("old a"))
+    write(root / "train/ann/b.png.json", annotation("b"))
+    _twice(root, *IN_ITS_PLACE[way])
+    train = blobdir.open_project(root)["train"]
+    assert train.annotation("a.bmp")["description"] == "of a.bmp"
+    assert train.annotation("a.png")["description"] == ("b" if "mv over" in way or "mv to" in way else "")
+
+
+def test_one_that_is_written_over_keeps_what_it_has(root):
+    add(root, "train", [write(root.with_name("old") / "a.png", picture("old a"))])
+    shared = write(root / "train/meta/a.json", b'{"of": "both"}')
+    _twice(root, lambda fs: fs.pipe(PLACE, picture("new")))
+    assert shown(root)[PLACE] == picture("new")
+    assert shared.read_bytes() == b'{"of": "both"}'

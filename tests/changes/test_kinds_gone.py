@@ -459,7 +459,7 @@ def test_a_removed_image_goes_whatever_it_is_called(tmp_path, command, name, oth
 
 
 @pytest.mark.parametrize("name", CALLED)
-@pytest.mark.parametrize("what", ["move", "mv", "named again", "another blob", "a record of another kind"])
+@pytest.mark.parametrize("what", ["move", "mv", "named again", "another blob"])
 def test_what_was_not_removed_stays_whatever_it_is_called(tmp_path, what, name):
     data = picture("secret", (16, 16))
     root = with_odd_image(tmp_path / "p", name, data)
@@ -471,8 +471,6 @@ def test_what_was_not_removed_stays_whatever_it_is_called(tmp_path, what, name):
     elif what == "another blob":
         tar.unlink()
         tar.write_bytes(content)
-    elif what == "a record of another kind":
-        (root / ".blobdir/released.json").write_text('{"blob/x.tar": {"is": 3}, "x": 7}')
     remove(root, ["train/b.png"])
     compact(root)
     stays = what in ("move", "mv", "named again") or name != "none"

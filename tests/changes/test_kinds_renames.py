@@ -18,6 +18,7 @@ from blobdir.errors import BlobdirError, UsageError
 from blobdir.packing import SubsetOptions, move, remove, subset
 from blobdir.packing.journal import Folders
 from blobdir.packing.renames import in_order
+from blobdir.verifying import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
 
@@ -337,3 +338,38 @@ def test_work_is_linear_in_the_names_of_a_list(tmp_path, large, command):
         profile.runcall(MANY[command], work, paths)
         calls[count] = pstats.Stats(profile).total_calls
     assert calls[240] < 4.4 * calls[60], calls
+
+
+# -- masks, which lie in files and folders -----------------------------------------------------------------------
+
+MASKS_OF = {  # of `a.png` -> of `b.jpg`, of `a.PNG`
+    "folder, full name": ("a.png/m.png", "b.jpg/m.png", "a.PNG/m.png"),
+    "folder in that": ("a.png/x/m.png", "b.jpg/x/m.png", "a.PNG/x/m.png"),
+    "folder, stem": ("a/m.png", "b/m.png", "a/m.png"),
+    "file, full name": ("a.png.png", "b.jpg.png", "a.PNG.png"),
+    "file, stem": ("a.png", "b.png", "a.png"),
+}
+
+
+@pytest.mark.parametrize("place", ["train/img", "other/img"])
+@pytest.mark.parametrize("new", [0, 1])
+@pytest.mark.parametrize("beside", ["", "b.png"])
+@pytest.mark.parametrize("kind", MASKS_OF)
+def test_masks_go_along_with_another_extension(tmp_path, kind, beside, new, place):
+    """By the rule that has made them the image's: by the stem, or by the full name."""
+    images = {"train/a.png": picture("a")}
+    if beside:
+        images[f"{place.partition('/')[0]}/{beside}"] = picture("beside")
+    root = packed(tmp_path / "p", files_of(images))
+    (root / "train/masks_human" / MASKS_OF[kind][0]).parent.mkdir(parents=True)
+    (root / "train/masks_human" / MASKS_OF[kind][0]).write_bytes(picture("mask"))
+    name = ("b.jpg", "a.PNG")[new]
+    target = f"{place.partition('/')[0]}/masks_human/{MASKS_OF[kind][1 + new]}"
+    if beside and not new and kind in ("folder, stem", "file, stem"):
+        with pytest.raises(UsageError, match=r"would be taken for b\.png's as well"):
+            transaction(root, lambda fs: fs.mv("train/img/a.png", f"{place}/{name}"))
+        return
+    transaction(root, lambda fs: fs.mv("train/img/a.png", f"{place}/{name}"))
+    found = {path: data for path, data in shown(root).items() if "masks_" in path}
+    assert found == {target: picture("mask")}
+    assert [f.code for f in verify(root, processes=1).findings if f.code == "side-without-image"] == []

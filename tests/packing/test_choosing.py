@@ -289,3 +289,26 @@ def test_links_that_lead_out(tmp_path):
     assert "outside the project" in problem.message
     found = choose(open_view(made.root, follow_links=True), SubsetOptions(per_class=1))
     assert found.images == {"train": ["a.jpg"]}
+
+
+BAD_META = {
+    "classes are a number": b'{"classes": 5, "tags": []}',
+    "classes are an object": b'{"classes": {"lemon": 1}, "tags": []}',
+    "classes are nothing": b'{"classes": null, "tags": []}',
+    "a class is a text": b'{"classes": ["lemon"], "tags": []}',
+    "a class without title": b'{"classes": [{"shape": "rectangle"}], "tags": []}',
+    "tags are a text": b'{"classes": [], "tags": "ripe"}',
+    "a list": b"[]",
+    "cut": b'{"classes": [',
+}
+
+
+@pytest.mark.parametrize("options", [{"classes": ("lemon",)}, {"tags": ("ripe",)}, {"classes": ("none",)}], ids=str)
+@pytest.mark.parametrize("fault", BAD_META)
+def test_a_meta_json_that_says_no_classes(tmp_path, fault, options):
+    """However it is damaged: nobody has typed something wrong."""
+    made = Builder(tmp_path / "p")
+    made.loose("meta.json", BAD_META[fault])
+    made.loose("train/img/a.jpg", b"image")
+    with pytest.raises(AnnotationError, match=r"^meta\.json: "):
+        choose(open_view(made.root), SubsetOptions(**options))

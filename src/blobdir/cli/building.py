@@ -84,6 +84,7 @@ def _write_one(
 ) -> None:
     from blobdir.offsets import offsets_of_tar, write_offsets
     from blobdir.packing.locking import alone
+    from blobdir.packing.putting import refuse_conflicts
     from blobdir.temporary import clean
 
     folder = Path(output) if output is not None else Path(tar).parent
@@ -117,6 +118,7 @@ def _write_one(
         if patterns and not len(table):
             raise UsageError(f"{tar}: no member is like {' or '.join(patterns)}; nothing was written")
         with alone(target):
+            refuse_conflicts(target, table, tar)
             clean(folder)
             write_offsets(target, table)
     if not quiet:

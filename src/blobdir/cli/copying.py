@@ -112,7 +112,8 @@ def cp_command(
     Each local file appears whole or not at all, and all are on the disk at the end. What is there already isn't touched
     without --force. A link inside the project is copied as what it leads to. Files that can't be read, links that lead
     out of the project or in circles are named at the end, the others are copied; exit status 7 says that some are
-    missing. Folders aren't copied into a project: they would be more of its datasets.
+    missing. Folders aren't copied into a project: they would be more of its datasets. Nor is a file of which a blob has
+    the name: `blobdir add --replace` replaces an image.
 
     \b
     blobdir cp /data/lemons/train/img/a.jpg .
@@ -142,6 +143,7 @@ def copy_all(
     plan = _plan(targets, store, recursive=recursive, whole_datasets=whole_datasets)
     copies = plan.copies
     _refuse_doubles(copies)
+    store.check_unknown([copy.target for copy in copies])
     if not force and (there := store.existing([copy.target for copy in copies])):
         more = f" and {len(there) - 1:,} more files are" if len(there) > 1 else " is"
         raise UsageError(f"{there[0]}{more} there already; --force replaces them")
@@ -219,6 +221,19 @@ class Destination:
         else:
             refuse_inside_remote(RemoteStorage(self.root, fs=self.fs), self.shown, itself=True)
         self._is_apart = True
+
+    def check_unknown(self, paths: list[str]) -> None:
+        """Refuse to write files where a project has something of their names that they wouldn't replace."""
+        from blobdir.moving.around import refuse_known as refuse_known_remote
+        from blobdir.packing.putting import refuse_known
+        from blobdir.sources import RemoteStorage
+
+        if self._is_apart:  # it is in no project
+            return
+        if self.is_local:
+            refuse_known(paths)
+        else:
+            refuse_known_remote(RemoteStorage(self.root, fs=self.fs), self.shown, paths)
 
     def existing(self, paths: list[str]) -> list[str]:
         """Those of `paths` that are there."""

@@ -35,17 +35,20 @@ def preview_command(
 ) -> int:
     """Draw a contact sheet: images of PROJECT with their annotations over them.
 
-    Images are taken at even distances. Objects have the colours of their classes. What can't be drawn is named; exit
-    status 7 says that images are crossed out, that objects are missing, that classes have no colours, since meta.json
-    can't be used, or that datasets may be missing, since a folder can't be listed.
+    A pattern is for names such as train/a.jpg. Images are taken at even distances. Objects have the colours of their
+    classes. What can't be drawn is named; exit status 7 says that images are crossed out, that objects are missing,
+    that classes have no colours, since meta.json can't be used, or that datasets may be missing, since a folder can't
+    be listed.
 
     \b
     blobdir preview /data/lemons -o sheet.png
     blobdir preview /data/lemons -o sheet.png --filter 'train/*' --count 100 --columns 10
     """
     from blobdir.drawing import draw_preview
+    from blobdir.packing.putting import refuse_known
 
     problems: list[Problem] = []
+    refuse_known([output])
     opened = _open(project, common)
     sheet = draw_preview(
         opened, pattern=pattern, count=count, columns=columns, tile=tile, problems=problems, strict=strict
@@ -82,7 +85,10 @@ def stats_command(project: str, as_json: bool, plot: str | None, strict: bool, c
     blobdir stats /data/lemons --plot stats.png
     """
     from blobdir.drawing import collect_stats, draw_stats
+    from blobdir.packing.putting import refuse_known
 
+    if plot:
+        refuse_known([plot])
     opened = _open(project, common)
     stats = collect_stats(opened, strict=strict)
     if plot:

@@ -80,12 +80,14 @@ def export_command(
     from blobdir.erofs.contents import ImageOptions
     from blobdir.erofs.images import write_image
     from blobdir.opening import OpenOptions, open_tree
+    from blobdir.packing.putting import refuse_known
 
     target = Path(output)
     if target.exists() and not replace:
         raise UsageError(f"{target}: is there already; --replace writes it anew")
     if not target.absolute().parent.is_dir():
         raise UsageError(f"{target}: there is no such folder to put it in")
+    refuse_known([target])
     given = dict(common.filesystem)
     index = given.pop("index")
     options = ImageOptions(uid, gid, umask, private, unaligned, copy_at_most)  # type: ignore[arg-type]  # click has checked it

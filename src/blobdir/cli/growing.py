@@ -79,7 +79,8 @@ def remove_command(project: str, images: tuple[str, ...], dry_run: bool, quiet: 
     """Remove images from PROJECT, with their annotations and masks; name them as train/a.jpg.
 
     All copies of an image go, in blobs and as plain files; a file that another image needs as well stays. The bytes
-    stay in the blob until `blobdir compact`. All are removed, or none.
+    stay in the blob until `blobdir compact`. All are removed, or none. train/img/a.jpg, the path that `blobdir ls`
+    shows, is exactly that image; any other name that can be two images is an error.
 
     \b
     blobdir remove /data/lemons train/a.jpg train/b.jpg
@@ -104,7 +105,8 @@ def remove_command(project: str, images: tuple[str, ...], dry_run: bool, quiet: 
 def move_command(project: str, images: tuple[str, ...], dataset: str, dry_run: bool, quiet: bool) -> None:
     """Move images to another DATASET of PROJECT, with their annotations and masks.
 
-    Only offsets change: no image is copied. All are moved, or none. A dataset that isn't there is made.
+    Only offsets change: no image is copied. All are moved, or none. A dataset that isn't there is made. Images are
+    named as for `blobdir remove`.
 
     \b
     blobdir move /data/lemons train/a.jpg train/b.jpg test

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout, pairing
 from blobdir.discovery.parts import find_blobs, inner_projects
-from blobdir.discovery.released import read_released
+from blobdir.discovery.released import read_released, whole_of
 from blobdir.errors import BlobdirError
 from blobdir.index import BROKEN, FIRST_BLOB, Defect, Header, SourceRecord
 
@@ -172,12 +172,15 @@ class Blobs:
 
     def report_unreferenced(self) -> None:
         """Blobs in ``blob/`` that no dataset has offsets for."""
-        released = read_released(self._storage.directory) if self._storage.directory else {}
+        known, why = read_released(self._storage.directory) if self._storage.directory else ({}, "")
+        released = whole_of(known)
         for path in self.stems(layout.BLOB_DIR).values():
             if path in self._numbers:
                 continue
             if path in released:
                 message = f"{path}: all images in it were removed; `blobdir compact` deletes it"
+            elif why:
+                message = f"{path}: no dataset has offsets for it; whether its images were removed isn't known: {why}"
             else:
                 message = (
                     f"{path}: no dataset has offsets for it, so its images aren't shown; write them with "

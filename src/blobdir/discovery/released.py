@@ -13,6 +13,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from blobdir.descriptors import none_left, with_room
 from blobdir.inside import read_open
 from blobdir.projectlock import STATE_DIR, open_state
 
@@ -51,20 +52,40 @@ def identity(full: str) -> Identity:
     return [found.st_size, found.st_mtime_ns, found.st_ino]
 
 
-def read_released(root: str) -> dict[str, Identity]:
-    """Path of a blob -> what it was; those that are still the same file, or away: they may come back."""
-    return {path: one.was for path, one in read_all(root).items() if one.whole}
+def whole_of(released: Mapping[str, Released]) -> set[str]:
+    """Paths of the blobs whose last image was removed."""
+    return {path for path, one in released.items() if one.whole}
 
 
-def read_all(root: str) -> dict[str, Released]:
-    """What is known of each blob, as far as it's still the same file, or away."""
+def read_released(root: str) -> tuple[dict[str, Released], str]:
+    """What is known of each blob, as far as it's still the same file, or away: it may come back.
+
+    Returns
+    -------
+    dict
+    str
+        Why it isn't known, since the list is there and can't be read; empty where it can, or where there is none.
+    """
     try:
-        with open(open_state(root, _NAME), "rb") as file:
+        with open(with_room(lambda: open_state(root, _NAME)), "rb") as file:
             known = json.loads(read_open(file.fileno(), RELEASED).decode("utf-8", "surrogateescape"))
         found = {path: _parse(value) for path, value in known.items()}
-    except (OSError, ValueError, RecursionError, AttributeError, TypeError, KeyError):
-        return {}
-    return {path: one for path, one in found.items() if _may_be(root, path, one.was)}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}, ""
+    except OSError as error:
+        if none_left(error):
+            raise
+        return {}, f"{RELEASED} can't be read: {error.strerror or error}"
+    except (ValueError, RecursionError, AttributeError, TypeError, KeyError):
+        return {}, f"{RELEASED} is damaged: it isn't what blobdir writes"
+    return {path: one for path, one in found.items() if _may_be(root, path, one.was)}, ""
+
+
+WHAT_TO_DO: Final = (
+    "it says which images and blobs were removed. Mend it; or remove it: then `blobdir compact --unreferenced` deletes "
+    "what removed images may have left, with all that no dataset uses"
+)
+"""What is said of a list that can't be read."""
 
 
 def _parse(value: Any) -> Released:

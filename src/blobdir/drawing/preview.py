@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
@@ -11,6 +10,7 @@ from blobdir.drawing.shapes import class_colors, draw_objects, one_line
 from blobdir.drawing.stats import known_meta, unseen_datasets
 from blobdir.errors import AnnotationError, BlobdirError, IncompleteListingError, NotFoundError, UsageError
 from blobdir.packing import Problem
+from blobdir.packing.typed import Pattern
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -60,11 +60,13 @@ def draw_preview(
     AnnotationError, ImageError, ReadError
         With `strict`.
     UsageError
-        No columns, or tiles too small to see.
+        No columns, or tiles too small to see; or the pattern fits some images by their paths, others by their names.
     """
     if columns < 1 or count < 1 or not 32 <= tile <= 4096:
         raise UsageError("a sheet needs at least a column and an image, and tiles of 32 to 4096 pixels")
-    chosen = [(dataset, name) for dataset, name in _images(project) if fnmatchcase(f"{dataset.name}/{name}", pattern)]
+    fitting = Pattern(pattern)
+    chosen = [(dataset, name) for dataset, name in _images(project) if fitting.fits(dataset.path, dataset.name, name)]
+    fitting.check()
     problems = [] if problems is None else problems
     problems += unseen_datasets(project, strict=strict)
     if not chosen and (why := project.why_unseen()):

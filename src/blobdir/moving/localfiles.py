@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import copied, layout
-from blobdir.discovery.released import read_released
+from blobdir.discovery.released import WHAT_TO_DO, read_released, whole_of
 from blobdir.errors import ReadError
 from blobdir.filenames import parents_of
 from blobdir.inside import MOST_WAYS
@@ -187,7 +187,11 @@ def _leave_emptied(root: str, found: LocalFiles) -> None:
     """Take out the blobs that no dataset has an image in any more, because blobdir removed the last one."""
     keys = layout.blob_keys(found.files)
     used = {key for path, key in keys.items() if layout.is_offsets(path.rpartition("/")[2])}
-    for path in sorted(read_released(root)):
+    known, why = read_released(root)
+    unused = [path for path, key in keys.items() if layout.blob_stem(path) is not None and key not in used]
+    if why and unused:
+        raise ReadError(f"{unused[0]}: no dataset has offsets for it, and {why}: {WHAT_TO_DO}; nothing was done")
+    for path in sorted(whole_of(known)):
         if path in found.files and keys.get(path) not in used:
             del found.files[path]
             found.emptied.append(path)

@@ -9,20 +9,20 @@ from difflib import get_close_matches
 from fnmatch import translate
 from typing import TYPE_CHECKING, Literal, get_args
 
-from blobdir.annotations import classes_of, tags_of
+from blobdir.annotations import classes_of, meta_problems, tags_of
 from blobdir.discovery import layout
 from blobdir.errors import AnnotationError, IncompleteListingError, NotFoundError, UsageError
 from blobdir.packing.report import Problem, texts
+from blobdir.packing.typed import Pattern, meant, path_of, readings
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from blobdir.datasets import DatasetView, ProjectView
+    from blobdir.packing.typed import Image
 
 Blobs = Literal["link", "symlink", "copy"]
-Image = tuple[str, str]
-"""Path of the dataset, and name of the image."""
 _NEAR = 3
 
 
@@ -131,7 +131,8 @@ def choose(project: ProjectView[DatasetView], options: SubsetOptions) -> Choice:
     NotFoundError
         A name isn't there, or a pattern fits nothing.
     AnnotationError
-        With ``strict``, the first annotation that can't be used.
+        With ``strict``, the first annotation that can't be used; or ``meta.json`` doesn't say which classes and tags
+        there are.
     IncompleteListingError
         The images of a dataset aren't all known.
     """
@@ -195,12 +196,13 @@ def _check_known(project: ProjectView[DatasetView], options: SubsetOptions) -> N
         meta = project.meta
     except NotFoundError:
         return  # nobody knows them then
+    if problems := meta_problems(meta):
+        raise AnnotationError(f"{layout.META}: {'; '.join(problems)}")
     for key, name, what, wanted in (
         ("classes", "title", "class", options.classes),
         ("tags", "name", "tag", options.tags),
     ):
-        items = meta.get(key, [])
-        known = [item[name] for item in items if isinstance(item, dict) and isinstance(item.get(name), str)]
+        known = [item[name] for item in meta.get(key, [])]
         for typed in wanted:
             if typed not in known:
                 near = _near(typed, known, "it has", f"it has no {key}")
@@ -214,18 +216,20 @@ def _fitting(
     chosen: tuple[str, ...],
 ) -> dict[str, list[str]]:
     """Names that a pattern fits, in the datasets that were `chosen`, or all; NotFoundError where one fits none."""
-    fits = {pattern: re.compile(translate(pattern)).match for pattern in patterns}
+    fits = {pattern: Pattern(pattern) for pattern in patterns}
     unused = dict.fromkeys(patterns)
     found: dict[str, list[str]] = {}
     for path, some in names.items():
-        prefix = f"{project[path].name}/"
+        called = project[path].name
         found[path] = []
         for name in some:
-            fitting = [pattern for pattern, fit in fits.items() if fit(prefix + name)]
+            fitting = [pattern for pattern, one in fits.items() if one.fits(path, called, name)]
             if fitting:
                 found[path].append(name)
                 for pattern in fitting:
                     unused.pop(pattern, None)
+    for one in fits.values():
+        one.check()
     for pattern in unused:
         if not chosen and (why := project.why_unseen()):
             raise IncompleteListingError(
@@ -253,8 +257,7 @@ def _near_pattern(project: ProjectView[DatasetView], names: Mapping[str, list[st
 def find_images(project: ProjectView[DatasetView], typed: Iterable[str]) -> dict[str, set[str]]:
     """Path of each dataset -> names of its images that are meant by what somebody has typed.
 
-    ``train/img/a.jpg``, the path that readers see, is exactly that image. ``train/a.jpg`` is one of the dataset of this
-    name or path, and ``a.jpg`` those of all datasets.
+    By the rule of `blobdir.packing.typed`; ``a.jpg`` are those of all datasets.
 
     Raises
     ------
@@ -269,8 +272,12 @@ def find_images(project: ProjectView[DatasetView], typed: Iterable[str]) -> dict
     by_name = {project[path].name: path for path in datasets}
     bare: dict[str, list[str]] = {}
     wanted: dict[str, set[str]] = {}
+
+    def called(text: str) -> list[str]:
+        return [path for path in dict.fromkeys((text, by_name.get(text, ""))) if path in datasets]
+
     for text in typed:
-        found = _images_of_path(datasets, by_name, text)
+        found = meant(text, [image for image in readings(text, called) if _has(datasets[image[0]], image[1])])
         if not found:
             if not bare:
                 bare = _everywhere(datasets)
@@ -284,23 +291,6 @@ def find_images(project: ProjectView[DatasetView], typed: Iterable[str]) -> dict
         for path, name in found:
             wanted.setdefault(path, set()).add(name)
     return wanted
-
-
-def _images_of_path(datasets: Mapping[str, DatasetView], by_name: Mapping[str, str], text: str) -> list[Image]:
-    found: dict[Image, None] = {}
-    at = text.find("/")
-    while at > 0:
-        head, tail = text[:at], text[at + 1 :]
-        inside = tail.removeprefix(f"{layout.ITEMS}/")
-        if head in datasets and inside != tail and _has(datasets[head], inside):
-            return [(head, inside)]
-        for path in dict.fromkeys(path for path in (head, by_name.get(head, "")) if path in datasets):
-            found.update({(path, name): None for name in (tail, inside) if _has(datasets[path], name)})
-        at = text.find("/", at + 1)
-    if len(found) > 1:
-        full = " and ".join(sorted(f"{path}/{layout.ITEMS}/{name}" for path, name in found))
-        raise UsageError(f"{text}: can be {full}; write the one that is meant")
-    return list(found)
 
 
 def _has(dataset: DatasetView, name: str) -> bool:
@@ -322,7 +312,7 @@ def _labels(project: ProjectView[DatasetView], choice: Choice, options: SubsetOp
     for path, names in choice.images.items():
         for one in project[path].annotations(names):
             if one.fault:
-                problem = Problem("unreadable", one.path, f"{one.fault}; {path}/{layout.ITEMS}/{one.name} isn't chosen")
+                problem = Problem("unreadable", one.path, f"{one.fault}; {path_of((path, one.name))} isn't chosen")
                 if options.strict:
                     raise AnnotationError(f"{one.path}: {one.fault} (--strict)")
                 choice.problems.append(problem)

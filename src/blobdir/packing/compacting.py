@@ -115,6 +115,7 @@ class _Compacting:
         self._behind = self._total = 0
 
     def run(self) -> ChangeReport:
+        self._writer.check_released()
         self._seen = self._known.check_all_seen()
         pickles: dict[tuple[str, str], list[Pickle]] = {}
         for pickle in self._known.all_pickles():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from blobdir.datasets import DatasetView
 from blobdir.discovery import layout
 from blobdir.errors import IncompleteListingError, UsageError
-from blobdir.packing.sidefiles import FOLDERS, could_have, is_side_folder, owners, side_files
+from blobdir.packing.sidefiles import FOLDERS, could_have, is_side_folder, owners, renamed_side, side_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -90,14 +90,14 @@ class EditedSideFiles:
         names = dict.fromkeys((*self._view(dataset).named(base), *self._written.get((dataset, base), ())))
         return [name for name in names if self._edit.exists(f"{dataset}/{layout.ITEMS}/{name}")]
 
-    def _places(self, dataset: str, name: str) -> list[SideFile]:
+    def _places(self, dataset: str, name: str, going: Collection[str] = ()) -> list[SideFile]:
+        """Where an image has files, if some are gone by then."""
         folders = dict.fromkeys([layout.ANNOTATIONS, *self._known.side_folders(dataset)])
         folders |= self._side.get(dataset, {})
-        return side_files(name, lambda path: self._is_there(dataset, path), list(folders))
+        return side_files(name, lambda path: self._is_there(f"{dataset}/{path}", going), list(folders))
 
-    def _is_there(self, dataset: str, path: str) -> bool:
-        full = f"{dataset}/{path}"
-        return self._edit.exists(full) or self.is_folder(full)
+    def _is_there(self, path: str, going: Collection[str]) -> bool:
+        return (self._edit.exists(path) and path not in going) or self.is_folder(path)
 
     def of(self, image: str) -> dict[str, bool]:
         """Path of each file that belongs to an image -> whether others need it too.
@@ -126,9 +126,10 @@ class EditedSideFiles:
         )
 
     def check_new(self, images: Collection[str], written: Collection[str]) -> None:
-        """Refuse images that weren't there where they would get files of images that were.
+        """Refuse new images where they would get files of images that were there, as all is at the end.
 
-        Annotations aren't looked at: a new image gets its own. `written` are files of now, which are meant for them.
+        One in the place of another one that was removed, or moved away, is new. Annotations aren't looked at: a new
+        image gets its own. `written` are files of now, which are meant for them.
 
         Raises
         ------
@@ -152,12 +153,8 @@ class EditedSideFiles:
         (dataset, name), (new_dataset, new_name) = self._edit.split(image), self._edit.split(target)
         found = {}
         for one in self._places(dataset, name):
-            base, new_base = (splitext(name)[0], splitext(new_name)[0]) if one.by_stem else (name, new_name)
-            begin = f"{dataset}/{one.folder}/"
             for path, _ in self._at(dataset, name, one):
-                tail = path[len(begin) + len(base) :]
-                plain = one.folder in FOLDERS and tail == FOLDERS[one.folder]
-                found[path] = f"{new_dataset}/{one.folder}/{new_name if plain else new_base}{tail}"
+                found[path] = f"{new_dataset}/{renamed_side(path[len(dataset) + 1 :], one, name, new_name)}"
         return {old: new for old, new in found.items() if old != new}
 
     def check_free(self, image: str, target: str, new: list[str], written: Collection[str]) -> None:
@@ -179,7 +176,7 @@ class EditedSideFiles:
         dataset, name = self._edit.split(target)
         replaced = self.of(target) if self._edit.exists(target) else {}
         going = {path for path, shared in (replaced | self.of(image)).items() if not shared}
-        for one in self._places(dataset, name):
+        for one in self._places(dataset, name, going):
             full = f"{dataset}/{one.path}"
             own = one.by_stem and one.folder in FOLDERS and f"{dataset}/{one.folder}/{name}{FOLDERS[one.folder]}" in new
             is_file = self._edit.exists(full)
@@ -193,7 +190,7 @@ class EditedSideFiles:
             others = owners(
                 path[len(begin) :],
                 lambda base: [other for other in self._named(dataset, base) if other != name],
-                lambda found: self._edit.exists(f"{begin}{found}"),
+                lambda found: f"{begin}{found}" not in going and self._edit.exists(f"{begin}{found}"),
             )
             others = [other for other in others if f"{begin}{layout.ITEMS}/{other}" != image]
             if others:

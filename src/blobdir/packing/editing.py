@@ -433,8 +433,11 @@ class Edit:
         by_name, by_stem = (f"{dataset}/{layout.ANNOTATIONS}/{base}.json" for base in (name, splitext(name)[0]))
         if self.exists(by_name):
             return False
-        was_there = self._in_tree(image) and image not in self._dropped
-        return not (self.exists(by_stem) and (was_there or by_stem in self._files))
+        return not (self.exists(by_stem) and (not self._is_new(image) or by_stem in self._files))
+
+    def _is_new(self, image: str) -> bool:
+        """Whether an image takes nothing of what its name had before: that had none, or went with what it had."""
+        return image in self._dropped or not self._in_tree(image)
 
     # -- the end ---------------------------------------------------------------------------------------------
 
@@ -452,7 +455,7 @@ class Edit:
             if self._broken:
                 raise UsageError(f"a step of the transaction failed half way ({self._broken}); nothing was changed")
             images = [*self._images, *filter(self.is_image, self._files)]
-            self._belongings.check_new([image for image in images if not self._in_tree(image)], self._files)
+            self._belongings.check_new(list(filter(self._is_new, images)), self._files)
             for image in images:
                 if self._needs_annotation(image):
                     dataset, name = self.split(image)

@@ -27,6 +27,7 @@ from blobdir.packing.report import ChangeReport, Problem, texts
 from blobdir.packing.shards import Shard, write_shard
 from blobdir.packing.sidefiles import FOLDERS, side_candidates
 from blobdir.packing.source import MAX_NAME_BYTES
+from blobdir.packing.typed import is_exact, meant, readings
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter
 
 if TYPE_CHECKING:
@@ -222,8 +223,7 @@ def remove(
     ----------
     project : path
     paths : list of str
-        ``train/a.jpg`` or ``train/img/a.jpg``. Where that can be read in two ways, the longest name of a dataset is
-        meant.
+        ``train/a.jpg`` or ``train/img/a.jpg``, by the rule of `blobdir.packing.typed`.
     dry_run : bool
         Only say what would be removed.
 
@@ -235,7 +235,9 @@ def remove(
         One may be in a folder that can't be listed; nothing was removed.
     PackError
         Something can't be read, or doesn't fit its blob, so it isn't known what would be removed. Nothing was.
-    UsageError, BusyError
+    UsageError
+        One of the paths can be two images.
+    BusyError
     """
     began = time.perf_counter()
     with Change(project, dry_run=dry_run) as change:
@@ -260,37 +262,29 @@ def remove(
 
 def _find(writer: ProjectWriter, paths: Iterable[str | os.PathLike[str]]) -> Images:
     """The images that paths mean."""
-    candidates = {path: _readings(writer, path) for path in texts("paths", paths)}
+
+    def called(text: str) -> list[str]:
+        spelled = (writer.known.datasets.get(text, ""), text if writer.known.is_dataset(text) else "")
+        return [dataset for dataset in dict.fromkeys(spelled) if dataset]
+
+    candidates = {path: readings(path, called) for path in texts("paths", paths)}
     wanted: dict[str, dict[str, None]] = {}
-    for readings in candidates.values():
-        for dataset, name in readings:
+    for images in candidates.values():
+        for dataset, name in images:
             wanted.setdefault(dataset, {})[name] = None
     known = {dataset: writer.known.origins(dataset, list(names)) for dataset, names in wanted.items()}
     found: Images = {}
-    for path, readings in candidates.items():
-        there = next(((dataset, name) for dataset, name in readings if known[dataset][name]), None)
-        is_exact = there is not None and path.strip("/") == f"{there[0]}/{layout.ITEMS}/{there[1]}"
-        why = "" if is_exact else writer.known.why_unseen(path.strip("/").rpartition("/")[0])
+    for path, images in candidates.items():
+        there = [(dataset, name) for dataset, name in images if known[dataset][name]]
+        is_seen = any(is_exact(path, image) for image in there)
+        why = "" if is_seen else writer.known.why_unseen(path.strip("/").rpartition("/")[0])
         if why:
             raise IncompleteListingError(f"{path}: may be an image that isn't seen: {why}; nothing was changed")
-        if there is None:
+        if not there:
             raise NotFoundError(f"{path}: no such image in {writer.root}; write train/a.jpg; nothing was changed")
-        found.setdefault(there[0], {})[there[1]] = known[there[0]][there[1]]
+        for dataset, name in meant(path, there):
+            found.setdefault(dataset, {})[name] = known[dataset][name]
     return found
-
-
-def _readings(writer: ProjectWriter, path: str) -> list[tuple[str, str]]:
-    """Each (dataset, name) that a path can mean, that with the longest name of a dataset first."""
-    text, known = path.strip("/"), writer.known
-    found: dict[tuple[str, str], None] = {}
-    at = text.rfind("/")
-    while at > 0:
-        called, tail = text[:at], text[at + 1 :]
-        spelled = [known.datasets.get(called, ""), called if known.is_dataset(called) else ""]
-        inside = tail.removeprefix(f"{layout.ITEMS}/")
-        found.update({(dataset, name): None for dataset in spelled if dataset for name in (inside, tail) if name})
-        at = text.rfind("/", 0, at)
-    return list(found)
 
 
 # -- move --------------------------------------------------------------------------------------------------------

@@ -163,6 +163,27 @@ def owners(path: str, named: Callable[[str], Iterable[str]], exists: Callable[[s
     return list(found)
 
 
+def renamed_side(path: str, one: SideFile, name: str, new: str) -> str:
+    """Where a file of an image has to lie when the image is called otherwise, relative to its dataset.
+
+    Parameters
+    ----------
+    path : str
+        Of the file: `one`, or below the folder that this is.
+    one : SideFile
+        One of the candidates of `name`.
+    name, new : str
+        Of the image.
+    """
+    tail = path[len(one.folder) + 1 :]
+    if one.folder in FOLDERS:  # one of its own, so that it is nobody else's
+        return f"{one.folder}/{new}{FOLDERS[one.folder]}"
+    # As a folder, `masks_x/a.png` goes by the full name of `a.png`; as a file, by the stem.
+    by_name = one.path == f"{one.folder}/{name}" if path != one.path else not one.by_stem
+    base, new_base = (name, new) if by_name else (splitext(name)[0], splitext(new)[0])
+    return f"{one.folder}/{new_base}{tail[len(base) :]}"
+
+
 def could_have(name: str, path: str) -> bool:
     """Whether a side file would be that of an image of this name, if there were one; a folder has a slash behind it.
 

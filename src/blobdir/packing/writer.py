@@ -12,7 +12,7 @@ import numpy as np
 
 from blobdir.discovery import layout
 from blobdir.discovery.pairing import Members
-from blobdir.discovery.released import RELEASED, Released, format_released, identity, read_all
+from blobdir.discovery.released import RELEASED, WHAT_TO_DO, Released, format_released, identity, read_released
 from blobdir.durable import open_regular
 from blobdir.errors import AnnotationError, BlobdirError, PackError
 from blobdir.inside import NO_FILE
@@ -78,7 +78,7 @@ class ProjectWriter:
         self._taken: set[str] | None = None
         self._sums: dict[str, str] = {}
         self._without_sum: set[str] = set()
-        self._was_released = read_all(self.root)
+        self._was_released, self._why_unknown = read_released(self.root)
         used = (
             {self.known.blobs(p.blobs)[0].get(p.stem) for p in self.known.all_pickles()} if self._was_released else ()
         )
@@ -223,6 +223,16 @@ class ProjectWriter:
         folder, stem = _blob_key(pickle)
         return self.known.blobs(folder)[0].get(stem, "")
 
+    def check_released(self) -> None:
+        """Refuse where it isn't known what was removed before: that would be written anew without it.
+
+        Raises
+        ------
+        PackError
+        """
+        if self._why_unknown:
+            raise PackError(f"{self._why_unknown}; {WHAT_TO_DO}; nothing was changed")
+
     def write_released(self) -> None:
         """Stage the list of what was released, if it has changed."""
         for pickle, edit in self._edits.items():
@@ -231,6 +241,7 @@ class ProjectWriter:
         released = {path: one for path, one in self.released.items() if one.whole or one.ranges}
         if released == self._was_released:
             return
+        self.check_released()
         if released and self.change.dry_run:
             self.change.expect(RELEASED)
         elif released:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
 from blobdir.discovery.parts import misplaced_pickles
+from blobdir.discovery.released import RELEASED, WHAT_TO_DO, read_released
 from blobdir.errors import LinkError
 from blobdir.packing.journal import STAGING, UNDO
 from blobdir.packing.sidefiles import FOLDERS
@@ -136,6 +137,10 @@ def check_state(storage: LocalStorage, folders: Folders, report: VerifyReport) -
     if is_being_changed(storage.root):
         report.add("not-checked", STATE_DIR, "another process is changing the project: look again when it's done")
         return
+    entries = folders[STATE_DIR].entries if STATE_DIR in folders else ()
+    is_file = any(layout.join(STATE_DIR, entry.name) == RELEASED and entry.kind == "file" for entry in entries)
+    if is_file and (why := read_released(storage.root)[1]):  # what is no file is said in another place
+        report.add("released-unreadable", RELEASED, f"{why.removeprefix(RELEASED).strip()}; {WHAT_TO_DO}")
     journal = layout.join(STATE_DIR, JOURNAL)
     if JOURNAL in state and report.wants("change-unfinished", journal, first=True):  # opening a project says more of it
         report.add("change-unfinished", journal, "a change was cut off; the next one finishes it, or `verify --repair`")

@@ -17,6 +17,7 @@ ERRORS = frozenset(
         "offsets-unreadable", "unreadable", "checksum", "not-decodable", "annotation-invalid", "annotation-size",
         "class-unknown", "tag-unknown", "blob-missing", "blob-unreadable", "meta", "side-invalid", "link-dangling",
         "link-circular", "change-unfinished", "blob-not-checked", "images-left-out",
+        "released-unreadable",
     }
 )  # fmt: skip
 FOR_SUPERVISELY = frozenset(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blobdir.discovery import layout, parts
-from blobdir.discovery.released import read_all
+from blobdir.discovery.released import read_released, whole_of
 from blobdir.errors import BlobdirError, OffsetsError, UnsafePickleError
 from blobdir.offsets import OffsetsTable, read_offsets, write_offsets
 from blobdir.packing.backups import backup_name
@@ -303,13 +303,15 @@ class _Nameless:
 
 def _conclude_nameless(project: Project, root: str, incomplete: set[str], plan: Plan) -> None:
     """What becomes of those that can't be read: of several of one folder, each may have had what the others have."""
-    known = read_all(root)
-    released = {path for path, what in known.items() if what.whole}
+    known, why_unknown = read_released(root)
+    released = whole_of(known)
     for one in plan.nameless:
         others = [other for other in plan.nameless if other is not one and other.shown == one.shown]
         evidence = Evidence(project, one.dataset, incomplete, is_packed=one.is_packed)
         why_not = evidence.why_not
-        if one.tar in released:
+        if why_unknown:
+            why_not = f"{why_unknown}, so it isn't known whether the images of {one.tar} had been removed"
+        elif one.tar in released:
             why_not = f"the last image of {one.tar} had been removed"
         if why_not:
             plan.said.append(f"{one.pickle}: not mended: it can't be read, and {why_not}")
