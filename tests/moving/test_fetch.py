@@ -1,17 +1,21 @@
 """Fetching: what is there afterwards is one state of the project, wherever it was cut off, whatever has changed."""
 
+import io
 import json
 import os
 import re
 import shutil
+import tarfile
 
 import fsspec
 import pytest
+from changes.samples import files_of, numbered, packed, pickles, swap
 from folder_bucket import Bucket, files, image
 
 import blobdir
 from blobdir.errors import BusyError, NotAProjectError, PackError, ReadError, SourceChangedError
 from blobdir.moving import fetch
+from blobdir.offsets import offsets_of_tar, write_offsets
 from blobdir.packing import SubsetOptions
 from blobdir.verifying import verify
 
@@ -258,6 +262,45 @@ def test_chosen_images_bring_what_is_theirs(there, small, tmp_path):
     assert {"key_id_map.json", "obj_class_to_machine_color.json", "blob/SHA256SUMS"} <= got.keys()
     assert sorted(os.listdir(tmp_path / "got/later")) == ["ann", "img"]
     assert not [finding for finding in verify(tmp_path / "got").findings if finding.severity == "error"]
+
+
+@pytest.mark.parametrize("labels", [False, True])
+@pytest.mark.parametrize("cached", [False, True])
+def test_chosen_images_are_what_their_names_say(bucket, tmp_path, labels, cached):
+    """In a new blob, or as a file, nobody could tell any more. Opening looks at three entries of a pickle only."""
+    made = packed(tmp_path / "made", numbered(9), annotations="packed", shard_images=9)
+    ending = ".json" if labels else ""
+    swap(pickles(made, labels)[0], f"a002.png{ending}", f"a003.png{ending}")
+    shutil.copytree(made, bucket)
+    cache = {"remote": blobdir.RemoteOptions(cache_size=0)} if not cached else {}
+    with pytest.raises(PackError, match=rf"train/(img|ann)/a002.png{ending}: should be bytes"):
+        fetch(URL, tmp_path / "got", choose=SubsetOptions(patterns=("*[12].png",)), **cache)
+    fetch(URL, tmp_path / "other", choose=SubsetOptions(patterns=("*4.png",)), **cache)
+    assert files(tmp_path / "other")["train/ann/a004.png.json"] == files_of(numbered(9))["train/ann/a004.png.json"]
+
+
+def test_members_of_any_name_and_form_are_chosen(bucket, tmp_path):
+    """With folders in the tar, long names in headers of their own, hard links, and numbers that only entries have."""
+    made = tmp_path / "made"
+    (made / "blob").mkdir(parents=True)
+    (made / "train/ann").mkdir(parents=True)
+    (made / "meta.json").write_text(json.dumps({"classes": [], "tags": [], "projectType": "images"}))
+    names = ["one.png", "deep/two.png", "x" * 200 + ".png", "deep/er/one.png"]
+    with tarfile.open(made / "blob/a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.size = len(name) * 3
+            tar.addfile(info, io.BytesIO(name.encode() * 3))
+        link = tarfile.TarInfo("link.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "deep/two.png"
+        tar.addfile(link)
+    write_offsets(made / "train/a_offsets.pkl", offsets_of_tar(made / "blob/a.tar", on_conflict="rename"))
+    shutil.copytree(made, bucket)
+    fetch(URL, tmp_path / "got", choose=SubsetOptions(patterns=("*",)))
+    want, got = (blobdir.open_project(root) for root in (made, tmp_path / "got"))
+    assert got["train"].names == want["train"].names
+    assert len(got["train"].names) == 5
+    assert got["train"].read_many(got["train"].names) == want["train"].read_many(want["train"].names)
 
 
 def test_a_chosen_dataset_stays_below_the_one_above_it(there, tmp_path):

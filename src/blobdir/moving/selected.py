@@ -17,6 +17,7 @@ from blobdir.moving.defects import check_view
 from blobdir.moving.report import FetchReport
 from blobdir.offsets import write_offsets
 from blobdir.packing.choosing import choose, datasets_of
+from blobdir.packing.fitting import check_members
 from blobdir.packing.names import free_stem, slug_of
 from blobdir.packing.sidefiles import SideFiles
 from blobdir.packing.sums import SUMS, format_sums
@@ -208,5 +209,7 @@ class _Writer:
         low = 0
         while low < len(paths):
             high = min(int(np.searchsorted(groups, groups[low], side="right")), low + FILES_AT_ONCE)
-            yield paths[low:high], self._tree.read_many(rows[low:high])
+            contents = self._tree.read_many(rows[low:high])
+            check_members(self._tree, np.asarray(rows[low:high], np.int64))  # their headers came with them
+            yield paths[low:high], contents
             low = high

@@ -20,6 +20,7 @@ from blobdir.index import FIRST_BLOB, LOOSE
 from blobdir.offsets import OffsetsTable
 from blobdir.offsets.streaming import iter_offsets
 from blobdir.packing.choosing import Choice, SubsetOptions, choose, datasets_of
+from blobdir.packing.fitting import check_members
 from blobdir.packing.linked import check_chosen
 from blobdir.packing.locking import hold
 from blobdir.packing.newfolder import NewFolder
@@ -225,8 +226,8 @@ class _Writer:
         if int(self._tree.index.source[row]) == LOOSE:
             copy_file(self._storage, self._tree.path(row), self._place(target))
             return
-        data = self._tree.read(row)
-        self._place(target).write_bytes(data)
+        check_members(self._tree, np.array([row]))
+        self._place(target).write_bytes(self._tree.read(row))
 
     def _copy_files(self, path: str, without: str = "") -> None:
         """Copy the plain files that lie in the project's folder, or in a dataset's: they belong to all of it."""
