@@ -122,9 +122,8 @@ class ProjectView(Mapping[str, D_co]):
         path = datasets.get(name, name)
         if path not in tree.dataset_names:
             self._check_seen(name)
-            raise KeyError(
-                f"{name!r} is no dataset of {self.url}; {near(name, list(datasets), 'there are:', 'there is none')}"
-            )
+            others = near(name, list(datasets), "there are:", "there is none")
+            raise KeyError(f"{name!r} is no dataset of {self.url}; {others}")
         return self._dataset(tree, path)
 
     def __iter__(self) -> Iterator[str]:

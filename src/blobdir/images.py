@@ -51,6 +51,8 @@ _ORIENTATION_TAG = 0x0112
 _QUARTER = 5
 """The first EXIF orientation by which width and height change places."""
 _COLOURED = 3
+_CHUNKS = 100_000
+"""Of a PNG file that are looked at. Those of pixels have 8 KiB, but where somebody wants to keep others busy."""
 _DAMAGED = "it is damaged"
 _RAISES = "--max-pixels raises that (in Python: PIL.Image.MAX_IMAGE_PIXELS)"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -241,15 +243,16 @@ def _check_pixels(pixels: int, name: str) -> None:
 def _late_exif(file: BinaryIO) -> bytes:
     """EXIF data that stands behind the pixels of a PNG file."""
     at = len(_PNG_SIGNATURE)
-    while True:
+    for _ in range(_CHUNKS):
         file.seek(at)
         beginning = file.read(8)
-        if len(beginning) < 8:
-            return b""
+        if len(beginning) < 8 or beginning.endswith(b"IEND"):
+            break
         size, kind = struct.unpack(">I4s", beginning)
         if kind == b"eXIf":
             return b"Exif\0\0" + file.read(size)
         at += 12 + size
+    return b""
 
 
 def _reason(err: BaseException | None) -> str:
