@@ -180,7 +180,7 @@ def _place_members(
     if unaligned and options.unaligned == "refuse":
         images = counted(unaligned, "image doesn't", "images don't")
         raise UsageError(
-            f"{tree.storage.url}: {images} begin at a multiple of {BLOCK} bytes of their blob, as they do in a tar, so "
+            f"{tree.storage.url}: {images} begin at a multiple of {BLOCK} bytes of the blob, as they do in a tar, so "
             "the kernel can't read them where they lie; have them copied, or use another engine"
         )
     return devices
