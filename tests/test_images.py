@@ -94,7 +94,7 @@ def test_damaged_png() -> None:
         decode_image(bytes(data), name="x.png")
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"NRRD0005\n"])
+@pytest.mark.parametrize("data", [b"", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
 def test_not_an_image(data: bytes) -> None:
     with pytest.raises(ImageError, match=r"^can't decode image: it is"):
         decode_image(data)
@@ -102,7 +102,7 @@ def test_not_an_image(data: bytes) -> None:
 
 def test_too_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2)
-    with pytest.raises(ImageError, match=r"Raise PIL\.Image\.MAX_IMAGE_PIXELS"):
+    with pytest.raises(ImageError, match=r"it has 6 pixels, and 4 are the most; --max-pixels raises that .*MAX_IMAGE"):
         decode_image(save(PIXELS, "PNG"))
 
 

@@ -20,6 +20,7 @@ from blobdir.errors import (
 from blobdir.filenames import IMAGE_EXTENSIONS
 from blobdir.index import BROKEN, DIRECTORY, LINK
 from blobdir.opening import OpenOptions, open_tree
+from blobdir.wording import near
 
 if TYPE_CHECKING:
     import os
@@ -121,8 +122,8 @@ class ProjectView(Mapping[str, D_co]):
         path = datasets.get(name, name)
         if path not in tree.dataset_names:
             self._check_seen(name)
-            known = ", ".join(datasets) or "none"
-            raise KeyError(f"{name!r} is no dataset of {self.url}; there are: {known}")
+            others = near(name, list(datasets), "there are:", "there is none")
+            raise KeyError(f"{name!r} is no dataset of {self.url}; {others}")
         return self._dataset(tree, path)
 
     def __iter__(self) -> Iterator[str]:

@@ -34,6 +34,8 @@ SIDE_EXTENSIONS: Final = frozenset(
     )
 )  # fmt: skip
 """What WebDataset keeps beside an image, in a member of the same key."""
+IMAGE_NAMES: Final = " ".join(sorted(IMAGE_EXTENSIONS))
+"""The same, in messages."""
 _APPLE_DOUBLE: Final = "._"
 _URL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]*(://|::[^/]*)", re.ASCII)
 """How a URL begins, chained or not: with the name of a backend."""

@@ -3,16 +3,18 @@
 The SDK decodes with ``cv2.imdecode``. What that does was tried format by format (``tests/interop/test_images.py`` does
 so on every run), and what Pillow does differently by default is brought in line here:
 
-- EXIF orientation is applied to JPEG, PNG and WebP, unless the alpha channel is kept. TIFF is always upright.
+- EXIF orientation is applied to JPEG, PNG and WebP, unless the alpha channel is kept. TIFF is always upright, AVIF and
+  JPEG 2000 never turned.
 - Of 16-bit gray samples the high byte counts; Pillow alone would cut everything off at 255.
 - CMYK becomes RGB with OpenCV's (JPEG) and libtiff's (TIFF) integer formulas.
 - TIFF colours come multiplied by their alpha.
 - A gray image keeps three channels when only a ``tRNS`` chunk makes it transparent.
+- NRRD is given as it is: `blobdir.nrrd`.
 
 What stays different, all of it in rare files: 16-bit colour TIFF (by 1 of 255, from rounding), 16-bit BMP (by up to
-7), the colour of fully transparent GIF pixels and an animated GIF's alpha, and CMYK TIFF with `keep_alpha`, where the
-SDK adds an opaque alpha channel. With `keep_alpha` the SDK gives 16-bit images as ``uint16``: here they are ``uint8``,
-and the alpha that a ``tRNS`` chunk gives a 16-bit colour PNG may differ.
+7), the colour of fully transparent GIF pixels and an animated GIF's alpha, gray AVIF with `keep_alpha`, and CMYK TIFF
+with `keep_alpha`, where the SDK adds an opaque alpha channel. With `keep_alpha` the SDK gives 16-bit images as
+``uint16``: here they are ``uint8``, and the alpha that a ``tRNS`` chunk gives a 16-bit colour PNG may differ.
 """
 
 from __future__ import annotations
@@ -20,14 +22,18 @@ from __future__ import annotations
 import io
 import os
 import struct
+import warnings
 import zlib
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from blobdir import nrrd
 from blobdir.durable import open_regular
 from blobdir.errors import ImageError
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -35,20 +41,31 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Pillow is told what to try: some of its other readers start programs (EPS runs Ghostscript).
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "JPEG2000", "PPM")  # MPO: by JPEG
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "JPEG2000", "PPM", "AVIF")  # MPO: by JPEG
+KINDS = "JPEG, PNG, BMP, WebP, TIFF, MPO, GIF, JPEG 2000, PPM, AVIF and NRRD"
+"""Formats that are decoded, in words; AVIF from Pillow 11.3 on."""
+_BEGINNING_BYTES = 16
 _ORIENTED = frozenset({"JPEG", "MPO", "PNG", "WEBP"})  # Pillow turns TIFF itself; the others have no EXIF
 _READS_TO_THE_END = frozenset({"JPEG", "MPO", "BMP", "GIF", "TIFF"})
 _ORIENTATION_TAG = 0x0112
+_QUARTER = 5
+"""The first EXIF orientation by which width and height change places."""
+_COLOURED = 3
+_CHUNKS = 100_000
+"""Of a PNG file that are looked at. Those of pixels have 8 KiB, but where somebody wants to keep others busy."""
+_DAMAGED = "it is damaged"
+_RAISES = "--max-pixels raises that (in Python: PIL.Image.MAX_IMAGE_PIXELS)"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def decode_image(data: bytes, *, keep_alpha: bool = False, name: str = "") -> NDArray[np.uint8]:
+def decode_image(data: bytes, *, keep_alpha: bool = False, name: str = "") -> NDArray[Any]:
     """Decode an image file.
 
     Parameters
     ----------
     data : bytes
-        The whole image file: JPEG, PNG, BMP, WebP, TIFF, MPO, GIF, JPEG 2000 or PPM. Of several frames, the first.
+        The whole image file: JPEG, PNG, BMP, WebP, TIFF, MPO, GIF, JPEG 2000, PPM, AVIF or NRRD. Of several frames, the
+        first.
     keep_alpha : bool
         Keep the alpha channel of an image that has one. As in the SDK, the EXIF orientation is then *not* applied.
     name : str
@@ -57,26 +74,29 @@ def decode_image(data: bytes, *, keep_alpha: bool = False, name: str = "") -> ND
     Returns
     -------
     ndarray of uint8, shape (height, width, 3) or (height, width, 4)
-        RGB, or RGBA if `keep_alpha` is true and the image has alpha. Writable, C-contiguous, and the caller's own.
+        RGB, or RGBA if `keep_alpha` is true and the image has alpha. Writable, C-contiguous, and the caller's own. Of
+        NRRD, as from the SDK, the samples of the file: of any type, and with or without a third axis.
 
     Raises
     ------
     ImageError
-        `data` is empty, truncated, damaged, of another format (NRRD too), or has samples without an 8-bit meaning
-        (32-bit and floating point, LAB). Also more than twice ``PIL.Image.MAX_IMAGE_PIXELS`` pixels; from that limit
-        on Pillow's ``DecompressionBombWarning`` is given. Raise the limit for images that really are so large.
+        `data` is empty, truncated, damaged, of another format, or has samples without an 8-bit meaning (32-bit and
+        floating point, LAB; NRRD may). Also more pixels than `pixel_limit`.
 
     Notes
     -----
     Truncated data is an error even where ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES`` is set, as it is in every program
-    that imports the SDK. Thread-safe; no global state is read or changed.
+    that imports the SDK. Thread-safe; no global state is changed.
     """
     if not data:
         raise _error(name, "it is empty")
+    if data.startswith(nrrd.MAGIC):
+        return _samples(data, name)
     if data.startswith(_PNG_SIGNATURE):
         _check_png(data, name)
     try:
-        with _ImageFile(data) as file, Image.open(file, formats=_FORMATS) as image:
+        with _ImageFile(data) as file, _opened(file) as image:
+            _check_pixels(image.width * image.height, name)
             # From here on the end of the file comes too early. (Before, readers look for what may not be there.)
             file.strict = image.format in _READS_TO_THE_END
             image.load()
@@ -86,26 +106,68 @@ def decode_image(data: bytes, *, keep_alpha: bool = False, name: str = "") -> ND
         raise
     except UnidentifiedImageError as err:
         raise _error(name, f"it isn't an image of a known format; it begins with {data[:8]!r}") from err
-    except Image.DecompressionBombError as err:
-        raise _error(name, f"{err} Raise PIL.Image.MAX_IMAGE_PIXELS if it really is so large") from err
     except Exception as err:  # damaged data makes Pillow's readers raise almost anything
-        raise _error(name, f"{str(err) or type(err).__name__} ({len(data)} bytes)") from err
+        raise _error(name, f"{_reason(err)} ({counted(len(data), 'byte')})") from err
     return _turned(pixels, turn)
+
+
+def pixel_limit() -> int | None:
+    """Pixels of an image that is decoded at the most: twice ``PIL.Image.MAX_IMAGE_PIXELS``; None where that is None."""
+    return None if Image.MAX_IMAGE_PIXELS is None else 2 * int(Image.MAX_IMAGE_PIXELS)
+
+
+def set_pixel_limit(most: int | None) -> None:
+    """Have images of up to so many pixels be decoded, by the whole process; None or 0: of any number.
+
+    Programs whose only user this is may call it: the command line, and processes that work for others.
+    """
+    Image.MAX_IMAGE_PIXELS = -(-most // 2) if most else None
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # from half of it on; who sets it has been asked
 
 
 def shown_size(file: str | os.PathLike[str] | BinaryIO) -> tuple[int, int]:
     """Width and height of an image file as it's shown: of one that EXIF turns by a quarter they change places.
+
+    The shape of what `decode_image` gives. Only the beginning of the file is read; of PNG, the beginnings of all its
+    chunks, since EXIF may be the last. However many pixels it has: none is decoded.
+
+    Raises
+    ------
+    ImageError
+    """
+    name = os.fspath(file) if isinstance(file, (str, os.PathLike)) else ""
+    try:
+        with open(name, "rb") if name else nullcontext(cast("BinaryIO", file)) as source:
+            return _size(source)
+    except Exception as err:
+        raise _error(name, _reason(err)) from err
+
+
+def stored_size(data: bytes) -> tuple[int, int]:
+    """Width and height of an image as its file has it, whatever EXIF says: what old versions of the SDK wrote.
 
     Raises
     ------
     ImageError
     """
     try:
-        with Image.open(file, formats=_FORMATS) as image:
-            width, height = image.size
-            turned = _orientation(image) >= 5
+        return _size(io.BytesIO(data), turn=False)
     except Exception as err:
-        raise _error(os.fspath(file) if isinstance(file, (str, os.PathLike)) else "", _reason(err)) from err
+        raise _error("", _reason(err)) from err
+
+
+def _size(file: BinaryIO, *, turn: bool = True) -> tuple[int, int]:
+    file.seek(0)
+    beginning = file.read(_BEGINNING_BYTES)
+    file.seek(0)
+    if beginning.startswith(nrrd.MAGIC):
+        height, width = nrrd.read_header(file).shape[:2]
+        return width, height
+    with _opened(file) as image:
+        width, height = image.size
+        if turn and image.format == "PNG" and "exif" not in image.info:
+            image.info["exif"] = _late_exif(getattr(file, "raw", file))
+        turned = turn and _orientation(image) >= _QUARTER
     return (height, width) if turned else (width, height)
 
 
@@ -123,10 +185,87 @@ def shown_sizes(folder: str, names: bytes) -> list[tuple[int, int] | str]:
     return found
 
 
+def for_screen(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """What `decode_image` gives as 8-bit RGB to be looked at: samples of other types from their least to their most.
+
+    Only the first colours, or the first plane, of an array that has more is shown.
+    """
+    if pixels.ndim > _COLOURED:
+        pixels = pixels.reshape(*pixels.shape[:2], -1)
+    if pixels.dtype != np.uint8:
+        plain = np.nan_to_num(pixels.astype(np.float64), posinf=0, neginf=0)
+        low, high = float(plain.min()), float(plain.max())
+        pixels = ((plain - low) * (255 / (high - low or 1))).astype(np.uint8)
+    if pixels.ndim < _COLOURED or pixels.shape[2] < _COLOURED:
+        return np.repeat(pixels.reshape(*pixels.shape[:2], -1)[:, :, :1], _COLOURED, axis=2)
+    return np.ascontiguousarray(pixels[:, :, :_COLOURED])
+
+
+def _opened(file: BinaryIO) -> Image.Image:
+    """`PIL.Image.open`, but for its limit of pixels: that is for who decodes them, see `pixel_limit`.
+
+    Raises
+    ------
+    UnidentifiedImageError
+    """
+    beginning = file.read(_BEGINNING_BYTES)
+    Image.preinit()
+    for kind in _FORMATS:
+        if kind not in Image.OPEN:
+            Image.init()
+        factory, accept = Image.OPEN.get(kind, (None, None))
+        accepted = accept(beginning) if accept else True
+        if factory is None or not accepted or isinstance(accepted, str):  # a text: why this Pillow can't
+            continue
+        try:
+            file.seek(0)
+            return factory(file, "")
+        except (SyntaxError, IndexError, TypeError, struct.error):
+            continue  # as Pillow does: it isn't of this format
+    raise UnidentifiedImageError
+
+
+def _samples(data: bytes, name: str) -> NDArray[Any]:
+    try:
+        header = nrrd.read_header(io.BytesIO(data))
+        _check_pixels(header.pixels, name)
+        return nrrd.read_samples(data, header)
+    except nrrd.NrrdError as err:
+        raise _error(name, str(err)) from err
+
+
+def _check_pixels(pixels: int, name: str) -> None:
+    limit = pixel_limit()
+    if limit is not None and pixels > limit:
+        raise _error(name, f"it has {pixels:,} pixels, and {limit:,} are the most; {_RAISES}")
+
+
+def _late_exif(file: BinaryIO) -> bytes:
+    """EXIF data that stands behind the pixels of a PNG file."""
+    at = len(_PNG_SIGNATURE)
+    for _ in range(_CHUNKS):
+        file.seek(at)
+        beginning = file.read(8)
+        if len(beginning) < 8 or beginning.endswith(b"IEND"):
+            break
+        size, kind = struct.unpack(">I4s", beginning)
+        if kind == b"eXIf":
+            return b"Exif\0\0" + file.read(size)
+        at += 12 + size
+    return b""
+
+
 def _reason(err: BaseException | None) -> str:
+    """What an error of a reader says, in words of files and not of Python."""
     if isinstance(err, UnidentifiedImageError):
         return "it isn't an image of a known format"
-    return getattr(err, "strerror", None) or str(err) or type(err).__name__
+    if isinstance(err, MemoryError):
+        return "it takes more memory than there is"
+    if isinstance(err, Image.DecompressionBombError):
+        return f"it has more than {pixel_limit():,} pixels; {_RAISES}"
+    if isinstance(err, (OSError, SyntaxError, nrrd.NrrdError)):
+        return getattr(err, "strerror", None) or str(err) or _DAMAGED
+    return _DAMAGED
 
 
 def _error(name: str, reason: str) -> ImageError:
@@ -217,7 +356,7 @@ def _orientation(image: Image.Image) -> int:
 
 def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """Pixels the right way up; contiguous."""
-    if orientation >= 5:
+    if orientation >= _QUARTER:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]

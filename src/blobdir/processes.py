@@ -20,6 +20,7 @@ import struct
 import subprocess
 import sys
 import threading
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final, Self
@@ -234,6 +235,7 @@ def serve(parent: int) -> None:
     parent : int
         Number of the process that started it.
     """
+    warnings.simplefilter("ignore")  # of libraries, about what isn't named there
     output = os.dup(1)
     os.dup2(2, 1)  # what a library prints mustn't be taken for a result
     jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()

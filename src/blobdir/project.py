@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import os
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from blobdir.packing import ChangeReport
@@ -144,13 +143,13 @@ class Dataset(DatasetView):
     def __reduce__(self) -> tuple[Any, ...]:
         return Dataset, (self._filesystem, self.path)
 
-    def get_blob_img_np(self, name: str, keep_alpha: bool = False) -> NDArray[np.uint8]:
+    def get_blob_img_np(self, name: str, keep_alpha: bool = False) -> NDArray[Any]:
         """Pixels of an image, as the SDK gives them.
 
         Returns
         -------
         ndarray of uint8, shape (height, width, 3)
-            RGB, turned as EXIF says; with `keep_alpha`, see `blobdir.images.decode_image`.
+            RGB, turned as EXIF says; with `keep_alpha`, and of NRRD, see `blobdir.images.decode_image`.
 
         Raises
         ------

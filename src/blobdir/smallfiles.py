@@ -16,9 +16,10 @@ from blobdir.inside import open_plain, read_open
 from blobdir.jsontext import Remark, is_clear, read_json, refuse_constant, unclear
 from blobdir.sdkrules import Demand, Shape, object_fault, tag_fault
 from blobdir.tarwriting.members import is_image
+from blobdir.wording import near_ones
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ANNOTATION, JSON, IMAGE = "annotation", "json", "image"
 HEAD: Final = 16
@@ -70,12 +71,18 @@ def look_at(kind: str, data: bytes, known: Known) -> list[Remark]:
         return [(_INVALID[kind], f": {error}")]
     if kind == JSON:
         return found
-    for code, what, names in (
-        ("class-unknown", "class", set(classes_of(value)) - known.classes.keys()),
-        ("tag-unknown", "tag", set(tags_of(value)) - known.tags.keys()),
+    for code, what, names, there in (
+        ("class-unknown", "class", set(classes_of(value)), known.classes),
+        ("tag-unknown", "tag", set(tags_of(value)), known.tags),
     ):
-        found += [(code, f": {what} {name!r} isn't in meta.json") for name in sorted(names)]
+        unknown = sorted(names - there.keys())
+        found += [(code, f": {what} {name!r} isn't in meta.json{_near(name, there)}") for name in unknown]
     return found + _refused(value, known)
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    found = near_ones(name, known)
+    return f" (near it: {', '.join(found)})" if found else ""
 
 
 def _refused(value: dict[str, Any], known: Known) -> list[Remark]:

@@ -163,7 +163,7 @@ def test_unaligned_members_are_copied(tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_unaligned_members_are_refused_if_asked_for(tmp_path):
     tree = open_now(hand_made(tmp_path / "project"), on_defect="ignore")
-    with pytest.raises(UsageError, match="1 images don't begin at a multiple of 512"):
+    with pytest.raises(UsageError, match="1 image doesn't begin at a multiple of 512"):
         write_image(tree, tmp_path / "hand.erofs", ImageOptions(unaligned="refuse"))
     assert list(tmp_path.glob("*.erofs")) == list(tmp_path.glob(".*.erofs*")) == []
 

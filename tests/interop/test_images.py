@@ -5,99 +5,44 @@ Importing the SDK sets ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES``: all of these tes
 
 from __future__ import annotations
 
-import io
 import random
 import struct
-import zlib
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 import supervisely as sly
+from corpus import (
+    BIT,
+    CMYK,
+    COLOUR,
+    DEEP,
+    GRAY,
+    GRAY16,
+    GRAY_PALETTE,
+    HEIGHT,
+    LA,
+    PALETTE,
+    RGB,
+    RGBA,
+    RNG,
+    WIDTH,
+    XMP,
+    bmp,
+    bmp_rows,
+    chunk,
+    exif,
+    late_exif,
+    packed,
+    png,
+    save,
+    without_adobe,
+    ycck,
+)
 from PIL import Image, ImageFile
 
 from blobdir.errors import ImageError
 from blobdir.images import decode_image
-
-HEIGHT, WIDTH = 37, 53
-RNG = np.random.default_rng(3)
-ROWS, COLUMNS = np.mgrid[0:HEIGHT, 0:WIDTH]
-COLOUR = np.stack([ROWS * 255 // HEIGHT, COLUMNS * 255 // WIDTH, (ROWS * 7 + COLUMNS * 3) % 256], -1).astype(np.uint8)
-NOISE = RNG.integers(0, 256, (HEIGHT, WIDTH), dtype=np.uint8)
-DEEP = RNG.integers(0, 65536, (HEIGHT, WIDTH, 4)).astype(np.uint16)
-RGB = Image.fromarray(COLOUR)
-GRAY = RGB.convert("L")
-BIT = GRAY.convert("1")
-RGBA = Image.fromarray(np.dstack([COLOUR, NOISE]))
-LA = Image.merge("LA", [GRAY, Image.fromarray(NOISE)])
-PALETTE = RGB.quantize(17)
-GRAY16 = Image.fromarray(DEEP[:, :, 0])
-CMYK = Image.fromarray(RNG.integers(0, 256, (6, 8, 4), dtype=np.uint8), "CMYK").resize((WIDTH, HEIGHT))
-
-
-def save(image: Image.Image, kind: str, **options: Any) -> bytes:
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
-
-
-def exif(orientation: int) -> Image.Exif:
-    tags = Image.Exif()
-    tags[0x0112] = orientation
-    return tags
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png(depth: int, colour_type: int, samples: np.ndarray, extra: bytes = b"") -> bytes:
-    """A PNG of a kind that Pillow doesn't write; `samples` are rows of 8- or 16-bit values, or packed bits."""
-    rows = b"".join(b"\0" + row.astype(">u2" if depth == 16 else np.uint8).tobytes() for row in samples)
-    header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, depth, colour_type, 0, 0, 0)
-    chunks = chunk(b"IHDR", header) + extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunks
-
-
-def packed(bits: int) -> np.ndarray:
-    return RNG.integers(0, 256, (HEIGHT, (WIDTH * bits + 7) // 8), dtype=np.uint8)
-
-
-def bmp(bits: int, rows: np.ndarray, masks: bytes = b"", palette: bytes = b"") -> bytes:
-    """A BMP of a kind that Pillow doesn't write; `rows` are bytes, from the bottom up."""
-    start = 54 + len(masks) + len(palette)
-    sizes = struct.pack("<IiiHHIIiiII", 40, WIDTH, HEIGHT, 1, bits, 3 if masks else 0, rows.size, 2835, 2835, 0, 0)
-    return b"BM" + struct.pack("<IHHI", start + rows.size, 0, 0, start) + sizes + masks + palette + rows.tobytes()
-
-
-def bmp_rows(bits: int) -> np.ndarray:
-    return RNG.integers(0, 256, (HEIGHT, (WIDTH * bits + 31) // 32 * 4), dtype=np.uint8)
-
-
-def ycck(data: bytes) -> bytes:
-    """A CMYK JPEG whose Adobe marker says YCCK."""
-    out = bytearray(data)
-    out[out.index(b"Adobe") + 11] = 2
-    return bytes(out)
-
-
-def without_adobe(data: bytes) -> bytes:
-    at = data.index(b"\xff\xee")
-    (size,) = struct.unpack_from(">H", data, at + 2)
-    return data[:at] + data[at + 2 + size :]
-
-
-def late_exif(data: bytes, orientation: int) -> bytes:
-    """A PNG with its EXIF chunk after the pixels."""
-    return data[:-12] + chunk(b"eXIf", exif(orientation).tobytes().removeprefix(b"Exif\0\0")) + data[-12:]
-
-
-XMP = (
-    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    b'<rdf:Description tiff:Orientation="6" xmlns:tiff="http://ns.adobe.com/tiff/1.0/"/></rdf:RDF></x:xmpmeta>'
-)
-GRAY_PALETTE = chunk(b"PLTE", bytes(v for i in range(16) for v in (i * 17,) * 3))
 
 # Equal to the last bit, with and without keep_alpha.
 SAME: dict[str, bytes] = {
@@ -248,7 +193,7 @@ def test_damaged_png() -> None:
     [
         (b"", "empty"),
         (b"hello world" * 9, "known format"),
-        (b"NRRD0005\n# not an image file for Pillow\n\n", "known format"),
+        (b"NRRD0005\n# an NRRD file that says nothing\n\n", "no type"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "known format"),
         (save(GRAY.convert("F"), "TIFF"), "'F'"),
         (save(Image.fromarray(COLOUR, "LAB"), "TIFF"), "'LAB'"),

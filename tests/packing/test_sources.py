@@ -232,7 +232,7 @@ KINDS = {
     long_names_that_meet: (5, 4, {"renamed": 1, "name": 1}),
     same_names_three_deep: (3, 3, {"renamed": 1}),
     a_folder_called_like_the_source: (2, 2, {"renamed": 1}),
-    other_files: (3, 3, {"name": 1, "empty": 1, "not-an-image": 3}),
+    other_files: (3, 3, {"name": 1, "empty": 1, "not-an-image": 1, "no-size": 2}),
     numbers_and_cases: (8, 8, {}),
     plain_sdk_names: (2, 2, {"sdk-name": 1}),
     project_with_all: (5, 5, {"not-an-image-name": 2, "in-folder": 2}),

@@ -152,6 +152,7 @@ def run(arguments: list[str]) -> int:
 
     warnings.showwarning = show_once
     warnings.simplefilter("always", BlobdirWarning)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with an image is said by name, if it matters
     try:
         status = _invoke(arguments)
     except click.exceptions.Exit as error:

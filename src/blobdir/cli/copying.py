@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from codecs import getincrementaldecoder
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from blobdir.filesystem import BlobDirFileSystem
+    from blobdir.loosefiles import OpenFile
     from blobdir.sources import Storage
 
 BATCH_BYTES = 32 << 20
 BATCH_FILES = 2000
+_LOOKED_AT_BYTES = 4096
 FAILED = 7
 NAMED_FAILURES = 20
 SYNC_EACH = 100
@@ -61,9 +64,23 @@ def cat_command(urls: tuple[str, ...], common: CommonOptions) -> None:
         file = fs.view.open(fs.view.find(path))
         if file.size > BATCH_BYTES:
             file.check_size()
+        _check_terminal(file, target.typed)
         for start in range(0, file.size, BATCH_BYTES):
             out.write(file.read(start, min(start + BATCH_BYTES, file.size)))
     out.flush()
+
+
+def _check_terminal(file: OpenFile, typed: str) -> None:
+    """Refuse to write what isn't text to a terminal: it could do anything to it."""
+    if not sys.stdout.isatty():
+        return
+    beginning = file.read(0, min(file.size, _LOOKED_AT_BYTES))
+    try:
+        is_text = "\\0" not in getincrementaldecoder("utf-8")().decode(beginning)
+    except UnicodeDecodeError:
+        is_text = False
+    if not is_text:
+        raise UsageError(f"{typed}: isn't text, and standard output is a terminal; send it to a file or a program")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +179,13 @@ def copy_all(
     store.sync([copy.target for copy in good])
     _say_failures([*plan.unlisted, *plan.left_out, *plan.failures, *failures, *unmade])
     if not common.quiet:
-        click.echo(f"{len(good):,} files, {human_bytes(written)} copied to {store.shown}", err=True)
+        click.echo(f"{counted(len(good), 'file')}, {human_bytes(written)} copied to {store.shown}", err=True)
     lost = len(plan.failures) + len(failures)
     if lost:
         all_known = not (plan.unlisted or plan.left_out)
-        files = f"{lost:,} of {len(copies) + len(plan.failures):,} files" if all_known else counted(lost, "file")
+        files = (
+            f"{lost:,} of {counted(len(copies) + len(plan.failures), 'file')}" if all_known else counted(lost, "file")
+        )
         click.echo(f"blobdir: {files} could not be copied", err=True)
     for count, what in ((len(plan.unlisted), "listed"), (len(unmade), "made")):
         if count:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from blobdir.cli.options import ADDRESS_HELP, project_options
+from blobdir.cli.options import ADDRESS_HELP, max_pixels_option, project_options
 from blobdir.cli.output import human_bytes, name_problems, write_lines
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ SHOWN = 10
 )
 @click.option("--columns", type=click.IntRange(1, 100), default=8, show_default=True, help="Images in a row.")
 @click.option("--tile", type=click.IntRange(32, 4096), default=256, show_default=True, help="Pixels of an image.")
+@max_pixels_option
 @click.option("--strict", is_flag=True, help="Write no sheet if something can't be used.")
 @project_options
 def preview_command(

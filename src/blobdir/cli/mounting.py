@@ -11,6 +11,7 @@ import click
 from blobdir.cli.options import ADDRESS_HELP, project_options
 from blobdir.cli.output import Bars, human_bytes, write_lines
 from blobdir.errors import BlobdirWarning, UsageError
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from blobdir.cli.options import CommonOptions
@@ -145,26 +146,29 @@ def status_command(as_json: bool) -> int:
 
 
 def _lines(status: Status) -> list[str]:
-    record, counted = status.record, status.counters
+    record, counts = status.record, status.counters
     lines = [f"{record.mountpoint}  {record.url}", f"  state     {status.state}{_about(status.state)}"]
     if record.pid or record.image:
         served = f"process {record.pid}" if record.pid else "no process is needed"
-        workers = f", {record.workers} workers" if record.engine == "native" else ""
+        workers = f", {counted(record.workers, 'worker')}" if record.engine == "native" else ""
         lines += [
             f"  engine    {record.engine} ({record.why}), {served}{workers}, blobdir {record.version}",
             f"  uptime    {_duration(status.uptime_s)}",
-            f"  index     {record.index['rows']:,} rows, {human_bytes(record.index['bytes'])}",
+            f"  index     {counted(record.index['rows'], 'row')}, {human_bytes(record.index['bytes'])}",
             f"  log       {record.log}",
         ]
-    if counted and not record.image:  # what the kernel serves by itself isn't counted
+    if counts and not record.image:  # what the kernel serves by itself isn't counted
         lines.append(
-            f"  requests  {counted['requests']:,}: {counted['lookups']:,} lookups, {counted['reads']:,} reads, "
-            f"{human_bytes(counted['bytes'])}; {counted['errors']:,} errors"
+            f"  requests  {counts['requests']:,}: {counted(counts['lookups'], 'lookup')}, "
+            f"{counted(counts['reads'], 'read')}, {human_bytes(counts['bytes'])}; {counted(counts['errors'], 'error')}"
         )
-        if counted["cache_hits"] or counted["cache_misses"]:
-            lines.append(f"  cache     {counted['cache_hits']:,} hits, {counted['cache_misses']:,} misses")
-        if counted["restarts"]:
-            lines.append(f"  restarts  {counted['restarts']:,} workers died and were replaced")
+        if counts["cache_hits"] or counts["cache_misses"]:
+            hits, misses = counted(counts["cache_hits"], "hit"), counted(counts["cache_misses"], "miss", "misses")
+            lines.append(f"  cache     {hits}, {misses}")
+        if counts["restarts"]:
+            lines.append(
+                f"  restarts  {counted(counts['restarts'], 'worker died and was', 'workers died and were')} replaced"
+            )
     shown = status.changed[:5]
     more = len(status.changed) - len(shown)
     lines += [f"  changed   {sentence}" for sentence in shown] + ([f"  changed   and {more} more"] if more else [])

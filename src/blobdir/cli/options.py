@@ -149,6 +149,25 @@ def project_options(command: Command) -> Command:
     return wrapped  # type: ignore[no-any-return]
 
 
+def _max_pixels(_context: click.Context, _parameter: click.Parameter, value: int | None) -> None:
+    if value is not None:
+        from blobdir.images import set_pixel_limit
+
+        set_pixel_limit(value)
+
+
+def max_pixels_option(command: Command) -> Command:
+    """Give a command that decodes images the option that says how large they may be; it receives nothing."""
+    return click.option(
+        "--max-pixels",
+        type=click.IntRange(0),
+        metavar="N",
+        expose_value=False,
+        callback=_max_pixels,
+        help="Pixels of an image that is decoded at the most; 0: any number. By default 178,956,970.",
+    )(command)
+
+
 def on_this_machine(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     """Refuse URLs, where a command needs a folder: as a path they'd be one that doesn't exist."""
     if not is_path(value):

@@ -107,6 +107,17 @@ def name_problems(problems: Sequence[Problem], what: str, **others: str) -> int:
     return INCOMPLETE if costs else 0
 
 
+_UNITS = {
+    "writing annotations": "image",
+    "decoding": "image",
+    "images": "image",
+    "annotations": "annotation",
+    "copying files": "file",
+    "comparing files": "file",
+}
+"""What steps count that don't count what the others of their command do."""
+
+
 class Bars:
     """Progress bars for the steps of one long job; they appear after half a second, on a terminal only."""
 
@@ -139,7 +150,7 @@ class Bars:
                 delay=0.5,
                 leave=False,
                 file=sys.stderr,
-                unit=self._unit,
+                unit=f" {_UNITS[step]}s" if step in _UNITS else self._unit,
                 unit_scale=self._scale,
             )
             self._step = step

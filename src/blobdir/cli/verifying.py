@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from blobdir.cli.options import max_pixels_option
 from blobdir.cli.output import Bars, human_bytes, printable, write_lines
 from blobdir.errors import BlobdirWarning, DataError, UsageError
 from blobdir.wording import counted
@@ -25,6 +26,7 @@ FEW = 5
     "--decode", is_flag=True, help="Decode every image too, and bitmaps in annotations; compare sizes with annotations."
 )
 @click.option("--processes", type=click.IntRange(0), default=0, metavar="N", help="That decode; 0: one per processor.")
+@max_pixels_option
 @click.option(
     "--repair", "repairs", is_flag=True, help="Write damaged offsets anew from their tar; the old ones are kept."
 )

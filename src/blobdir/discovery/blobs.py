@@ -10,6 +10,7 @@ from blobdir.discovery.parts import find_blobs, inner_projects
 from blobdir.discovery.released import read_released, whole_of
 from blobdir.errors import BlobdirError
 from blobdir.index import BROKEN, FIRST_BLOB, Defect, Header, SourceRecord
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -147,8 +148,8 @@ class Blobs:
             record = pairing.blob_record(path, self._stats.get(path) or self._storage.stat(path))
         except FileNotFoundError:
             message = (
-                f"{path}: is missing; {pickle} has {entries} images in it, which are listed but can't be read. Put the "
-                "blob back, or remove the pickle"
+                f"{path}: is missing; {pickle} has {counted(entries, 'image')} in it, listed, and not to be read. "
+                "Put the blob back, or remove the pickle"
             )
             return self._unusable(record, "blob-missing", message)
         except (OSError, BlobdirError) as error:

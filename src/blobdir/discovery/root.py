@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from blobdir.descriptors import none_left
 from blobdir.discovery import layout
+from blobdir.discovery.given import kind_of_file
 from blobdir.errors import BlobdirError, NotAProjectError, UsageError
 
 if TYPE_CHECKING:
@@ -32,13 +33,31 @@ def not_a_folder(storage: Storage, error: OSError) -> OSError:
     if left := none_left(error):
         return left
     if isinstance(error, NotADirectoryError) or (isinstance(error, FileNotFoundError) and _is_file(storage)):
-        return NotAProjectError(f"{storage.url}: is a file, and a project is a folder; {_HINT}")
+        return NotAProjectError(_is_a_file(storage.url, storage.directory))
     if isinstance(error, FileNotFoundError):
         return NotAProjectError(f"{storage.url}: doesn't exist; give the folder that holds meta.json")
     return NotAProjectError(f"{storage.url}: {error.strerror or error}; {_HINT}")
 
 
+def refuse_file(place: str) -> None:
+    """Say what a file on this machine is that is given as a project.
+
+    Raises
+    ------
+    NotAProjectError
+    """
+    if os.path.isfile(place):
+        raise NotAProjectError(_is_a_file(place, place))
+
+
+def _is_a_file(shown: str, place: str) -> str:
+    what = kind_of_file(place) if place else ""
+    return f"{shown}: is a file, and a project is a folder{f': it {what}' if what else f'; {_HINT}'}"
+
+
 def _is_file(storage: Storage) -> bool:
+    if storage.directory:
+        return os.path.isfile(storage.directory)
     try:
         return storage.stat("").kind == "file"
     except (OSError, BlobdirError):

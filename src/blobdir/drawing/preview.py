@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from blobdir.drawing.shapes import class_colors, draw_objects, one_line
 from blobdir.drawing.stats import known_meta, unseen_datasets
 from blobdir.errors import AnnotationError, BlobdirError, IncompleteListingError, NotFoundError, UsageError
+from blobdir.images import for_screen
 from blobdir.packing import Problem
 from blobdir.packing.typed import Pattern
 from blobdir.wording import counted
@@ -112,7 +113,7 @@ def _tile(
 ) -> Image.Image | None:
     """An image and its objects; None where it can't be decoded."""
     try:
-        image = Image.fromarray(dataset.get_blob_img_np(name))
+        image = Image.fromarray(for_screen(dataset.get_blob_img_np(name)))
     except (BlobdirError, OSError) as error:
         if strict:
             raise

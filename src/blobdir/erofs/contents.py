@@ -14,6 +14,7 @@ from blobdir.errors import NotFoundError, SourceChangedError, UsageError
 from blobdir.index import BROKEN, DIRECTORY, FIRST_BLOB, LINK, LOOSE
 from blobdir.ranges import total_of
 from blobdir.sources import on_this_machine
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -178,9 +179,10 @@ def _place_members(
             devices.append(record)
             _place_shown_blob(tree, record, len(devices) - 1, kind, size, device)
     if unaligned and options.unaligned == "refuse":
+        images = counted(unaligned, "image doesn't", "images don't")
         raise UsageError(
-            f"{tree.storage.url}: {unaligned} images don't begin at a multiple of {BLOCK} bytes of their blob, as they "
-            "do in a tar, so the kernel can't read them where they lie; have them copied, or use another engine"
+            f"{tree.storage.url}: {images} begin at a multiple of {BLOCK} bytes of the blob, as they do in a tar, so "
+            "the kernel can't read them where they lie; have them copied, or use another engine"
         )
     return devices
 

@@ -16,6 +16,7 @@ from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from blobdir.discovery import layout
+from blobdir.discovery.root import refuse_file
 from blobdir.durable import write_at, write_whole
 from blobdir.errors import PackError, ReadError, SourceChangedError, UsageError
 from blobdir.inside import open_plain, read_whole
@@ -42,7 +43,7 @@ from blobdir.moving.report import FetchReport
 from blobdir.moving.selected import Selection
 from blobdir.packing.newfolder import NewFolder
 from blobdir.packing.sums import SUMS, format_sums, read_sums
-from blobdir.sources import RemoteOptions, RemoteStorage, Stat, behind_backend, open_storage
+from blobdir.sources import LocalStorage, RemoteOptions, RemoteStorage, Stat, behind_backend, open_storage
 from blobdir.sources.keys import sort_keys
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ def fetch(
     if folder.target.parent.exists():
         folder.check()
     storage = open_storage(url, options=storage_options, remote=remote or RemoteOptions())
+    if isinstance(storage, LocalStorage):
+        refuse_file(storage.root)
     storage = behind_backend(storage, "is on this machine already; use cp -r, or `blobdir subset`")
     some = choose if choose is not None and not choose.takes_all else None
     if some is not None and with_defects:

@@ -10,6 +10,7 @@ from blobdir.discovery.root import check_root
 from blobdir.errors import NotAProjectError, ReadError, SourceChangedError, UsageError
 from blobdir.filenames import parents_of
 from blobdir.moving.remotefiles import JOURNAL, PUSHING, ask_versions, is_own
+from blobdir.wording import near
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -190,7 +191,7 @@ def choose_datasets(datasets: Sequence[str], typed: Iterable[str]) -> list[str]:
         if name in datasets:
             meant = [name]
         if not meant:
-            raise UsageError(f"{name}: isn't a dataset; there are {', '.join(names)}")
+            raise UsageError(f"{name}: isn't a dataset; {near(name, list(names), 'there are', 'there is none')}")
         if len(meant) > 1:
             raise UsageError(f"{name}: could be each of {' and '.join(meant)}; give the path")
         chosen += meant

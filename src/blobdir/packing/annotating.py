@@ -13,6 +13,7 @@ from blobdir.inside import read_whole
 from blobdir.offsets import write_offsets
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.names import slug_of, stem_of
+from blobdir.packing.picturesizes import size_fault
 from blobdir.packing.plain import MetaBuilder, check_annotation, plain_annotation, rewritten, tag_list
 from blobdir.packing.report import Problem
 from blobdir.packing.shards import Places, TarOutput, offsets_table
@@ -143,13 +144,10 @@ def write_annotations(
                 continue
             given = dataset.annotations[i] if dataset.annotations else None
             tags = dataset.tags[i] if dataset.annotations else tags_of(source, options)
-            content = b""
+            content, size = b"", next(sizes)
             if given is not None:
-                content = _given_annotation(listing, source, given, tags, meta, report)
-            size = next(sizes) if given is None else None
+                content = _given_annotation(listing, source, given, size, tags, meta, report)
             if not content:
-                if size is None:
-                    size = shown_sizes(listing.root, os.fsencode(source) + b"\0")[0]
                 content = _plain_annotation(source, size, tags, report)
             sink.write(f"{name}.json", content)
             report.stop_if(options.strict)
@@ -166,7 +164,7 @@ def _sink(new: NewFolder | None, dataset: DatasetItems, options: PackOptions, re
 
 
 def _sizes(listing: Listing, lost: set[tuple[str, str]], workers: Workers) -> Iterator[tuple[int, int] | str]:
-    """Sizes of the images that nobody gives an annotation for, in the order in which they are listed."""
+    """Sizes of the images, in the order in which they are listed."""
     ready: dict[int, list[tuple[int, int] | str]] = {}
     following = 0
     for job, found in workers.run(_jobs(listing, lost)):
@@ -178,10 +176,7 @@ def _sizes(listing: Listing, lost: set[tuple[str, str]], workers: Workers) -> It
 
 def _jobs(listing: Listing, lost: set[tuple[str, str]]) -> Iterator[Job]:
     sources = (
-        source
-        for dataset in listing.datasets
-        for i, source in enumerate(dataset.sources)
-        if (dataset.path, source) not in lost and not (dataset.annotations and dataset.annotations[i] is not None)
+        source for dataset in listing.datasets for source in dataset.sources if (dataset.path, source) not in lost
     )
     part, number = bytearray(), 0
     count = 0
@@ -199,6 +194,7 @@ def _given_annotation(
     listing: Listing,
     source: str,
     given: str | dict[str, Any],
+    size: tuple[int, int] | str,
     tags: tuple[str, ...] | list[str],
     meta: MetaBuilder,
     report: PackReport,
@@ -215,6 +211,8 @@ def _given_annotation(
         text = f"{given}: can't be read: {error.strerror}" if isinstance(error, OSError) else str(error)
         report.problems.append(Problem("annotation", source, f"{text}; it has one without objects"))
         return b""
+    if not isinstance(size, str) and (fault := size_fault(value, size)):
+        report.problems.append(Problem("annotation-size", source, f"{what} {fault}"))
     meta.add(value)
     return content
 
@@ -223,8 +221,8 @@ def _plain_annotation(
     source: str, size: tuple[int, int] | str, tags: tuple[str, ...] | list[str], report: PackReport
 ) -> bytes:
     if isinstance(size, str):
-        text = f"its size can't be found out ({size}); 0 was written"
-        report.problems.append(Problem("not-an-image", source, text))
+        text = f"its annotation has the size 0 x 0, since the image can't be decoded: {size}"
+        report.problems.append(Problem("no-size", source, text))
         size = (0, 0)
     width, height = size
     return plain_annotation(height, width, tags)

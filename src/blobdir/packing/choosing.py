@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from fnmatch import translate
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -14,7 +13,7 @@ from blobdir.discovery import layout
 from blobdir.errors import AnnotationError, IncompleteListingError, NotFoundError, UsageError
 from blobdir.packing.report import Problem, texts
 from blobdir.packing.typed import Pattern, meant, path_of, readings
-from blobdir.wording import counted
+from blobdir.wording import counted, near
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from blobdir.packing.typed import Image
 
 Blobs = Literal["link", "symlink", "copy"]
-_NEAR = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +136,7 @@ def choose(project: ProjectView[DatasetView], options: SubsetOptions) -> Choice:
     """
     for name in options.datasets:
         if name not in project:
-            raise UsageError(f"{name}: isn't a dataset; {_near(name, list(project), 'there are', 'there is none')}")
+            raise UsageError(f"{name}: isn't a dataset; {near(name, list(project), 'there are', 'there is none')}")
     _check_known(project, options)
     datasets = [
         dataset
@@ -176,18 +174,6 @@ def datasets_of(project: ProjectView[DatasetView], choice: Choice) -> list[str]:
     return [path for path in known if path in wanted or path in above]
 
 
-def _near(typed: str, known: list[str], there_are: str, none: str) -> str:
-    """What could have been meant by something that isn't known."""
-    if not known:
-        return none
-    folded = {name.casefold(): name for name in known}
-    near = [folded[name] for name in get_close_matches(typed.casefold(), folded, _NEAR)]
-    if near:
-        return f"near it: {', '.join(near)}"
-    more = f" and {len(known) - 20:,} more" if len(known) > 20 else ""
-    return f"{there_are} {', '.join(known[:20])}{more}"
-
-
 def _check_known(project: ProjectView[DatasetView], options: SubsetOptions) -> None:
     """Refuse classes and tags that ``meta.json`` doesn't have: one that is misspelt would give an empty subset."""
     if not options.classes and not options.tags:
@@ -205,8 +191,8 @@ def _check_known(project: ProjectView[DatasetView], options: SubsetOptions) -> N
         known = [item[name] for item in meta.get(key, [])]
         for typed in wanted:
             if typed not in known:
-                near = _near(typed, known, "it has", f"it has no {key}")
-                raise UsageError(f"{typed}: isn't a {what} of {layout.META}, so no image is chosen by it; {near}")
+                others = near(typed, known, "it has", f"it has no {key}")
+                raise UsageError(f"{typed}: isn't a {what} of {layout.META}, so no image is chosen by it; {others}")
 
 
 def _fitting(
@@ -248,7 +234,7 @@ def _near_pattern(project: ProjectView[DatasetView], names: Mapping[str, list[st
                 return f"patterns are for names such as train/a.jpg: {other} would fit"
     full = [f"{project[path].name}/{name}" for path, some in names.items() for name in some[:1000]]
     return (
-        _near(pattern, full[:5000], "patterns are for names such as", "there are no images")
+        near(pattern, full[:5000], "patterns are for names such as", "there are no images")
         if full
         else ("there are no images")
     )

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from posixpath import basename, splitext
 from typing import TYPE_CHECKING, Final, Self
@@ -16,6 +16,7 @@ from fsspec.utils import glob_translate
 from blobdir.datasets import open_view
 from blobdir.discovery import layout
 from blobdir.errors import (
+    BlobdirError,
     BlobdirWarning,
     IncompleteListingError,
     IsADirectory,
@@ -29,11 +30,13 @@ from blobdir.packing.compacting import copy_members
 from blobdir.packing.editedfiles import EditedSideFiles
 from blobdir.packing.growing import annotation_of_image
 from blobdir.packing.metadata import check_meta
+from blobdir.packing.picturesizes import size_fault_of, stream
 from blobdir.packing.plain import check_annotation
 from blobdir.packing.publishing import Change
 from blobdir.packing.report import LEFT
 from blobdir.packing.shards import TarOutput
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -461,6 +464,7 @@ class Edit:
                     dataset, name = self.split(image)
                     target = self._change.stage(f"{dataset}/{layout.ANNOTATIONS}/{name}.json")
                     target.write_bytes(annotation_of_image(BytesIO(self.read(image)), image))
+            faults = list(self._wrong_sizes(images))
             self._check_belongings()
             self._drop_origins()
             self._finish_blob()
@@ -468,6 +472,32 @@ class Edit:
             self._writer.known.check_not_linked(self._change.removed)
             self._change.commit()
             self._is_made = True
+        if faults:
+            more = f"; and {counted(len(faults) - 1, 'more annotation')} of another size than the image" * bool(
+                faults[1:]
+            )
+            warnings.warn(f"{faults[0]}{more}", BlobdirWarning, stacklevel=2)
+
+    def _wrong_sizes(self, images: list[str]) -> Iterator[str]:
+        """Annotations that don't say how large their image is shown, where one of both was written."""
+        prefix = f"{layout.ANNOTATIONS}/"
+        pairs = dict.fromkeys(images, "")
+        for image in pairs:
+            dataset, name = self.split(image)
+            both = (f"{dataset}/{prefix}{base}.json" for base in (name, splitext(name)[0]))
+            pairs[image] = next(filter(self.exists, both), "")
+        for path in self._files:
+            dataset, name = self.split(path, layout.ANNOTATIONS)
+            if dataset and self.exists(image := f"{dataset}/{layout.ITEMS}/{name.removesuffix('.json')}"):
+                pairs.setdefault(image, path)
+        for image, path in pairs.items():
+            if not path:
+                continue
+            with suppress(BlobdirError, OSError):
+                written = image in self._images or image in self._files
+                opened = BytesIO(self.read(image)) if written else stream(self._tree.open(self._tree.find(image)))
+                if fault := size_fault_of(self.read(path), opened):
+                    yield f"{path}: {fault}"
 
     def _in_tree(self, path: str) -> bool:
         try:

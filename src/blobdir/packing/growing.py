@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from array import array
+from contextlib import suppress
 from posixpath import splitext
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
-from blobdir.errors import ImageError, IncompleteListingError, NotFoundError, PackError, UsageError
+from blobdir.errors import BlobdirError, ImageError, IncompleteListingError, NotFoundError, PackError, UsageError
 from blobdir.images import shown_size
 from blobdir.inside import read_whole
 from blobdir.packing.belongings import (
@@ -21,6 +22,7 @@ from blobdir.packing.belongings import (
 )
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.names import slug_of
+from blobdir.packing.picturesizes import size_fault_of
 from blobdir.packing.plain import check_annotation, plain_annotation, unknown_labels
 from blobdir.packing.publishing import Change
 from blobdir.packing.report import ChangeReport, Problem, texts
@@ -155,9 +157,8 @@ def _annotations(
     packed = writer.known.origins(path, {f"{name}.json" for name in sources}, annotations=True)
     writer.known.check_origins(packed.values())
     having = {
-        name
+        name: [one for one in mine.paths if one.startswith(f"{layout.ANNOTATIONS}/")]
         for name, mine in belongings(writer.known, path, present).items()
-        if any(one.startswith(f"{layout.ANNOTATIONS}/") for one in mine.paths)
     }
     classes, tags = writer.labels()
     found = {}
@@ -169,7 +170,10 @@ def _annotations(
             value = check_annotation(data, given)
             report.problems += [Problem(*one) for one in unknown_labels(given, value, classes, tags)]
             writer.drop(packed[f"{name}.json"])
-        elif name in having or packed[f"{name}.json"] or writer.known.is_file(target):
+            _check_size(given, data, source, report)
+        elif having.get(name) or packed[f"{name}.json"] or writer.known.is_file(target):
+            kept = f"{path}/{next(iter(having.get(name, ())), target[len(path) + 1 :])}"
+            _check_size(kept, _kept(writer, kept, packed[f"{name}.json"]), source, report)
             if name not in present:
                 text = f"was there already, and no image had it: it is the annotation of {name} now"
                 report.problems.append(Problem("taken-over", target, text))
@@ -178,6 +182,22 @@ def _annotations(
             data = annotation_of_image(source, source)
         found[target] = data
     return found
+
+
+def _kept(writer: ProjectWriter, path: str, packed: Origin) -> bytes:
+    """Content of an annotation of the project; nothing where it can't be read, which `verify` says."""
+    with suppress(BlobdirError, OSError):
+        if writer.known.is_file(path):
+            return writer.known.storage.read(path)
+        if packed.entries:
+            entry = packed.entries[0]
+            return writer.read_entry(entry.pickle, entry.start, entry.end)
+    return b""
+
+
+def _check_size(path: str, annotation: bytes, image: str, report: ChangeReport) -> None:
+    if fault := size_fault_of(annotation, image):
+        report.problems.append(Problem("annotation-size", path, fault))
 
 
 def _given(folder: str | os.PathLike[str] | None, name: str) -> str:

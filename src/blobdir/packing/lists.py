@@ -9,8 +9,10 @@ from codecs import BOM_UTF8
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from blobdir.discovery.given import kind_of_file
 from blobdir.errors import AnnotationError, UsageError
 from blobdir.jsontext import read_certain
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,8 +106,10 @@ def _lines(path: str) -> Iterator[str]:
 
 def _decoded(file: Any, path: str) -> Iterator[str]:
     if b"\0" in file.peek(_PEEK_BYTES)[:_PEEK_BYTES]:
+        what = kind_of_file(path) if path != STDIN else ""
         raise UsageError(
-            f"{shown_list(path)}: isn't text, so no list of images: a list holds a path per line, CSV or JSON lines"
+            f"{shown_list(path)}: isn't text, so no list of images{what and f': it {what}'}; a list holds a path a "
+            "line, CSV or JSON lines"
         )
     for number, line in enumerate(file):
         yield os.fsdecode(line if number else line.removeprefix(BOM_UTF8))  # names of files needn't be UTF-8
@@ -194,7 +198,7 @@ def _in_words(fault: str) -> str:
 
 def _csv_row(names: list[str], values: list[str]) -> Row:
     if len(values) > len(names):
-        raise RowError(f"has {len(values)} fields, and there are {len(names)} columns")
+        raise RowError(f"has {counted(len(values), 'field')}, and there are {counted(len(names), 'column')}")
     row = dict(zip(names, values, strict=False))
     if not row.get("path"):
         raise RowError("has no path")

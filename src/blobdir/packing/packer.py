@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 SUFFIX: Final = ".packing"
 _COPIED_AT_ONCE: Final = 5000
 _FEW_FILES: Final = 300
+_MUCH_BYTES: Final = 256 << 20
+"""From which on even one process beside this one is worth it: this one says meanwhile how far it is."""
 """Files that are copied, looked at or packed before another process would have started."""
 
 
@@ -174,7 +176,9 @@ class _Packing:
         if not self._listing.is_project:
             files *= 2  # their annotations are written as well
         wanted = self._options.processes or processors()
-        return 0 if wanted == 1 or (files < _FEW_FILES and not self._options.processes) else wanted
+        if wanted == 1 or (files < _FEW_FILES and not self._options.processes):
+            return int(self._total >= _MUCH_BYTES)
+        return wanted
 
     def _known(self, shards: list[Shard]) -> dict[Shard, Finished]:
         """What a pack that was cut off has written; all else that it left is removed."""

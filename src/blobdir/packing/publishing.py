@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from blobdir.discovery import layout
+from blobdir.discovery.root import refuse_file
 from blobdir.durable import absolute, in_words, sync_file, sync_filesystem, sync_folder
 from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.interrupts import deferred
@@ -361,6 +362,7 @@ def check_place(root: Path) -> None:
     NotAProjectError
         It is something else: a dataset's folder, say.
     """
+    refuse_file(os.fspath(root))
     if not root.is_dir():
         raise UsageError(f"{root}: there is no such folder")
     if not any(os.path.lexists(root / name) for name in (layout.META, layout.BLOB_DIR)):
@@ -376,6 +378,7 @@ def recover(project: str | os.PathLike[str]) -> bool:
         Whether there was.
     """
     root = absolute(project)
+    refuse_file(root)
     if not os.path.isdir(root):
         raise UsageError(f"{root}: there is no such folder")
     state = Path(root, layout.STATE_DIR)

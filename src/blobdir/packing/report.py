@@ -102,11 +102,12 @@ class Problem:
     Attributes
     ----------
     code : str
-        ``unreadable``, ``changed``, ``conflict``, ``link``, ``name`` and ``line`` cost an image or a file, and
-        ``annotation`` its labels. Where a project is looked at, ``image`` is one that can't be used, ``unseen`` why
-        datasets may be missing, ``undrawn`` objects that can't be drawn, ``meta`` why classes aren't known. ``empty``,
-        ``not-an-image``, ``not-an-image-name``, ``no-annotation``, ``renamed``, ``repeated``, ``hidden``,
-        ``in-folder``, ``link-loop``, ``taken-over`` and ``sdk-name`` don't.
+        ``unreadable``, ``changed``, ``conflict``, ``link``, ``name`` and ``line`` cost an image or a file,
+        ``annotation`` its labels, ``no-size`` the size in its annotation. Where a project is looked at, ``image`` is
+        one that can't be used, ``unseen`` why datasets may be missing, ``undrawn`` objects that can't be drawn,
+        ``meta`` why classes aren't known. ``empty``, ``not-an-image``, ``not-an-image-name``, ``no-annotation``,
+        ``annotation-size``, ``renamed``, ``repeated``, ``hidden``, ``in-folder``, ``link-loop``, ``taken-over`` and
+        ``sdk-name`` don't.
     path : str
         Relative to the source.
     message : str
@@ -127,6 +128,7 @@ class Problem:
             "name",
             "line",
             "annotation",
+            "no-size",
             "image",
             "unseen",
             "undrawn",

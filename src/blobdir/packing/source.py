@@ -12,11 +12,12 @@ import numpy as np
 from blobdir.discovery import layout
 from blobdir.discovery.root import project_around
 from blobdir.errors import NotAProjectError, UsageError
-from blobdir.filenames import IMAGE_EXTENSIONS, is_junk
+from blobdir.filenames import IMAGE_EXTENSIONS, IMAGE_NAMES, is_junk
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.listing import Content, DatasetItems, Listing, with_parents
 from blobdir.packing.lists import STDIN, RowError, is_list, read_list, shown_list
 from blobdir.packing.naming import MAX_NAME_BYTES
+from blobdir.packing.otherlabels import Unpacked, labels_hint, recognised
 from blobdir.packing.report import Problem
 from blobdir.sources import Entry, Folder, Stat
 from blobdir.tarwriting.reading import stamp_of
@@ -46,12 +47,13 @@ def list_source(root: str, options: PackOptions) -> Listing:
     if options.dataset:
         _place_of(options.dataset)
     if is_list(root):
+        if root != STDIN and (kind := recognised(root)):
+            raise UsageError(f"{root}: {labels_hint(kind)}, and give the folder of the images as SOURCE")
         listing = _list_rows(root, options)
         what = "names no image that is there"
     else:
         listing = _list_folder(root, options)
-        kinds = " ".join(sorted(IMAGE_EXTENSIONS))
-        what = f"holds no image ({kinds}) in a dataset's img/, or anywhere below it"
+        what = f"holds no image ({IMAGE_NAMES}) in a dataset's img/, or anywhere below it"
     if not any(len(dataset.names) for dataset in listing.datasets) and not listing.images_in_folders:
         first = f"; the first problem: {p.path}: {p.message}" if (p := next(iter(listing.problems), None)) else ""
         raise NotAProjectError(f"{root if is_list(root) else listing.root}: {what}{first}")
@@ -226,8 +228,9 @@ def _take_images(listing: Listing, folder: str, content: Content) -> None:
     others = [] if _all_images(content.names) else [i for i, name in enumerate(content.names) if not _is_image(name)]
     if others:
         names = content.names.take(others)
+        unpacked = Unpacked(os.path.join(listing.root, folder))
         for name in names:
-            text = "isn't named like an image; it was copied as a plain file"
+            text = f"{unpacked.why(name)}; it was copied as a plain file"
             listing.problems.append(Problem("not-an-image-name", layout.join(folder, name), text))
         listing.files.append((folder, names))
         left = set(others)
@@ -278,10 +281,11 @@ def _list_plain(listing: Listing, options: PackOptions) -> None:
         top = parts[0] if parts else os.path.basename(listing.root) or "images"
         dataset = _place_of(options.dataset) if options.dataset else top
         tags = parts if options.dataset else parts[1:]
+        unpacked = Unpacked(os.path.join(listing.root, folder))
         for name, size, stamp in zip(content.names, content.sizes, content.stamps, strict=True):
             path = layout.join(folder, name)
             if not _is_image_name(name):
-                listing.problems.append(Problem("name", path, "isn't named like an image; it wasn't packed"))
+                listing.problems.append(Problem("name", path, f"{unpacked.why(name)}; it wasn't packed"))
                 continue
             if wrong := _too_long(name):
                 listing.problems.append(Problem("name", path, wrong))
@@ -341,7 +345,7 @@ def _list_rows(path: str, options: PackOptions) -> Listing:
 def _look_at(listing: Listing, row: Row, name: str) -> tuple[os.stat_result | None, tuple[str, str] | None]:
     """Attributes of an image, or what is wrong with it: a code and a sentence."""
     if not _is_image_name(name):
-        return None, ("name", f"{name!r} isn't named like an image")
+        return None, ("name", f"{name!r} isn't named like an image: {IMAGE_NAMES}")
     if name in (".", "..") or "/" in name or "\0" in name:
         return None, ("name", f"{name!r} can't be the name of a file")
     if long := _too_long(name):

@@ -19,7 +19,8 @@ IMAGE_BEGINNINGS: Final = (
     *(((0, magic),) for magic in (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")),
     ((0, b"RIFF"), (8, b"WEBP")),
     *(((0, magic),) for magic in (
-        b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"NRRD", b"\0\0\0\x0cjP  ", b"P1", b"P2", b"P3", b"P4",
+        b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"NRRD", b"\0\0\0\x0cjP  ",
+        b"\xff\x4f\xff\x51", b"P1", b"P2", b"P3", b"P4",
         b"P5", b"P6", b"qoif", b"\xff\x0a", b"\0\0\0\x0cJXL ",
     )),
     ((4, b"ftyp"),),

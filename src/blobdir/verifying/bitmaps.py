@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from blobdir.images import pixel_limit
 from blobdir.sdkrules import ANY, BITMAPS
 
 if TYPE_CHECKING:
@@ -63,7 +64,9 @@ def pixels_fault(shape: str, data: str) -> str:
             pixels = _mask(image, is_packed=unpacked is not None, is_alpha=shape == "alpha_mask")
     except MemoryError:
         return "are too many to be looked at"
-    except (OSError, ValueError, EOFError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
+    except Image.DecompressionBombError:
+        return f"can't be looked at: they are more than {pixel_limit():,}, and --max-pixels raises that"
+    except (OSError, ValueError, EOFError, SyntaxError, UnidentifiedImageError):
         return _CUT_OFF
     if pixels is None:
         return "have the wrong channels: neither gray nor with alpha"

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from functools import lru_cache
 from itertools import chain
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from blobdir.annotations import read_annotation
 from blobdir.datasets import DatasetView, ProjectView
 from blobdir.discovery import DiscoveryOptions
 from blobdir.errors import BlobdirError
-from blobdir.images import decode_image
+from blobdir.images import decode_image, pixel_limit, set_pixel_limit, stored_size
 from blobdir.offsets import read_offsets
 from blobdir.opening import build
 from blobdir.processes import Job, Workers, processors
@@ -83,14 +80,20 @@ def _decoded(
         return
     follow = isinstance(project.tree.storage, LocalStorage) and project.tree.storage.follow_links
     opened = project.url, follow, monotonic_ns()
-    jobs = (Job(decode_batch, (*opened, shapes, path, names), f"decoding {path}", path) for path, names in parts)
+    jobs = (
+        Job(decode_batch, (*opened, pixel_limit(), shapes, path, names), f"decoding {path}", path)
+        for path, names in parts
+    )
     with Workers(count) as workers:
         for job, found in workers.run(jobs):
             yield job.about, found
 
 
-def decode_batch(root: str, follow_links: bool, run: int, shapes: Shapes, dataset: str, names: list[str]) -> Decoded:
+def decode_batch(
+    root: str, follow_links: bool, run: int, most_pixels: int | None, shapes: Shapes, dataset: str, names: list[str]
+) -> Decoded:
     """Decode some images, in a worker; for each codes and what is wrong."""
+    set_pixel_limit(most_pixels)
     return _decode_all(_opened(root, follow_links, run), shapes, dataset, names)
 
 
@@ -116,13 +119,15 @@ def _decode(dataset: DatasetView, shapes: Shapes, name: str) -> Iterator[tuple[s
         wanted = None  # said where annotations are looked at
     try:
         data = dataset.get_blob_img_bytes(name)
-        pixels = decode_image(data, name=name).shape
-        with Image.open(io.BytesIO(data)) as image:
-            stored = image.size
+        height, width = decode_image(data, name=name).shape[:2]
+        # Old versions of the SDK have written this one.
+        is_stored = wanted is not None and wanted != (width, height) and wanted == stored_size(data)
     except (BlobdirError, OSError) as error:
         yield "not-decodable", f"{name}: {error}"
         return
-    # The SDK writes the size as stored or as turned by EXIF, by version.
-    if wanted and wanted not in (stored, (pixels[1], pixels[0])):
-        text = f"{name} is {pixels[1]} x {pixels[0]}, its annotation says {wanted[0]} x {wanted[1]}"
-        yield "annotation-size", text
+    if wanted and wanted != (width, height):
+        text = f"{name} is {width} x {height}, its annotation says {wanted[0]} x {wanted[1]}"
+        if is_stored:
+            yield "annotation-turned", f"{text}: the size as it was before EXIF turned it"
+        else:
+            yield "annotation-size", text

@@ -15,6 +15,7 @@ ERRORS = frozenset(
     {
         "tar-damaged", "offset-no-member", "offset-size", "offset-name", "offset-past-end", "offset-overlap",
         "offsets-unreadable", "unreadable", "checksum", "not-decodable", "annotation-invalid", "annotation-size",
+        "annotation-turned",
         "class-unknown", "tag-unknown", "blob-missing", "blob-unreadable", "meta", "side-invalid", "link-dangling",
         "link-circular", "change-unfinished", "blob-not-checked", "images-left-out",
         "released-unreadable",

@@ -1,0 +1,64 @@
+"""What a file is that is given where a project, or a list, belongs."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from contextlib import suppress
+from typing import Final
+
+from blobdir.inside import open_plain
+
+_LOOKED_AT: Final = 100
+"""Members of a tar that are looked at."""
+_PARQUET: Final = b"PAR1"
+_COMPRESSED: Final = (
+    (b"\x1f\x8b", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard"),
+    (b"PK\x03\x04", "zip"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"7z\xbc\xaf\x27\x1c", "7z"),
+)
+
+
+def kind_of_file(path: str) -> str:
+    """What a file is and what to do with it, as the end of a sentence; empty where that isn't known."""
+    try:
+        with open(open_plain(path), "rb") as file:
+            beginning = file.read(8)
+            found = next((kind for magic, kind in _COMPRESSED if beginning.startswith(magic)), "")
+            if found:
+                return f"is a compressed archive ({found}): unpack it, and give the folder that holds meta.json"
+            if beginning.startswith(_PARQUET):
+                return "is a Parquet table, and neither a project nor images"
+            file.seek(0)
+            return _kind_of_tar(file)
+    except OSError:
+        return ""
+
+
+def _kind_of_tar(file: object) -> str:
+    names: list[str] = []
+    tables = 0
+    with suppress(tarfile.TarError, OSError, ValueError, EOFError), tarfile.open(fileobj=file, mode="r:") as tar:  # type: ignore[call-overload]
+        for member in tar:
+            names.append(member.name)
+            if member.isfile() and (content := tar.extractfile(member)) and content.read(4) == _PARQUET:
+                tables += 1
+            if len(names) == _LOOKED_AT:
+                break
+    if not names:
+        return ""
+    if tables:
+        return (
+            "is a snapshot of the platform: a tar of Parquet tables, without the bytes of images; restore it on the "
+            "platform, and download the project from there"
+        )
+    bases = {os.path.basename(name.rstrip("/")) for name in names}
+    if "meta.json" in bases:
+        return "is a tar of a project: unpack it (tar -xf), and give the folder that holds meta.json"
+    return (
+        "is a tar: unpack it (tar -xf); or, if a project is to serve its images from it, put it into the project's "
+        "blob/, and `blobdir offsets --output DATASET` writes where they lie"
+    )

@@ -1,0 +1,69 @@
+"""Whether annotations say the sizes that their images are shown with."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from io import BufferedReader, RawIOBase
+from typing import TYPE_CHECKING, Any
+
+from blobdir.annotations import read_annotation
+from blobdir.errors import BlobdirError
+from blobdir.images import shown_size
+
+if TYPE_CHECKING:
+    import os
+    from typing import BinaryIO
+
+    from blobdir.loosefiles import OpenFile
+
+
+def size_fault(annotation: dict[str, Any], size: tuple[int, int]) -> str:
+    """What is wrong with the size in a sound annotation of an image that is shown so wide and high; or nothing."""
+    says = annotation["size"]["width"], annotation["size"]["height"]
+    if says == size:
+        return ""
+    turned = ", since EXIF turns it" if says == size[::-1] else ""
+    return f"says {says[0]} x {says[1]}, and its image is shown {size[0]} wide and {size[1]} high{turned}"
+
+
+def size_fault_of(annotation: bytes | dict[str, Any], image: str | os.PathLike[str] | BinaryIO) -> str:
+    """`size_fault` of files; nothing where one of them isn't what it must be: that is said where it's looked at."""
+    with suppress(BlobdirError, OSError):
+        return size_fault(read_annotation(annotation), shown_size(image))
+    return ""
+
+
+class Stream(RawIOBase):
+    """A file of a tree as Pillow wants one: only what is asked for is read."""
+
+    def __init__(self, opened: OpenFile) -> None:
+        self._opened, self._at = opened, 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a byte."""
+        self._at = max(0, offset + (0, self._at, self._opened.size)[whence])
+        return self._at
+
+    def tell(self) -> int:
+        """The byte where it is."""
+        return self._at
+
+    def readinto(self, into: Any) -> int:
+        """Read on."""
+        data = self._opened.read(self._at, min(self._at + len(into), self._opened.size))
+        into[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def stream(opened: OpenFile) -> BinaryIO:
+    """A file of a tree, to be read as one that is open."""
+    return BufferedReader(Stream(opened))
