@@ -17,6 +17,7 @@ from blobdir.errors import BusyError, NotAProjectError, PackError, ReadError, So
 from blobdir.moving import fetch
 from blobdir.offsets import offsets_of_tar, write_offsets
 from blobdir.packing import SubsetOptions
+from blobdir.sources import RemoteOptions
 from blobdir.verifying import verify
 
 URL = "tested://up"
@@ -272,7 +273,7 @@ def test_chosen_images_are_what_their_names_say(bucket, tmp_path, labels, cached
     ending = ".json" if labels else ""
     swap(pickles(made, labels)[0], f"a002.png{ending}", f"a003.png{ending}")
     shutil.copytree(made, bucket)
-    cache = {"remote": blobdir.RemoteOptions(cache_size=0)} if not cached else {}
+    cache = {"remote": RemoteOptions(cache_size=0)} if not cached else {}
     with pytest.raises(PackError, match=rf"train/(img|ann)/a002.png{ending}: should be bytes"):
         fetch(URL, tmp_path / "got", choose=SubsetOptions(patterns=("*[12].png",)), **cache)
     fetch(URL, tmp_path / "other", choose=SubsetOptions(patterns=("*4.png",)), **cache)
