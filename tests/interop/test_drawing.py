@@ -64,6 +64,7 @@ CUBOID = {
     "faces": [[0, 1, 2, 3], [0, 4, 5, 1], [1, 5, 6, 2]],
 }
 STAR = [(80 + 45 * math.cos(i * 2.513), 60 + 45 * math.sin(i * 2.513)) for i in range(5)]
+INNER = ((90, 60), (120, 60), (100, 90))
 HOLE = ((60, 50), (90, 50), (75, 80))
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "rectangle": ("rectangle", points((20, 30), (110, 90))),
@@ -81,7 +82,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
                 {"exterior": [[10, 10], [60, 15], [30, 60]], "interior": []},
                 {
                     "exterior": [[70, 40], [150, 40], [150, 110], [70, 110]],
-                    "interior": [[[90, 60], [120, 60], [100, 90]]],
+                    "interior": [[*map(list, INNER)]],
                 },
             ]
         },

@@ -27,10 +27,10 @@ _WIDTH, _EDGE, _GAP = 900, 16, 22
 _DATASETS, _CLASSES, _TAGS, _FORMATS, _SIZES = 30, 240, 40, 20, 400
 _TABLE = 40, 8
 """Most bars, points, and rows and columns."""
-_RATIOS = ("1:3", "1:2", "2:3", "3:4", "1:1", "4:3", "3:2", "2:1", "3:1")
-_STEP = 2**0.25
-_FURTHEST = 10
-"""Aspect ratios are counted in so many steps of a quarter of an octave to each side."""
+_RATIOS = ("1:3", "1:2", "2:3", "3:4", "1:1", "4:3", "3:2", "16:9", "2:1", "3:1")
+_STEP = 2 ** (1 / 6)
+_FURTHEST = 15
+"""Aspect ratios are counted in so many steps of a sixth of an octave to each side."""
 
 
 def draw_stats(project: Project, stats: Stats, *, notes: list[str] | None = None) -> Image.Image:
@@ -104,6 +104,8 @@ def _bars(
     if not counts:
         return []
     ordered = Counter(counts).most_common()
+    if not looks and not what and len(ordered) <= most:
+        ordered = [*counts.items()]  # datasets, in the order of the project
     if len(ordered) > most + 1:
         shown, others = ordered[:most], ordered[most:]
     else:
@@ -143,10 +145,10 @@ def _sizes(stats: Stats) -> list[_Titled]:
     if len(sizes) > len(shown):
         rest = sizes.total() - sum(count for _, count in shown)
         notes.append(f"{len(shown):,} of {len(sizes):,} sizes are shown; {counted(rest, 'image')} have others")
-    (width, height), count = shown[0]
-    notes.append(f"most often {width:,} x {height:,}: {counted(count, 'image')}")
+    (width, height), _ = shown[0]
     points = [(float(width), float(height), count) for (width, height), count in shown]
-    return [Bubbles("Image sizes", points, ("width, pixels", "height, pixels"), notes)]
+    title = f"Image sizes (most often {width:,} x {height:,})" if len(sizes) > 1 else "Image sizes"
+    return [Bubbles(title, points, ("width, pixels", "height, pixels"), notes)]
 
 
 def _ratios(stats: Stats) -> list[_Titled]:
@@ -161,10 +163,11 @@ def _ratios(stats: Stats) -> list[_Titled]:
         counts[min(max(step, -_FURTHEST), _FURTHEST) + _FURTHEST] += count
     labels = [""] * len(counts)
     for text in _RATIOS:
-        labels[round(math.log(int(text[0]) / int(text[2]), _STEP)) + _FURTHEST] = text
+        width, height = map(int, text.split(":"))
+        labels[round(math.log(width / height, _STEP)) + _FURTHEST] = text
     notes = _unsized(stats)
     if beyond:
-        notes.append(f"{counted(beyond, 'image')} beyond 1:6 or 6:1: counted in the outermost columns")
+        notes.append(f"{counted(beyond, 'image')} beyond 1:5.6 or 5.6:1: counted in the outermost columns")
     return [Columns("Aspect ratios", counts, labels, "width : height", notes=notes)]
 
 
@@ -206,7 +209,8 @@ def _areas(stats: Stats) -> list[_Titled]:
 def _table(stats: Stats, classes: Counter[str]) -> _Titled:
     rows = [name for name, _ in classes.most_common(_TABLE[0])]
     objects = Counter({name: one.objects for name, one in stats.datasets.items()})
-    columns = [name for name, _ in objects.most_common(_TABLE[1])]
+    largest = {name for name, _ in objects.most_common(_TABLE[1])}
+    columns = [name for name in stats.datasets if name in largest]
     counts = [[stats.datasets[column].classes.get(row, 0) for column in columns] for row in rows]
     notes = []
     if len(rows) < len(classes):

@@ -33,14 +33,18 @@ _SIMILAR = 45
 """Difference in brightness, of 255, below which a line needs a rim."""
 _LABELS = 3000
 """Objects whose names are tried to be written: of more of them, no picture has room for the others."""
+_CROWD = 3000
+"""Objects of more than these have thin lines."""
 _OPEN = 32
 """Colours whose areas are kept apart at a time."""
 _MARGIN = 64
 _MANY = 256
 """Points from which on those that fall on one pixel are left out."""
+_NOWHERE = (1e9, 1e9, -1e9, -1e9)
 _FRAME = 6
 """Widest rim of a mask."""
 _ANY = [0] + [255] * 255
+_WHOLE = [0] * 255 + [255]
 _QUARTER = [0] * 64 + [255] * 192
 
 
@@ -81,9 +85,10 @@ def draw_objects(
     named : bool
         Whether the names of classes are written.
     """
-    canvas = _Canvas(image.size, scale)
+    objects = annotation.get("objects", [])
+    canvas = _Canvas(image.size, scale, crowded=len(objects) > _CROWD)
     painted, labels = Painted(), list[Label]()
-    for number, item in enumerate(annotation.get("objects", [])):
+    for number, item in enumerate(objects):
         title = item.get("classTitle")
         title = title if isinstance(title, str) else ""
         look = looks[title]
@@ -103,16 +108,26 @@ def draw_objects(
     return painted
 
 
+@dataclass(slots=True)
+class _Fill:
+    """Where the areas of a colour are, and a box that holds them."""
+
+    mask: Image.Image
+    draw: ImageDraw.ImageDraw
+    box: tuple[float, float, float, float] = _NOWHERE
+
+
 class _Canvas:
     """Areas and lines of a picture, until they are painted."""
 
-    def __init__(self, size: tuple[int, int], scale: float) -> None:
+    def __init__(self, size: tuple[int, int], scale: float, *, crowded: bool) -> None:
         self._size, self._scale = size, scale
-        self._width = max(2, round(min(size) / 300))
+        self._width = 1 if crowded else max(2, round(min(size) / 300))
         self._window = (-_MARGIN, -_MARGIN, size[0] + _MARGIN, size[1] + _MARGIN)
         self._strokes = Image.new("RGBA", size)
         self._draw = ImageDraw.Draw(self._strokes)
-        self._fills: dict[Color, tuple[Image.Image, ImageDraw.ImageDraw]] = {}
+        self._fills: dict[Color, _Fill] = {}
+        self._free: list[_Fill] = []
         self._sums: NDArray[np.float32] | None = None
         self._most: NDArray[np.float32] | None = None
 
@@ -152,29 +167,38 @@ class _Canvas:
         kept[1:] = (pixels[1:] != pixels[:-1]).any(axis=1)
         return [*map(tuple, points[kept].tolist())]
 
-    def _fill(self, color: Color) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-        """The mask of the areas of a colour."""
+    def _fill(self, color: Color, box: tuple[float, float, float, float]) -> _Fill:
+        """The mask of the areas of a colour, in which a box is about to change."""
         found = self._fills.get(color)
         if found is None:
             if len(self._fills) >= _OPEN:
                 self._close(next(iter(self._fills)))
-            mask = Image.new("L", self._size)
-            found = self._fills[color] = mask, ImageDraw.Draw(mask)
+            if self._free:
+                found = self._free.pop()
+            else:
+                mask = Image.new("L", self._size)
+                found = _Fill(mask, ImageDraw.Draw(mask))
+            self._fills[color] = found
+        left, top, right, bottom = found.box
+        found.box = min(left, box[0]), min(top, box[1]), max(right, box[2]), max(bottom, box[3])
         return found
 
     def _close(self, color: Color) -> None:
         """Give the areas of a colour their part in the pixels that they cover."""
-        mask, _ = self._fills.pop(color)
+        fill = self._fills.pop(color)
         if self._sums is None or self._most is None:
             self._sums = np.zeros((self._size[1], self._size[0], 4), np.float32)
             self._most = np.zeros((self._size[1], self._size[0]), np.float32)
-        if not (box := mask.getbbox()):
-            return
-        left, top, right, bottom = box
-        part = np.asarray(mask.crop(box), np.float32) / 255
-        self._sums[top:bottom, left:right] += part[:, :, None] * np.array([*color, 1], np.float32)
-        most = self._most[top:bottom, left:right]
-        np.maximum(most, part, out=most)
+        left, top, right, bottom = (int(value) for value in fill.box)
+        if box := _inside((left - 1, top - 1, right + 3, bottom + 3), self._size):
+            left, top, right, bottom = box
+            part = np.asarray(fill.mask.crop(box), np.float32) / 255
+            self._sums[top:bottom, left:right] += part[:, :, None] * np.array([*color, 1], np.float32)
+            most = self._most[top:bottom, left:right]
+            np.maximum(most, part, out=most)
+            fill.mask.paste(0, box)
+        fill.box = _NOWHERE
+        self._free.append(fill)
 
     def _add_box(self, box: tuple[float, float, float, float], color: Color) -> None:
         left, top, right, bottom = box
@@ -184,27 +208,27 @@ class _Canvas:
         low, high = -_MARGIN, max(self._size) + _MARGIN
         corners = [round(min(max(value, low), high)) for value in box]
         corners[2:] = max(corners[0], corners[2]), max(corners[1], corners[3])
-        self._fill(color)[1].rectangle(corners, fill=255)
+        self._fill(color, (corners[0], corners[1], corners[2], corners[3])).draw.rectangle(corners, fill=255)
         self._draw.rectangle(corners, outline=(*color, 255), width=self._width)
 
     def _add_area(self, rings: list[Ring], color: Color) -> None:
         inside = [ring if is_inside(ring, self._window) else clip_ring(ring, self._window) for ring in rings]
         if len(inside[0]) < 2:
             return
-        mask, draw = self._fill(color)
-        if len(inside) == 1:
-            draw.polygon(inside[0], fill=255)
-            return
         xs, ys = [x for x, _ in inside[0]], [y for _, y in inside[0]]
         box = _inside((int(min(xs)), int(min(ys)), int(max(xs)) + 2, int(max(ys)) + 2), self._size)
         if not box:
+            return
+        fill = self._fill(color, box)
+        if len(inside) == 1:
+            fill.draw.polygon(inside[0], fill=255)
             return
         part = Image.new("L", (box[2] - box[0], box[3] - box[1]))
         cut = ImageDraw.Draw(part)
         for ring, value in zip(inside, (255, *[0] * (len(inside) - 1)), strict=True):
             if len(ring) >= 2:
                 cut.polygon([(x - box[0], y - box[1]) for x, y in ring], fill=value)
-        mask.paste(ImageChops.lighter(mask.crop(box), part), box)
+        fill.mask.paste(ImageChops.lighter(fill.mask.crop(box), part), box)
 
     def _add_mask(self, mask: Mask, color: Color) -> None:
         stored = mask.image
@@ -223,12 +247,12 @@ class _Canvas:
         if found.getbbox() is None:  # all of it is thin
             found = covered.point(_ANY)
         opacity = ImageChops.darker(found, stored.resize(size, way, box=source)) if mask.soft else found
-        shown, _ = self._fill(color)
+        shown = self._fill(color, box).mask
         shown.paste(ImageChops.lighter(shown.crop(box), opacity), box)
         reach = min(self._width, _FRAME)
         framed = Image.new("L", (size[0] + 2 * reach, size[1] + 2 * reach))
         framed.paste(found, (reach, reach))
-        rim = ImageChops.subtract(framed, framed.filter(ImageFilter.MinFilter(2 * reach + 1)))
+        rim = ImageChops.subtract(framed, framed.filter(ImageFilter.BoxBlur(reach)).point(_WHOLE))
         self._strokes.paste((*color, 255), box, rim.crop((reach, reach, reach + size[0], reach + size[1])))
 
     def _add_line(self, line: Line, color: Color) -> None:
@@ -237,7 +261,9 @@ class _Canvas:
             points.append(points[0])
         ink = (*(line.color or color), 255)
         if is_inside(points, self._window):
-            self._draw.line(points, fill=ink, width=self._width, joint="curve" if len(points) < _MANY else None)
+            self._draw.line(
+                points, fill=ink, width=self._width, joint="curve" if self._width > 1 and len(points) < _MANY else None
+            )
             return
         for segment in clip_line(points, self._window):
             self._draw.line(segment, fill=ink, width=self._width)
