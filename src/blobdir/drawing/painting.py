@@ -242,11 +242,13 @@ class _Canvas:
         source = ((box[0] - x) * wide, (box[1] - y) * high, (box[2] - x) * wide, (box[3] - y) * high)
         size = box[2] - box[0], box[3] - box[1]
         way = Image.Resampling.BOX if wide > 1 or high > 1 else Image.Resampling.NEAREST
-        covered = stored.point(_ANY).resize(size, way, box=source)
-        found = covered.point(_QUARTER)
+        same = wide == high == 1 and size == stored.size
+        scaled = stored if same else stored.resize(size, way, box=source)
+        covered = scaled if same or not mask.soft else stored.point(_ANY).resize(size, way, box=source)
+        found = covered.point(_ANY if same else _QUARTER)
         if found.getbbox() is None:  # all of it is thin
             found = covered.point(_ANY)
-        opacity = ImageChops.darker(found, stored.resize(size, way, box=source)) if mask.soft else found
+        opacity = ImageChops.darker(found, scaled) if mask.soft else found
         shown = self._fill(color, box).mask
         shown.paste(ImageChops.lighter(shown.crop(box), opacity), box)
         reach = min(self._width, _FRAME)

@@ -368,12 +368,19 @@ def _opacity(stored: Image.Image) -> Image.Image:
 
 def _bitmap(item: Mapping[str, Any], _: ClassLook) -> Shape:
     stored, x, y = _stored(item)
-    return Shape(mask=Mask(_opacity(stored).point([0] + [255] * 255), x, y))
+    return Shape(mask=_mask(_opacity(stored).point([0] + [255] * 255), x, y))
+
+
+def _mask(opacity: Image.Image, x: float, y: float, *, soft: bool = False) -> Mask:
+    """A mask without the empty rows and columns around it."""
+    if not (box := opacity.getbbox()):
+        raise ShapeError("nothing is set in its bitmap")
+    return Mask(opacity if box == (0, 0, *opacity.size) else opacity.crop(box), x + box[0], y + box[1], soft)
 
 
 def _alpha_mask(item: Mapping[str, Any], _: ClassLook) -> Shape:
     stored, x, y = _stored(item)
-    return Shape(mask=Mask(_opacity(stored), x, y, soft=True))
+    return Shape(mask=_mask(_opacity(stored), x, y, soft=True))
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any], ClassLook], Shape]] = {
