@@ -27,7 +27,7 @@ _WIDTH, _EDGE, _GAP = 900, 16, 22
 _DATASETS, _CLASSES, _TAGS, _FORMATS, _SIZES = 30, 240, 40, 20, 400
 _TABLE = 40, 8
 """Most bars, points, and rows and columns."""
-_RATIOS = ("1:3", "1:2", "2:3", "3:4", "1:1", "4:3", "3:2", "16:9", "2:1", "3:1")
+_RATIOS = ("1:3", "1:2", "2:3", "1:1", "3:2", "2:1", "3:1")
 _STEP = 2 ** (1 / 6)
 _FURTHEST = 15
 """Aspect ratios are counted in so many steps of a sixth of an octave to each side."""

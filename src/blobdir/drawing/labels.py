@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _PADDING = 2
-_MISSES = 60
+_COVERED = 0.1
+"""Part of a name that may lie over lines: more of them would be hidden."""
+_ALL = 0.3
+"""Part of a picture that names may take."""
+_MISSES = 200
 """Names in a row without room for them after which no other is tried."""
 
 
@@ -54,9 +58,9 @@ def draw_labels(image: Image.Image, labels: Sequence[Label], lines: NDArray[np.u
     draw = ImageDraw.Draw(image)
     taken = np.zeros((image.height, image.width), bool)
     cut = letters.fitting((label.text for label in labels), min(image.width, max(60, image.width * 0.7)) - 2 * _PADDING)
-    written = misses = 0
+    written = misses = used = 0
     for label in labels:
-        if misses > _MISSES:
+        if misses > _MISSES or used > _ALL * taken.size:
             break
         text = cut[label.text]
         size = round(letters.width(text)) + 2 * _PADDING + 1, letters.height + 2
@@ -65,6 +69,7 @@ def draw_labels(image: Image.Image, labels: Sequence[Label], lines: NDArray[np.u
             misses += 1
             continue
         misses = 0
+        used += size[0] * size[1]
         x, y = place
         taken[y : y + size[1], x : x + size[0]] = True
         edge = (0, 0, 0) if brightness(label.color) > 200 else None
@@ -81,11 +86,11 @@ def _place(
     taken: NDArray[np.bool_],
     lines: NDArray[np.uint8],
 ) -> tuple[int, int] | None:
-    """The first free place that covers no lines, or the one that covers the fewest; None where none is free."""
+    """The first free place that covers no lines, or the one that covers the fewest; None where there is no room."""
     if size[0] > picture[0] or size[1] > picture[1]:
         return None
     best: tuple[int, int] | None = None
-    fewest = size[0] * size[1] + 1
+    fewest = round(size[0] * size[1] * _COVERED) + 1
     for x, y in _places(box, size, picture):
         if taken[y : y + size[1], x : x + size[0]].any():
             continue

@@ -111,7 +111,7 @@ class Bars:
         gap = 18
         wide = (width - gap * (self.columns - 1)) // self.columns
         numbers = max(letters.width(f"{bar.number:,}") for bar in self.bars)
-        cut = letters.fitting((bar.name for bar in self.bars), min(wide * 0.42, 260))
+        cut = letters.fitting((bar.name for bar in self.bars), min(wide * 0.48, 260))
         names = max(letters.width(text) for text in cut.values())
         room = wide - names - numbers - 16
         rows = self._rows()
