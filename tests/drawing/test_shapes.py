@@ -81,6 +81,15 @@ def test_what_is_like_the_ground_has_a_rim(shape, title, ground):
     assert (np.abs(drawn.sum(-1) / 3 - sum(ground) / 3) > 120).sum() >= 8
 
 
+@pytest.mark.parametrize("shape", ["polygon", "multipolygon"])
+def test_holes_are_empty_and_empty_nothing_else(shape):
+    part = SHAPES["polygon"]["points"]
+    holed = thing(shape, {"points": part} if shape == "polygon" else {"parts": [part]})
+    assert not painted(holed)[48:53, 48:53].any()
+    below = thing("rectangle", points((40, 40), (60, 60)))
+    np.testing.assert_array_equal(painted(below, holed)[48:53, 48:53], painted(below)[48:53, 48:53])
+
+
 MODES = {"L": "L", "RGBA": "RGBA", "one bit": "1", "a palette": "P"}
 
 
