@@ -35,8 +35,8 @@ _LABELS = 3000
 """Objects whose names are tried to be written: of more of them, no picture has room for the others."""
 _CROWD = 3000
 """Objects of more than these have thin lines."""
-_OPEN = 32
-"""Colours whose areas are kept apart at a time."""
+_OPEN_BYTES = 256 << 20
+"""Masks of colours whose areas are kept apart at a time: of more colours, each takes its turn again and again."""
 _MARGIN = 64
 _MANY = 256
 """Points from which on those that fall on one pixel are left out."""
@@ -171,8 +171,8 @@ class _Canvas:
         """The mask of the areas of a colour, in which a box is about to change."""
         found = self._fills.get(color)
         if found is None:
-            if len(self._fills) >= _OPEN:
-                self._close(next(iter(self._fills)))
+            if len(self._fills) >= max(32, _OPEN_BYTES // (self._size[0] * self._size[1])):
+                self._close(next(reversed(self._fills)))  # the newest: of colours that take turns, most stay
             if self._free:
                 found = self._free.pop()
             else:
