@@ -73,6 +73,9 @@ declare -A SYSTEM_PACKAGES=(
     [strace]=strace                 # kills writers at every system call
     [systemd]=systemd-analyze       # the units
     [systemd-container]=systemd-nspawn # a systemd that runs them
+    [fonts-dejavu-core]=/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf # names in pictures
+    [fonts-unifont]=/usr/share/fonts/opentype/unifont/unifont.otf # ditto, in all other scripts
+    [libfribidi0]=libfribidi.so.0   # ditto, from right to left
     [libgl1]=libGL.so.1             # OpenCV, which the SDK needs
     [libglib2.0-0]=libglib-2.0.so.0 # ditto
     [libmagic1]=libmagic.so.1       # python-magic, which the SDK needs
@@ -85,6 +88,7 @@ install_system_packages() {
     for package in "${!SYSTEM_PACKAGES[@]}"; do
         brings=${SYSTEM_PACKAGES[$package]}
         case $brings in
+            /*) [ -e "$brings" ] || missing+=("$package") ;;
             *.so.*) grep -qF "$brings" <<<"$libraries" || missing+=("$package") ;;
             *) PATH=$PATH:/usr/sbin command -v "$brings" >/dev/null || missing+=("$package") ;;
         esac

@@ -17,11 +17,13 @@ from PIL import Image
 
 import blobdir
 from blobdir.drawing import collect_stats, draw_preview, draw_stats
-from blobdir.drawing.shapes import class_colors, draw_objects
+from blobdir.drawing.painting import draw_objects
+from blobdir.drawing.palette import Looks
 from blobdir.errors import AnnotationError, NotFoundError, UsageError
 
 COMMAND = str(Path(sys.executable).with_name("blobdir"))
 RED = (255, 0, 0)
+LOOKS = Looks({"classes": [{"title": "c", "shape": "any", "color": "#FF0000"}]})
 
 
 def bitmap(mask):
@@ -56,7 +58,7 @@ def test_shapes(shape, scale):
     item, inside, outside = SHAPES[shape]
     image = Image.new("RGB", (100 * scale, 100 * scale))
     annotation = {"objects": [{"classTitle": "c", "geometryType": shape, **item}]}
-    assert draw_objects(image, annotation, {"c": RED}, scale) == 1
+    assert draw_objects(image, annotation, LOOKS, scale).drawn == 1
     red, green, blue = image.getpixel((inside[0] * scale, inside[1] * scale))
     assert red > 60
     assert green == blue == 0 or shape in ("point", "graph")
@@ -76,13 +78,15 @@ def test_shapes(shape, scale):
 )
 def test_damaged_objects_are_left_out(item):
     image = Image.new("RGB", (50, 50))
-    assert draw_objects(image, {"objects": [item]}, {}, 1) == 0
+    assert draw_objects(image, {"objects": [item]}, LOOKS, 1).drawn == 0
     assert image.getextrema() == ((0, 0), (0, 0), (0, 0))
 
 
 def test_colors():
     meta = {"classes": [{"title": "a", "color": "#FF0000"}, {"title": "b", "color": "nonsense"}, {}]}
-    assert class_colors(meta) == {"a": RED}
+    looks = Looks(meta)
+    assert looks["a"].color == RED
+    assert looks["b"].color == Looks({})["b"].color != looks["c"].color
 
 
 @pytest.fixture
@@ -232,7 +236,10 @@ def test_objects_that_cannot_be_drawn_are_named(project):
     problems = []
     draw_preview(blobdir.open_project(project), pattern="train/0.png", problems=problems)
     (problem,) = problems
-    assert problem.message == "2 of its 2 objects can't be drawn (their shapes: alpha_mask, cuboid)"
+    assert problem.message == (
+        "2 of its 2 objects can't be drawn: "
+        "object 0 (alpha_mask): it has no bitmap; object 1 (cuboid): it has no points"
+    )
 
 
 @pytest.mark.parametrize("name", ["a\nb.png", "\udcff.png", "кот.png", "n" * 246 + ".png"])

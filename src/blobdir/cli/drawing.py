@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from blobdir.cli.options import ADDRESS_HELP, max_pixels_option, project_options
-from blobdir.cli.output import human_bytes, name_problems, write_lines
+from blobdir.cli.output import Bars, human_bytes, name_problems, printable, write_lines
 
 if TYPE_CHECKING:
     from blobdir.cli.options import CommonOptions
@@ -21,42 +21,80 @@ SHOWN = 10
 
 @click.command("preview", epilog=ADDRESS_HELP)
 @click.argument("project")
-@click.option("-o", "--output", required=True, metavar="FILE", help="The picture: sheet.png, sheet.jpg …")
-@click.option("--filter", "pattern", default="*", metavar="PATTERN", help="Images such as 'train/0*'.")
 @click.option(
-    "-n", "--count", type=click.IntRange(1, 10_000), default=40, show_default=True, help="Images at the most."
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE",
+    help="sheet.png, .jpg, .webp, .tiff, .pdf (with pages), or .html, a page that needs no server; -: PNG to standard "
+    "output.",
 )
+@click.option("--filter", "pattern", default="*", metavar="PATTERN", help="Images such as 'train/0*'.")
+@click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only of this dataset; repeatable.")
+@click.option(
+    "-n", "--count", type=click.IntRange(1, 100_000), default=40, show_default=True, help="Images at the most."
+)
+@click.option(
+    "--sample", type=click.IntRange(1, 100_000), metavar="N", help="So many at random, not at even distances."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Which ones of those.")
 @click.option("--columns", type=click.IntRange(1, 100), default=8, show_default=True, help="Images in a row.")
-@click.option("--tile", type=click.IntRange(32, 4096), default=256, show_default=True, help="Pixels of an image.")
+@click.option(
+    "--tile",
+    type=click.IntRange(32, 4096),
+    metavar="PIXELS",
+    help="Longer side of an image; 256, or large where one is drawn.",
+)
+@click.option("--large", is_flag=True, help="Each image by itself, 640 to 2048 pixels: one, or all in .pdf and .html.")
+@click.option("--no-names", is_flag=True, help="Don't write the names of classes beside objects.")
 @max_pixels_option
-@click.option("--strict", is_flag=True, help="Write no sheet if something can't be used.")
+@click.option("--strict", is_flag=True, help="Write nothing if something can't be used.")
 @project_options
 def preview_command(
-    project: str, output: str, pattern: str, count: int, columns: int, tile: int, strict: bool, common: CommonOptions
+    project: str,
+    output: str,
+    pattern: str,
+    datasets: tuple[str, ...],
+    count: int,
+    sample: int | None,
+    seed: int,
+    columns: int,
+    tile: int | None,
+    large: bool,
+    no_names: bool,
+    strict: bool,
+    common: CommonOptions,
 ) -> int:
     """Draw a contact sheet: images of PROJECT with their annotations over them.
 
-    A pattern is for names such as train/a.jpg. Images are taken at even distances. Objects have the colours of their
-    classes. What can't be drawn is named; exit status 7 says that images are crossed out, that objects are missing,
-    that classes have no colours, since meta.json can't be used, or that datasets may be missing, since a folder can't
-    be listed.
+    Images are taken at even distances; where one matches, it's drawn large. Objects have the colours of their classes,
+    graphs the edges of theirs. Names are written in fonts of this machine: DejaVu Sans or Noto Sans, Noto Sans CJK,
+    WenQuanYi Micro Hei or Droid Sans Fallback, Noto Color Emoji, GNU Unifont, or any other that has the letters. A
+    letter that none has is written as its number, U+4E2D.
+
+    What can't be drawn is named; exit status 7 says that images are crossed out, that objects are missing, that classes
+    have no colours, since meta.json can't be used, or that datasets may be missing, since a folder can't be listed.
 
     \b
     blobdir preview /data/lemons -o sheet.png
     blobdir preview /data/lemons -o sheet.png --filter 'train/*' --count 100 --columns 10
+    blobdir preview /data/lemons -o page.html --dataset train --sample 200 --seed 7
+    blobdir preview /data/lemons -o one.png --filter train/0001.jpg
     """
-    from blobdir.drawing import draw_preview
+    from blobdir.drawing import Choice, PreviewOptions, picture_format, write_preview
     from blobdir.packing.putting import refuse_known
 
-    problems: list[Problem] = []
-    refuse_known([output])
-    opened = _open(project, common)
-    sheet = draw_preview(
-        opened, pattern=pattern, count=count, columns=columns, tile=tile, problems=problems, strict=strict
+    picture_format(output, html=True)
+    options = PreviewOptions(
+        Choice(pattern, datasets, count, sample or 0, seed), columns, tile or 0, large, not no_names, strict
     )
-    sheet.save(output)
+    problems: list[Problem] = []
+    refuse_known([output] if output != "-" else [])
+    opened = _open(project, common)
+    with Bars(common.quiet, unit="image") as bars:
+        done = write_preview(opened, output, options, problems=problems, progress=bars)
     if not common.quiet:
-        click.echo(f"{output}: {sheet.width} x {sheet.height} pixels", err=True)
+        click.echo(f"{printable(output, terminal=True)}: {done}", err=True)
     return name_problems(
         problems,
         "their objects aren't drawn",
@@ -72,7 +110,7 @@ def preview_command(
 @click.command("stats", epilog=ADDRESS_HELP)
 @click.argument("project")
 @click.option("--json", "as_json", is_flag=True, help="All counts as JSON.")
-@click.option("--plot", metavar="FILE", help="Also draw them as bars: stats.png.")
+@click.option("--plot", metavar="FILE", help="Also draw them as charts: stats.png, .jpg, .webp, .tiff, .pdf.")
 @click.option("--strict", is_flag=True, help="Stop at the first thing that can't be used.")
 @project_options
 def stats_command(project: str, as_json: bool, plot: str | None, strict: bool, common: CommonOptions) -> int:
@@ -85,15 +123,19 @@ def stats_command(project: str, as_json: bool, plot: str | None, strict: bool, c
     blobdir stats /data/lemons
     blobdir stats /data/lemons --plot stats.png
     """
-    from blobdir.drawing import collect_stats, draw_stats
+    from blobdir.drawing import collect_stats, draw_stats, encoded, picture_format, write_bytes
     from blobdir.packing.putting import refuse_known
 
+    kind = picture_format(plot, stdout=False) if plot else ""
     if plot:
         refuse_known([plot])
     opened = _open(project, common)
-    stats = collect_stats(opened, strict=strict)
+    stats = collect_stats(opened, strict=strict, areas=bool(plot))
     if plot:
-        draw_stats(opened, stats).save(plot)
+        notes: list[str] = []
+        write_bytes(plot, [encoded([draw_stats(opened, stats, notes=notes)], kind)])
+        for note in () if common.quiet else notes:
+            click.echo(f"{printable(plot, terminal=True)}: {printable(note, terminal=True)}", err=True)
     write_lines([json.dumps(stats.to_json(), indent=2)] if as_json else _table(stats))
     return name_problems(
         stats.problems,

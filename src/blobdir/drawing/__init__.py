@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from blobdir.drawing.preview import draw_preview
-from blobdir.drawing.stats import Stats, collect_stats, draw_stats
+from blobdir.drawing.charts import draw_stats
+from blobdir.drawing.choosing import Choice
+from blobdir.drawing.pictures import encoded, picture_format, write_bytes
+from blobdir.drawing.preview import PreviewOptions, draw_preview, write_preview
+from blobdir.drawing.stats import Stats, collect_stats
 
-__all__ = ["Stats", "collect_stats", "draw_preview", "draw_stats"]
+__all__ = [
+    "Choice",
+    "PreviewOptions",
+    "Stats",
+    "collect_stats",
+    "draw_preview",
+    "draw_stats",
+    "encoded",
+    "picture_format",
+    "write_bytes",
+    "write_preview",
+]

@@ -1,27 +1,121 @@
-"""A contact sheet: images of a project with their annotations drawn over them."""
+"""Looking at images of a project with their annotations: as a contact sheet, one image large, a document or a page."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageDraw, ImageFont
-
-from blobdir.drawing.shapes import class_colors, draw_objects, one_line
+from blobdir.drawing.choosing import Choice, chosen_images
+from blobdir.drawing.page import html_page
+from blobdir.drawing.palette import Looks
+from blobdir.drawing.pictures import check_size, encoded, picture_format, write_bytes
+from blobdir.drawing.sheet import draw_page, draw_sheet, draw_sheets, sheet_size
 from blobdir.drawing.stats import known_meta, unseen_datasets
-from blobdir.errors import AnnotationError, BlobdirError, IncompleteListingError, NotFoundError, UsageError
-from blobdir.images import for_screen
-from blobdir.packing import Problem
-from blobdir.packing.typed import Pattern
+from blobdir.drawing.tiles import draw_tiles
+from blobdir.errors import UsageError
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import os
+    from collections.abc import Callable, Iterator
 
-    from blobdir.project import Dataset, Project
+    from PIL import Image
 
-Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
-TILE, CAPTION, GAP = 256, 18, 6
-_BACKGROUND, _INK, _FAINT = (30, 30, 34), (230, 230, 230), (150, 60, 60)
+    from blobdir.drawing.choosing import Chosen
+    from blobdir.drawing.tiles import Tile
+    from blobdir.packing import Problem
+    from blobdir.project import Project
+
+TILE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewOptions:
+    """What is drawn, and how large.
+
+    Attributes
+    ----------
+    choice : Choice
+        Which images.
+    columns : int
+        Images in a row of a sheet.
+    tile : int
+        Pixels of the longer side of an image; 0: 256, or large where there is only one.
+    large : bool
+        Each image by itself, as large as it is, from 640 to 2048 pixels.
+    named : bool
+        Whether the names of classes are written beside objects.
+    strict : bool
+        Whether what can't be used is an error.
+    """
+
+    choice: Choice = field(default_factory=Choice)
+    columns: int = 8
+    tile: int = 0
+    large: bool = False
+    named: bool = True
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        if self.columns < 1 or (self.tile and not 32 <= self.tile <= 4096):
+            raise UsageError("a sheet needs at least a column and an image, and tiles of 32 to 4096 pixels")
+
+    def is_large(self, count: int) -> bool:
+        """Whether so many images are shown large."""
+        return self.large or (count == 1 and not self.tile)
+
+
+class _Preview:
+    """The images that are chosen, and what is known of their classes."""
+
+    def __init__(self, project: Project, options: PreviewOptions, problems: list[Problem]) -> None:
+        self.options, self.problems = options, problems
+        problems += unseen_datasets(project, strict=options.strict)
+        self.chosen: list[Chosen] = chosen_images(project, options.choice)
+        meta, faults = known_meta(project, strict=options.strict)
+        problems += faults
+        self.looks = Looks(meta)
+        self.titles = [f"{dataset.name}/{name}" for dataset, name in self.chosen]
+        self.large = options.is_large(len(self.chosen))
+        self.tile = options.tile or TILE
+        self.columns = min(options.columns, len(self.chosen))
+
+    def tiles(self, progress: Callable[[str, int, int], None]) -> Iterator[Tile]:
+        """The images, drawn."""
+        size = 0 if self.large else self.tile
+        found = draw_tiles(
+            self.chosen, self.looks, size, self.problems, strict=self.options.strict, named=self.options.named
+        )
+        for number, one in enumerate(found, 1):
+            progress("drawing", number, len(self.chosen))
+            yield one
+
+    def check(self, kind: str) -> None:
+        """Refuse what its format has no room for."""
+        if self.large and len(self.chosen) > 1 and kind not in ("PDF", "HTML"):
+            raise UsageError(
+                f"{counted(len(self.chosen), 'image')} match, and a picture holds one that is large: write .pdf or "
+                ".html, or choose one with --filter"
+            )
+        if not self.large and kind not in ("PDF", "HTML"):
+            size = sheet_size(len(self.chosen), self.columns, self.tile)
+            check_size(size, kind, "draw fewer images or smaller ones, or write .pdf or .html, which have pages")
+
+    def sheet(self, progress: Callable[[str, int, int], None]) -> Image.Image:
+        """All of them as one picture."""
+        tiles = self.tiles(progress)
+        return draw_page(next(tiles)) if self.large else draw_sheet(tiles, self.titles, self.columns, self.tile)
+
+    def pages(self, progress: Callable[[str, int, int], None]) -> Iterator[Image.Image]:
+        """All of them as the pages of a document."""
+        tiles = self.tiles(progress)
+        if self.large:
+            return map(draw_page, tiles)
+        return draw_sheets(tiles, self.titles, self.columns, self.tile)
+
+
+def _no_progress(_step: str, _done: int, _total: int) -> None:
+    pass
 
 
 def draw_preview(
@@ -45,7 +139,7 @@ def draw_preview(
         Images at the most, taken at even distances.
     columns : int
     tile : int
-        Pixels of the longer side of an image.
+        Pixels of the longer side of an image; 0: 256, or of one image as many as it has, from 640 to 2048.
     problems : list of Problem, optional
         Gets what couldn't be drawn: images that can't be decoded, objects, classes whose colours aren't known, and
         folders that may hold datasets and can't be listed.
@@ -63,87 +157,59 @@ def draw_preview(
     UsageError
         No columns, or tiles too small to see; or the pattern fits some images by their paths, others by their names.
     """
-    if columns < 1 or count < 1 or not 32 <= tile <= 4096:
-        raise UsageError("a sheet needs at least a column and an image, and tiles of 32 to 4096 pixels")
-    fitting = Pattern(pattern)
-    chosen = [(dataset, name) for dataset, name in _images(project) if fitting.fits(dataset.path, dataset.name, name)]
-    fitting.check()
-    problems = [] if problems is None else problems
-    problems += unseen_datasets(project, strict=strict)
-    if not chosen and (why := project.why_unseen()):
-        raise IncompleteListingError(
-            f"{pattern}: no image matches that could be listed, and others may be there: {why}"
-        )
-    if not chosen:
-        raise NotFoundError(f"{pattern}: no image of {project.url} matches; patterns are for names such as train/a.jpg")
-    chosen = [chosen[i * len(chosen) // min(count, len(chosen))] for i in range(min(count, len(chosen)))]
-    meta, faults = known_meta(project, strict=strict)
-    problems += faults
-    colors = class_colors(meta)
-    columns = min(columns, len(chosen))
-    rows = -(-len(chosen) // columns)
-    width, height = columns * (tile + GAP) + GAP, rows * (tile + CAPTION + GAP) + GAP
-    sheet = Image.new("RGB", (width, height), _BACKGROUND)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
-    for number, (dataset, name) in enumerate(chosen):
-        x = GAP + number % columns * (tile + GAP)
-        y = GAP + number // columns * (tile + CAPTION + GAP)
-        picture = _tile(dataset, name, colors, tile, problems, strict=strict)
-        if picture is None:
-            draw.rectangle((x, y, x + tile, y + tile), outline=_FAINT)
-            draw.line((x, y, x + tile, y + tile), fill=_FAINT)
-        else:
-            sheet.paste(picture, (x + (tile - picture.width) // 2, y + (tile - picture.height) // 2))
-        draw.text((x, y + tile + 2), _fitting(draw, font, f"{dataset.name}/{name}", tile), fill=_INK, font=font)
-    return sheet
+    options = PreviewOptions(Choice(pattern, count=count), columns, tile, strict=strict)
+    preview = _Preview(project, options, [] if problems is None else problems)
+    preview.check("PNG")
+    return preview.sheet(_no_progress)
 
 
-def _images(project: Project) -> Iterator[tuple[Dataset, str]]:
-    return ((dataset, name) for dataset in project.values() for name in dataset.names)
-
-
-def _tile(
-    dataset: Dataset,
-    name: str,
-    colors: dict[str, tuple[int, int, int]],
-    tile: int,
-    problems: list[Problem],
+def write_preview(
+    project: Project,
+    path: str | os.PathLike[str],
+    options: PreviewOptions | None = None,
     *,
-    strict: bool,
-) -> Image.Image | None:
-    """An image and its objects; None where it can't be decoded."""
-    try:
-        image = Image.fromarray(for_screen(dataset.get_blob_img_np(name)))
-    except (BlobdirError, OSError) as error:
-        if strict:
-            raise
-        problems.append(Problem("image", f"{dataset.path}/img/{name}", f"can't be drawn: {error}"))
-        return None
-    scale = tile / max(image.size)
-    resized = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-    (one,) = dataset.annotations([name])
-    if one.fault:
-        if strict:
-            raise AnnotationError(f"{one.path}: {one.fault} (--strict)")
-        problems.append(Problem("unreadable", one.path, one.fault))
-    elif one.value is not None:
-        objects = one.value.get("objects", [])
-        missing = len(objects) - draw_objects(resized, one.value, colors, scale)
-        if missing:
-            shapes = ", ".join(sorted({str(item.get("geometryType")) for item in objects}))
-            text = f"{missing} of its {counted(len(objects), 'object')} can't be drawn (their shapes: {shapes})"
-            if strict:
-                raise AnnotationError(f"{one.path}: {text} (--strict)")
-            problems.append(Problem("undrawn", one.path, text))
-    return resized
-
-
-def _fitting(
-    draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, text: str, width: int
+    problems: list[Problem] | None = None,
+    progress: Callable[[str, int, int], None] = _no_progress,
 ) -> str:
-    text = one_line(text)
-    if draw.textlength(text, font=font) <= width:
-        return text
-    while text and draw.textlength(f"…{text}", font=font) > width:
-        text = text[1:]
-    return f"…{text}"
+    """Draw images of a project to a file: a picture, the pages of a PDF, or a page in HTML, by the ending of its name.
+
+    Parameters
+    ----------
+    project : Project
+    path : str or path
+        ``-`` is standard output, and gets PNG.
+    options : PreviewOptions
+    problems : list of Problem, optional
+        As of `draw_preview`.
+    progress : callable, optional
+        Called with a step, and how many images of how many are drawn.
+
+    Returns
+    -------
+    str
+        What was written, in words.
+
+    Raises
+    ------
+    UsageError
+        The format can't be written, or has no room for so many images: nothing was drawn then.
+    OSError
+        The file can't be written: it's as it was.
+    NotFoundError, IncompleteListingError, AnnotationError, ImageError, ReadError
+        As of `draw_preview`.
+    """
+    kind = picture_format(path, html=True)
+    preview = _Preview(project, options or PreviewOptions(), [] if problems is None else problems)
+    preview.check(kind)
+    if kind == "HTML":
+        width = 640 if preview.large else preview.tile
+        tiles = preview.tiles(progress)
+        write_bytes(path, html_page(project.url, tiles, width, preview.looks, preview.problems))
+        return counted(len(preview.chosen), "image")
+    if kind == "PDF":
+        pages = [*preview.pages(progress)]
+        write_bytes(path, [encoded(pages, kind)])
+        return f"{counted(len(preview.chosen), 'image')}, {counted(len(pages), 'page')}"
+    sheet = preview.sheet(progress)
+    write_bytes(path, [encoded([sheet], kind)])
+    return f"{sheet.width} x {sheet.height} pixels"

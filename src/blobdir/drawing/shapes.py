@@ -1,4 +1,24 @@
-"""The objects of an annotation, drawn: the shapes of the Supervisely format."""
+"""Objects of the Supervisely format as areas, lines, dots and masks, in pixels of the image.
+
+================  ==========================================================  =====================================
+shape             what it's made of                                           what is drawn
+================  ==========================================================  =====================================
+``rectangle``     two opposite corners, both inside                           area, outline
+``polygon``       ``exterior``, and holes in ``interior``                     area without the holes, all outlines
+``multipolygon``  ``parts``, each a polygon                                   the same
+``line``          ``exterior``                                                line
+``point``         the one of ``exterior``                                     dot
+``bitmap``        a PNG in base64, deflated or not, at ``origin``             area, outline
+``alpha_mask``    the same, with an opacity for each pixel                    area of that opacity, outline
+``graph``         ``nodes``; the edges are those of the class                 edges and dots in their own colours
+``cuboid``        ``points``, and three ``faces`` of four of them             areas of the faces, outlines
+``cuboid_2d``     eight named ``vertices``                                    the twelve edges by their names, dots
+``oriented_bbox`` two corners, and a clockwise ``angle`` around the middle    area, outline
+================  ==========================================================  =====================================
+
+A node that is ``disabled`` isn't drawn, nor are its edges. Coordinates name pixels: the middle of the pixel (x, y) is
+at (x + 0.5, y + 0.5) of the picture.
+"""
 
 from __future__ import annotations
 
@@ -7,190 +27,374 @@ import binascii
 import io
 import math
 import zlib
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from PIL import Image, ImageColor, ImageDraw, ImageFont
+import numpy as np
+from PIL import Image
+
+from blobdir.annotations import kind_of
+from blobdir.drawing.palette import ClassLook, Color, Edge
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-Color = tuple[int, int, int]
 Point = tuple[float, float]
-_FALLBACK: Color = (255, 64, 64)
-_FILL = 70
-"""Opacity of areas, of 255."""
+Ring = list[Point]
+
 MAX_BITMAP_BYTES = 64 << 20
-_DAMAGED = (
-    KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, SyntaxError, OSError, MemoryError,
-    zlib.error, binascii.Error, Image.DecompressionBombError,
-)  # fmt: skip
-"""What damaged objects raise, some of it in Pillow."""
+MAX_BITMAP_PIXELS = 1 << 28
+_FARTHEST = 1e9
+_FEW = 32
+"""Points that are checked one by one: for more of them numpy is faster."""
 
 
-def one_line(text: str) -> str:
-    """A name as it can be drawn: bytes that aren't UTF-8, line breaks and other control characters as a sign."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+class ShapeError(ValueError):
+    """Why an object can't be drawn, in words of the format."""
 
 
-def class_colors(meta: Mapping[str, Any]) -> dict[str, Color]:
-    """Class -> colour, from ``meta.json``."""
-    found = {}
-    for item in meta.get("classes", []):
-        try:
-            found[item["title"]] = ImageColor.getrgb(item["color"])[:3]
-        except (KeyError, ValueError, TypeError):
-            continue
-    return found
+class Line(NamedTuple):
+    """Points that are joined; without a colour, in that of the object."""
+
+    points: Ring
+    closed: bool = True
+    color: Color | None = None
 
 
-def draw_objects(image: Image.Image, annotation: Mapping[str, Any], colors: Mapping[str, Color], scale: float) -> int:
-    """Draw the objects of an annotation over its image.
+class Dot(NamedTuple):
+    """A point; without a colour, in that of the object."""
+
+    x: float
+    y: float
+    color: Color | None = None
+
+
+class Mask(NamedTuple):
+    """Opacity of each pixel, from a place on; not `soft` where it's all or nothing."""
+
+    image: Image.Image
+    x: float
+    y: float
+    soft: bool = False
+
+
+@dataclass(slots=True)
+class Shape:
+    """What is drawn of an object.
+
+    Attributes
+    ----------
+    box : tuple of float or None
+        Corners of an upright rectangle, both inside: quick to draw, so it isn't among the areas and lines.
+    areas : list of list of ring
+        Each an outer ring and its holes.
+    lines : list of Line
+    dots : list of Dot
+    mask : Mask or None
+    """
+
+    box: tuple[float, float, float, float] | None = None
+    areas: list[list[Ring]] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    dots: list[Dot] = field(default_factory=list)
+    mask: Mask | None = None
+
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of all that is drawn."""
+        if self.box:
+            return self.box
+        if self.mask:
+            mask, x, y, _ = self.mask
+            return x, y, x + mask.width - 1, y + mask.height - 1
+        xs = [x for line in self.lines for x, _ in line.points] + [dot.x for dot in self.dots]
+        ys = [y for line in self.lines for _, y in line.points] + [dot.y for dot in self.dots]
+        return min(xs), min(ys), max(xs), max(ys)
+
+    def area(self) -> float:
+        """Pixels that it covers; 0 of lines and dots."""
+        if self.box:
+            left, top, right, bottom = self.box
+            return (right - left + 1) * (bottom - top + 1)
+        if self.mask:
+            return sum(self.mask.image.histogram()[1:])
+        return sum(max(0.0, _area(outer) - sum(map(_area, holes))) for outer, *holes in self.areas)
+
+
+def _area(ring: Ring) -> float:
+    """Area of a polygon, by the shoelace formula."""
+    x, y = np.array(ring, np.float64).T
+    return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))) / 2
+
+
+def read_shape(item: Mapping[str, Any], look: ClassLook) -> Shape:
+    """What is drawn of an object of an annotation.
 
     Parameters
     ----------
-    image : Image
-        RGB; changed in place.
-    annotation : dict
-    colors : dict
-        Class -> colour.
-    scale : float
-        Pixels of `image` for one of the annotation.
+    item : dict
+    look : ClassLook
+        Of its class: the edges of a graph, and the shape of an object that doesn't name its own.
 
-    Returns
-    -------
-    int
-        Objects that were drawn; those of unknown shape, or damaged, aren't.
+    Raises
+    ------
+    ShapeError
     """
-    layer = Image.new("RGBA", image.size)
-    draw = ImageDraw.Draw(layer)
-    drawn = 0
-    labels: list[tuple[Point, str, Color]] = []
-    for item in annotation.get("objects", []):
-        try:
-            title = str(item["classTitle"])
-            color = colors.get(title, _FALLBACK)
-            shape = item.get("geometryType") or item.get("shape")
-            where = _DRAWERS[shape](layer, draw, item, color, scale)
-        except _DAMAGED:
-            continue
-        labels.append((where, title, color))
-        drawn += 1
-    taken: list[tuple[float, float, float, float]] = []
-    for where, title, color in labels:
-        _label(draw, image.size, where, title, color, taken)
-    image.paste(layer, mask=layer)
-    return drawn
+    kind = shape_name(item, look)
+    if not kind:
+        raise ShapeError("it names no shape")
+    if kind not in _READERS:
+        raise ShapeError("the shape isn't known")
+    try:
+        return _READERS[kind](item, look)
+    except RecursionError as error:
+        raise ShapeError("it's nested too deep") from error
 
 
-def _points(item: Mapping[str, Any], scale: float, part: str = "exterior") -> list[Point]:
-    return [(_number(x) * scale, _number(y) * scale) for x, y in item["points"][part]]
+def shape_name(item: Mapping[str, Any], look: ClassLook) -> str:
+    """Shape of an object, of its class where it has none; empty where neither names one."""
+    kind = item.get("geometryType") or item.get("shape") or look.shape
+    return kind if isinstance(kind, str) else ""
 
 
-def _number(value: Any) -> float:
-    found = float(value)
-    if not math.isfinite(found):
-        raise ValueError("no place in a picture")
+def _place(value: object) -> Point:
+    if isinstance(value, list) and len(value) == 2:
+        x, y = value
+        if type(x) in _NUMBERS and type(y) in _NUMBERS and abs(x) < _FARTHEST and abs(y) < _FARTHEST:  # NaN isn't
+            return x, y
+        value = x if type(x) not in _NUMBERS else y
+        if type(value) in _NUMBERS:
+            raise ShapeError("a coordinate is no place in a picture")
+        raise ShapeError(f"a coordinate is {kind_of(value)}, not a number")
+    raise ShapeError(f"a point is {kind_of(value)}, not two numbers" if not isinstance(value, list) else _TWO)
+
+
+_NUMBERS = (int, float)
+_TWO = "a point isn't two numbers"
+
+
+def _ring(value: object, least: int, what: str = "points") -> Ring:
+    if not isinstance(value, list):
+        raise ShapeError(f"its {what} are {kind_of(value)}, not a list")
+    if len(value) < least:
+        raise ShapeError(f"it has {len(value)} of at least {least} {what}" if value else f"it has no {what}")
+    if len(value) < _FEW:
+        return [_place(point) for point in value]
+    try:
+        points = np.array(value)
+    except ValueError:
+        points = np.empty(0)
+    if points.ndim == 2 and points.shape[1] == 2 and points.dtype.kind in "if" and (np.abs(points) < _FARTHEST).all():
+        return value if type(value[0]) is tuple else [*map(tuple, value)]
+    return [_place(point) for point in value]  # finds out which
+
+
+def _part(item: Mapping[str, Any], key: str, kind: type, what: str) -> Any:
+    """What an object must have under a name."""
+    value = item.get(key)
+    if not isinstance(value, kind):
+        raise ShapeError(f"its {key} are {kind_of(value)}, not {what}" if key in item else f"it has no {key}")
+    return value
+
+
+def _exterior(item: Mapping[str, Any], least: int) -> Ring:
+    return _ring(_part(item, "points", dict, "an object {…}").get("exterior", []), least)
+
+
+def _corners(value: object) -> tuple[float, float, float, float]:
+    points = _ring(value, 2, "corners")
+    if len(points) != 2:
+        raise ShapeError(f"it has {len(points)} corners, not 2")
+    (x1, y1), (x2, y2) = points
+    return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
+
+
+def _rectangle(item: Mapping[str, Any], _: ClassLook) -> Shape:
+    return Shape(_corners(_part(item, "points", dict, "an object {…}").get("exterior", [])))
+
+
+def _polygon_of(part: Mapping[str, Any], shape: Shape) -> None:
+    rings = [_ring(part.get("exterior", []), 3)]
+    holes = part.get("interior") or []
+    if not isinstance(holes, list):
+        raise ShapeError(f"its holes are {kind_of(holes)}, not a list")
+    rings += [_ring(hole, 3, "points of a hole") for hole in holes]
+    shape.areas.append(rings)
+    shape.lines += [Line(ring) for ring in rings]
+
+
+def _polygon(item: Mapping[str, Any], _: ClassLook) -> Shape:
+    shape = Shape()
+    _polygon_of(_part(item, "points", dict, "an object {…}"), shape)
+    return shape
+
+
+def _multipolygon(item: Mapping[str, Any], _: ClassLook) -> Shape:
+    shape = Shape()
+    for part in _part(item, "parts", list, "a list"):
+        if not isinstance(part, dict):
+            raise ShapeError(f"a part is {kind_of(part)}, not an object {{…}}")
+        _polygon_of(part, shape)
+    if not shape.areas:
+        raise ShapeError("it has no parts")
+    return shape
+
+
+def _line(item: Mapping[str, Any], _: ClassLook) -> Shape:
+    return Shape(lines=[Line(_exterior(item, 2), closed=False)])
+
+
+def _point(item: Mapping[str, Any], _: ClassLook) -> Shape:
+    x, y = _exterior(item, 1)[0]
+    return Shape(dots=[Dot(x, y)])
+
+
+def _cuboid(item: Mapping[str, Any], _: ClassLook) -> Shape:
+    points = _ring(item.get("points", []), 4)
+    shape = Shape()
+    for face in _part(item, "faces", list, "a list"):
+        if not isinstance(face, list) or len(face) != 4:
+            raise ShapeError("a face isn't four points")
+        if not all(type(number) is int and 0 <= number < len(points) for number in face):
+            raise ShapeError(f"a face has a point that isn't among the {len(points)} of the cuboid")
+        ring = [points[number] for number in face]
+        shape.areas.append([ring])
+        shape.lines.append(Line(ring))
+    if not shape.areas:
+        raise ShapeError("it has no faces")
+    return shape
+
+
+def _oriented(item: Mapping[str, Any], _: ClassLook) -> Shape:
+    left, top, right, bottom = _corners(item.get("points", []))
+    angle = item.get("angle", 0) or 0
+    if type(angle) not in _NUMBERS or not math.isfinite(angle):
+        raise ShapeError(f"its angle is {kind_of(angle)}, not a finite number")
+    # The SDK turns around a whole pixel.
+    x, y = (left + right) // 2, (top + bottom) // 2
+    cos, sin = math.cos(angle), math.sin(angle)
+    ring = [
+        (x + (px - x) * cos - (py - y) * sin, y + (px - x) * sin + (py - y) * cos)
+        for px, py in ((left, top), (right, top), (right, bottom), (left, bottom))
+    ]
+    return Shape(areas=[[ring]], lines=[Line(ring)])
+
+
+def _nodes(item: Mapping[str, Any], key: str) -> dict[str, Point]:
+    found = {}
+    for name, node in _part(item, key, dict, "an object {…}").items():
+        if not isinstance(node, dict):
+            raise ShapeError(f"a node is {kind_of(node)}, not an object {{…}}")
+        if "loc" not in node:
+            raise ShapeError("a node has no loc")
+        if not node.get("disabled"):
+            found[name] = _place(node["loc"])
+    if not found:
+        raise ShapeError(f"it has no {key} that are shown")
     return found
 
 
-def _rectangle(_: Image.Image, draw: ImageDraw.ImageDraw, item: Mapping[str, Any], color: Color, scale: float) -> Point:
-    (x1, y1), (x2, y2) = _points(item, scale)
-    box = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
-    draw.rectangle(box, fill=(*color, _FILL), outline=(*color, 255), width=2)
-    return box[0], box[1]
+def _joined(nodes: Mapping[str, Point], edges: Sequence[Edge], colors: Mapping[str, Color]) -> Shape:
+    return Shape(
+        lines=[
+            Line([nodes[edge.source], nodes[edge.target]], False, edge.color)
+            for edge in edges
+            if edge.source in nodes and edge.target in nodes
+        ],
+        dots=[Dot(x, y, colors.get(name)) for name, (x, y) in nodes.items()],
+    )
 
 
-def _polygon(layer: Image.Image, _: ImageDraw.ImageDraw, item: Mapping[str, Any], color: Color, scale: float) -> Point:
-    points = _points(item, scale)
-    mask = Image.new("L", layer.size)
-    inside = ImageDraw.Draw(mask)
-    inside.polygon(points, fill=_FILL, outline=255, width=2)
-    for hole in item["points"].get("interior", []):
-        ring = [(_number(x) * scale, _number(y) * scale) for x, y in hole]
-        inside.polygon(ring, fill=0, outline=255)
-    layer.paste((*color, 255), mask=mask)
-    layer_alpha = layer.getchannel("A")
-    layer_alpha.paste(mask, mask=mask.point(lambda value: 255 if value else 0))
-    layer.putalpha(layer_alpha)
-    return min(points, key=lambda point: point[1])
+def _graph(item: Mapping[str, Any], look: ClassLook) -> Shape:
+    return _joined(_nodes(item, "nodes"), look.edges, look.nodes)
 
 
-def _line(_: Image.Image, draw: ImageDraw.ImageDraw, item: Mapping[str, Any], color: Color, scale: float) -> Point:
-    points = _points(item, scale)
-    draw.line(points, fill=(*color, 255), width=2, joint="curve")
-    return points[0]
+def _cuboid_edges() -> tuple[Edge, ...]:
+    corners = ("topleft", "topright", "bottomright", "bottomleft")
+    around = [
+        Edge(f"face{face}-{first}", f"face{face}-{second}", None)
+        for face in (1, 2)
+        for first, second in zip(corners, (*corners[1:], corners[0]), strict=True)
+    ]
+    return (*around, *(Edge(f"face1-{corner}", f"face2-{corner}", None) for corner in corners))
 
 
-def _dot(draw: ImageDraw.ImageDraw, x: float, y: float, color: Color) -> None:
-    draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=(*color, 255), outline=(255, 255, 255, 255))
+_CUBOID_EDGES = _cuboid_edges()
 
 
-def _point(_: Image.Image, draw: ImageDraw.ImageDraw, item: Mapping[str, Any], color: Color, scale: float) -> Point:
-    ((x, y),) = _points(item, scale)
-    _dot(draw, x, y, color)
-    return x + 4, y - 4
+def _cuboid_2d(item: Mapping[str, Any], _: ClassLook) -> Shape:
+    return _joined(_nodes(item, "vertices"), _CUBOID_EDGES, {})
 
 
-def _bitmap(layer: Image.Image, _: ImageDraw.ImageDraw, item: Mapping[str, Any], color: Color, scale: float) -> Point:
-    bitmap = item["bitmap"]
-    unpacker = zlib.decompressobj()
-    data = unpacker.decompress(base64.b64decode(bitmap["data"]), MAX_BITMAP_BYTES)
-    with Image.open(io.BytesIO(data)) as stored:
-        mask = stored.getchannel("A") if "A" in stored.getbands() else stored.convert("L")
-    mask = mask.point(lambda value: 150 if value else 0)
-    size = max(1, round(mask.width * scale)), max(1, round(mask.height * scale))
-    x, y = (_number(value) * scale for value in bitmap["origin"])
-    place = Image.new("L", layer.size)
-    place.paste(mask.resize(size), (round(x), round(y)))
-    flat = Image.new("RGBA", layer.size, (*color, 255))
-    flat.putalpha(place)
-    layer.alpha_composite(flat)
-    return x, y
+_DAMAGED = (
+    ValueError, TypeError, SyntaxError, OSError, MemoryError, IndexError, ArithmeticError, zlib.error, binascii.Error,
+    Image.DecompressionBombError,
+)  # fmt: skip
+"""What damaged bitmaps raise, some of it in Pillow."""
 
 
-def _graph(_: Image.Image, draw: ImageDraw.ImageDraw, item: Mapping[str, Any], color: Color, scale: float) -> Point:
-    places = {key: [_number(v) * scale for v in node["loc"]] for key, node in item["nodes"].items()}
-    keys = list(places)
-    for first, second in pairwise(keys):
-        draw.line([*places[first], *places[second]], fill=(*color, 160), width=1)
-    for x, y in places.values():
-        _dot(draw, x, y, color)
-    x, y = min(places.values(), key=lambda place: place[1])
-    return x, y
+def _stored(item: Mapping[str, Any]) -> tuple[Image.Image, float, float]:
+    """The picture of a bitmap, and where it lies."""
+    bitmap = _part(item, "bitmap", dict, "an object {…}")
+    data = bitmap.get("data")
+    if not isinstance(data, str):
+        raise ShapeError(f"the data of its bitmap is {kind_of(data)}, not a text" if data else "its bitmap has no data")
+    if "origin" not in bitmap:
+        raise ShapeError("its bitmap has no origin")
+    x, y = _place(bitmap["origin"])
+    try:
+        raw = base64.b64decode(data)
+        with suppress(zlib.error):  # not deflated: the picture itself
+            raw = zlib.decompressobj().decompress(raw, MAX_BITMAP_BYTES)
+        with Image.open(io.BytesIO(raw), formats=("PNG", "WEBP", "BMP", "TIFF", "JPEG", "GIF")) as stored:
+            if stored.width * stored.height > MAX_BITMAP_PIXELS:
+                raise ShapeError(f"its bitmap has more than {MAX_BITMAP_PIXELS:,} pixels")
+            stored.load()
+            return stored.copy(), x, y
+    except ShapeError:
+        raise
+    except _DAMAGED as error:
+        raise ShapeError("its bitmap isn't an image in base64") from error
 
 
-_DRAWERS = {
+def _opacity(stored: Image.Image) -> Image.Image:
+    """The alpha channel; of a picture without one, how bright it is."""
+    if stored.mode in ("RGBA", "LA", "PA", "La", "RGBa") or (stored.mode == "P" and "transparency" in stored.info):
+        return stored.convert("RGBA").getchannel("A")
+    if stored.mode.startswith("I"):
+        return Image.fromarray((np.asarray(stored) != 0).astype(np.uint8) * 255)
+    return stored.convert("L")
+
+
+def _bitmap(item: Mapping[str, Any], _: ClassLook) -> Shape:
+    stored, x, y = _stored(item)
+    return Shape(mask=_mask(_opacity(stored).point([0] + [255] * 255), x, y))
+
+
+def _mask(opacity: Image.Image, x: float, y: float, *, soft: bool = False) -> Mask:
+    """A mask without the empty rows and columns around it."""
+    if not (box := opacity.getbbox()):
+        raise ShapeError("nothing is set in its bitmap")
+    return Mask(opacity if box == (0, 0, *opacity.size) else opacity.crop(box), x + box[0], y + box[1], soft)
+
+
+def _alpha_mask(item: Mapping[str, Any], _: ClassLook) -> Shape:
+    stored, x, y = _stored(item)
+    return Shape(mask=_mask(_opacity(stored), x, y, soft=True))
+
+
+_READERS: dict[str, Callable[[Mapping[str, Any], ClassLook], Shape]] = {
     "rectangle": _rectangle,
     "polygon": _polygon,
+    "multipolygon": _multipolygon,
     "line": _line,
     "polyline": _line,
     "point": _point,
     "bitmap": _bitmap,
+    "alpha_mask": _alpha_mask,
     "graph": _graph,
+    "cuboid": _cuboid,
+    "cuboid_2d": _cuboid_2d,
+    "oriented_bbox": _oriented,
 }
-
-
-def _label(
-    draw: ImageDraw.ImageDraw,
-    size: tuple[int, int],
-    where: Point,
-    title: str,
-    color: Color,
-    taken: list[tuple[float, float, float, float]],
-) -> None:
-    """Write a class's name at a place, or below the labels that are there."""
-    font = ImageFont.load_default(11)
-    left, top, right, bottom = draw.textbbox((0, 0), title, font=font)
-    width, height = right - left + 4, bottom - top + 4
-    x = min(max(0, where[0]), max(0, size[0] - width))
-    y = min(max(0, where[1] - height), max(0, size[1] - height))
-    while any(x < x2 and x1 < x + width and y < y2 and y1 < y + height for x1, y1, x2, y2 in taken):
-        y += height
-        if y + height > size[1]:
-            return  # no room: the object's colour must do
-    taken.append((x, y, x + width, y + height))
-    draw.rectangle((x, y, x + width, y + height), fill=(*color, 220))
-    dark = sum(color) > 380
-    ink = (0, 0, 0, 255) if dark else (255, 255, 255, 255)
-    draw.text((x + 2 - left, y + 2 - top), title, fill=ink, font=font)
+KNOWN = frozenset(_READERS)

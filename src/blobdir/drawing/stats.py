@@ -1,32 +1,36 @@
-"""What a project holds, counted; and the counts as bars."""
+"""What a project holds, counted."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from posixpath import splitext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
-from blobdir.annotations import classes_of, tags_of
+from blobdir.annotations import classes_of, size_fault, tags_of
 from blobdir.datasets import read_meta, said
 from blobdir.discovery import layout
-from blobdir.drawing.shapes import class_colors, one_line
+from blobdir.drawing.palette import Looks
+from blobdir.drawing.shapes import ShapeError, read_shape
 from blobdir.errors import AnnotationError, BlobdirError, IncompleteListingError
 from blobdir.index import BROKEN
 from blobdir.packing import Problem
 from blobdir.ranges import total_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from blobdir.project import Dataset, Project
     from blobdir.tree import Tree
 
-_WIDTH, _ROW, _LEFT = 900, 20, 260
-_BAR, _INK, _PAPER = (70, 110, 180), (20, 20, 20), (255, 255, 255)
+AREAS_SMALLEST: Final = -6
+"""Logarithm of the part of an image from which on areas are told apart."""
+AREAS_PER_DECADE: Final = 4
 
 
 @dataclass(slots=True)
@@ -47,6 +51,15 @@ class DatasetStats:
         Class -> objects.
     tags : dict
         Tag -> images and objects that have it.
+    sizes : dict
+        ``1920x1080`` -> images whose annotation has this size.
+    unsized : int
+        Images whose size isn't known, for want of an annotation that has it.
+    objects_per_image : dict
+        Objects -> annotated images that have so many.
+    areas : dict
+        Objects by the part of the image that they cover, where that was measured: column *n* counts those from
+        ``10 ** (AREAS_SMALLEST + n / AREAS_PER_DECADE)`` on, the first one smaller ones too.
     """
 
     images: int = 0
@@ -60,6 +73,10 @@ class DatasetStats:
     unusable: int = 0
     classes: dict[str, int] = field(default_factory=dict)
     tags: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    unsized: int = 0
+    objects_per_image: dict[int, int] = field(default_factory=dict)
+    areas: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -79,7 +96,7 @@ class Stats:
     problems: list[Problem] = field(default_factory=list)
 
     def total(self, what: str) -> Counter[str]:
-        """Sum of ``classes``, ``tags`` or ``formats`` over all datasets."""
+        """Sum of ``classes``, ``tags``, ``formats`` or ``sizes`` over all datasets."""
         found: Counter[str] = Counter()
         for dataset in self.datasets.values():
             found.update(getattr(dataset, what))
@@ -90,7 +107,7 @@ class Stats:
         return asdict(self)
 
 
-def collect_stats(project: Project, *, strict: bool = False) -> Stats:
+def collect_stats(project: Project, *, strict: bool = False, areas: bool = False) -> Stats:
     """Count images, sizes, formats, objects, classes and tags of every dataset.
 
     Parameters
@@ -99,6 +116,8 @@ def collect_stats(project: Project, *, strict: bool = False) -> Stats:
     strict : bool
         Whether the first image, annotation or ``meta.json`` that can't be used, or folder that may hold datasets and
         can't be listed, is an error; if not, the result names them all.
+    areas : bool
+        Whether areas of objects are measured, which takes longer: masks are decoded.
 
     Raises
     ------
@@ -109,7 +128,7 @@ def collect_stats(project: Project, *, strict: bool = False) -> Stats:
     """
     stats = Stats(problems=[*unseen_datasets(project, strict=strict), *known_meta(project, strict=strict)[1]])
     for name in project:
-        stats.datasets[name] = _count(project, project[name], stats.problems, strict=strict)
+        stats.datasets[name] = _count(project, project[name], stats.problems, strict=strict, areas=areas)
     return stats
 
 
@@ -161,8 +180,9 @@ def _size(tree: Tree, row: int, path: str) -> int:
     return tree.size(row)
 
 
-def _count(project: Project, dataset: Dataset, problems: list[Problem], *, strict: bool) -> DatasetStats:
+def _count(project: Project, dataset: Dataset, problems: list[Problem], *, strict: bool, areas: bool) -> DatasetStats:
     found = DatasetStats()
+    looks = Looks(read_meta(project.tree)[0]) if areas else None
     names, sizes = _usable(project, dataset, problems, strict=strict)
     if not names:
         return found
@@ -171,6 +191,9 @@ def _count(project: Project, dataset: Dataset, problems: list[Problem], *, stric
     found.formats = dict(Counter(splitext(name)[1].lower() or "none" for name in names).most_common())
     classes: Counter[str] = Counter()
     tags: Counter[str] = Counter()
+    pixels: Counter[str] = Counter()
+    objects: Counter[int] = Counter()
+    parts: Counter[int] = Counter()
     for one in dataset.annotations(names):
         if one.fault:
             if strict:
@@ -183,36 +206,26 @@ def _count(project: Project, dataset: Dataset, problems: list[Problem], *, stric
             found.objects += len(titles)
             classes.update(titles)
             tags.update(tags_of(one.value))
+            objects[len(titles)] += 1
+            if size_fault(one.value):
+                continue
+            width, height = one.value["size"]["width"], one.value["size"]["height"]
+            pixels[f"{width}x{height}"] += 1
+            if looks:
+                parts.update(_areas(one.value, looks, width * height))
     found.classes, found.tags = dict(classes.most_common()), dict(tags.most_common())
+    found.sizes, found.unsized = dict(pixels.most_common()), len(names) - pixels.total()
+    found.objects_per_image, found.areas = dict(sorted(objects.items())), dict(sorted(parts.items()))
     return found
 
 
-def draw_stats(project: Project, stats: Stats) -> Image.Image:
-    """Bars: images by dataset, objects by class, tags, formats; the twenty longest of each."""
-    colors = class_colors(read_meta(project.tree)[0])
-    groups: list[tuple[str, list[tuple[str, int]], dict[str, tuple[int, int, int]]]] = [
-        ("Images by dataset", [(name, one.images) for name, one in stats.datasets.items()], {}),
-        ("Objects by class", stats.total("classes").most_common(), colors),
-        ("Tags", stats.total("tags").most_common(), {}),
-        ("Formats", stats.total("formats").most_common(), {}),
-    ]
-    groups = [(title, bars[:20], chosen) for title, bars, chosen in groups if bars]
-    height = sum(_ROW * (len(bars) + 2) for _, bars, _ in groups) + _ROW
-    picture = Image.new("RGB", (_WIDTH, height), _PAPER)
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
-    y = _ROW // 2
-    for title, bars, chosen in groups:
-        draw.text((10, y), title, fill=_INK, font=ImageFont.load_default(15))
-        y += _ROW + 4
-        most = max(1, *(count for _, count in bars))
-        for name, count in bars:
-            label = one_line(name)
-            while label and draw.textlength(label, font=font) > _LEFT - 20:
-                label = label[:-2] + "…" if len(label) > 2 else ""
-            draw.text((_LEFT - 10 - draw.textlength(label, font=font), y + 1), label, fill=_INK, font=font)
-            end = _LEFT + max(1, (_WIDTH - _LEFT - 110) * count // most)
-            draw.rectangle((_LEFT, y + 2, end, y + _ROW - 3), fill=chosen.get(name, _BAR), outline=_INK)
-            draw.text((end + 6, y + 1), f"{count:,}", fill=_INK, font=font)
-            y += _ROW
-        y += _ROW - 4
-    return picture
+def _areas(annotation: dict[str, Any], looks: Looks, pixels: int) -> Iterator[int]:
+    """The column of `DatasetStats.areas` of each object that has an area."""
+    last = -AREAS_SMALLEST * AREAS_PER_DECADE - 1
+    for item in annotation["objects"]:
+        try:
+            area = read_shape(item, looks[item["classTitle"]]).area()
+        except ShapeError:
+            continue
+        if area > 0:
+            yield min(max(math.floor((math.log10(area / pixels) - AREAS_SMALLEST) * AREAS_PER_DECADE), 0), last)
