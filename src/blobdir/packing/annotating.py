@@ -10,8 +10,11 @@ from blobdir.durable import write_whole
 from blobdir.errors import AnnotationError
 from blobdir.images import shown_sizes
 from blobdir.inside import read_whole
+from blobdir.jsontext import write_json
+from blobdir.labels.supervisely import SOURCE
 from blobdir.offsets import write_offsets
 from blobdir.packing.columns import TextColumn
+from blobdir.packing.labelled import Labelled
 from blobdir.packing.names import slug_of, stem_of
 from blobdir.packing.plain import MetaBuilder, check_annotation, plain_annotation, rewritten, tag_list
 from blobdir.packing.report import Problem
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from blobdir.discovery import Progress
+    from blobdir.packing.labelled import LabelSource
     from blobdir.packing.listing import DatasetItems, Listing
     from blobdir.packing.newfolder import NewFolder
     from blobdir.packing.report import PackOptions, PackReport
@@ -112,6 +116,28 @@ class PackedSink:
         self._number += 1
 
 
+class _Beside:
+    """Writes ``meta/<image>.json`` of a dataset, for the images that have something in it."""
+
+    def __init__(self, new: NewFolder | None, dataset: DatasetItems) -> None:
+        self._new, self._folder = new, layout.join(dataset.path, "meta")
+        self._sink: _Sink | None = None
+
+    def write(self, name: str, value: dict[str, Any]) -> int:
+        """Write one, if there is something in it; how many were."""
+        if not value:
+            return 0
+        if self._sink is None:
+            self._sink = LooseSink(self._new.work / self._folder) if self._new else NoSink()
+        self._sink.write(name, write_json(value))
+        return 1
+
+    def finish(self) -> None:
+        """Close the folder."""
+        if self._sink:
+            self._sink.finish()
+
+
 def write_annotations(
     listing: Listing,
     new: NewFolder | None,
@@ -131,32 +157,63 @@ def write_annotations(
         Dataset and source of images that aren't in the blobs.
     """
     total, number = sum(len(dataset.names) for dataset in listing.datasets), 0
-    meta = MetaBuilder(listing.tags)
-    sizes = _sizes(listing, lost, workers)
+    one = _One(listing, report, options, _sizes(listing, lost, workers))
     for dataset in listing.datasets:
         sink = _sink(new, dataset, options, report)
+        beside = _Beside(new, dataset)
         for i, (source, name) in enumerate(zip(dataset.sources, dataset.names, strict=True)):
             number += 1
             if progress and number % 1000 == 0:
                 progress("writing annotations", number, total)
             if (dataset.path, source) in lost:
                 continue
-            given = dataset.annotations[i] if dataset.annotations else None
-            tags = dataset.tags[i] if dataset.annotations else tags_of(source, options)
-            content = b""
-            if given is not None:
-                content = _given_annotation(listing, source, given, tags, meta, report)
-            size = next(sizes) if given is None else None
-            if not content:
-                if size is None:
-                    size = shown_sizes(listing.root, os.fsencode(source) + b"\0")[0]
-                content = _plain_annotation(source, size, tags, report)
+            content, kept = one.content(dataset, i, source, name)
+            report.files += beside.write(f"{name}.json", kept)
             sink.write(f"{name}.json", content)
             report.stop_if(options.strict)
             report.files += 1
         sink.finish()
+        beside.finish()
+        if listing.labelled:
+            _write_source(listing.labelled, dataset, new, report)
     if new:
-        write_whole(new.work / layout.META, [meta.content()])
+        write_whole(new.work / layout.META, [one.meta.content()])
+
+
+def _write_source(labelled: LabelSource, dataset: DatasetItems, new: NewFolder | None, report: PackReport) -> None:
+    """A dataset's file with what labels said of it."""
+    report.labels, report.objects = labelled.labels.format, labelled.objects
+    report.files += 1
+    if new:
+        write_whole(new.work / dataset.path / SOURCE, [labelled.content_of(dataset.path)])
+
+
+class _One:
+    """Makes the annotation of one image after the other, and gathers what ``meta.json`` needs."""
+
+    def __init__(
+        self, listing: Listing, report: PackReport, options: PackOptions, sizes: Iterator[tuple[int, int] | str]
+    ) -> None:
+        self._listing, self._report, self._options, self._sizes = listing, report, options, sizes
+        self.meta = MetaBuilder(listing.tags)
+        if listing.labelled:
+            listing.labelled.declare(self.meta)
+
+    def content(self, dataset: DatasetItems, i: int, source: str, name: str) -> tuple[bytes, dict[str, Any]]:
+        """Bytes of an annotation, and the value of ``meta/<image>.json``, empty where none is needed."""
+        given = dataset.annotations[i] if dataset.annotations else None
+        tags = dataset.tags[i] if dataset.annotations else tags_of(source, self._options)
+        if given is None:
+            return _plain_annotation(source, next(self._sizes), tags, self._report), {}
+        if isinstance(given, Labelled):
+            value, kept = given.annotation(name, next(self._sizes), self._report)
+            self.meta.add(value)
+            return write_json(value), kept
+        content = _given_annotation(self._listing, source, given, tags, self.meta, self._report)
+        if not content:
+            size = shown_sizes(self._listing.root, os.fsencode(source) + b"\0")[0]
+            content = _plain_annotation(source, size, tags, self._report)
+        return content, {}
 
 
 def _sink(new: NewFolder | None, dataset: DatasetItems, options: PackOptions, report: PackReport) -> _Sink:
@@ -176,12 +233,16 @@ def _sizes(listing: Listing, lost: set[tuple[str, str]], workers: Workers) -> It
             following += 1
 
 
+def _needs_size(given: str | dict[str, Any] | Labelled | None) -> bool:
+    return given is None or isinstance(given, Labelled)
+
+
 def _jobs(listing: Listing, lost: set[tuple[str, str]]) -> Iterator[Job]:
     sources = (
         source
         for dataset in listing.datasets
         for i, source in enumerate(dataset.sources)
-        if (dataset.path, source) not in lost and not (dataset.annotations and dataset.annotations[i] is not None)
+        if (dataset.path, source) not in lost and _needs_size(dataset.annotations[i] if dataset.annotations else None)
     )
     part, number = bytearray(), 0
     count = 0

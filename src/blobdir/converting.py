@@ -1,0 +1,3 @@
+"""Projects written in the formats of others."""
+
+from __future__ import annotations
