@@ -53,7 +53,7 @@ CONFLICTS = click.Choice(["error", "skip", "rename", "replace"])
 @click.option(
     "--labels",
     type=LABELS,
-    default="",
+    default=None,
     help="Labels beside the images that become annotations; auto says which are found. folders: the images' folders "
     "are their tags.",
 )
@@ -74,7 +74,7 @@ def pack_command(
     annotations: str,
     on_conflict: str,
     dataset: str,
-    labels: str,
+    labels: str | None,
     labels_from: str,
     processes: int,
     follow_links: bool,

@@ -186,8 +186,8 @@ def kind_of_object(item: Mapping[str, Any], kinds: Mapping[str, Kind]) -> str:
     return own if isinstance(own, str) else "any"
 
 
-def shape_of(item: Mapping[str, Any], kind: str, known: Kind | None = None) -> Shape:
-    """The shape of an object.
+def shapes_of(item: Mapping[str, Any], kind: str, known: Kind | None = None) -> list[Shape]:
+    """The shapes of an object: several where it has several parts.
 
     Raises
     ------
@@ -195,6 +195,9 @@ def shape_of(item: Mapping[str, Any], kind: str, known: Kind | None = None) -> S
         It's none that formats of labels have, or can't be read.
     """
     try:
+        if kind == "multipolygon":
+            parts = [(_ring(part["exterior"]), part.get("interior") or ()) for part in item["parts"]]
+            return [Polygon(exterior, tuple(_ring(ring) for ring in holes)) for exterior, holes in parts]
         found = _shape(item, kind, known)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         if isinstance(error, DataError):
@@ -202,7 +205,7 @@ def shape_of(item: Mapping[str, Any], kind: str, known: Kind | None = None) -> S
         raise LabelError(f"isn't a {kind} that can be read") from None
     if found is None:
         raise LabelError(f"is a {kind}, which can't be written")
-    return found
+    return [found]
 
 
 def _shape(item: Mapping[str, Any], kind: str, known: Kind | None) -> Shape | None:
@@ -218,7 +221,7 @@ def _shape(item: Mapping[str, Any], kind: str, known: Kind | None) -> Shape | No
             return Line(_ring(item["points"]["exterior"]))
         case "point":
             return Dot(_ring(item["points"]["exterior"])[0])
-        case "bitmap":
+        case "bitmap" | "alpha_mask":
             bitmap = item["bitmap"]
             left, top = bitmap["origin"]
             mask = from_png(bitmap["data"], int(left), int(top))

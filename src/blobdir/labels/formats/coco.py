@@ -31,7 +31,8 @@ _FOLDERS: Final = ("annotations", "labels", "coco")
 _KNOWN: Final = frozenset(
     ("id", "image_id", "category_id", "segmentation", "keypoints", "num_keypoints", "attributes", "caption", "holes")
 )
-_COMPUTED: Final = ("area", "bbox")
+_ALWAYS: Final = ("segmentation", "area", "bbox", "iscrowd")
+"""What nearly all files have of an object; what others haven't is noted."""
 
 
 def is_coco(path: str, head: bytes) -> bool:
@@ -302,6 +303,8 @@ def _thing(raw: dict[str, Any], category: Category) -> Thing:
         kept["compressed"] = True
     if not outline:
         kept.pop("bbox", None)
+    if absent := [key for key in _ALWAYS if key not in raw]:
+        kept["absent"] = absent
     if category.id != raw.get("category_id"):
         kept["category_id"] = raw.get("category_id")
     ident = raw.get("id")
