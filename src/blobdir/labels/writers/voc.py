@@ -47,7 +47,8 @@ class VocWriter(Writer):
         stem = free_name(self._used, f"{self._prefix}{stem}")
         root, classes = self._annotation(item, stem + kind if self.plan.exact else stem)
         ET.indent(root, space="    ")
-        self.plan.write(f"{ROOT}/Annotations/{stem}.xml", ET.tostring(root, "us-ascii", xml_declaration=False) + b"\n")
+        text = ET.tostring(root, "us-ascii", xml_declaration=False, short_empty_elements=False)
+        self.plan.write(f"{ROOT}/Annotations/{stem}.xml", text + b"\n")
         self._images.append((stem if self.plan.exact else stem + kind, classes))
         self._colors |= classes
         return f"{ROOT}/JPEGImages/{stem}{kind}"
