@@ -101,6 +101,7 @@ def _splits(files: LabelFiles) -> dict[str, str]:
                         name = line.strip()
                         found.setdefault(name, split)
                         found.setdefault(splitext(name)[0], split)
+                        found.setdefault(splitext(basename(name))[0], split)
     return found
 
 

@@ -115,10 +115,16 @@ class YoloWriter(Writer):
     def _groups(self, item: Item) -> Iterator[Group]:
         """Objects one by one; of those with keypoints that came from label files, with the box that is theirs."""
         bound: dict[str, Group] = {}
-        for one, title, shapes in self.plan.shapes(item):
-            key = one.get("instance") if self.plan.exact and self._task in ("pose", "") else None
+        objects = list(self.plan.shapes(item))
+        with_pose = {
+            one.get("instance")
+            for one, _, shapes in objects
+            if self.plan.exact and self._task in ("pose", "") and any(isinstance(shape, Pose) for shape in shapes)
+        }
+        for one, title, shapes in objects:
+            key = one.get("instance")
             for shape in shapes:
-                if isinstance(key, str) and isinstance(shape, (Pose, Box)):
+                if isinstance(key, str) and key in with_pose and isinstance(shape, (Pose, Box)):
                     bound.setdefault(key, []).append((one, title, shape))
                 else:
                     yield [(one, title, shape)]
