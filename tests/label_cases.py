@@ -154,7 +154,7 @@ def coco_of(world: World) -> dict:
             annotations.append(one)
     more = {"keypoints": world.keypoints, "skeleton": [[1, 2]]} if world.keypoints else {}
     return {
-        "info": {"year": 2020, "description": "мир"},
+        "info": {"year": 2020, "description": "Welt"},
         "licenses": [{"id": 1, "name": "CC0", "url": ""}],
         "images": images,
         "annotations": annotations,

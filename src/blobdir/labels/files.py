@@ -12,7 +12,7 @@ from blobdir.inside import open_plain, read_whole
 from blobdir.labels.model import LabelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 HEAD_BYTES: Final = 64 << 10
 """Of a file, what says which format it has."""
@@ -116,6 +116,11 @@ def is_image(path: str) -> bool:
     return splitext(path)[1].lower() in IMAGE_EXTENSIONS
 
 
+def without_mark(head: bytes) -> bytes:
+    """The beginning of a file without the mark that some editors put there."""
+    return head.removeprefix(BOM_UTF8)
+
+
 class Images:
     """Finds images by what label files call them.
 
@@ -130,6 +135,16 @@ class Images:
         self._by_name: dict[str, list[str]] = {}
         for path in self.paths:
             self._by_name.setdefault(basename(path), []).append(path)
+
+    def labelled_by(self, files: LabelFiles, ending: str, is_one: Callable[[str, bytes], bool]) -> Iterator[str]:
+        """Files that have the labels of one image each: those of a format, and others that are called like an image.
+
+        Those can't be read; who passed them by would lose labels without a word.
+        """
+        stems = {splitext(path)[0] for path in self._by_name}
+        for path in files.ending(ending):
+            if splitext(basename(path))[0] in stems or is_one(path, files.head(path)):
+                yield path
 
     def find(self, name: str, near: str = "", hint: str = "") -> str:
         """The image that a label file means.

@@ -298,17 +298,22 @@ def _thing(raw: dict[str, Any], category: Category) -> Thing:
     given = raw.get("attributes")
     if isinstance(given, dict):
         attributes |= {str(name): _value(value) for name, value in given.items()}
+    ident = raw.get("id")
+    kept = _kept(raw, category, has_outline=bool(outline))
+    return Thing(category.name, shapes, ident if type(ident) is int else None, attributes, kept)
+
+
+def _kept(raw: dict[str, Any], category: Category, *, has_outline: bool) -> dict[str, Any]:
     kept = {key: value for key, value in raw.items() if key not in _KNOWN and key != "iscrowd"}
     if isinstance(raw.get("segmentation"), dict) and isinstance(raw["segmentation"].get("counts"), str):
         kept["compressed"] = True
-    if not outline:
+    if not has_outline:
         kept.pop("bbox", None)
     if absent := [key for key in _ALWAYS if key not in raw]:
         kept["absent"] = absent
     if category.id != raw.get("category_id"):
         kept["category_id"] = raw.get("category_id")
-    ident = raw.get("id")
-    return Thing(category.name, shapes, ident if type(ident) is int else None, attributes, kept)
+    return kept
 
 
 def _value(value: Any) -> Value:

@@ -32,7 +32,7 @@ def is_labelme(path: str, head: bytes) -> bool:
 
 def read(files: LabelFiles, images: Images) -> Labels:
     """Read all LabelMe files; an image without one has no objects."""
-    labels = Labels("labelme", [path for path in files.ending(".json") if is_labelme(path, files.head(path))])
+    labels = Labels("labelme", list(images.labelled_by(files, ".json", is_labelme)))
     used: dict[str, str] = {}
     for path in labels.files:
         try:

@@ -29,7 +29,7 @@ def is_voc(path: str, head: bytes) -> bool:
 
 def read(files: LabelFiles, images: Images) -> Labels:
     """Read all XML files; of those that say which image they mean, and of others the image of their own name."""
-    labels = Labels("voc", [path for path in files.ending(".xml") if is_voc(path, files.head(path))])
+    labels = Labels("voc", list(images.labelled_by(files, ".xml", is_voc)))
     splits = _splits(files)
     used: dict[str, str] = {}
     for path in labels.files:

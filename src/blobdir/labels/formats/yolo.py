@@ -7,7 +7,7 @@ from posixpath import basename, dirname, join, normpath, splitext
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.annotations import kind_of
-from blobdir.labels.files import decoded, is_image
+from blobdir.labels.files import decoded, is_image, without_mark
 from blobdir.labels.model import Box, Category, LabelError, Labels, Picture, Polygon, Pose, Thing, number
 from blobdir.labels.yamlfile import read_yaml
 from blobdir.wording import counted
@@ -45,7 +45,11 @@ def is_config(path: str, head: bytes) -> bool:
     """Whether a file can be a ``data.yaml``."""
     if splitext(path)[1].lower() not in (".yaml", ".yml"):
         return False
-    keys = {line.partition(b":")[0].strip() for line in head.splitlines() if b":" in line and line[:1] not in b" \t-#"}
+    keys = {
+        line.partition(b":")[0].strip()
+        for line in without_mark(head).splitlines()
+        if b":" in line and line[:1] not in b" \t-#"
+    }
     return b"names" in keys and not keys.isdisjoint({b"train", b"val", b"test", b"path", b"nc"})
 
 
@@ -53,7 +57,7 @@ def is_labels(path: str, head: bytes) -> bool:
     """Whether a file can hold labels of an image: lines of numbers, the first a whole one and the others small."""
     if splitext(path)[1].lower() != ".txt" or basename(path).lower() in _NO_LABELS:
         return False
-    lines = [line.split() for line in head.splitlines()[:_SNIFFED_LINES] if line.strip()]
+    lines = [line.split() for line in without_mark(head).splitlines()[:_SNIFFED_LINES] if line.strip()]
     return bool(lines) and all(_is_line(words) for words in lines)
 
 
