@@ -345,7 +345,7 @@ def test_other_files_are_no_labels(name, content, tmp_path):
 
 def test_detect_of_one_file(tmp_path):
     source = write("coco", tmp_path / "source", WORLDS["boxes"])
-    assert blobdir.labels.detect(source / LABELS["coco") == {"coco": "instances_train.json"}
+    assert blobdir.labels.detect(source / LABELS["coco"]) == {"coco": "instances_train.json"}
     assert blobdir.labels.detect(LabelFiles.below(str(source))) == {"coco": LABELS["coco"]}
 
 
