@@ -91,11 +91,11 @@ def read(files: LabelFiles, images: Images) -> Labels:
         split = _split_of(path, config, listed)
         reader = _Reader(files, place, config, keypoints)
         labels.pictures.append(Picture(path, split, place or path, reader))
-    stems = {basename(path) for path in images.paths}
+    stems = {splitext(basename(path))[0] for path in images.paths}
     for path in sorted(texts - used):
         if is_labels(path, files.head(path)) or ("labels" in path.split("/")[:-1]):
             stem = splitext(basename(path))[0]
-            why = "its image is another's" if any(splitext(name)[0] == stem for name in stems) else "there is none"
+            why = "its image is another's" if stem in stems else "there is none"
             labels.complain("label-image", path, f"holds labels of an image {stem}, and {why}")
     labels.files += sorted(used)
     kept = {"kpt_shape": [config.keypoints, config.values], "flip_idx": config.flip} if config.keypoints else {}
