@@ -104,7 +104,7 @@ def write(kind: str, root: Path, world: World) -> Path:
 
 def dump(path: Path, value: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, ensure_ascii=False), "utf-8")
+    path.write_bytes(json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace"))
 
 
 def counts(mask: Mask, by_rows: bool = False) -> list[int]:

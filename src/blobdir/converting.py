@@ -22,6 +22,7 @@ from blobdir.opening import OpenOptions, open_tree
 from blobdir.packing.newfolder import NewFolder
 from blobdir.packing.report import Problem
 from blobdir.sources.local import LocalStorage
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -204,6 +205,9 @@ class _Converting:
             self._write_dataset(work, dataset, writer, total)
             writer.end()
         writer.finish()
+        for (title, kind), count in sorted(plan.boxed.items()):
+            text = f"{counted(count, 'object')} with {kind} became the boxes around them"
+            self.report.problems.append(Problem("label-boxed", title, text))
 
     def _write_dataset(self, work: Path, dataset: DatasetView, writer: Writer, total: int) -> None:
         names = dataset.names

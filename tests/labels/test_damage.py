@@ -13,6 +13,7 @@ from blobdir.cli import main
 from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.labels.files import LabelFiles
 from blobdir.labels.safexml import read_xml
+from blobdir.verifying import verify
 
 LABELS = {
     "coco": "annotations/instances_train.json",
@@ -161,7 +162,7 @@ def faulty_coco():
         "image of no id": (lambda v: v["images"][0].pop("id"), r"images\[0\].*no id"),
         "image id twice": (lambda v: v["images"][1].update(id=0), r"images\[1\].*id 0"),
         "image null": (lambda v: v["images"].append(None), r"images\[2\].*isn't an object"),
-        "category without a name": (lambda v: v["categories"][0].pop("name"), r"categories\[0\].*no name"),
+        "category without a name": (lambda v: v["categories"][0].pop("name"), r"categories\[0\].*name is None"),
         "category id twice": (lambda v: v["categories"][1].update(id=0), r"categories\[1\].*id 0"),
         "unknown image": (annotation(image_id=99), r"annotations\[0\] \(id 1000\).*image 99"),
         "unknown category": (annotation(category_id=99), r"annotations\[0\] \(id 1000\).*category 99"),
@@ -189,6 +190,8 @@ def faulty_coco():
             r"annotations\[0\].*too long",
         ),
         "keypoints without names": (annotation(keypoints=[1, 2, 2]), r"annotations\[0\].*category 'cat' has none"),
+        "area NaN": (annotation(area=float("nan")), r"images\[0\].*NaN"),
+        "half a character": (lambda v: v["categories"][0].update(name="\ud800"), r"categories\[0\].*half a character"),
         "nothing at all": (annotation(bbox=None), r"annotations\[0\].*neither a box"),
     }
     return whole, single
@@ -216,6 +219,26 @@ def test_coco_in_one_place(name, tmp_path):
     assert not report.complete
     assert re.search(expected, "; ".join(f"{p.path}: {p.message}" for p in report.problems)), report.problems
     assert report.objects >= 1 and all(p.path.startswith((LABELS["coco"], ".")) for p in report.problems)
+
+
+def test_attributes_of_several_kinds(tmp_path):
+    """A tag has one kind of values for the SDK."""
+    source = write("coco", tmp_path / "source", WORLDS["boxes"])
+    value = coco_of(WORLDS["boxes"])
+    given = [{"a": 1, "b": True, "c": None, "d": 0.5}, {"a": "x", "b": False, "c": "y", "d": 7}, {"d": float("nan")}]
+    for annotation, attributes in zip(value["annotations"], given, strict=False):
+        annotation["attributes"] = attributes
+    dump(source / LABELS["coco"], value)
+    assert pack(source, tmp_path / "p").complete
+    assert not verify(tmp_path / "p", audience="supervisely").errors
+    project = blobdir.open_project(tmp_path / "p")
+    assert {tag["name"]: tag["value_type"] for tag in project.meta["tags"]} == dict.fromkeys("abcd", "any_string")
+    objects = project["train"].annotation("a.png")["objects"]
+    assert [{tag["name"]: tag["value"] for tag in one["tags"]} for one in objects] == [
+        {"a": "1", "b": "true", "c": "", "d": "0.5"},
+        {"a": "x", "b": "false", "c": "y", "d": "7"},
+        {"d": "nan"},
+    ]
 
 
 @pytest.mark.parametrize(

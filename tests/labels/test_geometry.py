@@ -176,13 +176,25 @@ def test_holes_come_back_from_coco(tmp_path):
     assert again["points"] == item["points"] and again["geometryType"] == "polygon"
 
 
-@pytest.mark.parametrize(("to", "style"), [("coco", "sdk"), ("yolo", "exact"), ("voc", "exact")])
+@pytest.mark.parametrize(("to", "style"), [("coco", "sdk"), ("yolo", "exact")])
 def test_holes_that_are_lost_are_named(to, style, tmp_path):
     (item,) = objects_of(Thing("cat", [HOLED]), "", Classes({}))
     project = annotated(tmp_path / "p", [item], {"cat": "polygon"})
     report = convert(project, tmp_path / "o", ConvertOptions(to, style=style))
     (problem,) = report.problems
     assert (problem.code, problem.path) == ("label-lost", "ds/a.png") and problem.costs
+
+
+@pytest.mark.parametrize(("to", "task"), [("voc", ""), ("yolo", "detect")])
+@pytest.mark.parametrize("style", ["sdk", "exact"])
+def test_what_becomes_a_box_is_counted(to, task, style, tmp_path):
+    (item,) = objects_of(Thing("cat", [HOLED]), "", Classes({}))
+    project = annotated(tmp_path / "p", [item, item], {"cat": "polygon"})
+    report = convert(project, tmp_path / "o", ConvertOptions(to, style=style, task=task))
+    assert [(p.code, p.path, p.message) for p in report.problems] == [
+        ("label-boxed", "cat", "2 objects with an outline became the boxes around them")
+    ]
+    assert report.complete
 
 
 @pytest.mark.parametrize("to", ["coco", "yolo", "voc"])

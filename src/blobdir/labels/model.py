@@ -222,6 +222,22 @@ def number(value: Any, what: str) -> float:
     raise LabelError(f"its {what} is {_brief(value)}, not a finite number")
 
 
+def name_of(value: Any, what: str) -> str:
+    """A name that a format has, as a text with something in it.
+
+    Raises
+    ------
+    LabelError
+    """
+    if not isinstance(value, str) or not value:
+        raise LabelError(f"{what} is {_brief(value)}, not a name")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise LabelError(f"{what} holds half a character: {_brief(value)}") from None
+    return value
+
+
 def points_of(flat: list[float]) -> tuple[Point, ...]:
     """``[x, y, x, y]`` as pairs."""
     return tuple(zip(flat[::2], flat[1::2], strict=True))
@@ -262,25 +278,27 @@ def around(shapes: Iterable[Shape]) -> Box | None:
 
 def remarks(thing: Thing, width: int, height: int) -> Iterator[tuple[str, str]]:
     """What is odd about an object that is taken all the same: code and message."""
+    name = f"{thing.label!r}" + ("" if thing.id is None else f" (id {thing.id})")
     for shape in thing.shapes:
         box = bounds(shape)
         if box is None:
             continue
         if isinstance(shape, Box) and (box.left >= box.right or box.top >= box.bottom):
-            yield "label-degenerate", f"a box of {thing.label!r} has no area"
+            yield "label-degenerate", f"a box of {name} has no area"
         if isinstance(shape, Pose):
             continue
         if box.left < -1 or box.top < -1 or box.right > width + 1 or box.bottom > height + 1:
             reach = f"{box.left:g}, {box.top:g} – {box.right:g}, {box.bottom:g}"
             text = (
-                f"{_kind(shape)} of {thing.label!r} reaches to {reach}, "
+                f"{kind_name(shape)} of {name} reaches to {reach}, "
                 f"and the image has {width} × {height} pixels; it was kept as it is"
             )
             yield "label-outside", text
 
 
-def _kind(shape: Shape) -> str:
-    names = {Box: "a box", Polygon: "an outline", Line: "a line", Dot: "a point", Mask: "a mask"}
+def kind_name(shape: Shape) -> str:
+    """What messages call a shape."""
+    names = {Box: "a box", Polygon: "an outline", Line: "a line", Dot: "a point", Mask: "a mask", Pose: "keypoints"}
     return names.get(type(shape), "a shape")
 
 

@@ -174,18 +174,21 @@ def write_annotations(
             report.files += 1
         sink.finish()
         beside.finish()
-        if listing.labelled:
-            _write_source(listing.labelled, dataset, new, report)
+    if listing.labelled:
+        _write_sources(listing.labelled, listing.datasets, new, report)
     if new:
         write_whole(new.work / layout.META, [one.meta.content()])
 
 
-def _write_source(labelled: LabelSource, dataset: DatasetItems, new: NewFolder | None, report: PackReport) -> None:
-    """A dataset's file with what labels said of it."""
+def _write_sources(
+    labelled: LabelSource, datasets: list[DatasetItems], new: NewFolder | None, report: PackReport
+) -> None:
+    """Files of datasets with what labels said of them; at the end, when all classes are known."""
     report.labels, report.objects = labelled.labels.format, labelled.objects
-    report.files += 1
-    if new:
-        write_whole(new.work / dataset.path / SOURCE, [labelled.content_of(dataset.path)])
+    report.files += len(datasets)
+    for dataset in datasets:
+        if new:
+            write_whole(new.work / dataset.path / SOURCE, [labelled.content_of(dataset.path)])
 
 
 class _One:

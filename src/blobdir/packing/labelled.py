@@ -8,7 +8,7 @@ from posixpath import basename
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.discovery import layout
-from blobdir.errors import NotAProjectError
+from blobdir.errors import AnnotationError, NotAProjectError
 from blobdir.jsontext import write_json
 from blobdir.labels.detecting import chosen
 from blobdir.labels.files import Images, LabelFiles, is_image
@@ -61,7 +61,14 @@ class LabelSource:
             value["classes"] = {title: name for (name, _), title in self.classes.titles.items()}
         if kept := self.labels.kept.get(self.splits.get(dataset, "")) or self.labels.kept.get(""):
             value["file"] = kept
-        return write_json(value)
+        try:
+            return write_json(value)
+        except AnnotationError:  # NaN in what a file says of itself
+            return write_json(value | {"file": {}, "categories": [_numbered(one) for one in self.labels.categories]})
+
+
+def _numbered(category: Category) -> dict[str, Any]:
+    return {"name": category.name, "id": category.id}
 
 
 class Labelled:
@@ -111,7 +118,16 @@ class Labelled:
             "size": {"height": height, "width": width},
             "objects": objects,
         }
-        return annotation, self._kept(name, kept)
+        return annotation, self._writable(self._kept(name, kept), report)
+
+    def _writable(self, kept: dict[str, Any], report: PackReport) -> dict[str, Any]:
+        try:
+            write_json(kept)
+        except AnnotationError as error:
+            text = f"{self._picture.path}: what its labels say besides {error}; that was left out"
+            report.problems.append(Problem("label", self._picture.where, text))
+            return {}
+        return kept
 
     def _size(self, found: tuple[int, int] | str, report: PackReport) -> tuple[int, int]:
         known = self._picture.size

@@ -117,7 +117,8 @@ class Problem:
         ``unreadable``, ``changed``, ``conflict``, ``link``, ``name`` and ``line`` cost an image or a file, and
         ``annotation`` its labels. Of label files, ``label`` costs an object, ``label-image`` is an image that they name
         and that isn't there, ``label-size`` one of another size, ``label-unnamed`` images that they don't name,
-        ``label-lost`` what another format has no place for; ``label-outside`` and ``label-degenerate`` cost nothing.
+        ``label-lost`` what another format has no place for; ``label-boxed``, ``label-outside`` and ``label-degenerate``
+        cost nothing.
         Where a project is looked at, ``image`` is one that can't be used, ``unseen`` why datasets may be missing,
         ``undrawn`` objects that can't be drawn, ``meta`` why classes aren't known. ``empty``, ``not-an-image``,
         ``not-an-image-name``, ``no-annotation``, ``renamed``, ``repeated``, ``hidden``, ``in-folder``, ``link-loop``,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import isfinite
 from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +11,19 @@ from blobdir.annotations import is_size, kind_of
 from blobdir.errors import AnnotationError
 from blobdir.jsontext import read_json
 from blobdir.labels.masks import from_rle
-from blobdir.labels.model import Box, Category, LabelError, Labels, Picture, Polygon, Pose, Thing, number, points_of
+from blobdir.labels.model import (
+    Box,
+    Category,
+    LabelError,
+    Labels,
+    Picture,
+    Polygon,
+    Pose,
+    Thing,
+    name_of,
+    number,
+    points_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,8 +63,9 @@ def read(files: LabelFiles, images: Images) -> Labels:
     for path in labels.files:
         splits.setdefault(split_of(path), []).append(path)
     known: dict[str, Category] = {}
+    kinds: dict[str, type] = {}
     for split, paths in splits.items():
-        _Split(labels, files, images, split, known).read(paths)
+        _Split(labels, files, images, split, known, kinds).read(paths)
     labels.categories = list(known.values())
     return labels
 
@@ -74,12 +88,19 @@ class _Split:
     """The files of one split."""
 
     def __init__(
-        self, labels: Labels, files: LabelFiles, images: Images, split: str, known: dict[str, Category]
+        self,
+        labels: Labels,
+        files: LabelFiles,
+        images: Images,
+        split: str,
+        known: dict[str, Category],
+        kinds: dict[str, type],
     ) -> None:
         self._labels, self._files, self._images, self._split = labels, files, images, split
         self._known = known
         self._pictures: dict[str, Picture] = {}
         self._found: dict[str, list[_Raw]] = {}
+        self._kinds = kinds
 
     def read(self, paths: list[str]) -> None:
         for path in paths:
@@ -90,7 +111,7 @@ class _Split:
                 raws = list(_merged(raws))
             picture.tags = [("caption", raw.value["caption"]) for raw in raws if _is_caption(raw.value)]
             raws = [raw for raw in raws if not _is_caption(raw.value)]
-            picture.read = _Reader(raws)
+            picture.read = _Reader(raws, self._kinds)
             self._labels.pictures.append(picture)
 
     def _read(self, path: str) -> None:
@@ -106,9 +127,19 @@ class _Split:
                 self._labels.complain("label", f"{path}: {_place(index, raw)}", fault)
                 continue
             name = names[raw["image_id"]]
+            if isinstance(given := raw.get("attributes"), dict):
+                self._note_kinds(given)
             if name:
                 category = categories.get(raw.get("category_id"), _NO_CATEGORY)
                 self._found.setdefault(name, []).append(_Raw(path, index, raw, category))
+
+    def _note_kinds(self, attributes: dict[str, Any]) -> None:
+        """A tag has one kind of values: those that are numbers here and texts there become texts."""
+        for name, value in attributes.items():
+            kind = type(_value(value))
+            kind = float if kind is int else kind
+            if self._kinds.setdefault(name, kind) is not kind:
+                self._kinds[name] = str
 
     def _categories(self, path: str, raws: list[Any]) -> dict[Any, Category]:
         found: dict[Any, Category] = {}
@@ -162,7 +193,7 @@ class _Split:
             found,
             self._split,
             where,
-            _Reader([]),
+            _Reader([], self._kinds),
             size if is_size(size[0]) and is_size(size[1]) else None,  # type: ignore[arg-type]
             kept=kept,
         )
@@ -183,15 +214,19 @@ class _Raw:
 class _Reader:
     """Makes objects of annotations when they are wanted."""
 
-    __slots__ = ("_raws",)
+    __slots__ = ("_kinds", "_raws")
 
-    def __init__(self, raws: list[_Raw]) -> None:
-        self._raws = raws
+    def __init__(self, raws: list[_Raw], kinds: dict[str, type]) -> None:
+        self._raws, self._kinds = raws, kinds
 
     def __call__(self, width: int, height: int, complain: Complain) -> Iterator[Thing]:
         for raw in self._raws:
             try:
-                yield _thing(raw.value, raw.category)
+                thing = _thing(raw.value, raw.category)
+                for name, value in thing.attributes.items():
+                    if self._kinds.get(name) is str and not isinstance(value, str):
+                        thing.attributes[name] = "" if value is None else str(value)
+                yield thing
             except LabelError as error:
                 complain("label", f"{raw.path}: {_place(raw.index, raw.value)}: {error}")
 
@@ -250,13 +285,13 @@ def _category(raw: Any) -> Category:
     name, number_ = raw.get("name"), raw.get("id")
     if type(name) in (int, float):
         name = str(name)
-    if not isinstance(name, str) or not name:
-        raise LabelError("has no name that is a text")
+    name = name_of(name, "its name")
     if type(number_) not in (int, str):
         raise LabelError(f"{name!r} has no id that is a number")
     keypoints, edges = raw.get("keypoints") or [], raw.get("skeleton") or []
-    if not isinstance(keypoints, list) or not all(isinstance(one, str) for one in keypoints):
+    if not isinstance(keypoints, list):
         raise LabelError(f"{name!r} has keypoints that aren't a list of names")
+    keypoints = [name_of(one, f"a keypoint of {name!r}") for one in keypoints]
     if len(set(keypoints)) != len(keypoints):
         raise LabelError(f"{name!r} has two keypoints of one name")
     if not isinstance(edges, list) or not all(_is_edge(edge, len(keypoints)) for edge in edges):
@@ -319,6 +354,8 @@ def _kept(raw: dict[str, Any], category: Category, *, has_outline: bool) -> dict
 def _value(value: Any) -> Value:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
     return value if isinstance(value, (str, int, float)) or value is None else str(value)
 
 

@@ -10,7 +10,7 @@ from blobdir.annotations import kind_of
 from blobdir.errors import AnnotationError
 from blobdir.jsontext import read_json
 from blobdir.labels.files import is_image
-from blobdir.labels.model import Box, LabelError, Labels, Picture, Thing, number
+from blobdir.labels.model import Box, LabelError, Labels, Picture, Thing, name_of, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,8 +87,7 @@ def _thing(raw: Any) -> Thing:
     if not isinstance(raw, dict):
         raise LabelError(f"is {kind_of(raw)}, not an object")
     label, place = raw.get("label"), raw.get("coordinates")
-    if not isinstance(label, str) or not label:
-        raise LabelError(f"its label is {kind_of(label)}, not a text")
+    label = name_of(label, "its label")
     if not isinstance(place, dict):
         raise LabelError(f"its coordinates are {kind_of(place)}, not an object")
     x, y, width, height = (number(place.get(key), key) for key in ("x", "y", "width", "height"))

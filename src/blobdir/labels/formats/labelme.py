@@ -11,7 +11,7 @@ from blobdir.annotations import is_size, kind_of
 from blobdir.errors import AnnotationError
 from blobdir.jsontext import read_json
 from blobdir.labels.masks import from_png
-from blobdir.labels.model import Box, Dot, LabelError, Labels, Line, Picture, Polygon, Thing, number
+from blobdir.labels.model import Box, Dot, LabelError, Labels, Line, Picture, Polygon, Thing, name_of, number
 from blobdir.labels.rounds import ellipse
 
 if TYPE_CHECKING:
@@ -113,8 +113,7 @@ def _thing(raw: Any) -> Thing:
     if not isinstance(raw, dict):
         raise LabelError(f"is {kind_of(raw)}, not an object")
     label = raw.get("label")
-    if not isinstance(label, str) or not label:
-        raise LabelError(f"its label is {kind_of(label)}, not a text")
+    label = name_of(label, "its label")
     points = raw.get("points")
     if not isinstance(points, list) or not all(isinstance(one, list) and len(one) == 2 for one in points):
         raise LabelError("its points aren't a list of pairs")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from blobdir.labels.model import Complain, Value
 
 _SPLITS: Final = ("train", "val", "valid", "validation", "test")
+_ANY_SPLIT: Final = ("images", "labels", "data")
 _NAMES_FILES: Final = ("classes.txt", "obj.names", "labels.txt", "names.txt")
 _NO_LABELS: Final = frozenset((*_NAMES_FILES, "readme.txt", "requirements.txt", "train.txt", "val.txt", "test.txt"))
 _SNIFFED_LINES: Final = 5
@@ -242,7 +243,8 @@ def _split_of(image: str, config: _Config, listed: dict[str, str]) -> str:
     for name, places in config.splits.items():
         for place in places:
             parts = [part for part in place.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-            for length in range(len(parts), 0, -1):
+            shortest = 2 if len(parts) > 1 and parts[-1] in _ANY_SPLIT else 1  # train/images isn't any images
+            for length in range(len(parts), shortest - 1, -1):
                 if length > best and f"/{'/'.join(parts[-length:])}/" in folder:
                     best, split = length, name
     if split:

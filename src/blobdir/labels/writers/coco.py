@@ -47,8 +47,7 @@ class CocoWriter(Writer):
         self._categories = _categories(self.plan, self._source, dataset)
         self._ids = {category["name"]: category["id"] for category in reversed(self._categories)}
         self._names: set[str] = set()
-        self._taken: set[int] = set()
-        self._waiting: list[dict[str, Any]] = []
+        self._image_ids: set[Any] = set()
         self._unnumbered: list[dict[str, Any]] = []
 
     def add(self, item: Item) -> str:
@@ -59,9 +58,10 @@ class CocoWriter(Writer):
         image = _image(item, name, len(self._images) + 1)
         if self.plan.exact:
             image = {key: image[key] for key in ("file_name", "height", "width")} | kept | {"file_name": name}
-            if type(image.get("id")) not in (int, str):
-                image["id"] = 0
+            if type(image.get("id")) not in (int, str) or image["id"] in self._image_ids:
+                image["id"] = None
                 self._unnumbered.append(image)
+            self._image_ids.add(image["id"])
         self._images.append(image)
         make = self._exact if self.plan.exact else self._as_the_sdk
         for annotation in make(item):

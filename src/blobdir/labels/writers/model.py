@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from posixpath import splitext
 from typing import TYPE_CHECKING, Any, Final
 
-from blobdir.labels.model import LabelError
+from blobdir.labels.model import Box, LabelError, bounds, kind_name
 from blobdir.labels.supervisely import KEPT, kind_of_object, shapes_of
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class Plan:
         Datasets that are for validation; empty: nobody said.
     write : callable
     complain : callable
+    boxed : Counter
+        Class and kind of shape -> objects that are written as the boxes around them.
     """
 
     kinds: dict[str, Kind]
@@ -81,6 +84,7 @@ class Plan:
     val: frozenset[str]
     write: Write
     complain: Complain
+    boxed: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def shapes(self, item: Item) -> Iterator[tuple[dict[str, Any], str, list[Shape]]]:
         """Objects that can be read, each with its class and shapes; the others are named."""
@@ -99,6 +103,13 @@ class Plan:
         given = self.sources.get(dataset, {}).get("classes")
         name = given.get(title, title) if isinstance(given, dict) else title
         return name if isinstance(name, str) else title
+
+    def box_of(self, title: str, shape: Shape) -> Box | None:
+        """The box around a shape, for a format that has no others; those that are more than a box are counted."""
+        box = bounds(shape)
+        if box is not None and not isinstance(shape, Box):
+            self.boxed[title, kind_name(shape)] += 1
+        return box
 
     def lost(self, item: Item, title: str, what: str) -> None:
         """Say that an object, or a part of it, isn't in the result."""

@@ -7,7 +7,7 @@ from posixpath import splitext
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET  # only writes
 
-from blobdir.labels.model import Box, Mask, Polygon, bounds
+from blobdir.labels.model import Box, Mask, Polygon
 from blobdir.labels.writers.model import SPLITS, Writer, free_name
 
 if TYPE_CHECKING:
@@ -104,8 +104,6 @@ class VocWriter(Writer):
             for shape in shapes:
                 if title == _NEUTRAL and not self.plan.exact:
                     continue
-                if not isinstance(shape, Box):
-                    self.plan.lost(item, title, "is written as the box around it, all that Pascal VOC has")
                 self._object(root, one, title, shape, item)
         return root, classes
 
@@ -117,7 +115,7 @@ class VocWriter(Writer):
         return known if isinstance(known, str) else "0"
 
     def _object(self, root: ET.Element, one: dict[str, Any], title: str, shape: Shape, item: Item) -> None:
-        box = bounds(shape)
+        box = self.plan.box_of(title, shape)
         name = self.plan.category(title, item.dataset) if self.plan.exact else title
         if box is None or _NOT_OF_XML.search(name):
             self.plan.lost(item, title, "has a name with characters that XML doesn't have" if box else "has no points")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from posixpath import splitext
 from typing import TYPE_CHECKING, Any, Final
 
-from blobdir.labels.model import Box, Mask, Polygon, Pose, around, bounds
+from blobdir.labels.model import Box, Dot, Mask, Polygon, Pose, around, bounds
 from blobdir.labels.outlines import outlines
 from blobdir.labels.writers.model import SPLITS, Writer, free_stem
 from blobdir.labels.yamlfile import write_yaml
@@ -146,9 +146,9 @@ class YoloWriter(Writer):
             yield from self._outline(item, title, shape)
 
     def _box(self, item: Item, title: str, shape: Shape, one: dict[str, Any]) -> Iterator[list[str]]:
-        box = bounds(shape)
-        if box is None or not isinstance(shape, (Box, Polygon, Mask, Pose)):
-            self.plan.lost(item, title, "is a line or a point, which a box can't be")
+        box = self.plan.box_of(title, shape) if not isinstance(shape, Dot) else None
+        if box is None:
+            self.plan.lost(item, title, "is a point, which has no box")
             return
         score = next((t.get("value") for t in one.get("tags", []) if t["name"] == "confidence"), None)
         numbers = self._center(_whole(box, shape) if not self.plan.exact else box, item)
