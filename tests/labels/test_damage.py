@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 
 import pytest
 from label_cases import BOX, WORLDS, WRITERS, World, coco_of, draw, dump, write
@@ -280,6 +281,15 @@ def test_yolo_yaml(text, expected, tmp_path):
     (source / "data.yaml").write_text(text)
     with pytest.raises(BlobdirError, match=expected):
         pack(source, tmp_path / "p")
+
+
+def test_yaml_is_an_extra(tmp_path, monkeypatch):
+    source = write("yolo", tmp_path / "source", WORLDS["boxes"])
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(UsageError, match=r"pip install 'blobdir\[labels\]'"):
+        pack(source, tmp_path / "p")
+    (source / "data.yaml").unlink()
+    assert pack(source, tmp_path / "p").complete
 
 
 BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;">]>'

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from blobdir.errors import UsageError
 from blobdir.labels.files import decoded
 from blobdir.labels.model import LabelError
 
-if TYPE_CHECKING:
-    from types import ModuleType
 
-
-def _library() -> ModuleType:
+def _library() -> Any:
     try:
         import yaml  # noqa: PLC0415  # an extra
     except ImportError as error:

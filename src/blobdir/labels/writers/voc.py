@@ -21,6 +21,7 @@ _NEUTRAL: Final = "neutral"
 _NEUTRAL_COLOR: Final = "224 224 192"
 _SHARE_OF_TRAIN: Final = 0.8
 _FLAGS: Final = ("truncated", "difficult", "occluded")
+_LONGEST: Final = 255 - len("_trainval.txt")
 _NOT_OF_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NAME: Final = re.compile(r"[A-Za-z_][\w.-]*")
 
@@ -77,7 +78,7 @@ class VocWriter(Writer):
                     self.plan.exact and kind.shape == "any"
                 ):
                     continue
-                if title == _NEUTRAL or "/" in title or "\0" in title or self.plan.exact:
+                if title == _NEUTRAL or not _can_be_a_name(title) or self.plan.exact:
                     continue
                 rows = "".join(f"{name} {'1' if title in classes else '-1'}\n" for name, classes in images)
                 self.plan.write(f"{ROOT}/ImageSets/Main/{title}_{split}.txt", rows.encode())
@@ -149,6 +150,11 @@ class VocWriter(Writer):
             attribute = _child(attributes, "attribute")
             _child(attribute, "name", name)
             _child(attribute, "value", text)
+
+
+def _can_be_a_name(title: str) -> bool:
+    """Whether there can be a file that is called like a class, with its split behind it."""
+    return "/" not in title and "\0" not in title and len(title.encode("utf-8", "replace")) <= _LONGEST
 
 
 def _child(parent: ET.Element, name: str, text: str | None = None) -> ET.Element:
