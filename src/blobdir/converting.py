@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from blobdir.annotations import annotation_fault, size_fault
 from blobdir.datasets import ProjectView, read_meta
 from blobdir.discovery import DiscoveryOptions, layout
-from blobdir.errors import BlobdirError, ImageError, NotFoundError, PackError, UsageError
+from blobdir.errors import AnnotationError, BlobdirError, ImageError, NotFoundError, PackError, UsageError
 from blobdir.images import shown_size
 from blobdir.index import LOOSE
 from blobdir.jsontext import read_json
@@ -25,6 +25,7 @@ from blobdir.sources.local import LocalStorage
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from blobdir.datasets import Annotated, DatasetView
@@ -38,6 +39,10 @@ Style = Literal["auto", "sdk", "exact"]
 Task = Literal["", "detect", "segment", "pose"]
 SUFFIX: Final = ".converting"
 _AT_ONCE: Final = 200
+_MOST_BYTES: Final = 64 << 20
+"""Of images that are read together, but for the last of them."""
+_UNKNOWN_BYTES: Final = 1 << 20
+"""Of a file behind a backend that doesn't say it."""
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -214,8 +219,10 @@ class _Converting:
         for first in range(0, len(names), _AT_ONCE):
             part = names[first : first + _AT_ONCE]
             places = {}
+            beside = self._read_beside(dataset, "meta", part)
+            infos = self._read_beside(dataset, "img_info", part)
             for one in dataset.annotations(part):
-                item = self._item(dataset, one)
+                item = self._item(dataset, one, beside.get(one.name, {}), infos.get(one.name, {}))
                 if item is not None:
                     places[one.name] = writer.add(item)
                     self.report.images += 1
@@ -228,7 +235,23 @@ class _Converting:
             if self._progress:
                 self._progress("converting", self._done, total)
 
-    def _item(self, dataset: DatasetView, one: Annotated) -> Item | None:
+    def _read_beside(self, dataset: DatasetView, folder: str, names: list[str]) -> dict[str, dict[str, Any]]:
+        """JSON files of a folder that belong to images, read together; those that can't be read are named."""
+        rows: dict[str, int] = {}
+        for name in names:
+            try:
+                rows[name] = self._tree.find(f"{dataset.path}/{folder}/{name}.json")
+            except NotFoundError:
+                continue
+            except (OSError, BlobdirError) as error:
+                self._problem("unreadable", f"{dataset.path}/{folder}/{name}.json", str(error))
+        try:
+            contents = dict(zip(rows, self._tree.read_many(list(rows.values())), strict=True))
+        except (OSError, BlobdirError):  # one of them, so that each is tried
+            return {name: self._json(f"{dataset.path}/{folder}/{name}.json") for name in rows}
+        return {name: self._parsed(f"{dataset.path}/{folder}/{name}.json", data) for name, data in contents.items()}
+
+    def _item(self, dataset: DatasetView, one: Annotated, beside: dict[str, Any], info: dict[str, Any]) -> Item | None:
         """An image with what its annotation says; without objects where that can't be used, which is named."""
         place = f"{dataset.name}/{one.name}"
         value, fault = one.value, one.fault
@@ -246,8 +269,6 @@ class _Converting:
             except (ImageError, BlobdirError, OSError) as error:
                 self._problem("image", place, f"its size can't be found out: {error}")
                 return None
-        beside = self._json(f"{dataset.path}/meta/{one.name}.json")
-        info = self._json(f"{dataset.path}/img_info/{one.name}.json")
         return Item(
             dataset.name,
             one.name,
@@ -262,11 +283,19 @@ class _Converting:
     def _json(self, path: str) -> dict[str, Any]:
         """Content of a JSON file of the project; nothing where there is none, or it's no object."""
         try:
-            value = read_json(self._tree.read(self._tree.find(path)))
+            data = self._tree.read(self._tree.find(path))
         except NotFoundError:
             return {}
         except (OSError, BlobdirError) as error:
             self._problem("unreadable", path, f"can't be read: {error}")
+            return {}
+        return self._parsed(path, data)
+
+    def _parsed(self, path: str, data: bytes) -> dict[str, Any]:
+        try:
+            value = read_json(data)
+        except AnnotationError as error:
+            self._problem("unreadable", path, f"can't be used: {error}")
             return {}
         return value if isinstance(value, dict) else {}
 
@@ -289,18 +318,33 @@ class _Converting:
         return target
 
     def _copy(self, work: Path, dataset: DatasetView, places: dict[str, str]) -> None:
-        names = list(places)
-        try:
-            contents: dict[str, bytes] = dict(zip(names, dataset.read_many(names), strict=True))
-        except (OSError, BlobdirError):
-            contents = {}
-        for name, place in places.items():
+        for names in self._batches(dataset, list(places)):
             try:
-                data = contents[name] if name in contents else dataset.get_blob_img_bytes(name)
-            except (OSError, BlobdirError) as error:
-                self._problem("unreadable", f"{dataset.name}/{name}", f"can't be read: {error}")
-                continue
-            self._create(work, place, data)
+                contents: dict[str, bytes] = dict(zip(names, dataset.read_many(names), strict=True))
+            except (OSError, BlobdirError):
+                contents = {}  # one of them, so that each is tried
+            for name in names:
+                try:
+                    data = contents[name] if name in contents else dataset.get_blob_img_bytes(name)
+                except (OSError, BlobdirError) as error:
+                    self._problem("unreadable", f"{dataset.name}/{name}", f"can't be read: {error}")
+                    continue
+                self._create(work, places[name], data)
+
+    def _batches(self, dataset: DatasetView, names: list[str]) -> Iterator[list[str]]:
+        """Images that are in memory together."""
+        batch: list[str] = []
+        size = 0
+        for name in names:
+            row = self._tree.find(f"{layout.join(dataset.path, layout.ITEMS)}/{name}")
+            known = int(self._tree.index.size[row])
+            batch.append(name)
+            size += known if known >= 0 else _UNKNOWN_BYTES
+            if size > _MOST_BYTES:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
 
     def _link(self, work: Path, dataset: DatasetView, places: dict[str, str]) -> None:
         storage = self._tree.storage

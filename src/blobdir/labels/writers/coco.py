@@ -10,7 +10,7 @@ from blobdir.labels.masks import compressed, filled, in_image, to_rle
 from blobdir.labels.measures import area, measured, plain, ring_area
 from blobdir.labels.model import Box, Mask, Polygon, Pose, around
 from blobdir.labels.supervisely import digest
-from blobdir.labels.writers.model import Writer, free_name
+from blobdir.labels.writers.model import Writer, free_name, kept_of_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 
 INSTANCES: Final = "coco_instances.json"
 CAPTIONS: Final = "coco_captions.json"
+_HEAD: Final = {
+    "info": {
+        "description": "COCO dataset converted from Supervisely",
+        "url": "None",
+        "version": "1.0",
+        "contributor": "Supervisely",
+    },
+    "licenses": [{"url": "None", "id": 0, "name": "None"}],
+}
+"""What the SDK says of each file, without times."""
+_MEASURES: Final = ("segmentation", "area", "bbox", "iscrowd")
 _MARGIN: Final = 10
 """Pixels by which the SDK lets an outline be outside of the box that is bound to it."""
 _OURS: Final = frozenset(("of", "compressed", "area", "bbox", "category_id", "absent"))
@@ -52,12 +63,11 @@ class CocoWriter(Writer):
 
     def add(self, item: Item) -> str:
         """Take an image."""
-        kept = item.kept.get("image") if self.plan.exact else None
-        kept = kept if isinstance(kept, dict) else {}
+        kept = kept_of_format(item.kept, "image", "coco") if self.plan.exact else {}
         name = free_name(self._names, _file_name(kept.get("file_name"), item.name), extension=True)
         image = _image(item, name, len(self._images) + 1)
         if self.plan.exact:
-            image = {key: image[key] for key in ("file_name", "height", "width")} | kept | {"file_name": name}
+            image = kept | {key: image[key] for key in ("file_name", "height", "width")}
             if type(image.get("id")) not in (int, str) or image["id"] in self._image_ids:
                 image["id"] = None
                 self._unnumbered.append(image)
@@ -83,7 +93,8 @@ class CocoWriter(Writer):
         self._number_annotations()
         for number, caption in enumerate(self._captions, 1):
             caption["id"] = number
-        head = {"images": self._images, "categories": self._categories} | _head(self._source)
+        said = self.plan.file_of(self._dataset, "coco") if self.plan.exact else {}
+        head = (said or _HEAD) | {"images": self._images, "categories": self._categories}
         for rows, name in ((self._annotations, INSTANCES), (self._captions, CAPTIONS)):
             for row in rows:
                 row["image_id"] = row["image_id"]["id"]
@@ -210,19 +221,21 @@ class CocoWriter(Writer):
                     groups.setdefault((key, name) if isinstance(key, str) else number, []).append((one, name, shape))
                 else:
                     self.plan.lost(item, title, "is a line or a point, which COCO doesn't have")
-        kept = item.kept.get("objects")
+        kept = kept_of_format(item.kept, "objects", "coco")
         for key, labels in groups.items():
-            known = kept.get(key[0]) if isinstance(kept, dict) and isinstance(key, tuple) else None
-            yield self._one(item, key[0] if isinstance(key, tuple) else "", labels, known or {})
+            known = kept.get(key[0]) if isinstance(key, tuple) else None
+            known = known if isinstance(known, dict) else {}
+            yield self._one(item, key[0] if isinstance(key, tuple) else "", labels, known)
 
     def _one(self, item: Item, key: str, labels: list[Labelled], known: dict[str, Any]) -> dict[str, Any]:
         name = labels[0][1]
         shapes: list[Shape] = [shape for _, _, shape in labels]
         found: dict[str, Any] = {key: value for key, value in known.items() if key not in _OURS}
-        found |= {"id": _number(key), "category_id": known.get("category_id", self._ids[name])}
+        category = known.get("category_id")
+        found |= {"id": _number(key), "category_id": category if type(category) in (int, str) else self._ids[name]}
         pose = next((shape for shape in shapes if isinstance(shape, Pose)), None)
         if pose is not None:
-            found |= self._keypoints(name, pose)
+            found |= self._keypoints(item, name, pose)
         solid = [shape for shape in shapes if isinstance(shape, (Polygon, Mask))]
         found["segmentation"], more = _segmentation(solid, item, compact="compressed" in known)
         found |= measured(shapes) | more
@@ -230,15 +243,20 @@ class CocoWriter(Writer):
             found |= {side: known[side] for side in ("area", "bbox") if side in known}
         tags = {tag["name"]: tag.get("value") for one, _, _ in labels for tag in one.get("tags", [])}
         found["iscrowd"] = int("iscrowd" in tags)
-        for side in known.get("absent") or ():
+        absent = known.get("absent")
+        for side in absent if isinstance(absent, list) else ():
+            if side not in _MEASURES:
+                continue
             if not found.get(side) or side in ("area", "bbox"):
                 found.pop(side, None)
         attributes = {label: _plain_value(value) for label, value in tags.items() if label != "iscrowd"}
         return found | ({"attributes": attributes} if attributes else {})
 
-    def _keypoints(self, name: str, pose: Pose) -> dict[str, Any]:
+    def _keypoints(self, item: Item, name: str, pose: Pose) -> dict[str, Any]:
         category = next(one for one in self._categories if one["name"] == name)
         numbers: list[float] = []
+        if unknown := pose.points.keys() - set(category.get("keypoints", [])):
+            self.plan.lost(item, name, f"has keypoints that its category doesn't have: {', '.join(sorted(unknown))}")
         for label in category.get("keypoints", []):
             x, y, seen = pose.points.get(label, (0, 0, False))
             numbers += [x, y, 2 if seen else 1] if label in pose.points else [0, 0, 0]
@@ -337,14 +355,6 @@ def _image(item: Item, name: str, number: int) -> dict[str, Any]:
     }
 
 
-def _head(source: dict[str, Any]) -> dict[str, Any]:
-    kept = source.get("file")
-    if isinstance(kept, dict):
-        return kept
-    info = {"description": "COCO dataset converted from Supervisely", "url": "None", "version": "1.0"}
-    return {"info": info | {"contributor": "Supervisely"}, "licenses": [{"url": "None", "id": 0, "name": "None"}]}
-
-
 def _categories(plan: Plan, source: dict[str, Any], dataset: str) -> list[dict[str, Any]]:
     """Classes by the order of ``meta.json``; those that came from a file with its numbers."""
     given = source.get("categories")
@@ -367,7 +377,11 @@ def _categories(plan: Plan, source: dict[str, Any], dataset: str) -> list[dict[s
 
 
 def _is_category(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("name"), str) and type(value.get("id")) in (int, str)
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        return False
+    keypoints = value.get("keypoints", [])
+    has_names = isinstance(keypoints, list) and all(isinstance(one, str) for one in keypoints)
+    return has_names and type(value.get("id")) in (int, str)
 
 
 def _category(number: int, kind: Kind) -> dict[str, Any]:

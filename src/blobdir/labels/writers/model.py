@@ -98,6 +98,12 @@ class Plan:
             except LabelError as error:
                 self.complain(f"{item.dataset}/{item.name}", f"object {number} ({title!r}) {error}")
 
+    def file_of(self, dataset: str, kind: str) -> dict[str, Any]:
+        """What the label file of a dataset said of itself, if it was of this format."""
+        source = self.sources.get(dataset, {})
+        found = source.get("file") if source.get("format") == kind else None
+        return found if isinstance(found, dict) else {}
+
     def category(self, title: str, dataset: str) -> str:
         """What label files call a class."""
         given = self.sources.get(dataset, {}).get("classes")
@@ -137,6 +143,12 @@ class Writer(ABC):
     @abstractmethod
     def finish(self) -> None:
         """End all."""
+
+
+def kept_of_format(kept: dict[str, Any], part: str, kind: str) -> dict[str, Any]:
+    """A part of what was kept of an image's label file, ``image`` or ``objects``, if that was of this format."""
+    found = kept.get(part) if kept.get("format") == kind else None
+    return found if isinstance(found, dict) else {}
 
 
 def free_name(used: set[str], name: str, *, extension: bool = False) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET  # only writes
 
 from blobdir.labels.model import Box, Mask, Polygon
-from blobdir.labels.writers.model import SPLITS, Writer, free_name
+from blobdir.labels.writers.model import SPLITS, Writer, free_name, kept_of_format
 
 if TYPE_CHECKING:
     from typing import Any
@@ -111,8 +111,7 @@ class VocWriter(Writer):
     def _segmented(self, item: Item) -> str:
         if not self.plan.exact:
             return "1" if item.objects else "0"
-        kept = item.kept.get("image")
-        known = kept.get("segmented") if isinstance(kept, dict) else None
+        known = kept_of_format(item.kept, "image", "voc").get("segmented")
         return known if isinstance(known, str) else "0"
 
     def _object(self, root: ET.Element, one: dict[str, Any], title: str, shape: Shape, item: Item) -> None:

@@ -90,10 +90,10 @@ class YoloWriter(Writer):
 
     def _shape(self) -> tuple[list[int], Any]:
         """Keypoints and numbers of each, and which are which in a mirror: as in the file that they came from."""
-        for source in self.plan.sources.values() if self.plan.exact else ():
-            kept = source.get("file")
-            shape = kept.get("kpt_shape") if isinstance(kept, dict) else None
-            if isinstance(kept, dict) and isinstance(shape, list) and shape[:1] == [self._keypoints]:
+        for dataset in self.plan.sources if self.plan.exact else ():
+            kept = self.plan.file_of(dataset, "yolo")
+            shape = kept.get("kpt_shape")
+            if shape in ([self._keypoints, 2], [self._keypoints, 3]):
                 return shape, kept.get("flip_idx") or list(range(self._keypoints))
         return [self._keypoints, 3], list(range(self._keypoints))
 
