@@ -415,3 +415,5 @@ def test_the_command_ends_with_7_where_something_is_lost(tmp_path, capsys):
     assert "is there already" in capsys.readouterr().err
     assert run("pack", packed, f"{packed}-again", "--labels", "coco") == 2
     assert "is a project" in capsys.readouterr().err
+    assert run("pack", source / "a.json", f"{packed}-again", "--labels", "labelme") == 2
+    assert "--labels-from" in capsys.readouterr().err

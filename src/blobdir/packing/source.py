@@ -81,7 +81,9 @@ def _plain_root(root: str) -> str:
     """A folder of images with labels beside them, links resolved."""
     root = os.path.realpath(root)
     if not os.path.isdir(root):
-        raise NotAProjectError(f"{root}: there is no such folder; with labels, give the folder of the images")
+        if os.path.exists(root):
+            raise UsageError(f"{root}: is no folder; give that of the images, and --labels-from {root}")
+        raise NotAProjectError(f"{root}: there is no such folder")
     if os.path.isfile(os.path.join(root, layout.META)):
         raise UsageError(f"{root}: is a project, whose annotations are its own; leave --labels out")
     _check_apart(root)

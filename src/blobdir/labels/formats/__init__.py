@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from blobdir.labels.formats import coco, createml, cvat, labelme, table, voc, yolo
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 
     from blobdir.labels.files import Images, LabelFiles
     from blobdir.labels.model import Labels
+
+
+_LOOKED_AT: Final = 1000
+"""Files of one kind that are looked at to know a format: a million of another one needn't all be opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,12 @@ class Format:
 
 def _first(kinds: tuple[str, ...], is_one: Callable[[str, bytes], bool]) -> Callable[[LabelFiles], str]:
     """Finds the first file of these kinds that is of a format, by its head."""
-    return lambda files: next((path for path in files.ending(*kinds) if is_one(path, files.head(path))), "")
+
+    def found(files: LabelFiles) -> str:
+        some = islice(files.ending(*kinds), _LOOKED_AT)
+        return next((path for path in some if is_one(path, files.head(path))), "")
+
+    return found
 
 
 FORMATS: Final = {
