@@ -256,7 +256,7 @@ class _Converting:
         place = f"{dataset.name}/{one.name}"
         value, fault = one.value, one.fault
         if value is None and not fault:
-            fault = "it has no annotation"
+            self._problem("no-annotation", place, "has none; it's there without objects")
         if value is not None and not fault:
             fault = annotation_fault(value)
         if fault:
@@ -359,6 +359,7 @@ class _Converting:
             os.symlink(os.path.join(storage.root, self._tree.path(row)), self._folder_of(work, place))
 
     def _problem(self, code: str, path: str, text: str) -> None:
-        if self._options.strict:
+        problem = Problem(code, path, text)
+        if self._options.strict and problem.costs:
             raise PackError(f"{path}: {text} (--strict)")
-        self.report.problems.append(Problem(code, path, text))
+        self.report.problems.append(problem)

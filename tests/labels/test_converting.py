@@ -51,7 +51,6 @@ def test_no_images(to, project, tmp_path):
     [
         (lambda root: (root / "train/ann/a.png.json").write_text("{"), "annotation"),
         (lambda root: (root / "train/ann/a.png.json").write_text('{"size": {}, "objects": null}'), "annotation"),
-        (lambda root: (root / "train/ann/a.png.json").unlink(), "annotation"),
         (lambda root: (root / "train/meta/a.png.json").write_text("{"), "unreadable"),
     ],
 )
@@ -64,6 +63,13 @@ def test_what_cannot_be_used_is_named(to, damage, code, project, tmp_path):
     with pytest.raises(PackError, match="--strict"):
         convert(project, tmp_path / "strict", ConvertOptions(to, strict=True))
     assert not (tmp_path / "strict").exists()
+
+
+def test_an_image_without_an_annotation_is_there_without_objects(project, tmp_path):
+    (project / "train/ann/a.png.json").unlink()
+    report = convert(project, tmp_path / "o", ConvertOptions("coco", strict=True))
+    assert [(p.code, p.path, p.costs) for p in report.problems] == [("no-annotation", "train/a.png", False)]
+    assert report.images == 2 and report.complete
 
 
 @pytest.mark.parametrize("to", FORMATS)
