@@ -36,6 +36,10 @@ class _LazyGroup(click.Group):
         "cat": ("copying", "Write files to standard output, one after the other."),
         "compact": ("growing", "Write blobs of PROJECT anew without the images that no offsets refer to."),
         "completion": ("completing", "Write the completion script for SHELL (bash, zsh or fish) to standard output."),
+        "convert": (
+            "converting",
+            "Write the labels of PROJECT, and its images, to the new folder DEST in a format of others.",
+        ),
         "cp": ("copying", "Copy files out of a project, to a folder or any fsspec URL."),
         "export": ("exporting", "Write a project as an EROFS image that the Linux kernel mounts."),
         "fetch": ("moving", "Copy the project at URL to FOLDER, which must not exist."),

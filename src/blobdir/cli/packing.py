@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # How a subset has its blobs.
 _SHARED = {"link": "shared", "symlink": "behind links", "copy": "copied"}
+LABELS = click.Choice(["auto", "coco", "yolo", "voc", "cvat", "labelme", "createml", "csv", "folders"])
 CONFLICTS = click.Choice(["error", "skip", "rename", "replace"])
 
 
@@ -49,6 +50,14 @@ CONFLICTS = click.Choice(["error", "skip", "rename", "replace"])
     metavar="NAME",
     help="One dataset for all; the folders are tags. Of a list: for those without one.",
 )
+@click.option(
+    "--labels",
+    type=LABELS,
+    default=None,
+    help="Labels beside the images that become annotations; auto says which are found. folders: the images' folders "
+    "are their tags.",
+)
+@click.option("--labels-from", default="", metavar="PATH", help="A file or folder elsewhere that has the labels.")
 @click.option("--processes", type=click.IntRange(0), default=0, metavar="N", help="0: one per processor.")
 @click.option("--follow-links", is_flag=True, help="Follow symbolic links out of SOURCE.")
 @click.option("--resume", is_flag=True, help="Go on with what was cut off.")
@@ -65,6 +74,8 @@ def pack_command(
     annotations: str,
     on_conflict: str,
     dataset: str,
+    labels: str | None,
+    labels_from: str,
     processes: int,
     follow_links: bool,
     resume: bool,
@@ -81,7 +92,9 @@ def pack_command(
     folder, the folders at the top become datasets and those below them tags: red/angry/a.jpg is in dataset red, with
     the tag angry; images that share a name have their folders' in front of it. Hidden files and folders aren't looked
     at. A list is a file, or - for standard input: a path per line; CSV with a header that has path, and dataset,
-    name, tags, annotation where wanted; or JSON lines with the same keys. What can't be packed is named at the end;
+    name, tags, annotation where wanted; or JSON lines with the same keys. With
+    --labels, the labels that lie beside the images (COCO, YOLO, Pascal VOC, CVAT, LabelMe, CreateML, boxes in a CSV)
+    become annotations, and their splits datasets. What can't be packed is named at the end;
     exit status 7 says that something is missing.
 
     \b
@@ -89,6 +102,7 @@ def pack_command(
     blobdir pack photos s3://bucket/photos
     blobdir pack photos packed --dataset photos --shard-size 500M
     find photos -name '*.jpg' -newer last | blobdir pack - packed --dataset new
+    blobdir pack coco2017 packed --labels auto
     (cd /data/lemons/blob && sha256sum -c SHA256SUMS)
     """
     from blobdir.packing import PackOptions, pack
@@ -104,6 +118,8 @@ def pack_command(
         dataset=dataset,
         follow_links=follow_links,
         checksum=checksum,
+        labels=labels or ("auto" if labels_from else ""),  # type: ignore[arg-type]
+        labels_from=labels_from,
     )
     failed: dict[str, str] = {}
     with Bars(common.quiet or as_json, unit="B", scale=True) as bars:
@@ -158,7 +174,12 @@ def _say(report: PackReport, dest: str, *, dry_run: bool, quiet: bool) -> None:
     blobs = f"{human_bytes(report.image_bytes)} into {blobs}, {files} beside them"
     rate = f" in {report.seconds:.1f} s" if not dry_run else ""
     resumed = f"; {counted(report.resumed, 'blob')} kept from before" if report.resumed else ""
-    write_lines([f"{dest}: {images}, {blobs}{rate}{resumed}"])
+    lines = [f"{dest}: {images}, {blobs}{rate}{resumed}"]
+    if report.labels:
+        from blobdir.labels import FORMATS
+
+        lines.append(f"{dest}: labels: {FORMATS[report.labels].title}, {counted(report.objects, 'object')}")
+    write_lines(lines)
 
 
 @click.command("unpack")

@@ -10,8 +10,11 @@ from blobdir.durable import write_whole
 from blobdir.errors import AnnotationError
 from blobdir.images import shown_sizes
 from blobdir.inside import read_whole
+from blobdir.jsontext import write_json
+from blobdir.labels.supervisely import SOURCE
 from blobdir.offsets import write_offsets
 from blobdir.packing.columns import TextColumn
+from blobdir.packing.labelled import Labelled
 from blobdir.packing.names import slug_of, stem_of
 from blobdir.packing.picturesizes import size_fault
 from blobdir.packing.plain import MetaBuilder, check_annotation, plain_annotation, rewritten, tag_list
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from blobdir.discovery import Progress
+    from blobdir.packing.labelled import LabelSource
     from blobdir.packing.listing import DatasetItems, Listing
     from blobdir.packing.newfolder import NewFolder
     from blobdir.packing.report import PackOptions, PackReport
@@ -113,6 +117,28 @@ class PackedSink:
         self._number += 1
 
 
+class _Beside:
+    """Writes ``meta/<image>.json`` of a dataset, for the images that have something in it."""
+
+    def __init__(self, new: NewFolder | None, dataset: DatasetItems) -> None:
+        self._new, self._folder = new, layout.join(dataset.path, "meta")
+        self._sink: _Sink | None = None
+
+    def write(self, name: str, value: dict[str, Any]) -> int:
+        """Write one, if there is something in it; how many were."""
+        if not value:
+            return 0
+        if self._sink is None:
+            self._sink = LooseSink(self._new.work / self._folder) if self._new else NoSink()
+        self._sink.write(name, write_json(value))
+        return 1
+
+    def finish(self) -> None:
+        """Close the folder."""
+        if self._sink:
+            self._sink.finish()
+
+
 def write_annotations(
     listing: Listing,
     new: NewFolder | None,
@@ -132,29 +158,63 @@ def write_annotations(
         Dataset and source of images that aren't in the blobs.
     """
     total, number = sum(len(dataset.names) for dataset in listing.datasets), 0
-    meta = MetaBuilder(listing.tags)
-    sizes = _sizes(listing, lost, workers)
+    one = _One(listing, report, options, _sizes(listing, lost, workers))
     for dataset in listing.datasets:
         sink = _sink(new, dataset, options, report)
+        beside = _Beside(new, dataset)
         for i, (source, name) in enumerate(zip(dataset.sources, dataset.names, strict=True)):
             number += 1
             if progress and number % 1000 == 0:
                 progress("writing annotations", number, total)
             if (dataset.path, source) in lost:
                 continue
-            given = dataset.annotations[i] if dataset.annotations else None
-            tags = dataset.tags[i] if dataset.annotations else tags_of(source, options)
-            content, size = b"", next(sizes)
-            if given is not None:
-                content = _given_annotation(listing, source, given, size, tags, meta, report)
-            if not content:
-                content = _plain_annotation(source, size, tags, report)
+            content, kept = one.content(dataset, i, source, name)
+            report.files += beside.write(f"{name}.json", kept)
             sink.write(f"{name}.json", content)
             report.stop_if(options.strict)
             report.files += 1
         sink.finish()
+        beside.finish()
+    if listing.labelled:
+        _write_sources(listing.labelled, listing.datasets, new, report)
     if new:
-        write_whole(new.work / layout.META, [meta.content()])
+        write_whole(new.work / layout.META, [one.meta.content()])
+
+
+def _write_sources(
+    labelled: LabelSource, datasets: list[DatasetItems], new: NewFolder | None, report: PackReport
+) -> None:
+    """Files of datasets with what labels said of them; at the end, when all classes are known."""
+    report.labels, report.objects = labelled.labels.format, labelled.objects
+    report.files += len(datasets)
+    for dataset in datasets:
+        if new:
+            write_whole(new.work / dataset.path / SOURCE, [labelled.content_of(dataset.path)])
+
+
+class _One:
+    """Makes the annotation of one image after the other, and gathers what ``meta.json`` needs."""
+
+    def __init__(
+        self, listing: Listing, report: PackReport, options: PackOptions, sizes: Iterator[tuple[int, int] | str]
+    ) -> None:
+        self._listing, self._report, self._options, self._sizes = listing, report, options, sizes
+        self.meta = MetaBuilder(listing.tags)
+        if listing.labelled:
+            listing.labelled.declare(self.meta)
+
+    def content(self, dataset: DatasetItems, i: int, source: str, name: str) -> tuple[bytes, dict[str, Any]]:
+        """Bytes of an annotation, and the value of ``meta/<image>.json``, empty where none is needed."""
+        given = dataset.annotations[i] if dataset.annotations else None
+        tags = dataset.tags[i] if dataset.annotations else tags_of(source, self._options)
+        content, size = b"", next(self._sizes)
+        if isinstance(given, Labelled):
+            value, kept = given.annotation(name, size, self._report)
+            self.meta.add(value)
+            return write_json(value), kept
+        if given is not None:
+            content = _given_annotation(self._listing, source, given, size, tags, self.meta, self._report)
+        return content or _plain_annotation(source, size, tags, self._report), {}
 
 
 def _sink(new: NewFolder | None, dataset: DatasetItems, options: PackOptions, report: PackReport) -> _Sink:

@@ -19,6 +19,7 @@ from blobdir.temporary import is_temporary
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from blobdir.packing.labelled import Labelled, LabelSource
     from blobdir.packing.report import PackOptions
 
 _LISTED_HIDDEN: Final = 5
@@ -40,8 +41,8 @@ class DatasetItems:
         Bytes, and `blobdir.tarwriting.reading.stamp_of` each.
     tags : list of tuple of str
         Of a list only: the tags of each.
-    annotations : list of (str, dict or None)
-        Of a list only: the path of each one's annotation, or the annotation itself.
+    annotations : list of (str, dict, Labelled or None)
+        Of a list only: the path of each one's annotation, or the annotation itself; of labels: what they say.
     """
 
     path: str
@@ -51,7 +52,7 @@ class DatasetItems:
     sizes: array[int] = field(default_factory=lambda: array("q"))
     stamps: array[int] = field(default_factory=lambda: array("q"))
     tags: list[tuple[str, ...]] = field(default_factory=list)
-    annotations: list[str | dict[str, Any] | None] = field(default_factory=list)
+    annotations: list[str | dict[str, Any] | Labelled | None] = field(default_factory=list)
 
     def add(self, source: str, name: str, size: int, stamp: int) -> None:
         """Append an image."""
@@ -209,6 +210,8 @@ class Listing:
     images_in_folders : int
         Of a project: those that lie in folders of ``img/``, and stay files.
     problems : list of Problem
+    labelled : LabelSource or None
+        Of labels only.
     """
 
     root: str
@@ -223,6 +226,7 @@ class Listing:
     is_project: bool = False
     images_in_folders: int = 0
     problems: list[Problem] = field(default_factory=list)
+    labelled: LabelSource | None = None
     _hidden: list[str] = field(default_factory=list)
     _followed: set[str] = field(default_factory=set)
 

@@ -10,20 +10,12 @@ from typing import Final
 
 from blobdir.filenames import IMAGE_NAMES
 from blobdir.inside import open_plain
+from blobdir.labels import FORMATS
 from blobdir.tarwriting.members import is_image
 
 _HEAD_BYTES: Final = 64 << 10
 _ASKED: Final = 1000
 """Files of one kind of name in one folder that are looked into; of more, the rest is taken for the same."""
-_FORMATS: Final = {
-    "coco": "COCO",
-    "labelme": "LabelMe",
-    "createml": "CreateML",
-    "voc": "Pascal VOC",
-    "cvat": "CVAT",
-    "yolo": "YOLO",
-    "csv": "CSV",
-}
 _JSON: Final = (
     ("coco", (rb'"images"\s*:\s*\[', rb'"(annotations|categories)"\s*:\s*\[')),
     ("labelme", (rb'"shapes"\s*:\s*\[', rb'"(imagePath|imageData|shape_type)"\s*:')),
@@ -50,7 +42,7 @@ def labels_hint(kind: str) -> str:
     kind : str
         As `recognised` gives it.
     """
-    return f"holds labels ({_FORMATS[kind]}): pack with --labels {kind}"
+    return f"holds labels ({FORMATS[kind].title}): pack with --labels {kind}"
 
 
 def recognised(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Any
 
 from blobdir.annotations import classes_of, read_annotation, tags_of
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 _COLORS = 0xFFFFFF
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 class MetaBuilder:
@@ -21,6 +23,14 @@ class MetaBuilder:
     def __init__(self, tags: set[str]) -> None:
         self._classes: dict[str, str] = {}
         self._tags = dict.fromkeys(tags, "none")
+        self._colors: dict[str, str] = {}
+        self._configs: dict[str, dict[str, Any] | None] = {}
+
+    def declare(self, title: str, color: str = "", config: dict[str, Any] | None = None) -> None:
+        """Have a class whether it has objects or not; with the template of its graphs, if it's of graphs."""
+        self._configs[title] = config
+        if _COLOR.fullmatch(color):
+            self._colors[title] = color.upper()
 
     def add(self, annotation: dict[str, Any]) -> None:
         """Take in the classes and tags that an annotation names."""
@@ -38,11 +48,21 @@ class MetaBuilder:
     def content(self) -> bytes:
         """Bytes of ``meta.json``."""
         meta = {
-            "classes": [{"title": t, "shape": self._classes[t], "color": _color(t)} for t in sorted(self._classes)],
+            "classes": [self._class(title) for title in sorted(self._classes.keys() | self._configs.keys())],
             "tags": [{"name": t, "value_type": self._tags[t], "color": _color(t)} for t in sorted(self._tags)],
             "projectType": "images",
         }
         return write_json(meta)
+
+    def _class(self, title: str) -> dict[str, Any]:
+        config = self._configs.get(title)
+        shape = "any" if config is None else "graph"
+        found = {
+            "title": title,
+            "shape": self._classes.get(title, shape),
+            "color": self._colors.get(title) or _color(title),
+        }
+        return found if config is None else found | {"geometry_config": config}
 
 
 def _value_type(known: str, value: object) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Annotations = Literal["loose", "packed"]
 OnConflict = Literal["error", "skip", "rename", "replace"]
+LabelFormat = Literal["", "auto", "coco", "yolo", "voc", "cvat", "labelme", "createml", "csv", "folders"]
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 LEFT = (
     "couldn't be removed: what was replaced or removed is still in it; the next command that changes the project "
@@ -61,6 +62,11 @@ class PackOptions:
         Follow symbolic links out of the source. Those inside it are always followed, once.
     checksum : bool
         When going on with what was cut off: read all again of what is there.
+    labels : {"", "auto", "coco", "yolo", "voc", "cvat", "labelme", "createml", "csv", "folders"}
+        The format of labels that lie beside the images and become their annotations; ``auto``: what is found. With
+        ``folders``, the folders that an image lies in are its tags, but for ``train``, ``val`` and the like at the top.
+    labels_from : str
+        A file or folder elsewhere that has the labels.
     """
 
     shard_bytes: int = 1 << 30
@@ -72,6 +78,8 @@ class PackOptions:
     dataset: str = ""
     follow_links: bool = False
     checksum: bool = False
+    labels: LabelFormat = ""
+    labels_from: str = ""
 
     def __post_init__(self) -> None:
         if self.shard_bytes < 1 or self.shard_images < 0 or self.processes < 0:
@@ -80,6 +88,10 @@ class PackOptions:
             raise UsageError(f"annotations={self.annotations!r}: choose one of {', '.join(get_args(Annotations))}")
         if self.on_conflict not in get_args(OnConflict):
             raise UsageError(f"on_conflict={self.on_conflict!r}: choose one of {', '.join(get_args(OnConflict))}")
+        if self.labels not in get_args(LabelFormat):
+            raise UsageError(f"labels={self.labels!r}: choose one of {', '.join(get_args(LabelFormat)[1:])}")
+        if self.labels_from and self.labels in ("", "folders"):
+            raise UsageError("labels_from is for labels in files: choose their format, or auto")
 
 
 def texts(what: str, given: Iterable[str | os.PathLike[str]]) -> list[str]:
@@ -103,11 +115,14 @@ class Problem:
     ----------
     code : str
         ``unreadable``, ``changed``, ``conflict``, ``link``, ``name`` and ``line`` cost an image or a file,
-        ``annotation`` its labels, ``no-size`` the size in its annotation. Where a project is looked at, ``image`` is
-        one that can't be used, ``unseen`` why datasets may be missing, ``undrawn`` objects that can't be drawn,
-        ``meta`` why classes aren't known. ``empty``, ``not-an-image``, ``not-an-image-name``, ``no-annotation``,
-        ``annotation-size``, ``renamed``, ``repeated``, ``hidden``, ``in-folder``, ``link-loop``, ``taken-over`` and
-        ``sdk-name`` don't.
+        ``annotation`` its labels, ``no-size`` the size in its annotation. Of label files, ``label`` costs an object,
+        ``label-image`` is an image that they name and that isn't there, ``label-size`` one of another size,
+        ``label-unnamed`` images that they don't name, ``label-lost`` what another format has no place for;
+        ``label-boxed``, ``label-outside`` and ``label-degenerate`` cost nothing.
+        Where a project is looked at, ``image`` is one that can't be used, ``unseen`` why datasets may be missing,
+        ``undrawn`` objects that can't be drawn, ``meta`` why classes aren't known. ``empty``, ``not-an-image``,
+        ``not-an-image-name``, ``no-annotation``, ``annotation-size``, ``renamed``, ``repeated``, ``hidden``,
+        ``in-folder``, ``link-loop``, ``taken-over`` and ``sdk-name`` don't.
     path : str
         Relative to the source.
     message : str
@@ -129,6 +144,11 @@ class Problem:
             "line",
             "annotation",
             "no-size",
+            "label",
+            "label-image",
+            "label-lost",
+            "label-size",
+            "label-unnamed",
             "image",
             "unseen",
             "undrawn",
@@ -161,6 +181,10 @@ class PackReport:
     seconds : float
     resumed : int
         Blobs that were there already.
+    labels : str
+        Format of the labels that became annotations.
+    objects : int
+        That they have.
     """
 
     found: int = 0
@@ -173,6 +197,8 @@ class PackReport:
     problems: list[Problem] = field(default_factory=list)
     seconds: float = 0.0
     resumed: int = 0
+    labels: str = ""
+    objects: int = 0
 
     def counts(self) -> dict[str, int]:
         """Problems by code."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from posixpath import basename, dirname, normpath, splitext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from blobdir.discovery.root import project_around
 from blobdir.errors import NotAProjectError, UsageError
 from blobdir.filenames import IMAGE_EXTENSIONS, IMAGE_NAMES, is_junk
 from blobdir.packing.columns import TextColumn
+from blobdir.packing.labelled import list_labelled
 from blobdir.packing.listing import Content, DatasetItems, Listing, with_parents
 from blobdir.packing.lists import STDIN, RowError, is_list, read_list, shown_list
 from blobdir.packing.naming import MAX_NAME_BYTES
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from blobdir.packing.lists import Row
     from blobdir.packing.report import PackOptions
 
+_SPLITS: Final = ("train", "val", "valid", "validation", "test")
 __all__ = ["MAX_NAME_BYTES", "list_source", "tags_of"]
 
 
@@ -46,7 +48,10 @@ def list_source(root: str, options: PackOptions) -> Listing:
     """
     if options.dataset:
         _place_of(options.dataset)
-    if is_list(root):
+    if options.labels not in ("", "folders"):
+        listing = list_labelled(_plain_root(root), options)
+        what = "holds no image that its labels name"
+    elif is_list(root):
         if root != STDIN and (kind := recognised(root)):
             raise UsageError(f"{root}: {labels_hint(kind)}, and give the folder of the images as SOURCE")
         listing = _list_rows(root, options)
@@ -72,6 +77,19 @@ def list_source(root: str, options: PackOptions) -> Listing:
     _name_what_the_sdk_drops(listing)
     listing.finish()
     return listing
+
+
+def _plain_root(root: str) -> str:
+    """A folder of images with labels beside them, links resolved."""
+    root = os.path.realpath(root)
+    if not os.path.isdir(root):
+        if os.path.exists(root):
+            raise UsageError(f"{root}: is no folder; give that of the images, and --labels-from {root}")
+        raise NotAProjectError(f"{root}: there is no such folder")
+    if os.path.isfile(os.path.join(root, layout.META)):
+        raise UsageError(f"{root}: is a project, whose annotations are its own; leave --labels out")
+    _check_apart(root)
+    return root
 
 
 def _list_folder(root: str, options: PackOptions) -> Listing:
@@ -278,9 +296,9 @@ def _list_plain(listing: Listing, options: PackOptions) -> None:
         content = listing.scan(folder)
         todo += [layout.join(folder, name) for name in reversed(content.folders)]
         parts = folder.split("/") if folder else []
-        top = parts[0] if parts else os.path.basename(listing.root) or "images"
+        top = parts[0] if _is_dataset(parts, options) else os.path.basename(listing.root) or "images"
         dataset = _place_of(options.dataset) if options.dataset else top
-        tags = parts if options.dataset else parts[1:]
+        tags = tags_of(f"{folder}/" if folder else "", options)
         unpacked = Unpacked(os.path.join(listing.root, folder))
         for name, size, stamp in zip(content.names, content.sizes, content.stamps, strict=True):
             path = layout.join(folder, name)
@@ -307,7 +325,12 @@ def _too_long(name: str) -> str:
 def tags_of(source: str, options: PackOptions) -> list[str]:
     """Tags of an image of a plain folder: the folders that it lies in, but the one that is its dataset."""
     parts = source.split("/")[:-1]
-    return parts if options.dataset else parts[1:]
+    return parts[1:] if not options.dataset and _is_dataset(parts, options) else parts
+
+
+def _is_dataset(parts: list[str], options: PackOptions) -> bool:
+    """Whether the first of the folders that an image lies in is its dataset; with labels by folders, splits are."""
+    return bool(parts) and (options.labels != "folders" or parts[0].lower() in _SPLITS)
 
 
 def _list_rows(path: str, options: PackOptions) -> Listing:

@@ -1,0 +1,107 @@
+"""``blobdir convert``: a project in the formats of others."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from blobdir.cli.options import project_options
+from blobdir.cli.output import INCOMPLETE, SHOWN, Bars, printable, write_lines
+from blobdir.wording import counted
+
+if TYPE_CHECKING:
+    from blobdir.cli.options import CommonOptions
+    from blobdir.converting import ConvertReport
+
+
+@click.command("convert")
+@click.argument("project")
+@click.argument("dest")
+@click.option("--to", required=True, type=click.Choice(["coco", "yolo", "voc"]), help="The format.")
+@click.option(
+    "--images",
+    type=click.Choice(["copy", "link", "none"]),
+    default="copy",
+    show_default=True,
+    help="Whether images come along. Links lead to plain files of PROJECT, which a mount has.",
+)
+@click.option(
+    "--style",
+    type=click.Choice(["auto", "sdk", "exact"]),
+    default="auto",
+    show_default=True,
+    help="Names, numbers and splits as the SDK writes them, or as PROJECT has them. auto: exact, if it was packed with "
+    "--labels.",
+)
+@click.option(
+    "--task",
+    type=click.Choice(["detect", "segment", "pose"]),
+    default=None,
+    help="Of YOLO: boxes, outlines or keypoints. Default: boxes as the SDK; exactly, what each object is.",
+)
+@click.option("--val", multiple=True, metavar="NAME", help="Of YOLO: a dataset for validation; repeatable.")
+@click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this dataset; repeatable.")
+@click.option("--strict", is_flag=True, help="Stop at the first thing that the format has no place for.")
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
+@project_options
+def convert_command(
+    project: str,
+    dest: str,
+    to: str,
+    images: str,
+    style: str,
+    task: str | None,
+    val: tuple[str, ...],
+    datasets: tuple[str, ...],
+    strict: bool,
+    as_json: bool,
+    common: CommonOptions,
+) -> int:
+    """Write the labels of PROJECT, and its images, to the new folder DEST in a format of others.
+
+    COCO has boxes, outlines, masks and keypoints; YOLO one of boxes, outlines, keypoints, or each in its line; Pascal
+    VOC boxes only. DEST appears when it's whole. What the format has no place for is named; exit status 7 says that
+    something is missing.
+
+    \b
+    blobdir convert /data/lemons lemons-coco --to coco
+    blobdir convert /data/lemons lemons-yolo --to yolo --task segment --val test
+    blobdir convert /mnt/lemons lemons-voc --to voc --images link
+    """
+    from blobdir.converting import ConvertOptions, convert
+    from blobdir.project import open_project
+
+    options = ConvertOptions(
+        to,  # type: ignore[arg-type]  # click has checked these
+        images,  # type: ignore[arg-type]
+        style,  # type: ignore[arg-type]
+        task or "",  # type: ignore[arg-type]
+        val,
+        datasets,
+        strict=strict,
+    )
+    opened = open_project(project, storage_options=common.storage, **common.filesystem, **common.remote)
+    with Bars(common.quiet or as_json) as bars:
+        report = convert(project, dest, options, tree=opened.tree, progress=bars)
+    if as_json:
+        write_lines([json.dumps(asdict(report), indent=2)])
+    else:
+        _say(report, dest, to, quiet=common.quiet)
+    return 0 if report.complete else INCOMPLETE
+
+
+def _say(report: ConvertReport, dest: str, to: str, *, quiet: bool) -> None:
+    terminal = sys.stderr.isatty()
+    for problem in report.problems[:SHOWN]:
+        line = f"blobdir: {problem.code}: {problem.path}: {problem.message}"
+        click.echo(printable(line, terminal=terminal), err=True)
+    if len(report.problems) > SHOWN:
+        click.echo(f"blobdir: and {len(report.problems) - SHOWN:,} more (--json lists all)", err=True)
+    if not quiet:
+        images, objects = counted(report.images, "image"), counted(report.objects, "object")
+        how = "as the SDK writes them" if report.style == "sdk" else "as they are in the project"
+        write_lines([f"{dest}: {images}, {objects} ({to}, {how}), {counted(report.files, 'file')}"])

@@ -1,0 +1,365 @@
+"""Projects written in the formats of others: COCO, YOLO, Pascal VOC. As the SDK does it, and without it."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+from blobdir.annotations import annotation_fault, size_fault
+from blobdir.datasets import ProjectView, read_meta
+from blobdir.discovery import DiscoveryOptions, layout
+from blobdir.errors import AnnotationError, BlobdirError, ImageError, NotFoundError, PackError, UsageError
+from blobdir.images import shown_size
+from blobdir.index import LOOSE
+from blobdir.jsontext import read_json
+from blobdir.labels.supervisely import SOURCE, kinds_of
+from blobdir.labels.writers import WRITERS
+from blobdir.labels.writers.model import Item, Plan, kept_of
+from blobdir.opening import OpenOptions, open_tree
+from blobdir.packing.newfolder import NewFolder
+from blobdir.packing.report import Problem
+from blobdir.sources.local import LocalStorage
+from blobdir.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from blobdir.datasets import Annotated, DatasetView
+    from blobdir.discovery import Progress
+    from blobdir.labels.writers.model import Writer
+    from blobdir.tree import Tree
+
+Target = Literal["coco", "yolo", "voc"]
+ImagesAs = Literal["copy", "link", "none"]
+Style = Literal["auto", "sdk", "exact"]
+Task = Literal["", "detect", "segment", "pose"]
+SUFFIX: Final = ".converting"
+_AT_ONCE: Final = 200
+_MOST_BYTES: Final = 64 << 20
+"""Of images that are read together, but for the last of them."""
+_UNKNOWN_BYTES: Final = 1 << 20
+"""Of a file behind a backend that doesn't say it."""
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertOptions:
+    """How a project is converted.
+
+    Attributes
+    ----------
+    to : {"coco", "yolo", "voc"}
+    images : {"copy", "link", "none"}
+        Whether the images come along: their bytes, or symbolic links to them, which only plain files on this machine
+        (a mount, too) can have.
+    style : {"auto", "sdk", "exact"}
+        Files, numbers and splits as the SDK writes them; or names, ids, splits and fractions of pixels as the project
+        has them. ``auto``: exact, if the project was packed from label files.
+    task : {"", "detect", "segment", "pose"}
+        Of YOLO. Empty: boxes as the SDK; exactly, whatever each object is.
+    val : tuple of str
+        Of YOLO: datasets that are for validation.
+    datasets : tuple of str
+        Only these; empty: all.
+    follow_links : bool
+    strict : bool
+        Stop at the first problem.
+    """
+
+    to: Target
+    images: ImagesAs = "copy"
+    style: Style = "auto"
+    task: Task = ""
+    val: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    follow_links: bool = False
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("to", Target), ("images", ImagesAs), ("style", Style), ("task", Task)):
+            if getattr(self, name) not in get_args(allowed):
+                raise UsageError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(get_args(allowed))}")
+        if self.to != "yolo" and (self.task or self.val):
+            raise UsageError("task and val are for YOLO")
+
+
+@dataclass(slots=True)
+class ConvertReport:
+    """What was converted.
+
+    Attributes
+    ----------
+    images, objects, files : int
+        Objects are those of the project; files those that were written, images not counted.
+    style : str
+    problems : list of Problem
+        What isn't in the result.
+    seconds : float
+    """
+
+    images: int = 0
+    objects: int = 0
+    files: int = 0
+    style: str = ""
+    problems: list[Problem] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything is in the result."""
+        return not any(problem.costs for problem in self.problems)
+
+
+def convert(
+    project: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    options: ConvertOptions,
+    *,
+    tree: Tree | None = None,
+    progress: Progress | None = None,
+) -> ConvertReport:
+    """Write the labels of a project, and its images, in a format of others.
+
+    Parameters
+    ----------
+    project : path or URL
+    dest : path
+        Must not exist; appears when it's whole.
+    options : ConvertOptions
+    tree : Tree, optional
+        The project, if it's open already.
+    progress : callable, optional
+        See `blobdir.discovery.Progress`.
+
+    Returns
+    -------
+    ConvertReport
+        Says what the format has no place for: nothing is left out without a word.
+
+    Raises
+    ------
+    UsageError
+        `dest` exists, a dataset isn't there, or images can't be linked.
+    PackError
+        With ``options.strict``, the first problem.
+    """
+    began = time.perf_counter()
+    folder = NewFolder(dest, SUFFIX, resume=True)  # what is left of one that was killed is made anew
+    folder.check()
+    if tree is None:
+        opened = OpenOptions(discovery=DiscoveryOptions(follow_links=options.follow_links), index="none")
+        tree = open_tree(project, options=opened)
+    converting = _Converting(tree, options, progress)
+    with folder:
+        try:
+            folder.clear()
+            converting.run(folder.work)
+        except BaseException:
+            folder.discard()
+            raise
+        folder.publish()
+    converting.report.seconds = time.perf_counter() - began
+    return converting.report
+
+
+class _Converting:
+    """One project on its way."""
+
+    def __init__(self, tree: Tree, options: ConvertOptions, progress: Progress | None) -> None:
+        self.report = ConvertReport()
+        self._tree, self._options, self._progress = tree, options, progress
+        self._view: ProjectView[DatasetView] = ProjectView(tree)
+        self._names = list(options.datasets) or list(self._view)
+        self._made: set[Path] = set()
+        self._done = 0
+
+    def run(self, work: Path) -> None:
+        """Write everything into a folder."""
+        datasets = [self._view[name] for name in self._names]
+        for name in self._options.val:
+            self._view[name]  # an error where there is none
+        for defect in () if self._options.datasets else self._view.unseen():
+            self._problem("unseen", defect.path, f"{defect.message}; datasets may be missing")
+        meta, fault = read_meta(self._tree)
+        if fault:
+            raise PackError(f"{layout.META}: {fault}; nothing was made")
+        sources = {one.name: found for one in datasets if (found := self._json(f"{one.path}/{SOURCE}"))}
+        exact = self._options.style == "exact" or (self._options.style == "auto" and bool(sources))
+        self.report.style = "exact" if exact else "sdk"
+        caption = any(
+            tag["name"] == "caption" and tag.get("value_type") == "any_string" for tag in meta.get("tags", [])
+        )
+        plan = Plan(
+            kinds_of(meta),
+            caption,
+            sources,
+            exact,
+            self._options.task,
+            frozenset(self._view[name].name for name in self._options.val),
+            lambda path, data: self._write(work, path, data),
+            lambda path, text: self._problem("label-lost", path, text),
+        )
+        writer = WRITERS[self._options.to](plan)
+        total = sum(len(one.names) for one in datasets)
+        for dataset in datasets:
+            writer.begin(dataset.name)
+            self._write_dataset(work, dataset, writer, total)
+            writer.end()
+        writer.finish()
+        for (title, kind), count in sorted(plan.boxed.items()):
+            text = f"{counted(count, 'object')} with {kind} became the boxes around them"
+            self.report.problems.append(Problem("label-boxed", title, text))
+
+    def _write_dataset(self, work: Path, dataset: DatasetView, writer: Writer, total: int) -> None:
+        names = dataset.names
+        for first in range(0, len(names), _AT_ONCE):
+            part = names[first : first + _AT_ONCE]
+            places = {}
+            beside = self._read_beside(dataset, "meta", part)
+            infos = self._read_beside(dataset, "img_info", part)
+            for one in dataset.annotations(part):
+                item = self._item(dataset, one, beside.get(one.name, {}), infos.get(one.name, {}))
+                if item is not None:
+                    places[one.name] = writer.add(item)
+                    self.report.images += 1
+                    self.report.objects += len(item.objects)
+            if self._options.images == "copy":
+                self._copy(work, dataset, places)
+            elif self._options.images == "link":
+                self._link(work, dataset, places)
+            self._done += len(part)
+            if self._progress:
+                self._progress("converting", self._done, total)
+
+    def _read_beside(self, dataset: DatasetView, folder: str, names: list[str]) -> dict[str, dict[str, Any]]:
+        """JSON files of a folder that belong to images, read together; those that can't be read are named."""
+        rows: dict[str, int] = {}
+        for name in names:
+            try:
+                rows[name] = self._tree.find(f"{dataset.path}/{folder}/{name}.json")
+            except NotFoundError:
+                continue
+            except (OSError, BlobdirError) as error:
+                self._problem("unreadable", f"{dataset.path}/{folder}/{name}.json", str(error))
+        try:
+            contents = dict(zip(rows, self._tree.read_many(list(rows.values())), strict=True))
+        except (OSError, BlobdirError):  # one of them, so that each is tried
+            return {name: self._json(f"{dataset.path}/{folder}/{name}.json") for name in rows}
+        return {name: self._parsed(f"{dataset.path}/{folder}/{name}.json", data) for name, data in contents.items()}
+
+    def _item(self, dataset: DatasetView, one: Annotated, beside: dict[str, Any], info: dict[str, Any]) -> Item | None:
+        """An image with what its annotation says; without objects where that can't be used, which is named."""
+        place = f"{dataset.name}/{one.name}"
+        value, fault = one.value, one.fault
+        if value is None and not fault:
+            self._problem("no-annotation", place, "has none; it's there without objects")
+        if value is not None and not fault:
+            fault = annotation_fault(value)
+        if fault:
+            self._problem("annotation", place, f"{fault}; it's there without objects")
+        value = {} if value is None or fault else value
+        size = (0, 0) if not value or size_fault(value) else (value["size"]["width"], value["size"]["height"])
+        if not all(size):
+            try:
+                size = shown_size(io.BytesIO(dataset.get_blob_img_bytes(one.name)))
+            except (ImageError, BlobdirError, OSError) as error:
+                self._problem("image", place, f"its size can't be found out: {error}")
+                return None
+        return Item(
+            dataset.name,
+            one.name,
+            size[0],
+            size[1],
+            value.get("objects", []),
+            value.get("tags", []),
+            info,
+            kept_of(beside),
+        )
+
+    def _json(self, path: str) -> dict[str, Any]:
+        """Content of a JSON file of the project; nothing where there is none, or it's no object."""
+        try:
+            data = self._tree.read(self._tree.find(path))
+        except NotFoundError:
+            return {}
+        except (OSError, BlobdirError) as error:
+            self._problem("unreadable", path, f"can't be read: {error}")
+            return {}
+        return self._parsed(path, data)
+
+    def _parsed(self, path: str, data: bytes) -> dict[str, Any]:
+        try:
+            value = read_json(data)
+        except AnnotationError as error:
+            self._problem("unreadable", path, f"can't be used: {error}")
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    # -- files -------------------------------------------------------------------------------------------------
+
+    def _write(self, work: Path, path: str, data: bytes) -> None:
+        self._create(work, path, data)
+        self.report.files += 1
+
+    def _create(self, work: Path, path: str, data: bytes) -> None:
+        target = self._folder_of(work, path)
+        with open(os.open(target, _CREATE, 0o666), "wb", buffering=0) as file:
+            file.write(data)
+
+    def _folder_of(self, work: Path, path: str) -> Path:
+        target = work / path
+        if target.parent not in self._made:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._made.add(target.parent)
+        return target
+
+    def _copy(self, work: Path, dataset: DatasetView, places: dict[str, str]) -> None:
+        for names in self._batches(dataset, list(places)):
+            try:
+                contents: dict[str, bytes] = dict(zip(names, dataset.read_many(names), strict=True))
+            except (OSError, BlobdirError):
+                contents = {}  # one of them, so that each is tried
+            for name in names:
+                try:
+                    data = contents[name] if name in contents else dataset.get_blob_img_bytes(name)
+                except (OSError, BlobdirError) as error:
+                    self._problem("unreadable", f"{dataset.name}/{name}", f"can't be read: {error}")
+                    continue
+                self._create(work, places[name], data)
+
+    def _batches(self, dataset: DatasetView, names: list[str]) -> Iterator[list[str]]:
+        """Images that are in memory together."""
+        batch: list[str] = []
+        size = 0
+        for name in names:
+            row = self._tree.find(f"{layout.join(dataset.path, layout.ITEMS)}/{name}")
+            known = int(self._tree.index.size[row])
+            batch.append(name)
+            size += known if known >= 0 else _UNKNOWN_BYTES
+            if size > _MOST_BYTES:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
+
+    def _link(self, work: Path, dataset: DatasetView, places: dict[str, str]) -> None:
+        storage = self._tree.storage
+        for name, place in places.items():
+            path = f"{layout.join(dataset.path, layout.ITEMS)}/{name}"
+            row = self._tree.find(path)
+            if not isinstance(storage, LocalStorage) or int(self._tree.index.source[row]) != LOOSE:
+                raise UsageError(
+                    f"{dataset.name}/{name}: is no file on this machine that a link could lead to; mount the project "
+                    "and give the mountpoint, or copy the images: --images copy"
+                )
+            os.symlink(os.path.join(storage.root, self._tree.path(row)), self._folder_of(work, place))
+
+    def _problem(self, code: str, path: str, text: str) -> None:
+        problem = Problem(code, path, text)
+        if self._options.strict and problem.costs:
+            raise PackError(f"{path}: {text} (--strict)")
+        self.report.problems.append(problem)

@@ -1,0 +1,53 @@
+"""Which format the labels in a folder have, by what is in the files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blobdir.errors import UsageError
+from blobdir.labels.files import LabelFiles
+from blobdir.labels.formats import FORMATS
+
+if TYPE_CHECKING:
+    import os
+
+
+def detect(folder: str | os.PathLike[str] | LabelFiles) -> dict[str, str]:
+    """The formats that the label files of a folder have.
+
+    Parameters
+    ----------
+    folder : path or LabelFiles
+        Or one label file.
+
+    Returns
+    -------
+    dict
+        Name of each format -> a file that says so, below the folder. Empty: no file is known as one of labels.
+    """
+    files = folder if isinstance(folder, LabelFiles) else LabelFiles.below(str(folder))
+    return {name: path for name, one in FORMATS.items() if (path := one.found(files))}
+
+
+def chosen(given: str, files: LabelFiles) -> str:
+    """The format that is meant: the one that was given, or the only one that is found for ``auto``.
+
+    Raises
+    ------
+    UsageError
+        None is found, or several are; the message names them.
+    """
+    if given != "auto":
+        return given
+    found = detect(files)
+    if not found:
+        names = ", ".join(FORMATS)
+        raise UsageError(
+            f"{files.root}: holds no labels that are known; there are {names}: choose one with --labels, or folders, "
+            "where the images' folders are their tags"
+        )
+    if len(found) > 1:
+        shown = " and ".join(f"{FORMATS[name].title} ({path})" for name, path in found.items())
+        choose = " or ".join(f"--labels {name}" for name in found)
+        raise UsageError(f"{files.root}: holds labels of {shown}; choose with {choose}")
+    return next(iter(found))

@@ -1,0 +1,96 @@
+"""CreateML: one JSON list of images with boxes, by their centres."""
+
+from __future__ import annotations
+
+import re
+from posixpath import dirname
+from typing import TYPE_CHECKING, Any, Final
+
+from blobdir.annotations import kind_of
+from blobdir.errors import AnnotationError
+from blobdir.jsontext import read_json
+from blobdir.labels.files import is_image
+from blobdir.labels.model import Box, LabelError, Labels, Picture, Thing, name_of, number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from blobdir.labels.files import Images, LabelFiles
+    from blobdir.labels.model import Complain
+
+_BEGIN: Final = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*\[\s*\{")
+_IMAGE_KEYS: Final = ("image", "imagefilename", "filename")
+_KEY: Final = re.compile(rb'"(image|imagefilename|filename)"\s*:\s*"')
+_LIST_KEYS: Final = ("annotations", "annotation")
+
+
+def is_createml(path: str, head: bytes) -> bool:
+    """Whether a file can be one."""
+    is_list = path.lower().endswith(".json") and _BEGIN.match(head) is not None
+    return is_list and _KEY.search(head) is not None and re.search(rb'"annotations?"', head) is not None
+
+
+def read(files: LabelFiles, images: Images) -> Labels:
+    """Read all CreateML files; the split is the name of the folder that one is in."""
+    labels = Labels("createml", [path for path in files.ending(".json") if is_createml(path, files.head(path))])
+    for path in labels.files:
+        try:
+            value = read_json(files.read(path))
+        except (AnnotationError, LabelError) as error:
+            raise LabelError(f"{path}: {error}") from error
+        folder = dirname(path).rpartition("/")[2]
+        for index, raw in enumerate(value):
+            where = f"{path}: [{index}]"
+            try:
+                name, annotations = _picture(raw)
+            except LabelError as error:
+                labels.complain("label", where, str(error))
+                continue
+            try:
+                found = images.find(name, dirname(path), folder)
+            except LabelError as error:
+                labels.complain("label-image", where, str(error))
+                continue
+            labels.pictures.append(Picture(found, folder, where, _Reader(where, annotations)))
+    return labels
+
+
+def _picture(raw: Any) -> tuple[str, list[Any]]:
+    if not isinstance(raw, dict):
+        raise LabelError(f"is {kind_of(raw)}, not an object")
+    name = next((raw[key] for key in _IMAGE_KEYS if key in raw), None)
+    if not isinstance(name, str) or not is_image(name):
+        raise LabelError(
+            f"its image is {kind_of(name) if not isinstance(name, str) else repr(name)}, not the name of one"
+        )
+    annotations: Any = next((raw[key] for key in _LIST_KEYS if key in raw), [])
+    if not isinstance(annotations, list):
+        raise LabelError(f"its annotations are {kind_of(annotations)}, not a list")
+    return name, annotations
+
+
+class _Reader:
+    __slots__ = ("_raws", "_where")
+
+    def __init__(self, where: str, raws: list[Any]) -> None:
+        self._where, self._raws = where, raws
+
+    def __call__(self, width: int, height: int, complain: Complain) -> Iterator[Thing]:
+        for index, raw in enumerate(self._raws):
+            try:
+                yield _thing(raw)
+            except LabelError as error:
+                complain("label", f"{self._where}.annotations[{index}]: {error}")
+
+
+def _thing(raw: Any) -> Thing:
+    if not isinstance(raw, dict):
+        raise LabelError(f"is {kind_of(raw)}, not an object")
+    label, place = raw.get("label"), raw.get("coordinates")
+    label = name_of(label, "its label")
+    if not isinstance(place, dict):
+        raise LabelError(f"its coordinates are {kind_of(place)}, not an object")
+    x, y, width, height = (number(place.get(key), key) for key in ("x", "y", "width", "height"))
+    if width < 0 or height < 0:
+        raise LabelError(f"has a width or height below nothing: {width:g} × {height:g}")
+    return Thing(label, [Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)])

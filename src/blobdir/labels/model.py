@@ -1,0 +1,307 @@
+"""What all label formats are read into, and written from: pictures, objects, geometry. Coordinates are pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from blobdir.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+Point = tuple[float, float]
+"""x, y."""
+Value = str | int | float | None
+"""Of an attribute: None is one that is just there."""
+
+
+class LabelError(DataError):
+    """Something in a label file can't be used; the message says what, in words of the format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle along the axes; `right` and `bottom` are where it ends, as in ``x + width``."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True, slots=True)
+class Polygon:
+    """An area by its outline, and holes in it."""
+
+    exterior: tuple[Point, ...]
+    holes: tuple[tuple[Point, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A polyline."""
+
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """One point."""
+
+    at: Point
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mask:
+    """Pixels of an area: `pixels` is boolean, (height, width), with its upper left corner at (`left`, `top`)."""
+
+    left: int
+    top: int
+    pixels: NDArray[np.bool_]
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Mask)
+            and (self.left, self.top, self.pixels.shape) == (other.left, other.top, other.pixels.shape)
+            and bool((self.pixels == other.pixels).all())
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Keypoints by name: x, y, and whether it can be seen. Those that nobody has marked aren't there."""
+
+    points: dict[str, tuple[float, float, bool]]
+
+
+Shape = Box | Polygon | Line | Dot | Mask | Pose
+
+
+@dataclass(slots=True)
+class Thing:
+    """A labelled object.
+
+    Attributes
+    ----------
+    label : str
+        Its class.
+    shapes : list of Shape
+        Several where the format says that they are one object.
+    id : int or None
+        That the format gives it.
+    attributes : dict
+        Name -> value.
+    kept : dict
+        What of the format is neither shape nor attribute, and goes back into it: an area, a box beside an outline.
+    """
+
+    label: str
+    shapes: list[Shape]
+    id: int | None = None
+    attributes: dict[str, Value] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Category:
+    """A class.
+
+    Attributes
+    ----------
+    name : str
+    id : int or None
+        That the format gives it.
+    parent : str or None
+        COCO's supercategory.
+    keypoints : tuple of str
+    edges : tuple of (int, int)
+        Between keypoints, from 0 on.
+    kept : dict
+        As of `Thing`.
+    """
+
+    name: str
+    id: int | None = None
+    parent: str | None = None
+    keypoints: tuple[str, ...] = ()
+    edges: tuple[tuple[int, int], ...] = ()
+    kept: dict[str, Any] = field(default_factory=dict)
+
+
+Complain = Callable[[str, str], None]
+"""Called with the code of a problem and what it is."""
+
+
+@dataclass(slots=True)
+class Picture:
+    """An image and its labels.
+
+    Attributes
+    ----------
+    path : str
+        Of the image file, below the folder of images.
+    split : str
+        ``train``, ``val``: the dataset that it belongs to; empty where the format says nothing.
+    where : str
+        The label file that it's in, with the line where there is one.
+    size : tuple of int or None
+        Width and height, as the label file has them.
+    read : callable
+        Gives the objects; told the width and height of the image as it's shown, and whom to complain to.
+    tags : dict
+        Of the image as a whole.
+    kept : dict
+        As of `Thing`.
+    """
+
+    path: str
+    split: str
+    where: str
+    read: Callable[[int, int, Complain], Iterable[Thing]]
+    size: tuple[int, int] | None = None
+    tags: list[tuple[str, Value]] = field(default_factory=list)
+    kept: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Labels:
+    """All that label files say.
+
+    Attributes
+    ----------
+    format : str
+    files : list of str
+        Label files, images not.
+    categories : list of Category
+    pictures : list of Picture
+    problems : list of (str, str, str)
+        Code, path, message.
+    kept : dict
+        Split -> what of its file goes back into it: who made it, licenses.
+    """
+
+    format: str
+    files: list[str] = field(default_factory=list)
+    categories: list[Category] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    problems: list[tuple[str, str, str]] = field(default_factory=list)
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def complain(self, code: str, path: str, message: str) -> None:
+        """Note a problem."""
+        self.problems.append((code, path, message))
+
+
+def number(value: Any, what: str) -> float:
+    """A finite number that a format has, as a number or a text.
+
+    Raises
+    ------
+    LabelError
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        found = value
+    else:
+        try:
+            found = float(value)
+        except (TypeError, ValueError):
+            raise LabelError(f"its {what} is {_brief(value)}, not a number") from None
+    try:
+        if isfinite(found):
+            return found
+    except OverflowError:
+        pass
+    raise LabelError(f"its {what} is {_brief(value)}, not a finite number")
+
+
+def name_of(value: Any, what: str) -> str:
+    """A name that a format has, as a text with something in it.
+
+    Raises
+    ------
+    LabelError
+    """
+    if not isinstance(value, str) or not value:
+        raise LabelError(f"{what} is {_brief(value)}, not a name")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise LabelError(f"{what} holds half a character: {_brief(value)}") from None
+    return value
+
+
+def points_of(flat: list[float]) -> tuple[Point, ...]:
+    """``[x, y, x, y]`` as pairs."""
+    return tuple(zip(flat[::2], flat[1::2], strict=True))
+
+
+def bounds(shape: Shape) -> Box | None:
+    """The box around a shape; None where there is nothing in it."""
+    match shape:
+        case Box():
+            return shape
+        case Mask():
+            height, width = shape.pixels.shape
+            return Box(shape.left, shape.top, shape.left + width, shape.top + height)
+        case Dot():
+            points: Iterable[Point] = [shape.at]
+        case Polygon():
+            points = shape.exterior
+        case Line():
+            points = shape.points
+        case Pose():
+            points = [(x, y) for x, y, _ in shape.points.values()]
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    return Box(min(xs), min(ys), max(xs), max(ys)) if xs else None
+
+
+def around(shapes: Iterable[Shape]) -> Box | None:
+    """The box around several shapes."""
+    boxes = [box for shape in shapes if (box := bounds(shape)) is not None]
+    if not boxes:
+        return None
+    return Box(
+        min(box.left for box in boxes),
+        min(box.top for box in boxes),
+        max(box.right for box in boxes),
+        max(box.bottom for box in boxes),
+    )
+
+
+def remarks(thing: Thing, width: int, height: int) -> Iterator[tuple[str, str]]:
+    """What is odd about an object that is taken all the same: code and message."""
+    name = f"{thing.label!r}" + ("" if thing.id is None else f" (id {thing.id})")
+    for shape in thing.shapes:
+        box = bounds(shape)
+        if box is None:
+            continue
+        if isinstance(shape, Box) and (box.left >= box.right or box.top >= box.bottom):
+            yield "label-degenerate", f"a box of {name} has no area"
+        if isinstance(shape, Pose):
+            continue
+        if box.left < -1 or box.top < -1 or box.right > width + 1 or box.bottom > height + 1:
+            reach = f"{box.left:g}, {box.top:g} – {box.right:g}, {box.bottom:g}"
+            text = (
+                f"{kind_name(shape)} of {name} reaches to {reach}, "
+                f"and the image has {width} × {height} pixels; it was kept as it is"
+            )
+            yield "label-outside", text
+
+
+def kind_name(shape: Shape) -> str:
+    """What messages call a shape."""
+    names = {Box: "a box", Polygon: "an outline", Line: "a line", Dot: "a point", Mask: "a mask", Pose: "keypoints"}
+    return names.get(type(shape), "a shape")
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"

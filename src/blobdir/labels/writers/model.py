@@ -1,0 +1,174 @@
+"""What all writers are told of a project, and how they say what they can't write."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from posixpath import splitext
+from typing import TYPE_CHECKING, Any, Final
+
+from blobdir.labels.model import Box, LabelError, bounds, kind_name
+from blobdir.labels.supervisely import KEPT, kind_of_object, shapes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from blobdir.labels.model import Shape
+    from blobdir.labels.supervisely import Kind
+
+Write = Callable[[str, bytes], None]
+"""Called with the path of a label file, and its content."""
+Complain = Callable[[str, str], None]
+"""Called with a path and what of it can't be written."""
+SPLITS: Final = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+"""Name of a dataset -> the split that it is."""
+
+
+@dataclass(slots=True)
+class Item:
+    """An image of a project.
+
+    Attributes
+    ----------
+    dataset, name : str
+    width, height : int
+    objects, tags : list of dict
+        As in its annotation.
+    info : dict
+        Of ``img_info/``; empty where there is none.
+    kept : dict
+        What blobdir has kept of the label file that it was packed from.
+    """
+
+    dataset: str
+    name: str
+    width: int
+    height: int
+    objects: list[dict[str, Any]]
+    tags: list[dict[str, Any]] = field(default_factory=list)
+    info: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Plan:
+    """How a project is written.
+
+    Attributes
+    ----------
+    kinds : dict
+        Title -> class, in the order of ``meta.json``.
+    caption : bool
+        Whether its tag ``caption`` is a text.
+    sources : dict
+        Dataset -> content of its `blobdir.labels.supervisely.SOURCE`.
+    exact : bool
+        Numbers, names, splits as they are in the project, not as the SDK writes them.
+    task : str
+        Of YOLO: ``detect``, ``segment``, ``pose``; empty: what there is.
+    val : frozenset of str
+        Datasets that are for validation; empty: nobody said.
+    write : callable
+    complain : callable
+    boxed : Counter
+        Class and kind of shape -> objects that are written as the boxes around them.
+    """
+
+    kinds: dict[str, Kind]
+    caption: bool
+    sources: dict[str, dict[str, Any]]
+    exact: bool
+    task: str
+    val: frozenset[str]
+    write: Write
+    complain: Complain
+    boxed: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def shapes(self, item: Item) -> Iterator[tuple[dict[str, Any], str, list[Shape]]]:
+        """Objects that can be read, each with its class and shapes; the others are named."""
+        for number, one in enumerate(item.objects):
+            title = one["classTitle"]
+            try:
+                known = self.kinds.get(title)
+                if known is None:
+                    raise LabelError("is of a class that meta.json doesn't have")
+                yield one, title, shapes_of(one, kind_of_object(one, self.kinds), known)
+            except LabelError as error:
+                self.complain(f"{item.dataset}/{item.name}", f"object {number} ({title!r}) {error}")
+
+    def file_of(self, dataset: str, kind: str) -> dict[str, Any]:
+        """What the label file of a dataset said of itself, if it was of this format."""
+        source = self.sources.get(dataset, {})
+        found = source.get("file") if source.get("format") == kind else None
+        return found if isinstance(found, dict) else {}
+
+    def category(self, title: str, dataset: str) -> str:
+        """What label files call a class."""
+        given = self.sources.get(dataset, {}).get("classes")
+        name = given.get(title, title) if isinstance(given, dict) else title
+        return name if isinstance(name, str) else title
+
+    def box_of(self, title: str, shape: Shape) -> Box | None:
+        """The box around a shape, for a format that has no others; those that are more than a box are counted."""
+        box = bounds(shape)
+        if box is not None and not isinstance(shape, Box):
+            self.boxed[title, kind_name(shape)] += 1
+        return box
+
+    def lost(self, item: Item, title: str, what: str) -> None:
+        """Say that an object, or a part of it, isn't in the result."""
+        self.complain(f"{item.dataset}/{item.name}", f"an object {title!r} {what}")
+
+
+class Writer(ABC):
+    """Writes the labels of a project, dataset by dataset."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    @abstractmethod
+    def begin(self, dataset: str) -> None:
+        """Begin a dataset."""
+
+    @abstractmethod
+    def add(self, item: Item) -> str:
+        """Take an image; gives the path where it goes."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """End the dataset."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """End all."""
+
+
+def kept_of_format(kept: dict[str, Any], part: str, kind: str) -> dict[str, Any]:
+    """A part of what was kept of an image's label file, ``image`` or ``objects``, if that was of this format."""
+    found = kept.get(part) if kept.get("format") == kind else None
+    return found if isinstance(found, dict) else {}
+
+
+def free_name(used: set[str], name: str, *, extension: bool = False) -> str:
+    """A name that isn't used, and is from now on: the SDK's way."""
+    stem, kind = splitext(name) if extension else (name, "")
+    found, number = name, 1
+    while found in used:
+        found = f"{stem}_{number:02d}{kind}"
+        number += 1
+    used.add(found)
+    return found
+
+
+def free_stem(used: set[str], name: str) -> str:
+    """The name of a file whose stem isn't used by another one, and is from now on; its extension stays."""
+    stem, kind = splitext(name)
+    return free_name(used, stem) + kind
+
+
+def kept_of(meta: dict[str, Any]) -> dict[str, Any]:
+    """What `KEPT` of an image's ``meta/<image>.json`` holds."""
+    found = meta.get(KEPT)
+    return found if isinstance(found, dict) else {}

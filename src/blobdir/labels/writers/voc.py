@@ -1,0 +1,177 @@
+"""Pascal VOC: ``VOCdevkit/VOC`` with ``Annotations``, ``JPEGImages``, ``ImageSets``, ``colors.txt``, as the SDK's."""
+
+from __future__ import annotations
+
+import re
+from posixpath import splitext
+from typing import TYPE_CHECKING, Final
+from xml.etree import ElementTree as ET  # only writes
+
+from blobdir.labels.model import Box, Mask, Polygon
+from blobdir.labels.writers.model import SPLITS, Writer, free_name, kept_of_format
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from blobdir.labels.model import Shape
+    from blobdir.labels.writers.model import Item, Plan
+
+ROOT: Final = "VOCdevkit/VOC"
+_NEUTRAL: Final = "neutral"
+_NEUTRAL_COLOR: Final = "224 224 192"
+_SHARE_OF_TRAIN: Final = 0.8
+_FLAGS: Final = ("truncated", "difficult", "occluded")
+_LONGEST: Final = 255 - len("_trainval.txt")
+_NOT_OF_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NAME: Final = re.compile(r"[A-Za-z_][\w.-]*")
+
+
+class VocWriter(Writer):
+    """Writes Pascal VOC."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        self._used: set[str] = set()
+        self._sets: dict[str, list[tuple[str, set[str]]]] = {}
+        self._colors: set[str] = set()
+
+    def begin(self, dataset: str) -> None:
+        """Begin a dataset."""
+        self._dataset = dataset
+        self._images: list[tuple[str, set[str]]] = []
+        is_split = dataset.lower() in SPLITS or len(self.plan.sources) == 1
+        self._prefix = "" if self.plan.exact and is_split else f"{dataset}_".replace("/", "_")
+
+    def add(self, item: Item) -> str:
+        """Take an image."""
+        stem, kind = splitext(item.name.replace("/", "_"))
+        stem = free_name(self._used, f"{self._prefix}{stem}")
+        root, classes = self._annotation(item, stem + kind if self.plan.exact else stem)
+        ET.indent(root, space="    ")
+        text = ET.tostring(root, "us-ascii", xml_declaration=False, short_empty_elements=False)
+        self.plan.write(f"{ROOT}/Annotations/{stem}.xml", text + b"\n")
+        self._images.append((stem if self.plan.exact else stem + kind, classes))
+        self._colors |= classes
+        return f"{ROOT}/JPEGImages/{stem}{kind}"
+
+    def end(self) -> None:
+        """Say which split the images are of."""
+        if self.plan.exact:
+            split = SPLITS.get(self._dataset.rpartition("/")[2].lower(), "train")
+            self._sets.setdefault(split, []).extend(self._images)
+            return
+        count = int(len(self._images) * _SHARE_OF_TRAIN)
+        self._sets.setdefault("train", []).extend(self._images[:count])
+        self._sets.setdefault("val", []).extend(self._images[count:])
+        self._sets.setdefault("trainval", []).extend(self._images)
+
+    def finish(self) -> None:
+        """Write the lists of splits, of images with each class, and the colours."""
+        if self.plan.exact:
+            self._sets["trainval"] = [one for split in ("train", "val") for one in self._sets.get(split, [])]
+        for split, images in self._sets.items():
+            names = "".join(f"{name}\n" for name, _ in images).encode()
+            self.plan.write(f"{ROOT}/ImageSets/Main/{split}.txt", names)
+            self.plan.write(f"{ROOT}/ImageSets/Segmentation/{split}.txt", names)
+            for title, kind in self.plan.kinds.items():
+                if kind.shape not in ("rectangle", "polygon", "bitmap") and not (
+                    self.plan.exact and kind.shape == "any"
+                ):
+                    continue
+                if title == _NEUTRAL or not _can_be_a_name(title) or self.plan.exact:
+                    continue
+                rows = "".join(f"{name} {'1' if title in classes else '-1'}\n" for name, classes in images)
+                self.plan.write(f"{ROOT}/ImageSets/Main/{title}_{split}.txt", rows.encode())
+        lines = [f"{_NEUTRAL} {_NEUTRAL_COLOR}"]
+        for title in sorted(self._colors - {_NEUTRAL}):
+            text = self.plan.kinds[title].color.removeprefix("#")
+            lines.append(f"{title} {' '.join(str(one) for one in _rgb(text))}")
+        self.plan.write(f"{ROOT}/colors.txt", "".join(f"{line}\n" for line in lines).encode())
+
+    def _annotation(self, item: Item, filename: str) -> tuple[ET.Element, set[str]]:
+        root = ET.Element("annotation")
+        _child(root, "folder", "VOC")
+        _child(root, "filename", filename)
+        source = _child(root, "source")
+        for name, text in (("database", ""), ("annotation", "PASCAL VOC"), ("image", "")):
+            _child(source, name, text)
+        size = _child(root, "size")
+        for name, number in (("width", item.width), ("height", item.height), ("depth", 3)):
+            _child(size, name, str(number))
+        _child(root, "segmented", self._segmented(item))
+        classes = set()
+        for one, title, shapes in self.plan.shapes(item):
+            classes.add(title)
+            for shape in shapes:
+                if title == _NEUTRAL and not self.plan.exact:
+                    continue
+                self._object(root, one, title, shape, item)
+        return root, classes
+
+    def _segmented(self, item: Item) -> str:
+        if not self.plan.exact:
+            return "1" if item.objects else "0"
+        known = kept_of_format(item.kept, "image", "voc").get("segmented")
+        return known if isinstance(known, str) else "0"
+
+    def _object(self, root: ET.Element, one: dict[str, Any], title: str, shape: Shape, item: Item) -> None:
+        box = self.plan.box_of(title, shape)
+        name = self.plan.category(title, item.dataset) if self.plan.exact else title
+        if box is None or _NOT_OF_XML.search(name):
+            self.plan.lost(item, title, "has a name with characters that XML doesn't have" if box else "has no points")
+            return
+        if not self.plan.exact:
+            box = _as_the_sdk(box, shape)
+        tags = {tag["name"]: tag.get("value") for tag in one.get("tags", [])} if self.plan.exact else {}
+        element = _child(root, "object")
+        _child(element, "name", name)
+        _child(element, "pose", str(tags.pop("pose", "Unspecified")))
+        for flag in _FLAGS[: 3 if "occluded" in tags else 2]:
+            _child(element, flag, str(int(flag in tags)))
+            tags.pop(flag, None)
+        sides = _child(element, "bndbox")
+        for side, value in zip(
+            ("xmin", "ymin", "xmax", "ymax"), (box.left, box.top, box.right, box.bottom), strict=True
+        ):
+            _child(sides, side, str(value))
+        self._attributes(element, tags, item, title)
+
+    def _attributes(self, element: ET.Element, tags: dict[str, Any], item: Item, title: str) -> None:
+        """Tags as CVAT writes them."""
+        if not tags:
+            return
+        attributes = _child(element, "attributes")
+        for name, value in tags.items():
+            text = "" if value is None else str(value)
+            if _NOT_OF_XML.search(name + text):
+                self.plan.lost(item, title, f"has the tag {name!r} with characters that XML doesn't have")
+                continue
+            attribute = _child(attributes, "attribute")
+            _child(attribute, "name", name)
+            _child(attribute, "value", text)
+
+
+def _can_be_a_name(title: str) -> bool:
+    """Whether there can be a file that is called like a class, with its split behind it."""
+    return "/" not in title and "\0" not in title and len(title.encode("utf-8", "replace")) <= _LONGEST
+
+
+def _child(parent: ET.Element, name: str, text: str | None = None) -> ET.Element:
+    element = ET.SubElement(parent, name)
+    element.text = text
+    return element
+
+
+def _as_the_sdk(box: Box, shape: Shape) -> Box:
+    if isinstance(shape, Mask):
+        return Box(box.left, box.top, box.right - 1, box.bottom - 1)
+    if isinstance(shape, Polygon):
+        return Box(round(box.left), round(box.top), round(box.right), round(box.bottom))
+    return box
+
+
+def _rgb(text: str) -> list[int]:
+    try:
+        return list(bytes.fromhex(text)) if len(text) == 6 else [0, 0, 0]
+    except ValueError:
+        return [0, 0, 0]

@@ -1,0 +1,256 @@
+"""YOLO: ``images/<split>``, ``labels/<split>``, and the names of the classes in ``data_config.yaml``, as the SDK's."""
+
+from __future__ import annotations
+
+from posixpath import splitext
+from typing import TYPE_CHECKING, Any, Final
+
+from blobdir.labels.model import Box, Dot, Mask, Polygon, Pose, around, bounds
+from blobdir.labels.outlines import outlines
+from blobdir.labels.writers.model import SPLITS, Writer, free_stem
+from blobdir.labels.yamlfile import write_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from blobdir.labels.model import Shape
+    from blobdir.labels.supervisely import Kind
+    from blobdir.labels.writers.model import Item, Plan
+
+CONFIG: Final = "data_config.yaml"
+_LEAST_OUTLINE: Final = 3
+_DIGITS: Final = 9
+_ALWAYS: Final = 6
+
+Group = list[tuple[dict[str, Any], str, "Shape"]]
+
+
+class YoloWriter(Writer):
+    """Writes YOLO."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        self._used: dict[str, set[str]] = {}
+        self._splits: list[str] = ["train", "val"]
+        self._names = _names(plan)
+        self._numbers = {name: number for number, name in reversed(list(enumerate(self._names)))}
+        graphs = [kind for kind in plan.kinds.values() if kind.shape == "graph"]
+        self._keypoints = max((len(kind.keypoints) for kind in graphs), default=0)
+        self._task = plan.task or ("" if plan.exact else "detect")
+
+    def begin(self, dataset: str) -> None:
+        """Begin a dataset: it's a split if it's called like one, or is said to be for validation."""
+        self._dataset = dataset
+        short = dataset.rpartition("/")[2]
+        if self.plan.val:
+            self._split = "val" if dataset in self.plan.val else "train"
+        else:
+            self._split = SPLITS.get(short.lower(), "train") if self.plan.exact else ""
+        is_split = self.plan.exact and SPLITS.get(short.lower()) == self._split
+        self._prefix = "" if is_split or (self.plan.exact and len(self.plan.sources) == 1) else f"{short}_"
+
+    def add(self, item: Item) -> str:
+        """Take an image."""
+        split = self._split or ("val" if any(tag["name"] == "val" for tag in item.tags) else "train")
+        if split not in self._splits:
+            self._splits.append(split)
+        flat = item.name.replace("/", "_")
+        name = free_stem(self._used.setdefault(split, set()), f"{self._prefix}{flat}")
+        text = "\n".join(self._lines(item))
+        self.plan.write(f"labels/{split}/{splitext(name)[0]}.txt", text.encode())
+        return f"images/{split}/{name}"
+
+    def end(self) -> None:
+        """Nothing is left to do."""
+
+    def finish(self) -> None:
+        """Write the names of the classes."""
+        value: dict[str, Any] = {}
+        for split in self._splits:
+            value[split] = f"images/{split}"
+            value[f"{split}_labels"] = f"labels/{split}"
+        value |= {"nc": len(self._names), "names": self._names}
+        value["colors"] = [_rgb(self._kind(name)) for name in self._names]
+        if self._keypoints and self._task in ("pose", ""):
+            value["kpt_shape"], value["flip_idx"] = self._shape()
+            if self.plan.exact:
+                value["kpt_names"] = {
+                    number: list(kind.keypoints.values())
+                    for name, number in self._numbers.items()
+                    if (kind := self._kind(name)) is not None and kind.shape == "graph"
+                }
+        self.plan.write(CONFIG, write_yaml(value))
+
+    def _kind(self, name: str) -> Kind | None:
+        for dataset in self.plan.sources or {"": {}}:
+            for title, kind in self.plan.kinds.items():
+                if title == name or self.plan.category(title, dataset) == name:
+                    return kind
+        return None
+
+    def _shape(self) -> tuple[list[int], Any]:
+        """Keypoints and numbers of each, and which are which in a mirror: as in the file that they came from."""
+        for dataset in self.plan.sources if self.plan.exact else ():
+            kept = self.plan.file_of(dataset, "yolo")
+            shape = kept.get("kpt_shape")
+            if shape in ([self._keypoints, 2], [self._keypoints, 3]):
+                return shape, kept.get("flip_idx") or list(range(self._keypoints))
+        return [self._keypoints, 3], list(range(self._keypoints))
+
+    # -- lines -------------------------------------------------------------------------------------------------
+
+    def _lines(self, item: Item) -> Iterator[str]:
+        if not item.width or not item.height:
+            if item.objects:
+                self.plan.complain(
+                    f"{item.dataset}/{item.name}", "has objects and no size, so nobody knows where they are"
+                )
+            return
+        for group in self._groups(item):
+            title = group[0][1]
+            name = self.plan.category(title, item.dataset) if self.plan.exact else title
+            for numbers in self._numbers_of(item, group):
+                yield f"{self._numbers[name]} {' '.join(numbers)}"
+
+    def _groups(self, item: Item) -> Iterator[Group]:
+        """Objects one by one; of those with keypoints that came from label files, with the box that is theirs."""
+        bound: dict[str, Group] = {}
+        objects = list(self.plan.shapes(item))
+        with_pose = {
+            one.get("instance")
+            for one, _, shapes in objects
+            if self.plan.exact and self._task in ("pose", "") and any(isinstance(shape, Pose) for shape in shapes)
+        }
+        for one, title, shapes in objects:
+            key = one.get("instance")
+            for shape in shapes:
+                if isinstance(key, str) and key in with_pose and isinstance(shape, (Pose, Box)):
+                    bound.setdefault(key, []).append((one, title, shape))
+                else:
+                    yield [(one, title, shape)]
+        for group in bound.values():
+            if len(group) == 2 and sum(isinstance(shape, Pose) for *_, shape in group) == 1:
+                yield sorted(group, key=lambda one: not isinstance(one[2], Pose))
+            else:
+                yield from ([one] for one in group)
+
+    def _numbers_of(self, item: Item, group: Group) -> Iterator[list[str]]:
+        one, title, shape = group[0]
+        task = self._task or _own_task(shape)
+        if task == "pose":
+            frame = group[1][2] if len(group) > 1 else None
+            yield from self._pose(item, title, shape, frame)
+        elif task == "detect":
+            yield from self._box(item, title, shape, one)
+        else:
+            yield from self._outline(item, title, shape)
+
+    def _box(self, item: Item, title: str, shape: Shape, one: dict[str, Any]) -> Iterator[list[str]]:
+        box = self.plan.box_of(title, shape) if not isinstance(shape, Dot) else None
+        if box is None:
+            self.plan.lost(item, title, "is a point, which has no box")
+            return
+        score = next((t.get("value") for t in one.get("tags", []) if t["name"] == "confidence"), None)
+        numbers = self._center(_whole(box, shape) if not self.plan.exact else box, item)
+        is_scored = self.plan.exact and isinstance(score, (int, float))
+        yield [*numbers, f"{score:g}"] if is_scored else numbers
+
+    def _center(self, box: Box, item: Item) -> list[str]:
+        if self.plan.exact:
+            x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
+            across, down = box.right - box.left, box.bottom - box.top
+        else:  # the SDK counts pixels, both ends, and has the middle in whole ones
+            x, y = (box.left + box.right) // 2, (box.top + box.bottom) // 2
+            across, down = box.right - box.left + 1, box.bottom - box.top + 1
+        return [*self._shares([(x, y)], item), *self._shares([(across, down)], item)]
+
+    def _outline(self, item: Item, title: str, shape: Shape) -> Iterator[list[str]]:
+        if isinstance(shape, Box) and self.plan.kinds[title].shape == "any":
+            corners = (
+                (shape.left, shape.top),
+                (shape.right, shape.top),
+                (shape.right, shape.bottom),
+                (shape.left, shape.bottom),
+            )
+            shape = Polygon(corners)
+        if isinstance(shape, Polygon):
+            polygons = [shape]
+        elif isinstance(shape, Mask):
+            polygons = outlines(shape)
+        else:
+            self.plan.lost(item, title, "has no outline")
+            return
+        for polygon in polygons:
+            if polygon.holes:
+                self.plan.lost(item, title, "has holes, which outlines of YOLO haven't")
+            if len(polygon.exterior) < _LEAST_OUTLINE:
+                self.plan.lost(item, title, f"has an outline of {len(polygon.exterior)} points")
+            else:
+                yield self._shares(polygon.exterior, item)
+
+    def _pose(self, item: Item, title: str, shape: Shape, frame: Shape | None) -> Iterator[list[str]]:
+        box = bounds(frame) if frame is not None else bounds(shape)
+        if not isinstance(shape, Pose) or box is None:
+            self.plan.lost(item, title, "has no keypoints")
+            return
+        if frame is None and not self.plan.exact:
+            box = _whole(box, shape)
+        numbers = self._center(box, item)
+        size = self._shape()[0][1] if self.plan.exact else 3
+        for label in self.plan.kinds[title].keypoints.values():
+            x, y, seen = shape.points.get(label, (0, 0, False))
+            if label not in shape.points:
+                numbers += ["0"] * size
+            else:
+                numbers += [*self._shares([(x, y)], item), *(["2" if seen else "1"] if size == 3 else [])]
+        missing = self._keypoints - len(self.plan.kinds[title].keypoints)
+        yield numbers + ["0"] * (size * missing)
+
+    def _shares(self, points: Iterable[tuple[float, float]], item: Item) -> list[str]:
+        shares = (share for x, y in points for share in (x / item.width, y / item.height))
+        return [_digits(share) if self.plan.exact else f"{share:.6f}" for share in shares]
+
+
+def _digits(share: float) -> str:
+    """Six digits, or as many as it takes up to nine."""
+    text = f"{share:.{_DIGITS}f}"
+    return text[: _ALWAYS - _DIGITS] + text[_ALWAYS - _DIGITS :].rstrip("0")
+
+
+def _own_task(shape: Shape) -> str:
+    if isinstance(shape, Pose):
+        return "pose"
+    return "segment" if isinstance(shape, (Polygon, Mask)) else "detect"
+
+
+def _whole(box: Box, shape: Shape) -> Box:
+    """A box around something as the SDK has it."""
+    if isinstance(shape, Mask):
+        return Box(box.left, box.top, box.right - 1, box.bottom - 1)
+    if isinstance(shape, Polygon):
+        return Box(round(box.left), round(box.top), round(box.right), round(box.bottom))
+    return around([box]) or box
+
+
+def _names(plan: Plan) -> list[str]:
+    """Names of the classes: numbered as in the file that they came from, else in the order of ``meta.json``."""
+    if not plan.exact:
+        return list(plan.kinds)
+    found: dict[str, None] = {}
+    for source in plan.sources.values():
+        given = source.get("categories")
+        for one in given if isinstance(given, list) else ():
+            if isinstance(one, dict) and isinstance(one.get("name"), str):
+                found[one["name"]] = None
+    datasets = list(plan.sources) or [""]
+    for title in plan.kinds:
+        found[plan.category(title, datasets[0])] = None
+    return list(found)
+
+
+def _rgb(kind: Kind | None) -> list[int]:
+    text = kind.color.removeprefix("#") if kind is not None else ""
+    try:
+        return list(bytes.fromhex(text))[:3] if len(text) == 6 else [0, 0, 0]
+    except ValueError:
+        return [0, 0, 0]

@@ -1,0 +1,160 @@
+"""``convert`` of projects in which something is wrong, of remote ones, into places where something is."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from label_cases import WORLDS, draw, dump, write
+from pycocotools.coco import COCO
+
+import blobdir
+from blobdir.converting import ConvertOptions, convert
+from blobdir.errors import PackError, UsageError
+from blobdir.labels import writers
+from blobdir.moving import pack_to
+
+FORMATS = sorted(writers.WRITERS)
+
+
+@pytest.fixture
+def project(tmp_path):
+    source = write("coco", tmp_path / "source", WORLDS["boxes"])
+    blobdir.pack(source, tmp_path / "p", blobdir.PackOptions(labels="coco", processes=1))
+    return tmp_path / "p"
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_remote_project_gives_the_same(to, project, tmp_path):
+    url = f"memory://labels-{to}-{os.getpid()}/p"
+    pack_to(str(tmp_path / "source"), url, blobdir.PackOptions(labels="coco", processes=1))
+    assert convert(url, tmp_path / "remote", ConvertOptions(to)).complete
+    convert(project, tmp_path / "local", ConvertOptions(to))
+    assert contents(tmp_path / "remote") == contents(tmp_path / "local")
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_no_images(to, project, tmp_path):
+    report = convert(project, tmp_path / "o", ConvertOptions(to, images="none"))
+    assert report.images == 2
+    assert not [name for name in contents(tmp_path / "o") if name.endswith(".png")]
+
+
+@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize(
+    ("damage", "code"),
+    [
+        (lambda root: (root / "train/ann/a.png.json").write_text("{"), "annotation"),
+        (lambda root: (root / "train/ann/a.png.json").write_text('{"size": {}, "objects": null}'), "annotation"),
+        (lambda root: (root / "train/meta/a.png.json").write_text("{"), "unreadable"),
+    ],
+)
+def test_what_cannot_be_used_is_named(to, damage, code, project, tmp_path):
+    damage(project)
+    report = convert(project, tmp_path / "o", ConvertOptions(to))
+    (problem,) = [problem for problem in report.problems if problem.costs]
+    assert problem.code == code and "a.png" in problem.path
+    assert len([name for name in contents(tmp_path / "o") if name.endswith(".png")]) == 2
+    with pytest.raises(PackError, match="--strict"):
+        convert(project, tmp_path / "strict", ConvertOptions(to, strict=True))
+    assert not (tmp_path / "strict").exists()
+
+
+def test_an_image_without_an_annotation_is_there_without_objects(project, tmp_path):
+    (project / "train/ann/a.png.json").unlink()
+    report = convert(project, tmp_path / "o", ConvertOptions("coco", strict=True))
+    assert [(p.code, p.path, p.costs) for p in report.problems] == [("no-annotation", "train/a.png", False)]
+    assert report.images == 2 and report.complete
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_meta_that_is_none(to, project, tmp_path):
+    (project / "meta.json").write_text("[")
+    with pytest.raises(PackError, match=r"meta.json"):
+        convert(project, tmp_path / "o", ConvertOptions(to))
+    assert not (tmp_path / "o").exists() and not list(tmp_path.glob("*.converting"))
+
+
+def test_an_annotation_without_a_size_has_that_of_the_image(project, tmp_path):
+    path = project / "train/ann/a.png.json"
+    value = json.loads(path.read_bytes())
+    value["size"] = {"height": 0, "width": 0}
+    path.write_text(json.dumps(value))
+    convert(project, tmp_path / "o", ConvertOptions("voc"))
+    assert b"<width>100</width>" in (tmp_path / "o/VOCdevkit/VOC/Annotations/a.xml").read_bytes()
+
+
+def test_wrong_uses(project, tmp_path):
+    with pytest.raises(UsageError, match="is there already"):
+        convert(project, tmp_path / "source", ConvertOptions("coco"))
+    with pytest.raises(UsageError, match="in the project"):
+        convert(project, project / "o", ConvertOptions("coco"))
+    with pytest.raises(KeyError, match="nowhere"):
+        convert(project, tmp_path / "o", ConvertOptions("coco", datasets=("nowhere",)))
+    with pytest.raises(KeyError, match="nowhere"):
+        convert(project, tmp_path / "o", ConvertOptions("yolo", val=("nowhere",)))
+    with pytest.raises(UsageError, match="are for YOLO"):
+        ConvertOptions("coco", task="pose")
+    with pytest.raises(UsageError, match="choose one of coco"):
+        ConvertOptions("xml")
+    assert not (tmp_path / "o").exists()
+
+
+def test_names_that_would_meet(tmp_path):
+    """Two images whose labels would have one name, and two datasets with the same images."""
+    for dataset in ("one", "two"):
+        for name in ("a.jpg", "a.png"):
+            draw(tmp_path / "p" / dataset / "img" / name)
+            ann = {"description": "", "tags": [], "size": {"height": 50, "width": 100}, "objects": []}
+            dump(tmp_path / "p" / dataset / "ann" / f"{name}.json", ann)
+    dump(tmp_path / "p/meta.json", {"classes": [], "tags": [], "projectType": "images"})
+    for to in FORMATS:
+        for style in ("sdk", "exact"):
+            report = convert(tmp_path / "p", tmp_path / f"{to}-{style}", ConvertOptions(to, style=style))
+            assert report.complete
+            names = contents(tmp_path / f"{to}-{style}")
+            assert len([name for name in names if name.endswith((".jpg", ".png"))]) == 4
+            if to != "coco":
+                suffix = ".xml" if to == "voc" else ".txt"
+                labels = [name for name in names if name.endswith(suffix) and "ImageSets" not in name]
+                assert len([name for name in labels if "colors" not in name]) == 4
+
+
+def test_a_file_name_never_leads_out(project, tmp_path):
+    path = project / "train/meta/a.png.json"
+    for bad in ("../../a.png", "/a.png", "x/../../a.png", "a\0.png", "..\\a.png", ""):
+        path.write_text(json.dumps({"labels": {"format": "coco", "image": {"id": 0, "file_name": bad}}}))
+        convert(project, tmp_path / "o", ConvertOptions("coco"))
+        assert (tmp_path / "o/train/images/a.png").is_file()
+        value = json.loads((tmp_path / "o/train/annotations/coco_instances.json").read_bytes())
+        assert sorted(image["file_name"] for image in value["images"]) == ["a.png", "b.png"]
+        for file in sorted((tmp_path / "o").rglob("*"), reverse=True):
+            file.rmdir() if file.is_dir() else file.unlink()
+        (tmp_path / "o").rmdir()
+
+
+ODD = [
+    {"objects": {"coco-1000": {"of": "x", "absent": 5, "category_id": [], "area": "x"}}},
+    {"objects": {"coco-1000": {"absent": [[], "image_id", "id"], "segmentation": 5, "image_id": 8, "iscrowd": []}}},
+    {"image": {"id": [], "file_name": 5, "width": "x"}, "images": 5, "kpt_shape": [3], "annotations": 1},
+]
+
+
+@pytest.mark.parametrize("kept", [[], {"image": []}, {"objects": []}, {"objects": {"coco-1000": 5}}, 7, *ODD])
+def test_what_others_write_beside_images(kept, project, tmp_path):
+    """`meta/` is everybody's: what isn't as blobdir writes it is no reason to end."""
+    said = kept | {"format": "coco"} if isinstance(kept, dict) else kept
+    (project / "train/meta/a.png.json").write_text(json.dumps({"labels": said}))
+    categories = [kept, {"name": "cat", "id": []}, {"name": "cat", "id": 1, "keypoints": [[]]}, {"name": [], "id": 1}]
+    source = {"format": "coco", "categories": categories, "classes": kept, "file": kept}
+    (project / "train/label_source.json").write_text(json.dumps(source))
+    for to in FORMATS:
+        assert convert(project, tmp_path / to, ConvertOptions(to)).complete
+    coco = COCO(str(tmp_path / "coco/train/annotations/coco_instances.json"))
+    assert len(coco.imgs) == 2 and len(coco.anns) == 4
+    assert {annotation["image_id"] for annotation in coco.anns.values()} <= coco.imgs.keys()
