@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
@@ -16,10 +17,41 @@ DATA = Path(__file__).parent / "data"
 STRICT = os.environ.get("BLOBDIR_TEST_STRICT", "") not in ("", "0")
 
 
+class DiskPathFactory:
+    """What `tmp_path_factory` does, on a disk: in ``BLOBDIR_TEST_DISK``, where temporary files lie in memory."""
+
+    def __init__(self) -> None:
+        self._base = Path(tempfile.mkdtemp(prefix="pytest-blobdir-", dir=os.environ.get("BLOBDIR_TEST_DISK")))
+        self._base.chmod(0o755)
+
+    def getbasetemp(self) -> Path:
+        """The folder of all."""
+        return self._base
+
+    def mktemp(self, basename: str, numbered: bool = True) -> Path:
+        """A new folder; always of a number."""
+        del numbered
+        folder = Path(tempfile.mkdtemp(prefix=f"{basename[:30]}-", dir=self._base))
+        folder.chmod(0o755)
+        return folder
+
+    def remove(self) -> None:
+        """Remove all of them."""
+        shutil.rmtree(self._base, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
-def sdk_projects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def disk_path_factory() -> Generator[DiskPathFactory]:
+    """For what is mounted by the kernel, which takes no image that lies in memory."""
+    factory = DiskPathFactory()
+    yield factory
+    factory.remove()
+
+
+@pytest.fixture(scope="session")
+def sdk_projects(disk_path_factory: DiskPathFactory) -> Path:
     """Folder with the projects that the Supervisely SDK wrote: ``digits`` and ``digits_plain``."""
-    folder = tmp_path_factory.mktemp("sdk-projects")
+    folder = disk_path_factory.mktemp("sdk-projects")
     with tarfile.open(DATA / "projects" / "sdk-digits.tar.gz") as tar:
         if hasattr(tarfile, "data_filter"):
             tar.extraction_filter = tarfile.data_filter  # Python 3.11.4; 3.14's default
@@ -67,7 +99,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
         yield
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def _open_to_others(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Let other users reach what tests make for them: pytest's own folders are closed."""
     base = tmp_path_factory.getbasetemp()

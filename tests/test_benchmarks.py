@@ -21,8 +21,8 @@ TINY = Sizes(images=300, many=2000, packed=300, rows=2000, rounds=1)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
+def data(disk_path_factory):
+    return disk_path_factory.mktemp("data")
 
 
 @pytest.fixture(autouse=True)

@@ -198,7 +198,7 @@ def test_a_lock_that_cannot_be_taken_is_let_go(tmp_path, monkeypatch, call, shar
         patch.setattr(f"blobdir.projectlock.os.{call}", fail)
         with suppress(OSError):
             ProjectLock(str(root), shared=shared).release()
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before  # what other tests have left is closed at any time
     ProjectLock(str(root)).release()
     remove(root, ["train/a001.png"])
 
@@ -213,7 +213,7 @@ def test_a_new_folder_that_cannot_be_made_is_let_go(tmp_path, monkeypatch, call)
         patch.setattr(f"blobdir.packing.newfolder.os.{call}", fail)
         with pytest.raises(OSError, match="No space"), NewFolder(tmp_path / "made", ".making"):
             pass
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before  # what other tests have left is closed at any time
     assert list(tmp_path.iterdir()) == []
 
 
@@ -253,7 +253,7 @@ def test_few_folders_are_open_at_a_time(tmp_path):
         for name in names:  # those that were closed are opened again
             assert os.path.samestat(os.fstat(folders.fd(name)), os.stat(tmp_path / name))
         folders.sync()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def _transaction(root):

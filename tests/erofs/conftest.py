@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Generator
@@ -18,6 +19,16 @@ from blobdir.erofs.images import load_identity, write_image
 from blobdir.errors import MountError
 
 RUN = {"capture_output": True, "text": True, "timeout": 60}
+
+
+@pytest.fixture(scope="session")
+def tmp_path_factory(disk_path_factory):  # type: ignore[no-untyped-def]
+    return disk_path_factory
+
+
+@pytest.fixture
+def tmp_path(disk_path_factory, request):  # type: ignore[no-untyped-def]
+    return disk_path_factory.mktemp(re.sub(r"\W", "_", request.node.name))
 
 
 @pytest.fixture(scope="session")

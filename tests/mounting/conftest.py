@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,16 @@ from blobdir.testing.deadline import Deadline
 
 DEADLINE_S = 60
 BLOB_TIME = 1_650_000_000
+
+
+@pytest.fixture(scope="session")
+def tmp_path_factory(disk_path_factory):
+    return disk_path_factory
+
+
+@pytest.fixture
+def tmp_path(disk_path_factory, request):
+    return disk_path_factory.mktemp(re.sub(r"\W", "_", request.node.name))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -142,7 +142,7 @@ def test_no_descriptors_are_left_open(way: str, root: Path) -> None:
                 use(path)
             except OSError:
                 continue
-    assert before == (len(os.listdir("/proc/self/fd")) if before else 0)
+    assert before >= (len(os.listdir("/proc/self/fd")) if before else 0)
 
 
 # ----------------------------------------------------------------------------------------- swapped at the right moment
