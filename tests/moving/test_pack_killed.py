@@ -34,11 +34,11 @@ def killed(plain, pattern, moment, *, resume=False):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
 
-def edit(path):
+def edit(path, *, seconds=5):
     """Other bytes, as many, and another time."""
     data, times = path.read_bytes(), path.stat()
     path.write_bytes(bytes(len(data)))
-    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + 5_000_000_000))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + seconds * 1_000_000_000))
 
 
 @pytest.fixture
@@ -81,6 +81,44 @@ def test_what_is_edited_after_a_pack_was_killed_is_somebody_elses(bucket, cut_of
         assert files(bucket) == before
         path.write_bytes(sound)
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+@pytest.mark.parametrize("cut_off", [it for it in ALL if not it[3]], indirect=True, ids=lambda it: "-".join(it[:3]))
+def test_what_is_edited_in_the_same_second_is_somebody_elses(bucket, cut_off):
+    """Where times are in whole seconds, and nothing else tells a version: its content does."""
+    for path in sorted(path for path in bucket.rglob("*") if path.is_file() and path.parent.name != ".blobdir"):
+        sound, times = path.read_bytes(), path.stat()
+        edit(path, seconds=0)
+        with pytest.raises(UsageError, match=path.relative_to(bucket).as_posix()):
+            pack_to(cut_off, URL, resume=True)
+        path.write_bytes(sound)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert pack_to(cut_off, URL, resume=True)[1].complete
+
+
+ODD = {
+    "too short": '["train/ann/0.jpg.json",[null,[],null]]',
+    "an object": '["a",[null,{},null]]',
+    "deep": "[" * 200_000,
+    "null": '["a",null]',
+    "a number": "5",
+    "infinite": '["a",[[1e999,1,"x",1],null,null]]',
+    "no version": '["a",[[1,1,"x"],[1,2],null]]',
+    "no path": "[[1],[null,null,null]]",
+    "half a character": '["\\ud800",[null,null,null]]',
+    "no UTF-8": '["\xff",[null,null,null]]',
+}
+
+
+@pytest.mark.parametrize("line", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("name", ["there.jsonl", "rest.json"])
+@pytest.mark.parametrize("cut_off", [("pickle", "sent", "nothing", True)], indirect=True, ids=str)
+def test_notes_that_mean_nothing_are_passed_over(bucket, small, cut_off, tmp_path, name, line):
+    (stage,) = (path.parent for path in (tmp_path / "cache").rglob("there.jsonl"))
+    with open(stage / name, "ab") as file:
+        file.write(b"\n" + line.encode("latin-1") + b"\n")
+    assert pack_to(cut_off, URL, resume=True)[1].complete
+    assert files(bucket) == files(small)
 
 
 @some

@@ -8,9 +8,10 @@ last one of a path counts. Of a file it's one of these:
    the old version is there still; and who was cut off in between doesn't know whether it was sent;
 3. there, in the version that the storage has said: written as soon as it was sent.
 
-A file that is there is one's own if it's the version that was noted, or has a content that was noted: that which is
-coming, or that which was put there. By its content it's known from the checksum in the backend's listing, or else it's
-read. So no try takes somebody else's file for its own, wherever the one before was cut off, nor the other way round.
+A file that is there is one's own if it's the version that was noted, and was seen so late that nobody can have written
+to it since without a trace; or if it has a content that was noted: that which is coming, or that which was put there.
+By its content it's known from the checksum in the backend's listing, or else it's read. So no try takes somebody else's
+file for its own, wherever the one before was cut off, nor the other way round.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -27,7 +29,7 @@ from blobdir.errors import UsageError
 from blobdir.inside import open_plain
 from blobdir.leftovers import open_left, remove_odd
 from blobdir.moving.comparing import PIECE_BYTES, PIECES_AT_ONCE, SMALL_BYTES
-from blobdir.moving.remotefiles import ask_versions, same_version, says_version
+from blobdir.moving.remotefiles import ask_versions, is_racy, same_version, says_version
 from blobdir.sources import Stat
 from blobdir.wording import counted
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 REST = "rest.json"
 _LOG = "there.jsonl"
+_NO_NOTES = (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
 _SHOWN = 3
 _MD5_DIGITS = 32
 
@@ -72,11 +75,19 @@ class Noted:
         Of what was put there.
     coming : Content, optional
         What may have been put in its place since.
+    noted_ns : int
+        When `version` was last seen, nanoseconds since 1970.
     """
 
     version: Stat | None = None
     content: Content | None = None
     coming: Content | None = None
+    noted_ns: int = 0
+
+    @classmethod
+    def now(cls, version: Stat | None, content: Content | None) -> Noted:
+        """What is there now."""
+        return cls(version if says_version(version) else None, content, noted_ns=time.time_ns())
 
 
 class PackNotes:
@@ -101,13 +112,13 @@ class PackNotes:
     def _read(self) -> dict[str, Noted]:
         known: dict[str, Noted] = {}
         with (
-            suppress(OSError, ValueError, TypeError, AttributeError),
+            suppress(OSError, *_NO_NOTES),
             open(open_plain(self._stage / REST, follow=False), "rb") as file,
         ):
             known = {path: _parse(noted) for path, noted in json.load(file).items()}
         with suppress(OSError), open(open_plain(self._stage / _LOG, follow=False), "rb") as file:
             for line in file:
-                with suppress(ValueError, TypeError):  # one that was cut off
+                with suppress(*_NO_NOTES):  # one that was cut off
                     path, noted = json.loads(line)
                     known[str(path)] = _parse(noted)
         return known
@@ -125,7 +136,7 @@ class PackNotes:
     def put(self, path: str, version: Stat) -> None:
         """Note which version of a file is there since it was sent. Any thread may call it."""
         with suppress(OSError):  # what isn't noted is known by its content
-            self._add({path: Noted(version if says_version(version) else None, self.known[path].coming)})
+            self._add({path: Noted.now(version, self.known[path].coming)})
 
     def settle(self) -> None:
         """Note what the last look has found to be one's own by its content."""
@@ -137,7 +148,7 @@ class PackNotes:
         known = {}
         for path, stat in versions.items():
             then = self.known.get(path, Noted())
-            known[path] = Noted(stat if says_version(stat) else None, then.coming or then.content)
+            known[path] = Noted.now(stat, then.coming or then.content)
         self.known = known
         remove_odd(self._stage / REST)
         write_whole(self._stage / REST, [json.dumps({path: _format(it) for path, it in known.items()}).encode()])
@@ -164,13 +175,14 @@ class PackNotes:
         mine = {path: noted for path, noted in self.known.items() if path in there.files}
         then = {path: noted.version for path, noted in mine.items() if noted.version is not None}
         now = ask_versions(storage, there.files, mine, like=then)
-        unsure = {
-            path: now[path] for path in sorted(mine) if path not in then or not same_version(then[path], now[path])
+        sure = {
+            path
+            for path, version in then.items()
+            if same_version(version, now[path]) and not is_racy(version, mine[path].noted_ns)
         }
+        unsure = {path: now[path] for path in sorted(mine.keys() - sure)}
         own = self._own_by_content(storage, unsure, there.checksums)
-        self._found = {
-            path: Noted(now[path] if says_version(now[path]) else None, content) for path, content in own.items()
-        }
+        self._found = {path: Noted.now(now[path], content) for path, content in own.items()}
         if changed := [path for path in unsure if path not in own]:
             more = f" and {counted(len(changed) - _SHOWN, 'more file')}" if len(changed) > _SHOWN else ""
             raise UsageError(
@@ -221,7 +233,7 @@ def _digest(pieces: Iterable[bytes], like: Iterable[str]) -> str:
 
 def _format(noted: Noted) -> list[Any]:
     version = noted.version
-    stat = None if version is None else [version.size, version.mtime_ns, version.etag]
+    stat = None if version is None else [version.size, version.mtime_ns, version.etag, noted.noted_ns]
     return [stat, *(None if it is None else [it.size, it.digest] for it in (noted.content, noted.coming))]
 
 
@@ -230,5 +242,5 @@ def _parse(noted: Any) -> Noted:
     content, coming = (None if it is None else Content(int(it[0]), str(it[1])) for it in contents)
     if version is None:
         return Noted(None, content, coming)
-    size, mtime_ns, etag = version
-    return Noted(Stat("file", int(size), int(mtime_ns), etag=str(etag)), content, coming)
+    size, mtime_ns, etag, noted_ns = version
+    return Noted(Stat("file", int(size), int(mtime_ns), etag=str(etag)), content, coming, int(noted_ns))
