@@ -247,6 +247,17 @@ def test_contents_of_a_copy_are_compared_once(root, tmp_path, builds, tool, monk
     assert len(builds) == 1
 
 
+def test_a_copy_that_is_opened_at_once_keeps_its_index(root, tmp_path, builds, monkeypatch):
+    """Its blobs are too new for another index to be believed, so none is kept in place of the one that came with it."""
+    assert run(["index", "-q", "--beside", str(root)]) == 0
+    builds.clear()
+    TOOLS["cp -a"](root, tmp_path / "copy")
+    monkeypatch.setattr(inputs, "TICK_NS", 60 * 10**9)
+    for _ in range(3):
+        open_project(tmp_path / "copy")
+        assert builds == []
+
+
 def test_a_copy_whose_index_has_no_digests_is_listed(root, tmp_path, builds):
     """As older versions have left it."""
     tree = opened(root, "none")

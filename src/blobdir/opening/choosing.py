@@ -154,7 +154,7 @@ def _stored(storage: Storage, options: OpenOptions) -> Index | None:
                 continue
             if header := renewed(stored.header, storage, options.discovery, is_copy=is_copy):
                 index = stored.load(header)
-                if is_copy and _is_known_anew(stored.header, header):
+                if is_copy and _is_known_anew(stored.header, header) and not _is_new(header):
                     _keep_known(index, where[-1])
                 return index
     return None
