@@ -14,7 +14,6 @@ from fsspec.utils import other_paths, stringify_path
 
 from blobdir.errors import UsageError
 from blobdir.instances import of_one_tree
-from blobdir.packing.putting import refuse_known
 from blobdir.temporary import new_file
 
 if TYPE_CHECKING:
@@ -83,6 +82,8 @@ class ExportingFileSystem(AbstractFileSystem):
             rpath, lpath = planned
         elif not isinstance(rpath, list) or len(rpath) != len(lpath):
             raise UsageError("get: a list of destinations takes a list of as many paths")
+        from blobdir.packing.putting import refuse_known
+
         refuse_known(target for source, target in zip(rpath, lpath, strict=True) if not self.isdir(source))
         super().get(rpath, lpath, callback=callback, is_checked=True, **kwargs)
 
@@ -150,6 +151,8 @@ class ExportingFileSystem(AbstractFileSystem):
             _copy(file, outfile, callback)
             return
         if not is_checked:
+            from blobdir.packing.putting import refuse_known
+
             refuse_known([lpath])
         if parent := os.path.dirname(os.fspath(lpath)):
             os.makedirs(parent, exist_ok=True)

@@ -33,6 +33,7 @@ from PIL import Image, UnidentifiedImageError
 from blobdir import nrrd
 from blobdir.durable import open_regular
 from blobdir.errors import ImageError
+from blobdir.inside import open_plain
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def shown_size(file: str | os.PathLike[str] | BinaryIO) -> tuple[int, int]:
     """
     name = os.fspath(file) if isinstance(file, (str, os.PathLike)) else ""
     try:
-        with open(name, "rb") if name else nullcontext(cast("BinaryIO", file)) as source:
+        with open(open_plain(name), "rb") if name else nullcontext(cast("BinaryIO", file)) as source:
             return _size(source)
     except Exception as err:
         raise _error(name, _reason(err)) from err

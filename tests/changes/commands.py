@@ -24,7 +24,8 @@ def _replace(root, image):
 def _typed(image):
     """``train/img/a.png``, as it is shown, as one types it: ``train/a.png``."""
     dataset, _, name = parts_of(image)
-    return f"{name_of(dataset)}/{name}"
+    typed = f"{name_of(dataset)}/{name}"
+    return image if "/img/" in typed else typed  # else it's the path of another one
 
 
 LEAVING = {

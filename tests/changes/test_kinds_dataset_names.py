@@ -13,7 +13,7 @@ from changes.commands import transaction
 from changes.samples import META, annotation, entries, files_below, in_tar, pickles, picture, rewrite, write
 
 import blobdir
-from blobdir.discovery.released import read_all
+from blobdir.discovery.released import read_released
 from blobdir.errors import BlobdirError
 from blobdir.moving import push
 from blobdir.packing import compact, merge, move, remove
@@ -130,7 +130,7 @@ def _outcome(root, change, path):
         said = plain(str(error).replace(str(root), ""))
     files = {plain(name): data for name, data in files_below(root).items() if "backup" not in name}
     files = {name: data for name, data in files.items() if not name.endswith("index.tar")}
-    released = {plain(name): (one.whole, one.ranges) for name, one in read_all(root).items()}
+    released = {plain(name): (one.whole, one.ranges) for name, one in read_released(root)[0].items()}
     project_ = blobdir.open_project(root, index="none")
     defects = sorted((one.code, plain(one.path)) for one in project_.defects)
     found = sorted((one.code, plain(one.path)) for one in verify(root, processes=1).findings)

@@ -28,6 +28,8 @@ OTHERS = {
     "opening/carrying.py": "the user's cache",
     "index/carry.py": "an index that was just written",
     "index/memory.py": "/proc",
+    "leftovers.py": "what a try of one's own has left, never behind a link",
+    "drawing/fontfiles.py": "fonts of this machine",
     "temporary.py": "what is being written, to lock it",
     "projectlock.py": "the lock, and what is to have other rights",
     "index/place.py": "an index that is just being written, to lock it",
@@ -62,7 +64,9 @@ def reads(tree: ast.AST) -> Iterator[int]:
 
 
 def is_descriptor(argument: ast.expr) -> bool:
-    return ast.unparse(argument).startswith(("open_plain(", "open_state(")) or ast.unparse(argument) in (
+    return ast.unparse(argument).startswith(
+        ("open_plain(", "open_state(", "with_room(lambda: open_state(")
+    ) or ast.unparse(argument) in (
         "fd",
         "descriptor",
     )

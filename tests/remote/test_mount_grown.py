@@ -121,7 +121,7 @@ def test_cat(replaced, capfdbinary):
 def test_what_was_copied_is_counted(replaced, tmp_path, capfd):
     for i, (old, new) in enumerate(CHANGES):
         assert run(["cp", f"{replaced(old, new)}/{PATH}", str(tmp_path / str(i))]) == 0
-        assert f"1 files, {human_bytes(new)} copied" in capfd.readouterr().err
+        assert f"1 file, {human_bytes(new)} copied" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("workers", [1, 3])

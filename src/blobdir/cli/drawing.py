@@ -84,12 +84,12 @@ def preview_command(
     from blobdir.drawing import Choice, PreviewOptions, picture_format, write_preview
     from blobdir.packing.putting import refuse_known
 
+    refuse_known([output] if output != "-" else [])
     picture_format(output, html=True)
     options = PreviewOptions(
         Choice(pattern, datasets, count, sample or 0, seed), columns, tile or 0, large, not no_names, strict
     )
     problems: list[Problem] = []
-    refuse_known([output] if output != "-" else [])
     opened = _open(project, common)
     with Bars(common.quiet, unit="image") as bars:
         done = write_preview(opened, output, options, problems=problems, progress=bars)
@@ -126,9 +126,9 @@ def stats_command(project: str, as_json: bool, plot: str | None, strict: bool, c
     from blobdir.drawing import collect_stats, draw_stats, encoded, picture_format, write_bytes
     from blobdir.packing.putting import refuse_known
 
-    kind = picture_format(plot, stdout=False) if plot else ""
     if plot:
         refuse_known([plot])
+    kind = picture_format(plot, stdout=False) if plot else ""
     opened = _open(project, common)
     stats = collect_stats(opened, strict=strict, areas=bool(plot))
     if plot:

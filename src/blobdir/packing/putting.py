@@ -15,6 +15,7 @@ from blobdir.discovery.root import project_of
 from blobdir.durable import absolute
 from blobdir.errors import LinkError, NotADirectory, NotAProjectError, NotFoundError, UsageError
 from blobdir.index import BROKEN, DIRECTORY, FIRST_BLOB, LINK
+from blobdir.inside import open_plain
 from blobdir.opening import open_tree
 from blobdir.packing.provenance import Provenance
 
@@ -178,7 +179,7 @@ def refuse_conflicts(target: str | os.PathLike[str], table: OffsetsTable, tar: s
     others = _others(tree, row, {i + FIRST_BLOB for i in own})
     if not others:
         return
-    with open(tar, "rb") as file:
+    with open(open_plain(tar), "rb") as file:
         for raw, start, end in table.entries():
             other = others.get(os.fsdecode(raw), -1)
             if other >= 0 and not _is_same(tree, other, file.fileno(), start, end):
