@@ -10,8 +10,11 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass, field
+from posixpath import splitext
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
+
+from blobdir.filenames import IMAGE_EXTENSIONS, is_item_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +26,16 @@ PAGES: Final = 200_000
 """How deep folders may lie, and how many there may be: a server can make up as many as it likes."""
 REPEATS: Final = 3
 """Folders, each in the one before and with the same names in it, after which a server is taken to go in circles."""
+
+ASKED: Final = 20_000
+FEW: Final = 100
+"""How many names are asked for whether they are folders, of a project, and of one page if the server tells folders."""
+_FILES: Final = IMAGE_EXTENSIONS | {
+    ".json", ".jsonl", ".txt", ".csv", ".tsv", ".md", ".html", ".xml", ".yaml", ".yml", ".toml", ".pdf", ".log", ".tar",
+    ".pkl", ".npy", ".npz", ".pcd", ".dcm", ".nii", ".gz", ".zip", ".zst", ".gif", ".avif", ".heic", ".mp4", ".py",
+}  # fmt: skip
+"""Extensions that folders don't have."""
+_FOLDERS: Final = frozenset(("blob", "datasets"))
 
 # Attributes before it are skipped with their quotes; atomic groups, so that no page takes more than linear time.
 _LINK: Final = re.compile(
@@ -103,6 +116,27 @@ def read_page(text: str, *addresses: str) -> Listed:
             found.both.add(name)
     found.unclear = [link for name, link in unclear.items() if name not in found.names]
     return found
+
+
+def tells_folders(page: Listed) -> bool:
+    """Whether a server ends names of folders with a slash: it has, on this page."""
+    return any(page.names.values())
+
+
+def in_doubt(page: Listed, *, tells: bool) -> list[str]:
+    """Names without a slash that may be folders' all the same.
+
+    Many a server has no slash behind any folder; one that has, none behind a link to one. So all are in doubt that
+    have no file's extension; but of a server that tells folders, where they are many, only those that projects have.
+    """
+    found = [name for name, is_folder in page.names.items() if not is_folder and not _is_files(name)]
+    if tells and len(found) > FEW:
+        return [name for name in found if name in _FOLDERS or is_item_folder(name)]
+    return found
+
+
+def _is_files(name: str) -> bool:
+    return splitext(name)[1].lower() in _FILES
 
 
 def why_no_list(text: str, found: Listed, asked: str, answered: str, *, anywhere: bool = False) -> str:
