@@ -54,7 +54,8 @@ _TAG: Final = re.compile(r"<[^<>]*>")
 _WORDS: Final = re.compile(r"\b(?:index of|listing)\b", re.IGNORECASE)
 _TO_PARENT: Final = re.compile(r"\bparent (?:directory|folder)\b", re.IGNORECASE)
 _SORTED_BY: Final = re.compile(r"[^?#]*\?(?:[^#]*[;&])?(?:[CO]=[A-Z]\b|sort=|order=)")
-_END: Final = re.compile(r"</(?:html|body)\s*>", re.IGNORECASE)
+_END: Final = re.compile(r"</(?:html|body)\s*>|<tr\s+class\s*=\s*[\"']?foot[\"']?\s*>", re.IGNORECASE)
+"""Of a document; with the row of sums, that of busybox' httpd_indexcgi ends, whose table never does."""
 _ATTRIBUTES: Final = r"(?>(?:[^<>=]|=\s*(?:\"[^\"]*\"|'[^']*'|(?![\"'\s])))*)"
 _ENCLOSING: Final = re.compile(
     r"<!--(?:.*?-->|(?P<comment>.*\Z))"
@@ -66,6 +67,8 @@ _ENCLOSING: Final = re.compile(
 """What can be around the links of a list and must have an end; HTML lets other elements end without a tag."""
 _BEGUN: Final = re.compile(rf"<(?:[a-z/!?]{_ATTRIBUTES}(?:=\s*(?:\"[^\"]*|'[^']*))?)?\Z", re.IGNORECASE)
 _EMPTY: Final = re.compile(r"(?:^|[\s\"'])/\Z")
+_AROUND: Final = frozenset(("html", "body"))
+_LISTS: Final = frozenset(("pre", "table", "ul", "ol", "dl"))
 _BARE_BYTES: Final = 1024
 """Longer than a page that has nothing in it but an empty ``<pre>``."""
 
@@ -139,7 +142,9 @@ def _is_files(name: str) -> bool:
     return splitext(name)[1].lower() in _FILES
 
 
-def why_no_list(text: str, found: Listed, asked: str, answered: str, *, anywhere: bool = False) -> str:
+def why_no_list(
+    text: str, found: Listed, asked: str, answered: str, *, anywhere: bool = False, is_whole: bool = False
+) -> str:
     """Why a page isn't the list of a folder; empty where it may be one.
 
     A server may give another page in the list's place: an ``index.html`` that lies in the folder, or where one logs in.
@@ -158,29 +163,42 @@ def why_no_list(text: str, found: Listed, asked: str, answered: str, *, anywhere
         URL of the page, after redirections.
     anywhere : bool
         Whether redirections may lead to a folder of another name: a project's own can.
+    is_whole : bool
+        Whether the answer is known to have come to its end.
     """
     if _PASSWORD.search(text):
         return "the server gives no page that lists the folder, but one that asks for a password"
     here, there = (_resolved(_components(urlsplit(url).path)) for url in (asked, answered))
     if not anywhere and here[-1:] not in (there[-1:], there[-2:-1]):
         return "the server gives no page that lists the folder, but leads to another one"
-    if where := open_at_end(text):
+    if where := open_at_end(text, is_whole=is_whole, lists=bool(found.names)):
         return f"the server's page that lists the folder is cut off: it ends in {where}"
     if found.names or found.unclear or _leads_around(text, asked, answered) or _says_so(text):
         return ""
     return "the server gives a page that has no sign of a list of the folder, such as an index.html that lies there"
 
 
-def open_at_end(text: str) -> str:
+def open_at_end(text: str, *, is_whole: bool = False, lists: bool = False) -> str:
     """In what a page ends: an element or a tag that has no end in it; empty where there is none.
 
     An answer that doesn't say its length ends with its connection, for whatever reason that does. Behind the end of its
     document a page is whole, however carelessly it was written up to there; one that opens nothing can't be judged.
+    HTML lets a document end without a tag: then it must list something, and the list have ended, behind the last link.
+
+    Parameters
+    ----------
+    text : str
+        HTML.
+    is_whole : bool
+        Whether the answer is known to have come to its end: then elements may be open, tags and comments not.
+    lists : bool
+        Whether it leads to anything in the folder.
     """
     behind = 0
     for match in _END.finditer(text):
         behind = match.end()
     depths: dict[str, int] = {}
+    has_ended = False
     for match in _ENCLOSING.finditer(text, behind):
         behind = match.end()
         if match["comment"] is not None:
@@ -190,11 +208,17 @@ def open_at_end(text: str) -> str:
         name = (match["name"] or "").lower()
         if match["end"]:
             depths[name] = max(0, depths.get(name, 0) - 1)
+            has_ended |= name in _LISTS
         elif name and not _EMPTY.search(match["more"]):
             depths[name] = 1 if name == "a" else depths.get(name, 0) + 1  # a link begins where another one ends
+            has_ended &= name != "a"
     if _BEGUN.search(text, behind):
         return "a tag"
-    return next((f"<{name}>" for name in reversed(depths) if depths[name]), "")
+    if is_whole:
+        return ""
+    return next(
+        (f"<{name}>" for name in reversed(depths) if depths[name] and not (name in _AROUND and has_ended and lists)), ""
+    )
 
 
 def _leads_around(text: str, *addresses: str) -> bool:

@@ -121,16 +121,17 @@ class Web(General):
             The page is something else, was cut off twice, or lies elsewhere; `anywhere` says that redirections may lead
             to any folder.
         """
-        text, address = await self._page(url)
-        if open_at_end(text):  # the connection has broken off, perhaps
-            text, address = await self._page(url)
+        text, address, is_whole = await self._page(url)
         found = read_page(text, address, url)
-        if why := why_no_list(text, found, url, address, anywhere=anywhere):
+        if open_at_end(text, is_whole=is_whole, lists=bool(found.names)):  # the connection has broken off, perhaps
+            text, address, is_whole = await self._page(url)
+            found = read_page(text, address, url)
+        if why := why_no_list(text, found, url, address, anywhere=anywhere, is_whole=is_whole):
             raise NotADirectoryError(errno.ENOTDIR, why)
         return found
 
-    async def _page(self, url: str) -> tuple[str, str]:
-        """A page, and where it was found, after redirections."""
+    async def _page(self, url: str) -> tuple[str, str, bool]:
+        """A page, where it was found, after redirections, and whether it's known that all of it has come."""
         session = await self.fs.set_session()
         async with session.get(self.fs.encode_url(url), **self._options({})) as response:
             _raise_for(response, url)
@@ -146,7 +147,12 @@ class Web(General):
                 text = page.decode(response.charset or "utf-8", "surrogateescape")
             except (LookupError, UnicodeError):
                 text = page.decode("utf-8", "surrogateescape")
-            return text, str(response.url)
+            return text, str(response.url), _says_its_end(response.headers)
+
+
+def _says_its_end(headers: Mapping[str, str]) -> bool:
+    """Whether an answer that was read without an error is whole: aiohttp counts bytes, and waits for the last chunk."""
+    return "Content-Length" in headers or "chunked" in headers.get("Transfer-Encoding", "").lower()
 
 
 def _content_type(headers: Mapping[str, str]) -> str:
