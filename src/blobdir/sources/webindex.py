@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from posixpath import splitext
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from blobdir.filenames import IMAGE_EXTENSIONS, is_item_folder
 
@@ -43,6 +43,7 @@ _LINK: Final = re.compile(
     r"\s+href\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'<>]+))",
     re.IGNORECASE,
 )
+_SHOWN: Final = re.compile(r"[\"']?[^<>\"']*(?:\"[^\"<>]*\"[^<>\"']*|'[^'<>]*'[^<>\"']*)*>([^<]*)</a", re.IGNORECASE)
 _ABSOLUTE: Final = re.compile(r"(?:https?:)?//", re.IGNORECASE)
 _NO_FILE: Final = re.compile(r"(?:mailto|javascript|data|tel|about|ftp|blob|sms|magnet):", re.IGNORECASE)
 _SPACES: Final = " \t\r\n\f"
@@ -105,9 +106,14 @@ def read_page(text: str, *addresses: str) -> Listed:
     bases = [(_host(address), _resolved(_components(urlsplit(address).path))) for address in addresses]
     found = Listed()
     unclear: dict[str, str] = {}
-    for link in _links(text):
+    for match in _LINK.finditer(text):
+        link = _link(match)
         path, query, fragment = _split(link)
         below = _below(path, bases)
+        if query or fragment:
+            shown = _below(_escaped(link, _shown(text, match.end())), bases)
+            if shown and "/" not in shown[:-1]:
+                below, query, fragment = shown, False, False
         if not below:
             continue
         is_folder = below.endswith("/")
@@ -260,8 +266,28 @@ def goes_in_circles(names: tuple[frozenset[str], ...]) -> bool:
 
 
 def _links(text: str) -> Iterator[str]:
-    for match in _LINK.finditer(text):
-        yield html.unescape(match[1] or match[2] or match[3] or "").strip(_SPACES)
+    return map(_link, _LINK.finditer(text))
+
+
+def _link(match: re.Match[str]) -> str:
+    return html.unescape(match[1] or match[2] or match[3] or "").strip(_SPACES)
+
+
+def _shown(text: str, behind: int) -> str:
+    """What is shown of the link whose address ends at `behind`, if it's nothing but text."""
+    found = _SHOWN.match(text, behind)
+    return html.unescape(found[1]).strip(_SPACES) if found else ""
+
+
+def _escaped(link: str, shown: str) -> str:
+    """A link with ``#`` or ``?`` in it as it should be, if they are of a name: it's shown as well; else empty."""
+    whole = link.removesuffix("/")
+    start = whole.rfind("/") + 1
+    shown = shown.removesuffix("/")
+    if not shown or shown not in (whole[start:], unquote(whole[start:], errors="surrogateescape")):
+        return ""
+    above = whole[:start].replace("#", "%23").replace("?", "%3F")
+    return f"{above}{quote(shown, safe='', errors='surrogateescape')}{link[len(whole) :]}"
 
 
 def _host(address: str) -> str:
@@ -270,9 +296,9 @@ def _host(address: str) -> str:
 
 def _split(link: str) -> tuple[str, bool, bool]:
     """A link without what follows ``#`` and ``?``, and whether there was any."""
-    path, _, fragment = link.partition("#")
-    path, mark, _ = path.partition("?")
-    return path, bool(mark), bool(fragment)
+    path, fragment, _ = link.partition("#")
+    path, query, _ = path.partition("?")
+    return path, bool(query), bool(fragment)
 
 
 def _below(path: str, bases: list[tuple[str, list[str]]]) -> str:
