@@ -7,7 +7,7 @@ from web_pages import Pages
 import blobdir
 from blobdir.errors import IncompleteListingError, ReadError
 from blobdir.moving import fetch
-from blobdir.sources.webindex import read_page, why_no_list
+from blobdir.sources.webindex import open_at_end, read_page, why_no_list
 
 FOLDER = "http://host/data/p/ann/"
 EMPTY = {
@@ -48,8 +48,8 @@ NO_LISTS = {
 }  # fmt: skip
 
 
-def judged(page, answered=FOLDER, *, anywhere=False):
-    return why_no_list(page, read_page(page, answered, FOLDER), FOLDER, answered, anywhere=anywhere)
+def judged(page, answered=FOLDER, **options):
+    return why_no_list(page, read_page(page, answered, FOLDER), FOLDER, answered, **options)
 
 
 @pytest.mark.parametrize("names", ["", NAMES])
@@ -151,9 +151,41 @@ LINES = "".join(f'<a title="<{n}>" href="{n}.png.json">{n}.png.json</a> 1 < 2\n'
 def test_a_page_is_cut_off_at_any_byte_before_its_end(server):
     page = LISTS[server].format(LINES)
     assert judged(page) == judged(page.lower()) == judged(page.upper()) == ""
-    ends = ("</body>", "</BODY>", "</pre>", "</table>", "</div></div>")
-    for cut in range(page.index(LINES) + 1, max(page.find(end) + len(end) for end in ends)):
+    ends = ("</body>", "</pre>", "</table>", "</ul>", "</div></div>")  # of the list, or of the page it's straight in
+    for cut in range(page.index(LINES) + 1, min(at + len(end) for end in ends if (at := page.lower().find(end)) > 0)):
         assert "cut off" in judged(page[:cut]), page[:cut][-40:]
+
+
+@pytest.mark.parametrize("server", LISTS)
+def test_a_page_that_has_come_whole_is_cut_off_inside_a_tag_only(server):
+    page = LISTS[server].format(LINES)
+    first = page.index(LINES) + len(LINES.splitlines()[0])
+    for cut in range(first, len(page)):
+        inside = open_at_end(page[:cut]) in ("a tag", "<script>")
+        assert ("cut off" in judged(page[:cut], is_whole=True)) is inside, page[:cut][-40:]
+
+
+HEADER = "<!doctype html><html lang=en><title>Index of x</title><body><h1>Index of x</h1>"
+BUSYBOX = "<html><head><title>Index of /x</title></head><body><h1>Index of /x</h1>\n<table>\n<tr class=hdr><th>Name\n{}"
+FOOT = "<tr class=foot><th class=cnt>Files: 3, directories: 0<th class=sz>3<th class=dt>\n"
+
+
+@pytest.mark.parametrize(
+    ("page", "is_cut"),
+    [
+        (f"{HEADER}<ul><li>{NAMES}</ul>", False), (f"{HEADER}<pre>{NAMES}</pre><hr>", False),
+        (f"{HEADER}<div><table><tr><td>{NAMES}</table></div>by me", False), (f"{HEADER}<div><ul>{NAMES}</ul>", True),
+        (f"{HEADER}<ul><li>{NAMES}", True), (f"{HEADER}{NAMES}", True), (HEADER, True),
+        (f"{HEADER}<ul class=nav><li><a href=../>../</a></ul>", True), (f"{HEADER}<ul>Words</ul>", True),
+        (f"{HEADER}<ul>{NAMES}</ul><ul>{NAMES}", True), (f"{HEADER}<ul>{NAMES}</ul><p>{NAMES}", True),
+        (BUSYBOX.format(f"<tr class=o><td class=nm>{NAMES}{FOOT}"), False), (BUSYBOX.format(FOOT), False),
+        (BUSYBOX.format(f"<tr class=o><td class=nm>{NAMES}"), True), (BUSYBOX.format(FOOT.rstrip("\n>")), True),
+    ],
+)  # fmt: skip
+def test_a_document_need_not_say_its_end(page, is_cut):
+    assert ("cut off" in judged(page)) is is_cut
+    if not page.endswith("class=dt"):
+        assert judged(page, is_whole=True) == ""
 
 
 def test_a_page_that_opens_nothing_is_cut_off_inside_a_link():
@@ -177,7 +209,7 @@ def test_what_has_no_end_is_said(page):
 class CutOff(Pages):
     """One page of which never comes whole, or not at first."""
 
-    page, how, times, asked = "", "", 1 << 30, 0
+    page, how, times, asked, ends = "", "", 1 << 30, 0, b"</pre></body></html>"
 
     def answer(self, request):
         if request.path != self.page:
@@ -185,11 +217,11 @@ class CutOff(Pages):
         self.asked += 1
         data = f"<html><body><pre>{NAMES}".encode()
         if self.asked > self.times:
-            data += b"</pre></body></html>"
+            data += self.ends
         request.send_response(200)
         request.send_header("Content-Type", "text/html")
         request.send_header("Connection", "close")
-        if self.how == "short":
+        if self.how in ("short", "said"):
             request.send_header("Content-Length", str(len(data) + 20 * (self.asked <= self.times)))
         elif self.how == "chunked":
             request.send_header("Transfer-Encoding", "chunked")
@@ -216,6 +248,14 @@ def test_a_page_that_is_cut_off_is_no_list(cut):
         project.filesystem.ls("train/ann")
     assert list(project["train"].names) == ["1.jpg"]
     assert cut.asked == 2
+
+
+@pytest.mark.parametrize("how", ["said", "chunked"])
+def test_a_page_without_ends_that_comes_whole_is_a_list(cut, how):
+    cut.how, cut.times, cut.ends = how, 0, b""
+    project = blobdir.open_project(f"{cut.url}/p", cache_size=0)
+    assert project.filesystem.ls("train/ann", detail=False) == ["train/ann/1.png.json", "train/ann/sub"]
+    assert cut.asked == 1
 
 
 @pytest.mark.parametrize("how", ["short", "chunked"])

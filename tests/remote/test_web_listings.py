@@ -22,7 +22,7 @@ BASE = "http://me:pw@host:80/a%20b/p/"
 NAMES = (
     "httpd.json", "http.json", "https:x.json", "http-icons/x.json", "http:/x.json", "c:d.json", "what?.json",
     "a#b.json", "50%.json", "%41.json", "two words.json", "a&amp;b.json", "'\".json", "é.json", "?C=N;O=D.json",
-    "#top", "x;y=z", "index.html", "Parent Directory", "...", "..dots/x.json",
+    "#top", "x;y=z", "a#b/c?.json", "%41#?.json", "index.html", "Parent Directory", "...", "..dots/x.json",
 )  # fmt: skip
 
 
@@ -35,6 +35,8 @@ STYLES = {
     "dotted": lambda path, name: f"./{quoted(name)}",
     "absolute": lambda path, name: quoted(f"{path}{name}"),
     "url": lambda path, name: f"http://127.0.0.1:{Server.port}{quoted(path + name)}",
+    "no marks": lambda path, name: urllib.parse.quote(name, safe="?#/:;=&'\" ()"),
+    "no marks, absolute": lambda path, name: urllib.parse.quote(f"{path}{name}", safe="?#/:;=&'\" ()"),
     "little": lambda path, name: urllib.parse.quote(name, safe="/:;=&'\" ()"),
 }
 """How servers write links."""
@@ -44,6 +46,7 @@ class Server(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     root, port = "", 0
     style = staticmethod(STYLES["relative"])
+    shown = staticmethod(lambda name: name)
     odd = {}  # noqa: RUF012  # path -> what answers it
 
     def log_message(self, *args):
@@ -68,7 +71,8 @@ class Server(http.server.BaseHTTPRequestHandler):
     def page(self, path, full):
         names = [f"{name}{'/' * os.path.isdir(f'{full}/{name}')}" for name in sorted(os.listdir(full))]
         links = "".join(
-            f'<A class="x>y" HREF="{html.escape(self.style(path, n))}">{html.escape(n)}</A>\n' for n in names
+            f'<A class="x>y" HREF="{html.escape(self.style(path, n))}">{html.escape(self.shown(n))}</A>\n'
+            for n in names
         )
         return (
             '<html><a name="top"><a href="?C=N;O=D">Name</a><a href="?C=M&amp;O=A">Date</a><a href="#top">Top</a>'
@@ -152,10 +156,27 @@ def test_links(link, name):
 @pytest.mark.parametrize("link", ["what?.json", "a#b.json"])
 def test_names_that_a_server_does_not_escape_are_said(web, project, monkeypatch, link):
     monkeypatch.setattr(Server, "style", staticmethod(lambda path, name: name))
+    monkeypatch.setattr(Server, "shown", staticmethod(lambda name: f"{name[:5]}..>"))
     (project / "train/ann" / link).write_text("{}")
     with pytest.warns(BlobdirWarning, match="must escape them"):
         blobdir.open_project(f"{web[1]}/p")
     assert read_page('<a href="a.json?raw=1">x</a><a href="a.json">a</a>', BASE).unclear == []
+
+
+@pytest.mark.parametrize(
+    ("link", "shown", "name"),
+    [
+        ("a#b.json", "a#b.json", "a#b.json"), ("what?.json", "what?.json", "what?.json"), ("#x", "#x", "#x"),
+        ("/a%20b/p/?x", "?x", "?x"), ("a%20b#", "a b#", "a b#"), ("a#b/", "a#b/", "a#b/"), ("a#b/", "a#b", "a#b/"),
+        ("a#b &amp; c", "a#b &#38; c", "a#b & c"), ("a.json?raw=1", "a.json", ""), ("?C=N;O=D", "Name", ""),
+        ("#top", "Top", ""), ("a#b.json", "a#b..&gt;", ""), ("/a%20b/?x", "?x", ""), ("a#b", "", ""), ("a#b", "/", ""),
+        ("?dir=/a%20b/p/x", "x", ""), ("/?dir=/a%20b/p/x", "x", ""), ("/a%20b/p/?dir=s/x", "x", ""), ("s/?x", "?x", ""),
+    ],
+)  # fmt: skip
+def test_names_that_are_shown_need_no_escapes(link, shown, name):
+    expected = {name.rstrip("/"): name.endswith("/")} if name else {}
+    for more in ("", " title='x' class=\"y\"", "\n"):
+        assert read_page(f"<li><a href='{link}'{more}>{shown}</a></li>", BASE).names == expected
 
 
 def go_on(self, path):
@@ -220,7 +241,8 @@ def test_what_is_no_page_is_said(web, project):
     [
         "<a ", '<a x="', "<a x='\"", "<a href=", "<a x ", "<a" + " " * 2000, "<h1>", "<title ", "<", "<pre>",
         "<!-- ", "<script>", "</body", "<ul x='\"", "<b x=", "<ul></body>", "<ul x=" + " " * 2000, "<p x='a' ",
-        "<input type ", "<input type=" + " " * 2000, '<a href="?&C=' + "&" * 2000 + '">',
+        "<a href=?x", "<a href='#'", "<a href='#x' ",
+        '<a href=#x "" ', "<input type ", "<input type=" + " " * 2000, '<a href="?&C=' + "&" * 2000 + '">',
     ],
 )  # fmt: skip
 def test_no_page_takes_long(piece):

@@ -9,6 +9,7 @@ import numpy as np
 
 from blobdir.descriptors import naming_none_left, none_left
 from blobdir.discovery import inputs, layout, unfinished
+from blobdir.discovery.advice import for_unlisted
 from blobdir.discovery.blobs import Blobs
 from blobdir.discovery.comparing import Contents
 from blobdir.discovery.deciding import Deciding
@@ -212,15 +213,9 @@ class _Discovery:
             if isinstance(folder.error, LinkError):
                 self.unseen[folder.path] = str(folder.error)
             elif folder.error is not None and not self._is_state(folder.path):
-                is_none = any(isinstance(it, NotADirectoryError) for it in (folder.error, folder.error.__cause__))
-                advice = (
-                    "put a folder there, or make the server list it,"
-                    if is_none
-                    else "give yourself the right to read it"
-                )
                 message = (
-                    f"{folder.path}: can't be listed ({folder.error.strerror or folder.error}); {advice} and open the "
-                    "project again"
+                    f"{folder.path}: can't be listed ({folder.error.strerror or folder.error}); "
+                    f"{for_unlisted(folder.error)} and open the project again"
                 )
                 self.unlisted[folder.path] = message
 

@@ -262,6 +262,13 @@ class Backend:
             raise UsageError(f"{what}: isn't on such a server")
         return self._in_turn(what, lambda: web.list_page(key, anywhere=anywhere))
 
+    def look(self, key: str, what: str) -> Awaitable[Listed | None]:
+        """What a name on a web server lists; None where it's a file's, as `Web.look` says."""
+        web = self.web
+        if web is None:
+            raise UsageError(f"{what}: isn't on such a server")
+        return self._in_turn(what, lambda: web.look(key))
+
     def is_file(self, key: str, what: str) -> Awaitable[int]:
         """Bytes of what a web server has under just this name, and not as a folder; -1 where it has nothing."""
         web = self.web

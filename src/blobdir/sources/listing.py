@@ -12,7 +12,7 @@ from blobdir.sources.backend import SMALL_CONCURRENCY
 from blobdir.sources.keys import FLAT, lists_at_once
 from blobdir.sources.retries import is_denied
 from blobdir.sources.secrecy import without_secrets
-from blobdir.sources.webindex import DEPTH, PAGES, REPEATS, goes_in_circles
+from blobdir.sources.webindex import ASKED, DEPTH, PAGES, REPEATS, goes_in_circles, in_doubt, tells_folders
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Iterator
@@ -28,7 +28,7 @@ T = TypeVar("T")
 TREES = frozenset(("http", "https", "sftp", "ssh", "ftp", "webdav", "dav", "smb", "hdfs", "arrow_hdfs", "webhdfs"))
 """Backends that list a folder at a time; the others, object stores, list everything below at once."""
 LIST_TIMEOUT_S = 600.0
-_SHOWN = 3
+_SHOWN, _TOGETHER = 3, 256
 _DEAD_LINK = "the server's page leads to it, and it isn't there"
 
 
@@ -140,48 +140,118 @@ def _list_tree(backend: Backend, root: str, url: str, end: str, unlisted: dict[s
 
 def _list_pages(backend: Backend, root: str, url: str, unlisted: dict[str, OSError] | None) -> Listing:
     """The same of a web server, whose pages may lead anywhere, and without an end."""
-    level: list[tuple[str, tuple[frozenset[str], ...]]] = [(root.rstrip("/"), ())]
-    known, unclear = {root.rstrip("/")}, []
+    level: dict[str, tuple[frozenset[str], ...]] = {root.rstrip("/"): ()}
+    known, unclear, doubts = {root.rstrip("/")}, [], _Doubts(backend, root, url, unlisted)
     for _ in range(DEPTH):
-        below = []
-        calls = (
-            (_what(url, key), backend.list_page(f"{key}/", _what(url, key), anywhere=not names)) for key, names in level
-        )
-        above, doubtful = dict(level), []
-        for key, page in _listed(backend, root, url, calls, list(above), unlisted):
-            unclear += page.unclear
-            here = (*above[key][-REPEATS:], _names(page))
-            if goes_in_circles(here):
-                raise ReadError(
-                    f"{_what(url, key)}: the server lists the same names in it as in the folders above it: they go in "
-                    "circles, perhaps by a link to a folder above, which must go"
-                )
-            for name, is_folder in page.names.items():
-                child = f"{key}/{quote(name, errors='surrogateescape')}"
-                yield child, {"name": child, "size": None, "type": "directory" if is_folder else "file"}
-                if name in page.both:
-                    doubtful.append(child)
-                if is_folder and child not in known:
-                    known.add(child)
-                    below.append((child, here))
-            if len(known) > PAGES:
-                raise ReadError(f"{url}: the server lists more than {PAGES:,} folders; copy the project in another way")
-        yield from _files_too(backend, doubtful, url)
+        below: dict[str, tuple[frozenset[str], ...]] = {}
+        twice = []
+        for some in _parts([*level]):
+            calls = ((_what(url, key), doubts.page(key, anywhere=not level[key])) for key in some)
+            pages = dict(_listed(backend, root, url, calls, some, unlisted))
+            doubts.settle(pages)
+            for key, page in pages.items():
+                unclear += page.unclear
+                here = (*level[key][-REPEATS:], _names(page))
+                if goes_in_circles(here):
+                    raise ReadError(
+                        f"{_what(url, key)}: the server lists the same names in it as in the folders above it: they go "
+                        "in circles, perhaps by a link to a folder above, which must go"
+                    )
+                for name, is_folder in page.names.items():
+                    child = _child(key, name)
+                    yield child, {"name": child, "size": None, "type": "directory" if is_folder else "file"}
+                    if name in page.both:
+                        twice.append(child)
+                    if is_folder and child not in known:
+                        known.add(child)
+                        below[child] = here
+                if len(known) > PAGES:
+                    raise ReadError(
+                        f"{url}: the server lists more than {PAGES:,} folders; copy the project in another way"
+                    )
+        yield from _files_too(backend, twice, url)
         level = below
         if not level:
             break
     else:
         raise ReadError(
-            f"{_what(url, level[0][0])}: lies more than {DEPTH} folders deep, as in a folder that lists itself"
+            f"{_what(url, next(iter(level)))}: lies more than {DEPTH} folders deep, as in a folder that lists itself"
         )
+    _say_unclear(url, unclear)
+
+
+def _say_unclear(url: str, unclear: list[str]) -> None:
     if unclear:
         shown = ", ".join(without_secrets(repr(link)) for link in unclear[:_SHOWN])
         warnings.warn(
             f"{url}: the server's pages have {len(unclear):,} links with ? or # in them, such as {shown}, which aren't "
             "shown; if they are names of files, the server must escape them (%3F, %23)",
             BlobdirWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
+
+
+class _Doubts:
+    """Which names on a web server's pages are folders though no slash says so: those that have a list are.
+
+    What can't be told is a folder that can't be listed, and why is in `unlisted`.
+    """
+
+    def __init__(self, backend: Backend, root: str, url: str, unlisted: dict[str, OSError] | None) -> None:
+        self._backend = backend
+        self._root = root.rstrip("/")
+        self._url = url
+        self._unlisted = unlisted
+        self._tells = False
+        self._left = ASKED
+        self._lists: dict[str, Listed | OSError] = {}
+
+    async def page(self, key: str, *, anywhere: bool) -> Listed:
+        """The list of a folder: the one at hand, if it was looked at already."""
+        found = self._lists.pop(key, None)
+        if isinstance(found, OSError):
+            raise found
+        if found is None:
+            return await self._backend.list_page(f"{key}/", _what(self._url, key), anywhere=anywhere)
+        return found
+
+    def settle(self, pages: dict[str, Listed]) -> None:
+        """Ask for the names in doubt on some pages, by folder, and note which are folders."""
+        self._tells |= any(map(tells_folders, pages.values()))
+        asked = []
+        for key, page in pages.items():
+            names = in_doubt(page, tells=self._tells)
+            if len(names) <= self._left:
+                self._left -= len(names)
+                asked += [(page, name, _child(key, name)) for name in names]
+            elif not self._tells:
+                self._give_up(key)
+        calls = ((what, _outcome(self._backend.look(key, what))) for key, what in self._named(asked))
+        answers = self._backend.run_many(calls, SMALL_CONCURRENCY)
+        for (page, name, child), found in zip(asked, answers, strict=True):
+            if found is not None:
+                page.names[name] = True
+                self._lists[child] = found
+
+    def _named(self, asked: list[tuple[Listed, str, str]]) -> Iterator[tuple[str, str]]:
+        return ((child, _what(self._url, child)) for _, _, child in asked)
+
+    def _give_up(self, key: str) -> None:
+        error = NotADirectoryError(
+            errno.ENOTDIR,
+            f"the server's pages don't say which names are folders, and there are more than {ASKED:,} that may be",
+        )
+        if self._unlisted is None or key == self._root:
+            raise ReadError(f"{_what(self._url, key)}: {error.strerror}") from error
+        self._unlisted[key] = error
+
+
+def _child(key: str, name: str) -> str:
+    return f"{key}/{quote(name, errors='surrogateescape')}"
+
+
+def _parts(keys: list[str]) -> Iterator[list[str]]:
+    return (keys[start : start + _TOGETHER] for start in range(0, len(keys), _TOGETHER))
 
 
 def _files_too(backend: Backend, keys: list[str], url: str) -> Listing:

@@ -10,8 +10,11 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass, field
+from posixpath import splitext
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
+
+from blobdir.filenames import IMAGE_EXTENSIONS, is_item_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,12 +27,23 @@ PAGES: Final = 200_000
 REPEATS: Final = 3
 """Folders, each in the one before and with the same names in it, after which a server is taken to go in circles."""
 
+ASKED: Final = 20_000
+FEW: Final = 100
+"""How many names are asked for whether they are folders, of a project, and of one page if the server tells folders."""
+_FILES: Final = IMAGE_EXTENSIONS | {
+    ".json", ".jsonl", ".txt", ".csv", ".tsv", ".md", ".html", ".xml", ".yaml", ".yml", ".toml", ".pdf", ".log", ".tar",
+    ".pkl", ".npy", ".npz", ".pcd", ".dcm", ".nii", ".gz", ".zip", ".zst", ".gif", ".avif", ".heic", ".mp4", ".py",
+}  # fmt: skip
+"""Extensions that folders don't have."""
+_FOLDERS: Final = frozenset(("blob", "datasets"))
+
 # Attributes before it are skipped with their quotes; atomic groups, so that no page takes more than linear time.
 _LINK: Final = re.compile(
     r"<a(?>(?:\s+(?!href[\s=])[^\s\"'<>=]+(?:\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'<>]+))?)*)"
     r"\s+href\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'<>]+))",
     re.IGNORECASE,
 )
+_SHOWN: Final = re.compile(r"[\"']?[^<>\"']*(?:\"[^\"<>]*\"[^<>\"']*|'[^'<>]*'[^<>\"']*)*>([^<]*)</a", re.IGNORECASE)
 _ABSOLUTE: Final = re.compile(r"(?:https?:)?//", re.IGNORECASE)
 _NO_FILE: Final = re.compile(r"(?:mailto|javascript|data|tel|about|ftp|blob|sms|magnet):", re.IGNORECASE)
 _SPACES: Final = " \t\r\n\f"
@@ -41,7 +55,8 @@ _TAG: Final = re.compile(r"<[^<>]*>")
 _WORDS: Final = re.compile(r"\b(?:index of|listing)\b", re.IGNORECASE)
 _TO_PARENT: Final = re.compile(r"\bparent (?:directory|folder)\b", re.IGNORECASE)
 _SORTED_BY: Final = re.compile(r"[^?#]*\?(?:[^#]*[;&])?(?:[CO]=[A-Z]\b|sort=|order=)")
-_END: Final = re.compile(r"</(?:html|body)\s*>", re.IGNORECASE)
+_END: Final = re.compile(r"</(?:html|body)\s*>|<tr\s+class\s*=\s*[\"']?foot[\"']?\s*>", re.IGNORECASE)
+"""Of a document; with the row of sums, that of busybox' httpd_indexcgi ends, whose table never does."""
 _ATTRIBUTES: Final = r"(?>(?:[^<>=]|=\s*(?:\"[^\"]*\"|'[^']*'|(?![\"'\s])))*)"
 _ENCLOSING: Final = re.compile(
     r"<!--(?:.*?-->|(?P<comment>.*\Z))"
@@ -53,6 +68,8 @@ _ENCLOSING: Final = re.compile(
 """What can be around the links of a list and must have an end; HTML lets other elements end without a tag."""
 _BEGUN: Final = re.compile(rf"<(?:[a-z/!?]{_ATTRIBUTES}(?:=\s*(?:\"[^\"]*|'[^']*))?)?\Z", re.IGNORECASE)
 _EMPTY: Final = re.compile(r"(?:^|[\s\"'])/\Z")
+_AROUND: Final = frozenset(("html", "body"))
+_LISTS: Final = frozenset(("pre", "table", "ul", "ol", "dl"))
 _BARE_BYTES: Final = 1024
 """Longer than a page that has nothing in it but an empty ``<pre>``."""
 
@@ -89,9 +106,14 @@ def read_page(text: str, *addresses: str) -> Listed:
     bases = [(_host(address), _resolved(_components(urlsplit(address).path))) for address in addresses]
     found = Listed()
     unclear: dict[str, str] = {}
-    for link in _links(text):
+    for match in _LINK.finditer(text):
+        link = _link(match)
         path, query, fragment = _split(link)
         below = _below(path, bases)
+        if query or fragment:
+            shown = _below(_escaped(link, _shown(text, match.end())), bases)
+            if shown and "/" not in shown[:-1]:
+                below, query, fragment = shown, False, False
         if not below:
             continue
         is_folder = below.endswith("/")
@@ -105,7 +127,30 @@ def read_page(text: str, *addresses: str) -> Listed:
     return found
 
 
-def why_no_list(text: str, found: Listed, asked: str, answered: str, *, anywhere: bool = False) -> str:
+def tells_folders(page: Listed) -> bool:
+    """Whether a server ends names of folders with a slash: it has, on this page."""
+    return any(page.names.values())
+
+
+def in_doubt(page: Listed, *, tells: bool) -> list[str]:
+    """Names without a slash that may be folders' all the same.
+
+    Many a server has no slash behind any folder; one that has, none behind a link to one. So all are in doubt that
+    have no file's extension; but of a server that tells folders, where they are many, only those that projects have.
+    """
+    found = [name for name, is_folder in page.names.items() if not is_folder and not _is_files(name)]
+    if tells and len(found) > FEW:
+        return [name for name in found if name in _FOLDERS or is_item_folder(name)]
+    return found
+
+
+def _is_files(name: str) -> bool:
+    return splitext(name)[1].lower() in _FILES
+
+
+def why_no_list(
+    text: str, found: Listed, asked: str, answered: str, *, anywhere: bool = False, is_whole: bool = False
+) -> str:
     """Why a page isn't the list of a folder; empty where it may be one.
 
     A server may give another page in the list's place: an ``index.html`` that lies in the folder, or where one logs in.
@@ -124,29 +169,42 @@ def why_no_list(text: str, found: Listed, asked: str, answered: str, *, anywhere
         URL of the page, after redirections.
     anywhere : bool
         Whether redirections may lead to a folder of another name: a project's own can.
+    is_whole : bool
+        Whether the answer is known to have come to its end.
     """
     if _PASSWORD.search(text):
         return "the server gives no page that lists the folder, but one that asks for a password"
     here, there = (_resolved(_components(urlsplit(url).path)) for url in (asked, answered))
     if not anywhere and here[-1:] not in (there[-1:], there[-2:-1]):
         return "the server gives no page that lists the folder, but leads to another one"
-    if where := open_at_end(text):
+    if where := open_at_end(text, is_whole=is_whole, lists=bool(found.names)):
         return f"the server's page that lists the folder is cut off: it ends in {where}"
     if found.names or found.unclear or _leads_around(text, asked, answered) or _says_so(text):
         return ""
     return "the server gives a page that has no sign of a list of the folder, such as an index.html that lies there"
 
 
-def open_at_end(text: str) -> str:
+def open_at_end(text: str, *, is_whole: bool = False, lists: bool = False) -> str:
     """In what a page ends: an element or a tag that has no end in it; empty where there is none.
 
     An answer that doesn't say its length ends with its connection, for whatever reason that does. Behind the end of its
     document a page is whole, however carelessly it was written up to there; one that opens nothing can't be judged.
+    HTML lets a document end without a tag: then it must list something, and the list have ended, behind the last link.
+
+    Parameters
+    ----------
+    text : str
+        HTML.
+    is_whole : bool
+        Whether the answer is known to have come to its end: then elements may be open, tags and comments not.
+    lists : bool
+        Whether it leads to anything in the folder.
     """
     behind = 0
     for match in _END.finditer(text):
         behind = match.end()
     depths: dict[str, int] = {}
+    has_ended = False
     for match in _ENCLOSING.finditer(text, behind):
         behind = match.end()
         if match["comment"] is not None:
@@ -156,11 +214,17 @@ def open_at_end(text: str) -> str:
         name = (match["name"] or "").lower()
         if match["end"]:
             depths[name] = max(0, depths.get(name, 0) - 1)
+            has_ended |= name in _LISTS
         elif name and not _EMPTY.search(match["more"]):
             depths[name] = 1 if name == "a" else depths.get(name, 0) + 1  # a link begins where another one ends
+            has_ended &= name != "a"
     if _BEGUN.search(text, behind):
         return "a tag"
-    return next((f"<{name}>" for name in reversed(depths) if depths[name]), "")
+    if is_whole:
+        return ""
+    return next(
+        (f"<{name}>" for name in reversed(depths) if depths[name] and not (name in _AROUND and has_ended and lists)), ""
+    )
 
 
 def _leads_around(text: str, *addresses: str) -> bool:
@@ -202,8 +266,28 @@ def goes_in_circles(names: tuple[frozenset[str], ...]) -> bool:
 
 
 def _links(text: str) -> Iterator[str]:
-    for match in _LINK.finditer(text):
-        yield html.unescape(match[1] or match[2] or match[3] or "").strip(_SPACES)
+    return map(_link, _LINK.finditer(text))
+
+
+def _link(match: re.Match[str]) -> str:
+    return html.unescape(match[1] or match[2] or match[3] or "").strip(_SPACES)
+
+
+def _shown(text: str, behind: int) -> str:
+    """What is shown of the link whose address ends at `behind`, if it's nothing but text."""
+    found = _SHOWN.match(text, behind)
+    return html.unescape(found[1]).strip(_SPACES) if found else ""
+
+
+def _escaped(link: str, shown: str) -> str:
+    """A link with ``#`` or ``?`` in it as it should be, if they are of a name: it's shown as well; else empty."""
+    whole = link.removesuffix("/")
+    start = whole.rfind("/") + 1
+    shown = shown.removesuffix("/")
+    if not shown or shown not in (whole[start:], unquote(whole[start:], errors="surrogateescape")):
+        return ""
+    above = whole[:start].replace("#", "%23").replace("?", "%3F")
+    return f"{above}{quote(shown, safe='', errors='surrogateescape')}{link[len(whole) :]}"
 
 
 def _host(address: str) -> str:
@@ -212,9 +296,9 @@ def _host(address: str) -> str:
 
 def _split(link: str) -> tuple[str, bool, bool]:
     """A link without what follows ``#`` and ``?``, and whether there was any."""
-    path, _, fragment = link.partition("#")
-    path, mark, _ = path.partition("?")
-    return path, bool(mark), bool(fragment)
+    path, fragment, _ = link.partition("#")
+    path, query, _ = path.partition("?")
+    return path, bool(query), bool(fragment)
 
 
 def _below(path: str, bases: list[tuple[str, list[str]]]) -> str:

@@ -74,6 +74,44 @@ class Web(General):
                 return -1
             return int(response.headers.get("Content-Length") or -1)
 
+    async def look(self, url: str) -> Listed | None:
+        """What a name lists that may be a folder's or a file's; None where it's a file's, or nothing is there.
+
+        It's a file's if what it gives is no page, and doesn't lie at the same name with a slash.
+
+        Raises
+        ------
+        NotADirectoryError
+            It can't be told: it gives a page that lists nothing.
+        """
+        kind, leads = await self._kind(url)
+        if kind and kind not in _PAGES and not leads:
+            return None
+        try:
+            return await self.list_page(f"{url}/")
+        except FileNotFoundError:
+            if leads:
+                raise
+            return None
+        except NotADirectoryError as error:
+            why = f"the server doesn't say whether it's a file or a folder, and {error.strerror}"
+            raise NotADirectoryError(errno.ENOTDIR, error.strerror if leads else why) from error
+
+    async def _kind(self, url: str) -> tuple[str, bool]:
+        """Content type of what has a name, empty if unknown; and whether it's found at the name with a slash."""
+        session = await self.fs.set_session()
+        for request in (session.head, session.get):
+            async with request(self.fs.encode_url(url), allow_redirects=True, **self._options({})) as response:
+                if response.status == 200:
+                    name = self.fs.encode_url(url).path.rpartition("/")[2]
+                    leads = response.url.path.endswith(f"/{name}/")
+                    return _content_type(response.headers), leads
+                if response.status not in _NO_HEAD:
+                    if response.status not in (404, 410):
+                        response.raise_for_status()
+                    break
+        return "", False
+
     async def list_page(self, url: str, *, anywhere: bool = False) -> Listed:
         """What the page of a folder lists; fsspec's own reading of it takes a name such as ``http.png`` for a URL.
 
@@ -83,21 +121,22 @@ class Web(General):
             The page is something else, was cut off twice, or lies elsewhere; `anywhere` says that redirections may lead
             to any folder.
         """
-        text, address = await self._page(url)
-        if open_at_end(text):  # the connection has broken off, perhaps
-            text, address = await self._page(url)
+        text, address, is_whole = await self._page(url)
         found = read_page(text, address, url)
-        if why := why_no_list(text, found, url, address, anywhere=anywhere):
+        if open_at_end(text, is_whole=is_whole, lists=bool(found.names)):  # the connection has broken off, perhaps
+            text, address, is_whole = await self._page(url)
+            found = read_page(text, address, url)
+        if why := why_no_list(text, found, url, address, anywhere=anywhere, is_whole=is_whole):
             raise NotADirectoryError(errno.ENOTDIR, why)
         return found
 
-    async def _page(self, url: str) -> tuple[str, str]:
-        """A page, and where it was found, after redirections."""
+    async def _page(self, url: str) -> tuple[str, str, bool]:
+        """A page, where it was found, after redirections, and whether it's known that all of it has come."""
         session = await self.fs.set_session()
         async with session.get(self.fs.encode_url(url), **self._options({})) as response:
             _raise_for(response, url)
-            kind = response.headers.get("Content-Type", "text/html").partition(";")[0].strip().lower()
-            if kind not in _PAGES:
+            kind = _content_type(response.headers)
+            if kind and kind not in _PAGES:
                 raise NotADirectoryError(errno.ENOTDIR, f"the server gives no page that lists a folder, but {kind}")
             page = bytearray()
             async for piece in response.content.iter_chunked(_RECEIVE):
@@ -108,7 +147,16 @@ class Web(General):
                 text = page.decode(response.charset or "utf-8", "surrogateescape")
             except (LookupError, UnicodeError):
                 text = page.decode("utf-8", "surrogateescape")
-            return text, str(response.url)
+            return text, str(response.url), _says_its_end(response.headers)
+
+
+def _says_its_end(headers: Mapping[str, str]) -> bool:
+    """Whether an answer that was read without an error is whole: aiohttp counts bytes, and waits for the last chunk."""
+    return "Content-Length" in headers or "chunked" in headers.get("Transfer-Encoding", "").lower()
+
+
+def _content_type(headers: Mapping[str, str]) -> str:
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def _http_version(headers: Mapping[str, str], size: int) -> Stat:
