@@ -1,0 +1,270 @@
+"""The platform's own flows: the SDK as the client of a stand-in for the server, with what blobdir packs."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import shutil
+import warnings
+from pathlib import Path
+
+import pytest
+import sdk_cases as cases
+import supervisely as sly
+from interop.platform_stand_in import TEAM, TOKEN, WORKSPACE, serve
+from PIL import Image
+from supervisely.api.image_api import BlobImageInfo
+
+import blobdir
+from blobdir.verifying import verify
+
+META = {
+    "classes": [c for c in cases.META["classes"] if c["shape"] in cases.SHAPES and c["shape"] != "of the future"],
+    "tags": cases.META["tags"],
+    "projectType": "images",
+}
+SHAPES = [shape for shape in cases.SHAPES if shape not in ("any", "of the future", "cuboid")]
+"""All that can be uploaded: the SDK has no way for cuboids."""
+TAGS = [cases.tagged(kind, values[0]) for kind, values in cases.VALUES.items()]
+DATASETS = {"train": 60, "train/hard": 3, "val": len(SHAPES), "füchse 2": 2}
+KEPT = ("classTitle", "geometryType", "description", "points", "parts", "bitmap", "nodes", "vertices", "faces", "angle")
+"""What of an object has to come back."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def silent():
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    logging.disable(before)
+
+
+@pytest.fixture
+def platform():
+    state, address, stop = serve()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SUPERVISELY_SKIP_HTTPS_USER_HELPER_CHECK", "true")
+        state.api = sly.Api(address, TOKEN, retry_count=1)
+        yield state
+    stop()
+
+
+def picture(seed, size=(8, 8)):
+    data = io.BytesIO()
+    Image.new("RGB", size, (seed % 256, 3, 200)).save(data, "PNG")
+    return data.getvalue()
+
+
+def turned():
+    """A picture of 8 × 8 that is stored as 8 × 8, with an EXIF turn: nothing may touch its bytes."""
+    data, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 8), (9, 9, 9)).save(data, "JPEG", exif=exif)
+    return data.getvalue()
+
+
+def whole(value):
+    """With whole numbers where coordinates are: the SDK's downloads have no others."""
+    if isinstance(value, dict):
+        return {key: whole(v) if key != "angle" else v for key, v in value.items()}
+    return [whole(v) for v in value] if isinstance(value, list) else int(value) if isinstance(value, float) else value
+
+
+def write(path, data):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data if isinstance(data, bytes) else json.dumps(data).encode())
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A regular project with all shapes, tags of all kinds, nested datasets and meta of images."""
+    root = tmp_path_factory.mktemp("plain") / "fruit"
+    write(root / "meta.json", META)
+    for dataset, images in DATASETS.items():
+        folder = root / dataset.replace("/", "/datasets/")
+        for i in range(images):
+            name, data = (f"{i:03}.png", picture(i)) if i else ("ä b.jpg", turned())
+            write(folder / "img" / name, data)
+            things = [whole(cases.object_of(SHAPES[i % len(SHAPES)], description="ripe", tags=TAGS))]
+            if dataset == "train/hard":
+                things = []
+            value = cases.annotation(*things, tags=TAGS if i % 2 else [], description="tasty" if i % 3 else "")
+            write(folder / f"ann/{name}.json", value)
+            if i % 5 == 0:
+                write(folder / f"meta/{name}.json", {"camera": f"{dataset} {i}", "more": {"f": 2.5}})
+    return root
+
+
+@pytest.fixture(scope="module")
+def packed(plain, tmp_path_factory):
+    root = tmp_path_factory.mktemp("packed") / "fruit"
+    assert blobdir.pack(plain, root).complete
+    report = verify(root, decode=True, audience="supervisely")
+    assert [(f.code, f.path, f.examples) for f in report.findings] == []
+    return root
+
+
+def shown(root):
+    """Dataset -> image -> (bytes, annotation, meta), as blobdir reads a project."""
+    project = blobdir.open_project(root)
+    return {
+        path: {
+            name: (dataset.get_blob_img_bytes(name), said(dataset.annotation(name)), meta_of(root, dataset.path, name))
+            for name in dataset.names
+        }
+        for path, dataset in project.items()
+    }
+
+
+def said(annotation):
+    """What of an annotation has to come back from the platform, which numbers what it gets and adds times and authors."""
+    things = [
+        {key: plain_values(thing[key]) for key in KEPT if key in thing} | {"tags": tags_of(thing)} for thing in annotation["objects"]
+    ]
+    things.sort(key=lambda thing: json.dumps(thing, sort_keys=True))
+    return annotation["size"], annotation["description"], tags_of(annotation), things
+
+
+def plain_values(value):
+    if isinstance(value, dict):
+        return {key: plain_values(v) for key, v in value.items()}
+    return [plain_values(v) for v in value] if isinstance(value, list) else value
+
+
+def tags_of(item):
+    return sorted((tag["name"], str(tag.get("value"))) for tag in item["tags"])
+
+
+def meta_of(root, dataset, name):
+    path = root / dataset / f"meta/{name}.json"
+    return json.loads(path.read_bytes()) if path.exists() else None
+
+
+def meta_json(root):
+    meta = sly.ProjectMeta.from_json(json.loads((root / "meta.json").read_bytes())).to_json()
+    for item in (*meta["classes"], *meta["tags"]):
+        item.pop("id", None)
+        item.pop("hotkey", None)
+    return sorted(meta["classes"], key=str), sorted(meta["tags"], key=str), meta["projectType"]
+
+
+DOWNLOADS = {"sync": sly.download_project, "async": sly.download_async}
+
+
+def download(platform, number, root, how):
+    DOWNLOADS[how](
+        platform.api, number, str(root), download_blob_files=True, save_image_meta=True, log_progress=True
+    )  # the SDK's sync download of blobs fails without progress
+
+
+@pytest.mark.parametrize("how", DOWNLOADS)
+def test_upload_project_and_back(platform, packed, tmp_path, how):
+    number, _ = sly.upload_project(str(packed), platform.api, WORKSPACE, log_progress=False)
+    assert platform.refused == []
+    download(platform, number, tmp_path / "back", how)
+    assert platform.refused == []
+    assert not list((tmp_path / "back").rglob("img/*"))
+    expected, found = shown(packed), shown(tmp_path / "back")
+    assert found.keys() == expected.keys()
+    for dataset in expected:
+        assert found[dataset] == expected[dataset]
+    assert meta_json(tmp_path / "back") == meta_json(packed)
+
+
+def test_what_an_upload_costs(platform, packed):
+    """The figures of docs/guides/platform.md."""
+    sly.upload_project(str(packed), platform.api, WORKSPACE, log_progress=False)
+    images = sum(DATASETS.values())
+    assert platform.requests["images.bulk.add"] == len(DATASETS)  # 10,000 images each
+    assert platform.requests["annotations.bulk.add"] == len(DATASETS) + 1  # 50 each: two for 60
+    assert platform.requests["file-storage.bulk.upload"] == 1  # 20 MiB each, or a blob
+    blobs = sum(path.stat().st_size for path in (packed / "blob").iterdir())
+    assert blobs < platform.got["file-storage.bulk.upload"] < blobs + 600 * len(list((packed / "blob").iterdir()))
+    assert platform.requests.total() < images
+    assert not platform.requests.keys() & {"images.bulk.upload", "images.internal.hashes.list"}
+    assert {file["path"] for file in platform.files.values()} == {
+        f"/blob-files/{path.name}" for path in (packed / "blob").iterdir()
+    }
+
+
+@pytest.fixture
+def made(platform, packed):
+    """A project on the platform without images, with the datasets of `packed`: (its number, meta, dataset -> number)."""
+    project = platform.api.project.create(WORKSPACE, "by hand")
+    meta = platform.api.project.update_meta(project.id, json.loads((packed / "meta.json").read_bytes()))
+    datasets = {}
+    for dataset in blobdir.open_project(packed):
+        parent, _, name = dataset.rpartition("/")
+        datasets[dataset] = platform.api.dataset.create(project.id, name, parent_id=datasets.get(parent)).id
+    return project.id, meta, datasets
+
+
+def folders_of(packed):
+    """Dataset -> (its folder, its pickle, its blob)."""
+    for name, dataset in blobdir.open_project(packed).items():
+        folder = packed / dataset.path
+        (pickle,) = folder.glob("*_offsets.pkl")
+        yield name, folder, pickle, packed / "blob" / f"{pickle.name.removesuffix('_offsets.pkl')}.tar"
+
+
+def test_quick_import_and_back(platform, packed, made, tmp_path):
+    number, meta, datasets = made
+    for name, folder, pickle, blob in folders_of(packed):
+        anns = sorted(map(str, folder.glob("ann/*.json")))
+        platform.api.dataset.quick_import(datasets[name], str(blob), str(pickle), anns, meta)
+    assert platform.refused == []
+    download(platform, number, tmp_path / "back", "async")
+    expected, found = shown(packed), shown(tmp_path / "back")
+    assert found.keys() == expected.keys()
+    assert found == expected
+
+
+def test_upload_blob_images_and_back(platform, packed, made, tmp_path):
+    """Images only, from blobs and pickles that are in Team Files already."""
+    number, _, datasets = made
+    for name, _, pickle, blob in folders_of(packed):
+        paths = [f"/mine/{path.name}" for path in (blob, pickle)]
+        infos = platform.api.file.upload_bulk(TEAM, [str(blob), str(pickle)], paths)
+        platform.api.image.upload_blob_images(datasets[name], infos[0] if name == "train" else paths[0])
+    assert platform.refused == []
+    download(platform, number, tmp_path / "back", "sync")
+    same_bytes(packed, tmp_path / "back")
+
+
+def test_upload_by_offsets_and_back(platform, packed, made, tmp_path):
+    """Images only, by names and ranges."""
+    number, _, datasets = made
+    for name, _, pickle, blob in folders_of(packed):
+        entries = blobdir.offsets.read_offsets(pickle)
+        (file,) = platform.api.file.upload_bulk(TEAM, [str(blob)], [f"/mine/{blob.name}"])
+        ranges = [{"offsetStart": e.offset_start, "offsetEnd": e.offset_end} for e in entries]
+        metas = [{"number": i} for i in range(len(entries))]
+        platform.api.image.upload_by_offsets(datasets[name], file.id, entries.names(), ranges, metas=metas)
+    assert platform.refused == []
+    download(platform, number, tmp_path / "back", "async")
+    same_bytes(packed, tmp_path / "back")
+    assert (tmp_path / "back/train/meta/001.png.json").exists()
+
+
+def same_bytes(expected, root):
+    ours, theirs = shown(expected), shown(root)
+    assert {d: {n: data for n, (data, *_) in images.items()} for d, images in theirs.items()} == {
+        d: {n: data for n, (data, *_) in images.items()} for d, images in ours.items()
+    }
+
+
+def test_files_beside_blobs(platform, packed, tmp_path):
+    """Images that are files and images in blobs, in one dataset."""
+    shutil.copytree(packed, tmp_path / "p")
+    write(tmp_path / "p/train/img/loose.png", picture(77))
+    write(tmp_path / "p/train/ann/loose.png.json", cases.annotation())
+    assert not verify(tmp_path / "p", decode=True, audience="supervisely").errors
+    number, _ = sly.upload_project(str(tmp_path / "p"), platform.api, WORKSPACE, log_progress=False)
+    assert platform.refused == []
+    download(platform, number, tmp_path / "back", "async")
+    expected, found = shown(tmp_path / "p"), shown(tmp_path / "back")
+    assert found == expected
