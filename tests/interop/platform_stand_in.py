@@ -154,8 +154,20 @@ class Platform:
     def add_project(self, body):
         if body["type"] != "images" or body["workspaceId"] != WORKSPACE:
             raise Refused(f"a project of {body}")
-        fields = {"readme": "", "settings": {}, "customData": {}, "size": "0", "referenceImageUrl": None, "version": None}
-        more = {"backupArchive": {}, "importSettings": {}, "createdBy": 1, "meta": {"classes": [], "tags": [], "projectType": "images"}}
+        fields = {
+            "readme": "",
+            "settings": {},
+            "customData": {},
+            "size": "0",
+            "referenceImageUrl": None,
+            "version": None,
+        }
+        more = {
+            "backupArchive": {},
+            "importSettings": {},
+            "createdBy": 1,
+            "meta": {"classes": [], "tags": [], "projectType": "images"},
+        }
         return self.project(self.new(self.projects, teamId=TEAM, **more, **{**fields, **body})["id"])
 
     @call("projects.info", ["id"], ["extraFields"])
@@ -198,7 +210,11 @@ class Platform:
         self.project(body["projectId"])
         if body["parentId"] is not None:
             self.dataset(body["parentId"])
-        beside = [d for d in self.datasets.values() if (d["projectId"], d["parentId"]) == (body["projectId"], body["parentId"])]
+        beside = [
+            d
+            for d in self.datasets.values()
+            if (d["projectId"], d["parentId"]) == (body["projectId"], body["parentId"])
+        ]
         if not body["name"] or "/" in body["name"] or body["name"] in [d["name"] for d in beside]:
             raise Refused(f"a dataset called {body['name']!r}")
         fields = {"description": "", "customData": None, "referenceImageUrl": None, "createdBy": 1}
@@ -312,7 +328,13 @@ class Platform:
             raise Refused(f"{item['title']} can't be decoded") from error
         more = {"name": item["title"], "meta": item.get("meta", {}), "width": width, "height": height}
         mime = None if fields["relatedDataId"] else mime
-        more |= {"mime": mime, "size": len(data), "pathOriginal": "/original", "fullStorageUrl": "/original", "link": None}
+        more |= {
+            "mime": mime,
+            "size": len(data),
+            "pathOriginal": "/original",
+            "fullStorageUrl": "/original",
+            "link": None,
+        }
         return fields | more | {"tags": [], "createdBy": 1, "labelsCount": 0, "description": ""}
 
     @call("images.internal.hashes.list")
@@ -399,7 +421,9 @@ class Platform:
             geometry = item.get("geometry", {})
             if not geometry and item["geometryType"] != "alpha_mask":
                 raise Refused(f"a {item['geometryType']} without geometry")
-            answers.append({"id": self.add_figure(image, item, title, {k: v for k, v in geometry.items() if k in GEOMETRY})["id"]})
+            answers.append(
+                {"id": self.add_figure(image, item, title, {k: v for k, v in geometry.items() if k in GEOMETRY})["id"]}
+            )
         return answers
 
     @call("figures.bulk.upload.geometry")
@@ -445,8 +469,20 @@ class Platform:
             ]
             size = {"height": image["height"], "width": image["width"]}
             annotation = {"size": size, "description": image["description"], "tags": image["tags"], "objects": objects}
-            found.append({"imageId": number, "imageName": image["name"], "annotation": annotation, "createdAt": WHEN, "updatedAt": WHEN})
+            found.append(
+                {
+                    "imageId": number,
+                    "imageName": image["name"],
+                    "annotation": annotation,
+                    "createdAt": WHEN,
+                    "updatedAt": WHEN,
+                }
+            )
         return found
+
+    @call("annotations.info", ["imageId"], ["forceMetadataForLinks", "integerCoords", "withCustomBigData"])
+    def annotation(self, body):
+        return self.annotations({"imageIds": [body["imageId"]]})[0]
 
     @call("figures.bulk.download.geometry", ["ids"])
     def download_geometry(self, body):
