@@ -59,11 +59,6 @@ def without(key, value):
     return {k: v for k, v in value.items() if k != key}
 
 
-def multi_view(tag):
-    views = {"enabled": True, "tagName": tag, "tagId": None, "isSynced": False}
-    return with_meta(projectSettings={"multiView": views})
-
-
 def no_images_above(p):
     shutil.move(p.root / "train/datasets/hard", p.root / "above/datasets/hard")
 
@@ -87,9 +82,10 @@ def damaged(p):
 
 FAULTS = {
     # objects and tags
-    "cuboid": ("sdk-upload", annotated(cases.object_of("cuboid"))),
-    "no geometryType": ("sdk-upload", annotated(without("geometryType", BOX))),
-    "geometryType of another class": ("sdk-upload", annotated(BOX | {"geometryType": "polygon"})),
+    **{
+        case: ("sdk-upload", beside(path.format("a.png"), value))
+        for case, (path, value) in cases.NOT_UPLOADED.items()
+    },
     "no points": ("sdk-object", annotated(without("points", BOX))),
     "unknown class": ("class-unknown", annotated(BOX | {"classTitle": "pear"})),
     "unknown tag": ("tag-unknown", annotated(tags=[{"name": "pear"}])),
@@ -100,14 +96,8 @@ FAULTS = {
     "no annotation": ("image-without-annotation", lambda p: (p.root / "train/ann/a.png.json").unlink()),
     # meta.json
     "class twice": ("sdk-meta", with_meta(classes=META["classes"] * 2)),
-    "multi-view by a tag that isn't there": ("sdk-upload", multi_view("pear")),
     # files of images
-    "meta of an image is a list": ("sdk-upload", beside("train/meta/a.png.json", [1])),
-    "meta of an image is null": ("sdk-upload", beside("train/meta/a.png.json", None)),
-    "meta of an image is a text": ("sdk-upload", beside("train/meta/a.png.json", "x")),
     "meta of an image is no JSON": ("side-invalid", beside("train/meta/a.png.json", b"{")),
-    "info of an image is a list": ("sdk-upload", beside("train/img_info/a.png.json", [1])),
-    "info of an image without what it needs": ("sdk-upload", beside("train/img_info/a.png.json", {"id": 1})),
     # datasets
     "dataset above without images": ("sdk-upload", no_images_above),
     "a name that ends in ann": ("sdk-name", images("johann", "j", {"c.png": picture(4)})),
