@@ -6,17 +6,14 @@ import copy
 import io
 import json
 import logging
-import os
 import shutil
 import warnings
-from pathlib import Path
 
 import pytest
 import sdk_cases as cases
 import supervisely as sly
 from interop.platform_stand_in import TEAM, TOKEN, WORKSPACE, serve
 from PIL import Image
-from supervisely.api.image_api import BlobImageInfo
 
 import blobdir
 from blobdir.verifying import verify
@@ -110,7 +107,7 @@ def packed(plain, tmp_path_factory):
 
 
 def shown(root, meta=None):
-    """Dataset -> image -> (bytes, annotation, meta), as blobdir reads a project; with `meta`, what the SDK makes of that."""
+    """Dataset -> image -> (bytes, annotation, meta), as blobdir reads them; with `meta`, as the SDK then does."""
     project = blobdir.open_project(root)
 
     def read(value):
@@ -126,7 +123,7 @@ def shown(root, meta=None):
 
 
 def said(annotation):
-    """What of an annotation has to come back from the platform, which numbers what it gets and adds times and authors."""
+    """What of an annotation has to come back: the platform adds numbers, times and authors."""
     things = [
         {key: plain_values(thing[key]) for key in KEPT if key in thing} | {"tags": tags_of(thing)}
         for thing in annotation["objects"]
@@ -197,7 +194,7 @@ def test_what_an_upload_costs(platform, packed):
 
 @pytest.fixture
 def made(platform, packed):
-    """A project on the platform without images, with the datasets of `packed`: (its number, meta, dataset -> number)."""
+    """A project with the datasets of `packed` and no images: (its number, meta, dataset -> number)."""
     project = platform.api.project.create(WORKSPACE, "by hand")
     meta = platform.api.project.update_meta(project.id, json.loads((packed / "meta.json").read_bytes()))
     datasets = {}
@@ -291,14 +288,30 @@ def same_bytes(expected, root):
     }
 
 
-def test_files_beside_blobs(platform, packed, tmp_path):
-    """Images that are files and images in blobs, in one dataset."""
-    shutil.copytree(packed, tmp_path / "p")
-    write(tmp_path / "p/train/img/loose.png", picture(77))
-    write(tmp_path / "p/train/ann/loose.png.json", cases.annotation())
-    assert not verify(tmp_path / "p", decode=True, audience="supervisely").errors
-    number, _ = sly.upload_project(str(tmp_path / "p"), platform.api, WORKSPACE, log_progress=False)
+def test_files_beside_a_blob(platform, packed, tmp_path):
+    """Images that are files and images in a blob, in one dataset."""
+    root = tmp_path / "p"
+    shutil.copytree(packed, root)
+    write(root / "train/img/loose.png", picture(77))
+    write(root / "train/ann/loose.png.json", cases.annotation())
+    assert not verify(root, audience="supervisely", processes=1).findings
+    number, _ = sly.upload_project(str(root), platform.api, WORKSPACE, log_progress=False)
+    for how in DOWNLOADS:
+        download(platform, number, tmp_path / how, how)
+        differences(shown(root), shown(tmp_path / how))
     assert platform.refused == []
+
+
+def test_a_dataset_in_several_blobs(platform, plain, tmp_path):
+    """It comes back whole by the async download; the SDK's other one leaves images in a blob and as files."""
+    root = tmp_path / "p"
+    assert blobdir.pack(plain, root, blobdir.PackOptions(shard_images=25)).complete
+    report = verify(root, audience="supervisely", processes=1)
+    assert {(f.code, f.path, f.severity) for f in report.findings} == {("sdk-download", "train", "warning")}
+    number, _ = sly.upload_project(str(root), platform.api, WORKSPACE, log_progress=False)
     download(platform, number, tmp_path / "back", "async")
-    expected, found = shown(tmp_path / "p"), shown(tmp_path / "back")
-    differences(expected, found)
+    assert platform.refused == []
+    differences(shown(root), shown(tmp_path / "back"))
+    download(platform, number, tmp_path / "damaged", "sync")
+    report = verify(tmp_path / "damaged", audience="supervisely", processes=1)
+    assert ("sdk-double", "train") in {(f.code, f.path) for f in report.findings}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-import io
 import json
 import shutil
+from codecs import BOM_UTF8
 
 import pytest
 import sdk_cases as cases
 import supervisely as sly
 from blob_builder import Builder
-from interop.test_platform import META, differences, download, picture, platform, said, silent, write
 from interop.platform_stand_in import WORKSPACE
+from interop.test_platform import META, differences, download, picture, platform, said, silent, write
 
 import blobdir
 from blobdir.verifying import verify
@@ -20,6 +19,7 @@ from blobdir.verifying import verify
 assert platform
 assert silent
 NAMES = ["a.png", "b.png"]
+MARKED = BOM_UTF8 + json.dumps(cases.annotation()).encode()
 BOX = cases.object_of("rectangle")
 
 
@@ -28,7 +28,9 @@ def made(root):
     project = Builder(root)
     project.loose("meta.json", json.dumps(META).encode())
     for number, dataset in enumerate(("train", "train/datasets/hard")):
-        project.offsets(dataset, f"b{number}", project.tar(f"b{number}", {name: picture(i) for i, name in enumerate(NAMES)}))
+        project.offsets(
+            dataset, f"b{number}", project.tar(f"b{number}", {name: picture(i) for i, name in enumerate(NAMES)})
+        )
         for name in NAMES:
             project.loose(f"{dataset}/ann/{name}.json", json.dumps(cases.annotation(BOX)).encode())
     return project
@@ -75,6 +77,10 @@ def in_a_folder(p):
     write(p.root / "train/ann/sub/c.png.json", cases.annotation())
 
 
+def packed_annotations(p):
+    p.offsets("train/ann.blob", "n", p.tar("n", {"a.png.json": b"{}"}, folder="train/ann.blob"))
+
+
 def damaged(p):
     members = {"c.png": picture(3)[:40] + b"\0" * 40}
     images("train", "damaged", members)(p)
@@ -92,7 +98,7 @@ FAULTS = {
     "no tags": ("sdk-tag", beside("train/ann/a.png.json", without("tags", cases.annotation()))),
     "another size": ("annotation-size", annotated(size={"height": 9, "width": 8})),
     "not a number": ("json-number", annotated(json_extra=float("nan"))),
-    "byte order mark": ("sdk-encoding", beside("train/ann/a.png.json", b"\xef\xbb\xbf" + json.dumps(cases.annotation()).encode())),
+    "byte order mark": ("sdk-encoding", beside("train/ann/a.png.json", MARKED)),
     "no annotation": ("image-without-annotation", lambda p: (p.root / "train/ann/a.png.json").unlink()),
     # meta.json
     "class twice": ("sdk-meta", with_meta(classes=META["classes"] * 2)),
@@ -112,7 +118,7 @@ FAULTS = {
     # blobs
     "another file of a blob's stem": ("sdk-upload", beside("blob/b0.aa", b"something")),
     "a blob that isn't there": ("blob-missing", lambda p: (p.root / "blob/b0.tar").unlink()),
-    "packed annotations": ("sdk-packed", lambda p: p.offsets("train/ann.blob", "n", p.tar("n", {"a.png.json": b"{}"}, folder="train/ann.blob"))),
+    "packed annotations": ("sdk-packed", packed_annotations),
 }  # fmt: skip
 
 

@@ -188,6 +188,18 @@ def no_extension(made):
     sums(made)
 
 
+def more_blobs(made):
+    made.offsets("train", "c", made.tar("c", {"x.png": picture(1)}))
+    made.loose("train/ann/x.png.json", ANNOTATION)
+    sums(made)
+
+
+def test_what_the_sdk_damages_when_it_comes_back_is_only_warned_of(made):
+    more_blobs(made)
+    assert found(made) == {}
+    assert found(made, audience="supervisely")["sdk-download", "train"].severity == "warning"
+
+
 PLACES = {
     "a parent without img": (parent_of_no_images, "parent/datasets/child"),
     "a project inside": (second_project, "val/inner"),

@@ -63,9 +63,8 @@ def check_for_sdk(
             report.add("sdk-empty", dataset.path, "holds no image and no other dataset")
         if report.audience and layout.join(dataset.path, layout.PACKED_ANNOTATIONS) in folders:
             report.add("sdk-packed", dataset.path, "has packed annotations, which only blobdir reads")
-        for name in names if report.audience else ():
-            if not splitext(name)[1]:
-                report.add("sdk-upload", dataset.path, f"{name}: the SDK loses an image whose name has no extension")
+        if report.audience:
+            _check_uploading(dataset, names, pickles[dataset.path], report)
 
 
 def _check_dataset_names(datasets: list[str], report: VerifyReport) -> None:
@@ -86,14 +85,14 @@ def _check_places(datasets: list[str], folders: Folders, report: VerifyReport) -
         name = layout.dataset_name(path)
         above = [name[:at] for at, char in enumerate(name) if char == "/"]
         if missing := [outer for outer in above if outer not in there]:
-            text = f"lies in {missing[-1]}, which is no dataset for the SDK: make folders img and ann in that, else the platform gets {name} at the top"
+            what = f"lies in {missing[-1]}, which is no dataset for the SDK (it has no img or no ann folder; make them)"
+            text = f"{what}: on the platform {name} would be at the top"
             report.add("sdk-upload", path, text)
     for path, folder in folders.items():
-        if path and any(entry.name == layout.META for entry in folder.entries):
-            inside = [dataset for dataset in datasets if dataset.startswith(f"{path}/")]
-            if inside:
-                text = f"has a meta.json and datasets ({counted(len(inside), 'dataset')}): the SDK uploads no folder with two projects"
-                report.add("sdk-upload", path, text)
+        inside = [dataset for dataset in datasets if dataset.startswith(f"{path}/")] if path else []
+        if inside and any(entry.name == layout.META for entry in folder.entries):
+            text = f"has a meta.json and {counted(len(inside), 'dataset')}: the SDK uploads no project in a project"
+            report.add("sdk-upload", path, text)
 
 
 def _is_dataset_of_sdk(path: str, folders: Folders) -> bool:
@@ -101,6 +100,16 @@ def _is_dataset_of_sdk(path: str, folders: Folders) -> bool:
     names = {entry.name for entry in entries}
     has_images = layout.ITEMS in names or any(name.endswith(layout.OFFSETS_SUFFIX) for name in names)
     return has_images and layout.ANNOTATIONS in names
+
+
+def _check_uploading(dataset: DatasetView, names: list[str], pickles: list[str], report: VerifyReport) -> None:
+    """What wouldn't come to the platform, or not come back, though the SDK can read it."""
+    for name in names:
+        if not splitext(name)[1]:
+            report.add("sdk-upload", dataset.path, f"{name}: the SDK loses an image whose name has no extension")
+    if len(pickles) > 1:
+        text = f"has {len(pickles)} blobs: get it back by download_async; download_project of the SDK damages its copy"
+        report.add("sdk-download", dataset.path, text)
 
 
 def _check_blob_names(folders: Folders, pickles: list[str], report: VerifyReport) -> None:
