@@ -6,8 +6,10 @@ import copy
 import io
 import json
 import logging
+import re
 import shutil
 import warnings
+from pathlib import Path
 
 import pytest
 import sdk_cases as cases
@@ -16,6 +18,7 @@ from interop.platform_stand_in import TEAM, TOKEN, WORKSPACE, serve
 from PIL import Image
 
 import blobdir
+import blobdir.demo
 from blobdir.verifying import verify
 
 META = {
@@ -315,3 +318,22 @@ def test_a_dataset_in_several_blobs(platform, plain, tmp_path):
     download(platform, number, tmp_path / "damaged", "sync")
     report = verify(tmp_path / "damaged", audience="supervisely", processes=1)
     assert ("sdk-double", "train") in {(f.code, f.path) for f in report.findings}
+
+
+def test_the_guide(platform, tmp_path, monkeypatch):
+    """The Python in docs/guides/platform.md, one block after the other."""
+    page = Path(__file__).parents[2] / "docs/guides/platform.md"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SERVER_ADDRESS", platform.api.server_address)
+    monkeypatch.setenv("API_TOKEN", TOKEN)
+    blobdir.unpack(blobdir.demo.path(), "plain")
+    assert blobdir.pack("plain", "lemons").complete
+    known = {}
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        exec(compile(code, str(page), "exec"), known)
+    assert platform.refused == []
+    assert not verify(tmp_path / "back", audience="supervisely", processes=1).findings
+    differences(shown(tmp_path / "lemons", meta := known["meta"]), shown(tmp_path / "back", meta))
+    names = {dataset["name"]: dataset["id"] for dataset in platform.datasets.values()}
+    images = {name: len(platform.images_of(number)) for name, number in names.items()}
+    assert images["quick"] == images["images"] == images["train"] > images["some"] == 10
