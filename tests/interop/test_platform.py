@@ -19,6 +19,7 @@ from PIL import Image
 
 import blobdir
 import blobdir.demo
+from blobdir.cli.app import run
 from blobdir.verifying import verify
 
 META = {
@@ -326,7 +327,7 @@ def test_the_guide(platform, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SERVER_ADDRESS", platform.api.server_address)
     monkeypatch.setenv("API_TOKEN", TOKEN)
-    blobdir.unpack(blobdir.demo.path(), "plain")
+    assert run(["unpack", "-q", str(blobdir.demo.path()), "plain"]) == 0
     assert blobdir.pack("plain", "lemons").complete
     known = {}
     for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
