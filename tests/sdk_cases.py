@@ -234,6 +234,15 @@ NOT_UPLOADED = {
     ),
 }
 """File -> what the SDK reads there, and can't upload or drops on the way."""
+OUTSIDE = {
+    "a box to the left": object_of("rectangle", points={"exterior": [[-5, 1], [-1, 4]], "interior": []}),
+    "a box below": object_of("rectangle", points={"exterior": [[1, 8], [4, 9]], "interior": []}, parts=1, nodes=2),
+    "a polygon to the right": object_of("polygon", points={"exterior": [[12, 1], [13, 4], [12, 4]], "interior": []}),
+    "a point on the edge": object_of("point", points={"exterior": [[9, 1]], "interior": []}),
+    "a node of a graph": object_of("graph", nodes={"a": {"loc": [1, 1]}, "b": {"loc": [2, -1]}}),
+    "a bitmap": object_of("bitmap", bitmap={"origin": [9, 9], "data": png(spot(4))}),
+}
+"""Objects that the SDK drops, since they lie outside of the picture."""
 REFUSED_META = {
     "no classes": but(META, ["classes"], but),
     "a class twice": META | {"classes": [*META["classes"], META["classes"][0]]},

@@ -77,6 +77,37 @@ def upload_fault(item: Mapping[str, Any], classes: Mapping[str, Shape]) -> str:
     return "is a cuboid, which the SDK has no way to upload" if kind == "cuboid" else ""
 
 
+def is_drawn(item: Mapping[str, Any], classes: Mapping[str, Shape]) -> bool:
+    """Whether an object without faults is of a shape that is known here, and so has a place."""
+    return bool(classes[item["classTitle"]][0]) and item["geometryType"] in _CHECKS
+
+
+def is_outside(item: Mapping[str, Any], size: Mapping[str, Any]) -> bool:
+    """Whether the SDK drops a sound object, since nothing of it lies in the picture; of graphs, since a node doesn't.
+
+    Of bitmaps only what their origin tells is known, of polygons and lines what the box around them does.
+    """
+    kind = item["geometryType"]
+    if kind == "oriented_bbox":
+        return False
+    xs, ys = zip(*_places(item, kind), strict=True)
+    width, height = size["width"], size["height"]
+    left, right, top, bottom = int(min(xs)), int(max(xs)), int(min(ys)), int(max(ys))
+    if kind in (_GRAPH, _CUBOID_2D):
+        return left < 0 or top < 0 or right >= width or bottom >= height
+    return left >= width or top >= height or (kind not in BITMAPS and (right < 0 or bottom < 0))
+
+
+def _places(item: Mapping[str, Any], kind: str) -> list[list[float]]:
+    """The points of an object that tell where it lies."""
+    if kind in BITMAPS:
+        return [item[BITMAPS[kind]]["origin"]]
+    if kind in (_GRAPH, _CUBOID_2D):
+        return [node["loc"][:2] for node in item["nodes" if kind == _GRAPH else "vertices"].values()]
+    parts = item["parts"] if kind == "multipolygon" else [item["points"]]
+    return [point for part in parts for point in part["exterior"]]
+
+
 def info_fault(value: Any) -> str:
     """What keeps the SDK from reading a file in ``img_info/``."""
     if not isinstance(value, dict):

@@ -14,7 +14,7 @@ from blobdir.annotations import classes_of, is_size, read_annotation, tags_of
 from blobdir.errors import AnnotationError
 from blobdir.inside import open_plain, read_open
 from blobdir.jsontext import Remark, is_clear, read_json, refuse_constant, unclear
-from blobdir.sdkrules import Demand, Shape, info_fault, object_fault, tag_fault, upload_fault
+from blobdir.sdkrules import Demand, Shape, info_fault, is_drawn, is_outside, object_fault, tag_fault, upload_fault
 from blobdir.tarwriting.members import is_image
 from blobdir.wording import near_ones
 
@@ -108,6 +108,8 @@ def _refused(value: dict[str, Any], known: Known) -> list[Remark]:
             found.append(("sdk-object", f"{who} {fault}"))
         elif known.uploads and (fault := upload_fault(item, known.classes)):
             found.append(("sdk-upload", f"{who} {fault}"))
+        elif known.uploads and is_drawn(item, known.classes) and is_outside(item, value["size"]):
+            found.append(("sdk-outside", f"{who} lies outside of the picture: the SDK drops it"))
     if isinstance(custom := value.get("customBigData"), (int, float)) and custom:
         found.append(("sdk-object", ": has customBigData that are a number"))
     return found
@@ -161,7 +163,9 @@ def _keys_if_fine(value: dict[str, Any], objects: list[dict[str, Any]], known: K
             if tag_fault(tag, demanded):
                 raise ValueError
     for item in objects:
-        if object_fault(item, classes) or (uploads and upload_fault(item, classes)):
+        if object_fault(item, classes):
+            raise ValueError
+        if uploads and (upload_fault(item, classes) or (is_drawn(item, classes) and is_outside(item, value["size"]))):
             raise ValueError
     return keys
 

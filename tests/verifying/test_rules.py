@@ -52,6 +52,17 @@ def test_what_can_be_read_and_not_uploaded(made, case):
     assert found(made, audience="supervisely")["sdk-upload", where].severity == "error"
 
 
+@pytest.mark.parametrize("case", cases.OUTSIDE)
+@pytest.mark.parametrize("of", ["its own", "any"])
+def test_what_lies_outside(made, case, of):
+    thing = cases.OUTSIDE[case]
+    if of == "any" and thing["geometryType"] != "graph":
+        thing = thing | {"classTitle": "c any"}
+    write(made, cases.annotation(thing))
+    assert codes(made) == set()
+    assert found(made, audience="supervisely")["sdk-outside", "train"].severity == "error"
+
+
 def test_packed_annotations_are_looked_at_too(made):
     members = {f"{name(100 + i)}.json": json.dumps(cases.REFUSED["no points"][1]).encode() for i in range(24)}
     made.offsets("val/ann.blob", "n", made.tar("n", members, folder="val/ann.blob"))
