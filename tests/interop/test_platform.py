@@ -196,6 +196,17 @@ def test_what_an_upload_costs(platform, packed):
     }
 
 
+def test_what_files_cost(platform, plain):
+    """The same project, a file for each image."""
+    sly.upload_project(str(plain), platform.api, WORKSPACE, log_progress=False)
+    requests = platform.requests
+    assert platform.refused == []
+    assert requests["images.bulk.add"] == requests["annotations.bulk.add"] == 5
+    assert 0 < requests["images.bulk.upload"] < 5  # bytes that are there aren't sent again
+    assert requests["images.internal.hashes.list"] == len(DATASETS)  # 900 each
+    assert not requests.keys() & {"file-storage.bulk.upload", "projects.editInfo"}
+
+
 @pytest.fixture
 def made(platform, packed):
     """A project with the datasets of `packed` and no images: (its number, meta, dataset -> number)."""
@@ -218,10 +229,14 @@ def folders_of(packed):
 
 def test_quick_import_and_back(platform, packed, made, tmp_path):
     number, meta, datasets = made
+    platform.requests.clear()
     for name, folder, pickle, blob in folders_of(packed):
         anns = sorted(map(str, folder.glob("ann/*.json")))
         platform.api.dataset.quick_import(datasets[name], str(blob), str(pickle), anns, meta, sly.ProjectType.IMAGES)
     assert platform.refused == []
+    assert platform.requests["images.bulk.add"] == len(DATASETS)
+    assert platform.requests["figures.tags.bulk.add"] == len(DATASETS) - 1  # 1000 each; one has no objects
+    assert "annotations.bulk.add" not in platform.requests
     download(platform, number, tmp_path / "back", "async")
     differences(lessened(shown(packed, meta)), shown(tmp_path / "back", meta))
 
