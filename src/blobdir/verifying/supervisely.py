@@ -88,9 +88,9 @@ def _check_places(datasets: list[str], folders: Folders, report: VerifyReport) -
             what = f"lies in {missing[-1]}, which is no dataset for the SDK (it has no img or no ann folder; make them)"
             text = f"{what}: on the platform {name} would be at the top"
             report.add("sdk-upload", path, text)
-    for path, folder in folders.items():
-        inside = [dataset for dataset in datasets if dataset.startswith(f"{path}/")] if path else []
-        if inside and any(entry.name == layout.META for entry in folder.entries):
+    others = [path for path, folder in folders.items() if path and any(e.name == layout.META for e in folder.entries)]
+    for path in others:
+        if inside := [dataset for dataset in datasets if dataset.startswith(f"{path}/")]:
             text = f"has a meta.json and {counted(len(inside), 'dataset')}: the SDK uploads no project in a project"
             report.add("sdk-upload", path, text)
 
