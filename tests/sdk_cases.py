@@ -217,6 +217,32 @@ REFUSED = {
     "custom": ("sdk-object", annotation(customBigData=5)),
 }
 """Annotations that the SDK refuses, and what is said of them."""
+NOT_UPLOADED = {
+    "a cuboid": ("train/ann/{}.json", annotation(object_of("cuboid"))),
+    "no geometryType": ("train/ann/{}.json", annotation(object_of("rectangle", geometryType=None))),
+    "geometryType of another class": ("train/ann/{}.json", annotation(object_of("rectangle", geometryType="polygon"))),
+    "meta of an image is a list": ("train/meta/{}.json", [1]),
+    "meta of an image is null": ("train/meta/{}.json", None),
+    "meta of an image is a text": ("train/meta/{}.json", "x"),
+    "info of an image is a list": ("train/img_info/{}.json", [1]),
+    "info of an image without meta": ("train/img_info/{}.json", {"id": 1}),
+    "info of an image with meta that is a list": ("train/img_info/{}.json", {"id": 1, "meta": [1]}),
+    "info of an image with keys of nobody": ("train/img_info/{}.json", {"a key": 1, "meta": {}}),
+    "multi-view by a tag that isn't there": (
+        "meta.json",
+        with_settings({"multiView": SETTINGS["multiView"] | {"tagName": "pear"}}),
+    ),
+}
+"""File -> what the SDK reads there, and can't upload or drops on the way."""
+OUTSIDE = {
+    "a box to the left": object_of("rectangle", points={"exterior": [[-5, 1], [-1, 4]], "interior": []}),
+    "a box below": object_of("rectangle", points={"exterior": [[1, 8], [4, 9]], "interior": []}, parts=1, nodes=2),
+    "a polygon to the right": object_of("polygon", points={"exterior": [[12, 1], [13, 4], [12, 4]], "interior": []}),
+    "a point on the edge": object_of("point", points={"exterior": [[9, 1]], "interior": []}),
+    "a node of a graph": object_of("graph", nodes={"a": {"loc": [1, 1]}, "b": {"loc": [2, -1]}}),
+    "a bitmap": object_of("bitmap", bitmap={"origin": [9, 9], "data": png(spot(4))}),
+}
+"""Objects that the SDK drops, since they lie outside of the picture."""
 REFUSED_META = {
     "no classes": but(META, ["classes"], but),
     "a class twice": META | {"classes": [*META["classes"], META["classes"][0]]},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from datetime import datetime
+from keyword import iskeyword
 from math import isfinite
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
@@ -64,6 +65,57 @@ def object_fault(item: Mapping[str, Any], classes: Mapping[str, Shape]) -> str:
         return check(item, nodes) if check else ""
     except (TypeError, KeyError, ValueError, IndexError, AttributeError, OverflowError):
         return f"isn't a {shape} that can be read"
+
+
+def upload_fault(item: Mapping[str, Any], classes: Mapping[str, Shape]) -> str:
+    """What keeps ``upload_project`` of the SDK from sending an object that it can read; empty where nothing does."""
+    kind, (shape, _) = item.get("geometryType"), classes[item["classTitle"]]
+    if not isinstance(kind, str):
+        return "has no geometryType"
+    if shape not in ("", ANY, kind):
+        return f"is called a {kind} (geometryType), and its class has the shape {shape}"
+    return "is a cuboid, which the SDK has no way to upload" if kind == "cuboid" else ""
+
+
+def is_drawn(item: Mapping[str, Any], classes: Mapping[str, Shape]) -> bool:
+    """Whether an object without faults is of a shape that is known here, and so has a place."""
+    return bool(classes[item["classTitle"]][0]) and item["geometryType"] in _CHECKS
+
+
+def is_outside(item: Mapping[str, Any], size: Mapping[str, Any]) -> bool:
+    """Whether the SDK drops a sound object, since nothing of it lies in the picture; of graphs, since a node doesn't.
+
+    Of bitmaps only what their origin tells is known, of polygons and lines what the box around them does.
+    """
+    kind = item["geometryType"]
+    if kind == "oriented_bbox":
+        return False
+    xs, ys = zip(*_places(item, kind), strict=True)
+    width, height = size["width"], size["height"]
+    left, right, top, bottom = int(min(xs)), int(max(xs)), int(min(ys)), int(max(ys))
+    if kind in (_GRAPH, _CUBOID_2D):
+        return left < 0 or top < 0 or right >= width or bottom >= height
+    return left >= width or top >= height or (kind not in BITMAPS and (right < 0 or bottom < 0))
+
+
+def _places(item: Mapping[str, Any], kind: str) -> list[list[float]]:
+    """The points of an object that tell where it lies."""
+    if kind in BITMAPS:
+        return [item[BITMAPS[kind]]["origin"]]
+    if kind in (_GRAPH, _CUBOID_2D):
+        return [node["loc"][:2] for node in item["nodes" if kind == _GRAPH else "vertices"].values()]
+    parts = item["parts"] if kind == "multipolygon" else [item["points"]]
+    return [point for part in parts for point in part["exterior"]]
+
+
+def info_fault(value: Any) -> str:
+    """What keeps the SDK from reading a file in ``img_info/``."""
+    if not isinstance(value, dict):
+        return "isn't an object"
+    if "meta" not in value or not isinstance(value["meta"] or {}, dict):
+        return "has no meta that is an object"
+    wrong = [key for key in value if not key.isidentifier() or iskeyword(key) or key.startswith("_")]
+    return f"has keys that can't be names: {', '.join(map(repr, wrong[:3]))}" if wrong else ""
 
 
 def _numbers_fault(
@@ -326,6 +378,15 @@ def settings_fault(meta: Mapping[str, Any]) -> str:
     if not isinstance(settings.get("spectrogram"), (dict, NoneType)):
         return "with a spectrogram that is no object"
     return ""
+
+
+def view_fault(meta: Mapping[str, Any]) -> str:
+    """What the SDK drops of the settings in a sound ``meta.json`` when it uploads that."""
+    views = (meta.get("projectSettings") or {}).get("multiView") or {}
+    tag = views.get("tagName")
+    if not views.get("enabled") or tag is None or any(item["name"] == tag for item in meta.get("tags") or ()):
+        return ""
+    return f"has projectSettings with a multiView by the tag {tag!r}, which it doesn't have"
 
 
 def _is_integer(value: Any) -> bool:

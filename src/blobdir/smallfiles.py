@@ -14,7 +14,7 @@ from blobdir.annotations import classes_of, is_size, read_annotation, tags_of
 from blobdir.errors import AnnotationError
 from blobdir.inside import open_plain, read_open
 from blobdir.jsontext import Remark, is_clear, read_json, refuse_constant, unclear
-from blobdir.sdkrules import Demand, Shape, object_fault, tag_fault
+from blobdir.sdkrules import Demand, Shape, info_fault, is_drawn, is_outside, object_fault, tag_fault, upload_fault
 from blobdir.tarwriting.members import is_image
 from blobdir.wording import near_ones
 
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 ANNOTATION, JSON, IMAGE = "annotation", "json", "image"
+META, INFO = "meta", "img_info"
+"""JSON of these folders, which the SDK wants to be an object."""
 HEAD: Final = 16
 """Bytes of an image that tell that it's one."""
 EMPTY: Final = ("empty", " has no bytes")
 NO_IMAGE: Final = ("not-an-image", " doesn't begin like an image")
 _ENCODING: Final = ("sdk-encoding", ": isn't UTF-8 without a mark in front: the SDK can't read it")
 
-_INVALID: Final = {ANNOTATION: "annotation-invalid", JSON: "side-invalid"}
+_INVALID: Final = {ANNOTATION: "annotation-invalid"}
 _READ_BYTES: Final = 16 << 10
 _DICT: Final = {dict}
 _REMEMBERED: Final = 256
@@ -43,10 +45,13 @@ class Known(NamedTuple):
     ----------
     classes : dict of str to Shape
     tags : dict of str to Demand
+    uploads : bool
+        Whether what the SDK reads, and can't upload, is wrong too.
     """
 
     classes: dict[str, Shape]
     tags: dict[str, Demand]
+    uploads: bool = False
 
 
 def look_at(kind: str, data: bytes, known: Known) -> list[Remark]:
@@ -55,7 +60,7 @@ def look_at(kind: str, data: bytes, known: Known) -> list[Remark]:
     Parameters
     ----------
     kind : str
-        `ANNOTATION`, `JSON`, or `IMAGE`.
+        `ANNOTATION`, `JSON`, `META`, `INFO`, or `IMAGE`.
     data : bytes
         Its content; of an image the first `HEAD` bytes do.
     known : Known
@@ -68,9 +73,9 @@ def look_at(kind: str, data: bytes, known: Known) -> list[Remark]:
         value = read_annotation(data) if kind == ANNOTATION else read_json(data)
         found = text_faults(data)
     except AnnotationError as error:
-        return [(_INVALID[kind], f": {error}")]
-    if kind == JSON:
-        return found
+        return [(_INVALID.get(kind, "side-invalid"), f": {error}")]
+    if kind != ANNOTATION:
+        return found + (_not_uploaded(kind, value) if known.uploads else [])
     for code, what, names, there in (
         ("class-unknown", "class", set(classes_of(value)), known.classes),
         ("tag-unknown", "tag", set(tags_of(value)), known.tags),
@@ -97,11 +102,24 @@ def _refused(value: dict[str, Any], known: Known) -> list[Remark]:
             for tag in item.get("tags", ())
             if tag["name"] in known.tags and (fault := tag_fault(tag, known.tags))
         ]
-        if number and item["classTitle"] in known.classes and (fault := object_fault(item, known.classes)):
+        if not number or item["classTitle"] not in known.classes:
+            continue
+        if fault := object_fault(item, known.classes):
             found.append(("sdk-object", f"{who} {fault}"))
+        elif known.uploads and (fault := upload_fault(item, known.classes)):
+            found.append(("sdk-upload", f"{who} {fault}"))
+        elif known.uploads and is_drawn(item, known.classes) and is_outside(item, value["size"]):
+            found.append(("sdk-outside", f"{who} lies outside of the picture: the SDK drops it"))
     if isinstance(custom := value.get("customBigData"), (int, float)) and custom:
         found.append(("sdk-object", ": has customBigData that are a number"))
     return found
+
+
+def _not_uploaded(kind: str, value: Any) -> list[Remark]:
+    """What the SDK refuses or drops in another file of an image, when it uploads that."""
+    if kind == INFO and (fault := info_fault(value)):
+        return [("sdk-upload", f": {fault}")]
+    return [("sdk-upload", ": isn't an object")] if kind == META and not isinstance(value, dict) else []
 
 
 def _is_fine(data: bytes, known: Known) -> bool:
@@ -130,7 +148,7 @@ def _keys_if_fine(value: dict[str, Any], objects: list[dict[str, Any]], known: K
     ValueError, TypeError, KeyError, AttributeError
         Something may be wrong with them.
     """
-    classes, demanded = known
+    classes, demanded, uploads = known
     inner = [item[key] for key in ("points", "bitmap") for item in objects if key in item]
     if not {type(some) for some in inner} <= _DICT:
         raise TypeError
@@ -146,6 +164,8 @@ def _keys_if_fine(value: dict[str, Any], objects: list[dict[str, Any]], known: K
                 raise ValueError
     for item in objects:
         if object_fault(item, classes):
+            raise ValueError
+        if uploads and (upload_fault(item, classes) or (is_drawn(item, classes) and is_outside(item, value["size"]))):
             raise ValueError
     return keys
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import itertools
 import json
 import logging
 import warnings
@@ -11,7 +13,7 @@ import pytest
 import sdk_cases as cases
 import supervisely as sly
 
-from blobdir.sdkrules import classes_demanded, meta_faults, tags_demanded
+from blobdir.sdkrules import BITMAPS, classes_demanded, meta_faults, tags_demanded
 from blobdir.smallfiles import ANNOTATION, Known, look_at
 from blobdir.verifying.bitmaps import pixels_fault
 
@@ -72,6 +74,44 @@ def test_whatever_may_be_wrong_with_an_object(shape, of, meta):
         found = remarks(other)
         if bool(found) != is_refused(other, meta) and TAGS_NO_LIST not in dict(found):
             wrong.append((what, remarks(other)))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("case", cases.OUTSIDE)
+def test_what_lies_outside(case, meta):
+    value = cases.annotation(cases.OUTSIDE[case], size={"height": 7, "width": 9})
+    assert not sly.Annotation.from_json(copy.deepcopy(value), meta).labels
+
+
+def moved(value, x, y):
+    if isinstance(value, list) and len(value) == 2 and all(isinstance(number, (int, float)) for number in value):
+        return [value[0] + x, value[1] + y]
+    if isinstance(value, list):
+        return [moved(part, x, y) for part in value]
+    return {key: moved(part, x, y) for key, part in value.items()} if isinstance(value, dict) else value
+
+
+@pytest.mark.parametrize("shape", cases.SHAPES)
+@pytest.mark.parametrize("of", ["its own", "any"])
+def test_objects_outside_of_the_picture(shape, of, meta):
+    """Those that the SDK drops. What a bitmap covers isn't known before it's decoded."""
+    if shape in ("cuboid", "any", "of the future") or (of == "any" and shape in ("graph", "cuboid_2d")):
+        return
+    wrong = []
+    for x, y in itertools.product((-9, -6.3, -3, -1, 0, 1, 2.4, 4, 6.6, 9), repeat=2):
+        if shape in BITMAPS and (min(x, y) < 0 or shape == "multichannelBitmap" or x % 1 or y % 1):
+            continue
+        thing = moved(cases.object_of(shape, "any" if of == "any" else ""), x, y)
+        value = cases.annotation(thing)
+        try:
+            is_dropped = not sly.Annotation.from_json(value, meta).labels
+        except Exception:  # the SDK's own way with it
+            continue
+        found = look_at(ANNOTATION, json.dumps(value).encode(), KNOWN._replace(uploads=True))
+        is_said = [code for code, _ in found] == ["sdk-outside"]
+        is_known = shape not in ("polygon", "multipolygon", "line")  # of these only the box around them is
+        if is_said > is_dropped or (is_known and is_said != is_dropped):
+            wrong.append((x, y, found, is_dropped))
     assert wrong == []
 
 

@@ -171,3 +171,46 @@ def test_an_empty_parent_is_no_fault(made):
 
 def test_packed_annotations_are_for_blobdir_only(made):
     assert codes(made, audience="supervisely") == {"sdk-packed"}
+
+
+def parent_of_no_images(made):
+    dataset("parent/datasets/child")(made)
+
+
+def second_project(made):
+    made.loose("val/inner/meta.json", (made.root / "meta.json").read_bytes())
+    dataset("val/inner/more")(made)
+
+
+def no_extension(made):
+    made.offsets("train", "c", made.tar("c", {"photo": picture(1)}))
+    made.loose("train/ann/photo.json", ANNOTATION)
+    sums(made)
+
+
+def more_blobs(made):
+    made.offsets("train", "c", made.tar("c", {"x.png": picture(1)}))
+    made.loose("train/ann/x.png.json", ANNOTATION)
+    sums(made)
+
+
+def test_what_the_sdk_damages_when_it_comes_back_is_only_warned_of(made):
+    more_blobs(made)
+    assert found(made) == {}
+    assert found(made, audience="supervisely")["sdk-download", "train"].severity == "warning"
+
+
+PLACES = {
+    "a parent without img": (parent_of_no_images, "parent/datasets/child"),
+    "a project inside": (second_project, "val/inner"),
+    "a name without extension": (no_extension, "train"),
+    "another file of a blob's stem": (lambda made: made.loose("blob/a.txt", b"notes"), "blob"),
+}
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_what_the_sdk_uploads_to_another_place_or_not(made, case):
+    planter, path = PLACES[case]
+    planter(made)
+    assert "sdk-upload" not in codes(made)
+    assert found(made, audience="supervisely")["sdk-upload", path].severity == "error"

@@ -22,7 +22,8 @@ def test_what_is_sound(made):
     for case, value in cases.SOUND.items():
         write(made, value)
         assert found(made) == {}, case
-    write(made, cases.SOUND["all"])
+    uploaded = [cases.object_of(shape) for shape in cases.SHAPES if shape != "cuboid"]
+    write(made, cases.annotation(*uploaded))
     assert codes(made, audience="supervisely") == {"sdk-packed"}
     assert codes(made, decode=True) == set()
 
@@ -36,6 +37,30 @@ def test_what_is_refused(made, case):
     assert {key: finding.severity for key, finding in seen.items()} == {(code, "train"): "warning"}
     assert seen[code, "train"].examples[0].startswith(f"{name(3)}.json: ")
     assert found(made, audience="supervisely")[code, "train"].severity == "error"
+
+
+@pytest.mark.parametrize("case", cases.NOT_UPLOADED)
+def test_what_can_be_read_and_not_uploaded(made, case):
+    """tests/interop/test_platform_faults.py has the SDK try it."""
+    path, value = cases.NOT_UPLOADED[case]
+    if "size" in value if isinstance(value, dict) else False:
+        value = value | {"size": {"height": 7, "width": 9}}
+    write(made)
+    made.loose(path.format(name(3)), json.dumps(value).encode())
+    assert codes(made) == set()
+    where = path if path == "meta.json" else "train"
+    assert found(made, audience="supervisely")["sdk-upload", where].severity == "error"
+
+
+@pytest.mark.parametrize("case", cases.OUTSIDE)
+@pytest.mark.parametrize("of", ["its own", "any"])
+def test_what_lies_outside(made, case, of):
+    thing = cases.OUTSIDE[case]
+    if of == "any" and thing["geometryType"] != "graph":
+        thing = thing | {"classTitle": "c any"}
+    write(made, cases.annotation(thing))
+    assert codes(made) == set()
+    assert found(made, audience="supervisely")["sdk-outside", "train"].severity == "error"
 
 
 def test_packed_annotations_are_looked_at_too(made):

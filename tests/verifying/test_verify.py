@@ -46,7 +46,7 @@ def picture(seed, size=(9, 7)):
 
 def annotation(size=(9, 7), classes=("lemon",), tags=("ripe",)):
     points = {"exterior": [[1, 1], [4, 4]], "interior": []}
-    objects = [{"classTitle": title, "tags": [], "points": points} for title in classes]
+    objects = [{"classTitle": title, "geometryType": "rectangle", "tags": [], "points": points} for title in classes]
     text = {"size": {"height": size[1], "width": size[0]}, "tags": [{"name": n} for n in tags], "objects": objects}
     return json.dumps(text).encode()
 

@@ -17,8 +17,8 @@ from blobdir.errors import BlobdirError
 from blobdir.filenames import IMAGE_EXTENSIONS
 from blobdir.index import DIRECTORY, LINK, LOOSE
 from blobdir.packing.sidefiles import FOLDERS, bases, is_side_folder
-from blobdir.sdkrules import classes_demanded, meta_faults, tags_demanded
-from blobdir.smallfiles import ANNOTATION, HEAD, IMAGE, JSON, Known, look_at, text_faults
+from blobdir.sdkrules import classes_demanded, meta_faults, settings_fault, tags_demanded, view_fault
+from blobdir.smallfiles import ANNOTATION, HEAD, IMAGE, INFO, JSON, META, Known, look_at, text_faults
 from blobdir.verifying.findings import in_words
 from blobdir.verifying.looking import Job, Looking
 
@@ -36,6 +36,7 @@ FILES = 5000
 """Files that a process looks at in one go."""
 BATCH = 500
 _JSON: Final = ".json"
+_KINDS: Final = {layout.ANNOTATIONS: ANNOTATION, "meta": META, "img_info": INFO}
 
 
 class AnnotationCheck:
@@ -129,7 +130,7 @@ def _kind(folder: str, name: str) -> str:
         return IMAGE if splitext(name)[1].lower() in IMAGE_EXTENSIONS else ""
     if not name.endswith(_JSON):
         return ""
-    return ANNOTATION if folder == layout.ANNOTATIONS else JSON
+    return _KINDS.get(folder, JSON)
 
 
 def _shown(folder: str, below: str) -> str:
@@ -238,14 +239,15 @@ def _tried(tree: Tree, other: _Other) -> bytes | OSError:
 
 def _known_names(storage: LocalStorage, report: VerifyReport) -> Known:
     """Classes and tags that ``meta.json`` knows."""
+    uploads = bool(report.audience)
     try:
         data = storage.read(layout.META)
         meta, faults = read_object(data), text_faults(data)
     except FileNotFoundError:
-        return Known({}, {})  # a defect of its own, or a link that leads nowhere
+        return Known({}, {}, uploads)  # a defect of its own, or a link that leads nowhere
     except (BlobdirError, OSError) as error:
         report.add("meta", layout.META, in_words(error))
-        return Known({}, {})
+        return Known({}, {}, uploads)
     for code, text in faults:
         report.add(code, layout.META, f"{layout.META}{text}")
     found: list[list[dict[str, Any]]] = []
@@ -258,7 +260,9 @@ def _known_names(storage: LocalStorage, report: VerifyReport) -> Known:
         found.append([item for item in items if isinstance(item, dict) and isinstance(item.get(name), str)])
     for fault in () if problems else meta_faults(meta):
         report.add("sdk-meta", layout.META, f"{layout.META}: {fault}")
-    return Known(classes_demanded(found[0]), tags_demanded(found[1]))
+    if uploads and not problems and not settings_fault(meta) and (fault := view_fault(meta)):
+        report.add("sdk-upload", layout.META, f"{layout.META}: {fault}")
+    return Known(classes_demanded(found[0]), tags_demanded(found[1]), uploads)
 
 
 def _side_files(tree: Tree, dataset: str) -> dict[str, list[_Listed]]:

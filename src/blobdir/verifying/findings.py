@@ -25,7 +25,7 @@ FOR_SUPERVISELY = frozenset(
     {
         "sdk-name", "sdk-double", "sdk-empty", "sdk-folder", "sdk-packed", "meta-missing", "image-without-annotation",
         "offsets-repeated", "blob-twice", "sdk-encoding", "sdk-link", "json-number", "sdk-object", "sdk-tag",
-        "sdk-meta",
+        "sdk-meta", "sdk-upload", "sdk-outside",
     }
 )  # fmt: skip
 """Warnings that are errors for who wants to open the project by the SDK, or bring it to the platform."""

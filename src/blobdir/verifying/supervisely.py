@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
+from pathlib import PurePosixPath
 from posixpath import splitext
 from typing import TYPE_CHECKING
 
@@ -44,10 +45,14 @@ def check_for_sdk(
     """
     datasets = project.tree.index.header.datasets
     _check_dataset_names(datasets, report)
+    if report.audience:
+        _check_places(datasets, folders, report)
     pickles: dict[str, list[str]] = defaultdict(list)
     for some in pickles_of(folders, datasets, layout.BLOB_DIR).values():
         for pickle in some:
             pickles[pickle.rpartition("/")[0]].append(pickle)
+    if report.audience:
+        _check_blob_names(folders, [pickle for some in pickles.values() for pickle in some], report)
     for dataset in project.values():
         names = dataset.names
         _check_doubles(storage, dataset, names, folders, pickles[dataset.path], counts, report)
@@ -58,6 +63,8 @@ def check_for_sdk(
             report.add("sdk-empty", dataset.path, "holds no image and no other dataset")
         if report.audience and layout.join(dataset.path, layout.PACKED_ANNOTATIONS) in folders:
             report.add("sdk-packed", dataset.path, "has packed annotations, which only blobdir reads")
+        if report.audience:
+            _check_uploading(dataset, names, pickles[dataset.path], report)
 
 
 def _check_dataset_names(datasets: list[str], report: VerifyReport) -> None:
@@ -69,6 +76,53 @@ def _check_dataset_names(datasets: list[str], report: VerifyReport) -> None:
         if refused := layout.sdk_refusal(path):
             text = f"the name {refused[0]} ends in {refused[1]!r}: the SDK drops the dataset"
             report.add("sdk-name", path, text)
+
+
+def _check_places(datasets: list[str], folders: Folders, report: VerifyReport) -> None:
+    """Datasets that would land elsewhere on the platform, and what the SDK takes for a second project."""
+    there = {layout.dataset_name(path) for path in datasets if _is_dataset_of_sdk(path, folders)}
+    for path in datasets:
+        name = layout.dataset_name(path)
+        above = [name[:at] for at, char in enumerate(name) if char == "/"]
+        if missing := [outer for outer in above if outer not in there]:
+            what = f"lies in {missing[-1]}, which is no dataset for the SDK (it has no img or no ann folder; make them)"
+            text = f"{what}: on the platform {name} would be at the top"
+            report.add("sdk-upload", path, text)
+    others = [path for path, folder in folders.items() if path and any(e.name == layout.META for e in folder.entries)]
+    for path in others:
+        if inside := [dataset for dataset in datasets if dataset.startswith(f"{path}/")]:
+            text = f"has a meta.json and {counted(len(inside), 'dataset')}: the SDK uploads no project in a project"
+            report.add("sdk-upload", path, text)
+
+
+def _is_dataset_of_sdk(path: str, folders: Folders) -> bool:
+    entries = folders[path].entries if path in folders else []
+    names = {entry.name for entry in entries}
+    has_images = layout.ITEMS in names or any(name.endswith(layout.OFFSETS_SUFFIX) for name in names)
+    return has_images and layout.ANNOTATIONS in names
+
+
+def _check_uploading(dataset: DatasetView, names: list[str], pickles: list[str], report: VerifyReport) -> None:
+    """What wouldn't come to the platform, or not come back, though the SDK can read it."""
+    for name in names:
+        if not splitext(name)[1]:
+            report.add("sdk-upload", dataset.path, f"{name}: the SDK loses an image whose name has no extension")
+    if len(pickles) > 1:
+        text = f"has {len(pickles)} blobs: get it back by download_async; download_project of the SDK damages its copy"
+        report.add("sdk-download", dataset.path, text)
+
+
+def _check_blob_names(folders: Folders, pickles: list[str], report: VerifyReport) -> None:
+    """Files beside a blob that the SDK takes for it: it looks for names up to the last dot."""
+    blobs = folders.get(layout.BLOB_DIR)
+    beside = defaultdict(list)
+    for entry in blobs.entries if blobs else ():
+        if entry.kind != "directory":
+            beside[PurePosixPath(entry.name).stem].append(entry.name)
+    for stem in sorted({pickle.rpartition("/")[2].removesuffix(layout.OFFSETS_SUFFIX) for pickle in pickles}):
+        if len(beside[stem]) > 1:
+            text = f"{', '.join(sorted(beside[stem]))}: the SDK takes any of them for the blob"
+            report.add("sdk-upload", layout.BLOB_DIR, text)
 
 
 def _check_doubles(
