@@ -1,8 +1,8 @@
 """Which images are meant by a name, or a pattern, that somebody has typed: one rule for all commands that take such.
 
 Where there is a dataset ``train``, ``train/img/a.jpg``, the path that readers see, is exactly that image or none: given
-again after it was removed, it isn't ``a.jpg`` of a dataset ``train/img``. Else ``train/a.jpg``, and ``train/img/a.jpg``,
-is one of the dataset of this name or path, in a folder or not; what can be two images is an error.
+again after it was removed, it isn't ``a.jpg`` of a dataset ``train/img``. Else ``train/a.jpg``, or
+``train/img/a.jpg``, is one of the dataset of this name or path, in a folder or not; what can be two images is an error.
 """
 
 from __future__ import annotations
