@@ -27,6 +27,7 @@ DAMAGES = {
     "a list": lambda _: b"[]",
     "a record of another kind": lambda _: b'{"blob/x.tar": {"is": 3}}',
     "another value": lambda _: b'{"blob/x.tar": 7}',
+    "a number that is none": lambda _: b'{"blob/x.tar": {"is": [1], "whole": false, "ranges": [[1e999, 2]]}}',
     "another program's": lambda _: b"\0\1\2",
 }
 
@@ -64,6 +65,7 @@ REFUSED = {
     "compact": compact,
     "compact --dry-run": lambda root: compact(root, dry_run=True),
     "compact --unreferenced": lambda root: compact(root, unreferenced=True),
+    "remove of a hidden one, dry run": lambda root: remove(root, ["train/.b.png"], dry_run=True),
     "remove of the last": lambda root: remove(root, ["train/e.png"]),
     "remove of the last, dry run": lambda root: remove(root, ["train/e.png"], dry_run=True),
     "move of the last": lambda root: transaction(root, lambda fs: fs.mv("train/img/e.png", "train/img/q.png")),

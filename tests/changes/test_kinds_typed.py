@@ -75,8 +75,6 @@ MEANS = {
     "train/a.png": "train/img/a.png",
     "train/datasets/img/img/a.png": "train/datasets/img/img/a.png",
     "train/datasets/img/a.png": "train/datasets/img/img/a.png",
-    "train/img/img/a.png": "train/datasets/img/img/a.png",
-    "train/img/z.png": "train/datasets/img/img/z.png",
     "train/img/b/c.png": "train/img/b/c.png",
     "train/datasets/b/img/c.png": "train/datasets/b/img/c.png",
     "train/b/img/c.png": "train/datasets/b/img/c.png",
@@ -95,6 +93,50 @@ def test_what_can_be_two_is_refused(root, way):
     with pytest.raises(UsageError, match="can be .* and "):
         WAYS[way](root, "train/b/c.png")
     assert shown(root) == before
+
+
+GONE = {
+    "of the dataset above": ("train/img/a.png", "train/img/a.png"),
+    "never there": ("train/img/z.png", ""),
+    "in a folder of the one above": ("train/img/img/a.png", ""),
+    "of a name that another has": ("train/img/b/c.png", "train/img/b/c.png"),
+    "in a folder called img": ("train/img/q.png", "train/img/q.png"),
+    "of one below": ("train/datasets/b/img/c.png", "train/datasets/b/img/c.png"),
+}
+
+
+@pytest.mark.parametrize("case", GONE)
+@pytest.mark.parametrize("way", WAYS)
+def test_again_never_means_another_image(root, way, case):
+    """What a list names that is given once more, or was never there, isn't an image of another dataset or name."""
+    typed, gone = GONE[case]
+    for path in ("train/img/q.png", "train/img/img/q.png", "train/img/datasets/b/img/c.png"):
+        write(root / path, picture(path))
+        write(root / f"{path}.json".replace("/img/", "/ann/", 1), annotation(path))
+    if gone:
+        remove(root, [gone])
+    before = shown(root)
+    with pytest.raises(NotFoundError):
+        WAYS[way](root, typed)
+    assert shown(root) == before
+    assert not root.with_name("some").exists()
+
+
+def test_the_other_one_is_named(root):
+    remove(root, ["train/img/a.png"])
+    with pytest.raises(NotFoundError, match="if train/datasets/img/img/a.png is meant, write so"):
+        _by_subset(root, "train/img/a.png")
+
+
+def test_a_path_is_no_name_in_a_folder_of_another_dataset(root):
+    write(root / "train/datasets/b/img/train/img/k.png", picture("k"))
+    with pytest.raises(NotFoundError):
+        _by_subset(root, "train/img/k.png")
+
+
+def test_the_path_of_one_is_meant_where_the_other_is_gone(root):
+    remove(root, ["train/img/a.png"])
+    assert _by_removing(root, "train/datasets/img/img/a.png") == {"train/datasets/img/img/a.png"}
 
 
 def test_both_are_named(root, capsys):

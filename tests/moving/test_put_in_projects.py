@@ -118,6 +118,27 @@ def test_what_is_there_and_not_shown_is_not_replaced(root, other, way, kind):
     assert files_below(root) == before
 
 
+@pytest.mark.parametrize("name", ["", "/x.png", "/released.json", "/journal.json", "/lock", "/staging/x.png"])
+@pytest.mark.parametrize("through", ["", "a link to the folder", "a link to the project"])
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_is_put_where_only_blobdir_writes(root, other, tmp_path, way, name, through):
+    """Whether anything is there by now or not; but for formats that a command doesn't write."""
+    state = root / ".blobdir"
+    if through == "a link to the project":
+        os.symlink(root, tmp_path / "link")
+        state = tmp_path / "link/.blobdir"
+    elif through:
+        if not name:
+            return
+        state.mkdir(exist_ok=True)
+        os.symlink(root / ".blobdir", tmp_path / "link")
+        state = tmp_path / "link"
+    before = sorted((path, path.read_bytes() if path.is_file() else None) for path in root.rglob("*"))
+    with pytest.raises(UsageError):
+        WAYS[way](other, Path(f"{state}{name}"))
+    assert sorted((path, path.read_bytes() if path.is_file() else None) for path in root.rglob("*")) == before
+
+
 @pytest.mark.parametrize("path", ["train/img/new.png", "train/img/sub/new.png", "notes/sheet.png", "new/img/a.png"])
 @pytest.mark.parametrize("way", WAYS)
 def test_new_files_can_be_put_into_a_project(root, other, way, path):

@@ -129,6 +129,17 @@ AROUND = {
     "link out of the project": (link("more", "/usr/lib"), "link-outside", "more"),
     "journal": (plant(".blobdir/journal.json"), "change-unfinished", ".blobdir/journal.json"),
     "staging": (staged, "change-leftover", ".blobdir/staging"),
+    **{
+        f"{what} in place of {name}": (planter(f".blobdir/{name}"), "state-odd", f".blobdir/{name}")
+        for name in ("lock", "journal.json", "released.json", "back.json", "staging", "undo", "creating", "packing")
+        for what, planter in (
+            ("pipe", pipe),
+            ("link", lambda path: link(path, "/etc")),
+            ("dangling link", lambda path: link(path, "nowhere")),
+            ("link to a file", lambda path: link(path, "../meta.json")),
+            ("file", plant) if "." not in name and name != "lock" else ("folder", lambda path: plant(f"{path}/x")),
+        )
+    },
     "half a file": (
         plant("train/.blobdir-0123456789ab.tmp"), "change-leftover", "train/.blobdir-0123456789ab.tmp",
     ),

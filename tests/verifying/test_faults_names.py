@@ -118,10 +118,16 @@ def double_in_blobs(made):
     sums(made)
 
 
-def one_annotation_of_two(made):
-    made.offsets("train", "c", made.tar("c", {"x.png": picture(1), "x.jpg": picture(2)}))
-    made.loose("train/ann/x.json", ANNOTATION)
-    sums(made)
+def one_annotation_of_two(first, second, annotation, loose=()):
+    def do(made):
+        members = {one: picture(i) for i, one in enumerate((first, second)) if one not in loose}
+        made.offsets("train", "c", made.tar("c", members))
+        for one in loose:
+            made.loose(f"train/img/{one}", picture(5))
+        made.loose(f"train/ann/{annotation}", ANNOTATION)
+        sums(made)
+
+    return do
 
 
 def empty(made):
@@ -139,7 +145,12 @@ SDK = {
     "below such a name": (dataset("johann/datasets/x"), "sdk-name", "johann/datasets/x"),
     "in img/ and a blob": (double, "sdk-double", "train"),
     "in two blobs": (double_in_blobs, "sdk-double", "train"),
-    "one annotation of two": (one_annotation_of_two, "sdk-double", "train"),
+    "one annotation of two": (one_annotation_of_two("x.png", "x.jpg", "x.json"), "sdk-double", "train"),
+    "one of two, by a whole name": (one_annotation_of_two("b.png", "b.png.png", "b.png.json"), "sdk-double", "train"),
+    "one of two, and no extension": (one_annotation_of_two("b", "b.png", "b.json"), "sdk-double", "train"),
+    "one of two, a file": (
+        one_annotation_of_two("b.png", "b.png.jpg", "b.png.json", ["b.png.jpg"]), "sdk-double", "train",
+    ),
     "empty": (empty, "sdk-empty", "none"),
     "no annotation": (dataset("more", annotated=False), "image-without-annotation", "more"),
     "no meta.json": (lambda made: (made.root / "meta.json").unlink(), "meta-missing", "meta.json"),

@@ -47,7 +47,7 @@ PLACES = {
 }
 FOLDERS = {"state", "staging", "index", "blobs", "annotations", "packed", "dataset", "image"}
 """Where a folder is nothing to be reported."""
-UNSAID = {"lock", "released", "index", "index header"}
+UNSAID = {"index", "index header"}
 """What is blobdir's own, and nothing of the project: a folder or pipe there is no fault of what is verified."""
 UNCHANGEABLE = {"state", "journal", "lock", "staging", "released"}
 """Where nothing can be changed, and that is said."""

@@ -80,7 +80,7 @@ def remove_command(project: str, images: tuple[str, ...], dry_run: bool, quiet: 
 
     All copies of an image go, in blobs and as plain files; a file that another image needs as well stays. The bytes
     stay in the blob until `blobdir compact`. All are removed, or none. train/img/a.jpg, the path that `blobdir ls`
-    shows, is exactly that image; any other name that can be two images is an error.
+    shows, is exactly that image or none; any other name that can be two images is an error.
 
     \b
     blobdir remove /data/lemons train/a.jpg train/b.jpg

@@ -252,10 +252,10 @@ def subset_command(
 
     Offsets and annotations are written, blobs are linked: many subsets of one blob take no more room than one. What
     belongs to the images, in meta/, img_info/, seg/ and masks_*/, goes along. Conditions hold together; of one that is
-    repeated, any. In a list, train/img/a.jpg is exactly that image, train/a.jpg one of a dataset, a.jpg those of all; a
-    name that can be two images is an error. Patterns are for train/a.jpg. Where PROJECT is damaged nothing is made.
-    Where an annotation can't be used, nobody knows whether its image has the class or tag that is asked for: it isn't
-    taken but named, and the exit status is 7.
+    repeated, any. In a list, train/img/a.jpg is exactly that image or none, train/a.jpg one of a dataset, a.jpg those
+    of all; a name that can be two images is an error. Patterns are for train/a.jpg. Where PROJECT is damaged nothing is
+    made. Where an annotation can't be used, nobody knows whether its image has the class or tag that is asked for: it
+    isn't taken but named, and the exit status is 7.
 
     \b
     blobdir subset /data/lemons ripe --class lemon --tag ripe

@@ -76,7 +76,7 @@ def read_released(root: str) -> tuple[dict[str, Released], str]:
         if none_left(error):
             raise
         return {}, f"{RELEASED} can't be read: {error.strerror or error}"
-    except (ValueError, RecursionError, AttributeError, TypeError, KeyError):
+    except (ValueError, RecursionError, AttributeError, TypeError, KeyError, ArithmeticError):
         return {}, f"{RELEASED} is damaged: it isn't what blobdir writes"
     return {path: one for path, one in found.items() if _may_be(root, path, one.was)}, ""
 

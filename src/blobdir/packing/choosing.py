@@ -12,7 +12,7 @@ from blobdir.annotations import classes_of, meta_problems, tags_of
 from blobdir.discovery import layout
 from blobdir.errors import AnnotationError, IncompleteListingError, NotFoundError, UsageError
 from blobdir.packing.report import Problem, texts
-from blobdir.packing.typed import Pattern, meant, path_of, readings
+from blobdir.packing.typed import Pattern, all_readings, is_exact, meant, path_of, readings
 from blobdir.wording import counted, near
 
 if TYPE_CHECKING:
@@ -262,9 +262,14 @@ def find_images(project: ProjectView[DatasetView], typed: Iterable[str]) -> dict
     def called(text: str) -> list[str]:
         return [path for path in dict.fromkeys((text, by_name.get(text, ""))) if path in datasets]
 
+    def there(images: list[Image]) -> list[Image]:
+        return [image for image in images if _has(datasets[image[0]], image[1])]
+
     for text in typed:
-        found = meant(text, [image for image in readings(text, called) if _has(datasets[image[0]], image[1])])
-        if not found:
+        possible = readings(text, called)
+        found = meant(text, there(possible))
+        is_path = any(is_exact(text, image) for image in possible)
+        if not found and not is_path:
             if not bare:
                 bare = _everywhere(datasets)
             found = [(path, text) for path in bare.get(text, ())]
@@ -273,7 +278,9 @@ def find_images(project: ProjectView[DatasetView], typed: Iterable[str]) -> dict
                 f"{text}: isn't among the images that could be listed, and may be among the others: {why}"
             )
         if not found:
-            raise NotFoundError(f"{text}: no dataset of {project.url} has an image of this name")
+            others = " and ".join(map(path_of, there(all_readings(text, called))))
+            other = f"; if {others} is meant, write so" if others else ""
+            raise NotFoundError(f"{text}: no dataset of {project.url} has an image of this name{other}")
         for path, name in found:
             wanted.setdefault(path, set()).add(name)
     return wanted

@@ -46,6 +46,10 @@ VERSION: Final = 2
 MAX_NAME_BYTES: Final = 255
 _NOTES: Final = ("creating", "fetching", "packing", "subset")
 """Folders of a `blobdir.packing.newfolder.NewFolder` that was killed when it had appeared: they mean nothing then."""
+OWN: Final = dict.fromkeys((STAGING, UNDO, *_NOTES), True) | dict.fromkeys(
+    (LOCK, JOURNAL, BACK, os.path.basename(RELEASED)), False
+)
+"""What a change leaves in ``.blobdir``, or needs there -> whether that is a folder."""
 _NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EXDEV)
 
 
@@ -242,10 +246,8 @@ def check_state(state: Path) -> None:
     UsageError
     """
     check_own(state, is_folder=True)
-    for name in (STAGING, UNDO, *_NOTES):
-        check_own(state / name, is_folder=True)
-    for name in (LOCK, JOURNAL, BACK, os.path.basename(RELEASED)):
-        check_own(state / name, is_folder=False)
+    for name, is_folder in OWN.items():
+        check_own(state / name, is_folder=is_folder)
 
 
 def clear(state: Path) -> None:

@@ -12,6 +12,7 @@ from blobdir.discovery import layout
 from blobdir.durable import absolute
 from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.offsets import offsets_of_tar
+from blobdir.packing.backups import backed_up, is_backup_of_any, renamed_backup
 from blobdir.packing.belongings import check_nothing_of_others, in_the_way
 from blobdir.packing.growing import some_of
 from blobdir.packing.linked import check_merged
@@ -293,7 +294,11 @@ class _Merge:
             self._report.problems.append(Problem("link", path, "is a symbolic link to no file; it wasn't taken"))
             return
         owner = max((d for d in targets if path.startswith(f"{d}/")), key=len, default="")
-        target = f"{targets[owner]}{path[len(owner) :]}" if owner else path
+        if not (named := self._named(path)):
+            message = "is a backup of offsets, and no dataset has others for their blob; it wasn't taken"
+            self._report.problems.append(Problem("backup-unused", path, message))
+            return
+        target = f"{targets[owner]}{named[len(owner) :]}" if owner else named
         ours = self._writer.known
         if ours.is_folder(target):
             raise UsageError(f"{target}: is a folder in {ours.root} and a file in the other; nothing was changed")
@@ -315,6 +320,16 @@ class _Merge:
                 copy_file(self._theirs.storage, path, self._change.stage(target))
         except (OSError, BlobdirError) as error:
             raise PackError(f"{self._theirs.root}/{path}: can't be taken: {error}; nothing was changed") from error
+
+    def _named(self, path: str) -> str:
+        """Path of a file, with the blob's new name in it if it's a backup of offsets; empty if none has come for it."""
+        folder, _, name = path.rpartition("/")
+        if not backed_up(name):
+            return path
+        for blob, stem in self._stems.items():
+            if is_backup_of_any(path, [blob]):
+                return layout.join(folder, renamed_backup(name, f"{stem}{layout.OFFSETS_SUFFIX}"))
+        return ""
 
     def _same(self, target: str, path: str) -> bool:
         if not self._writer.known.is_file(target):

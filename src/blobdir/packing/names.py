@@ -2,7 +2,8 @@
 
 ``<dataset>-<number>-<digest>.tar``: the digest is that of the tar's bytes. So the same images have the same names
 whenever they are packed, and different ones never share a name: projects can lie in one bucket, or in one team's
-storage, side by side. A name is given once: it is taken as long as a tar, an offsets file or a journal has it.
+storage, side by side. A name is given once: it is taken as long as a tar, an offsets file, a backup of one or
+a journal has it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
 from blobdir.inside import read_whole
+from blobdir.packing.backups import backed_up
 from blobdir.projectlock import JOURNAL
 
 if TYPE_CHECKING:
@@ -80,11 +82,13 @@ def renewed_stem(stem: str, digest: str, taken: Container[str]) -> str:
 
 
 def stems_of(paths: Iterable[str]) -> set[str]:
-    """The stems of blobs, casefolded, that paths of tars and of offsets files stand for."""
+    """The stems of blobs, casefolded, that paths of tars, of offsets files, and of backups of those stand for."""
     found = set()
     for path in paths:
         name = os.path.basename(path)
         stem = name.removesuffix(layout.OFFSETS_SUFFIX) if layout.is_offsets(name) else layout.blob_stem(name)
+        if stem is None:
+            stem = backed_up(name) or None
         if stem is not None:
             found.add(stem.casefold())
     return found
@@ -93,7 +97,7 @@ def stems_of(paths: Iterable[str]) -> set[str]:
 def taken_stems(root: str) -> set[str]:
     """All stems, casefolded, that can't be given to another blob of a project: those of its tars, pickles and journal.
 
-    A blob that is away (on a disk that isn't mounted, say) keeps its name by its pickle.
+    A blob that is away (on a disk that isn't mounted, say) keeps its name by its pickle, or by a backup of that.
     """
     paths: list[str] = []
     for folder, folders, names in os.walk(root):

@@ -97,14 +97,12 @@ def check_unknown(url: str, paths: Mapping[str, str], fs: AbstractFileSystem | N
 
 
 def _own(root: str, path: str) -> str:
-    """What is said of a blob, of offsets, and of what lies in `.blobdir/`: they are there, and shown to nobody."""
+    """What is said of blobs and offsets, which are there and shown to nobody; and of `.blobdir/`, whatever is there."""
+    if path.partition("/")[0] == layout.STATE_DIR:
+        return f"{path} is blobdir's own"
     folder, _, name = path.rpartition("/")
     holds_blobs = folder == layout.BLOB_DIR or folder.rpartition("/")[2] == layout.PACKED_ANNOTATIONS
-    is_own = (
-        path.startswith(f"{layout.STATE_DIR}/")
-        or layout.is_offsets(name)
-        or (holds_blobs and layout.blob_stem(name) is not None)
-    )
+    is_own = layout.is_offsets(name) or (holds_blobs and layout.blob_stem(name) is not None)
     return f"{path} is blobdir's own" if root and is_own and os.path.lexists(os.path.join(root, path)) else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 import warnings
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from blobdir.errors import BlobdirWarning, PackError, UsageError
 from blobdir.index import FIRST_BLOB, LOOSE
 from blobdir.offsets import OffsetsTable
 from blobdir.offsets.streaming import iter_offsets
+from blobdir.packing.backups import backed_up, is_backup_of_any
 from blobdir.packing.choosing import Choice, SubsetOptions, choose, datasets_of
 from blobdir.packing.fitting import check_members
 from blobdir.packing.linked import check_chosen
@@ -169,6 +171,7 @@ class _Writer:
             expected = Stat("file", record.size, record.mtime_ns, etag=record.etag)
             share_blob(self._storage, blob, self._place(blob), self._options.blobs, expected)
         self._copy_files("", without=WHOLE)
+        self._copy_backups()
         self._write_sums()
         return sorted(self._blobs.values())
 
@@ -233,8 +236,21 @@ class _Writer:
         """Copy the plain files that lie in the project's folder, or in a dataset's: they belong to all of it."""
         top = self._tree.find(path)
         for row, name in zip(self._tree.children(top), self._tree.names(top), strict=True):
-            if int(self._tree.index.source[row]) == LOOSE and name != without and not layout.is_offsets(name):
+            is_other = name == without or layout.is_offsets(name) or backed_up(name)
+            if int(self._tree.index.source[row]) == LOOSE and not is_other:
                 self._copy(row, layout.join(path, name))
+
+    def _copy_backups(self) -> None:
+        """Copy backups of offsets whose blobs are shared: without, `compact` would take for removed what they name."""
+        shared = set(self._blobs.values())
+        for path in ["", *(path for path, names in self._choice.images.items() if names)]:
+            for folder in (path, layout.join(path, layout.PACKED_ANNOTATIONS)):
+                place = os.path.join(self._storage.root, folder)
+                for name in sorted(os.listdir(place)) if os.path.isdir(place) else ():
+                    one = layout.join(folder, name)
+                    is_file = stat.S_ISREG(os.lstat(os.path.join(place, name)).st_mode)
+                    if is_file and is_backup_of_any(one, shared):
+                        copy_file(self._storage, one, self._place(one))
 
     def _write_sums(self) -> None:
         """Checksums of the blobs that are shared, if the project has them."""

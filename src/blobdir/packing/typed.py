@@ -1,6 +1,7 @@
 """Which images are meant by a name, or a pattern, that somebody has typed: one rule for all commands that take such.
 
-``train/img/a.jpg``, the path that readers see, is exactly that image, where there is one. Else ``train/a.jpg``, and
+Where there is a dataset ``train``, ``train/img/a.jpg``, the path that readers see, is exactly that image or none: given
+again after it was removed, it isn't ``a.jpg`` of a dataset ``train/img``. Else ``train/a.jpg``, or
 ``train/img/a.jpg``, is one of the dataset of this name or path, in a folder or not; what can be two images is an error.
 """
 
@@ -29,6 +30,12 @@ def readings(text: str, called: Callable[[str], Iterable[str]]) -> list[Image]:
     called : callable
         Paths of the datasets that are called so, by name or path.
     """
+    found = all_readings(text, called)
+    return [image for image in found if is_exact(text, image)] or found
+
+
+def all_readings(text: str, called: Callable[[str], Iterable[str]]) -> list[Image]:
+    """Each image that a text could mean if it weren't the path of one."""
     text = text.strip("/")
     found: dict[Image, None] = {}
     at = text.find("/")
@@ -56,11 +63,10 @@ def meant(text: str, there: list[Image]) -> list[Image]:
     Raises
     ------
     UsageError
-        There are two, and none has exactly this path.
+        There are two.
     """
-    exact = [image for image in there if is_exact(text, image)]
-    if exact or len(there) < 2:
-        return exact or there
+    if len(there) < 2:
+        return there
     raise UsageError(f"{text}: can be {' and '.join(sorted(map(path_of, there)))}; write the one that is meant")
 
 

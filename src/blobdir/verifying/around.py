@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from blobdir.discovery import layout
 from blobdir.discovery.parts import misplaced_pickles
 from blobdir.discovery.released import RELEASED, WHAT_TO_DO, read_released
-from blobdir.errors import LinkError
-from blobdir.packing.journal import STAGING, UNDO
+from blobdir.errors import LinkError, UsageError
+from blobdir.packing.journal import OWN, STAGING, UNDO
 from blobdir.packing.sidefiles import FOLDERS
-from blobdir.projectlock import JOURNAL, STATE_DIR, is_being_changed
+from blobdir.projectlock import JOURNAL, STATE_DIR, check_own, is_being_changed
 from blobdir.smallfiles import JSON, Known, look_at, not_read
 from blobdir.temporary import is_owned, is_temporary
 from blobdir.verifying.findings import in_words
@@ -138,6 +138,7 @@ def check_state(storage: LocalStorage, folders: Folders, report: VerifyReport) -
         report.add("not-checked", STATE_DIR, "another process is changing the project: look again when it's done")
         return
     entries = folders[STATE_DIR].entries if STATE_DIR in folders else ()
+    state -= _check_own(storage, state, report)
     is_file = any(layout.join(STATE_DIR, entry.name) == RELEASED and entry.kind == "file" for entry in entries)
     if is_file and (why := read_released(storage.root)[1]):  # what is no file is said in another place
         report.add("released-unreadable", RELEASED, f"{why.removeprefix(RELEASED).strip()}; {WHAT_TO_DO}")
@@ -154,6 +155,20 @@ def check_state(storage: LocalStorage, folders: Folders, report: VerifyReport) -
             path = layout.join(folder.path, name)
             if not is_owned(os.path.join(storage.root, path)):
                 report.add("change-leftover", path, "was being written, and wasn't ended")
+
+
+def _check_own(storage: LocalStorage, state: set[str], report: VerifyReport) -> set[str]:
+    """Report what lies in ``.blobdir`` where another kind of thing belongs; gives the names."""
+    odd = set()
+    for name in OWN.keys() & state:
+        path = layout.join(STATE_DIR, name)
+        full = os.path.join(storage.root, path)
+        try:
+            check_own(full, is_folder=OWN[name])
+        except UsageError as error:
+            report.add("state-odd", path, f"{str(error).removeprefix(f'{full}: ')}; until then, nobody can change it")
+            odd.add(name)
+    return odd
 
 
 def _is_staged(path: str) -> bool:

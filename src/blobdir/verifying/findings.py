@@ -18,7 +18,7 @@ ERRORS = frozenset(
         "annotation-turned",
         "class-unknown", "tag-unknown", "blob-missing", "blob-unreadable", "meta", "side-invalid", "link-dangling",
         "link-circular", "change-unfinished", "blob-not-checked", "images-left-out",
-        "released-unreadable",
+        "released-unreadable", "state-odd",
     }
 )  # fmt: skip
 FOR_SUPERVISELY = frozenset(

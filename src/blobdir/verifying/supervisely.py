@@ -6,7 +6,7 @@ import os
 from collections import Counter, defaultdict
 from pathlib import PurePosixPath
 from posixpath import splitext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
 from blobdir.errors import OffsetsError
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from blobdir.datasets import DatasetView, ProjectView
-    from blobdir.sources import LocalStorage
+    from blobdir.sources import Folder, LocalStorage
     from blobdir.verifying.findings import VerifyReport
     from blobdir.verifying.places import Folders
+
+_ANNOTATION: Final = ".json"
 
 
 def check_for_sdk(
@@ -145,12 +147,22 @@ def _check_doubles(
         for name, count in times.items():
             if count > 1:
                 report.add("sdk-double", dataset.path, f"{name} is there {count} times, as a file or in blobs")
-    annotations = folders.get(layout.join(dataset.path, layout.ANNOTATIONS))
-    known = {entry.name for entry in annotations.entries} if annotations else set()
-    without = [name for name in names if name + ".json" not in known] if known else []
-    for stem, count in Counter(splitext(name)[0] for name in without).items():
-        if count > 1 and f"{stem}.json" in known:
-            report.add("sdk-double", dataset.path, f"{stem}.json is the annotation of {counted(count, 'image')}")
+    for annotation, count in _annotations_of(names, folders.get(layout.join(dataset.path, layout.ANNOTATIONS))).items():
+        if count > 1:
+            report.add("sdk-double", dataset.path, f"{annotation} is the annotation of {counted(count, 'image')}")
+
+
+def _annotations_of(names: list[str], folder: Folder | None) -> Counter[str]:
+    """Name of each annotation that the SDK takes for that of an image -> of how many.
+
+    That is the one by the whole name, else the one by the name without the extension: ``b.png.json`` is that of both
+    ``b.png`` and ``b.png.png``, if the latter has none by its whole name.
+    """
+    entries = folder.entries if folder else ()
+    known = {e.name for e in entries if e.kind != "directory" and splitext(e.name)[1] == _ANNOTATION}
+    whole = Counter(name + _ANNOTATION for name in names if name + _ANNOTATION in known)
+    others = (splitext(name)[0] + _ANNOTATION for name in names if name + _ANNOTATION not in known)
+    return whole + Counter(filter(known.__contains__, others))
 
 
 def _is_image(name: str) -> bool:
