@@ -274,12 +274,17 @@ class Edit:
                 )
             if path == layout.META:
                 raise UsageError(f"{path}: can't be removed: without it, this is no project")
-            belonging = self._belongings.of(path) if self.is_image(path) else {}
-            self._forget(path)
-            for file, shared in belonging.items():
-                if not shared and self.exists(file):
-                    self._forget(file)
-                    self._followed.add(file)
+            self._remove(path)
+
+    def _remove(self, path: str) -> None:
+        belonging = self._belongings.of(path) if self.is_image(path) else {}
+        self._forget(path)
+        for file, shared in belonging.items():
+            if shared:
+                self._belongings.leave(file, path)
+            elif self.exists(file):
+                self._forget(file)
+                self._followed.add(file)
 
     def _note_below(self, path: str) -> None:
         for folder in ("", *layout.above(path)):
@@ -288,6 +293,7 @@ class Edit:
     def _forget(self, path: str) -> None:
         self._steps += 1
         self._dropped[path] = None
+        self._belongings.forget(path)
         self._images.pop(path, None)
         for folder in ("", *layout.above(path)):
             self._written.get(folder, {}).pop(path, None)
@@ -327,7 +333,8 @@ class Edit:
     def move(self, path: str, target: str) -> None:
         """Give a file another path. An image takes what belongs to it along; its bytes go to the new blob.
 
-        What is at `target` is replaced; if that is an image, all that belongs to it goes.
+        What is at `target` is replaced; if that is an image, all that belongs to it goes. What was written before there
+        was an image stays, instead of what would come along.
         """
         self.check_process()
         with self._lock:
@@ -337,16 +344,16 @@ class Edit:
                     f"{path}: is an image with labels, and {target} is no place for one; copy it there, then remove it"
                 )
             self._check_place(target)
-            renamed = self._belongings.renamed(path, target) if self.is_image(path) else {}
-            new = {old: to for old, to in renamed.items() if to not in self._files}  # else written before, and meant
-            if self.is_image(path):
-                self._belongings.check_free(path, target, list(new.values()), self._files)
+            new, stay = self._belongings.moving(path, target) if self.is_image(path) else ({}, set())
             with self.whole():
                 if self.is_image(path) and self.exists(target):
-                    self.remove(target)
+                    self._remove(target)
                 self.write(target, data)
                 for old, to in new.items():
                     self.write(to, self.read(old))
+                    self._belongings.carry(old, to, target)
+                for to in stay:
+                    self._belongings.join(to, target)
                 self.remove(path)
 
     def _drop(self, path: str) -> None:
@@ -436,7 +443,7 @@ class Edit:
         by_name, by_stem = (f"{dataset}/{layout.ANNOTATIONS}/{base}.json" for base in (name, splitext(name)[0]))
         if self.exists(by_name):
             return False
-        return not (self.exists(by_stem) and (not self._is_new(image) or by_stem in self._files))
+        return not (self.exists(by_stem) and (not self._is_new(image) or self._belongings.is_meant(by_stem, image)))
 
     def _is_new(self, image: str) -> bool:
         """Whether an image takes nothing of what its name had before: that had none, or went with what it had."""
@@ -458,7 +465,7 @@ class Edit:
             if self._broken:
                 raise UsageError(f"a step of the transaction failed half way ({self._broken}); nothing was changed")
             images = [*self._images, *filter(self.is_image, self._files)]
-            self._belongings.check_new(list(filter(self._is_new, images)), self._files)
+            self._belongings.check_new(list(filter(self._is_new, images)))
             for image in images:
                 if self._needs_annotation(image):
                     dataset, name = self.split(image)
