@@ -9,7 +9,7 @@ from changes.samples import annotation, files_of, packed, picture, write
 
 import blobdir
 from blobdir.errors import UsageError
-from blobdir.packing import move
+from blobdir.packing import compact, move, remove
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
 
@@ -244,3 +244,44 @@ def test_move_by_full_name_to_one_without_a_label(tmp_path):
     with pytest.raises(UsageError, match=r"would be taken for a\.png\.jpg's as well"):
         move(root, ["p/a.png", "q/a.png.jpg"], "new")
     assert shown(root) == before
+
+
+# -- bytes that were only moved ----------------------------------------------------------------------------------
+
+AWAY = {
+    "mv": lambda fs: fs.mv(_image("a.png"), _image("x.png")),
+    "mv twice": lambda fs: (fs.mv(_image("a.png"), _image("q.png")), fs.mv(_image("q.png"), "new/img/x.png")),
+    "mv of a folder": lambda fs: fs.mv("train", "new", recursive=True),
+    "swap": lambda fs: fs.mv([_image("a.png"), _image("b.png")], [_image("b.png"), _image("a.png")]),
+    "mv, pipe": lambda fs: (fs.mv(_image("a.png"), _image("x.png")), fs.pipe(_image("a.png"), picture("new"))),
+}
+REMOVED = {
+    "cp, rm": lambda fs: (fs.cp(_image("a.png"), _image("x.png")), fs.rm(_image("a.png"))),
+    "cp, mv, rm": lambda fs: (
+        fs.cp(_image("a.png"), _image("y.png")),
+        fs.mv(_image("a.png"), _image("x.png")),
+        fs.rm(_image("x.png")),
+    ),
+}
+
+
+@pytest.mark.parametrize("way", AWAY | REMOVED)
+def test_compact_says_removed_of_what_was_removed(tmp_path, way):
+    root = packed(tmp_path / "p", files_of({_typed(name): picture(name) for name in ("a.png", "b.png")}))
+    transaction(root, (AWAY | REMOVED)[way])
+    before = shown(root)
+    report = compact(root)
+    assert [problem.code for problem in report.problems] == ["still-there"] * (way in REMOVED)
+    assert bool(report.held) == (way in REMOVED)
+    assert shown(root) == before
+    assert faults(root) == []
+
+
+def test_compact_after_the_removal_of_what_was_moved(tmp_path):
+    root = packed(tmp_path / "p", files_of({_typed(name): picture(name) for name in ("a.png", "b.png")}))
+    copy = write(root / "blob/copy.bak", next(iter((root / "blob").glob("*.tar"))).read_bytes())
+    transaction(root, AWAY["mv"])
+    remove(root, ["train/x.png"])
+    assert [problem.path for problem in compact(root).problems if problem.code == "still-there"] == [
+        str(copy.relative_to(root))
+    ]

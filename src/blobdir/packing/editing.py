@@ -84,6 +84,7 @@ class Edit:
         self._written: dict[str, dict[str, None]] = {}  # folder -> what was written below it: see `files_below`
         self._gone: dict[str, None] = {}
         self._dropped: dict[str, None] = {}
+        self._moved: dict[str, str] = {}  # image -> the path that it had when the edit began
         self._datasets: dict[str, None] = {}
         self._belongings = EditedSideFiles(self._tree, self._writer.known, self)
         self._followed: set[str] = set()
@@ -243,6 +244,7 @@ class Edit:
                 self._steps += 1
                 if is_image:
                     self._drop(path)
+                    self._moved.pop(path, None)
                     self._images[path] = self._output().member(parts[-1], data)
                     self._members += 1
                     self._note_below(path)
@@ -295,6 +297,7 @@ class Edit:
         self._dropped[path] = None
         self._belongings.forget(path)
         self._images.pop(path, None)
+        self._moved.pop(path, None)
         for folder in ("", *layout.above(path)):
             self._written.get(folder, {}).pop(path, None)
         if path in self._files:
@@ -333,8 +336,7 @@ class Edit:
     def move(self, path: str, target: str) -> None:
         """Give a file another path. An image takes what belongs to it along; its bytes go to the new blob.
 
-        What is at `target` is replaced; if that is an image, all that belongs to it goes. What was written before there
-        was an image stays, instead of what would come along.
+        What is at `target` is replaced, with all that belongs to it. What was written before it was there stays.
         """
         self.check_process()
         with self._lock:
@@ -348,7 +350,9 @@ class Edit:
             with self.whole():
                 if self.is_image(path) and self.exists(target):
                     self._remove(target)
+                begun = self._moved.get(path, "" if path in self._images else path)
                 self.write(target, data)
+                self._moved |= {target: begun} if begun else {}
                 for old, to in new.items():
                     self.write(to, self.read(old))
                     self._belongings.carry(old, to, target)
@@ -539,8 +543,7 @@ class Edit:
 
     def _drop_origins(self) -> None:
         """Have everything go that made the names which were removed, or written anew."""
-        images: dict[str, list[str]] = {}
-        notes: dict[str, list[str]] = {}
+        images, notes = dict[str, list[str]](), dict[str, list[str]]()
         for path in dict.fromkeys((*self._gone, *self._images, *self._files)):
             for kind, found in ((layout.ITEMS, images), (layout.ANNOTATIONS, notes)):
                 dataset, name = self._place(path, kind)
@@ -550,12 +553,13 @@ class Edit:
             else:
                 if path in self._gone:
                     self._change.remove(path)
+        moved = set(self._moved.values())
         for found in (images, notes):
             for dataset, names in found.items():
                 origins = self._writer.known.origins(dataset, names, annotations=found is notes)
                 self._writer.known.check_origins(origins.values())
-                for origin in origins.values():
-                    self._writer.drop(origin)
+                for name, origin in origins.items():
+                    self._writer.drop(origin, moved=f"{dataset}/{layout.ITEMS}/{name}" in moved)
 
     def _finish_blob(self) -> None:
         if self._tar is None:
