@@ -188,6 +188,21 @@ def test_a_new_image_gets_no_label_that_went_along_with_another_one(tmp_path):
     assert train.annotation("x.png.jpg")["description"] == ""
 
 
+@pytest.mark.parametrize("target", ["x.png", "a.png"], ids=["moved", "not moved"])
+def test_a_new_image_gets_no_old_label_by_its_stem(tmp_path, target):
+    root = packed(tmp_path / "p", files_of({_typed("b.png"): picture("b")}))
+    write(root / "train/ann/a.json", annotation("old"))
+
+    def change(fs):
+        fs.pipe(_image("a.png"), picture("new"))
+        fs.mv(_image("a.png"), _image(target))
+
+    transaction(root, change)
+    train = blobdir.open_project(root)["train"]
+    assert train.annotation(target)["description"] == ""
+    assert (root / "train/ann/a.json").read_bytes() == annotation("old")
+
+
 def test_a_file_that_goes_leaves_no_other_one_for_its_image(tmp_path):
     images = {_typed("a.png"): picture("a"), _typed("x.png.jpg"): picture("x", form="JPEG")}
     root = packed(tmp_path / "p", files_of(images))

@@ -11,7 +11,7 @@ from blobdir.errors import IncompleteListingError, UsageError
 from blobdir.packing.sidefiles import FOLDERS, could_have, is_side_folder, owners, renamed_side, side_files
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from blobdir.packing.provenance import Provenance
     from blobdir.packing.sidefiles import SideFile
@@ -35,6 +35,10 @@ class Edited(Protocol):
 
     def split(self, path: str, kind: str = layout.ITEMS) -> tuple[str, str]:
         """Dataset and name of an image, or of what is in another folder of a dataset."""
+        ...
+
+    def needs_annotation(self, image: str) -> bool:
+        """Whether an image that was written has none."""
         ...
 
     def read(self, path: str) -> bytes:
@@ -161,8 +165,14 @@ class EditedSideFiles:
         IncompleteListingError
             Something can't be listed, so it isn't known.
         """
+        return {path: shared for _, path, shared in self._of(image)}
+
+    def _of(self, image: str) -> Iterator[tuple[SideFile, str, bool]]:
         dataset, name = self._edit.split(image)
-        return {path: shared for one in self._places(dataset, name) for path, shared in self._at(dataset, name, one)}
+        has_no_label = image in self._meant and self._edit.needs_annotation(image)  # an old one by its stem isn't its
+        for one in self._places(dataset, name):
+            if not (has_no_label and one.folder == layout.ANNOTATIONS):
+                yield from ((one, path, shared) for path, shared in self._at(dataset, name, one))
 
     def _at(self, dataset: str, name: str, one: SideFile) -> list[tuple[str, bool]]:
         full = f"{dataset}/{one.path}"
@@ -213,9 +223,8 @@ class EditedSideFiles:
         """Path of each file that belongs to an image -> the path that it has to have when the image is `target`."""
         (dataset, name), (new_dataset, new_name) = self._edit.split(image), self._edit.split(target)
         found = {}
-        for one in self._places(dataset, name):
-            for path, _ in self._at(dataset, name, one):
-                found[path] = f"{new_dataset}/{renamed_side(path[len(dataset) + 1 :], one, name, new_name)}"
+        for one, path, _ in self._of(image):
+            found[path] = f"{new_dataset}/{renamed_side(path[len(dataset) + 1 :], one, name, new_name)}"
         return found
 
     def moving(self, image: str, target: str) -> tuple[dict[str, str], set[str]]:

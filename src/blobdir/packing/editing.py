@@ -441,7 +441,7 @@ class Edit:
                 raise UsageError(f"{path}: {folder} can't be a dataset; nested ones lie in {place}")
         self._datasets[folder] = None
 
-    def _needs_annotation(self, image: str) -> bool:
+    def needs_annotation(self, image: str) -> bool:
         """Whether an image that was written has none: one by its stem counts if it had that before, or gets it now."""
         dataset, name = self.split(image)
         by_name, by_stem = (f"{dataset}/{layout.ANNOTATIONS}/{base}.json" for base in (name, splitext(name)[0]))
@@ -471,7 +471,7 @@ class Edit:
             images = [*self._images, *filter(self.is_image, self._files)]
             self._belongings.check_new(list(filter(self._is_new, images)))
             for image in images:
-                if self._needs_annotation(image):
+                if self.needs_annotation(image):
                     dataset, name = self.split(image)
                     target = self._change.stage(f"{dataset}/{layout.ANNOTATIONS}/{name}.json")
                     target.write_bytes(annotation_of_image(BytesIO(self.read(image)), image))
