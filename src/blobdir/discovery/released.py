@@ -39,11 +39,14 @@ class Released:
         Whether its last image was removed.
     ranges : set of (int, int)
         Byte ranges, half-open, of removed members that can't be told by their names from such as never were images.
+    moved : set of (int, int)
+        Byte ranges of images that a change has copied to another blob: they weren't removed.
     """
 
     was: Identity
     whole: bool = False
     ranges: set[tuple[int, int]] = field(default_factory=set)
+    moved: set[tuple[int, int]] = field(default_factory=set)
 
 
 def identity(full: str) -> Identity:
@@ -91,7 +94,8 @@ WHAT_TO_DO: Final = (
 def _parse(value: Any) -> Released:
     if isinstance(value, list):
         return Released(value, whole=True)
-    return Released(value["is"], bool(value["whole"]), {(int(start), int(end)) for start, end in value["ranges"]})
+    ranges, moved = ({(int(start), int(end)) for start, end in value.get(key, ())} for key in ("ranges", "moved"))
+    return Released(value["is"], bool(value["whole"]), ranges, moved)
 
 
 def _may_be(root: str, path: str, was: object) -> bool:
@@ -106,7 +110,10 @@ def _may_be(root: str, path: str, was: object) -> bool:
 def format_released(released: Mapping[str, Released]) -> bytes:
     """The file's bytes."""
     values = {
-        path: {"is": one.was, "whole": one.whole, "ranges": sorted(one.ranges)} if one.ranges else one.was
+        path: {"is": one.was, "whole": one.whole, "ranges": sorted(one.ranges)}
+        | ({"moved": sorted(one.moved)} if one.moved else {})
+        if one.ranges or one.moved
+        else one.was
         for path, one in released.items()
     }
     return json.dumps(values, indent=0, sort_keys=True).encode("utf-8", "surrogateescape")

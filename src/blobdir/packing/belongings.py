@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from posixpath import splitext
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
@@ -10,7 +11,7 @@ from blobdir.errors import PackError, UsageError
 from blobdir.packing.sidefiles import FOLDERS, bases, could_have, owners, side_candidates, side_files
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from blobdir.packing.provenance import Origin, Provenance
     from blobdir.packing.sidefiles import SideFile
@@ -85,34 +86,40 @@ def check_are_files(known: Provenance, dataset: str, names: Collection[str]) -> 
                     pass
 
 
-def check_nobody_else(known: Provenance, dataset: str, paths: Collection[str], names: Collection[str]) -> None:
-    """Refuse files that images which are in a dataset already would get as well.
+def check_nobody_else(
+    known: Provenance, dataset: str, meant: Mapping[str, Collection[str]], names: Collection[str]
+) -> None:
+    """Refuse new files that other images would get as well than those that they are meant for, as all is at the end.
 
     Parameters
     ----------
     known : Provenance
     dataset : str
-        Path.
-    paths : collection of str
-        New files, relative to the dataset.
+        Path; it needn't be there yet.
+    meant : mapping
+        Path of each new file, relative to the dataset -> the images that it is for.
     names : collection of str
-        The images that they are for.
+        Of images that come, or are replaced.
 
     Raises
     ------
     UsageError
     """
-    if dataset not in known.datasets.values():
-        return
-    called = known.called(dataset, {base for path in paths for base in bases(path)})
-    for path in paths:
-        others = owners(
+    is_there = dataset in known.datasets.values()
+    wanted = {base for path in meant for base in bases(path)}
+    called = {base: dict.fromkeys(found) for base, found in (known.called(dataset, wanted) if is_there else {}).items()}
+    for name in names:
+        for base in (name, splitext(name)[0]):
+            called.setdefault(base, {})[name] = None
+    for path, images in meant.items():
+        found = owners(
             path,
-            lambda base: [name for name in called.get(base, ()) if name not in names],
-            lambda found: known.is_there(dataset, found),
+            lambda base: called.get(base, ()),
+            lambda one: one in meant or (is_there and known.is_there(dataset, one)),
         )
-        if others:
-            raise UsageError(f"{dataset}/{path}: would be taken for {others[0]}'s as well; nothing was changed")
+        other = next((name for name in found if name not in images), None)
+        if other is not None:
+            raise UsageError(f"{dataset}/{path}: would be taken for {other}'s as well; nothing was changed")
 
 
 def in_the_way(

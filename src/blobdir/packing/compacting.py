@@ -210,7 +210,8 @@ class _Compacting:
             for row in rows
         ]
         self._report.dropped += len(lost)
-        self._lost += lost
+        moved = one.moved if (one := self._writer.released.get(path)) else ()
+        self._lost += [gone for gone in lost if (gone.start, gone.end) not in moved]
         if lost and os.lstat(os.path.join(self._writer.root, path)).st_nlink > 1:
             message = "has another name, as `subset` gives it: a hard link, which still has what was removed"
             self._say("hard-link", path, message)

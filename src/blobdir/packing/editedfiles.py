@@ -11,7 +11,7 @@ from blobdir.errors import IncompleteListingError, UsageError
 from blobdir.packing.sidefiles import FOLDERS, could_have, is_side_folder, owners, renamed_side, side_files
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from blobdir.packing.provenance import Provenance
     from blobdir.packing.sidefiles import SideFile
@@ -33,13 +33,25 @@ class Edited(Protocol):
         """Whether there would be a file below a folder."""
         ...
 
-    def split(self, path: str) -> tuple[str, str]:
-        """Dataset and name of an image."""
+    def split(self, path: str, kind: str = layout.ITEMS) -> tuple[str, str]:
+        """Dataset and name of an image, or of what is in another folder of a dataset."""
+        ...
+
+    def needs_annotation(self, image: str) -> bool:
+        """Whether an image that was written has none."""
+        ...
+
+    def read(self, path: str) -> bytes:
+        """Content of a file as it would be."""
         ...
 
 
 class EditedSideFiles:
     """The side files of images, as they would be.
+
+    Each file that is written is meant for some images: one that went along with an image for that, one that was written
+    by itself for those that had it then. If none had it, it is there for whoever comes. What it isn't meant for doesn't
+    get it.
 
     Parameters
     ----------
@@ -55,6 +67,8 @@ class EditedSideFiles:
         self._side: dict[str, dict[str, None]] = {}  # folder -> side folders in it that something was written to
         self._written: dict[tuple[str, str], dict[str, None]] = {}
         self._views: dict[str, DatasetView] = {}
+        self._meant: dict[str, set[str] | None] = {}  # file that was written -> images; None: for whoever comes
+        self._carried: dict[str, str] = {}  # of these, those that went along with an image -> where they were
 
     def note(self, path: str) -> None:
         """A file was written."""
@@ -68,6 +82,50 @@ class EditedSideFiles:
         dataset, name = self._edit.split(path)
         for base in (name, splitext(name)[0]) if dataset else ():
             self._written.setdefault((dataset, base), {})[name] = None
+        self._carried.pop(path, None)
+        self._meant[path] = self._having(path) or None
+
+    def _having(self, path: str) -> set[str]:
+        """Images that have a file; none where that can't be known."""
+        try:
+            dataset = self._dataset_of(path)
+            return {f"{dataset}/{layout.ITEMS}/{name}" for name in self._owners(dataset, path)} if dataset else set()
+        except IncompleteListingError:
+            return set()
+
+    def _dataset_of(self, path: str) -> str:
+        """Dataset of a side file; empty for others."""
+        for folder in layout.above(path):
+            above, _, name = folder.rpartition("/")
+            if is_side_folder(name) and above and self._edit.split(path, name)[0] == above:
+                return above
+        return ""
+
+    def forget(self, path: str) -> None:
+        """A file is removed."""
+        self._meant.pop(path, None)
+        self._carried.pop(path, None)
+
+    def leave(self, path: str, image: str) -> None:
+        """A file stays, and an image that had it goes."""
+        if images := self._meant.get(path):
+            images.discard(image)
+
+    def join(self, path: str, image: str) -> None:
+        """A file is meant for one more image."""
+        images = self._meant.get(path)
+        if images is not None:
+            images.add(image)
+
+    def carry(self, old: str, path: str, image: str) -> None:
+        """A file was written that goes along with an image."""
+        self._carried[path] = old
+        self._meant[path] = {image}
+
+    def is_meant(self, path: str, image: str) -> bool:
+        """Whether a file was written for an image, or for whoever comes."""
+        images = self._meant.get(path, ())
+        return images is None or image in images
 
     def is_folder(self, path: str) -> bool:
         """Whether there is a folder at a path; one that was emptied counts."""
@@ -107,8 +165,14 @@ class EditedSideFiles:
         IncompleteListingError
             Something can't be listed, so it isn't known.
         """
+        return {path: shared for _, path, shared in self._of(image)}
+
+    def _of(self, image: str) -> Iterator[tuple[SideFile, str, bool]]:
         dataset, name = self._edit.split(image)
-        return {path: shared for one in self._places(dataset, name) for path, shared in self._at(dataset, name, one)}
+        has_no_label = image in self._meant and self._edit.needs_annotation(image)  # an old one by its stem isn't its
+        for one in self._places(dataset, name):
+            if not (has_no_label and one.folder == layout.ANNOTATIONS):
+                yield from ((one, path, shared) for path, shared in self._at(dataset, name, one))
 
     def _at(self, dataset: str, name: str, one: SideFile) -> list[tuple[str, bool]]:
         full = f"{dataset}/{one.path}"
@@ -125,11 +189,12 @@ class EditedSideFiles:
             lambda path: self._edit.exists(f"{dataset}/{path}"),
         )
 
-    def check_new(self, images: Collection[str], written: Collection[str]) -> None:
-        """Refuse new images where they would get files of images that were there, as all is at the end.
+    def check_new(self, images: Collection[str]) -> None:
+        """Refuse files that images would get which they aren't meant for, as all is at the end.
 
-        One in the place of another one that was removed, or moved away, is new. Annotations aren't looked at: a new
-        image gets its own. `written` are files of now, which are meant for them.
+        New images get none of files that others had, and nobody gets those that went along with another one. One in the
+        place of another one that was removed, or moved away, is new. Annotations aren't looked at: a new image gets its
+        own.
 
         Raises
         ------
@@ -138,44 +203,82 @@ class EditedSideFiles:
         for image in images:
             dataset, name = self._edit.split(image)
             for path, shared in self.of(image).items():
-                if not shared or path in written or path.startswith(f"{dataset}/{layout.ANNOTATIONS}/"):
+                if not shared or self.is_meant(path, image) or path.startswith(f"{dataset}/{layout.ANNOTATIONS}/"):
                     continue
-                others = (other for other in self._owners(dataset, path) if other != name)
-                other = next((other for other in others if f"{dataset}/{layout.ITEMS}/{other}" not in images), None)
+                others = (f"{dataset}/{layout.ITEMS}/{other}" for other in self._owners(dataset, path) if other != name)
+                other = next((other for other in others if path in self._meant or other not in images), None)
                 if other is not None:
                     raise UsageError(
-                        f"{path}: is {other}'s, and would be taken for {image}'s as well; give the new image another "
-                        "name; nothing was changed"
+                        f"{path}: is {other.removeprefix(f'{dataset}/{layout.ITEMS}/')}'s, and would be taken for "
+                        f"{image}'s as well; give the new image another name; nothing was changed"
                     )
+        for path in self._carried:
+            others = (image for image in self._having(path) if not self.is_meant(path, image))
+            is_label = path.startswith(f"{self._dataset_of(path)}/{layout.ANNOTATIONS}/")
+            other = next((other for other in others if not (is_label and other in images)), None)
+            if other is not None:
+                raise UsageError(f"{path}: would be taken for {other}'s as well; nothing was changed")
 
-    def renamed(self, image: str, target: str) -> dict[str, str]:
+    def _renamed(self, image: str, target: str) -> dict[str, str]:
         """Path of each file that belongs to an image -> the path that it has to have when the image is `target`."""
         (dataset, name), (new_dataset, new_name) = self._edit.split(image), self._edit.split(target)
         found = {}
-        for one in self._places(dataset, name):
-            for path, _ in self._at(dataset, name, one):
-                found[path] = f"{new_dataset}/{renamed_side(path[len(dataset) + 1 :], one, name, new_name)}"
-        return {old: new for old, new in found.items() if old != new}
+        for one, path, _ in self._of(image):
+            found[path] = f"{new_dataset}/{renamed_side(path[len(dataset) + 1 :], one, name, new_name)}"
+        return found
 
-    def check_free(self, image: str, target: str, new: list[str], written: Collection[str]) -> None:
-        """Refuse an image's new name where it would get another one's files, or another one would get its.
+    def moving(self, image: str, target: str) -> tuple[dict[str, str], set[str]]:
+        """What goes along when an image is moved.
 
         Parameters
         ----------
         image, target : str
             The path that it has, and the one that it's to have. What belongs to an image there goes.
-        new : list of str
-            Paths that its files are to have.
-        written : collection of str
-            Paths that were written before, and are meant for it.
+
+        Returns
+        -------
+        dict
+            Path of each file that is to be written elsewhere -> the path there.
+        set
+            Paths that stay as they are, and are for it: they were written when no image had them, or went along with
+            another image that shares them.
 
         Raises
         ------
         UsageError
+            It would get another one's files, or another one would get its.
+        """
+        renamed = self._renamed(image, target)
+        replaced = self.of(target) if self._edit.exists(target) else {}
+        stay = {to for to in renamed.values() if self._is_for_anybody(to) and to not in replaced}
+        stay |= {to for old, to in renamed.items() if old != to and self._is_same(old, to)}
+        new = {old: to for old, to in renamed.items() if to not in stay and old != to}
+        going = {path for path, shared in (replaced | self.of(image)).items() if not shared} - stay
+        self._check_free(image, target, list(new.values()), going, stay)
+        return new, stay | {to for old, to in renamed.items() if old == to}
+
+    def _is_for_anybody(self, path: str) -> bool:
+        """Whether a file was written when no image had it."""
+        return path in self._meant and self._meant[path] is None
+
+    def _is_same(self, old: str, to: str) -> bool:
+        """Whether a file went to a path along with another image already."""
+        return self._carried.get(to) == old and self._edit.read(old) == self._edit.read(to)
+
+    def _check_free(
+        self, image: str, target: str, new: Collection[str], going: Collection[str], stay: Collection[str]
+    ) -> None:
+        """Refuse an image's new name where it would get another one's files, or another one would get its.
+
+        Parameters
+        ----------
+        image, target : str
+        new : collection of str
+            Paths that its files are to have.
+        going, stay : collection of str
+            What won't be there then; and what is, and is for it.
         """
         dataset, name = self._edit.split(target)
-        replaced = self.of(target) if self._edit.exists(target) else {}
-        going = {path for path, shared in (replaced | self.of(image)).items() if not shared}
         for one in self._places(dataset, name, going):
             full = f"{dataset}/{one.path}"
             own = one.by_stem and one.folder in FOLDERS and f"{dataset}/{one.folder}/{name}{FOLDERS[one.folder]}" in new
@@ -183,7 +286,7 @@ class EditedSideFiles:
             if not could_have(name, one.path if is_file else f"{one.path}/"):
                 continue
             below = [full] if is_file else self._edit.files_below(full)
-            if not own and any(path not in going and path not in written for path in below):
+            if not own and any(self._is_foreign(path, going, stay) for path in below):
                 raise UsageError(f"{full}: is there already, and would be taken for {target}'s; move it away first")
         begin = f"{dataset}/"
         for path in new:
@@ -195,3 +298,6 @@ class EditedSideFiles:
             others = [other for other in others if f"{begin}{layout.ITEMS}/{other}" != image]
             if others:
                 raise UsageError(f"{path}: would be taken for {others[0]}'s as well; choose another name")
+
+    def _is_foreign(self, path: str, going: Collection[str], stay: Collection[str]) -> bool:
+        return path not in going and path not in stay and not self._is_for_anybody(path)

@@ -84,6 +84,7 @@ class Edit:
         self._written: dict[str, dict[str, None]] = {}  # folder -> what was written below it: see `files_below`
         self._gone: dict[str, None] = {}
         self._dropped: dict[str, None] = {}
+        self._moved: dict[str, str] = {}  # image -> the path that it had when the edit began
         self._datasets: dict[str, None] = {}
         self._belongings = EditedSideFiles(self._tree, self._writer.known, self)
         self._followed: set[str] = set()
@@ -243,6 +244,7 @@ class Edit:
                 self._steps += 1
                 if is_image:
                     self._drop(path)
+                    self._moved.pop(path, None)
                     self._images[path] = self._output().member(parts[-1], data)
                     self._members += 1
                     self._note_below(path)
@@ -274,12 +276,17 @@ class Edit:
                 )
             if path == layout.META:
                 raise UsageError(f"{path}: can't be removed: without it, this is no project")
-            belonging = self._belongings.of(path) if self.is_image(path) else {}
-            self._forget(path)
-            for file, shared in belonging.items():
-                if not shared and self.exists(file):
-                    self._forget(file)
-                    self._followed.add(file)
+            self._remove(path)
+
+    def _remove(self, path: str) -> None:
+        belonging = self._belongings.of(path) if self.is_image(path) else {}
+        self._forget(path)
+        for file, shared in belonging.items():
+            if shared:
+                self._belongings.leave(file, path)
+            elif self.exists(file):
+                self._forget(file)
+                self._followed.add(file)
 
     def _note_below(self, path: str) -> None:
         for folder in ("", *layout.above(path)):
@@ -288,7 +295,9 @@ class Edit:
     def _forget(self, path: str) -> None:
         self._steps += 1
         self._dropped[path] = None
+        self._belongings.forget(path)
         self._images.pop(path, None)
+        self._moved.pop(path, None)
         for folder in ("", *layout.above(path)):
             self._written.get(folder, {}).pop(path, None)
         if path in self._files:
@@ -327,7 +336,7 @@ class Edit:
     def move(self, path: str, target: str) -> None:
         """Give a file another path. An image takes what belongs to it along; its bytes go to the new blob.
 
-        What is at `target` is replaced; if that is an image, all that belongs to it goes.
+        What is at `target` is replaced, with all that belongs to it. What was written before it was there stays.
         """
         self.check_process()
         with self._lock:
@@ -337,16 +346,18 @@ class Edit:
                     f"{path}: is an image with labels, and {target} is no place for one; copy it there, then remove it"
                 )
             self._check_place(target)
-            renamed = self._belongings.renamed(path, target) if self.is_image(path) else {}
-            new = {old: to for old, to in renamed.items() if to not in self._files}  # else written before, and meant
-            if self.is_image(path):
-                self._belongings.check_free(path, target, list(new.values()), self._files)
+            new, stay = self._belongings.moving(path, target) if self.is_image(path) else ({}, set())
             with self.whole():
                 if self.is_image(path) and self.exists(target):
-                    self.remove(target)
+                    self._remove(target)
+                begun = self._moved.get(path, "" if path in self._images else path)
                 self.write(target, data)
+                self._moved |= {target: begun} if begun else {}
                 for old, to in new.items():
                     self.write(to, self.read(old))
+                    self._belongings.carry(old, to, target)
+                for to in stay:
+                    self._belongings.join(to, target)
                 self.remove(path)
 
     def _drop(self, path: str) -> None:
@@ -430,13 +441,13 @@ class Edit:
                 raise UsageError(f"{path}: {folder} can't be a dataset; nested ones lie in {place}")
         self._datasets[folder] = None
 
-    def _needs_annotation(self, image: str) -> bool:
+    def needs_annotation(self, image: str) -> bool:
         """Whether an image that was written has none: one by its stem counts if it had that before, or gets it now."""
         dataset, name = self.split(image)
         by_name, by_stem = (f"{dataset}/{layout.ANNOTATIONS}/{base}.json" for base in (name, splitext(name)[0]))
         if self.exists(by_name):
             return False
-        return not (self.exists(by_stem) and (not self._is_new(image) or by_stem in self._files))
+        return not (self.exists(by_stem) and (not self._is_new(image) or self._belongings.is_meant(by_stem, image)))
 
     def _is_new(self, image: str) -> bool:
         """Whether an image takes nothing of what its name had before: that had none, or went with what it had."""
@@ -458,9 +469,9 @@ class Edit:
             if self._broken:
                 raise UsageError(f"a step of the transaction failed half way ({self._broken}); nothing was changed")
             images = [*self._images, *filter(self.is_image, self._files)]
-            self._belongings.check_new(list(filter(self._is_new, images)), self._files)
+            self._belongings.check_new(list(filter(self._is_new, images)))
             for image in images:
-                if self._needs_annotation(image):
+                if self.needs_annotation(image):
                     dataset, name = self.split(image)
                     target = self._change.stage(f"{dataset}/{layout.ANNOTATIONS}/{name}.json")
                     target.write_bytes(annotation_of_image(BytesIO(self.read(image)), image))
@@ -532,8 +543,7 @@ class Edit:
 
     def _drop_origins(self) -> None:
         """Have everything go that made the names which were removed, or written anew."""
-        images: dict[str, list[str]] = {}
-        notes: dict[str, list[str]] = {}
+        images, notes = dict[str, list[str]](), dict[str, list[str]]()
         for path in dict.fromkeys((*self._gone, *self._images, *self._files)):
             for kind, found in ((layout.ITEMS, images), (layout.ANNOTATIONS, notes)):
                 dataset, name = self._place(path, kind)
@@ -543,12 +553,13 @@ class Edit:
             else:
                 if path in self._gone:
                     self._change.remove(path)
+        moved = set(self._moved.values())
         for found in (images, notes):
             for dataset, names in found.items():
                 origins = self._writer.known.origins(dataset, names, annotations=found is notes)
                 self._writer.known.check_origins(origins.values())
-                for origin in origins.values():
-                    self._writer.drop(origin)
+                for name, origin in origins.items():
+                    self._writer.drop(origin, moved=f"{dataset}/{layout.ITEMS}/{name}" in moved)
 
     def _finish_blob(self) -> None:
         if self._tar is None:

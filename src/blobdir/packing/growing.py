@@ -90,9 +90,13 @@ def add(
             writer.drop(origin)
         report = ChangeReport(len(sources), replaced=[f"{path}/{layout.ITEMS}/{name}" for name in sorted(present)])
         notes = _annotations(writer, path, sources, present, annotations, report)
-        brought = [note[len(path) + 1 :] for note in notes]
+        brought = {
+            f"{layout.ANNOTATIONS}/{name}.json": [name]
+            for name in sources
+            if f"{path}/{layout.ANNOTATIONS}/{name}.json" in notes
+        }
         check_nobody_else(writer.known, path, brought, sources)
-        check_nothing_of_others(writer.known, path, sources.keys() - present.keys(), set(brought))
+        check_nothing_of_others(writer.known, path, sources.keys() - present.keys(), brought)
         if dry_run:
             for place in (NEW_BLOB, f"{path}/new{layout.OFFSETS_SUFFIX}", *notes):
                 change.expect(place)
@@ -330,16 +334,17 @@ def move(
         _check_target(writer, images, target, dataset)
         report = ChangeReport()
         moved: dict[str, str] = {}
+        meant: dict[str, list[str]] = {}
         for source, origins in images.items():
             writer.known.check_origins(origins.values())
             for name, mine in belongings(writer.known, source, origins).items():
                 _move_image(writer, source, name, origins[name], target)
-                _move_belongings(writer, source, name, mine, target, moved)
+                for path in _move_belongings(writer, source, name, mine, target, moved):
+                    meant.setdefault(path, []).append(name)
                 report.removed.append(f"{source}/{layout.ITEMS}/{name}")
                 report.removed += writer.drop_belongings(source, mine)
                 report.images += 1
-        new = [path[len(target) + 1 :] for path in moved]
-        check_nobody_else(writer.known, target, new, {name for origins in images.values() for name in origins})
+        check_nobody_else(writer.known, target, meant, [name for origins in images.values() for name in origins])
         for place in (target, *images):
             change.make_folder(f"{place}/{layout.ANNOTATIONS}")  # by it, one without images stays a dataset
         writer.known.check_not_linked(change.removed)
@@ -382,12 +387,16 @@ def _move_image(writer: ProjectWriter, source: str, name: str, origin: Origin, t
 
 def _move_belongings(
     writer: ProjectWriter, source: str, name: str, mine: Belongings, target: str, moved: dict[str, str]
-) -> None:
-    """Put what belongs to an image into another dataset, under the image's full name where that is clear."""
+) -> list[str]:
+    """Put what belongs to an image into another dataset, under the image's full name where that is clear.
+
+    Gives the paths there, relative to the dataset.
+    """
     _check_adopted(writer, name, mine, target)
     writer.check_one_label(source, mine)
-    for path in mine.paths:
-        new = f"{target}/{_full_name(path, name)}"
+    found = [_full_name(path, name) for path in mine.paths]
+    for path, tail in zip(mine.paths, found, strict=True):
+        new = f"{target}/{tail}"
         if moved.setdefault(new, f"{source}/{path}") != f"{source}/{path}":
             raise UsageError(f"{new}: both {moved[new]} and {source}/{path} would be there; nothing was moved")
         if writer.change.is_staged(new):
@@ -400,6 +409,7 @@ def _move_belongings(
             origin = next(origin for packed, origin, _ in mine.packed if packed == path)
             entry = origin.entries[0]
             writer.change.stage(new).write_bytes(writer.read_entry(entry.pickle, entry.start, entry.end))
+    return found
 
 
 def _full_name(path: str, name: str) -> str:

@@ -83,18 +83,23 @@ class ProjectWriter:
             {self.known.blobs(p.blobs)[0].get(p.stem) for p in self.known.all_pickles()} if self._was_released else ()
         )
         self.released = {
-            path: Released(one.was, one.whole and path not in used, set(one.ranges))
+            path: Released(one.was, one.whole and path not in used, set(one.ranges), set(one.moved))
             for path, one in self._was_released.items()
         }
 
     # -- what goes -------------------------------------------------------------------------------------------
 
-    def drop(self, origin: Origin) -> None:
-        """Have everything that makes a name be gone."""
+    def drop(self, origin: Origin, *, moved: bool = False) -> None:
+        """Have everything that makes a name be gone; `moved` if its bytes are in another blob."""
         for entry in origin.entries:
             name = _encode(entry.name)
             self._edit(entry.pickle.path).removed.add(name)
-            if (blob := self._blob_of(entry.pickle.path)) and not self._goes_unnamed(blob, entry.start):
+            blob = self._blob_of(entry.pickle.path)
+            if blob and moved:
+                self._released(blob).moved.add((entry.start, entry.end))
+            elif blob in self.released:
+                self.released[blob].moved.discard((entry.start, entry.end))
+            if blob and not self._goes_unnamed(blob, entry.start):
                 self._released(blob).ranges.add((entry.start, entry.end))
         if origin.file:
             self._remove_file(origin.file)
@@ -238,7 +243,7 @@ class ProjectWriter:
         for pickle, edit in self._edits.items():
             if edit.added and (one := self.released.get(self._blob_of(pickle))):
                 one.ranges -= {(start, end) for start, end, _ in edit.added.values()}
-        released = {path: one for path, one in self.released.items() if one.whole or one.ranges}
+        released = {path: one for path, one in self.released.items() if one.whole or one.ranges or one.moved}
         if released == self._was_released:
             return
         self.check_released()
