@@ -281,7 +281,7 @@ class _Converting:
         )
 
     def _json(self, path: str) -> dict[str, Any]:
-        """Content of a JSON file of the project; nothing where there is none, or it's no object."""
+        """Content of a JSON file of the project; nothing where there is none, or it can't be used, which is named."""
         try:
             data = self._tree.read(self._tree.find(path))
         except NotFoundError:
@@ -297,7 +297,10 @@ class _Converting:
         except AnnotationError as error:
             self._problem("unreadable", path, f"can't be used: {error}")
             return {}
-        return value if isinstance(value, dict) else {}
+        if not isinstance(value, dict):
+            self._problem("unreadable", path, "can't be used: it isn't an object")
+            return {}
+        return value
 
     # -- files -------------------------------------------------------------------------------------------------
 

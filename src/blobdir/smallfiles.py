@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from codecs import BOM_UTF8
+from functools import lru_cache
 from json import JSONDecoder
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -19,7 +20,7 @@ from blobdir.tarwriting.members import is_image
 from blobdir.wording import near_ones
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 ANNOTATION, JSON, IMAGE = "annotation", "json", "image"
 META, INFO = "meta", "img_info"
@@ -81,11 +82,12 @@ def look_at(kind: str, data: bytes, known: Known) -> list[Remark]:
         ("tag-unknown", "tag", set(tags_of(value)), known.tags),
     ):
         unknown = sorted(names - there.keys())
-        found += [(code, f": {what} {name!r} isn't in meta.json{_near(name, there)}") for name in unknown]
+        found += [(code, f": {what} {name!r} isn't in meta.json{_near(name, tuple(there))}") for name in unknown]
     return found + _refused(value, known)
 
 
-def _near(name: str, known: Iterable[str]) -> str:
+@lru_cache(_REMEMBERED)
+def _near(name: str, known: tuple[str, ...]) -> str:
     found = near_ones(name, known)
     return f" (near it: {', '.join(found)})" if found else ""
 

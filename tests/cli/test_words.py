@@ -174,3 +174,14 @@ def test_progress_moves_while_a_blob_is_written(tmp_path, monkeypatch):
     assert all(0 <= done <= total for _, done, total in told)
     done = [done for step, done, total in told if step == "packing" and done < total]
     assert done == sorted(done)
+
+
+@pytest.mark.parametrize(("content", "is_text"), [(b"a\0b", False), (b"\xff\xd8", False), (b"a \\0 b \xc3\xa4", True)])
+def test_no_binary_goes_to_a_terminal(tmp_path, monkeypatch, capfdbinary, content, is_text):
+    root = tmp_path / "p"
+    (root / "train/img").mkdir(parents=True)
+    (root / "meta.json").write_text("{}")
+    (root / "train/img/note.txt").write_bytes(content)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert run(["cat", str(root / "train/img/note.txt")]) == (0 if is_text else 2)
+    assert capfdbinary.readouterr().out == (content if is_text else b"")

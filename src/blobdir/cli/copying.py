@@ -76,7 +76,7 @@ def _check_terminal(file: OpenFile, typed: str) -> None:
         return
     beginning = file.read(0, min(file.size, _LOOKED_AT_BYTES))
     try:
-        is_text = "\\0" not in getincrementaldecoder("utf-8")().decode(beginning)
+        is_text = "\0" not in getincrementaldecoder("utf-8")().decode(beginning)
     except UnicodeDecodeError:
         is_text = False
     if not is_text:

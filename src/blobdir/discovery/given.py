@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import tarfile
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from blobdir.inside import open_plain
 
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
 _LOOKED_AT: Final = 100
 """Members of a tar that are looked at."""
+_NO_TAR: Final = (tarfile.TarError, OSError, ValueError, EOFError, OverflowError, RecursionError, MemoryError)
 _PARQUET: Final = b"PAR1"
 _COMPRESSED: Final = (
     (b"\x1f\x8b", "gzip"),
@@ -38,10 +42,10 @@ def kind_of_file(path: str) -> str:
         return ""
 
 
-def _kind_of_tar(file: object) -> str:
+def _kind_of_tar(file: BinaryIO) -> str:
     names: list[str] = []
     tables = 0
-    with suppress(tarfile.TarError, OSError, ValueError, EOFError), tarfile.open(fileobj=file, mode="r:") as tar:  # type: ignore[call-overload]
+    with suppress(*_NO_TAR), tarfile.open(fileobj=file, mode="r:") as tar:
         for member in tar:
             names.append(member.name)
             if member.isfile() and (content := tar.extractfile(member)) and content.read(4) == _PARQUET:

@@ -86,6 +86,19 @@ def short_number(value: float) -> str:
     return f"{value:,.0f}" if value == round(value) else f"{value:g}"
 
 
+def _grid(
+    image: Image.Image, letters: Typesetter, edges: tuple[int, int, int], marks: Sequence[tuple[float, float]]
+) -> None:
+    """Level lines from `edges`, the left one to the right one, with numbers: each so many pixels above the bottom."""
+    left, right, bottom = edges
+    draw = ImageDraw.Draw(image)
+    for number, above in marks:
+        at = bottom - round(above)
+        draw.line((left, at, right, at), fill=GRID)
+        text = short_number(number)
+        letters.draw(image, left - 6 - letters.width(text), at - letters.height / 2, text, FAINT)
+
+
 @dataclass
 class Bars:
     """Names with bars to the right, in as many columns as there are wanted."""
@@ -158,11 +171,7 @@ class Columns:
         marks = [mark for mark in ticks(most) if mark == int(mark)]
         left = x + round(max(letters.width(short_number(mark)) for mark in marks)) + 8
         right, bottom = x + width - 14, y + self.plot
-        for mark in marks:
-            at = bottom - round((self.plot - 8) * mark / most)
-            draw.line((left, at, right, at), fill=GRID)
-            text = short_number(mark)
-            letters.draw(image, left - 6 - letters.width(text), at - letters.height / 2, text, FAINT)
+        _grid(image, letters, (left, right, bottom), [(mark, (self.plot - 8) * mark / most) for mark in marks])
         step = (right - left) / max(1, len(self.counts))
         for number, count in enumerate(self.counts):
             if count:
@@ -205,11 +214,7 @@ class Bubbles:
         marks = ticks(highest, 4)
         left = x + round(max(letters.width(short_number(mark)) for mark in marks)) + 8
         right, bottom = x + width - 22, y + self.plot
-        for mark in marks:
-            at = bottom - round(self.plot * mark / highest)
-            draw.line((left, at, right, at), fill=GRID)
-            text = short_number(mark)
-            letters.draw(image, left - 6 - letters.width(text), at - letters.height / 2, text, FAINT)
+        _grid(image, letters, (left, right, bottom), [(mark, self.plot * mark / highest) for mark in marks])
         for mark in ticks(widest, 4):
             at = left + round((right - left) * mark / widest)
             draw.line((at, y, at, bottom), fill=GRID)

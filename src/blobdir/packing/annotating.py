@@ -18,7 +18,7 @@ from blobdir.packing.labelled import Labelled
 from blobdir.packing.names import slug_of, stem_of
 from blobdir.packing.picturesizes import size_fault
 from blobdir.packing.plain import MetaBuilder, check_annotation, plain_annotation, rewritten, tag_list
-from blobdir.packing.report import Problem
+from blobdir.packing.report import Problem, no_size
 from blobdir.packing.shards import Places, TarOutput, offsets_table
 from blobdir.packing.source import tags_of
 from blobdir.processes import Job
@@ -281,8 +281,7 @@ def _plain_annotation(
     source: str, size: tuple[int, int] | str, tags: tuple[str, ...] | list[str], report: PackReport
 ) -> bytes:
     if isinstance(size, str):
-        text = f"its annotation has the size 0 x 0, since the image can't be decoded: {size}"
-        report.problems.append(Problem("no-size", source, text))
+        report.problems.append(no_size(source, size))
         size = (0, 0)
     width, height = size
     return plain_annotation(height, width, tags)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from blobdir.sources import Folder
     from blobdir.sources.local import LocalStorage
 
+_MARK: Final = ".backup-"
 _TAIL: Final = re.compile(r"\.backup-\d{8}-\d{6}(-\d{1,3})?")
 
 
@@ -72,26 +73,28 @@ def _with_tail(pickle: str, tail: str) -> str:
     return os.fsdecode(os.fsencode(pickle)[: layout.NAME_MAX_BYTES - len(tail)]) + tail
 
 
-def unreadable_backup(storage: LocalStorage, folders: Iterable[Folder], blobs: str, stem: str) -> str | None:
+def backups_in(folders: Iterable[Folder]) -> list[str]:
+    """Paths of all files of a project that are called like backups."""
+    return [
+        layout.join(folder.path, entry.name)
+        for folder in folders
+        for entry in folder.entries
+        if _MARK in entry.name and backed_up(entry.name)
+    ]
+
+
+def unreadable_backup(storage: LocalStorage, backups: Iterable[str], blob: str) -> str | None:
     """Find a kept pickle of a blob that can't be read in full.
 
     Parameters
     ----------
     storage : LocalStorage
-    folders : iterable of Folder
-        All of the project.
-    blobs, stem : str
-        Folder of the blob, and its name without the extension.
+    backups : iterable of str
+        All of the project, see `backups_in`.
+    blob : str
+        Its path.
     """
-    pickle = f"{stem}{layout.OFFSETS_SUFFIX}"
-    for folder in folders:
-        if blobs != layout.blobs_of(layout.join(folder.path, pickle)):
-            continue
-        for entry in folder.entries:
-            path = layout.join(folder.path, entry.name)
-            if is_backup_of(entry.name, pickle) and not _is_read(storage, path):
-                return path
-    return None
+    return next((path for path in backups if is_backup_of_any(path, [blob]) and not _is_read(storage, path)), None)
 
 
 def _is_read(storage: LocalStorage, path: str) -> bool:

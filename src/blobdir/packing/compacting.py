@@ -24,7 +24,7 @@ from blobdir.errors import BlobdirError, PackError
 from blobdir.inside import open_plain
 from blobdir.offsets.choosing import no_images, side_files_of
 from blobdir.offsets.table import concatenate
-from blobdir.packing.backups import unreadable_backup
+from blobdir.packing.backups import backups_in, unreadable_backup
 from blobdir.packing.publishing import Change, take_over
 from blobdir.packing.remains import Gone, Remains
 from blobdir.packing.report import ChangeReport, Problem
@@ -112,11 +112,13 @@ class _Compacting:
         self._files: list[LeftOut] = []
         self._with_files: list[str] = []
         self._seen: Mapping[str, Folder] = {}
+        self._backups: list[str] = []
         self._behind = self._total = 0
 
     def run(self) -> ChangeReport:
         self._writer.check_released()
         self._seen = self._known.check_all_seen()
+        self._backups = backups_in(self._seen.values())
         pickles: dict[tuple[str, str], list[Pickle]] = {}
         for pickle in self._known.all_pickles():
             self._known.blob_of(pickle)  # one that is away may be put back, and then must fit
@@ -275,7 +277,7 @@ class _Compacting:
         removed = released.ranges if released else ()
         is_of_images = folder == layout.BLOB_DIR
         judged = judge(named, members, unnamed_stay=not self._unreferenced, labels=not is_of_images, removed=removed)
-        self._check_backups(folder, stem, path, members, judged)
+        self._check_backups(path, members, judged)
         named = judged.kept
         self._files += judged.files
         self._with_files += [path] if judged.files else []
@@ -321,14 +323,14 @@ class _Compacting:
         self._report.blobs.append(self._renamed[path])
         self._report.freed += size - new_size
 
-    def _check_backups(self, folder: str, stem: str, path: str, members: TarTable, judged: Members) -> None:
+    def _check_backups(self, path: str, members: TarTable, judged: Members) -> None:
         """Refuse to take for removed what a pickle may have named that `verify --repair` couldn't read."""
         released = self._writer.released.get(path)
         spans, removed = spans_of(members), released.ranges if released else set()
         rows = [row for row in judged.gone if spans[row] not in removed]
         if self._unreferenced or not rows:
             return
-        if backup := unreadable_backup(self._known.storage, self._seen.values(), folder, stem):
+        if backup := unreadable_backup(self._known.storage, self._backups, path):
             names = ", ".join(shown(members.name(row)) for row in rows[:NAMED_IN_WARNING])
             more = ", …" if len(rows) > NAMED_IN_WARNING else ""
             raise PackError(

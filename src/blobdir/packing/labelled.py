@@ -17,7 +17,7 @@ from blobdir.labels.measures import measured
 from blobdir.labels.model import remarks
 from blobdir.labels.supervisely import KEPT, Classes, digest, objects_of, tag
 from blobdir.packing.listing import DatasetItems, Listing
-from blobdir.packing.report import Problem
+from blobdir.packing.report import Problem, no_size
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -132,10 +132,12 @@ class Labelled:
     def _size(self, found: tuple[int, int] | str, report: PackReport) -> tuple[int, int]:
         known = self._picture.size
         if isinstance(found, str):
-            text = "0 was written" if known is None else "the one that its labels say was written"
-            problem = Problem("not-an-image", self._picture.path, f"its size can't be found out ({found}); {text}")
-            report.problems.append(problem)
-            return known or (0, 0)
+            if known is not None:
+                text = f"its size can't be found out ({found}); the one that its labels say was written"
+                report.problems.append(Problem("not-an-image", self._picture.path, text))
+                return known
+            report.problems.append(no_size(self._picture.path, found))
+            return 0, 0
         if known is not None and known != found:
             turned = ", so they may be of the picture before it's turned as EXIF says" if known == found[::-1] else ""
             text = (

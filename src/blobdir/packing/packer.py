@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 SUFFIX: Final = ".packing"
 _COPIED_AT_ONCE: Final = 5000
 _FEW_FILES: Final = 300
+"""Files that are copied, looked at or packed before another process would have started."""
 _MUCH_BYTES: Final = 256 << 20
 """From which on even one process beside this one is worth it: this one says meanwhile how far it is."""
-"""Files that are copied, looked at or packed before another process would have started."""
 
 
 def pack(

@@ -101,7 +101,7 @@ def _own(root: str, path: str) -> str:
     if path.partition("/")[0] == layout.STATE_DIR:
         return f"{path} is blobdir's own"
     folder, _, name = path.rpartition("/")
-    holds_blobs = folder == layout.BLOB_DIR or folder.rpartition("/")[2] == layout.PACKED_ANNOTATIONS
+    holds_blobs = folder == layout.BLOB_DIR or bool(layout.labelled_by(folder))
     is_own = layout.is_offsets(name) or (holds_blobs and layout.blob_stem(name) is not None)
     return f"{path} is blobdir's own" if root and is_own and os.path.lexists(os.path.join(root, path)) else ""
 
@@ -161,19 +161,17 @@ def refuse_conflicts(target: str | os.PathLike[str], table: OffsetsTable, tar: s
     """
     place = os.path.realpath(target)
     root = project_of(place)
-    folder = os.path.relpath(os.path.dirname(place), root) if root else ""
-    if folder in ("", "."):
+    pickle = os.path.relpath(place, root) if root else ""
+    if "/" not in pickle:
         return
-    is_packed = os.path.basename(folder) == layout.PACKED_ANNOTATIONS
-    shown = f"{os.path.dirname(folder)}/{layout.ANNOTATIONS}" if is_packed else f"{folder}/{layout.ITEMS}"
+    shown = layout.shown_by(pickle)
     try:
         tree = open_tree(root)
         row = tree.find(shown)
     except (NotAProjectError, NotFoundError, NotADirectory, LinkError):
         return
     stem = os.path.basename(place).removesuffix(layout.OFFSETS_SUFFIX)
-    blobs = folder if is_packed else layout.BLOB_DIR
-    own = [i for i, blob in enumerate(tree.index.header.blobs) if _is_blob(blob.path, blobs, stem)]
+    own = [i for i, blob in enumerate(tree.index.header.blobs) if _is_blob(blob.path, layout.blobs_of(pickle), stem)]
     others = _others(tree, row, {i + FIRST_BLOB for i in own})
     if not others:
         return

@@ -161,6 +161,11 @@ class Problem:
         return self.code in ("renamed", "repeated", "hidden", "in-folder", "link-loop")
 
 
+def no_size(path: str, why: str) -> Problem:
+    """That an annotation doesn't say how large its image is, and why not."""
+    return Problem("no-size", path, f"its annotation has the size 0 x 0, since the image can't be decoded: {why}")
+
+
 @dataclass(slots=True)
 class PackReport:
     """What was packed; of a dry run, what would be.
