@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 
@@ -12,7 +13,9 @@ from label_cases import BOX, WORLDS, WRITERS, World, coco_of, draw, dump, write
 import blobdir
 from blobdir.cli import main
 from blobdir.errors import BlobdirError, PackError, UsageError
+from blobdir.inside import open_plain
 from blobdir.labels.files import LabelFiles
+from blobdir.labels.model import LabelError
 from blobdir.labels.safexml import read_xml
 from blobdir.verifying import verify
 
@@ -417,3 +420,34 @@ def test_the_command_ends_with_7_where_something_is_lost(tmp_path, capsys):
     assert "is a project" in capsys.readouterr().err
     assert run("pack", source / "a.json", f"{packed}-again", "--labels", "labelme") == 2
     assert "--labels-from" in capsys.readouterr().err
+
+
+def test_a_label_file_that_cannot_be_looked_into_is_named(kind, tmp_path, monkeypatch):
+    """Whatever its format: who passed it by would lose labels without a word."""
+    source = write(kind, tmp_path / "source", WORLDS["boxes"])
+    odd = (source / LABELS[kind]).with_name(f"odd{(source / LABELS[kind]).suffix}")
+    odd.write_bytes((source / LABELS[kind]).read_bytes())
+
+    def opened(path):
+        if str(path) == str(odd):
+            raise PermissionError(13, "Permission denied", str(path))
+        return open_plain(path)
+
+    monkeypatch.setattr("blobdir.labels.files.open_plain", opened)
+    report = pack(source, tmp_path / "p", labels=kind)
+    assert any(p.path.endswith(odd.name) for p in report.problems)
+    assert not report.complete
+
+
+def test_a_folder_of_labels_that_cannot_be_listed_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "labels/deep").mkdir(parents=True)
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(LabelError, match=r"deep: can't be listed: Permission denied"):
+        LabelFiles.below(str(tmp_path / "labels"))

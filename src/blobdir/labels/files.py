@@ -28,12 +28,18 @@ class LabelFiles:
     root : str
     paths : iterable of str
         Of all files, below `root`.
+
+    Attributes
+    ----------
+    unread : dict
+        Path of each file that may be one of labels, and couldn't be looked into -> why.
     """
 
     def __init__(self, root: str, paths: Iterable[str]) -> None:
         self.root = root
         self.paths = sorted(paths)
         self._known = set(self.paths)
+        self.unread: dict[str, str] = {}
 
     @classmethod
     def below(cls, root: str) -> LabelFiles:
@@ -50,11 +56,12 @@ class LabelFiles:
         return (path for path in self.paths if splitext(path)[1].lower() in endings)
 
     def head(self, path: str) -> bytes:
-        """The beginning of a file; nothing of one that can't be read."""
+        """The beginning of a file; nothing of one that can't be read, which is noted."""
         try:
             with open(open_plain(os.path.join(self.root, path)), "rb") as file:
                 return file.read(HEAD_BYTES)
-        except OSError:
+        except OSError as error:
+            self.unread[path] = error.strerror or str(error)
             return b""
 
     def read(self, path: str) -> bytes:
@@ -99,8 +106,8 @@ def _walk(root: str) -> Iterator[str]:
         folder = todo.pop()
         try:
             entries = list(os.scandir(os.path.join(root, folder)))
-        except OSError:
-            continue
+        except OSError as error:
+            raise LabelError(f"{os.path.join(root, folder)}: can't be listed: {error.strerror or error}") from error
         for entry in entries:
             if entry.name.startswith(".") or entry.name in JUNK_FOLDERS or is_junk(entry.name):
                 continue

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from blobdir.labels.model import Polygon
 
-_MOST_PIXELS: Final = 1 << 30
+MOST_PIXELS: Final = 1 << 28
+"""Of a mask: it takes as many bytes."""
 _MOST_BYTES: Final = 1 << 30
 _LOW, _MORE, _SIGN = 0x1F, 0x20, 0x10
 
@@ -40,7 +41,7 @@ def from_rle(rle: Any) -> Mask | None:
     if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
         raise LabelError("its mask has no size of two whole numbers")
     height, width = size
-    if height * width > _MOST_PIXELS:
+    if height * width > MOST_PIXELS:
         raise LabelError(f"its mask has {width} × {height} pixels, which is too many")
     counts = rle["counts"]
     if isinstance(counts, str):

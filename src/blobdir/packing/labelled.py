@@ -222,6 +222,9 @@ def list_labelled(root: str, options: PackOptions) -> Listing:
     images = Images(sorted(sizes))
     labels = kind.read(files, images)
     listing.problems += [Problem(*problem) for problem in labels.problems]
+    said = {problem.path for problem in listing.problems}
+    for path in sorted(files.unread.keys() - said):
+        listing.problems.append(Problem("label", path, f"can't be read, and may have labels: {files.unread[path]}"))
     source = LabelSource(labels, Classes({category.name: category for category in labels.categories}))
     listing.labelled = source
     _take(listing, source, sizes, options)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from blobdir.labels.masks import cropped
+from blobdir.labels.masks import MOST_PIXELS, cropped
 from blobdir.labels.model import Box, Category, Dot, LabelError, Labels, Line, Picture, Polygon, Pose, Thing, number
 from blobdir.labels.rounds import ellipse
 from blobdir.labels.safexml import read_xml
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from blobdir.labels.safexml import Element
 
 _ROOT: Final = re.compile(rb"<annotations[\s>]")
-_MOST_PIXELS: Final = 1 << 30
 _LEAST_OUTLINE: Final = 3
 
 
@@ -182,7 +181,7 @@ def _mask(element: Element) -> Mask:
         runs = [int(run) for run in element.get("rle").split(",")]
     except ValueError:
         raise LabelError("its mask has runs that aren't whole numbers") from None
-    if min(runs) < 0 or width < 1 or height < 1 or width * height > _MOST_PIXELS or sum(runs) != width * height:
+    if min(runs) < 0 or width < 1 or height < 1 or width * height > MOST_PIXELS or sum(runs) != width * height:
         raise LabelError(f"its mask has runs of {sum(runs)} pixels, and a size of {width} × {height}")
     pixels = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
     mask = cropped(pixels, left, top)

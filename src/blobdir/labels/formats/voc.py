@@ -96,7 +96,11 @@ def _splits(files: LabelFiles) -> dict[str, str]:
     for split in _SPLITS:
         for path in files.ending(".txt"):
             if basename(path) == f"{split}.txt" and "ImageSets" in path.split("/"):
-                for line in files.text(path).splitlines():
+                try:
+                    lines = files.text(path).splitlines()
+                except LabelError as error:
+                    raise LabelError(f"{path}: {error}") from error
+                for line in lines:
                     if line.strip():
                         name = line.strip()
                         found.setdefault(name, split)
