@@ -78,7 +78,7 @@ OTHERS = {
     "empty.txt": (b"", "isn't named like an image: .bmp"),
     "a.png.json": (annotation(), "is an annotation as projects have them"),
     "list.json": (b"[1, 2]", "isn't named like an image: .bmp"),
-    "broken.json": (b'{"images": ', "isn't named like an image: .bmp"),
+    "broken.json": (b'{"pictures": ', "isn't named like an image: .bmp"),
     "a.xml": (b"<html/>", "isn't named like an image: .bmp"),
     "numbers.txt": (b"1 2 3\n", "isn't named like an image: .bmp"),
     "a.yaml": (b"x: 1\n", "isn't named like an image: .bmp"),

@@ -29,6 +29,19 @@ def detect(folder: str | os.PathLike[str] | LabelFiles) -> dict[str, str]:
     return {name: path for name, one in FORMATS.items() if (path := one.found(files))}
 
 
+def format_of(path: str, head: bytes) -> str:
+    """The format of labels that one file holds; empty where it's none that is known.
+
+    Parameters
+    ----------
+    path : str
+        Its extension counts.
+    head : bytes
+        As `blobdir.labels.files.head_of` gives it.
+    """
+    return next((name for name, one in FORMATS.items() if one.knows(path, head)), "")
+
+
 def chosen(given: str, files: LabelFiles) -> str:
     """The format that is meant: the one that was given, or the only one that is found for ``auto``.
 

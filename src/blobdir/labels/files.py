@@ -14,8 +14,8 @@ from blobdir.labels.model import LabelError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-HEAD_BYTES: Final = 64 << 10
-"""Of a file, what says which format it has."""
+_END_BYTES: Final = 64 << 10
+"""Of a file, what says which format it has: so much of both ends."""
 WHOLE_BYTES: Final = 16 << 30
 """A COCO file of millions of objects has some gigabytes."""
 
@@ -56,10 +56,9 @@ class LabelFiles:
         return (path for path in self.paths if splitext(path)[1].lower() in endings)
 
     def head(self, path: str) -> bytes:
-        """The beginning of a file; nothing of one that can't be read, which is noted."""
+        """`head_of` a file; nothing of one that can't be read, which is noted."""
         try:
-            with open(open_plain(os.path.join(self.root, path)), "rb") as file:
-                return file.read(HEAD_BYTES)
+            return head_of(os.path.join(self.root, path))
         except OSError as error:
             self.unread[path] = error.strerror or str(error)
             return b""
@@ -84,6 +83,27 @@ class LabelFiles:
         LabelError
         """
         return decoded(self.read(path))
+
+
+def head_of(path: str) -> bytes:
+    """How a file begins, up to the last word that is whole there; then, of a big one of JSON, how it ends.
+
+    A COCO file whose ``info`` is long has its other keys at the end.
+
+    Raises
+    ------
+    OSError
+        It can't be read, or is no plain file.
+    """
+    with open(open_plain(path), "rb") as file:
+        head = file.read(_END_BYTES)
+        size = os.fstat(file.fileno()).st_size
+        if size <= _END_BYTES:
+            return head
+        if not without_mark(head).lstrip().startswith((b"{", b"[")):
+            return head[: max(map(head.rfind, (b" ", b"\t", b"\n"))) + 1 or None]
+        file.seek(max(_END_BYTES, size - _END_BYTES))
+        return head + b"\n" + file.read(_END_BYTES)
 
 
 def decoded(data: bytes) -> str:

@@ -9,29 +9,14 @@ from posixpath import splitext
 from typing import Final
 
 from blobdir.filenames import IMAGE_NAMES
-from blobdir.inside import open_plain
 from blobdir.labels import FORMATS
+from blobdir.labels.detecting import format_of
+from blobdir.labels.files import head_of
 from blobdir.tarwriting.members import is_image
 
-_HEAD_BYTES: Final = 64 << 10
 _ASKED: Final = 1000
 """Files of one kind of name in one folder that are looked into; of more, the rest is taken for the same."""
-_JSON: Final = (
-    ("coco", (rb'"images"\s*:\s*\[', rb'"(annotations|categories)"\s*:\s*\[')),
-    ("labelme", (rb'"shapes"\s*:\s*\[', rb'"(imagePath|imageData|shape_type)"\s*:')),
-    ("createml", (rb'^\s*\[\s*\{', rb'"image(filename)?"\s*:\s*"', rb'"annotations"\s*:\s*\[')),
-    ("", (rb'"objects"\s*:\s*\[', rb'"size"\s*:\s*\{', rb'"(height|width)"\s*:')),
-)  # fmt: skip
-_XML: Final = (
-    ("cvat", (rb"<annotations[\s>]", rb"<(image|meta|version|track)[\s/>]")),
-    ("voc", (rb"<annotation[\s>]", rb"<(object|filename|bndbox|size)[\s/>]")),
-)
-_NUMBER: Final = rb"-?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?"
-_YOLO: Final = re.compile(rb"\s*[0-9]+(?:[ \t]+" + _NUMBER + rb"){4,}\s*")
-_YAML: Final = (rb"(?m)^\s*names\s*:", rb"(?m)^\s*(train|val|nc|path)\s*:")
-_CSV_IMAGE: Final = frozenset({"filename", "file_name", "image", "image_id", "imageid", "image_path", "img", "path"})
-_CSV_SIDE: Final = frozenset({"xmin", "x_min", "x1", "left", "bbox", "x", "bbox_x"})
-_LINES: Final = 20
+_ANNOTATION: Final = (rb"^\s*(\xef\xbb\xbf)?\{", rb'"objects"\s*:\s*\[', rb'"size"\s*:\s*\{', rb'"(height|width)"\s*:')
 
 
 def labels_hint(kind: str) -> str:
@@ -47,47 +32,15 @@ def labels_hint(kind: str) -> str:
 
 def recognised(path: str) -> str:
     """The format of labels that a file holds, by its content: ``coco``, ``yolo`` …; empty where it's none of those."""
-    return _kind_of(*_ends(path), path)
+    return format_of(path, _head(path))
 
 
-def _kind_of(head: bytes, tail: bytes, path: str) -> str:
-    text = head.removeprefix(b"\xef\xbb\xbf")
-    begins, extension = text.lstrip()[:1], splitext(path)[1].lower()
-    if begins in (b"{", b"["):
-        return next((kind for kind, needed in _JSON if kind and _has(text + b"\n" + tail, needed)), "")
-    if begins == b"<":
-        return next((kind for kind, needed in _XML if _has(text, needed)), "")
-    if extension in (".yaml", ".yml"):
-        return "yolo" if _has(text, _YAML) else ""
-    if len(head) == _HEAD_BYTES:
-        text = text[: max(map(text.rfind, (b" ", b"\t", b"\n")))]  # what is cut off is no number
-    lines = [line for line in text.split(b"\n")[:_LINES] if line.strip()]
-    if lines and all(map(_YOLO.fullmatch, lines)):
-        return "yolo"
-    if extension in (".csv", ".tsv") and lines:
-        columns = {
-            column.strip(b" \"'\r").decode("utf-8", "replace").lower() for column in re.split(b"[,;\t]", lines[0])
-        }
-        return "csv" if columns & _CSV_IMAGE and columns & _CSV_SIDE else ""
-    return ""
-
-
-def _has(text: bytes, needed: tuple[bytes, ...]) -> bool:
-    return all(re.search(pattern, text) for pattern in needed)
-
-
-def _ends(path: str) -> tuple[bytes, bytes]:
-    """How a file begins and ends; nothing of one that can't be read, which is said elsewhere."""
+def _head(path: str) -> bytes:
+    """`head_of` a file; nothing of one that can't be read, which is said elsewhere."""
     try:
-        with open(open_plain(path), "rb") as file:
-            head = file.read(_HEAD_BYTES)
-            size = os.fstat(file.fileno()).st_size
-            if size <= _HEAD_BYTES:
-                return head, b""
-            file.seek(max(_HEAD_BYTES, size - _HEAD_BYTES))
-            return head, file.read(_HEAD_BYTES)
+        return head_of(path)
     except OSError:
-        return b"", b""
+        return b""
 
 
 class Unpacked:
@@ -114,10 +67,10 @@ class Unpacked:
 
     def _look(self, name: str, extension: str) -> str:
         path = os.path.join(self._folder, name)
-        head, tail = _ends(path)
-        if kind := _kind_of(head, tail, path):
+        head = _head(path)
+        if kind := format_of(path, head):
             return labels_hint(kind)
-        if head[:1] == b"{" and _has(head, _JSON[-1][1]):
+        if all(re.search(pattern, head) for pattern in _ANNOTATION):
             return (
                 "is an annotation as projects have them: these have meta.json beside their datasets, images in img/, "
                 "and this in ann/"

@@ -29,6 +29,8 @@ class Format:
         As it's given on the command line.
     title : str
         As people call it.
+    knows : callable
+        Whether a file of this path, that begins like this, has such labels.
     found : callable
         Gives a file that says that a folder has such labels; empty: none does.
     read : callable
@@ -37,30 +39,37 @@ class Format:
 
     name: str
     title: str
+    knows: Callable[[str, bytes], bool]
     found: Callable[[LabelFiles], str]
     read: Callable[[LabelFiles, Images], Labels]
 
 
-def _first(kinds: tuple[str, ...], is_one: Callable[[str, bytes], bool]) -> Callable[[LabelFiles], str]:
-    """Finds the first file of these kinds that is of a format, by its head."""
+def _of(
+    name: str,
+    title: str,
+    kinds: tuple[str, ...],
+    knows: Callable[[str, bytes], bool],
+    read: Callable[[LabelFiles, Images], Labels],
+) -> Format:
+    """A format which the first file that it knows says to be there."""
 
     def found(files: LabelFiles) -> str:
         some = islice(files.ending(*kinds), _LOOKED_AT)
-        return next((path for path in some if is_one(path, files.head(path))), "")
+        return next((path for path in some if knows(path, files.head(path))), "")
 
-    return found
+    return Format(name, title, knows, found, read)
 
 
 FORMATS: Final = {
     one.name: one
     for one in (
-        Format("coco", "COCO", _first((".json",), coco.is_coco), coco.read),
-        Format("yolo", "YOLO", yolo.has_labels, yolo.read),
-        Format("voc", "Pascal VOC", _first((".xml",), voc.is_voc), voc.read),
-        Format("cvat", "CVAT", _first((".xml",), cvat.is_cvat), cvat.read),
-        Format("labelme", "LabelMe", _first((".json",), labelme.is_labelme), labelme.read),
-        Format("createml", "CreateML", _first((".json",), createml.is_createml), createml.read),
-        Format("csv", "boxes in a CSV", _first((".csv", ".tsv"), table.is_table), table.read),
+        _of("coco", "COCO", (".json",), coco.is_coco, coco.read),
+        Format("yolo", "YOLO", yolo.is_either, yolo.has_labels, yolo.read),
+        _of("voc", "Pascal VOC", (".xml",), voc.is_voc, voc.read),
+        _of("cvat", "CVAT", (".xml",), cvat.is_cvat, cvat.read),
+        _of("labelme", "LabelMe", (".json",), labelme.is_labelme, labelme.read),
+        _of("createml", "CreateML", (".json",), createml.is_createml, createml.read),
+        _of("csv", "boxes in a CSV", (".csv", ".tsv"), table.is_table, table.read),
     )
 }
 """By name."""

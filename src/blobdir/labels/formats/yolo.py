@@ -62,6 +62,11 @@ def is_labels(path: str, head: bytes) -> bool:
     return bool(lines) and all(_is_line(words) for words in lines)
 
 
+def is_either(path: str, head: bytes) -> bool:
+    """Whether a file can be one of the two kinds that the format has."""
+    return is_config(path, head) or is_labels(path, head)
+
+
 def _is_line(words: list[bytes]) -> bool:
     if len(words) <= _BOX or not words[0].isdigit():
         return False
