@@ -207,6 +207,7 @@ def test_voc_of_jpegs(shapes: Path, packed: Path, tmp_path: Path) -> None:
     assert image.read_bytes() == (shapes / "first/img/a.jpg").read_bytes()
 
 
+@pytest.mark.mounts
 @pytest.mark.parametrize("to", ["coco", "yolo", "voc"])
 def test_a_mount_gives_the_same(packed: Path, tmp_path: Path, to: str) -> None:
     convert(packed, tmp_path / "expected", ConvertOptions(to))

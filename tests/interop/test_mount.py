@@ -21,6 +21,8 @@ from blobdir.erofs.gate import judge, look
 from blobdir.offsets import read_offsets, write_offsets
 from blobdir.testing.deadline import Deadline
 
+pytestmark = pytest.mark.mounts
+
 NO_KERNEL = "; ".join(judge(look()).reasons) if judge(look()).backing == "none" else ""
 KERNEL = pytest.param("kernel", marks=[pytest.mark.platform, pytest.mark.skipif(bool(NO_KERNEL), reason=NO_KERNEL)])
 
