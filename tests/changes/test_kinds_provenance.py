@@ -200,6 +200,21 @@ def test_shared_annotation(tmp_path, command, image, annotations):
     assert faults(root) == []
 
 
+@pytest.mark.parametrize("others", [["a.png"], ["a.png", "a.jpg"]])
+@pytest.mark.parametrize("command", TOUCHING)
+@pytest.mark.parametrize("annotations", ["loose", "packed"])
+def test_annotation_by_the_stem_that_nobody_else_has(tmp_path, command, annotations, others):
+    """``ann/a.json`` is only that of ``a.bmp`` where the others of its stem have one each by their full name."""
+    files = files_of({f"train/{name}": picture_of(name, name) for name in ("a.bmp", "b.png", *others)})
+    files["train/ann/a.json"] = files.pop("train/ann/a.bmp.json")
+    root = packed(tmp_path / "p", files, annotations=annotations)
+    TOUCHING[command](root, "train/img/a.bmp")
+    found = shown(root)
+    assert ("train/ann/a.json" in found) == (command in REPLACING)
+    assert [name for name in others if f"train/ann/{name}.json" not in found] == []
+    assert faults(root) == []
+
+
 def test_annotation_that_goes_with_the_last_of_those_who_share_it(tmp_path):
     files = files_of({"train/a.png": picture(1), "train/a.bmp": picture_of("a.bmp", 2), "train/b.png": picture(3)})
     files["train/ann/a.json"] = files.pop("train/ann/a.png.json")

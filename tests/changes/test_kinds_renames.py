@@ -373,3 +373,24 @@ def test_masks_go_along_with_another_extension(tmp_path, kind, beside, new, plac
     found = {path: data for path, data in shown(root).items() if "masks_" in path}
     assert found == {target: picture("mask")}
     assert [f.code for f in verify(root, processes=1).findings if f.code == "side-without-image"] == []
+
+
+MASKS_OF_BOTH_KINDS = {  # of one image, by its stem and by its full name; masks in folders and files
+    "a.jpg.png": ("x/a.jpg.png", "x/a.jpg.png.png", "y/a.jpg/m.png", "y/a.jpg.png/m.png"),
+    "a.png": ("x/a.png.png", "y/a/m.png", "y/a.png/m.png", "x/a.png"),
+}
+NAMES_IN_A_ROW = {"a.jpg.png": ["a.jpg", "a.jpg.png.png", "a.jpg.bmp", "a.png"], "a.png": ["a.png.png", "a.png.jpg"]}
+
+
+@pytest.mark.parametrize("folder", ["train", "other"])
+@pytest.mark.parametrize(("old", "new"), [(old, new) for old, found in NAMES_IN_A_ROW.items() for new in found])
+def test_masks_whose_new_name_is_the_old_one_of_others(tmp_path, old, new, folder):
+    masks = {f"train/masks_{path}": path.encode() for path in MASKS_OF_BOTH_KINDS[old]}
+    root = packed(tmp_path / "p", files_of({f"train/{old}": picture("a")}) | masks)
+    before = sorted(data for path, data in shown(root).items() if "masks_" in path)
+    assert len(before) == len(masks)
+    transaction(root, lambda fs: fs.mv(f"train/img/{old}", f"{folder}/img/{new}"))
+    after = shown(root)
+    assert sorted(data for path, data in after.items() if "masks_" in path) == before
+    assert f"{folder}/img/{new}" in after and f"train/img/{old}" not in after
+    assert faults(root) == []

@@ -207,18 +207,18 @@ class _Finder:
         self._candidates = {name: side_candidates(name, folders) for name in names}
         self._there: dict[str, bool] = {}
         self._below: dict[str, list[str]] = {}
-        self._packed = self._packed_annotations()
+        labels = {one.path.partition("/")[2] for one in self._places() if one.folder == layout.ANNOTATIONS}
+        self._packed = self._packed_annotations(labels)
         self._owners = self._find_owners()
 
     def _places(self) -> list[SideFile]:
         return [one for found in self._candidates.values() for one in found]
 
-    def _packed_annotations(self) -> dict[str, Origin]:
-        """Path of a packed annotation, relative to the dataset -> its entries."""
+    def _packed_annotations(self, names: Collection[str]) -> dict[str, Origin]:
+        """Of some names in ``ann/``, the packed annotations: path relative to the dataset -> entries."""
         shown = layout.join(self._dataset, layout.ANNOTATIONS)
         if not any(pickle.shown == shown for pickle in self._known.pickles(self._dataset)):
             return {}
-        names = {one.path.partition("/")[2] for one in self._places() if one.folder == layout.ANNOTATIONS}
         found = self._known.origins(self._dataset, names, annotations=True)
         return {f"{layout.ANNOTATIONS}/{name}": origin for name, origin in found.items() if origin.entries}
 
@@ -236,6 +236,8 @@ class _Finder:
             self._below[path] = [full[len(self._dataset) + 1 :] for full in below]
             paths |= {one: one for one in self._below[path]}
         called = self._known.called(self._dataset, {base for path in paths.values() for base in bases(path)})
+        others = {f"{name}.json" for found in called.values() for name in found if name not in self._candidates}
+        self._there |= dict.fromkeys(self._packed_annotations(others), True) if others else {}
         return {key: owners(path, lambda base: called.get(base, ()), self._exists) for key, path in paths.items()}
 
     def _spelled(self, path: str) -> str:

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import BytesIO
 from posixpath import basename, splitext
 from typing import TYPE_CHECKING, Final, Self
@@ -16,7 +16,6 @@ from fsspec.utils import glob_translate
 from blobdir.datasets import open_view
 from blobdir.discovery import layout
 from blobdir.errors import (
-    BlobdirError,
     BlobdirWarning,
     IncompleteListingError,
     IsADirectory,
@@ -30,7 +29,7 @@ from blobdir.packing.compacting import copy_members
 from blobdir.packing.editedfiles import EditedSideFiles
 from blobdir.packing.growing import annotation_of_image
 from blobdir.packing.metadata import check_meta
-from blobdir.packing.picturesizes import size_fault_of, stream
+from blobdir.packing.picturesizes import stream, wrong_sizes
 from blobdir.packing.plain import check_annotation
 from blobdir.packing.publishing import Change
 from blobdir.packing.report import LEFT
@@ -40,6 +39,7 @@ from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
 
     from blobdir.packing.writer import Span
 
@@ -278,8 +278,9 @@ class Edit:
                 raise UsageError(f"{path}: can't be removed: without it, this is no project")
             self._remove(path)
 
-    def _remove(self, path: str) -> None:
-        belonging = self._belongings.of(path) if self.is_image(path) else {}
+    def _remove(self, path: str, belonging: dict[str, bool] | None = None) -> None:
+        if belonging is None:
+            belonging = self._belongings.of(path) if self.is_image(path) else {}
         self._forget(path)
         for file, shared in belonging.items():
             if shared:
@@ -346,19 +347,27 @@ class Edit:
                     f"{path}: is an image with labels, and {target} is no place for one; copy it there, then remove it"
                 )
             self._check_place(target)
-            new, stay = self._belongings.moving(path, target) if self.is_image(path) else ({}, set())
+            if not self.is_image(path):
+                with self.whole():
+                    self.write(target, data)
+                    self.remove(path)
+                return
+            new, stay = self._belongings.moving(path, target)
+            kept = stay.union(new.values())  # one's new name may be another's old one
+            belonging = {file: shared or file in kept for file, shared in self._belongings.of(path).items()}
+            along = [(old, to, self.read(old)) for old, to in new.items()]
             with self.whole():
-                if self.is_image(path) and self.exists(target):
+                if self.exists(target):
                     self._remove(target)
                 begun = self._moved.get(path, "" if path in self._images else path)
                 self.write(target, data)
                 self._moved |= {target: begun} if begun else {}
-                for old, to in new.items():
-                    self.write(to, self.read(old))
+                self._remove(path, belonging)
+                for old, to, content in along:
+                    self.write(to, content)
                     self._belongings.carry(old, to, target)
                 for to in stay:
                     self._belongings.join(to, target)
-                self.remove(path)
 
     def _drop(self, path: str) -> None:
         if self._in_project(path):
@@ -475,7 +484,7 @@ class Edit:
                     dataset, name = self.split(image)
                     target = self._change.stage(f"{dataset}/{layout.ANNOTATIONS}/{name}.json")
                     target.write_bytes(annotation_of_image(BytesIO(self.read(image)), image))
-            faults = list(self._wrong_sizes(images))
+            faults = list(wrong_sizes(self, images, self._files, self._opened))
             self._check_belongings()
             self._drop_origins()
             self._finish_blob()
@@ -489,26 +498,10 @@ class Edit:
             )
             warnings.warn(f"{faults[0]}{more}", BlobdirWarning, stacklevel=2)
 
-    def _wrong_sizes(self, images: list[str]) -> Iterator[str]:
-        """Annotations that don't say how large their image is shown, where one of both was written."""
-        prefix = f"{layout.ANNOTATIONS}/"
-        pairs = dict.fromkeys(images, "")
-        for image in pairs:
-            dataset, name = self.split(image)
-            both = (f"{dataset}/{prefix}{base}.json" for base in (name, splitext(name)[0]))
-            pairs[image] = next(filter(self.exists, both), "")
-        for path in self._files:
-            dataset, name = self.split(path, layout.ANNOTATIONS)
-            if dataset and self.exists(image := f"{dataset}/{layout.ITEMS}/{name.removesuffix('.json')}"):
-                pairs.setdefault(image, path)
-        for image, path in pairs.items():
-            if not path:
-                continue
-            with suppress(BlobdirError, OSError):
-                written = image in self._images or image in self._files
-                opened = BytesIO(self.read(image)) if written else stream(self._tree.open(self._tree.find(image)))
-                if fault := size_fault_of(self.read(path), opened):
-                    yield f"{path}: {fault}"
+    def _opened(self, path: str) -> BinaryIO:
+        """An image, as it would be."""
+        written = path in self._images or path in self._files
+        return BytesIO(self.read(path)) if written else stream(self._tree.open(self._tree.find(path)))
 
     def _in_tree(self, path: str) -> bool:
         try:

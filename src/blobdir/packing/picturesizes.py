@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from contextlib import suppress
 from io import BufferedReader, RawIOBase
+from posixpath import splitext
 from typing import TYPE_CHECKING, Any
 
 from blobdir.annotations import read_annotation
+from blobdir.discovery import layout
 from blobdir.errors import BlobdirError
 from blobdir.images import shown_size
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable, Iterable, Iterator
     from typing import BinaryIO
 
     from blobdir.loosefiles import OpenFile
+    from blobdir.packing.editedfiles import Edited
 
 
 def size_fault(annotation: dict[str, Any], size: tuple[int, int]) -> str:
@@ -31,6 +35,35 @@ def size_fault_of(annotation: bytes | dict[str, Any], image: str | os.PathLike[s
     with suppress(BlobdirError, OSError):
         return size_fault(read_annotation(annotation), shown_size(image))
     return ""
+
+
+def wrong_sizes(
+    edit: Edited, images: Iterable[str], files: Iterable[str], opened: Callable[[str], BinaryIO]
+) -> Iterator[str]:
+    """What is wrong with annotations that don't say how large their image is shown, where one of both was written.
+
+    Parameters
+    ----------
+    edit : Edited
+    images, files : iterable of str
+        Paths of what was written: images, and files of which some may be annotations.
+    opened : callable
+        Opens an image, as it would be.
+    """
+    pairs = dict.fromkeys(images, "")
+    for image in pairs:
+        dataset, name = edit.split(image)
+        both = (f"{dataset}/{layout.ANNOTATIONS}/{base}.json" for base in (name, splitext(name)[0]))
+        pairs[image] = next(filter(edit.exists, both), "")
+    for path in files:
+        dataset, name = edit.split(path, layout.ANNOTATIONS)
+        if dataset and edit.exists(image := f"{dataset}/{layout.ITEMS}/{name.removesuffix('.json')}"):
+            pairs.setdefault(image, path)
+    for image, path in pairs.items():
+        if path:
+            with suppress(BlobdirError, OSError):
+                if fault := size_fault_of(edit.read(path), opened(image)):
+                    yield f"{path}: {fault}"
 
 
 class Stream(RawIOBase):
