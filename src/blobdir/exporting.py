@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from blobdir.instances import of_one_tree
 from blobdir.temporary import new_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import BinaryIO, Self
 
     from blobdir.loosefiles import OpenFile
@@ -49,14 +50,20 @@ class ExportingFileSystem(AbstractFileSystem):
         assume_literal: bool = False,
         **kwargs: Any,
     ) -> list[str]:
-        """Paths that a path or pattern, or many, stand for; with `recursive`, with all that is below them."""
+        """Paths that a path or pattern, or many, stand for; with `recursive`, with all that is below them.
+
+        Raises
+        ------
+        FileNotFoundError
+            One of them stands for nothing.
+        """
         found: set[str] = set()
         for one in [path] if isinstance(path, str | os.PathLike) else path:
             plain = assume_literal or not self._is_pattern(self._strip_protocol(one))
             try:
                 found.update(super().expand_path([one], recursive, maxdepth, assume_literal=plain, **kwargs))
             except FileNotFoundError:
-                continue
+                raise FileNotFoundError(errno.ENOENT, "no such file, and nothing that fits it", str(one)) from None
         if not found:
             raise FileNotFoundError(path)
         return sorted(found)
@@ -74,7 +81,15 @@ class ExportingFileSystem(AbstractFileSystem):
         """Copy files or whole directories out; as everywhere in fsspec, slashes at the end say what goes where.
 
         A file at the destination is replaced by a whole one, or stays as it is.
+
+        Raises
+        ------
+        FileNotFoundError
+            One of several paths or patterns stands for nothing. Nothing was copied.
+        UsageError
+            Two files would be copied to one place: each has its name, and lies in a folder of its own.
         """
+        rpath = rpath if isinstance(rpath, str | os.PathLike | list) else list(rpath)
         if not isinstance(lpath, list):
             planned = self._plan(rpath, os.fspath(lpath), recursive, maxdepth, kwargs)
             if planned is None:
@@ -84,7 +99,9 @@ class ExportingFileSystem(AbstractFileSystem):
             raise UsageError("get: a list of destinations takes a list of as many paths")
         from blobdir.packing.putting import refuse_known
 
-        refuse_known(target for source, target in zip(rpath, lpath, strict=True) if not self.isdir(source))
+        files = [(source, target) for source, target in zip(rpath, lpath, strict=True) if not self.isdir(source)]
+        _check_apart(files)
+        refuse_known(target for _, target in files)
         super().get(rpath, lpath, callback=callback, is_checked=True, **kwargs)
 
     def _plan(
@@ -158,6 +175,17 @@ class ExportingFileSystem(AbstractFileSystem):
             os.makedirs(parent, exist_ok=True)
         with _replacing(os.fspath(lpath)) as target:
             _copy(file, target, callback)
+
+
+def _check_apart(copies: Iterable[tuple[Any, Any]]) -> None:
+    """Refuse to copy two files to one place: the first would be gone."""
+    placed: dict[str, Any] = {}
+    for source, target in copies:
+        if isinstance(target, str | os.PathLike) and placed.setdefault(os.fspath(target), source) != source:
+            raise UsageError(
+                f"{placed[os.fspath(target)]} and {source} would both be copied to {target}; copy them one by one, or "
+                "give a list of as many destinations; nothing was copied"
+            )
 
 
 def _copy(file: OpenFile, target: Any, callback: Any) -> None:

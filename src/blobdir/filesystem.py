@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import os
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,7 +27,6 @@ from blobdir.sources.options import MEMORY_BYTES
 from blobdir.writing import NewFile, WritingFileSystem
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Sequence
     from typing import Self
 
@@ -228,35 +228,40 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
         """
         if on_error not in ("raise", "omit", "return"):
             raise UsageError(f"on_error={on_error!r}: choose one of raise, omit, return")
-        if isinstance(path, list) and not recursive:
-            if not are_plain(path):
-                return self._cat_odd(path, on_error)
+        if not isinstance(path, str | os.PathLike | list):
+            path = list(path)
+        if isinstance(path, list) and (recursive or not are_plain(path)):
+            return self._cat_odd(path, on_error, recursive=recursive)
+        if isinstance(path, list):
             paths = path
-        elif isinstance(path, list) or (recursive and not self.isfile(path)) or self._is_pattern(path):
-            paths = [p for p in self.expand_path(path, recursive=recursive) if not self.isdir(p)]
+        elif (recursive and not self.isfile(path)) or self._is_pattern(path):
+            paths = self._files_of(path, recursive=recursive)
         else:
             return self.cat_file(path, **kwargs)
         return self._cat_many(paths, on_error)
 
-    def _cat_odd(self, given: list[Any], on_error: str) -> dict[str, Any]:
-        """`cat` of a list in which some may be patterns: one that nothing matches is a path that can't be read."""
-        paths: list[str] = []
+    def _cat_odd(self, given: list[Any], on_error: str, *, recursive: bool) -> dict[str, Any]:
+        """`cat` of a list in which some may be patterns or folders: one of nothing is a path that can't be read."""
+        paths: dict[str, None] = {}
         failed: dict[str, Any] = {}
         for path in given:
             try:
-                paths += self._literal(path)
+                paths |= dict.fromkeys(self._literal(path, recursive=recursive))
             except OSError as error:
                 if on_error == "raise":
                     raise
                 failed[self._strip_protocol(path)] = error
-        found = self._cat_many(paths, on_error)
+        found = self._cat_many([*paths], on_error)
         return found if on_error == "omit" else found | failed
 
-    def _literal(self, path: Any) -> list[str]:
+    def _literal(self, path: Any, *, recursive: bool) -> list[str]:
         path = self._strip_protocol(path)
-        if _MAGIC.isdisjoint(path) or self.exists(path):
+        if not recursive and (_MAGIC.isdisjoint(path) or self.exists(path)):
             return [path]
-        return [found for found in self.expand_path(path) if not self.isdir(found)]
+        return self._files_of(path, recursive=recursive)
+
+    def _files_of(self, path: Any, *, recursive: bool) -> list[str]:
+        return [found for found in self.expand_path(path, recursive=recursive) if not self.isdir(found)]
 
     def _cat_many(self, paths: list[str], on_error: str) -> dict[str, Any]:
         found: dict[str, Any] = {}

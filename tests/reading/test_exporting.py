@@ -11,6 +11,7 @@ import pytest
 from project_factory import make_project
 
 from blobdir import BlobdirError, BlobDirFileSystem
+from blobdir.errors import UsageError
 
 FILES = {
     "top.txt": b"top", "train/img/a.png": b"a" * 100, "train/img/a1.png": b"a1", "train/img/a[1].png": b"brackets",
@@ -109,3 +110,27 @@ def test_what_may_not_be_written(fs, tmp_path):
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert target.read_bytes() == b"old"
+
+
+SAME = {
+    "list": (["train/img/a.png", "val/img/a.png"], {}),
+    "tuple": (("train/img/a.png", "val/img/a.png"), {}),
+    "pattern in a list": (["*/img/a.png"], {}),
+    "folders": (["train", "val"], {"recursive": True}),
+}
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_two_files_at_one_place_are_refused(tmp_path, case):
+    """fsspec's own flattens lists, and the last one wins."""
+    root = make_project(tmp_path / "p", {"train/img/a.png": b"1", "val/img/a.png": b"2", "val/img/b.png": b"3"})
+    fs = BlobDirFileSystem(str(root), skip_instance_cache=True)
+    paths, options = SAME[case]
+    with pytest.raises(UsageError, match=r"train/img/a\.png and val/img/a\.png would both be copied to .*a\.png"):
+        fs.get(paths, f"{tmp_path}/got/", **options)
+    assert not (tmp_path / "got").exists()
+    fs.get(["train/img/a.png", "val/img/a.png"], [f"{tmp_path}/got/1", f"{tmp_path}/got/2"])
+    fs.get(["train/img/a.png", "val/img/b.png"], f"{tmp_path}/got/")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "got").iterdir()} == {
+        "1": b"1", "2": b"2", "a.png": b"1", "b.png": b"3"
+    }  # fmt: skip

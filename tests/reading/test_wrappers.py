@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 
 import fsspec
@@ -149,16 +150,21 @@ def test_chains_with_a_use_for_it(folder):
         assert found == FILES["train/img/3.jpg"]
 
 
+@pytest.mark.parametrize("recursive", [False, True])
+@pytest.mark.parametrize("kind", [list, tuple])
 @pytest.mark.parametrize("on_error", ["omit", "return", "raise"])
-@pytest.mark.parametrize("odd", ["train/img/gone[1].jpg", "train/img/z*", "nowhere/?", "blobdir://train/img/[z]"])
-def test_a_pattern_in_a_list_that_nothing_matches(folder, on_error, odd):
+@pytest.mark.parametrize(
+    "odd", ["train/img/gone[1].jpg", "train/img/z*", "nowhere/?", "blobdir://train/img/[z]", "trian", "train/img/x.jpg"]
+)
+def test_what_stands_for_nothing_in_a_list(folder, tmp_path, on_error, odd, kind, recursive):
     fs = BlobDirFileSystem(str(folder / "p"))
-    given = ["train/img/1.jpg", odd, "/train/img/1[23].jpg"]
+    given = kind(["train/img/1.jpg", odd, "/train/img/1[23].jpg"])
     if on_error == "raise":
-        with pytest.raises(FileNotFoundError):
-            fs.cat(given)
+        for call in (fs.cat, lambda *args, **kwargs: fs.get(*args, str(tmp_path / "got/"), **kwargs)):
+            with pytest.raises(FileNotFoundError, match=re.escape(odd.removeprefix("blobdir://"))):
+                call(given, recursive=recursive)
         return
-    found = fs.cat(given, on_error=on_error)
+    found = fs.cat(given, on_error=on_error, recursive=recursive)
     failed = found.pop(odd.removeprefix("blobdir://"), None)
     assert found == {f"train/img/{i}.jpg": FILES[f"train/img/{i}.jpg"] for i in (1, 12, 13)}
     assert isinstance(failed, FileNotFoundError) == (on_error == "return")

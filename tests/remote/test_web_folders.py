@@ -4,6 +4,7 @@ import http.server
 import os
 import shutil
 import threading
+import typing
 import urllib.parse
 
 import pytest
@@ -29,6 +30,7 @@ LEADS_ON = ("mini_httpd", "uhttpd", "serve-index", "Go, links to folders")
 class Handler(http.server.SimpleHTTPRequestHandler):
     root, style, asked = "", "", []
     heads = True
+    slashed: typing.ClassVar = {}  # what a file's name with a slash is answered with
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, directory=Handler.root, **kwargs)
@@ -46,6 +48,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         path = urllib.parse.unquote(self.path)
         Handler.asked.append((self.command, path))
         full = self.root + path
+        if self.slashed and path.endswith("/") and os.path.isfile(full.rstrip("/")):
+            return self.send_error(self.slashed["status"])
         if not os.path.isdir(full):
             return super().send_head()
         if not path.endswith("/") and self.style in LEADS_ON:
@@ -54,6 +58,9 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.path = f"{self.path.rstrip('/')}/index.html"
             return super().send_head()
         return self.list_directory(full)
+
+    def guess_type(self, path):
+        return "" if self.slashed else super().guess_type(path)
 
     def list_directory(self, path):
         base = urllib.parse.unquote(self.path).rstrip("/") + "/"
@@ -112,6 +119,24 @@ def test_every_folder_is_found(web, tmp_path, monkeypatch, style, heads):
     fetch(web[1], tmp_path / "got")
     shutil.copytree(web[0], tmp_path / "without-links")
     assert files(tmp_path / "got") == files(tmp_path / "without-links")
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 406, 409, 410, 414, 418])
+def test_a_server_that_refuses_the_name_of_a_file_with_a_slash(web, monkeypatch, status):
+    monkeypatch.setattr(Handler, "style", "aiohttp")
+    monkeypatch.setattr(Handler, "slashed", {"status": status})
+    project = blobdir.open_project(web[1], index="none", cache_size=0)
+    assert [d.code for d in project.defects] == []
+    assert project.filesystem.isfile("train/LICENSE") and project.filesystem.cat("train/LICENSE") == b"x" * 600
+
+
+@pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_says_no_to_everybody_is_no_file(web, monkeypatch, status):
+    monkeypatch.setattr(Handler, "style", "aiohttp")
+    monkeypatch.setattr(Handler, "slashed", {"status": status})
+    with pytest.raises(OSError, match=r"LICENSE|SHA256SUMS|page"):
+        blobdir.open_project(web[1], index="none", cache_size=0).filesystem.find("")
 
 
 @pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")

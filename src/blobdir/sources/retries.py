@@ -103,6 +103,11 @@ def is_answer(error: BaseException) -> bool:
     return is_denied(error) or (status is not None and 400 <= status < 500)
 
 
+def is_refused(status: int | None) -> bool:
+    """Whether a server has said by its answer that a request like this one is none: whoever asks, and whenever."""
+    return status is not None and 400 <= status < 500 and status not in _DENIED | _TEMPORARY_STATUS
+
+
 def is_temporary(error: BaseException) -> bool:
     """Whether the same request may succeed a little later."""
     if any(isinstance(link, FileNotFoundError | NoRangesError | NoPageError) for link in _chain(error)) or is_denied(

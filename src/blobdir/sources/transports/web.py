@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from blobdir.sources.model import Stat
-from blobdir.sources.retries import NoPageError, NoRangesError, WrongAnswerError
+from blobdir.sources.retries import NoPageError, NoRangesError, WrongAnswerError, is_refused, status_of
 from blobdir.sources.transports.answers import CONTENT_RANGE, Answer, bare_etag, check_range, mtime_ns
 from blobdir.sources.transports.general import General
 from blobdir.sources.webindex import PAGE_BYTES, open_at_end, read_page, why_no_list
@@ -20,6 +20,7 @@ _RECEIVE = 1 << 20
 _IDENTITY = {"Accept-Encoding": "identity"}
 _PAGES = frozenset(("text/html", "application/xhtml+xml"))
 _NO_HEAD = frozenset((403, 405, 501))
+_GONE = frozenset((404, 410))
 
 
 class Web(General):
@@ -96,6 +97,10 @@ class Web(General):
         except NotADirectoryError as error:
             why = f"the server doesn't say whether it's a file or a folder, and {error.strerror}"
             raise NotADirectoryError(errno.ENOTDIR, error.strerror if leads else why) from error
+        except Exception as error:
+            if leads or not is_refused(status_of(error)):
+                raise
+            return None
 
     async def _kind(self, url: str) -> tuple[str, bool]:
         """Content type of what has a name, empty if unknown; and whether it's found at the name with a slash."""
@@ -106,9 +111,9 @@ class Web(General):
                     name = self.fs.encode_url(url).path.rpartition("/")[2]
                     leads = response.url.path.endswith(f"/{name}/")
                     return _content_type(response.headers), leads
-                if response.status not in _NO_HEAD:
-                    if response.status not in (404, 410):
-                        response.raise_for_status()
+                if response.status not in _NO_HEAD and not is_refused(response.status):
+                    response.raise_for_status()
+                if response.status in _GONE:
                     break
         return "", False
 
@@ -165,6 +170,6 @@ def _http_version(headers: Mapping[str, str], size: int) -> Stat:
 
 
 def _raise_for(response: Any, path: str) -> None:
-    if response.status in (404, 410):
+    if response.status in _GONE:
         raise FileNotFoundError(path)
     response.raise_for_status()
