@@ -291,17 +291,14 @@ class WritingFileSystem(ReadOnlyFileSystem):
         """Copy files within the project, in a transaction."""
         edit = self._editing("copy to", path2)
         if isinstance(path1, str) and isinstance(path2, str) and recursive and maxdepth is None:
+            from blobdir.packing.relocating import relocate
+
             source, target = self._strip_protocol(path1), self._strip_protocol(path2)
             if not edit.exists(source) and (edit.holds(source) or edit.folders_below(source)):
                 # As it is in the transaction, not as readers see it.
                 if path2.endswith("/") or edit.is_folder(target):
                     target = "/".join(part for part in (target, source.rpartition("/")[2]) if part)
-                with edit.whole():
-                    empty = edit.folders_below(source)
-                    for file in edit.files_below(source):
-                        edit.write(target + file.removeprefix(source), edit.read(file))
-                    for folder in empty:
-                        edit.make_folder(target + folder.removeprefix(source))
+                relocate(edit, source, target, copy=True)
                 return
         if isinstance(path1, list) and maxdepth is None and all(map(edit.exists, map(self._strip_protocol, path1))):
             from blobdir.packing.renames import in_order
@@ -337,20 +334,15 @@ class WritingFileSystem(ReadOnlyFileSystem):
             self._move_folder(edit, source, target, recursive)
 
     def _move_folder(self, edit: Edit, source: str, target: str, recursive: bool) -> None:
-        below, empty = edit.files_below(source), edit.folders_below(source)
-        if not below and not empty:
+        from blobdir.packing.relocating import relocate
+
+        if not edit.holds(source) and not edit.folders_below(source):
             raise self._absence(source)
         if not recursive:
             raise IsADirectory(f"{source}: is a directory; recursive=True moves it")
         if f"{target}/".startswith(f"{source}/"):
             raise UsageError(f"{source}: can't be moved into itself, {target}")
-        with edit.whole():
-            for file in below:
-                if edit.exists(file):  # annotations may have gone with their images
-                    edit.move(file, target + file.removeprefix(source))
-            edit.remove_folder(source)
-            for folder in empty:
-                edit.make_folder(target + folder.removeprefix(source))
+        relocate(edit, source, target)
 
     def _pairs(self, sources: list[Any], target: Any) -> list[tuple[str, str]]:
         """Paths of a list with the ones that they are to get: those of another list, or in a folder."""

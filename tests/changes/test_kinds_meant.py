@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import permutations, product
+
 import pytest
 from changes.commands import transaction
-from changes.looking import faults, shown
+from changes.looking import differences, faults, shown
 from changes.samples import annotation, files_of, packed, picture, write
 
 import blobdir
-from blobdir.errors import UsageError
+from blobdir.errors import BlobdirError, UsageError
 from blobdir.packing import compact, move, remove
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
@@ -300,3 +302,106 @@ def test_compact_after_the_removal_of_what_was_moved(tmp_path):
     assert [problem.path for problem in compact(root).problems if problem.code == "still-there"] == [
         str(copy.relative_to(root))
     ]
+
+
+# -- one change with several steps, and as many changes ----------------------------------------------------------
+
+
+def _moved_to(target):
+    def step(fs, at):
+        fs.mv(at, target, recursive=True)
+        return target
+
+    return step
+
+
+def _copied_to(target):
+    def step(fs, at):
+        fs.cp(at, target, recursive=True)
+        return target
+
+    return step
+
+
+def _there_and_back(fs, at):
+    fs.mv(f"{at}/ann/b.json", "t.json")
+    fs.mv("t.json", f"{at}/ann/b.json")
+    return at
+
+
+def _written(path, data):
+    def step(fs, at):
+        fs.pipe(f"{at}/{path}", data)
+        return at
+
+    return step
+
+
+NEW = {name: _written(f"img/{name}", picture(name)) for name in ("b.jpg", "c.bmp", "d.png.jpg")}
+"""``b.png`` has a label by the stem, ``ann/c.json`` is nobody's, ``ann/d.png.json`` is that of ``d.png``."""
+FOLDERS = {
+    "mv": _moved_to("val"),
+    "mv to a nested one": _moved_to("top/datasets/val"),
+    "cp": _copied_to("val"),
+}
+LABELS = {
+    "": lambda fs, at: at,
+    "replaced": _written("ann/b.json", annotation("another")),
+    "there and back": _there_and_back,
+}
+
+
+CASES = [("b.jpg", *case) for case in product(FOLDERS, LABELS, permutations(range(3)))]
+CASES += [
+    (new, folder, "", order) for new, folder, order in product(("c.bmp", "d.png.jpg"), FOLDERS, [(0, 1, 2), (1, 0, 2)])
+]
+
+
+@pytest.mark.parametrize("annotations", ["loose", "packed"])
+@pytest.mark.parametrize(("new", "folder", "label", "order"), CASES)
+def test_a_new_image_takes_no_label_of_others(tmp_path, new, folder, label, order, annotations):
+    """Whatever happens to it in one change: it's as if each step were one of its own."""
+    files = files_of({"train/b.png": picture("b"), "train/d.png": picture("d")})
+    files["train/ann/b.json"] = files.pop("train/ann/b.png.json")
+    files["train/ann/c.json"] = annotation("nobody's")
+    steps = [(NEW[new], FOLDERS[folder], LABELS[label])[i] for i in order]
+    views = []
+    for together in (True, False):
+        root = packed(tmp_path / f"p{together}", files, annotations=annotations)
+        at = "train"
+        if together:
+
+            def all_of_them(fs, at=at):
+                for step in steps:
+                    at = step(fs, at)
+
+            transaction(root, all_of_them)
+        else:
+            for step in steps:
+                found = []
+                transaction(root, lambda fs, step=step, at=at, found=found: found.append(step(fs, at)))
+                at = found[0]
+        assert faults(root) == []
+        views.append(shown(root))
+    assert differences(*views) == []
+
+
+@pytest.mark.parametrize("empty", [True, False])
+@pytest.mark.parametrize("command", ["rm", "mv", "mv of the folder", "replaced"])
+def test_a_packed_label_behind_a_folder(tmp_path, command, empty):
+    root = packed(
+        tmp_path / "p", files_of({"train/a.png": picture(1), "train/b.png": picture(2)}), annotations="packed"
+    )
+    (root / "train/ann/b.png.json").mkdir(parents=True)
+    if not empty:
+        (root / "train/ann/b.png.json/x").write_bytes(b"x")
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file() and ".blobdir" not in path.parts}
+    change = {
+        "rm": lambda fs: fs.rm("train/img/b.png"),
+        "mv": lambda fs: fs.mv("train/img/b.png", "val/img/b.png"),
+        "mv of the folder": lambda fs: fs.mv("train", "val", recursive=True),
+        "replaced": lambda fs: fs.pipe("train/img/b.png", picture(3)),
+    }[command]
+    with pytest.raises(BlobdirError, match=r"b\.png\.json|train/ann"):
+        transaction(root, change)
+    assert before == {path: path.read_bytes() for path in before}

@@ -86,6 +86,22 @@ def check_are_files(known: Provenance, dataset: str, names: Collection[str]) -> 
                     pass
 
 
+def check_none_hidden(known: Provenance, dataset: str, found: Mapping[str, Belongings]) -> None:
+    """Refuse images with a packed annotation that nobody sees, since a folder has its name.
+
+    Raises
+    ------
+    PackError
+    """
+    for name, mine in found.items():
+        for path, _, _ in mine.packed:
+            if known.is_folder(f"{dataset}/{path}"):
+                raise PackError(
+                    f"{dataset}/{path}: is a folder, and {name} has a packed annotation of this name, which nobody "
+                    "sees; rename the folder, or remove it; nothing was changed"
+                )
+
+
 def check_nobody_else(
     known: Provenance, dataset: str, meant: Mapping[str, Collection[str]], names: Collection[str]
 ) -> None:

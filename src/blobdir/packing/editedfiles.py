@@ -41,6 +41,10 @@ class Edited(Protocol):
         """Whether an image that was written has none."""
         ...
 
+    def is_new(self, image: str) -> bool:
+        """Whether an image takes nothing of what its name had before."""
+        ...
+
     def read(self, path: str) -> bytes:
         """Content of a file as it would be."""
         ...
@@ -50,8 +54,9 @@ class EditedSideFiles:
     """The side files of images, as they would be.
 
     Each file that is written is meant for some images: one that went along with an image for that, one that was written
-    by itself for those that had it then. If none had it, it is there for whoever comes. What it isn't meant for doesn't
-    get it.
+    by itself for those that had it then. A label is for those that had one of its name before, if there are any: new
+    images get one of their own. If none had it, it is there for whoever comes. What it isn't meant for doesn't get it.
+    Moving or copying a folder changes nothing of what is meant.
 
     Parameters
     ----------
@@ -68,6 +73,7 @@ class EditedSideFiles:
         self._written: dict[tuple[str, str], dict[str, None]] = {}
         self._views: dict[str, DatasetView] = {}
         self._meant: dict[str, set[str] | None] = {}  # file that was written -> images; None: for whoever comes
+        self._left: dict[str, set[str]] = {}  # file that was removed again -> those that it was meant for
         self._carried: dict[str, str] = {}  # of these, those that went along with an image -> where they were
 
     def note(self, path: str) -> None:
@@ -83,7 +89,39 @@ class EditedSideFiles:
         for base in (name, splitext(name)[0]) if dataset else ():
             self._written.setdefault((dataset, base), {})[name] = None
         self._carried.pop(path, None)
-        self._meant[path] = self._having(path) or None
+        having = self._having(path)
+        if having and self._is_label(path):
+            before = self._meant.get(path, self._left.get(path))
+            having = having.intersection(before or self._old(having)) or having
+        self._meant[path] = having or None
+
+    def _old(self, images: set[str]) -> set[str]:
+        return {image for image in images if not self._edit.is_new(image)}
+
+    def _is_label(self, path: str) -> bool:
+        return path.startswith(f"{self._dataset_of(path)}/{layout.ANNOTATIONS}/")
+
+    def meaning(self, path: str, renamed: tuple[str, str]) -> set[str] | None:
+        """For which images a file is, if what is in a folder is in another one then: see `mean`.
+
+        Parameters
+        ----------
+        path : str
+        renamed : (str, str)
+            The folder, and the other one.
+        """
+        images = self._meant.get(path, ())
+        if path not in self._meant:
+            images = self._old(self._having(path))
+        if not images:
+            return images if images is None else set()
+        source, target = renamed
+        return {target + one.removeprefix(source) for one in images if one.startswith(f"{source}/")} or None
+
+    def mean(self, path: str, images: set[str] | None) -> None:
+        """Say for which images a file is that was written; None: for whoever comes."""
+        if path in self._meant:
+            self._meant[path] = images
 
     def _having(self, path: str) -> set[str]:
         """Images that have a file; none where that can't be known."""
@@ -103,7 +141,8 @@ class EditedSideFiles:
 
     def forget(self, path: str) -> None:
         """A file is removed."""
-        self._meant.pop(path, None)
+        if images := self._meant.pop(path, None):
+            self._left[path] = images
         self._carried.pop(path, None)
 
     def leave(self, path: str, image: str) -> None:
@@ -167,9 +206,13 @@ class EditedSideFiles:
         """
         return {path: shared for _, path, shared in self._of(image)}
 
+    def _has_no_label(self, image: str) -> bool:
+        """Whether an image was written that gets a label of its own at the end: an old one by its stem isn't its."""
+        return image in self._meant and self._edit.needs_annotation(image)
+
     def _of(self, image: str) -> Iterator[tuple[SideFile, str, bool]]:
         dataset, name = self._edit.split(image)
-        has_no_label = image in self._meant and self._edit.needs_annotation(image)  # an old one by its stem isn't its
+        has_no_label = self._has_no_label(image)
         for one in self._places(dataset, name):
             if not (has_no_label and one.folder == layout.ANNOTATIONS):
                 yield from ((one, path, shared) for path, shared in self._at(dataset, name, one))
@@ -180,7 +223,14 @@ class EditedSideFiles:
         if name not in self._owners(dataset, full if is_file else f"{full}/"):
             return []
         files = [full] if is_file else self._edit.files_below(full)
-        return [(path, len(self._owners(dataset, path)) > 1) for path in files]
+        return [(path, len(self._sharing(dataset, path)) > 1) for path in files]
+
+    def _sharing(self, dataset: str, path: str) -> list[str]:
+        """Images that have a file; of a label, without those that get one of their own at the end."""
+        found = self._owners(dataset, path)
+        if self._is_label(path):
+            found = [name for name in found if not self._has_no_label(f"{dataset}/{layout.ITEMS}/{name}")]
+        return found
 
     def _owners(self, dataset: str, path: str) -> list[str]:
         return owners(
@@ -214,7 +264,7 @@ class EditedSideFiles:
                     )
         for path in self._carried:
             others = (image for image in self._having(path) if not self.is_meant(path, image))
-            is_label = path.startswith(f"{self._dataset_of(path)}/{layout.ANNOTATIONS}/")
+            is_label = self._is_label(path)
             other = next((other for other in others if not (is_label and other in images)), None)
             if other is not None:
                 raise UsageError(f"{path}: would be taken for {other}'s as well; nothing was changed")
@@ -265,9 +315,7 @@ class EditedSideFiles:
         """Whether a file went to a path along with another image already."""
         return self._carried.get(to) == old and self._edit.read(old) == self._edit.read(to)
 
-    def _check_free(
-        self, image: str, target: str, new: Collection[str], going: Collection[str], stay: Collection[str]
-    ) -> None:
+    def _check_free(self, image: str, target: str, new: Collection[str], going: set[str], stay: set[str]) -> None:
         """Refuse an image's new name where it would get another one's files, or another one would get its.
 
         Parameters
@@ -275,10 +323,11 @@ class EditedSideFiles:
         image, target : str
         new : collection of str
             Paths that its files are to have.
-        going, stay : collection of str
+        going, stay : set of str
             What won't be there then; and what is, and is for it.
         """
         dataset, name = self._edit.split(target)
+        gets_own = self._has_no_label(image)
         for one in self._places(dataset, name, going):
             full = f"{dataset}/{one.path}"
             own = one.by_stem and one.folder in FOLDERS and f"{dataset}/{one.folder}/{name}{FOLDERS[one.folder]}" in new
@@ -286,7 +335,8 @@ class EditedSideFiles:
             if not could_have(name, one.path if is_file else f"{one.path}/"):
                 continue
             below = [full] if is_file else self._edit.files_below(full)
-            if not own and any(self._is_foreign(path, going, stay) for path in below):
+            own |= gets_own and one.by_stem and one.folder == layout.ANNOTATIONS
+            if not own and any(path not in going | stay and not self.is_meant(path, target) for path in below):
                 raise UsageError(f"{full}: is there already, and would be taken for {target}'s; move it away first")
         begin = f"{dataset}/"
         for path in new:
@@ -298,6 +348,3 @@ class EditedSideFiles:
             others = [other for other in others if f"{begin}{layout.ITEMS}/{other}" != image]
             if others:
                 raise UsageError(f"{path}: would be taken for {others[0]}'s as well; choose another name")
-
-    def _is_foreign(self, path: str, going: Collection[str], stay: Collection[str]) -> bool:
-        return path not in going and path not in stay and not self._is_for_anybody(path)

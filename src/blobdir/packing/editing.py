@@ -24,7 +24,7 @@ from blobdir.errors import (
     UsageError,
 )
 from blobdir.filenames import IMAGE_EXTENSIONS
-from blobdir.packing.belongings import belongings, check_are_files
+from blobdir.packing.belongings import belongings, check_are_files, check_none_hidden
 from blobdir.packing.compacting import copy_members
 from blobdir.packing.editedfiles import EditedSideFiles
 from blobdir.packing.growing import annotation_of_image
@@ -66,6 +66,10 @@ class Edit:
     ------
     BusyError
         Somebody else is changing the project.
+
+    Attributes
+    ----------
+    side_files : EditedSideFiles
     """
 
     def __init__(self, root: str) -> None:
@@ -86,7 +90,7 @@ class Edit:
         self._dropped: dict[str, None] = {}
         self._moved: dict[str, str] = {}  # image -> the path that it had when the edit began
         self._datasets: dict[str, None] = {}
-        self._belongings = EditedSideFiles(self._tree, self._writer.known, self)
+        self.side_files = EditedSideFiles(self._tree, self._writer.known, self)
         self._followed: set[str] = set()
         self._emptied: set[str] = set()
         self._steps = 0
@@ -254,7 +258,7 @@ class Edit:
                     self._change.stage(path).write_bytes(data)
                     self._files[path] = None
                     self._note_below(path)
-                self._belongings.note(path)
+                self.side_files.note(path)
 
     def remove(self, path: str) -> None:
         """Remove a file.
@@ -280,11 +284,11 @@ class Edit:
 
     def _remove(self, path: str, belonging: dict[str, bool] | None = None) -> None:
         if belonging is None:
-            belonging = self._belongings.of(path) if self.is_image(path) else {}
+            belonging = self.side_files.of(path) if self.is_image(path) else {}
         self._forget(path)
         for file, shared in belonging.items():
             if shared:
-                self._belongings.leave(file, path)
+                self.side_files.leave(file, path)
             elif self.exists(file):
                 self._forget(file)
                 self._followed.add(file)
@@ -296,7 +300,7 @@ class Edit:
     def _forget(self, path: str) -> None:
         self._steps += 1
         self._dropped[path] = None
-        self._belongings.forget(path)
+        self.side_files.forget(path)
         self._images.pop(path, None)
         self._moved.pop(path, None)
         for folder in ("", *layout.above(path)):
@@ -352,9 +356,9 @@ class Edit:
                     self.write(target, data)
                     self.remove(path)
                 return
-            new, stay = self._belongings.moving(path, target)
+            new, stay = self.side_files.moving(path, target)
             kept = stay.union(new.values())  # one's new name may be another's old one
-            belonging = {file: shared or file in kept for file, shared in self._belongings.of(path).items()}
+            belonging = {file: shared or file in kept for file, shared in self.side_files.of(path).items()}
             along = [(old, to, self.read(old)) for old, to in new.items()]
             with self.whole():
                 if self.exists(target):
@@ -365,9 +369,9 @@ class Edit:
                 self._remove(path, belonging)
                 for old, to, content in along:
                     self.write(to, content)
-                    self._belongings.carry(old, to, target)
+                    self.side_files.carry(old, to, target)
                 for to in stay:
-                    self._belongings.join(to, target)
+                    self.side_files.join(to, target)
 
     def _drop(self, path: str) -> None:
         if self._in_project(path):
@@ -428,7 +432,7 @@ class Edit:
         for folder in layout.above(path):
             if self.exists(folder):
                 raise NotADirectory(f"{path}: {folder} is a file, so nothing can be in it")
-        if self._belongings.is_folder(path):
+        if self.side_files.is_folder(path):
             raise IsADirectory(f"{path}: is a directory")
         if not self._is_image(path):
             return False
@@ -456,9 +460,9 @@ class Edit:
         by_name, by_stem = (f"{dataset}/{layout.ANNOTATIONS}/{base}.json" for base in (name, splitext(name)[0]))
         if self.exists(by_name):
             return False
-        return not (self.exists(by_stem) and (not self._is_new(image) or self._belongings.is_meant(by_stem, image)))
+        return not (self.exists(by_stem) and (not self.is_new(image) or self.side_files.is_meant(by_stem, image)))
 
-    def _is_new(self, image: str) -> bool:
+    def is_new(self, image: str) -> bool:
         """Whether an image takes nothing of what its name had before: that had none, or went with what it had."""
         return image in self._dropped or not self._in_tree(image)
 
@@ -478,7 +482,7 @@ class Edit:
             if self._broken:
                 raise UsageError(f"a step of the transaction failed half way ({self._broken}); nothing was changed")
             images = [*self._images, *filter(self.is_image, self._files)]
-            self._belongings.check_new(list(filter(self._is_new, images)))
+            self.side_files.check_new(list(filter(self.is_new, images)))
             for image in images:
                 if self.needs_annotation(image):
                     dataset, name = self.split(image)
@@ -532,7 +536,8 @@ class Edit:
                 images.setdefault(dataset, []).append(name)
         for dataset, names in images.items():
             check_are_files(self._writer.known, dataset, names)
-            belongings(self._writer.known, dataset, names, self._gone)
+            found = belongings(self._writer.known, dataset, names, self._gone)
+            check_none_hidden(self._writer.known, dataset, found)
 
     def _drop_origins(self) -> None:
         """Have everything go that made the names which were removed, or written anew."""
