@@ -229,3 +229,11 @@ def test_offsets_written_anew_and_doubles_of_the_same_bytes(root):
     assert run(["offsets", "-q", "-o", str(root / "train"), str(tar)]) == 0
     assert shown(root).keys() == before.keys()
     assert not [d for d in blobdir.open_project(root, index="none").defects if d.code == "conflict"]
+
+
+def test_offsets_are_not_said_to_be_missing_while_they_are_written(root, capfd):
+    pickle = next(root.glob("train/*_offsets.pkl"))
+    tar = root / "blob" / f"{pickle.name.removesuffix('_offsets.pkl')}.tar"
+    pickle.unlink()
+    assert run(["offsets", "-o", str(root / "train"), str(tar)]) == 0
+    assert capfd.readouterr().err == ""

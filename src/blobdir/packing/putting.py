@@ -8,12 +8,13 @@ name.
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
 from blobdir.discovery.root import project_of
 from blobdir.durable import absolute
-from blobdir.errors import LinkError, NotADirectory, NotAProjectError, NotFoundError, UsageError
+from blobdir.errors import BlobdirWarning, LinkError, NotADirectory, NotAProjectError, NotFoundError, UsageError
 from blobdir.index import BROKEN, DIRECTORY, FIRST_BLOB, LINK
 from blobdir.inside import open_plain
 from blobdir.opening import open_tree
@@ -166,7 +167,9 @@ def refuse_conflicts(target: str | os.PathLike[str], table: OffsetsTable, tar: s
         return
     shown = layout.shown_by(pickle)
     try:
-        tree = open_tree(root)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", BlobdirWarning)  # of what isn't as it must be before the file is there
+            tree = open_tree(root)
         row = tree.find(shown)
     except (NotAProjectError, NotFoundError, NotADirectory, LinkError):
         return
