@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections import deque
 from io import BytesIO
 from itertools import accumulate
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec import AbstractFileSystem
 from fsspec.transaction import Transaction
-from fsspec.utils import stringify_path
+from fsspec.utils import glob_translate, stringify_path
 
 from blobdir.durable import open_regular
 from blobdir.errors import (
@@ -162,6 +163,15 @@ def _content(value: Any, path: str) -> bytes:
         raise TypeError(f"{path}: content must be bytes, not {type(value).__name__}") from error
 
 
+def _matching(edit: Edit, pattern: str) -> list[str]:
+    """Paths of the files and folders that a pattern fits, as `fsspec` understands it."""
+    plain = re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
+    fits = re.compile(glob_translate(pattern))
+    files = edit.files_below(plain)
+    folders = {"/".join(parts[:i]) for parts in (path.split("/") for path in files) for i in range(1, len(parts))}
+    return [path for path in (*files, *sorted(folders)) if fits.match(path)]
+
+
 class WritingFileSystem(ReadOnlyFileSystem):
     """A filesystem whose project can be changed in transactions; outside of them it refuses.
 
@@ -258,7 +268,7 @@ class WritingFileSystem(ReadOnlyFileSystem):
                     raise IsADirectory(f"{name or '/'}: is a directory; recursive=True removes it")
                 edit.remove_folder(name)
                 gone.add(name)
-            elif not _MAGIC.isdisjoint(name) and (found := edit.matching(name)):
+            elif not _MAGIC.isdisjoint(name) and (found := _matching(edit, name)):
                 edit.remove_all(found, folders=recursive)
             else:
                 raise self._absence(name)
@@ -277,7 +287,7 @@ class WritingFileSystem(ReadOnlyFileSystem):
         """Copy a file within the project, in a transaction; an image's annotation isn't copied with it."""
         edit, source = self._editing("copy to", path2), self._strip_protocol(path1)
         if edit.exists(source) or not self.isdir(source):
-            edit.write(self._strip_protocol(path2), edit.read(source))
+            edit.write(self._strip_protocol(path2), edit.read(source), origin="copied")
 
     def copy(
         self,

@@ -337,7 +337,18 @@ def _written(path, data):
     return step
 
 
-NEW = {name: _written(f"img/{name}", picture(name)) for name in ("b.jpg", "c.bmp", "d.png.jpg")}
+def _to_the_stem(fs, at):
+    fs.mv(f"{at}/ann/d.png.json", f"{at}/ann/d.json")
+    return at
+
+
+def _copied_to_the_stem(fs, at):
+    fs.cp(f"{at}/ann/d.png.json", f"{at}/ann/d.json")
+    fs.rm(f"{at}/ann/d.png.json")
+    return at
+
+
+NEW = {name: _written(f"img/{name}", picture(name)) for name in ("b.jpg", "c.bmp", "d.png.jpg", "d.bmp")}
 """``b.png`` has a label by the stem, ``ann/c.json`` is nobody's, ``ann/d.png.json`` is that of ``d.png``."""
 FOLDERS = {
     "mv": _moved_to("val"),
@@ -348,10 +359,15 @@ LABELS = {
     "": lambda fs, at: at,
     "replaced": _written("ann/b.json", annotation("another")),
     "there and back": _there_and_back,
+    "to the stem": _to_the_stem,
+    "copied to the stem": _copied_to_the_stem,
+    "nobody's": _written("ann/d.json", annotation("nobody's")),
 }
 
 
-CASES = [("b.jpg", *case) for case in product(FOLDERS, LABELS, permutations(range(3)))]
+CASES = [("b.jpg", *case) for case in product(FOLDERS, list(LABELS)[:3], permutations(range(3)))]
+CASES += [("d.bmp", *case) for case in product(FOLDERS, list(LABELS)[3:5], permutations(range(3)))]
+CASES += [("b.jpg", *case) for case in product(FOLDERS, list(LABELS)[5:], permutations(range(3)))]
 CASES += [
     (new, folder, "", order) for new, folder, order in product(("c.bmp", "d.png.jpg"), FOLDERS, [(0, 1, 2), (1, 0, 2)])
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from posixpath import splitext
-from typing import TYPE_CHECKING, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from blobdir.datasets import DatasetView
 from blobdir.discovery import layout
@@ -11,11 +12,15 @@ from blobdir.errors import IncompleteListingError, UsageError
 from blobdir.packing.sidefiles import FOLDERS, could_have, is_side_folder, owners, renamed_side, side_files
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from blobdir.packing.provenance import Provenance
     from blobdir.packing.sidefiles import SideFile
     from blobdir.tree import Tree
+
+
+Origin = Literal["new", "copied", "moved"]
+"""What a file is that is written: something new, or the content of another one, which stays or goes."""
 
 
 class Edited(Protocol):
@@ -37,14 +42,6 @@ class Edited(Protocol):
         """Dataset and name of an image, or of what is in another folder of a dataset."""
         ...
 
-    def needs_annotation(self, image: str) -> bool:
-        """Whether an image that was written has none."""
-        ...
-
-    def is_new(self, image: str) -> bool:
-        """Whether an image takes nothing of what its name had before."""
-        ...
-
     def read(self, path: str) -> bytes:
         """Content of a file as it would be."""
         ...
@@ -53,10 +50,14 @@ class Edited(Protocol):
 class EditedSideFiles:
     """The side files of images, as they would be.
 
+    Each step leaves what it would leave as a change of its own. An image that is written without a label is *blank*:
+    from then on it has one of its own, without objects, which becomes a file when all is committed; so it takes no
+    other image's by the stem. Two things are easier than that. A side file that is written, and not moved, when no
+    image has it is there for whoever comes; and a new label by the stem that nobody has is for blank images of that
+    stem.
+
     Each file that is written is meant for some images: one that went along with an image for that, one that was written
-    by itself for those that had it then. A label is for those that had one of its name before, if there are any: new
-    images get one of their own. If none had it, it is there for whoever comes. What it isn't meant for doesn't get it.
-    Moving or copying a folder changes nothing of what is meant.
+    by itself for those that had it then. What it isn't meant for doesn't get it.
 
     Parameters
     ----------
@@ -73,11 +74,23 @@ class EditedSideFiles:
         self._written: dict[tuple[str, str], dict[str, None]] = {}
         self._views: dict[str, DatasetView] = {}
         self._meant: dict[str, set[str] | None] = {}  # file that was written -> images; None: for whoever comes
-        self._left: dict[str, set[str]] = {}  # file that was removed again -> those that it was meant for
+        self._blank: dict[str, str] = {}  # label that an image has without there being a file -> the image
         self._carried: dict[str, str] = {}  # of these, those that went along with an image -> where they were
 
-    def note(self, path: str) -> None:
-        """A file was written."""
+    def before(self, path: str) -> set[str] | None:
+        """What `note` has to know of a file that is going to be written: who has it; None where it isn't there."""
+        return self._having(path) if self._edit.exists(path) else None
+
+    def note(self, path: str, before: set[str] | None, origin: Origin) -> None:
+        """A file was written.
+
+        Parameters
+        ----------
+        path : str
+        before : set of str or None
+            As `before` gave it.
+        origin : {"new", "copied", "moved"}
+        """
         folder = path.rpartition("/")[0]
         while folder and folder not in self._folders:
             self._folders.add(folder)
@@ -89,14 +102,52 @@ class EditedSideFiles:
         for base in (name, splitext(name)[0]) if dataset else ():
             self._written.setdefault((dataset, base), {})[name] = None
         self._carried.pop(path, None)
-        having = self._having(path)
-        if having and self._is_label(path):
-            before = self._meant.get(path, self._left.get(path))
-            having = having.intersection(before or self._old(having)) or having
-        self._meant[path] = having or None
+        if dataset:
+            self._meant[path] = None
+            self._note_image(path, is_new=before is None)
+        elif self._is_label(path):
+            self._note_label(path, before, origin)
+        else:
+            self._meant[path] = self._having(path) or None
 
-    def _old(self, images: set[str]) -> set[str]:
-        return {image for image in images if not self._edit.is_new(image)}
+    def _note_image(self, image: str, *, is_new: bool) -> None:
+        by_name, by_stem = self.labels(image)
+        if self._exists(by_name):
+            return
+        takes = self.is_meant(by_stem, image) if is_new else image in self._having(by_stem)
+        if not (self._edit.exists(by_stem) and takes):
+            self._blank[by_name] = image
+
+    def _note_label(self, path: str, before: set[str] | None, origin: Origin) -> None:
+        self._blank.pop(path, None)
+        images = before or self._having(path)
+        if not images and origin == "new":
+            images = {image for image in self._having(path, blank=False) if self.labels(image)[0] in self._blank}
+            for image in images:
+                self.unblank(image)
+        self._meant[path] = images or (set() if origin == "moved" else None)
+
+    def labels(self, image: str) -> tuple[str, str]:
+        """Where the label of an image is: by its name, and by its stem if there is none."""
+        dataset, name = self._edit.split(image)
+        by_name, by_stem = (f"{dataset}/{layout.ANNOTATIONS}/{base}.json" for base in (name, splitext(name)[0]))
+        return by_name, by_stem
+
+    def is_blank(self, image: str) -> bool:
+        """Whether an image that was written has no label but the one that it gets when all is committed."""
+        return self._blank.get(self.labels(image)[0]) == image
+
+    def unblank(self, image: str) -> None:
+        """An image has another label."""
+        self._blank.pop(self.labels(image)[0], None)
+
+    def has_label(self, image: str) -> bool:
+        """Whether an image has a label that is a file."""
+        by_name, by_stem = self.labels(image)
+        return self._edit.exists(by_name) or (self._edit.exists(by_stem) and image in self._having(by_stem))
+
+    def _exists(self, path: str) -> bool:
+        return path in self._blank or self._edit.exists(path)
 
     def _is_label(self, path: str) -> bool:
         return path.startswith(f"{self._dataset_of(path)}/{layout.ANNOTATIONS}/")
@@ -112,7 +163,7 @@ class EditedSideFiles:
         """
         images = self._meant.get(path, ())
         if path not in self._meant:
-            images = self._old(self._having(path))
+            images = self._having(path)
         if not images:
             return images if images is None else set()
         source, target = renamed
@@ -123,11 +174,12 @@ class EditedSideFiles:
         if path in self._meant:
             self._meant[path] = images
 
-    def _having(self, path: str) -> set[str]:
-        """Images that have a file; none where that can't be known."""
+    def _having(self, path: str, *, blank: bool = True) -> set[str]:
+        """Images that have a file; none where that can't be known. Without `blank`, as if none were."""
         try:
             dataset = self._dataset_of(path)
-            return {f"{dataset}/{layout.ITEMS}/{name}" for name in self._owners(dataset, path)} if dataset else set()
+            names = self._owners(dataset, path, blank=blank) if dataset else ()
+            return {f"{dataset}/{layout.ITEMS}/{name}" for name in names}
         except IncompleteListingError:
             return set()
 
@@ -141,9 +193,15 @@ class EditedSideFiles:
 
     def forget(self, path: str) -> None:
         """A file is removed."""
-        if images := self._meant.pop(path, None):
-            self._left[path] = images
+        self._meant.pop(path, None)
         self._carried.pop(path, None)
+        if self._edit.split(path)[0]:
+            self.unblank(path)
+            return
+        dataset, name = self._edit.split(path, layout.ANNOTATIONS)
+        image = f"{dataset}/{layout.ITEMS}/{name.removesuffix('.json')}"
+        if dataset and self._edit.exists(image) and self._is_for_anybody(by_stem := self.labels(image)[1]):
+            self._meant[by_stem] = {image}  # it has come
 
     def leave(self, path: str, image: str) -> None:
         """A file stays, and an image that had it goes."""
@@ -156,10 +214,10 @@ class EditedSideFiles:
         if images is not None:
             images.add(image)
 
-    def carry(self, old: str, path: str, image: str) -> None:
-        """A file was written that goes along with an image."""
+    def carry(self, old: str, path: str, images: Iterable[str]) -> None:
+        """A file was written that goes along with some images."""
         self._carried[path] = old
-        self._meant[path] = {image}
+        self._meant[path] = set(images)
 
     def is_meant(self, path: str, image: str) -> bool:
         """Whether a file was written for an image, or for whoever comes."""
@@ -194,7 +252,7 @@ class EditedSideFiles:
         return side_files(name, lambda path: self._is_there(f"{dataset}/{path}", going), list(folders))
 
     def _is_there(self, path: str, going: Collection[str]) -> bool:
-        return (self._edit.exists(path) and path not in going) or self.is_folder(path)
+        return (self._exists(path) and path not in going) or self.is_folder(path)
 
     def of(self, image: str) -> dict[str, bool]:
         """Path of each file that belongs to an image -> whether others need it too.
@@ -206,16 +264,10 @@ class EditedSideFiles:
         """
         return {path: shared for _, path, shared in self._of(image)}
 
-    def _has_no_label(self, image: str) -> bool:
-        """Whether an image was written that gets a label of its own at the end: an old one by its stem isn't its."""
-        return image in self._meant and self._edit.needs_annotation(image)
-
     def _of(self, image: str) -> Iterator[tuple[SideFile, str, bool]]:
         dataset, name = self._edit.split(image)
-        has_no_label = self._has_no_label(image)
         for one in self._places(dataset, name):
-            if not (has_no_label and one.folder == layout.ANNOTATIONS):
-                yield from ((one, path, shared) for path, shared in self._at(dataset, name, one))
+            yield from ((one, path, shared) for path, shared in self._at(dataset, name, one))
 
     def _at(self, dataset: str, name: str, one: SideFile) -> list[tuple[str, bool]]:
         full = f"{dataset}/{one.path}"
@@ -223,20 +275,14 @@ class EditedSideFiles:
         if name not in self._owners(dataset, full if is_file else f"{full}/"):
             return []
         files = [full] if is_file else self._edit.files_below(full)
-        return [(path, len(self._sharing(dataset, path)) > 1) for path in files]
+        return [(path, len(self._owners(dataset, path)) > 1) for path in files]
 
-    def _sharing(self, dataset: str, path: str) -> list[str]:
-        """Images that have a file; of a label, without those that get one of their own at the end."""
-        found = self._owners(dataset, path)
-        if self._is_label(path):
-            found = [name for name in found if not self._has_no_label(f"{dataset}/{layout.ITEMS}/{name}")]
-        return found
-
-    def _owners(self, dataset: str, path: str) -> list[str]:
+    def _owners(self, dataset: str, path: str, *, blank: bool = True) -> list[str]:
+        exists = self._exists if blank else self._edit.exists
         return owners(
             path[len(dataset) + 1 :],
             lambda base: self._named(dataset, base),
-            lambda path: self._edit.exists(f"{dataset}/{path}"),
+            lambda path: exists(f"{dataset}/{path}"),
         )
 
     def check_new(self, images: Collection[str]) -> None:
@@ -277,13 +323,17 @@ class EditedSideFiles:
             found[path] = f"{new_dataset}/{renamed_side(path[len(dataset) + 1 :], one, name, new_name)}"
         return found
 
-    def moving(self, image: str, target: str) -> tuple[dict[str, str], set[str]]:
+    def moving(
+        self, image: str, target: str, fixed: Mapping[str, str] = MappingProxyType({})
+    ) -> tuple[dict[str, str], set[str]]:
         """What goes along when an image is moved.
 
         Parameters
         ----------
         image, target : str
             The path that it has, and the one that it's to have. What belongs to an image there goes.
+        fixed : mapping
+            Path of a file that has got its new one otherwise -> that.
 
         Returns
         -------
@@ -298,7 +348,7 @@ class EditedSideFiles:
         UsageError
             It would get another one's files, or another one would get its.
         """
-        renamed = self._renamed(image, target)
+        renamed = {old: fixed.get(old, to) for old, to in self._renamed(image, target).items()}
         replaced = self.of(target) if self._edit.exists(target) else {}
         stay = {to for to in renamed.values() if self._is_for_anybody(to) and to not in replaced}
         stay |= {to for old, to in renamed.items() if old != to and self._is_same(old, to)}
@@ -306,6 +356,32 @@ class EditedSideFiles:
         going = {path for path, shared in (replaced | self.of(image)).items() if not shared} - stay
         self._check_free(image, target, list(new.values()), going, stay)
         return new, stay | {to for old, to in renamed.items() if old == to}
+
+    def moving_together(
+        self, images: Mapping[str, str], fixed: Mapping[str, str]
+    ) -> Iterator[tuple[str, dict[str, list[str]], bool]]:
+        """What goes along, besides what has got its new path otherwise, when images are moved at once.
+
+        Parameters
+        ----------
+        images : mapping
+            Path of each image -> the one that it's to have.
+        fixed : mapping
+            As for `moving`.
+
+        Yields
+        ------
+        (str, dict, bool)
+            Path of a file; the paths that it's to be written to, each with the images that it is for there; and whether
+            others need it too where it is.
+        """
+        found: dict[str, dict[str, list[str]]] = {}
+        for image, target in images.items():
+            for old, to in self.moving(image, target, fixed)[0].items():
+                if old not in fixed:
+                    found.setdefault(old, {}).setdefault(to, []).append(target)
+        for old, places in found.items():
+            yield old, places, not self._having(old) <= images.keys()
 
     def _is_for_anybody(self, path: str) -> bool:
         """Whether a file was written when no image had it."""
@@ -327,7 +403,7 @@ class EditedSideFiles:
             What won't be there then; and what is, and is for it.
         """
         dataset, name = self._edit.split(target)
-        gets_own = self._has_no_label(image)
+        gets_own = not self.has_label(image)
         for one in self._places(dataset, name, going):
             full = f"{dataset}/{one.path}"
             own = one.by_stem and one.folder in FOLDERS and f"{dataset}/{one.folder}/{name}{FOLDERS[one.folder]}" in new
@@ -343,7 +419,7 @@ class EditedSideFiles:
             others = owners(
                 path[len(begin) :],
                 lambda base: [other for other in self._named(dataset, base) if other != name],
-                lambda found: f"{begin}{found}" not in going and self._edit.exists(f"{begin}{found}"),
+                lambda found: f"{begin}{found}" not in going and self._exists(f"{begin}{found}"),
             )
             others = [other for other in others if f"{begin}{layout.ITEMS}/{other}" != image]
             if others:

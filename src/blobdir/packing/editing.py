@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 import warnings
 from contextlib import contextmanager
 from io import BytesIO
 from posixpath import basename, splitext
 from typing import TYPE_CHECKING, Final, Self
-
-from fsspec.utils import glob_translate
 
 from blobdir.datasets import open_view
 from blobdir.discovery import layout
@@ -41,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
+    from blobdir.packing.editedfiles import Origin
     from blobdir.packing.writer import Span
 
 SLUG: Final = "added"
@@ -120,14 +118,6 @@ class Edit:
             raise  # nobody can know
         except OSError:
             return False
-
-    def matching(self, pattern: str) -> list[str]:
-        """Paths of the files and folders that a pattern fits, as `fsspec` understands it."""
-        plain = re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
-        fits = re.compile(glob_translate(pattern))
-        files = self.files_below(plain)
-        folders = {"/".join(parts[:i]) for parts in (path.split("/") for path in files) for i in range(1, len(parts))}
-        return [path for path in (*files, *sorted(folders)) if fits.match(path)]
 
     def is_folder(self, path: str) -> bool:
         """Whether there would be a folder with something in it."""
@@ -214,7 +204,7 @@ class Edit:
 
     # -- changes ---------------------------------------------------------------------------------------------
 
-    def write(self, path: str, data: bytes, *, new: bool = False) -> None:
+    def write(self, path: str, data: bytes, *, new: bool = False, origin: Origin = "new") -> None:
         """Write a file, or replace it.
 
         Parameters
@@ -224,6 +214,8 @@ class Edit:
         data : bytes
         new : bool
             Whether it is an error if it's there.
+        origin : {"new", "copied", "moved"}
+            What it is, which says for whom: see `EditedSideFiles`.
 
         Raises
         ------
@@ -246,6 +238,7 @@ class Edit:
                 raise FileExistsError(f"{path}: is there already")
             with self.whole():  # a disk that is full leaves half a file, or a hole in the blob
                 self._steps += 1
+                before = self.side_files.before(path)
                 if is_image:
                     self._drop(path)
                     self._moved.pop(path, None)
@@ -258,7 +251,7 @@ class Edit:
                     self._change.stage(path).write_bytes(data)
                     self._files[path] = None
                     self._note_below(path)
-                self.side_files.note(path)
+                self.side_files.note(path, before, origin)
 
     def remove(self, path: str) -> None:
         """Remove a file.
@@ -290,8 +283,12 @@ class Edit:
             if shared:
                 self.side_files.leave(file, path)
             elif self.exists(file):
-                self._forget(file)
-                self._followed.add(file)
+                self.discard(file)
+
+    def discard(self, path: str) -> None:
+        """Remove a file since it has gone elsewhere with the image that it belonged to."""
+        self._forget(path)
+        self._followed.add(path)
 
     def _note_below(self, path: str) -> None:
         for folder in ("", *layout.above(path)):
@@ -346,15 +343,10 @@ class Edit:
         self.check_process()
         with self._lock:
             data = self.read(path)
-            if self.is_image(path) and not self.is_image(target):
-                raise UsageError(
-                    f"{path}: is an image with labels, and {target} is no place for one; copy it there, then remove it"
-                )
+            self.check_kind(path, target)
             self._check_place(target)
             if not self.is_image(path):
-                with self.whole():
-                    self.write(target, data)
-                    self.remove(path)
+                self.transfer(path, target)
                 return
             new, stay = self.side_files.moving(path, target)
             kept = stay.union(new.values())  # one's new name may be another's old one
@@ -368,10 +360,29 @@ class Edit:
                 self._moved |= {target: begun} if begun else {}
                 self._remove(path, belonging)
                 for old, to, content in along:
-                    self.write(to, content)
-                    self.side_files.carry(old, to, target)
+                    self.write(to, content, origin="moved")
+                    self.side_files.carry(old, to, [target])
                 for to in stay:
                     self.side_files.join(to, target)
+
+    def check_kind(self, path: str, target: str) -> None:
+        """Refuse to have an image where it would be none any more."""
+        if self.is_image(path) and not self.is_image(target):
+            raise UsageError(
+                f"{path}: is an image with labels, and {target} is no place for one; copy it there, then remove it"
+            )
+
+    def transfer(self, path: str, target: str) -> None:
+        """Give a file another path, and do nothing else: who calls this sees to what belongs to it."""
+        with self._lock, self.whole():
+            data = self.read(path)
+            if path == layout.META:
+                raise UsageError(f"{path}: can't be removed: without it, this is no project")
+            self._check_place(target)
+            begun = self._moved.get(path, "" if path in self._images else path) if self.is_image(path) else ""
+            self._forget(path)
+            self.write(target, data, origin="moved")
+            self._moved |= {target: begun} if begun else {}
 
     def _drop(self, path: str) -> None:
         if self._in_project(path):
@@ -454,15 +465,7 @@ class Edit:
                 raise UsageError(f"{path}: {folder} can't be a dataset; nested ones lie in {place}")
         self._datasets[folder] = None
 
-    def needs_annotation(self, image: str) -> bool:
-        """Whether an image that was written has none: one by its stem counts if it had that before, or gets it now."""
-        dataset, name = self.split(image)
-        by_name, by_stem = (f"{dataset}/{layout.ANNOTATIONS}/{base}.json" for base in (name, splitext(name)[0]))
-        if self.exists(by_name):
-            return False
-        return not (self.exists(by_stem) and (not self.is_new(image) or self.side_files.is_meant(by_stem, image)))
-
-    def is_new(self, image: str) -> bool:
+    def _is_new(self, image: str) -> bool:
         """Whether an image takes nothing of what its name had before: that had none, or went with what it had."""
         return image in self._dropped or not self._in_tree(image)
 
@@ -482,11 +485,10 @@ class Edit:
             if self._broken:
                 raise UsageError(f"a step of the transaction failed half way ({self._broken}); nothing was changed")
             images = [*self._images, *filter(self.is_image, self._files)]
-            self.side_files.check_new(list(filter(self.is_new, images)))
+            self.side_files.check_new(list(filter(self._is_new, images)))
             for image in images:
-                if self.needs_annotation(image):
-                    dataset, name = self.split(image)
-                    target = self._change.stage(f"{dataset}/{layout.ANNOTATIONS}/{name}.json")
+                if self.side_files.is_blank(image):
+                    target = self._change.stage(self.side_files.labels(image)[0])
                     target.write_bytes(annotation_of_image(BytesIO(self.read(image)), image))
             faults = list(wrong_sizes(self, images, self._files, self._opened))
             self._check_belongings()

@@ -1,4 +1,8 @@
-"""Folders that are moved or copied in the middle of an edit, with all that is in them."""
+"""Folders that are moved or copied in the middle of an edit, with all that is in them.
+
+What is in the folder keeps its names, so that what belongs together there does so at the new place. First it's found
+out who has what, then everything is moved, file by file, and then it's noted again who has what.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def relocate(edit: Edit, source: str, target: str, *, copy: bool = False) -> None:
-    """Move or copy what is in a folder, as it is in the edit. Labels and side files stay meant for the same images.
+    """Move or copy what is in a folder, as it is in the edit.
+
+    Images that are moved take along what belongs to them and lies elsewhere; those that are there already are replaced,
+    with all that is theirs.
 
     Parameters
     ----------
@@ -19,20 +26,44 @@ def relocate(edit: Edit, source: str, target: str, *, copy: bool = False) -> Non
     copy : bool
         Whether it stays as well.
     """
+    side_files = edit.side_files
+    below, empty = edit.files_below(source), edit.folders_below(source)
+    below.sort(key=lambda path: path.count("/"))  # nothing is written where one lies that is still to be moved
+    new = {file: target + file.removeprefix(source) for file in below}
+    images = {file: to for file, to in new.items() if edit.is_image(file)}
     with edit.whole():
-        below, empty = edit.files_below(source), edit.folders_below(source)
-        for file in below:
-            if not edit.exists(file):
-                continue  # it has gone with its image
-            to = target + file.removeprefix(source)
-            meant = edit.side_files.meaning(file, (source, target))
-            if copy:
-                edit.write(to, edit.read(file))
-            else:
-                edit.move(file, to)
-            if not edit.is_image(to):
-                edit.side_files.mean(to, meant)
-        if not copy:
+        for image, to in images.items():
+            edit.check_kind(image, to)
+        meanings = {to: side_files.meaning(file, (source, target)) for file, to in new.items() if file not in images}
+        labelled = [to for image, to in images.items() if side_files.has_label(image) and _label(edit, image) in new]
+        if copy:
+            for file, to in new.items():
+                edit.write(to, edit.read(file), origin="moved")
+        else:
+            _move(edit, new, images)
             edit.remove_folder(source)
+        for path, meant in meanings.items():
+            side_files.mean(path, meant)
+        for image in labelled:
+            side_files.unblank(image)
         for folder in empty:
             edit.make_folder(target + folder.removeprefix(source))
+
+
+def _move(edit: Edit, new: dict[str, str], images: dict[str, str]) -> None:
+    along = list(edit.side_files.moving_together(images, new))
+    contents = [edit.read(old) for old, _, _ in along]
+    for file, to in new.items():
+        if file in images and edit.exists(to):
+            edit.remove(to)
+        edit.transfer(file, to)
+    for (old, places, is_shared), content in zip(along, contents, strict=True):
+        for to, owners in places.items():
+            edit.write(to, content, origin="moved")
+            edit.side_files.carry(old, to, owners)
+        if not is_shared:
+            edit.discard(old)
+
+
+def _label(edit: Edit, image: str) -> str:
+    return next(filter(edit.exists, edit.side_files.labels(image)))
