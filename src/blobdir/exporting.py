@@ -90,6 +90,7 @@ class ExportingFileSystem(AbstractFileSystem):
             Two files would be copied to one place: each has its name, and lies in a folder of its own.
         """
         rpath = rpath if isinstance(rpath, str | os.PathLike | list) else list(rpath)
+        lpath = lpath if isinstance(lpath, str | os.PathLike | list) else list(lpath)
         if not isinstance(lpath, list):
             planned = self._plan(rpath, os.fspath(lpath), recursive, maxdepth, kwargs)
             if planned is None:
@@ -113,6 +114,8 @@ class ExportingFileSystem(AbstractFileSystem):
         path = self._strip_protocol(given)
         pattern = one and self._is_pattern(path)
         sources = self.expand_path(rpath, recursive=recursive, maxdepth=maxdepth, **kwargs)
+        for source in () if one else sources:
+            self.info(source)  # each is there before one is copied
         if one and (not recursive or maxdepth is not None):
             sources = [source for source in sources if not self.isdir(source)]
             if not sources:
@@ -181,11 +184,20 @@ def _check_apart(copies: Iterable[tuple[Any, Any]]) -> None:
     """Refuse to copy two files to one place: the first would be gone."""
     placed: dict[str, Any] = {}
     for source, target in copies:
-        if isinstance(target, str | os.PathLike) and placed.setdefault(os.fspath(target), source) != source:
+        place = _place(target)
+        if place and placed.setdefault(place, source) != source:
             raise UsageError(
-                f"{placed[os.fspath(target)]} and {source} would both be copied to {target}; copy them one by one, or "
+                f"{placed[place]} and {source} would both be copied to {target}; copy them one by one, or "
                 "give a list of as many destinations; nothing was copied"
             )
+
+
+def _place(target: Any) -> str:
+    """The one spelling of a file's place, whose folder needn't be there yet; empty of what is no path."""
+    if not isinstance(target, str | os.PathLike):
+        return ""
+    folder, name = os.path.split(os.path.abspath(os.fspath(target)))
+    return os.path.join(os.path.realpath(folder), name)
 
 
 def _copy(file: OpenFile, target: Any, callback: Any) -> None:

@@ -27,7 +27,7 @@ from blobdir.sources.options import MEMORY_BYTES
 from blobdir.writing import NewFile, WritingFileSystem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Self
 
     from fsspec import AbstractFileSystem
@@ -291,7 +291,7 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
     @of_one_tree
     def cat_ranges(
         self,
-        paths: Sequence[str],
+        paths: Iterable[str],
         starts: int | Sequence[int | None] | None,
         ends: int | Sequence[int | None] | None,
         max_gap: int | None = None,
@@ -299,6 +299,7 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
         **kwargs: Any,
     ) -> list[Any]:
         """Byte ranges of many files, in their order; `starts` and `ends` are lists, or one value for all."""
+        paths = list(paths)
         n = len(paths)
         all_starts = [starts] * n if starts is None or isinstance(starts, int) else list(starts)
         all_ends = [ends] * n if ends is None or isinstance(ends, int) else list(ends)

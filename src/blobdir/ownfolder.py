@@ -66,6 +66,8 @@ def make_own(folder: Path) -> None:
         It is there, and somebody else's.
     OSError
     """
+    if not os.path.lexists(folder) and (why := not_own(folder)):  # what would be made there jams somebody else's
+        raise UsageError(f"{folder}: {why}, so nothing is kept there")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)

@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 from blob_builder import Builder
+from project_factory import make_project
 
 import blobdir
 from blobdir.errors import BlobdirWarning, ConflictError, IncompleteListingError, LinkError
@@ -243,3 +244,30 @@ def test_a_folder_that_leads_to_a_whole_dataset(builder, folder):
         f"notes/{folder}/img/{name}" for name in MEMBERS
     ]
     assert not project.defects
+
+
+@pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
+@pytest.mark.parametrize("place", ["extra", "train/datasets/extra", "train/datasets"])
+@pytest.mark.parametrize("there", [True, False], ids=["", "leads to nothing"])
+def test_a_dataset_that_a_link_keeps_elsewhere_is_said(tmp_path, place, there):
+    root = make_project(tmp_path / "p", {"train/img/a.jpg": b"a"})
+    elsewhere = tmp_path / "elsewhere"
+    inner = elsewhere / "extra" if place.endswith("datasets") else elsewhere
+    if there:
+        (inner / "img").mkdir(parents=True)
+        (inner / "img/b.jpg").write_bytes(b"b")
+    (root / place).parent.mkdir(exist_ok=True)
+    (root / place).symlink_to(elsewhere)
+    project = blobdir.open_project(root, index="none")
+    assert [(d.code, d.path) for d in project.defects] == [("link-outside", place)]
+    assert list(project) == ["train"]
+    if there:
+        assert len(list(blobdir.open_project(root, index="none", follow_links=True))) == 2
+
+
+def test_other_links_out_of_a_project_are_no_datasets(tmp_path):
+    root = make_project(tmp_path / "p", {"train/img/a.jpg": b"a"})
+    (tmp_path / "notes.txt").write_text("notes")
+    (root / "notes.txt").symlink_to(tmp_path / "notes.txt")
+    (root / "train/notes").symlink_to(tmp_path)
+    assert blobdir.open_project(root, index="none").defects == []

@@ -134,3 +134,28 @@ def test_two_files_at_one_place_are_refused(tmp_path, case):
     assert {path.name: path.read_bytes() for path in (tmp_path / "got").iterdir()} == {
         "1": b"1", "2": b"2", "a.png": b"1", "b.png": b"3"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", ["./x.png", "../got/x.png", "relative", "link/x.png"])
+def test_one_place_in_two_spellings(fs, tmp_path, monkeypatch, spelling):
+    (tmp_path / "got").mkdir()
+    (tmp_path / "got/link").symlink_to(tmp_path / "got")
+    monkeypatch.chdir(tmp_path / "got")
+    other = "x.png" if spelling == "relative" else f"{tmp_path}/got/{spelling}"
+    with pytest.raises(UsageError, match="would both be copied"):
+        fs.get(["train/img/a.png", "train/img/bx.png"], [f"{tmp_path}/got/x.png", other])
+    assert os.listdir(tmp_path / "got") == ["link"]
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+@pytest.mark.parametrize("kind", [list, tuple, iter])
+def test_nothing_is_copied_of_a_list_with_a_name_that_is_not_there(fs, tmp_path, kind, recursive):
+    with pytest.raises(FileNotFoundError, match=r"nope\.png"):
+        fs.get(kind(["top.txt", "train/img/nope.png"]), f"{tmp_path}/got/", recursive=recursive)
+    assert not (tmp_path / "got").exists()
+
+
+def test_any_iterable_is_a_list(fs, tmp_path):
+    fs.get(("top.txt", "train/img/a.png"), (f"{tmp_path}/1", f"{tmp_path}/2"))
+    assert (tmp_path / "1").read_bytes() == b"top" and (tmp_path / "2").read_bytes() == b"a" * 100
+    assert fs.cat_ranges(iter(["top.txt", "train/img/a.png"]), 0, 2) == [b"to", b"aa"]

@@ -157,3 +157,19 @@ def test_nothing_of_others_is_cleared(folder, monkeypatch):
     with pytest.raises(UsageError, match="another user"):
         disk.clear()
     assert any(path.is_file() for path in (folder / "blocks").rglob("*"))
+
+
+@pytest.mark.parametrize("cache", ["new/.cache", "there"])
+def test_nothing_is_made_in_a_folder_of_others(tmp_path, monkeypatch, cache):
+    """Root with another user's environment: what root made there would keep that user from having a cache."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    root = make_project(tmp_path / "p", {"train/img/a.jpg": b"a"})
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "there").mkdir()
+    for path in (theirs, theirs / "there"):
+        os.chown(path, 65534, 65534)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(theirs / cache))
+    assert run(["index", str(root)]) == 2
+    assert sorted(path.name for path in theirs.rglob("*")) == ["there"]

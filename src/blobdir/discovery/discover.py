@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -164,6 +165,7 @@ class _Discovery:
         self.header.datasets.extend(found.datasets)
         self.datasets = set(found.datasets)
         self._note_unseen()
+        self._note_outside()
         for path in self.folders:
             if not self._is_hidden(path, found.hidden):
                 self._add_loose(path, found)
@@ -325,6 +327,28 @@ class _Discovery:
                         f"{path}: is a symbolic link that leads in a circle, or to a folder that isn't shown; put a "
                         "folder there"
                     )
+
+    def _note_outside(self) -> None:
+        """Say which links out of the project stand where a dataset can be: one on another disk isn't shown."""
+        for place in ("", *(f"{dataset}/{layout.NESTED}" for dataset in self.datasets), *self.datasets):
+            for entry in self.folders[place].entries if place in self.folders else ():
+                path = layout.join(place, entry.name)
+                is_meant = not place or place.endswith(f"/{layout.NESTED}") or entry.name == layout.NESTED
+                if entry.kind == "link" and is_meant and path not in self.unseen and self.storage.escapes(path):
+                    leads = self._leads_to(path)
+                    if leads:
+                        message = (
+                            f"{path}: is a symbolic link {leads}, so a dataset that lies there isn't shown; "
+                            "--follow-links (follow_links=True) shows it"
+                        )
+                        self.report.warning("link-outside", path, message)
+
+    def _leads_to(self, path: str) -> str:
+        """Where a link out of the project leads, in words; nothing where that is a file."""
+        full = os.path.join(self.storage.directory, path)
+        if os.path.isdir(full):
+            return "that leads out of the project"
+        return "" if os.path.lexists(os.path.realpath(full)) else "out of the project, to nothing that is there now"
 
     def _is_folder(self, path: str) -> bool:
         try:

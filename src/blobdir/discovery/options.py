@@ -11,7 +11,7 @@ OnConflict = Literal["error", "skip", "rename", "replace"]
 OnDefect = Literal["refuse", "ignore", "raise"]
 
 
-RULES = 7
+RULES = 8
 """Version of the rules of discovery: an index that was made by others isn't used."""
 
 
