@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
 from blobdir.cli.options import ADDRESS_HELP, max_pixels_option, project_options
-from blobdir.cli.output import Bars, human_bytes, name_problems, printable, write_lines
+from blobdir.cli.output import Bars, human_bytes, name_problems, say, write_json, write_lines
 
 if TYPE_CHECKING:
     from blobdir.cli.options import CommonOptions
@@ -94,7 +93,7 @@ def preview_command(
     with Bars(common.quiet, unit="image") as bars:
         done = write_preview(opened, output, options, problems=problems, progress=bars)
     if not common.quiet:
-        click.echo(f"{printable(output, terminal=True)}: {done}", err=True)
+        say(output, done)
     return name_problems(
         problems,
         "their objects aren't drawn",
@@ -135,8 +134,11 @@ def stats_command(project: str, as_json: bool, plot: str | None, strict: bool, c
         notes: list[str] = []
         write_bytes(plot, [encoded([draw_stats(opened, stats, notes=notes)], kind)])
         for note in () if common.quiet else notes:
-            click.echo(f"{printable(plot, terminal=True)}: {printable(note, terminal=True)}", err=True)
-    write_lines([json.dumps(stats.to_json(), indent=2)] if as_json else _table(stats))
+            say(plot, note)
+    if as_json:
+        write_json(stats.to_json())
+    else:
+        write_lines(_table(stats))
     return name_problems(
         stats.problems,
         "their objects and tags aren't counted",
