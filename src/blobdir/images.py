@@ -25,7 +25,7 @@ import struct
 import warnings
 import zlib
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -122,18 +122,53 @@ def decode_image(data: bytes, *, keep_alpha: bool = False, name: str = "") -> ND
     return _turned(_turned(pixels, _BACK.get(pillows, pillows)), turn)
 
 
+class _Limit:
+    """What the process has been told of pixels, if it was."""
+
+    told: ClassVar = False
+    most: ClassVar[int | None] = None
+
+
 def pixel_limit() -> int | None:
     """Pixels of an image that is decoded at the most: twice ``PIL.Image.MAX_IMAGE_PIXELS``; None where that is None."""
+    if _Limit.told:
+        return _Limit.most
     return None if Image.MAX_IMAGE_PIXELS is None else 2 * int(Image.MAX_IMAGE_PIXELS)
 
 
 def set_pixel_limit(most: int | None) -> None:
     """Have images of up to so many pixels be decoded, by the whole process; None or 0: of any number.
 
-    Programs whose only user this is may call it: the command line, and processes that work for others.
+    Programs whose only user this is may call it: the command line, and processes that work for others. Pillow's own
+    limit becomes no lower: it holds for whatever Pillow makes, texts too.
     """
-    Image.MAX_IMAGE_PIXELS = -(-most // 2) if most else None
+    _Limit.told, _Limit.most = True, most or None
+    if not most:
+        Image.MAX_IMAGE_PIXELS = None
+    elif Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, -(-most // 2))
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # from half of it on; who sets it has been asked
+
+
+def read_picture(data: bytes) -> Image.Image:
+    """A picture that is packed in something else, as Pillow gives it; of the formats that are decoded.
+
+    Raises
+    ------
+    ImageError
+        Says why not, and no more.
+    """
+    heard: list[str] = []
+    try:
+        with overheard() as heard, io.BytesIO(data) as file, _opened(file) as image:
+            if fault := _too_many(image.width * image.height):
+                raise ImageError(fault)
+            image.load()
+            return image.copy()
+    except ImageError:
+        raise
+    except Exception as err:
+        raise ImageError(": ".join([_reason(err), *heard])) from err
 
 
 def shown_size(file: str | os.PathLike[str] | BinaryIO) -> tuple[int, int]:
@@ -211,9 +246,9 @@ def for_screen(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     if pixels.ndim > _COLOURED:
         pixels = pixels.reshape(*pixels.shape[:2], -1)
     if pixels.dtype != np.uint8:
-        plain = np.nan_to_num(pixels.astype(np.float64), posinf=0, neginf=0)
+        plain = np.nan_to_num(pixels.astype(np.float64), posinf=0, neginf=0) / 4  # or the largest had no difference
         low, high = float(plain.min()), float(plain.max())
-        pixels = ((plain - low) * (255 / (high - low or 1))).astype(np.uint8)
+        pixels = ((plain - low) / (high - low or 1) * 255).astype(np.uint8)
     if pixels.ndim < _COLOURED or pixels.shape[2] < _COLOURED:
         return np.repeat(pixels.reshape(*pixels.shape[:2], -1)[:, :, :1], _COLOURED, axis=2)
     return np.ascontiguousarray(pixels[:, :, :_COLOURED])
@@ -257,10 +292,16 @@ def _samples(data: bytes, name: str) -> NDArray[Any]:
         raise _error(name, str(err)) from err
 
 
-def _check_pixels(pixels: int, name: str) -> None:
+def _too_many(pixels: int) -> str:
+    """Why so many pixels aren't decoded; empty where they are."""
     limit = pixel_limit()
-    if limit is not None and pixels > limit:
-        raise _error(name, f"it has {pixels:,} pixels, and {limit:,} are the most; {_RAISES}")
+    too_many = limit is not None and pixels > limit
+    return f"it has {pixels:,} pixels, and {limit:,} are the most; {_RAISES}" if too_many else ""
+
+
+def _check_pixels(pixels: int, name: str) -> None:
+    if fault := _too_many(pixels):
+        raise _error(name, fault)
 
 
 def _reason(err: BaseException | None) -> str:
@@ -276,8 +317,13 @@ def _reason(err: BaseException | None) -> str:
     return _DAMAGED
 
 
+def decoding(name: str) -> str:
+    """What an error of an image of a name begins with."""
+    return f"can't decode image {name!r}: " if name else "can't decode image: "
+
+
 def _error(name: str, reason: str) -> ImageError:
-    return ImageError(f"can't decode image {name!r}: {reason}" if name else f"can't decode image: {reason}")
+    return ImageError(f"{decoding(name)}{reason}")
 
 
 class _ImageFile(io.BytesIO):
@@ -328,9 +374,7 @@ def _keep_multiplied(image: ImageFile) -> bool:
     if not tiles or not all(isinstance(of, tuple) and str(of[0]).startswith("RGBa") for of in arguments):
         return False
     made: Any = getattr(type(tiles[0]), "_make", tuple)
-    image.tile = [
-        made([*tile[:3], (f"RGBA{of[0][4:]}", *of[1:])]) for tile, of in zip(tiles, arguments, strict=True)
-    ]
+    image.tile = [made([*tile[:3], (f"RGBA{of[0][4:]}", *of[1:])]) for tile, of in zip(tiles, arguments, strict=True)]
     return True
 
 

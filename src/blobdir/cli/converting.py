@@ -99,5 +99,7 @@ def _say(report: ConvertReport, dest: str, to: str, *, quiet: bool) -> None:
         complain(f"and {len(report.problems) - SHOWN:,} more (--json lists all)")
     if not quiet:
         images, objects = counted(report.images, "image"), counted(report.objects, "object")
+        if report.losses:
+            objects += f" but for {counted(report.losses, 'loss', 'losses')}, as said above"
         how = "as the SDK writes them" if report.style == "sdk" else "as they are in the project"
         write_lines([f"{dest}: {images}, {objects} ({to}, {how}), {counted(report.files, 'file')}"])
