@@ -64,7 +64,9 @@ _DAMAGED = "it is damaged"
 _RAISES = "--max-pixels raises that (in Python: PIL.Image.MAX_IMAGE_PIXELS)"
 
 
-def decode_image(data: bytes, *, keep_alpha: bool = False, name: str = "") -> NDArray[Any]:
+def decode_image(
+    data: bytes, *, keep_alpha: bool = False, name: str = "", notes: list[str] | None = None
+) -> NDArray[Any]:
     """Decode an image file.
 
     Parameters
@@ -76,6 +78,9 @@ def decode_image(data: bytes, *, keep_alpha: bool = False, name: str = "") -> ND
         Keep the alpha channel of an image that has one. As in the SDK, the EXIF orientation is then *not* applied.
     name : str
         Name of the image, for error messages.
+    notes : list of str, optional
+        Gets what libtiff found damaged and went on, in a process that `blobdir.libraries.keep_quiet` was called in:
+        some pixels may be wrong then, and the SDK has the same.
 
     Returns
     -------
@@ -117,6 +122,8 @@ def decode_image(data: bytes, *, keep_alpha: bool = False, name: str = "") -> ND
     except Exception as err:  # damaged data makes Pillow's readers raise almost anything
         reason = ": ".join([_reason(err), *heard])
         raise _error(name, f"{reason} ({counted(len(data), 'byte')})") from err
+    if notes is not None:
+        notes += heard
     if turn == pillows:
         return np.ascontiguousarray(pixels)
     return _turned(_turned(pixels, _BACK.get(pillows, pillows)), turn)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, ClassVar, Final
+
+from blobdir.locks import ForkSafeLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +22,8 @@ _MOST_BYTES: Final = 1 << 14
 class _Quiet:
     wanted: ClassVar = False
     done: ClassVar = False
+    lock: ClassVar = ForkSafeLock()
+    """Of who has standard error."""
 
 
 def keep_quiet() -> None:
@@ -52,11 +56,12 @@ def overheard() -> Iterator[list[str]]:
     if not _Quiet.wanted:
         yield heard
         return
-    with suppress(OSError, ValueError):
-        sys.stderr.flush()
-    before = os.dup(2)
-    reading, writing = os.pipe()
-    try:
+    with _Quiet.lock, ExitStack() as closing:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+        before, (reading, writing) = os.dup(2), os.pipe()
+        for number in (before, reading, writing):
+            closing.callback(os.close, number)
         os.set_blocking(writing, False)  # what there is no room for is lost
         os.dup2(writing, 2)
         try:
@@ -67,6 +72,3 @@ def overheard() -> Iterator[list[str]]:
             with suppress(OSError):
                 lines = os.read(reading, _MOST_BYTES).decode("utf-8", "replace").splitlines()
                 heard += [*dict.fromkeys(line.removeprefix("tempfile.tif: ").rstrip(".") for line in lines)][:_LINES]
-    finally:
-        for number in (before, reading, writing):
-            os.close(number)
