@@ -233,6 +233,7 @@ class _Canvas:
         # Cut off where its outline can't be seen any more.
         low, high = -_MARGIN, max(self._size) + _MARGIN
         corners = [round(min(max(value, low), high)) for value in box]
+        corners[:2] = min(corners[0], self._size[0] - 1), min(corners[1], self._size[1] - 1)
         corners[2:] = max(corners[0], corners[2]), max(corners[1], corners[3])
         self._fill(color, (corners[0], corners[1], corners[2], corners[3])).draw.rectangle(corners, fill=255)
         self._draw.rectangle(corners, outline=(*color, 255), width=self._width)
@@ -262,7 +263,10 @@ class _Canvas:
     def _add_mask(self, mask: Mask, color: Color) -> None:
         stored = mask.image
         corners = self.scaled((mask.x, mask.y, mask.x + stored.width - 1, mask.y + stored.height - 1))
-        x, y = round(corners[0]), round(corners[1])
+        x, y = (
+            min(round(at), size - 1) if at < size else round(at)  # less than half a pixel is one
+            for at, size in zip(corners[:2], self._size, strict=True)
+        )
         whole = (x, y, max(x, round(corners[2])) + 1, max(y, round(corners[3])) + 1)
         box = _inside(whole, self._size)
         if not box:
