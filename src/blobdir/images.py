@@ -4,17 +4,17 @@ The SDK decodes with ``cv2.imdecode``. What that does was tried format by format
 so on every run), and what Pillow does differently by default is brought in line here:
 
 - EXIF orientation is applied to JPEG, PNG and WebP, unless the alpha channel is kept. TIFF is always upright, AVIF and
-  JPEG 2000 never turned.
-- Of 16-bit gray samples the high byte counts; Pillow alone would cut everything off at 255.
+  JPEG 2000 never turned. Where an orientation is found, and what of it counts: `blobdir.exif`.
+- Of 16-bit gray samples the high byte counts; Pillow alone would cut everything off at 255. Of TIFF they may have a
+  sign, which doesn't count.
+- PGM and PPM have the samples of their files: `blobdir.anymaps`. White stays white in JPEG 2000 of more than 8 bits:
+  `blobdir.jpeg2000`.
 - CMYK becomes RGB with OpenCV's (JPEG) and libtiff's (TIFF) integer formulas.
-- TIFF colours come multiplied by their alpha.
+- TIFF colours come multiplied by their alpha, once.
 - A gray image keeps three channels when only a ``tRNS`` chunk makes it transparent.
 - NRRD is given as it is: `blobdir.nrrd`.
 
-What stays different, all of it in rare files: 16-bit colour TIFF (by 1 of 255, from rounding), 16-bit BMP (by up to
-7), the colour of fully transparent GIF pixels and an animated GIF's alpha, gray AVIF with `keep_alpha`, and CMYK TIFF
-with `keep_alpha`, where the SDK adds an opaque alpha channel. With `keep_alpha` the SDK gives 16-bit images as
-``uint16``: here they are ``uint8``, and the alpha that a ``tRNS`` chunk gives a 16-bit colour PNG may differ.
+What stays different, all of it in rare files: ``docs/decisions/0016-pixels.md``.
 """
 
 from __future__ import annotations
