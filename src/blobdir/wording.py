@@ -60,6 +60,6 @@ def _visible(char: str) -> str:
     if char.isprintable() or char in _JOINERS or unicodedata.category(char) in _SHOWN:
         return char
     number = ord(char)
-    if _BYTES[0] <= number <= _BYTES[1]:
-        number -= 0xDC00
-    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+    if number < 0x80 or _BYTES[0] <= number <= _BYTES[1]:
+        return f"\\x{number & 0xFF:02x}"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"

@@ -152,7 +152,7 @@ def test_all_commands_that_say_something_are_here():
         ("👨\u200d👩\u200d👧", "👨\u200d👩\u200d👧"),
         ("Screen\u202fshot\u00a0", "Screen\u202fshot\u00a0"),
         ("\x1b[2J", "\\x1b[2J"),
-        ("a\nb\r\t\0\x7f\x9b", "a\\x0ab\\x0d\\x09\\x00\\x7f\\x9b"),
+        ("a\nb\r\t\0\x7f\x9b", "a\\x0ab\\x0d\\x09\\x00\\x7f\\u009b"),
         ("\udcff", "\\xff"),
         ("\ud800", "\\ud800"),
         ("\u202e\u2066\u2028\ufeff", "\\u202e\\u2066\\u2028\\ufeff"),
