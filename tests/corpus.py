@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from odd_images import DEEP as DEEP_ONES
+from odd_images import ORIENTED
 from PIL import Image, features
 
 HEIGHT, WIDTH = 37, 53
@@ -23,6 +25,7 @@ RGB = Image.fromarray(COLOUR)
 GRAY = RGB.convert("L")
 BIT = GRAY.convert("1")
 RGBA = Image.fromarray(np.dstack([COLOUR, NOISE]))
+MULTIPLIED = Image.fromarray(np.dstack([COLOUR // 2, np.full((HEIGHT, WIDTH), 128, np.uint8)]))
 LA = Image.merge("LA", [GRAY, Image.fromarray(NOISE)])
 PALETTE = RGB.quantize(17)
 GRAY16 = Image.fromarray(DEEP[:, :, 0])
@@ -91,6 +94,13 @@ def damaged(data: bytes, at: int) -> bytes:
     return data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :]
 
 
+def scrambled(data: bytes) -> bytes:
+    """A file with wrong bytes near its beginning, of which libraries have something to say."""
+    return data[:40] + b"\xff" * 20 + data[60:]
+
+
+SAMPLES = struct.pack("<HHI", 277, 3, 1)
+"""What stands before the samples of a pixel in a TIFF."""
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     b'<rdf:Description tiff:Orientation="6" xmlns:tiff="http://ns.adobe.com/tiff/1.0/"/></rdf:RDF></x:xmpmeta>'
@@ -266,6 +276,8 @@ def _tiff() -> dict[str, Kind]:
         "pages": save(RGB, "TIFF", save_all=True, append_images=[RGB.rotate(180)]),
         "orientation 3": save(RGB, "TIFF", tiffinfo={274: 3}),
         "orientation 6": save(RGB, "TIFF", tiffinfo={274: 6}),
+        "16 with a sign": save(GRAY16, "TIFF", tiffinfo={339: 2}),
+        "rgba, multiplied": save(MULTIPLIED, "TIFF", tiffinfo={338: 1}),
     }
     return {
         **{f"tiff {what}": Kind(".tiff", data) for what, data in files.items()},
@@ -273,6 +285,8 @@ def _tiff() -> dict[str, Kind]:
         "tiff of floats": Kind(".tiff", save(GRAY.convert("F"), "TIFF"), "damaged", -1),
         "tiff lab": Kind(".tiff", save(Image.fromarray(COLOUR, "LAB"), "TIFF"), "damaged", -1),
         "tiff cut off": Kind(".tiff", plain[:2000], "damaged", -1),
+        "tiff with damaged codes": Kind(".tiff", scrambled(files["tiff_lzw"]), "damaged", -1),
+        "tiff of seven samples": Kind(".tiff", plain.replace(SAMPLES + b"\3", SAMPLES + b"\7"), "unknown", -1),
     }
 
 
@@ -304,6 +318,9 @@ def _nrrd() -> dict[str, Kind]:
         "nrrd gzip cut off": Kind(".nrrd", nrrd(COLOUR, "gzip")[:-90], "damaged", -1),
         "nrrd in another file": Kind(".nrrd", nrrd(COLOUR, head="data file: /etc/passwd"), "unknown", -1),
         "nrrd of blocks": Kind(".nrrd", nrrd(NOISE).replace(b"uchar", b"block"), "unknown", -1),
+        "nrrd larger than can be": Kind(
+            ".nrrd", nrrd(NOISE).replace(b"sizes: 53", b"sizes: 4000000000"), "unknown", -1
+        ),
         "nrrd without sizes": Kind(".nrrd", nrrd(NOISE).replace(b"sizes:", b"seizes:"), "unknown", -1),
     }
 
@@ -317,6 +334,8 @@ def _others() -> dict[str, Kind]:
         "jpeg 2000 called jpg": Kind(".jpg", save(RGB, "JPEG2000")),
         "jpeg 2000 stream called jpg": Kind(".jpg", save(RGB, "JPEG2000", no_jp2=True)),
         "jpeg 2000 rgba called png": Kind(".png", save(RGBA, "JPEG2000")),
+        **{f"{what}, called bmp": Kind(".bmp", data, off=off) for what, (data, off) in DEEP_ONES.items()},
+        **{f"oriented {what}": Kind(extension, data) for what, (extension, data, _) in ORIENTED.items()},
         "empty": Kind(".png", b"", "unknown", -1),
         "zeros": Kind(".jpg", bytes(4096), "unknown", -1),
         "text": Kind(".png", b"some text\n" * 9, "unknown", -1),

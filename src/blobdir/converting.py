@@ -109,6 +109,11 @@ class ConvertReport:
     seconds: float = 0.0
 
     @property
+    def losses(self) -> int:
+        """Objects, or parts of them, that the format has no place for."""
+        return sum(problem.code == "label-lost" for problem in self.problems)
+
+    @property
     def complete(self) -> bool:
         """Whether everything is in the result."""
         return not any(problem.costs for problem in self.problems)

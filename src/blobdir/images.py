@@ -4,17 +4,17 @@ The SDK decodes with ``cv2.imdecode``. What that does was tried format by format
 so on every run), and what Pillow does differently by default is brought in line here:
 
 - EXIF orientation is applied to JPEG, PNG and WebP, unless the alpha channel is kept. TIFF is always upright, AVIF and
-  JPEG 2000 never turned.
-- Of 16-bit gray samples the high byte counts; Pillow alone would cut everything off at 255.
+  JPEG 2000 never turned. Where an orientation is found, and what of it counts: `blobdir.exif`.
+- Of 16-bit gray samples the high byte counts; Pillow alone would cut everything off at 255. Of TIFF they may have a
+  sign, which doesn't count.
+- PGM and PPM have the samples of their files: `blobdir.anymaps`. White stays white in JPEG 2000 of more than 8 bits:
+  `blobdir.jpeg2000`.
 - CMYK becomes RGB with OpenCV's (JPEG) and libtiff's (TIFF) integer formulas.
-- TIFF colours come multiplied by their alpha.
+- TIFF colours come multiplied by their alpha, once.
 - A gray image keeps three channels when only a ``tRNS`` chunk makes it transparent.
 - NRRD is given as it is: `blobdir.nrrd`.
 
-What stays different, all of it in rare files: 16-bit colour TIFF (by 1 of 255, from rounding), 16-bit BMP (by up to
-7), the colour of fully transparent GIF pixels and an animated GIF's alpha, gray AVIF with `keep_alpha`, and CMYK TIFF
-with `keep_alpha`, where the SDK adds an opaque alpha channel. With `keep_alpha` the SDK gives 16-bit images as
-``uint16``: here they are ``uint8``, and the alpha that a ``tRNS`` chunk gives a 16-bit colour PNG may differ.
+What stays different, all of it in rare files: ``docs/decisions/0016-pixels.md``.
 """
 
 from __future__ import annotations
@@ -25,41 +25,48 @@ import struct
 import warnings
 import zlib
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from blobdir import nrrd
+from blobdir.annotations import SIDE_MAX, is_size
+from blobdir.anymaps import samples_of
 from blobdir.durable import open_regular
 from blobdir.errors import ImageError
+from blobdir.exif import PNG_SIGNATURE, orientation, pillows_own
 from blobdir.inside import open_plain
+from blobdir.jpeg2000 import with_all_bits
+from blobdir.libraries import hush, overheard
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
     from numpy.typing import NDArray
+    from PIL.ImageFile import ImageFile
 
 # Pillow is told what to try: some of its other readers start programs (EPS runs Ghostscript).
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "JPEG2000", "PPM", "AVIF")  # MPO: by JPEG
 KINDS = "JPEG, PNG, BMP, WebP, TIFF, MPO, GIF, JPEG 2000, PPM, AVIF and NRRD"
 """Formats that are decoded, in words; AVIF from Pillow 11.3 on."""
 _BEGINNING_BYTES = 16
-_ORIENTED = frozenset({"JPEG", "MPO", "PNG", "WEBP"})  # Pillow turns TIFF itself; the others have no EXIF
 _READS_TO_THE_END = frozenset({"JPEG", "MPO", "BMP", "GIF", "TIFF"})
-_ORIENTATION_TAG = 0x0112
 _QUARTER = 5
-"""The first EXIF orientation by which width and height change places."""
+"""The first orientation by which width and height change places."""
+_BACK = {6: 8, 8: 6}
+"""Orientation -> the one that turns it back, where it's another one."""
 _COLOURED = 3
-_CHUNKS = 100_000
-"""Of a PNG file that are looked at. Those of pixels have 8 KiB, but where somebody wants to keep others busy."""
+_WIDTH, _LENGTH, _BITS = 256, 257, 258
+"""Tags of TIFF; the last one is for the bits of a sample."""
 _DAMAGED = "it is damaged"
 _RAISES = "--max-pixels raises that (in Python: PIL.Image.MAX_IMAGE_PIXELS)"
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def decode_image(data: bytes, *, keep_alpha: bool = False, name: str = "") -> NDArray[Any]:
+def decode_image(
+    data: bytes, *, keep_alpha: bool = False, name: str = "", notes: list[str] | None = None
+) -> NDArray[Any]:
     """Decode an image file.
 
     Parameters
@@ -71,6 +78,9 @@ def decode_image(data: bytes, *, keep_alpha: bool = False, name: str = "") -> ND
         Keep the alpha channel of an image that has one. As in the SDK, the EXIF orientation is then *not* applied.
     name : str
         Name of the image, for error messages.
+    notes : list of str, optional
+        Gets what libtiff found damaged and went on, in a process that `blobdir.libraries.keep_quiet` was called in:
+        some pixels may be wrong then, and the SDK has the same.
 
     Returns
     -------
@@ -93,37 +103,79 @@ def decode_image(data: bytes, *, keep_alpha: bool = False, name: str = "") -> ND
         raise _error(name, "it is empty")
     if data.startswith(nrrd.MAGIC):
         return _samples(data, name)
-    if data.startswith(_PNG_SIGNATURE):
+    if data.startswith(PNG_SIGNATURE):
         _check_png(data, name)
+    heard: list[str] = []
     try:
-        with _ImageFile(data) as file, _opened(file) as image:
+        with overheard() as heard, _ImageFile(data) as file, _opened(file) as image:
             _check_pixels(image.width * image.height, name)
+            turn, pillows = orientation(image, file), pillows_own(image)
+            if keep_alpha and image.format != "TIFF":
+                turn = 1
             # From here on the end of the file comes too early. (Before, readers look for what may not be there.)
             file.strict = image.format in _READS_TO_THE_END
-            image.load()
-            pixels = _pixels(image, keep_alpha=keep_alpha, name=name)
-            turn = 1 if keep_alpha else _orientation(image)
+            pixels = _decoded(image, data, keep_alpha=keep_alpha, name=name)
     except ImageError:
         raise
     except UnidentifiedImageError as err:
         raise _error(name, f"it isn't an image of a known format; it begins with {data[:8]!r}") from err
     except Exception as err:  # damaged data makes Pillow's readers raise almost anything
-        raise _error(name, f"{_reason(err)} ({counted(len(data), 'byte')})") from err
-    return _turned(pixels, turn)
+        reason = ": ".join([_reason(err), *heard])
+        raise _error(name, f"{reason} ({counted(len(data), 'byte')})") from err
+    if notes is not None:
+        notes += heard
+    if turn == pillows:
+        return np.ascontiguousarray(pixels)
+    return _turned(_turned(pixels, _BACK.get(pillows, pillows)), turn)
+
+
+class _Limit:
+    """What the process has been told of pixels, if it was."""
+
+    told: ClassVar = False
+    most: ClassVar[int | None] = None
 
 
 def pixel_limit() -> int | None:
     """Pixels of an image that is decoded at the most: twice ``PIL.Image.MAX_IMAGE_PIXELS``; None where that is None."""
+    if _Limit.told:
+        return _Limit.most
     return None if Image.MAX_IMAGE_PIXELS is None else 2 * int(Image.MAX_IMAGE_PIXELS)
 
 
 def set_pixel_limit(most: int | None) -> None:
     """Have images of up to so many pixels be decoded, by the whole process; None or 0: of any number.
 
-    Programs whose only user this is may call it: the command line, and processes that work for others.
+    Programs whose only user this is may call it: the command line, and processes that work for others. Pillow's own
+    limit becomes no lower: it holds for whatever Pillow makes, texts too.
     """
-    Image.MAX_IMAGE_PIXELS = -(-most // 2) if most else None
+    _Limit.told, _Limit.most = True, most or None
+    if not most:
+        Image.MAX_IMAGE_PIXELS = None
+    elif Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, -(-most // 2))
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # from half of it on; who sets it has been asked
+
+
+def read_picture(data: bytes) -> Image.Image:
+    """A picture that is packed in something else, as Pillow gives it; of the formats that are decoded.
+
+    Raises
+    ------
+    ImageError
+        Says why not, and no more.
+    """
+    heard: list[str] = []
+    try:
+        with overheard() as heard, io.BytesIO(data) as file, _opened(file) as image:
+            if fault := _too_many(image.width * image.height):
+                raise ImageError(fault)
+            image.load()
+            return image.copy()
+    except ImageError:
+        raise
+    except Exception as err:
+        raise ImageError(": ".join([_reason(err), *heard])) from err
 
 
 def shown_size(file: str | os.PathLike[str] | BinaryIO) -> tuple[int, int]:
@@ -139,7 +191,7 @@ def shown_size(file: str | os.PathLike[str] | BinaryIO) -> tuple[int, int]:
     name = os.fspath(file) if isinstance(file, (str, os.PathLike)) else ""
     try:
         with open(open_plain(name), "rb") if name else nullcontext(cast("BinaryIO", file)) as source:
-            return _size(source)
+            return _checked(_size(source))
     except Exception as err:
         raise _error(name, _reason(err)) from err
 
@@ -157,6 +209,13 @@ def stored_size(data: bytes) -> tuple[int, int]:
         raise _error("", _reason(err)) from err
 
 
+def _checked(size: tuple[int, int]) -> tuple[int, int]:
+    """A width and height, if an image can be so wide and high."""
+    if not all(map(is_size, size)):
+        raise OSError(f"it says that it has {size[0]:,} x {size[1]:,} pixels, and {SIDE_MAX:,} are the most of a side")
+    return size
+
+
 def _size(file: BinaryIO, *, turn: bool = True) -> tuple[int, int]:
     file.seek(0)
     beginning = file.read(_BEGINNING_BYTES)
@@ -166,9 +225,9 @@ def _size(file: BinaryIO, *, turn: bool = True) -> tuple[int, int]:
         return width, height
     with _opened(file) as image:
         width, height = image.size
-        if turn and image.format == "PNG" and "exif" not in image.info:
-            image.info["exif"] = _late_exif(getattr(file, "raw", file))
-        turned = turn and _orientation(image) >= _QUARTER
+        if image.format == "TIFF":  # of which some versions of Pillow say how it's shown
+            width, height = _tag(image, _WIDTH), _tag(image, _LENGTH)
+        turned = turn and orientation(image, getattr(file, "raw", file)) >= _QUARTER
     return (height, width) if turned else (width, height)
 
 
@@ -194,22 +253,25 @@ def for_screen(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     if pixels.ndim > _COLOURED:
         pixels = pixels.reshape(*pixels.shape[:2], -1)
     if pixels.dtype != np.uint8:
-        plain = np.nan_to_num(pixels.astype(np.float64), posinf=0, neginf=0)
+        plain = np.nan_to_num(pixels.astype(np.float64), posinf=0, neginf=0) / 4  # or the largest had no difference
         low, high = float(plain.min()), float(plain.max())
-        pixels = ((plain - low) * (255 / (high - low or 1))).astype(np.uint8)
+        pixels = ((plain - low) / (high - low or 1) * 255).astype(np.uint8)
     if pixels.ndim < _COLOURED or pixels.shape[2] < _COLOURED:
         return np.repeat(pixels.reshape(*pixels.shape[:2], -1)[:, :, :1], _COLOURED, axis=2)
     return np.ascontiguousarray(pixels[:, :, :_COLOURED])
 
 
-def _opened(file: BinaryIO) -> Image.Image:
+def _opened(file: BinaryIO) -> ImageFile:
     """`PIL.Image.open`, but for its limit of pixels: that is for who decodes them, see `pixel_limit`.
 
     Raises
     ------
     UnidentifiedImageError
+    SyntaxError
+        It begins as one of the formats, and Pillow can't read it.
     """
-    beginning = file.read(_BEGINNING_BYTES)
+    beginning, why = file.read(_BEGINNING_BYTES), ""
+    hush()
     Image.preinit()
     for kind in _FORMATS:
         if kind not in Image.OPEN:
@@ -221,8 +283,10 @@ def _opened(file: BinaryIO) -> Image.Image:
         try:
             file.seek(0)
             return factory(file, "")
-        except (SyntaxError, IndexError, TypeError, struct.error):
-            continue  # as Pillow does: it isn't of this format
+        except (SyntaxError, IndexError, TypeError, struct.error) as err:  # as Pillow does: it isn't of this format
+            why = why or f"it begins as {kind} does, but isn't one that can be read ({str(err) or 'damaged'})"
+    if why:
+        raise SyntaxError(why)
     raise UnidentifiedImageError
 
 
@@ -235,25 +299,16 @@ def _samples(data: bytes, name: str) -> NDArray[Any]:
         raise _error(name, str(err)) from err
 
 
-def _check_pixels(pixels: int, name: str) -> None:
+def _too_many(pixels: int) -> str:
+    """Why so many pixels aren't decoded; empty where they are."""
     limit = pixel_limit()
-    if limit is not None and pixels > limit:
-        raise _error(name, f"it has {pixels:,} pixels, and {limit:,} are the most; {_RAISES}")
+    too_many = limit is not None and pixels > limit
+    return f"it has {pixels:,} pixels, and {limit:,} are the most; {_RAISES}" if too_many else ""
 
 
-def _late_exif(file: BinaryIO) -> bytes:
-    """EXIF data that stands behind the pixels of a PNG file."""
-    at = len(_PNG_SIGNATURE)
-    for _ in range(_CHUNKS):
-        file.seek(at)
-        beginning = file.read(8)
-        if len(beginning) < 8 or beginning.endswith(b"IEND"):
-            break
-        size, kind = struct.unpack(">I4s", beginning)
-        if kind == b"eXIf":
-            return b"Exif\0\0" + file.read(size)
-        at += 12 + size
-    return b""
+def _check_pixels(pixels: int, name: str) -> None:
+    if fault := _too_many(pixels):
+        raise _error(name, fault)
 
 
 def _reason(err: BaseException | None) -> str:
@@ -269,8 +324,13 @@ def _reason(err: BaseException | None) -> str:
     return _DAMAGED
 
 
+def decoding(name: str) -> str:
+    """What an error of an image of a name begins with."""
+    return f"can't decode image {name!r}: " if name else "can't decode image: "
+
+
 def _error(name: str, reason: str) -> ImageError:
-    return ImageError(f"can't decode image {name!r}: {reason}" if name else f"can't decode image: {reason}")
+    return ImageError(f"{decoding(name)}{reason}")
 
 
 class _ImageFile(io.BytesIO):
@@ -287,7 +347,7 @@ class _ImageFile(io.BytesIO):
 
 def _check_png(data: bytes, name: str) -> None:
     """Check the checksums and the end of a PNG file, which Pillow doesn't when it loads pixels."""
-    at, kind = len(_PNG_SIGNATURE), b""
+    at, kind = len(PNG_SIGNATURE), b""
     while kind != b"IEND":
         if at + 12 > len(data):
             raise _error(name, f"the PNG file is truncated at byte {len(data)}")
@@ -301,15 +361,42 @@ def _check_png(data: bytes, name: str) -> None:
         at += 12 + size
 
 
-def _pixels(image: Image.Image, *, keep_alpha: bool, name: str) -> NDArray[np.uint8]:
+def _decoded(image: ImageFile, data: bytes, *, keep_alpha: bool, name: str) -> NDArray[np.uint8]:
+    """RGB or RGBA samples of an image that is open, as its file has them."""
+    if (samples := samples_of(image, data)) is not None:
+        return np.repeat(samples, _COLOURED // samples.shape[2], axis=2)
+    multiplied = _keep_multiplied(image)
+    return _pixels(with_all_bits(image, data), keep_alpha=keep_alpha, multiplied=multiplied, name=name)
+
+
+def _tag(image: Image.Image, number: int) -> Any:
+    """What a TIFF file says."""
+    return cast("Any", image).tag_v2.get(number)
+
+
+def _keep_multiplied(image: ImageFile) -> bool:
+    """Have a TIFF whose colours are multiplied by their alpha already be read as it is; whether it's one."""
+    tiles = image.tile if image.format == "TIFF" else []
+    arguments: list[Any] = [tile[3] for tile in tiles]
+    if not tiles or not all(isinstance(of, tuple) and str(of[0]).startswith("RGBa") for of in arguments):
+        return False
+    made: Any = getattr(type(tiles[0]), "_make", tuple)
+    image.tile = [made([*tile[:3], (f"RGBA{of[0][4:]}", *of[1:])]) for tile, of in zip(tiles, arguments, strict=True)]
+    return True
+
+
+def _pixels(image: Image.Image, *, keep_alpha: bool, multiplied: bool, name: str) -> NDArray[np.uint8]:
     """RGB or RGBA samples of a loaded image, as its file has them."""
     if image.mode.startswith("I;16"):
         gray = (np.asarray(image) >> 8).astype(np.uint8)
         return np.repeat(gray[:, :, None], 3, axis=2)
+    if image.mode == "I" and image.format == "TIFF" and _tag(image, _BITS) == (16,):  # with a sign
+        return np.repeat((np.asarray(image) >> 8 & 255).astype(np.uint8)[:, :, None], 3, axis=2)
     if image.mode == "CMYK":
         return _cmyk_to_rgb(np.asarray(image), image.format)
     if image.mode == "RGBA" and image.format == "TIFF":
-        return _premultiplied(np.asarray(image))[:, :, : 4 if keep_alpha else 3]
+        rgba = np.array(image) if multiplied else _premultiplied(np.asarray(image))
+        return rgba[:, :, : 4 if keep_alpha else 3]
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"):
         raise _error(name, f"samples of the kind {image.mode!r} have no 8-bit meaning")
     # A palette with alpha goes through RGBA either way: Pillow warns about the direct way to RGB.
@@ -336,23 +423,6 @@ def _premultiplied(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     out = rgba.copy()
     out[:, :, :3] = (rgba[:, :, :3].astype(np.int32) * rgba[:, :, 3:] + 127) // 255
     return out
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 if there is none or the EXIF data is damaged.
-
-    Not ``Image.getexif``: that takes the orientation from XMP and from text chunks too, which OpenCV doesn't.
-    """
-    raw = image.info.get("exif")
-    if image.format not in _ORIENTED or not raw:
-        return 1
-    exif = Image.Exif()
-    try:
-        exif.load(raw)
-        value = exif.get(_ORIENTATION_TAG)
-    except Exception:  # the pixels are there all the same; OpenCV ignores damaged EXIF data too
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

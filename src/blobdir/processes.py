@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from blobdir.errors import WorkerError
+from blobdir.libraries import keep_quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -236,6 +237,7 @@ def serve(parent: int) -> None:
         Number of the process that started it.
     """
     warnings.simplefilter("ignore")  # of libraries, about what isn't named there
+    keep_quiet()
     output = os.dup(1)
     os.dup2(2, 1)  # what a library prints mustn't be taken for a result
     jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()

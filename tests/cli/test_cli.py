@@ -201,7 +201,7 @@ def test_terminals_get_no_control_characters(odd):
     finally:
         os.close(child)
         os.close(parent)
-    assert shown == b"bell\\x07\\x1b[31m.jpg\r\n\\udcffbytes.jpg\r\n"
+    assert shown == b"bell\\x07\\x1b[31m.jpg\r\n\\xffbytes.jpg\r\n"
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def test_interrupt(digits, monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(listing, "write_lines", interrupt)
+    monkeypatch.setattr(listing, "write_names", interrupt)
     assert run(["ls", str(digits)]) == 130
     assert "interrupted" in capsys.readouterr().err
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from blobdir import BlobdirWarning
 from blobdir.cli.app import run
-from blobdir.images import decode_image, shown_size
+from blobdir.images import _Limit, decode_image, shown_size
 from blobdir.packing import add, pack
 from blobdir.verifying import verify
 
@@ -230,7 +230,7 @@ def test_an_image_without_a_size_is_said(tmp_path, capfd, data, quiet):
     assert "a.png" not in said
 
 
-def test_pictures_larger_than_the_limit(tmp_path, capfd):
+def test_pictures_larger_than_the_limit(tmp_path, capfd, monkeypatch):
     """They are packed with their size; `--max-pixels` has them decoded, by processes beside this one too."""
     (tmp_path / "source/d").mkdir(parents=True)
     for name in ("a.png", "b.png"):
@@ -238,14 +238,24 @@ def test_pictures_larger_than_the_limit(tmp_path, capfd):
     project, sheet = str(tmp_path / "p"), tmp_path / "sheet.png"
     assert run(["pack", str(tmp_path / "source"), project]) == 0
     assert json.loads((tmp_path / "p/d/ann/a.png.json").read_bytes())["size"] == {"height": 14_000, "width": 14_000}
-    before = Image.MAX_IMAGE_PIXELS
-    try:
-        for command, status in ((["verify", "--decode"], 6), (["preview", "-n1", "-o", str(sheet)], 7)):
+    for command, status in ((["verify", "--decode"], 6), (["preview", "-n1", "-o", str(sheet)], 7)):
+        with monkeypatch.context() as limited:
+            limited.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+            limited.setattr(_Limit, "told", False)
             assert run([*command, project]) == status
             said = "".join(capfd.readouterr())
             assert "it has 196,000,000 pixels, and 178,956,970 are the most; --max-pixels raises that" in said
             assert run([*command, "--max-pixels", "200000000", project]) == 0
-            Image.MAX_IMAGE_PIXELS = before
             assert "Warning" not in "".join(capfd.readouterr())
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
+
+
+def test_a_low_limit_costs_no_texts(tmp_path, capfd, monkeypatch):
+    """Names in pictures are drawn, however few pixels an image may have."""
+    (tmp_path / "source/d").mkdir(parents=True)
+    (tmp_path / "source/d/a name that is rather long.png").write_bytes(saved("PNG"))
+    project = str(tmp_path / "p")
+    assert run(["pack", str(tmp_path / "source"), project]) == 0
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    monkeypatch.setattr(_Limit, "told", False)
+    assert run(["preview", "--max-pixels", "10", "-o", str(tmp_path / "sheet.png"), project]) == 7
+    assert "it has 3,072 pixels, and 10 are the most" in capfd.readouterr().err

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from blobdir import __version__
-from blobdir.cli.errors import report, show_warning
+from blobdir.cli.errors import report, show_trace, show_usage, show_warning
+from blobdir.cli.output import complain
 from blobdir.errors import BlobdirWarning
 from blobdir.interrupts import ENDING
+from blobdir.libraries import keep_quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,26 +159,25 @@ def run(arguments: list[str]) -> int:
     warnings.showwarning = show_once
     warnings.simplefilter("always", BlobdirWarning)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with an image is said by name, if it matters
+    keep_quiet()
     try:
         status = _invoke(arguments)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        show_usage(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
         cause = error.__cause__ if isinstance(error, click.Abort) else error
         if sys.stderr.isatty():  # it has ^C on its line
             click.echo(err=True)
-        click.echo("; ".join(["blobdir: interrupted", *getattr(cause, "__notes__", [])]), err=True)
+        complain("; ".join(["interrupted", *getattr(cause, "__notes__", [])]))
         return 128 + (cause.number if isinstance(cause, _Ended) else signal.SIGINT)
     except BrokenPipeError:
         raise
     except Exception as error:
         if "--debug" in arguments:
-            from blobdir.sources.secrecy import without_secrets
-
-            click.echo(without_secrets(traceback.format_exc()), err=True, nl=False)
+            show_trace(traceback.format_exc())
         return report(error)
     return status if isinstance(status, int) else 0
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from blobdir.cli.options import remote_options
-from blobdir.cli.output import Bars, human_bytes, write_lines
+from blobdir.cli.output import Bars, human_bytes, say, write_json, write_lines
 from blobdir.errors import UsageError
 from blobdir.wording import counted
 
@@ -65,7 +64,7 @@ def info_command(as_json: bool, common: CommonOptions) -> None:
                 "folder": str(keeping.cache_root() / kind), "limit": keeping.KEPT_BYTES[kind],
                 "size": sum(one.size for one in found), "count": len(found),
             }  # fmt: skip
-        write_lines([json.dumps(told, indent=2)])
+        write_json(told)
         return
     lines = [f"{disk.folder}: {human_bytes(usage.size)} of {human_bytes(disk.limit)}, {usage.blocks:,} blocks"]
     lines += [f"{human_bytes(size):>8}  {name}" for name, size in sorted(usage.files.items())]
@@ -106,7 +105,7 @@ def clear_command(url: str, only: str | None, common: CommonOptions) -> None:
             removed[str(folder)] = keeping.trim(folder, limit=0)
     if not common.quiet:
         for place, size in removed.items():
-            click.echo(f"{place}: {human_bytes(size)} removed", err=True)
+            say(place, f"{human_bytes(size)} removed")
 
 
 @cache_command.command("warm")
@@ -133,4 +132,4 @@ def warm_command(url: str, common: CommonOptions) -> None:
     with Bars(common.quiet, unit="B", scale=True) as bars:
         fetched = project.tree.blobs.warm(bars)
     if not common.quiet:
-        click.echo(f"{url}: {human_bytes(fetched)} fetched", err=True)
+        say(url, f"{human_bytes(fetched)} fetched")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from blobdir.cli.options import project_options
-from blobdir.cli.output import INCOMPLETE, SHOWN, Bars, printable, write_lines
+from blobdir.cli.output import INCOMPLETE, SHOWN, Bars, complain, write_json, write_lines
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -88,20 +86,20 @@ def convert_command(
     with Bars(common.quiet or as_json) as bars:
         report = convert(project, dest, options, tree=opened.tree, progress=bars)
     if as_json:
-        write_lines([json.dumps(asdict(report), indent=2)])
+        write_json(asdict(report))
     else:
         _say(report, dest, to, quiet=common.quiet)
     return 0 if report.complete else INCOMPLETE
 
 
 def _say(report: ConvertReport, dest: str, to: str, *, quiet: bool) -> None:
-    terminal = sys.stderr.isatty()
     for problem in report.problems[:SHOWN]:
-        line = f"blobdir: {problem.code}: {problem.path}: {problem.message}"
-        click.echo(printable(line, terminal=terminal), err=True)
+        complain(problem.code, problem.path, problem.message)
     if len(report.problems) > SHOWN:
-        click.echo(f"blobdir: and {len(report.problems) - SHOWN:,} more (--json lists all)", err=True)
+        complain(f"and {len(report.problems) - SHOWN:,} more (--json lists all)")
     if not quiet:
         images, objects = counted(report.images, "image"), counted(report.objects, "object")
+        if report.losses:
+            objects += f" but for {counted(report.losses, 'loss', 'losses')}, as said above"
         how = "as the SDK writes them" if report.style == "sdk" else "as they are in the project"
         write_lines([f"{dest}: {images}, {objects} ({to}, {how}), {counted(report.files, 'file')}"])

@@ -14,7 +14,7 @@ import click
 from fsspec.implementations.local import LocalFileSystem
 
 from blobdir.cli.options import ADDRESS_HELP, CommonOptions, project_options
-from blobdir.cli.output import Bars, human_bytes, printable
+from blobdir.cli.output import Bars, complain, human_bytes, say
 from blobdir.cli.target import Opener, Target
 from blobdir.discovery import copied, layout
 from blobdir.durable import absolute, in_words, sync_file, sync_filesystem, sync_folder
@@ -179,28 +179,28 @@ def copy_all(
     store.sync([copy.target for copy in good])
     _say_failures([*plan.unlisted, *plan.left_out, *plan.failures, *failures, *unmade])
     if not common.quiet:
-        click.echo(f"{counted(len(good), 'file')}, {human_bytes(written)} copied to {store.shown}", err=True)
+        say(f"{counted(len(good), 'file')}, {human_bytes(written)} copied to {store.shown}")
     lost = len(plan.failures) + len(failures)
     if lost:
         all_known = not (plan.unlisted or plan.left_out)
         files = (
             f"{lost:,} of {counted(len(copies) + len(plan.failures), 'file')}" if all_known else counted(lost, "file")
         )
-        click.echo(f"blobdir: {files} could not be copied", err=True)
+        complain(f"{files} could not be copied")
     for count, what in ((len(plan.unlisted), "listed"), (len(unmade), "made")):
         if count:
-            click.echo(f"blobdir: {counted(count, 'folder')} could not be {what}", err=True)
+            complain(f"{counted(count, 'folder')} could not be {what}")
     if plan.left_out:
         links = counted(len(plan.left_out), "link to a folder was", "links to folders were")
-        click.echo(f"blobdir: {links} left out", err=True)
+        complain(f"{links} left out")
     return FAILED if lost or plan.unlisted or plan.left_out or unmade else 0
 
 
 def _say_failures(failures: list[tuple[str, str]]) -> None:
     for path, error in failures[:NAMED_FAILURES]:
-        click.echo(f"blobdir: {printable(path, terminal=True)}: {error}", err=True)
+        complain(path, error)
     if len(failures) > NAMED_FAILURES:
-        click.echo(f"blobdir: and {len(failures) - NAMED_FAILURES:,} more", err=True)
+        complain(f"and {len(failures) - NAMED_FAILURES:,} more")
 
 
 class Destination:

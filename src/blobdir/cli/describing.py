@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from blobdir.cli.options import ADDRESS_HELP, CommonOptions, project_options
-from blobdir.cli.output import human_bytes, write_lines
+from blobdir.cli.output import human_bytes, write_json, write_lines
 from blobdir.cli.target import Opener
 from blobdir.datasets import read_meta
 from blobdir.discovery.layout import ANNOTATIONS, ITEMS, META, dataset_name, join
@@ -42,7 +41,7 @@ def info_command(urls: tuple[str, ...], as_json: bool, common: CommonOptions) ->
         for path in target.expand():
             found = describe_project(target.filesystem) if not path else describe_path(target.filesystem, path)
             if as_json:
-                write_lines([json.dumps(found)])
+                write_json(found, indent=None)
             else:
                 write_lines(_project_lines(found) if not path else _path_lines(found))
 

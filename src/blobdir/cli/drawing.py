@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
 from blobdir.cli.options import ADDRESS_HELP, max_pixels_option, project_options
-from blobdir.cli.output import Bars, human_bytes, name_problems, printable, write_lines
+from blobdir.cli.output import Bars, human_bytes, name_problems, say, write_json, write_lines
+from blobdir.wording import one_line
 
 if TYPE_CHECKING:
     from blobdir.cli.options import CommonOptions
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from blobdir.project import Project
 
 SHOWN = 10
+_NAME = 200
+"""Characters of a name in a table."""
 
 
 @click.command("preview", epilog=ADDRESS_HELP)
@@ -94,7 +96,7 @@ def preview_command(
     with Bars(common.quiet, unit="image") as bars:
         done = write_preview(opened, output, options, problems=problems, progress=bars)
     if not common.quiet:
-        click.echo(f"{printable(output, terminal=True)}: {done}", err=True)
+        say(output, done)
     return name_problems(
         problems,
         "their objects aren't drawn",
@@ -133,10 +135,13 @@ def stats_command(project: str, as_json: bool, plot: str | None, strict: bool, c
     stats = collect_stats(opened, strict=strict, areas=bool(plot))
     if plot:
         notes: list[str] = []
-        write_bytes(plot, [encoded([draw_stats(opened, stats, notes=notes)], kind)])
+        write_bytes(plot, encoded([draw_stats(opened, stats, notes=notes)], kind))
         for note in () if common.quiet else notes:
-            click.echo(f"{printable(plot, terminal=True)}: {printable(note, terminal=True)}", err=True)
-    write_lines([json.dumps(stats.to_json(), indent=2)] if as_json else _table(stats))
+            say(plot, note)
+    if as_json:
+        write_json(stats.to_json())
+    else:
+        write_lines(_table(stats))
     return name_problems(
         stats.problems,
         "their objects and tags aren't counted",
@@ -156,10 +161,10 @@ def _table(stats: Stats) -> list[str]:
     lines = [f"{'dataset':<24} {'images':>9} {'bytes':>7} {'median':>7} {'largest':>7} {'annotated':>9} {'objects':>9}"]
     for name, one in stats.datasets.items():
         sizes = " ".join(f"{human_bytes(size):>7}" for size in (one.image_bytes, one.median, one.largest))
-        lines.append(f"{name:<24} {one.images:>9,} {sizes} {one.annotated:>9,} {one.objects:>9,}")
+        lines.append(f"{one_line(name, _NAME):<24} {one.images:>9,} {sizes} {one.annotated:>9,} {one.objects:>9,}")
     for title in ("formats", "classes", "tags"):
         counts = stats.total(title).most_common()
         if counts:
-            lines += ["", title, *(f"  {name:<30} {count:>9,}" for name, count in counts[:SHOWN])]
+            lines += ["", title, *(f"  {one_line(name, _NAME):<30} {count:>9,}" for name, count in counts[:SHOWN])]
             lines += [f"  and {len(counts) - SHOWN} more (--json lists all)"] if len(counts) > SHOWN else []
     return lines

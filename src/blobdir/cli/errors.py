@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import errno
+import io
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import click
-
+from blobdir.cli.output import MOST_OF_A_PATH, complain, say
 from blobdir.durable import in_words
 from blobdir.errors import BlobdirError, BlobdirWarning
+
+if TYPE_CHECKING:
+    import click
 
 UNEXPECTED = 1
 
 
 def show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """Write a warning as one line."""
-    click.echo(f"blobdir: warning: {message}" if issubclass(category, BlobdirWarning) else f"{message}", err=True)
+    if issubclass(category, BlobdirWarning):
+        complain("warning", f"{message}")
+    else:
+        say(f"{message}")
+
+
+def show_usage(error: click.ClickException) -> None:
+    """Say what is wrong with a command line."""
+    text = io.StringIO()
+    error.show(text)
+    for line in text.getvalue().splitlines():
+        say(line, most=MOST_OF_A_PATH)
+
+
+def show_trace(trace: str) -> None:
+    """Show where in the program an error comes from."""
+    from blobdir.sources.secrecy import without_secrets
+
+    for line in without_secrets(trace).splitlines():
+        say(line, most=MOST_OF_A_PATH)
 
 
 def report(error: Exception) -> int:
@@ -36,10 +58,12 @@ def report(error: Exception) -> int:
         status = 4 if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST) else 7
     elif isinstance(error, UnicodeError) and sys.getfilesystemencoding() != "utf-8":
         text, status = f"names of files are {sys.getfilesystemencoding()} here, and {error}; set PYTHONUTF8=1", 2
+    elif isinstance(error, MemoryError):
+        text, status = "there isn't enough memory for this (--debug shows where)", UNEXPECTED
     else:
         text, status = f"{type(error).__name__}: {error} (--debug shows where)", UNEXPECTED
     from blobdir.sources.secrecy import without_secrets
 
     sys.stdout.flush()
-    click.echo(f"blobdir: {without_secrets(text).encode('utf-8', 'backslashreplace').decode()}", err=True)
+    complain(without_secrets(text), most=MOST_OF_A_PATH)
     return status

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from blobdir.cli.options import CommonOptions, project_options
-from blobdir.cli.output import INCOMPLETE, Bars, human_bytes, write_lines
+from blobdir.cli.output import INCOMPLETE, Bars, complain, human_bytes, write_lines
 from blobdir.errors import UsageError
 from blobdir.wording import counted
 
@@ -107,5 +107,5 @@ def export_command(
         rows = counted(image.rows, "entry", "entries")
         write_lines([f"{target}: {rows}, {human_bytes(image.size)}, {each}, {copied}, {seconds:.2f} s"])
     for reason in image.unreadable:
-        click.echo(f"blobdir: can't be read in it: {reason}", err=True)
+        complain("can't be read in it", reason)
     return INCOMPLETE if image.unreadable else 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from blobdir.cli.options import on_this_machine
-from blobdir.cli.output import Bars, human_bytes, printable, write_lines
+from blobdir.cli.output import Bars, complain, human_bytes, write_lines
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -23,12 +23,11 @@ def _dry_run(command: Any) -> Any:
 
 def _say_problems(report: ChangeReport) -> None:
     for problem in report.problems:
-        path = printable(problem.path, terminal=True)
-        click.echo(f"blobdir: {problem.code}: {path}: {printable(problem.message, terminal=True)}", err=True)
+        complain(problem.code, problem.path, problem.message)
 
 
 def _listed(verb: str, paths: list[str]) -> list[str]:
-    lines = [f"would be {verb}: {printable(path, terminal=True)}" for path in paths[:SHOWN]]
+    lines = [f"would be {verb}: {path}" for path in paths[:SHOWN]]
     return [*lines, f"and {len(paths) - SHOWN:,} more would be {verb}"] if len(paths) > SHOWN else lines
 
 

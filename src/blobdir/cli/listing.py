@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from blobdir.cli.options import ADDRESS_HELP, CommonOptions, project_options
-from blobdir.cli.output import long_line, write_lines
+from blobdir.cli.output import long_line, write_names
 from blobdir.cli.target import Opener, Target
 from blobdir.wording import counted
 
@@ -49,7 +49,7 @@ def ls_command(
     opener = Opener(common)
     targets = [(target, path) for target in map(opener.open, urls) for path in target.expand()]
     if as_json:
-        write_lines(
+        write_names(
             _json_lines(info for target, path in targets for info in _infos(target, path, recursive, directory))
         )
         return
@@ -59,11 +59,11 @@ def ls_command(
         listed[target.filesystem.isdir(path) and not directory].append((target, path))
     for target, path in listed[False]:
         info = target.filesystem.info(path)
-        write_lines([long_line(info, path, human=human) if long else path])
+        write_names([long_line(info, path, human=human) if long else path])
     for i, (target, path) in enumerate(listed[True]):
         if len(targets) > 1:
-            write_lines([*([""] if i or listed[False] else []), f"{path or '/'}:"])
-        write_lines(_lines(target.filesystem, path, long, human, recursive))
+            write_names([*([""] if i or listed[False] else []), f"{path or '/'}:"])
+        write_names(_lines(target.filesystem, path, long, human, recursive))
 
 
 def _infos(target: Target, path: str, recursive: bool, directory: bool) -> Iterator[dict[str, Any]]:
@@ -122,10 +122,10 @@ def tree_command(url: str, depth: int | None, dirs_only: bool, limit: int, commo
     target = Opener(common).open(url)
     fs = target.filesystem
     for path in target.expand():
-        write_lines([path or fs.view.storage.url])
+        write_names([path or fs.view.storage.url])
         counts = [0, 0]
-        write_lines(_branches(fs, path, depth, dirs_only, limit, counts))
-        write_lines(["", f"{counted(counts[0], 'directory', 'directories')}, {counted(counts[1], 'file')}"])
+        write_names(_branches(fs, path, depth, dirs_only, limit, counts))
+        write_names(["", f"{counted(counts[0], 'directory', 'directories')}, {counted(counts[1], 'file')}"])
 
 
 def _branches(

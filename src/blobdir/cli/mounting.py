@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from blobdir.cli.options import ADDRESS_HELP, project_options
-from blobdir.cli.output import Bars, human_bytes, write_lines
+from blobdir.cli.output import Bars, human_bytes, say, write_json, write_lines
 from blobdir.errors import BlobdirWarning, UsageError
 from blobdir.wording import counted
 
@@ -103,7 +102,7 @@ def mount_command(
             return
         record = start(project, mountpoint, options, log=log, progress=bars)
     if not common.quiet:
-        click.echo(f"{record.url} is mounted at {record.mountpoint} ({record.engine} engine: {record.why})", err=True)
+        say(f"{record.url} is mounted at {record.mountpoint} ({record.engine} engine: {record.why})")
 
 
 @click.command("umount")
@@ -137,9 +136,9 @@ def status_command(as_json: bool) -> int:
 
     found = statuses()
     if as_json:
-        write_lines([json.dumps([status.to_json() for status in found], indent=2)])
+        write_json([status.to_json() for status in found])
     elif not found:
-        click.echo("nothing is mounted", err=True)
+        say("nothing is mounted")
     else:
         write_lines(line for status in found for line in _lines(status))
     return 1 if any(status.state == "dead" for status in found) else 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from blobdir.cli.options import on_this_machine, remote_options
-from blobdir.cli.output import Bars, human_bytes, name_problems, printable, write_lines
+from blobdir.cli.output import Bars, complain, human_bytes, name_problems, say, write_lines
 from blobdir.errors import UsageError
 from blobdir.wording import counted
 
@@ -99,7 +99,7 @@ def fetch_command(
         more += [f"{report.verified:,} checksums agree"] if report.verified else []
         more += [f"{counted(bare, 'image')} without an annotation"] if (bare := report.without_annotation) else []
         what = ", ".join([counted(report.files, "file"), human_bytes(report.size), *more])
-        click.echo(f"{folder}: {what}, {report.seconds:.1f} s", err=True)
+        say(folder, f"{what}, {report.seconds:.1f} s")
     _name(report.left_out)
     status = name_problems(report.problems, "their images weren't fetched")
     return status if report.complete else INCOMPLETE
@@ -179,24 +179,22 @@ def push_command(
     if not common.quiet:
         _sum_up(report, dry_run=dry_run)
     if report.failed:
-        click.echo(
-            f"blobdir: {counted(len(report.failed), 'file')} could not be uploaded; --resume tries them again", err=True
-        )
+        complain(f"{counted(len(report.failed), 'file')} could not be uploaded; --resume tries them again")
     return 0 if report.complete else INCOMPLETE
 
 
 def _warn_of(defects: Sequence[str], *, quiet: bool) -> None:
     for defect in defects[: 0 if quiet else NAMED]:
-        click.echo(f"blobdir: warning: {printable(defect, terminal=True)}", err=True)
+        complain("warning", defect)
     if len(defects) > NAMED and not quiet:
-        click.echo(f"blobdir: warning: and {len(defects) - NAMED:,} more defects were copied", err=True)
+        complain("warning", f"and {len(defects) - NAMED:,} more defects were copied")
 
 
 def _name(problems: Mapping[str, str]) -> None:
     for path, why in list(problems.items())[:NAMED]:
-        click.echo(f"blobdir: {printable(f'{path}: {why}', terminal=True)}", err=True)
+        complain(path, why)
     if len(problems) > NAMED:
-        click.echo(f"blobdir: and {len(problems) - NAMED:,} more", err=True)
+        complain(f"and {len(problems) - NAMED:,} more")
 
 
 def _list_plan(report: PushReport) -> None:
@@ -210,4 +208,4 @@ def _sum_up(report: PushReport, *, dry_run: bool) -> None:
     parts += [f"{len(report.emptied):,} emptied by `remove` stay here"] if report.emptied else []
     parts += [f"{len(report.deleted):,} {'to remove' if dry_run else 'removed'}"] if report.deleted else []
     index = f"; index: {report.index}" if report.index else ""
-    click.echo(f"{'to push:' if dry_run else 'pushed'} {', '.join(parts)}, {report.seconds:.1f} s{index}", err=True)
+    say(f"{'to push:' if dry_run else 'pushed'} {', '.join(parts)}, {report.seconds:.1f} s{index}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 import sys
@@ -9,7 +10,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
-from blobdir.wording import counted
+from blobdir.wording import counted, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,23 +18,53 @@ if TYPE_CHECKING:
 
     from blobdir.packing import Problem
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+MOST_OF_A_PATH, MOST_OF_A_MESSAGE = 4096, 1000
+"""Characters of a line's parts: a project can have names and texts of any length."""
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Half characters that stand for no byte: JSON can have them."""
 
 
-def printable(name: str, *, terminal: bool) -> str:
-    """A name as it may go to a terminal: control characters could move the cursor or worse, so they are escaped."""
-    if not terminal:
-        return name
-    escaped = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", name)
-    return escaped.encode("utf-8", "backslashreplace").decode()
+def say(*parts: str, most: int = MOST_OF_A_MESSAGE) -> None:
+    """Say something on standard error, in one line.
+
+    Parameters
+    ----------
+    *parts : str
+        Have colons between them: paths and the like, and what is said of them.
+    most : int
+        Characters of the last part at the most.
+    """
+    import click
+
+    *paths, message = parts
+    click.echo(": ".join([*(one_line(path, MOST_OF_A_PATH) for path in paths), one_line(message, most)]), err=True)
+
+
+def complain(*parts: str, most: int = MOST_OF_A_MESSAGE) -> None:
+    """`say` what isn't as it should be."""
+    say("blobdir", *parts, most=most)
+
+
+def write_names(names: Iterable[str]) -> None:
+    """Write names to standard output, each in a line: as they are, for other programs; to a terminal, to be shown."""
+    terminal = sys.stdout.isatty()
+    _write_all(one_line(name) if terminal else name for name in names)
 
 
 def write_lines(lines: Iterable[str]) -> None:
-    """Write lines to standard output; bytes that aren't UTF-8 come out as they are."""
-    terminal = sys.stdout.isatty()
+    """Write what people read to standard output, line by line, wherever that goes."""
+    _write_all(one_line(line, MOST_OF_A_PATH) for line in lines)
+
+
+def write_json(value: Any, *, indent: int | None = 2) -> None:
+    """Write a value as JSON to standard output: the same to a terminal, since it's plain ASCII."""
+    _write([json.dumps(value, indent=indent)])
+
+
+def _write_all(lines: Iterable[str]) -> None:
     batch: list[str] = []
     for line in lines:
-        batch.append(printable(line, terminal=terminal))
+        batch.append(line)
         if len(batch) == 4096:
             _write(batch)
             batch = []
@@ -42,7 +73,7 @@ def write_lines(lines: Iterable[str]) -> None:
 
 def _write(lines: list[str]) -> None:
     if lines:
-        text = "\n".join(lines) + "\n"
+        text = _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", "\n".join(lines) + "\n")
         if hasattr(sys.stdout, "buffer"):
             sys.stdout.flush()
             sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
@@ -94,16 +125,14 @@ def name_problems(problems: Sequence[Problem], what: str, **others: str) -> int:
     **others
         What problems of other kinds cost: ``image``, ``unseen``, ``undrawn``, ``meta``.
     """
-    import click
-
     for problem in problems[:SHOWN]:
-        click.echo(f"blobdir: {printable(f'{problem.path}: {problem.message}', terminal=True)}", err=True)
+        complain(problem.path, problem.message)
     if len(problems) > SHOWN:
-        click.echo(f"blobdir: and {len(problems) - SHOWN:,} more", err=True)
+        complain(f"and {len(problems) - SHOWN:,} more")
     costs = Counter(problem.code if problem.code in others else "" for problem in problems if problem.costs)
     for kind, count in costs.items():
         one, why = _KINDS.get(kind, ("annotation", "can't be used"))
-        click.echo(f"blobdir: {counted(count, one)} {why}: {others.get(kind, what)}", err=True)
+        complain(f"{counted(count, one)} {why}: {others.get(kind, what)}")
     return INCOMPLETE if costs else 0
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from blobdir.cli.options import on_this_machine, project_options, remote_options
-from blobdir.cli.output import INCOMPLETE, SHOWN, Bars, human_bytes, name_problems, printable, write_lines
+from blobdir.cli.output import INCOMPLETE, SHOWN, Bars, complain, human_bytes, name_problems, write_json, write_lines
 from blobdir.errors import UsageError
 from blobdir.filenames import is_path
 from blobdir.wording import counted
@@ -141,15 +139,13 @@ def pack_command(
         else:
             report = pack(source, dest, options, resume=resume, dry_run=dry_run, progress=bars)
     if as_json:
-        write_lines([json.dumps(report.to_json(), indent=2)])
+        write_json(report.to_json())
     else:
         _say(report, dest, dry_run=dry_run, quiet=common.quiet)
     for path, error in list(failed.items())[:SHOWN]:
-        click.echo(f"blobdir: {path}: {error}", err=True)
+        complain(path, error)
     if failed:
-        click.echo(
-            f"blobdir: {counted(len(failed), 'file')} could not be uploaded; --resume tries them again", err=True
-        )
+        complain(f"{counted(len(failed), 'file')} could not be uploaded; --resume tries them again")
     return 0 if report.complete and not failed else INCOMPLETE
 
 
@@ -161,11 +157,10 @@ def _say(report: PackReport, dest: str, *, dry_run: bool, quiet: bool) -> None:
             continue
         shown[problem.code] = shown.get(problem.code, 0) + 1
         if shown[problem.code] <= SHOWN:
-            line = f"blobdir: {problem.code}: {problem.path}: {problem.message}"
-            click.echo(printable(line, terminal=sys.stderr.isatty()), err=True)
+            complain(problem.code, problem.path, problem.message)
     for code, count in shown.items():
         if count > SHOWN:
-            click.echo(f"blobdir: {code}: and {count - SHOWN:,} more (--json lists all)", err=True)
+            complain(code, f"and {count - SHOWN:,} more (--json lists all)")
     if quiet:
         return
     verb = "would be packed" if dry_run else "packed"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from blobdir.cli.options import max_pixels_option
-from blobdir.cli.output import Bars, human_bytes, printable, write_lines
+from blobdir.cli.output import Bars, human_bytes, write_json, write_lines
 from blobdir.errors import BlobdirWarning, DataError, UsageError
 from blobdir.wording import counted
 
@@ -82,7 +81,7 @@ def verify_command(
             for pickle, count in done.left_out.items():
                 report.add("images-left-out", pickle, "nothing says that they were removed; see above", count)
     if as_json:
-        write_lines([json.dumps(report.to_json() | {"repaired": said}, indent=2)])
+        write_json(report.to_json() | {"repaired": said})
     else:
         write_lines([*said, *_lines(report, quiet=quiet)])
     wrong = report.errors + (report.warnings if strict else 0)
@@ -93,7 +92,7 @@ def _lines(report: VerifyReport, *, quiet: bool) -> list[str]:
     lines = []
     for finding in report.findings:
         lines.append(f"{finding.severity}: {finding.path or '.'}: {finding.code}, {counted(finding.count, 'time')}")
-        lines += [f"    {printable(example, terminal=True)}" for example in finding.examples[:FEW]]
+        lines += [f"    {example}" for example in finding.examples[:FEW]]
         if finding.count > FEW:
             lines.append(f"    and {finding.count - min(FEW, len(finding.examples)):,} more")
     if not quiet:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from blobdir.datasets import read_meta
 from blobdir.drawing.palette import Looks
-from blobdir.drawing.panels import BODY, FAINT, INK, PAPER, Bar, Bars, Bubbles, Columns, Table
+from blobdir.drawing.panels import BODY, FAINT, INK, PAPER, Bar, Bars, Bubbles, Columns, Table, columns_for
 from blobdir.drawing.stats import AREAS_PER_DECADE, AREAS_SMALLEST, Stats
 from blobdir.drawing.text import typesetter
 from blobdir.wording import counted
@@ -77,8 +77,8 @@ def _title(picture: Image.Image, project: Project, stats: Stats) -> None:
         f"{counted(len(stats.datasets), 'dataset')}, {counted(images, 'image')}, {counted(objects, 'object')} of "
         f"{counted(len(stats.total('classes')), 'class', 'classes')}"
     )
-    if stats.problems:
-        text += f"; {counted(len(stats.problems), 'problem')}: not all is counted"
+    if missing := sum(problem.costs for problem in stats.problems):
+        text += f"; {counted(missing, 'problem')}: not all is counted"
     small.draw(picture, _EDGE, 42, small.fitting([text], wide)[text], FAINT)
 
 
@@ -111,7 +111,8 @@ def _bars(
     else:
         shown, others = ordered, []
     bars = [Bar(name, count, looks[name].color) if looks else Bar(name, count) for name, count in shown]
-    columns = 1 if len(bars) <= 30 else 2 if len(bars) <= 100 else 3
+    most = 1 if len(bars) <= 30 else 2 if len(bars) <= 100 else 3
+    columns = columns_for([bar.name for bar in bars], _WIDTH - 2 * _EDGE, most)
     notes = []
     if others:
         kind = what or ("class" if looks else "dataset")

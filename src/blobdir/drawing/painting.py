@@ -16,9 +16,11 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from blobdir.drawing.clipping import clip_line, clip_ring, is_inside
+from blobdir.drawing.filling import MANY, MOST_WAY, filled, pieces, way_of
 from blobdir.drawing.labels import Label, draw_labels
-from blobdir.drawing.palette import Color, Looks, color_of
+from blobdir.drawing.palette import Color, Looks, color_of, is_no_color
 from blobdir.drawing.shapes import Shape, ShapeError, read_shape, shape_name
+from blobdir.wording import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,10 +39,14 @@ _CROWD = 3000
 """Objects of more than these have thin lines."""
 _OPEN_BYTES = 256 << 20
 """Masks of colours whose areas are kept apart at a time: of more colours, each takes its turn again and again."""
+_MOST_CLOSED = 1 << 28
+"""Pixels of areas that took their turn, after which areas of other colours get the nearest of those that are open."""
 _MARGIN = 64
 _MANY = 256
 """Points from which on those that fall on one pixel are left out."""
 _NOWHERE = (1e9, 1e9, -1e9, -1e9)
+_KIND = 40
+"""Characters of a shape's name that isn't known."""
 _FRAME = 6
 """Widest rim of a mask."""
 _ANY = [0] + [255] * 255
@@ -58,10 +64,13 @@ class Painted:
         Class -> objects that were drawn.
     faults : list of str
         Objects that couldn't be drawn, by number, and why.
+    odd_colors : int
+        Objects that were drawn in the colours of their classes, since their own are none.
     """
 
     classes: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
+    odd_colors: int = 0
 
     @property
     def drawn(self) -> int:
@@ -98,9 +107,11 @@ def draw_objects(
             canvas.add(shape, color)
         except ShapeError as error:
             kind = shape_name(item, look)
-            painted.faults.append(f"object {number} ({kind[:40]}): {error}" if kind else f"object {number}: {error}")
+            named_kind = f" ({one_line(kind, _KIND)})" if kind else ""
+            painted.faults.append(f"object {number}{named_kind}: {error}")
             continue
         painted.classes[title] += 1
+        painted.odd_colors += is_no_color(item.get("color"))
         if named and len(labels) < _LABELS:
             labels.append(Label(canvas.scaled(shape.bounds()), title, color))
     canvas.paint(image)
@@ -128,6 +139,7 @@ class _Canvas:
         self._draw = ImageDraw.Draw(self._strokes)
         self._fills: dict[Color, _Fill] = {}
         self._free: list[_Fill] = []
+        self._closed = 0
         self._sums: NDArray[np.float32] | None = None
         self._most: NDArray[np.float32] | None = None
 
@@ -142,15 +154,26 @@ class _Canvas:
         return np.asarray(self._strokes.getchannel("A"))
 
     def add(self, shape: Shape, color: Color) -> None:
-        """Draw an object over those that were added before."""
+        """Draw an object over those that were added before.
+
+        Raises
+        ------
+        ShapeError
+            That would take too long.
+        """
+        areas = [[self._points(ring) for ring in rings] for rings in shape.areas]
+        lines = [self._points(line.points) for line in shape.lines]
+        way = sum(map(way_of, lines))
+        if way > MOST_WAY:
+            raise ShapeError(f"its outlines go over {way:,.0f} pixels, and {MOST_WAY:,} are the most")
         if shape.box:
             self._add_box(self.scaled(shape.box), color)
-        for rings in shape.areas:
-            self._add_area([self._points(ring) for ring in rings], color)
+        for rings in areas:
+            self._add_area(rings, color)
         if shape.mask:
             self._add_mask(shape.mask, color)
-        for line in shape.lines:
-            self._add_line(line, color)
+        for line, points in zip(shape.lines, lines, strict=True):
+            self._add_line(line, points, color)
         radius = self._width + 1
         for dot in shape.dots:
             ((x, y),) = self._points([(dot.x, dot.y)])
@@ -168,10 +191,12 @@ class _Canvas:
         return [*map(tuple, points[kept].tolist())]
 
     def _fill(self, color: Color, box: tuple[float, float, float, float]) -> _Fill:
-        """The mask of the areas of a colour, in which a box is about to change."""
+        """The mask of the areas of a colour, in which a box is about to change; of too many, that of one like it."""
         found = self._fills.get(color)
         if found is None:
             if len(self._fills) >= max(32, _OPEN_BYTES // (self._size[0] * self._size[1])):
+                if self._closed > _MOST_CLOSED:
+                    return self._fill(min(self._fills, key=lambda open_one: _distance(open_one, color)), box)
                 self._close(next(reversed(self._fills)))  # the newest: of colours that take turns, most stay
             if self._free:
                 found = self._free.pop()
@@ -192,6 +217,7 @@ class _Canvas:
         left, top, right, bottom = (int(value) for value in fill.box)
         if box := _inside((left - 1, top - 1, right + 3, bottom + 3), self._size):
             left, top, right, bottom = box
+            self._closed += (right - left) * (bottom - top)
             part = np.asarray(fill.mask.crop(box), np.float32) / 255
             self._sums[top:bottom, left:right] += part[:, :, None] * np.array([*color, 1], np.float32)
             most = self._most[top:bottom, left:right]
@@ -202,11 +228,12 @@ class _Canvas:
 
     def _add_box(self, box: tuple[float, float, float, float], color: Color) -> None:
         left, top, right, bottom = box
-        if right < 0 or bottom < 0 or left >= self._size[0] or top >= self._size[1]:
+        if right <= -1 or bottom <= -1 or left >= self._size[0] or top >= self._size[1]:
             return
         # Cut off where its outline can't be seen any more.
         low, high = -_MARGIN, max(self._size) + _MARGIN
         corners = [round(min(max(value, low), high)) for value in box]
+        corners[:2] = min(corners[0], self._size[0] - 1), min(corners[1], self._size[1] - 1)
         corners[2:] = max(corners[0], corners[2]), max(corners[1], corners[3])
         self._fill(color, (corners[0], corners[1], corners[2], corners[3])).draw.rectangle(corners, fill=255)
         self._draw.rectangle(corners, outline=(*color, 255), width=self._width)
@@ -220,20 +247,26 @@ class _Canvas:
         if not box:
             return
         fill = self._fill(color, box)
-        if len(inside) == 1:
+        if len(inside) == 1 and len(inside[0]) < MANY:
             fill.draw.polygon(inside[0], fill=255)
             return
         part = Image.new("L", (box[2] - box[0], box[3] - box[1]))
         cut = ImageDraw.Draw(part)
         for ring, value in zip(inside, (255, *[0] * (len(inside) - 1)), strict=True):
-            if len(ring) >= 2:
-                cut.polygon([(x - box[0], y - box[1]) for x, y in ring], fill=value)
+            moved = [(x - box[0], y - box[1]) for x, y in ring]
+            if len(ring) >= MANY:
+                part.paste(value, mask=filled(moved, part.size))
+            elif len(ring) >= 2:
+                cut.polygon(moved, fill=value)
         fill.mask.paste(ImageChops.lighter(fill.mask.crop(box), part), box)
 
     def _add_mask(self, mask: Mask, color: Color) -> None:
         stored = mask.image
         corners = self.scaled((mask.x, mask.y, mask.x + stored.width - 1, mask.y + stored.height - 1))
-        x, y = round(corners[0]), round(corners[1])
+        x, y = (
+            min(round(at), size - 1) if at < size else round(at)  # less than half a pixel is one
+            for at, size in zip(corners[:2], self._size, strict=True)
+        )
         whole = (x, y, max(x, round(corners[2])) + 1, max(y, round(corners[3])) + 1)
         box = _inside(whole, self._size)
         if not box:
@@ -257,15 +290,14 @@ class _Canvas:
         rim = ImageChops.subtract(framed, framed.filter(ImageFilter.BoxBlur(reach)).point(_WHOLE))
         self._strokes.paste((*color, 255), box, rim.crop((reach, reach, reach + size[0], reach + size[1])))
 
-    def _add_line(self, line: Line, color: Color) -> None:
-        points = self._points(line.points)
+    def _add_line(self, line: Line, points: Ring, color: Color) -> None:
         if line.closed:
-            points.append(points[0])
+            points = [*points, points[0]]
         ink = (*(line.color or color), 255)
         if is_inside(points, self._window):
-            self._draw.line(
-                points, fill=ink, width=self._width, joint="curve" if self._width > 1 and len(points) < _MANY else None
-            )
+            joint = "curve" if self._width > 1 and len(points) < _MANY else None
+            for part in pieces(points):
+                self._draw.line(part, fill=ink, width=self._width, joint=joint)
             return
         for segment in clip_line(points, self._window):
             self._draw.line(segment, fill=ink, width=self._width)
@@ -291,6 +323,10 @@ class _Canvas:
             near = Image.fromarray((similar & chosen).astype(np.uint8) * 255).filter(ImageFilter.MaxFilter(3))
             image.paste(ink, mask=near)
         image.paste(self._strokes, mask=self._strokes)
+
+
+def _distance(one: Color, other: Color) -> int:
+    return sum((a - b) ** 2 for a, b in zip(one, other, strict=True))
 
 
 def _inside(box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, int, int, int] | None:

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import ImageColor
 
+from blobdir.wording import counted, one_line
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Color = tuple[int, int, int]
+_SHOWN = 40
+"""Characters of a colour, which has no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,28 @@ def _look(item: Mapping[str, Any]) -> ClassLook:
     )
 
 
+def color_faults(meta: Mapping[str, Any]) -> list[str]:
+    """Which classes of a ``meta.json`` have colours that are none, in words."""
+    found = []
+    for item in filter(_is_named, _dicts(meta.get("classes"))):
+        if is_no_color(item.get("color")):
+            shown = one_line(str(item["color"]), _SHOWN)
+            found.append(f"the class {item['title']!r} has {shown!r} as color, which is none: it gets one by its name")
+        config = item.get("geometry_config")
+        config = config if isinstance(config, dict) else {}
+        nodes = config.get("nodes")
+        parts = [*_dicts(config.get("edges")), *_dicts([*nodes.values()] if isinstance(nodes, dict) else None)]
+        if count := sum(is_no_color(part.get("color")) for part in parts):
+            lines = counted(count, "node or edge", "nodes and edges")
+            found.append(f"the class {item['title']!r} has {lines} with a color that is none: they get their object's")
+    return found
+
+
+def is_no_color(value: object) -> bool:
+    """Whether a colour is given that can't be drawn."""
+    return value is not None and color_of(value) is None
+
+
 def _dicts(value: object) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
@@ -99,12 +125,13 @@ def color_of(value: object) -> Color | None:
         if len(value) == 3 and all(type(part) is int and 0 <= part <= 255 for part in value):
             return value[0], value[1], value[2]
         return None
-    if not isinstance(value, str) or len(value) > 40:
+    if not isinstance(value, str) or len(value) > _SHOWN:
         return None
     try:
-        return ImageColor.getrgb(value)[:3]
-    except ValueError:
+        red, green, blue, *_ = ImageColor.getrgb(value)
+    except (ValueError, OverflowError):
         return None
+    return (red, green, blue) if all(0 <= part <= 255 for part in (red, green, blue)) else None
 
 
 def color_of_name(title: str) -> Color:

@@ -20,6 +20,10 @@ INK, FAINT, GRID, PAPER = (28, 28, 32), (104, 104, 112), (222, 222, 228), (255, 
 BAR: Color = (70, 110, 180)
 TITLE, BODY, SMALL = 17, 13, 12
 _HEAD, _NOTE, _ROW = 28, 18, 20
+_BETWEEN = 18
+"""Pixels between columns."""
+_NAME = 100
+"""Characters of a name that are measured."""
 
 
 class Panel(Protocol):
@@ -58,6 +62,22 @@ def is_long_tailed(counts: Sequence[int]) -> bool:
     """Whether the small ones of some counts can't be told apart unless the scale is logarithmic."""
     known = sorted(count for count in counts if count > 0)
     return len(known) > 4 and known[-1] >= 50 * known[len(known) // 2]
+
+
+def _name_room(width: float) -> float:
+    """Pixels for names beside bars in a column."""
+    return min(width * 0.48, 260)
+
+
+def columns_for(names: Sequence[str], width: int, most: int) -> int:
+    """Into how many columns bars with names go: as many as leave room for nearly all of these, up to `most`."""
+    letters = typesetter(BODY)
+    widths = sorted(letters.width(name[:_NAME]) for name in names)
+    wanted = widths[len(widths) * 9 // 10]
+    return max(
+        (count for count in range(1, most + 1) if _name_room((width - _BETWEEN * (count - 1)) // count) >= wanted),
+        default=1,
+    )
 
 
 def _part(count: int, most: int, *, logarithmic: bool) -> float:
@@ -121,15 +141,14 @@ class Bars:
         logarithmic = is_long_tailed([bar.number for bar in self.bars])
         y = _head(image, x, y, self.title + (" (logarithmic scale)" if logarithmic else ""))
         letters, draw = typesetter(BODY), ImageDraw.Draw(image)
-        gap = 18
-        wide = (width - gap * (self.columns - 1)) // self.columns
+        wide = (width - _BETWEEN * (self.columns - 1)) // self.columns
         numbers = max(letters.width(f"{bar.number:,}") for bar in self.bars)
-        cut = letters.fitting((bar.name for bar in self.bars), min(wide * 0.48, 260))
+        cut = letters.fitting((bar.name for bar in self.bars), _name_room(wide))
         names = max(letters.width(text) for text in cut.values())
         room = wide - names - numbers - 16
         rows = self._rows()
         for number, bar in enumerate(self.bars):
-            left, top = x + number // rows * (wide + gap), y + number % rows * _ROW
+            left, top = x + number // rows * (wide + _BETWEEN), y + number % rows * _ROW
             text = cut[bar.name]
             letters.draw(image, left + names - letters.width(text), top + 1, text, INK)
             start = round(left + names + 6)

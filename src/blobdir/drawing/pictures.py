@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image, features
 
+from blobdir.drawing.document import document
 from blobdir.durable import write_whole
 from blobdir.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator
 
 FORMATS: Final = {
     ".png": "PNG",
@@ -28,8 +29,8 @@ FORMATS: Final = {
 }
 """Ending -> format."""
 STDOUT: Final = "-"
-_SIDES: Final = {"JPEG": 65_500, "WEBP": 16_383}
-"""Most pixels of a side."""
+_SIDES: Final = {"JPEG": 65_500, "WEBP": 16_383, "PDF": 65_500}
+"""Most pixels of a side; of PDF, which has JPEG in it, on a page."""
 MAX_PIXELS: Final = 600_000_000
 """Most pixels of a picture: it takes three bytes of memory for each."""
 
@@ -90,13 +91,14 @@ def check_size(size: tuple[int, int], kind: str, advice: str) -> None:
         raise UsageError(f"the picture would have {width:,} x {height:,} pixels: {advice}")
 
 
-def encoded(pages: Sequence[Image.Image], kind: str) -> bytes:
-    """A file of one picture, or of several pages for PDF."""
-    file = io.BytesIO()
-    first = pages[0]
+def encoded(pages: Iterable[Image.Image], kind: str) -> Iterator[bytes]:
+    """A file of one picture, or of several pages for PDF, in pieces."""
     if kind == "PDF":
-        first.save(file, "PDF", resolution=144, save_all=True, append_images=[*pages[1:]], quality=92)
-    elif kind == "JPEG":
+        yield from document(pages)
+        return
+    file = io.BytesIO()
+    first = next(iter(pages))
+    if kind == "JPEG":
         first.save(file, "JPEG", quality=92, subsampling=0)
     elif kind == "WEBP":
         first.save(file, "WEBP", quality=92)
@@ -104,7 +106,7 @@ def encoded(pages: Sequence[Image.Image], kind: str) -> bytes:
         first.save(file, "TIFF", compression="tiff_adobe_deflate")
     else:
         first.save(file, "PNG")
-    return file.getvalue()
+    yield file.getvalue()
 
 
 def write_bytes(path: str | os.PathLike[str], pieces: Iterable[bytes]) -> None:

@@ -9,8 +9,8 @@ from blobdir.drawing.choosing import Choice, chosen_images
 from blobdir.drawing.page import html_page
 from blobdir.drawing.palette import Looks
 from blobdir.drawing.pictures import check_size, encoded, picture_format, write_bytes
-from blobdir.drawing.sheet import draw_page, draw_sheet, draw_sheets, sheet_size
-from blobdir.drawing.stats import known_meta, unseen_datasets
+from blobdir.drawing.sheet import draw_page, draw_sheet, draw_sheets, page_size, sheet_size
+from blobdir.drawing.stats import color_problems, known_meta, unseen_datasets
 from blobdir.drawing.tiles import draw_tiles
 from blobdir.errors import UsageError
 from blobdir.wording import counted
@@ -73,7 +73,7 @@ class _Preview:
         problems += unseen_datasets(project, strict=options.strict)
         self.chosen: list[Chosen] = chosen_images(project, options.choice)
         meta, faults = known_meta(project, strict=options.strict)
-        problems += faults
+        problems += [*faults, *color_problems(meta)]
         self.looks = Looks(meta)
         self.titles = [f"{dataset.name}/{name}" for dataset, name in self.chosen]
         self.large = options.is_large(len(self.chosen))
@@ -97,7 +97,9 @@ class _Preview:
                 f"{counted(len(self.chosen), 'image')} match, and a picture holds one that is large: write .pdf or "
                 ".html, or choose one with --filter"
             )
-        if not self.large and kind not in ("PDF", "HTML"):
+        if not self.large and kind == "PDF":
+            check_size(page_size(self.columns, self.tile), kind, "draw smaller images, or fewer in a row")
+        elif not self.large and kind != "HTML":
             size = sheet_size(len(self.chosen), self.columns, self.tile)
             check_size(size, kind, "draw fewer images or smaller ones, or write .pdf or .html, which have pages")
 
@@ -207,9 +209,16 @@ def write_preview(
         write_bytes(path, html_page(project.url, tiles, width, preview.looks, preview.problems))
         return counted(len(preview.chosen), "image")
     if kind == "PDF":
-        pages = [*preview.pages(progress)]
-        write_bytes(path, [encoded(pages, kind)])
-        return f"{counted(len(preview.chosen), 'image')}, {counted(len(pages), 'page')}"
+        written = 0
+
+        def count(pages: Iterator[Image.Image]) -> Iterator[Image.Image]:
+            nonlocal written
+            for page in pages:
+                written += 1
+                yield page
+
+        write_bytes(path, encoded(count(preview.pages(progress)), kind))
+        return f"{counted(len(preview.chosen), 'image')}, {counted(written, 'page')}"
     sheet = preview.sheet(progress)
-    write_bytes(path, [encoded([sheet], kind)])
+    write_bytes(path, encoded([sheet], kind))
     return f"{sheet.width} x {sheet.height} pixels"

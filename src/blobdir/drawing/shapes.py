@@ -23,8 +23,6 @@ at (x + 0.5, y + 0.5) of the picture.
 from __future__ import annotations
 
 import base64
-import binascii
-import io
 import math
 import zlib
 from contextlib import suppress
@@ -36,15 +34,18 @@ from PIL import Image
 
 from blobdir.annotations import kind_of
 from blobdir.drawing.palette import ClassLook, Color, Edge
+from blobdir.errors import ImageError
+from blobdir.images import read_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
 Point = tuple[float, float]
 Ring = list[Point]
 
 MAX_BITMAP_BYTES = 64 << 20
-MAX_BITMAP_PIXELS = 1 << 28
 _FARTHEST = 1e9
 _FEW = 32
 """Points that are checked one by one: for more of them numpy is faster."""
@@ -184,9 +185,13 @@ def _ring(value: object, least: int, what: str = "points") -> Ring:
         points = np.array(value)
     except ValueError:
         points = np.empty(0)
-    if points.ndim == 2 and points.shape[1] == 2 and points.dtype.kind in "if" and (np.abs(points) < _FARTHEST).all():
+    if points.ndim == 2 and points.shape[1] == 2 and points.dtype.kind in "if" and _are_places(points):
         return value if type(value[0]) is tuple else [*map(tuple, value)]
     return [_place(point) for point in value]  # finds out which
+
+
+def _are_places(numbers: NDArray[Any]) -> bool:
+    return bool((numbers < _FARTHEST).all() and (numbers > -_FARTHEST).all())
 
 
 def _part(item: Mapping[str, Any], key: str, kind: type, what: str) -> Any:
@@ -268,8 +273,8 @@ def _cuboid(item: Mapping[str, Any], _: ClassLook) -> Shape:
 def _oriented(item: Mapping[str, Any], _: ClassLook) -> Shape:
     left, top, right, bottom = _corners(item.get("points", []))
     angle = item.get("angle", 0) or 0
-    if type(angle) not in _NUMBERS or not math.isfinite(angle):
-        raise ShapeError(f"its angle is {kind_of(angle)}, not a finite number")
+    if type(angle) not in _NUMBERS or not abs(angle) < _FARTHEST:  # NaN isn't
+        raise ShapeError(f"its angle is {kind_of(angle)}, not a number that turns it")
     # The SDK turns around a whole pixel.
     x, y = (left + right) // 2, (top + bottom) // 2
     cos, sin = math.cos(angle), math.sin(angle)
@@ -326,13 +331,6 @@ def _cuboid_2d(item: Mapping[str, Any], _: ClassLook) -> Shape:
     return _joined(_nodes(item, "vertices"), _CUBOID_EDGES, {})
 
 
-_DAMAGED = (
-    ValueError, TypeError, SyntaxError, OSError, MemoryError, IndexError, ArithmeticError, zlib.error, binascii.Error,
-    Image.DecompressionBombError,
-)  # fmt: skip
-"""What damaged bitmaps raise, some of it in Pillow."""
-
-
 def _stored(item: Mapping[str, Any]) -> tuple[Image.Image, float, float]:
     """The picture of a bitmap, and where it lies."""
     bitmap = _part(item, "bitmap", dict, "an object {…}")
@@ -344,17 +342,14 @@ def _stored(item: Mapping[str, Any]) -> tuple[Image.Image, float, float]:
     x, y = _place(bitmap["origin"])
     try:
         raw = base64.b64decode(data)
-        with suppress(zlib.error):  # not deflated: the picture itself
-            raw = zlib.decompressobj().decompress(raw, MAX_BITMAP_BYTES)
-        with Image.open(io.BytesIO(raw), formats=("PNG", "WEBP", "BMP", "TIFF", "JPEG", "GIF")) as stored:
-            if stored.width * stored.height > MAX_BITMAP_PIXELS:
-                raise ShapeError(f"its bitmap has more than {MAX_BITMAP_PIXELS:,} pixels")
-            stored.load()
-            return stored.copy(), x, y
-    except ShapeError:
-        raise
-    except _DAMAGED as error:
+    except ValueError as error:
         raise ShapeError("its bitmap isn't an image in base64") from error
+    with suppress(zlib.error):  # not deflated: the picture itself
+        raw = zlib.decompressobj().decompress(raw, MAX_BITMAP_BYTES)
+    try:
+        return read_picture(raw), x, y
+    except ImageError as error:
+        raise ShapeError(f"its bitmap is no picture that can be read: {error}") from error
 
 
 def _opacity(stored: Image.Image) -> Image.Image:

@@ -77,10 +77,15 @@ def _paste(sheet: Image.Image, one: Tile, x: int, y: int, width: int, height: in
         sheet.paste(one.picture, (x + (width - one.picture.width) // 2, y + (height - one.picture.height) // 2))
 
 
+def page_size(columns: int, tile: int) -> tuple[int, int]:
+    """Width and height of a sheet of a document at the most: as high as paper is for its width."""
+    width, height = sheet_size(1, columns, tile)[0], caption_height(tile) + tile + GAP
+    return sheet_size(columns * max(1, int((width * 2**0.5 - GAP) // height)), columns, tile)
+
+
 def draw_sheets(tiles: Iterator[Tile], titles: Sequence[str], columns: int, tile: int) -> Iterator[Image.Image]:
     """Draw sheets as high as paper is for their width, one after the other."""
-    width = sheet_size(1, columns, tile)[0]
-    rows = max(1, int((width * 2**0.5 - GAP) // (tile + caption_height(tile) + GAP)))
+    rows = (page_size(columns, tile)[1] - GAP) // (tile + caption_height(tile) + GAP)
     for low in range(0, len(titles), rows * columns):
         part = titles[low : low + rows * columns]
         yield draw_sheet((next(tiles) for _ in part), part, columns, tile)

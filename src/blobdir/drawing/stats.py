@@ -13,7 +13,7 @@ import numpy as np
 from blobdir.annotations import classes_of, size_fault, tags_of
 from blobdir.datasets import read_meta, said
 from blobdir.discovery import layout
-from blobdir.drawing.palette import Looks
+from blobdir.drawing.palette import Looks, color_faults
 from blobdir.drawing.shapes import ShapeError, read_shape
 from blobdir.errors import AnnotationError, BlobdirError, IncompleteListingError
 from blobdir.index import BROKEN
@@ -117,7 +117,8 @@ def collect_stats(project: Project, *, strict: bool = False, areas: bool = False
         Whether the first image, annotation or ``meta.json`` that can't be used, or folder that may hold datasets and
         can't be listed, is an error; if not, the result names them all.
     areas : bool
-        Whether areas of objects are measured, which takes longer: masks are decoded.
+        Whether areas of objects are measured, and colours of classes looked at, as charts need it; it takes longer:
+        masks are decoded.
 
     Raises
     ------
@@ -126,7 +127,9 @@ def collect_stats(project: Project, *, strict: bool = False, areas: bool = False
     IncompleteListingError
         The images of a dataset aren't all known; with `strict`, the datasets aren't.
     """
-    stats = Stats(problems=[*unseen_datasets(project, strict=strict), *known_meta(project, strict=strict)[1]])
+    meta, faults = known_meta(project, strict=strict)
+    colors = color_problems(meta) if areas else []
+    stats = Stats(problems=[*unseen_datasets(project, strict=strict), *faults, *colors])
     for name in project:
         stats.datasets[name] = _count(project, project[name], stats.problems, strict=strict, areas=areas)
     return stats
@@ -146,6 +149,11 @@ def known_meta(project: Project, *, strict: bool) -> tuple[dict[str, Any], list[
     if strict and fault:
         raise AnnotationError(f"{layout.META}: {fault} (--strict)")
     return meta, [Problem("meta", layout.META, fault)] if fault else []
+
+
+def color_problems(meta: dict[str, Any]) -> list[Problem]:
+    """Colours of classes that can't be drawn: others take their place, so nothing is missing."""
+    return [Problem("color", layout.META, fault) for fault in color_faults(meta)]
 
 
 def _usable(

@@ -37,6 +37,8 @@ _STRIKES = (109, 136, 128, 160, 96, 64, 48, 40, 32, 20)
 """Sizes in which fonts of coloured emoji come."""
 _JOINER, _NON_JOINER = "\u200d", "\u200c"
 _ELLIPSIS = "…"
+_LONG = 400
+"""Characters of a text of which parts can't be seen anyway."""
 
 
 class Run(NamedTuple):
@@ -275,25 +277,58 @@ class Typesetter:
     def fitting(self, texts: Iterable[str], width: float) -> dict[str, str]:
         """Texts, cut in the middle where they are wider; two that differ stay different.
 
-        Where two come out the same, some signs of a checksum are written where something is left out.
+        Where some come out the same, they are cut at their beginning instead, up to where they differ; where that
+        doesn't do, some signs of a checksum are written where something is left out.
         """
         wanted = [*dict.fromkeys(texts)]
         found = {text: self._cut(text, width, _ELLIPSIS) for text in wanted}
         taken: dict[str, list[str]] = {}
         for text, cut in found.items():
             taken.setdefault(cut, []).append(text)
+        used = set(taken)
         for cut, same in taken.items():
-            for text in same if len(same) > 1 else ():
+            if len(same) == 1:
+                continue
+            ends = self._ends_of(same, width)
+            if len(set(ends)) == len(same) and used.isdisjoint(ends):
+                used.update(ends)
+                found |= zip(same, ends, strict=True)
+                continue
+            for text in same:
                 if text != cut:
                     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=2).hexdigest()
                     found[text] = self._cut(text, width, f"{_ELLIPSIS}{digest}{_ELLIPSIS}")
         return found
 
+    def _ends_of(self, texts: list[str], width: float) -> list[str]:
+        """Texts without what they begin with alike, but for as much of it as there is room for."""
+        if max(map(len, texts)) > _LONG:
+            return []
+        parts = [clusters(text) for text in texts]
+        alike = next((at for at, some in enumerate(zip(*parts, strict=False)) if len(set(some)) > 1), 0)
+        return [self._end_of(own, alike, width) for own in parts]
+
+    def _end_of(self, parts: list[str], last: int, width: float) -> str:
+        """A text from a cluster on, up to `last`, as it fits; cut at its end too where not even that does."""
+        low = 0
+        while low < last:
+            middle = (low + last) // 2
+            if self.width(_ELLIPSIS + "".join(parts[middle:])) <= width:
+                last = middle
+            else:
+                low = middle + 1
+        end = _ELLIPSIS + "".join(parts[last:])
+        for count in range(len(parts), last, -1):
+            if self.width(end) <= width:
+                break
+            end = f"{_ELLIPSIS}{''.join(parts[last : count - 1])}{_ELLIPSIS}"
+        return end
+
     def _cut(self, text: str, width: float, between: str) -> str:
-        if len(text) < 400 and self.width(text) <= width:
+        if len(text) < _LONG and self.width(text) <= width:
             return text
         parts = clusters(text)
-        low, high = 0, min(len(parts) - 1, 400)
+        low, high = 0, min(len(parts) - 1, _LONG)
         while low < high:  # the most that fits
             middle = (low + high + 1) // 2
             if self.width(_ends(parts, middle, between)) <= width:

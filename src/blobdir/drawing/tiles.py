@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
+from blobdir.datasets import said
 from blobdir.drawing.painting import draw_objects
 from blobdir.errors import AnnotationError, BlobdirError
-from blobdir.images import for_screen
+from blobdir.images import decoding, for_screen
 from blobdir.packing import Problem
 from blobdir.wording import counted
 
@@ -70,7 +71,8 @@ def _draw(
     except (BlobdirError, OSError) as error:
         if strict:
             raise
-        problems.append(Problem("image", f"{dataset.path}/img/{name}", f"can't be drawn: {error}"))
+        path = f"{dataset.path}/img/{name}"
+        problems.append(Problem("image", path, f"can't be drawn: {said(error).removeprefix(decoding(path))}"))
         return None, Counter()
     longest = max(image.size)
     scale = (tile or min(LARGE, max(LARGE_AT_LEAST, longest))) / longest
@@ -86,6 +88,9 @@ def _draw(
     if one.value is None:
         return resized, Counter()
     painted = draw_objects(resized, one.value, looks, scale, named=named)
+    if painted.odd_colors:
+        text = f"{counted(painted.odd_colors, 'object')} with a color that is none: drawn in that of the class"
+        problems.append(Problem("color", one.path, text))
     if painted.faults:
         count = len(painted.faults)
         total = counted(count + painted.drawn, "object")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from blobdir import errors
 from blobdir.errors import BlobdirError, MountError
 from blobdir.mounting.state import state_folder
+from blobdir.wording import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     Ready = Callable[[dict[str, Any]], None]
 
 _SYSLOG = "/dev/log"
+
+
+class _OneLine(logging.Formatter):
+    """Messages as one line each, whatever is in the names that they name."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # its name
+        return one_line(super().formatMessage(record))
 
 
 def start_log(target: str, *, foreground: bool) -> str:
@@ -48,7 +56,7 @@ def start_log(target: str, *, foreground: bool) -> str:
         target = str(state_folder() / "messages.log")
         handler, where = logging.FileHandler(target, encoding="utf-8", errors="backslashreplace"), target
     stamp = "%(asctime)s " if target else ""
-    handler.setFormatter(logging.Formatter(f"{stamp}blobdir[%(process)d]: %(levelname)s: %(message)s"))
+    handler.setFormatter(_OneLine(f"{stamp}blobdir[%(process)d]: %(levelname)s: %(message)s"))
     log = logging.getLogger("blobdir")
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO)

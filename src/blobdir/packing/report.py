@@ -120,7 +120,8 @@ class Problem:
         ``label-unnamed`` images that they don't name, ``label-lost`` what another format has no place for;
         ``label-boxed``, ``label-outside`` and ``label-degenerate`` cost nothing.
         Where a project is looked at, ``image`` is one that can't be used, ``unseen`` why datasets may be missing,
-        ``undrawn`` objects that can't be drawn, ``meta`` why classes aren't known. ``empty``, ``not-an-image``,
+        ``undrawn`` objects that can't be drawn, ``meta`` why classes aren't known; ``color``, one that is none and has
+        another in its place, doesn't cost anything. ``empty``, ``not-an-image``,
         ``not-an-image-name``, ``no-annotation``, ``annotation-size``, ``renamed``, ``repeated``, ``hidden``,
         ``in-folder``, ``link-loop``, ``taken-over`` and ``sdk-name`` don't.
     path : str

@@ -23,7 +23,9 @@ IMAGE_BEGINNINGS: Final = (
         b"\xff\x4f\xff\x51", b"P1", b"P2", b"P3", b"P4",
         b"P5", b"P6", b"qoif", b"\xff\x0a", b"\0\0\0\x0cJXL ",
     )),
-    ((4, b"ftyp"),),
+    *(((4, b"ftyp" + brand),) for brand in (  # not of films, which begin alike
+        b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1",
+    )),
 )  # fmt: skip
 _COMMON: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 

@@ -9,15 +9,16 @@ import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from blobdir.images import pixel_limit
+from blobdir.errors import ImageError
+from blobdir.images import read_picture
 from blobdir.sdkrules import ANY, BITMAPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
+    from PIL import Image
 
 MOST_BYTES: Final = 1 << 30
 """Of an image that is packed in an annotation: what is more isn't unpacked."""
@@ -60,13 +61,13 @@ def pixels_fault(shape: str, data: str) -> str:
         if shape == "multichannelBitmap":
             is_layers = unpacked is not None and np.load(io.BytesIO(unpacked), allow_pickle=False).ndim == _LAYERS
             return "" if is_layers else _CUT_OFF
-        with Image.open(io.BytesIO(plain if unpacked is None else unpacked)) as image:
-            pixels = _mask(image, is_packed=unpacked is not None, is_alpha=shape == "alpha_mask")
+        image = read_picture(plain if unpacked is None else unpacked)
+        pixels = _mask(image, is_packed=unpacked is not None, is_alpha=shape == "alpha_mask")
     except MemoryError:
         return "are too many to be looked at"
-    except Image.DecompressionBombError:
-        return f"can't be looked at: they are more than {pixel_limit():,}, and --max-pixels raises that"
-    except (OSError, ValueError, EOFError, SyntaxError, UnidentifiedImageError):
+    except ImageError as error:
+        return f"can't be read: {error}"
+    except (OSError, ValueError, EOFError):
         return _CUT_OFF
     if pixels is None:
         return "have the wrong channels: neither gray nor with alpha"

@@ -119,12 +119,15 @@ def _decode(dataset: DatasetView, shapes: Shapes, name: str) -> Iterator[tuple[s
         wanted = None  # said where annotations are looked at
     try:
         data = dataset.get_blob_img_bytes(name)
-        height, width = decode_image(data, name=name).shape[:2]
+        notes: list[str] = []
+        height, width = decode_image(data, name=name, notes=notes).shape[:2]
         # Old versions of the SDK have written this one.
         is_stored = wanted is not None and wanted != (width, height) and wanted == stored_size(data)
     except (BlobdirError, OSError) as error:
         yield "not-decodable", f"{name}: {error}"
         return
+    if notes:
+        yield "image-damaged", f"{name}: {'; '.join(notes)}"
     if wanted and wanted != (width, height):
         text = f"{name} is {width} x {height}, its annotation says {wanted[0]} x {wanted[1]}"
         if is_stored:

@@ -1,0 +1,179 @@
+"""How an image is turned: found and read as OpenCV does it, so that pictures are turned where the SDK turns them.
+
+==== ===============================================================================================================
+JPEG all segments ``APP1`` that begin with ``Exif`` and two NULs; the first that has an orientation counts
+PNG  one chunk ``eXIf``, before or behind the pixels: the first whose checksum is right and that begins as TIFF does;
+     of one with several frames none
+WebP the first chunk ``EXIF``, if the header says that there is one; nothing may stand in front of it
+TIFF its own tag, where that is one number, of any type
+==== ===============================================================================================================
+
+In EXIF, an orientation has 16 bits, whatever type it claims, and what comes behind a damaged entry isn't read. XMP and
+text chunks don't count, and other formats are never turned.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
+
+    from PIL import Image
+
+PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_PREFIX: Final = b"Exif\0\0"
+_ORDERS: Final = {b"II": "<", b"MM": ">"}
+_BEGINNINGS: Final = (b"II*\0", b"MM\0*")
+_ORIENTATION: Final = 0x0112
+_SHORTS: Final = frozenset({0x0128, 0x0213})
+_TEXTS: Final = frozenset({0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x8298})
+_FRACTIONS: Final = {0x011A: 1, 0x011B: 1, 0x013E: 2, 0x013F: 6, 0x0211: 3, 0x0214: 6}
+"""Entries that are somewhere else -> how many fractions they are."""
+_INTEGERS: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q", 17: "q"}
+"""Types of TIFF that are whole numbers."""
+_MOST_BYTES: Final = 8_000_000
+"""Of a chunk: what libpng reads."""
+_CHUNKS: Final = 100_000
+"""Of a PNG file that are looked at. Those of pixels have 8 KiB, but where somebody wants to keep others busy."""
+
+
+def orientation(image: Image.Image, file: BinaryIO) -> int:
+    """Orientation of an image, 1 to 8; 1 where there is none, or it's damaged.
+
+    Parameters
+    ----------
+    image : Image
+        Opened by Pillow.
+    file : file
+        That it was opened from; it stays where it is.
+    """
+    at = file.tell()
+    try:
+        value = _found(image, file)
+    finally:
+        file.seek(at)
+    return value if value is not None and 1 <= value <= 8 else 1
+
+
+def pillows_own(image: Image.Image) -> int:
+    """Orientation by which Pillow turns an image when it loads it: only TIFF."""
+    value = image.getexif().get(_ORIENTATION, 1) if image.format == "TIFF" else 1
+    return value if value in range(1, 9) else 1
+
+
+def _found(image: Image.Image, file: BinaryIO) -> int | None:
+    if image.format == "TIFF":
+        return _of_tiff(file)
+    parts = []
+    if image.format in ("JPEG", "MPO"):
+        parts = [data[len(_PREFIX) :] for kind, data in _segments(image) if kind == "APP1" and data.startswith(_PREFIX)]
+    elif image.format == "PNG":
+        parts = [_of_png(file)]
+    elif image.format == "WEBP":
+        parts = [image.info.get("exif", b"")]
+    return next((value for data in parts if (value := _read(data)) is not None), None)
+
+
+def _segments(image: Image.Image) -> list[tuple[str, bytes]]:
+    """Name and content of what stands in front of the pixels of a JPEG."""
+    found: list[tuple[str, bytes]] = getattr(image, "applist", [])
+    return found
+
+
+def _of_png(file: BinaryIO) -> bytes:
+    """The EXIF data of a PNG file: nothing but the beginnings of chunks is read besides."""
+    found, behind = b"", False
+    for kind, at, size in _chunks(file):
+        if kind == b"acTL" and not behind and _frames(file, at) > 1:
+            return b""
+        behind = behind or kind == b"IDAT"
+        if kind == b"eXIf" and not found and size <= _MOST_BYTES:
+            file.seek(at)
+            data, checksum = file.read(size), file.read(4)
+            if data[:4] in _BEGINNINGS and checksum == struct.pack(">I", zlib.crc32(kind + data)):
+                found = data
+        if behind and found:
+            break
+    return found
+
+
+def _frames(file: BinaryIO, at: int) -> int:
+    file.seek(at)
+    return int.from_bytes(file.read(4), "big")
+
+
+def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, place and size of what is in each chunk of a PNG file."""
+    at = len(PNG_SIGNATURE)
+    for _ in range(_CHUNKS):
+        file.seek(at)
+        beginning = file.read(8)
+        if len(beginning) < 8 or beginning.endswith(b"IEND"):
+            return
+        size, kind = struct.unpack(">I4s", beginning)
+        yield kind, at + 8, size
+        at += 12 + size
+
+
+def _read(data: bytes) -> int | None:
+    """The first orientation in EXIF data."""
+    order = _ORDERS.get(data[:2], "<")
+    if data[:4] not in _BEGINNINGS:
+        return None
+
+    def number(kind: str, at: int) -> int:
+        found: int = struct.unpack_from(order + kind, data, at)[0]
+        return found
+
+    with suppress(struct.error):  # it ends
+        start = number("I", 4)
+        for at in range(start + 2, start + 2 + 12 * number("H", start), 12):
+            tag = number("H", at)
+            if tag == _ORIENTATION:
+                return number("H", at + 8)
+            _look_at(tag, at, number, len(data))
+    return None
+
+
+def _look_at(tag: int, at: int, number: Callable[[str, int], int], most: int) -> None:
+    """Look at another entry as OpenCV does, which reads no further where something of it isn't there.
+
+    Raises
+    ------
+    struct.error
+    """
+    if tag in _SHORTS:
+        number("H", at + 8)
+    elif tag in _TEXTS:
+        size = number("I", at + 4)
+        if (number("I", at + 8) if size > 4 else 8) + size > most:
+            raise struct.error
+    elif count := _FRACTIONS.get(tag):
+        number("I", number("I", at + 8) + 8 * count - 4)
+
+
+def _of_tiff(file: BinaryIO) -> int | None:
+    """The orientation of the first image of a TIFF file, BigTIFF or not."""
+
+    def number(kind: str, at: int) -> int:
+        file.seek(at)
+        found: int = struct.unpack(order + kind, file.read(struct.calcsize(order + kind)))[0]
+        return found
+
+    file.seek(0)
+    order = _ORDERS.get(file.read(2), "<")
+    with suppress(struct.error):  # it ends
+        big = number("H", 2) == 43
+        start = number("Q", 8) if big else number("I", 4)
+        first, size = (start + 8, 20) if big else (start + 2, 12)
+        for at in range(first, first + size * min(number("Q" if big else "H", start), 0xFFFF), size):
+            if number("H", at) == _ORIENTATION:
+                kind = _INTEGERS.get(number("H", at + 2), "")
+                is_one = number("Q" if big else "I", at + 4) == 1
+                return number(kind, at + (12 if big else 8)) if kind and is_one else None
+    return None
