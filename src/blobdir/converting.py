@@ -179,9 +179,9 @@ class _Converting:
 
     def run(self, work: Path) -> None:
         """Write everything into a folder."""
-        datasets = [self._view[name] for name in self._names]
+        datasets = [self._dataset(name) for name in self._names]
         for name in self._options.val:
-            self._view[name]  # an error where there is none
+            self._dataset(name)  # an error where there is none
         for defect in () if self._options.datasets else self._view.unseen():
             self._problem("unseen", defect.path, f"{defect.message}; datasets may be missing")
         meta, fault = read_meta(self._tree)
@@ -213,6 +213,15 @@ class _Converting:
         for (title, kind), count in sorted(plan.boxed.items()):
             text = f"{counted(count, 'object')} with {kind} became the boxes around them"
             self.report.problems.append(Problem("label-boxed", title, text))
+        for (what, name), count in sorted(plan.untold.items()):
+            text = f"{self._options.to} has no place for this {what}; it was {counted(count, 'time')} there"
+            self.report.problems.append(Problem("label-untold", name, text))
+
+    def _dataset(self, name: str) -> DatasetView:
+        try:
+            return self._view[name]
+        except KeyError as error:
+            raise UsageError(str(error.args[0])) from None
 
     def _write_dataset(self, work: Path, dataset: DatasetView, writer: Writer, total: int) -> None:
         names = dataset.names

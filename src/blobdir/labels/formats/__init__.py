@@ -11,7 +11,8 @@ from blobdir.labels.formats import coco, createml, cvat, labelme, table, voc, yo
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from blobdir.labels.files import Images, LabelFiles
+    from blobdir.labels.files import LabelFiles
+    from blobdir.labels.finding import Images
     from blobdir.labels.model import Labels
 
 
@@ -29,6 +30,8 @@ class Format:
         As it's given on the command line.
     title : str
         As people call it.
+    kinds : tuple of str
+        Extensions of its files.
     knows : callable
         Whether a file of this path, that begins like this, has such labels.
     found : callable
@@ -39,6 +42,7 @@ class Format:
 
     name: str
     title: str
+    kinds: tuple[str, ...]
     knows: Callable[[str, bytes], bool]
     found: Callable[[LabelFiles], str]
     read: Callable[[LabelFiles, Images], Labels]
@@ -57,14 +61,14 @@ def _of(
         some = islice(files.ending(*kinds), _LOOKED_AT)
         return next((path for path in some if knows(path, files.head(path))), "")
 
-    return Format(name, title, knows, found, read)
+    return Format(name, title, kinds, knows, found, read)
 
 
 FORMATS: Final = {
     one.name: one
     for one in (
         _of("coco", "COCO", (".json",), coco.is_coco, coco.read),
-        Format("yolo", "YOLO", yolo.is_either, yolo.has_labels, yolo.read),
+        Format("yolo", "YOLO", (".txt", ".yaml", ".yml"), yolo.is_either, yolo.has_labels, yolo.read),
         _of("voc", "Pascal VOC", (".xml",), voc.is_voc, voc.read),
         _of("cvat", "CVAT", (".xml",), cvat.is_cvat, cvat.read),
         _of("labelme", "LabelMe", (".json",), labelme.is_labelme, labelme.read),
