@@ -214,8 +214,8 @@ class _Converting:
             text = f"{counted(count, 'object')} with {kind} became the boxes around them"
             self.report.problems.append(Problem("label-boxed", title, text))
         for (what, name), count in sorted(plan.untold.items()):
-            text = f"{self._options.to} has no place for this {what}; it was {counted(count, 'time')} there"
-            self.report.problems.append(Problem("label-untold", name, text))
+            text = f"is {what} {count:,} times, and {self._options.to} has no place for that"
+            self.report.problems.append(Problem("label-untold", name or "''", text))
 
     def _dataset(self, name: str) -> DatasetView:
         try:

@@ -42,14 +42,14 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
         A file with the labels of many images can't be read.
     """
     labels = FORMATS[kind].read(files, images)
-    if not labels.files:
+    if not labels.files and not labels.problems and not files.unread:
         raise UsageError(_none(kind, files))
     for path in files.unread:
         labels.complain("label", path, f"can't be read, and may have labels: {files.unread[path]}")
     for path, name in _passed_by(kind, labels, files, images):
         text = (
-            f"isn't {FORMATS[kind].title} that is known, and names {name}: if it has labels, they weren't read; give "
-            "the files that have with --labels-from"
+            f"isn't {FORMATS[kind].title} that is known ({FORMATS[kind].wants}), and names {name}: if it has labels, "
+            "they weren't read; if it hasn't, give the files that have with --labels-from"
         )
         labels.complain("label", path, text)
     _leave_to_others(labels)
@@ -66,7 +66,7 @@ def _none(kind: str, files: LabelFiles) -> str:
     if others:
         return f"{text}, but of {' and '.join(others)}"
     tried = next(files.ending(*FORMATS[kind].kinds), "")
-    return f"{text}; {tried} isn't as they are" if tried else text
+    return f"{text}: {FORMATS[kind].wants}" + (f"; {tried} is something else" if tried else "")
 
 
 def _passed_by(kind: str, labels: Labels, files: LabelFiles, images: Images) -> Iterator[tuple[str, str]]:

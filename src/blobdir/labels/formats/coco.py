@@ -25,7 +25,7 @@ _KEYS: Final = {b"info", b"licenses", b"images", b"annotations", b"categories", 
 _LISTS: Final = ("images", "annotations", "categories")
 _LIST: Final = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
 _SPLIT: Final = re.compile(
-    r"(?:instances|person_keypoints|keypoints|captions|stuff|annotations?|image_info|coco|labels?)[_-](.+)"
+    r"(?:instances|person_keypoints|keypoints|captions|stuff|panoptic|annotations?|image_info|coco|labels?)[_-](.+)"
 )
 _GENERIC: Final = re.compile(
     r"_?(?:instances|instances_default|annotations?|coco|labels?|result|data|coco_instances|coco_captions|"
@@ -124,8 +124,24 @@ class _Classes:
             if number not in used:
                 numbered.append(category)
                 used[number] = name
+            else:
+                self._complete(next(each for each in numbered if each.id == number), category, where)
             found[path][one.id] = replace(category, id=first.setdefault(name, number)), number
         return found
+
+    def _complete(self, mine: Category, other: Category, where: str) -> None:
+        """Have in a category what another file of its split says of it."""
+        if not mine.keypoints:
+            mine.keypoints, mine.edges = other.keypoints, other.edges
+        mine.parent = other.parent if mine.parent is None else mine.parent
+        differing = [key for key, value in other.kept.items() if mine.kept.setdefault(key, value) != value]
+        if other.parent is not None and other.parent != mine.parent:
+            differing.append("supercategory")
+        if other.keypoints and (other.keypoints, other.edges) != (mine.keypoints, mine.edges):
+            differing.append("keypoints")
+        if differing:
+            text = f"{other.name!r} has another {' and '.join(differing)} than in another file of the same split"
+            self._labels.complain("label", where, f"{text}; that one was kept")
 
     def _class(self, where: str, one: Category) -> Category:
         """The class of the project that a category is."""
@@ -165,7 +181,7 @@ class _Split:
         self._found: dict[str, list[Raw]] = {}
 
     def read(self, paths: list[str]) -> None:
-        values = [(path, _whole(self._files, path)) for path in paths]
+        values = [(path, value) for path in paths if (value := self._whole(path)) is not None]
         for path, value in values:
             self._keep_head(path, value)
         categories = self._classes.of_split(
@@ -193,6 +209,16 @@ class _Split:
         if again:
             text = f"{counted(again, 'object has', 'objects have')} the id of another one"
             self._labels.note(", ".join(paths), f"{text}; `convert` gives new ones to those")
+
+    def _whole(self, path: str) -> dict[str, Any] | None:
+        """Content of a file; None of one whose labels aren't taken, which is said."""
+        value = _whole(self._files, path)
+        if any(isinstance(raw, dict) and "segments_info" in raw for raw in value["annotations"][:1]):
+            count = counted(len(value["annotations"]), "image")
+            text = f"holds the panoptic segments of {count} (segments_info), which aren't taken"
+            self._labels.complain("label", path, text)
+            return None
+        return value
 
     def _keep_head(self, path: str, value: dict[str, Any]) -> None:
         """What a file says of itself."""

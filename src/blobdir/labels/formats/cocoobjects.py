@@ -94,6 +94,8 @@ def merged(raws: list[Raw]) -> Iterator[Raw]:
         same = known.setdefault((ident, raw.category.name), []) if ident is not None else []
         mine = next((one for one in same if one.path != raw.path and _are_one(one.value, raw.value)), None)
         if mine is not None:
+            if not mine.category.keypoints:
+                mine.category = raw.category
             mine.value = raw.value | {key: one for key, one in mine.value.items() if not _is_empty(key, one)}
         else:
             same.append(raw)

@@ -162,7 +162,8 @@ class _Reader:
                 text = f"a part ({part.text_of('name')!r}) of an object isn't taken"
                 complain("label", f"{self._path}, line {part.line}: {text}")
         if deleted:
-            complain("label-note", f"{self._path}: {counted(deleted, 'object')} that it calls deleted aren't taken")
+            count = counted(deleted, "object that it calls deleted isn't", "objects that it calls deleted aren't")
+            complain("label-note", f"{self._path}: {count} taken")
 
 
 def _thing(element: Element) -> Thing:

@@ -108,7 +108,7 @@ class CocoWriter(Writer):
         said = self.plan.file_of(self._dataset, "coco") if self.plan.exact else {}
         captions = self._source.get("captions")
         heads = {INSTANCES: said or _HEAD, CAPTIONS: captions if isinstance(captions, dict) else said or _HEAD}
-        categories = [_as_said(category) for category in self._categories]
+        categories = [_as_said(category) for category in self._written_categories()]
         for rows, name in ((self._annotations, INSTANCES), (self._captions, CAPTIONS)):
             _number(rows)
             for row in rows:
@@ -117,6 +117,15 @@ class CocoWriter(Writer):
                 lists = {"images": self._images, "categories": categories, "annotations": rows}
                 self.plan.write(f"{self._folder}/annotations/{name}", write_json(heads[name] | lists))
         self._images, self._annotations, self._captions = [], [], []
+
+    def _written_categories(self) -> Iterator[dict[str, Any]]:
+        """All classes; where the dataset is from a COCO file, those that this had, and others that are used."""
+        given = self._source.get("categories") if self._source.get("format") == "coco" else None
+        names = {one["name"] for one in given if _is_category(one)} if isinstance(given, list) else set()
+        used = {annotation["category_id"] for annotation in self._annotations}
+        for category in self._categories:
+            if not names or category["name"] in names or category["id"] in used:
+                yield category
 
     def finish(self) -> None:
         """Nothing is left to do."""

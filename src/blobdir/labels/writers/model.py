@@ -176,13 +176,13 @@ class Plan:
         """
         for tag in item.tags:
             if tag["name"] not in of_images:
-                self.untold["tag of images", tag["name"]] += 1
+                self.untold["tag of an image", tag["name"]] += 1
         for one in item.objects:
             for tag in one.get("tags", []) if of_objects is not None else ():
                 if tag["name"] not in (of_objects or ()):
-                    self.untold["tag of objects", tag["name"]] += 1
+                    self.untold["tag of an object", tag["name"]] += 1
             if one.get("description"):
-                self.untold["description of objects", one["classTitle"]] += 1
+                self.untold["description of an object", one["classTitle"]] += 1
 
     def lost(self, item: Item, title: str, what: str) -> None:
         """Say that an object, or a part of it, isn't in the result."""
