@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from posixpath import basename, dirname, join, splitext
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +11,7 @@ from blobdir.filenames import parents_of
 from blobdir.labels.files import without_mark
 from blobdir.labels.finding import Images, MissingError
 from blobdir.labels.lists import Lists
-from blobdir.labels.model import Category, LabelError
+from blobdir.labels.model import Category, LabelError, without_nan
 from blobdir.labels.yamlfile import read_yaml
 from blobdir.wording import counted
 
@@ -108,10 +107,19 @@ def _parsed(path: str, value: dict[str, Any], labels: Labels) -> Config:
         elif places:
             config.splits[split] = places
     _read_keypoints(config, value)
-    for key, one in value.items():
-        if key not in _KNOWN:
-            config.more[key] = json.loads(json.dumps(one, default=str))
+    config.more, lost = without_nan({key: _as_json(one) for key, one in value.items() if key not in _KNOWN})
+    for place in lost:
+        labels.complain("label", path, f"its {place} is a number that JSON doesn't have; it was left out")
     return config
+
+
+def _as_json(value: Any) -> Any:
+    """A value of YAML as JSON can have it."""
+    if isinstance(value, dict):
+        return {str(key): _as_json(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_as_json(one) for one in value]
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 
 def _names(value: dict[str, Any]) -> dict[int, str]:
