@@ -8,7 +8,7 @@ import pytest
 from label_cases import BOX, WRITERS, World, draw, dump, write
 
 import blobdir
-from blobdir.labels.finding import Images, MissingError, UnclearError
+from blobdir.labels.finding import Images, Meaning, MissingError, UnclearError, contradicted
 from blobdir.labels.model import Box
 
 TWO = ["x/1.jpg", "y/1.jpg", "x/2.jpg"]
@@ -83,6 +83,8 @@ CASES = [
     (SPLITS, "labels/train", "2", "", MISSING),
     (PARTS, "labels_train", "1", "", "images_train/1.jpg"),
     (PARTS, "labels_train", "2", "", MISSING),
+    (["1.jpg", "train/1.jpg"], "", "1.jpg", "train", UNCLEAR),
+    (["images/1.jpg", "images/train/1.jpg"], "annotations", "1.jpg", "train", UNCLEAR),
     (["all/1.jpg"], "annotations", "1.jpg", "my_val", "all/1.jpg"),
     (["train/1.jpg"], "annotations", "1.jpg", "my_val", "train/1.jpg"),
 ]
@@ -123,6 +125,38 @@ def test_a_file_for_each_image(paths, file, named, expected):
         return
     with pytest.raises(expected):
         images.of_file(file, named)
+
+
+TOGETHER = [
+    # Images, and names that files say; those that aren't there, since others are it more surely
+    (["1.jpg"], {"l.csv": ["1.jpg", "x/1.jpg"]}, ["x/1.jpg"]),
+    (["1.jpg", "2.jpg"], {"l.csv": ["x/1.jpg", "x/2.jpg"]}, []),
+    (["1.jpg", "2.jpg"], {"l.csv": ["x/1.jpg", "2.jpg"]}, ["x/1.jpg"]),
+    (["1.jpg"], {"l.csv": ["x/1.jpg", "y/1.jpg"]}, ["x/1.jpg", "y/1.jpg"]),
+    (["1.jpg"], {"l.csv": ["x/1.jpg"], "m.csv": ["y/1.jpg"]}, ["x/1.jpg", "y/1.jpg"]),
+    (["1.jpg", "s/2.jpg"], {"l.csv": ["/d/x/1.jpg", "/d/s/2.jpg"]}, ["/d/x/1.jpg"]),
+    (["x/1.jpg"], {"l.csv": ["1.jpg", "x/1.jpg"]}, ["1.jpg"]),
+    (["1.jpg", "x/2.jpg"], {"l.csv": ["1.jpg", "2.jpg"]}, ["2.jpg"]),
+    (["x/1.jpg", "y/2.jpg"], {"l.csv": ["1.jpg", "2.jpg"]}, []),
+    (["x/1.jpg", "y/2.jpg", "y/3.jpg"], {"l.csv": ["1.jpg"], "y/m.csv": ["2.jpg", "3.jpg"]}, []),
+    (["x/1.jpg"], {"l.csv": ["1.jpg"], "x/m.csv": ["1.jpg"]}, ["l.csv: 1.jpg"]),
+    (["0.jpg", "s/1.jpg", "s/2.jpg"], {"labels/l.csv": ["0.jpg", "1.jpg", "2.jpg"]}, ["0.jpg"]),
+    (["0.jpg", "9.jpg", "s/1.jpg"], {"labels/l.csv": ["0.jpg", "9.jpg", "1.jpg"]}, ["1.jpg"]),
+    (["a/x/1.jpg", "a/y/2.jpg", "a/z/y/3.jpg"], {"l.csv": ["x/1.jpg", "y/2.jpg", "y/3.jpg"]}, ["y/3.jpg"]),
+    (["train/x/1.jpg", "val/x/2.jpg"], {"l.csv": ["x/1.jpg", "x/2.jpg"]}, []),
+]
+
+
+@pytest.mark.parametrize(("paths", "names", "wrong"), TOGETHER)
+def test_names_that_are_said_together(paths, names, wrong):
+    images = Images(paths)
+    meanings = [
+        Meaning(file, f"{file}: {name}", "", images.place(name, file.rpartition("/")[0]))
+        for file, said in names.items()
+        for name in said
+    ]
+    found = [meanings[i].where for i in contradicted(meanings)]
+    assert [where if where in wrong else where.partition(": ")[2] for where in found] == wrong
 
 
 # -- all formats ---------------------------------------------------------------------------------------------------
@@ -182,6 +216,21 @@ def test_labels_of_one_image_go_to_no_namesake_without_labels(kind, tmp_path):
     assert found.pop("2.png") == ["second"]
     assert not any(found.values())
     assert [p.code for p in report.problems if p.code == "label-image"] == ["label-image"]
+
+
+@pytest.mark.parametrize("kind", ["coco", "cvat", "createml", "csv"])
+def test_a_file_that_names_no_image_beside_it_is_named(kind, tmp_path):
+    """It may speak of those below, or its own are missing: nobody can know."""
+    source = write(kind, tmp_path / "s", World({"1.png": [("cat", BOX)]}))
+    (path,) = source.rglob("*.png")
+    (source / "x").mkdir()
+    path.rename(source / "x/1.png")
+    draw(source / "2.png")
+    if kind == "coco":
+        (source / "annotations/instances_train.json").rename(source / "instances_train.json")
+    report, found = pack(source, tmp_path / "p")
+    assert found["1.png"] == ["cat"]
+    assert ["beside images and names none" in p.message for p in report.problems if p.code == "label-note"] == [True]
 
 
 @pytest.mark.parametrize("name", ["1.PNG", normalize("NFD", "ä ö.png"), "a.b.png"], ids=["capitals", "accents", "dots"])

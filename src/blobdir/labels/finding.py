@@ -10,18 +10,24 @@ would see it. So an image is found
    the image's path ends as is said. Folders that are named for labels (``labels``, ``Annotations``) count for nothing,
    all others of the label file's path must be in the image's: ``labels/x/1.txt`` isn't of ``images/y/1.jpg``;
 3. else at the root, where what is said ends with the whole path of the image: the rest is the folders of another
-   machine.
+   machine, if that holds for all names of the file.
 
-Of several, those in a folder called like the split count, then one that lies beside the label file; else it's unclear,
-and said. Where there is a folder of the split, the image lies in it. Names are compared as they are; where none is so,
-an extension in capitals or small letters is the same, so are letters with accents in one character or two, and a name
-without an extension is of any image that is called so.
+Of several, those in a folder called like the split count, then one beside the label file; where these are two, or
+there is none, it's unclear, and said. Where there is a folder of the split, the image lies in it.
+
+An image that is named by its path, or lies where labels of this file belong, isn't also that of a name that fits less
+well; and where names of a file are found there, the others are missing (`contradicted`). A file with the labels of one
+image, see `Images.of_file`, lies beside it, or where such files do by custom, if there is such a place.
+
+Names are compared as they are; where none is so, an extension in capitals or small letters is the same, so are letters
+with accents in one character or two, and a name without an extension is of any image that is called so.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from posixpath import basename, dirname, join, normpath, splitext
 from typing import TYPE_CHECKING, Final
 from unicodedata import normalize
@@ -89,13 +95,28 @@ class Found:
     path : str
     exact : bool
         It's at the path that is said, or where images of labels in this folder belong.
+    above : bool
+        That is the folder above one that is named for labels.
+    said : str
+        The path that was said.
+    dropped : str
+        Folders of another machine in front of it.
     instead : str
         The name in the label file that isn't there, where the image is called like the file.
     """
 
     path: str
     exact: bool
+    above: bool = False
+    said: str = ""
+    dropped: str = ""
     instead: str = ""
+
+    @property
+    def base(self) -> str:
+        """The folder that what is said is seen from."""
+        folders = _folders(self.path)
+        return "" if self.dropped else "/".join(folders[: len(folders) - self.said.count("/")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +170,8 @@ class Images:
         for path in self.paths:
             self._by_name.setdefault(basename(path), []).append(path)
         self._by_stem: dict[str, list[str]] | None = None
-        direct = {dirname(path) for path in self.paths}
-        self._folders = direct | {parent for folder in direct for parent in parents_of(folder)} | {""}
+        self._direct = {dirname(path) for path in self.paths}
+        self._folders = self._direct | {parent for folder in self._direct for parent in parents_of(folder)} | {""}
         self._tails = {tail for folder in self._folders for tail in _tails(folder)}
         self._nears: dict[str, _Near] = {}
         self._names_in: dict[str, tuple[set[str], set[str]]] = {}
@@ -161,6 +182,10 @@ class Images:
     def holds(self, folder: str) -> bool:
         """Whether there are images in a folder, or below it."""
         return folder in self._folders
+
+    def lie_in(self, folder: str) -> bool:
+        """Whether there are images in a folder itself."""
+        return folder in self._direct
 
     def labelled_by(self, files: LabelFiles, ending: str, is_one: Callable[[str, bytes], bool]) -> Iterator[str]:
         """Files that have the labels of one image each: those of a format, and others that are called like an image.
@@ -228,6 +253,8 @@ class Images:
         *belong, plain = near.beside
         places = [one for one in belong if one in self._folders]
         fault: MissingError | None = None
+        if not places and any(one in self._folders for one in _images_for(folder.split("/"), whole=False)):
+            places = belong[:1]  # there are folders of images by custom, but not this one
         for name in dict.fromkeys((named, stem)):
             for place in (*(places or (folder,)), plain) if name else ():
                 try:
@@ -235,10 +262,13 @@ class Images:
                 except MissingError as error:
                     fault = fault or error
                     continue
-                if places and place == plain and dirname(found.path) != plain:
-                    continue  # the folder above counts for what is in it, where there is one for the images
+                if places and found.base not in (near.bases if "/" in found.said else near.beside):
+                    fault = fault or self._missing(name, [found.path])
+                    continue
+                if found.dropped and splitext(basename(found.path))[0] != stem:
+                    continue  # of an image that is called otherwise, the folders must be right
                 is_other = bool(named) and splitext(basename(found.path))[0] != self._stem(named)
-                return Found(found.path, found.exact, named if is_other else "")
+                return replace(found, instead=named if is_other else "")
         raise fault or MissingError(f"there is no image {stem}")
 
     def _stem(self, name: str) -> str:
@@ -302,7 +332,7 @@ class Images:
         for base in bases if folders else ():
             whole = join(base, *folders)
             if found := [path for path in same if dirname(path) == whole]:
-                return Found(_only(name, found), True)
+                return Found(_only(name, found), exact=True, said="/".join(parts))
             if whole in self._folders:
                 raise self._missing(name, same)
         allowed = [path for path in same if _is_below(path, near.scope) and _has(_folders(path), near.must)]
@@ -312,19 +342,27 @@ class Images:
                 found = [path for path in allowed if _ends(_folders(path), tail)]
             else:
                 found = [path for path in allowed if _folders(path) == tail]
-            if found := self._of_split(found, near, split):
-                return self._nearest(name, found, near, at_path=bool(folders))
+            if found := self._of_split(name, found, near, split):
+                path = self._nearest(name, found, near, at_path=bool(folders))
+                said, dropped = "/".join(parts), "/".join(folders[:i])
+                exact = not dropped if folders else dirname(path) in near.beside
+                above = exact and not folders and dirname(path) not in near.beside[:-1]
+                return Found(path, exact, above, said, dropped)
             if tail and "/".join(tail) in self._tails:
                 break  # these folders are there, and the image isn't in them
         raise self._missing(name, same)
 
-    def _of_split(self, paths: list[str], near: _Near, split: str) -> list[str]:
+    def _of_split(self, name: str, paths: list[str], near: _Near, split: str) -> list[str]:
         """Images that can be of a split that is said: where it has a folder, they lie in it."""
         if not paths:
             return paths
         names, families = self._splits_in(near.scope)
         if split.lower() in names:
-            return [path for path in paths if split.lower() in map(str.lower, _folders(path))]
+            own = [path for path in paths if split.lower() in map(str.lower, _folders(path))]
+            beside = [path for path in paths if path not in own and dirname(path) in near.beside]
+            if own and beside:
+                _only(name, [own[0], beside[0]])
+            return own or beside
         said = (near.families | _families([split])) & families
         if not said:
             return paths
@@ -340,11 +378,12 @@ class Images:
             found = self._names_in[scope] = {name.lower() for name in names}, _families(names)
         return found
 
-    def _nearest(self, name: str, paths: list[str], near: _Near, *, at_path: bool) -> Found:
+    def _nearest(self, name: str, paths: list[str], near: _Near, *, at_path: bool) -> str:
+        """Which image of several is meant."""
         for folder in () if at_path else near.beside:
             if found := [path for path in paths if dirname(path) == folder]:
-                return Found(_only(name, found), True)
-        return Found(_only(name, paths), at_path)
+                return _only(name, found)
+        return _only(name, paths)
 
     def _missing(self, name: str, same: list[str]) -> MissingError:
         """That none of those that are called so is meant."""
@@ -352,11 +391,106 @@ class Images:
         return MissingError(f"{text}: mend its path in them, or give their folder with --labels-from")
 
 
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """A name in a label file, and the image that was found for it.
+
+    Attributes
+    ----------
+    file : str
+        The label file; of those that have the labels of one image each, their folder.
+    where : str
+        For messages.
+    split : str
+    found : Found
+    """
+
+    file: str
+    where: str
+    split: str
+    found: Found
+
+
+def contradicted(meanings: list[Meaning]) -> dict[int, str]:
+    """Names that can't mean what was found for them, since others are it more surely: number -> what to say of it."""
+    wrong = _against_most(meanings)
+    by_image: dict[str, list[int]] = {}
+    for i, one in enumerate(meanings):
+        if i not in wrong:
+            by_image.setdefault(one.found.path, []).append(i)
+    for numbers in by_image.values():
+        sure = [i for i in numbers if _is_sure(meanings[i])]
+        said = {meanings[i].found.said for i in numbers if meanings[i].found.dropped}
+        for i in numbers:
+            if sure and i not in sure:
+                wrong[i] = f"it's that of {meanings[sure[0]].where}"
+            elif not sure and len(said) > 1 and meanings[i].found.dropped:
+                wrong[i] = f"it can't be that of {' and of '.join(sorted(said)[:2])}"
+    return _told(meanings, wrong)
+
+
+def odd_files(meanings: list[Meaning], images: Images) -> list[str]:
+    """Label files that lie beside images and name none of them, but others below by their names only."""
+    beside: dict[str, bool] = {}
+    for one in meanings:
+        is_below = not one.found.exact and "/" not in one.found.said and images.lie_in(dirname(one.file))
+        beside[one.file] = beside.get(one.file, True) and is_below
+    return [file for file, is_odd in beside.items() if is_odd]
+
+
+def _against_most(meanings: list[Meaning]) -> dict[int, str]:
+    """Names that aren't seen from where most others of their file are."""
+    wrong: dict[int, str] = {}
+    by_file: dict[str, list[int]] = {}
+    for i, one in enumerate(meanings):
+        by_file.setdefault(one.file, []).append(i)
+    for numbers in by_file.values():
+        every = [meanings[i].found for i in numbers]
+        drops = {found.dropped for found in every}
+        bases = Counter(found.base for found in every if "/" in found.said and not found.dropped)
+        above = sum(found.above for found in every)
+        most = any(found.exact and not found.above for found in every) or 2 * above >= len(every)
+        for i, found in zip(numbers, every, strict=True):
+            if found.dropped:
+                is_odd = bool(above) or any(other in drops for other in ("", *parents_of(found.dropped)))
+            else:
+                is_odd = "/" in found.said and _is_odd(found.base, bases)
+            if is_odd:
+                wrong[i] = "others in its file are seen from another folder"
+            elif most and not found.exact and not found.dropped:
+                wrong[i] = "others in its file lie where they say"
+            elif not most and found.above:
+                wrong[i] = "most others in its file lie elsewhere"
+    return wrong
+
+
+def _is_odd(base: str, bases: Counter[str]) -> bool:
+    """Whether paths are seen from a folder, and more of them from one above or below it."""
+    return any(
+        other != base
+        and (_is_below(base, other) or (_is_below(other, base) and bases[other] > bases[base]))
+        and bases[other] >= bases[base]
+        for other in bases
+    )
+
+
+def _told(meanings: list[Meaning], wrong: dict[int, str]) -> dict[int, str]:
+    return {
+        i: f"there is no image {meanings[i].found.said} where its labels say; {meanings[i].found.path} isn't it: {why}"
+        for i, why in sorted(wrong.items())
+    }
+
+
+def _is_sure(one: Meaning) -> bool:
+    return one.found.exact or (bool(one.split) and is_of_split(one.found.path, one.split))
+
+
 class Claims:
     """Which label file an image is labelled by, where each is of one image: the one that is nearest to it."""
 
     def __init__(self) -> None:
-        self._by_image: dict[str, list[tuple[int, str]]] = {}
+        self._ranks: list[int] = []
+        self._meanings: list[Meaning] = []
 
     def add(self, file: str, found: Found, rank: int | None = None) -> None:
         """Note that a label file means an image.
@@ -372,12 +506,20 @@ class Claims:
             is_called = splitext(basename(found.path))[0] == splitext(basename(file))[0] and not found.instead
             is_beside = dirname(found.path) == dirname(file)
             rank = 4 * (not is_called) + 2 * (not found.exact) + (not is_beside)
-        self._by_image.setdefault(found.path, []).append((rank, file))
+        self._ranks.append(rank)
+        self._meanings.append(Meaning(dirname(file), file, "", found))
 
     def settled(self, files: LabelFiles, labels: Labels) -> dict[str, str]:
         """Image -> its label file; the others are named, but for those that say the same to the last byte."""
+        wrong = _told(self._meanings, _against_most(self._meanings))
+        by_image: dict[str, list[tuple[int, str]]] = {}
+        for i, (rank, one) in enumerate(zip(self._ranks, self._meanings, strict=True)):
+            if i in wrong:
+                labels.complain("label-image", one.where, wrong[i])
+            else:
+                by_image.setdefault(one.found.path, []).append((rank, one.where))
         owners = {}
-        for image, claims in self._by_image.items():
+        for image, claims in by_image.items():
             _, owner = min(claims)
             owners[image] = owner
             for _, file in sorted(claims):
@@ -404,12 +546,12 @@ def _only(name: str, paths: list[str]) -> str:
     return paths[0]
 
 
-def _images_for(parts: list[str]) -> Iterator[str]:
-    """Where images lie by custom, if labels lie in a folder: ``images/x`` for ``labels/x``."""
+def _images_for(parts: list[str], *, whole: bool = True) -> Iterator[str]:
+    """Where images lie by custom, if labels lie in a folder: ``images/x`` for ``labels/x``; or just ``images``."""
     for i in reversed(range(len(parts))):
         for old, new in _IMAGES_FOR:
             if parts[i] == old or (old != "ann" and old in parts[i]):
-                yield "/".join((*parts[:i], parts[i].replace(old, new), *parts[i + 1 :]))
+                yield "/".join((*parts[:i], parts[i].replace(old, new), *(parts[i + 1 :] if whole else ())))
 
 
 def _folders(path: str) -> list[str]:

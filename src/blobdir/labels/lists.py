@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from blobdir.labels.finding import Meaning, contradicted
 from blobdir.labels.model import LabelError
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from blobdir.labels.files import LabelFiles
-    from blobdir.labels.finding import Images
+    from blobdir.labels.finding import Found, Images
     from blobdir.labels.model import Labels
 
 
@@ -49,12 +50,15 @@ class Lists:
             raise LabelError(f"{path}: {error}") from error
         self._labels.files.append(path)
         lost: list[tuple[str, str]] = []
+        meanings: list[Meaning] = []
         for line in filter(None, lines):
             try:
-                image = self._find(line, near, split, drop)
+                meanings.append(Meaning(path, line, split, self._find(line, near, split, drop)))
             except LabelError as error:
                 lost.append((line, str(error)))
-                continue
+        wrong = contradicted(meanings)
+        lost += [(meanings[i].where, text) for i, text in wrong.items()]
+        for image in [one.found.path for i, one in enumerate(meanings) if i not in wrong]:
             before = self.splits.setdefault(image, split)
             if before != split and not whole:
                 self._again.setdefault((self._listed[image], path), []).append(image)
@@ -64,14 +68,14 @@ class Lists:
             text = f"{count} no image that is there, so none is of {split} by it; {lost[0][0]!r}: {lost[0][1]}"
             self._labels.complain("label", path, text)
 
-    def _find(self, line: str, near: str, split: str, drop: str) -> str:
+    def _find(self, line: str, near: str, split: str, drop: str) -> Found:
         try:
-            return self._images.find(line, near, split)
+            return self._images.place(line, near, split)
         except LabelError:
             short = line.removeprefix("./")
             if not drop or not short.startswith(drop):
                 raise
-        return self._images.find(short.removeprefix(drop), near, split)
+        return self._images.place(short.removeprefix(drop), near, split)
 
     def settle(self) -> None:
         """Say which images are in the lists of two splits."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from blobdir.labels.finding import Found
+
 Point = tuple[float, float]
 """x, y."""
 Value = str | int | float | None
@@ -169,8 +171,8 @@ class Picture:
         Gives the attributes of all objects, before anybody knows how large the image is.
     beside : dict
         What else of the image goes back into label files, by what it is: COCO's ``captions``.
-    exact : bool
-        As of `blobdir.labels.finding.Found`.
+    found : Found or None
+        How a name in a file with the labels of many images means this one.
     """
 
     path: str
@@ -182,7 +184,7 @@ class Picture:
     kept: dict[str, Any] = field(default_factory=dict)
     attributes: Callable[[], Iterable[Mapping[str, Any]]] = tuple
     beside: dict[str, Any] = field(default_factory=dict)
-    exact: bool = True
+    found: Found | None = None
 
 
 @dataclass(slots=True)

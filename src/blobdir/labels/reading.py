@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from posixpath import basename
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.errors import UsageError
 from blobdir.labels.detecting import detect, format_of
-from blobdir.labels.finding import is_of_split
+from blobdir.labels.finding import Meaning, contradicted, odd_files
 from blobdir.labels.formats import FORMATS
 from blobdir.labels.model import Labels, Picture, told
 
@@ -52,7 +51,7 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
             "they weren't read; if it hasn't, give the files that have with --labels-from"
         )
         labels.complain("label", path, text)
-    _leave_to_others(labels)
+    _leave_to_others(labels, images)
     _put_together(labels)
     return labels
 
@@ -84,22 +83,22 @@ def _passed_by(kind: str, labels: Labels, files: LabelFiles, images: Images) -> 
             yield path, name
 
 
-def _leave_to_others(labels: Labels) -> None:
-    """An image that lies with one split isn't of a file of another split that only says its name."""
-    at_home: dict[str, Picture] = {}
-    for picture in labels.pictures:
-        if picture.split and is_of_split(picture.path, picture.split):
-            at_home.setdefault(picture.path, picture)
-    kept = []
-    for picture in labels.pictures:
-        owner = at_home.get(picture.path, picture)
-        is_other = owner is not picture and owner.split != picture.split
-        if is_other and picture.split and not picture.exact and not is_of_split(picture.path, picture.split):
-            text = f"there is no image {basename(picture.path)} of {picture.split}; {picture.path} is of {owner.where}"
-            labels.complain("label-image", picture.where, text)
-        else:
-            kept.append(picture)
-    labels.pictures = kept
+def _leave_to_others(labels: Labels, images: Images) -> None:
+    """Leave out pictures whose image is that of another name, more surely."""
+    placed = [picture for picture in labels.pictures if picture.found is not None]
+    meanings = [Meaning(_file(one), one.where, one.split, one.found) for one in placed if one.found is not None]
+    wrong = {id(placed[i]): text for i, text in contradicted(meanings).items()}
+    for path in odd_files(meanings, images):
+        labels.note(path, "lies beside images and names none of them; its names were looked for in the folders below")
+    for picture in placed:
+        if id(picture) in wrong:
+            labels.complain("label-image", picture.where, wrong[id(picture)])
+    labels.pictures = [picture for picture in labels.pictures if id(picture) not in wrong]
+
+
+def _file(picture: Picture) -> str:
+    """The label file that a picture is from."""
+    return picture.where.partition(", line ")[0].partition(": ")[0]
 
 
 def _put_together(labels: Labels) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from blobdir.annotations import is_size, kind_of
 from blobdir.errors import AnnotationError
 from blobdir.jsontext import read_json
+from blobdir.labels.finding import Found, Meaning, contradicted
 from blobdir.labels.formats.cocoobjects import Raw, Reader, attributes_of, category_of, is_caption, merged, place_of
 from blobdir.labels.model import Category, LabelError, Labels, Picture, ident_of, without_nan
 from blobdir.wording import counted
@@ -51,8 +52,11 @@ def read(files: LabelFiles, images: Images) -> Labels:
     for path in labels.files:
         splits.setdefault(split_of(path), []).append(path)
     classes = _Classes(labels)
-    for split, paths in splits.items():
-        _Split(labels, files, images, split, classes).read(paths)
+    readers = [_Split(labels, files, images, split, classes, paths) for split, paths in splits.items()]
+    meanings = [one for reader in readers for one in reader.place()]
+    wrong = {meanings[i].where: text for i, text in contradicted(meanings).items()}
+    for reader in readers:
+        reader.read(wrong)
     return labels
 
 
@@ -174,14 +178,36 @@ class _Classes:
 class _Split:
     """The files of one split."""
 
-    def __init__(self, labels: Labels, files: LabelFiles, images: Images, split: str, classes: _Classes) -> None:
+    def __init__(
+        self, labels: Labels, files: LabelFiles, images: Images, split: str, classes: _Classes, paths: list[str]
+    ) -> None:
         self._labels, self._files, self._images, self._split = labels, files, images, split
+        self._values = [(path, value) for path in paths if (value := self._whole(path)) is not None]
+        self._placed: dict[str, Found | LabelError] = {}
         self._classes = classes
         self._pictures: dict[str, Picture] = {}
         self._found: dict[str, list[Raw]] = {}
 
-    def read(self, paths: list[str]) -> None:
-        values = [(path, value) for path in paths if (value := self._whole(path)) is not None]
+    def place(self) -> Iterator[Meaning]:
+        """Find the images of all files."""
+        for path, value in self._values:
+            for index, raw in enumerate(value["images"]):
+                if not (name := _name_of(raw)):
+                    continue
+                where = f"{path}: images[{index}]"
+                try:
+                    found = self._images.place(name, dirname(path), self._split)
+                except LabelError as error:
+                    self._placed[where] = error
+                    continue
+                self._placed[where] = found
+                yield Meaning(path, where, self._split, found)
+
+    def read(self, wrong: dict[str, str]) -> None:
+        """Read all files; the images at places that are `wrong` aren't those that were found."""
+        self._placed |= {where: LabelError(text) for where, text in wrong.items() if where in self._placed}
+        values = self._values
+        paths = [path for path, _ in values]
         for path, value in values:
             self._keep_head(path, value)
         categories = self._classes.of_split(
@@ -279,25 +305,25 @@ class _Split:
                 text = f"{name}: has the id {ident} of an image before it; objects are of that one"
                 self._labels.complain("label", where, text)
                 continue
-            try:
-                found = self._images.place(name, dirname(path), self._split)
-            except LabelError as error:
+            found = self._placed.pop(where)
+            if isinstance(found, LabelError):
                 names[ident] = ""
-                self._labels.complain("label-image", where, str(error))
+                self._labels.complain("label-image", where, str(found))
                 continue
             names[ident] = found.path
-            picture = self._picture(found.path, where, raw | {"id": ident})
-            picture.exact = found.exact
+            picture = self._picture(found, where, raw | {"id": ident})
             mine = self._pictures.setdefault(found.path, picture)
             if mine is not picture:
                 self._compare(mine, picture)
         return names
 
-    def _picture(self, found: str, where: str, raw: dict[str, Any]) -> Picture:
+    def _picture(self, found: Found, where: str, raw: dict[str, Any]) -> Picture:
         size = (raw.get("width"), raw.get("height"))
         kept = {key: value for key, value in raw.items() if key not in ("width", "height")}
         known = size if is_size(size[0]) and is_size(size[1]) else None
-        return Picture(found, self._split, where, Reader([]), known, kept=kept)  # type: ignore[arg-type]
+        picture = Picture(found.path, self._split, where, Reader([]), known, kept=kept)  # type: ignore[arg-type]
+        picture.found = found
+        return picture
 
     def _compare(self, mine: Picture, other: Picture) -> None:
         """Say what an image is said to be again, in this file or another one, that it isn't."""

@@ -53,7 +53,7 @@ def read(files: LabelFiles, images: Images) -> Labels:
             except LabelError as error:
                 labels.complain("label-image", where, str(error))
                 continue
-            picture = Picture(found.path, folder, where, _Reader(where, annotations), exact=found.exact)
+            picture = Picture(found.path, folder, where, _Reader(where, annotations), found=found)
             picture.attributes = _attributes_of(annotations)
             picture.kept = others(raw, (*_IMAGE_KEYS, *_LIST_KEYS))
             labels.pictures.append(picture)

@@ -112,7 +112,7 @@ def _picture(path: str, image: Element, images: Images) -> Picture:
         tags += _attributes(tag).items()
     kept = {"id": image.attributes["id"]} if "id" in image.attributes else {}
     where, reader = f"{path}, line {image.line}", _Reader(path, image)
-    return Picture(found.path, split, where, reader, size, tags, kept, reader.attributes, exact=found.exact)
+    return Picture(found.path, split, where, reader, size, tags, kept, reader.attributes, found=found)
 
 
 class _Reader:

@@ -200,13 +200,13 @@ def _read(labels: Labels, path: str, text: str, layout: _Layout, images: Images)
         except LabelError as error:
             missing[name, split] = [where, str(error)]
             continue
-        if (found.path, split) not in pictures:
-            reader = readers[found.path, split] = _Reader(layout)
-            picture = Picture(found.path, split, where, reader, exact=found.exact, attributes=reader.attributes)
-            pictures[found.path, split] = picture
-        _take_size(labels, pictures[found.path, split], _size(layout, row), where)
+        if (name, split) not in pictures:
+            reader = readers[name, split] = _Reader(layout)
+            picture = Picture(found.path, split, where, reader, attributes=reader.attributes, found=found)
+            pictures[name, split] = picture
+        _take_size(labels, pictures[name, split], _size(layout, row), where)
         if layout.cell(row, "label") or layout.cell(row, "left"):
-            readers[found.path, split].rows.append((where, row))
+            readers[name, split].rows.append((where, row))
     for where, fault, *more in missing.values():
         labels.complain("label-image", where, fault + (f"; nor for {counted(len(more), 'more row')}" if more else ""))
     if not layout.shares and _are_shares(layout, (row for reader in readers.values() for _, row in reader.rows)):
