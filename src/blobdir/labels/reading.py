@@ -61,11 +61,11 @@ def _none(kind: str, files: LabelFiles) -> str:
     others = [
         f"{FORMATS[name].title} ({path}): --labels {name}" for name, path in detect(files).items() if name != kind
     ]
-    text = f"{files.name}: holds no labels of {FORMATS[kind].title}"
+    text = f"{files.name}: holds no labels of {FORMATS[kind].title} ({FORMATS[kind].wants})"
     if others:
         return f"{text}, but of {' and '.join(others)}"
     tried = next(files.ending(*FORMATS[kind].kinds), "")
-    return f"{text}: {FORMATS[kind].wants}" + (f"; {tried} is something else" if tried else "")
+    return f"{text}; {tried} is something else" if tried else text
 
 
 def _passed_by(kind: str, labels: Labels, files: LabelFiles, images: Images) -> Iterator[tuple[str, str]]:
