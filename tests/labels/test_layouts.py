@@ -41,7 +41,10 @@ def test_coco_2017(tmp_path):
     dump(tmp_path / "s/annotations/instances_train2017.json", coco_of(boxes))
     poses = World({"a.png": [("cat", POSE)], "b.png": []}, keypoints=["left", "middle", "right"])
     instances = coco_of(World({"a.png": [("cat", WORLDS["outlines"].images["a.png"][0][1])], "b.png": []}))
-    dump(tmp_path / "s/annotations/person_keypoints_val2017.json", coco_of(poses))
+    keypoints = coco_of(poses)
+    for key in ("bbox", "area"):
+        keypoints["annotations"][0][key] = instances["annotations"][0][key]
+    dump(tmp_path / "s/annotations/person_keypoints_val2017.json", keypoints)
     dump(tmp_path / "s/annotations/instances_val2017.json", instances)
     captions = {"images": instances["images"], "annotations": [{"id": 1, "image_id": 0, "caption": "eine Katze"}]}
     dump(tmp_path / "s/annotations/captions_val2017.json", captions)
@@ -263,7 +266,7 @@ def test_one_dataset_for_all_splits(tmp_path):
         dump(tmp_path / "s" / split / "_annotations.coco.json", coco_of(World({"a.png": [("cat", BOX)]})))
     report, project = pack(tmp_path / "s", tmp_path / "p", dataset="all")
     assert {name: list(dataset) for name, dataset in project.items()} == {"all": ["train_a.png", "valid_a.png"]}
-    assert report.objects == 2 and [p.code for p in report.problems] == ["renamed"]
+    assert report.objects == 2 and [p.code for p in report.problems] == ["label-note", "renamed"]
     convert(tmp_path / "p", tmp_path / "o", ConvertOptions("coco"))
     value = json.loads((tmp_path / "o/all/annotations/coco_instances.json").read_bytes())
     assert len({image["id"] for image in value["images"]}) == 2

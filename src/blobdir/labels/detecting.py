@@ -56,11 +56,11 @@ def chosen(given: str, files: LabelFiles) -> str:
     if not found:
         names = ", ".join(FORMATS)
         raise UsageError(
-            f"{files.root}: holds no labels that are known; there are {names}: choose one with --labels, or folders, "
+            f"{files.name}: holds no labels that are known; there are {names}: choose one with --labels, or folders, "
             "where the images' folders are their tags"
         )
     if len(found) > 1:
         shown = " and ".join(f"{FORMATS[name].title} ({path})" for name, path in found.items())
         choose = " or ".join(f"--labels {name}" for name in found)
-        raise UsageError(f"{files.root}: holds labels of {shown}; choose with {choose}")
+        raise UsageError(f"{files.name}: holds labels of {shown}; choose with {choose}")
     return next(iter(found))

@@ -1,18 +1,18 @@
-"""The files that labels are read from, and which image a name in a label file means."""
+"""The files that labels are read from."""
 
 from __future__ import annotations
 
 import os
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
-from posixpath import basename, dirname, normpath, splitext
+from posixpath import splitext
 from typing import TYPE_CHECKING, Final
 
-from blobdir.filenames import IMAGE_EXTENSIONS, JUNK_FOLDERS, is_junk
+from blobdir.filenames import JUNK_FOLDERS, is_junk
 from blobdir.inside import open_plain, read_whole
 from blobdir.labels.model import LabelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
 _END_BYTES: Final = 64 << 10
 """Of a file, what says which format it has: so much of both ends."""
@@ -31,6 +31,10 @@ class LabelFiles:
 
     Attributes
     ----------
+    name : str
+        What messages call it: the folder, or the one file.
+    images : list of str
+        Paths of the images that are packed, below their folder; empty: nobody has said, and it's those among `paths`.
     unread : dict
         Path of each file that may be one of labels, and couldn't be looked into -> why.
     """
@@ -39,13 +43,17 @@ class LabelFiles:
         self.root = root
         self.paths = sorted(paths)
         self._known = set(self.paths)
+        self.name = root
+        self.images: list[str] = []
         self.unread: dict[str, str] = {}
 
     @classmethod
     def below(cls, root: str) -> LabelFiles:
         """All files below a folder but hidden ones; or, of a file, that one."""
         if not os.path.isdir(root):
-            return cls(os.path.dirname(root) or ".", [os.path.basename(root)])
+            files = cls(os.path.dirname(root) or ".", [os.path.basename(root)])
+            files.name = root
+            return files
         return cls(root, _walk(root))
 
     def __contains__(self, path: str) -> bool:
@@ -88,7 +96,7 @@ class LabelFiles:
 def head_of(path: str) -> bytes:
     """How a file begins, up to the last word that is whole there; then, of a big one of JSON, how it ends.
 
-    A COCO file whose ``info`` is long has its other keys at the end.
+    A COCO file whose ``info`` is long has its other keys at the end. What is UTF-16 is given as UTF-8.
 
     Raises
     ------
@@ -98,12 +106,22 @@ def head_of(path: str) -> bytes:
     with open(open_plain(path), "rb") as file:
         head = file.read(_END_BYTES)
         size = os.fstat(file.fileno()).st_size
+        if wide := _wide(head):
+            return head.decode(wide, "ignore").encode()
         if size <= _END_BYTES:
             return head
         if not without_mark(head).lstrip().startswith((b"{", b"[")):
             return head[: max(map(head.rfind, (b" ", b"\t", b"\n"))) + 1 or None]
         file.seek(max(_END_BYTES, size - _END_BYTES))
         return head + b"\n" + file.read(_END_BYTES)
+
+
+def _wide(head: bytes) -> str:
+    """The encoding of a text of two bytes for each character; empty: it's none."""
+    if head.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        return "utf-16"
+    starts = {b"{\0": "utf-16-le", b"[\0": "utf-16-le", b"\0{": "utf-16-be", b"\0[": "utf-16-be"}
+    return starts.get(head[:2], "")  # JSON without a mark
 
 
 def decoded(data: bytes) -> str:
@@ -138,99 +156,6 @@ def _walk(root: str) -> Iterator[str]:
                 yield path
 
 
-def is_image(path: str) -> bool:
-    """Whether a file is named like an image."""
-    return splitext(path)[1].lower() in IMAGE_EXTENSIONS
-
-
 def without_mark(head: bytes) -> bytes:
     """The beginning of a file without the mark that some editors put there."""
     return head.removeprefix(BOM_UTF8)
-
-
-class Images:
-    """Finds images by what label files call them.
-
-    Parameters
-    ----------
-    paths : iterable of str
-        Of the images, below the folder that is packed.
-    """
-
-    def __init__(self, paths: Iterable[str]) -> None:
-        self.paths = list(paths)
-        self._by_name: dict[str, list[str]] = {}
-        for path in self.paths:
-            self._by_name.setdefault(basename(path), []).append(path)
-
-    def labelled_by(self, files: LabelFiles, ending: str, is_one: Callable[[str, bytes], bool]) -> Iterator[str]:
-        """Files that have the labels of one image each: those of a format, and others that are called like an image.
-
-        Those can't be read; who passed them by would lose labels without a word.
-        """
-        stems = {splitext(path)[0] for path in self._by_name}
-        for path in files.ending(ending):
-            if splitext(basename(path))[0] in stems or is_one(path, files.head(path)):
-                yield path
-
-    def find(self, name: str, near: str = "", hint: str = "") -> str:
-        """The image that a label file means.
-
-        Of several of one name, the one whose path ends like `name` counts; then the one in a folder called `hint`, as
-        ``train2017`` for ``instances_train2017.json``; then the one below the label file's own folder.
-
-        Parameters
-        ----------
-        name : str
-            As in the label file: with folders or without, of this machine or another.
-        near : str
-            Folder of the label file, below the folder that is packed.
-        hint : str
-
-        Raises
-        ------
-        LabelError
-            None is there, or several are.
-        """
-        wanted = normpath(name.replace("\\", "/") if basename(name) not in self._by_name else name)
-        found = self._by_name.get(basename(wanted), [])
-        if not found and not is_image(wanted):
-            stem = basename(wanted)
-            found = [path for kind in IMAGE_EXTENSIONS for path in self._by_name.get(stem + kind, [])]
-            wanted = ""
-        if len(found) > 1 and wanted:
-            found = _most(found, [_shared(path, wanted) for path in found])
-        if len(found) > 1 and hint:
-            found = _most(found, [hint in path.split("/")[:-1] for path in found])
-        if len(found) > 1:
-            found = _most(found, [_below(path, near) for path in found])
-        if not found:
-            raise LabelError(f"there is no image {name}")
-        if len(found) > 1:
-            raise LabelError(f"{name} can be {found[0]} or {found[1]}: give it with its folder")
-        return found[0]
-
-
-def _most(paths: list[str], ranks: list[int] | list[bool]) -> list[str]:
-    best = max(ranks)
-    return [path for path, rank in zip(paths, ranks, strict=True) if rank == best]
-
-
-def _shared(path: str, wanted: str) -> int:
-    """Parts at the end that two paths have in common."""
-    count = 0
-    for one, other in zip(reversed(path.split("/")), reversed(wanted.split("/")), strict=False):
-        if one != other:
-            break
-        count += 1
-    return count
-
-
-def _below(path: str, folder: str) -> int:
-    """How much of a label file's folder an image lies in."""
-    count = 0
-    for one, other in zip(dirname(path).split("/"), folder.split("/"), strict=False):
-        if one != other:
-            break
-        count += 1
-    return count

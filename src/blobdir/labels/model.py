@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import isfinite
@@ -10,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 from blobdir.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from blobdir.labels.finding import Found
+
 Point = tuple[float, float]
 """x, y."""
 Value = str | int | float | None
-"""Of an attribute: None is one that is just there."""
+"""Of a tag: None is one that is just there."""
 
 
 class LabelError(DataError):
@@ -95,18 +98,18 @@ class Thing:
         Its class.
     shapes : list of Shape
         Several where the format says that they are one object.
-    id : int or None
+    id : int, str or None
         That the format gives it.
     attributes : dict
-        Name -> value.
+        Name -> value as the format has it; `told` is what a tag has of it.
     kept : dict
         What of the format is neither shape nor attribute, and goes back into it: an area, a box beside an outline.
     """
 
     label: str
     shapes: list[Shape]
-    id: int | None = None
-    attributes: dict[str, Value] = field(default_factory=dict)
+    id: int | str | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
     kept: dict[str, Any] = field(default_factory=dict)
 
 
@@ -117,7 +120,8 @@ class Category:
     Attributes
     ----------
     name : str
-    id : int or None
+        In the project.
+    id : int, str or None
         That the format gives it.
     parent : str or None
         COCO's supercategory.
@@ -126,14 +130,17 @@ class Category:
         Between keypoints, from 0 on.
     kept : dict
         As of `Thing`.
+    said : str
+        What its label file calls it, where that is the name of another class.
     """
 
     name: str
-    id: int | None = None
+    id: int | str | None = None
     parent: str | None = None
     keypoints: tuple[str, ...] = ()
     edges: tuple[tuple[int, int], ...] = ()
     kept: dict[str, Any] = field(default_factory=dict)
+    said: str = ""
 
 
 Complain = Callable[[str, str], None]
@@ -156,10 +163,16 @@ class Picture:
         Width and height, as the label file has them.
     read : callable
         Gives the objects; told the width and height of the image as it's shown, and whom to complain to.
-    tags : dict
-        Of the image as a whole.
+    tags : list of (str, object)
+        Of the image as a whole: name and value.
     kept : dict
         As of `Thing`.
+    attributes : callable
+        Gives the attributes of all objects, before anybody knows how large the image is.
+    beside : dict
+        What else of the image goes back into label files, by what it is: COCO's ``captions``.
+    found : Found or None
+        How a name in a file with the labels of many images means this one.
     """
 
     path: str
@@ -167,8 +180,11 @@ class Picture:
     where: str
     read: Callable[[int, int, Complain], Iterable[Thing]]
     size: tuple[int, int] | None = None
-    tags: list[tuple[str, Value]] = field(default_factory=list)
+    tags: list[tuple[str, Any]] = field(default_factory=list)
     kept: dict[str, Any] = field(default_factory=dict)
+    attributes: Callable[[], Iterable[Mapping[str, Any]]] = tuple
+    beside: dict[str, Any] = field(default_factory=dict)
+    found: Found | None = None
 
 
 @dataclass(slots=True)
@@ -186,6 +202,10 @@ class Labels:
         Code, path, message.
     kept : dict
         Split -> what of its file goes back into it: who made it, licenses.
+    beside : dict
+        Split -> the same of its other files, by what they hold: ``captions``.
+    numbered : dict
+        Split -> its categories, with the numbers that they have there; `categories` where it isn't in it.
     """
 
     format: str
@@ -194,6 +214,12 @@ class Labels:
     pictures: list[Picture] = field(default_factory=list)
     problems: list[tuple[str, str, str]] = field(default_factory=list)
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)
+    beside: dict[str, dict[str, Any]] = field(default_factory=dict)
+    numbered: dict[str, list[Category]] = field(default_factory=dict)
+
+    def note(self, path: str, message: str) -> None:
+        """Say how something was understood, which costs nothing."""
+        self.problems.append(("label-note", path, message))
 
     def complain(self, code: str, path: str, message: str) -> None:
         """Note a problem."""
@@ -220,6 +246,90 @@ def number(value: Any, what: str) -> float:
     except OverflowError:
         pass
     raise LabelError(f"its {what} is {_brief(value)}, not a finite number")
+
+
+def told(value: Any, *, as_text: bool = False) -> Value:
+    """What a tag has of an attribute: texts and numbers as they are, of all else its JSON.
+
+    Parameters
+    ----------
+    value : object
+    as_text : bool
+        Also of numbers, and of those that are just there: a tag has one kind of values.
+    """
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return "" if as_text else None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value) if as_text or not _is_finite(value) else value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def is_told(value: Any, tag: Value) -> bool:
+    """Whether an attribute is what is `understood` of its tag."""
+    if isinstance(value, bool):
+        return tag == json.dumps(value)
+    if isinstance(value, float) and not isfinite(value):
+        return tag == str(value)  # JSON has no other way to say it
+    return type(tag) is type(value) and tag == value and tag not in ("true", "false")
+
+
+def understood(tag: Any) -> Any:
+    """The attribute that a tag stands for."""
+    return {"true": True, "false": False}.get(tag, tag) if isinstance(tag, str) else tag
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return isfinite(value)
+    except OverflowError:
+        return False
+
+
+def without_nan(value: Any) -> tuple[Any, list[str]]:
+    """What of a JSON value can be written as JSON, and the places of the numbers that can't: NaN, Infinity."""
+    lost: list[str] = []
+
+    def cleaned(one: Any, place: str) -> Any:
+        if isinstance(one, dict):
+            found = {}
+            for key, item in one.items():
+                inner = f"{place}.{key}" if place else str(key)
+                if isinstance(item, float) and not isfinite(item):
+                    lost.append(inner)
+                else:
+                    found[key] = cleaned(item, inner)
+            return found
+        if isinstance(one, list):
+            return [cleaned(item, f"{place}[{i}]") for i, item in enumerate(one)]
+        if isinstance(one, float) and not isfinite(one):
+            lost.append(place)
+            return None
+        return one
+
+    return cleaned(value, ""), lost
+
+
+def add_flag(attributes: dict[str, Any], name: str) -> None:
+    """Have an attribute that is just there; one of this name that is there already has a value, and keeps it."""
+    while name in attributes:
+        name += "_"
+    attributes[name] = None
+
+
+def others(said: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """What a program says of an object that the format has no key for, where it says something."""
+    return {
+        key: value for key, value in said.items() if key not in known and (value or value == 0) and value is not False
+    }
+
+
+def ident_of(value: Any) -> int | str | None:
+    """An id that a format has: a whole number, ``1.0`` too, or a text; None: it's neither."""
+    if isinstance(value, float) and isfinite(value) and value == int(value):
+        return int(value)
+    return value if type(value) in (int, str) else None
 
 
 def name_of(value: Any, what: str) -> str:
@@ -285,6 +395,8 @@ def remarks(thing: Thing, width: int, height: int) -> Iterator[tuple[str, str]]:
             continue
         if isinstance(shape, Box) and (box.left >= box.right or box.top >= box.bottom):
             yield "label-degenerate", f"a box of {name} has no area"
+        elif isinstance(shape, Box) and max(box.right - box.left, box.bottom - box.top) < 1:
+            yield "label-degenerate", f"a box of {name} is smaller than a pixel"
         if isinstance(shape, Pose):
             continue
         if box.left < -1 or box.top < -1 or box.right > width + 1 or box.bottom > height + 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from blobdir.labels.model import Polygon
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from blobdir.labels.model import Mask, Point
 
 _RIGHT, _DOWN, _LEFT, _UP = (1, 0), (0, 1), (-1, 0), (0, -1)
@@ -35,13 +38,50 @@ def outlines(mask: Mask) -> list[Polygon]:
     add(inside & ~padded[1:-1, 2:], _DOWN, 1, 0)
     add(inside & ~padded[2:, 1:-1], _LEFT, 1, 1)
     add(inside & ~padded[1:-1, :-2], _UP, 0, 1)
-    outer: list[list[tuple[int, int]]] = []
-    holes: list[list[tuple[int, int]]] = []
+    pieces = _Pieces(mask.pixels)
+    outer: dict[int, list[tuple[int, int]]] = {}
+    holes: dict[int, list[list[tuple[int, int]]]] = {}
     for start in sorted(steps, key=lambda at: (at[1], at[0])):
         while steps[start]:
+            (x, y), step = start, min(steps[start], key=lambda step: step != _RIGHT)
+            piece = pieces.at(x - (step in (_LEFT, _DOWN)), y - (step in (_LEFT, _UP)))
             ring, area = _ring(steps, start)
-            (outer if area > 0 else holes).append(ring)
-    return [_moved(ring, [hole for hole in holes if _is_within(hole, ring, outer)], mask) for ring in outer]
+            if area > 0:
+                outer[piece] = ring
+            else:
+                holes.setdefault(piece, []).append(ring)
+    return [_moved(ring, holes.get(piece, []), mask) for piece, ring in outer.items()]
+
+
+class _Pieces:
+    """Which piece of a mask a pixel is of; pixels that only touch at a corner are of two."""
+
+    def __init__(self, pixels: NDArray[np.bool_]) -> None:
+        edges = np.diff(np.pad(pixels, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+        rows, starts = np.nonzero(edges == 1)
+        self._starts, ends = starts.tolist(), np.nonzero(edges == -1)[1].tolist()
+        self._rows = np.searchsorted(rows, np.arange(pixels.shape[0] + 1)).tolist()
+        self._joined = list(range(len(ends)))
+        for row in range(1, pixels.shape[0]):
+            above, run = self._rows[row - 1], self._rows[row]
+            while above < self._rows[row] and run < self._rows[row + 1]:
+                if self._starts[above] < ends[run] and self._starts[run] < ends[above]:
+                    self._joined[self._root(above)] = self._root(run)
+                if ends[above] < ends[run]:
+                    above += 1
+                else:
+                    run += 1
+
+    def _root(self, run: int) -> int:
+        joined = self._joined
+        while joined[run] != run:
+            joined[run] = joined[joined[run]]
+            run = joined[run]
+        return run
+
+    def at(self, x: int, y: int) -> int:
+        """The number of the piece of a pixel that is set."""
+        return self._root(bisect_right(self._starts, x, self._rows[y], self._rows[y + 1]) - 1)
 
 
 def _ring(
@@ -65,23 +105,6 @@ def _ring(
     if direction != last:
         ring.insert(0, start)
     return ring, area
-
-
-def _is_within(hole: list[tuple[int, int]], ring: list[tuple[int, int]], rings: list[list[tuple[int, int]]]) -> bool:
-    """Whether a hole is directly in an outline: the smallest one that has it."""
-    if not _has(ring, hole[0]):
-        return False
-    return not any(other is not ring and _has(other, hole[0]) and _has(ring, other[0]) for other in rings)
-
-
-def _has(ring: list[tuple[int, int]], corner: tuple[int, int]) -> bool:
-    """Whether the pixel up and left of a hole's corner, or any around it, lies within an outline."""
-    x, y = corner[0] + 0.5, corner[1] + 0.5
-    inside = False
-    for (a, b), (c, d) in zip(ring, [*ring[1:], ring[0]], strict=True):
-        if (b > y) != (d > y) and x < a + (c - a) * (y - b) / (d - b):
-            inside = not inside
-    return inside
 
 
 def _moved(ring: list[tuple[int, int]], holes: list[list[tuple[int, int]]], mask: Mask) -> Polygon:

@@ -20,6 +20,10 @@ SOURCE: Final = "label_source.json"
 """A dataset's file with what label files said of it: categories with their numbers, who made it, licenses."""
 KEPT: Final = "labels"
 """Key of an image's ``meta/<image>.json`` with what belongs back into label files."""
+MEASURED: Final = frozenset(("area", "bbox", "keypoints", "num_keypoints"))
+"""What is kept of an object that holds as long as its geometry is what it was: ``of`` is its `digest`."""
+WITH_ATTRIBUTES: Final = ("coco",)
+"""Formats that have attributes of any JSON, and are written: those that tags can't hold are kept, too."""
 _KINDS: Final = {Box: "rectangle", Polygon: "polygon", Line: "line", Dot: "point", Mask: "bitmap", Pose: "graph"}
 
 

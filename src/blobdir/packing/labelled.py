@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from posixpath import basename
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,17 +11,20 @@ from blobdir.discovery import layout
 from blobdir.errors import AnnotationError, NotAProjectError
 from blobdir.jsontext import write_json
 from blobdir.labels.detecting import chosen
-from blobdir.labels.files import Images, LabelFiles, is_image
-from blobdir.labels.formats import FORMATS
+from blobdir.labels.files import LabelFiles
+from blobdir.labels.finding import Images, is_image
 from blobdir.labels.measures import measured
-from blobdir.labels.model import remarks
-from blobdir.labels.supervisely import KEPT, Classes, digest, objects_of, tag
+from blobdir.labels.model import is_told, remarks, told, without_nan
+from blobdir.labels.reading import mixed_tags, read_labels
+from blobdir.labels.supervisely import KEPT, MEASURED, WITH_ATTRIBUTES, Classes, digest, objects_of, tag
 from blobdir.packing.listing import DatasetItems, Listing
 from blobdir.packing.report import Problem, no_size
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from blobdir.labels.model import Category, Labels, Picture, Thing
+    from collections.abc import Iterator
+
+    from blobdir.labels.model import Category, Labels, Picture, Thing, Value
     from blobdir.packing.plain import MetaBuilder
     from blobdir.packing.report import PackOptions, PackReport
 
@@ -37,14 +40,17 @@ class LabelSource:
     labels : Labels
     classes : Classes
     splits : dict
-        Path of each dataset -> its split.
+        Path of each dataset -> its splits.
+    mixed : set of str
+        Tags that are texts, since not all of their values are of one kind.
     objects : int
         That were written.
     """
 
     labels: Labels
     classes: Classes
-    splits: dict[str, str] = field(default_factory=dict)
+    splits: dict[str, list[str]] = field(default_factory=dict)
+    mixed: set[str] = field(default_factory=set)
     objects: int = 0
 
     def declare(self, meta: MetaBuilder) -> None:
@@ -56,19 +62,33 @@ class LabelSource:
     def content_of(self, dataset: str) -> bytes:
         """Content of a dataset's `blobdir.labels.supervisely.SOURCE`."""
         value: dict[str, Any] = {"format": self.labels.format}
-        value["categories"] = [_category(category) for category in self.labels.categories]
+        value["categories"] = [_category(category) for category in self._categories(dataset)]
         if self.classes.titles:
             value["classes"] = {title: name for (name, _), title in self.classes.titles.items()}
-        if kept := self.labels.kept.get(self.splits.get(dataset, "")) or self.labels.kept.get(""):
+        splits = self.splits.get(dataset, [""])
+        if kept := _first(self.labels.kept, splits):
             value["file"] = kept
-        try:
-            return write_json(value)
-        except AnnotationError:  # NaN in what a file says of itself
-            return write_json(value | {"file": {}, "categories": [_numbered(one) for one in self.labels.categories]})
+        return write_json(value | _first(self.labels.beside, splits))
+
+    def _categories(self, dataset: str) -> Iterator[Category]:
+        """Categories with the numbers that they have in a dataset's label files; of several splits, of the first."""
+        known: set[tuple[str, str]] = set()
+        used: set[int | str | None] = set()
+        for split in self.splits.get(dataset, [""]):
+            names = {name for name, _ in known}
+            for category in self.labels.numbered.get(split, self.labels.categories):
+                if category.name in names:
+                    continue
+                known.add((category.name, split))
+                free = next(i for i in range(1, len(used) + 2) if i not in used)
+                found = replace(category, id=free) if category.id in used else category
+                used.add(found.id)
+                yield found
 
 
-def _numbered(category: Category) -> dict[str, Any]:
-    return {"name": category.name, "id": category.id}
+def _first(said: dict[str, dict[str, Any]], splits: list[str]) -> dict[str, Any]:
+    """What the label files of splits say of themselves, or those of all: of several, the first that says something."""
+    return next((found for split in (*splits, "") if (found := said.get(split))), {})
 
 
 class Labelled:
@@ -106,28 +126,53 @@ class Labelled:
         for index, thing in enumerate(picture.read(width, height, complain)):
             for code, text in remarks(thing, width, height) if width and height else ():
                 report.problems.append(Problem(code, picture.where, f"{picture.path}: {text}"))
-            key = self._key(thing, index, taken)
+            left = self._left(thing)
+            key = self._key(thing, index, taken, left)
+            thing.attributes = {label: self._told(label, value) for label, value in thing.attributes.items()}
             items = objects_of(thing, key, self._source.classes)
             objects += items
             self._source.objects += 1
-            if left := _left(thing, items):
-                kept[key] = left
+            if left:
+                kept[key] = left | ({"of": digest(items)} if not MEASURED.isdisjoint(left) else {})
         annotation = {
             "description": "",
-            "tags": [tag(label, value) for label, value in picture.tags],
+            "tags": [tag(label, self._told(label, value)) for label, value in picture.tags],
             "size": {"height": height, "width": width},
             "objects": objects,
         }
         return annotation, self._writable(self._kept(name, kept), report)
 
+    def _told(self, label: str, value: Any) -> Value:
+        return told(value, as_text=label in self._source.mixed)
+
+    def _left(self, thing: Thing) -> dict[str, Any]:
+        """What of an object can't be told from its annotation."""
+        left = dict(thing.kept)
+        if not MEASURED.isdisjoint(left):
+            known = measured(thing.shapes)
+            left = {key: value for key, value in left.items() if key not in known or value != known[key]}
+        if self._source.labels.format in WITH_ATTRIBUTES:
+            untold = {
+                label: value
+                for label, value in thing.attributes.items()
+                if not is_told(value, self._told(label, value))
+            }
+            left |= {"attributes": untold} if untold else {}
+        return left
+
     def _writable(self, kept: dict[str, Any], report: PackReport) -> dict[str, Any]:
+        """What JSON can hold of what was kept; the rest is named."""
+        found, lost = without_nan(kept)
+        for place in lost:
+            text = f"{self._picture.path}: what its labels say has NaN, which JSON hasn't, at {place}; it was left out"
+            report.problems.append(Problem("label", self._picture.where, text))
         try:
-            write_json(kept)
+            write_json(found)
         except AnnotationError as error:
             text = f"{self._picture.path}: what its labels say besides {error}; that was left out"
             report.problems.append(Problem("label", self._picture.where, text))
             return {}
-        return kept
+        return found  # type: ignore[no-any-return]
 
     def _size(self, found: tuple[int, int] | str, report: PackReport) -> tuple[int, int]:
         known = self._picture.size
@@ -147,9 +192,9 @@ class Labelled:
             report.problems.append(Problem("label-size", self._picture.path, text))
         return found
 
-    def _key(self, thing: Thing, index: int, taken: set[str]) -> str:
+    def _key(self, thing: Thing, index: int, taken: set[str], left: dict[str, Any]) -> str:
         """What tells an object from others of its image, where the annotation must say so."""
-        if thing.id is None and len(thing.shapes) == 1 and not thing.kept:
+        if thing.id is None and len(thing.shapes) == 1 and not left:
             return ""
         kind = self._source.labels.format
         key = f"{kind}-{thing.id}" if thing.id is not None else f"{kind}-n{index}"
@@ -165,21 +210,8 @@ class Labelled:
         value = {"format": self._source.labels.format} | ({"image": image} if image else {})
         if objects:
             value["objects"] = objects
+        value |= self._picture.beside
         return {KEPT: value} if len(value) > 1 else {}
-
-
-def _left(thing: Thing, items: list[dict[str, Any]]) -> dict[str, Any]:
-    """What of an object can't be told from its annotation."""
-    left = dict(thing.kept)
-    if not left:
-        return left
-    known = measured(thing.shapes)
-    for key in ("area", "bbox"):
-        if key in left and left[key] == known.get(key):
-            del left[key]
-    if "area" in left or "bbox" in left:
-        left["of"] = digest(items)
-    return left
 
 
 def _category(category: Category) -> dict[str, Any]:
@@ -189,6 +221,8 @@ def _category(category: Category) -> dict[str, Any]:
     if category.keypoints:
         value["keypoints"] = list(category.keypoints)
         value["skeleton"] = [[a + 1, b + 1] for a, b in category.edges]
+    if category.said:
+        value["said"] = category.said
     return category.kept | value
 
 
@@ -218,16 +252,13 @@ def list_labelled(root: str, options: PackOptions) -> Listing:
             if is_image(name):
                 sizes[path] = size, stamp
     files = LabelFiles(root, paths) if not options.labels_from else _elsewhere(options.labels_from)
-    kind = FORMATS[chosen(options.labels, files)]
-    images = Images(sorted(sizes))
-    labels = kind.read(files, images)
-    listing.problems += [Problem(*problem) for problem in labels.problems]
-    said = {problem.path for problem in listing.problems}
-    for path in sorted(files.unread.keys() - said):
-        listing.problems.append(Problem("label", path, f"can't be read, and may have labels: {files.unread[path]}"))
+    files.images = sorted(sizes)
+    labels = read_labels(chosen(options.labels, files), files, Images(files.images))
     source = LabelSource(labels, Classes({category.name: category for category in labels.categories}))
     listing.labelled = source
     _take(listing, source, sizes, options)
+    source.mixed = mixed_tags(labels.pictures)
+    listing.problems += [Problem(*problem) for problem in labels.problems]
     _name_the_others(listing, labels, sizes)
     return listing
 
@@ -246,11 +277,16 @@ def _take(listing: Listing, source: LabelSource, sizes: dict[str, tuple[int, int
         name = options.dataset or picture.split or top
         place = layout.dataset_place(name) or name
         items = found.setdefault(place, DatasetItems(place, listing.root))
-        source.splits.setdefault(place, picture.split)
+        if picture.split not in source.splits.setdefault(place, []):
+            source.splits[place].append(picture.split)
         size, stamp = sizes[picture.path]
         items.add(picture.path, basename(picture.path), size, stamp)
         items.tags.append(())
         items.annotations.append(Labelled(picture, source))
+    for place, splits in source.splits.items():
+        if len(splits) > 1 and not {*source.labels.kept, *source.labels.numbered}.isdisjoint(splits):
+            text = f"has the images of {', '.join(splits)}; what label files say of themselves is kept of the first"
+            source.labels.note(place, f"{text}, and of numbers that two have, `convert` gives one another")
     listing.datasets = [found[place] for place in sorted(found)]
     listing.found = sum(len(items.names) for items in listing.datasets)
 

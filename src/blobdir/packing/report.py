@@ -118,7 +118,7 @@ class Problem:
         ``annotation`` its labels, ``no-size`` the size in its annotation. Of label files, ``label`` costs an object,
         ``label-image`` is an image that they name and that isn't there, ``label-size`` one of another size,
         ``label-unnamed`` images that they don't name, ``label-lost`` what another format has no place for;
-        ``label-boxed``, ``label-outside`` and ``label-degenerate`` cost nothing.
+        ``label-boxed``, ``label-untold``, ``label-outside``, ``label-degenerate`` and ``label-note`` cost nothing.
         Where a project is looked at, ``image`` is one that can't be used, ``unseen`` why datasets may be missing,
         ``undrawn`` objects that can't be drawn, ``meta`` why classes aren't known; ``color``, one that is none and has
         another in its place, doesn't cost anything. ``empty``, ``not-an-image``,
@@ -159,7 +159,7 @@ class Problem:
     @property
     def is_note(self) -> bool:
         """Whether it only says how something is done, and nobody has to mend anything."""
-        return self.code in ("renamed", "repeated", "hidden", "in-folder", "link-loop")
+        return self.code in ("renamed", "repeated", "hidden", "in-folder", "link-loop", "label-note")
 
 
 def no_size(path: str, why: str) -> Problem:

@@ -11,7 +11,8 @@ from blobdir.labels.formats import coco, createml, cvat, labelme, table, voc, yo
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from blobdir.labels.files import Images, LabelFiles
+    from blobdir.labels.files import LabelFiles
+    from blobdir.labels.finding import Images
     from blobdir.labels.model import Labels
 
 
@@ -29,6 +30,10 @@ class Format:
         As it's given on the command line.
     title : str
         As people call it.
+    wants : str
+        What its files are, for messages.
+    kinds : tuple of str
+        Extensions of its files.
     knows : callable
         Whether a file of this path, that begins like this, has such labels.
     found : callable
@@ -39,6 +44,8 @@ class Format:
 
     name: str
     title: str
+    wants: str
+    kinds: tuple[str, ...]
     knows: Callable[[str, bytes], bool]
     found: Callable[[LabelFiles], str]
     read: Callable[[LabelFiles, Images], Labels]
@@ -47,6 +54,7 @@ class Format:
 def _of(
     name: str,
     title: str,
+    wants: str,
     kinds: tuple[str, ...],
     knows: Callable[[str, bytes], bool],
     read: Callable[[LabelFiles, Images], Labels],
@@ -57,19 +65,41 @@ def _of(
         some = islice(files.ending(*kinds), _LOOKED_AT)
         return next((path for path in some if knows(path, files.head(path))), "")
 
-    return Format(name, title, knows, found, read)
+    return Format(name, title, wants, kinds, knows, found, read)
 
 
 FORMATS: Final = {
     one.name: one
     for one in (
-        _of("coco", "COCO", (".json",), coco.is_coco, coco.read),
-        Format("yolo", "YOLO", yolo.is_either, yolo.has_labels, yolo.read),
-        _of("voc", "Pascal VOC", (".xml",), voc.is_voc, voc.read),
-        _of("cvat", "CVAT", (".xml",), cvat.is_cvat, cvat.read),
-        _of("labelme", "LabelMe", (".json",), labelme.is_labelme, labelme.read),
-        _of("createml", "CreateML", (".json",), createml.is_createml, createml.read),
-        _of("csv", "boxes in a CSV", (".csv", ".tsv"), table.is_table, table.read),
+        _of("coco", "COCO", "JSON with images, annotations and categories", (".json",), coco.is_coco, coco.read),
+        Format(
+            "yolo",
+            "YOLO",
+            "data.yaml, or a text of numbers for each image",
+            (".txt", ".yaml", ".yml"),
+            yolo.is_either,
+            yolo.has_labels,
+            yolo.read,
+        ),
+        _of("voc", "Pascal VOC", "XML with <annotation>", (".xml",), voc.is_voc, voc.read),
+        _of("cvat", "CVAT", "XML with <annotations>", (".xml",), cvat.is_cvat, cvat.read),
+        _of("labelme", "LabelMe", "JSON with shapes", (".json",), labelme.is_labelme, labelme.read),
+        _of(
+            "createml",
+            "CreateML",
+            "a JSON list of images, each with annotations",
+            (".json",),
+            createml.is_createml,
+            createml.read,
+        ),
+        _of(
+            "csv",
+            "boxes in a CSV",
+            "a first line with columns for image, class and box",
+            (".csv", ".tsv"),
+            table.is_table,
+            table.read,
+        ),
     )
 }
 """By name."""

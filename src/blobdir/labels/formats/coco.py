@@ -3,70 +3,60 @@
 from __future__ import annotations
 
 import re
-from math import isfinite
+from dataclasses import replace
 from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.annotations import is_size, kind_of
 from blobdir.errors import AnnotationError
 from blobdir.jsontext import read_json
-from blobdir.labels.masks import from_rle
-from blobdir.labels.model import (
-    Box,
-    Category,
-    LabelError,
-    Labels,
-    Picture,
-    Polygon,
-    Pose,
-    Thing,
-    name_of,
-    number,
-    points_of,
-)
+from blobdir.labels.finding import Found, Meaning, contradicted
+from blobdir.labels.formats.cocoobjects import Raw, Reader, attributes_of, category_of, is_caption, merged, place_of
+from blobdir.labels.model import Category, LabelError, Labels, Picture, ident_of, without_nan
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from blobdir.labels.files import Images, LabelFiles
-    from blobdir.labels.model import Complain, Shape, Value
+    from blobdir.labels.files import LabelFiles
+    from blobdir.labels.finding import Images
 
 _FIRST_KEY: Final = re.compile(rb'\s*(?:\xef\xbb\xbf)?\s*\{\s*"([^"]*)"')
 _KEYS: Final = {b"info", b"licenses", b"images", b"annotations", b"categories", b"type", b"videos"}
+_LISTS: Final = ("images", "annotations", "categories")
+_LIST: Final = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
 _SPLIT: Final = re.compile(
-    r"(?:instances|person_keypoints|keypoints|captions|stuff|annotations?|image_info|coco|labels?)[_-](.+)"
+    r"(?:instances|person_keypoints|keypoints|captions|stuff|panoptic|annotations?|image_info|coco|labels?)[_-](.+)"
 )
 _GENERIC: Final = re.compile(
     r"_?(?:instances|instances_default|annotations?|coco|labels?|result|data|coco_instances|coco_captions|"
     r"person_keypoints|captions|_?annotations\.coco)"
 )
 _FOLDERS: Final = ("annotations", "labels", "coco")
-_KNOWN: Final = frozenset(
-    ("id", "image_id", "category_id", "segmentation", "keypoints", "num_keypoints", "attributes", "caption", "holes")
-)
-_ALWAYS: Final = ("segmentation", "area", "bbox", "iscrowd")
-"""What nearly all files have of an object; what others haven't is noted."""
 
 
 def is_coco(path: str, head: bytes) -> bool:
-    """Whether a file can be one."""
+    """Whether a file can be one: an object with two of the three lists, or that begins as nearly all do."""
     first = _FIRST_KEY.match(head)
-    if not path.lower().endswith(".json") or first is None or first[1] not in _KEYS:
+    if not path.lower().endswith(".json") or first is None:
         return False
-    return b'"images"' in head or b'"annotations"' in head or b'"categories"' in head
+    if len(set(_LIST.findall(head))) > 1:
+        return True
+    return first[1] in _KEYS and any(b'"%s"' % key.encode() in head for key in _LISTS)
 
 
 def read(files: LabelFiles, images: Images) -> Labels:
-    """Read all COCO files of a folder; of those that are of one split, objects of one id are one object."""
+    """Read all COCO files of a folder; of those that are of one split, equal objects of one id are one object."""
     labels = Labels("coco", [path for path in files.ending(".json") if is_coco(path, files.head(path))])
     splits: dict[str, list[str]] = {}
     for path in labels.files:
         splits.setdefault(split_of(path), []).append(path)
-    known: dict[str, Category] = {}
-    kinds: dict[str, type] = {}
-    for split, paths in splits.items():
-        _Split(labels, files, images, split, known, kinds).read(paths)
-    labels.categories = list(known.values())
+    classes = _Classes(labels)
+    readers = [_Split(labels, files, images, split, classes, paths) for split, paths in splits.items()]
+    meanings = [one for reader in readers for one in reader.place()]
+    wrong = {meanings[i].where: text for i, text in contradicted(meanings).items()}
+    for reader in readers:
+        reader.read(wrong)
     return labels
 
 
@@ -84,156 +74,275 @@ def split_of(path: str) -> str:
     return basename(folder)
 
 
+_Numbered = dict[Any, tuple["Category", "int | str | None"]]
+"""Number in a file -> its class, with the number that this has in the split, and the one that stands for this entry."""
+
+
+_NONE: Final = Category(""), None
+"""The class of captions."""
+
+
+class _Classes:
+    """The classes of all splits. Categories of one name are one, if they have the same keypoints."""
+
+    def __init__(self, labels: Labels) -> None:
+        self._labels = labels
+        self._by_name: dict[str, list[Category]] = {}
+        self._taken: set[str] = set()
+
+    def of_split(self, split: str, files: list[tuple[str, list[tuple[str, Category]]]]) -> dict[str, _Numbered]:
+        """The classes that the numbers of a split's files stand for, and the numbers that they have in the split.
+
+        Parameters
+        ----------
+        split : str
+        files : list of (str, list)
+            Path of each file, and its categories with their places.
+        """
+        everything = [(path, place, one) for path, some in files for place, one in some]
+        self._taken |= {one.name for *_, one in everything}
+        classes: dict[tuple[str, tuple[str, ...]], Category] = {}
+        for path, place, one in sorted(everything, key=lambda item: not item[2].keypoints):
+            key = one.name, one.keypoints
+            if key not in classes:
+                mine = next((mine for (name, _), mine in classes.items() if name == one.name), None)
+                classes[key] = mine if mine is not None and not one.keypoints else self._class(f"{path}: {place}", one)
+        first: dict[str, int | str | None] = {}
+        found: dict[str, _Numbered] = {path: {} for path, _ in files}
+        used: dict[int | str | None, str] = {}
+        numbered = self._labels.numbered.setdefault(split, [])
+        for path, place, one in everything:
+            where, name = f"{path}: {place}", classes[one.name, one.keypoints].name
+            if one.id in found[path]:
+                known = found[path][one.id][0]
+                if (known.said or known.name) != one.name:
+                    text = f"the id {one.id} is of {known.said or known.name!r} already; its objects are of that class"
+                    self._labels.complain("label", where, text)
+                continue
+            number = one.id
+            if used.get(number, name) != name:
+                number = next(i for i in range(1, len(used) + 2) if i not in used)
+                text = f"the id {one.id} is of {used[one.id]!r} in another file of the same split"
+                self._labels.note(where, f"{text}; it's {number} from now on")
+            category = replace(one, id=number, name=name, said=one.name if name != one.name else "")
+            if number not in used:
+                numbered.append(category)
+                used[number] = name
+            else:
+                self._complete(next(each for each in numbered if each.id == number), category, where)
+            found[path][one.id] = replace(category, id=first.setdefault(name, number)), number
+        return found
+
+    def _complete(self, mine: Category, other: Category, where: str) -> None:
+        """Have in a category what another file of its split says of it."""
+        if not mine.keypoints:
+            mine.keypoints, mine.edges = other.keypoints, other.edges
+        mine.parent = other.parent if mine.parent is None else mine.parent
+        differing = [key for key, value in other.kept.items() if mine.kept.setdefault(key, value) != value]
+        if other.parent is not None and other.parent != mine.parent:
+            differing.append("supercategory")
+        if other.keypoints and (other.keypoints, other.edges) != (mine.keypoints, mine.edges):
+            differing.append("keypoints")
+        if differing:
+            text = f"{other.name!r} has another {' and '.join(differing)} than in another file of the same split"
+            self._labels.complain("label", where, f"{text}; that one was kept")
+
+    def _class(self, where: str, one: Category) -> Category:
+        """The class of the project that a category is."""
+        known = self._by_name.setdefault(one.name, [])
+        for mine in known:
+            if not one.keypoints or not mine.keypoints:
+                if one.keypoints:
+                    mine.keypoints, mine.edges = one.keypoints, one.edges
+                return mine
+            if mine.keypoints == one.keypoints:
+                if mine.edges != one.edges:
+                    self._labels.note(
+                        where, f"{one.name!r} has another skeleton than elsewhere; meta.json has the first"
+                    )
+                return mine
+        mine = replace(one)
+        number = 2
+        while known and mine.name in self._taken:
+            mine.name = f"{one.name}{' ' if ' ' in one.name else '_'}{number}"
+            number += 1
+        if known:
+            text = f"{one.name!r} has other keypoints than elsewhere, so it's a class of its own: {mine.name!r}"
+            self._labels.note(where, text)
+        self._taken.add(mine.name)
+        known.append(mine)
+        self._labels.categories.append(mine)
+        return mine
+
+
 class _Split:
     """The files of one split."""
 
     def __init__(
-        self,
-        labels: Labels,
-        files: LabelFiles,
-        images: Images,
-        split: str,
-        known: dict[str, Category],
-        kinds: dict[str, type],
+        self, labels: Labels, files: LabelFiles, images: Images, split: str, classes: _Classes, paths: list[str]
     ) -> None:
         self._labels, self._files, self._images, self._split = labels, files, images, split
-        self._known = known
+        self._values = [(path, value) for path in paths if (value := self._whole(path)) is not None]
+        self._placed: dict[str, Found | LabelError] = {}
+        self._classes = classes
         self._pictures: dict[str, Picture] = {}
-        self._found: dict[str, list[_Raw]] = {}
-        self._kinds = kinds
+        self._found: dict[str, list[Raw]] = {}
 
-    def read(self, paths: list[str]) -> None:
-        for path in paths:
-            self._read(path)
+    def place(self) -> Iterator[Meaning]:
+        """Find the images of all files."""
+        for path, value in self._values:
+            for index, raw in enumerate(value["images"]):
+                if not (name := _name_of(raw)):
+                    continue
+                where = f"{path}: images[{index}]"
+                try:
+                    found = self._images.place(name, dirname(path), self._split)
+                except LabelError as error:
+                    self._placed[where] = error
+                    continue
+                self._placed[where] = found
+                yield Meaning(path, where, self._split, found)
+
+    def read(self, wrong: dict[str, str]) -> None:
+        """Read all files; the images at places that are `wrong` aren't those that were found."""
+        self._placed |= {where: LabelError(text) for where, text in wrong.items() if where in self._placed}
+        values = self._values
+        paths = [path for path, _ in values]
+        for path, value in values:
+            self._keep_head(path, value)
+        categories = self._classes.of_split(
+            self._split, [(path, list(self._categories(path, v))) for path, v in values]
+        )
+        while values:
+            path, value = values.pop(0)
+            self._read(path, value, categories[path])
+        ids: set[Any] = set()
+        again = 0
         for name, picture in self._pictures.items():
-            raws = self._found.get(name, [])
+            raws = self._found.pop(name, [])
             if len(paths) > 1:
-                raws = list(_merged(raws))
-            picture.tags = [("caption", raw.value["caption"]) for raw in raws if _is_caption(raw.value)]
-            raws = [raw for raw in raws if not _is_caption(raw.value)]
-            picture.read = _Reader(raws, self._kinds)
+                raws = list(merged(raws))
+            captions = [raw.value for raw in raws if is_caption(raw.value)]
+            picture.tags = [("caption", one["caption"]) for one in captions]
+            if captions:
+                picture.beside["captions"] = [{key: one[key] for key in one if key != "image_id"} for one in captions]
+            raws = [raw for raw in raws if not is_caption(raw.value)]
+            known = [ident for raw in raws if (ident := ident_of(raw.value.get("id"))) is not None]
+            again += len(known) - len(set(known) - ids)
+            ids.update(known)
+            picture.read, picture.attributes = Reader(raws), attributes_of(raws)
             self._labels.pictures.append(picture)
+        if again:
+            text = f"{counted(again, 'object has', 'objects have')} the id of another one"
+            self._labels.note(", ".join(paths), f"{text}; `convert` gives new ones to those")
 
-    def _read(self, path: str) -> None:
+    def _whole(self, path: str) -> dict[str, Any] | None:
+        """Content of a file; None of one whose labels aren't taken, which is said."""
         value = _whole(self._files, path)
-        kept = {key: value[key] for key in value if key not in ("images", "annotations", "categories")}
-        if kept:
-            self._labels.kept.setdefault(self._split, {}).update(kept)
-        categories = self._categories(path, value["categories"])
+        if any(isinstance(raw, dict) and "segments_info" in raw for raw in value["annotations"][:1]):
+            count = counted(len(value["annotations"]), "image")
+            text = f"holds the panoptic segments of {count} (segments_info), which aren't taken"
+            self._labels.complain("label", path, text)
+            return None
+        return value
+
+    def _keep_head(self, path: str, value: dict[str, Any]) -> None:
+        """What a file says of itself."""
+        kept, lost = without_nan({key: value[key] for key in value if key not in _LISTS})
+        for place in lost:
+            self._labels.complain("label", path, f"its {place} is a number that JSON doesn't have; it was left out")
+        is_captions = any(isinstance(raw, dict) and is_caption(raw) for raw in value["annotations"][:1])
+        if is_captions:
+            mine = self._labels.beside.setdefault(self._split, {}).setdefault("captions", {})
+        else:
+            mine = self._labels.kept.setdefault(self._split, {})
+        for key, one in kept.items():
+            if mine.setdefault(key, one) != one:
+                text = f"its {key} isn't that of another file of the same split, which was kept; this one wasn't"
+                self._labels.complain("label", path, text)
+
+    def _read(self, path: str, value: dict[str, Any], categories: _Numbered) -> None:
         names = self._read_images(path, value["images"])
         for index, raw in enumerate(value["annotations"]):
             fault = _reference_fault(raw, names, categories)
             if fault:
-                self._labels.complain("label", f"{path}: {_place(index, raw)}", fault)
+                self._labels.complain("label", f"{path}: {place_of(index, raw)}", fault)
                 continue
             name = names[raw["image_id"]]
-            if isinstance(given := raw.get("attributes"), dict):
-                self._note_kinds(given)
             if name:
-                category = categories.get(raw.get("category_id"), _NO_CATEGORY)
-                self._found.setdefault(name, []).append(_Raw(path, index, raw, category))
+                category, number = categories.get(raw.get("category_id"), _NONE)
+                self._found.setdefault(name, []).append(Raw(path, index, raw, category, number))
 
-    def _note_kinds(self, attributes: dict[str, Any]) -> None:
-        """A tag has one kind of values: those that are numbers here and texts there become texts."""
-        for name, value in attributes.items():
-            kind = type(_value(value))
-            kind = float if kind is int else kind
-            if self._kinds.setdefault(name, kind) is not kind:
-                self._kinds[name] = str
-
-    def _categories(self, path: str, raws: list[Any]) -> dict[Any, Category]:
-        found: dict[Any, Category] = {}
-        for index, raw in enumerate(raws):
+    def _categories(self, path: str, value: dict[str, Any]) -> Iterator[tuple[str, Category]]:
+        for index, raw in enumerate(value["categories"]):
+            place = f"categories[{index}]"
             try:
-                category = _category(raw)
+                category = category_of(raw)
             except LabelError as error:
-                self._labels.complain("label", f"{path}: categories[{index}]", str(error))
+                self._labels.complain("label", f"{path}: {place}", str(error))
                 continue
-            mine = self._known.setdefault(category.name, category)
-            if not mine.keypoints and category.keypoints:
-                mine.keypoints, mine.edges = category.keypoints, category.edges
-            if category.id in found and found[category.id].name != category.name:
-                text = f"the id {category.id} is of {found[category.id].name!r} already; its objects are of that class"
-                self._labels.complain("label", f"{path}: categories[{index}]", text)
-                continue
-            found[category.id] = category
-        return found
+            category.kept, lost = without_nan(category.kept)
+            for one in lost:
+                text = f"its {one} is a number that JSON doesn't have; it was left out"
+                self._labels.complain("label", f"{path}: {place}", text)
+            yield place, category
 
     def _read_images(self, path: str, raws: list[Any]) -> dict[Any, str]:
         """Id -> path of each image; empty for those that aren't there, which are named."""
         names: dict[Any, str] = {}
         for index, raw in enumerate(raws):
             where = f"{path}: images[{index}]"
-            if not isinstance(raw, dict) or not isinstance(raw.get("file_name"), str) or not raw["file_name"]:
+            name = _name_of(raw)
+            if not name:
                 what = "isn't an object" if not isinstance(raw, dict) else "has no file_name that is a text"
                 self._labels.complain("label", where, what)
                 continue
-            if type(raw.get("id")) not in (int, str):
-                self._labels.complain("label", where, f"{raw['file_name']}: has no id that is a number or a text")
+            ident = ident_of(raw.get("id"))
+            if ident is None:
+                self._labels.complain("label", where, f"{name}: has no id that is a whole number or a text")
                 continue
-            if raw["id"] in names:
-                text = f"{raw['file_name']}: has the id {raw['id']} of an image before it; objects are of that one"
+            if ident in names:
+                text = f"{name}: has the id {ident} of an image before it; objects are of that one"
                 self._labels.complain("label", where, text)
                 continue
-            try:
-                found = self._images.find(raw["file_name"], dirname(path), self._split)
-            except LabelError as error:
-                names[raw["id"]] = ""
-                self._labels.complain("label-image", where, str(error))
+            found = self._placed.pop(where)
+            if isinstance(found, LabelError):
+                names[ident] = ""
+                self._labels.complain("label-image", where, str(found))
                 continue
-            names[raw["id"]] = found
-            if found not in self._pictures:
-                self._pictures[found] = self._picture(found, where, raw)
+            names[ident] = found.path
+            picture = self._picture(found, where, raw | {"id": ident})
+            mine = self._pictures.setdefault(found.path, picture)
+            if mine is not picture:
+                self._compare(mine, picture)
         return names
 
-    def _picture(self, found: str, where: str, raw: dict[str, Any]) -> Picture:
+    def _picture(self, found: Found, where: str, raw: dict[str, Any]) -> Picture:
         size = (raw.get("width"), raw.get("height"))
         kept = {key: value for key, value in raw.items() if key not in ("width", "height")}
-        return Picture(
-            found,
-            self._split,
-            where,
-            _Reader([], self._kinds),
-            size if is_size(size[0]) and is_size(size[1]) else None,  # type: ignore[arg-type]
-            kept=kept,
-        )
+        known = size if is_size(size[0]) and is_size(size[1]) else None
+        picture = Picture(found.path, self._split, where, Reader([]), known, kept=kept)  # type: ignore[arg-type]
+        picture.found = found
+        return picture
+
+    def _compare(self, mine: Picture, other: Picture) -> None:
+        """Say what an image is said to be again, in this file or another one, that it isn't."""
+        differing = [key for key, value in other.kept.items() if mine.kept.setdefault(key, value) != value]
+        if mine.size is None:
+            mine.size = other.size
+        elif other.size is not None and other.size != mine.size:
+            differing.append("size")
+        if differing:
+            text = f"{mine.path}: is at {mine.where} too, with another {' and '.join(differing)}; that one was kept"
+            self._labels.complain("label", other.where, text)
 
 
-_NO_CATEGORY: Final = Category("")
-
-
-class _Raw:
-    """An annotation as it's in the file."""
-
-    __slots__ = ("category", "index", "path", "value")
-
-    def __init__(self, path: str, index: int, value: dict[str, Any], category: Category) -> None:
-        self.path, self.index, self.value, self.category = path, index, value, category
-
-
-class _Reader:
-    """Makes objects of annotations when they are wanted."""
-
-    __slots__ = ("_kinds", "_raws")
-
-    def __init__(self, raws: list[_Raw], kinds: dict[str, type]) -> None:
-        self._raws, self._kinds = raws, kinds
-
-    def __call__(self, width: int, height: int, complain: Complain) -> Iterator[Thing]:
-        for raw in self._raws:
-            try:
-                thing = _thing(raw.value, raw.category)
-                for name, value in thing.attributes.items():
-                    if self._kinds.get(name) is str and not isinstance(value, str):
-                        thing.attributes[name] = "" if value is None else str(value)
-                yield thing
-            except LabelError as error:
-                complain("label", f"{raw.path}: {_place(raw.index, raw.value)}: {error}")
-
-
-def _place(index: int, raw: Any) -> str:
-    name = raw.get("id") if isinstance(raw, dict) else None
-    return f"annotations[{index}]" + (f" (id {name})" if type(name) in (int, str) else "")
+def _name_of(raw: Any) -> str:
+    """What an image entry calls its file; LVIS has its URL only."""
+    if not isinstance(raw, dict):
+        return ""
+    given = raw.get("file_name") or raw.get("coco_url")
+    return given if isinstance(given, str) else ""
 
 
 def _whole(files: LabelFiles, path: str) -> dict[str, Any]:
@@ -243,175 +352,20 @@ def _whole(files: LabelFiles, path: str) -> dict[str, Any]:
         raise LabelError(f"{path}: {error}") from error
     if not isinstance(value, dict):
         raise LabelError(f"{path}: holds {kind_of(value)}, not an object {{…}}")
-    for key in ("images", "annotations", "categories"):
+    for key in _LISTS:
         if not isinstance(value.setdefault(key, []), list):
             raise LabelError(f"{path}: its {key} are {kind_of(value[key])}, not a list")
     return value
 
 
-def _reference_fault(raw: Any, names: dict[Any, str], categories: dict[Any, Category]) -> str:
+def _reference_fault(raw: Any, names: dict[Any, str], categories: _Numbered) -> str:
     if not isinstance(raw, dict):
         return f"is {kind_of(raw)}, not an object"
     image, category = raw.get("image_id"), raw.get("category_id")
-    if type(image) not in (int, str) or image not in names:
+    if ident_of(image) is None or image not in names:
         return f"is of the image {image!r}, and there is none of this id"
-    if _is_caption(raw):
+    if is_caption(raw):
         return ""
-    if type(category) not in (int, str) or category not in categories:
+    if ident_of(category) is None or category not in categories:
         return f"is of the category {category!r}, and there is none of this id"
     return ""
-
-
-def _is_caption(raw: dict[str, Any]) -> bool:
-    return isinstance(raw.get("caption"), str) and "category_id" not in raw
-
-
-def _merged(raws: list[_Raw]) -> Iterator[_Raw]:
-    """Objects of several files: those of one id and class, one with keypoints and one without, are one."""
-    known: dict[Any, _Raw] = {}
-    for raw in raws:
-        key = raw.value.get("id"), raw.category.name
-        mine = known.get(key) if type(key[0]) in (int, str) and not _is_caption(raw.value) else None
-        if mine is not None and mine.path != raw.path:
-            mine.value = raw.value | mine.value
-        else:
-            known[key] = raw
-            yield raw
-
-
-def _category(raw: Any) -> Category:
-    if not isinstance(raw, dict):
-        raise LabelError(f"is {kind_of(raw)}, not an object")
-    name, number_ = raw.get("name"), raw.get("id")
-    if type(name) in (int, float):
-        name = str(name)
-    name = name_of(name, "its name")
-    if type(number_) not in (int, str):
-        raise LabelError(f"{name!r} has no id that is a number")
-    keypoints, edges = raw.get("keypoints") or [], raw.get("skeleton") or []
-    if not isinstance(keypoints, list):
-        raise LabelError(f"{name!r} has keypoints that aren't a list of names")
-    keypoints = [name_of(one, f"a keypoint of {name!r}") for one in keypoints]
-    if len(set(keypoints)) != len(keypoints):
-        raise LabelError(f"{name!r} has two keypoints of one name")
-    if not isinstance(edges, list) or not all(_is_edge(edge, len(keypoints)) for edge in edges):
-        raise LabelError(f"{name!r} has a skeleton that isn't a list of pairs of its keypoints' numbers, from 1 on")
-    parent = raw.get("supercategory")
-    kept = {
-        key: value for key, value in raw.items() if key not in ("id", "name", "supercategory", "keypoints", "skeleton")
-    }
-    return Category(
-        name,
-        number_,
-        parent if isinstance(parent, str) else None,
-        tuple(keypoints),
-        tuple((a - 1, b - 1) for a, b in edges),
-        kept,
-    )
-
-
-def _is_edge(edge: Any, count: int) -> bool:
-    return isinstance(edge, list) and len(edge) == 2 and all(type(end) is int and 1 <= end <= count for end in edge)
-
-
-def _thing(raw: dict[str, Any], category: Category) -> Thing:
-    shapes: list[Shape] = []
-    pose = _pose(raw.get("keypoints"), category)
-    if pose is not None:
-        shapes.append(pose)
-    outline = list(_outlines(raw))
-    box = _box(raw.get("bbox"))
-    if outline:
-        shapes += outline
-    elif box is not None:
-        shapes.append(box)
-    if not shapes:
-        raise LabelError("has neither a box nor an outline, a mask or keypoints")
-    attributes: dict[str, Value] = {}
-    if raw.get("iscrowd") == 1:
-        attributes["iscrowd"] = None
-    given = raw.get("attributes")
-    if isinstance(given, dict):
-        attributes |= {str(name): _value(value) for name, value in given.items()}
-    ident = raw.get("id")
-    kept = _kept(raw, category, has_outline=bool(outline))
-    return Thing(category.name, shapes, ident if type(ident) is int else None, attributes, kept)
-
-
-def _kept(raw: dict[str, Any], category: Category, *, has_outline: bool) -> dict[str, Any]:
-    kept = {key: value for key, value in raw.items() if key not in _KNOWN and key != "iscrowd"}
-    if isinstance(raw.get("segmentation"), dict) and isinstance(raw["segmentation"].get("counts"), str):
-        kept["compressed"] = True
-    if not has_outline:
-        kept.pop("bbox", None)
-    if absent := [key for key in _ALWAYS if key not in raw]:
-        kept["absent"] = absent
-    if category.id != raw.get("category_id"):
-        kept["category_id"] = raw.get("category_id")
-    return kept
-
-
-def _value(value: Any) -> Value:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and not isfinite(value):
-        return str(value)
-    return value if isinstance(value, (str, int, float)) or value is None else str(value)
-
-
-def _box(raw: Any) -> Box | None:
-    if raw is None or raw == []:
-        return None
-    if not isinstance(raw, list) or len(raw) != 4:
-        raise LabelError("its bbox isn't [x, y, width, height]")
-    x, y, width, height = (number(one, "bbox") for one in raw)
-    if width < 0 or height < 0:
-        raise LabelError(f"its bbox has a width or height below nothing: {width:g} × {height:g}")
-    return Box(x, y, x + width, y + height)
-
-
-def _outlines(raw: dict[str, Any]) -> Iterable[Shape]:
-    segmentation = raw.get("segmentation")
-    if segmentation is None or segmentation in ([], ""):
-        return
-    holes = raw.get("holes")
-    if isinstance(segmentation, dict):
-        if isinstance(holes, dict):  # as blobdir writes a polygon with holes, beside its pixels
-            yield Polygon(_ring(holes.get("exterior")), tuple(_ring(ring) for ring in holes.get("interior") or ()))
-            return
-        mask = from_rle(segmentation)
-        if mask is None:
-            raise LabelError("its mask has no pixels")
-        yield mask
-        return
-    if not isinstance(segmentation, list):
-        raise LabelError(f"its segmentation is {kind_of(segmentation)}, neither outlines nor a mask")
-    if all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in segmentation):
-        segmentation = [segmentation]
-    for ring in segmentation:
-        yield Polygon(_ring(ring))
-
-
-def _ring(raw: Any) -> tuple[tuple[float, float], ...]:
-    if not isinstance(raw, list):
-        raise LabelError(f"an outline is {kind_of(raw)}, not a list of numbers")
-    if len(raw) % 2 or len(raw) < 6:
-        raise LabelError(f"an outline has {len(raw)} numbers, and x and y of three points or more are needed")
-    return points_of([number(one, "outline") for one in raw])
-
-
-def _pose(raw: Any, category: Category) -> Pose | None:
-    if raw is None or raw == []:
-        return None
-    if not isinstance(raw, list) or len(raw) % 3:
-        raise LabelError("its keypoints aren't x, y and visibility of each")
-    if not category.keypoints:
-        raise LabelError(f"has keypoints, and its category {category.name!r} has none")
-    if len(raw) != 3 * len(category.keypoints):
-        raise LabelError(f"has {len(raw) // 3} keypoints, and its category {len(category.keypoints)}")
-    found = {}
-    for i, name in enumerate(category.keypoints):
-        x, y, seen = (number(one, "keypoints") for one in raw[3 * i : 3 * i + 3])
-        if seen:
-            found[name] = (x, y, seen > 1)
-    return Pose(found) if found else None

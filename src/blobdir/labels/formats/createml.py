@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any, Final
 from blobdir.annotations import kind_of
 from blobdir.errors import AnnotationError
 from blobdir.jsontext import read_json
-from blobdir.labels.files import is_image
-from blobdir.labels.model import Box, LabelError, Labels, Picture, Thing, name_of, number
+from blobdir.labels.finding import is_image
+from blobdir.labels.model import Box, LabelError, Labels, Picture, Thing, name_of, number, others
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from blobdir.labels.files import Images, LabelFiles
+    from blobdir.labels.files import LabelFiles
+    from blobdir.labels.finding import Images
     from blobdir.labels.model import Complain
 
 _BEGIN: Final = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*\[\s*\{")
 _IMAGE_KEYS: Final = ("image", "imagefilename", "filename")
 _KEY: Final = re.compile(rb'"(image|imagefilename|filename)"\s*:\s*"')
 _LIST_KEYS: Final = ("annotations", "annotation")
+_OF_OBJECTS: Final = ("label", "coordinates")
 
 
 def is_createml(path: str, head: bytes) -> bool:
@@ -47,11 +49,14 @@ def read(files: LabelFiles, images: Images) -> Labels:
                 labels.complain("label", where, str(error))
                 continue
             try:
-                found = images.find(name, dirname(path), folder)
+                found = images.place(name, dirname(path), folder)
             except LabelError as error:
                 labels.complain("label-image", where, str(error))
                 continue
-            labels.pictures.append(Picture(found, folder, where, _Reader(where, annotations)))
+            picture = Picture(found.path, folder, where, _Reader(where, annotations), found=found)
+            picture.attributes = _attributes_of(annotations)
+            picture.kept = others(raw, (*_IMAGE_KEYS, *_LIST_KEYS))
+            labels.pictures.append(picture)
     return labels
 
 
@@ -93,4 +98,9 @@ def _thing(raw: Any) -> Thing:
     x, y, width, height = (number(place.get(key), key) for key in ("x", "y", "width", "height"))
     if width < 0 or height < 0:
         raise LabelError(f"has a width or height below nothing: {width:g} × {height:g}")
-    return Thing(label, [Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)])
+    box = Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    return Thing(label, [box], attributes=others(raw, _OF_OBJECTS))
+
+
+def _attributes_of(raws: list[Any]) -> Callable[[], Iterator[dict[str, Any]]]:
+    return lambda: (others(raw, _OF_OBJECTS) for raw in raws if isinstance(raw, dict))

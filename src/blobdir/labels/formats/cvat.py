@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import re
 from posixpath import dirname
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from blobdir.labels.masks import MOST_PIXELS, cropped
-from blobdir.labels.model import Box, Category, Dot, LabelError, Labels, Line, Picture, Polygon, Pose, Thing, number
-from blobdir.labels.rounds import ellipse
+from blobdir.labels.model import (
+    Box,
+    Category,
+    Dot,
+    LabelError,
+    Labels,
+    Line,
+    Picture,
+    Polygon,
+    Pose,
+    Thing,
+    add_flag,
+    number,
+)
+from blobdir.labels.rounds import ellipse, turned_box
 from blobdir.labels.safexml import read_xml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from blobdir.labels.files import Images, LabelFiles
-    from blobdir.labels.model import Complain, Mask, Shape, Value
+    from blobdir.labels.files import LabelFiles
+    from blobdir.labels.finding import Images
+    from blobdir.labels.model import Complain, Mask, Shape
     from blobdir.labels.safexml import Element
 
 _ROOT: Final = re.compile(rb"<annotations[\s>]")
 _LEAST_OUTLINE: Final = 3
+_USUAL: Final = {"z_order": "0", "group_id": "0", "source": "manual"}
 
 
 def is_cvat(path: str, head: bytes) -> bool:
@@ -41,12 +56,13 @@ def read(files: LabelFiles, images: Images) -> Labels:
         except LabelError as error:
             raise LabelError(f"{path}: {error}") from error
         _read_labels(root, categories)
+        _read_skeletons(root, categories)
         for track in root.all("track"):
             text = "is a track of a video, and only images are taken: export it as CVAT for images"
             labels.complain("label", f"{path}, line {track.line}", text)
         for image in root.all("image"):
             try:
-                labels.pictures.append(_picture(path, image, images, categories))
+                labels.pictures.append(_picture(path, image, images))
             except LabelError as error:
                 labels.complain("label-image", f"{path}, line {image.line}", str(error))
     labels.categories = list(categories.values())
@@ -74,77 +90,98 @@ def _read_labels(root: Element, categories: dict[str, Category]) -> None:
                     mine.kept["color"] = color
 
 
-def _picture(path: str, image: Element, images: Images, categories: dict[str, Category]) -> Picture:
+def _read_skeletons(root: Element, categories: dict[str, Category]) -> None:
+    """Keypoints of classes that ``<meta>`` doesn't have, or not in full."""
+    for image in root.all("image"):
+        for skeleton in image.all("skeleton"):
+            if name := skeleton.attributes.get("label"):
+                mine = categories.setdefault(name, Category(name))
+                found = (points.attributes.get("label") for points in skeleton.all("points"))
+                mine.keypoints = tuple(dict.fromkeys((*mine.keypoints, *filter(None, found))))
+
+
+def _picture(path: str, image: Element, images: Images) -> Picture:
     name = image.get("name")
     split = image.attributes.get("subset", "")
-    found = images.find(name, dirname(path), split)
+    found = images.place(name, dirname(path), split)
     width, height = image.attributes.get("width", ""), image.attributes.get("height", "")
     size = (int(width), int(height)) if width.isdecimal() and height.isdecimal() else None
-    tags: list[tuple[str, Value]] = []
+    tags: list[tuple[str, Any]] = []
     for tag in image.all("tag"):
         tags.append((tag.get("label"), None))
         tags += _attributes(tag).items()
     kept = {"id": image.attributes["id"]} if "id" in image.attributes else {}
-    return Picture(found, split, f"{path}, line {image.line}", _Reader(path, image, categories), size, tags, kept)
+    where, reader = f"{path}, line {image.line}", _Reader(path, image)
+    return Picture(found.path, split, where, reader, size, tags, kept, reader.attributes, found=found)
 
 
 class _Reader:
-    __slots__ = ("_categories", "_image", "_path")
+    __slots__ = ("_image", "_path")
 
-    def __init__(self, path: str, image: Element, categories: dict[str, Category]) -> None:
-        self._path, self._image, self._categories = path, image, categories
+    def __init__(self, path: str, image: Element) -> None:
+        self._path, self._image = path, image
+
+    def attributes(self) -> Iterator[dict[str, Any]]:
+        """Of all objects."""
+        return (_attributes(element) for element in self._image.children if element.name != "tag")
 
     def __call__(self, width: int, height: int, complain: Complain) -> Iterator[Thing]:
         for element in self._image.children:
             if element.name == "tag":
                 continue
             try:
-                shape = self._shape(element)
-                attributes = _attributes(element)
-                if element.attributes.get("occluded") == "1":
-                    attributes["occluded"] = None
-                yield Thing(element.get("label"), [shape], attributes=attributes)
+                yield Thing(element.get("label"), [_shape(element)], None, _attributes(element), _kept(element))
             except LabelError as error:
                 complain("label", f"{self._path}, line {element.line}: {error}")
 
-    def _shape(self, element: Element) -> Shape:
-        match element.name:
-            case "box":
-                return _box(element)
-            case "polygon":
-                return _outline(element)
-            case "polyline":
-                return Line(_points(element))
-            case "points":
-                return _dot(element)
-            case "ellipse":
-                center = _number(element, "cx"), _number(element, "cy")
-                return ellipse(*center, _number(element, "rx"), _number(element, "ry"))
-            case "mask":
-                return _mask(element)
-            case "skeleton":
-                return self._skeleton(element)
-        raise LabelError(f"is a <{element.name}>, which isn't taken")
 
-    def _skeleton(self, element: Element) -> Pose:
-        found = {}
-        for points in element.all("points"):
-            if points.attributes.get("outside") != "1":
-                ((x, y),) = _points(points)[:1]
-                found[points.get("label")] = (x, y, points.attributes.get("occluded") != "1")
-        if not found:
-            raise LabelError("its skeleton has no point")
-        mine = self._categories.setdefault(element.get("label"), Category(element.get("label")))
-        mine.keypoints = tuple(dict.fromkeys((*mine.keypoints, *found)))
-        return Pose(found)
+def _kept(element: Element) -> dict[str, Any]:
+    """What CVAT says of an object besides, where it isn't what it says of all."""
+    given = element.attributes
+    return {key: given[key] for key, usual in _USUAL.items() if given.get(key, usual) != usual}
 
 
-def _box(element: Element) -> Shape:
+def _shape(element: Element) -> Shape:
+    turn = number(element.attributes.get("rotation") or 0, "rotation")
+    match element.name:
+        case "box":
+            box = _box(element)
+            return turned_box(box, turn) if turn else box
+        case "ellipse":
+            center = _number(element, "cx"), _number(element, "cy")
+            return ellipse(*center, _number(element, "rx"), _number(element, "ry"), turn)
+    if turn and element.name in ("polygon", "polyline", "points", "mask", "skeleton"):
+        raise LabelError(f"is a <{element.name}> that is turned by {turn:g}°, and around what isn't said")
+    match element.name:
+        case "polygon":
+            return _outline(element)
+        case "polyline":
+            return Line(_points(element))
+        case "points":
+            return _dot(element)
+        case "mask":
+            return _mask(element)
+        case "skeleton":
+            return _skeleton(element)
+    raise LabelError(f"is a <{element.name}>, which isn't taken")
+
+
+def _skeleton(element: Element) -> Pose:
+    found = {}
+    for points in element.all("points"):
+        if points.attributes.get("outside") != "1":
+            ((x, y),) = _points(points)[:1]
+            found[points.get("label")] = (x, y, points.attributes.get("occluded") != "1")
+    if not found:
+        raise LabelError("its skeleton has no point")
+    return Pose(found)
+
+
+def _box(element: Element) -> Box:
     left, top, right, bottom = (_number(element, key) for key in ("xtl", "ytl", "xbr", "ybr"))
     if left > right or top > bottom:
         raise LabelError(f"its box ends before it begins: {left:g}, {top:g} – {right:g}, {bottom:g}")
-    box, turn = Box(left, top, right, bottom), number(element.attributes.get("rotation") or 0, "rotation")
-    return _turned(box, turn) if turn else box
+    return Box(left, top, right, bottom)
 
 
 def _outline(element: Element) -> Polygon:
@@ -190,14 +227,8 @@ def _mask(element: Element) -> Mask:
     return mask
 
 
-def _turned(box: Box, degrees: float) -> Polygon:
-    """A box that is turned around its centre, as an outline."""
-    x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
-    angle = np.deg2rad(degrees)
-    cos, sin = float(np.cos(angle)), float(np.sin(angle))
-    corners = [(box.left, box.top), (box.right, box.top), (box.right, box.bottom), (box.left, box.bottom)]
-    return Polygon(tuple((x + (a - x) * cos - (b - y) * sin, y + (a - x) * sin + (b - y) * cos) for a, b in corners))
-
-
-def _attributes(element: Element) -> dict[str, Value]:
-    return {one.get("name"): one.text.strip() for one in element.all("attribute")}
+def _attributes(element: Element) -> dict[str, Any]:
+    found: dict[str, Any] = {one.get("name"): one.text.strip() for one in element.all("attribute")}
+    if element.attributes.get("occluded") == "1":
+        add_flag(found, "occluded")
+    return found

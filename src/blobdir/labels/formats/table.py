@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
+from dataclasses import dataclass
 from posixpath import dirname, splitext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from blobdir.labels.files import decoded, is_image
+from blobdir.labels.files import decoded
+from blobdir.labels.finding import is_image
 from blobdir.labels.model import Box, LabelError, Labels, Picture, Thing, number
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from blobdir.labels.files import Images, LabelFiles
-    from blobdir.labels.model import Complain, Value
+    from blobdir.labels.files import LabelFiles
+    from blobdir.labels.finding import Images
+    from blobdir.labels.model import Complain
 
 _NAMES: Final = {
     "image": (
@@ -38,8 +43,14 @@ _NAMES: Final = {
     "down": ("h", "bbox_height", "box_height", "bbox_h", "height"),
     "split": ("split", "set", "subset"),
 }
+_SIZE: Final = {
+    "width": ("image_width", "img_width", "imagewidth", "width"),
+    "height": ("image_height", "img_height", "imageheight", "height"),
+}
+"""Columns with the size of the image; `_NAMES` comes first."""
 _DELIMITERS: Final = ",;\t"
 _RETINANET: Final = ("image", "left", "top", "right", "bottom", "label")
+_SIDES: Final = ("left", "top", "right", "bottom", "across", "down")
 _FLAGS: Final = (
     "isoccluded",
     "istruncated",
@@ -50,6 +61,9 @@ _FLAGS: Final = (
     "truncated",
     "difficult",
 )
+_IS: Final = ("1", "true")
+_IS_NOT: Final = ("", "0", "-1", "false")
+"""Values of flags; -1 is Open Images' "nobody knows"."""
 _SNIFFED: Final = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -63,114 +77,207 @@ def is_table(path: str, head: bytes) -> bool:
         return False
 
 
-def _layout(line: str) -> tuple[str, dict[str, int], list[str], bool] | None:
-    """Delimiter, column of each thing, names of all columns, and whether the line is a header; None: no boxes."""
+@dataclass(slots=True)
+class _Layout:
+    """What the columns of a table are.
+
+    Attributes
+    ----------
+    delimiter : str
+    columns : dict
+        Of what the format knows -> its column.
+    names : list of str
+        Of all columns, as the header has them; empty: there is no header.
+    shares : bool
+        Whether coordinates are shares of the image's sides.
+    """
+
+    delimiter: str
+    columns: dict[str, int]
+    names: list[str]
+    shares: bool = False
+
+    def cell(self, row: list[str], what: str) -> str:
+        """What a row has of something; empty where there is no column for it."""
+        return row[self.columns[what]].strip() if what in self.columns else ""
+
+    def attributes(self, row: list[str]) -> dict[str, Any]:
+        """What the other columns of a row say."""
+        found: dict[str, Any] = {}
+        used = set(self.columns.values())
+        for i, name in enumerate(self.names):
+            text = row[i].strip() if i < len(row) else ""
+            is_flag = name.lower() in _FLAGS
+            if i in used or not text or (is_flag and text.lower() in _IS_NOT):
+                continue
+            label = name.lower() if is_flag else name or f"column {i + 1}"
+            while label in found:
+                label += "_"
+            found[label] = None if is_flag and text.lower() in _IS else _value(text)
+        return found
+
+
+def _value(text: str) -> str | float:
+    """A number where a text is one and nothing else: ``0017`` and ``nan`` are texts."""
+    try:
+        found = int(text) if text.lstrip("-").isdecimal() else float(text)
+    except ValueError:
+        return text
+    return found if repr(found) == text else text
+
+
+def _layout(line: str) -> _Layout | None:
+    """What a table's first line says of it; None: it has no boxes."""
     line = line.strip()
     delimiter = max(_DELIMITERS, key=line.count)
     cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
     names = [cell.lower() for cell in cells]
-    found = {}
+    found: dict[str, int] = {}
     for what, known in _NAMES.items():
         if column := next((name for name in known if name in names), ""):
             found[what] = names.index(column)
     needed = {"image", "label", "left", "top"}
-    if needed <= found.keys() and ({"right", "bottom"} <= found.keys() or {"across", "down"} <= found.keys()):
-        return delimiter, found, names, True
+    has_ends = {"right", "bottom"} <= found.keys()
+    if needed <= found.keys() and (has_ends or {"across", "down"} <= found.keys()):
+        for what in ("across", "down") if has_ends else ("right", "bottom"):
+            found.pop(what, None)
+        for what, known in _SIZE.items():
+            column = next((name for name in known if name in names and names.index(name) not in found.values()), "")
+            if column:
+                found[what] = names.index(column)
+        return _Layout(delimiter, found, cells, shares="labelname" in names and "imageid" in names)
     numbers = all(_SNIFFED.fullmatch(cell) for cell in cells[1:5]) or not any(cells[1:6])
     if len(cells) == len(_RETINANET) and is_image(cells[0]) and numbers:
-        return delimiter, {what: i for i, what in enumerate(_RETINANET)}, [], False
+        return _Layout(delimiter, {what: i for i, what in enumerate(_RETINANET)}, [])
     return None
 
 
 def read(files: LabelFiles, images: Images) -> Labels:
     """Read all tables of a folder; images that they don't name have no boxes."""
     labels = Labels("csv", [path for path in files.ending(".csv", ".tsv") if is_table(path, files.head(path))])
-    pictures: dict[str, Picture] = {}
     for path in labels.files:
         try:
-            lines = decoded(files.read(path)).split("\n")
+            text = decoded(files.read(path))
         except LabelError as error:
             raise LabelError(f"{path}: {error}") from error
-        layout = _layout(lines[0])
+        layout = _layout(text.partition("\n")[0])
         if layout is None:
             raise LabelError(f"{path}: line 1: has no columns for image, class and box")
-        _read(labels, path, lines, layout, images, pictures)
-    named = set(pictures)
-    labels.pictures += [Picture(path, "", path, _Reader([])) for path in images.paths if path not in named]
+        _read(labels, path, text, layout, images)
+    named = {picture.path for picture in labels.pictures}
+    labels.pictures += [Picture(path, "", path, _Reader(_NO_LAYOUT)) for path in images.paths if path not in named]
     return labels
 
 
-def _read(
-    labels: Labels,
-    path: str,
-    lines: list[str],
-    layout: tuple[str, dict[str, int], list[str], bool],
-    images: Images,
-    pictures: dict[str, Picture],
-) -> None:
-    delimiter, columns, names, has_header = layout
-    missing: set[str] = set()
-    reader = csv.reader(lines, delimiter=delimiter)
+def _rows(path: str, text: str, layout: _Layout) -> Iterator[tuple[int, list[str]]]:
+    """Rows of a table that have something in them, each with its line."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=layout.delimiter)
     try:
         for row in reader:
-            line = reader.line_num
-            if (has_header and line == 1) or not any(row):
-                continue
-            where = f"{path}, line {line}"
-            if len(row) <= max(columns.values()):
-                labels.complain("label", where, f"has {len(row)} fields, and {max(columns.values()) + 1} are needed")
-                continue
-            name = row[columns["image"]].strip()
-            split = row[columns["split"]].strip() if "split" in columns else ""
-            if name in missing:
-                continue
-            try:
-                image = images.find(name, dirname(path), split)
-            except LabelError as error:
-                missing.add(name)
-                labels.complain("label-image", where, str(error))
-                continue
-            if image not in pictures:
-                pictures[image] = Picture(image, split, where, _Reader([]))
-                labels.pictures.append(pictures[image])
-            rows = pictures[image].read
-            assert isinstance(rows, _Reader)  # noqa: S101  # made above
-            rows.rows.append((where, row, columns, names))
+            if not (layout.names and reader.line_num == 1) and any(row):
+                yield reader.line_num, row
     except csv.Error as error:
         raise LabelError(f"{path}: line {reader.line_num}: isn't CSV: {error}") from error
 
 
-class _Reader:
-    __slots__ = ("rows",)
+def _read(labels: Labels, path: str, text: str, layout: _Layout, images: Images) -> None:
+    """Read one table."""
+    missing: dict[tuple[str, str], list[str]] = {}
+    pictures: dict[tuple[str, str], Picture] = {}
+    readers: dict[tuple[str, str], _Reader] = {}
+    least = max(layout.columns.values()) + 1
+    for line, row in _rows(path, text, layout):
+        where = f"{path}, line {line}"
+        if len(row) < least:
+            labels.complain("label", where, f"has {len(row)} fields, and {least} are needed")
+            continue
+        name, split = layout.cell(row, "image"), layout.cell(row, "split")
+        if (name, split) in missing:
+            missing[name, split].append(where)
+            continue
+        try:
+            found = images.place(name, dirname(path), split)
+        except LabelError as error:
+            missing[name, split] = [where, str(error)]
+            continue
+        if (name, split) not in pictures:
+            reader = readers[name, split] = _Reader(layout)
+            picture = Picture(found.path, split, where, reader, attributes=reader.attributes, found=found)
+            pictures[name, split] = picture
+        _take_size(labels, pictures[name, split], _size(layout, row), where)
+        if layout.cell(row, "label") or layout.cell(row, "left"):
+            readers[name, split].rows.append((where, row))
+    for where, fault, *more in missing.values():
+        labels.complain("label-image", where, fault + (f"; nor for {counted(len(more), 'more row')}" if more else ""))
+    if not layout.shares and _are_shares(layout, (row for reader in readers.values() for _, row in reader.rows)):
+        labels.note(path, "has no number above 1 in a box, so they are taken for shares of the images' sides")
+        layout.shares = True
+    labels.pictures += pictures.values()
 
-    def __init__(self, rows: list[tuple[str, list[str], dict[str, int], list[str]]]) -> None:
-        self.rows = rows
+
+def _take_size(labels: Labels, picture: Picture, size: tuple[int, int] | None, where: str) -> None:
+    """Note the size of its image that a row says."""
+    if picture.size is not None and size not in (None, picture.size):
+        labels.complain("label-size", picture.path, f"{where} says another size of it than {picture.where}")
+    picture.size = picture.size or size
+
+
+def _size(layout: _Layout, row: list[str]) -> tuple[int, int] | None:
+    """The size of the image that a row says."""
+    width, height = layout.cell(row, "width"), layout.cell(row, "height")
+    found = (int(width), int(height)) if width.isdecimal() and height.isdecimal() else (0, 0)
+    return found if all(found) else None
+
+
+def _are_shares(layout: _Layout, rows: Iterable[list[str]]) -> bool:
+    """Whether boxes are said in shares: all numbers are from 0 to 1, and not just these two."""
+    has_fraction = False
+    for row in rows:
+        for side in _SIDES:
+            try:
+                value = float(layout.cell(row, side) or 0)
+            except ValueError:
+                continue  # it's named for that
+            if not 0 <= value <= 1:
+                return False
+            has_fraction = has_fraction or 0 < value < 1
+    return has_fraction
+
+
+class _Reader:
+    __slots__ = ("_layout", "rows")
+
+    def __init__(self, layout: _Layout) -> None:
+        self._layout = layout
+        self.rows: list[tuple[str, list[str]]] = []
+
+    def attributes(self) -> Iterator[dict[str, Any]]:
+        """Of all objects."""
+        return (self._layout.attributes(row) for _, row in self.rows)
 
     def __call__(self, width: int, height: int, complain: Complain) -> Iterator[Thing]:
-        for where, row, columns, names in self.rows:
-            if not row[columns["label"]].strip() and not row[columns["left"]].strip():
-                continue  # an image without boxes
+        for where, row in self.rows:
             try:
-                yield _thing(row, columns, names, width, height)
+                yield _thing(row, self._layout, width, height)
             except LabelError as error:
                 complain("label", f"{where}: {error}")
 
 
-def _thing(row: list[str], columns: dict[str, int], names: list[str], width: int, height: int) -> Thing:
-    label = row[columns["label"]].strip()
+_NO_LAYOUT: Final = _Layout(",", {}, [])
+
+
+def _thing(row: list[str], layout: _Layout, width: int, height: int) -> Thing:
+    label = layout.cell(row, "label")
     if not label:
         raise LabelError("has no class")
-    left, top = (number(row[columns[key]], key) for key in ("left", "top"))
-    if "right" in columns and "bottom" in columns:
-        right, bottom = (number(row[columns[key]], key) for key in ("right", "bottom"))
+    left, top = (number(layout.cell(row, side), side) for side in ("left", "top"))
+    if "right" in layout.columns:
+        right, bottom = (number(layout.cell(row, side), side) for side in ("right", "bottom"))
     else:
-        right = left + number(row[columns["across"]], "width")
-        bottom = top + number(row[columns["down"]], "height")
-    if "labelname" in names and "imageid" in names:  # Open Images: shares
+        right = left + number(layout.cell(row, "across"), "width")
+        bottom = top + number(layout.cell(row, "down"), "height")
+    if layout.shares:
         left, right, top, bottom = left * width, right * width, top * height, bottom * height
     if left > right or top > bottom:
         raise LabelError(f"its box ends before it begins: {left:g}, {top:g} – {right:g}, {bottom:g}")
-    attributes: dict[str, Value] = {
-        name: None for i, name in enumerate(names) if name in _FLAGS and row[i : i + 1] in (["1"], ["true"], ["True"])
-    }
-    return Thing(label, [Box(left, top, right, bottom)], attributes=attributes)
+    return Thing(label, [Box(left, top, right, bottom)], attributes=layout.attributes(row))

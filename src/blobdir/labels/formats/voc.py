@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import re
-from posixpath import basename, dirname, splitext
-from typing import TYPE_CHECKING, Final
+from math import degrees
+from posixpath import basename, dirname, join
+from typing import TYPE_CHECKING, Any, Final
 
-from blobdir.labels.model import Box, LabelError, Labels, Picture, Polygon, Thing, number
+from blobdir.labels.finding import Claims
+from blobdir.labels.lists import Lists
+from blobdir.labels.model import Box, LabelError, Labels, Picture, Polygon, Thing, add_flag, number
+from blobdir.labels.rounds import turned_box
 from blobdir.labels.safexml import read_xml
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from blobdir.labels.files import Images, LabelFiles
-    from blobdir.labels.model import Complain, Value
+    from blobdir.labels.files import LabelFiles
+    from blobdir.labels.finding import Images
+    from blobdir.labels.model import Complain
     from blobdir.labels.safexml import Element
 
 _ROOT: Final = re.compile(rb"<annotation[\s>]")
 _SPLITS: Final = ("train", "val", "test", "trainval")
-_FLAGS: Final = ("truncated", "difficult", "occluded")
-_OF_OBJECTS: Final = frozenset(("name", "bndbox", "pose", "part", "polygon", "attributes", "deleted", "id", *_FLAGS))
+_SETS: Final = ("Main", "", "Segmentation", "Layout", "Action")
+"""Folders of ``ImageSets`` with lists; the first that has some counts."""
+FLAGS: Final = ("truncated", "difficult", "occluded")
+_OF_OBJECTS: Final = frozenset(
+    ("name", "bndbox", "robndbox", "polygon", "pose", "part", "attributes", "deleted", *FLAGS)
+)
+_OF_IMAGES: Final = frozenset(("filename", "object", "segmented", "size"))
 
 
 def is_voc(path: str, head: bytes) -> bool:
@@ -30,56 +41,57 @@ def is_voc(path: str, head: bytes) -> bool:
 def read(files: LabelFiles, images: Images) -> Labels:
     """Read all XML files; of those that say which image they mean, and of others the image of their own name."""
     labels = Labels("voc", list(images.labelled_by(files, ".xml", is_voc)))
-    splits = _splits(files)
-    used: dict[str, str] = {}
+    claims = Claims()
+    roots: dict[str, Element] = {}
     for path in labels.files:
         try:
-            root = read_xml(files.read(path))
-            image = _image_of(root, path, images)
+            roots[path] = _root(files, path)
         except LabelError as error:
             labels.complain("label", path, str(error))
             continue
-        except _NoImageError as error:
+        try:
+            found = images.of_file(path, roots[path].text_of("filename"))
+        except LabelError as error:
             labels.complain("label-image", path, str(error))
             continue
-        if image in used:
-            labels.complain("label", path, f"is of {image}, which has labels in {used[image]}")
-            continue
-        used[image] = path
-        stem = splitext(basename(path))[0]
-        split = splits.get(stem) or splits.get(splitext(basename(image))[0], "")
-        kept = {"segmented": root.text_of("segmented")} if root.text_of("segmented") not in ("", "0") else {}
-        labels.pictures.append(Picture(image, split, path, _Reader(path, root), _size(root), kept=kept))
+        claims.add(path, found)
+        if found.instead:
+            labels.note(path, f"is taken for {found.path}, which is called like it: there is no {found.instead}")
+    owners = claims.settled(files, labels)
+    splits = _splits(files, labels, images)
+    for image, path in owners.items():
+        labels.pictures.append(_picture(image, path, roots[path], splits.get(image, "")))
     labels.pictures += [
-        Picture(path, splits.get(splitext(basename(path))[0], ""), path, lambda *_: ())
+        Picture(path, splits.get(path, ""), path, lambda *_: ())
         for path in images.paths
-        if path not in used and not _is_mask(path)
+        if path not in owners and not _is_mask(path)
     ]
     return labels
 
 
-class _NoImageError(Exception):
-    """An image that a file names isn't there, or several are."""
+def _root(files: LabelFiles, path: str) -> Element:
+    root = read_xml(files.read(path))
+    if root.name != "annotation":
+        raise LabelError(f"line {root.line}: begins with <{root.name}>, not <annotation>")
+    return root
 
 
 def _is_mask(path: str) -> bool:
     return dirname(path).rpartition("/")[2] in ("SegmentationClass", "SegmentationObject")
 
 
-def _image_of(root: Element, path: str, images: Images) -> str:
-    if root.name != "annotation":
-        raise LabelError(f"line {root.line}: begins with <{root.name}>, not <annotation>")
-    stem = splitext(basename(path))[0]
-    named = root.text_of("filename")
-    folder = re.sub(r"(^|/)Annotations(/|$)", r"\1JPEGImages\2", dirname(path))
-    faults = []
-    for name in dict.fromkeys((named, stem)):
-        if name:
-            try:
-                return images.find(name, folder)
-            except LabelError as error:
-                faults.append(str(error))
-    raise _NoImageError(faults[0])
+def _picture(image: str, path: str, root: Element, split: str) -> Picture:
+    kept: dict[str, Any] = {"segmented": root.text_of("segmented")}
+    if kept["segmented"] in ("", "0"):
+        kept = {}
+    fields = _leaves([child for child in root.children if child.name not in _OF_IMAGES], "/")
+    size = root.first("size")
+    if size is not None and (depth := size.text_of("depth", "3")) != "3":
+        fields["size/depth"] = depth
+    if fields:
+        kept["fields"] = fields
+    reader = _Reader(path, root)
+    return Picture(image, split, path, reader, _size(root), kept=kept, attributes=reader.attributes)
 
 
 def _size(root: Element) -> tuple[int, int] | None:
@@ -90,23 +102,40 @@ def _size(root: Element) -> tuple[int, int] | None:
     return found if all(found) else None
 
 
-def _splits(files: LabelFiles) -> dict[str, str]:
-    """Stem of each image -> its split, by the lists of ``ImageSets``; train and val count before trainval."""
+def _leaves(elements: Iterable[Element], between: str, above: str = "") -> dict[str, str]:
+    """Texts of elements and of all in them, by their path; those of one path have ``_`` behind it."""
     found: dict[str, str] = {}
-    for split in _SPLITS:
-        for path in files.ending(".txt"):
-            if basename(path) == f"{split}.txt" and "ImageSets" in path.split("/"):
-                try:
-                    lines = files.text(path).splitlines()
-                except LabelError as error:
-                    raise LabelError(f"{path}: {error}") from error
-                for line in lines:
-                    if line.strip():
-                        name = line.strip()
-                        found.setdefault(name, split)
-                        found.setdefault(splitext(name)[0], split)
-                        found.setdefault(splitext(basename(name))[0], split)
+    for element in elements:
+        name = f"{above}{element.name}"
+        texts = {name: element.text.strip()} | _leaves(element.children, between, name + between)
+        for key, text in texts.items():
+            while key in found:
+                key += "_"  # noqa: PLW2901
+            if text:
+                found[key] = text
     return found
+
+
+def _splits(files: LabelFiles, labels: Labels, images: Images) -> dict[str, str]:
+    """Image -> its split, by the lists of each ``ImageSets``; train and val count before trainval."""
+    trees: dict[str, dict[str, dict[str, str]]] = {}
+    for path in files.ending(".txt"):
+        parts = path.split("/")
+        if "ImageSets" not in parts[:-1] or basename(path).removesuffix(".txt") not in _SPLITS:
+            continue
+        at = parts.index("ImageSets")
+        sets = trees.setdefault("/".join(parts[:at]), {})
+        sets.setdefault("/".join(parts[at + 1 : -1]), {})[basename(path).removesuffix(".txt")] = path
+    lists = Lists(files, images, labels)
+    for tree, sets in sorted(trees.items()):
+        chosen = next((sets[name] for name in _SETS if name in sets), {})
+        near = join(tree, "JPEGImages")
+        near = near if images.holds(near) else tree
+        for split in _SPLITS:
+            if split in chosen:
+                lists.read(chosen[split], split, near, whole=split == "trainval")
+    lists.settle()
+    return lists.splits
 
 
 class _Reader:
@@ -115,8 +144,16 @@ class _Reader:
     def __init__(self, path: str, root: Element) -> None:
         self._path, self._root = path, root
 
+    def attributes(self) -> Iterator[dict[str, Any]]:
+        """Of all objects."""
+        return (_attributes(element) for element in self._root.all("object"))
+
     def __call__(self, width: int, height: int, complain: Complain) -> Iterator[Thing]:
+        deleted = 0
         for element in self._root.all("object"):
+            if element.text_of("deleted").lower() in ("1", "true"):
+                deleted += 1
+                continue
             try:
                 yield _thing(element)
             except LabelError as error:
@@ -124,32 +161,58 @@ class _Reader:
             for part in element.all("part"):
                 text = f"a part ({part.text_of('name')!r}) of an object isn't taken"
                 complain("label", f"{self._path}, line {part.line}: {text}")
+        if deleted:
+            count = counted(deleted, "object that it calls deleted isn't", "objects that it calls deleted aren't")
+            complain("label-note", f"{self._path}: {count} taken")
 
 
 def _thing(element: Element) -> Thing:
     label = element.text_of("name")
     if not label:
         raise LabelError("has no <name>")
-    attributes: dict[str, Value] = {flag: None for flag in _FLAGS if element.text_of(flag).lower() in ("1", "true")}
-    if (pose := element.text_of("pose", "Unspecified")) not in ("", "Unspecified"):
-        attributes["pose"] = pose
+    return Thing(label, [_shape(element)], attributes=_attributes(element))
+
+
+def _attributes(element: Element) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     given = element.first("attributes")
     for one in given.all("attribute") if given is not None else ():
         if name := one.text_of("name"):
-            attributes[name] = one.text_of("value")
-    for child in element.children:
-        if child.name not in _OF_OBJECTS and not child.children and child.text.strip():
-            attributes[child.name] = child.text.strip()
-    polygon = element.first("polygon")
-    box = element.first("bndbox")
+            found[name] = one.text_of("value")
+    for flag in FLAGS:
+        text = element.text_of(flag).lower()
+        if text in ("1", "true", "yes"):
+            add_flag(found, flag)
+        elif text not in ("", "0", "false", "no", "unspecified"):
+            found[f"{flag}_" if flag in found else flag] = text
+    if (pose := element.text_of("pose", "Unspecified")) not in ("", "Unspecified"):
+        found["pose_" if "pose" in found else "pose"] = pose
+    if given is not None and (text := given.text.strip()):  # LabelMe's XML has one text
+        found["attributes_" if "attributes" in found else "attributes"] = text
+    others = (child for child in element.children if child.name not in _OF_OBJECTS)
+    for name, text in _leaves(others, ".").items():
+        while name in found:
+            name += "_"  # noqa: PLW2901
+        found[name] = text
+    return found
+
+
+def _shape(element: Element) -> Box | Polygon:
+    polygon, turned = element.first("polygon"), element.first("robndbox")
     if polygon is not None and (outline := _outline(polygon)) is not None:
-        return Thing(label, [outline], attributes=attributes)
+        return outline
+    if turned is not None:
+        x, y, width, height, angle = (number(turned.text_of(key), key) for key in ("cx", "cy", "w", "h", "angle"))
+        if width < 0 or height < 0:
+            raise LabelError(f"has a width or height below nothing: {width:g} × {height:g}")
+        return turned_box(Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2), degrees(angle))
+    box = element.first("bndbox")
     if box is None:
         raise LabelError("has no <bndbox>")
     left, top, right, bottom = (number(box.text_of(side), side) for side in ("xmin", "ymin", "xmax", "ymax"))
     if left > right or top > bottom:
         raise LabelError(f"its box ends before it begins: {left:g}, {top:g} – {right:g}, {bottom:g}")
-    return Thing(label, [Box(left, top, right, bottom)], attributes=attributes)
+    return Box(left, top, right, bottom)
 
 
 def _outline(polygon: Element) -> Polygon | None:

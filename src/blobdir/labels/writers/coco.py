@@ -6,10 +6,11 @@ from posixpath import isabs, normpath
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.jsontext import write_json
+from blobdir.labels.formats.cocoobjects import CROWD, pose_numbers
 from blobdir.labels.masks import compressed, filled, in_image, to_rle
 from blobdir.labels.measures import area, measured, plain, ring_area
-from blobdir.labels.model import Box, Mask, Polygon, Pose, around
-from blobdir.labels.supervisely import digest
+from blobdir.labels.model import Box, Mask, Polygon, Pose, around, ident_of, told, understood
+from blobdir.labels.supervisely import MEASURED, digest
 from blobdir.labels.writers.model import Writer, free_name, kept_of_format
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _HEAD: Final = {
 _MEASURES: Final = ("segmentation", "area", "bbox", "iscrowd")
 _MARGIN: Final = 10
 """Pixels by which the SDK lets an outline be outside of the box that is bound to it."""
-_OURS: Final = frozenset(("of", "compressed", "area", "bbox", "category_id", "absent"))
+_OURS: Final = frozenset(("of", "compressed", "category_id", "absent", "attributes", *MEASURED))
 
 Labelled = tuple[dict[str, Any], str, "Shape"]
 """An object as it's in the annotation, its class, its shape."""
@@ -57,6 +58,7 @@ class CocoWriter(Writer):
         self._annotations: list[dict[str, Any]] = []
         self._categories = _categories(self.plan, self._source, dataset)
         self._ids = {category["name"]: category["id"] for category in reversed(self._categories)}
+        self._numbers = {(category["id"], category["name"]) for category in self._categories}
         self._names: set[str] = set()
         self._image_ids: set[Any] = set()
         self._unnumbered: list[dict[str, Any]] = []
@@ -73,13 +75,26 @@ class CocoWriter(Writer):
                 self._unnumbered.append(image)
             self._image_ids.add(image["id"])
         self._images.append(image)
+        captions = ("caption",) if self.plan.caption else ()
+        self.plan.without_tags(item, of_objects=None if self.plan.exact else (), of_images=captions)
         make = self._exact if self.plan.exact else self._as_the_sdk
         for annotation in make(item):
             self._annotations.append(annotation | {"image_id": image})
         if self.plan.caption:
-            captions = [tag["value"] for tag in item.tags if tag["name"] == "caption"]
-            self._captions += [{"image_id": image, "caption": text} for text in captions if isinstance(text, str)]
+            self._add_captions(item, image)
         return f"{self._folder}/images/{name}"
+
+    def _add_captions(self, item: Item, image: dict[str, Any]) -> None:
+        """Captions with the numbers, and what else they had, of the file that they came from."""
+        given = item.kept.get("captions") if self.plan.exact and item.kept.get("format") == "coco" else None
+        known = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
+        for tag in item.tags:
+            text = tag.get("value")
+            if tag["name"] != "caption" or not isinstance(text, str):
+                continue
+            mine = next((one for one in known if one.get("caption") == text), {})
+            known = [one for one in known if one is not mine]
+            self._captions.append({"id": None, **mine, "image_id": image, "caption": text})
 
     def end(self) -> None:
         """Write the dataset's files."""
@@ -90,35 +105,30 @@ class CocoWriter(Writer):
                 free += 1
             image["id"] = free
             used.add(free)
-        self._number_annotations()
-        for number, caption in enumerate(self._captions, 1):
-            caption["id"] = number
         said = self.plan.file_of(self._dataset, "coco") if self.plan.exact else {}
-        head = (said or _HEAD) | {"images": self._images, "categories": self._categories}
+        captions = self._source.get("captions")
+        heads = {INSTANCES: said or _HEAD, CAPTIONS: captions if isinstance(captions, dict) else said or _HEAD}
+        categories = [_as_said(category) for category in self._written_categories()]
         for rows, name in ((self._annotations, INSTANCES), (self._captions, CAPTIONS)):
+            _number(rows)
             for row in rows:
                 row["image_id"] = row["image_id"]["id"]
             if rows or name == INSTANCES:
-                self.plan.write(f"{self._folder}/annotations/{name}", write_json(head | {"annotations": rows}))
+                lists = {"images": self._images, "categories": categories, "annotations": rows}
+                self.plan.write(f"{self._folder}/annotations/{name}", write_json(heads[name] | lists))
         self._images, self._annotations, self._captions = [], [], []
+
+    def _written_categories(self) -> Iterator[dict[str, Any]]:
+        """All classes; where the dataset is from a COCO file, those that this had, and others that are used."""
+        given = self._source.get("categories") if self._source.get("format") == "coco" else None
+        names = {one["name"] for one in given if _is_category(one)} if isinstance(given, list) else set()
+        used = {annotation["category_id"] for annotation in self._annotations}
+        for category in self._categories:
+            if not names or category["name"] in names or category["id"] in used:
+                yield category
 
     def finish(self) -> None:
         """Nothing is left to do."""
-
-    def _number_annotations(self) -> None:
-        taken = set()
-        for annotation in self._annotations:
-            if annotation["id"] in taken or annotation["id"] is None:
-                annotation["id"] = None
-            else:
-                taken.add(annotation["id"])
-        free = 1
-        for annotation in self._annotations:
-            if annotation["id"] is None:
-                while free in taken:
-                    free += 1
-                annotation["id"] = free
-                taken.add(free)
 
     # -- as the SDK does ---------------------------------------------------------------------------------------
 
@@ -231,8 +241,10 @@ class CocoWriter(Writer):
         name = labels[0][1]
         shapes: list[Shape] = [shape for _, _, shape in labels]
         found: dict[str, Any] = {key: value for key, value in known.items() if key not in _OURS}
-        category = known.get("category_id")
-        found |= {"id": _number(key), "category_id": category if type(category) in (int, str) else self._ids[name]}
+        category = ident_of(known.get("category_id"))
+        given = known.get("id")
+        ident = given if type(given) is str and key.startswith(f"coco-{given}") else _ident(key)
+        found |= {"id": ident, "category_id": category if (category, name) in self._numbers else self._ids[name]}
         pose = next((shape for shape in shapes if isinstance(shape, Pose)), None)
         if pose is not None:
             found |= self._keypoints(item, name, pose)
@@ -240,38 +252,60 @@ class CocoWriter(Writer):
         found["segmentation"], more = _segmentation(solid, item, compact="compressed" in known)
         found |= measured(shapes) | more
         if known.get("of") == digest(_distinct(one for one, _, _ in labels)):
-            found |= {side: known[side] for side in ("area", "bbox") if side in known}
+            found |= {key: known[key] for key in known if key in MEASURED}
         tags = {tag["name"]: tag.get("value") for one, _, _ in labels for tag in one.get("tags", [])}
-        found["iscrowd"] = int("iscrowd" in tags)
+        if CROWD in tags or type(found.get(CROWD)) not in (int, float, str):
+            found[CROWD] = int(CROWD in tags)
+        tags.pop(CROWD, None)
         absent = known.get("absent")
         for side in absent if isinstance(absent, list) else ():
             if side not in _MEASURES:
                 continue
             if not found.get(side) or side in ("area", "bbox"):
                 found.pop(side, None)
-        attributes = {label: _plain_value(value) for label, value in tags.items() if label != "iscrowd"}
+        attributes = _attributes(tags, known.get("attributes"))
         return found | ({"attributes": attributes} if attributes else {})
 
     def _keypoints(self, item: Item, name: str, pose: Pose) -> dict[str, Any]:
         category = next(one for one in self._categories if one["name"] == name)
-        numbers: list[float] = []
         if unknown := pose.points.keys() - set(category.get("keypoints", [])):
             self.plan.lost(item, name, f"has keypoints that its category doesn't have: {', '.join(sorted(unknown))}")
-        for label in category.get("keypoints", []):
-            x, y, seen = pose.points.get(label, (0, 0, False))
-            numbers += [x, y, 2 if seen else 1] if label in pose.points else [0, 0, 0]
-        return {"keypoints": numbers, "num_keypoints": len(pose.points)}
+        return pose_numbers(pose, category.get("keypoints", []))
 
 
 def _distinct(items: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
     return list({id(item): item for item in items}.values())
 
 
-def _plain_value(value: Any) -> Any:
-    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+def _attributes(tags: dict[str, Any], kept: Any) -> dict[str, Any]:
+    """Attributes of an object: of those that tags can't hold, what was kept, as long as the tag is what it was."""
+    kept = kept if isinstance(kept, dict) else {}
+    found = {}
+    for label, value in tags.items():
+        name = label[:-1] if label != CROWD and label.rstrip("_") == CROWD else label
+        known = kept.get(label)
+        is_same = label in kept and value in (told(known), told(known, as_text=True))
+        found[name] = known if is_same else understood(value)
+    return found
 
 
-def _number(key: str) -> int | None:
+def _number(rows: list[dict[str, Any]]) -> None:
+    """Give numbers to what has none, or one that another has."""
+    taken = set()
+    for row in rows:
+        ident = ident_of(row["id"])
+        row["id"] = None if ident in taken else ident
+        taken.add(ident)
+    free = 1
+    for row in rows:
+        if row["id"] is None:
+            while free in taken:
+                free += 1
+            row["id"] = free
+            taken.add(free)
+
+
+def _ident(key: str) -> int | None:
     text = key.removeprefix("coco-")
     return int(text) if text != key and text.isdecimal() else None
 
@@ -374,6 +408,13 @@ def _categories(plan: Plan, source: dict[str, Any], dataset: str) -> list[dict[s
         names.add(name)
         known.append(_category(free, kind) | {"name": name, "supercategory": name})
     return known
+
+
+def _as_said(category: dict[str, Any]) -> dict[str, Any]:
+    """A category as its file had it: two of one name may be two classes."""
+    said = category.get("said")
+    found = {key: value for key, value in category.items() if key != "said"}
+    return found | ({"name": said} if isinstance(said, str) else {})
 
 
 def _is_category(value: Any) -> bool:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from posixpath import splitext
 from typing import TYPE_CHECKING, Any, Final
 
-from blobdir.labels.model import Box, LabelError, bounds, kind_name
+from blobdir.labels.model import Box, LabelError, Mask, Polygon, around, kind_name
 from blobdir.labels.supervisely import KEPT, kind_of_object, shapes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from blobdir.labels.model import Shape
     from blobdir.labels.supervisely import Kind
@@ -53,6 +53,39 @@ class Item:
 
 
 @dataclass(slots=True)
+class Bound:
+    """One object of an image, which may have several shapes.
+
+    Attributes
+    ----------
+    name : str
+        Of its class, as label files call it.
+    parts : list of (dict, str, Shape)
+        Objects of the annotation, each with the title of its class, and their shapes.
+    """
+
+    name: str
+    parts: list[tuple[dict[str, Any], str, Shape]]
+
+    @property
+    def title(self) -> str:
+        """Title of the class of its first part."""
+        return self.parts[0][1]
+
+    @property
+    def tags(self) -> dict[str, Any]:
+        """Of all its parts."""
+        return {tag["name"]: tag.get("value") for one, *_ in self.parts for tag in one.get("tags", [])}
+
+    @property
+    def framed(self) -> Sequence[Shape]:
+        """The shapes that its box goes around: boxes, else outlines and masks, else all."""
+        shapes = [shape for *_, shape in self.parts]
+        boxes = [shape for shape in shapes if isinstance(shape, Box)]
+        return boxes or [shape for shape in shapes if isinstance(shape, (Polygon, Mask))] or shapes
+
+
+@dataclass(slots=True)
 class Plan:
     """How a project is written.
 
@@ -74,6 +107,8 @@ class Plan:
     complain : callable
     boxed : Counter
         Class and kind of shape -> objects that are written as the boxes around them.
+    untold : Counter
+        What else of images and objects the format has no place for -> how many have it.
     """
 
     kinds: dict[str, Kind]
@@ -85,6 +120,7 @@ class Plan:
     write: Write
     complain: Complain
     boxed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    untold: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def shapes(self, item: Item) -> Iterator[tuple[dict[str, Any], str, list[Shape]]]:
         """Objects that can be read, each with its class and shapes; the others are named."""
@@ -110,12 +146,43 @@ class Plan:
         name = given.get(title, title) if isinstance(given, dict) else title
         return name if isinstance(name, str) else title
 
-    def box_of(self, title: str, shape: Shape) -> Box | None:
-        """The box around a shape, for a format that has no others; those that are more than a box are counted."""
-        box = bounds(shape)
-        if box is not None and not isinstance(shape, Box):
-            self.boxed[title, kind_name(shape)] += 1
+    def box_of(self, title: str, *shapes: Shape) -> Box | None:
+        """The box around shapes, for a format that has no others; those that are more than a box are counted."""
+        box = around(shapes)
+        other = next((shape for shape in shapes if not isinstance(shape, Box)), None)
+        if box is not None and other is not None:
+            self.boxed[title, kind_name(other)] += 1
         return box
+
+    def bound(self, item: Item) -> Iterator[Bound]:
+        """Objects that can be read, those with the same key and class as one."""
+        groups: dict[Any, Bound] = {}
+        for number, (one, title, shapes) in enumerate(self.shapes(item)):
+            key = one.get("instance")
+            name = self.category(title, item.dataset)
+            mine = groups.setdefault((key, name) if isinstance(key, str) else number, Bound(name, []))
+            mine.parts += [(one, title, shape) for shape in shapes]
+        yield from groups.values()
+
+    def without_tags(self, item: Item, *, of_objects: Collection[str] | None, of_images: Collection[str] = ()) -> None:
+        """Count the tags of an image and of its objects that aren't written.
+
+        Parameters
+        ----------
+        item : Item
+        of_objects : collection of str or None
+            Those that are; None: all.
+        of_images : collection of str
+        """
+        for tag in item.tags:
+            if tag["name"] not in of_images:
+                self.untold["tag of an image", tag["name"]] += 1
+        for one in item.objects:
+            for tag in one.get("tags", []) if of_objects is not None else ():
+                if tag["name"] not in (of_objects or ()):
+                    self.untold["tag of an object", tag["name"]] += 1
+            if one.get("description"):
+                self.untold["description of an object", one["classTitle"]] += 1
 
     def lost(self, item: Item, title: str, what: str) -> None:
         """Say that an object, or a part of it, isn't in the result."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from posixpath import splitext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree as ET  # only writes
 
+from blobdir.labels.formats.voc import FLAGS
 from blobdir.labels.model import Box, Mask, Polygon
 from blobdir.labels.writers.model import SPLITS, Writer, free_name, kept_of_format
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from blobdir.labels.model import Shape
     from blobdir.labels.writers.model import Item, Plan
 
@@ -20,7 +19,14 @@ ROOT: Final = "VOCdevkit/VOC"
 _NEUTRAL: Final = "neutral"
 _NEUTRAL_COLOR: Final = "224 224 192"
 _SHARE_OF_TRAIN: Final = 0.8
-_FLAGS: Final = ("truncated", "difficult", "occluded")
+_FIELDS: Final[dict[str, Any]] = {
+    "folder": "VOC",
+    "source/database": "",
+    "source/annotation": "PASCAL VOC",
+    "source/image": "",
+    "size/depth": "3",
+}
+"""What the SDK says of each image."""
 _LONGEST: Final = 255 - len("_trainval.txt")
 _NOT_OF_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NAME: Final = re.compile(r"[A-Za-z_][\w.-]*")
@@ -89,24 +95,43 @@ class VocWriter(Writer):
         self.plan.write(f"{ROOT}/colors.txt", "".join(f"{line}\n" for line in lines).encode())
 
     def _annotation(self, item: Item, filename: str) -> tuple[ET.Element, set[str]]:
+        given = kept_of_format(item.kept, "image", "voc").get("fields") if self.plan.exact else None
+        fields = _FIELDS | (given if isinstance(given, dict) else {})
         root = ET.Element("annotation")
-        _child(root, "folder", "VOC")
+        _child(root, "folder", _text(fields.pop("folder")))
         _child(root, "filename", filename)
-        source = _child(root, "source")
-        for name, text in (("database", ""), ("annotation", "PASCAL VOC"), ("image", "")):
-            _child(source, name, text)
-        size = _child(root, "size")
-        for name, number in (("width", item.width), ("height", item.height), ("depth", 3)):
-            _child(size, name, str(number))
+        size = _text(fields.pop("size/depth"))
+        for name, text in fields.items():
+            self._field(root, str(name).split("/"), _text(text), item)
+        element = _child(root, "size")
+        for name, text in (("width", str(item.width)), ("height", str(item.height)), ("depth", size)):
+            _child(element, name, text)
         _child(root, "segmented", self._segmented(item))
-        classes = set()
-        for one, title, shapes in self.plan.shapes(item):
-            classes.add(title)
-            for shape in shapes:
-                if title == _NEUTRAL and not self.plan.exact:
-                    continue
-                self._object(root, one, title, shape, item)
-        return root, classes
+        self.plan.without_tags(item, of_objects=None if self.plan.exact else ())
+        if not self.plan.exact:
+            classes = set()
+            for _, title, shapes in self.plan.shapes(item):
+                classes.add(title)
+                for shape in shapes if title != _NEUTRAL else ():
+                    if (box := self.plan.box_of(title, shape)) is not None:
+                        box = _as_the_sdk(box, shape)
+                    self._object(root, title, title, box, {}, item)
+            return root, classes
+        things = list(self.plan.bound(item))
+        for one in things:
+            self._object(root, one.title, one.name, self.plan.box_of(one.title, *one.framed), one.tags, item)
+        return root, {title for one in things for _, title, _ in one.parts}
+
+    def _field(self, root: ET.Element, path: list[str], text: str, item: Item) -> None:
+        """What else was said of an image."""
+        if not all(map(_NAME.fullmatch, path)) or _NOT_OF_XML.search(text):
+            self.plan.complain(f"{item.dataset}/{item.name}", f"its field {'/'.join(path)!r} can't be written as XML")
+            return
+        *above, last = path
+        for name in above:
+            found = root.find(name)
+            root = _child(root, name) if found is None else found
+        _child(root, last, text)
 
     def _segmented(self, item: Item) -> str:
         if not self.plan.exact:
@@ -114,21 +139,19 @@ class VocWriter(Writer):
         known = kept_of_format(item.kept, "image", "voc").get("segmented")
         return known if isinstance(known, str) else "0"
 
-    def _object(self, root: ET.Element, one: dict[str, Any], title: str, shape: Shape, item: Item) -> None:
-        box = self.plan.box_of(title, shape)
-        name = self.plan.category(title, item.dataset) if self.plan.exact else title
+    def _object(
+        self, root: ET.Element, title: str, name: str, box: Box | None, tags: dict[str, Any], item: Item
+    ) -> None:
         if box is None or _NOT_OF_XML.search(name):
             self.plan.lost(item, title, "has a name with characters that XML doesn't have" if box else "has no points")
             return
-        if not self.plan.exact:
-            box = _as_the_sdk(box, shape)
-        tags = {tag["name"]: tag.get("value") for tag in one.get("tags", [])} if self.plan.exact else {}
         element = _child(root, "object")
         _child(element, "name", name)
         _child(element, "pose", str(tags.pop("pose", "Unspecified")))
-        for flag in _FLAGS[: 3 if "occluded" in tags else 2]:
-            _child(element, flag, str(int(flag in tags)))
-            tags.pop(flag, None)
+        is_set = {flag for flag in FLAGS if tags.get(flag, 0) in (None, "")}  # "" where others have a text
+        for flag in FLAGS[: 3 if "occluded" in is_set else 2]:
+            _child(element, flag, str(int(flag in is_set)))
+        tags = {label: value for label, value in tags.items() if label not in is_set}
         sides = _child(element, "bndbox")
         for side, value in zip(
             ("xmin", "ymin", "xmax", "ymax"), (box.left, box.top, box.right, box.bottom), strict=True
@@ -154,6 +177,10 @@ class VocWriter(Writer):
 def _can_be_a_name(title: str) -> bool:
     """Whether there can be a file that is called like a class, with its split behind it."""
     return "/" not in title and "\0" not in title and len(title.encode("utf-8", "replace")) <= _LONGEST
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _child(parent: ET.Element, name: str, text: str | None = None) -> ET.Element:

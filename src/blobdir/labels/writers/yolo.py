@@ -11,18 +11,16 @@ from blobdir.labels.writers.model import SPLITS, Writer, free_stem
 from blobdir.labels.yamlfile import write_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from blobdir.labels.model import Shape
     from blobdir.labels.supervisely import Kind
-    from blobdir.labels.writers.model import Item, Plan
+    from blobdir.labels.writers.model import Bound, Item, Plan
 
 CONFIG: Final = "data_config.yaml"
 _LEAST_OUTLINE: Final = 3
 _DIGITS: Final = 9
 _ALWAYS: Final = 6
-
-Group = list[tuple[dict[str, Any], str, "Shape"]]
 
 
 class YoloWriter(Writer):
@@ -71,7 +69,7 @@ class YoloWriter(Writer):
             value[f"{split}_labels"] = f"labels/{split}"
         value |= {"nc": len(self._names), "names": self._names}
         value["colors"] = [_rgb(self._kind(name)) for name in self._names]
-        if self._keypoints and self._task in ("pose", ""):
+        if self._has_keypoints:
             value["kpt_shape"], value["flip_idx"] = self._shape()
             if self.plan.exact:
                 value["kpt_names"] = {
@@ -79,6 +77,9 @@ class YoloWriter(Writer):
                     for name, number in self._numbers.items()
                     if (kind := self._kind(name)) is not None and kind.shape == "graph"
                 }
+        for dataset in self.plan.sources if self.plan.exact else ():
+            more = self.plan.file_of(dataset, "yolo").get("config")
+            value = (more if isinstance(more, dict) else {}) | value
         self.plan.write(CONFIG, write_yaml(value))
 
     def _kind(self, name: str) -> Kind | None:
@@ -100,60 +101,75 @@ class YoloWriter(Writer):
     # -- lines -------------------------------------------------------------------------------------------------
 
     def _lines(self, item: Item) -> Iterator[str]:
+        kept = ("confidence",) if self.plan.exact else ()
+        self.plan.without_tags(item, of_objects=kept, of_images=() if self._split else ("val",))
         if not item.width or not item.height:
             if item.objects:
                 self.plan.complain(
                     f"{item.dataset}/{item.name}", "has objects and no size, so nobody knows where they are"
                 )
             return
-        for group in self._groups(item):
-            title = group[0][1]
-            name = self.plan.category(title, item.dataset) if self.plan.exact else title
-            for numbers in self._numbers_of(item, group):
-                yield f"{self._numbers[name]} {' '.join(numbers)}"
+        if not self.plan.exact:
+            for one, title, shapes in self.plan.shapes(item):
+                for shape in shapes:
+                    for numbers in self._numbers_of(item, one, title, shape):
+                        yield f"{self._numbers[title]} {' '.join(numbers)}"
+            return
+        for thing in self.plan.bound(item):
+            for numbers in self._object(item, thing):
+                yield f"{self._numbers[thing.name]} {' '.join(numbers)}"
 
-    def _groups(self, item: Item) -> Iterator[Group]:
-        """Objects one by one; of those with keypoints that came from label files, with the box that is theirs."""
-        bound: dict[str, Group] = {}
-        objects = list(self.plan.shapes(item))
-        with_pose = {
-            one.get("instance")
-            for one, _, shapes in objects
-            if self.plan.exact and self._task in ("pose", "") and any(isinstance(shape, Pose) for shape in shapes)
-        }
-        for one, title, shapes in objects:
-            key = one.get("instance")
-            for shape in shapes:
-                if isinstance(key, str) and key in with_pose and isinstance(shape, (Pose, Box)):
-                    bound.setdefault(key, []).append((one, title, shape))
-                else:
-                    yield [(one, title, shape)]
-        for group in bound.values():
-            if len(group) == 2 and sum(isinstance(shape, Pose) for *_, shape in group) == 1:
-                yield sorted(group, key=lambda one: not isinstance(one[2], Pose))
-            else:
-                yield from ([one] for one in group)
+    def _object(self, item: Item, thing: Bound) -> Iterator[list[str]]:
+        """Lines of one object: one, but for outlines in pieces, which nobody can put into one without changing them."""
+        poses = [(title, shape) for _, title, shape in thing.parts if isinstance(shape, Pose)]
+        if self._task == "detect":
+            shapes = [shape for shape in thing.framed if not isinstance(shape, Dot)]
+            yield from self._box(item, thing.title, shapes, thing.tags)
+        elif self._task in ("", "pose") and poses:
+            for title, pose in poses:
+                frame = (
+                    around(shape for shape in thing.framed if not isinstance(shape, Pose)) if len(poses) == 1 else None
+                )
+                yield from self._pose(item, title, pose, frame)
+            if any(isinstance(shape, (Polygon, Mask)) for *_, shape in thing.parts):
+                self.plan.lost(
+                    item, thing.name, "has an outline beside its keypoints, and a line of YOLO has one of them"
+                )
+        else:
+            lines = [
+                numbers for one, title, shape in thing.parts for numbers in self._numbers_of(item, one, title, shape)
+            ]
+            if len(lines) > 1:
+                self.plan.lost(item, thing.name, f"is in {len(lines)} pieces, which are objects of their own in YOLO")
+            yield from lines
 
-    def _numbers_of(self, item: Item, group: Group) -> Iterator[list[str]]:
-        one, title, shape = group[0]
+    def _numbers_of(self, item: Item, one: dict[str, Any], title: str, shape: Shape) -> Iterator[list[str]]:
         task = self._task or _own_task(shape)
         if task == "pose":
-            frame = group[1][2] if len(group) > 1 else None
-            yield from self._pose(item, title, shape, frame)
+            yield from self._pose(item, title, shape, None)
         elif task == "detect":
-            yield from self._box(item, title, shape, one)
+            tags = {tag["name"]: tag.get("value") for tag in one.get("tags", [])}
+            yield from self._box(item, title, [] if isinstance(shape, Dot) else [shape], tags)
         else:
             yield from self._outline(item, title, shape)
 
-    def _box(self, item: Item, title: str, shape: Shape, one: dict[str, Any]) -> Iterator[list[str]]:
-        box = self.plan.box_of(title, shape) if not isinstance(shape, Dot) else None
+    def _box(self, item: Item, title: str, shapes: Sequence[Shape], tags: dict[str, Any]) -> Iterator[list[str]]:
+        box = self.plan.box_of(title, *shapes)
         if box is None:
             self.plan.lost(item, title, "is a point, which has no box")
             return
-        score = next((t.get("value") for t in one.get("tags", []) if t["name"] == "confidence"), None)
-        numbers = self._center(_whole(box, shape) if not self.plan.exact else box, item)
-        is_scored = self.plan.exact and isinstance(score, (int, float))
-        yield [*numbers, f"{score:g}"] if is_scored else numbers
+        numbers = self._center(_whole(box, shapes[0]) if not self.plan.exact else box, item)
+        score = tags.get("confidence")
+        if self.plan.exact and self._has_keypoints:  # all lines have as many numbers
+            yield numbers + ["0"] * (self._keypoints * self._shape()[0][1])
+        elif self.plan.exact and isinstance(score, (int, float)):
+            yield [*numbers, f"{score:g}"]
+        else:
+            yield numbers
+
+    @property
+    def _has_keypoints(self) -> bool:
+        return bool(self._keypoints) and self._task in ("pose", "")
 
     def _center(self, box: Box, item: Item) -> list[str]:
         if self.plan.exact:
@@ -188,8 +204,8 @@ class YoloWriter(Writer):
             else:
                 yield self._shares(polygon.exterior, item)
 
-    def _pose(self, item: Item, title: str, shape: Shape, frame: Shape | None) -> Iterator[list[str]]:
-        box = bounds(frame) if frame is not None else bounds(shape)
+    def _pose(self, item: Item, title: str, shape: Shape, frame: Box | None) -> Iterator[list[str]]:
+        box = bounds(shape) if frame is None else frame
         if not isinstance(shape, Pose) or box is None:
             self.plan.lost(item, title, "has no keypoints")
             return

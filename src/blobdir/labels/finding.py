@@ -1,0 +1,590 @@
+"""Which image a label file means: one rule for all formats.
+
+A label file says a name, with folders or without, and lies in a folder itself; some say a split. Together that is a
+path, and an image whose folders say something else isn't it: its labels would be those of another image, and nobody
+would see it. So an image is found
+
+1. at the path that is said, seen from the label file's folder, or from one above it. The first of these places that
+   has such folders at all decides: where the image isn't there, it's missing, and no other one is taken;
+2. else below the folder that the label file speaks for, which is the nearest at or above it with images in it, where
+   the image's path ends as is said. Folders that are named for labels (``labels``, ``Annotations``) count for nothing,
+   all others of the label file's path must be in the image's: ``labels/x/1.txt`` isn't of ``images/y/1.jpg``;
+3. else at the root, where what is said ends with the whole path of the image: the rest is the folders of another
+   machine, if that holds for all names of the file.
+
+Of several, those in a folder called like the split count, then one beside the label file; where these are two, or
+there is none, it's unclear, and said. Where there is a folder of the split, the image lies in it.
+
+An image that is named by its path, or lies where labels of this file belong, isn't also that of a name that fits less
+well; and where names of a file are found there, the others are missing (`contradicted`). A file with the labels of one
+image, see `Images.of_file`, lies beside it, or where such files do by custom, if there is such a place.
+
+Names are compared as they are; where none is so, an extension in capitals or small letters is the same, so are letters
+with accents in one character or two, and a name without an extension is of any image that is called so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from posixpath import basename, dirname, join, normpath, splitext
+from typing import TYPE_CHECKING, Final
+from unicodedata import normalize
+
+from blobdir.filenames import IMAGE_EXTENSIONS, parents_of
+from blobdir.labels.model import LabelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from blobdir.labels.files import LabelFiles
+    from blobdir.labels.model import Labels
+
+_OF_LABELS: Final = re.compile(r"label|annot|bbox|boxes|ground.?truth|^anns?$|^gt$|^(json|xml|txt|csv|tsv|meta)s?$")
+"""Folders that are named for the labels in them, in small letters."""
+_OF_FORMAT: Final = re.compile(r"coco|yolo|voc|cvat|createml")
+"""The same, if no images lie in them: else it's the name of a whole data set."""
+_IMAGES_FOR: Final = (
+    ("labels", "images"),
+    ("label", "image"),
+    ("Labels", "Images"),
+    ("Annotations", "JPEGImages"),
+    ("Annotations", "Images"),
+    ("annotations", "images"),
+    ("ann", "img"),
+)
+"""What the folder of images is called where that of labels is called so."""
+_MACHINE: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://[^/]*|[A-Za-z]:)?/")
+"""How a path begins that isn't seen from a folder: of a machine, of a drive, of a server."""
+_WORD: Final = re.compile(r"[a-z]+")
+_FAMILIES: Final = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+class MissingError(LabelError):
+    """What a label file means isn't there."""
+
+
+class UnclearError(LabelError):
+    """What a label file means can be several things.
+
+    Attributes
+    ----------
+    paths : list of str
+    """
+
+    def __init__(self, message: str, paths: list[str]) -> None:
+        super().__init__(message)
+        self.paths = paths
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An image that is meant.
+
+    Attributes
+    ----------
+    path : str
+    exact : bool
+        It's at the path that is said, or where images of labels in this folder belong.
+    above : bool
+        That is the folder above one that is named for labels.
+    said : str
+        The path that was said.
+    dropped : str
+        Folders of another machine in front of it.
+    instead : str
+        The name in the label file that isn't there, where the image is called like the file.
+    """
+
+    path: str
+    exact: bool
+    above: bool = False
+    said: str = ""
+    dropped: str = ""
+    instead: str = ""
+
+    @property
+    def base(self) -> str:
+        """The folder that what is said is seen from."""
+        folders = _folders(self.path)
+        return "" if self.dropped else "/".join(folders[: len(folders) - self.said.count("/")])
+
+
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """What the folder of a label file says.
+
+    Attributes
+    ----------
+    beside : list of str
+        Folders that the images of its labels belong into, the first first.
+    bases : list of str
+        Folders that a name with folders can be seen from.
+    scope : str
+        The folder that it speaks for.
+    must : list of str
+        Folders between `scope` and the label file that the images must lie in, too.
+    families : set of str
+        Splits that its path names.
+    """
+
+    beside: list[str]
+    bases: list[str]
+    scope: str
+    must: list[str]
+    families: set[str]
+
+
+def is_image(path: str) -> bool:
+    """Whether a file is named like an image."""
+    return splitext(path)[1].lower() in IMAGE_EXTENSIONS
+
+
+class Images:
+    """Finds images, or other files, by what label files call them.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        Below the folder that is packed.
+    what : str
+        What they are, for messages.
+
+    Attributes
+    ----------
+    paths : list of str
+    """
+
+    def __init__(self, paths: Iterable[str], what: str = "image") -> None:
+        self.paths, self._what = list(paths), what
+        self._by_name: dict[str, list[str]] = {}
+        for path in self.paths:
+            self._by_name.setdefault(basename(path), []).append(path)
+        self._by_stem: dict[str, list[str]] | None = None
+        self._direct = {dirname(path) for path in self.paths}
+        self._folders = self._direct | {parent for folder in self._direct for parent in parents_of(folder)} | {""}
+        self._tails = {tail for folder in self._folders for tail in _tails(folder)}
+        self._nears: dict[str, _Near] = {}
+        self._names_in: dict[str, tuple[set[str], set[str]]] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def holds(self, folder: str) -> bool:
+        """Whether there are images in a folder, or below it."""
+        return folder in self._folders
+
+    def lie_in(self, folder: str) -> bool:
+        """Whether there are images in a folder itself."""
+        return folder in self._direct
+
+    def labelled_by(self, files: LabelFiles, ending: str, is_one: Callable[[str, bytes], bool]) -> Iterator[str]:
+        """Files that have the labels of one image each: those of a format, and others that are called like an image.
+
+        Those can't be read; who passed them by would lose labels without a word.
+        """
+        for path in files.ending(ending):
+            if _spelled_alike(splitext(basename(path))[0]) in self._stems or is_one(path, files.head(path)):
+                yield path
+
+    @property
+    def _stems(self) -> dict[str, list[str]]:
+        if self._by_stem is None:
+            self._by_stem = {}
+            for path in self.paths:
+                if is_image(path):
+                    self._by_stem.setdefault(_spelled_alike(splitext(basename(path))[0]), []).append(path)
+        return self._by_stem
+
+    def find(self, name: str, near: str = "", split: str = "") -> str:
+        """Path of the image that a label file means; see this module.
+
+        Parameters
+        ----------
+        name : str
+            As in the label file: with folders or without, of this machine or another.
+        near : str
+            Folder of the label file, below the folder that is packed.
+        split : str
+            That the label file says, of the image or of itself.
+
+        Raises
+        ------
+        MissingError, UnclearError
+        """
+        return self.place(name, near, split).path
+
+    def place(self, name: str, near: str = "", split: str = "") -> Found:
+        """As `find`, with how sure it is."""
+        fault: MissingError | None = None
+        parts, bases = self._parts(name, near)
+        for same in self._spelled(parts[-1]):
+            try:
+                return self._chosen(name, parts, bases, same, self._near(near), split)
+            except MissingError as error:
+                fault = fault or error
+        raise fault or MissingError(f"there is no {self._what} {name}")
+
+    def of_file(self, path: str, named: str = "") -> Found:
+        """The image whose labels are in a file of its own: that which the file names, else the one called like it.
+
+        Parameters
+        ----------
+        path : str
+            Of the label file.
+        named : str
+            The image, as the file has it; empty: it names none.
+
+        Raises
+        ------
+        MissingError, UnclearError
+        """
+        folder, stem = dirname(path), splitext(basename(path))[0]
+        near = self._near(folder)
+        *belong, plain = near.beside
+        places = [one for one in belong if one in self._folders]
+        fault: MissingError | None = None
+        if not places and any(one in self._folders for one in _images_for(folder.split("/"), whole=False)):
+            places = belong[:1]  # there are folders of images by custom, but not this one
+        for name in dict.fromkeys((named, stem)):
+            for place in (*(places or (folder,)), plain) if name else ():
+                try:
+                    found = self.place(name, place)
+                except MissingError as error:
+                    fault = fault or error
+                    continue
+                if places and found.base not in (near.bases if "/" in found.said else near.beside):
+                    fault = fault or self._missing(name, [found.path])
+                    continue
+                if found.dropped and splitext(basename(found.path))[0] != stem:
+                    continue  # of an image that is called otherwise, the folders must be right
+                is_other = bool(named) and splitext(basename(found.path))[0] != self._stem(named)
+                return replace(found, instead=named if is_other else "")
+        raise fault or MissingError(f"there is no image {stem}")
+
+    def _stem(self, name: str) -> str:
+        last = self._parts(name, "")[0][-1]
+        return splitext(last)[0] if is_image(last) else last
+
+    def _parts(self, name: str, near: str) -> tuple[list[str], list[str]]:
+        """The folders and the name that a label file says, and the folders that they may be seen from."""
+        text = name if basename(name) in self._by_name else name.replace("\\", "/")
+        machine = _MACHINE.match(text)
+        if machine is not None:
+            text = text[machine.end() :]
+            text = text.partition("?")[0] if "://" in machine[0] else text
+        parts = [part for part in text.split("/") if part not in ("", ".")]
+        if ".." in parts:
+            whole = normpath(join(near if machine is None else "", *parts))
+            return [part for part in whole.split("/") if part not in ("..", ".")] or [name], [""]
+        return parts or [name], self._near(near).bases if machine is None else []
+
+    def _spelled(self, name: str) -> Iterator[list[str]]:
+        """Files of a name: those that have it, then those that are called so but for their extension."""
+        if name in self._by_name:
+            yield self._by_name[name]
+        stem, kind = splitext(name) if is_image(name) else (name, "")
+        alike = [path for path in self._stems.get(_spelled_alike(stem), ()) if basename(path) != name]
+        if kind:
+            alike = [path for path in alike if splitext(path)[1].lower() == kind.lower()]
+        if alike:
+            yield alike
+
+    def _near(self, folder: str) -> _Near:
+        found = self._nears.get(folder)
+        if found is None:
+            found = self._nears[folder] = self._looked_at(folder)
+        return found
+
+    def _looked_at(self, folder: str) -> _Near:
+        parts = folder.split("/") if folder else []
+        above = [folder, *parents_of(folder)] + ([""] if folder else [])
+        mapped = [one for one in _images_for(parts) if one in self._folders]
+        plain = next(one for one in above if not self._is_of_labels(one))
+        scope = next(one for one in (plain, *parents_of(plain), "") if one in self._folders)
+        between = above[: above.index(scope)]
+        return _Near(
+            beside=[*dict.fromkeys((folder, *mapped)), plain],
+            bases=list(dict.fromkeys((folder, *mapped, *above))),
+            scope=scope,
+            must=[basename(one) for one in reversed(between) if not self._is_of_labels(one)],
+            families=_families(parts),
+        )
+
+    def _is_of_labels(self, folder: str) -> bool:
+        name = basename(folder).lower()
+        if _OF_LABELS.search(name):
+            return True
+        return folder not in self._folders and _OF_FORMAT.search(name) is not None
+
+    def _chosen(self, name: str, parts: list[str], bases: list[str], same: list[str], near: _Near, split: str) -> Found:
+        """The image of those that are called so."""
+        folders = parts[:-1]
+        for base in bases if folders else ():
+            whole = join(base, *folders)
+            if found := [path for path in same if dirname(path) == whole]:
+                return Found(_only(name, found), exact=True, said="/".join(parts))
+            if whole in self._folders:
+                raise self._missing(name, same)
+        allowed = [path for path in same if _is_below(path, near.scope) and _has(_folders(path), near.must)]
+        for i in range(len(parts)):
+            tail = folders[i:]
+            if i == 0:
+                found = [path for path in allowed if _ends(_folders(path), tail)]
+            else:
+                found = [path for path in allowed if _folders(path) == tail]
+            if found := self._of_split(name, found, near, split):
+                path = self._nearest(name, found, near, at_path=bool(folders))
+                said, dropped = "/".join(parts), "/".join(folders[:i])
+                exact = not dropped if folders else dirname(path) in near.beside
+                above = exact and not folders and dirname(path) not in near.beside[:-1]
+                return Found(path, exact, above, said, dropped)
+            if tail and "/".join(tail) in self._tails:
+                break  # these folders are there, and the image isn't in them
+        raise self._missing(name, same)
+
+    def _of_split(self, name: str, paths: list[str], near: _Near, split: str) -> list[str]:
+        """Images that can be of a split that is said: where it has a folder, they lie in it."""
+        if not paths:
+            return paths
+        names, families = self._splits_in(near.scope)
+        if split.lower() in names:
+            own = [path for path in paths if split.lower() in map(str.lower, _folders(path))]
+            beside = [path for path in paths if path not in own and dirname(path) in near.beside]
+            if own and beside:
+                _only(name, [own[0], beside[0]])
+            return own or beside
+        said = (near.families | _families([split])) & families
+        if not said:
+            return paths
+        return [path for path in paths if not (found := _families(_folders(path))) or not found.isdisjoint(said)]
+
+    def _splits_in(self, scope: str) -> tuple[set[str], set[str]]:
+        """Names of the folders of images below one, in small letters, and the splits that they speak of."""
+        found = self._names_in.get(scope)
+        if found is None:
+            names = {
+                part for folder in self._folders if folder and _is_below(folder, scope) for part in folder.split("/")
+            }
+            found = self._names_in[scope] = {name.lower() for name in names}, _families(names)
+        return found
+
+    def _nearest(self, name: str, paths: list[str], near: _Near, *, at_path: bool) -> str:
+        """Which image of several is meant."""
+        for folder in () if at_path else near.beside:
+            if found := [path for path in paths if dirname(path) == folder]:
+                return _only(name, found)
+        return _only(name, paths)
+
+    def _missing(self, name: str, same: list[str]) -> MissingError:
+        """That none of those that are called so is meant."""
+        text = f"there is no {self._what} {name} where its labels say; {same[0]} lies elsewhere"
+        return MissingError(f"{text}: mend its path in them, or give their folder with --labels-from")
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """A name in a label file, and the image that was found for it.
+
+    Attributes
+    ----------
+    file : str
+        The label file; of those that have the labels of one image each, their folder.
+    where : str
+        For messages.
+    split : str
+    found : Found
+    """
+
+    file: str
+    where: str
+    split: str
+    found: Found
+
+
+def contradicted(meanings: list[Meaning]) -> dict[int, str]:
+    """Names that can't mean what was found for them, since others are it more surely: number -> what to say of it."""
+    wrong = _against_most(meanings)
+    by_image: dict[str, list[int]] = {}
+    for i, one in enumerate(meanings):
+        if i not in wrong:
+            by_image.setdefault(one.found.path, []).append(i)
+    for numbers in by_image.values():
+        sure = [i for i in numbers if _is_sure(meanings[i])]
+        said = {meanings[i].found.said for i in numbers if meanings[i].found.dropped}
+        for i in numbers:
+            if sure and i not in sure:
+                wrong[i] = f"it's that of {meanings[sure[0]].where}"
+            elif not sure and len(said) > 1 and meanings[i].found.dropped:
+                wrong[i] = f"it can't be that of {' and of '.join(sorted(said)[:2])}"
+    return _told(meanings, wrong)
+
+
+def odd_files(meanings: list[Meaning], images: Images) -> list[str]:
+    """Label files that lie beside images and name none of them, but others below by their names only."""
+    beside: dict[str, bool] = {}
+    for one in meanings:
+        is_below = not one.found.exact and "/" not in one.found.said and images.lie_in(dirname(one.file))
+        beside[one.file] = beside.get(one.file, True) and is_below
+    return [file for file, is_odd in beside.items() if is_odd]
+
+
+def _against_most(meanings: list[Meaning]) -> dict[int, str]:
+    """Names that aren't seen from where most others of their file are."""
+    wrong: dict[int, str] = {}
+    by_file: dict[str, list[int]] = {}
+    for i, one in enumerate(meanings):
+        by_file.setdefault(one.file, []).append(i)
+    for numbers in by_file.values():
+        every = [meanings[i].found for i in numbers]
+        drops = {found.dropped for found in every}
+        bases = Counter(found.base for found in every if "/" in found.said and not found.dropped)
+        above = sum(found.above for found in every)
+        most = any(found.exact and not found.above for found in every) or 2 * above >= len(every)
+        for i, found in zip(numbers, every, strict=True):
+            if found.dropped:
+                is_odd = bool(above) or any(other in drops for other in ("", *parents_of(found.dropped)))
+            else:
+                is_odd = "/" in found.said and _is_odd(found.base, bases)
+            if is_odd:
+                wrong[i] = "others in its file are seen from another folder"
+            elif most and not found.exact and not found.dropped:
+                wrong[i] = "others in its file lie where they say"
+            elif not most and found.above:
+                wrong[i] = "most others in its file lie elsewhere"
+    return wrong
+
+
+def _is_odd(base: str, bases: Counter[str]) -> bool:
+    """Whether paths are seen from a folder, and more of them from one above or below it."""
+    return any(
+        other != base
+        and (_is_below(base, other) or (_is_below(other, base) and bases[other] > bases[base]))
+        and bases[other] >= bases[base]
+        for other in bases
+    )
+
+
+def _told(meanings: list[Meaning], wrong: dict[int, str]) -> dict[int, str]:
+    return {
+        i: f"there is no image {meanings[i].found.said} where its labels say; {meanings[i].found.path} isn't it: {why}"
+        for i, why in sorted(wrong.items())
+    }
+
+
+def _is_sure(one: Meaning) -> bool:
+    return one.found.exact or (bool(one.split) and is_of_split(one.found.path, one.split))
+
+
+class Claims:
+    """Which label file an image is labelled by, where each is of one image: the one that is nearest to it."""
+
+    def __init__(self) -> None:
+        self._ranks: list[int] = []
+        self._meanings: list[Meaning] = []
+
+    def add(self, file: str, found: Found, rank: int | None = None) -> None:
+        """Note that a label file means an image.
+
+        Parameters
+        ----------
+        file : str
+        found : Found
+        rank : int, optional
+            The lower, the more it's this image; by default, as the file lies and is called.
+        """
+        if rank is None:
+            is_called = splitext(basename(found.path))[0] == splitext(basename(file))[0] and not found.instead
+            is_beside = dirname(found.path) == dirname(file)
+            rank = 4 * (not is_called) + 2 * (not found.exact) + (not is_beside)
+        self._ranks.append(rank)
+        self._meanings.append(Meaning(dirname(file), file, "", found))
+
+    def settled(self, files: LabelFiles, labels: Labels) -> dict[str, str]:
+        """Image -> its label file; the others are named, but for those that say the same to the last byte."""
+        wrong = _told(self._meanings, _against_most(self._meanings))
+        by_image: dict[str, list[tuple[int, str]]] = {}
+        for i, (rank, one) in enumerate(zip(self._ranks, self._meanings, strict=True)):
+            if i in wrong:
+                labels.complain("label-image", one.where, wrong[i])
+            else:
+                by_image.setdefault(one.found.path, []).append((rank, one.where))
+        owners = {}
+        for image, claims in by_image.items():
+            _, owner = min(claims)
+            owners[image] = owner
+            for _, file in sorted(claims):
+                if file != owner and not _are_equal(files, file, owner):
+                    labels.complain("label", file, f"is of {image}, which has labels in {owner}")
+        return owners
+
+
+def _are_equal(files: LabelFiles, one: str, other: str) -> bool:
+    try:
+        return files.read(one) == files.read(other)
+    except LabelError:
+        return False
+
+
+def _spelled_alike(stem: str) -> str:
+    """A name as all have it that look the same: ``ä`` is one character, or two as on a Mac."""
+    return stem if stem.isascii() else normalize("NFC", stem)
+
+
+def _only(name: str, paths: list[str]) -> str:
+    if len(paths) > 1:
+        raise UnclearError(f"{name} can be {paths[0]} or {paths[1]}: give it with its folder", paths)
+    return paths[0]
+
+
+def _images_for(parts: list[str], *, whole: bool = True) -> Iterator[str]:
+    """Where images lie by custom, if labels lie in a folder: ``images/x`` for ``labels/x``; or just ``images``."""
+    for i in reversed(range(len(parts))):
+        for old, new in _IMAGES_FOR:
+            if parts[i] == old or (old != "ann" and old in parts[i]):
+                yield "/".join((*parts[:i], parts[i].replace(old, new), *(parts[i + 1 :] if whole else ())))
+
+
+def _folders(path: str) -> list[str]:
+    return path.split("/")[:-1]
+
+
+def _tails(folder: str) -> Iterator[str]:
+    while folder:
+        yield folder
+        folder = folder.partition("/")[2]
+
+
+def _ends(folders: list[str], tail: list[str]) -> bool:
+    return not tail or folders[-len(tail) :] == tail
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return not folder or path.startswith(f"{folder}/")
+
+
+def _has(folders: list[str], wanted: list[str]) -> bool:
+    """Whether folders are there in this order, without others between them."""
+    count = len(wanted)
+    return not count or any(folders[i : i + count] == wanted for i in range(len(folders) - count + 1))
+
+
+def is_of_split(path: str, split: str) -> bool:
+    """Whether the folders that an image lies in are called like a split."""
+    folders = _folders(path)
+    return split.lower() in map(str.lower, folders) or not _families(folders).isdisjoint(_families([split]))
+
+
+def _families(folders: Collection[str]) -> set[str]:
+    """The splits that names speak of: train, val, test, as words."""
+    words = (word for folder in folders for word in _WORD.findall(folder.lower()))
+    return {_FAMILIES[word] for word in words if word in _FAMILIES}

@@ -1,0 +1,267 @@
+"""What COCO says of objects and of classes, and what of it goes back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from blobdir.annotations import kind_of
+from blobdir.labels.masks import from_rle
+from blobdir.labels.model import (
+    Box,
+    Category,
+    LabelError,
+    Polygon,
+    Pose,
+    Thing,
+    ident_of,
+    name_of,
+    number,
+    points_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from blobdir.labels.model import Complain, Shape
+
+_KNOWN: Final = frozenset(("id", "image_id", "category_id", "segmentation", "attributes", "caption", "holes"))
+_ALWAYS: Final = ("segmentation", "area", "bbox", "iscrowd")
+"""What nearly all files have of an object; what others haven't is noted."""
+CROWD: Final = "iscrowd"
+"""The tag of a crowd; attributes that are called so have ``_`` behind it, and one more than they had."""
+
+
+class Raw:
+    """An annotation as it's in the file.
+
+    Parameters
+    ----------
+    path : str
+    index : int
+    value : dict
+    category : Category
+        With the number that objects of its class have in this split.
+    number : int or str
+        The number that this one's category has there.
+    """
+
+    __slots__ = ("category", "index", "number", "path", "value")
+
+    def __init__(
+        self, path: str, index: int, value: dict[str, Any], category: Category, number: int | str | None
+    ) -> None:
+        self.path, self.index, self.value, self.category, self.number = path, index, value, category, number
+
+
+class Reader:
+    """Makes objects of annotations when they are wanted."""
+
+    __slots__ = ("_raws",)
+
+    def __init__(self, raws: list[Raw]) -> None:
+        self._raws = raws
+
+    def __call__(self, width: int, height: int, complain: Complain) -> Iterator[Thing]:
+        """Read them."""
+        for raw in self._raws:
+            try:
+                yield _thing(raw)
+            except LabelError as error:
+                complain("label", f"{raw.path}: {place_of(raw.index, raw.value)}: {error}")
+
+
+def attributes_of(raws: list[Raw]) -> Callable[[], Iterator[dict[str, Any]]]:
+    """Gives the attributes of annotations."""
+    return lambda: (_attributes(raw.value) for raw in raws)
+
+
+def place_of(index: int, raw: Any) -> str:
+    """Where an annotation is, for messages."""
+    name = raw.get("id") if isinstance(raw, dict) else None
+    return f"annotations[{index}]" + (f" (id {name})" if ident_of(name) is not None else "")
+
+
+def is_caption(raw: dict[str, Any]) -> bool:
+    """Whether an annotation is a text, and no object."""
+    return isinstance(raw.get("caption"), str) and "category_id" not in raw
+
+
+def merged(raws: list[Raw]) -> Iterator[Raw]:
+    """Objects of several files: those of one id and class that say nothing different are one."""
+    known: dict[Any, list[Raw]] = {}
+    for raw in raws:
+        ident = None if is_caption(raw.value) else ident_of(raw.value.get("id"))
+        same = known.setdefault((ident, raw.category.name), []) if ident is not None else []
+        mine = next((one for one in same if one.path != raw.path and _are_one(one.value, raw.value)), None)
+        if mine is not None:
+            if not mine.category.keypoints:
+                mine.category = raw.category
+            mine.value = raw.value | {key: one for key, one in mine.value.items() if not _is_empty(key, one)}
+        else:
+            same.append(raw)
+            yield raw
+
+
+def _are_one(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    both = one.keys() & other.keys() - {"category_id"}  # the classes are the same, whatever their numbers
+    return all(one[key] == other[key] or _is_empty(key, one[key]) or _is_empty(key, other[key]) for key in both)
+
+
+def _is_empty(key: str, value: Any) -> bool:
+    if key == "keypoints" and isinstance(value, list):
+        return not any(value)
+    return value is None or value in ([], {}, "") or (key == "num_keypoints" and value == 0)
+
+
+def category_of(raw: Any) -> Category:
+    """A category.
+
+    Raises
+    ------
+    LabelError
+    """
+    if not isinstance(raw, dict):
+        raise LabelError(f"is {kind_of(raw)}, not an object")
+    name, ident = raw.get("name"), ident_of(raw.get("id"))
+    if type(name) in (int, float):
+        name = str(name)
+    name = name_of(name, "its name")
+    if ident is None:
+        raise LabelError(f"{name!r} has no id that is a number")
+    keypoints, edges = raw.get("keypoints") or [], raw.get("skeleton") or []
+    if not isinstance(keypoints, list):
+        raise LabelError(f"{name!r} has keypoints that aren't a list of names")
+    keypoints = [name_of(one, f"a keypoint of {name!r}") for one in keypoints]
+    if len(set(keypoints)) != len(keypoints):
+        raise LabelError(f"{name!r} has two keypoints of one name")
+    if not isinstance(edges, list) or not all(_is_edge(edge, len(keypoints)) for edge in edges):
+        raise LabelError(f"{name!r} has a skeleton that isn't a list of pairs of its keypoints' numbers, from 1 on")
+    parent = raw.get("supercategory")
+    kept = {
+        key: value for key, value in raw.items() if key not in ("id", "name", "supercategory", "keypoints", "skeleton")
+    }
+    return Category(
+        name,
+        ident,
+        parent if isinstance(parent, str) else None,
+        tuple(keypoints),
+        tuple((a - 1, b - 1) for a, b in edges),
+        kept,
+    )
+
+
+def _is_edge(edge: Any, count: int) -> bool:
+    return isinstance(edge, list) and len(edge) == 2 and all(type(end) is int and 1 <= end <= count for end in edge)
+
+
+def _thing(one: Raw) -> Thing:
+    raw, category = one.value, one.category
+    shapes: list[Shape] = []
+    pose = _pose(raw.get("keypoints"), category)
+    if pose is not None:
+        shapes.append(pose)
+    outline = list(_outlines(raw))
+    box = _box(raw.get("bbox"))
+    if outline:
+        shapes += outline
+    elif box is not None:
+        shapes.append(box)
+    if not shapes:
+        raise LabelError("has neither a box nor an outline, a mask or keypoints")
+    ident = ident_of(raw.get("id"))
+    return Thing(category.name, shapes, ident, _attributes(raw), _kept(one, pose))
+
+
+def _attributes(raw: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {CROWD: None} if raw.get(CROWD) == 1 else {}
+    given = raw.get("attributes")
+    for name, value in given.items() if isinstance(given, dict) else ():
+        found[f"{name}_" if name.rstrip("_") == CROWD else name] = value
+    return found
+
+
+def _kept(one: Raw, pose: Pose | None) -> dict[str, Any]:
+    raw = one.value
+    kept = {key: value for key, value in raw.items() if key not in _KNOWN}
+    if isinstance(raw.get("segmentation"), dict) and isinstance(raw["segmentation"].get("counts"), str):
+        kept["compressed"] = True
+    if kept.get(CROWD) in (0, 1):
+        del kept[CROWD]
+    if type(raw.get("id")) is str:
+        kept["id"] = raw["id"]
+    said = pose_numbers(pose, one.category.keypoints) if pose is not None else {}
+    for key in ("keypoints", "num_keypoints"):
+        if key in kept and kept[key] == said.get(key):
+            del kept[key]
+    if absent := [key for key in _ALWAYS if key not in raw]:
+        kept["absent"] = absent
+    if one.number != one.category.id:
+        kept["category_id"] = one.number
+    return kept
+
+
+def pose_numbers(pose: Pose, names: Iterable[str]) -> dict[str, Any]:
+    """COCO's ``keypoints`` and ``num_keypoints``."""
+    numbers: list[float] = []
+    for name in names:
+        x, y, seen = pose.points.get(name, (0, 0, False))
+        numbers += [x, y, 2 if seen else 1] if name in pose.points else [0, 0, 0]
+    return {"keypoints": numbers, "num_keypoints": len(pose.points)}
+
+
+def _box(raw: Any) -> Box | None:
+    if raw is None or raw == []:
+        return None
+    if not isinstance(raw, list) or len(raw) != 4:
+        raise LabelError("its bbox isn't [x, y, width, height]")
+    x, y, width, height = (number(one, "bbox") for one in raw)
+    if width < 0 or height < 0:
+        raise LabelError(f"its bbox has a width or height below nothing: {width:g} × {height:g}")
+    return Box(x, y, x + width, y + height)
+
+
+def _outlines(raw: dict[str, Any]) -> Iterable[Shape]:
+    segmentation = raw.get("segmentation")
+    if segmentation is None or segmentation in ([], ""):
+        return
+    holes = raw.get("holes")
+    if isinstance(segmentation, dict):
+        if isinstance(holes, dict):  # as blobdir writes a polygon with holes, beside its pixels
+            yield Polygon(_ring(holes.get("exterior")), tuple(_ring(ring) for ring in holes.get("interior") or ()))
+            return
+        mask = from_rle(segmentation)
+        if mask is None:
+            raise LabelError("its mask has no pixels")
+        yield mask
+        return
+    if not isinstance(segmentation, list):
+        raise LabelError(f"its segmentation is {kind_of(segmentation)}, neither outlines nor a mask")
+    if all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in segmentation):
+        segmentation = [segmentation]
+    for ring in segmentation:
+        yield Polygon(_ring(ring))
+
+
+def _ring(raw: Any) -> tuple[tuple[float, float], ...]:
+    if not isinstance(raw, list):
+        raise LabelError(f"an outline is {kind_of(raw)}, not a list of numbers")
+    if len(raw) % 2 or len(raw) < 6:
+        raise LabelError(f"an outline has {len(raw)} numbers, and x and y of three points or more are needed")
+    return points_of([number(one, "outline") for one in raw])
+
+
+def _pose(raw: Any, category: Category) -> Pose | None:
+    if raw is None or raw == []:
+        return None
+    if not isinstance(raw, list) or len(raw) % 3:
+        raise LabelError("its keypoints aren't x, y and visibility of each")
+    if not category.keypoints:
+        raise LabelError(f"has keypoints, and its category {category.name!r} has none")
+    if len(raw) != 3 * len(category.keypoints):
+        raise LabelError(f"has {len(raw) // 3} keypoints, and its category {len(category.keypoints)}")
+    found = {}
+    for i, name in enumerate(category.keypoints):
+        x, y, seen = (number(one, "keypoints") for one in raw[3 * i : 3 * i + 3])
+        if seen:
+            found[name] = (x, y, seen > 1)
+    return Pose(found) if found else None

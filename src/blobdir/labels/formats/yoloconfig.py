@@ -1,0 +1,285 @@
+"""What YOLO's labels need besides: names of classes, keypoints and splits, of ``data.yaml`` and of texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from posixpath import basename, dirname, join, splitext
+from typing import TYPE_CHECKING, Any, Final
+
+from blobdir.annotations import kind_of
+from blobdir.filenames import parents_of
+from blobdir.labels.files import without_mark
+from blobdir.labels.finding import Images, MissingError
+from blobdir.labels.lists import Lists
+from blobdir.labels.model import Category, LabelError, without_nan
+from blobdir.labels.yamlfile import read_yaml
+from blobdir.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from blobdir.labels.files import LabelFiles
+    from blobdir.labels.model import Labels
+
+SPLITS: Final = ("train", "val", "valid", "validation", "test")
+NAMES_FILES: Final = ("classes.txt", "obj.names", "labels.txt", "names.txt")
+_KNOWN: Final = frozenset(("path", "names", "nc", "kpt_shape", "flip_idx", "kpt_names", *SPLITS))
+_DARKNET: Final = "data/"
+"""How lines of lists begin that are seen from the folder of the program."""
+
+
+@dataclass(slots=True)
+class Config:
+    """What ``data.yaml`` says.
+
+    Attributes
+    ----------
+    path : str
+        Empty: there is none.
+    names : dict
+        Number -> class.
+    splits : dict
+        Split -> its folders and lists; each with the ways in which it can be meant, the first first.
+    keypoints, values : int
+        Of an object, and numbers of each.
+    flip : object
+    keypoint_names : list of str
+    more : dict
+        What else is in it.
+    """
+
+    path: str = ""
+    names: dict[int, str] = field(default_factory=dict)
+    splits: dict[str, list[list[str]]] = field(default_factory=dict)
+    keypoints: int = 0
+    values: int = 3
+    flip: Any = None
+    keypoint_names: list[str] = field(default_factory=list)
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What goes back into it."""
+        found: dict[str, Any] = {"config": self.more} if self.more else {}
+        if self.keypoints:
+            found |= {"kpt_shape": [self.keypoints, self.values], "flip_idx": self.flip}
+        return found
+
+
+def is_config(path: str, head: bytes) -> bool:
+    """Whether a file can be a ``data.yaml``."""
+    if splitext(path)[1].lower() not in (".yaml", ".yml"):
+        return False
+    keys = {
+        line.partition(b":")[0].strip()
+        for line in without_mark(head).splitlines()
+        if b":" in line and line[:1] not in b" \t-#"
+    }
+    return b"names" in keys and not keys.isdisjoint({b"train", b"val", b"test", b"path", b"nc"})
+
+
+def read_config(files: LabelFiles, labels: Labels) -> Config:
+    """The ``data.yaml`` of a folder, if it has one."""
+    found = [path for path in files.ending(".yaml", ".yml") if is_config(path, files.head(path))]
+    if not found:
+        return Config()
+    path = min(found, key=lambda one: (one.count("/"), one))
+    labels.files.append(path)
+    try:
+        if len(found) > 1 and len({files.read(one) for one in found}) > 1:
+            raise LabelError(f"{found[1]} is another one; leave the one that counts")
+        return _parsed(path, read_yaml(files.read(path)), labels)
+    except LabelError as error:
+        raise LabelError(f"{path}: {error}") from error
+
+
+def _parsed(path: str, value: dict[str, Any], labels: Labels) -> Config:
+    config = Config(path, _names(value))
+    root = value.get("path")
+    base = root if isinstance(root, str) else ""
+    for split in SPLITS:
+        given = value.get(split)
+        given = [given] if isinstance(given, str) else given if isinstance(given, list) else []
+        places = [list(dict.fromkeys((join(base, str(place)), str(place)))) for place in given if place]
+        same = next((one for one, others in config.splits.items() if others == places), "")
+        if same:
+            labels.note(path, f"has the same images as {same} and as {split}; they are of {same} now")
+        elif places:
+            config.splits[split] = places
+    _read_keypoints(config, value)
+    config.more, lost = without_nan({key: _as_json(one) for key, one in value.items() if key not in _KNOWN})
+    for place in lost:
+        labels.complain("label", path, f"its {place} is a number that JSON doesn't have; it was left out")
+    return config
+
+
+def _as_json(value: Any) -> Any:
+    """A value of YAML as JSON can have it."""
+    if isinstance(value, dict):
+        return {str(key): _as_json(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_as_json(one) for one in value]
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)
+
+
+def _names(value: dict[str, Any]) -> dict[int, str]:
+    names = value.get("names")
+    if isinstance(names, list):
+        pairs: list[tuple[Any, Any]] = list(enumerate(names))
+    elif isinstance(names, dict):
+        pairs = list(names.items())
+    else:
+        raise LabelError(f"its names are {kind_of(names)}, neither a list nor numbers with names")
+    found = {}
+    for index, name in pairs:
+        if isinstance(name, bool) or not isinstance(name, (str, int, float)):
+            raise LabelError(f"the name of class {index} is {kind_of(name)}; write it in quotes if it is a text")
+        try:
+            found[int(index)] = str(name)
+        except (TypeError, ValueError):
+            raise LabelError(f"its names have the number {index!r}, which is none") from None
+    if len(set(found.values())) != len(found):
+        raise LabelError("two of its names are the same")
+    if type(count := value.get("nc")) is int and count != len(found):
+        raise LabelError(f"has nc: {count}, and {counted(len(found), 'name')}")
+    return found
+
+
+def _read_keypoints(config: Config, value: dict[str, Any]) -> None:
+    shape = value.get("kpt_shape")
+    if shape is None:
+        return
+    is_pair = isinstance(shape, list) and len(shape) == 2 and all(type(one) is int for one in shape)
+    if not is_pair or shape[0] < 1 or shape[1] not in (2, 3):
+        raise LabelError("its kpt_shape isn't [number of keypoints, 2 or 3]")
+    config.keypoints, config.values = shape
+    config.flip = value.get("flip_idx")
+    by_class = value.get("kpt_names")
+    if isinstance(by_class, dict) and by_class:
+        by_class = next(iter(by_class.values()))
+    if isinstance(by_class, list) and len({str(one) for one in by_class}) == config.keypoints:
+        config.keypoint_names = [str(one) for one in by_class]
+
+
+class Names:
+    """The names of the classes: those of ``data.yaml``, else of the text with one a line that is nearest to the labels.
+
+    Parameters
+    ----------
+    files : LabelFiles
+    config : Config
+    labels : Labels
+        Told of texts that differ.
+    paths : iterable of str
+        Of the texts with names, as labelImg and Darknet write them.
+    """
+
+    def __init__(self, files: LabelFiles, config: Config, labels: Labels, paths: Iterable[str]) -> None:
+        self._config = config
+        self._by_folder: dict[str, dict[int, str]] = {}
+        paths_of: dict[str, str] = {}
+        for path in sorted(paths, key=lambda one: NAMES_FILES.index(basename(one).lower())):
+            try:
+                lines = files.text(path).split("\n")
+            except LabelError as error:
+                raise LabelError(f"{path}: {error}") from error
+            found = {index: line.strip() for index, line in enumerate(lines) if line.strip()}
+            folder = dirname(path)
+            if config.names:
+                if list(found.values()) != list(config.names.values()):
+                    labels.note(path, f"has other names than {config.path}, which counts")
+            elif self._by_folder.setdefault(folder, found) != found:
+                raise LabelError(f"{path}: has other names than {paths_of[folder]}; leave the one that counts")
+            else:
+                paths_of.setdefault(folder, path)
+                labels.files.append(path)
+        self._differ = len({tuple(names.items()) for names in self._by_folder.values()}) > 1
+        self._paths = paths_of
+        if self._differ:
+            shown = " and ".join(sorted(paths_of.values())[:2])
+            labels.note(shown, "have different names; each counts for the labels beside and below it")
+
+    def of(self, path: str) -> dict[int, str]:
+        """Number -> class for the labels of a text.
+
+        Raises
+        ------
+        LabelError
+            It can't be told which names hold for it.
+        """
+        if self._config.names or not self._by_folder:
+            return self._config.names
+        for folder in (*parents_of(path), ""):
+            if (found := self._by_folder.get(folder)) is not None:
+                return found
+        if self._differ:
+            raise LabelError(
+                f"{path}: none of the texts with names ({', '.join(sorted(self._paths.values()))}) lies beside it or "
+                "above, and they differ; put the one that counts there"
+            )
+        return next(iter(self._by_folder.values()))
+
+    def categories(self, keypoints: tuple[str, ...]) -> list[Category]:
+        """All classes, with the number of the first text that has each."""
+        found: dict[str, Category] = {}
+        for _, names in sorted(self._by_folder.items()) or [("", self._config.names)]:
+            for index, name in sorted(names.items()):
+                found.setdefault(name, Category(name, index, None, keypoints))
+        return list(found.values())
+
+
+class Splits:
+    """Which split an image is of: that of the list that names it, or of the folder that it lies in.
+
+    Parameters
+    ----------
+    files : LabelFiles
+    images : Images
+    config : Config
+    labels : Labels
+        Told of what is named and isn't there.
+    """
+
+    def __init__(self, files: LabelFiles, images: Images, config: Config, labels: Labels) -> None:
+        self._lists = Lists(files, images, labels)
+        self._folders: dict[str, str] = {}
+        self.lists: set[str] = set()
+        texts = Images(files.ending(".txt"), "list")
+        folders = Images({one for path in images.paths for one in parents_of(path)}, "folder of images")
+        near = dirname(config.path)
+        for split, places in config.splits.items():
+            for ways in places:
+                if ways[-1].endswith(".txt"):
+                    if (path := _found(texts, ways, near)) is None:
+                        labels.complain("label", config.path, f"names the list {ways[-1]}, which isn't there")
+                        continue
+                    self.lists.add(path)
+                    self._lists.read(path, split, dirname(path), drop=_DARKNET)
+                    continue
+                folder = near if not ways[-1].strip("./") else _found(folders, ways, near)
+                if folder is None:
+                    labels.note(config.path, f"has {split}: {ways[-1]}, where no images are")
+                elif self._folders.setdefault(folder, split) != split:
+                    text = f"has {ways[-1]} for {self._folders[folder]} and for {split}; it's of the first now"
+                    labels.complain("label", config.path, text)
+        self._lists.settle()
+
+    def of(self, image: str) -> str:
+        """The split of an image; empty where nothing says one."""
+        if split := self._lists.splits.get(image):
+            return split
+        for folder in (*parents_of(image), ""):
+            if folder in self._folders:
+                return self._folders[folder]
+        return next((part for part in image.split("/")[:-1] if part in SPLITS), "")
+
+
+def _found(things: Images, ways: list[str], near: str) -> str | None:
+    """What a place of ``data.yaml`` means; None where there is no such thing."""
+    for way in ways:
+        plain = way.replace("\\", "/").partition("*")[0].rstrip("/")
+        try:
+            return things.find(plain, near)
+        except MissingError:
+            continue
+    return None

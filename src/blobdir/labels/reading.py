@@ -1,0 +1,165 @@
+"""Label files of a folder, read as a whole: what holds for all formats."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from blobdir.errors import UsageError
+from blobdir.labels.detecting import detect, format_of
+from blobdir.labels.finding import Meaning, contradicted, odd_files
+from blobdir.labels.formats import FORMATS
+from blobdir.labels.model import Labels, Picture, told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from blobdir.labels.files import LabelFiles
+    from blobdir.labels.finding import Images
+    from blobdir.labels.model import Complain, Thing
+
+_NAME: Final = re.compile(r"[^/\\\"'<>,;:|\t\r\n]+\.(?:jpe?g|mpo|bmp|png|webp|tiff?|nrrd|jfif)\b", re.IGNORECASE)
+
+
+def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
+    """All that the label files of a format say of images.
+
+    Each image is in one picture for each split, and each label that isn't in the result is a problem.
+
+    Parameters
+    ----------
+    kind : str
+        Name of the format.
+    files : LabelFiles
+    images : Images
+
+    Raises
+    ------
+    UsageError
+        There is no file of this format.
+    LabelError
+        A file with the labels of many images can't be read.
+    """
+    labels = FORMATS[kind].read(files, images)
+    if not labels.files and not labels.problems and not files.unread:
+        raise UsageError(_none(kind, files))
+    for path in files.unread:
+        labels.complain("label", path, f"can't be read, and may have labels: {files.unread[path]}")
+    for path, name in _passed_by(kind, labels, files, images):
+        text = (
+            f"isn't {FORMATS[kind].title} that is known ({FORMATS[kind].wants}), and names {name}: if it has labels, "
+            "they weren't read; if it hasn't, give the files that have with --labels-from"
+        )
+        labels.complain("label", path, text)
+    _leave_to_others(labels, images)
+    _put_together(labels)
+    return labels
+
+
+def _none(kind: str, files: LabelFiles) -> str:
+    """What to say where a format is asked for that isn't there."""
+    others = [
+        f"{FORMATS[name].title} ({path}): --labels {name}" for name, path in detect(files).items() if name != kind
+    ]
+    text = f"{files.name}: holds no labels of {FORMATS[kind].title} ({FORMATS[kind].wants})"
+    if others:
+        return f"{text}, but of {' and '.join(others)}"
+    tried = next(files.ending(*FORMATS[kind].kinds), "")
+    return f"{text}; {tried} is something else" if tried else text
+
+
+def _passed_by(kind: str, labels: Labels, files: LabelFiles, images: Images) -> Iterator[tuple[str, str]]:
+    """Files that are called like those of a format and aren't read, and an image that each names."""
+    known = {*labels.files, *files.unread, *(path for _, path, _ in labels.problems)}
+    for path in files.ending(*FORMATS[kind].kinds):
+        if path in known or path.lower().endswith(".txt"):  # texts are named by who looks for their images
+            continue
+        head = files.head(path)
+        if format_of(path, head):
+            continue
+        text = head.decode("utf-8", "replace")
+        name = next((found[0].strip() for found in _NAME.finditer(text) if found[0].strip() in images), "")
+        if name:
+            yield path, name
+
+
+def _leave_to_others(labels: Labels, images: Images) -> None:
+    """Leave out pictures whose image is that of another name, more surely."""
+    placed = [picture for picture in labels.pictures if picture.found is not None]
+    meanings = [Meaning(_file(one), one.where, one.split, one.found) for one in placed if one.found is not None]
+    wrong = {id(placed[i]): text for i, text in contradicted(meanings).items()}
+    for path in odd_files(meanings, images):
+        labels.note(path, "lies beside images and names none of them; its names were looked for in the folders below")
+    for picture in placed:
+        if id(picture) in wrong:
+            labels.complain("label-image", picture.where, wrong[id(picture)])
+    labels.pictures = [picture for picture in labels.pictures if id(picture) not in wrong]
+
+
+def _file(picture: Picture) -> str:
+    """The label file that a picture is from."""
+    return picture.where.partition(", line ")[0].partition(": ")[0]
+
+
+def _put_together(labels: Labels) -> None:
+    """Have one picture for each image of a split; what several say of it is put together, and said."""
+    found: dict[tuple[str, str], list[Picture]] = {}
+    for picture in labels.pictures:
+        found.setdefault((picture.path, picture.split), []).append(picture)
+    labels.pictures = [_as_one(labels, some) for some in found.values()]
+
+
+def _as_one(labels: Labels, pictures: list[Picture]) -> Picture:
+    mine, *others = pictures
+    if not others:
+        return mine
+    for other in others:
+        text = f"{mine.path}: is at {mine.where} too; the labels of both were put together"
+        differing = [key for key, value in other.kept.items() if mine.kept.setdefault(key, value) != value]
+        if differing:
+            labels.complain("label", other.where, f"{text}, but for its {' and '.join(differing)}")
+        else:
+            labels.note(other.where, text)
+        if None not in (mine.size, other.size) and mine.size != other.size:
+            text = f"{mine.where} says {_size(mine.size)} pixels, and {other.where} {_size(other.size)}"
+            labels.complain("label-size", mine.path, text)
+        mine.size = mine.size or other.size
+        mine.tags += [tag for tag in other.tags if tag not in mine.tags]
+    reads, attributes = [one.read for one in pictures], [one.attributes for one in pictures]
+    mine.read = _Several(reads)
+    mine.attributes = lambda: (found for each in attributes for found in each())
+    return mine
+
+
+def _size(size: Any) -> str:
+    return f"{size[0]} × {size[1]}"
+
+
+class _Several:
+    """Reads the objects of an image from several places; equal ones of two places are one."""
+
+    __slots__ = ("_reads",)
+
+    def __init__(self, reads: list[Any]) -> None:
+        self._reads = reads
+
+    def __call__(self, width: int, height: int, complain: Complain) -> Iterable[Thing]:
+        known: list[Thing] = []
+        for read in self._reads:
+            new = [thing for thing in read(width, height, complain) if thing not in known]
+            known += new
+            yield from new
+
+
+def mixed_tags(pictures: Iterable[Picture]) -> set[str]:
+    """Tags that are sometimes a number and sometimes a text, or just there: they are texts, as a tag has one kind."""
+    kinds: dict[str, type] = {}
+    found: set[str] = set()
+    for picture in pictures:
+        for said in (dict(picture.tags), *picture.attributes()):
+            for name, value in said.items():
+                kind = type(told(value))
+                kind = float if kind is int else kind
+                if kinds.setdefault(name, kind) is not kind:
+                    found.add(name)
+    return found
