@@ -62,8 +62,8 @@ def odd_files(meanings: list[Meaning], images: Images) -> list[str]:
     """Label files that lie beside images and name none of them, but others below by their names only."""
     beside: dict[str, bool] = {}
     for one in meanings:
-        is_below = not one.found.exact and "/" not in one.found.said and images.lie_in(dirname(one.file))
-        beside[one.file] = beside.get(one.file, True) and is_below
+        is_lower = not one.found.exact and "/" not in one.found.said and images.lie_in(dirname(one.file))
+        beside[one.file] = beside.get(one.file, True) and is_lower
     return [file for file, is_odd in beside.items() if is_odd]
 
 
