@@ -230,7 +230,7 @@ class _Split:
             known = [ident for raw in raws if (ident := ident_of(raw.value.get("id"))) is not None]
             again += len(known) - len(set(known) - ids)
             ids.update(known)
-            picture.read, picture.attributes = Reader(raws), attributes_of(raws)
+            picture.read, picture.attributes = Reader(raws, picture.size), attributes_of(raws)
             self._labels.pictures.append(picture)
         if again:
             text = f"{counted(again, 'object has', 'objects have')} the id of another one"
