@@ -193,6 +193,10 @@ def faulty_coco():
             annotation(segmentation={"size": [50, 100], "counts": [10**30]}),
             r"annotations\[0\].*too long",
         ),
+        "rle of another image": (
+            annotation(segmentation={"size": [10, 20], "counts": [0, 200]}),
+            r"annotations\[0\].*image of 20 × 10 pixels, and this one has 100 × 50",
+        ),
         "keypoints without names": (annotation(keypoints=[1, 2, 2]), r"annotations\[0\].*category 'cat' has none"),
         "area NaN": (annotation(area=float("nan")), r"images\[0\].*NaN"),
         "half a character": (lambda v: v["categories"][0].update(name="\ud800"), r"categories\[0\].*half a character"),

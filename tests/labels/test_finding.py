@@ -8,7 +8,8 @@ import pytest
 from label_cases import BOX, WRITERS, World, draw, dump, write
 
 import blobdir
-from blobdir.labels.finding import Images, Meaning, MissingError, UnclearError, contradicted
+from blobdir.labels.claims import Meaning, contradicted
+from blobdir.labels.finding import Images, MissingError, UnclearError
 from blobdir.labels.model import Box
 
 TWO = ["x/1.jpg", "y/1.jpg", "x/2.jpg"]

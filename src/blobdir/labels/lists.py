@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blobdir.labels.finding import Meaning, contradicted
+from blobdir.labels.claims import Meaning, contradicted
 from blobdir.labels.model import LabelError
 from blobdir.wording import counted
 

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.errors import UsageError
+from blobdir.labels.claims import Meaning, contradicted, odd_files
 from blobdir.labels.detecting import detect, format_of
-from blobdir.labels.finding import Meaning, contradicted, odd_files
 from blobdir.labels.formats import FORMATS
 from blobdir.labels.model import Labels, Picture, told
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from blobdir.annotations import is_size, kind_of
 from blobdir.errors import AnnotationError
 from blobdir.jsontext import read_json
-from blobdir.labels.finding import Found, Meaning, contradicted
+from blobdir.labels.claims import Meaning, contradicted
 from blobdir.labels.formats.cocoobjects import Raw, Reader, attributes_of, category_of, is_caption, merged, place_of
 from blobdir.labels.model import Category, LabelError, Labels, Picture, ident_of, without_nan
 from blobdir.wording import counted
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from blobdir.labels.files import LabelFiles
-    from blobdir.labels.finding import Images
+    from blobdir.labels.finding import Found, Images
 
 _FIRST_KEY: Final = re.compile(rb'\s*(?:\xef\xbb\xbf)?\s*\{\s*"([^"]*)"')
 _KEYS: Final = {b"info", b"licenses", b"images", b"annotations", b"categories", b"type", b"videos"}
@@ -230,7 +230,7 @@ class _Split:
             known = [ident for raw in raws if (ident := ident_of(raw.value.get("id"))) is not None]
             again += len(known) - len(set(known) - ids)
             ids.update(known)
-            picture.read, picture.attributes = Reader(raws), attributes_of(raws)
+            picture.read, picture.attributes = Reader(raws, picture.size), attributes_of(raws)
             self._labels.pictures.append(picture)
         if again:
             text = f"{counted(again, 'object has', 'objects have')} the id of another one"

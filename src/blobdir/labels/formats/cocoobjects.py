@@ -54,20 +54,35 @@ class Raw:
 
 
 class Reader:
-    """Makes objects of annotations when they are wanted."""
+    """Makes objects of annotations when they are wanted.
 
-    __slots__ = ("_raws",)
+    Parameters
+    ----------
+    raws : list of Raw
+    size : tuple of int or None
+        Width and height that the file says of the image.
+    """
 
-    def __init__(self, raws: list[Raw]) -> None:
-        self._raws = raws
+    __slots__ = ("_raws", "_size")
+
+    def __init__(self, raws: list[Raw], size: tuple[int, int] | None = None) -> None:
+        self._raws, self._size = raws, size
 
     def __call__(self, width: int, height: int, complain: Complain) -> Iterator[Thing]:
         """Read them."""
         for raw in self._raws:
+            where = f"{raw.path}: {place_of(raw.index, raw.value)}"
             try:
                 yield _thing(raw)
             except LabelError as error:
-                complain("label", f"{raw.path}: {place_of(raw.index, raw.value)}: {error}")
+                complain("label", f"{where}: {error}")
+                continue
+            rle = raw.value.get("segmentation")
+            size = rle.get("size") if isinstance(rle, dict) else None
+            if width and isinstance(size, list) and size not in ([height, width], [*(self._size or ())][::-1]):
+                shown = " × ".join(map(str, size[::-1]))
+                text = f"its mask is of an image of {shown} pixels, and this one has {width} × {height}"
+                complain("label-size", f"{where}: {text}")
 
 
 def attributes_of(raws: list[Raw]) -> Callable[[], Iterator[dict[str, Any]]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from blobdir.annotations import is_size, kind_of
 from blobdir.errors import AnnotationError
 from blobdir.jsontext import read_json
-from blobdir.labels.finding import Claims
+from blobdir.labels.claims import Claims
 from blobdir.labels.masks import from_png
 from blobdir.labels.model import (
     Box,

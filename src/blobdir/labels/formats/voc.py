@@ -7,7 +7,7 @@ from math import degrees
 from posixpath import basename, dirname, join
 from typing import TYPE_CHECKING, Any, Final
 
-from blobdir.labels.finding import Claims
+from blobdir.labels.claims import Claims
 from blobdir.labels.lists import Lists
 from blobdir.labels.model import Box, LabelError, Labels, Picture, Polygon, Thing, add_flag, number
 from blobdir.labels.rounds import turned_box

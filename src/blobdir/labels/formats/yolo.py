@@ -5,8 +5,9 @@ from __future__ import annotations
 from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Any, Final
 
+from blobdir.labels.claims import Claims
 from blobdir.labels.files import decoded, without_mark
-from blobdir.labels.finding import Claims, Found, MissingError, UnclearError, is_image
+from blobdir.labels.finding import Found, MissingError, UnclearError, is_image
 from blobdir.labels.formats.yoloconfig import NAMES_FILES, Names, Splits, is_config, read_config
 from blobdir.labels.model import Box, LabelError, Labels, Picture, Polygon, Pose, Thing, number
 from blobdir.wording import counted
