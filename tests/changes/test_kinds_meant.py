@@ -421,3 +421,38 @@ def test_a_packed_label_behind_a_folder(tmp_path, command, empty):
     with pytest.raises(BlobdirError, match=r"b\.png\.json|train/ann"):
         transaction(root, change)
     assert before == {path: path.read_bytes() for path in before}
+
+
+@pytest.mark.parametrize("annotations", ["loose", "packed"])
+@pytest.mark.parametrize("how", ["one after the other", "list"])
+def test_an_image_that_is_replaced_by_one_that_shared_its_files(tmp_path, how, annotations):
+    files = files_of({"train/a.png": picture("a"), "train/a.bmp": picture("a too")})
+    files["train/ann/a.json"] = files.pop("train/ann/a.png.json")
+    del files["train/ann/a.bmp.json"]
+    files |= {"train/masks_x/a.png": picture("mask"), "train/meta/a.json": b"{}"}
+    root = packed(tmp_path / "p", files, annotations=annotations)
+
+    def change(fs):
+        if how == "list":
+            fs.mv(["train/img/a.png", "train/img/a.bmp"], ["val/img/x.png", "val/img/y.bmp"])
+            fs.mv("val/img/y.bmp", "val/img/x.png")
+        else:
+            fs.mv("train/img/a.png", "val/img/x.png")
+            fs.mv("train/img/a.bmp", "val/img/x.png")
+
+    transaction(root, change)
+    found = shown(root)
+    assert found["val/img/x.png"] == picture("a too")
+    assert found["val/ann/x.png.json"] == files["train/ann/a.json"]
+    assert found["val/masks_x/x.png"] == picture("mask") and found["val/meta/x.png.json"] == b"{}"
+    assert faults(root) == []
+
+
+@pytest.mark.parametrize("how", ["empty", "with images"])
+def test_no_dataset_lies_directly_in_another(tmp_path, how):
+    root = packed(tmp_path / "p", files_of({"train/a.png": picture("a"), "val/b.png": picture("b")}))
+    if how == "empty":
+        remove(root, ["val/b.png"])
+    with pytest.raises(UsageError, match="nested ones lie in train/datasets/val"):
+        transaction(root, lambda fs: fs.mv("val", "train", recursive=True))
+    assert (root / "val").is_dir() and not (root / "train/val").exists()

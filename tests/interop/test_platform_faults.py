@@ -107,6 +107,10 @@ FAULTS = {
     # datasets
     "dataset above without images": ("sdk-upload", no_images_above),
     "a name that ends in ann": ("sdk-name", images("johann", "j", {"c.png": picture(4)})),
+    "a dataset directly in another": (
+        "sdk-name",
+        lambda p: [images(path, f"j{path[0]}", {"c.png": picture(4)})(p) for path in ("train/inner", "inner")],
+    ),
     "an empty dataset": ("sdk-empty", lambda p: (p.root / "empty/ann").mkdir(parents=True)),
     "a project inside": ("sdk-upload", project_inside),
     # images

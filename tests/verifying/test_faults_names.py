@@ -225,3 +225,14 @@ def test_what_the_sdk_uploads_to_another_place_or_not(made, case):
     planter(made)
     assert "sdk-upload" not in codes(made)
     assert found(made, audience="supervisely")["sdk-upload", path].severity == "error"
+
+
+@pytest.mark.parametrize("at_the_top", [False, True])
+@pytest.mark.parametrize("path", ["train/inner", "plain/inner"])
+def test_a_dataset_directly_in_another_folder(made, path, at_the_top):
+    """The SDK calls it by its own folder's name only, and so knows one dataset of a name."""
+    dataset(path)(made)
+    if at_the_top:
+        dataset("inner")(made)
+    assert (("sdk-name", path) in found(made)) is at_the_top
+    assert not at_the_top or "as it does another one" in str(found(made)["sdk-name", path].examples)

@@ -351,7 +351,7 @@ class EditedSideFiles:
         renamed = {old: fixed.get(old, to) for old, to in self._renamed(image, target).items()}
         replaced = self.of(target) if self._edit.exists(target) else {}
         stay = {to for to in renamed.values() if self._is_for_anybody(to) and to not in replaced}
-        stay |= {to for old, to in renamed.items() if old != to and self._is_same(old, to)}
+        stay |= {to for old, to in renamed.items() if old != to and to not in replaced and self._is_same(old, to)}
         new = {old: to for old, to in renamed.items() if to not in stay and old != to}
         going = {path for path, shared in (replaced | self.of(image)).items() if not shared} - stay
         self._check_free(image, target, list(new.values()), going, stay)

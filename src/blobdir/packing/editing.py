@@ -178,7 +178,7 @@ class Edit:
             self.check_process()
             self._check_place(f"{path}/{layout.META}")  # some file's
             if layout.is_item_folder(basename(path)):
-                self._writer.known.check_new(os.path.dirname(path))
+                self._check_dataset(os.path.dirname(path), path)
             self._change.make_folder(path)
 
     def free_name(self, path: str) -> str:

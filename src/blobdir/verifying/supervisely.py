@@ -71,13 +71,25 @@ def check_for_sdk(
 
 def _check_dataset_names(datasets: list[str], report: VerifyReport) -> None:
     by_name = Counter(map(layout.dataset_name, datasets))
+    of_sdk = Counter(map(_name_for_sdk, datasets))
     for path in datasets:
+        called = _name_for_sdk(path)
+        if called != layout.dataset_name(path) and of_sdk[called] > 1:
+            what = f"the SDK calls it {called}, as it does another one, and takes one of them"
+            place = layout.dataset_place(layout.dataset_name(path))
+            report.add("sdk-name", path, f"{what}; nested datasets lie in {place}")
         name = layout.dataset_name(path)
         if by_name[name] > 1:
             report.add("sdk-name", path, f"{by_name[name]} datasets are called {name}: the SDK takes the first of them")
         if refused := layout.sdk_refusal(path):
             text = f"the name {refused[0]} ends in {refused[1]!r}: the SDK drops the dataset"
             report.add("sdk-name", path, text)
+
+
+def _name_for_sdk(path: str) -> str:
+    """What the SDK calls a dataset: if it lies in a folder that isn't ``datasets/``, only by its own folder's name."""
+    above = path.split("/")[:-1]
+    return path.rpartition("/")[2] if above and above[-1] != layout.NESTED else layout.dataset_name(path)
 
 
 def _check_places(datasets: list[str], folders: Folders, report: VerifyReport) -> None:
