@@ -58,13 +58,23 @@ def contradicted(meanings: list[Meaning]) -> dict[int, str]:
     return _told(meanings, wrong)
 
 
-def odd_files(meanings: list[Meaning], images: Images) -> list[str]:
-    """Label files that lie beside images and name none of them, but others below by their names only."""
+def guessed(meanings: list[Meaning], images: Images) -> list[tuple[str, str]]:
+    """Label files whose names may mean images that are missing, though nothing contradicts them: file, what to say."""
     beside: dict[str, bool] = {}
+    dropped: dict[str, Found] = {}
     for one in meanings:
         is_lower = not one.found.exact and "/" not in one.found.said and images.lie_in(dirname(one.file))
         beside[one.file] = beside.get(one.file, True) and is_lower
-    return [file for file, is_odd in beside.items() if is_odd]
+        if one.found.dropped:
+            dropped.setdefault(one.file, one.found)
+    text = "lies beside images and names none of them; its names were looked for in the folders below"
+    found = [(file, text) for file, is_odd in beside.items() if is_odd]
+    for file, name in dropped.items():
+        text = (
+            f"says {name.said}, and there is no folder {name.dropped}; {name.path} was taken, for all its names are so"
+        )
+        found.append((file, text))
+    return found
 
 
 def _against_most(meanings: list[Meaning]) -> dict[int, str]:
