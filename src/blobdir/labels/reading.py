@@ -9,6 +9,7 @@ from blobdir.errors import UsageError
 from blobdir.labels.claims import Meaning, contradicted, guessed
 from blobdir.labels.detecting import detect, format_of
 from blobdir.labels.formats import FORMATS
+from blobdir.labels.lists import name_unused
 from blobdir.labels.model import Labels, Picture, told
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
         labels.complain("label", path, text)
     _leave_to_others(labels, images)
     _put_together(labels)
+    name_unused(files, images, labels)
     return labels
 
 
