@@ -177,6 +177,44 @@ def coco(names):
     return {"images": entries, "annotations": things, "categories": [{"id": 1, "name": "cat"}]}
 
 
+def write_named(kind, root, stem, names):
+    """A label file of a split by its name."""
+    if kind == "coco":
+        dump(root / f"{stem}.json", coco(names))
+    elif kind == "createml":
+        thing = {"label": "cat", "coordinates": {"x": 5, "y": 5, "width": 4, "height": 4}}
+        dump(root / f"{stem}.json", [{"image": name, "annotations": [thing]} for name in names])
+    elif kind == "cvat":
+        put(root / f"{stem}.xml", f"<annotations>{''.join(f'<image name={name!r}/>' for name in names)}</annotations>")
+    else:
+        rows = "".join(f"{name},cat,1,1,9,9\n" for name in names)
+        put(root / f"{stem}.csv", f"filename,class,xmin,ymin,xmax,ymax\n{rows}")
+
+
+@pytest.mark.parametrize("stem", ["{}", "labels_{}", "{}2017"])
+@pytest.mark.parametrize("kind", ["coco", "createml", "cvat", "csv"])
+def test_the_name_of_a_label_file_says_a_split(kind, stem, tmp_path):
+    """Its images lie in the split's folder, and go into no other's that are called so."""
+    for name in ("train/1.png", "train/2.png", "test/1.png", "test/3.png"):
+        draw(tmp_path / "s/images" / name)
+    write_named(kind, tmp_path / "s", stem.format("train"), ["1.png", "2.png", "3.png"])
+    write_named(kind, tmp_path / "s", stem.format("test"), ["1.png"])
+    report, found = pack(tmp_path / "s", tmp_path / "p")
+    splits = [stem.format(split).removeprefix("labels_") for split in ("train", "test")]
+    assert found[splits[0]] == ["1.png", "2.png"] and found[splits[1]] == ["1.png"]
+    assert len([p for p in report.problems if p.code == "label-image"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("stem", "split"), [("trainval", "s"), ("train_val", "s"), ("values", "s"), ("Train_1", "Train")]
+)
+@pytest.mark.parametrize("kind", ["cvat", "csv"])
+def test_names_that_say_no_split(kind, stem, split, tmp_path):
+    draw(tmp_path / "s/1.png")
+    write_named(kind, tmp_path / "s", stem, ["1.png"])
+    assert pack(tmp_path / "s", tmp_path / "p")[1] == {split: ["1.png"]}
+
+
 def whole_yolo(root, names):
     put(root / "data.yaml", "train: train.txt\nnames: [cat]\n")
     put(root / "train.txt", "".join(f"/home/me/{name}\n" for name in names))
@@ -232,6 +270,19 @@ def test_labels_that_lie_where_they_belong_count_first(kind, other, tmp_path):
     (dataset,) = blobdir.open_project(tmp_path / "p").values()
     assert [one["classTitle"] for one in dataset.annotation("1.png")["objects"]] == ["1" if kind == "yolo" else "right"]
     assert [p.path for p in report.problems if p.costs] == [f"{other}.{ending}"]
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_folders_that_are_called_alike(kind, tmp_path):
+    """``train`` in ``train``: the upper one isn't the image's folder."""
+    ending, text = OWN[kind]
+    draw(tmp_path / "s/train/pictures/x/1.png")
+    draw(tmp_path / "s/train/pictures/x/2.png")
+    put(tmp_path / f"s/train/annots/train/1.{ending}", text.format("wrong", 0))
+    report, _ = pack(tmp_path / "s", tmp_path / "p", labels=kind)
+    (dataset,) = blobdir.open_project(tmp_path / "p").values()
+    assert not dataset.annotation("1.png")["objects"]
+    assert [(p.code, p.path) for p in report.problems if p.costs] == [("label-image", f"train/annots/train/1.{ending}")]
 
 
 @pytest.mark.parametrize("kind", OWN)

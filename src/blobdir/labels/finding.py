@@ -55,6 +55,10 @@ _IMAGES_FOR: Final = (
 """What the folder of images is called where that of labels is called so."""
 _MACHINE: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://[^/]*|[A-Za-z]:)?/")
 """How a path begins that isn't seen from a folder: of a machine, of a drive, of a server."""
+_SPLIT: Final = re.compile(
+    r"(?<![a-z])(?:mini)?(?:train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing|dev)?)\d*(?![a-z\d])", re.IGNORECASE
+)
+"""A split in the name of a file with labels."""
 _WORD: Final = re.compile(r"[a-z]+")
 _FAMILIES: Final = {
     "train": "train",
@@ -145,6 +149,12 @@ class _Near:
 def is_image(path: str) -> bool:
     """Whether a file is named like an image."""
     return splitext(path)[1].lower() in IMAGE_EXTENSIONS
+
+
+def split_in_name(path: str) -> str:
+    """The split that a label file's name says: ``train`` of ``train_labels.csv``; empty: none, or several."""
+    found = _SPLIT.findall(splitext(basename(path))[0])
+    return found[0] if len(found) == 1 else ""
 
 
 class Images:
@@ -339,7 +349,8 @@ class Images:
                 return Found(_only(name, found), exact=True, said="/".join(parts))
             if whole in self._folders:
                 raise self._missing(name, same, helps=self._is_found_elsewhere(parts, same, near, split))
-        allowed = [path for path in same if is_below(path, near.scope) and _has(_folders(path), near.must)]
+        depth = near.scope.count("/") + bool(near.scope)
+        allowed = [path for path in same if is_below(path, near.scope) and _has(_folders(path)[depth:], near.must)]
         for i in range(len(parts)):
             tail = folders[i:]
             if i == 0:
