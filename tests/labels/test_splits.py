@@ -272,6 +272,37 @@ def test_labels_that_lie_where_they_belong_count_first(kind, other, tmp_path):
     assert [p.path for p in report.problems if p.costs] == [f"{other}.{ending}"]
 
 
+VOC_SAYS = [
+    "<path>C:\\d\\{0}\\{1}</path>",
+    "<path>/home/me/{0}/{1}</path>",
+    "<path>../{0}/{1}</path>",
+    "<folder>{0}</folder>",
+]
+
+
+@pytest.mark.parametrize("said", VOC_SAYS)
+def test_the_folder_that_voc_says(said, tmp_path):
+    """It tells namesakes apart; an image that isn't in it isn't meant, unless it lies beside the labels."""
+    for name in ("train/1.png", "val/1.png", "val/2.png", "val/3.png"):
+        draw(tmp_path / "s" / name)
+    for place, folder, name in (("Annotations", "val", "1"), ("Annotations", "train", "2"), ("val", "train", "3")):
+        more = said.format(folder, f"{name}.png")
+        thing = OWN["voc"][1].format("cat").replace("<annotation>", "")
+        put(tmp_path / f"s/{place}/{name}.xml", f"<annotation><filename>{name}.png</filename>{more}{thing}")
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    (dataset,) = blobdir.open_project(tmp_path / "p").values()
+    assert [name for name in dataset if dataset.annotation(name)["objects"]] == ["3.png", "val_1.png"]
+    assert [(p.code, p.path) for p in report.problems if p.costs] == [("label-image", "Annotations/2.xml")]
+
+
+@pytest.mark.parametrize("said", VOC_SAYS)
+def test_a_folder_that_is_not_there_says_nothing(said, tmp_path):
+    draw(tmp_path / "s/JPEGImages/1.png")
+    more = said.format("z", "1.png")
+    put(tmp_path / "s/Annotations/1.xml", f"<annotation><filename>1.png</filename>{more}</annotation>")
+    assert pack(tmp_path / "s", tmp_path / "p")[0].complete
+
+
 @pytest.mark.parametrize("kind", OWN)
 def test_folders_that_are_called_alike(kind, tmp_path):
     """``train`` in ``train``: the upper one isn't the image's folder."""

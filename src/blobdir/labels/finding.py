@@ -196,6 +196,10 @@ class Images:
         """Whether there are images in a folder itself."""
         return folder in self._direct
 
+    def has_folder(self, name: str) -> bool:
+        """Whether a folder with images in it is called so, wherever it lies."""
+        return bool(name) and name in self._direct_names
+
     def has_called(self, path: str) -> bool:
         """Whether an image is called like a file, but for the extension."""
         return _spelled_alike(splitext(basename(path))[0]) in self._stems

@@ -8,6 +8,7 @@ from posixpath import basename, dirname, join, splitext
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.labels.claims import Claims
+from blobdir.labels.finding import Found, MissingError, UnclearError
 from blobdir.labels.lists import SETS, Lists, is_whole, list_order
 from blobdir.labels.model import Box, LabelError, Labels, Picture, Polygon, Thing, add_flag, number
 from blobdir.labels.rounds import turned_box
@@ -49,7 +50,7 @@ def read(files: LabelFiles, images: Images) -> Labels:
             labels.complain("label", path, str(error))
             continue
         try:
-            found = images.of_file(path, roots[path].text_of("filename"))
+            found = _found(images, path, roots[path])
         except LabelError as error:
             labels.complain("label-image", path, str(error))
             continue
@@ -66,6 +67,25 @@ def read(files: LabelFiles, images: Images) -> Labels:
         if path not in owners and not _is_mask(path)
     ]
     return labels
+
+
+def _found(images: Images, path: str, root: Element) -> Found:
+    """The image of a file: where it says a folder that has images, by ``<path>`` or ``<folder>``, one in that."""
+    name = root.text_of("filename")
+    said = root.text_of("path").replace("\\", "/")
+    folder = basename(dirname(said)) if "/" in said else basename(root.text_of("folder"))
+    try:
+        found = images.of_file(path, name)
+    except UnclearError as error:
+        own = [one for one in error.paths if basename(dirname(one)) == folder]
+        if len(own) != 1:
+            raise
+        return Found(own[0], exact=False, said=name)
+    if found.exact or not images.has_folder(folder) or folder in dirname(found.path).split("/"):
+        return found
+    raise MissingError(
+        f"there is no image {name or found.said} in {folder}, where it says; {found.path} lies elsewhere"
+    )
 
 
 def _root(files: LabelFiles, path: str) -> Element:
