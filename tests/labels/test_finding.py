@@ -220,6 +220,17 @@ def test_labels_of_one_image_go_to_no_namesake_without_labels(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["coco", "cvat", "createml", "csv"])
+def test_folders_that_are_not_there_are_named(kind, tmp_path):
+    """They may be of another machine, or missing."""
+    source = write(kind, tmp_path / "s", World({"gone/1.png": [("cat", BOX)]}))
+    (path,) = source.rglob("*.png")
+    path.rename(source / "1.png")
+    report, found = pack(source, tmp_path / "p")
+    assert report.complete and found == {"1.png": ["cat"]}
+    assert ["there is no folder gone" in p.message for p in report.problems if p.code == "label-note"] == [True]
+
+
+@pytest.mark.parametrize("kind", ["coco", "cvat", "createml", "csv"])
 def test_a_file_that_names_no_image_beside_it_is_named(kind, tmp_path):
     """It may speak of those below, or its own are missing: nobody can know."""
     source = write(kind, tmp_path / "s", World({"1.png": [("cat", BOX)]}))

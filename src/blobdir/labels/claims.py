@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import takewhile
 from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING
 
@@ -58,13 +59,23 @@ def contradicted(meanings: list[Meaning]) -> dict[int, str]:
     return _told(meanings, wrong)
 
 
-def odd_files(meanings: list[Meaning], images: Images) -> list[str]:
-    """Label files that lie beside images and name none of them, but others below by their names only."""
+def guessed(meanings: list[Meaning], images: Images) -> list[tuple[str, str]]:
+    """Label files whose names may mean images that are missing, though nothing contradicts them: file, what to say."""
     beside: dict[str, bool] = {}
+    dropped: dict[str, Found] = {}
     for one in meanings:
         is_lower = not one.found.exact and "/" not in one.found.said and images.lie_in(dirname(one.file))
         beside[one.file] = beside.get(one.file, True) and is_lower
-    return [file for file, is_odd in beside.items() if is_odd]
+        if one.found.dropped:
+            dropped.setdefault(one.file, one.found)
+    text = "lies beside images and names none of them; its names were looked for in the folders below"
+    found = [(file, text) for file, is_odd in beside.items() if is_odd]
+    for file, name in dropped.items():
+        text = (
+            f"says {name.said}, and there is no folder {name.dropped}; {name.path} was taken, for all its names are so"
+        )
+        found.append((file, text))
+    return found
 
 
 def _against_most(meanings: list[Meaning]) -> dict[int, str]:
@@ -119,6 +130,7 @@ class Claims:
 
     def __init__(self) -> None:
         self._ranks: list[int] = []
+        self._shared: list[int] = []
         self._meanings: list[Meaning] = []
 
     def add(self, file: str, found: Found, rank: int | None = None) -> None:
@@ -137,24 +149,31 @@ class Claims:
             rank = 4 * (not is_called) + 2 * (not found.exact) + (not is_beside)
         self._ranks.append(rank)
         self._meanings.append(Meaning(dirname(file), file, "", found))
+        self._shared.append(_shared(dirname(file), dirname(found.path)))
 
     def settled(self, files: LabelFiles, labels: Labels) -> dict[str, str]:
         """Image -> its label file; the others are named, but for those that say the same to the last byte."""
         wrong = _told(self._meanings, _against_most(self._meanings))
-        by_image: dict[str, list[tuple[int, str]]] = {}
+        by_image: dict[str, list[tuple[int, int, str]]] = {}
         for i, (rank, one) in enumerate(zip(self._ranks, self._meanings, strict=True)):
             if i in wrong:
                 labels.complain("label-image", one.where, wrong[i])
             else:
-                by_image.setdefault(one.found.path, []).append((rank, one.where))
+                by_image.setdefault(one.found.path, []).append((rank, -self._shared[i], one.where))
         owners = {}
         for image, claims in by_image.items():
-            _, owner = min(claims)
+            *_, owner = min(claims)
             owners[image] = owner
-            for _, file in sorted(claims):
+            for *_, file in sorted(claims):
                 if file != owner and not _are_equal(files, file, owner):
                     labels.complain("label", file, f"is of {image}, which has labels in {owner}")
         return owners
+
+
+def _shared(one: str, other: str) -> int:
+    """How many folders at the end of two paths are the same."""
+    pairs = zip(reversed(one.split("/")), reversed(other.split("/")), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _are_equal(files: LabelFiles, one: str, other: str) -> bool:

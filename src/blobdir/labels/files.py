@@ -14,7 +14,7 @@ from blobdir.labels.model import LabelError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_END_BYTES: Final = 64 << 10
+END_BYTES: Final = 64 << 10
 """Of a file, what says which format it has: so much of both ends."""
 WHOLE_BYTES: Final = 16 << 30
 """A COCO file of millions of objects has some gigabytes."""
@@ -104,16 +104,16 @@ def head_of(path: str) -> bytes:
         It can't be read, or is no plain file.
     """
     with open(open_plain(path), "rb") as file:
-        head = file.read(_END_BYTES)
+        head = file.read(END_BYTES)
         size = os.fstat(file.fileno()).st_size
         if wide := _wide(head):
             return head.decode(wide, "ignore").encode()
-        if size <= _END_BYTES:
+        if size <= END_BYTES:
             return head
         if not without_mark(head).lstrip().startswith((b"{", b"[")):
             return head[: max(map(head.rfind, (b" ", b"\t", b"\n"))) + 1 or None]
-        file.seek(max(_END_BYTES, size - _END_BYTES))
-        return head + b"\n" + file.read(_END_BYTES)
+        file.seek(max(END_BYTES, size - END_BYTES))
+        return head + b"\n" + file.read(END_BYTES)
 
 
 def _wide(head: bytes) -> str:

@@ -55,6 +55,10 @@ _IMAGES_FOR: Final = (
 """What the folder of images is called where that of labels is called so."""
 _MACHINE: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://[^/]*|[A-Za-z]:)?/")
 """How a path begins that isn't seen from a folder: of a machine, of a drive, of a server."""
+_SPLIT: Final = re.compile(
+    r"(?<![a-z])(?:mini)?(?:train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing|dev)?)\d*(?![a-z\d])", re.IGNORECASE
+)
+"""A split in the name of a file with labels."""
 _WORD: Final = re.compile(r"[a-z]+")
 _FAMILIES: Final = {
     "train": "train",
@@ -147,6 +151,12 @@ def is_image(path: str) -> bool:
     return splitext(path)[1].lower() in IMAGE_EXTENSIONS
 
 
+def split_in_name(path: str) -> str:
+    """The split that a label file's name says: ``train`` of ``train_labels.csv``; empty: none, or several."""
+    found = _SPLIT.findall(splitext(basename(path))[0])
+    return found[0] if len(found) == 1 else ""
+
+
 class Images:
     """Finds images, or other files, by what label files call them.
 
@@ -169,6 +179,7 @@ class Images:
             self._by_name.setdefault(basename(path), []).append(path)
         self._by_stem: dict[str, list[str]] | None = None
         self._direct = {dirname(path) for path in self.paths}
+        self._direct_names = {basename(folder) for folder in self._direct}
         self._folders = self._direct | {parent for folder in self._direct for parent in parents_of(folder)} | {""}
         self._tails = {tail for folder in self._folders for tail in _tails(folder)}
         self._nears: dict[str, _Near] = {}
@@ -185,13 +196,21 @@ class Images:
         """Whether there are images in a folder itself."""
         return folder in self._direct
 
+    def has_folder(self, name: str) -> bool:
+        """Whether a folder with images in it is called so, wherever it lies."""
+        return bool(name) and name in self._direct_names
+
+    def has_called(self, path: str) -> bool:
+        """Whether an image is called like a file, but for the extension."""
+        return _spelled_alike(splitext(basename(path))[0]) in self._stems
+
     def labelled_by(self, files: LabelFiles, ending: str, is_one: Callable[[str, bytes], bool]) -> Iterator[str]:
         """Files that have the labels of one image each: those of a format, and others that are called like an image.
 
         Those can't be read; who passed them by would lose labels without a word.
         """
         for path in files.ending(ending):
-            if _spelled_alike(splitext(basename(path))[0]) in self._stems or is_one(path, files.head(path)):
+            if self.has_called(path) or is_one(path, files.head(path)):
                 yield path
 
     @property
@@ -261,7 +280,7 @@ class Images:
                     fault = fault or error
                     continue
                 if places and found.base not in (near.bases if "/" in found.said else near.beside):
-                    fault = fault or self._missing(name, [found.path])
+                    fault = fault or self._missing(name, [found.path], helps=True)
                     continue
                 if found.dropped and splitext(basename(found.path))[0] != stem:
                     continue  # of an image that is called otherwise, the folders must be right
@@ -321,7 +340,8 @@ class Images:
     def _is_of_labels(self, folder: str) -> bool:
         name = basename(folder).lower()
         if _OF_LABELS.search(name):
-            return True
+            is_nested = _OF_LABELS.search(basename(dirname(folder)).lower()) is not None
+            return not is_nested or folder in self._folders or basename(folder) not in self._direct_names
         return folder not in self._folders and _OF_FORMAT.search(name) is not None
 
     def _chosen(self, name: str, parts: list[str], bases: list[str], same: list[str], near: _Near, split: str) -> Found:
@@ -332,15 +352,16 @@ class Images:
             if found := [path for path in same if dirname(path) == whole]:
                 return Found(_only(name, found), exact=True, said="/".join(parts))
             if whole in self._folders:
-                raise self._missing(name, same)
-        allowed = [path for path in same if is_below(path, near.scope) and _has(_folders(path), near.must)]
+                raise self._missing(name, same, helps=self._is_found_elsewhere(parts, same, near, split))
+        depth = near.scope.count("/") + bool(near.scope)
+        allowed = [path for path in same if is_below(path, near.scope) and _has(_folders(path)[depth:], near.must)]
         for i in range(len(parts)):
             tail = folders[i:]
             if i == 0:
                 found = [path for path in allowed if _ends(_folders(path), tail)]
             else:
                 found = [path for path in allowed if _folders(path) == tail]
-            if found := self._of_split(name, found, near, split):
+            if found := self._of_split(name, found, near, split) or self._surely(found, tail, near):
                 path = self._nearest(name, found, near, at_path=bool(folders))
                 said, dropped = "/".join(parts), "/".join(folders[:i])
                 exact = not dropped if folders else dirname(path) in near.beside
@@ -348,7 +369,17 @@ class Images:
                 return Found(path, exact, above, said, dropped)
             if tail and "/".join(tail) in self._tails:
                 break  # these folders are there, and the image isn't in them
-        raise self._missing(name, same)
+        raise self._missing(name, same, helps=self._is_found_elsewhere(parts, same, near, split))
+
+    def _is_found_elsewhere(self, parts: list[str], same: list[str], near: _Near, split: str) -> bool:
+        """Whether an image would be found if the label file's folder said nothing."""
+        top = self._near("")
+        if near is top:
+            return False
+        try:
+            return bool(self._chosen(parts[-1], parts, top.bases, same, top, split))
+        except LabelError:
+            return False
 
     def _of_split(self, name: str, paths: list[str], near: _Near, split: str) -> list[str]:
         """Images that can be of a split that is said: where it has a folder, they lie in it."""
@@ -365,6 +396,12 @@ class Images:
         if not said:
             return paths
         return [path for path in paths if not (found := _families(_folders(path))) or not found.isdisjoint(said)]
+
+    def _surely(self, paths: list[str], said: list[str], near: _Near) -> list[str]:
+        """Images that are meant whatever split is said: at the whole path that is, or in a folder of a split in it."""
+        if found := [path for path in paths if said and _folders(path) == said]:
+            return found
+        return paths if not _families(said).isdisjoint(self._splits_in(near.scope)[1]) else []
 
     def _splits_in(self, scope: str) -> tuple[set[str], set[str]]:
         """Names of the folders of images below one, in small letters, and the splits that they speak of."""
@@ -383,10 +420,11 @@ class Images:
                 return _only(name, found)
         return _only(name, paths)
 
-    def _missing(self, name: str, same: list[str]) -> MissingError:
-        """That none of those that are called so is meant."""
+    def _missing(self, name: str, same: list[str], *, helps: bool) -> MissingError:
+        """That none of those that are called so is meant; `helps` says whether another place of the labels would."""
         text = f"there is no {self._what} {name} where its labels say; {same[0]} lies elsewhere"
-        return MissingError(f"{text}: mend its path in them, or give their folder with --labels-from")
+        more = ", or give their folder with --labels-from" if helps else ""
+        return MissingError(f"{text}: mend its path in them{more}")
 
 
 def _spelled_alike(stem: str) -> str:

@@ -1,17 +1,120 @@
-"""Lists of the images of a split, an image in a line: YOLO's ``train.txt``, the ``ImageSets`` of Pascal VOC."""
+"""Lists of the images of a split, an image in a line: YOLO's ``train.txt``, the ``ImageSets`` of Pascal VOC.
+
+What a list says isn't lost without a word: it's read, or named where an image isn't of the split that it says.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from posixpath import basename, dirname, splitext
+from typing import TYPE_CHECKING, Final
 
 from blobdir.labels.claims import Meaning, contradicted
+from blobdir.labels.finding import is_image
 from blobdir.labels.model import LabelError
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from blobdir.labels.files import LabelFiles
     from blobdir.labels.finding import Found, Images
     from blobdir.labels.model import Labels
+
+DARKNET: Final = "data/"
+"""How lines of lists begin that are seen from the folder of the program."""
+SETS: Final = ("main", "", "segmentation", "layout", "action")
+"""Folders of ``ImageSets`` with lists; the first that has some counts, as the others are for other tasks."""
+_CALLED: Final = re.compile(r"(?<![a-z])(?:mini)?(?:train|val|test)", re.IGNORECASE)
+_PARTS: Final = re.compile(r"train|val|test", re.IGNORECASE)
+_ALL: Final = ("all", "default")
+_NUMBERED: Final = re.compile(r"(\S+)\s+-?\d+")
+
+
+def is_called_like_a_split(name: str) -> bool:
+    """Whether a name begins a word with train, val or test, or minival."""
+    return _CALLED.search(name) is not None
+
+
+def is_whole(name: str) -> bool:
+    """Whether a list of this name has the images of others, too: ``trainval``."""
+    return name.lower() in _ALL or len(set(_PARTS.findall(name.lower()))) > 1
+
+
+def list_order(name: str) -> tuple[bool, int, str]:
+    """Sorts the names of lists, as the first that names an image counts: those that have all images are the last."""
+    kinds = [kind for kind, word in enumerate(("train", "val", "test")) if word in name.lower()]
+    return is_whole(name), min(kinds, default=3), name
+
+
+def lists_called_so(files: LabelFiles, images: Images) -> Iterator[tuple[str, str, list[str]]]:
+    """Texts that are called like a split, the folder that they are seen from, and the images that most lines name."""
+    for path in files.ending(".txt"):
+        if not is_called_like_a_split(splitext(basename(path))[0]) or images.has_called(path):
+            continue
+        try:
+            lines = list(filter(None, map(str.strip, files.text(path).splitlines())))
+        except LabelError:
+            continue  # it isn't a text
+        for near in dict.fromkeys((dirname(path), "")):
+            found = list(_named(lines, images, near))
+            if found and 2 * len(found) >= len(lines):
+                yield path, near, found
+                break
+
+
+def name_unused(files: LabelFiles, images: Images, labels: Labels) -> None:
+    """Name the lists that weren't read, where they say a split of an image that it isn't of."""
+    known = {*labels.files, *(path for _, path, _ in labels.problems)}
+    splits: dict[str, list[str]] = {}
+    for picture in labels.pictures:
+        splits.setdefault(picture.path, []).append(picture.split)
+    for path, _, named in lists_called_so(files, images):
+        if path in known or (labels.format == "voc" and _is_of_other_task(path)):
+            continue
+        name = splitext(basename(path))[0]
+        lost = [image for image in named if not any(_is_so(split, name) for split in splits.get(image, [name]))]
+        if lost:
+            count = counted(len(lost), "image isn't", "images aren't")
+            text = f"isn't read as a list of {name}, and names images: {count} of that split now, as {lost[0]}"
+            labels.complain("label", path, text)
+
+
+def _named(lines: list[str], images: Images, near: str) -> Iterator[str]:
+    for line in lines:
+        try:
+            yield _place(images, line, near, "", DARKNET, numbered=False).path
+        except LabelError:
+            continue
+
+
+def _is_of_other_task(path: str) -> bool:
+    folders = path.lower().split("/")[:-1]
+    return "imagesets" in folders and "/".join(folders[folders.index("imagesets") + 1 :]) in SETS
+
+
+def _is_so(split: str, name: str) -> bool:
+    """Whether images of a split are where a list of this name says."""
+    parts = set(_PARTS.findall(name.lower()))
+    return split.lower() == name.lower() or (bool(split) and not parts.isdisjoint(_PARTS.findall(split.lower())))
+
+
+def _place(images: Images, line: str, near: str, split: str, drop: str, *, numbered: bool) -> Found:
+    """The image that a line means; an image's path before the labels' in it, or before a number, if it isn't one so."""
+    ways = [line]
+    short = line.removeprefix("./")
+    if drop and short.startswith(drop):
+        ways.append(short.removeprefix(drop))
+    if numbered and (found := _NUMBERED.fullmatch(line)):
+        ways.append(found[1])
+    elif is_image(first := line.partition(" ")[0]) and first != line:
+        ways.append(first)
+    for way in ways:
+        try:
+            return images.place(way, near, split)
+        except LabelError:
+            continue
+    return images.place(line, near, split)  # says what is wrong with it as it is
 
 
 class Lists:
@@ -27,6 +130,7 @@ class Lists:
         self._files, self._images, self._labels = files, images, labels
         self.splits: dict[str, str] = {}
         self._listed: dict[str, str] = {}
+        self._lines: set[str] = set()
         self._again: dict[tuple[str, str], list[str]] = {}
 
     def read(self, path: str, split: str, near: str, *, whole: bool = False, drop: str = "") -> None:
@@ -51,9 +155,13 @@ class Lists:
         self._labels.files.append(path)
         lost: list[tuple[str, str]] = []
         meanings: list[Meaning] = []
-        for line in filter(None, lines):
+        lines = list(filter(None, lines))
+        self._lines.update(lines)
+        numbered = all(_NUMBERED.fullmatch(line) for line in lines)
+        for line in lines:
             try:
-                meanings.append(Meaning(path, line, split, self._find(line, near, split, drop)))
+                found = _place(self._images, line, near, split, drop, numbered=numbered)
+                meanings.append(Meaning(path, line, split, found))
             except LabelError as error:
                 lost.append((line, str(error)))
         wrong = contradicted(meanings)
@@ -65,17 +173,23 @@ class Lists:
             self._listed.setdefault(image, path)
         if lost:
             count = counted(len(lost), "line names", "lines name")
-            text = f"{count} no image that is there, so none is of {split} by it; {lost[0][0]!r}: {lost[0][1]}"
+            text = f"{count} no image that is there, so none is of {split or 'it'} by it; {lost[0][0]!r}: {lost[0][1]}"
             self._labels.complain("label", path, text)
 
-    def _find(self, line: str, near: str, split: str, drop: str) -> Found:
-        try:
-            return self._images.place(line, near, split)
-        except LabelError:
-            short = line.removeprefix("./")
-            if not drop or not short.startswith(drop):
-                raise
-        return self._images.place(short.removeprefix(drop), near, split)
+    def name_lost(self, path: str, names: set[str], near: str) -> None:
+        """Name a list of one class, which makes no split, where it has images that no list of a split has."""
+        lost = []
+        for name in sorted(names - self._lines):
+            try:
+                image = self._images.place(name, near).path
+            except LabelError:
+                continue
+            if image not in self.splits:
+                lost.append(image)
+        if lost:
+            count = counted(len(lost), "of its lines names an image", "of its lines name images")
+            text = f"is a list of a class, so it makes no split; {count} that no list of a split has: {lost[0]}"
+            self._labels.complain("label", path, text)
 
     def settle(self) -> None:
         """Say which images are in the lists of two splits."""

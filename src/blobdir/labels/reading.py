@@ -6,9 +6,10 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.errors import UsageError
-from blobdir.labels.claims import Meaning, contradicted, odd_files
+from blobdir.labels.claims import Meaning, contradicted, guessed
 from blobdir.labels.detecting import detect, format_of
 from blobdir.labels.formats import FORMATS
+from blobdir.labels.lists import name_unused
 from blobdir.labels.model import Labels, Picture, told
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
         labels.complain("label", path, text)
     _leave_to_others(labels, images)
     _put_together(labels)
+    name_unused(files, images, labels)
     return labels
 
 
@@ -88,12 +90,13 @@ def _leave_to_others(labels: Labels, images: Images) -> None:
     placed = [picture for picture in labels.pictures if picture.found is not None]
     meanings = [Meaning(_file(one), one.where, one.split, one.found) for one in placed if one.found is not None]
     wrong = {id(placed[i]): text for i, text in contradicted(meanings).items()}
-    for path in odd_files(meanings, images):
-        labels.note(path, "lies beside images and names none of them; its names were looked for in the folders below")
     for picture in placed:
         if id(picture) in wrong:
             labels.complain("label-image", picture.where, wrong[id(picture)])
     labels.pictures = [picture for picture in labels.pictures if id(picture) not in wrong]
+    kept = [meaning for picture, meaning in zip(placed, meanings, strict=True) if id(picture) not in wrong]
+    for path, text in guessed(kept, images):
+        labels.note(path, text)
 
 
 def _file(picture: Picture) -> str:

@@ -11,6 +11,7 @@ from blobdir.annotations import is_size, kind_of
 from blobdir.errors import AnnotationError
 from blobdir.jsontext import read_json
 from blobdir.labels.claims import Meaning, contradicted
+from blobdir.labels.files import END_BYTES
 from blobdir.labels.formats.cocoobjects import Raw, Reader, attributes_of, category_of, is_caption, merged, place_of
 from blobdir.labels.model import Category, LabelError, Labels, Picture, ident_of, without_nan
 from blobdir.wording import counted
@@ -36,13 +37,17 @@ _FOLDERS: Final = ("annotations", "labels", "coco")
 
 
 def is_coco(path: str, head: bytes) -> bool:
-    """Whether a file can be one: an object with two of the three lists, or that begins as nearly all do."""
+    """Whether a file can be one: an object with two of the three lists, or that begins as nearly all do.
+
+    One that is seen whole has images, or annotations: only categories are the classes of another format.
+    """
     first = _FIRST_KEY.match(head)
     if not path.lower().endswith(".json") or first is None:
         return False
     if len(set(_LIST.findall(head))) > 1:
         return True
-    return first[1] in _KEYS and any(b'"%s"' % key.encode() in head for key in _LISTS)
+    wanted = _LISTS[:2] if len(head) <= END_BYTES else _LISTS
+    return first[1] in _KEYS and any(b'"%s"' % key.encode() in head for key in wanted)
 
 
 def read(files: LabelFiles, images: Images) -> Labels:

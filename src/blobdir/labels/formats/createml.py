@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from blobdir.annotations import kind_of
 from blobdir.errors import AnnotationError
 from blobdir.jsontext import read_json
-from blobdir.labels.finding import is_image
+from blobdir.labels.finding import is_image, split_in_name
 from blobdir.labels.model import Box, LabelError, Labels, Picture, Thing, name_of, number, others
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ def is_createml(path: str, head: bytes) -> bool:
 
 
 def read(files: LabelFiles, images: Images) -> Labels:
-    """Read all CreateML files; the split is the name of the folder that one is in."""
+    """Read all CreateML files; the split is what a file is called, or the folder that it is in."""
     labels = Labels("createml", [path for path in files.ending(".json") if is_createml(path, files.head(path))])
     for path in labels.files:
         try:
             value = read_json(files.read(path))
         except (AnnotationError, LabelError) as error:
             raise LabelError(f"{path}: {error}") from error
-        folder = dirname(path).rpartition("/")[2]
+        split = split_in_name(path) or dirname(path).rpartition("/")[2]
         for index, raw in enumerate(value):
             where = f"{path}: [{index}]"
             try:
@@ -49,11 +49,11 @@ def read(files: LabelFiles, images: Images) -> Labels:
                 labels.complain("label", where, str(error))
                 continue
             try:
-                found = images.place(name, dirname(path), folder)
+                found = images.place(name, dirname(path), split)
             except LabelError as error:
                 labels.complain("label-image", where, str(error))
                 continue
-            picture = Picture(found.path, folder, where, _Reader(where, annotations), found=found)
+            picture = Picture(found.path, split, where, _Reader(where, annotations), found=found)
             picture.attributes = _attributes_of(annotations)
             picture.kept = others(raw, (*_IMAGE_KEYS, *_LIST_KEYS))
             labels.pictures.append(picture)

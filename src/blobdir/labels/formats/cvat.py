@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from blobdir.labels.finding import split_in_name
 from blobdir.labels.masks import MOST_PIXELS, cropped
 from blobdir.labels.model import (
     Box,
@@ -102,7 +103,7 @@ def _read_skeletons(root: Element, categories: dict[str, Category]) -> None:
 
 def _picture(path: str, image: Element, images: Images) -> Picture:
     name = image.get("name")
-    split = image.attributes.get("subset", "")
+    split = image.attributes.get("subset") or split_in_name(path)
     found = images.place(name, dirname(path), split)
     width, height = image.attributes.get("width", ""), image.attributes.get("height", "")
     size = (int(width), int(height)) if width.isdecimal() and height.isdecimal() else None

@@ -10,7 +10,7 @@ from posixpath import dirname, splitext
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.labels.files import decoded
-from blobdir.labels.finding import is_image
+from blobdir.labels.finding import is_image, split_in_name
 from blobdir.labels.model import Box, LabelError, Labels, Picture, Thing, number
 from blobdir.wording import counted
 
@@ -185,13 +185,14 @@ def _read(labels: Labels, path: str, text: str, layout: _Layout, images: Images)
     missing: dict[tuple[str, str], list[str]] = {}
     pictures: dict[tuple[str, str], Picture] = {}
     readers: dict[tuple[str, str], _Reader] = {}
+    of_file = split_in_name(path)
     least = max(layout.columns.values()) + 1
     for line, row in _rows(path, text, layout):
         where = f"{path}, line {line}"
         if len(row) < least:
             labels.complain("label", where, f"has {len(row)} fields, and {least} are needed")
             continue
-        name, split = layout.cell(row, "image"), layout.cell(row, "split")
+        name, split = layout.cell(row, "image"), layout.cell(row, "split") or of_file
         if (name, split) in missing:
             missing[name, split].append(where)
             continue

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from math import degrees
-from posixpath import basename, dirname, join
+from posixpath import basename, dirname, join, splitext
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.labels.claims import Claims
-from blobdir.labels.lists import Lists
+from blobdir.labels.finding import Found, MissingError, UnclearError
+from blobdir.labels.lists import SETS, Lists, is_whole, list_order
 from blobdir.labels.model import Box, LabelError, Labels, Picture, Polygon, Thing, add_flag, number
 from blobdir.labels.rounds import turned_box
 from blobdir.labels.safexml import read_xml
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
     from blobdir.labels.safexml import Element
 
 _ROOT: Final = re.compile(rb"<annotation[\s>]")
-_SPLITS: Final = ("train", "val", "test", "trainval")
-_SETS: Final = ("Main", "", "Segmentation", "Layout", "Action")
-"""Folders of ``ImageSets`` with lists; the first that has some counts."""
+_OF_CLASS: Final = re.compile(r"(\S+)\s+(?:-1|0|1)")
+"""A line of a list that says whether a class is in the image."""
 FLAGS: Final = ("truncated", "difficult", "occluded")
 _OF_OBJECTS: Final = frozenset(
     ("name", "bndbox", "robndbox", "polygon", "pose", "part", "attributes", "deleted", *FLAGS)
@@ -50,7 +50,7 @@ def read(files: LabelFiles, images: Images) -> Labels:
             labels.complain("label", path, str(error))
             continue
         try:
-            found = images.of_file(path, roots[path].text_of("filename"))
+            found = _found(images, path, roots[path])
         except LabelError as error:
             labels.complain("label-image", path, str(error))
             continue
@@ -67,6 +67,25 @@ def read(files: LabelFiles, images: Images) -> Labels:
         if path not in owners and not _is_mask(path)
     ]
     return labels
+
+
+def _found(images: Images, path: str, root: Element) -> Found:
+    """The image of a file: where it says a folder that has images, by ``<path>`` or ``<folder>``, one in that."""
+    name = root.text_of("filename")
+    said = root.text_of("path").replace("\\", "/")
+    folder = basename(dirname(said)) if "/" in said else basename(root.text_of("folder"))
+    try:
+        found = images.of_file(path, name)
+    except UnclearError as error:
+        own = [one for one in error.paths if basename(dirname(one)) == folder]
+        if len(own) != 1:
+            raise
+        return Found(own[0], exact=False, said=name)
+    if found.exact or not images.has_folder(folder) or folder in dirname(found.path).split("/"):
+        return found
+    raise MissingError(
+        f"there is no image {name or found.said} in {folder}, where it says; {found.path} lies elsewhere"
+    )
 
 
 def _root(files: LabelFiles, path: str) -> Element:
@@ -121,21 +140,46 @@ def _splits(files: LabelFiles, labels: Labels, images: Images) -> dict[str, str]
     trees: dict[str, dict[str, dict[str, str]]] = {}
     for path in files.ending(".txt"):
         parts = path.split("/")
-        if "ImageSets" not in parts[:-1] or basename(path).removesuffix(".txt") not in _SPLITS:
-            continue
-        at = parts.index("ImageSets")
-        sets = trees.setdefault("/".join(parts[:at]), {})
-        sets.setdefault("/".join(parts[at + 1 : -1]), {})[basename(path).removesuffix(".txt")] = path
+        folders = [part.lower() for part in parts[:-1]]
+        if "imagesets" in folders:
+            at = folders.index("imagesets")
+            sets = trees.setdefault("/".join(parts[:at]), {})
+            sets.setdefault("/".join(folders[at + 1 :]), {})[splitext(basename(path))[0]] = path
     lists = Lists(files, images, labels)
     for tree, sets in sorted(trees.items()):
-        chosen = next((sets[name] for name in _SETS if name in sets), {})
         near = join(tree, "JPEGImages")
         near = near if images.holds(near) else tree
-        for split in _SPLITS:
-            if split in chosen:
-                lists.read(chosen[split], split, near, whole=split == "trainval")
+        _read_sets(files, lists, sets, near)
     lists.settle()
     return lists.splits
+
+
+def _read_sets(files: LabelFiles, lists: Lists, sets: dict[str, dict[str, str]], near: str) -> None:
+    """Read the lists of one ``ImageSets``: those of the first folder that has some but of classes."""
+    of_classes: dict[str, set[str]] = {}
+    for folder in sorted(sets, key=lambda one: (SETS.index(one) if one in SETS else len(SETS), one)):
+        chosen = sets[folder]
+        of_classes |= {path: names for path in chosen.values() if (names := _in_list_of_class(files, path))}
+        used = [name for name in sorted(chosen, key=list_order) if chosen[name] not in of_classes]
+        for name in used:
+            split = "" if name.lower() == "default" else name
+            lists.read(chosen[name], split, near, whole=is_whole(name))
+        if used or of_classes:
+            break
+    for path, names in sorted(of_classes.items()):
+        lists.name_lost(path, names, near)
+
+
+def _in_list_of_class(files: LabelFiles, path: str) -> set[str]:
+    """The images of a list that says of each whether a class is in it; empty: it's another one."""
+    if "_" not in basename(path):
+        return set()
+    try:
+        lines = list(filter(None, map(str.strip, files.text(path).splitlines())))
+    except LabelError:
+        return set()  # who reads it says so
+    found = [match[1] for line in lines if (match := _OF_CLASS.fullmatch(line))]
+    return set(found) if len(found) == len(lines) else set()
 
 
 class _Reader:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from blobdir.annotations import kind_of
 from blobdir.filenames import parents_of
 from blobdir.labels.files import without_mark
-from blobdir.labels.finding import Images, MissingError
-from blobdir.labels.lists import Lists
+from blobdir.labels.finding import Images, MissingError, UnclearError, is_below
+from blobdir.labels.lists import DARKNET, Lists, is_called_like_a_split, is_whole, list_order, lists_called_so
 from blobdir.labels.model import Category, LabelError, without_nan
 from blobdir.labels.yamlfile import read_yaml
 from blobdir.wording import counted
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 SPLITS: Final = ("train", "val", "valid", "validation", "test")
 NAMES_FILES: Final = ("classes.txt", "obj.names", "labels.txt", "names.txt")
 _KNOWN: Final = frozenset(("path", "names", "nc", "kpt_shape", "flip_idx", "kpt_names", *SPLITS))
-_DARKNET: Final = "data/"
-"""How lines of lists begin that are seen from the folder of the program."""
 
 
 @dataclass(slots=True)
@@ -35,7 +33,7 @@ class Config:
     Attributes
     ----------
     path : str
-        Empty: there is none.
+        Of ``data.yaml``; else of Darknet's ``obj.data``, which has splits only. Empty: there is neither.
     names : dict
         Number -> class.
     splits : dict
@@ -75,30 +73,63 @@ def is_config(path: str, head: bytes) -> bool:
         for line in without_mark(head).splitlines()
         if b":" in line and line[:1] not in b" \t-#"
     }
-    return b"names" in keys and not keys.isdisjoint({b"train", b"val", b"test", b"path", b"nc"})
+    others = {key.lower() for key in keys}
+    return b"names" in keys and not others.isdisjoint({b"path", b"nc", *(split.encode() for split in SPLITS)})
 
 
 def read_config(files: LabelFiles, labels: Labels) -> Config:
     """The ``data.yaml`` of a folder, if it has one."""
     found = [path for path in files.ending(".yaml", ".yml") if is_config(path, files.head(path))]
     if not found:
-        return Config()
+        return _of_darknet(files, labels)
     path = min(found, key=lambda one: (one.count("/"), one))
     labels.files.append(path)
     try:
         if len(found) > 1 and len({files.read(one) for one in found}) > 1:
             raise LabelError(f"{found[1]} is another one; leave the one that counts")
-        return _parsed(path, read_yaml(files.read(path)), labels)
+        config = _parsed(path, read_yaml(files.read(path)), labels)
     except LabelError as error:
         raise LabelError(f"{path}: {error}") from error
+    if not config.splits and (darknet := _of_darknet(files, labels)).path:
+        near = dirname(darknet.path)
+        config.splits = {split: [[join(near, way) for way in ways]] for split, (ways,) in darknet.splits.items()}
+    return config
+
+
+def _of_darknet(files: LabelFiles, labels: Labels) -> Config:
+    """The splits of an ``obj.data``, as Darknet and CVAT have it."""
+    texts = ((path, files.head(path).decode("utf-8", "replace")) for path in files.ending(".data"))
+    found = {path: said for path, text in texts if (said := _said_by_darknet(text))}
+    if not found:
+        return Config()
+    path = min(found, key=lambda one: (one.count("/"), one))
+    labels.files.append(path)
+    for other in sorted(found):
+        if found[other] != found[path]:
+            labels.complain("label", other, f"has other lists than {path}, which counts")
+    return Config(path, splits={split: [[place]] for split, place in found[path].items()})
+
+
+def _said_by_darknet(text: str) -> dict[str, str]:
+    """Split -> its list; those that have all images are the last."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, place = (part.strip() for part in line.partition("="))
+        if place.lower().endswith(".txt") and (key.lower() in SPLITS or is_called_like_a_split(key)):
+            found[key] = place
+    return {key: found[key] for key in sorted(found, key=list_order)}
 
 
 def _parsed(path: str, value: dict[str, Any], labels: Labels) -> Config:
     config = Config(path, _names(value))
     root = value.get("path")
     base = root if isinstance(root, str) else ""
-    for split in SPLITS:
+    others = [key for key in value if key not in _KNOWN and is_called_like_a_split(key)]
+    for split in (*SPLITS, *others):
         given = value.get(split)
+        if split in SPLITS and not isinstance(given, (str, list, type(None))):
+            text = f"its {split} is {kind_of(given)}, neither a folder nor a list; it wasn't read"
+            labels.complain("label", path, text)
         given = [given] if isinstance(given, str) else given if isinstance(given, list) else []
         places = [list(dict.fromkeys((join(base, str(place)), str(place)))) for place in given if place]
         same = next((one for one, others in config.splits.items() if others == places), "")
@@ -247,22 +278,54 @@ class Splits:
         texts = Images(files.ending(".txt"), "list")
         folders = Images({one for path in images.paths for one in parents_of(path)}, "folder of images")
         near = dirname(config.path)
+        if not config.splits:
+            self._read_called_so(files, images)
         for split, places in config.splits.items():
             for ways in places:
-                if ways[-1].endswith(".txt"):
+                if ways[-1].lower().endswith(".txt"):
                     if (path := _found(texts, ways, near)) is None:
                         labels.complain("label", config.path, f"names the list {ways[-1]}, which isn't there")
                         continue
-                    self.lists.add(path)
-                    self._lists.read(path, split, dirname(path), drop=_DARKNET)
+                    self._read(path, split, dirname(path))
+                    config.more.pop(split, None)
                     continue
                 folder = near if not ways[-1].strip("./") else _found(folders, ways, near)
                 if folder is None:
                     labels.note(config.path, f"has {split}: {ways[-1]}, where no images are")
-                elif self._folders.setdefault(folder, split) != split:
+                    continue
+                config.more.pop(split, None)
+                if self._folders.setdefault(folder, split) != split:
                     text = f"has {ways[-1]} for {self._folders[folder]} and for {split}; it's of the first now"
                     labels.complain("label", config.path, text)
         self._lists.settle()
+        self._name_others(config, images, folders, labels)
+
+    def _read_called_so(self, files: LabelFiles, images: Images) -> None:
+        """Read the lists that are called like a split, where nothing else says which there are."""
+        found = {path: near for path, near, _ in lists_called_so(files, images)}
+        for path in sorted(found, key=lambda one: (list_order(_stem(one)), one)):
+            self._read(path, _stem(path), found[path])
+
+    def _read(self, path: str, split: str, near: str) -> None:
+        self.lists.add(path)
+        self._lists.read(path, split, near, whole=is_whole(split), drop=DARKNET)
+
+    def _name_others(self, config: Config, images: Images, folders: Images, labels: Labels) -> None:
+        """Name folders of images that ``data.yaml`` has by keys that aren't called like a split, and no split has."""
+        for key, given in config.more.items():
+            for place in given if isinstance(given, list) else [given]:
+                if not isinstance(place, str) or "/" not in place or "://" in place:
+                    continue
+                try:
+                    folder = _found(folders, [place], dirname(config.path))
+                except UnclearError:
+                    continue
+                if not folder or any(is_below(one, folder) for one in self._folders):
+                    continue
+                if lost := [path for path in images.paths if is_below(path, folder) and not self.of(path)]:
+                    count = counted(len(lost), "image there is", "images there are")
+                    text = f"has {key}: {place}, which isn't known as a split; {count} of none: {lost[0]}"
+                    labels.complain("label", config.path, text)
 
     def of(self, image: str) -> str:
         """The split of an image; empty where nothing says one."""
@@ -272,6 +335,10 @@ class Splits:
             if folder in self._folders:
                 return self._folders[folder]
         return next((part for part in image.split("/")[:-1] if part in SPLITS), "")
+
+
+def _stem(path: str) -> str:
+    return splitext(basename(path))[0]
 
 
 def _found(things: Images, ways: list[str], near: str) -> str | None:

@@ -1,0 +1,355 @@
+"""Splits that files name: each is used, or named with what isn't of it; in all formats."""
+
+from __future__ import annotations
+
+import pytest
+from label_cases import BOX, WRITERS, World, draw, dump, write
+
+import blobdir
+from blobdir.labels import detect
+
+NAMES = [
+    ("train", "val"),
+    ("train", "valid"),
+    ("Train", "Validation"),
+    ("train_1", "test_1"),
+    ("train2017", "test-dev2017"),
+    ("training", "minival"),
+]
+TWO = World({"a.png": [("cat", BOX)], "b.png": [("cat", BOX)]})
+
+
+def pack(source, target, **options):
+    report = blobdir.pack(source, target, blobdir.PackOptions(**{"labels": "auto", "processes": 1} | options))
+    project = blobdir.open_project(target)
+    return report, {name: list(dataset) for name, dataset in project.items()}
+
+
+def put(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def messages(report, code="label"):
+    return [(problem.path, problem.message) for problem in report.problems if problem.code == code]
+
+
+def without_config(root):
+    """YOLO without ``data.yaml``."""
+    source = write("yolo", root, TWO)
+    (source / "data.yaml").unlink()
+    put(source / "classes.txt", "cat\n")
+    return source
+
+
+def image_sets(root, splits, folder="ImageSets/Main"):
+    source = write("voc", root, TWO)
+    for path in source.rglob("ImageSets/*/*.txt"):
+        path.unlink()
+    for split, name in zip(splits, "ab", strict=True):
+        put(source / folder / f"{split}.txt", f"{name}\n")
+    return source
+
+
+def lists_alone(root, splits):
+    source = without_config(root)
+    for split, name in zip(splits, "ab", strict=True):
+        path = next(path for path in source.rglob(f"{name}.png"))
+        put(source / f"{split}.txt", f"./{path.relative_to(source).as_posix()}\n")
+    return source
+
+
+def darknet(root, splits):
+    """As CVAT's YOLO 1.1 has it."""
+    put(root / "obj.names", "cat\n")
+    put(root / "obj.data", "classes = 1\nnames = data/obj.names\n" + "".join(f"{s} = data/{s}.txt\n" for s in splits))
+    for split, name in zip(splits, "ab", strict=True):
+        draw(root / f"obj_{split}_data/{name}.png")
+        put(root / f"obj_{split}_data/{name}.txt", "0 0.5 0.5 0.2 0.2\n")
+        put(root / f"{split}.txt", f"data/obj_{split}_data/{name}.png\n")
+    return root
+
+
+def keys(root, splits):
+    put(
+        root / "data.yaml",
+        "".join(f"{s}: images/{name}\n" for s, name in zip(splits, "ab", strict=True)) + "names: [cat]\nnc: 1\n",
+    )
+    for name in "ab":
+        draw(root / f"images/{name}/{name}.png")
+        put(root / f"labels/{name}/{name}.txt", "0 0.5 0.5 0.2 0.2\n")
+    return root
+
+
+LAYOUTS = {
+    "voc": image_sets,
+    "voc, a folder of another name": lambda root, splits: image_sets(root, splits, "ImageSets/Others"),
+    "voc, small letters": lambda root, splits: image_sets(root, splits, "imagesets/main"),
+    "lists": lists_alone,
+    "darknet": darknet,
+    "data.yaml": keys,
+}
+
+
+@pytest.mark.parametrize("splits", NAMES, ids="-".join)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_splits_of_all_names_are_used(layout, splits, tmp_path):
+    report, found = pack(LAYOUTS[layout](tmp_path / "s", splits), tmp_path / "p")
+    assert report.complete, report.problems
+    assert found == {splits[0]: ["a.png"], splits[1]: ["b.png"]}
+
+
+@pytest.mark.parametrize("layout", ["voc", "lists", "darknet"])
+def test_a_list_of_others_comes_last(layout, tmp_path):
+    """``trainval`` has no image that another list has."""
+    source = LAYOUTS[layout](tmp_path / "s", ("trainval", "val"))
+    more = next(source.rglob("trainval.txt"))
+    more.write_text(more.read_text() + next(source.rglob("val.txt")).read_text())
+    report, found = pack(source, tmp_path / "p")
+    assert report.complete and found == {"trainval": ["a.png"], "val": ["b.png"]}
+
+
+@pytest.mark.parametrize("name", ["train.txt", "lists/Valid.txt", "test-dev2017.txt"])
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_list_is_used_or_named(kind, name, tmp_path):
+    """Formats that have no lists, too, and those whose splits are said by something else."""
+    source = write(kind, tmp_path / "s", TWO)
+    path = next(source.rglob("b.png"))
+    put(source / name, f"{path.relative_to(source).as_posix()}\n")
+    report, found = pack(source, tmp_path / "p")
+    split = name.rpartition("/")[2].removesuffix(".txt")
+    if any(split.lower()[:3] in one.lower() and "b.png" in images for one, images in found.items()):
+        assert report.complete
+        return
+    (problem,) = [problem for problem in report.problems if problem.path == name]
+    assert problem.costs and "1 image isn't" in problem.message and "b.png" in problem.message
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_texts_that_are_no_lists_are_not_named(kind, tmp_path):
+    source = write(kind, tmp_path / "s", TWO)
+    put(source / "training notes.txt", "we trained it\non a\n")
+    put(source / "val_empty.txt", "")
+    (source / "test_bytes.txt").write_bytes(b"\xff\xfe\xfd")
+    report, _ = pack(source, tmp_path / "p")
+    assert report.complete, report.problems
+
+
+def test_lists_of_a_class_make_no_split(tmp_path):
+    """They are named where they have an image that no list of a split has."""
+    source = image_sets(tmp_path / "s", ("train", "val"))
+    put(source / "ImageSets/Main/cat_train.txt", "a  1\nb -1\n")
+    report, found = pack(source, tmp_path / "p")
+    assert report.complete and set(found) == {"train", "val"}
+    (source / "ImageSets/Main/val.txt").unlink()
+    report, found = pack(source, tmp_path / "q")
+    assert [path for path, text in messages(report) if "1 of its lines names an image" in text] == [
+        "ImageSets/Main/cat_train.txt"
+    ]
+
+
+@pytest.mark.parametrize("folder", ["Action", "Layout"])
+def test_lists_with_the_number_of_an_object(folder, tmp_path):
+    source = image_sets(tmp_path / "s", ("train", "val"), f"ImageSets/{folder}")
+    put(source / f"ImageSets/{folder}/train.txt", "a 1\na 2\n")
+    report, found = pack(source, tmp_path / "p")
+    assert report.complete and found == {"train": ["a.png"], "val": ["b.png"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("holdout: images/b\n", "isn't known as a split; 1 image there is of none: images/b/b.png"),
+        ("val: {folder: images/b}\n", "its val is an object, neither a folder nor a list"),
+    ],
+)
+def test_what_data_yaml_says_otherwise_is_named(text, said, tmp_path):
+    source = keys(tmp_path / "s", ("train", "val"))
+    put(source / "data.yaml", f"train: images/a\n{text}names: [cat]\n")
+    report, _ = pack(source, tmp_path / "p")
+    ((path, message),) = messages(report)
+    assert path == "data.yaml" and said in message
+
+
+def coco(names):
+    entries = [{"id": i, "file_name": name} for i, name in enumerate(names)]
+    things = [{"id": i, "image_id": i, "category_id": 1, "bbox": [1, 1, 5, 5]} for i, _ in enumerate(names)]
+    return {"images": entries, "annotations": things, "categories": [{"id": 1, "name": "cat"}]}
+
+
+def write_named(kind, root, stem, names):
+    """A label file of a split by its name."""
+    if kind == "coco":
+        dump(root / f"{stem}.json", coco(names))
+    elif kind == "createml":
+        thing = {"label": "cat", "coordinates": {"x": 5, "y": 5, "width": 4, "height": 4}}
+        dump(root / f"{stem}.json", [{"image": name, "annotations": [thing]} for name in names])
+    elif kind == "cvat":
+        put(root / f"{stem}.xml", f"<annotations>{''.join(f'<image name={name!r}/>' for name in names)}</annotations>")
+    else:
+        rows = "".join(f"{name},cat,1,1,9,9\n" for name in names)
+        put(root / f"{stem}.csv", f"filename,class,xmin,ymin,xmax,ymax\n{rows}")
+
+
+@pytest.mark.parametrize("stem", ["{}", "labels_{}", "{}2017"])
+@pytest.mark.parametrize("kind", ["coco", "createml", "cvat", "csv"])
+def test_the_name_of_a_label_file_says_a_split(kind, stem, tmp_path):
+    """Its images lie in the split's folder, and go into no other's that are called so."""
+    for name in ("train/1.png", "train/2.png", "test/1.png", "test/3.png"):
+        draw(tmp_path / "s/images" / name)
+    write_named(kind, tmp_path / "s", stem.format("train"), ["1.png", "2.png", "3.png"])
+    write_named(kind, tmp_path / "s", stem.format("test"), ["1.png"])
+    report, found = pack(tmp_path / "s", tmp_path / "p")
+    splits = [stem.format(split).removeprefix("labels_") for split in ("train", "test")]
+    assert found[splits[0]] == ["1.png", "2.png"] and found[splits[1]] == ["1.png"]
+    assert len([p for p in report.problems if p.code == "label-image"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("stem", "split"), [("trainval", "s"), ("train_val", "s"), ("values", "s"), ("Train_1", "Train")]
+)
+@pytest.mark.parametrize("kind", ["cvat", "csv"])
+def test_names_that_say_no_split(kind, stem, split, tmp_path):
+    draw(tmp_path / "s/1.png")
+    write_named(kind, tmp_path / "s", stem, ["1.png"])
+    assert pack(tmp_path / "s", tmp_path / "p")[1] == {split: ["1.png"]}
+
+
+def whole_yolo(root, names):
+    put(root / "data.yaml", "train: train.txt\nnames: [cat]\n")
+    put(root / "train.txt", "".join(f"/home/me/{name}\n" for name in names))
+
+
+def whole_coco(root, names):
+    dump(root / "annotations/instances_train.json", coco([f"https://server/{name}" for name in names]))
+
+
+def whole_voc(root, names):
+    put(root / "ImageSets/Main/train.txt", "".join(f"/home/me/{name}\n" for name in names))
+    put(root / "Annotations/1.xml", "<annotation></annotation>")
+
+
+def whole_csv(root, names):
+    rows = "".join(f"/home/me/{name},cat,1,1,9,9,train\n" for name in names)
+    put(root / "l.csv", f"filename,class,xmin,ymin,xmax,ymax,split\n{rows}")
+
+
+@pytest.mark.parametrize("folder", ["extra", "val"])
+@pytest.mark.parametrize("writes", [whole_yolo, whole_coco, whole_voc, whole_csv])
+def test_a_whole_path_counts_before_a_folder_of_the_split(writes, folder, tmp_path):
+    names = ["images/train/1.png", f"images/{folder}/2.png"]
+    for name in names:
+        draw(tmp_path / "s" / name)
+    writes(tmp_path / "s", names)
+    report, found = pack(tmp_path / "s", tmp_path / "p")
+    assert found == {"train": ["1.png", "2.png"]}
+    assert not [p for p in report.problems if p.costs and p.path != "Annotations/1.xml"]
+
+
+OWN = {
+    "labelme": ("json", '{{"shapes": [{{"label": "{0}", "points": [[1, 1], [9, 9]], "shape_type": "rectangle"}}]}}'),
+    "voc": (
+        "xml",
+        """<annotation><object><name>{0}</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>\
+</object></annotation>""",
+    ),
+    "yolo": ("txt", "{1} 0.5 0.5 0.2 0.2\n"),
+}
+
+
+@pytest.mark.parametrize("other", ["annots/ann/1", "annots/1", "annots/gt/1"])
+@pytest.mark.parametrize("kind", OWN)
+def test_labels_that_lie_where_they_belong_count_first(kind, other, tmp_path):
+    """Those in a folder of the image's name; the other's image is missing, and its folder is named for labels."""
+    ending, text = OWN[kind]
+    draw(tmp_path / "s/pictures/data/1.png")
+    draw(tmp_path / "s/pictures/ann/2.png")
+    put(tmp_path / f"s/{other}.{ending}", text.format("wrong", 0))
+    put(tmp_path / f"s/annots/data/1.{ending}", text.format("right", 1))
+    report, _ = pack(tmp_path / "s", tmp_path / "p", labels=kind)
+    (dataset,) = blobdir.open_project(tmp_path / "p").values()
+    assert [one["classTitle"] for one in dataset.annotation("1.png")["objects"]] == ["1" if kind == "yolo" else "right"]
+    assert [p.path for p in report.problems if p.costs] == [f"{other}.{ending}"]
+
+
+VOC_SAYS = [
+    "<path>C:\\d\\{0}\\{1}</path>",
+    "<path>/home/me/{0}/{1}</path>",
+    "<path>../{0}/{1}</path>",
+    "<folder>{0}</folder>",
+]
+
+
+@pytest.mark.parametrize("said", VOC_SAYS)
+def test_the_folder_that_voc_says(said, tmp_path):
+    """It tells namesakes apart; an image that isn't in it isn't meant, unless it lies beside the labels."""
+    for name in ("train/1.png", "val/1.png", "val/2.png", "val/3.png"):
+        draw(tmp_path / "s" / name)
+    for place, folder, name in (("Annotations", "val", "1"), ("Annotations", "train", "2"), ("val", "train", "3")):
+        more = said.format(folder, f"{name}.png")
+        thing = OWN["voc"][1].format("cat").replace("<annotation>", "")
+        put(tmp_path / f"s/{place}/{name}.xml", f"<annotation><filename>{name}.png</filename>{more}{thing}")
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    (dataset,) = blobdir.open_project(tmp_path / "p").values()
+    assert [name for name in dataset if dataset.annotation(name)["objects"]] == ["3.png", "val_1.png"]
+    assert [(p.code, p.path) for p in report.problems if p.costs] == [("label-image", "Annotations/2.xml")]
+
+
+@pytest.mark.parametrize("said", VOC_SAYS)
+def test_a_folder_that_is_not_there_says_nothing(said, tmp_path):
+    draw(tmp_path / "s/JPEGImages/1.png")
+    more = said.format("z", "1.png")
+    put(tmp_path / "s/Annotations/1.xml", f"<annotation><filename>1.png</filename>{more}</annotation>")
+    assert pack(tmp_path / "s", tmp_path / "p")[0].complete
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_folders_that_are_called_alike(kind, tmp_path):
+    """``train`` in ``train``: the upper one isn't the image's folder."""
+    ending, text = OWN[kind]
+    draw(tmp_path / "s/train/pictures/x/1.png")
+    draw(tmp_path / "s/train/pictures/x/2.png")
+    put(tmp_path / f"s/train/annots/train/1.{ending}", text.format("wrong", 0))
+    report, _ = pack(tmp_path / "s", tmp_path / "p", labels=kind)
+    (dataset,) = blobdir.open_project(tmp_path / "p").values()
+    assert not dataset.annotation("1.png")["objects"]
+    assert [(p.code, p.path) for p in report.problems if p.costs] == [("label-image", f"train/annots/train/1.{ending}")]
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_a_folder_of_images_that_is_named_like_labels(kind, tmp_path):
+    """Labels of an image in it that is missing are no other's."""
+    ending, text = OWN[kind]
+    draw(tmp_path / "s/pictures/data/1.png")
+    draw(tmp_path / "s/pictures/ann/2.png")
+    put(tmp_path / f"s/annots/ann/1.{ending}", text.format("wrong", 0))
+    report, _ = pack(tmp_path / "s", tmp_path / "p", labels=kind)
+    (dataset,) = blobdir.open_project(tmp_path / "p").values()
+    assert not dataset.annotation("1.png")["objects"]
+    assert [(p.code, p.path) for p in report.problems if p.costs] == [("label-image", f"annots/ann/1.{ending}")]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in WRITERS if kind != "coco"])
+def test_a_list_of_classes_is_no_coco(kind, tmp_path):
+    """As Label Studio writes it beside the labels."""
+    source = write(kind, tmp_path / "s", TWO)
+    dump(source / "notes.json", {"categories": [{"id": 0, "name": "cat"}], "info": {"year": 2026}})
+    assert list(detect(source)) == [kind]
+
+
+@pytest.mark.parametrize(
+    ("said", "at", "helps"),
+    [("/home/me/frames/1.png", "", False), ("frames/1.png", "labels/z", False), ("1.png", "z", True)],
+)
+@pytest.mark.parametrize("kind", ["coco", "csv"])
+def test_a_place_for_labels_is_advised_where_it_helps(kind, said, at, helps, tmp_path):
+    draw(tmp_path / "s/images/1.png")
+    draw(tmp_path / "s/images/2.png")
+    path = tmp_path / "s" / at / ("l.json" if kind == "coco" else "l.csv")
+    if kind == "coco":
+        dump(path, coco([said, "../" * at.count("/") + ("../" if at else "") + "images/2.png"]))
+    else:
+        put(path, f"filename,class,xmin,ymin,xmax,ymax\n{said},cat,1,1,9,9\nimages/2.png,cat,1,1,9,9\n")
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    text = next(problem.message for problem in report.problems if problem.code == "label-image")
+    assert ("--labels-from" in text) == helps and "mend its path" in text
