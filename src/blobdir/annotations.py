@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from blobdir.errors import AnnotationError
 from blobdir.jsontext import read_json
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 SIDE_MAX: Final = (1 << 31) - 1
 """Pixels that an image is high or wide at the most: what image libraries can count."""
+FARTHEST: Final = 1e9
+"""A coordinate is nearer than that to the corner of its picture."""
+_GEOMETRY: Final = ("points", "parts", "nodes", "vertices", "bitmap", "multichannelBitmap", "angle")
 _SHOWN: Final = 1e15
 
 
@@ -89,6 +92,25 @@ def annotation_fault(value: Mapping[str, Any]) -> str:
             )
         if item.get("tags") != [] and (fault := _tags_fault(item, f"the object {number}'s")):
             return fault
+    return ""
+
+
+def is_place(number: object) -> bool:
+    """Whether something is a number that can be a coordinate. ``true``, NaN and what has no end aren't."""
+    return type(number) in (int, float) and abs(cast("float", number)) < FARTHEST
+
+
+def place_fault(item: Mapping[str, Any]) -> str:
+    """Why the geometry of an object can't be reckoned with: a number in it is no place; empty where all are."""
+    todo = [item[key] for key in _GEOMETRY if key in item]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, dict):
+            todo += value.values()
+        elif isinstance(value, list):
+            todo += value
+        elif type(value) in (int, float) and not is_place(value):
+            return "has a coordinate that is no place in a picture"
     return ""
 
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from blobdir.annotations import annotation_fault, size_fault
+from blobdir.annotations import annotation_fault, place_fault, size_fault
 from blobdir.datasets import ProjectView, read_meta
 from blobdir.discovery import DiscoveryOptions, layout
 from blobdir.errors import AnnotationError, BlobdirError, ImageError, NotFoundError, PackError, UsageError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from blobdir.datasets import Annotated, DatasetView
     from blobdir.discovery import Progress
+    from blobdir.labels.supervisely import Kind
     from blobdir.labels.writers.model import Writer
     from blobdir.tree import Tree
 
@@ -181,6 +182,7 @@ class _Converting:
         self._names = list(options.datasets) or list(self._view)
         self._made: set[Path] = set()
         self._done = 0
+        self._kinds: dict[str, Kind] = {}
 
     def run(self, work: Path) -> None:
         """Write everything into a folder."""
@@ -198,8 +200,9 @@ class _Converting:
         caption = any(
             tag["name"] == "caption" and tag.get("value_type") == "any_string" for tag in meta.get("tags", [])
         )
+        self._kinds = kinds_of(self._sound_meta(meta))
         plan = Plan(
-            kinds_of(meta),
+            self._kinds,
             caption,
             sources,
             exact,
@@ -238,9 +241,8 @@ class _Converting:
             for one in dataset.annotations(part):
                 item = self._item(dataset, one, beside.get(one.name, {}), infos.get(one.name, {}))
                 if item is not None:
-                    places[one.name] = writer.add(item)
+                    places[one.name] = self._add(writer, item)
                     self.report.images += 1
-                    self.report.objects += len(item.objects)
             if self._options.images == "copy":
                 self._copy(work, dataset, places)
             elif self._options.images == "link":
@@ -248,6 +250,44 @@ class _Converting:
             self._done += len(part)
             if self._progress:
                 self._progress("converting", self._done, total)
+
+    def _add(self, writer: Writer, item: Item) -> str:
+        self.report.objects += len(item.objects)
+        item.objects = [one for number, one in enumerate(item.objects) if self._is_sound(item, number, one)]
+        try:
+            return writer.add(item)
+        except BlobdirError:
+            raise
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise PackError(
+                f"{item.dataset}/{item.name}: what its annotation says of its objects can't be written ({error}); "
+                "nothing was made"
+            ) from error
+
+    def _is_sound(self, item: Item, number: int, one: dict[str, Any]) -> bool:
+        """Whether an object has numbers that can be reckoned with; one that hasn't is named."""
+        fault, title = place_fault(one), one["classTitle"]
+        kind = self._kinds.get(title)
+        if self._options.to == "coco" and kind is not None and kind.shape == "graph" and not kind.keypoints:
+            fault = "is of a class whose nodes meta.json doesn't have"
+        if fault:
+            self._problem("label-lost", f"{item.dataset}/{item.name}", f"object {number} ({title!r}) {fault}")
+        return not fault
+
+    def _sound_meta(self, meta: dict[str, Any]) -> dict[str, Any]:
+        """``meta.json`` without edges that are none; classes that have such are named."""
+        classes = []
+        for item in meta.get("classes", []):
+            config = item.get("geometry_config")
+            edges = config.get("edges") if isinstance(config, dict) else None
+            if isinstance(config, dict) and edges:
+                sound = [edge for edge in edges if _is_edge(edge)] if isinstance(edges, list) else []
+                if sound != edges:
+                    text = f"the class {item['title']!r} has edges that don't say from which node to which"
+                    self._problem("label-lost", layout.META, text)
+                item = item | {"geometry_config": config | {"edges": sound}}  # noqa: PLW2901  # the same class
+            classes.append(item)
+        return meta | {"classes": classes}
 
     def _read_beside(self, dataset: DatasetView, folder: str, names: list[str]) -> dict[str, dict[str, Any]]:
         """JSON files of a folder that belong to images, read together; those that can't be read are named."""
@@ -380,3 +420,7 @@ class _Converting:
         if self._options.strict and problem.costs:
             raise PackError(f"{path}: {text} (--strict)")
         self.report.problems.append(problem)
+
+
+def _is_edge(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(end), str) for end in ("src", "dst"))

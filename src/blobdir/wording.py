@@ -39,6 +39,13 @@ def near(typed: str, known: list[str], there_are: str, none: str) -> str:
     return f"{there_are} {', '.join(known[:_LISTED])}{more}"
 
 
+def named_once(path: str, message: str) -> str:
+    """A message without the path that it begins with, once or more, where that is said before it."""
+    while path and message.startswith(f"{path}: "):
+        message = message[len(path) + 2 :]
+    return message
+
+
 def one_line(text: str, most: int = 0) -> str:
     """A text of a project, or of another program, as a part of one line: a terminal does nothing but show it.
 

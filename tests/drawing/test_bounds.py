@@ -7,6 +7,7 @@ import gc
 import io
 import json
 import math
+import os
 import re
 import time
 import weakref
@@ -281,3 +282,51 @@ def test_bitmaps_have_the_limit_of_images(tmp_path, capfd):
     assert why in capfd.readouterr().err
     assert run(["verify", "--decode", "--json", str(root)]) == 0
     assert why in json.dumps(json.loads(capfd.readouterr().out))
+
+
+PLACES = ["train/img/a.png", "train/img/new.png", "train/ann/a.png.json", "meta.json", "train/img/sub/new.png"]
+
+
+@pytest.mark.parametrize("command", [["preview", "-o"], ["stats", "--plot"]])
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("plain", [True, False], ids=["a regular project", "a blob project"])
+def test_no_picture_becomes_a_file_of_a_dataset(tmp_path, capfd, monkeypatch, command, place, plain):
+    """Neither in the place of an image, nor as one more of them."""
+    packed(tmp_path / "p", {"train/a.png": picture(1)})
+    root = tmp_path / "p"
+    if plain:
+        assert run(["unpack", "-q", str(root), str(tmp_path / "plain")]) == 0
+        root = tmp_path / "plain"
+    (root / "train/img/sub").mkdir(parents=True, exist_ok=True)
+    (root / "linked").symlink_to("train/img")
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    picture_of = place if place.endswith(".png") else f"{place}.png"
+    if not place.endswith(".png"):
+        (root / picture_of).write_bytes(b"x")
+        before[root / picture_of] = b"x"
+    monkeypatch.chdir(root.parent)
+    places = [root / picture_of] if picture_of != "meta.json.png" else []
+    if "/img/" in place:
+        places += [f"{root.name}/{picture_of}", root / "linked" / picture_of.removeprefix("train/img/")]
+    for target in places:
+        assert run([command[0], str(root), command[1], str(target)]) == 2
+        said = capfd.readouterr().err
+        assert "would be a file of the project" in said or "is there already" in said
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+    assert run([command[0], str(root), command[1], str(root / "sheet.png")]) == 0
+    assert run([command[0], str(root), command[1], str(root / "sheet.png")]) == 0
+
+
+@pytest.mark.parametrize("command", [["preview", "-o", "x.png"], ["preview", "-o", "x.html"], ["stats"]])
+def test_a_path_is_said_once(tmp_path, capfd, monkeypatch, command):
+    packed(tmp_path / "p", {"train/a.png": picture(1)})
+    path = tmp_path / "p/train/ann/a.png.json"
+    path.unlink()
+    os.mkfifo(path)
+    monkeypatch.chdir(tmp_path)
+    assert run([*command, "p"]) == 7
+    lines = capfd.readouterr().err.splitlines()
+    assert max(line.count("train/ann/a.png.json") for line in lines) == 1
+    if "x.html" in command:
+        text = (tmp_path / "x.html").read_text().partition("What couldn’t be used")[2]
+        assert text.count("train/ann/a.png.json") == 1

@@ -125,13 +125,15 @@ def stats_command(project: str, as_json: bool, plot: str | None, strict: bool, c
     blobdir stats /data/lemons
     blobdir stats /data/lemons --plot stats.png
     """
-    from blobdir.drawing import collect_stats, draw_stats, encoded, picture_format, write_bytes
+    from blobdir.drawing import collect_stats, draw_stats, encoded, picture_format, refuse_own, write_bytes
     from blobdir.packing.putting import refuse_known
 
     if plot:
         refuse_known([plot])
     kind = picture_format(plot, stdout=False) if plot else ""
     opened = _open(project, common)
+    if plot:
+        refuse_own(opened, plot)
     stats = collect_stats(opened, strict=strict, areas=bool(plot))
     if plot:
         notes: list[str] = []

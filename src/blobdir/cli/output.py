@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
-from blobdir.wording import counted, one_line
+from blobdir.wording import counted, named_once, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,6 +37,7 @@ def say(*parts: str, most: int = MOST_OF_A_MESSAGE) -> None:
     import click
 
     *paths, message = parts
+    message = named_once(paths[-1], message) if paths else message
     click.echo(": ".join([*(one_line(path, MOST_OF_A_PATH) for path in paths), one_line(message, most)]), err=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from blobdir.drawing.charts import draw_stats
 from blobdir.drawing.choosing import Choice
-from blobdir.drawing.pictures import encoded, picture_format, write_bytes
+from blobdir.drawing.pictures import encoded, picture_format, refuse_own, write_bytes
 from blobdir.drawing.preview import PreviewOptions, draw_preview, write_preview
 from blobdir.drawing.stats import Stats, collect_stats
 
@@ -17,6 +17,7 @@ __all__ = [
     "draw_stats",
     "encoded",
     "picture_format",
+    "refuse_own",
     "write_bytes",
     "write_preview",
 ]

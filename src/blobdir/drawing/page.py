@@ -12,7 +12,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from blobdir.drawing.text import code_of
-from blobdir.wording import counted
+from blobdir.wording import counted, named_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -117,5 +117,5 @@ def _classes(looks: Looks, counts: Counter[str]) -> str:
 def _problems(problems: Sequence[Problem]) -> str:
     if not problems:
         return ""
-    items = "\n".join(f"<li>{shown(f'{it.path}: {it.message}')}</li>" for it in problems)
+    items = "\n".join(f"<li>{shown(f'{it.path}: {named_once(it.path, it.message)}')}</li>" for it in problems)
     return f"<section><h2>What couldn’t be used</h2>\n<ul>\n{items}\n</ul></section>\n"

@@ -140,6 +140,7 @@ class _Canvas:
         self._fills: dict[Color, _Fill] = {}
         self._free: list[_Fill] = []
         self._closed = 0
+        self._open: NDArray[np.int64] = np.zeros((0, 3), np.int64)
         self._sums: NDArray[np.float32] | None = None
         self._most: NDArray[np.float32] | None = None
 
@@ -196,7 +197,7 @@ class _Canvas:
         if found is None:
             if len(self._fills) >= max(32, _OPEN_BYTES // (self._size[0] * self._size[1])):
                 if self._closed > _MOST_CLOSED:
-                    return self._fill(min(self._fills, key=lambda open_one: _distance(open_one, color)), box)
+                    return self._fill(self._nearest(color), box)
                 self._close(next(reversed(self._fills)))  # the newest: of colours that take turns, most stay
             if self._free:
                 found = self._free.pop()
@@ -207,6 +208,13 @@ class _Canvas:
         left, top, right, bottom = found.box
         found.box = min(left, box[0]), min(top, box[1]), max(right, box[2]), max(bottom, box[3])
         return found
+
+    def _nearest(self, color: Color) -> Color:
+        """The colour that is most like one, of those whose areas are open: they stay so."""
+        if len(self._open) != len(self._fills):
+            self._open = np.array([*self._fills], np.int64)
+        red, green, blue = self._open[int(((self._open - color) ** 2).sum(axis=1).argmin())].tolist()
+        return red, green, blue
 
     def _close(self, color: Color) -> None:
         """Give the areas of a colour their part in the pixels that they cover."""
@@ -323,10 +331,6 @@ class _Canvas:
             near = Image.fromarray((similar & chosen).astype(np.uint8) * 255).filter(ImageFilter.MaxFilter(3))
             image.paste(ink, mask=near)
         image.paste(self._strokes, mask=self._strokes)
-
-
-def _distance(one: Color, other: Color) -> int:
-    return sum((a - b) ** 2 for a, b in zip(one, other, strict=True))
 
 
 def _inside(box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, int, int, int] | None:

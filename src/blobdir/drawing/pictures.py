@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image, features
 
+from blobdir.discovery import layout
 from blobdir.drawing.document import document
 from blobdir.durable import write_whole
 from blobdir.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from blobdir.project import Project
 
 FORMATS: Final = {
     ".png": "PNG",
@@ -72,6 +75,24 @@ def picture_format(path: str | os.PathLike[str], *, html: bool = False, stdout: 
     if os.path.isdir(name):
         raise UsageError(f"{name}: is a folder")
     return kind
+
+
+def refuse_own(project: Project, path: str | os.PathLike[str]) -> None:
+    """Refuse to put a picture in the place of a file of a dataset, or among its images.
+
+    Raises
+    ------
+    UsageError
+    """
+    root, name = project.tree.storage.directory, os.fspath(path)
+    if not root or name == STDOUT:
+        return
+    place = os.path.relpath(os.path.realpath(name), os.path.realpath(root))
+    datasets = project.tree.index.header.datasets
+    of_dataset = any(place.startswith(f"{dataset}/") for dataset in datasets)
+    is_image = any(place.startswith(f"{dataset}/{layout.ITEMS}/") for dataset in datasets)
+    if place == layout.META or is_image or (of_dataset and os.path.lexists(os.path.join(root, place))):
+        raise UsageError(f"{name}: would be a file of the project that is drawn; choose a place outside its datasets")
 
 
 def check_size(size: tuple[int, int], kind: str, advice: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from blobdir.drawing.choosing import Choice, chosen_images
 from blobdir.drawing.page import html_page
 from blobdir.drawing.palette import Looks
-from blobdir.drawing.pictures import check_size, encoded, picture_format, write_bytes
+from blobdir.drawing.pictures import check_size, encoded, picture_format, refuse_own, write_bytes
 from blobdir.drawing.sheet import draw_page, draw_sheet, draw_sheets, page_size, sheet_size
 from blobdir.drawing.stats import color_problems, known_meta, unseen_datasets
 from blobdir.drawing.tiles import draw_tiles
@@ -194,13 +194,15 @@ def write_preview(
     Raises
     ------
     UsageError
-        The format can't be written, or has no room for so many images: nothing was drawn then.
+        The format can't be written, or has no room for so many images, or the picture would be a file of a dataset:
+        nothing was drawn then.
     OSError
         The file can't be written: it's as it was.
     NotFoundError, IncompleteListingError, AnnotationError, ImageError, ReadError
         As of `draw_preview`.
     """
     kind = picture_format(path, html=True)
+    refuse_own(project, path)
     preview = _Preview(project, options or PreviewOptions(), [] if problems is None else problems)
     preview.check(kind)
     if kind == "HTML":

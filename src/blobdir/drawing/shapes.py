@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from blobdir.annotations import kind_of
+from blobdir.annotations import FARTHEST, is_place, kind_of
 from blobdir.drawing.palette import ClassLook, Color, Edge
 from blobdir.errors import ImageError
 from blobdir.images import read_picture
@@ -46,7 +46,6 @@ Point = tuple[float, float]
 Ring = list[Point]
 
 MAX_BITMAP_BYTES = 64 << 20
-_FARTHEST = 1e9
 _FEW = 32
 """Points that are checked one by one: for more of them numpy is faster."""
 
@@ -161,7 +160,7 @@ def shape_name(item: Mapping[str, Any], look: ClassLook) -> str:
 def _place(value: object) -> Point:
     if isinstance(value, list) and len(value) == 2:
         x, y = value
-        if type(x) in _NUMBERS and type(y) in _NUMBERS and abs(x) < _FARTHEST and abs(y) < _FARTHEST:  # NaN isn't
+        if is_place(x) and is_place(y):
             return x, y
         value = x if type(x) not in _NUMBERS else y
         if type(value) in _NUMBERS:
@@ -191,7 +190,7 @@ def _ring(value: object, least: int, what: str = "points") -> Ring:
 
 
 def _are_places(numbers: NDArray[Any]) -> bool:
-    return bool((numbers < _FARTHEST).all() and (numbers > -_FARTHEST).all())
+    return bool((numbers < FARTHEST).all() and (numbers > -FARTHEST).all())
 
 
 def _part(item: Mapping[str, Any], key: str, kind: type, what: str) -> Any:
@@ -273,7 +272,7 @@ def _cuboid(item: Mapping[str, Any], _: ClassLook) -> Shape:
 def _oriented(item: Mapping[str, Any], _: ClassLook) -> Shape:
     left, top, right, bottom = _corners(item.get("points", []))
     angle = item.get("angle", 0) or 0
-    if type(angle) not in _NUMBERS or not abs(angle) < _FARTHEST:  # NaN isn't
+    if not is_place(angle):
         raise ShapeError(f"its angle is {kind_of(angle)}, not a number that turns it")
     # The SDK turns around a whole pixel.
     x, y = (left + right) // 2, (top + bottom) // 2

@@ -12,7 +12,7 @@ from blobdir.drawing.painting import draw_objects
 from blobdir.errors import AnnotationError, BlobdirError
 from blobdir.images import decoding, for_screen
 from blobdir.packing import Problem
-from blobdir.wording import counted
+from blobdir.wording import counted, named_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,7 +72,8 @@ def _draw(
         if strict:
             raise
         path = f"{dataset.path}/img/{name}"
-        problems.append(Problem("image", path, f"can't be drawn: {said(error).removeprefix(decoding(path))}"))
+        why = named_once(path, said(error)).removeprefix(decoding(path))
+        problems.append(Problem("image", path, f"can't be drawn: {why}"))
         return None, Counter()
     longest = max(image.size)
     scale = (tile or min(LARGE, max(LARGE_AT_LEAST, longest))) / longest
