@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from project_factory import files_below, make_project, plain_copy
 
 from blobdir import BlobDirFileSystem
+from blobdir.errors import UsageError
 
 FILES = {
     "README.md": b"read me",
@@ -305,7 +306,20 @@ def test_get(pair, source, target, recursive, maxdepth, tmp_path_factory):
         fs.get(source, str(out / target) + end, recursive=recursive, maxdepth=maxdepth)
         return files_below(out), sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_dir())
 
+    if isinstance(source, list) and loses(pair, source, recursive, maxdepth):
+        with pytest.raises((FileNotFoundError, NotADirectoryError, UsageError)):  # there, less without a word
+            got(pair.ours, source)
+        return
     same(pair, source, got)
+
+
+def loses(pair, source, recursive, maxdepth):
+    """Whether some of a list isn't there, or is put where another file of it is."""
+    if not all(map(pair.local.exists, source)):
+        return True
+    found = pair.local.expand_path(source, recursive=recursive, maxdepth=maxdepth)
+    names = [os.path.basename(path) for path in found if pair.local.isfile(path)]
+    return len(set(names)) < len(names)
 
 
 def test_get_file(pair, tmp_path):
