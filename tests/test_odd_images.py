@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from corpus import KINDS
+from corpus import KINDS, scrambled
 from odd_images import (
     CODE_SIZE,
     DEEP,
@@ -31,6 +31,7 @@ from odd_images import (
 from PIL import Image
 
 from blobdir import images, libraries
+from blobdir.cli.app import run
 from blobdir.errors import ImageError
 from blobdir.images import decode_image, for_screen, pixel_limit, read_picture, set_pixel_limit, shown_size, stored_size
 
@@ -273,3 +274,19 @@ def test_threads_decode_while_libraries_are_quiet(capfd):
         thread.join(60)
     print("said", file=sys.stderr, flush=True)
     assert capfd.readouterr().err == "said\n"
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_verify_names_what_only_libtiff_has_found(tmp_path, capfd, processes):
+    """It makes a picture all the same, as for the SDK; processes beside this one write nothing of their own either."""
+    (tmp_path / "source/d").mkdir(parents=True)
+    for number in range(600):  # more than one process gets at a time
+        (tmp_path / f"source/d/{number}.png").write_bytes(save("PNG"))
+    for name in ("a.tif", "b.tif"):
+        (tmp_path / "source/d" / name).write_bytes(scrambled(KINDS["tiff group 4"].data))
+    assert run(["pack", "-q", str(tmp_path / "source"), str(tmp_path / "p")]) == 0
+    assert run(["verify", "-q", "--decode", "--processes", processes, str(tmp_path / "p")]) == 0
+    out, said = capfd.readouterr()
+    assert said == ""
+    assert out.splitlines()[0] == "warning: d: image-damaged, 2 times"
+    assert out.splitlines()[1].startswith("    a.tif: Fax")

@@ -154,3 +154,12 @@ def test_a_file_in_place_of_a_project(tmp_path, monkeypatch, capfd, command, wha
     told = capfd.readouterr().err
     assert "given: " in told and said in told
     assert "is a file" in told or command == "pack"
+
+
+@pytest.mark.parametrize("brand", [b"mp42", b"isom", b"qt  ", b"M4V ", b"avif", b"heic", b"mif1"])
+def test_films_begin_like_some_images_and_are_none(source, tmp_path, capfd, brand):
+    write(source / "d/film.mp4", b"\0\0\0\x18ftyp" + brand + bytes(40))
+    assert run(["pack", str(source), str(tmp_path / "p")]) in (0, 7)
+    said = capfd.readouterr().err
+    assert ("film.mp4: is an image" in said) == (brand in (b"avif", b"heic", b"mif1"))
+    assert "film.mp4: is" in said
