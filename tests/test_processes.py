@@ -164,7 +164,8 @@ def test_what_workers_import_is_small():
     names = {name.partition(".")[0] for name in done.stdout.split()}
     assert names - {"blobdir"} <= sys.stdlib_module_names | {"__main__"}
     assert {n for n in done.stdout.split() if n.startswith("blobdir")} <= {
-        "blobdir", "blobdir.version", "blobdir.errors", "blobdir.processes", "blobdir.tarwriting",
+        "blobdir", "blobdir.version", "blobdir.errors", "blobdir.processes", "blobdir.libraries", "blobdir.locks",
+        "blobdir.tarwriting",
         "blobdir.tarwriting.members", "blobdir.tarwriting.copies", "blobdir.tarwriting.format",
         "blobdir.tarwriting.output", "blobdir.tarwriting.reading",
     }  # fmt: skip
