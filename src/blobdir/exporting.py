@@ -183,21 +183,19 @@ class ExportingFileSystem(AbstractFileSystem):
 def _check_apart(copies: Iterable[tuple[Any, Any]]) -> None:
     """Refuse to copy two files to one place: the first would be gone."""
     placed: dict[str, Any] = {}
+    folders: dict[str, str] = {}  # as it is spelled, and as it is; it needn't be there yet
     for source, target in copies:
-        place = _place(target)
-        if place and placed.setdefault(place, source) != source:
+        if not isinstance(target, str | os.PathLike):
+            continue
+        folder, name = os.path.split(os.path.abspath(os.fspath(target)))
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        place = os.path.join(folders[folder], name)
+        if placed.setdefault(place, source) != source:
             raise UsageError(
                 f"{placed[place]} and {source} would both be copied to {target}; copy them one by one, or "
                 "give a list of as many destinations; nothing was copied"
             )
-
-
-def _place(target: Any) -> str:
-    """The one spelling of a file's place, whose folder needn't be there yet; empty of what is no path."""
-    if not isinstance(target, str | os.PathLike):
-        return ""
-    folder, name = os.path.split(os.path.abspath(os.fspath(target)))
-    return os.path.join(os.path.realpath(folder), name)
 
 
 def _copy(file: OpenFile, target: Any, callback: Any) -> None:

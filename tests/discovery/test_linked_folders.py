@@ -270,4 +270,6 @@ def test_other_links_out_of_a_project_are_no_datasets(tmp_path):
     (tmp_path / "notes.txt").write_text("notes")
     (root / "notes.txt").symlink_to(tmp_path / "notes.txt")
     (root / "train/notes").symlink_to(tmp_path)
+    (tmp_path / "state").mkdir()
+    (root / ".blobdir").symlink_to(tmp_path / "state")
     assert blobdir.open_project(root, index="none").defects == []

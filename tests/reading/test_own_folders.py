@@ -163,7 +163,7 @@ def test_nothing_of_others_is_cleared(folder, monkeypatch):
 def test_nothing_is_made_in_a_folder_of_others(tmp_path, monkeypatch, cache):
     """Root with another user's environment: what root made there would keep that user from having a cache."""
     if os.geteuid() != 0:
-        pytest.skip("needs root")
+        pytest.skip("needs root, to have a folder of somebody else")
     root = make_project(tmp_path / "p", {"train/img/a.jpg": b"a"})
     theirs = tmp_path / "theirs"
     theirs.mkdir()

@@ -334,14 +334,14 @@ class _Discovery:
             for entry in self.folders[place].entries if place in self.folders else ():
                 path = layout.join(place, entry.name)
                 is_meant = not place or place.endswith(f"/{layout.NESTED}") or entry.name == layout.NESTED
-                if entry.kind == "link" and is_meant and path not in self.unseen and self.storage.escapes(path):
-                    leads = self._leads_to(path)
-                    if leads:
-                        message = (
-                            f"{path}: is a symbolic link {leads}, so a dataset that lies there isn't shown; "
-                            "--follow-links (follow_links=True) shows it"
-                        )
-                        self.report.warning("link-outside", path, message)
+                if entry.kind != "link" or not is_meant or path in self.unseen or self._is_state(path):
+                    continue
+                if self.storage.escapes(path) and (leads := self._leads_to(path)):
+                    message = (
+                        f"{path}: is a symbolic link {leads}, so a dataset that lies there isn't shown; "
+                        "--follow-links (follow_links=True) shows it"
+                    )
+                    self.report.warning("link-outside", path, message)
 
     def _leads_to(self, path: str) -> str:
         """Where a link out of the project leads, in words; nothing where that is a file."""
