@@ -179,10 +179,16 @@ def _parent_without_images(root):
     _without_images(root)
 
 
+def _directly_in_it(root):
+    shutil.copytree(root / "val", root / "train/more")
+    (root / "train/mine").mkdir()
+
+
 EMPTYING = {
     "an empty dataset": _without_images,
     "an empty parent": _parent_without_images,
     "folders of one's own": lambda root: (root / "train/more/img").mkdir(parents=True),
+    "a full one directly in it, and an empty one": _directly_in_it,
     "full, with an empty one in it": lambda root: (root / "train/datasets/deep/ann").mkdir(parents=True),
 }
 

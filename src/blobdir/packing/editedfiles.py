@@ -14,6 +14,7 @@ from blobdir.packing.sidefiles import FOLDERS, could_have, is_side_folder, owner
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
+    from blobdir.packing.editedplaces import EditedPlaces
     from blobdir.packing.provenance import Provenance
     from blobdir.packing.sidefiles import SideFile
     from blobdir.tree import Tree
@@ -38,8 +39,9 @@ class Edited(Protocol):
         """Whether there would be a file below a folder."""
         ...
 
-    def split(self, path: str, kind: str = layout.ITEMS) -> tuple[str, str]:
-        """Dataset and name of an image, or of what is in another folder of a dataset."""
+    @property
+    def places(self) -> EditedPlaces:
+        """What paths are: images and labels of datasets."""
         ...
 
     def read(self, path: str) -> bytes:
@@ -98,7 +100,7 @@ class EditedSideFiles:
             if is_side_folder(name):
                 self._side.setdefault(above, {})[name] = None
             folder = above
-        dataset, name = self._edit.split(path)
+        dataset, name = self._edit.places.of(path)
         for base in (name, splitext(name)[0]) if dataset else ():
             self._written.setdefault((dataset, base), {})[name] = None
         self._carried.pop(path, None)
@@ -129,7 +131,7 @@ class EditedSideFiles:
 
     def labels(self, image: str) -> tuple[str, str]:
         """Where the label of an image is: by its name, and by its stem if there is none."""
-        dataset, name = self._edit.split(image)
+        dataset, name = self._edit.places.of(image)
         by_name, by_stem = (f"{dataset}/{layout.ANNOTATIONS}/{base}.json" for base in (name, splitext(name)[0]))
         return by_name, by_stem
 
@@ -187,7 +189,7 @@ class EditedSideFiles:
         """Dataset of a side file; empty for others."""
         for folder in layout.above(path):
             above, _, name = folder.rpartition("/")
-            if is_side_folder(name) and above and self._edit.split(path, name)[0] == above:
+            if is_side_folder(name) and above and self._edit.places.of(path, name)[0] == above:
                 return above
         return ""
 
@@ -195,10 +197,10 @@ class EditedSideFiles:
         """A file is removed."""
         self._meant.pop(path, None)
         self._carried.pop(path, None)
-        if self._edit.split(path)[0]:
+        if self._edit.places.of(path)[0]:
             self.unblank(path)
             return
-        dataset, name = self._edit.split(path, layout.ANNOTATIONS)
+        dataset, name = self._edit.places.of(path, layout.ANNOTATIONS)
         image = f"{dataset}/{layout.ITEMS}/{name.removesuffix('.json')}"
         if dataset and self._edit.exists(image) and self._is_for_anybody(by_stem := self.labels(image)[1]):
             self._meant[by_stem] = {image}  # it has come
@@ -265,7 +267,7 @@ class EditedSideFiles:
         return {path: shared for _, path, shared in self._of(image)}
 
     def _of(self, image: str) -> Iterator[tuple[SideFile, str, bool]]:
-        dataset, name = self._edit.split(image)
+        dataset, name = self._edit.places.of(image)
         for one in self._places(dataset, name):
             yield from ((one, path, shared) for path, shared in self._at(dataset, name, one))
 
@@ -297,7 +299,7 @@ class EditedSideFiles:
         UsageError
         """
         for image in images:
-            dataset, name = self._edit.split(image)
+            dataset, name = self._edit.places.of(image)
             for path, shared in self.of(image).items():
                 if not shared or self.is_meant(path, image) or path.startswith(f"{dataset}/{layout.ANNOTATIONS}/"):
                     continue
@@ -317,7 +319,7 @@ class EditedSideFiles:
 
     def _renamed(self, image: str, target: str) -> dict[str, str]:
         """Path of each file that belongs to an image -> the path that it has to have when the image is `target`."""
-        (dataset, name), (new_dataset, new_name) = self._edit.split(image), self._edit.split(target)
+        (dataset, name), (new_dataset, new_name) = self._edit.places.of(image), self._edit.places.of(target)
         found = {}
         for one, path, _ in self._of(image):
             found[path] = f"{new_dataset}/{renamed_side(path[len(dataset) + 1 :], one, name, new_name)}"
@@ -402,7 +404,7 @@ class EditedSideFiles:
         going, stay : set of str
             What won't be there then; and what is, and is for it.
         """
-        dataset, name = self._edit.split(target)
+        dataset, name = self._edit.places.of(target)
         gets_own = not self.has_label(image)
         for one in self._places(dataset, name, going):
             full = f"{dataset}/{one.path}"

@@ -16,14 +16,13 @@ from blobdir.errors import (
     BlobdirWarning,
     IncompleteListingError,
     IsADirectory,
-    NotADirectory,
     NotFoundError,
     UsageError,
 )
-from blobdir.filenames import IMAGE_EXTENSIONS
 from blobdir.packing.belongings import belongings, check_are_files, check_none_hidden
 from blobdir.packing.compacting import copy_members
 from blobdir.packing.editedfiles import EditedSideFiles
+from blobdir.packing.editedplaces import EditedPlaces
 from blobdir.packing.growing import annotation_of_image
 from blobdir.packing.metadata import check_meta
 from blobdir.packing.picturesizes import stream, wrong_sizes
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
 
 SLUG: Final = "added"
 """Blobs that edits write are called ``added-0000-….tar``: they can hold images of several datasets."""
-_MAX_COMPONENT_BYTES: Final = 255
 _SPOOL: Final = "spool"
 
 
@@ -67,6 +65,7 @@ class Edit:
 
     Attributes
     ----------
+    places : EditedPlaces
     side_files : EditedSideFiles
     """
 
@@ -87,7 +86,7 @@ class Edit:
         self._gone: dict[str, None] = {}
         self._dropped: dict[str, None] = {}
         self._moved: dict[str, str] = {}  # image -> the path that it had when the edit began
-        self._datasets: dict[str, None] = {}
+        self.places = EditedPlaces(self._writer.known, self)
         self.side_files = EditedSideFiles(self._tree, self._writer.known, self)
         self._followed: set[str] = set()
         self._emptied: set[str] = set()
@@ -176,9 +175,7 @@ class Edit:
         """Have a folder be there, even if nothing is in it."""
         with self._lock:
             self.check_process()
-            self._check_place(f"{path}/{layout.META}")  # some file's
-            if layout.is_item_folder(basename(path)):
-                self._check_dataset(os.path.dirname(path), path)
+            self.places.check_folder(path)
             self._change.make_folder(path)
 
     def free_name(self, path: str) -> str:
@@ -226,12 +223,12 @@ class Edit:
             Nothing can be written to this place.
         """
         self.check_process()
-        is_image = self._check_place(path)
+        is_image = self.places.check(path)
         parts = path.split("/")
         if path == layout.META:
             check_meta(data)
-        elif path.endswith(".json") and (dataset := self.split(path, layout.ANNOTATIONS)[0]):
-            self._check_dataset(dataset, path)
+        elif path.endswith(".json") and (dataset := self.places.of(path, layout.ANNOTATIONS)[0]):
+            self.places.check_dataset(dataset, path)
             check_annotation(data, path)
         with self._lock, self._change.in_words():
             if new and self.exists(path):
@@ -277,7 +274,7 @@ class Edit:
 
     def _remove(self, path: str, belonging: dict[str, bool] | None = None) -> None:
         if belonging is None:
-            belonging = self.side_files.of(path) if self.is_image(path) else {}
+            belonging = self.side_files.of(path) if self.places.is_image(path) else {}
         self._forget(path)
         for file, shared in belonging.items():
             if shared:
@@ -344,8 +341,8 @@ class Edit:
         with self._lock:
             data = self.read(path)
             self.check_kind(path, target)
-            self._check_place(target)
-            if not self.is_image(path):
+            self.places.check(target)
+            if not self.places.is_image(path):
                 self.transfer(path, target)
                 return
             new, stay = self.side_files.moving(path, target)
@@ -367,7 +364,7 @@ class Edit:
 
     def check_kind(self, path: str, target: str) -> None:
         """Refuse to have an image where it would be none any more."""
-        if self.is_image(path) and not self.is_image(target):
+        if self.places.is_image(path) and not self.places.is_image(target):
             raise UsageError(
                 f"{path}: is an image with labels, and {target} is no place for one; copy it there, then remove it"
             )
@@ -378,8 +375,8 @@ class Edit:
             data = self.read(path)
             if path == layout.META:
                 raise UsageError(f"{path}: can't be removed: without it, this is no project")
-            self._check_place(target)
-            begun = self._moved.get(path, "" if path in self._images else path) if self.is_image(path) else ""
+            self.places.check(target)
+            begun = self._moved.get(path, "" if path in self._images else path) if self.places.is_image(path) else ""
             self._forget(path)
             self.write(target, data, origin="moved")
             self._moved |= {target: begun} if begun else {}
@@ -397,73 +394,6 @@ class Edit:
         """Refuse a child: it has a copy of what is gathered, and shares the open blob, so both would be written."""
         if os.getpid() != self._process:
             raise UsageError("a transaction belongs to the process that began it, and this is a child of that")
-
-    # -- places ----------------------------------------------------------------------------------------------
-
-    def _is_image(self, path: str) -> bool:
-        parts = path.split("/")
-        return len(parts) > 2 and parts[-2] == layout.ITEMS and splitext(path)[1].lower() in IMAGE_EXTENSIONS
-
-    def is_image(self, path: str) -> bool:
-        """Whether readers take a path for an image's: those in folders below ``img/`` are files, and images too."""
-        return bool(self.split(path)[0]) and splitext(path)[1].lower() in IMAGE_EXTENSIONS
-
-    def split(self, path: str, kind: str = layout.ITEMS) -> tuple[str, str]:
-        """Dataset and name of an image or annotation; the dataset needn't be there yet. Empty texts for others."""
-        known = self._place(path, kind)
-        if known[0]:
-            return known
-        within = next((folder for folder in reversed(layout.above(path)) if self._is_dataset(folder)), "")
-        parts = path[len(within) + 1 :].split("/") if within else path.split("/")
-        at = 0 if within else 1
-        while parts[at : at + 1] == [layout.NESTED]:  # what follows is a name, whatever it is called
-            at += 2
-        while at < len(parts) - 1 and not layout.is_item_folder(parts[at]):
-            at += 1
-        if at >= len(parts) - 1 or parts[at] != kind:
-            return "", ""
-        return layout.join(within, "/".join(parts[:at])), "/".join(parts[at + 1 :])
-
-    def _check_place(self, path: str) -> bool:
-        """Whether a path is an image's; UsageError where nothing can be written to."""
-        parts = path.split("/")
-        if (
-            parts[0] in (layout.BLOB_DIR, layout.STATE_DIR)
-            or any(map(layout.is_offsets, parts))
-            or any(map(layout.labelled_by, (*layout.above(path), path)))
-        ):
-            raise UsageError(
-                f"{path}: blobs and offsets are written by blobdir; write {layout.ITEMS}/a.jpg of a dataset"
-            )
-        for part in parts:
-            if part in ("", ".", "..") or "\0" in part or len(os.fsencode(part)) > _MAX_COMPONENT_BYTES:
-                raise UsageError(
-                    f"{path[:80]!r}: can't be the path of a file: a component is empty, '.', '..' or too long"
-                )
-        for folder in layout.above(path):
-            if self.exists(folder):
-                raise NotADirectory(f"{path}: {folder} is a file, so nothing can be in it")
-        if self.side_files.is_folder(path):
-            raise IsADirectory(f"{path}: is a directory")
-        if not self._is_image(path):
-            return False
-        self._check_dataset("/".join(parts[:-2]), path)
-        if len(os.fsencode(f"{parts[-1]}.json")) > _MAX_COMPONENT_BYTES:
-            raise UsageError(
-                f"{path[:80]}…: the name is too long: that of its annotation has 5 bytes more, and 255 at most"
-            )
-        return True
-
-    def _check_dataset(self, folder: str, path: str) -> None:
-        if folder in self._datasets:
-            return
-        known = self._writer.known
-        if known.dataset(folder) != folder:
-            known.check_new(folder)
-            place = known.new_dataset(layout.dataset_name(folder))
-            if place != folder:
-                raise UsageError(f"{path}: {folder} can't be a dataset; nested ones lie in {place}")
-        self._datasets[folder] = None
 
     def _is_new(self, image: str) -> bool:
         """Whether an image takes nothing of what its name had before: that had none, or went with what it had."""
@@ -484,7 +414,7 @@ class Edit:
         with self._lock, self._change.in_words():
             if self._broken:
                 raise UsageError(f"a step of the transaction failed half way ({self._broken}); nothing was changed")
-            images = [*self._images, *filter(self.is_image, self._files)]
+            images = [*self._images, *filter(self.places.is_image, self._files)]
             self.side_files.check_new(list(filter(self._is_new, images)))
             for image in images:
                 if self.side_files.is_blank(image):
@@ -518,23 +448,12 @@ class Edit:
             return False
         return True
 
-    def _is_dataset(self, path: str) -> bool:
-        """Whether there is a dataset at a path, or this transaction makes one."""
-        return path in self._datasets or self._writer.known.is_dataset(path)
-
-    def _place(self, path: str, kind: str) -> tuple[str, str]:
-        """Dataset, and name in its `kind` folder, of a path; empty texts where it's something else."""
-        for dataset in reversed(layout.above(path)):
-            if path.startswith(f"{dataset}/{kind}/") and self._is_dataset(dataset):
-                return dataset, path[len(dataset) + len(kind) + 2 :]
-        return "", ""
-
     def _check_belongings(self) -> None:
         """Refuse to write or remove images of which something isn't a file, can't be read, or doesn't fit its blob."""
         images: dict[str, list[str]] = {}
         for path in dict.fromkeys((*self._images, *self._files, *self._gone)):
-            if self.is_image(path):
-                dataset, name = self.split(path)
+            if self.places.is_image(path):
+                dataset, name = self.places.of(path)
                 images.setdefault(dataset, []).append(name)
         for dataset, names in images.items():
             check_are_files(self._writer.known, dataset, names)
@@ -546,7 +465,7 @@ class Edit:
         images, notes = dict[str, list[str]](), dict[str, list[str]]()
         for path in dict.fromkeys((*self._gone, *self._images, *self._files)):
             for kind, found in ((layout.ITEMS, images), (layout.ANNOTATIONS, notes)):
-                dataset, name = self._place(path, kind)
+                dataset, name = self.places.there(path, kind)
                 if dataset:
                     found.setdefault(dataset, []).append(name)
                     break

@@ -52,11 +52,11 @@ def wrong_sizes(
     """
     pairs = dict.fromkeys(images, "")
     for image in pairs:
-        dataset, name = edit.split(image)
+        dataset, name = edit.places.of(image)
         both = (f"{dataset}/{layout.ANNOTATIONS}/{base}.json" for base in (name, splitext(name)[0]))
         pairs[image] = next(filter(edit.exists, both), "")
     for path in files:
-        dataset, name = edit.split(path, layout.ANNOTATIONS)
+        dataset, name = edit.places.of(path, layout.ANNOTATIONS)
         if dataset and edit.exists(image := f"{dataset}/{layout.ITEMS}/{name.removesuffix('.json')}"):
             pairs.setdefault(image, path)
     for image, path in pairs.items():

@@ -30,8 +30,9 @@ def relocate(edit: Edit, source: str, target: str, *, copy: bool = False) -> Non
     below, empty = edit.files_below(source), edit.folders_below(source)
     below.sort(key=lambda path: path.count("/"))  # nothing is written where one lies that is still to be moved
     new = {file: target + file.removeprefix(source) for file in below}
-    images = {file: to for file, to in new.items() if edit.is_image(file)}
+    images = {file: to for file, to in new.items() if edit.places.is_image(file)}
     with edit.whole():
+        edit.places.carry(source, target)
         for image, to in images.items():
             edit.check_kind(image, to)
         meanings = {to: side_files.meaning(file, (source, target)) for file, to in new.items() if file not in images}
