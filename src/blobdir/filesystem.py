@@ -105,7 +105,7 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not fo and fs is None:
+        if not fo and fs is None and target_protocol is None:  # an empty path is the top of a backend: memory://
             raise UsageError(
                 "give the project, as fo=… or behind '::' in the URL: blobdir://train/img/a.jpg::/data/lemons"
             )
@@ -165,6 +165,18 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
         if path.startswith("blobdir://"):  # "::" and what follows is the rest of a chain; elsewhere, part of a name
             path = path.removeprefix("blobdir://").partition("::")[0]
         return _canonical(path.strip("/"))
+
+    def unstrip_protocol(self, name: str) -> str:
+        """Name with the protocol before it.
+
+        Raises
+        ------
+        UsageError
+            It has ``::`` in it, where a URL goes on with the next part of its chain.
+        """
+        if "::" in (path := self._strip_protocol(name)):
+            raise UsageError(f"{path}: has '::' in it, so it has no URL; give the path, to the filesystem itself")
+        return f"{self.protocol}://{path}"
 
     # -- attributes ------------------------------------------------------------------------------------------
 

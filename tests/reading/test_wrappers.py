@@ -144,6 +144,33 @@ def test_what_a_chain_has_behind_the_project_is_refused(folder, place, rest):
         fsspec.open(f"blobdir://train/img/3.jpg::{where}::{rest}")
 
 
+@pytest.mark.parametrize("name", ["a.jpg::b.jpg", "a::.jpg", "::a.jpg"])
+def test_a_name_that_a_url_would_cut_has_none(tmp_path, name):
+    make_project(tmp_path / "p", {f"train/img/{name}": b"its own", "train/img/a.jpg": b"another"})
+    fs = BlobDirFileSystem(str(tmp_path / "p"))
+    assert fs.cat(f"train/img/{name}") == b"its own"
+    for path in (f"train/img/{name}", f"/train/img/{name}"):
+        with pytest.raises(UsageError, match="has no URL"):
+            fs.unstrip_protocol(path)
+    assert fs.cat(fs.unstrip_protocol("train/img/a.jpg")) == b"another"
+
+
+@pytest.mark.parametrize("backend", ["memory", "zip", "zip with a slash"])
+def test_a_project_at_the_top_of_a_backend(folder, tmp_path, monkeypatch, backend):
+    if backend == "memory":
+        monkeypatch.setattr(MemoryFileSystem, "store", {})
+        monkeypatch.setattr(MemoryFileSystem, "pseudo_dirs", [""])
+        MemoryFileSystem().put(f"{folder}/p/", "/", recursive=True)
+        rest, options = "memory://", {"fo": "", "target_protocol": "memory"}
+    else:
+        shutil.make_archive(str(tmp_path / "p"), "zip", folder / "p")
+        options = {"fo": "", "target_protocol": "zip", "target_options": {"fo": str(tmp_path / "p.zip")}}
+        rest = f"zip://::{tmp_path}/p.zip" if backend == "zip" else f"zip:///::{tmp_path}/p.zip"
+    assert fsspec.open(f"blobdir://train/img/3.jpg::{rest}").open().read() == FILES["train/img/3.jpg"]
+    assert fsspec.filesystem("blobdir", **options).cat("train/img/3.jpg") == FILES["train/img/3.jpg"]
+    assert fsspec.filesystem("blobdir", fo=rest).cat("train/img/3.jpg") == FILES["train/img/3.jpg"]
+
+
 def test_chains_with_a_use_for_it(folder):
     for chain in (f"simplecache::file://{folder}/p", "simplecache::memory://there/p", f"dir://p::file://{folder}"):
         found = fsspec.open(f"blobdir://train/img/3.jpg::{chain}").open().read()
