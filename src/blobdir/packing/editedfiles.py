@@ -77,7 +77,13 @@ class EditedSideFiles:
         self._views: dict[str, DatasetView] = {}
         self._meant: dict[str, set[str] | None] = {}  # file that was written -> images; None: for whoever comes
         self._blank: dict[str, str] = {}  # label that an image has without there being a file -> the image
-        self._carried: dict[str, str] = {}  # of these, those that went along with an image -> where they were
+        self._new_labels: dict[str, None] = {}
+        self._bared: dict[
+            str, dict[str, None]
+        ] = {}  # image -> files that it had by its full name, and that were removed
+        self._carried: dict[
+            str, str
+        ] = {}  # of files that were written, those that went along with an image -> where they were
 
     def before(self, path: str) -> set[str] | None:
         """What `note` has to know of a file that is going to be written: who has it; None where it isn't there."""
@@ -110,7 +116,7 @@ class EditedSideFiles:
         elif self._is_label(path):
             self._note_label(path, before, origin)
         else:
-            self._meant[path] = self._having(path) or None
+            self._meant[path] = before or self._called_like(path) or self._having(path) or None
 
     def _note_image(self, image: str, *, is_new: bool) -> None:
         by_name, by_stem = self.labels(image)
@@ -122,12 +128,15 @@ class EditedSideFiles:
 
     def _note_label(self, path: str, before: set[str] | None, origin: Origin) -> None:
         self._blank.pop(path, None)
-        images = before or self._having(path)
+        images = before or self._called_like(path) or self._having(path)
         if not images and origin == "new":
             images = {image for image in self._having(path, blank=False) if self.labels(image)[0] in self._blank}
             for image in images:
                 self.unblank(image)
         self._meant[path] = images or (set() if origin == "moved" else None)
+        self._new_labels.pop(path, None)
+        if not before and origin == "new" and not self._called_like(path):
+            self._new_labels[path] = None
 
     def labels(self, image: str) -> tuple[str, str]:
         """Where the label of an image is: by its name, and by its stem if there is none."""
@@ -135,9 +144,9 @@ class EditedSideFiles:
         by_name, by_stem = (f"{dataset}/{layout.ANNOTATIONS}/{base}.json" for base in (name, splitext(name)[0]))
         return by_name, by_stem
 
-    def is_blank(self, image: str) -> bool:
-        """Whether an image that was written has no label but the one that it gets when all is committed."""
-        return self._blank.get(self.labels(image)[0]) == image
+    def blanks(self) -> list[tuple[str, str]]:
+        """Images that have no label but the one that they get when all is committed, and where that is to be."""
+        return [(image, label) for label, image in self._blank.items()]
 
     def unblank(self, image: str) -> None:
         """An image has another label."""
@@ -185,6 +194,13 @@ class EditedSideFiles:
         except IncompleteListingError:
             return set()
 
+    def _called_like(self, path: str) -> set[str]:
+        """The image that has a file by its full name, if there is one: a file that is new is for that."""
+        dataset = self._dataset_of(path)
+        folder, _, name = path[len(dataset) + 1 :].partition("/")
+        image = f"{dataset}/{layout.ITEMS}/{name.removesuffix(FOLDERS.get(folder, ''))}"
+        return {image} if dataset and folder in FOLDERS and self._edit.exists(image) else set()
+
     def _dataset_of(self, path: str) -> str:
         """Dataset of a side file; empty for others."""
         for folder in layout.above(path):
@@ -200,10 +216,21 @@ class EditedSideFiles:
         if self._edit.places.of(path)[0]:
             self.unblank(path)
             return
-        dataset, name = self._edit.places.of(path, layout.ANNOTATIONS)
-        image = f"{dataset}/{layout.ITEMS}/{name.removesuffix('.json')}"
-        if dataset and self._edit.exists(image) and self._is_for_anybody(by_stem := self.labels(image)[1]):
-            self._meant[by_stem] = {image}  # it has come
+        for image in self._called_like(path):
+            self._bared.setdefault(image, {})[path] = None
+            by_name, by_stem = self.labels(image)
+            if path == by_name and self._edit.exists(by_stem):
+                if self._is_for_anybody(by_stem):
+                    self._meant[by_stem] = {image}  # it has come
+                elif self._having(by_stem) - {image}:
+                    self._blank[path] = image
+
+    def forget_folder(self, folder: str) -> None:
+        """A folder is removed with all that is in it, so nobody could have taken one of its labels for another one."""
+        for lost in self._bared.values():
+            for path in lost:
+                if path.startswith(f"{folder}/"):
+                    self._blank.pop(path, None)
 
     def leave(self, path: str, image: str) -> None:
         """A file stays, and an image that had it goes."""
@@ -290,32 +317,47 @@ class EditedSideFiles:
     def check_new(self, images: Collection[str]) -> None:
         """Refuse files that images would get which they aren't meant for, as all is at the end.
 
-        New images get none of files that others had, and nobody gets those that went along with another one. One in the
-        place of another one that was removed, or moved away, is new. Annotations aren't looked at: a new image gets its
-        own.
+        New images get none of files that others had, nobody gets those that were written for another one, and who lost
+        one gets no other image's by the stem. One in the place of another one that was removed, or moved away, is new.
 
         Raises
         ------
         UsageError
         """
         for image in images:
-            dataset, name = self._edit.places.of(image)
-            for path, shared in self.of(image).items():
-                if not shared or self.is_meant(path, image) or path.startswith(f"{dataset}/{layout.ANNOTATIONS}/"):
-                    continue
-                others = (f"{dataset}/{layout.ITEMS}/{other}" for other in self._owners(dataset, path) if other != name)
-                other = next((other for other in others if path in self._meant or other not in images), None)
-                if other is not None:
-                    raise UsageError(
-                        f"{path}: is {other.removeprefix(f'{dataset}/{layout.ITEMS}/')}'s, and would be taken for "
-                        f"{image}'s as well; give the new image another name; nothing was changed"
-                    )
-        for path in self._carried:
-            others = (image for image in self._having(path) if not self.is_meant(path, image))
-            is_label = self._is_label(path)
-            other = next((other for other in others if not (is_label and other in images)), None)
+            self._check_new_image(image, images)
+        for path in filter(self._exists, [*self._meant, *self._blank]):
+            mine = {self._blank[path]} if path in self._blank else self._meant[path]
+            other = next((image for image in self._having(path) if mine is not None and image not in mine), None)
             if other is not None:
                 raise UsageError(f"{path}: would be taken for {other}'s as well; nothing was changed")
+        for image in filter(self._edit.exists, self._bared):
+            self._check_bared(image)
+
+    def _check_new_image(self, image: str, images: Collection[str]) -> None:
+        by_name, by_stem = self.labels(image)
+        if by_name in self._blank and by_stem in self._new_labels and (meant := self._meant.get(by_stem)):
+            what = f"is for {next(iter(meant))} or for {image}, which has no label either; write {by_name}"
+            raise UsageError(f"{by_stem}: {what}; nothing was changed")
+        dataset, name = self._edit.places.of(image)
+        for path, shared in self.of(image).items():
+            if not shared or self.is_meant(path, image):
+                continue
+            others = [f"{dataset}/{layout.ITEMS}/{other}" for other in self._owners(dataset, path) if other != name]
+            other = next((other for other in others if path in self._meant or other not in images), None)
+            if other is not None:
+                raise UsageError(
+                    f"{path}: is {other.removeprefix(f'{dataset}/{layout.ITEMS}/')}'s, and would be taken for "
+                    f"{image}'s as well; give the new image another name; nothing was changed"
+                )
+
+    def _check_bared(self, image: str) -> None:
+        folders = {path[len(self._dataset_of(path)) + 1 :].partition("/")[0] for path in self._bared[image]}
+        for one, path, shared in self._of(image):
+            if one.by_stem and one.folder in folders and shared and not self.is_meant(path, image):
+                raise UsageError(
+                    f"{path}: would be taken for {image}'s, which has none of its own any more; nothing was changed"
+                )
 
     def _renamed(self, image: str, target: str) -> dict[str, str]:
         """Path of each file that belongs to an image -> the path that it has to have when the image is `target`."""

@@ -328,6 +328,7 @@ class Edit:
             for file in self.files_below(path):
                 if self.exists(file):
                     self.remove(file)
+            self.side_files.forget_folder(path)
             self._change.forget_folder(path)
             self._change.remove_folder(path)
             self._emptied.add(path)
@@ -416,10 +417,9 @@ class Edit:
                 raise UsageError(f"a step of the transaction failed half way ({self._broken}); nothing was changed")
             images = [*self._images, *filter(self.places.is_image, self._files)]
             self.side_files.check_new(list(filter(self._is_new, images)))
-            for image in images:
-                if self.side_files.is_blank(image):
-                    target = self._change.stage(self.side_files.labels(image)[0])
-                    target.write_bytes(annotation_of_image(BytesIO(self.read(image)), image))
+            for image, label in self.side_files.blanks():
+                target = self._change.stage(label)
+                target.write_bytes(annotation_of_image(BytesIO(self.read(image)), image))
             faults = list(wrong_sizes(self, images, self._files, self._opened))
             self._check_belongings()
             self._drop_origins()
