@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from contextlib import contextmanager
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from fsspec import AbstractFileSystem
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.implementations.local import make_path_posix
-from fsspec.utils import other_paths, stringify_path
 
+from blobdir.copyplan import expand, plan
 from blobdir.errors import UsageError
 from blobdir.instances import of_one_tree
 from blobdir.temporary import new_file
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from blobdir.tree import Tree
 
 _COPY_BYTES = 8 << 20
-_MAGIC = frozenset("*?[")
 
 
 class ExportingFileSystem(AbstractFileSystem):
@@ -36,10 +34,6 @@ class ExportingFileSystem(AbstractFileSystem):
     def still(self) -> Self:
         """The same filesystem, always with the tree of now."""
         raise NotImplementedError
-
-    def _is_pattern(self, path: Any) -> bool:
-        """Whether a path, without its protocol, is a pattern: it has its characters, and there is no such name."""
-        return isinstance(path, str) and not _MAGIC.isdisjoint(path) and not self.exists(path)
 
     @of_one_tree
     def expand_path(
@@ -57,16 +51,7 @@ class ExportingFileSystem(AbstractFileSystem):
         FileNotFoundError
             One of them stands for nothing.
         """
-        found: set[str] = set()
-        for one in [path] if isinstance(path, str | os.PathLike) else path:
-            plain = assume_literal or not self._is_pattern(self._strip_protocol(one))
-            try:
-                found.update(super().expand_path([one], recursive, maxdepth, assume_literal=plain, **kwargs))
-            except FileNotFoundError:
-                raise FileNotFoundError(errno.ENOENT, "no such file, and nothing that fits it", str(one)) from None
-        if not found:
-            raise FileNotFoundError(path)
-        return sorted(found)
+        return expand(self, path, recursive, maxdepth, assume_literal=assume_literal, **kwargs)
 
     @of_one_tree
     def get(
@@ -92,10 +77,12 @@ class ExportingFileSystem(AbstractFileSystem):
         rpath = rpath if isinstance(rpath, str | os.PathLike | list) else list(rpath)
         lpath = lpath if isinstance(lpath, str | os.PathLike | list) else list(lpath)
         if not isinstance(lpath, list):
-            planned = self._plan(rpath, os.fspath(lpath), recursive, maxdepth, kwargs)
-            if planned is None:
+            target = make_path_posix(os.fspath(lpath))
+            into = target.endswith("/") or os.path.isdir(target)
+            planned = plan(self, rpath, target, into=into, recursive=recursive, maxdepth=maxdepth, **kwargs)
+            rpath, lpath = list(planned), list(planned.values())
+            if not planned:
                 return
-            rpath, lpath = planned
         elif not isinstance(rpath, list) or len(rpath) != len(lpath):
             raise UsageError("get: a list of destinations takes a list of as many paths")
         from blobdir.packing.putting import refuse_known
@@ -104,28 +91,6 @@ class ExportingFileSystem(AbstractFileSystem):
         _check_apart(files)
         refuse_known(target for _, target in files)
         super().get(rpath, lpath, callback=callback, is_checked=True, **kwargs)
-
-    def _plan(
-        self, rpath: Any, lpath: str, recursive: bool, maxdepth: int | None, kwargs: dict[str, Any]
-    ) -> tuple[list[str], list[str]] | None:
-        """What is copied, and where to: fsspec's own rules, but for names that look like patterns."""
-        one = not isinstance(rpath, list)
-        given = stringify_path(rpath) if one else ""
-        path = self._strip_protocol(given)
-        pattern = one and self._is_pattern(path)
-        sources = self.expand_path(rpath, recursive=recursive, maxdepth=maxdepth, **kwargs)
-        for source in () if one else sources:
-            self.info(source)  # each is there before one is copied
-        if one and (not recursive or maxdepth is not None):
-            sources = [source for source in sources if not self.isdir(source)]
-            if not sources:
-                return None
-        target = make_path_posix(lpath)
-        into = target.endswith("/") or os.path.isdir(target)
-        below = len(sources) == 1 if pattern else one and into and not given.endswith("/")
-        if below and "/" not in (sources[0] if pattern else path):  # fsspec would lose the only component
-            return sources, [f"{target.rstrip('/')}/{source}" for source in sources]
-        return sources, other_paths(sources, target, exists=below, flatten=not one)
 
     def get_file(
         self,

@@ -9,8 +9,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from fsspec.utils import stringify_path
-
+from blobdir.copyplan import MAGIC, is_pattern
 from blobdir.discovery import DiscoveryOptions
 from blobdir.errors import (
     IsADirectory,
@@ -22,6 +21,7 @@ from blobdir.instances import SharedInstances, of_one_tree
 from blobdir.listing import ListingFileSystem
 from blobdir.memberfile import MemberFile
 from blobdir.opening import OpenOptions, open_tree, renewed
+from blobdir.pathtext import stripped
 from blobdir.sources import RemoteOptions
 from blobdir.sources.options import MEMORY_BYTES
 from blobdir.writing import NewFile, WritingFileSystem
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 LOOK_AGAIN_S, LOOK_AGAIN_REMOTE_S = 1.0, 600.0
 """Seconds after which an instance that is asked for again looks whether its project has changed."""
-_MAGIC = frozenset("*?[")
 
 
 class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSystem, metaclass=SharedInstances):
@@ -159,12 +158,7 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
-        if isinstance(path, list):
-            return [cls._strip_protocol(p) for p in path]
-        path = stringify_path(path)
-        if path.startswith("blobdir://"):  # "::" and what follows is the rest of a chain; elsewhere, part of a name
-            path = path.removeprefix("blobdir://").partition("::")[0]
-        return _canonical(path.strip("/"))
+        return stripped(path)
 
     def unstrip_protocol(self, name: str) -> str:
         """Name with the protocol before it.
@@ -246,7 +240,7 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
             return self._cat_odd(path, on_error, recursive=recursive)
         if isinstance(path, list):
             paths = path
-        elif (recursive and not self.isfile(path)) or self._is_pattern(path):
+        elif (recursive and not self.isfile(path)) or is_pattern(self, path):
             paths = self._files_of(path, recursive=recursive)
         else:
             return self.cat_file(path, **kwargs)
@@ -268,7 +262,7 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
 
     def _literal(self, path: Any, *, recursive: bool) -> list[str]:
         path = self._strip_protocol(path)
-        if not recursive and (_MAGIC.isdisjoint(path) or self.exists(path)):
+        if not recursive and (MAGIC.isdisjoint(path) or self.exists(path)):
             return [path]
         return self._files_of(path, recursive=recursive)
 
@@ -353,11 +347,3 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
         if isinstance(block_size, int):
             kwargs["block_size"] = block_size
         return MemberFile(self, path, (view, row), cache_options=cache_options, **kwargs)
-
-
-def _canonical(path: str) -> str:
-    """A path without components that say nothing: ``a//b`` and ``a/./b`` are ``a/b``; ``a/.`` says: a folder."""
-    if "//" not in path and "/./" not in path and path[:2] != "./" and path != ".":
-        return path
-    parts = path.split("/")
-    return "/".join([part for part in parts[:-1] if part not in ("", ".")] + parts[-1:]) if path != "." else ""

@@ -11,9 +11,13 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from fsspec import AbstractFileSystem
+from fsspec.callbacks import DEFAULT_CALLBACK
+from fsspec.implementations.local import LocalFileSystem, make_path_posix
 from fsspec.transaction import Transaction
 from fsspec.utils import glob_translate, stringify_path
 
+from blobdir.copyplan import MAGIC, plan
+from blobdir.discovery import layout
 from blobdir.durable import open_regular
 from blobdir.errors import (
     BlobdirError,
@@ -31,8 +35,6 @@ if TYPE_CHECKING:
 
     from blobdir.packing.editing import Edit
     from blobdir.tree import Tree
-
-_MAGIC = frozenset("*?[")
 
 
 class ProjectTransaction(Transaction):
@@ -163,6 +165,12 @@ def _content(value: Any, path: str) -> bytes:
         raise TypeError(f"{path}: content must be bytes, not {type(value).__name__}") from error
 
 
+def _as_many(sources: list[str], targets: list[str]) -> list[tuple[str, str]]:
+    if len(targets) != len(sources):
+        raise UsageError(f"{len(sources)} paths, and {len(targets)} to put them at")
+    return list(zip(sources, targets, strict=True))
+
+
 def _matching(edit: Edit, pattern: str) -> list[str]:
     """Paths of the files and folders that a pattern fits, as `fsspec` understands it."""
     plain = re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
@@ -234,10 +242,43 @@ class WritingFileSystem(ReadOnlyFileSystem):
             callback.set_size(len(data))
             callback.relative_update(len(data))
 
-    def put(self, lpath: Any, rpath: Any, *args: Any, **kwargs: Any) -> None:
+    def put(
+        self,
+        lpath: Any,
+        rpath: Any,
+        recursive: bool = False,
+        callback: Any = DEFAULT_CALLBACK,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Copy files or folders of this machine into the project, in a transaction; slashes as everywhere in fsspec."""
-        self._editing("put", rpath)
-        AbstractFileSystem.put(self, lpath, rpath, *args, **kwargs)
+        edit = self._editing("put", rpath)
+        if isinstance(rpath, list):
+            pairs = _as_many(list(map(os.fspath, lpath)), rpath)
+        else:
+            given = lpath if isinstance(lpath, list) else make_path_posix(os.fspath(lpath))
+            pairs = self._planned(edit, LocalFileSystem(), given, rpath, recursive, maxdepth)
+        with edit.whole():
+            callback.set_size(len(pairs))
+            for one, to in callback.wrap(pairs):
+                with callback.branched(one, to) as child:
+                    self.put_file(one, to, callback=child, **kwargs)
+
+    def _planned(
+        self, edit: Edit, fs: AbstractFileSystem, given: Any, target: Any, recursive: bool, maxdepth: int | None
+    ) -> list[tuple[str, str]]:
+        """Files and folders of `fs`, and the path that each gets in the transaction."""
+        from blobdir.editview import EditView
+
+        text = stringify_path(target)
+        name = self._strip_protocol(text)
+        into = text.endswith("/") or EditView(edit).isdir(name)
+        found = plan(fs, given, name, into=into, recursive=recursive, maxdepth=maxdepth)
+        placed: dict[str, str] = {}
+        for one, to in found.items():
+            if placed.setdefault(to, one) != one and not fs.isdir(one):
+                raise UsageError(f"{placed[to]} and {one} would both be copied to {to}; give a list of as many paths")
+        return [(one, self._strip_protocol(to)) for one, to in found.items()]
 
     def rm_file(self, path: Any) -> None:
         """Remove a file, in a transaction; an image takes its annotation with it."""
@@ -268,7 +309,7 @@ class WritingFileSystem(ReadOnlyFileSystem):
                     raise IsADirectory(f"{name or '/'}: is a directory; recursive=True removes it")
                 edit.remove_folder(name)
                 gone.add(name)
-            elif not _MAGIC.isdisjoint(name) and (found := _matching(edit, name)):
+            elif not MAGIC.isdisjoint(name) and (found := _matching(edit, name)):
                 edit.remove_all(found, folders=recursive)
             else:
                 raise self._absence(name)
@@ -298,26 +339,21 @@ class WritingFileSystem(ReadOnlyFileSystem):
         on_error: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Copy files within the project, in a transaction."""
+        """Copy files, or with `recursive` folders, within the project, in a transaction.
+
+        A folder is copied with all that is in it, so images in it keep annotations that are in it. Patterns, and what
+        is there already, are looked for in what the transaction would leave.
+        """
+        from blobdir.packing.relocating import relocate
+        from blobdir.packing.renames import in_order
+
         edit = self._editing("copy to", path2)
-        if isinstance(path1, str) and isinstance(path2, str) and recursive and maxdepth is None:
-            from blobdir.packing.relocating import relocate
-
-            source, target = self._strip_protocol(path1), self._strip_protocol(path2)
-            if not edit.exists(source) and (edit.holds(source) or edit.folders_below(source)):
-                # As it is in the transaction, not as readers see it.
-                if path2.endswith("/") or edit.is_folder(target):
-                    target = "/".join(part for part in (target, source.rpartition("/")[2]) if part)
-                relocate(edit, source, target, copy=True)
-                return
-        if isinstance(path1, list) and maxdepth is None and all(map(edit.exists, map(self._strip_protocol, path1))):
-            from blobdir.packing.renames import in_order
-
-            with edit.whole():
-                for one, to in in_order(self._pairs(path1, path2), None):
-                    self.cp_file(one, to)
-            return
-        AbstractFileSystem.copy(self, path1, path2, recursive=recursive, maxdepth=maxdepth, on_error=on_error, **kwargs)
+        with edit.whole():
+            for source, target in in_order(self._parts(edit, path1, path2, recursive, maxdepth), None):
+                if edit.exists(source):
+                    edit.write(target, edit.read(source), origin="copied")
+                else:
+                    relocate(edit, source, target, copy=True)
 
     def mv(self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any) -> None:
         """Move a file, or with `recursive` a folder, in a transaction; an image takes its annotation with it.
@@ -325,44 +361,55 @@ class WritingFileSystem(ReadOnlyFileSystem):
         Of a list, all are meant to move at once: ``["a", "b"]`` to ``["b", "c"]`` loses nothing, nor does a swap.
         Images are copied to the new blob: `blobdir.packing.move` moves offsets only.
         """
-        edit = self._editing("mv", path1)
-        if isinstance(path1, list):
-            from blobdir.packing.renames import in_order
-
-            with edit.whole():
-                for one, to in in_order(self._pairs(path1, path2), edit.free_name):
-                    self.mv(one, to, recursive=recursive)
-            return
-        source, target = self._strip_protocol(path1), self._strip_protocol(path2)
-        if stringify_path(path2).endswith("/") or edit.is_folder(target):
-            target = "/".join(part for part in (target, source.rpartition("/")[2]) if part)
-        if source == target:
-            return
-        if edit.exists(source):
-            edit.move(source, target)
-        else:
-            self._move_folder(edit, source, target, recursive)
-
-    def _move_folder(self, edit: Edit, source: str, target: str, recursive: bool) -> None:
         from blobdir.packing.relocating import relocate
+        from blobdir.packing.renames import in_order
 
-        if not edit.holds(source) and not edit.folders_below(source):
-            raise self._absence(source)
-        if not recursive:
-            raise IsADirectory(f"{source}: is a directory; recursive=True moves it")
-        if f"{target}/".startswith(f"{source}/"):
-            raise UsageError(f"{source}: can't be moved into itself, {target}")
-        relocate(edit, source, target)
+        edit = self._editing("mv", path1)
+        if maxdepth is not None:
+            raise UsageError("mv with maxdepth isn't supported: name the files, or a pattern")
+        if isinstance(path1, list) and not isinstance(path2, list):
+            folder = self._strip_protocol(path2)
+            path2 = [layout.join(folder, self._strip_protocol(one).rpartition("/")[2]) for one in path1]
+        parts = self._parts(edit, path1, path2, recursive, None)
+        if not parts:
+            raise IsADirectory(f"{path1}: is a directory; recursive=True moves it")
+        with edit.whole():
+            for source, target in in_order(parts, edit.free_name):
+                if f"{target}/".startswith(f"{source}/"):
+                    raise UsageError(f"{source}: can't be moved into itself, {target}")
+                if edit.exists(source):
+                    edit.move(source, target)
+                else:
+                    relocate(edit, source, target)
 
-    def _pairs(self, sources: list[Any], target: Any) -> list[tuple[str, str]]:
-        """Paths of a list with the ones that they are to get: those of another list, or in a folder."""
-        names = [self._strip_protocol(one) for one in sources]
+    def _parts(
+        self, edit: Edit, given: Any, target: Any, recursive: bool, maxdepth: int | None
+    ) -> list[tuple[str, str]]:
+        """What is copied or moved as a whole, files and folders, and the path that it gets."""
+        from blobdir.editview import EditView
+
+        view = EditView(edit)
         if isinstance(target, list):
-            if len(target) != len(names):
-                raise UsageError(f"{len(names)} paths, and {len(target)} to put them at")
-            return list(zip(names, map(self._strip_protocol, target), strict=True))
-        folder = self._strip_protocol(target)
-        return [(name, "/".join(part for part in (folder, name.rpartition("/")[2]) if part)) for name in names]
+            found = _as_many(list(map(self._strip_protocol, given)), list(map(self._strip_protocol, target)))
+        else:
+            try:
+                found = self._planned(edit, view, given, target, recursive, maxdepth)
+            except FileNotFoundError:
+                if isinstance(given, list):
+                    raise
+                raise self._absence(self._strip_protocol(given)) from None
+        if not isinstance(target, list) and (isinstance(given, list) or maxdepth is not None):
+            found = [(source, to) for source, to in found if not view.isdir(source)]
+        inside = {source for source, _ in found}
+        found = [(source, to) for source, to in found if inside.isdisjoint(layout.above(source))]
+        for source, _ in found:
+            if not source:
+                raise UsageError("the project itself can't be copied or moved into itself")
+            if not view.exists(source):
+                raise self._absence(source)
+            if not recursive and view.isdir(source):
+                raise IsADirectory(f"{source}: is a directory; recursive=True takes it")
+        return found
 
     def mkdir(self, path: Any, create_parents: bool = True, **kwargs: Any) -> None:
         """Nothing, in a transaction: folders are there when something is in them."""

@@ -113,6 +113,8 @@ class EditedSideFiles:
         if dataset:
             self._meant[path] = None
             self._note_image(path, is_new=before is None)
+            if before is None and origin != "moved":
+                self._check_new_image(path)
         elif self._is_label(path):
             self._note_label(path, before, origin)
         else:
@@ -334,7 +336,7 @@ class EditedSideFiles:
         for image in filter(self._edit.exists, self._bared):
             self._check_bared(image)
 
-    def _check_new_image(self, image: str, images: Collection[str]) -> None:
+    def _check_new_image(self, image: str, images: Collection[str] = ()) -> None:
         by_name, by_stem = self.labels(image)
         if by_name in self._blank and by_stem in self._new_labels and (meant := self._meant.get(by_stem)):
             what = f"is for {next(iter(meant))} or for {image}, which has no label either; write {by_name}"

@@ -354,7 +354,7 @@ class Edit:
                 if self.exists(target):
                     self._remove(target)
                 begun = self._moved.get(path, "" if path in self._images else path)
-                self.write(target, data)
+                self.write(target, data, origin="moved")
                 self._moved |= {target: begun} if begun else {}
                 self._remove(path, belonging)
                 for old, to, content in along:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from blobdir.errors import UsageError
+
 if TYPE_CHECKING:
     from blobdir.packing.editing import Edit
 
@@ -25,18 +27,29 @@ def relocate(edit: Edit, source: str, target: str, *, copy: bool = False) -> Non
         Paths of the folder, and of what it's to be.
     copy : bool
         Whether it stays as well.
+
+    Raises
+    ------
+    UsageError
+        It lies in `target`, and something would have to be in two places meanwhile.
     """
     side_files = edit.side_files
     below, empty = edit.files_below(source), edit.folders_below(source)
     below.sort(key=lambda path: path.count("/"))  # nothing is written where one lies that is still to be moved
     new = {file: target + file.removeprefix(source) for file in below}
     images = {file: to for file, to in new.items() if edit.places.is_image(file)}
+    if twice := next(iter(new.keys() & set(new.values())), None):
+        raise UsageError(
+            f"{twice}: something else of {source} would take its place; give the folder another name first"
+        )
     with edit.whole():
         edit.places.carry(source, target)
         for image, to in images.items():
             edit.check_kind(image, to)
         meanings = {to: side_files.meaning(file, (source, target)) for file, to in new.items() if file not in images}
         labelled = [to for image, to in images.items() if side_files.has_label(image) and _label(edit, image) in new]
+        for to in filter(edit.exists, images.values()):
+            edit.remove(to)
         if copy:
             for file, to in new.items():
                 edit.write(to, edit.read(file), origin="moved")
@@ -55,8 +68,6 @@ def _move(edit: Edit, new: dict[str, str], images: dict[str, str]) -> None:
     along = list(edit.side_files.moving_together(images, new))
     contents = [edit.read(old) for old, _, _ in along]
     for file, to in new.items():
-        if file in images and edit.exists(to):
-            edit.remove(to)
         edit.transfer(file, to)
     for (old, places, is_shared), content in zip(along, contents, strict=True):
         for to, owners in places.items():
