@@ -210,6 +210,8 @@ class _Converting:
             frozenset(self._view[name].name for name in self._options.val),
             lambda path, data: self._write(work, path, data),
             lambda path, text: self._problem("label-lost", path, text),
+            datasets=tuple(one.name for one in datasets),
+            note=lambda path, text: self._problem("label-note", path, text),
         )
         writer = WRITERS[self._options.to](plan)
         total = sum(len(one.names) for one in datasets)

@@ -12,8 +12,9 @@ from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING
 
 from blobdir.filenames import parents_of
-from blobdir.labels.finding import is_below, is_of_split
+from blobdir.labels.finding import is_below
 from blobdir.labels.model import LabelError
+from blobdir.labels.splitnames import is_of_split
 
 if TYPE_CHECKING:
     from blobdir.labels.files import LabelFiles

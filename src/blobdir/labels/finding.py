@@ -33,9 +33,10 @@ from unicodedata import normalize
 
 from blobdir.filenames import IMAGE_EXTENSIONS, parents_of
 from blobdir.labels.model import LabelError
+from blobdir.labels.splitnames import families
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from blobdir.labels.files import LabelFiles
 
@@ -55,20 +56,6 @@ _IMAGES_FOR: Final = (
 """What the folder of images is called where that of labels is called so."""
 _MACHINE: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://[^/]*|[A-Za-z]:)?/")
 """How a path begins that isn't seen from a folder: of a machine, of a drive, of a server."""
-_SPLIT: Final = re.compile(
-    r"(?<![a-z])(?:mini)?(?:train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing|dev)?)\d*(?![a-z\d])", re.IGNORECASE
-)
-"""A split in the name of a file with labels."""
-_WORD: Final = re.compile(r"[a-z]+")
-_FAMILIES: Final = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 
 
 class MissingError(LabelError):
@@ -151,12 +138,6 @@ def is_image(path: str) -> bool:
     return splitext(path)[1].lower() in IMAGE_EXTENSIONS
 
 
-def split_in_name(path: str) -> str:
-    """The split that a label file's name says: ``train`` of ``train_labels.csv``; empty: none, or several."""
-    found = _SPLIT.findall(splitext(basename(path))[0])
-    return found[0] if len(found) == 1 else ""
-
-
 class Images:
     """Finds images, or other files, by what label files call them.
 
@@ -203,6 +184,10 @@ class Images:
     def has_called(self, path: str) -> bool:
         """Whether an image is called like a file, but for the extension."""
         return _spelled_alike(splitext(basename(path))[0]) in self._stems
+
+    def called_so(self, said: str) -> list[str]:
+        """All images of the name that is at the end of a path, wherever they lie."""
+        return [path for same in self._spelled(self._parts(said, "")[0][-1]) for path in same]
 
     def labelled_by(self, files: LabelFiles, ending: str, is_one: Callable[[str, bytes], bool]) -> Iterator[str]:
         """Files that have the labels of one image each: those of a format, and others that are called like an image.
@@ -334,7 +319,7 @@ class Images:
             bases=list(dict.fromkeys((folder, *mapped, *above))),
             scope=scope,
             must=[basename(one) for one in reversed(between) if not self._is_of_labels(one)],
-            families=_families(parts),
+            families=families(parts),
         )
 
     def _is_of_labels(self, folder: str) -> bool:
@@ -385,23 +370,23 @@ class Images:
         """Images that can be of a split that is said: where it has a folder, they lie in it."""
         if not paths:
             return paths
-        names, families = self._splits_in(near.scope)
+        names, known = self._splits_in(near.scope)
         if split.lower() in names:
             own = [path for path in paths if split.lower() in map(str.lower, _folders(path))]
             beside = [path for path in paths if path not in own and dirname(path) in near.beside]
             if own and beside:
                 _only(name, [own[0], beside[0]])
             return own or beside
-        said = (near.families | _families([split])) & families
+        said = (near.families | families([split])) & known
         if not said:
             return paths
-        return [path for path in paths if not (found := _families(_folders(path))) or not found.isdisjoint(said)]
+        return [path for path in paths if not (found := families(_folders(path))) or not found.isdisjoint(said)]
 
     def _surely(self, paths: list[str], said: list[str], near: _Near) -> list[str]:
         """Images that are meant whatever split is said: at the whole path that is, or in a folder of a split in it."""
         if found := [path for path in paths if said and _folders(path) == said]:
             return found
-        return paths if not _families(said).isdisjoint(self._splits_in(near.scope)[1]) else []
+        return paths if not families(said).isdisjoint(self._splits_in(near.scope)[1]) else []
 
     def _splits_in(self, scope: str) -> tuple[set[str], set[str]]:
         """Names of the folders of images below one, in small letters, and the splits that they speak of."""
@@ -410,7 +395,7 @@ class Images:
             names = {
                 part for folder in self._folders if folder and is_below(folder, scope) for part in folder.split("/")
             }
-            found = self._names_in[scope] = {name.lower() for name in names}, _families(names)
+            found = self._names_in[scope] = {name.lower() for name in names}, families(names)
         return found
 
     def _nearest(self, name: str, paths: list[str], near: _Near, *, at_path: bool) -> str:
@@ -469,15 +454,3 @@ def _has(folders: list[str], wanted: list[str]) -> bool:
     """Whether folders are there in this order, without others between them."""
     count = len(wanted)
     return not count or any(folders[i : i + count] == wanted for i in range(len(folders) - count + 1))
-
-
-def is_of_split(path: str, split: str) -> bool:
-    """Whether the folders that an image lies in are called like a split."""
-    folders = _folders(path)
-    return split.lower() in map(str.lower, folders) or not _families(folders).isdisjoint(_families([split]))
-
-
-def _families(folders: Collection[str]) -> set[str]:
-    """The splits that names speak of: train, val, test, as words."""
-    words = (word for folder in folders for word in _WORD.findall(folder.lower()))
-    return {_FAMILIES[word] for word in words if word in _FAMILIES}

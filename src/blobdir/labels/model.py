@@ -239,13 +239,13 @@ def number(value: Any, what: str) -> float:
         try:
             found = float(value)
         except (TypeError, ValueError):
-            raise LabelError(f"its {what} is {_brief(value)}, not a number") from None
+            raise LabelError(f"its {what} is {brief(value)}, not a number") from None
     try:
         if isfinite(found):
             return found
     except OverflowError:
         pass
-    raise LabelError(f"its {what} is {_brief(value)}, not a finite number")
+    raise LabelError(f"its {what} is {brief(value)}, not a finite number")
 
 
 def told(value: Any, *, as_text: bool = False) -> Value:
@@ -340,11 +340,11 @@ def name_of(value: Any, what: str) -> str:
     LabelError
     """
     if not isinstance(value, str) or not value:
-        raise LabelError(f"{what} is {_brief(value)}, not a name")
+        raise LabelError(f"{what} is {brief(value)}, not a name")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise LabelError(f"{what} holds half a character: {_brief(value)}") from None
+        raise LabelError(f"{what} holds half a character: {brief(value)}") from None
     return value
 
 
@@ -414,6 +414,10 @@ def kind_name(shape: Shape) -> str:
     return names.get(type(shape), "a shape")
 
 
-def _brief(value: Any) -> str:
-    text = repr(value)
+def brief(value: Any) -> str:
+    """What a message shows of a value of JSON: ``null`` and ``true`` as they are there; a text in quotes."""
+    try:
+        text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}…"

@@ -11,6 +11,7 @@ from blobdir.labels.detecting import detect, format_of
 from blobdir.labels.formats import FORMATS
 from blobdir.labels.lists import name_unused
 from blobdir.labels.model import Labels, Picture, told
+from blobdir.labels.splitnames import split_of_folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -53,6 +54,8 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
         )
         labels.complain("label", path, text)
     _leave_to_others(labels, images)
+    for picture in labels.pictures:
+        picture.split = picture.split or split_of_folders(picture.path)
     _put_together(labels)
     name_unused(files, images, labels)
     return labels

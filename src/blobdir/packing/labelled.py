@@ -16,6 +16,7 @@ from blobdir.labels.finding import Images, is_image
 from blobdir.labels.measures import measured
 from blobdir.labels.model import is_told, remarks, told, without_nan
 from blobdir.labels.reading import mixed_tags, read_labels
+from blobdir.labels.splitnames import is_split
 from blobdir.labels.supervisely import KEPT, MEASURED, WITH_ATTRIBUTES, Classes, digest, objects_of, tag
 from blobdir.packing.listing import DatasetItems, Listing
 from blobdir.packing.report import Problem, no_size
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from blobdir.packing.plain import MetaBuilder
     from blobdir.packing.report import PackOptions, PackReport
 
+NO_SPLIT: Final = "no_split"
+"""Dataset of images of no split, where others have one and the folder is called like a split."""
 _SHOWN: Final = 5
 
 
@@ -70,13 +73,18 @@ class LabelSource:
             value["file"] = kept
         return write_json(value | _first(self.labels.beside, splits))
 
+    def _numbered(self, split: str) -> list[Category]:
+        """Categories as the files of a split number them; where folders say the split, as the files of none do."""
+        numbered = self.labels.numbered
+        return numbered.get(split, numbered.get("", self.labels.categories))
+
     def _categories(self, dataset: str) -> Iterator[Category]:
         """Categories with the numbers that they have in a dataset's label files; of several splits, of the first."""
         known: set[tuple[str, str]] = set()
         used: set[int | str | None] = set()
         for split in self.splits.get(dataset, [""]):
             names = {name for name, _ in known}
-            for category in self.labels.numbered.get(split, self.labels.categories):
+            for category in self._numbered(split):
                 if category.name in names:
                     continue
                 known.add((category.name, split))
@@ -272,10 +280,9 @@ def _elsewhere(path: str) -> LabelFiles:
 def _take(listing: Listing, source: LabelSource, sizes: dict[str, tuple[int, int]], options: PackOptions) -> None:
     """Have each image that labels name in the dataset of its split."""
     found: dict[str, DatasetItems] = {}
-    top = basename(listing.root) or "images"
+    rest = _place_of_the_rest(basename(listing.root) or "images", {one.split for one in source.labels.pictures})
     for picture in source.labels.pictures:
-        name = options.dataset or picture.split or top
-        place = layout.dataset_place(name) or name
+        place = _place(options.dataset or picture.split or rest)
         items = found.setdefault(place, DatasetItems(place, listing.root))
         if picture.split not in source.splits.setdefault(place, []):
             source.splits[place].append(picture.split)
@@ -285,10 +292,28 @@ def _take(listing: Listing, source: LabelSource, sizes: dict[str, tuple[int, int
         items.annotations.append(Labelled(picture, source))
     for place, splits in source.splits.items():
         if len(splits) > 1 and not {*source.labels.kept, *source.labels.numbered}.isdisjoint(splits):
-            text = f"has the images of {', '.join(splits)}; what label files say of themselves is kept of the first"
+            shown = ", ".join(split or "no split" for split in splits)
+            text = f"has the images of {shown}; what label files say of themselves is kept of the first"
             source.labels.note(place, f"{text}, and of numbers that two have, `convert` gives one another")
+        if splits == [""] and len(source.splits) > 1:
+            lost = [picture.path for picture in source.labels.pictures if not picture.split]
+            count = counted(len(lost), "image that is", "images that are")
+            source.labels.note(place, f"has {count} of no split, as {lost[0]}")
     listing.datasets = [found[place] for place in sorted(found)]
     listing.found = sum(len(items.names) for items in listing.datasets)
+
+
+def _place(dataset: str) -> str:
+    return layout.dataset_place(dataset) or dataset
+
+
+def _place_of_the_rest(folder: str, splits: set[str]) -> str:
+    """The dataset of images that are of no split: called like the folder, unless that would make them a split's."""
+    said = {_place(split) for split in splits if split}
+    name = NO_SPLIT if said and (is_split(folder) or _place(folder) in said) else folder
+    while _place(name) in said:
+        name += "_"
+    return name
 
 
 def _name_the_others(listing: Listing, labels: Labels, sizes: dict[str, tuple[int, int]]) -> None:

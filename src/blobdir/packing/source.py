@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from posixpath import basename, dirname, normpath, splitext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from blobdir.discovery import layout
 from blobdir.discovery.root import project_around
 from blobdir.errors import NotAProjectError, UsageError
 from blobdir.filenames import IMAGE_EXTENSIONS, IMAGE_NAMES, is_junk
+from blobdir.labels.splitnames import is_split
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.labelled import list_labelled
 from blobdir.packing.listing import Content, DatasetItems, Listing, with_parents
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from blobdir.packing.lists import Row
     from blobdir.packing.report import PackOptions
 
-_SPLITS: Final = ("train", "val", "valid", "validation", "test")
 __all__ = ["MAX_NAME_BYTES", "list_source", "tags_of"]
 
 
@@ -330,7 +330,7 @@ def tags_of(source: str, options: PackOptions) -> list[str]:
 
 def _is_dataset(parts: list[str], options: PackOptions) -> bool:
     """Whether the first of the folders that an image lies in is its dataset; with labels by folders, splits are."""
-    return bool(parts) and (options.labels != "folders" or parts[0].lower() in _SPLITS)
+    return bool(parts) and (options.labels != "folders" or is_split(parts[0]))
 
 
 def _list_rows(path: str, options: PackOptions) -> Listing:

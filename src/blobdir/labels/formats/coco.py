@@ -13,7 +13,7 @@ from blobdir.jsontext import read_json
 from blobdir.labels.claims import Meaning, contradicted
 from blobdir.labels.files import END_BYTES
 from blobdir.labels.formats.cocoobjects import Raw, Reader, attributes_of, category_of, is_caption, merged, place_of
-from blobdir.labels.model import Category, LabelError, Labels, Picture, ident_of, without_nan
+from blobdir.labels.model import Category, LabelError, Labels, Picture, brief, ident_of, without_nan
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _GENERIC: Final = re.compile(
     r"_?(?:instances|instances_default|annotations?|coco|labels?|result|data|coco_instances|coco_captions|"
     r"person_keypoints|captions|_?annotations\.coco)"
 )
-_FOLDERS: Final = ("annotations", "labels", "coco")
+FOLDERS: Final = ("annotations", "labels", "coco")
 
 
 def is_coco(path: str, head: bytes) -> bool:
@@ -74,7 +74,7 @@ def split_of(path: str) -> str:
             return found[1].removesuffix(".coco")
     elif not _GENERIC.fullmatch(stem):
         return stem
-    while basename(folder) in _FOLDERS:
+    while basename(folder) in FOLDERS:
         folder = dirname(folder)
     return basename(folder)
 
@@ -368,9 +368,9 @@ def _reference_fault(raw: Any, names: dict[Any, str], categories: _Numbered) -> 
         return f"is {kind_of(raw)}, not an object"
     image, category = raw.get("image_id"), raw.get("category_id")
     if ident_of(image) is None or image not in names:
-        return f"is of the image {image!r}, and there is none of this id"
+        return f"is of the image {brief(image)}, and there is none of this id"
     if is_caption(raw):
         return ""
     if ident_of(category) is None or category not in categories:
-        return f"is of the category {category!r}, and there is none of this id"
+        return f"is of the category {brief(category)}, and there is none of this id"
     return ""

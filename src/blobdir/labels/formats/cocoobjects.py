@@ -111,6 +111,8 @@ def merged(raws: list[Raw]) -> Iterator[Raw]:
         if mine is not None:
             if not mine.category.keypoints:
                 mine.category = raw.category
+            if not _has_pose(mine.value) and _has_pose(raw.value):
+                mine.number = raw.number  # of the category that its keypoints are of
             mine.value = raw.value | {key: one for key, one in mine.value.items() if not _is_empty(key, one)}
         else:
             same.append(raw)
@@ -120,6 +122,10 @@ def merged(raws: list[Raw]) -> Iterator[Raw]:
 def _are_one(one: dict[str, Any], other: dict[str, Any]) -> bool:
     both = one.keys() & other.keys() - {"category_id"}  # the classes are the same, whatever their numbers
     return all(one[key] == other[key] or _is_empty(key, one[key]) or _is_empty(key, other[key]) for key in both)
+
+
+def _has_pose(value: dict[str, Any]) -> bool:
+    return not _is_empty("keypoints", value.get("keypoints"))
 
 
 def _is_empty(key: str, value: Any) -> bool:

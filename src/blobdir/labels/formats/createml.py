@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from blobdir.annotations import kind_of
 from blobdir.errors import AnnotationError
 from blobdir.jsontext import read_json
-from blobdir.labels.finding import is_image, split_in_name
+from blobdir.labels.finding import is_image
 from blobdir.labels.model import Box, LabelError, Labels, Picture, Thing, name_of, number, others
+from blobdir.labels.splitnames import split_in_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _BEGIN: Final = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*\[\s*\{")
 _IMAGE_KEYS: Final = ("image", "imagefilename", "filename")
 _KEY: Final = re.compile(rb'"(image|imagefilename|filename)"\s*:\s*"')
+_LABEL_STUDIO: Final = re.compile(rb'"(?:data"\s*:\s*\{|result"\s*:\s*\[|completed_by"|from_name")')
 _LIST_KEYS: Final = ("annotations", "annotation")
 _OF_OBJECTS: Final = ("label", "coordinates")
 
@@ -29,7 +31,9 @@ _OF_OBJECTS: Final = ("label", "coordinates")
 def is_createml(path: str, head: bytes) -> bool:
     """Whether a file can be one."""
     is_list = path.lower().endswith(".json") and _BEGIN.match(head) is not None
-    return is_list and _KEY.search(head) is not None and re.search(rb'"annotations?"', head) is not None
+    if not is_list or _LABEL_STUDIO.search(head) is not None:
+        return False
+    return _KEY.search(head) is not None and re.search(rb'"annotations?"', head) is not None
 
 
 def read(files: LabelFiles, images: Images) -> Labels:

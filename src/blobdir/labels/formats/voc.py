@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.labels.claims import Claims
 from blobdir.labels.finding import Found, MissingError, UnclearError
-from blobdir.labels.lists import SETS, Lists, is_whole, list_order
+from blobdir.labels.lists import SETS, Lists, together
 from blobdir.labels.model import Box, LabelError, Labels, Picture, Polygon, Thing, add_flag, number
 from blobdir.labels.rounds import turned_box
 from blobdir.labels.safexml import read_xml
+from blobdir.labels.splitnames import is_whole, list_order
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -161,25 +162,30 @@ def _read_sets(files: LabelFiles, lists: Lists, sets: dict[str, dict[str, str]],
         chosen = sets[folder]
         of_classes |= {path: names for path in chosen.values() if (names := _in_list_of_class(files, path))}
         used = [name for name in sorted(chosen, key=list_order) if chosen[name] not in of_classes]
-        for name in used:
+        unions = together({name: _lines(files, chosen[name]) for name in used})
+        for name in sorted(used, key=lambda one: one in unions):
             split = "" if name.lower() == "default" else name
-            lists.read(chosen[name], split, near, whole=is_whole(name))
+            lists.read(chosen[name], split, near, whole=is_whole(name) or name in unions)
         if used or of_classes:
             break
     for path, names in sorted(of_classes.items()):
         lists.name_lost(path, names, near)
 
 
+def _lines(files: LabelFiles, path: str) -> set[str]:
+    try:
+        return set(filter(None, map(str.strip, files.text(path).splitlines())))
+    except LabelError:
+        return set()  # who reads it says so
+
+
 def _in_list_of_class(files: LabelFiles, path: str) -> set[str]:
     """The images of a list that says of each whether a class is in it; empty: it's another one."""
     if "_" not in basename(path):
         return set()
-    try:
-        lines = list(filter(None, map(str.strip, files.text(path).splitlines())))
-    except LabelError:
-        return set()  # who reads it says so
-    found = [match[1] for line in lines if (match := _OF_CLASS.fullmatch(line))]
-    return set(found) if len(found) == len(lines) else set()
+    lines = _lines(files, path)
+    found = {match[1] for line in lines if (match := _OF_CLASS.fullmatch(line))}
+    return found if all(map(_OF_CLASS.fullmatch, lines)) else set()
 
 
 class _Reader:

@@ -10,8 +10,16 @@ from blobdir.annotations import kind_of
 from blobdir.filenames import parents_of
 from blobdir.labels.files import without_mark
 from blobdir.labels.finding import Images, MissingError, UnclearError, is_below
-from blobdir.labels.lists import DARKNET, Lists, is_called_like_a_split, is_whole, list_order, lists_called_so
+from blobdir.labels.lists import DARKNET, Lists, lists_called_so
 from blobdir.labels.model import Category, LabelError, without_nan
+from blobdir.labels.splitnames import (
+    SPLITS,
+    is_called_like_a_split,
+    is_split,
+    is_whole,
+    list_order,
+    split_of_folders,
+)
 from blobdir.labels.yamlfile import read_yaml
 from blobdir.wording import counted
 
@@ -21,8 +29,9 @@ if TYPE_CHECKING:
     from blobdir.labels.files import LabelFiles
     from blobdir.labels.model import Labels
 
-SPLITS: Final = ("train", "val", "valid", "validation", "test")
 NAMES_FILES: Final = ("classes.txt", "obj.names", "labels.txt", "names.txt")
+_ALWAYS: Final = ("train", "val", "test")
+"""Keys that programs ask for; `convert` writes datasets of other names by these, and by their own."""
 _KNOWN: Final = frozenset(("path", "names", "nc", "kpt_shape", "flip_idx", "kpt_names", *SPLITS))
 
 
@@ -36,8 +45,12 @@ class Config:
         Of ``data.yaml``; else of Darknet's ``obj.data``, which has splits only. Empty: there is neither.
     names : dict
         Number -> class.
+    seen : list of str
+        The files that places of splits are seen from: this one, and those that say the same in other folders.
     splits : dict
         Split -> its folders and lists; each with the ways in which it can be meant, the first first.
+    own : set of str
+        Splits that have a key with the folder of their labels, too, as the SDK and `convert` write them.
     keypoints, values : int
         Of an object, and numbers of each.
     flip : object
@@ -48,7 +61,9 @@ class Config:
 
     path: str = ""
     names: dict[int, str] = field(default_factory=dict)
+    seen: list[str] = field(default_factory=list)
     splits: dict[str, list[list[str]]] = field(default_factory=dict)
+    own: set[str] = field(default_factory=set)
     keypoints: int = 0
     values: int = 3
     flip: Any = None
@@ -73,8 +88,8 @@ def is_config(path: str, head: bytes) -> bool:
         for line in without_mark(head).splitlines()
         if b":" in line and line[:1] not in b" \t-#"
     }
-    others = {key.lower() for key in keys}
-    return b"names" in keys and not others.isdisjoint({b"path", b"nc", *(split.encode() for split in SPLITS)})
+    others = {key.decode("utf-8", "replace").lower() for key in keys}
+    return b"names" in keys and any(key in ("path", "nc") or is_split(key) for key in others)
 
 
 def read_config(files: LabelFiles, labels: Labels) -> Config:
@@ -82,18 +97,23 @@ def read_config(files: LabelFiles, labels: Labels) -> Config:
     found = [path for path in files.ending(".yaml", ".yml") if is_config(path, files.head(path))]
     if not found:
         return _of_darknet(files, labels)
-    path = min(found, key=lambda one: (one.count("/"), one))
-    labels.files.append(path)
+    path, *equal = _upper_first(found)
+    labels.files += [path, *equal]
     try:
-        if len(found) > 1 and len({files.read(one) for one in found}) > 1:
-            raise LabelError(f"{found[1]} is another one; leave the one that counts")
-        config = _parsed(path, read_yaml(files.read(path)), labels)
+        text = files.read(path)
+        if other := next((one for one in equal if files.read(one) != text), ""):
+            raise LabelError(f"{other} is another one; leave the one that counts")
+        config = _parsed(path, read_yaml(text), labels)
+        config.seen = [path, *equal]
     except LabelError as error:
         raise LabelError(f"{path}: {error}") from error
     if not config.splits and (darknet := _of_darknet(files, labels)).path:
-        near = dirname(darknet.path)
-        config.splits = {split: [[join(near, way) for way in ways]] for split, (ways,) in darknet.splits.items()}
+        config.seen, config.splits = darknet.seen, darknet.splits
     return config
+
+
+def _upper_first(paths: Iterable[str]) -> list[str]:
+    return sorted(paths, key=lambda one: (one.count("/"), one))
 
 
 def _of_darknet(files: LabelFiles, labels: Labels) -> Config:
@@ -102,12 +122,13 @@ def _of_darknet(files: LabelFiles, labels: Labels) -> Config:
     found = {path: said for path, text in texts if (said := _said_by_darknet(text))}
     if not found:
         return Config()
-    path = min(found, key=lambda one: (one.count("/"), one))
+    path, *others = _upper_first(found)
     labels.files.append(path)
-    for other in sorted(found):
+    for other in others:
         if found[other] != found[path]:
             labels.complain("label", other, f"has other lists than {path}, which counts")
-    return Config(path, splits={split: [[place]] for split, place in found[path].items()})
+    seen = [path, *(other for other in others if found[other] == found[path])]
+    return Config(path, seen=seen, splits={split: [[place]] for split, place in found[path].items()})
 
 
 def _said_by_darknet(text: str) -> dict[str, str]:
@@ -115,7 +136,7 @@ def _said_by_darknet(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for line in text.splitlines():
         key, _, place = (part.strip() for part in line.partition("="))
-        if place.lower().endswith(".txt") and (key.lower() in SPLITS or is_called_like_a_split(key)):
+        if place.lower().endswith(".txt") and is_called_like_a_split(key):
             found[key] = place
     return {key: found[key] for key in sorted(found, key=list_order)}
 
@@ -124,13 +145,18 @@ def _parsed(path: str, value: dict[str, Any], labels: Labels) -> Config:
     config = Config(path, _names(value))
     root = value.get("path")
     base = root if isinstance(root, str) else ""
-    others = [key for key in value if key not in _KNOWN and is_called_like_a_split(key)]
-    for split in (*SPLITS, *others):
+    config.own = {key for key in value if all(isinstance(value.get(one), str) for one in (key, _labels_key(key)))}
+    taken = {str(value[key]) for key in config.own - set(_ALWAYS)}
+    of_labels = set(map(_labels_key, config.own))
+    others = [key for key in value if key not in _KNOWN | of_labels and is_called_like_a_split(key)]
+    for split in dict.fromkeys((*sorted(config.own - set(_ALWAYS)), *SPLITS, *others)):
         given = value.get(split)
         if split in SPLITS and not isinstance(given, (str, list, type(None))):
             text = f"its {split} is {kind_of(given)}, neither a folder nor a list; it wasn't read"
             labels.complain("label", path, text)
         given = [given] if isinstance(given, str) else given if isinstance(given, list) else []
+        if split in _ALWAYS:  # the datasets in it, by their own names
+            given = [place for place in given if str(place) not in taken]
         places = [list(dict.fromkeys((join(base, str(place)), str(place)))) for place in given if place]
         same = next((one for one, others in config.splits.items() if others == places), "")
         if same:
@@ -138,10 +164,16 @@ def _parsed(path: str, value: dict[str, Any], labels: Labels) -> Config:
         elif places:
             config.splits[split] = places
     _read_keypoints(config, value)
-    config.more, lost = without_nan({key: _as_json(one) for key, one in value.items() if key not in _KNOWN})
+    more = {key: _as_json(one) for key, one in value.items() if key not in _KNOWN | of_labels}
+    config.more, lost = without_nan(more)
     for place in lost:
         labels.complain("label", path, f"its {place} is a number that JSON doesn't have; it was left out")
     return config
+
+
+def _labels_key(split: str) -> str:
+    """The key with the folder of a split's labels."""
+    return f"{split}_labels"
 
 
 def _as_json(value: Any) -> Any:
@@ -216,6 +248,9 @@ class Names:
                 raise LabelError(f"{path}: {error}") from error
             found = {index: line.strip() for index, line in enumerate(lines) if line.strip()}
             folder = dirname(path)
+            if not found:
+                labels.note(path, "has no names in it, so it counts for nothing")
+                continue
             if config.names:
                 if list(found.values()) != list(config.names.values()):
                     labels.note(path, f"has other names than {config.path}, which counts")
@@ -272,37 +307,50 @@ class Splits:
     """
 
     def __init__(self, files: LabelFiles, images: Images, config: Config, labels: Labels) -> None:
-        self._lists = Lists(files, images, labels)
+        self._lists, self._config, self._labels = Lists(files, images, labels), config, labels
         self._folders: dict[str, str] = {}
         self.lists: set[str] = set()
         texts = Images(files.ending(".txt"), "list")
         folders = Images({one for path in images.paths for one in parents_of(path)}, "folder of images")
-        near = dirname(config.path)
         if not config.splits:
             self._read_called_so(files, images)
+        read: set[tuple[str, str]] = set()
         for split, places in config.splits.items():
             for ways in places:
-                if ways[-1].lower().endswith(".txt"):
-                    if (path := _found(texts, ways, near)) is None:
-                        labels.complain("label", config.path, f"names the list {ways[-1]}, which isn't there")
-                        continue
-                    self._read(path, split, dirname(path))
-                    config.more.pop(split, None)
-                    continue
-                folder = near if not ways[-1].strip("./") else _found(folders, ways, near)
-                if folder is None:
-                    labels.note(config.path, f"has {split}: {ways[-1]}, where no images are")
-                    continue
-                config.more.pop(split, None)
-                if self._folders.setdefault(folder, split) != split:
-                    text = f"has {ways[-1]} for {self._folders[folder]} and for {split}; it's of the first now"
-                    labels.complain("label", config.path, text)
+                for path in config.seen:
+                    if not ways[-1].lower().endswith(".txt"):
+                        self._take_folder(folders, ways, split, path)
+                    elif (found := self._found(texts, ways, split, path)) is None:
+                        labels.complain("label", path, f"names the list {ways[-1]}, which isn't there")
+                    elif (split, found) not in read:
+                        read.add((split, found))
+                        self._read(found, split, dirname(found))
+                        config.more.pop(split, None)
         self._lists.settle()
         self._name_others(config, images, folders, labels)
 
+    def _take_folder(self, folders: Images, ways: list[str], split: str, path: str) -> None:
+        """Have a folder that a config names, seen from there, for a split."""
+        folder = dirname(path) if not ways[-1].strip("./") else self._found(folders, ways, split, path)
+        if folder is None:
+            if split not in self._config.own or not ways[-1].endswith(f"images/{split}"):  # always there
+                self._labels.note(path, f"has {split}: {ways[-1]}, where no images are")
+            return
+        self._config.more.pop(split, None)
+        if self._folders.setdefault(folder, split) != split:
+            text = f"has {ways[-1]} for {self._folders[folder]} and for {split}; it's of the first now"
+            self._labels.complain("label", path, text)
+
+    def _found(self, things: Images, ways: list[str], split: str, path: str) -> str | None:
+        """What a config means by a place of a split; None where there is no such thing."""
+        try:
+            return _found(things, ways, dirname(path))
+        except UnclearError as error:
+            raise LabelError(f"{path}: its {split}: {error}") from error
+
     def _read_called_so(self, files: LabelFiles, images: Images) -> None:
         """Read the lists that are called like a split, where nothing else says which there are."""
-        found = {path: near for path, near, _ in lists_called_so(files, images)}
+        found = {one.path: one.near for one in lists_called_so(files, images) if one.is_sure}
         for path in sorted(found, key=lambda one: (list_order(_stem(one)), one)):
             self._read(path, _stem(path), found[path])
 
@@ -318,7 +366,8 @@ class Splits:
                     continue
                 try:
                     folder = _found(folders, [place], dirname(config.path))
-                except UnclearError:
+                except UnclearError as error:
+                    labels.complain("label", config.path, f"has {key}: {place}, which isn't known as a split: {error}")
                     continue
                 if not folder or any(is_below(one, folder) for one in self._folders):
                     continue
@@ -334,7 +383,7 @@ class Splits:
         for folder in (*parents_of(image), ""):
             if folder in self._folders:
                 return self._folders[folder]
-        return next((part for part in image.split("/")[:-1] if part in SPLITS), "")
+        return split_of_folders(image)
 
 
 def _stem(path: str) -> str:

@@ -6,6 +6,7 @@ from posixpath import isabs, normpath
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.jsontext import write_json
+from blobdir.labels.formats.coco import FOLDERS
 from blobdir.labels.formats.cocoobjects import CROWD, pose_numbers
 from blobdir.labels.masks import compressed, filled, in_image, to_rle
 from blobdir.labels.measures import area, measured, plain, ring_area
@@ -46,19 +47,22 @@ class CocoWriter(Writer):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
-        self._used: set[str] = set()
+        self._used = set(FOLDERS) if plan.exact else set()  # who reads it takes these for no name of a split
 
     def begin(self, dataset: str) -> None:
         """Begin a dataset."""
         self._source = self.plan.sources.get(dataset, {}) if self.plan.exact else {}
         self._dataset = dataset
         self._folder = free_name(self._used, dataset.rpartition("/")[2])
+        self.plan.note_name(dataset, self._folder)
         self._images: list[dict[str, Any]] = []
         self._captions: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
         self._categories = _categories(self.plan, self._source, dataset)
         self._ids = {category["name"]: category["id"] for category in reversed(self._categories)}
-        self._numbers = {(category["id"], category["name"]) for category in self._categories}
+        self._by_name: dict[str, list[dict[str, Any]]] = {}
+        for category in self._categories:
+            self._by_name.setdefault(category["name"], []).append(category)
         self._names: set[str] = set()
         self._image_ids: set[Any] = set()
         self._unnumbered: list[dict[str, Any]] = []
@@ -107,7 +111,8 @@ class CocoWriter(Writer):
             used.add(free)
         said = self.plan.file_of(self._dataset, "coco") if self.plan.exact else {}
         captions = self._source.get("captions")
-        heads = {INSTANCES: said or _HEAD, CAPTIONS: captions if isinstance(captions, dict) else said or _HEAD}
+        said = said if self.plan.exact else _HEAD
+        heads = {INSTANCES: said, CAPTIONS: captions if isinstance(captions, dict) else said}
         categories = [_as_said(category) for category in self._written_categories()]
         for rows, name in ((self._annotations, INSTANCES), (self._captions, CAPTIONS)):
             _number(rows)
@@ -241,13 +246,13 @@ class CocoWriter(Writer):
         name = labels[0][1]
         shapes: list[Shape] = [shape for _, _, shape in labels]
         found: dict[str, Any] = {key: value for key, value in known.items() if key not in _OURS}
-        category = ident_of(known.get("category_id"))
         given = known.get("id")
         ident = given if type(given) is str and key.startswith(f"coco-{given}") else _ident(key)
-        found |= {"id": ident, "category_id": category if (category, name) in self._numbers else self._ids[name]}
         pose = next((shape for shape in shapes if isinstance(shape, Pose)), None)
+        category = self._category_of(name, ident_of(known.get("category_id")), pose)
+        found |= {"id": ident, "category_id": category["id"]}
         if pose is not None:
-            found |= self._keypoints(item, name, pose)
+            found |= self._keypoints(item, name, pose, category)
         solid = [shape for shape in shapes if isinstance(shape, (Polygon, Mask))]
         found["segmentation"], more = _segmentation(solid, item, compact="compressed" in known)
         found |= measured(shapes) | more
@@ -266,8 +271,14 @@ class CocoWriter(Writer):
         attributes = _attributes(tags, known.get("attributes"))
         return found | ({"attributes": attributes} if attributes else {})
 
-    def _keypoints(self, item: Item, name: str, pose: Pose) -> dict[str, Any]:
-        category = next(one for one in self._categories if one["name"] == name)
+    def _category_of(self, name: str, ident: int | str | None, pose: Pose | None) -> dict[str, Any]:
+        """The category of an object: that of its number, then of several of one name the one with its keypoints."""
+        points = pose.points.keys() if pose is not None else set()
+        return min(
+            self._by_name[name], key=lambda one: (bool(points - set(one.get("keypoints", []))), one["id"] != ident)
+        )
+
+    def _keypoints(self, item: Item, name: str, pose: Pose, category: dict[str, Any]) -> dict[str, Any]:
         if unknown := pose.points.keys() - set(category.get("keypoints", [])):
             self.plan.lost(item, name, f"has keypoints that its category doesn't have: {', '.join(sorted(unknown))}")
         return pose_numbers(pose, category.get("keypoints", []))

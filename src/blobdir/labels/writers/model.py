@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from posixpath import splitext
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.labels.model import Box, LabelError, Mask, Polygon, around, kind_name
+from blobdir.labels.splitnames import is_split, kind_of_split
 from blobdir.labels.supervisely import KEPT, kind_of_object, shapes_of
 
 if TYPE_CHECKING:
@@ -22,8 +24,8 @@ Write = Callable[[str, bytes], None]
 """Called with the path of a label file, and its content."""
 Complain = Callable[[str, str], None]
 """Called with a path and what of it can't be written."""
-SPLITS: Final = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""Name of a dataset -> the split that it is."""
+_ODD: Final = re.compile(r"[^\w .()+-]")
+"""What isn't in the names of files and keys that are made of names of datasets."""
 
 
 @dataclass(slots=True)
@@ -109,6 +111,10 @@ class Plan:
         Class and kind of shape -> objects that are written as the boxes around them.
     untold : Counter
         What else of images and objects the format has no place for -> how many have it.
+    datasets : tuple of str
+        Names of all.
+    note : callable
+        Called with a dataset, and how it's written.
     """
 
     kinds: dict[str, Kind]
@@ -121,6 +127,32 @@ class Plan:
     complain: Complain
     boxed: Counter[tuple[str, str]] = field(default_factory=Counter)
     untold: Counter[tuple[str, str]] = field(default_factory=Counter)
+    datasets: tuple[str, ...] = ()
+    note: Complain = lambda *_: None
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether a dataset is called like a split."""
+        return any(map(_kind, self.datasets))
+
+    def split_of(self, dataset: str) -> str:
+        """Which of train, val, test a dataset is: by its name. Where none is called so, all are train.
+
+        Empty: others are called so, and this one isn't, so it's of no split.
+        """
+        return _kind(dataset) or ("" if self.has_splits else "train")
+
+    def note_split(self, dataset: str, place: str) -> None:
+        """Say of a dataset that isn't called like a split where its images are."""
+        if not self.has_splits:
+            self.note(dataset, f"isn't called like a split; its images are in {place}, as train")
+        elif not _kind(dataset):
+            self.note(dataset, f"isn't called like a split; its images are in {place}, and in none of train, val, test")
+
+    def note_name(self, dataset: str, name: str) -> None:
+        """Say what a dataset is called, if it can't be called as it is."""
+        if self.exact and name != dataset:
+            self.note(dataset, f"is called {name} there")
 
     def shapes(self, item: Item) -> Iterator[tuple[dict[str, Any], str, list[Shape]]]:
         """Objects that can be read, each with its class and shapes; the others are named."""
@@ -210,6 +242,18 @@ class Writer(ABC):
     @abstractmethod
     def finish(self) -> None:
         """End all."""
+
+
+def _kind(dataset: str) -> str:
+    """The split that a dataset is, by its name, or by that of one that it lies in; ``trainval`` is for training."""
+    parts = reversed(dataset.split("/"))
+    return next((kind for part in parts if (kind := kind_of_split(part) or ("train" if is_split(part) else ""))), "")
+
+
+def plain_name(dataset: str) -> str:
+    """The name of a dataset as that of a file or key."""
+    name = _ODD.sub("_", dataset)
+    return f"{name}_" if name.lower().endswith((".txt", "_labels")) else name
 
 
 def kept_of_format(kept: dict[str, Any], part: str, kind: str) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from xml.etree import ElementTree as ET  # only writes
 
 from blobdir.labels.formats.voc import FLAGS
 from blobdir.labels.model import Box, Mask, Polygon
-from blobdir.labels.writers.model import SPLITS, Writer, free_name, kept_of_format
+from blobdir.labels.splitnames import is_whole
+from blobdir.labels.writers.model import Writer, free_name, kept_of_format, plain_name
 
 if TYPE_CHECKING:
     from blobdir.labels.model import Shape
@@ -39,14 +40,16 @@ class VocWriter(Writer):
         super().__init__(plan)
         self._used: set[str] = set()
         self._sets: dict[str, list[tuple[str, set[str]]]] = {}
+        self._names = {"default"}  # a list that makes no split
+        self._kinds: dict[str, list[str]] = {}
         self._colors: set[str] = set()
 
     def begin(self, dataset: str) -> None:
         """Begin a dataset."""
         self._dataset = dataset
         self._images: list[tuple[str, set[str]]] = []
-        is_split = dataset.lower() in SPLITS or len(self.plan.sources) == 1
-        self._prefix = "" if self.plan.exact and is_split else f"{dataset}_".replace("/", "_")
+        is_told = self.plan.exact and (self.plan.has_splits or len(self.plan.sources) == 1)
+        self._prefix = "" if is_told else f"{dataset}_".replace("/", "_")
 
     def add(self, item: Item) -> str:
         """Take an image."""
@@ -63,18 +66,42 @@ class VocWriter(Writer):
     def end(self) -> None:
         """Say which split the images are of."""
         if self.plan.exact:
-            split = SPLITS.get(self._dataset.rpartition("/")[2].lower(), "train")
-            self._sets.setdefault(split, []).extend(self._images)
+            self._end_as_it_is()
             return
         count = int(len(self._images) * _SHARE_OF_TRAIN)
         self._sets.setdefault("train", []).extend(self._images[:count])
         self._sets.setdefault("val", []).extend(self._images[count:])
         self._sets.setdefault("trainval", []).extend(self._images)
 
+    def _end_as_it_is(self) -> None:
+        """A list with the dataset's name, where datasets are called like splits; else all are in one."""
+        name = "train"
+        if self.plan.has_splits:
+            name = free_name(self._names, plain_name(self._dataset))
+            self.plan.note_name(self._dataset, name)
+        self.plan.note_split(self._dataset, f"{name}.txt")
+        self._sets.setdefault(name, []).extend(self._images)
+        if split := self.plan.split_of(self._dataset):
+            self._kinds.setdefault(split, []).append(name)
+
+    def _with_usual_lists(self) -> dict[str, list[tuple[str, set[str]]]]:
+        """The lists of datasets, and those that programs ask for, where no dataset is called so."""
+        found = dict(self._sets)
+        for split, names in self._kinds.items():
+            parts = [name for name in names if not is_whole(name)]
+            if split not in found and parts:
+                found[split] = [one for name in parts for one in self._sets[name]]
+            elif more := [name for name in parts if name != split]:
+                for name in more if split in self._sets else ():
+                    self.plan.note(name, f"is in {name}.txt, and not in {split}.txt")
+        both = [name for split in ("train", "val") for name in dict.fromkeys(self._kinds.get(split, ()))]
+        found["trainval"] = [one for name in both for one in self._sets[name]]
+        return found
+
     def finish(self) -> None:
         """Write the lists of splits, of images with each class, and the colours."""
         if self.plan.exact:
-            self._sets["trainval"] = [one for split in ("train", "val") for one in self._sets.get(split, [])]
+            self._sets = self._with_usual_lists()
         for split, images in self._sets.items():
             names = "".join(f"{name}\n" for name, _ in images).encode()
             self.plan.write(f"{ROOT}/ImageSets/Main/{split}.txt", names)

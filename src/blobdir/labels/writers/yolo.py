@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.labels.model import Box, Dot, Mask, Polygon, Pose, around, bounds
 from blobdir.labels.outlines import outlines
-from blobdir.labels.writers.model import SPLITS, Writer, free_stem
+from blobdir.labels.splitnames import is_split, kind_of_split
+from blobdir.labels.writers.model import Writer, free_name, free_stem, plain_name
 from blobdir.labels.yamlfile import write_yaml
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from blobdir.labels.writers.model import Bound, Item, Plan
 
 CONFIG: Final = "data_config.yaml"
+_ASKED: Final = ("train", "val")
+_KEYS: Final = ("path", "names", "nc", "colors", "kpt_shape", "flip_idx", "kpt_names", "download")
 _LEAST_OUTLINE: Final = 3
 _DIGITS: Final = 9
 _ALWAYS: Final = 6
@@ -29,7 +32,10 @@ class YoloWriter(Writer):
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
         self._used: dict[str, set[str]] = {}
-        self._splits: list[str] = ["train", "val"]
+        self._by_dataset = plan.exact and not plan.val
+        self._folders: dict[str, str] = {}
+        more = (plan.file_of(dataset, "yolo").get("config") for dataset in plan.sources)
+        self._taken = {*_KEYS, *(key for one in more if isinstance(one, dict) for key in one)} - set(plan.datasets)
         self._names = _names(plan)
         self._numbers = {name: number for number, name in reversed(list(enumerate(self._names)))}
         graphs = [kind for kind in plan.kinds.values() if kind.shape == "graph"]
@@ -37,21 +43,22 @@ class YoloWriter(Writer):
         self._task = plan.task or ("" if plan.exact else "detect")
 
     def begin(self, dataset: str) -> None:
-        """Begin a dataset: it's a split if it's called like one, or is said to be for validation."""
+        """Begin a dataset: a folder and a key of its own; as the SDK, or where it's said which are for validation, two."""
         self._dataset = dataset
+        if self._by_dataset:
+            self._folder, self._prefix = free_name(self._taken, plain_name(dataset)), ""
+            self._folders[self._folder] = self.plan.split_of(dataset)
+            self.plan.note_name(dataset, self._folder)
+            self.plan.note_split(dataset, f"images/{self._folder}")
+            return
         short = dataset.rpartition("/")[2]
-        if self.plan.val:
-            self._split = "val" if dataset in self.plan.val else "train"
-        else:
-            self._split = SPLITS.get(short.lower(), "train") if self.plan.exact else ""
-        is_split = self.plan.exact and SPLITS.get(short.lower()) == self._split
-        self._prefix = "" if is_split or (self.plan.exact and len(self.plan.sources) == 1) else f"{short}_"
+        self._folder = ("val" if dataset in self.plan.val else "train") if self.plan.val else ""
+        is_whole = self.plan.exact and is_split(short) and kind_of_split(short) == self._folder
+        self._prefix = "" if is_whole or (self.plan.exact and len(self.plan.sources) == 1) else f"{short}_"
 
     def add(self, item: Item) -> str:
         """Take an image."""
-        split = self._split or ("val" if any(tag["name"] == "val" for tag in item.tags) else "train")
-        if split not in self._splits:
-            self._splits.append(split)
+        split = self._folder or ("val" if any(tag["name"] == "val" for tag in item.tags) else "train")
         flat = item.name.replace("/", "_")
         name = free_stem(self._used.setdefault(split, set()), f"{self._prefix}{flat}")
         text = "\n".join(self._lines(item))
@@ -64,9 +71,12 @@ class YoloWriter(Writer):
     def finish(self) -> None:
         """Write the names of the classes."""
         value: dict[str, Any] = {}
-        for split in self._splits:
-            value[split] = f"images/{split}"
-            value[f"{split}_labels"] = f"labels/{split}"
+        for split in dict.fromkeys((*_ASKED, *filter(None, self._folders.values()))):
+            own = [f"images/{folder}" for folder, kind in self._folders.items() if kind == split]
+            value[split] = own if len(own) > 1 else own[0] if own else f"images/{split}"
+        for folder in dict.fromkeys((*_ASKED, *self._folders)):
+            value.setdefault(folder, f"images/{folder}")
+            value[f"{folder}_labels"] = f"labels/{folder}"
         value |= {"nc": len(self._names), "names": self._names}
         value["colors"] = [_rgb(self._kind(name)) for name in self._names]
         if self._has_keypoints:
@@ -102,7 +112,7 @@ class YoloWriter(Writer):
 
     def _lines(self, item: Item) -> Iterator[str]:
         kept = ("confidence",) if self.plan.exact else ()
-        self.plan.without_tags(item, of_objects=kept, of_images=() if self._split else ("val",))
+        self.plan.without_tags(item, of_objects=kept, of_images=() if self._folder else ("val",))
         if not item.width or not item.height:
             if item.objects:
                 self.plan.complain(

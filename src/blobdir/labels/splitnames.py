@@ -1,0 +1,91 @@
+"""Splits that names speak of: the one rule which words there are, for files, folders, keys, datasets.
+
+``train``, ``training``, ``val``, ``valid``, ``validation``, ``minival``, ``test``, ``testing``, ``test-dev2017``, ``train_1``;
+``trainval`` and the like have several together.
+"""
+
+from __future__ import annotations
+
+import re
+from posixpath import basename, splitext
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SPLITS: Final = ("train", "val", "valid", "validation", "test")
+"""Keys that a ``data.yaml`` is known to have."""
+_ONE: Final = r"(?:mini)?(?:train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing|dev)?)"
+_SPLIT: Final = re.compile(rf"(?<![a-z]){_ONE}\d*(?![a-z\d])", re.IGNORECASE)
+"""A split in the name of a file with labels."""
+_WHOLLY: Final = re.compile(rf"(?:{_ONE}[-_ ]?)+(?:dev[-_ ]?)?\d*", re.IGNORECASE)
+_CALLED: Final = re.compile(r"(?<![a-z])(?:mini)?(?:train|val|test)", re.IGNORECASE)
+_PARTS: Final = re.compile(r"train|val|test", re.IGNORECASE)
+_KIND: Final = re.compile("train|val|test")
+_ALL: Final = ("all", "default")
+_WORD: Final = re.compile(r"[a-z]+")
+_FAMILIES: Final = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def is_split(name: str) -> bool:
+    """Whether a name is that of a split and of nothing else: ``train``, ``val2017``, ``trainval``."""
+    return _WHOLLY.fullmatch(name) is not None
+
+
+def is_called_like_a_split(name: str) -> bool:
+    """Whether a name begins a word with train, val or test, or minival."""
+    return _CALLED.search(name) is not None
+
+
+def is_whole(name: str) -> bool:
+    """Whether a list of this name has the images of others, too: ``trainval``."""
+    return name.lower() in _ALL or len(set(_PARTS.findall(name.lower()))) > 1
+
+
+def is_so(split: str, name: str) -> bool:
+    """Whether images of a split are where a list of this name says."""
+    parts = set(_PARTS.findall(name.lower()))
+    return split.lower() == name.lower() or (bool(split) and not parts.isdisjoint(_PARTS.findall(split.lower())))
+
+
+def list_order(name: str) -> tuple[bool, int, str]:
+    """Sorts the names of lists, as the first that names an image counts: those that have all images are the last."""
+    kinds = [kind for kind, word in enumerate(("train", "val", "test")) if word in name.lower()]
+    return is_whole(name), min(kinds, default=3), name
+
+
+def split_in_name(path: str) -> str:
+    """The split that a label file's name says: ``train`` of ``train_labels.csv``; empty: none, or several."""
+    found = _SPLIT.findall(splitext(basename(path))[0])
+    return found[0] if len(found) == 1 else ""
+
+
+def split_of_folders(path: str) -> str:
+    """The split that an image is of where labels say none: the first of its folders that is called so; empty: none."""
+    return next((part for part in path.split("/")[:-1] if is_split(part)), "")
+
+
+def kind_of_split(name: str) -> str:
+    """Which of train, val, test a name speaks of: ``val`` of ``val2017``, of ``minival``; empty: none, or several."""
+    kinds = {_KIND.search(found.lower())[0] for found in _SPLIT.findall(name)}  # type: ignore[index]
+    return kinds.pop() if len(kinds) == 1 else ""
+
+
+def families(names: Iterable[str]) -> set[str]:
+    """The splits that names speak of: train, val, test, as words."""
+    words = (word for name in names for word in _WORD.findall(name.lower()))
+    return {_FAMILIES[word] for word in words if word in _FAMILIES}
+
+
+def is_of_split(path: str, split: str) -> bool:
+    """Whether the folders that an image lies in are called like a split."""
+    folders = path.split("/")[:-1]
+    return split.lower() in map(str.lower, folders) or not families(folders).isdisjoint(families([split]))
