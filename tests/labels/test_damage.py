@@ -166,7 +166,7 @@ def faulty_coco():
         "image of no id": (lambda v: v["images"][0].pop("id"), r"images\[0\].*no id"),
         "image id twice": (lambda v: v["images"][1].update(id=0), r"images\[1\].*id 0"),
         "image null": (lambda v: v["images"].append(None), r"images\[2\].*isn't an object"),
-        "category without a name": (lambda v: v["categories"][0].pop("name"), r"categories\[0\].*name is None"),
+        "category without a name": (lambda v: v["categories"][0].pop("name"), r"categories\[0\].*name is null"),
         "category id twice": (lambda v: v["categories"][1].update(id=0), r"categories\[1\].*id 0"),
         "unknown image": (annotation(image_id=99), r"annotations\[0\] \(id 1000\).*image 99"),
         "unknown category": (annotation(category_id=99), r"annotations\[0\] \(id 1000\).*category 99"),

@@ -181,7 +181,7 @@ def test_holes_that_are_lost_are_named(to, style, tmp_path):
     (item,) = objects_of(Thing("cat", [HOLED]), "", Classes({}))
     project = annotated(tmp_path / "p", [item], {"cat": "polygon"})
     report = convert(project, tmp_path / "o", ConvertOptions(to, style=style))
-    (problem,) = report.problems
+    (problem,) = (problem for problem in report.problems if problem.code != "label-note")
     assert (problem.code, problem.path) == ("label-lost", "ds/a.png") and problem.costs
 
 
@@ -191,7 +191,7 @@ def test_what_becomes_a_box_is_counted(to, task, style, tmp_path):
     (item,) = objects_of(Thing("cat", [HOLED]), "", Classes({}))
     project = annotated(tmp_path / "p", [item, item], {"cat": "polygon"})
     report = convert(project, tmp_path / "o", ConvertOptions(to, style=style, task=task))
-    assert [(p.code, p.path, p.message) for p in report.problems] == [
+    assert [(p.code, p.path, p.message) for p in report.problems if p.code != "label-note"] == [
         ("label-boxed", "cat", "2 objects with an outline became the boxes around them")
     ]
     assert report.complete
@@ -206,7 +206,7 @@ def test_what_has_no_place_is_named(to, style, tmp_path):
     unknown = {"classTitle": "nobody", "geometryType": "rectangle", "tags": [], "points": {}}
     project = annotated(tmp_path / "p", [cuboid, broken, unknown], {"odd": "any"})
     report = convert(project, tmp_path / "o", ConvertOptions(to, style=style))
-    assert [problem.code for problem in report.problems] == ["label-lost"] * 3
+    assert [problem.code for problem in report.problems if problem.costs] == ["label-lost"] * 3
     assert report.images == 1
     with pytest.raises(blobdir.BlobdirError, match="--strict"):
         convert(project, tmp_path / "q", ConvertOptions(to, style=style, strict=True))

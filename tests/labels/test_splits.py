@@ -201,7 +201,9 @@ def test_the_name_of_a_label_file_says_a_split(kind, stem, tmp_path):
     write_named(kind, tmp_path / "s", stem.format("test"), ["1.png"])
     report, found = pack(tmp_path / "s", tmp_path / "p")
     splits = [stem.format(split).removeprefix("labels_") for split in ("train", "test")]
-    assert found[splits[0]] == ["1.png", "2.png"] and found[splits[1]] == ["1.png"]
+    unnamed = {"test": ["3.png"]} if kind == "csv" else {}  # tables name no image without boxes
+    wanted = {splits[0]: ["1.png", "2.png"], splits[1]: ["1.png"]}
+    assert found == wanted | {name: sorted([*wanted.get(name, []), *more]) for name, more in unnamed.items()}
     assert len([p for p in report.problems if p.code == "label-image"]) == 1
 
 
@@ -290,8 +292,11 @@ def test_the_folder_that_voc_says(said, tmp_path):
         thing = OWN["voc"][1].format("cat").replace("<annotation>", "")
         put(tmp_path / f"s/{place}/{name}.xml", f"<annotation><filename>{name}.png</filename>{more}{thing}")
     report, _ = pack(tmp_path / "s", tmp_path / "p")
-    (dataset,) = blobdir.open_project(tmp_path / "p").values()
-    assert [name for name in dataset if dataset.annotation(name)["objects"]] == ["3.png", "val_1.png"]
+    project = blobdir.open_project(tmp_path / "p")
+    assert [(d, name) for d in project for name in project[d] if project[d].annotation(name)["objects"]] == [
+        ("val", "1.png"),
+        ("val", "3.png"),
+    ]
     assert [(p.code, p.path) for p in report.problems if p.costs] == [("label-image", "Annotations/2.xml")]
 
 

@@ -1,7 +1,7 @@
 """Splits that names speak of: the one rule which words there are, for files, folders, keys, datasets.
 
-``train``, ``training``, ``val``, ``valid``, ``validation``, ``minival``, ``test``, ``testing``, ``test-dev2017``, ``train_1``;
-``trainval`` and the like have several together.
+``train``, ``training``, ``val``, ``valid``, ``validation``, ``minival``, ``test``, ``testing``, ``test-dev2017``,
+``train_1``; ``trainval`` and the like have several together.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class YoloWriter(Writer):
         self._task = plan.task or ("" if plan.exact else "detect")
 
     def begin(self, dataset: str) -> None:
-        """Begin a dataset: a folder and a key of its own; as the SDK, or where it's said which are for validation, two."""
+        """Begin a dataset: it has a folder and a key; the SDK has two for all, as who says which is for validation."""
         self._dataset = dataset
         if self._by_dataset:
             self._folder, self._prefix = free_name(self._taken, plain_name(dataset)), ""
