@@ -147,7 +147,7 @@ def _parsed(path: str, value: dict[str, Any], labels: Labels) -> Config:
     base = root if isinstance(root, str) else ""
     config.own = {key for key in value if all(isinstance(value.get(one), str) for one in (key, _labels_key(key)))}
     taken = {str(value[key]) for key in config.own - set(_ALWAYS)}
-    of_labels = set(map(_labels_key, config.own))
+    of_labels = {_labels_key(key) for key in value if _labels_key(key) in value}
     others = [key for key in value if key not in _KNOWN | of_labels and is_called_like_a_split(key)]
     for split in dict.fromkeys((*sorted(config.own - set(_ALWAYS)), *SPLITS, *others)):
         given = value.get(split)

@@ -75,8 +75,8 @@ class YoloWriter(Writer):
             own = [f"images/{folder}" for folder, kind in self._folders.items() if kind == split]
             value[split] = own if len(own) > 1 else own[0] if own else f"images/{split}"
         for folder in dict.fromkeys((*_ASKED, *self._folders)):
-            value.setdefault(folder, f"images/{folder}")
-            value[f"{folder}_labels"] = f"labels/{folder}"
+            if value.setdefault(folder, f"images/{folder}") == f"images/{folder}":
+                value[f"{folder}_labels"] = f"labels/{folder}"
         value |= {"nc": len(self._names), "names": self._names}
         value["colors"] = [_rgb(self._kind(name)) for name in self._names]
         if self._has_keypoints:
