@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from label_cases import BOX, WRITERS, World, draw, dump, write
+from label_cases import WRITERS, draw, dump, write
+from split_cases import LAYOUTS, OWN, TWO, coco, image_sets, keys, messages, pack, put
 
 import blobdir
 from blobdir.labels import detect
@@ -16,79 +17,6 @@ NAMES = [
     ("train2017", "test-dev2017"),
     ("training", "minival"),
 ]
-TWO = World({"a.png": [("cat", BOX)], "b.png": [("cat", BOX)]})
-
-
-def pack(source, target, **options):
-    report = blobdir.pack(source, target, blobdir.PackOptions(**{"labels": "auto", "processes": 1} | options))
-    project = blobdir.open_project(target)
-    return report, {name: list(dataset) for name, dataset in project.items()}
-
-
-def put(path, text):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-
-
-def messages(report, code="label"):
-    return [(problem.path, problem.message) for problem in report.problems if problem.code == code]
-
-
-def without_config(root):
-    """YOLO without ``data.yaml``."""
-    source = write("yolo", root, TWO)
-    (source / "data.yaml").unlink()
-    put(source / "classes.txt", "cat\n")
-    return source
-
-
-def image_sets(root, splits, folder="ImageSets/Main"):
-    source = write("voc", root, TWO)
-    for path in source.rglob("ImageSets/*/*.txt"):
-        path.unlink()
-    for split, name in zip(splits, "ab", strict=True):
-        put(source / folder / f"{split}.txt", f"{name}\n")
-    return source
-
-
-def lists_alone(root, splits):
-    source = without_config(root)
-    for split, name in zip(splits, "ab", strict=True):
-        path = next(path for path in source.rglob(f"{name}.png"))
-        put(source / f"{split}.txt", f"./{path.relative_to(source).as_posix()}\n")
-    return source
-
-
-def darknet(root, splits):
-    """As CVAT's YOLO 1.1 has it."""
-    put(root / "obj.names", "cat\n")
-    put(root / "obj.data", "classes = 1\nnames = data/obj.names\n" + "".join(f"{s} = data/{s}.txt\n" for s in splits))
-    for split, name in zip(splits, "ab", strict=True):
-        draw(root / f"obj_{split}_data/{name}.png")
-        put(root / f"obj_{split}_data/{name}.txt", "0 0.5 0.5 0.2 0.2\n")
-        put(root / f"{split}.txt", f"data/obj_{split}_data/{name}.png\n")
-    return root
-
-
-def keys(root, splits):
-    put(
-        root / "data.yaml",
-        "".join(f"{s}: images/{name}\n" for s, name in zip(splits, "ab", strict=True)) + "names: [cat]\nnc: 1\n",
-    )
-    for name in "ab":
-        draw(root / f"images/{name}/{name}.png")
-        put(root / f"labels/{name}/{name}.txt", "0 0.5 0.5 0.2 0.2\n")
-    return root
-
-
-LAYOUTS = {
-    "voc": image_sets,
-    "voc, a folder of another name": lambda root, splits: image_sets(root, splits, "ImageSets/Others"),
-    "voc, small letters": lambda root, splits: image_sets(root, splits, "imagesets/main"),
-    "lists": lists_alone,
-    "darknet": darknet,
-    "data.yaml": keys,
-}
 
 
 @pytest.mark.parametrize("splits", NAMES, ids="-".join)
@@ -171,12 +99,6 @@ def test_what_data_yaml_says_otherwise_is_named(text, said, tmp_path):
     assert path == "data.yaml" and said in message
 
 
-def coco(names):
-    entries = [{"id": i, "file_name": name} for i, name in enumerate(names)]
-    things = [{"id": i, "image_id": i, "category_id": 1, "bbox": [1, 1, 5, 5]} for i, _ in enumerate(names)]
-    return {"images": entries, "annotations": things, "categories": [{"id": 1, "name": "cat"}]}
-
-
 def write_named(kind, root, stem, names):
     """A label file of a split by its name."""
     if kind == "coco":
@@ -246,17 +168,6 @@ def test_a_whole_path_counts_before_a_folder_of_the_split(writes, folder, tmp_pa
     report, found = pack(tmp_path / "s", tmp_path / "p")
     assert found == {"train": ["1.png", "2.png"]}
     assert not [p for p in report.problems if p.costs and p.path != "Annotations/1.xml"]
-
-
-OWN = {
-    "labelme": ("json", '{{"shapes": [{{"label": "{0}", "points": [[1, 1], [9, 9]], "shape_type": "rectangle"}}]}}'),
-    "voc": (
-        "xml",
-        """<annotation><object><name>{0}</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>\
-</object></annotation>""",
-    ),
-    "yolo": ("txt", "{1} 0.5 0.5 0.2 0.2\n"),
-}
 
 
 @pytest.mark.parametrize("other", ["annots/ann/1", "annots/1", "annots/gt/1"])

@@ -55,7 +55,7 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
         labels.complain("label", path, text)
     _leave_to_others(labels, images)
     for picture in labels.pictures:
-        picture.split = picture.split or split_of_folders(picture.path)
+        picture.split = picture.split or split_of_folders(picture.path) or split_of_folders(_file(picture))
     _put_together(labels)
     name_unused(files, images, labels)
     return labels

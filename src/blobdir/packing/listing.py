@@ -114,6 +114,8 @@ class DatasetItems:
         if (self.tags[row], self.annotations[row]) == (self.tags[kept], self.annotations[kept]):
             return Problem("repeated", self.sources[row], "is in the list again; it was packed once")
         text = f"is in the list again, with other tags or another annotation; those of the {which} line were taken"
+        if not isinstance(self.annotations[row], (str, dict, type(None))):  # there is no list, but labels
+            text = f"is of two splits, which are one dataset here; the labels of the {which} one were taken"
         return Problem("conflict", self.sources[row], text)
 
     def _leave_out(self, problems: list[Problem], *, last: bool) -> None:

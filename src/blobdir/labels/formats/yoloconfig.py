@@ -11,7 +11,7 @@ from blobdir.filenames import parents_of
 from blobdir.labels.files import without_mark
 from blobdir.labels.finding import Images, MissingError, UnclearError, is_below
 from blobdir.labels.lists import DARKNET, Lists, lists_called_so
-from blobdir.labels.model import Category, LabelError, without_nan
+from blobdir.labels.model import Category, LabelError, brief, without_nan
 from blobdir.labels.splitnames import (
     SPLITS,
     is_called_like_a_split,
@@ -128,7 +128,8 @@ def _of_darknet(files: LabelFiles, labels: Labels) -> Config:
         if found[other] != found[path]:
             labels.complain("label", other, f"has other lists than {path}, which counts")
     seen = [path, *(other for other in others if found[other] == found[path])]
-    return Config(path, seen=seen, splits={split: [[place]] for split, place in found[path].items()})
+    ways = {split: [place, place.removeprefix(DARKNET)] for split, place in found[path].items()}
+    return Config(path, seen=seen, splits={split: [list(dict.fromkeys(both))] for split, both in ways.items()})
 
 
 def _said_by_darknet(text: str) -> dict[str, str]:
@@ -196,11 +197,11 @@ def _names(value: dict[str, Any]) -> dict[int, str]:
     found = {}
     for index, name in pairs:
         if isinstance(name, bool) or not isinstance(name, (str, int, float)):
-            raise LabelError(f"the name of class {index} is {kind_of(name)}; write it in quotes if it is a text")
+            raise LabelError(f"the name of class {brief(index)} is {kind_of(name)}; write it in quotes if it is a text")
         try:
             found[int(index)] = str(name)
         except (TypeError, ValueError):
-            raise LabelError(f"its names have the number {index!r}, which is none") from None
+            raise LabelError(f"its names have the number {brief(index)}, which is none") from None
     if len(set(found.values())) != len(found):
         raise LabelError("two of its names are the same")
     if type(count := value.get("nc")) is int and count != len(found):

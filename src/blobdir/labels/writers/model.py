@@ -149,6 +149,11 @@ class Plan:
         elif not _kind(dataset):
             self.note(dataset, f"isn't called like a split; its images are in {place}, and in none of train, val, test")
 
+    def note_other(self, dataset: str, split: str, place: str) -> None:
+        """Say of a dataset that is called like another split than the one that its images are written to."""
+        if (kind := _kind(dataset)) and kind != split:
+            self.note(dataset, f"is called like a split ({kind}), and its images are in {place}")
+
     def note_name(self, dataset: str, name: str) -> None:
         """Say what a dataset is called, if it can't be called as it is."""
         if self.exact and name != dataset:

@@ -68,6 +68,8 @@ class VocWriter(Writer):
         if self.plan.exact:
             self._end_as_it_is()
             return
+        place = "train and, the last fifth, in val, as the SDK has it; say --style exact"
+        self.plan.note_other(self._dataset, "", place)
         count = int(len(self._images) * _SHARE_OF_TRAIN)
         self._sets.setdefault("train", []).extend(self._images[:count])
         self._sets.setdefault("val", []).extend(self._images[count:])

@@ -53,6 +53,8 @@ class YoloWriter(Writer):
             return
         short = dataset.rpartition("/")[2]
         self._folder = ("val" if dataset in self.plan.val else "train") if self.plan.val else ""
+        place = self._folder or "train, but for those with the tag val, as the SDK has it; say --val or --style exact"
+        self.plan.note_other(dataset, self._folder or "train", place)
         is_whole = self.plan.exact and is_split(short) and kind_of_split(short) == self._folder
         self._prefix = "" if is_whole or (self.plan.exact and len(self.plan.sources) == 1) else f"{short}_"
 
