@@ -170,6 +170,27 @@ def test_images_of_no_split_are_in_no_split(kind, folder, rest, tmp_path):
     assert (rest, "has 1 image that is of no split, as b.png") in messages(report, "label-note")
 
 
+@pytest.mark.parametrize("kind", ["coco", "csv", "createml"])
+def test_folders_of_splits_that_labels_call_otherwise_are_named(kind, tmp_path):
+    """A label file's folder gives a name that is no split's; a column says another one."""
+    source = in_folders(kind, tmp_path / "s/mine", ("train", "val"))
+    if kind == "csv":
+        text = (source / "labels.csv").read_text().splitlines()
+        put(source / "labels.csv", f"{text[0]},split\n" + "".join(f"{line},mine\n" for line in text[1:]))
+    report, found = pack(tmp_path / "s", tmp_path / "p")
+    assert report.complete and found == {"mine": ["a.png", "b.png"]}
+    ((_, text),) = messages(report, "label-note")
+    assert text.startswith("says mine of 2 images in folders called train and val")
+
+
+def test_a_name_that_no_list_of_voc_can_have(tmp_path):
+    source = write("csv", tmp_path / "s", World({"a\u2028b.png": [("cat", BOX)], "c.png": [("cat", BOX)]}))
+    pack(source, tmp_path / "p")
+    report = convert(tmp_path / "p", tmp_path / "c", ConvertOptions("voc"))
+    (problem,) = [problem for problem in report.problems if problem.costs]
+    assert "a\u2028b" in problem.path and "no" in problem.message and "line of a list" in problem.message
+
+
 def test_a_folder_that_is_called_like_a_split_alone(tmp_path):
     """Without any split it's just the name of the folder."""
     source = write("labelme", tmp_path / "val", TWO)

@@ -11,7 +11,8 @@ from blobdir.labels.detecting import detect, format_of
 from blobdir.labels.formats import FORMATS
 from blobdir.labels.lists import name_unused
 from blobdir.labels.model import Labels, Picture, told
-from blobdir.labels.splitnames import split_of_folders
+from blobdir.labels.splitnames import is_called_like_a_split, split_of_folders
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,6 +58,7 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
     for picture in labels.pictures:
         picture.split = picture.split or split_of_folders(picture.path) or split_of_folders(_file(picture))
     _put_together(labels)
+    _name_folders(labels)
     name_unused(files, images, labels)
     return labels
 
@@ -113,6 +115,19 @@ def _put_together(labels: Labels) -> None:
     for picture in labels.pictures:
         found.setdefault((picture.path, picture.split), []).append(picture)
     labels.pictures = [_as_one(labels, some) for some in found.values()]
+
+
+def _name_folders(labels: Labels) -> None:
+    """Say which images aren't of the split that their folders say, as labels give another name that is none."""
+    found: dict[str, list[Picture]] = {}
+    for picture in labels.pictures:
+        if not is_called_like_a_split(picture.split) and split_of_folders(picture.path):
+            found.setdefault(picture.split, []).append(picture)
+    for split, pictures in found.items():
+        names = " and ".join(sorted({split_of_folders(picture.path) for picture in pictures})[:3])
+        count = counted(len(pictures), "image", "images")
+        text = f"says {split} of {count} in folders called {names}, as {pictures[0].path}; they are of {split} now"
+        labels.note(_file(pictures[0]), text)
 
 
 def _as_one(labels: Labels, pictures: list[Picture]) -> Picture:

@@ -115,6 +115,8 @@ class Plan:
         Names of all.
     note : callable
         Called with a dataset, and how it's written.
+    has_splits : bool
+        Whether a dataset is called like a split.
     """
 
     kinds: dict[str, Kind]
@@ -129,11 +131,10 @@ class Plan:
     untold: Counter[tuple[str, str]] = field(default_factory=Counter)
     datasets: tuple[str, ...] = ()
     note: Complain = lambda *_: None
+    has_splits: bool = field(init=False)
 
-    @property
-    def has_splits(self) -> bool:
-        """Whether a dataset is called like a split."""
-        return any(map(_kind, self.datasets))
+    def __post_init__(self) -> None:
+        self.has_splits = any(map(_kind, self.datasets))
 
     def split_of(self, dataset: str) -> str:
         """Which of train, val, test a dataset is: by its name. Where none is called so, all are train.

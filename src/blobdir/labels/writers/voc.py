@@ -55,6 +55,9 @@ class VocWriter(Writer):
         """Take an image."""
         stem, kind = splitext(item.name.replace("/", "_"))
         stem = free_name(self._used, f"{self._prefix}{stem}")
+        if self.plan.exact and (stem != stem.strip() or stem.splitlines() != [stem]):
+            text = "has a name that can't be a line of a list, so none says which split it's of"
+            self.plan.complain(f"{item.dataset}/{item.name}", text)
         root, classes = self._annotation(item, stem + kind if self.plan.exact else stem)
         ET.indent(root, space="    ")
         text = ET.tostring(root, "us-ascii", xml_declaration=False, short_empty_elements=False)
