@@ -23,6 +23,7 @@ from blobdir.errors import (
     BlobdirError,
     IncompleteListingError,
     IsADirectory,
+    NotADirectory,
     NotFoundError,
     ReadOnlyError,
     UsageError,
@@ -97,9 +98,10 @@ class ProjectTransaction(Transaction):
         try:
             while self.files:
                 file = self.files.popleft()
-                if commit and not file.closed:
+                was_closed = file.closed
+                file.discard()  # also of one that wasn't: nobody is to hand it over later
+                if commit and not was_closed:
                     raise UsageError(f"{file.path}: wasn't closed before the transaction ended; nothing was changed")
-                file.discard()
             if commit:
                 edit.commit()
         finally:
@@ -219,8 +221,9 @@ class WritingFileSystem(ReadOnlyFileSystem):
 
     def pipe(self, path: Any, value: Any = None, **kwargs: Any) -> None:
         """Write a file, or those of a dictionary path -> content, in a transaction."""
-        self._editing("pipe", path)
-        AbstractFileSystem.pipe(self, path, value, **kwargs)
+        edit = self._editing("pipe", path)
+        with edit.whole():
+            AbstractFileSystem.pipe(self, path, value, **kwargs)
 
     def put_file(self, lpath: Any, rpath: Any, callback: Any = None, mode: str = "overwrite", **kwargs: Any) -> None:
         """Copy a file of this machine into the project, in a transaction."""
@@ -422,6 +425,10 @@ class WritingFileSystem(ReadOnlyFileSystem):
     def rmdir(self, path: Any) -> None:
         """Remove a folder in which nothing is left, in a transaction."""
         edit, name = self._editing("rmdir", path), self._strip_protocol(path)
+        if edit.exists(name):
+            raise NotADirectory(f"{name}: is a file")
+        if not edit.holds(name) and not edit.folders_below(name):
+            raise self._absence(name)
         if edit.files_below(name):
             raise UsageError(f"{name}: isn't empty; rm with recursive=True removes it")
         edit.remove_folder(name)

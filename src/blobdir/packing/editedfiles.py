@@ -327,6 +327,7 @@ class EditedSideFiles:
         UsageError
         """
         for image in images:
+            self._check_lack(image)
             self._check_new_image(image, images)
         for path in filter(self._exists, [*self._meant, *self._blank]):
             mine = {self._blank[path]} if path in self._blank else self._meant[path]
@@ -336,11 +337,13 @@ class EditedSideFiles:
         for image in filter(self._edit.exists, self._bared):
             self._check_bared(image)
 
-    def _check_new_image(self, image: str, images: Collection[str] = ()) -> None:
+    def _check_lack(self, image: str) -> None:
         by_name, by_stem = self.labels(image)
         if by_name in self._blank and by_stem in self._new_labels and (meant := self._meant.get(by_stem)):
             what = f"is for {next(iter(meant))} or for {image}, which has no label either; write {by_name}"
             raise UsageError(f"{by_stem}: {what}; nothing was changed")
+
+    def _check_new_image(self, image: str, images: Collection[str] = ()) -> None:
         dataset, name = self._edit.places.of(image)
         for path, shared in self.of(image).items():
             if not shared or self.is_meant(path, image):

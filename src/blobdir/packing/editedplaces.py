@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from blobdir.discovery import layout
 from blobdir.errors import IsADirectory, NotADirectory, UsageError
 from blobdir.filenames import IMAGE_EXTENSIONS
+from blobdir.temporary import is_temporary
 
 if TYPE_CHECKING:
     from blobdir.packing.editing import Edit
@@ -86,6 +87,8 @@ class EditedPlaces:
                 raise UsageError(
                     f"{path[:80]!r}: can't be the path of a file: a component is empty, '.', '..' or too long"
                 )
+            if is_temporary(part):
+                raise UsageError(f"{path}: {part} is a name of files that are being written; nobody would see it")
         for folder in layout.above(path):
             if self._edit.exists(folder):
                 raise NotADirectory(f"{path}: {folder} is a file, so nothing can be in it")

@@ -92,7 +92,7 @@ class Edit:
         self._emptied: set[str] = set()
         self._steps = 0
         self._broken = ""
-        self._is_made = False
+        self._is_made = self._is_over = False
         self._lock = threading.RLock()
         self._process = os.getpid()
 
@@ -392,7 +392,12 @@ class Edit:
         return self._tar
 
     def check_process(self) -> None:
-        """Refuse a child: it has a copy of what is gathered, and shares the open blob, so both would be written."""
+        """Refuse a child: it has a copy of what is gathered, and shares the open blob, so both would be written.
+
+        Refuse as well what comes when all has ended: others may be changing the project.
+        """
+        if self._is_over:
+            raise UsageError("the transaction has ended, so nothing can be written in it any more")
         if os.getpid() != self._process:
             raise UsageError("a transaction belongs to the process that began it, and this is a child of that")
 
@@ -509,6 +514,7 @@ class Edit:
 
     def close(self) -> None:
         """Forget what wasn't committed, and let others change the project."""
+        self._is_over = True
         tar, self._tar = self._tar, None
         try:
             if tar is not None:
