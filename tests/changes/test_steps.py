@@ -46,7 +46,9 @@ steps = st.one_of(
     st.tuples(st.sampled_from(("mv -r", "cp -r")), folders.map(lambda two: (f"{two[0]}/", f"{two[1]}/"))),
     st.tuples(st.sampled_from(("mv -r", "cp -r")), st.tuples(patterns, st.sampled_from(("val/img/", "other/img/")))),
     st.tuples(st.just("cp"), image_paths, image_paths),
-    st.tuples(st.just("mv"), side_files, side_files),
+    st.tuples(st.just("mv"), side_files, side_files).filter(
+        lambda step: ("/meta/" in step[1]) == ("/meta/" in step[2])
+    ),
     st.tuples(st.just("pipe"), side_files),
     st.tuples(st.just("rm"), st.one_of(image_paths, label_paths, side_files)),
     st.tuples(st.just("label"), own_labels),
