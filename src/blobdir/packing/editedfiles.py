@@ -331,8 +331,8 @@ class EditedSideFiles:
             self._check_new_image(image, images)
         for path in filter(self._exists, [*self._meant, *self._blank]):
             mine = {self._blank[path]} if path in self._blank else self._meant[path]
-            other = next((image for image in self._having(path) if mine is not None and image not in mine), None)
-            if other is not None:
+            if mine is not None and (others := self._having(path) - mine):
+                other = min(others)
                 raise UsageError(f"{path}: would be taken for {other}'s as well; nothing was changed")
         for image in filter(self._edit.exists, self._bared):
             self._check_bared(image)
