@@ -12,6 +12,8 @@ from blobdir.filenames import IMAGE_EXTENSIONS
 from blobdir.temporary import is_temporary
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from blobdir.packing.editing import Edit
     from blobdir.packing.provenance import Provenance
 
@@ -131,9 +133,18 @@ class EditedPlaces:
                     raise UsageError(f"{path}: {folder} can't be a dataset; nested ones lie in {place}")
         self._new[folder] = None
 
-    def carry(self, source: str, target: str) -> None:
-        """Have the datasets that lie directly in others below a folder lie so below another one, where they move to."""
-        for dataset in [*self._known.datasets.values(), *self._new]:
-            within = [folder for folder in layout.above(dataset) if f"{folder}/".startswith(f"{source}/")]
-            if any(map(self._is_dataset, within)) and layout.dataset_place(layout.dataset_name(dataset)) != dataset:
+    def carry(self, source: str, target: str, paths: Iterable[str]) -> None:
+        """Have the datasets that lie directly in others below a folder lie so below another one, where they move to.
+
+        Parameters
+        ----------
+        source, target : str
+        paths : iterable of str
+            What there is below the folder.
+        """
+        folders = {folder for path in paths for folder in (*layout.above(path), path)}
+        datasets = {folder for folder in folders if f"{folder}/".startswith(f"{source}/") and self._is_dataset(folder)}
+        for dataset in datasets:
+            lies_in_one = not datasets.isdisjoint(layout.above(dataset))
+            if lies_in_one and layout.dataset_place(layout.dataset_name(dataset)) != dataset:
                 self._carried.add(target + dataset.removeprefix(source))

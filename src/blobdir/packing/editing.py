@@ -34,7 +34,7 @@ from blobdir.packing.writer import NEW_BLOB, ProjectWriter
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from typing import BinaryIO
 
     from blobdir.packing.editedfiles import Origin
@@ -90,7 +90,7 @@ class Edit:
         self.side_files = EditedSideFiles(self._tree, self._writer.known, self)
         self._followed: set[str] = set()
         self._emptied: set[str] = set()
-        self._steps = 0
+        self._steps = self._depth = 0
         self._broken = ""
         self._is_made = self._is_over = False
         self._lock = threading.RLock()
@@ -128,15 +128,24 @@ class Edit:
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """What is done inside happens as a whole: if it fails half way, nothing of the edit can be committed."""
-        self.check_process()
-        before = self._steps
-        try:
-            yield
-        except BaseException as error:
-            if self._steps != before:
-                self._broken = self._broken or str(error)
-            raise
+        """What is done inside is one step, also for other threads: if it fails half way, nothing can be committed.
+
+        At its end nobody may have a file that isn't meant for it.
+        """
+        with self._lock:
+            self.check_process()
+            before = self._steps
+            self._depth += 1
+            try:
+                yield
+                if self._depth == 1:
+                    self.side_files.check_step()
+            except BaseException as error:
+                if self._steps != before:
+                    self._broken = self._broken or str(error)
+                raise
+            finally:
+                self._depth -= 1
 
     def files_below(self, path: str) -> list[str]:
         """Paths of all files below a folder; those written last."""
@@ -173,17 +182,18 @@ class Edit:
 
     def make_folder(self, path: str) -> None:
         """Have a folder be there, even if nothing is in it."""
-        with self._lock:
-            self.check_process()
+        with self.whole():
             self.places.check_folder(path)
             self._change.make_folder(path)
 
-    def free_name(self, path: str) -> str:
-        """A path beside another one that no file has, with the same extension."""
+    def free_name(self, path: str, taken: Collection[str]) -> str:
+        """A path beside another one that nothing has or is to have, with the same extension."""
         number = 1
-        while self._taken(new := layout.join(os.path.dirname(path), f"moving-{number}{splitext(path)[1]}")):
+        while True:
+            new = layout.join(os.path.dirname(path), f"moving-{number}{splitext(path)[1]}")
+            if new not in taken and not self._taken(new):
+                return new
             number += 1
-        return new
 
     def read(self, path: str) -> bytes:
         """Content of a file as it would be."""
@@ -259,8 +269,7 @@ class Edit:
         UsageError
             It can't be removed.
         """
-        self.check_process()
-        with self._lock, self._change.in_words():
+        with self.whole(), self._change.in_words():
             if not self.exists(path):
                 self._tree.find(path, follow=False)  # says what is wrong with it
                 raise (
@@ -323,12 +332,12 @@ class Edit:
         """Remove a folder with all that is in it."""
         if not path:
             raise UsageError("the project itself can't be removed by this")
-        self.check_process()
-        with self._lock:
-            for file in self.files_below(path):
+        with self.whole():
+            files = self.files_below(path)
+            for file in files:
                 if self.exists(file):
                     self.remove(file)
-            self.side_files.forget_folder(path)
+            self.side_files.forget_all(files)
             self._change.forget_folder(path)
             self._change.remove_folder(path)
             self._emptied.add(path)
@@ -421,7 +430,7 @@ class Edit:
             if self._broken:
                 raise UsageError(f"a step of the transaction failed half way ({self._broken}); nothing was changed")
             images = [*self._images, *filter(self.places.is_image, self._files)]
-            self.side_files.check_new(list(filter(self._is_new, images)))
+            self.side_files.check_all(filter(self._is_new, images))
             for image, label in self.side_files.blanks():
                 target = self._change.stage(label)
                 target.write_bytes(annotation_of_image(BytesIO(self.read(image)), image))
