@@ -286,7 +286,7 @@ def _tiff() -> dict[str, Kind]:
         "tiff lab": Kind(".tiff", save(Image.fromarray(COLOUR, "LAB"), "TIFF"), "damaged", -1),
         "tiff cut off": Kind(".tiff", plain[:2000], "damaged", -1),
         "tiff with damaged codes": Kind(".tiff", scrambled(files["tiff_lzw"]), "damaged", -1),
-        "tiff of seven samples": Kind(".tiff", plain.replace(SAMPLES + b"\3", SAMPLES + b"\7"), "unknown", -1),
+        "tiff of seven samples": Kind(".tiff", plain.replace(SAMPLES + b"\3", SAMPLES + b"\7"), "damaged", -1),
     }
 
 

@@ -92,8 +92,7 @@ def test_anymaps(what):
         (anymap("P6", 255, 3)[:-1], "truncated"),
         (anymap("P2", 255, 1, text=True)[:-6], "missing"),
         (anymap("P3", 1023, 3, text=True).replace(b"\n0 ", b"\nx "), "no numbers"),
-        (anymap("P2", 255, 1, text=True).replace(b" 0 ", b" 256 "), "aren't from 0 to 255"),
-        (anymap("P2", 255, 1, text=True).replace(b" 255 ", b" -1 "), "aren't from 0 to 255"),
+        (anymap("P2", 255, 1, text=True).replace(b" 255 ", b" -1 "), "no numbers"),
     ],
 )
 def test_damaged_anymaps(data, why):
@@ -159,7 +158,7 @@ def test_what_such_a_size_is_called():
 
 
 def test_what_begins_as_a_format_and_is_none_is_named():
-    with pytest.raises(ImageError, match=r"'a\.tif': it begins as TIFF does, but isn't one that can be read \(Invalid"):
+    with pytest.raises(ImageError, match=r"'a\.tif': it begins as TIFF does, but isn't one that can be read \(7 samples a pixel"):
         decode_image(KINDS["tiff of seven samples"].data, name="a.tif")
 
 
