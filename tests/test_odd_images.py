@@ -158,7 +158,9 @@ def test_what_such_a_size_is_called():
 
 
 def test_what_begins_as_a_format_and_is_none_is_named():
-    with pytest.raises(ImageError, match=r"'a\.tif': it begins as TIFF does, but isn't one that can be read \(7 samples a pixel"):
+    with pytest.raises(
+        ImageError, match=r"'a\.tif': it begins as TIFF does, but isn't one that can be read \(7 samples a pixel"
+    ):
         decode_image(KINDS["tiff of seven samples"].data, name="a.tif")
 
 

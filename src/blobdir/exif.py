@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _PREFIX: Final = b"Exif\0\0"
-_ORDERS: Final = {b"II": "<", b"MM": ">"}
+_MARK: Final = 42
 _BEGINNINGS: Final = (b"II*\0", b"MM\0*")
 _ORIENTATION: Final = 0x0112
 _SHORTS: Final = frozenset({0x0128, 0x0213})
@@ -128,8 +128,8 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
 
 def _read(data: bytes) -> int | None:
     """The first orientation in EXIF data."""
-    order = _ORDERS.get(data[:2], "<")
-    if data[:4] not in _BEGINNINGS:
+    order = "<" if data.startswith(b"II") else ">"  # whatever else stands there
+    if data[2:4] != struct.pack(order + "H", _MARK):
         return None
 
     def number(kind: str, at: int) -> int:

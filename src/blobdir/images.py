@@ -5,10 +5,11 @@ so on every run), and what Pillow does differently by default is brought in line
 
 - EXIF orientation is applied to JPEG, PNG and WebP, unless the alpha channel is kept. TIFF is always upright, AVIF and
   JPEG 2000 never turned. Where an orientation is found, and what of it counts: `blobdir.exif`.
-- Of 16-bit gray samples the high byte counts; Pillow alone would cut everything off at 255. Of TIFF they may have a
-  sign, which doesn't count.
-- PGM and PPM have the samples of their files: `blobdir.anymaps`. White stays white in JPEG 2000 of more than 8 bits:
+- Of 16-bit gray samples the high byte counts; Pillow alone would cut everything off at 255.
+- PBM, PGM and PPM have the samples of their files: `blobdir.anymaps`; so have BMP: `blobdir.bmps`, and TIFF in whatever
+  way it has them: `blobdir.tiffs` and `blobdir.tiffpixels`. White stays white in JPEG 2000 of more than 8 bits:
   `blobdir.jpeg2000`.
+- What PNG has beside its pixels isn't read, and of an animation the first frame counts: `blobdir.pngs`.
 - CMYK becomes RGB with OpenCV's (JPEG) and libtiff's (TIFF) integer formulas.
 - TIFF colours come multiplied by their alpha, once.
 - A gray image keeps three channels when only a ``tRNS`` chunk makes it transparent.

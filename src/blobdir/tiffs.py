@@ -89,6 +89,8 @@ class Directory:
         self._file = file
         self.entries: dict[int, tuple[int, int, int]] = {}
         """Tag -> type, number of values, and their place; of two the first."""
+        self.doubled = False
+        """There are two of a tag. Of those Pillow takes the last."""
         file.seek(0)
         self.order = ">" if file.read(2) == b"MM" else "<"
         self.big = self._read("H", 2) == (43,)
@@ -101,6 +103,7 @@ class Directory:
         table = file.read(entries * size)
         for number in range(len(table) // size):
             tag, kind, many = struct.unpack_from(head, table, number * size)
+            self.doubled |= tag in self.entries
             self.entries.setdefault(tag, (kind, many, first + number * size + struct.calcsize(head)))
 
     def _read(self, kinds: str, at: int) -> tuple[int, ...]:
@@ -218,18 +221,16 @@ def plain(data: bytes) -> bytes:
         changes[FILL], data = (1,), data.translate(_REVERSED)  # directories too, but that has been read
     if directory.formats() != {1} and directory.formats() <= WHOLE and set(directory.bits()) == {8}:
         changes[FORMAT] = None
+    if directory.number(PLANAR, 1) != 1 and not directory.apart():
+        changes[PLANAR] = (1,)
     colours = directory.numbers(COLOURS)
     if directory.number(PHOTOMETRIC) == PALETTE and colours and max(colours) <= 0xFF:
         changes[COLOURS] = tuple(colour << 8 for colour in colours)
     strips: list[bytes] = []
-    if (
-        directory.number(PHOTOMETRIC) == _YCBCR
-        and compression == UNCOMPRESSED
-        and (directory.numbers(_SUBSAMPLING) or (2, 2)) != (1, 1)
-    ):
+    if directory.number(PHOTOMETRIC) == _YCBCR and compression == UNCOMPRESSED:  # read by libtiff when compressed
         strips = [zlib.compress(strip, 1) for strip in _strips(data, directory)]
         changes[COMPRESSION] = (_DEFLATE,)
-    if changes or (directory.big and directory.order == ">"):
+    if changes or directory.doubled or (directory.big and directory.order == ">"):
         return rewritten(data, directory, changes, strips)
     return data
 
