@@ -85,7 +85,7 @@ def test_tiff_of_differences(colours, bits):
 def test_depths_that_are_not_decoded_are_named(bits, colours, layout):
     data = of.tiff(*colours, None, bits, 1, layout)
     assert shown_size(io.BytesIO(data)) == (of.WIDTH, of.HEIGHT)
-    with pytest.raises(ImageError, match=f"it has {colours[1]} samples a pixel, of {bits} bits"):
+    with pytest.raises(ImageError, match=f"it has {colours[1]} samples? a pixel, of {bits} bits"):
         decode_image(data)
 
 

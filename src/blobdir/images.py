@@ -61,6 +61,7 @@ _BACK = {6: 8, 8: 6}
 """Orientation -> the one that turns it back, where it's another one."""
 _COLOURED = 3
 _DAMAGED = "it is damaged"
+_CODES = "decoder error"
 _RAISES = "--max-pixels raises that (in Python: PIL.Image.MAX_IMAGE_PIXELS)"
 
 
@@ -357,6 +358,8 @@ def _reason(err: BaseException | None) -> str:
         return "it takes more memory than there is"
     if isinstance(err, Image.DecompressionBombError):
         return f"it has more than {pixel_limit():,} pixels; {_RAISES}"
+    if str(err).startswith(_CODES):
+        return "its compressed pixels are damaged"
     if isinstance(err, (OSError, SyntaxError, nrrd.NrrdError)):
         return getattr(err, "strerror", None) or str(err) or _DAMAGED
     return _DAMAGED
@@ -413,7 +416,8 @@ def _pixels(image: Image.Image, *, keep_alpha: bool, multiplied: bool, name: str
         rgba = np.array(image) if multiplied else _premultiplied(np.asarray(image))
         return rgba[:, :, : 4 if keep_alpha else 3]
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"):
-        raise _error(name, f"samples of the kind {image.mode!r} have no 8-bit meaning")
+        kind = {"F": "in floating point", "I": "of 32 bits"}.get(image.mode, f"of the kind {image.mode}")
+        raise _error(name, f"samples {kind} have no 8-bit meaning")
     # A palette with alpha goes through RGBA either way: Pillow warns about the direct way to RGB.
     transparent_palette = image.mode == "P" and "transparency" in image.info
     if transparent_palette or (keep_alpha and _has_alpha(image)):

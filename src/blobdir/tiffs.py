@@ -12,6 +12,8 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, Final
 
+from blobdir.wording import counted
+
 if TYPE_CHECKING:
     from typing import BinaryIO
 
@@ -33,6 +35,19 @@ _FORMATS_IN_WORDS: Final = {
     3: " in floating point",
     5: " of complex numbers",
     6: " of complex numbers",
+}
+_COMPRESSIONS_IN_WORDS: Final = {
+    6: "JPEG of old",
+    34661: "JBIG",
+    34712: "JPEG 2000",
+    34887: "LERC",
+    34892: "lossy JPEG",
+    34933: "PNG",
+    34934: "JPEG XR",
+    50000: "zstd",
+    50001: "WebP",
+    50002: "JPEG XL",
+    52546: "JPEG XL",
 }
 _DEPTHS: Final = frozenset({1, 2, 4, 8, 16, 32, 64})
 _APART: Final = 2
@@ -200,9 +215,12 @@ class Directory:
         """Samples, their bits and the colours that they are of."""
         bits, colours = self.bits(), self.number(PHOTOMETRIC, -1)
         formats = _FORMATS_IN_WORDS.get(max(self.formats()), "")
-        many, count = " and ".join(map(str, sorted(set(bits)))), self.number(SAMPLES, 1)
+        count = self.number(SAMPLES, 1)
+        depths = " and ".join(map(str, sorted(set(bits)))) or "0"
         kind = _COLOURS_IN_WORDS.get(colours, "an unknown kind")
-        return f"{count} samples a pixel, of {many} bits{formats}; its colours are {kind}"
+        compression = _COMPRESSIONS_IN_WORDS.get(self.number(COMPRESSION, UNCOMPRESSED), "")
+        packed = f", and it's compressed as {compression}" if compression else ""
+        return f"{counted(count, 'sample')} a pixel, of {depths} bits{formats}; its colours are {kind}{packed}"
 
 
 def plain(data: bytes) -> bytes:

@@ -182,8 +182,8 @@ def test_damaged_png() -> None:
         (b"hello world" * 9, "known format"),
         (b"NRRD0005\n# an NRRD file that says nothing\n\n", "no type"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "known format"),
-        (save(GRAY.convert("F"), "TIFF"), "'F'"),
-        (save(Image.fromarray(COLOUR, "LAB"), "TIFF"), "'LAB'"),
+        (save(GRAY.convert("F"), "TIFF"), "floating point"),
+        (save(Image.fromarray(COLOUR, "LAB"), "TIFF"), "kind LAB"),
     ],
     ids=["empty", "text", "nrrd", "eps", "float", "lab"],
 )
