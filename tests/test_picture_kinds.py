@@ -25,6 +25,7 @@ READ = [
     *((of.RGB, 4, extra) for extra in (None, 0, 1, 2)),
 ]
 MULTIPLIED = 2
+APART = png_kinds.Kind(2, 8, animation="apart").data()
 
 
 def rgb(colours: int, samples: int, extra: int | None, bits: int, planar: int) -> np.ndarray:
@@ -140,6 +141,14 @@ def test_first_frame_of_an_animation_apart_from_the_picture(interlaced, part):
     assert shown_size(io.BytesIO(kind.data())) == (png_kinds.WIDTH, png_kinds.HEIGHT)
 
 
+@pytest.mark.parametrize("kind", [b"acTL", b"fcTL"])
+def test_checksums_of_animations_are_not_looked_at(kind):
+    data, frames = bytearray(png_kinds.Kind(6, 8, animation="apart").data()), png_kinds.Kind(6, 8).values(1)
+    at = data.index(kind)
+    data[at + 4 + int.from_bytes(data[at - 4 : at], "big")] ^= 1
+    np.testing.assert_array_equal(decode_image(bytes(data), keep_alpha=True), frames)
+
+
 @pytest.mark.parametrize("what", png_kinds.NOT_NEEDED)
 @pytest.mark.parametrize("behind", [False, True])
 def test_png_with_what_its_pixels_do_not_need(what, behind):
@@ -155,6 +164,11 @@ def test_png_with_what_its_pixels_do_not_need(what, behind):
         (png_kinds.bare()[:33], "truncated at byte 33"),
         (png_kinds.bare().replace(b"IHDR", b"IHDr"), "kind that isn't known|damaged"),
         (b"\x89PNG\r\n\x1a\n" + chunk(b"IEND", b""), "header is damaged"),
+        (APART.replace(b"fdAT", b"fdat"), "first frame are missing"),
+        (
+            png_kinds.Kind(2, 8, animation="apart").data().replace(b"fcTL\0\0\0\0\0\0\0", b"fcTL\0\0\0\0\0\0\1"),
+            "inside of",
+        ),
     ],
 )
 def test_damaged_png_says_why(data, why):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _HEADER, _PALETTE, _PIXELS, _END, _TRANSPARENT = b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS"
 _KNOWN: Final = frozenset({_HEADER, _PALETTE, _PIXELS, _END})
 _ANIMATION, _FRAME, _FRAMES_PIXELS = b"acTL", b"fcTL", b"fdAT"
+_CHECKED: Final = _KNOWN | {_TRANSPARENT, _FRAMES_PIXELS}
+"""Kinds that don't count when their checksum is wrong; that of other frames' is never looked at."""
 _OPTIONAL: Final = 0x20
 
 
@@ -111,7 +113,7 @@ def _parts(data: bytes) -> list[tuple[bytes, int, int]]:
         needed = not kind[0] & _OPTIONAL
         if needed and kind not in _KNOWN:
             raise OSError(f"the PNG chunk at byte {at} is of a kind that isn't known, and is needed")
-        whole = kind in _KNOWN | {_TRANSPARENT, _FRAME, _FRAMES_PIXELS, _ANIMATION} and _is_whole(data, at, size)
+        whole = kind in (_ANIMATION, _FRAME) or (kind in _CHECKED and _is_whole(data, at, size))
         if needed and not whole:
             raise OSError(f"the checksum of the PNG chunk at byte {at} is wrong")
         parts.append((kind if whole else b"    ", at, size))
@@ -141,6 +143,8 @@ def _first_frame(data: bytes, parts: list[tuple[bytes, int, int]], canvas: tuple
             break
         if kind == _FRAMES_PIXELS:
             made.append(_chunk(_PIXELS, data[at + 12 : at + 8 + size]))
+    if not any(part.startswith(_PIXELS, 4) for part in made):
+        raise OSError("the pixels of its first frame are missing or damaged")
     return Png(b"".join([PNG_SIGNATURE, *made, _chunk(_END, b"")]), canvas, (left, top))
 
 

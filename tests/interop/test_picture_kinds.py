@@ -149,6 +149,15 @@ def test_png() -> None:
     assert not wrong
 
 
+@pytest.mark.parametrize("kind", [b"acTL", b"fcTL"])
+@pytest.mark.parametrize("animation", ["first", "apart"])
+def test_checksums_of_animations(animation: str, kind: bytes) -> None:
+    data = bytearray(png_kinds.Kind(6, 8, animation=animation).data())
+    at = data.index(kind)
+    data[at + 4 + int.from_bytes(data[at - 4 : at], "big")] ^= 1
+    assert outcomes(bytes(data)) == PLAIN
+
+
 @pytest.mark.parametrize("what", png_kinds.NOT_NEEDED)
 @pytest.mark.parametrize("behind", [False, True])
 def test_png_with_what_is_not_needed(what: str, behind: bool) -> None:
