@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MAGIC: Final = re.compile(rb"P[1-6]\s")
 _NUMBER: Final = re.compile(rb"(?:\s|#[^\r\n]*[\r\n])*([0-9]{1,4000})[\s\S]?")
 _BIT: Final = re.compile(rb"(?:\s|#[^\r\n]*[\r\n])*([0-9])")
-_HEADER: Final = 1 << 16
+_HEADER: Final = 1 << 13
 _ONE_BYTE, _TWO_BYTES, _MOST = 255, 65535, (1 << 31) - 1
 
 
@@ -96,9 +96,10 @@ def anymap_of(file: BinaryIO) -> Anymap | None:
         It begins as one, and says nothing that a picture can have.
     """
     file.seek(0)
-    head = file.read(_HEADER)
+    head = file.read(3)
     if not _MAGIC.match(head):
         return None
+    head += file.read(_HEADER)
     wanted = 2 if head[1:2] in b"14" else 3
     found = [number for number, _ in zip(_numbers(head, 2), range(wanted), strict=False)]
     if len(found) < wanted or not all(number for number, _ in found) or (*found, (0, 0))[2][0] > _TWO_BYTES:
