@@ -1,4 +1,4 @@
-"""Each kind of call in a transaction, as fsspec has them: what they see, where things go, and what becomes of failures."""
+"""Each kind of call in a transaction, as fsspec has them: what it sees, where things go, what a failure leaves."""
 
 from __future__ import annotations
 
@@ -158,6 +158,36 @@ def test_circles_beside_names_that_blobdir_would_take(pack_, names, what):
     found = shown(root)
     assert {name: found[paths[name]] for name in (one, two, new)} == {one: texts[two], two: texts[one], new: texts["c"]}
     assert faults(root) == []
+
+
+FOLDERS = {
+    "images of datasets": (["train/img", "val/img"], lambda path: path.startswith(("train/", "val/"))),
+    "datasets": (["train", "val"], lambda path: path.startswith(("train/", "val/"))),
+    "labels of datasets": (["train/ann", "val/ann"], lambda path: path.startswith(("train/ann/", "val/ann/"))),
+    "folders of one's own": (["notes", "texts"], lambda path: path.startswith(("notes/", "texts/"))),
+}
+
+
+@pytest.mark.parametrize("what", FOLDERS)
+def test_folders_that_change_places(pack_, what):
+    files = files_of({f"{place}.png": picture(place) for place in ("train/a", "val/a", "val/b")})
+    files |= {"train/masks_x/a.png": picture("mask"), "notes/a.txt": b"a", "texts/b.txt": b"b"}
+    root = pack_(files)
+    (one, two), is_meant = FOLDERS[what]
+    before = shown(root)
+    if what == "labels of datasets":  # b.png of val would be without
+        transaction(root, lambda fs: fs.rm("val/img/b.png"))
+        before = shown(root)
+    transaction(root, lambda fs: fs.mv([one, two], [two, one], recursive=True))
+    swapped = {
+        path: path.replace(one.split("/")[0], "*").replace(two.split("/")[0], one.split("/")[0]) for path in before
+    }
+    wanted = {
+        new.replace("*", two.split("/")[0]) if is_meant(path) else path: before[path] for path, new in swapped.items()
+    }
+    found = shown(root)
+    names = {path.replace("masks_x/a.png.png", "masks_x/a.png"): data for path, data in found.items()}
+    assert names == {path.replace("masks_x/a.png.png", "masks_x/a.png"): data for path, data in wanted.items()}
 
 
 def test_threads_that_move_in_one_transaction(pack_):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 import warnings
 from contextlib import contextmanager
@@ -187,13 +188,14 @@ class Edit:
             self._change.make_folder(path)
 
     def free_name(self, path: str, taken: Collection[str]) -> str:
-        """A path beside another one that nothing has or is to have, with the same extension."""
-        number = 1
+        """A path for something that is in the way of another for a moment, of the same kind; nothing has it."""
+        folder, name = os.path.split(path)
         while True:
-            new = layout.join(os.path.dirname(path), f"moving-{number}{splitext(path)[1]}")
+            aside = f"moving-{secrets.token_hex(6)}"  # not one that a label or a mask could be called like
+            is_kind = layout.is_item_folder(name)
+            new = f"{aside}/{name}" if is_kind else layout.join(folder, f"{aside}{splitext(name)[1]}")
             if new not in taken and not self._taken(new):
                 return new
-            number += 1
 
     def read(self, path: str) -> bytes:
         """Content of a file as it would be."""
