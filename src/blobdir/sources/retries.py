@@ -17,7 +17,18 @@ _FOR_GOOD = ("CertificateVerif", "CertificateError", "InvalidURL", "ConnectorCer
 
 
 class WrongAnswerError(OSError):
-    """A server has answered something else than it was asked for: other bytes, too few, too many."""
+    """A server has answered something else than it was asked for: other bytes, too few, too many.
+
+    Parameters
+    ----------
+    message : str
+    status : int, optional
+        HTTP status that says so.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 _LASTING = frozenset(
