@@ -278,7 +278,7 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
         on_error: str,
         start: int | None = None,
         end: int | None = None,
-        **kwargs: Any,  # noqa: ARG002  # fsspec's
+        **kwargs: Any,  # fsspec's
     ) -> dict[str, Any]:
         if start is not None or end is not None:
             ranges = self.cat_ranges(paths, start, end, on_error="raise" if on_error == "raise" else "return")

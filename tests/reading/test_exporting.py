@@ -156,7 +156,15 @@ LINKED = {
 }
 
 
-@pytest.mark.parametrize("way", ["folder", "lists"])
+COPIES = {
+    "folder": lambda fs, got: fs.get("train/img/", f"{got}/", recursive=True),
+    "pattern": lambda fs, got: fs.get("train/img/*.png", f"{got}/"),
+    "list": lambda fs, got: fs.get(["train/img/a.png", "train/img/b.png"], f"{got}/"),
+    "lists": lambda fs, got: fs.get(["train/img/a.png", "train/img/b.png"], [f"{got}/a.png", f"{got}/b.png"]),
+}
+
+
+@pytest.mark.parametrize("way", COPIES)
 @pytest.mark.parametrize("case", LINKED)
 def test_destinations_that_are_links_to_one_place(tmp_path, case, way):
     root = make_project(tmp_path / "p", {"train/img/a.png": b"a", "train/img/b.png": b"bb"})
@@ -168,12 +176,8 @@ def test_destinations_that_are_links_to_one_place(tmp_path, case, way):
     for name in {"a.png", "c.png"} - LINKED[case].keys():
         (got / name).write_bytes(b"old")
     before = {path.name: (path.is_symlink(), path.exists() and path.read_bytes()) for path in got.iterdir()}
-    paths = [f"train/img/{name}" for name in ("a.png", "b.png")]
     with pytest.raises(UsageError, match="would both be copied"):
-        if way == "folder":
-            fs.get("train/img/", f"{got}/", recursive=True)
-        else:
-            fs.get(paths, [str(got / "a.png"), str(got / "b.png")])
+        COPIES[way](fs, got)
     assert before == {path.name: (path.is_symlink(), path.exists() and path.read_bytes()) for path in got.iterdir()}
 
 

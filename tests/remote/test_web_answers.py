@@ -1,10 +1,12 @@
-"""Only an answer that holds all of a file is taken for the file: not one that was cut, rewritten, or says something else."""
+"""Only an answer that holds all of a file is taken for it: none that was cut, rewritten, or says something else."""
 
 import gzip
 import http.server
+import itertools
 import os
 import re
 import threading
+import time
 import urllib.parse
 
 import pytest
@@ -39,7 +41,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if "Transfer-Encoding" not in headers and "Connection" not in headers:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command != "HEAD" and status not in (204, 304):
+        if self.command != "HEAD" and not isinstance(body, bytes):
+            for piece in body:
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if "Transfer-Encoding" in headers else piece)
+        elif self.command != "HEAD" and status not in (204, 304):
             self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if "Transfer-Encoding" in headers else body)
         self.close_connection |= "Connection" in headers
 
@@ -98,8 +103,8 @@ def said(status):
     return "a part of it" if status == 206 else f"status {status}"
 
 
-def opened(url, **options):
-    return blobdir.open_project(url, index="none", cache_size=0, memory_size=0, timeout=0.2, **options)
+def opened(url, timeout=0.2):
+    return blobdir.open_project(url, index="none", cache_size=0, memory_size=0, timeout=timeout)
 
 
 @pytest.mark.parametrize("status", STATUSES)
@@ -183,6 +188,32 @@ def test_a_range_that_can_not_be_told(web, monkeypatch, changed):
         project.filesystem.cat_file(NOTE, 0, 5)
 
 
+def endless(status, data, more):
+    told = {"Content-Range": f"bytes 0-4/{len(data)}"} if status == 206 else {}
+    return status, itertools.repeat(b" " * 1000), told | more
+
+
+@pytest.mark.parametrize("heads", [True, False], ids=["", "unannounced"])
+@pytest.mark.parametrize("more", [{"Transfer-Encoding": "chunked"}, {"Connection": "close"}], ids=str)
+@pytest.mark.parametrize("read", ["whole", "a range", "together"])
+def test_an_answer_without_an_end(web, monkeypatch, more, read, heads):
+    monkeypatch.setattr("blobdir.sources.transports.web._UNANNOUNCED", 20_000)
+    monkeypatch.setattr("blobdir.sources.transports.web.WHOLE_BYTES", 3_000_000)
+    filesystem = opened(web[1], timeout=20).filesystem
+    changed = staticmethod(lambda status, data: endless(status, data, more))
+    for name, value in {"wrong": NOTE, "methods": ("GET",) if heads else ("GET", "HEAD"), "changed": changed}.items():
+        monkeypatch.setattr(Handler, name, value)
+    reads = {
+        "whole": lambda: filesystem.cat(NOTE),
+        "a range": lambda: filesystem.cat_file(NOTE, 0, 5),
+        "together": lambda: filesystem.cat([NOTE, "train/img/1.jpg"]),
+    }
+    began = time.monotonic()
+    with pytest.raises(ReadError, match=rf"{re.escape(NOTE)}.*sends more than [\d,]+ bytes"):
+        reads[read]()
+    assert time.monotonic() - began < 10
+
+
 def test_answers_that_hold_all_of_a_file(web, tmp_path, monkeypatch):
     answers = [
         lambda status, data: (206, data, {"Content-Range": f"bytes 0-{len(data) - 1}/{len(data)}"}),
@@ -196,6 +227,11 @@ def test_answers_that_hold_all_of_a_file(web, tmp_path, monkeypatch):
         for name, value in {"wrong": NOTE, "methods": ("GET",), "changed": staticmethod(answer)}.items():
             monkeypatch.setattr(Handler, name, value)
         assert project.filesystem.cat(NOTE) == (web[0] / NOTE).read_bytes()
+    refused = staticmethod(lambda status, data: (416 if status == 206 else status, b"", {"Connection": "close"}))
+    (web[0] / NOTE).write_bytes(b"")
+    for name, value in {"methods": ("GET", "HEAD"), "changed": refused}.items():
+        monkeypatch.setattr(Handler, name, value)
+    assert project.filesystem.cat(NOTE) == b""
     monkeypatch.setattr(Handler, "wrong", "")
     fetch(web[1], tmp_path / "got")
     assert files(tmp_path / "got") == files(web[0])

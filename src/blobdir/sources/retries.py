@@ -45,6 +45,13 @@ class NoRangesError(OSError):
     """A server doesn't serve byte ranges."""
 
 
+class TooLongError(OSError):
+    """A server sends more than a file can have."""
+
+
+_LASTING_KINDS = (FileNotFoundError, NoRangesError, NoPageError, TooLongError)
+
+
 def _chain(error: BaseException) -> list[BaseException]:
     found: list[BaseException] = []
     current: BaseException | None = error
@@ -121,9 +128,7 @@ def is_refused(status: int | None) -> bool:
 
 def is_temporary(error: BaseException) -> bool:
     """Whether the same request may succeed a little later."""
-    if any(isinstance(link, FileNotFoundError | NoRangesError | NoPageError) for link in _chain(error)) or is_denied(
-        error
-    ):
+    if is_denied(error) or any(isinstance(link, _LASTING_KINDS) for link in _chain(error)):
         return False
     if isinstance(error, (*_OURS, FileExistsError, IsADirectoryError, NotADirectoryError)):
         return False
