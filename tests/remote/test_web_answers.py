@@ -1,5 +1,6 @@
 """Only an answer that holds all of a file is taken for it: none that was cut, rewritten, or says something else."""
 
+import asyncio
 import gzip
 import http.server
 import itertools
@@ -7,6 +8,7 @@ import os
 import re
 import threading
 import time
+import types
 import urllib.parse
 
 import pytest
@@ -17,6 +19,8 @@ import blobdir
 from blobdir.errors import ReadError
 from blobdir.moving import fetch
 from blobdir.sources import RemoteOptions, backend, retries
+from blobdir.sources.retries import WrongAnswerError
+from blobdir.sources.transports.s3 import S3
 
 NOTE, PICTURE = "train/ann/1.jpg.json", "train/img/loose.png"
 STATUSES = [201, 202, 203, 204, 206, 226, 300, 304]
@@ -235,3 +239,26 @@ def test_answers_that_hold_all_of_a_file(web, tmp_path, monkeypatch):
     monkeypatch.setattr(Handler, "wrong", "")
     fetch(web[1], tmp_path / "got")
     assert files(tmp_path / "got") == files(web[0])
+
+
+class Body:
+    async def read(self):
+        return b"other"
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("ranged", [False, True])
+@pytest.mark.parametrize(("status", "is_all"), [*((status, False) for status in STATUSES), (200, True)])
+def test_the_same_of_s3(status, is_all, ranged):
+    async def call(*args, **kwargs):
+        return {"Body": Body(), "ResponseMetadata": {"HTTPStatusCode": status}, "ETag": '"1"'}
+
+    backend = types.SimpleNamespace(split_path=lambda path: ("bucket", path, None), _call_s3=call)
+    get = S3(backend).get("a.json", *((0, 5) if ranged else (None, None)))
+    if is_all:
+        assert asyncio.run(get).data == b"other"
+    else:
+        with pytest.raises(WrongAnswerError, match=said(status)):
+            asyncio.run(get)
