@@ -8,7 +8,7 @@ import fsspec
 import pytest
 from changes.commands import label_of, transaction, unchanged
 from changes.looking import faults, shown
-from changes.samples import annotation, files_of, packed, picture, picture_of, write
+from changes.samples import annotation, files_of, packed, picture, picture_of, write, write_files
 
 import blobdir
 from blobdir.errors import BlobdirError
@@ -213,6 +213,55 @@ def test_a_label_by_the_stem_that_two_images_lack(pack_, first):
     assert "write train/ann/a.png.json" in unchanged(root, change)
     transaction(root, lambda fs: (change(fs), fs.pipe("train/ann/a.png.json", annotation("new"))))
     assert label_of(root, "a.png") == "new" and label_of(root, "a.bmp") == "?"
+
+
+@pytest.mark.parametrize("step", ["one", "several"])
+@pytest.mark.parametrize("then", ["stay", "move"])
+def test_a_label_by_the_stem_of_two_new_images(pack_, then, step):
+    root = pack_(files_of({"train/z.png": picture("z")}))
+    files = {f"train/img/{name}": picture_of(name, name) for name in ("a.png", "a.bmp")}
+    files["train/ann/a.json"] = annotation("?")
+
+    def change(fs):
+        if step == "one":
+            fs.pipe(files)
+        else:
+            for path, data in files.items():
+                fs.pipe(path, data)
+        if then == "move":
+            fs.mv("train/img/a.bmp", "val/img/q.bmp")
+
+    assert "write train/ann/a.bmp.json" in unchanged(root, change)
+
+
+@pytest.mark.parametrize("kind", ["ann/a.png.json", "meta/a.png.json", "masks_x/a.png", "seg/a.png"])
+def test_a_file_before_its_image_is_for_the_first_that_comes(pack_, kind):
+    """And for no one who comes later, even if the first has gone elsewhere by then."""
+    root = pack_(files_of({"train/z.png": picture("z")}))
+    later = "a.png.jpg" if kind.endswith("json") else "a.bmp"
+
+    def change(fs):
+        fs.pipe(f"train/{kind}", content("seg" if kind.endswith("png") else "ann", "its"))
+        fs.pipe("train/img/a.png", picture("a"))
+        fs.pipe(f"train/img/{later}", picture_of(later, "later"))
+
+    assert "taken for" in (said := unchanged(root, change)) or "is for" in said
+
+
+def test_one_call_brings_them_in_any_order(pack_, tmp_path):
+    """What a project has is put as it is: its images share what they shared."""
+    files = files_of(
+        {"train/a.png": picture("a"), "train/a.bmp": picture_of("a.bmp", "b"), "train/b.png": picture("c")}
+    )
+    files["train/ann/a.json"] = files.pop("train/ann/a.png.json")
+    del files["train/ann/a.bmp.json"], files["meta.json"]
+    files |= {"train/masks_x/a/1.png": picture("both's"), "train/meta/b.json": b"{}"}
+    root = pack_(files_of({"val/z.png": picture("z")}))
+    folder = write_files(tmp_path / "local", files)
+    transaction(root, lambda fs: fs.put(f"{folder}/", "/", recursive=True))
+    found = shown(root)
+    assert {path: found.get(path) for path in files} == files and faults(root) == []
+    assert not [path for path in found if path.startswith("train/") and path not in files]
 
 
 # -- folders onto others --------------------------------------------------------------------------------------------

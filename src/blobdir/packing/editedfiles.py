@@ -138,6 +138,11 @@ class EditedSideFiles:
         images = before or self._called_like(path) or self._having(path)
         if not images and origin == "new":
             images = {image for image in self._having(path, blank=False) if self.labels(image)[0] in self._blank}
+            if len(images) > 1:
+                one, other = sorted(images)[:2]
+                raise UsageError(
+                    f"{path}: is for {one} or for {other}; write {self.labels(one)[0]}; nothing was changed"
+                )
             for image in images:
                 self.unblank(image)
         self._meant[path] = images or (set() if origin == "moved" else None)
@@ -337,7 +342,10 @@ class EditedSideFiles:
         """
         images, paths, bared = self._new_images, self._touched, self._bared
         self._new_images, self._touched, self._bared = {}, {}, {}
-        for image in filter(self._edit.exists, images):
+        new = list(filter(self._edit.exists, images))
+        for path in {path: None for image in new for path in self.of(image) if self._is_for_anybody(path)}:
+            self._meant[path] = self._having(path)  # they have come
+        for image in new:
             self._check_new_image(image)
         blank = (self.labels(image)[0] for image in images)
         for path in filter(self._exists, [*paths, *blank]):
