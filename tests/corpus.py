@@ -233,8 +233,8 @@ def _bmp() -> dict[str, Kind]:
         "bmp 4": Kind(".bmp", bmp(4, bmp_rows(4), palette=RNG.bytes(64))),
         "bmp 8 gray": Kind(".bmp", save(GRAY, "BMP")),
         "bmp 8 palette": Kind(".bmp", save(RGB.quantize(200), "BMP")),
-        "bmp 5-5-5": Kind(".bmp", bmp(16, bmp_rows(16)), off=7),
-        "bmp 5-6-5": Kind(".bmp", bmp(16, bmp_rows(16), masks=struct.pack("<III", 0xF800, 0x7E0, 0x1F)), off=7),
+        "bmp 5-5-5": Kind(".bmp", bmp(16, bmp_rows(16))),
+        "bmp 5-6-5": Kind(".bmp", bmp(16, bmp_rows(16), masks=struct.pack("<III", 0xF800, 0x7E0, 0x1F))),
         "bmp 32": Kind(".bmp", bmp(32, bmp_rows(32))),
         "bmp from the top": Kind(".bmp", bmp(24, bmp_rows(24), upright=-1)),
         "bmp cut off": Kind(".bmp", plain[:3000], "damaged", -1),
@@ -286,7 +286,7 @@ def _tiff() -> dict[str, Kind]:
         "tiff lab": Kind(".tiff", save(Image.fromarray(COLOUR, "LAB"), "TIFF"), "damaged", -1),
         "tiff cut off": Kind(".tiff", plain[:2000], "damaged", -1),
         "tiff with damaged codes": Kind(".tiff", scrambled(files["tiff_lzw"]), "damaged", -1),
-        "tiff of seven samples": Kind(".tiff", plain.replace(SAMPLES + b"\3", SAMPLES + b"\7"), "unknown", -1),
+        "tiff of seven samples": Kind(".tiff", plain.replace(SAMPLES + b"\3", SAMPLES + b"\7"), "damaged", -1),
     }
 
 

@@ -97,6 +97,13 @@ ORIENTED: Final[dict[str, tuple[str, bytes, bool]]] = {
     "jpeg, two": (".jpg", jpeg(PREFIX + TURNED, PREFIX + UPRIGHT), True),
     "jpeg, two, the other way round": (".jpg", jpeg(PREFIX + UPRIGHT, PREFIX + TURNED), False),
     "jpeg, behind XMP": (".jpg", jpeg(XMP, PREFIX + TURNED), True),
+    **{
+        f"jpeg, order {order!r}": (".jpg", jpeg(PREFIX + order + tiff(entry(6, ">"), order=">")[2:]), True)
+        for order in (b"Mm", b"\0\0", b"Ii")
+    },
+    "jpeg, little-endian but for the order": (".jpg", jpeg(PREFIX + b"Im" + TURNED[2:]), False),
+    "webp, order b'Mm'": (".webp", webp(b"Mm" + tiff(entry(6, ">"), order=">")[2:]), True),
+    "png, order b'Mm'": (".png", png(chunk(b"eXIf", b"Mm" + tiff(entry(6, ">"), order=">")[2:])), False),
     "jpeg, behind garbage": (".jpg", jpeg(PREFIX + b"garbage", PREFIX + TURNED), True),
     "jpeg, behind a damaged text": (".jpg", jpeg(PREFIX + tiff(DAMAGED_TEXT, entry(6))), False),
     "jpeg, behind what isn't known": (".jpg", jpeg(PREFIX + tiff(entry(6, tag=0x9999), entry(6))), True),

@@ -92,8 +92,7 @@ def test_anymaps(what):
         (anymap("P6", 255, 3)[:-1], "truncated"),
         (anymap("P2", 255, 1, text=True)[:-6], "missing"),
         (anymap("P3", 1023, 3, text=True).replace(b"\n0 ", b"\nx "), "no numbers"),
-        (anymap("P2", 255, 1, text=True).replace(b" 0 ", b" 256 "), "aren't from 0 to 255"),
-        (anymap("P2", 255, 1, text=True).replace(b" 255 ", b" -1 "), "aren't from 0 to 255"),
+        (anymap("P2", 255, 1, text=True).replace(b" 255 ", b" -1 "), "no numbers"),
     ],
 )
 def test_damaged_anymaps(data, why):
@@ -159,7 +158,9 @@ def test_what_such_a_size_is_called():
 
 
 def test_what_begins_as_a_format_and_is_none_is_named():
-    with pytest.raises(ImageError, match=r"'a\.tif': it begins as TIFF does, but isn't one that can be read \(Invalid"):
+    with pytest.raises(
+        ImageError, match=r"'a\.tif': it begins as TIFF does, but isn't one that can be read \(7 samples a pixel"
+    ):
         decode_image(KINDS["tiff of seven samples"].data, name="a.tif")
 
 
@@ -219,7 +220,7 @@ def quiet(monkeypatch):
 
 @pytest.mark.usefixtures("quiet")
 def test_what_libraries_say_is_part_of_the_error(capfd):
-    with pytest.raises(ImageError, match=r"'a\.tif': decoder error -2: \w"):
+    with pytest.raises(ImageError, match=r"'a\.tif': its compressed pixels are damaged: \w"):
         decode_image(DAMAGED, name="a.tif")
     with pytest.raises(ImageError, match="7|samples"):
         decode_image(SEVEN, name="a.tif")
@@ -256,7 +257,7 @@ except ValueError as error:
 def test_other_programs_keep_theirs():
     """Only blobdir's own programs take standard error from libraries."""
     done = subprocess.run([sys.executable, "-c", PROGRAM], input=DAMAGED, capture_output=True, timeout=60, check=True)
-    assert b"decoder error" in done.stdout
+    assert b"compressed pixels are damaged" in done.stdout
     assert b"tempfile.tif" in done.stderr
 
 

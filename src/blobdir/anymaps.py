@@ -1,65 +1,116 @@
-"""Samples of PGM and PPM files as OpenCV reads them: Pillow makes others of all that don't reach to 255.
+"""PBM, PGM and PPM files as OpenCV reads them: Pillow makes other samples of all that don't reach to 255.
 
 What is stored in binary stays as it is, whatever the file says that its brightest sample is; of two bytes the higher
-one counts. Of text, samples of up to 255 are stretched to that, those of more are taken for two bytes too.
+one counts. Of text, samples of up to 255 are stretched to that, those of more are taken for two bytes too; brighter
+ones than the brightest are as bright as that. The character behind a number is never read: ``7#9`` is 7 and 9.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
     from numpy.typing import NDArray
-    from PIL.ImageFile import ImageFile
 
-_COMMENT: Final = re.compile(rb"#[^\r\n]*")
-_WORD: Final = re.compile(rb"\S+")
-_ONE_BYTE, _TWO_BYTES = 255, 65535
+_MAGIC: Final = re.compile(rb"P[1-6]\s")
+_NUMBER: Final = re.compile(rb"(?:\s|#[^\r\n]*[\r\n])*([0-9]{1,4000})[\s\S]?")
+_BIT: Final = re.compile(rb"(?:\s|#[^\r\n]*[\r\n])*([0-9])")
+_HEADER: Final = 1 << 13
+_ONE_BYTE, _TWO_BYTES, _MOST = 255, 65535, (1 << 31) - 1
 
 
-def samples_of(image: ImageFile, data: bytes) -> NDArray[np.uint8] | None:
-    """Samples of a PGM or PPM file, of shape (height, width, 1) or (height, width, 3); None of other files.
+@dataclass(frozen=True)
+class Anymap:
+    """Such a file.
 
-    Parameters
+    Attributes
     ----------
-    image : ImageFile
-        Opened by Pillow, and not loaded.
-    data : bytes
-        The file.
+    width, height, channels : int
+    brightest : int
+        0: samples are bits, and 1 is black.
+    is_text : bool
+    start : int
+        Where samples begin.
+    """
+
+    width: int
+    height: int
+    channels: int
+    brightest: int
+    is_text: bool
+    start: int
+
+    def pixels(self, data: bytes) -> NDArray[np.uint8]:
+        """RGB samples of the file.
+
+        Raises
+        ------
+        OSError
+            Samples are missing, or are no numbers.
+        """
+        found = (self._text if self.is_text else self._binary)(data)
+        return np.repeat(found.reshape(self.height, self.width, self.channels), 3 // self.channels, axis=2)
+
+    def _binary(self, data: bytes) -> NDArray[np.uint8]:
+        if not self.brightest:
+            across = -(-self.width // 8)
+            if len(data) - self.start < across * self.height:
+                raise OSError("the image file is truncated")
+            rows = np.frombuffer(data, np.uint8, across * self.height, self.start).reshape(self.height, across)
+            return np.where(np.unpackbits(rows, axis=1, count=self.width), 0, _ONE_BYTE).astype(np.uint8)
+        count = self.width * self.height * self.channels
+        wide = 2 if self.brightest > _ONE_BYTE else 1
+        if len(data) - self.start < count * wide:
+            raise OSError("the image file is truncated")
+        return np.frombuffer(data, np.uint8, count * wide, self.start)[::wide]
+
+    def _text(self, data: bytes) -> NDArray[np.uint8]:
+        count = self.width * self.height * self.channels
+        if count > len(data):
+            raise OSError("samples are missing in it, or are no numbers")
+        try:
+            numbers = _numbers(data, self.start, _NUMBER if self.brightest else _BIT)
+            samples = np.fromiter((number for number, _ in numbers), np.int64, count)
+        except ValueError as error:
+            raise OSError("samples are missing in it, or are no numbers") from error
+        if not self.brightest:
+            return np.where(samples, 0, _ONE_BYTE).astype(np.uint8)
+        samples = np.minimum(samples, self.brightest)
+        wide = self.brightest > _ONE_BYTE
+        return (samples >> 8 if wide else samples * _ONE_BYTE // self.brightest).astype(np.uint8)
+
+
+def anymap_of(file: BinaryIO) -> Anymap | None:
+    """What such a file says; None of others.
 
     Raises
     ------
     OSError
-        Samples are missing, or too bright.
+        It begins as one, and says nothing that a picture can have.
     """
-    if image.format != "PPM" or data[1:2] not in (b"2", b"3", b"5", b"6") or not image.tile:
+    file.seek(0)
+    head = file.read(3)
+    if not _MAGIC.match(head):
         return None
-    decoder, _, start, arguments = cast("tuple[str, object, int, Any]", image.tile[0])
-    whole = _TWO_BYTES if "I;16B" in arguments else _ONE_BYTE
-    brightest = whole if decoder == "raw" else arguments[1]
-    shape = image.height, image.width, 3 if data[1:2] in (b"3", b"6") else 1
-    found = _text if data[1:2] in (b"2", b"3") else _binary
-    return found(data, start, shape, brightest)
+    head += file.read(_HEADER)
+    wanted = 2 if head[1:2] in b"14" else 3
+    found = [number for number, _ in zip(_numbers(head, 2), range(wanted), strict=False)]
+    if len(found) < wanted or not all(number for number, _ in found) or (*found, (0, 0))[2][0] > _TWO_BYTES:
+        raise OSError("its header is damaged")
+    brightest = found[2][0] if wanted > 2 else 0
+    (width, _), (height, _), (_, start) = found[0], found[1], found[-1]
+    return Anymap(width, height, 3 if head[1:2] in b"36" else 1, brightest, head[1:2] in b"123", start)
 
 
-def _binary(data: bytes, start: int, shape: tuple[int, int, int], brightest: int) -> NDArray[np.uint8]:
-    count = shape[0] * shape[1] * shape[2]
-    wide = 2 if brightest > _ONE_BYTE else 1
-    if len(data) - start < count * wide:
-        raise OSError("the image file is truncated")
-    return np.frombuffer(data, np.uint8, count * wide, start)[::wide].reshape(shape)
-
-
-def _text(data: bytes, start: int, shape: tuple[int, int, int], brightest: int) -> NDArray[np.uint8]:
-    count = shape[0] * shape[1] * shape[2]
-    words = _WORD.finditer(_COMMENT.sub(b" ", data[start:]))
-    try:
-        samples = np.fromiter((int(word[0]) for word in words), np.int64, count).reshape(shape)
-    except (ValueError, OverflowError) as error:
-        raise OSError("samples are missing in it, or are no numbers") from error
-    if samples.min() < 0 or samples.max() > brightest:
-        raise OSError(f"it has samples that aren't from 0 to {brightest}")
-    return (samples >> 8 if brightest > _ONE_BYTE else samples * _ONE_BYTE // brightest).astype(np.uint8)
+def _numbers(data: bytes, at: int, pattern: re.Pattern[bytes] = _NUMBER) -> Iterator[tuple[int, int]]:
+    """Numbers of a text, and where each is over."""
+    while (match := pattern.match(data, at)) and (number := int(match[1])) <= _MOST:
+        at = match.end()
+        yield number, at

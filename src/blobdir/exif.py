@@ -19,6 +19,8 @@ import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from blobdir.tiffs import Directory
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
@@ -27,15 +29,13 @@ if TYPE_CHECKING:
 
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _PREFIX: Final = b"Exif\0\0"
-_ORDERS: Final = {b"II": "<", b"MM": ">"}
+_MARK: Final = 42
 _BEGINNINGS: Final = (b"II*\0", b"MM\0*")
 _ORIENTATION: Final = 0x0112
 _SHORTS: Final = frozenset({0x0128, 0x0213})
 _TEXTS: Final = frozenset({0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x8298})
 _FRACTIONS: Final = {0x011A: 1, 0x011B: 1, 0x013E: 2, 0x013F: 6, 0x0211: 3, 0x0214: 6}
 """Entries that are somewhere else -> how many fractions they are."""
-_INTEGERS: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q", 17: "q"}
-"""Types of TIFF that are whole numbers."""
 _MOST_BYTES: Final = 8_000_000
 """Of a chunk: what libpng reads."""
 _CHUNKS: Final = 100_000
@@ -60,6 +60,12 @@ def orientation(image: Image.Image, file: BinaryIO) -> int:
     return value if value is not None and 1 <= value <= 8 else 1
 
 
+def png_orientation(file: BinaryIO) -> int:
+    """Orientation of a PNG file, 1 to 8."""
+    value = _read(_of_png(file))
+    return value if value is not None and 1 <= value <= 8 else 1
+
+
 def pillows_own(image: Image.Image) -> int:
     """Orientation by which Pillow turns an image when it loads it: only TIFF."""
     value = image.getexif().get(_ORIENTATION, 1) if image.format == "TIFF" else 1
@@ -68,12 +74,12 @@ def pillows_own(image: Image.Image) -> int:
 
 def _found(image: Image.Image, file: BinaryIO) -> int | None:
     if image.format == "TIFF":
-        return _of_tiff(file)
+        return Directory(file).orientation()
     parts = []
     if image.format in ("JPEG", "MPO"):
         parts = [data[len(_PREFIX) :] for kind, data in _segments(image) if kind == "APP1" and data.startswith(_PREFIX)]
     elif image.format == "PNG":
-        parts = [_of_png(file)]
+        return png_orientation(file)
     elif image.format == "WEBP":
         parts = [image.info.get("exif", b"")]
     return next((value for data in parts if (value := _read(data)) is not None), None)
@@ -122,8 +128,8 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
 
 def _read(data: bytes) -> int | None:
     """The first orientation in EXIF data."""
-    order = _ORDERS.get(data[:2], "<")
-    if data[:4] not in _BEGINNINGS:
+    order = "<" if data.startswith(b"II") else ">"  # whatever else stands there
+    if data[2:4] != struct.pack(order + "H", _MARK):
         return None
 
     def number(kind: str, at: int) -> int:
@@ -155,25 +161,3 @@ def _look_at(tag: int, at: int, number: Callable[[str, int], int], most: int) ->
             raise struct.error
     elif count := _FRACTIONS.get(tag):
         number("I", number("I", at + 8) + 8 * count - 4)
-
-
-def _of_tiff(file: BinaryIO) -> int | None:
-    """The orientation of the first image of a TIFF file, BigTIFF or not."""
-
-    def number(kind: str, at: int) -> int:
-        file.seek(at)
-        found: int = struct.unpack(order + kind, file.read(struct.calcsize(order + kind)))[0]
-        return found
-
-    file.seek(0)
-    order = _ORDERS.get(file.read(2), "<")
-    with suppress(struct.error):  # it ends
-        big = number("H", 2) == 43
-        start = number("Q", 8) if big else number("I", 4)
-        first, size = (start + 8, 20) if big else (start + 2, 12)
-        for at in range(first, first + size * min(number("Q" if big else "H", start), 0xFFFF), size):
-            if number("H", at) == _ORIENTATION:
-                kind = _INTEGERS.get(number("H", at + 2), "")
-                is_one = number("Q" if big else "I", at + 4) == 1
-                return number(kind, at + (12 if big else 8)) if kind and is_one else None
-    return None

@@ -152,15 +152,31 @@ def _check_apart(copies: Iterable[tuple[Any, Any]]) -> None:
     for source, target in copies:
         if not isinstance(target, str | os.PathLike):
             continue
-        folder, name = os.path.split(os.path.abspath(os.fspath(target)))
-        if folder not in folders:
-            folders[folder] = os.path.realpath(folder)
-        place = os.path.join(folders[folder], name)
+        place = _place(os.fspath(target), folders)
         if placed.setdefault(place, source) != source:
             raise UsageError(
                 f"{placed[place]} and {source} would both be copied to {target}; copy them one by one, or "
                 "give a list of as many destinations; nothing was copied"
             )
+
+
+def _place(path: str, folders: dict[str, str] | None = None) -> str:
+    """Where a file is written that is copied to a path: where links lead, those above it and its own.
+
+    Parameters
+    ----------
+    path : str
+    folders : dict, optional
+        Those that were asked for, as they are spelled, and as they are.
+    """
+    folder, name = os.path.split(path)
+    if name in ("", ".", ".."):
+        return os.path.realpath(path)
+    folders = {} if folders is None else folders
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    place = os.path.join(folders[folder], name)
+    return os.path.realpath(place) if os.path.islink(place) else place
 
 
 def _copy(file: OpenFile, target: Any, callback: Any) -> None:
@@ -187,7 +203,7 @@ def _replacing(path: str) -> Iterator[BinaryIO]:
         with open(path, "wb") as target:
             yield target
         return
-    real = os.path.realpath(path)
+    real = _place(path)
     if there is not None and not os.access(real, os.W_OK):
         raise PermissionError(13, "Permission denied", path)
     with new_file(os.path.dirname(real)) as (beside, descriptor):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import operator
 import os
 import time
 from contextlib import suppress
@@ -28,7 +29,7 @@ from blobdir.writing import NewFile, WritingFileSystem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Self
+    from typing import Self, SupportsIndex
 
     from fsspec import AbstractFileSystem
 
@@ -216,7 +217,7 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
                     return data
             plain = self._strip_protocol(path)
             return view.read_whole(plain, is_tried=plain == path)
-        row = view.find(self._strip_protocol(path))
+        row, start, end = view.find(self._strip_protocol(path)), _whole_number(start), _whole_number(end)
         if view.is_loose(row):
             return view.read(row, start or 0, end)
         return view.read(row, *view.bounds(row, start, end))
@@ -231,22 +232,24 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
         ----------
         on_error : {"raise", "omit", "return"}
             What becomes of a path that can't be read: an error, nothing, or the exception as its value.
+        **kwargs
+            ``start`` and ``end``: bytes of each file, as of `cat_file`.
         """
         if on_error not in ("raise", "omit", "return"):
             raise UsageError(f"on_error={on_error!r}: choose one of raise, omit, return")
         if not isinstance(path, str | os.PathLike | list):
             path = list(path)
         if isinstance(path, list) and (recursive or not are_plain(path)):
-            return self._cat_odd(path, on_error, recursive=recursive)
+            return self._cat_odd(path, on_error, recursive=recursive, **kwargs)
         if isinstance(path, list):
             paths = path
         elif (recursive and not self.isfile(path)) or is_pattern(self, path):
             paths = self._files_of(path, recursive=recursive)
         else:
             return self.cat_file(path, **kwargs)
-        return self._cat_many(paths, on_error)
+        return self._cat_many(paths, on_error, **kwargs)
 
-    def _cat_odd(self, given: list[Any], on_error: str, *, recursive: bool) -> dict[str, Any]:
+    def _cat_odd(self, given: list[Any], on_error: str, *, recursive: bool, **kwargs: Any) -> dict[str, Any]:
         """`cat` of a list in which some may be patterns or folders: one of nothing is a path that can't be read."""
         paths: dict[str, None] = {}
         failed: dict[str, Any] = {}
@@ -257,7 +260,7 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
                 if on_error == "raise":
                     raise
                 failed[self._strip_protocol(path)] = error
-        found = self._cat_many([*paths], on_error)
+        found = self._cat_many([*paths], on_error, **kwargs)
         return found if on_error == "omit" else found | failed
 
     def _literal(self, path: Any, *, recursive: bool) -> list[str]:
@@ -269,7 +272,18 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
     def _files_of(self, path: Any, *, recursive: bool) -> list[str]:
         return [found for found in self.expand_path(path, recursive=recursive) if not self.isdir(found)]
 
-    def _cat_many(self, paths: list[str], on_error: str) -> dict[str, Any]:
+    def _cat_many(
+        self,
+        paths: list[str],
+        on_error: str,
+        start: int | None = None,
+        end: int | None = None,
+        **kwargs: Any,  # fsspec's
+    ) -> dict[str, Any]:
+        if start is not None or end is not None:
+            ranges = self.cat_ranges(paths, start, end, on_error="raise" if on_error == "raise" else "return")
+            together = zip(paths, ranges, strict=True)
+            return {path: data for path, data in together if on_error != "omit" or isinstance(data, bytes)}
         found: dict[str, Any] = {}
         find = self.view.find
         if on_error == "raise":
@@ -307,8 +321,7 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
         """Byte ranges of many files, in their order; `starts` and `ends` are lists, or one value for all."""
         paths = list(paths)
         n = len(paths)
-        all_starts = [starts] * n if starts is None or isinstance(starts, int) else list(starts)
-        all_ends = [ends] * n if ends is None or isinstance(ends, int) else list(ends)
+        all_starts, all_ends = _of_each(starts, n), _of_each(ends, n)
         if len(all_starts) != n or len(all_ends) != n:
             raise UsageError(f"cat_ranges: {n} paths, {len(all_starts)} starts and {len(all_ends)} ends")
         view, found = self.view, dict[int, bytes]()
@@ -347,3 +360,16 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
         if isinstance(block_size, int):
             kwargs["block_size"] = block_size
         return MemberFile(self, path, (view, row), cache_options=cache_options, **kwargs)
+
+
+def _whole_number(value: SupportsIndex | None) -> int | None:
+    """A place in a file as Python's own number; numpy's have an end, and wrap there."""
+    return None if value is None else operator.index(value)
+
+
+def _of_each(value: SupportsIndex | Iterable[SupportsIndex | None] | None, n: int) -> list[int | None]:
+    """A number for each of `n` paths, of a list of them, or of one for all."""
+    try:
+        return [_whole_number(value)] * n  # type: ignore[arg-type]  # else it's a list
+    except TypeError:
+        return [_whole_number(one) for one in value]  # type: ignore[union-attr]

@@ -5,10 +5,11 @@ so on every run), and what Pillow does differently by default is brought in line
 
 - EXIF orientation is applied to JPEG, PNG and WebP, unless the alpha channel is kept. TIFF is always upright, AVIF and
   JPEG 2000 never turned. Where an orientation is found, and what of it counts: `blobdir.exif`.
-- Of 16-bit gray samples the high byte counts; Pillow alone would cut everything off at 255. Of TIFF they may have a
-  sign, which doesn't count.
-- PGM and PPM have the samples of their files: `blobdir.anymaps`. White stays white in JPEG 2000 of more than 8 bits:
+- Of 16-bit gray samples the high byte counts; Pillow alone would cut everything off at 255.
+- PBM, PGM and PPM have the samples of their files: `blobdir.anymaps`; so have BMP: `blobdir.bmps`, and TIFF in whatever
+  way it has them: `blobdir.tiffs` and `blobdir.tiffpixels`. White stays white in JPEG 2000 of more than 8 bits:
   `blobdir.jpeg2000`.
+- What PNG has beside its pixels isn't read, and of an animation the first frame counts: `blobdir.pngs`.
 - CMYK becomes RGB with OpenCV's (JPEG) and libtiff's (TIFF) integer formulas.
 - TIFF colours come multiplied by their alpha, once.
 - A gray image keeps three channels when only a ``tRNS`` chunk makes it transparent.
@@ -23,22 +24,23 @@ import io
 import os
 import struct
 import warnings
-import zlib
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from blobdir import nrrd
+from blobdir import nrrd, pngs, tiffs
 from blobdir.annotations import SIDE_MAX, is_size
-from blobdir.anymaps import samples_of
+from blobdir.anymaps import anymap_of
+from blobdir.bmps import dark_bits, odd_bmp
 from blobdir.durable import open_regular
 from blobdir.errors import ImageError
-from blobdir.exif import PNG_SIGNATURE, orientation, pillows_own
+from blobdir.exif import PNG_SIGNATURE, orientation, pillows_own, png_orientation
 from blobdir.inside import open_plain
 from blobdir.jpeg2000 import with_all_bits
 from blobdir.libraries import hush, overheard
+from blobdir.tiffpixels import odd_layout, of_cmyk
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -58,9 +60,8 @@ _QUARTER = 5
 _BACK = {6: 8, 8: 6}
 """Orientation -> the one that turns it back, where it's another one."""
 _COLOURED = 3
-_WIDTH, _LENGTH, _BITS = 256, 257, 258
-"""Tags of TIFF; the last one is for the bits of a sample."""
 _DAMAGED = "it is damaged"
+_CODES = "decoder error"
 _RAISES = "--max-pixels raises that (in Python: PIL.Image.MAX_IMAGE_PIXELS)"
 
 
@@ -103,18 +104,10 @@ def decode_image(
         raise _error(name, "it is empty")
     if data.startswith(nrrd.MAGIC):
         return _samples(data, name)
-    if data.startswith(PNG_SIGNATURE):
-        _check_png(data, name)
     heard: list[str] = []
     try:
-        with overheard() as heard, _ImageFile(data) as file, _opened(file) as image:
-            _check_pixels(image.width * image.height, name)
-            turn, pillows = orientation(image, file), pillows_own(image)
-            if keep_alpha and image.format != "TIFF":
-                turn = 1
-            # From here on the end of the file comes too early. (Before, readers look for what may not be there.)
-            file.strict = image.format in _READS_TO_THE_END
-            pixels = _decoded(image, data, keep_alpha=keep_alpha, name=name)
+        with overheard() as heard:
+            pixels, turn, pillows = _read(data, keep_alpha=keep_alpha, name=name)
     except ImageError:
         raise
     except UnidentifiedImageError as err:
@@ -127,6 +120,41 @@ def decode_image(
     if turn == pillows:
         return np.ascontiguousarray(pixels)
     return _turned(_turned(pixels, _BACK.get(pillows, pillows)), turn)
+
+
+def _read(data: bytes, *, keep_alpha: bool, name: str) -> tuple[NDArray[np.uint8], int, int]:
+    """Samples of a file, the orientation that they are to have, and the one that they have been turned by already."""
+    if data[:4] in tiffs.BEGINNINGS:
+        data = tiffs.plain(data)
+    if layout := odd_layout(data):
+        width, height = layout.directory.size()
+        _check_pixels(width * height, name)
+        pixels = layout.pixels([_gray(plane) for plane in layout.planes()], keep_alpha=keep_alpha)
+        return pixels, layout.directory.orientation(), 1
+    if anymap := anymap_of(io.BytesIO(data)):
+        _check_pixels(anymap.width * anymap.height, name)
+        return anymap.pixels(data), 1, 1
+    if bmp := odd_bmp(io.BytesIO(data)):
+        _check_pixels(bmp.width * bmp.height, name)
+        return bmp.pixels(data, keep_alpha=keep_alpha), 1, 1
+    png = pngs.plain(data) if data.startswith(PNG_SIGNATURE) else None
+    with _ImageFile(png.data if png else data) as file, _opened(file) as image:
+        width, height = png.canvas if png else image.size
+        _check_pixels(width * height, name)
+        turn, pillows = orientation(image, io.BytesIO(data) if png else file), pillows_own(image)
+        if keep_alpha and image.format != "TIFF":
+            turn = 1
+        # From here on the end of the file comes too early. (Before, readers look for what may not be there.)
+        file.strict = image.format in _READS_TO_THE_END
+        pixels = _decoded(image, data, keep_alpha=keep_alpha, name=name)
+        return png.whole(pixels) if png else pixels, turn, pillows
+
+
+def _gray(data: bytes) -> NDArray[Any]:
+    """Samples of a gray TIFF file."""
+    with _ImageFile(data) as file, _opened(file) as image:
+        file.strict = True
+        return np.array(image)
 
 
 class _Limit:
@@ -223,10 +251,20 @@ def _size(file: BinaryIO, *, turn: bool = True) -> tuple[int, int]:
     if beginning.startswith(nrrd.MAGIC):
         height, width = nrrd.read_header(file).shape[:2]
         return width, height
+    if beginning[:4] in tiffs.BEGINNINGS:
+        directory = tiffs.Directory(file)
+        width, height = directory.size()
+        return (height, width) if turn and directory.orientation() >= _QUARTER else (width, height)
+    if beginning.startswith(PNG_SIGNATURE):
+        width, height = pngs.size_of(file)
+        return (height, width) if turn and png_orientation(file) >= _QUARTER else (width, height)
+    if anymap := anymap_of(file):
+        return anymap.width, anymap.height
+    if bmp := odd_bmp(file):
+        return bmp.width, bmp.height
+    file.seek(0)
     with _opened(file) as image:
         width, height = image.size
-        if image.format == "TIFF":  # of which some versions of Pillow say how it's shown
-            width, height = _tag(image, _WIDTH), _tag(image, _LENGTH)
         turned = turn and orientation(image, getattr(file, "raw", file)) >= _QUARTER
     return (height, width) if turned else (width, height)
 
@@ -284,7 +322,8 @@ def _opened(file: BinaryIO) -> ImageFile:
             file.seek(0)
             return factory(file, "")
         except (SyntaxError, IndexError, TypeError, struct.error) as err:  # as Pillow does: it isn't of this format
-            why = why or f"it begins as {kind} does, but isn't one that can be read ({str(err) or 'damaged'})"
+            said = tiffs.Directory(file).in_words() if kind == "TIFF" else str(err) or "damaged"
+            why = why or f"it begins as {kind} does, but isn't one that can be read ({said})"
     if why:
         raise SyntaxError(why)
     raise UnidentifiedImageError
@@ -319,6 +358,8 @@ def _reason(err: BaseException | None) -> str:
         return "it takes more memory than there is"
     if isinstance(err, Image.DecompressionBombError):
         return f"it has more than {pixel_limit():,} pixels; {_RAISES}"
+    if str(err).startswith(_CODES):
+        return "its compressed pixels are damaged"
     if isinstance(err, (OSError, SyntaxError, nrrd.NrrdError)):
         return getattr(err, "strerror", None) or str(err) or _DAMAGED
     return _DAMAGED
@@ -345,33 +386,12 @@ class _ImageFile(io.BytesIO):
         return data
 
 
-def _check_png(data: bytes, name: str) -> None:
-    """Check the checksums and the end of a PNG file, which Pillow doesn't when it loads pixels."""
-    at, kind = len(PNG_SIGNATURE), b""
-    while kind != b"IEND":
-        if at + 12 > len(data):
-            raise _error(name, f"the PNG file is truncated at byte {len(data)}")
-        size, kind = struct.unpack_from(">I4s", data, at)
-        if at + 12 + size > len(data):
-            raise _error(name, f"the PNG file is truncated at byte {len(data)}, in the chunk at byte {at}")
-        critical = not kind[0] & 0x20
-        (checksum,) = struct.unpack_from(">I", data, at + 8 + size)
-        if critical and zlib.crc32(memoryview(data)[at + 4 : at + 8 + size]) != checksum:
-            raise _error(name, f"the checksum of the PNG chunk at byte {at} is wrong")
-        at += 12 + size
-
-
 def _decoded(image: ImageFile, data: bytes, *, keep_alpha: bool, name: str) -> NDArray[np.uint8]:
     """RGB or RGBA samples of an image that is open, as its file has them."""
-    if (samples := samples_of(image, data)) is not None:
-        return np.repeat(samples, _COLOURED // samples.shape[2], axis=2)
     multiplied = _keep_multiplied(image)
-    return _pixels(with_all_bits(image, data), keep_alpha=keep_alpha, multiplied=multiplied, name=name)
-
-
-def _tag(image: Image.Image, number: int) -> Any:
-    """What a TIFF file says."""
-    return cast("Any", image).tag_v2.get(number)
+    dark = dark_bits(image.tile[0][3]) if image.format == "BMP" and image.tile else None
+    pixels = _pixels(with_all_bits(image, data), keep_alpha=keep_alpha, multiplied=multiplied, name=name)
+    return pixels & np.array(dark, np.uint8) if dark else pixels
 
 
 def _keep_multiplied(image: ImageFile) -> bool:
@@ -390,15 +410,14 @@ def _pixels(image: Image.Image, *, keep_alpha: bool, multiplied: bool, name: str
     if image.mode.startswith("I;16"):
         gray = (np.asarray(image) >> 8).astype(np.uint8)
         return np.repeat(gray[:, :, None], 3, axis=2)
-    if image.mode == "I" and image.format == "TIFF" and _tag(image, _BITS) == (16,):  # with a sign
-        return np.repeat((np.asarray(image) >> 8 & 255).astype(np.uint8)[:, :, None], 3, axis=2)
     if image.mode == "CMYK":
-        return _cmyk_to_rgb(np.asarray(image), image.format)
+        return of_cmyk(np.asarray(image)) if image.format == "TIFF" else _cmyk_to_rgb(np.asarray(image))
     if image.mode == "RGBA" and image.format == "TIFF":
         rgba = np.array(image) if multiplied else _premultiplied(np.asarray(image))
         return rgba[:, :, : 4 if keep_alpha else 3]
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"):
-        raise _error(name, f"samples of the kind {image.mode!r} have no 8-bit meaning")
+        kind = {"F": "in floating point", "I": "of 32 bits"}.get(image.mode, f"of the kind {image.mode}")
+        raise _error(name, f"samples {kind} have no 8-bit meaning")
     # A palette with alpha goes through RGBA either way: Pillow warns about the direct way to RGB.
     transparent_palette = image.mode == "P" and "transparency" in image.info
     if transparent_palette or (keep_alpha and _has_alpha(image)):
@@ -412,11 +431,10 @@ def _has_alpha(image: Image.Image) -> bool:
     return image.mode == "RGBA" or (image.mode in ("P", "RGB") and "transparency" in image.info)
 
 
-def _cmyk_to_rgb(cmyk: NDArray[np.uint8], image_format: str | None) -> NDArray[np.uint8]:
+def _cmyk_to_rgb(cmyk: NDArray[np.uint8]) -> NDArray[np.uint8]:
     light = 255 - cmyk.astype(np.int32)
     colour, key = light[:, :, :3], light[:, :, 3:]
-    rgb = colour * key // 255 if image_format == "TIFF" else key - ((255 - colour) * key >> 8)
-    return rgb.astype(np.uint8)
+    return (key - ((255 - colour) * key >> 8)).astype(np.uint8)
 
 
 def _premultiplied(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from blobdir.errors import LinkError
+from blobdir.errors import BlobdirError, LinkError, SourceChangedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,8 @@ MOST_WAYS: Final = 16
 """Times that one folder is shown or copied as what links lead to: a few folders of links have millions of paths."""
 NO_FILE: Final = "is a device, pipe or socket, and a file belongs there; put the file back, or remove it"
 NO_FOLDER: Final = "is a device, pipe or socket, and a folder belongs there; put the folder back, or remove it"
+_NO_LINK: Final = frozenset((errno.EINVAL, errno.ENOENT, errno.ENOTDIR))
+"""What who asks for a link's target is told where there is none."""
 _MAX_HOLES: Final = 64
 """Times that a file may be larger than what it takes on a disk, which compresses it maybe."""
 LEAST_BYTES: Final = 64 << 20
@@ -38,8 +40,8 @@ _FOLDER: Final = _PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 _SYS_OPENAT2: Final = 437
 _NO_MAGICLINKS, _BENEATH = 0x02, 0x08
-_TRIES: Final = 64
-"""Times that the kernel is asked again that couldn't tell because something was renamed meanwhile."""
+TRIES: Final = 64
+"""Times that something is looked at again that couldn't be told because something was renamed meanwhile."""
 
 
 class _How(ctypes.Structure):
@@ -120,7 +122,7 @@ def _named(root: str, path: str, flags: int) -> int:
     try:
         return _open(root, path, flags)
     except OSError as error:
-        if isinstance(error, LinkError):
+        if isinstance(error, BlobdirError):
             raise
         full = f"{root}/{path}" if path else root
         raise OSError(error.errno, os.strerror(error.errno or 0), full) from error
@@ -135,7 +137,7 @@ def _open(root: str, path: str, flags: int) -> int:
         return _open_by_parts(root, path, flags)
     top = os.open(root, _FOLDER)
     try:
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             fd = kernel(top, raw, flags)
             if fd >= 0:
                 return fd
@@ -148,6 +150,38 @@ def _open(root: str, path: str, flags: int) -> int:
         # It leaves the project: for good, or by an absolute link back into it, which the kernel doesn't follow.
         return _open_by_parts(root, path, flags)
     raise OSError(code, os.strerror(code))
+
+
+def link_target(path: str, *, dir_fd: int | None = None) -> str | None:
+    """What a symbolic link says; None where there is none, whatever was there a moment ago.
+
+    Raises
+    ------
+    OSError
+        It can't be looked at.
+    """
+    try:
+        return os.readlink(path, dir_fd=dir_fd)
+    except OSError as error:
+        if error.errno in _NO_LINK:
+            return None
+        raise
+
+
+def real_path(path: str) -> str:
+    """A path with every link in it followed, as `os.path.realpath`, which fails where one becomes a file meanwhile."""
+    for _ in range(TRIES):
+        try:
+            return os.path.realpath(path)
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+    raise was_swapped(path)
+
+
+def was_swapped(path: str) -> SourceChangedError:
+    """What to say of something that is another thing each time it's looked at."""
+    return SourceChangedError(f"{path}: was changed again and again while it was being opened; open it again")
 
 
 def below_root(root: str, target: str) -> str | None:
@@ -164,7 +198,7 @@ def below_root(root: str, target: str) -> str | None:
         return target[len(top) :]
     real, names = "/", target.split("/")
     for i, name in enumerate(names):
-        real = os.path.realpath(os.path.join(real, name))
+        real = real_path(os.path.join(real, name))
         if f"{real}/".startswith(top):
             return "/".join([real[len(top) :], *names[i + 1 :]])
         if not os.path.lexists(real):
@@ -189,7 +223,7 @@ class _Parts:
         self.above = [os.open(root, _FOLDER)]
         self.todo = path.split("/")[::-1]
         self.flags = 0
-        self._links = 0
+        self._links = self._again = 0
 
     def close(self) -> None:
         while self.above:
@@ -218,9 +252,17 @@ class _Parts:
     def follow(self, name: str, error: OSError) -> None:
         """Go on at what a link says; raise `error` where it's none."""
         try:
-            target = os.readlink(name, dir_fd=self.above[-1])
+            target = link_target(name, dir_fd=self.above[-1])
         except OSError:
             raise error from None
+        if target is None:
+            if error.errno != errno.ELOOP:
+                raise error
+            self._again += 1  # it was a link a moment ago
+            if self._again > TRIES:
+                raise was_swapped(self.path) from error
+            self.todo.append(name)
+            return
         self._links += 1
         if self._links > MAX_LINKS:
             raise LinkError(f"{self.path}: more than {MAX_LINKS} symbolic links; they lead in circles")

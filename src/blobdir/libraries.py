@@ -1,6 +1,6 @@
 """What libraries write to standard error by themselves, without the name of a file: programs of ours show none of it.
 
-Pillow has libtiff write what is wrong with a TIFF there, and logs some of it itself.
+Pillow has libtiff write what is wrong with a TIFF there, and logs some of it itself, or warns as Python does.
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ def keep_quiet() -> None:
 
 
 def hush() -> None:
-    """Do so for what is logged, when the library that logs is there."""
+    """Do so for what is logged or warned of, when the library that logs is there."""
     if _Quiet.wanted and not _Quiet.done:
         import logging  # noqa: PLC0415  # whoever wants nothing of Pillow doesn't need it
+        import warnings  # noqa: PLC0415
 
         _Quiet.done = True
+        warnings.filterwarnings("ignore", module=r"PIL\b")
         log = logging.getLogger("PIL")
         log.addHandler(logging.NullHandler())
         log.propagate = False

@@ -23,6 +23,7 @@ from blobdir.errors import (
     BlobdirError,
     IncompleteListingError,
     IsADirectory,
+    NotADirectory,
     NotFoundError,
     ReadOnlyError,
     UsageError,
@@ -97,9 +98,10 @@ class ProjectTransaction(Transaction):
         try:
             while self.files:
                 file = self.files.popleft()
-                if commit and not file.closed:
+                was_closed = file.closed
+                file.discard()  # also of one that wasn't: nobody is to hand it over later
+                if commit and not was_closed:
                     raise UsageError(f"{file.path}: wasn't closed before the transaction ended; nothing was changed")
-                file.discard()
             if commit:
                 edit.commit()
         finally:
@@ -219,8 +221,9 @@ class WritingFileSystem(ReadOnlyFileSystem):
 
     def pipe(self, path: Any, value: Any = None, **kwargs: Any) -> None:
         """Write a file, or those of a dictionary path -> content, in a transaction."""
-        self._editing("pipe", path)
-        AbstractFileSystem.pipe(self, path, value, **kwargs)
+        edit = self._editing("pipe", path)
+        with edit.whole():
+            AbstractFileSystem.pipe(self, path, value, **kwargs)
 
     def put_file(self, lpath: Any, rpath: Any, callback: Any = None, mode: str = "overwrite", **kwargs: Any) -> None:
         """Copy a file of this machine into the project, in a transaction."""
@@ -253,12 +256,12 @@ class WritingFileSystem(ReadOnlyFileSystem):
     ) -> None:
         """Copy files or folders of this machine into the project, in a transaction; slashes as everywhere in fsspec."""
         edit = self._editing("put", rpath)
-        if isinstance(rpath, list):
-            pairs = _as_many(list(map(os.fspath, lpath)), rpath)
-        else:
-            given = lpath if isinstance(lpath, list) else make_path_posix(os.fspath(lpath))
-            pairs = self._planned(edit, LocalFileSystem(), given, rpath, recursive, maxdepth)
         with edit.whole():
+            if isinstance(rpath, list):
+                pairs = _as_many(list(map(os.fspath, lpath)), rpath)
+            else:
+                given = lpath if isinstance(lpath, list) else make_path_posix(os.fspath(lpath))
+                pairs = self._planned(edit, LocalFileSystem(), given, rpath, recursive, maxdepth)
             callback.set_size(len(pairs))
             for one, to in callback.wrap(pairs):
                 with callback.branched(one, to) as child:
@@ -370,17 +373,22 @@ class WritingFileSystem(ReadOnlyFileSystem):
         if isinstance(path1, list) and not isinstance(path2, list):
             folder = self._strip_protocol(path2)
             path2 = [layout.join(folder, self._strip_protocol(one).rpartition("/")[2]) for one in path1]
-        parts = self._parts(edit, path1, path2, recursive, None)
-        if not parts:
-            raise IsADirectory(f"{path1}: is a directory; recursive=True moves it")
         with edit.whole():
-            for source, target in in_order(parts, edit.free_name):
+            parts = self._parts(edit, path1, path2, recursive, None)
+            if not parts:
+                raise IsADirectory(f"{path1}: is a directory; recursive=True moves it")
+            taken = {path for pair in parts for path in pair}
+            moves = in_order(parts, lambda path: edit.free_name(path, taken))
+            # What belongs to an image goes along with it, wherever it stands in the list.
+            for source, target in sorted(moves, key=lambda move: not edit.places.is_image(move[0])):
                 if f"{target}/".startswith(f"{source}/"):
                     raise UsageError(f"{source}: can't be moved into itself, {target}")
                 if edit.exists(source):
                     edit.move(source, target)
-                else:
+                elif edit.holds(source) or edit.folders_below(source):
                     relocate(edit, source, target)
+                elif not edit.exists(target) and not edit.holds(target):
+                    raise UsageError(f"{source}: went along with what it belongs to; move it by itself, before that")
 
     def _parts(
         self, edit: Edit, given: Any, target: Any, recursive: bool, maxdepth: int | None
@@ -398,11 +406,16 @@ class WritingFileSystem(ReadOnlyFileSystem):
                 if isinstance(given, list):
                     raise
                 raise self._absence(self._strip_protocol(given)) from None
-        if not isinstance(target, list) and (isinstance(given, list) or maxdepth is not None):
-            found = [(source, to) for source, to in found if not view.isdir(source)]
-        inside = {source for source, _ in found}
-        found = [(source, to) for source, to in found if inside.isdisjoint(layout.above(source))]
-        for source, _ in found:
+            if isinstance(given, list) or maxdepth is not None:
+                found = [(source, to) for source, to in found if not view.isdir(source)]
+            inside = {source for source, _ in found}
+            found = [(source, to) for source, to in found if inside.isdisjoint(layout.above(source))]
+        folders = {path for pair in found if view.isdir(pair[0]) for path in pair}
+        for source, to in found:
+            if other := next((folder for folder in layout.above(to) if folder in folders and folder != source), None):
+                raise UsageError(
+                    f"{source}: was to become {to}, and {other} is to be another folder; name them one by one"
+                )
             if not source:
                 raise UsageError("the project itself can't be copied or moved into itself")
             if not view.exists(source):
@@ -422,6 +435,10 @@ class WritingFileSystem(ReadOnlyFileSystem):
     def rmdir(self, path: Any) -> None:
         """Remove a folder in which nothing is left, in a transaction."""
         edit, name = self._editing("rmdir", path), self._strip_protocol(path)
+        if edit.exists(name):
+            raise NotADirectory(f"{name}: is a file")
+        if not edit.holds(name) and not edit.folders_below(name):
+            raise self._absence(name)
         if edit.files_below(name):
             raise UsageError(f"{name}: isn't empty; rm with recursive=True removes it")
         edit.remove_folder(name)

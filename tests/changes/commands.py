@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import fsspec
+import pytest
+from changes.looking import shown
 from changes.plain_model import name_of
 from changes.samples import parts_of, picture_of, write
 
+import blobdir
+from blobdir.errors import BlobdirError
 from blobdir.packing import add, move, remove
 
 
@@ -13,6 +17,20 @@ def transaction(root, change):
     fs = fsspec.filesystem("blobdir", fo=str(root), skip_instance_cache=True)
     with fs.transaction:
         change(fs)
+
+
+def unchanged(root, change):
+    """What is said of a transaction that is refused, and leaves everything as it was."""
+    before = shown(root)
+    with pytest.raises(BlobdirError) as error:
+        transaction(root, change)
+    assert shown(root) == before
+    return str(error.value)
+
+
+def label_of(root, image):
+    """What the label of an image of ``train`` says."""
+    return blobdir.open_project(root, index="none")["train"].annotation(image).get("description")
 
 
 def _replace(root, image):

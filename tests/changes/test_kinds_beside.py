@@ -1,179 +1,364 @@
-"""The index that travels with a project is gone, or made anew, before a change of the project appears.
-
-Who reads a project behind a web server, or from a bucket that it's copied to, believes that index.
-"""
+"""Each kind of step that would leave an image with what is another one's: refused, or none of it, in any order."""
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
+import json
 
-import folder_bucket
+import fsspec
 import pytest
-from changes.children import killed_at
-from changes.looking import seen
-from changes.operations import CHANGING, OPERATIONS, copied, prepare
-from changes.samples import numbered, packed, tars, write
+from changes.commands import label_of, transaction, unchanged
+from changes.looking import faults, shown
+from changes.samples import annotation, files_of, packed, picture, picture_of, write, write_files
 
-from blobdir.cli.app import run
-from blobdir.errors import NotFoundError, PackError
-from blobdir.index.table import COLUMNS
-from blobdir.opening import BESIDE, BESIDE_FILE
-from blobdir.packing import add_blob_file, compact, create_blob_readme, recover, remove
+import blobdir
+from blobdir.errors import BlobdirError
+from blobdir.packing import add
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
 
-tested = folder_bucket.bucket  # a fixture
+KINDS = {"ann": ".json", "meta": ".json", "img_info": ".json", "seg": ".png"}
+PAIRS = {"b.png.bmp": "b.png", "b.png": "b.bmp", "9.png": "9.jpg", "ä.png.bmp": "ä.png"}
+"""Image -> another one, whose file the first would have by its stem if it had none by its full name."""
 
 
-def offsets(base):
-    """A pickle written anew into a dataset, whose last image has gone from the tar's offsets."""
-    blob = next(path for path in tars(base / "p") if path.name.startswith("train"))
-    assert run(["offsets", "-q", "--replace", "-o", str(base / "p/train"), str(blob)]) == 0
+def content(kind, text):
+    return picture(text) if kind == "seg" else annotation(text)
 
 
-def tar_taken(base):
-    add_blob_file(base / "p", tars(packed(base / "third", numbered(2, 30)))[0], "more")
+@pytest.fixture(params=["loose", "packed"])
+def pack_(request, tmp_path):
+    return lambda files: packed(tmp_path / "p", files, annotations=request.param)
 
 
-def offsets_without_meta(base):
-    (base / "p/meta.json").unlink()
-    offsets(base)
+# -- a file goes, and its image would have another one's ------------------------------------------------------------
 
 
-WRITERS = {name: OPERATIONS[name].run for name in CHANGING} | {
-    "add_blob_file": tar_taken,
-    "create_blob_readme": lambda base: create_blob_readme(base / "p", replace=True),
-    "offsets": offsets,
-    "offsets, without meta.json": offsets_without_meta,
+def _with_both(kind, image, other):
+    """Both images have a file by their full name, or, where that is the other's by the stem, by that."""
+    files = files_of({f"train/{image}": picture_of(image, "i"), f"train/{other}": picture_of(other, "o")})
+    stem = image.rpartition(".")[0]
+    for one in ("ann/%s.json", f"{kind}/%s{KINDS[kind]}"):
+        files.pop(f"train/{one % other}", None)
+    files[f"train/ann/{other}.json"] = annotation(other)
+    files[f"train/{kind}/{image}{KINDS[kind]}"] = content(kind, image)
+    files.pop(f"train/{kind}/{other}{KINDS[kind]}", None)
+    files[f"train/{kind}/{stem}{KINDS[kind]}"] = content(kind, other)
+    return files
+
+
+def _moved_away(fs, path):
+    fs.mv(path, f"{path}.old")
+
+
+AWAY = {"rm": lambda fs, path: fs.rm(path), "mv": _moved_away, "rm of a list": lambda fs, path: fs.rm([path])}
+
+
+@pytest.mark.parametrize("how", AWAY)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("image", PAIRS)
+def test_a_file_that_goes_alone(pack_, image, kind, how):
+    root = pack_(_with_both(kind, image, PAIRS[image]))
+    path = f"train/{kind}/{image}{KINDS[kind]}"
+    assert label_of(root, PAIRS[image]) == PAIRS[image]
+    if kind != "ann":
+        assert "has none of its own" in unchanged(root, lambda fs: AWAY[how](fs, path))
+        return
+    transaction(root, lambda fs: AWAY[how](fs, path))
+    assert label_of(root, image) == "" and label_of(root, PAIRS[image]) == PAIRS[image]
+    assert faults(root) == []
+
+
+@pytest.mark.parametrize("order", ["image after", "image before", "both go"])
+@pytest.mark.parametrize("image", PAIRS)
+def test_a_label_that_goes_before_its_image_moves(pack_, image, order):
+    root = pack_(_with_both("ann", image, PAIRS[image]))
+    to = f"val/img/x.{image.rpartition('.')[2]}"
+    steps = [lambda fs: fs.rm(f"train/ann/{image}.json"), lambda fs: fs.mv(f"train/img/{image}", to)]
+    if order == "image before":
+        steps[0] = lambda fs: fs.rm(f"val/ann/{to.rpartition('/')[2]}.json")
+        steps.reverse()
+    if order == "both go":
+        steps[1] = lambda fs: fs.rm(f"train/img/{image}")
+    transaction(root, lambda fs: [step(fs) for step in steps])
+    found = shown(root)
+    assert PAIRS[image].encode() not in found.get(f"val/ann/{to.rpartition('/')[2]}.json", b"")
+    assert label_of(root, PAIRS[image]) == PAIRS[image]
+    assert faults(root) == []
+
+
+@pytest.mark.parametrize("how", ["rm", "mv"])
+@pytest.mark.parametrize("image", PAIRS)
+def test_a_folder_of_labels_that_goes_leaves_nothing(pack_, image, how):
+    root = pack_(_with_both("ann", image, PAIRS[image]))
+    if how == "rm":
+        transaction(root, lambda fs: fs.rm("train/ann", recursive=True))
+    else:
+        transaction(root, lambda fs: fs.mv("train/ann", "train/old", recursive=True))
+    assert not [path for path in shown(root) if path.startswith("train/ann/")]
+
+
+# -- an image comes, and would have another one's, or another one would have its ------------------------------------
+
+
+def _put(fs, path, data, tmp_path):
+    fs.put(str(write(tmp_path / "new" / path.rpartition("/")[2], data)), path)
+
+
+def _copied(fs, path, data, tmp_path):
+    fs.pipe(f"else/img/copied.{path.rpartition('.')[2]}", data)
+    fs.cp(f"else/img/copied.{path.rpartition('.')[2]}", path)
+
+
+def _opened(fs, path, data, tmp_path):
+    with fs.open(path, "wb") as file:
+        file.write(data)
+
+
+COMING = {"pipe": lambda fs, path, data, tmp_path: fs.pipe(path, data), "put": _put, "cp": _copied, "open": _opened}
+
+
+@pytest.mark.parametrize("how", [*COMING, "add"])
+@pytest.mark.parametrize("kind", [*KINDS, "masks_x"])
+@pytest.mark.parametrize("new", ["b.png", "b.jpg"])
+def test_a_new_image_where_another_ones_files_are(pack_, tmp_path, new, kind, how):
+    """``b.png.bmp`` has ``ann/b.png.json`` by its stem; ``b.bmp`` has ``meta/b.json``."""
+    old = "b.png.bmp" if new == "b.png" else "b.bmp"
+    stem = old.rpartition(".")[0]
+    files = files_of({f"train/{old}": picture_of(old, "old")})
+    label = files.pop(f"train/ann/{old}.json")
+    files[f"train/ann/{stem if kind == 'ann' else old}.json"] = label
+    if kind != "ann":
+        files[f"train/{kind}/{stem}{KINDS.get(kind, '.png')}"] = content("seg" if "mask" in kind else kind, "old's")
+    root = pack_(files)
+    before = shown(root)
+    if how == "add":
+        if kind == "ann" and new == "b.jpg":
+            return  # it gets one of its own, and so takes none by the stem
+        with pytest.raises(BlobdirError, match="would be taken for|nothing was changed"):
+            add(root, "train", [write(tmp_path / "new" / new, picture_of(new, "new"))])
+    else:
+        change = COMING[how]
+        if kind == "ann" and new == "b.jpg":
+            transaction(root, lambda fs: change(fs, f"train/img/{new}", picture_of(new, "new"), tmp_path))
+            assert label_of(root, new) == "" and shown(root)[f"train/ann/{stem}.json"] == label
+            return
+        unchanged(root, lambda fs: change(fs, f"train/img/{new}", picture_of(new, "new"), tmp_path))
+    assert shown(root) == before
+
+
+AFTER = {
+    "rm": lambda fs: fs.rm("train/img/a.png"),
+    "mv of the old one": lambda fs: fs.mv("train/img/a.png", "train/img/c.png"),
+    "mv of the new one": lambda fs: fs.mv("train/img/a.bmp", "val/img/q.bmp"),
+    "mv of the folder": lambda fs: fs.mv("train", "w", recursive=True),
 }
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return prepare(tmp_path_factory.mktemp("beside"))
+@pytest.mark.parametrize("after", AFTER)
+@pytest.mark.parametrize("how", COMING)
+@pytest.mark.parametrize("kind", ["masks_x/a/1.png", "masks_x/a.png", "seg/a.png", "meta/a.json", "img_info/a.json"])
+def test_an_image_that_comes_beside_one_that_goes(pack_, tmp_path, kind, how, after):
+    files = files_of({"train/a.png": picture("a"), "train/z.png": picture("z")})
+    root = pack_(files | {f"train/{kind}": picture("its") if kind.endswith("png") else b"{}"})
+
+    def change(fs):
+        COMING[how](fs, "train/img/a.bmp", picture_of("a.bmp", "new"), tmp_path)
+        AFTER[after](fs)
+
+    assert "would be taken for" in unchanged(root, change)
+    transaction(root, AFTER["rm"])  # first this, and it's free
+    transaction(root, lambda fs: COMING[how](fs, "train/img/a.bmp", picture_of("a.bmp", "new"), tmp_path))
+    assert f"train/{kind}" not in shown(root) and faults(root) == []
 
 
-@pytest.fixture
-def indexed(base, tmp_path, tested):
-    """Makes the same as a bucket, with an index beside its project; gives the folder."""
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("first", ["image", "file"])
+def test_a_new_ones_file_that_an_old_one_would_have(pack_, first, kind):
+    """``b.png.bmp`` has none of the kind."""
+    files = files_of({"train/b.png.bmp": picture_of("b.bmp", "old")})
+    if kind == "ann":
+        files.pop("train/ann/b.png.bmp.json")
+    root = pack_(files)
+    path = f"train/{kind}/b.png{KINDS[kind]}"
 
-    def indexed(writer="remove"):
-        place = Path(folder_bucket.Bucket.root)
-        shutil.copytree(base, place, symlinks=True, dirs_exist_ok=True)
-        if writer in OPERATIONS:
-            OPERATIONS[writer].before(place)
-        assert run(["index", "-q", "--beside", str(place / "p")]) == 0
-        assert from_afar() == here(place / "p")
-        return place
+    def change(fs):
+        steps = [lambda: fs.pipe("train/img/b.png", picture("new")), lambda: fs.pipe(path, content(kind, "new"))]
+        for step in steps if first == "image" else steps[::-1]:
+            step()
 
-    return indexed
-
-
-def from_afar():
-    """What a remote reader sees who believes an index if there is one."""
-    return seen("tested://p", index="auto")
-
-
-def here(root):
-    """What somebody on this machine sees who looks at everything."""
-    return seen(root)
-
-
-def has_index(root):
-    return (root / BESIDE_FILE).exists()
+    assert "b.png.bmp's" in unchanged(root, change)
+    with fsspec.filesystem("blobdir", fo=str(root), skip_instance_cache=True).transaction as both:
+        fs = both.fs
+        fs.pipe(f"train/{kind}/b.png.bmp{KINDS[kind]}", content(kind, "its own"))
+        if kind != "ann":
+            fs.pipe("train/ann/b.png.json", annotation("new"))
+        change(fs)
+    assert label_of(root, "b.png") == "new" and faults(root) == []
 
 
-@pytest.mark.parametrize("writer", WRITERS)
-def test_remote_and_local_readers_see_what_was_changed(indexed, writer):
-    place = indexed(writer)
-    before = here(place / "p")
-    WRITERS[writer](place)
-    now = here(place / "p")
-    assert now is not None
-    assert now != before or writer == "compact"
-    assert from_afar() == now
-    assert seen(place / "p", index="auto") == now
-    assert not has_index(place / "p")
-    assert not (place / "p" / BESIDE).exists()
-    assert run(["index", "-q", "--beside", str(place / "p")]) == 0
-    folder_bucket.Bucket.calls.clear()
-    assert from_afar() == now == seen(place / "p", index="auto")
-    assert ("ls", "p") not in folder_bucket.Bucket.calls
+@pytest.mark.parametrize("first", ["image", "label"])
+def test_a_label_by_the_stem_that_two_images_lack(pack_, first):
+    files = files_of({"train/a.bmp": picture_of("a.bmp", "old")})
+    files.pop("train/ann/a.bmp.json")
+    root = pack_(files)
+
+    def change(fs):
+        steps = [
+            lambda: fs.pipe("train/img/a.png", picture("new")),
+            lambda: fs.pipe("train/ann/a.json", annotation("?")),
+        ]
+        for step in steps if first == "image" else steps[::-1]:
+            step()
+
+    assert "write train/ann/a.png.json" in unchanged(root, change)
+    transaction(root, lambda fs: (change(fs), fs.pipe("train/ann/a.png.json", annotation("new"))))
+    assert label_of(root, "a.png") == "new" and label_of(root, "a.bmp") == "?"
 
 
-@pytest.mark.parametrize("writer", CHANGING)
-def test_wherever_it_is_killed(indexed, tmp_path, writer):
-    """As long as the index is there, all is as it was when that was made."""
-    place = indexed(writer)
-    start, before, number = copied(place, tmp_path / "start"), here(place / "p"), 0
-    found = set()
-    while True:
-        shutil.rmtree(place / "p")
-        shutil.copytree(start / "p", place / "p", symlinks=True)
-        killed, refused = killed_at(lambda: WRITERS[writer](place), number)
-        assert not refused
-        if not killed:
-            break
-        found.add(has_index(place / "p"))
-        if has_index(place / "p"):
-            assert from_afar() == here(place / "p") == before
-        recover(place / "p")
-        assert from_afar() == here(place / "p")
-        number += 3
-    assert found == {True, False}
+@pytest.mark.parametrize("step", ["one", "several"])
+@pytest.mark.parametrize("then", ["stay", "move"])
+def test_a_label_by_the_stem_of_two_new_images(pack_, then, step):
+    root = pack_(files_of({"train/z.png": picture("z")}))
+    files = {f"train/img/{name}": picture_of(name, name) for name in ("a.png", "a.bmp")}
+    files["train/ann/a.json"] = annotation("?")
+
+    def change(fs):
+        if step == "one":
+            fs.pipe(files)
+        else:
+            for path, data in files.items():
+                fs.pipe(path, data)
+        if then == "move":
+            fs.mv("train/img/a.bmp", "val/img/q.bmp")
+
+    assert "write train/ann/a.bmp.json" in unchanged(root, change)
 
 
-def test_a_change_that_an_older_version_was_killed_in(indexed):
-    """Its journal is there, and the index too."""
-    place = indexed()
-    index = (place / "p" / BESIDE_FILE).read_bytes()
-    number = 0
-    while killed_at(lambda: WRITERS["remove"](place), number)[0] and not (place / "p/.blobdir/journal.json").exists():
-        number += 1
-        recover(place / "p")
-    write(place / "p" / BESIDE_FILE, index)
-    recover(place / "p")
-    assert from_afar() == here(place / "p")
-    assert not has_index(place / "p")
+@pytest.mark.parametrize("kind", ["ann/a.png.json", "meta/a.png.json", "masks_x/a.png", "seg/a.png"])
+def test_a_file_before_its_image_is_for_the_first_that_comes(pack_, kind):
+    """And for no one who comes later, even if the first has gone elsewhere by then."""
+    root = pack_(files_of({"train/z.png": picture("z")}))
+    later = "a.png.jpg" if kind.endswith("json") else "a.bmp"
+
+    def change(fs):
+        fs.pipe(f"train/{kind}", content("seg" if kind.endswith("png") else "ann", "its"))
+        fs.pipe("train/img/a.png", picture("a"))
+        fs.pipe(f"train/img/{later}", picture_of(later, "later"))
+
+    assert "taken for" in (said := unchanged(root, change)) or "is for" in said
 
 
-@pytest.mark.parametrize("nothing", ["dry run", "refused", "nothing to compact"])
-def test_what_changes_nothing_leaves_it(indexed, nothing):
-    place = indexed()
-    if nothing == "nothing to compact":
-        compact(place / "p")
-        assert run(["index", "-q", "--beside", str(place / "p")]) == 0
-        compact(place / "p")
-    elif nothing == "refused":
-        with pytest.raises(NotFoundError):
-            remove(place / "p", ["train/a001.png", "train/none.png"])
-    else:
-        remove(place / "p", ["train/a001.png"], dry_run=True)
-    assert has_index(place / "p")
-    assert {path.name for path in (place / "p" / BESIDE).iterdir()} >= {f"{column}.npy" for column in COLUMNS}
+def test_one_call_brings_them_in_any_order(pack_, tmp_path):
+    """What a project has is put as it is: its images share what they shared."""
+    files = files_of(
+        {"train/a.png": picture("a"), "train/a.bmp": picture_of("a.bmp", "b"), "train/b.png": picture("c")}
+    )
+    files["train/ann/a.json"] = files.pop("train/ann/a.png.json")
+    del files["train/ann/a.bmp.json"], files["meta.json"]
+    files |= {"train/masks_x/a/1.png": picture("both's"), "train/meta/b.json": b"{}"}
+    root = pack_(files_of({"val/z.png": picture("z")}))
+    folder = write_files(tmp_path / "local", files)
+    transaction(root, lambda fs: fs.put(f"{folder}/", "/", recursive=True))
+    found = shown(root)
+    assert {path: found.get(path) for path in files} == files and faults(root) == []
+    assert not [path for path in found if path.startswith("train/") and path not in files]
 
 
-def test_a_folder_of_somebody_else_in_its_place_stays(indexed):
-    place = indexed()
-    write(place / "p" / BESIDE / "mine.txt", b"mine")
-    remove(place / "p", ["train/a001.png"])
-    assert not has_index(place / "p")
-    assert (place / "p" / BESIDE / "mine.txt").read_bytes() == b"mine"
-    assert seen(place / "p", index="auto") == here(place / "p")
+# -- folders onto others --------------------------------------------------------------------------------------------
 
 
-def test_one_that_cannot_be_removed(indexed, monkeypatch):
-    """Nothing is changed then: the index would be believed."""
-    place = indexed()
-    before = here(place / "p")
+@pytest.mark.parametrize("what", ["dataset", "img and ann", "img"])
+@pytest.mark.parametrize("how", ["cp", "mv"])
+def test_images_that_are_replaced_by_those_of_a_folder(pack_, how, what):
+    """All that was theirs goes, as when one is replaced by ``mv``."""
+    files = files_of({"x/a.png": picture("x a"), "y/a.png": picture("y a"), "y/b.png": picture("y b")})
+    files["x/ann/a.json"] = files.pop("x/ann/a.png.json")
+    files |= {"y/meta/a.png.json": b'{"of": "y"}', "y/masks_x/a/1.png": picture("y"), "x/meta/a.json": b'{"of": "x"}'}
+    root = pack_(files)
+    before = shown(root)
+    folders = {"dataset": ["x/"], "img and ann": ["x/img/", "x/ann/"], "img": ["x/img/"]}[what]
 
-    def unlink(path, **options):
-        raise PermissionError(13, "Permission denied", str(path))
+    def change(fs):
+        for folder in folders:
+            getattr(fs, how)(folder, folder.replace("x", "y", 1), recursive=True)
 
-    with monkeypatch.context() as patch:
-        patch.setattr("blobdir.opening.beside.os.unlink", unlink)
-        with pytest.raises(PackError, match="nothing was changed"):
-            remove(place / "p", ["train/a001.png"])
-    assert has_index(place / "p")
-    assert here(place / "p") == before == from_afar()
+    if what == "img and ann" and how == "mv":
+        folders.pop()  # it went along
+    transaction(root, change)
+    found = shown(root)
+    assert found["y/img/a.png"] == picture("x a") and found["y/img/b.png"] == picture("y b")
+    assert not [path for path, data in found.items() if data in (picture("y"), b'{"of": "y"}')]
+    takes = how == "mv" or what == "dataset"
+    said = blobdir.open_project(root, index="none")["y"].annotation("a.png")
+    wanted = json.loads(before["x/ann/a.json"])  # images that are copied by themselves have one without objects
+    assert said == (wanted if takes else wanted | {"description": ""})
+    metas = [path for path, data in found.items() if path.startswith("y/meta/") and data == b'{"of": "x"}']
+    assert bool(metas) == takes
+    assert found["y/ann/b.png.json"] == before["y/ann/b.png.json"]
+    assert faults(root) == []
+
+
+def _cp_and_rm(fs):
+    fs.cp("train/img/", "val/img/", recursive=True)
+    fs.rm("val/img/a.png")
+
+
+def _cp_and_mv(fs):
+    fs.cp("train/", "val/", recursive=True)
+    fs.mv("val/img/a.bmp", "z/img/q.bmp")
+
+
+def _cp_and_mv_all(fs):
+    fs.cp("train/", "val/", recursive=True)
+    fs.mv("val", "z", recursive=True)
+
+
+def _mv_and_rm(fs):
+    fs.mv("train/img/", "val/img/", recursive=True)
+    fs.rm("val/img/a.png")
+
+
+THEN = {
+    "cp of a folder, then the other goes": _cp_and_rm,
+    "cp of a dataset, then it moves": _cp_and_mv,
+    "cp of a dataset, then all move": _cp_and_mv_all,
+    "mv of a folder, then the other goes": _mv_and_rm,
+}
+
+
+@pytest.mark.parametrize("kind", ["masks_x/a/1.png", "masks_x/a.png", "seg/a.png", "meta/a.json"])
+@pytest.mark.parametrize("how", THEN)
+def test_a_folder_that_comes_beside_one_that_goes(pack_, how, kind):
+    files = files_of({"train/a.bmp": picture_of("a.bmp", "t"), "val/a.png": picture("v"), "val/k.png": picture("k")})
+    root = pack_(files | {f"val/{kind}": picture("its") if kind.endswith("png") else b"{}"})
+    assert "taken for" in unchanged(root, THEN[how])
+
+
+WRITTEN = {
+    "then it moves": lambda fs: fs.mv("train/img/b.png.bmp", "z/img/q.bmp"),
+    "then all move": lambda fs: fs.mv("train/img", "z/img", recursive=True),
+    "then the other goes": lambda fs: fs.rm("train/img/b.png"),
+    "then the other moves": lambda fs: fs.mv("train/img/b.png", "z/img/b.png"),
+}
+
+
+@pytest.mark.parametrize("then", WRITTEN)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("first", ["one comes", "one goes"])
+def test_a_file_that_another_one_would_have_for_a_moment(pack_, first, kind, then):
+    """``b.png.bmp`` has none of its own, or loses it; ``b.png`` has one by its full name."""
+    files = files_of({"train/b.png": picture("b"), "train/b.png.bmp": picture_of("b.bmp", "bmp")})
+    own, others = (f"train/{kind}/{name}{KINDS[kind]}" for name in ("b.png.bmp", "b.png"))
+    if first == "one goes":
+        if kind == "ann":
+            return  # it gets one without objects
+        files |= {own: content(kind, "own"), others: content(kind, "the other's")}
+    elif kind == "ann":
+        del files[own], files[others]
+    root = pack_(files)
+
+    def change(fs):
+        fs.rm(own) if first == "one goes" else fs.pipe(others, content(kind, "the other's"))
+        WRITTEN[then](fs)
+
+    assert "taken for train/img/b.png.bmp's" in unchanged(root, change)

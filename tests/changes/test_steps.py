@@ -24,6 +24,7 @@ STEPS = int(os.environ.get("BLOBDIR_TEST_CHANGES", "0"))
 DATASETS = ("train", "val", "top/datasets/new")
 IMAGES = ("b.png", "b.bmp", "b.jpg", "c.png", "b.png.jpg")
 LABELS = ("b.json", "c.json", "b.png.json", "b.bmp.json", "b.png.jpg.json")
+SIDE_FILES = ("meta/b.json", "meta/b.png.json", "meta/b.png.jpg.json", "masks_x/b.png", "masks_x/b.png.png")
 FILES = files_of({"train/b.png": picture("b"), "train/c.png": picture("c"), "val/b.bmp": picture("val b")})
 FILES["train/ann/b.json"] = FILES.pop("train/ann/b.png.json")
 FILES |= {"val/ann/c.json": annotation("nobody's"), "train/masks_x/b.png": picture("mask by the stem")}
@@ -32,6 +33,8 @@ FILES |= {"train/masks_x/c.png.png": picture("mask by the name"), "train/meta/b.
 image_paths = st.builds("{}/img/{}".format, st.sampled_from(DATASETS), st.sampled_from(IMAGES))
 label_paths = st.builds("{}/ann/{}".format, st.sampled_from(DATASETS), st.sampled_from(LABELS))
 own_labels = st.builds("{}/ann/{}.json".format, st.sampled_from(DATASETS), st.sampled_from(IMAGES))
+side_files = st.builds("{}/{}".format, st.sampled_from(DATASETS), st.sampled_from(SIDE_FILES))
+patterns = st.builds("{}/img/{}".format, st.sampled_from(DATASETS), st.sampled_from(("*", "b.*", "*.png")))
 folders = st.tuples(st.sampled_from(DATASETS), st.sampled_from(DATASETS)).filter(lambda two: two[0] != two[1])
 steps = st.one_of(
     st.tuples(st.just("pipe"), image_paths),
@@ -40,7 +43,14 @@ steps = st.one_of(
     st.tuples(st.just("mv -r"), folders),
     st.tuples(st.just("mv -r"), st.tuples(st.just("train/img"), st.sampled_from(("val/img", "other/img")))),
     st.tuples(st.just("cp -r"), folders),
-    st.tuples(st.just("rm"), st.one_of(image_paths, label_paths)),
+    st.tuples(st.sampled_from(("mv -r", "cp -r")), folders.map(lambda two: (f"{two[0]}/", f"{two[1]}/"))),
+    st.tuples(st.sampled_from(("mv -r", "cp -r")), st.tuples(patterns, st.sampled_from(("val/img/", "other/img/")))),
+    st.tuples(st.just("cp"), image_paths, image_paths),
+    st.tuples(st.just("mv"), side_files, side_files).filter(
+        lambda step: ("/meta/" in step[1]) == ("/meta/" in step[2])
+    ),
+    st.tuples(st.just("pipe"), side_files),
+    st.tuples(st.just("rm"), st.one_of(image_paths, label_paths, side_files)),
     st.tuples(st.just("label"), own_labels),
 )
 
@@ -49,11 +59,12 @@ def take(fs, number, step):
     """Take one step; what it writes is told apart by its number."""
     kind, *args = step
     if kind == "pipe":
-        fs.pipe(args[0], picture(f"piped {number}"))
+        data = {"piped": number}
+        fs.pipe(args[0], json.dumps(data).encode() if "/meta/" in args[0] else picture(f"piped {number}"))
     elif kind == "label":
         fs.pipe(args[0], annotation(f"written {number}"))
-    elif kind == "mv":
-        fs.mv(*args)
+    elif kind in ("mv", "cp"):
+        getattr(fs, kind)(*args)
     elif kind == "rm":
         fs.rm(args[0])
     else:

@@ -194,6 +194,22 @@ def test_what_cannot_be_drawn_is_named(what):
     assert image.getbbox() is None
 
 
+def moved(body, x, y):
+    """A body with all its places moved."""
+    if isinstance(body, dict):
+        return {key: moved(value, x, y) for key, value in body.items()}
+    if isinstance(body, list) and len(body) == 2 and all(isinstance(value, (int, float)) for value in body):
+        return [body[0] + x, body[1] + y]
+    return [moved(value, x, y) for value in body] if isinstance(body, list) else body
+
+
+@pytest.mark.parametrize("place", [(-300, 0), (300, 0), (0, -300), (0, 300), (-100, 100)], ids=str)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_lies_outside_of_the_picture_has_no_name_in_it(shape, place):
+    assert not painted(thing(shape, moved(SHAPES[shape], *place)), named=True).any()
+    assert painted(thing(shape, moved(SHAPES[shape], place[0] // 6, place[1] // 6)), named=True).any()
+
+
 def test_labels_are_not_over_one_another_nor_over_lines_where_there_is_room():
     things = [
         thing("rectangle", points((x, y), (x + 20, y + 12)), f"name {x}{y}") for x in (4, 52) for y in (15, 45, 75)

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from fsspec import AbstractFileSystem
 from fsspec.implementations.dirfs import DirFileSystem
@@ -285,6 +286,41 @@ def test_cat_ranges(pair, wanted, on_error):
         expected = errors[0]
     lists = [list(part) for part in zip(*wanted, strict=True)] or [[], [], []]
     assert outcome(lambda: [kind(found) for found in pair.ours.cat_ranges(*lists, on_error=on_error)]) == expected
+
+
+@settings(many, max_examples=60)
+@given(st.lists(paths(), max_size=4), bounds, bounds, st.sampled_from(["raise", "omit", "return"]))
+def test_ranges_of_many(pair, wanted, start, end, on_error):
+    def read(**limits):
+        return {path: kind(data) for path, data in pair.ours.cat(wanted, on_error=on_error, **limits).items()}
+
+    expected = outcome(read)
+    if isinstance(expected, dict):
+        expected = {path: data[start:end] if isinstance(data, bytes) else data for path, data in expected.items()}
+    found = outcome(lambda: read(start=start, end=end))
+    assert found == expected or (found in ERRORS and expected in ERRORS)  # of several, either is said
+
+
+@pytest.mark.parametrize("given", ["train/img/*.jpg", ["train/img/?.jpg", "README.md"], ("README.md",), "train/ann"])
+def test_ranges_of_what_is_given_in_any_way(pair, given):
+    recursive = given == "train/ann"
+    whole = pair.ours.cat(given, recursive=recursive)
+    assert whole
+    for start, end in ((2, 5), (None, 3), (-2, None), (0, 0)):
+        found = pair.ours.cat(given, recursive=recursive, start=start, end=end)
+        assert found == {path: data[start:end] for path, data in whole.items()}
+
+
+@pytest.mark.parametrize("number", [np.int64, np.uint8, np.int16, np.array])
+def test_ranges_by_numbers_of_numpy(pair, number):
+    paths = ["train/img/b.jpg", "train/ann/b.jpg.json", "train/img/plain.png"]
+    expected = [pair.ours.cat_file(path)[1:4] for path in paths]
+    one, four = number(1), number(4)
+    assert pair.ours.cat_ranges(paths, one, four) == expected
+    assert pair.ours.cat_ranges(paths, np.array([1] * 3), [four] * 3) == expected
+    assert [pair.ours.cat_file(path, one, four) for path in paths] == expected
+    assert [*pair.ours.cat(paths, start=one, end=four).values()] == expected
+    assert pair.ours.cat_ranges(paths[:1], np.array([1]), np.array([4])) == expected[:1]
 
 
 @settings(many, max_examples=100)

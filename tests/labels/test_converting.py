@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 
+import drawn
+import numpy as np
 import pytest
 from label_cases import WORLDS, draw, dump, write
 from pycocotools.coco import COCO
@@ -87,6 +89,32 @@ def test_an_annotation_without_a_size_has_that_of_the_image(project, tmp_path):
     path.write_text(json.dumps(value))
     convert(project, tmp_path / "o", ConvertOptions("voc"))
     assert b"<width>100</width>" in (tmp_path / "o/VOCdevkit/VOC/Annotations/a.xml").read_bytes()
+
+
+def solid(kind, left, top):
+    """A mask of 20 x 20 pixels, or an outline with a hole that is as large."""
+    if kind == "bitmap":
+        body = {"bitmap": {"data": drawn.bitmap(np.ones((20, 20)) * 255), "origin": [left, top]}}
+    else:
+        outer, inner = (
+            ((left + by, top + by), (left + 19 - by, top + by), (left + 10, top + 19 - by)) for by in (0, 5)
+        )
+        body = drawn.points(*outer, interior=[inner])
+    return drawn.thing(kind, body)
+
+
+@pytest.mark.parametrize("style", ["exact", "sdk"])
+@pytest.mark.parametrize(
+    ("place", "fault"), [((5, 5), ""), ((90, 5), "partly outside"), ((5, -10), "partly outside"), ((200, 9), "outside")]
+)
+@pytest.mark.parametrize("kind", ["bitmap", "polygon"])
+def test_what_run_lengths_cut_off_is_named(kind, place, fault, style, tmp_path):
+    classes = [{"title": "c", "shape": kind, "color": "#FF0000"}]
+    root = drawn.project(tmp_path / "p", {"d": {"a.png": [solid(kind, *place)]}}, classes)
+    report = convert(root, tmp_path / "o", ConvertOptions("coco", style=style))
+    lost = [problem.message for problem in report.problems if problem.code == "label-lost"]
+    as_runs = style == "exact" or kind == "bitmap"  # the SDK's outlines have no holes, and go anywhere
+    assert any(f"is {fault} of its image" in text for text in lost) == bool(fault and as_runs)
 
 
 def test_wrong_uses(project, tmp_path):

@@ -122,7 +122,7 @@ class Counting(io.BytesIO):
         return data
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "TIFF"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "TIFF", "GIF", "PPM"])
 def test_few_bytes_are_read(form):
     file = io.BytesIO()
     Image.effect_noise((1000, 700), 90).save(file, form)

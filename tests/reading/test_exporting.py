@@ -147,6 +147,57 @@ def test_one_place_in_two_spellings(fs, tmp_path, monkeypatch, spelling):
     assert os.listdir(tmp_path / "got") == ["link"]
 
 
+LINKED = {
+    "to the other": {"b.png": "a.png"},
+    "from the other": {"a.png": "b.png"},
+    "to one file": {"a.png": "c.png", "b.png": "c.png"},
+    "to what isn't there": {"a.png": "new.png", "b.png": "new.png"},
+    "by several": {"b.png": "c.png", "c.png": "../got/d.png", "d.png": "a.png"},
+}
+
+
+COPIES = {
+    "folder": lambda fs, got: fs.get("train/img/", f"{got}/", recursive=True),
+    "pattern": lambda fs, got: fs.get("train/img/*.png", f"{got}/"),
+    "list": lambda fs, got: fs.get(["train/img/a.png", "train/img/b.png"], f"{got}/"),
+    "lists": lambda fs, got: fs.get(["train/img/a.png", "train/img/b.png"], [f"{got}/a.png", f"{got}/b.png"]),
+}
+
+
+@pytest.mark.parametrize("way", COPIES)
+@pytest.mark.parametrize("case", LINKED)
+def test_destinations_that_are_links_to_one_place(tmp_path, case, way):
+    root = make_project(tmp_path / "p", {"train/img/a.png": b"a", "train/img/b.png": b"bb"})
+    fs = BlobDirFileSystem(str(root), skip_instance_cache=True)
+    got = tmp_path / "got"
+    got.mkdir()
+    for name, target in LINKED[case].items():
+        (got / name).symlink_to(target)
+    for name in {"a.png", "c.png"} - LINKED[case].keys():
+        (got / name).write_bytes(b"old")
+    before = {path.name: (path.is_symlink(), path.exists() and path.read_bytes()) for path in got.iterdir()}
+    with pytest.raises(UsageError, match="would both be copied"):
+        COPIES[way](fs, got)
+    assert before == {path.name: (path.is_symlink(), path.exists() and path.read_bytes()) for path in got.iterdir()}
+
+
+def test_destinations_that_are_links_to_places_of_their_own(tmp_path, monkeypatch):
+    root = make_project(tmp_path / "p", {"train/img/a.png": b"a", "train/img/b.png": b"bb"})
+    fs = BlobDirFileSystem(str(root), skip_instance_cache=True)
+    for folder in ("got", "z/y"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "got/a.png").symlink_to("../z/y/a.png")
+    (tmp_path / "link").symlink_to("z/y")
+    paths = ["train/img/a.png", "train/img/b.png"]
+    fs.get(paths, ["got/a.png", "got/b.png"])
+    assert [(tmp_path / name).read_bytes() for name in ("z/y/a.png", "got/b.png")] == [b"a", b"bb"]
+    fs.get(paths, ["link/../x", "x"])  # the first lies beside what the link leads to
+    assert [(tmp_path / name).read_bytes() for name in ("z/x", "x")] == [b"a", b"bb"]
+    with pytest.raises(UsageError, match="would both be copied"):
+        fs.get(paths, ["link/../x", "z/x"])
+
+
 @pytest.mark.parametrize("recursive", [False, True])
 @pytest.mark.parametrize("kind", [list, tuple, iter])
 def test_nothing_is_copied_of_a_list_with_a_name_that_is_not_there(fs, tmp_path, kind, recursive):

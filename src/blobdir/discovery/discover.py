@@ -37,7 +37,7 @@ from blobdir.index import (
     EntryTable,
     Header,
 )
-from blobdir.inside import NO_FILE
+from blobdir.inside import NO_FILE, real_path
 from blobdir.offsets import read_offsets
 from blobdir.projectlock import changes
 from blobdir.sources import RemoteStorage, Stat
@@ -348,7 +348,7 @@ class _Discovery:
         full = os.path.join(self.storage.directory, path)
         if os.path.isdir(full):
             return "that leads out of the project"
-        return "" if os.path.lexists(os.path.realpath(full)) else "out of the project, to nothing that is there now"
+        return "" if os.path.lexists(real_path(full)) else "out of the project, to nothing that is there now"
 
     def _is_folder(self, path: str) -> bool:
         try:

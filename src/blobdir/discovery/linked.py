@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
-from blobdir.inside import MAX_LINKS, below_root
+from blobdir.inside import MAX_LINKS, below_root, link_target, real_path
 from blobdir.temporary import PREFIX
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Linked:
         if not self._as_folders or not any(above in self._as_folders for above in (*layout.above(path), path)):
             return path
         top = self._storage.directory.rstrip("/") + "/"
-        real = os.path.realpath(top + path)
+        real = real_path(top + path)
         return real[len(top) :] if f"{real}/".startswith(top) else path
 
     def spread(self, incomplete: dict[str, list[int]]) -> None:
@@ -116,13 +116,11 @@ def _stations(root: str, path: str) -> Iterator[str]:
     """Paths in the project that a link leads to, one after the other."""
     full = f"{root}/{path}"
     for _ in range(MAX_LINKS):
-        try:
-            target = os.readlink(full)
-        except OSError:
+        if (target := _target(full)) is None:
             return
-        full = os.path.join(os.path.realpath(os.path.dirname(full)), target.rstrip("/"))
+        full = os.path.join(real_path(os.path.dirname(full)), target.rstrip("/"))
         parent, name = os.path.split(full)
-        full = os.path.realpath(full) if name in ("", ".", "..") else os.path.join(os.path.realpath(parent), name)
+        full = real_path(full) if name in ("", ".", "..") else os.path.join(real_path(parent), name)
         if not full.startswith(root.rstrip("/") + "/"):
             return
         yield full[len(root.rstrip("/")) + 1 :]
@@ -171,7 +169,7 @@ class _Walk:
         return target if is_same else "/".join(text)
 
     def _on_disk(self, here: str) -> str:
-        return os.path.realpath(f"{self._root}/{here}")
+        return real_path(f"{self._root}/{here}")
 
     def _step(self, here: str, name: str) -> str | None:
         """The folder of the tree that a component of a path leads to; None out of the project, or in circles."""
@@ -187,12 +185,12 @@ class _Walk:
                 at = above
                 continue
             below = layout.join(at, name)
-            if below in self._as_folders or not os.path.islink(full := f"{self._root}/{below}"):
+            target = None if below in self._as_folders else _target(f"{self._root}/{below}")
+            if target is None:
                 at = below
                 continue
             self._links += 1
-            target: str | None = os.readlink(full)
-            if target is not None and target.startswith("/"):
+            if target.startswith("/"):
                 at, target = "", below_root(self._root, target)
             if target is None or self._links > MAX_LINKS:
                 return None
@@ -207,3 +205,11 @@ class _Walk:
         above = os.path.dirname(self._on_disk(here))
         top = self._root.rstrip("/") + "/"
         return above[len(top) :] if f"{above}/".startswith(top) else None
+
+
+def _target(full: str) -> str | None:
+    """What a link says; None where there is none that can be looked at."""
+    try:
+        return link_target(full)
+    except OSError:
+        return None

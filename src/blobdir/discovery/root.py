@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from blobdir.descriptors import none_left
 from blobdir.discovery import layout
 from blobdir.discovery.given import kind_of_file
-from blobdir.errors import BlobdirError, NotAProjectError, UsageError
+from blobdir.errors import BlobdirError, NotAProjectError, SourceChangedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +32,8 @@ def not_a_folder(storage: Storage, error: OSError) -> OSError:
     """What to say where the place itself can't be listed: only what there is tells that it isn't a project."""
     if left := none_left(error):
         return left
+    if isinstance(error, SourceChangedError):
+        return SourceChangedError(f"{storage.url}: {error}")
     if isinstance(error, NotADirectoryError) or (isinstance(error, FileNotFoundError) and _is_file(storage)):
         return NotAProjectError(_is_a_file(storage.url, storage.directory))
     if isinstance(error, FileNotFoundError):

@@ -112,8 +112,9 @@ def draw_objects(
             continue
         painted.classes[title] += 1
         painted.odd_colors += is_no_color(item.get("color"))
-        if named and len(labels) < _LABELS:
-            labels.append(Label(canvas.scaled(shape.bounds()), title, color))
+        box = canvas.scaled(shape.bounds())
+        if named and len(labels) < _LABELS and canvas.shows(box):
+            labels.append(Label(box, title, color))
     canvas.paint(image)
     draw_labels(image, labels, canvas.stroke_mask())
     return painted
@@ -149,6 +150,12 @@ class _Canvas:
         left, top, right, bottom = box
         scale = self._scale
         return left * scale, top * scale, (right + 1) * scale - 1, (bottom + 1) * scale - 1
+
+    def shows(self, box: tuple[float, float, float, float]) -> bool:
+        """Whether some of a box of the picture, or of the lines around it, is in the picture."""
+        left, top, right, bottom = box
+        most = self._width
+        return right > -1 - most and bottom > -1 - most and left < self._size[0] + most and top < self._size[1] + most
 
     def stroke_mask(self) -> NDArray[np.uint8]:
         """Where lines are."""

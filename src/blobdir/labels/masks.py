@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from blobdir.labels.model import LabelError, Mask
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,6 +131,22 @@ def in_image(mask: Mask, width: int, height: int) -> NDArray[np.bool_]:
             top - mask.top : bottom - mask.top, left - mask.left : right - mask.left
         ]
     return whole
+
+
+def beyond(shape: Mask | Polygon, width: int, height: int) -> str:
+    """Say that some of a shape is outside of its image, where run lengths have nothing; empty where all is inside."""
+    if isinstance(shape, Mask):
+        count = int(np.count_nonzero(shape.pixels))
+        cut = count - int(np.count_nonzero(in_image(shape, width, height)))
+        if not cut:
+            return ""
+        part = "" if cut == count else "partly "
+        return f"is {part}outside of its image, and run lengths are without its {counted(cut, 'pixel')} there"
+    xs, ys = [x for x, _ in shape.exterior], [y for _, y in shape.exterior]
+    if min(*xs, *ys) >= 0 and max(xs) <= width and max(ys) <= height:
+        return ""
+    part = "" if max(xs) < 0 or max(ys) < 0 or min(xs) >= width or min(ys) >= height else "partly "
+    return f"is {part}outside of its image, and run lengths are without what is there"
 
 
 def filled(polygon: Polygon, width: int, height: int) -> Mask | None:

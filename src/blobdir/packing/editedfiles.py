@@ -75,15 +75,18 @@ class EditedSideFiles:
         self._side: dict[str, dict[str, None]] = {}  # folder -> side folders in it that something was written to
         self._written: dict[tuple[str, str], dict[str, None]] = {}
         self._views: dict[str, DatasetView] = {}
-        self._meant: dict[str, set[str] | None] = {}  # file that was written -> images; None: for whoever comes
-        self._blank: dict[str, str] = {}  # label that an image has without there being a file -> the image
+        # Files that were written -> the images that they're for; None: for whoever comes.
+        self._meant: dict[str, set[str] | None] = {}
+        # Those that went along with an image -> where they were; labels by the stem that were new.
+        self._carried: dict[str, str] = {}
         self._new_labels: dict[str, None] = {}
-        self._bared: dict[
-            str, dict[str, None]
-        ] = {}  # image -> files that it had by its full name, and that were removed
-        self._carried: dict[
-            str, str
-        ] = {}  # of files that were written, those that went along with an image -> where they were
+        # Labels that images have without there being a file -> the image; those of images that had another one.
+        self._blank: dict[str, str] = {}
+        self._lost: dict[str, None] = {}
+        # In the step under way: images that came; files that came, or are for others now; images that lost some.
+        self._new_images: dict[str, None] = {}
+        self._touched: dict[str, None] = {}
+        self._bared: dict[str, dict[str, None]] = {}
 
     def before(self, path: str) -> set[str] | None:
         """What `note` has to know of a file that is going to be written: who has it; None where it isn't there."""
@@ -110,11 +113,13 @@ class EditedSideFiles:
         for base in (name, splitext(name)[0]) if dataset else ():
             self._written.setdefault((dataset, base), {})[name] = None
         self._carried.pop(path, None)
+        self._lost.pop(path, None)
+        self._touched[path] = None
         if dataset:
             self._meant[path] = None
             self._note_image(path, is_new=before is None)
-            if before is None and origin != "moved":
-                self._check_new_image(path)
+            if before is None:
+                self._new_images[path] = None
         elif self._is_label(path):
             self._note_label(path, before, origin)
         else:
@@ -133,6 +138,11 @@ class EditedSideFiles:
         images = before or self._called_like(path) or self._having(path)
         if not images and origin == "new":
             images = {image for image in self._having(path, blank=False) if self.labels(image)[0] in self._blank}
+            if len(images) > 1:
+                one, other = sorted(images)[:2]
+                raise UsageError(
+                    f"{path}: is for {one} or for {other}; write {self.labels(one)[0]}; nothing was changed"
+                )
             for image in images:
                 self.unblank(image)
         self._meant[path] = images or (set() if origin == "moved" else None)
@@ -186,6 +196,7 @@ class EditedSideFiles:
         """Say for which images a file is that was written; None: for whoever comes."""
         if path in self._meant:
             self._meant[path] = images
+            self._touched[path] = None
 
     def _having(self, path: str, *, blank: bool = True) -> set[str]:
         """Images that have a file; none where that can't be known. Without `blank`, as if none were."""
@@ -226,13 +237,14 @@ class EditedSideFiles:
                     self._meant[by_stem] = {image}  # it has come
                 elif self._having(by_stem) - {image}:
                     self._blank[path] = image
+                    self._lost[path] = None
 
-    def forget_folder(self, folder: str) -> None:
+    def forget_all(self, paths: Iterable[str]) -> None:
         """A folder is removed with all that is in it, so nobody could have taken one of its labels for another one."""
-        for lost in self._bared.values():
-            for path in lost:
-                if path.startswith(f"{folder}/"):
-                    self._blank.pop(path, None)
+        for path in paths:
+            if path in self._lost:
+                del self._lost[path]
+                self._blank.pop(path, None)
 
     def leave(self, path: str, image: str) -> None:
         """A file stays, and an image that had it goes."""
@@ -241,8 +253,10 @@ class EditedSideFiles:
 
     def join(self, path: str, image: str) -> None:
         """A file is meant for one more image."""
-        images = self._meant.get(path)
-        if images is not None:
+        self._touched[path] = None
+        if path not in self._meant:
+            self._meant[path] = self._having(path)
+        if (images := self._meant[path]) is not None:
             images.add(image)
 
     def carry(self, old: str, path: str, images: Iterable[str]) -> None:
@@ -316,45 +330,61 @@ class EditedSideFiles:
             lambda path: exists(f"{dataset}/{path}"),
         )
 
-    def check_new(self, images: Collection[str]) -> None:
-        """Refuse files that images would get which they aren't meant for, as all is at the end.
+    def check_step(self) -> None:
+        """Refuse a step that leaves an image with files that aren't meant for it, as if it were a change of its own.
 
-        New images get none of files that others had, nobody gets those that were written for another one, and who lost
-        one gets no other image's by the stem. One in the place of another one that was removed, or moved away, is new.
+        New images get none of files that others have, nobody gets those that were written for another one, and who lost
+        one gets no other image's by the stem.
+
+        Raises
+        ------
+        UsageError
+        """
+        images, paths, bared = self._new_images, self._touched, self._bared
+        self._new_images, self._touched, self._bared = {}, {}, {}
+        new = list(filter(self._edit.exists, images))
+        for path in {path: None for image in new for path in self.of(image) if self._is_for_anybody(path)}:
+            self._meant[path] = self._having(path)  # they have come
+        for image in new:
+            self._check_new_image(image)
+        blank = (self.labels(image)[0] for image in images)
+        for path in filter(self._exists, [*paths, *blank]):
+            mine = {self._blank[path]} if path in self._blank else self._meant[path]
+            if mine is not None and (others := self._having(path) - mine):
+                raise UsageError(f"{path}: would be taken for {min(others)}'s as well; nothing was changed")
+        for image, lost in bared.items():
+            if self._edit.exists(image):
+                self._check_bared(image, lost)
+
+    def check_all(self, images: Iterable[str]) -> None:
+        """Refuse a label of which nobody can know for which image it is, as all is at the end.
 
         Raises
         ------
         UsageError
         """
         for image in images:
-            self._check_new_image(image, images)
-        for path in filter(self._exists, [*self._meant, *self._blank]):
-            mine = {self._blank[path]} if path in self._blank else self._meant[path]
-            other = next((image for image in self._having(path) if mine is not None and image not in mine), None)
-            if other is not None:
-                raise UsageError(f"{path}: would be taken for {other}'s as well; nothing was changed")
-        for image in filter(self._edit.exists, self._bared):
-            self._check_bared(image)
+            self._check_lack(image)
 
-    def _check_new_image(self, image: str, images: Collection[str] = ()) -> None:
+    def _check_lack(self, image: str) -> None:
         by_name, by_stem = self.labels(image)
         if by_name in self._blank and by_stem in self._new_labels and (meant := self._meant.get(by_stem)):
             what = f"is for {next(iter(meant))} or for {image}, which has no label either; write {by_name}"
             raise UsageError(f"{by_stem}: {what}; nothing was changed")
+
+    def _check_new_image(self, image: str) -> None:
         dataset, name = self._edit.places.of(image)
         for path, shared in self.of(image).items():
             if not shared or self.is_meant(path, image):
                 continue
-            others = [f"{dataset}/{layout.ITEMS}/{other}" for other in self._owners(dataset, path) if other != name]
-            other = next((other for other in others if path in self._meant or other not in images), None)
-            if other is not None:
-                raise UsageError(
-                    f"{path}: is {other.removeprefix(f'{dataset}/{layout.ITEMS}/')}'s, and would be taken for "
-                    f"{image}'s as well; give the new image another name; nothing was changed"
-                )
+            other = next(other for other in self._owners(dataset, path) if other != name)
+            raise UsageError(
+                f"{path}: is {other}'s, and would be taken for {image}'s as well; give the new image another name; "
+                "nothing was changed"
+            )
 
-    def _check_bared(self, image: str) -> None:
-        folders = {path[len(self._dataset_of(path)) + 1 :].partition("/")[0] for path in self._bared[image]}
+    def _check_bared(self, image: str, lost: Iterable[str]) -> None:
+        folders = {path[len(self._dataset_of(path)) + 1 :].partition("/")[0] for path in lost}
         for one, path, shared in self._of(image):
             if one.by_stem and one.folder in folders and shared and not self.is_meant(path, image):
                 raise UsageError(

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Final
 from blobdir.discovery import layout
 from blobdir.errors import IsADirectory, NotADirectory, UsageError
 from blobdir.filenames import IMAGE_EXTENSIONS
+from blobdir.temporary import is_temporary
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from blobdir.packing.editing import Edit
     from blobdir.packing.provenance import Provenance
 
@@ -86,6 +89,8 @@ class EditedPlaces:
                 raise UsageError(
                     f"{path[:80]!r}: can't be the path of a file: a component is empty, '.', '..' or too long"
                 )
+            if is_temporary(part):
+                raise UsageError(f"{path}: {part} is a name of files that are being written; nobody would see it")
         for folder in layout.above(path):
             if self._edit.exists(folder):
                 raise NotADirectory(f"{path}: {folder} is a file, so nothing can be in it")
@@ -128,9 +133,18 @@ class EditedPlaces:
                     raise UsageError(f"{path}: {folder} can't be a dataset; nested ones lie in {place}")
         self._new[folder] = None
 
-    def carry(self, source: str, target: str) -> None:
-        """Have the datasets that lie directly in others below a folder lie so below another one, where they move to."""
-        for dataset in [*self._known.datasets.values(), *self._new]:
-            within = [folder for folder in layout.above(dataset) if f"{folder}/".startswith(f"{source}/")]
-            if any(map(self._is_dataset, within)) and layout.dataset_place(layout.dataset_name(dataset)) != dataset:
+    def carry(self, source: str, target: str, paths: Iterable[str]) -> None:
+        """Have the datasets that lie directly in others below a folder lie so below another one, where they move to.
+
+        Parameters
+        ----------
+        source, target : str
+        paths : iterable of str
+            What there is below the folder.
+        """
+        folders = {folder for path in paths for folder in (*layout.above(path), path)}
+        datasets = {folder for folder in folders if f"{folder}/".startswith(f"{source}/") and self._is_dataset(folder)}
+        for dataset in datasets:
+            lies_in_one = not datasets.isdisjoint(layout.above(dataset))
+            if lies_in_one and layout.dataset_place(layout.dataset_name(dataset)) != dataset:
                 self._carried.add(target + dataset.removeprefix(source))

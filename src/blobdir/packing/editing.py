@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 import warnings
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ from blobdir.packing.writer import NEW_BLOB, ProjectWriter
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from typing import BinaryIO
 
     from blobdir.packing.editedfiles import Origin
@@ -90,9 +91,9 @@ class Edit:
         self.side_files = EditedSideFiles(self._tree, self._writer.known, self)
         self._followed: set[str] = set()
         self._emptied: set[str] = set()
-        self._steps = 0
+        self._steps = self._depth = 0
         self._broken = ""
-        self._is_made = False
+        self._is_made = self._is_over = False
         self._lock = threading.RLock()
         self._process = os.getpid()
 
@@ -128,15 +129,24 @@ class Edit:
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """What is done inside happens as a whole: if it fails half way, nothing of the edit can be committed."""
-        self.check_process()
-        before = self._steps
-        try:
-            yield
-        except BaseException as error:
-            if self._steps != before:
-                self._broken = self._broken or str(error)
-            raise
+        """What is done inside is one step, also for other threads: if it fails half way, nothing can be committed.
+
+        At its end nobody may have a file that isn't meant for it.
+        """
+        with self._lock:
+            self.check_process()
+            before = self._steps
+            self._depth += 1
+            try:
+                yield
+                if self._depth == 1:
+                    self.side_files.check_step()
+            except BaseException as error:
+                if self._steps != before:
+                    self._broken = self._broken or str(error)
+                raise
+            finally:
+                self._depth -= 1
 
     def files_below(self, path: str) -> list[str]:
         """Paths of all files below a folder; those written last."""
@@ -173,17 +183,19 @@ class Edit:
 
     def make_folder(self, path: str) -> None:
         """Have a folder be there, even if nothing is in it."""
-        with self._lock:
-            self.check_process()
+        with self.whole():
             self.places.check_folder(path)
             self._change.make_folder(path)
 
-    def free_name(self, path: str) -> str:
-        """A path beside another one that no file has, with the same extension."""
-        number = 1
-        while self._taken(new := layout.join(os.path.dirname(path), f"moving-{number}{splitext(path)[1]}")):
-            number += 1
-        return new
+    def free_name(self, path: str, taken: Collection[str]) -> str:
+        """A path for something that is in the way of another for a moment, of the same kind; nothing has it."""
+        folder, name = os.path.split(path)
+        while True:
+            aside = f"moving-{secrets.token_hex(6)}"  # not one that a label or a mask could be called like
+            is_kind = layout.is_item_folder(name)
+            new = f"{aside}/{name}" if is_kind else layout.join(folder, f"{aside}{splitext(name)[1]}")
+            if new not in taken and not self._taken(new):
+                return new
 
     def read(self, path: str) -> bytes:
         """Content of a file as it would be."""
@@ -259,8 +271,7 @@ class Edit:
         UsageError
             It can't be removed.
         """
-        self.check_process()
-        with self._lock, self._change.in_words():
+        with self.whole(), self._change.in_words():
             if not self.exists(path):
                 self._tree.find(path, follow=False)  # says what is wrong with it
                 raise (
@@ -323,12 +334,12 @@ class Edit:
         """Remove a folder with all that is in it."""
         if not path:
             raise UsageError("the project itself can't be removed by this")
-        self.check_process()
-        with self._lock:
-            for file in self.files_below(path):
+        with self.whole():
+            files = self.files_below(path)
+            for file in files:
                 if self.exists(file):
                     self.remove(file)
-            self.side_files.forget_folder(path)
+            self.side_files.forget_all(files)
             self._change.forget_folder(path)
             self._change.remove_folder(path)
             self._emptied.add(path)
@@ -392,7 +403,12 @@ class Edit:
         return self._tar
 
     def check_process(self) -> None:
-        """Refuse a child: it has a copy of what is gathered, and shares the open blob, so both would be written."""
+        """Refuse a child: it has a copy of what is gathered, and shares the open blob, so both would be written.
+
+        Refuse as well what comes when all has ended: others may be changing the project.
+        """
+        if self._is_over:
+            raise UsageError("the transaction has ended, so nothing can be written in it any more")
         if os.getpid() != self._process:
             raise UsageError("a transaction belongs to the process that began it, and this is a child of that")
 
@@ -416,7 +432,7 @@ class Edit:
             if self._broken:
                 raise UsageError(f"a step of the transaction failed half way ({self._broken}); nothing was changed")
             images = [*self._images, *filter(self.places.is_image, self._files)]
-            self.side_files.check_new(list(filter(self._is_new, images)))
+            self.side_files.check_all(filter(self._is_new, images))
             for image, label in self.side_files.blanks():
                 target = self._change.stage(label)
                 target.write_bytes(annotation_of_image(BytesIO(self.read(image)), image))
@@ -509,6 +525,7 @@ class Edit:
 
     def close(self) -> None:
         """Forget what wasn't committed, and let others change the project."""
+        self._is_over = True
         tar, self._tar = self._tar, None
         try:
             if tar is not None:

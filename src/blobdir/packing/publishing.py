@@ -167,6 +167,8 @@ class Change:
         """Where to write what shall be at `path` of the project."""
         if self.dry_run:
             raise RuntimeError("a dry run writes nothing")
+        if self._lock is None:
+            raise UsageError(f"{path}: the change has ended, so nothing can be written in it any more")
         if path not in self._staged:
             self._staged[path] = self._next()
         self._removed.pop(path, None)

@@ -43,7 +43,7 @@ def relocate(edit: Edit, source: str, target: str, *, copy: bool = False) -> Non
             f"{twice}: something else of {source} would take its place; give the folder another name first"
         )
     with edit.whole():
-        edit.places.carry(source, target)
+        edit.places.carry(source, target, [*below, *empty])
         for image, to in images.items():
             edit.check_kind(image, to)
         meanings = {to: side_files.meaning(file, (source, target)) for file, to in new.items() if file not in images}
@@ -55,6 +55,7 @@ def relocate(edit: Edit, source: str, target: str, *, copy: bool = False) -> Non
                 edit.write(to, edit.read(file), origin="moved")
         else:
             _move(edit, new, images)
+            side_files.forget_all(new)
             edit.remove_folder(source)
         for path, meant in meanings.items():
             side_files.mean(path, meant)

@@ -11,18 +11,22 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from blobdir.descriptors import none_left, with_room
-from blobdir.errors import LinkError, SourceChangedError
+from blobdir.errors import BlobdirError, LinkError, SourceChangedError
 from blobdir.filenames import folders_of_format
 from blobdir.inside import (
     LEAST_BYTES,
     MOST_WAYS,
+    TRIES,
     check_regular,
     check_size,
+    link_target,
     open_anywhere,
     open_inside,
     open_plain,
     read_open,
+    real_path,
     stat_inside,
+    was_swapped,
 )
 from blobdir.projectlock import STATE_DIR
 from blobdir.sources.model import Entry, Folder, Kind, Stat
@@ -129,7 +133,7 @@ class LocalStorage:
 
     def __init__(self, root: str, *, follow_links: bool = False) -> None:
         self.follow_links = follow_links
-        self.root = self.url = self.place = self.directory = os.path.realpath(root)
+        self.root = self.url = self.place = self.directory = real_path(root)
         self.odd: list[tuple[str, str, str]] = []
 
     def expect(self, size: int) -> None:
@@ -140,7 +144,7 @@ class LocalStorage:
 
     def escapes(self, path: str) -> bool:
         """Whether `path`, with every link in it followed, lies outside the project."""
-        real = os.path.realpath(self._full(path))
+        real = real_path(self._full(path))
         return real != self.root and not real.startswith(self.root.rstrip("/") + "/")
 
     def walk(self, *, follow_links: bool) -> Iterator[Folder]:
@@ -156,7 +160,7 @@ class LocalStorage:
                     continue
                 below = f"{path}/{entry.name}" if path else entry.name
                 if follow_links or entry.target:
-                    real = os.path.realpath(self._full(below))
+                    real = real_path(self._full(below))
                     ways[real] += 1
                     if ways[real] > MOST_WAYS:
                         with suppress(OSError):  # the folder itself
@@ -184,9 +188,11 @@ class LocalStorage:
             return Folder(path, stat, self._list(path, follow_links))
         except OSError as error:
             why: OSError = error
-            if not isinstance(error, LinkError) and not none_left(error) and os.path.islink(self._full(path)):
-                what = f"a symbolic link to {os.readlink(self._full(path))!r}"
-                why = LinkError(f"{path}: is {what}, which can't be listed ({error.strerror}); put a folder there")
+            if not isinstance(error, BlobdirError) and not none_left(error):
+                with suppress(OSError):
+                    if (target := link_target(self._full(path))) is not None:
+                        what = f"a symbolic link to {target!r}, which can't be listed ({error.strerror})"
+                        why = LinkError(f"{path}: is {what}; put a folder there")
             # Kept without the frames that it came through, which hold what is open there.
             return Folder(path, stat, [], why.with_traceback(None))
 
@@ -201,21 +207,35 @@ class LocalStorage:
                         entries.append(Entry(item.name, "file"))
                     elif item.is_dir(follow_symlinks=False):
                         entries.append(Entry(item.name, "directory"))
-                    elif item.is_symlink():
-                        links.append(len(entries))
-                        entries.append(Entry(item.name, "link", target=os.readlink(item.name, dir_fd=folder)))
-                    else:
+                    elif not item.is_symlink():
                         entries.append(Entry(item.name, "other"))
+                    elif entry := self._link(path, item.name, folder):
+                        if entry.kind == "link":
+                            links.append(len(entries))
+                        entries.append(entry)
         finally:
             os.close(folder)
         if links:
             self._follow(path, entries, links, follow_links)
         return entries
 
+    def _link(self, path: str, name: str, folder: int) -> Entry | None:
+        """What was a link when its folder was listed, as it is now; None where it's gone."""
+        for _ in range(TRIES):
+            if (target := link_target(name, dir_fd=folder)) is not None:
+                return Entry(name, "link", target=target)
+            try:
+                kind = _kind(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+            except FileNotFoundError:
+                return None
+            if kind != "link":
+                return Entry(name, kind)
+        raise was_swapped(f"{path}/{name}" if path else name)
+
     def _follow(self, path: str, entries: list[Entry], links: list[int], follow_links: bool) -> None:
         """Have those links stand as what they lead to that do."""
         of_format = folders_of_format(path, [entry.name for entry in entries])
-        if of_format and not follow_links and os.path.realpath(self._full(path)) != self._full(path):
+        if of_format and not follow_links and real_path(self._full(path)) != self._full(path):
             of_format = set()  # it's behind such a link itself
         if not (follow_links or of_format):
             return
@@ -232,7 +252,7 @@ class LocalStorage:
         """The real paths of a folder and of those above it, up to the project's own."""
         found = {self.root}
         while path:
-            found.add(os.path.realpath(self._full(path)))
+            found.add(real_path(self._full(path)))
             path = path.rpartition("/")[0]
         return found
 
@@ -245,7 +265,7 @@ class LocalStorage:
                 raise
             return "directory" if is_folder else "link"
         if kind == "directory":
-            real = os.path.realpath(self._full(path))
+            real = real_path(self._full(path))
             state = os.path.join(self.root, STATE_DIR)
             return "link" if real in above or f"{real}/".startswith(f"{state}/") else "directory"
         return "file" if kind == "file" else "link"

@@ -17,7 +17,18 @@ _FOR_GOOD = ("CertificateVerif", "CertificateError", "InvalidURL", "ConnectorCer
 
 
 class WrongAnswerError(OSError):
-    """A server has answered something else than it was asked for: other bytes, too few, too many."""
+    """A server has answered something else than it was asked for: other bytes, too few, too many.
+
+    Parameters
+    ----------
+    message : str
+    status : int, optional
+        HTTP status that says so.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 _LASTING = frozenset(
@@ -32,6 +43,13 @@ class NoPageError(OSError):
 
 class NoRangesError(OSError):
     """A server doesn't serve byte ranges."""
+
+
+class TooLongError(OSError):
+    """A server sends more than a file can have."""
+
+
+_LASTING_KINDS = (FileNotFoundError, NoRangesError, NoPageError, TooLongError)
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -110,9 +128,7 @@ def is_refused(status: int | None) -> bool:
 
 def is_temporary(error: BaseException) -> bool:
     """Whether the same request may succeed a little later."""
-    if any(isinstance(link, FileNotFoundError | NoRangesError | NoPageError) for link in _chain(error)) or is_denied(
-        error
-    ):
+    if is_denied(error) or any(isinstance(link, _LASTING_KINDS) for link in _chain(error)):
         return False
     if isinstance(error, (*_OURS, FileExistsError, IsADirectoryError, NotADirectoryError)):
         return False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from blobdir.jsontext import write_json
 from blobdir.labels.formats.coco import FOLDERS
 from blobdir.labels.formats.cocoobjects import CROWD, pose_numbers
-from blobdir.labels.masks import compressed, filled, in_image, to_rle
+from blobdir.labels.masks import beyond, compressed, filled, in_image, to_rle
 from blobdir.labels.measures import area, measured, plain, ring_area
 from blobdir.labels.model import Box, Mask, Polygon, Pose, around, ident_of, told, understood
 from blobdir.labels.supervisely import MEASURED, digest
@@ -207,8 +207,14 @@ class CocoWriter(Writer):
             if shape.holes:
                 self.plan.lost(item, title, "has holes, which COCO's outlines haven't; its area is without them")
         elif isinstance(shape, Mask):
+            self._name_cut(item, title, shape)
             found["segmentation"] = to_rle(shape, item.width, item.height)
         return found
+
+    def _name_cut(self, item: Item, title: str, shape: Polygon | Mask) -> None:
+        """Say what of a shape isn't in its run lengths."""
+        if fault := beyond(shape, item.width, item.height):
+            self.plan.lost(item, title, fault)
 
     def _pose(self, title: str, pose: Pose) -> dict[str, Any]:
         labels = list(self.plan.kinds[title].keypoints.values())
@@ -255,6 +261,9 @@ class CocoWriter(Writer):
             found |= self._keypoints(item, name, pose, category)
         solid = [shape for shape in shapes if isinstance(shape, (Polygon, Mask))]
         found["segmentation"], more = _segmentation(solid, item, compact="compressed" in known)
+        has_outlines = isinstance(found["segmentation"], list) and found["segmentation"]
+        for shape in () if has_outlines else solid:
+            self._name_cut(item, name, shape)
         found |= measured(shapes) | more
         if known.get("of") == digest(_distinct(one for one, _, _ in labels)):
             found |= {key: known[key] for key in known if key in MEASURED}

@@ -13,11 +13,15 @@ from blobdir.sources.model import Stat
 from blobdir.sources.retries import WrongAnswerError
 
 CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+WHOLE: Final = 200
+PART: Final = 206
+"""HTTP statuses of answers that hold all of what was asked for, or a part of it."""
 _WRITTEN_KEYS = (
     "mtime", "LastModified", "last_modified", "updated", "modified", "Last-Modified", "modify", "modificationTime",
     "created",
 )  # fmt: skip
 """What backends call the time when a file was written last; one that says only when it was made replaces files."""
+_NOT_SAID = "it doesn't say which"
 _MILLISECONDS = frozenset(("modificationTime",))
 _DIGITS = re.compile(r"\d{14}")
 _ETAG_KEYS = ("ETag", "etag", "md5Hash", "md5", "content_md5")
@@ -94,6 +98,42 @@ def stat_of(info: Mapping[str, Any]) -> Stat:
         next((_written_ns(key, info[key]) for key in _WRITTEN_KEYS if info.get(key)), 0),
         etag=bare_etag(next((str(info[key]) for key in _ETAG_KEYS if info.get(key)), "")),
     )
+
+
+def check_status(status: int, content_range: str | None, *, is_ranged: bool = False, reason: str | None = "") -> None:
+    """Make sure that an answer holds all of what was asked for: a file, a page; or says which part, of a range.
+
+    Anything else that isn't an error by its status is a word of the server, or of who stands before it: to wait (202),
+    that there is nothing to show (204), that it was rewritten on the way (203), or that it's to be had elsewhere.
+
+    Parameters
+    ----------
+    status : int
+    content_range : str or None
+        What the answer says in its header of this name.
+    is_ranged : bool
+        Whether a part was asked for.
+    reason : str or None
+        The status in words.
+
+    Raises
+    ------
+    WrongAnswerError
+    """
+    told = (content_range or "").strip()
+    found = CONTENT_RANGE.fullmatch(told)
+    if status == WHOLE or (status == PART and found is not None and (is_ranged or _is_all(*found.groups()))):
+        return
+    asked = "a range of it" if is_ranged else "all of it"
+    if status == PART:
+        why = f"a part of it ({told or _NOT_SAID})"
+    else:
+        why = f"status {status}{f' ({reason})' if reason else ''}, which stands for something else"
+    raise WrongAnswerError(f"asked for {asked}, the server sent {why}", status=status)
+
+
+def _is_all(low: str, high: str, total: str) -> bool:
+    return int(low) == 0 and total != "*" and int(high) + 1 == int(total)
 
 
 def check_range(data: bytes, start: int | None, end: int | None, content_range: str | None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from blobdir.sources.model import Stat
-from blobdir.sources.transports.answers import Answer, bare_etag, check_range, mtime_ns
+from blobdir.sources.transports.answers import WHOLE, Answer, bare_etag, check_range, check_status, mtime_ns
 from blobdir.sources.transports.general import General
 
 
@@ -21,6 +21,8 @@ class S3(General):
         answer = await self.fs._call_s3("get_object", Bucket=bucket, Key=key, **options)  # noqa: SLF001  # as in s3fs.call_s3
         body = answer["Body"]
         try:
+            status = int((answer.get("ResponseMetadata") or {}).get("HTTPStatusCode") or WHOLE)
+            check_status(status, answer.get("ContentRange"), is_ranged="Range" in options)
             data: bytes = await body.read()
         finally:
             body.close()

@@ -5,9 +5,19 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
+from blobdir.inside import WHOLE_BYTES
 from blobdir.sources.model import Stat
-from blobdir.sources.retries import NoPageError, NoRangesError, WrongAnswerError, is_refused, status_of
-from blobdir.sources.transports.answers import CONTENT_RANGE, Answer, bare_etag, check_range, mtime_ns
+from blobdir.sources.retries import NoPageError, NoRangesError, TooLongError, WrongAnswerError, is_refused, status_of
+from blobdir.sources.transports.answers import (
+    CONTENT_RANGE,
+    PART,
+    WHOLE,
+    Answer,
+    bare_etag,
+    check_range,
+    check_status,
+    mtime_ns,
+)
 from blobdir.sources.transports.general import General
 from blobdir.sources.webindex import PAGE_BYTES, open_at_end, read_page, why_no_list
 
@@ -17,6 +27,10 @@ if TYPE_CHECKING:
     from blobdir.sources.webindex import Listed
 
 _RECEIVE = 1 << 20
+_UNANNOUNCED = 8 << 20
+"""Bytes that are read of a file before it's asked how many it has, where the answer doesn't say it."""
+_DECODED = frozenset(("gzip", "deflate", "br", "zstd"))
+"""Encodings that aiohttp takes away by itself."""
 _IDENTITY = {"Accept-Encoding": "identity"}
 _PAGES = frozenset(("text/html", "application/xhtml+xml"))
 _NO_HEAD = frozenset((403, 405, 501))
@@ -38,16 +52,47 @@ class Web(General):
         headers = {"Range": f"bytes={start}-{end - 1}"} if ranged and end is not None else {}
         async with session.get(self.fs.encode_url(path), **self._options(headers)) as response:
             _raise_for(response, path)
-            if ranged and response.status != 206:
+            _check(response, is_ranged=ranged)
+            _check_encoding(response)
+            if ranged and response.status != PART:
                 length = response.content_length
                 if length != 0 and (start != 0 or length is None or length != end):  # an empty one has none
                     raise NoRangesError("the server doesn't serve byte ranges; copy the project, or use another server")
                 ranged = False
-            data: bytes = await response.read()
+            data = await self._body(response, path, None if start is None or end is None or not ranged else end - start)
             total = check_range(data, start if ranged else None, end, response.headers.get("Content-Range"))
             if not ranged and response.content_length is not None and len(data) != response.content_length:
                 raise WrongAnswerError(f"the server announced {response.content_length} bytes and sent {len(data)}")
+            if not ranged and not _says_its_end(response.headers):  # the connection has broken off, perhaps
+                announced = await self._announced(path)
+                if announced and len(data) != announced:
+                    raise WrongAnswerError(f"the server announced {announced} bytes and sent {len(data)}")
             return Answer(data, _http_version(response.headers, total))
+
+    async def _body(self, response: Any, path: str, asked: int | None) -> bytes:
+        """What an answer holds: no more than it says, than was asked for, or than the server announces of the file."""
+        length = response.content_length
+        if length is not None and length <= (WHOLE_BYTES if asked is None else asked):
+            whole: bytes = await response.read()
+            return whole
+        most = asked
+        found = bytearray()
+        async for piece in response.content.iter_chunked(_RECEIVE):
+            found += piece
+            if most is None and len(found) > _UNANNOUNCED:
+                most = await self._announced(path) or length or WHOLE_BYTES
+            if most is not None and len(found) > most:
+                raise TooLongError(f"the server sends more than {most:,} bytes, and the file can't have more")
+        return bytes(found)
+
+    async def _announced(self, path: str) -> int:
+        """Bytes of a file, as they are told without it; 0 where they aren't."""
+        try:
+            return max(0, (await self.info(path)).size)
+        except Exception as error:
+            if is_refused(status_of(error)):  # of an empty file there is no first byte
+                return 0
+            raise
 
     async def info(self, path: str) -> Stat:
         """Attributes over http: one HEAD; where a server refuses that, a GET whose body isn't read."""
@@ -57,13 +102,14 @@ class Web(General):
             if response.status not in _NO_HEAD:
                 _raise_for(response, path)
                 length = response.headers.get("Content-Length")
-                if length is not None:
+                if length is not None and response.status == WHOLE:
                     return _http_version(response.headers, int(length))
         async with session.get(url, **self._options({"Range": "bytes=0-0"})) as response:
             _raise_for(response, path)
+            _check(response, is_ranged=True)
             found = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
             total = int(found[3]) if found and found[3] != "*" else -1
-            if response.status == 200 and response.content_length is not None:
+            if response.status == WHOLE and response.content_length is not None:
                 total = response.content_length
             return _http_version(response.headers, total)
 
@@ -71,7 +117,7 @@ class Web(General):
         """Bytes of a file; -1 where a server has none of this very name, but perhaps a folder, to which it leads on."""
         session = await self.fs.set_session()
         async with session.head(self.fs.encode_url(url), allow_redirects=False, **self._options({})) as response:
-            if response.status != 200:
+            if response.status != WHOLE:
                 return -1
             return int(response.headers.get("Content-Length") or -1)
 
@@ -107,7 +153,7 @@ class Web(General):
         session = await self.fs.set_session()
         for request in (session.head, session.get):
             async with request(self.fs.encode_url(url), allow_redirects=True, **self._options({})) as response:
-                if response.status == 200:
+                if response.status == WHOLE:
                     name = self.fs.encode_url(url).path.rpartition("/")[2]
                     leads = response.url.path.endswith(f"/{name}/")
                     return _content_type(response.headers), leads
@@ -140,6 +186,7 @@ class Web(General):
         session = await self.fs.set_session()
         async with session.get(self.fs.encode_url(url), **self._options({})) as response:
             _raise_for(response, url)
+            _check(response)
             kind = _content_type(response.headers)
             if kind and kind not in _PAGES:
                 raise NotADirectoryError(errno.ENOTDIR, f"the server gives no page that lists a folder, but {kind}")
@@ -173,3 +220,19 @@ def _raise_for(response: Any, path: str) -> None:
     if response.status in _GONE:
         raise FileNotFoundError(path)
     response.raise_for_status()
+
+
+def _check(response: Any, *, is_ranged: bool = False) -> None:
+    check_status(response.status, response.headers.get("Content-Range"), is_ranged=is_ranged, reason=response.reason)
+
+
+def _check_encoding(response: Any) -> None:
+    """Make sure that the bytes of a file aren't another form of it.
+
+    Raises
+    ------
+    WrongAnswerError
+    """
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding in _DECODED:
+        raise WrongAnswerError(f"asked for the file as it is, the server sent it in another form (encoded: {encoding})")

@@ -1,0 +1,165 @@
+"""BMP files that Pillow doesn't read, or reads otherwise than OpenCV does.
+
+- Which bits of a pixel's 32 are which colour: Pillow knows some of the ways to say it. A header that has no room for
+  alpha isn't looked at; bytes are blue, green, red and alpha then.
+- Compressed ones may leave pixels out, and those have the first colour. Codes that go beyond a row are an error.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from numpy.typing import NDArray
+
+_MAGIC: Final = b"BM"
+_HEADER: Final = 70
+_MOST_HEADERS: Final = 40, 124
+_WITH_ALPHA: Final = 56
+"""Bytes of a header that says where alpha is."""
+_BITFIELDS: Final = 32, 3
+_CODES: Final = frozenset({(8, 1), (4, 2)})
+"""Bits of a pixel and compression."""
+_PLAIN: Final = 0xFF0000, 0xFF00, 0xFF, 0xFF000000
+"""Bits of red, green, blue and alpha."""
+_BYTE: Final = 255
+_NEXT_ROW, _END, _MOVE = 0, 1, 2
+"""Codes."""
+_ENDED: Final = "the image file is truncated"
+
+
+@dataclass(frozen=True)
+class Bmp:
+    """Such a file.
+
+    Attributes
+    ----------
+    width, height : int
+    upright : bool
+        The first row is the upper one.
+    start : int
+        Where pixels begin.
+    header : int
+        Bytes of the header.
+    bits : int
+        Of a pixel.
+    colours : int
+        In its palette.
+    masks : tuple of int
+    """
+
+    width: int
+    height: int
+    upright: bool
+    start: int
+    header: int
+    bits: int
+    colours: int
+    masks: tuple[int, ...]
+
+    def pixels(self, data: bytes, *, keep_alpha: bool) -> NDArray[np.uint8]:
+        """Pixels of the file, RGB or RGBA.
+
+        Raises
+        ------
+        OSError
+        """
+        if self.bits == _BITFIELDS[0]:
+            if len(data) - self.start < self.width * self.height * 4:
+                raise OSError(_ENDED)
+            found = np.frombuffer(data, "<u4", self.width * self.height, self.start).reshape(self.height, self.width)
+            out = np.dstack([_samples(found, mask) for mask in self.masks[: 4 if keep_alpha else 3]])
+        else:
+            palette = np.zeros((256, 4), np.uint8)
+            first = 14 + self.header
+            stored = np.frombuffer(data[first : min(first + 4 * self.colours, self.start)], np.uint8)
+            palette.reshape(-1)[: len(stored) // 4 * 4] = stored[: len(stored) // 4 * 4]
+            out = palette[:, 2::-1][np.frombuffer(self._uncoded(data), np.uint8).reshape(self.height, self.width)]
+        return out if self.upright else out[::-1]
+
+    def _uncoded(self, data: bytes) -> bytearray:
+        """A byte for each pixel of what is compressed. Rows that a run fills end, whether or not a code says so too."""
+        out, row, x, at, ended = bytearray(self.width * self.height), 0, 0, self.start, False
+        while row < self.height:
+            code, moved = data[at : at + 2], data[at + 2 : at + 4]
+            if len(code) < 2:
+                if row == self.height - 1 and x == self.width:
+                    break
+                raise OSError(_ENDED)
+            (count, value), at = code, at + 2
+            skips = not count and (value == _MOVE or (value == _END and row < self.height - 1))
+            if skips and self.bits == 4:  # OpenCV takes it for something else
+                raise OSError("its compressed pixels of 4 bits leave some out")
+            if not count and value == _END:
+                break
+            if not count and value == _NEXT_ROW:
+                row, x, ended = (row, x, False) if ended else (row + 1, 0, False)
+                continue
+            if not count and value == _MOVE:
+                if len(moved) < 2:
+                    raise OSError(_ENDED)
+                row, x = divmod(row * self.width + x + moved[0] + moved[1] * self.width, self.width)
+                at, ended = at + 2, False
+                continue
+            run, size = self._run(data, at, count, value)
+            at += size
+            if x + len(run) > self.width:
+                raise OSError("its compressed pixels go beyond its rows")
+            out[row * self.width + x : row * self.width + x + len(run)] = run
+            x += len(run)
+            ended = bool(count) and self.bits == 8 and x == self.width
+            row, x = (row + 1, 0) if ended else (row, x)
+        return out
+
+    def _run(self, data: bytes, at: int, count: int, value: int) -> tuple[bytes, int]:
+        """Pixels that a code means, and how many bytes behind it it has."""
+        if count:
+            return self._unpacked(bytes([value]) * count)[:count], 0
+        size = -(-value * self.bits // 8)
+        if len(run := self._unpacked(data[at : at + size])[:value]) < value:
+            raise OSError(_ENDED)
+        return run, size + size % 2
+
+    def _unpacked(self, packed: bytes) -> bytes:
+        if self.bits == 8:
+            return packed
+        return bytes(half for byte in packed for half in (byte >> 4, byte & 15))
+
+
+def odd_bmp(file: BinaryIO) -> Bmp | None:
+    """What such a file says; None of others."""
+    file.seek(0)
+    head = file.read(_HEADER)
+    if not head.startswith(_MAGIC) or len(head) < 54:
+        return None
+    start, size, width, height, _, bits, compression = struct.unpack_from("<IIiiHHI", head, 10)
+    (colours,) = struct.unpack_from("<I", head, 46)
+    if not _MOST_HEADERS[0] <= size <= _MOST_HEADERS[1] or width < 1 or not height:
+        return None
+    if (bits, compression) not in _CODES | {_BITFIELDS}:
+        return None
+    masks = struct.unpack("<IIII", head[54:70].ljust(16, b"\0")) if size >= _WITH_ALPHA else _PLAIN
+    colours = min(colours or 256, 1 << min(bits, 8))
+    return Bmp(width, abs(height), height < 0, start, size, bits, colours, masks)
+
+
+def _samples(found: NDArray[np.uint32], mask: int) -> NDArray[np.uint8]:
+    if not mask:
+        return np.full(found.shape, _BYTE, np.uint8)
+    shift = (mask & -mask).bit_length() - 1
+    samples, most = found >> shift & mask >> shift, mask >> shift
+    if most == _BYTE:
+        return samples.astype(np.uint8)
+    return (samples.astype(np.float32) * np.float32(_BYTE / most)).astype(np.uint8)
+
+
+def dark_bits(arguments: object) -> tuple[int, int, int] | None:
+    """Bits that count of samples of 16-bit pixels, by the way that Pillow reads them; it fills up the others."""
+    kind = arguments[0] if isinstance(arguments, tuple) and arguments else ""
+    return {"BGR;15": (0xF8, 0xF8, 0xF8), "BGR;16": (0xF8, 0xFC, 0xF8)}.get(str(kind))

@@ -1,0 +1,313 @@
+"""What a TIFF file says of its picture, and files that say the same in the words that Pillow reads rightly.
+
+libtiff, and with it the SDK, reads a picture the same in either byte order, in BigTIFF, with bits in either order, and
+whether samples have a sign or not. Pillow knows some of these together and not others, and makes other pixels of a few.
+So what it's given is a classic TIFF with the first bits first, in which nothing but that is changed.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import TYPE_CHECKING, Final
+
+from blobdir.wording import counted
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+BEGINNINGS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""Of classic TIFF and of BigTIFF."""
+WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
+FILL, OFFSETS, ORIENTATION, SAMPLES, COUNTS, PLANAR = 266, 273, 274, 277, 279, 284
+_STRIP_ROWS, _TILE_LENGTH = 278, 323
+PREDICTOR, COLOURS, TILE_WIDTH, TILE_OFFSETS, TILE_COUNTS = 317, 320, 322, 324, 325
+EXTRA, FORMAT, _SUBSAMPLING = 338, 339, 530
+"""Tags."""
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
+_COLOURS_IN_WORDS: Final = {
+    0: "gray", 1: "gray", 2: "RGB", 3: "a palette", 4: "a mask", 5: "CMYK", 6: "YCbCr", 8: "LAB", 9: "LAB", 10: "LAB",
+    32803: "a camera's raw", 32844: "LogL", 32845: "LogLuv", 34892: "a camera's raw",
+}  # fmt: skip
+_FORMATS_IN_WORDS: Final = {
+    2: " with a sign",
+    3: " in floating point",
+    5: " of complex numbers",
+    6: " of complex numbers",
+}
+_COMPRESSIONS_IN_WORDS: Final = {
+    6: "JPEG of old",
+    34661: "JBIG",
+    34712: "JPEG 2000",
+    34887: "LERC",
+    34892: "lossy JPEG",
+    34933: "PNG",
+    34934: "JPEG XR",
+    50000: "zstd",
+    50001: "WebP",
+    50002: "JPEG XL",
+    52546: "JPEG XL",
+}
+_DEPTHS: Final = frozenset({1, 2, 4, 8, 16, 32, 64})
+_APART: Final = 2
+UNCOMPRESSED: Final = 1
+JPEG: Final = 7
+_OLD_JPEG: Final = 6
+DIFFERENCES: Final = frozenset({5, 8, 32946, 34925, 50000})
+"""Compressions of bytes that may be differences of samples: LZW, deflate, LZMA, zstd."""
+OF_BYTES: Final = DIFFERENCES | {UNCOMPRESSED, 32773}
+"""Compressions that give bytes, and know nothing of pictures."""
+_DEFLATE: Final = 8
+WHOLE: Final = frozenset({1, 2, 4})
+"""Formats of samples that are whole numbers; 4: it isn't said."""
+_TYPES: Final = {1: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+"""Types that are whole numbers."""
+_CLASSIC: Final = {16: 4, 17: 9, 18: 13}
+_KEPT: Final = (
+    *(
+        WIDTH,
+        LENGTH,
+        BITS,
+        COMPRESSION,
+        PHOTOMETRIC,
+        FILL,
+        OFFSETS,
+        ORIENTATION,
+        SAMPLES,
+        _STRIP_ROWS,
+        COUNTS,
+        PLANAR,
+        292,
+        293,
+    ),
+    *(PREDICTOR, COLOURS, TILE_WIDTH, _TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS, EXTRA, FORMAT, 347, _SUBSAMPLING, 531),
+)
+"""Tags that say where samples are and what they mean."""
+_MOST_NUMBERS: Final = 1 << 24
+_REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+Changes = dict[int, tuple[int, ...] | None]
+"""Tag -> other numbers, or None: not there."""
+
+
+class Directory:
+    """The first directory of a TIFF file.
+
+    Parameters
+    ----------
+    file : file
+        It's read where there is something to read; where it ends too early the directory does too.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.entries: dict[int, tuple[int, int, int]] = {}
+        """Tag -> type, number of values, and their place; of two the first."""
+        self.doubled = False
+        """There are two of a tag. Of those Pillow takes the last."""
+        file.seek(0)
+        self.order = ">" if file.read(2) == b"MM" else "<"
+        self.big = self._read("H", 2) == (43,)
+        count, self._inline = ("Q", 8) if self.big else ("H", 4)
+        head, size = f"{self.order}HH{count if self.big else 'I'}", 20 if self.big else 12
+        start = (*self._read("Q" if self.big else "I", 8 if self.big else 4), 0)[0]
+        first = start + struct.calcsize(count)
+        entries = min((*self._read(count, start), 0)[0], 0xFFFF)
+        file.seek(first)
+        table = file.read(entries * size)
+        for number in range(len(table) // size):
+            tag, kind, many = struct.unpack_from(head, table, number * size)
+            self.doubled |= tag in self.entries
+            self.entries.setdefault(tag, (kind, many, first + number * size + struct.calcsize(head)))
+
+    def _read(self, kinds: str, at: int) -> tuple[int, ...]:
+        size = struct.calcsize(f"{self.order}{kinds}")
+        self._file.seek(at)
+        found = self._file.read(size)
+        return struct.unpack(f"{self.order}{kinds}", found) if len(found) == size else ()
+
+    def numbers(self, tag: int) -> tuple[int, ...]:
+        """Whole numbers; none where there are others, or none at all."""
+        kind, count, at = self.entries.get(tag, (0, 0, 0))
+        letter = _TYPES.get(kind, "")
+        if not letter or not count or count > _MOST_NUMBERS:
+            return ()
+        if struct.calcsize(letter) * count > self._inline:
+            at = (*self._read("Q" if self.big else "I", at), 0)[0]
+        return self._read(f"{count}{letter}", at)
+
+    def number(self, tag: int, default: int = 0) -> int:
+        """The first number of a tag."""
+        return (*self.numbers(tag), default)[0]
+
+    def size(self) -> tuple[int, int]:
+        """Width and height as the samples are stored.
+
+        Raises
+        ------
+        OSError
+        """
+        width, height = self.numbers(WIDTH), self.numbers(LENGTH)
+        if len(width) != 1 or len(height) != 1 or min(*width, *height) < 1:
+            raise OSError("it begins as TIFF does, but doesn't say how wide and high it is")
+        return width[0], height[0]
+
+    def orientation(self) -> int:
+        """1 to 8; 1 where there is none: it's one number, of any type."""
+        found = self.numbers(ORIENTATION)
+        return found[0] if len(found) == 1 and 1 <= found[0] <= 8 else 1
+
+    def bits(self) -> tuple[int, ...]:
+        """Bits of each sample of a pixel."""
+        bits, samples = self.numbers(BITS) or (1,), self.number(SAMPLES, 1)
+        return bits * samples if len(bits) == 1 and 0 < samples <= 0xFFFF else bits[:samples]
+
+    def formats(self) -> set[int]:
+        """What samples are: 1 without a sign, 2 with one, 3 floating point, and others."""
+        return set(self.numbers(FORMAT)) or {1}
+
+    def apart(self) -> bool:
+        """Whether the samples of each colour lie apart from those of others."""
+        return self.number(PLANAR, 1) == _APART and len(self.bits()) > 1
+
+    def parts(self) -> int:
+        """How many strips or tiles the picture has; of one colour, where colours lie apart."""
+        (width, height), tiled = self.size(), TILE_OFFSETS in self.entries
+        high = self.number(_TILE_LENGTH if tiled else _STRIP_ROWS) or height
+        across = -(-width // (self.number(TILE_WIDTH) or width)) if tiled else 1
+        return across * -(-height // high)
+
+    def check(self) -> None:
+        """Check that all samples have a place, and are of numbers of bits that are known.
+
+        Raises
+        ------
+        OSError
+        """
+        bits = self.bits()
+        if not set(bits) <= _DEPTHS or not bits:
+            raise OSError(f"it has {self.in_words()}; such samples aren't decoded")
+        if self.number(COMPRESSION, UNCOMPRESSED) == _OLD_JPEG:
+            return  # has places of its own
+        tiled = TILE_OFFSETS in self.entries
+        offsets = self.numbers(TILE_OFFSETS if tiled else OFFSETS)
+        counts = self.numbers(TILE_COUNTS if tiled else COUNTS)
+        parts = self.parts()
+        needed = parts * (len(bits) if self.apart() else 1)
+        if len(offsets) < needed or 0 < len(counts) < needed:
+            found = min(len(offsets), len(counts) or needed)
+            raise OSError(f"it says where {found} of the {needed} parts of its picture are")
+        for number, (at, size) in enumerate(zip(offsets[:needed], counts, strict=False)):
+            if (needed > 1 and size < self._bytes_of(number % parts)) or not (size or at):
+                raise OSError(f"part {number + 1} of the {needed} parts of its picture has only {size} bytes")
+
+    def _bytes_of(self, part: int) -> int:
+        """Bytes that a strip or tile has at least."""
+        (width, height), bits = self.size(), self.bits()
+        plain = self.number(COMPRESSION, UNCOMPRESSED) == UNCOMPRESSED
+        if not plain or self.number(PHOTOMETRIC) == _YCBCR or TILE_OFFSETS in self.entries:
+            return 1
+        high = self.number(_STRIP_ROWS) or height
+        return min(high, height - part * high) * -(-width * (bits[0] if self.apart() else sum(bits)) // 8)
+
+    def in_words(self) -> str:
+        """Samples, their bits and the colours that they are of."""
+        bits, colours = self.bits(), self.number(PHOTOMETRIC, -1)
+        formats = _FORMATS_IN_WORDS.get(max(self.formats()), "")
+        count = self.number(SAMPLES, 1)
+        depths = " and ".join(map(str, sorted(set(bits)))) or "0"
+        kind = _COLOURS_IN_WORDS.get(colours, "an unknown kind")
+        compression = _COMPRESSIONS_IN_WORDS.get(self.number(COMPRESSION, UNCOMPRESSED), "")
+        packed = f", and it's compressed as {compression}" if compression else ""
+        return f"{counted(count, 'sample')} a pixel, of {depths} bits{formats}; its colours are {kind}{packed}"
+
+
+def plain(data: bytes) -> bytes:
+    """A TIFF file that says the same and that Pillow reads; the file itself where it does already.
+
+    Raises
+    ------
+    OSError
+        It isn't one, or isn't all there.
+    """
+    directory = Directory(io.BytesIO(data))
+    directory.check()
+    changes: Changes = {}
+    compression = directory.number(COMPRESSION, UNCOMPRESSED)
+    if directory.number(FILL, 1) == 2 and compression in OF_BYTES:  # the last bits first
+        changes[FILL], data = (1,), data.translate(_REVERSED)  # directories too, but that has been read
+    if directory.formats() != {1} and directory.formats() <= WHOLE and set(directory.bits()) == {8}:
+        changes[FORMAT] = None
+    if directory.number(PLANAR, 1) != 1 and not directory.apart():
+        changes[PLANAR] = (1,)
+    colours = directory.numbers(COLOURS)
+    if directory.number(PHOTOMETRIC) == PALETTE and colours and max(colours) <= 0xFF:
+        changes[COLOURS] = tuple(colour << 8 for colour in colours)
+    strips: list[bytes] = []
+    if directory.number(PHOTOMETRIC) == _YCBCR and compression == UNCOMPRESSED:  # read by libtiff when compressed
+        strips = [zlib.compress(strip, 1) for strip in _strips(data, directory)]
+        changes[COMPRESSION] = (_DEFLATE,)
+    if changes or directory.doubled or (directory.big and directory.order == ">"):
+        return rewritten(data, directory, changes, strips)
+    return data
+
+
+def _strips(data: bytes, directory: Directory) -> list[bytes]:
+    offsets, counts = directory.numbers(OFFSETS), directory.numbers(COUNTS)
+    if len(offsets) != len(counts) or any(at + size > len(data) for at, size in zip(offsets, counts, strict=True)):
+        raise OSError("the image file is truncated")
+    return [data[at : at + size] for at, size in zip(offsets, counts, strict=True)]
+
+
+def rewritten(data: bytes, directory: Directory, changes: Changes, strips: list[bytes] | None = None) -> bytes:
+    """A classic TIFF file of the same samples, with the first bits first.
+
+    What is in the file comes behind the new directory, whole: where it ends too early, the new one does too.
+
+    Parameters
+    ----------
+    data : bytes
+    directory : Directory
+        Of the file.
+    changes : dict
+        Tags that become others.
+    strips : list of bytes, optional
+        What comes in the place of all samples.
+
+    Raises
+    ------
+    OSError
+    """
+    wanted: dict[int, tuple[int, tuple[int, ...]]] = {}
+    for tag in _KEPT:
+        values = changes.get(tag, directory.numbers(tag)) if tag in changes else directory.numbers(tag)
+        kind = directory.entries.get(tag, (4, 0, 0))[0]
+        if values:
+            wanted[tag] = 4 if tag in changes and kind != 3 else _CLASSIC.get(kind, kind), values
+    places = [tag for tag in (OFFSETS, TILE_OFFSETS, COUNTS, TILE_COUNTS) if tag in wanted]
+    wanted.update({tag: (4, wanted[tag][1]) for tag in places})
+    start = 8 + 2 + 12 * len(wanted) + 4
+    begin = start + sum(_padded(struct.calcsize(_TYPES[kind]) * len(values)) for kind, values in wanted.values())
+    if strips:
+        wanted[COUNTS] = 4, tuple(map(len, strips))
+        wanted[OFFSETS] = 4, tuple(sum(wanted[COUNTS][1][:number]) for number in range(len(strips)))
+        data = b"".join(strips)
+    for tag in {OFFSETS, TILE_OFFSETS} & wanted.keys():
+        wanted[tag] = 4, tuple(begin + at for at in wanted[tag][1])
+    order, table, values_behind = directory.order, b"", b""
+    try:
+        for tag, (kind, values) in sorted(wanted.items()):
+            packed = struct.pack(f"{order}{len(values)}{_TYPES[kind]}", *values)
+            table += struct.pack(f"{order}HHI", tag, kind, len(values))
+            inline = len(packed) <= 4
+            table += packed.ljust(4, b"\0") if inline else struct.pack(f"{order}I", start + len(values_behind))
+            values_behind += b"" if inline else packed.ljust(_padded(len(packed)), b"\0")
+    except struct.error as error:
+        raise OSError("its numbers are larger than a TIFF file can have here") from error
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HIH", 42, 8, len(wanted)) + table + bytes(4)
+    return (head + values_behind).ljust(begin, b"\0") + data
+
+
+def _padded(size: int) -> int:
+    return size + size % 2

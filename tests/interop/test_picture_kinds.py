@@ -1,0 +1,211 @@
+"""All that TIFF, PNG, BMP and anymaps can be: pixels are the SDK's, or that they aren't is said in the documentation.
+
+Each row of ``ROWS`` is one of the table of ``docs/decisions/0016-pixels.md``, under the same name.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import anymap_kinds
+import bmp_kinds
+import numpy as np
+import png_kinds
+import pytest
+import supervisely as sly
+import tiff_kinds
+
+from blobdir.errors import ImageError
+from blobdir.images import decode_image, shown_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DOCUMENT = (Path(__file__).parents[2] / "docs/decisions/0016-pixels.md").read_text(encoding="utf-8")
+SAME, ONLY_HERE, REFUSED, NEITHER, ALPHA, OTHER, NEAR = (
+    "same",
+    "only here",
+    "refused",
+    "neither",
+    "alpha",
+    "other",
+    "near",
+)
+"""What comes of it; `NEAR`: other by 2 of 255 at the most."""
+ROWS: Final[dict[str, tuple[str, str]]] = {
+    "LAB in TIFF": (REFUSED, REFUSED),
+    "LAB in TIFF, with a sign": (REFUSED, NEITHER),
+    "YCbCr in TIFF, each colour apart": (REFUSED, REFUSED),
+    "YCbCr in TIFF, each colour apart, with a sign": (REFUSED, NEITHER),
+    "TIFF with samples of 2 or 4 bits": (ONLY_HERE, ONLY_HERE),
+    "CMYK of 16 bits in TIFF": (ONLY_HERE, ONLY_HERE),
+    "TIFF with samples that have a sign": (SAME, ONLY_HERE),
+    "TIFF with samples of 10, 12 or 14 bits": (NEITHER, REFUSED),
+    "floats in TIFF": (NEITHER, REFUSED),
+    "TIFF with a palette of two colours": (SAME, OTHER),
+    "TIFF in CMYK or with a fourth sample that is no alpha": (SAME, ALPHA),
+    "animated PNG of 16 bits": (NEAR, SAME),
+    "BMP of OS/2": (SAME, OTHER),
+    "BMP of 16 bits, of OS/2 or with a header that says where alpha is": (ONLY_HERE, ONLY_HERE),
+    "BMP with compressed pixels of 4 bits that leave some out": (REFUSED, REFUSED),
+}
+"""Kind of file -> what comes of it, and what with `keep_alpha`."""
+PLAIN = SAME, SAME
+NONE = NEITHER, NEITHER
+
+
+def decoded(decode: Callable[..., Any], data: bytes, *, keep_alpha: bool) -> np.ndarray | None:
+    try:
+        return decode(data, keep_alpha=keep_alpha)  # type: ignore[no-any-return]
+    except ImageError:
+        return None
+    except Exception:
+        if decode is decode_image:
+            raise
+        return None  # of the SDK, or of OpenCV
+
+
+def outcome(data: bytes, *, keep_alpha: bool) -> str:
+    theirs = decoded(sly.image.read_bytes, data, keep_alpha=keep_alpha)
+    ours = decoded(decode_image, data, keep_alpha=keep_alpha)
+    if ours is None or theirs is None:
+        return {(True, True): NEITHER, (True, False): REFUSED}.get((ours is None, theirs is None), ONLY_HERE)
+    if ours.shape != theirs.shape:
+        return ALPHA
+    if theirs.dtype != ours.dtype:  # "with `keep_alpha`, more than 8 bits a sample"
+        assert (theirs.dtype, ours.dtype, keep_alpha) == (np.uint16, np.uint8, True)
+        return SAME
+    most = int(np.abs(ours.astype(int) - theirs).max())
+    return SAME if not most else NEAR if most <= 2 else OTHER
+
+
+def outcomes(data: bytes) -> tuple[str, str]:
+    """What comes of a file; sizes that are written are those of the pixels."""
+    found = outcome(data, keep_alpha=False), outcome(data, keep_alpha=True)
+    if found[0] not in (REFUSED, NEITHER):
+        assert shown_size(io.BytesIO(data)) == decode_image(data).shape[1::-1]
+    elif found[0] == REFUSED and not data.startswith(b"P"):
+        assert shown_size(io.BytesIO(data)) == sly.image.read_bytes(data).shape[1::-1]
+    return found
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_what_differs_is_documented(row: str) -> None:
+    assert f"\n| {row.removesuffix(', with a sign')} |" in DOCUMENT
+
+
+def row_of_tiff(
+    colours: int, samples: int, extra: int | None, bits: int, kind: int, layout: tiff_kinds.Layout
+) -> str | None:
+    """The row that is about a kind of TIFF; empty: pixels are the SDK's, None: nobody decodes it."""
+    t, together = tiff_kinds, layout.planar == 1 or samples == 1
+    gray, signed = colours in (t.GRAY, t.GRAY_WHITE), ", with a sign" if kind == 2 else ""
+    usual = (gray and samples == 1) or (colours == t.RGB and samples in (3, 4))
+    read = (gray and samples <= 2 and bits in (8, 16)) or (gray and (samples, bits) == (1, 1))
+    read |= colours == t.RGB and samples in (3, 4) and bits in (8, 16)
+    read |= (colours, samples, bits) in ((t.PALETTE, 1, 1), (t.PALETTE, 1, 4), (t.PALETTE, 1, 8), (t.CMYK, 4, 8))
+    read |= (colours, samples, bits) in ((t.PALETTE, 2, 8), (t.YCBCR, 3, 8)) and together
+    rows = {
+        "floats in TIFF": kind == 3 and usual and bits == 32,
+        "TIFF with samples of 10, 12 or 14 bits": usual and bits in (10, 12, 14),
+        f"LAB in TIFF{signed}": (colours, samples) == (t.LAB, 3) and bits in (8, 16) and together and kind != 3,
+        f"YCbCr in TIFF, each colour apart{signed}": (colours, samples, bits) == (t.YCBCR, 3, 8) and not together,
+        "TIFF with samples of 2 or 4 bits": samples == 1
+        and ((gray and bits in (2, 4)) or (colours, bits) == (t.PALETTE, 2)),
+        "CMYK of 16 bits in TIFF": (colours, samples, bits, kind) == (t.CMYK, 4, 16, 1) and together,
+        "TIFF with samples that have a sign": read and kind == 2,
+        "TIFF with a palette of two colours": read and (colours, bits) == (t.PALETTE, 1),
+        "TIFF in CMYK or with a fourth sample that is no alpha": read
+        and kind == 1
+        and (colours == t.CMYK or (colours, samples, extra) == (t.RGB, 4, 0)),
+    }
+    return next((row for row, holds in rows.items() if holds), "" if read and kind == 1 else None)
+
+
+def expected_of_tiff(*kind: Any) -> tuple[str, str]:
+    row = row_of_tiff(*kind)
+    return NONE if row is None else ROWS[row] if row else PLAIN
+
+
+@pytest.mark.parametrize("colours", tiff_kinds.COLOURS, ids=str)
+def test_tiff(colours: tuple[int, int, int | None]) -> None:
+    wrong = {}
+    for bits, kind, layout in tiff_kinds.cells(colours):
+        found = outcomes(tiff_kinds.tiff(*colours, bits, kind, layout))
+        if found != (wanted := expected_of_tiff(*colours, bits, kind, layout)):
+            wrong[bits, kind, str(layout)] = found, wanted
+    assert not wrong
+
+
+def test_png() -> None:
+    wrong = {}
+    for kind in png_kinds.KINDS:
+        is_deep = kind.bits == 16 and kind.animation in ("first", "apart")
+        wanted = ROWS["animated PNG of 16 bits"] if is_deep else PLAIN
+        if (found := outcomes(kind.data())) != wanted:
+            wrong[kind] = found, wanted
+    assert not wrong
+
+
+@pytest.mark.parametrize("kind", [b"acTL", b"fcTL"])
+@pytest.mark.parametrize("animation", ["first", "apart"])
+def test_checksums_of_animations(animation: str, kind: bytes) -> None:
+    data = bytearray(png_kinds.Kind(6, 8, animation=animation).data())
+    at = data.index(kind)
+    data[at + 4 + int.from_bytes(data[at - 4 : at], "big")] ^= 1
+    assert outcomes(bytes(data)) == PLAIN
+
+
+@pytest.mark.parametrize("what", png_kinds.NOT_NEEDED)
+@pytest.mark.parametrize("behind", [False, True])
+def test_png_with_what_is_not_needed(what: str, behind: bool) -> None:
+    assert outcomes(png_kinds.with_chunk(png_kinds.NOT_NEEDED[what], behind=behind)) == PLAIN
+
+
+def test_bmp() -> None:
+    wrong = {}
+    for kind in bmp_kinds.KINDS:
+        wanted = PLAIN
+        if kind.bits == 2 or kind.masks == "4444" or kind.header == 16:
+            wanted = NONE
+        elif kind.bits == 16 and (kind.header == 12 or (kind.masks and kind.header > 40)):
+            wanted = ROWS["BMP of 16 bits, of OS/2 or with a header that says where alpha is"]
+        elif kind.header == 12:
+            wanted = ROWS["BMP of OS/2"]
+        if (found := outcomes(kind.data())) != wanted:
+            wrong[kind] = found, wanted
+    assert not wrong
+
+
+NO_PICTURES: Final = "beyond a row", "beyond a row, as it is", "a move beyond a row", "ends too early"
+LEAVE_OUT: Final = "4 bits, an early end", "4 bits, a move"
+ROW: Final = "BMP with compressed pixels of 4 bits that leave some out"
+
+
+@pytest.mark.parametrize("what", bmp_kinds.COMPRESSED)
+def test_compressed_bmp(what: str) -> None:
+    wanted = NONE if what in (*NO_PICTURES, *LEAVE_OUT) else PLAIN
+    assert outcomes(bmp_kinds.COMPRESSED[what]) == wanted
+
+
+def leaves_out(codes: bytes) -> bool:
+    try:
+        decode_image(codes)
+    except ImageError as error:
+        return "leave some out" in str(error)
+    return False
+
+
+def test_random_codes_of_compressed_bmp() -> None:
+    files = {(seed, bits): bmp_kinds.random_codes(seed, bits) for seed in range(200) for bits in (4, 8)}
+    found = {what: (data, outcomes(data)) for what, data in files.items()}
+    wrong = {what: of for what, (_, of) in found.items() if of not in (PLAIN, NONE)}
+    assert all(bits == 4 and wrong[seed, bits] == ROWS[ROW] for seed, bits in wrong)
+    assert all(leaves_out(files[what]) for what in wrong)
+
+
+@pytest.mark.parametrize("what", anymap_kinds.KINDS)
+def test_anymap(what: str) -> None:
+    assert outcomes(anymap_kinds.KINDS[what]) in (PLAIN, NONE)

@@ -1,0 +1,264 @@
+"""Only an answer that holds all of a file is taken for it: none that was cut, rewritten, or says something else."""
+
+import asyncio
+import gzip
+import http.server
+import itertools
+import os
+import re
+import threading
+import time
+import types
+import urllib.parse
+
+import pytest
+from folder_bucket import files
+from project_factory import make_project
+
+import blobdir
+from blobdir.errors import ReadError
+from blobdir.moving import fetch
+from blobdir.sources import RemoteOptions, backend, retries
+from blobdir.sources.retries import WrongAnswerError
+from blobdir.sources.transports.s3 import S3
+
+NOTE, PICTURE = "train/ann/1.jpg.json", "train/img/loose.png"
+STATUSES = [201, 202, 203, 204, 206, 226, 300, 304]
+QUICK = RemoteOptions(timeout=0.2, cache_size=0)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    root = ""
+    wrong, methods, status, changed = "", (), 200, None
+
+    def log_message(self, *args):
+        pass
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def say(self, status, body, headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if "Transfer-Encoding" not in headers and "Connection" not in headers:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD" and not isinstance(body, bytes):
+            for piece in body:
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if "Transfer-Encoding" in headers else piece)
+        elif self.command != "HEAD" and status not in (204, 304):
+            self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if "Transfer-Encoding" in headers else body)
+        self.close_connection |= "Connection" in headers
+
+    def do_GET(self):
+        path = urllib.parse.unquote(self.path)
+        full = self.root + path
+        headers = {"Content-Type": "application/octet-stream", "Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
+        status = 200
+        if os.path.isdir(full):
+            names = [name + "/" * os.path.isdir(f"{full}/{name}") for name in sorted(os.listdir(full))]
+            links = "".join(f'<a href="{urllib.parse.quote(name)}">{name}</a>\n' for name in names)
+            data = f"<html><title>Index of {path}</title><body>{links}</body></html>".encode()
+            headers["Content-Type"] = "text/html"
+        elif os.path.isfile(full):
+            with open(full, "rb") as file:
+                data = file.read()
+        else:
+            return self.say(404, b"", {})
+        if found := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
+            low, high = int(found[1]), min(int(found[2]) + 1, len(data))
+            status, headers["Content-Range"] = 206, f"bytes {low}-{high - 1}/{len(data)}"
+            data = data[low:high]
+        if self.wrong and path == f"/{self.wrong}" and self.command in self.methods:
+            if self.changed:
+                status, data, more = self.changed(status, data)
+                headers |= more
+            else:
+                headers.pop("Content-Range", None)
+                status, data = self.status, b"" if self.status in (204, 205, 304) else b'{"try": "later"}'
+        return self.say(status, data, headers)
+
+
+@pytest.fixture
+def web(tmp_path, monkeypatch):
+    """(folder that is served, URL)."""
+    monkeypatch.setattr(retries, "PAUSE_S", 0.01)
+    monkeypatch.setattr(retries, "LONGEST_PAUSE_S", 0.1)
+    monkeypatch.setattr(backend, "FIRST_TRIES", 2)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.handle_error = lambda *args: None  # bodies that nobody reads
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    root = make_project(tmp_path / "www", {f"train/img/{n}.jpg": b"1" * 600 for n in "12"})
+    (root / "train/ann").mkdir(exist_ok=True)
+    (root / "train/img").mkdir(exist_ok=True)
+    (root / NOTE).write_text('{"description": "a lemon"}')
+    (root / PICTURE).write_bytes(os.urandom(900))
+    for name, value in {"root": str(root), "wrong": "", "methods": (), "status": 200, "changed": None}.items():
+        monkeypatch.setattr(Handler, name, value)
+    yield root, f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def said(status):
+    return "a part of it" if status == 206 else f"status {status}"
+
+
+def opened(url, timeout=0.2):
+    return blobdir.open_project(url, index="none", cache_size=0, memory_size=0, timeout=timeout)
+
+
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize(
+    ("path", "methods"), [(NOTE, ("GET",)), (PICTURE, ("GET", "HEAD")), ("meta.json", ("GET", "HEAD"))]
+)
+def test_a_status_that_is_not_that_of_the_file(web, tmp_path, monkeypatch, path, methods, status):
+    project = opened(web[1])
+    for name, value in {"wrong": path, "status": status, "methods": methods}.items():
+        monkeypatch.setattr(Handler, name, value)
+    for read in (lambda: project.filesystem.cat(path), lambda: project.filesystem.cat_file(path, 2, 9)):
+        with pytest.raises(ReadError, match=rf"{re.escape(path)}.*{said(status)}"):
+            read()
+    found = project.filesystem.cat([path, "train/img/1.jpg"], on_error="return")
+    assert isinstance(found[path], ReadError) and found["train/img/1.jpg"] == b"1" * 600
+    with pytest.raises(OSError, match=re.escape(path)):
+        fetch(web[1], tmp_path / "got", remote=QUICK)
+    assert not (tmp_path / "got").exists()
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_status_that_is_not_that_of_a_list(web, monkeypatch, status):
+    (name,) = (name for name in os.listdir(web[0] / "train") if name.endswith("_offsets.pkl"))
+    for key, value in {"status": status, "methods": ("GET", "HEAD")}.items():
+        monkeypatch.setattr(Handler, key, value)
+    monkeypatch.setattr(Handler, "wrong", "train/")
+    with pytest.raises(ReadError, match=rf"list of .*/train: .*{said(status)}"):
+        opened(web[1])
+    monkeypatch.setattr(Handler, "wrong", f"train/{name}")
+    with pytest.warns(blobdir.errors.BlobdirWarning):
+        project = opened(web[1])
+    assert re.search(rf"{name}: can't be read .*{said(status)}", str(project.defects[0]))
+
+
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("path", [NOTE, PICTURE])
+def test_a_head_of_another_status_is_asked_again(web, monkeypatch, path, status):
+    for name, value in {"wrong": path, "status": status, "methods": ("HEAD",)}.items():
+        monkeypatch.setattr(Handler, name, value)
+    filesystem = opened(web[1]).filesystem
+    assert filesystem.size(path) == (web[0] / path).stat().st_size
+    assert filesystem.cat(path) == (web[0] / path).read_bytes()
+
+
+def part_of(status, data, said):
+    return 206, data[:5], {"Content-Range": said} if said else {}
+
+
+CHANGED = {
+    "a part": lambda status, data: part_of(status, data, f"bytes 0-4/{len(data)}"),
+    "a part of no total": lambda status, data: part_of(status, data, "bytes 0-4/*"),
+    "a part that says nothing": lambda status, data: part_of(status, data, ""),
+    "a part in parts": lambda status, data: (206, b"--X\r\n\r\n", {"Content-Type": "multipart/byteranges; boundary=X"}),
+    "gzip": lambda status, data: (status, gzip.compress(data), {"Content-Encoding": "gzip"}),
+    "gzip in chunks": lambda status, data: (
+        status, gzip.compress(data), {"Content-Encoding": "GZIP", "Transfer-Encoding": "chunked"},
+    ),
+    "less than announced": lambda status, data: (status, data[:-3], {"Connection": "close"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", [NOTE, PICTURE])
+@pytest.mark.parametrize("changed", CHANGED)
+def test_what_is_not_the_whole_file_as_it_is(web, tmp_path, monkeypatch, path, changed):
+    project = opened(web[1])
+    for name, value in {"wrong": path, "methods": ("GET",), "changed": staticmethod(CHANGED[changed])}.items():
+        monkeypatch.setattr(Handler, name, value)
+    with pytest.raises(ReadError, match=rf"{re.escape(path)}.*WrongAnswerError"):
+        project.filesystem.cat(path)
+    with pytest.raises(OSError, match=re.escape(path)):
+        fetch(web[1], tmp_path / "got", remote=QUICK)
+    assert not (tmp_path / "got").exists()
+
+
+@pytest.mark.parametrize("changed", ["a part that says nothing", "a part in parts", "gzip in chunks"])
+def test_a_range_that_can_not_be_told(web, monkeypatch, changed):
+    project = opened(web[1])
+    for name, value in {"wrong": NOTE, "methods": ("GET",), "changed": staticmethod(CHANGED[changed])}.items():
+        monkeypatch.setattr(Handler, name, value)
+    with pytest.raises(ReadError, match=rf"{re.escape(NOTE)}.*WrongAnswerError"):
+        project.filesystem.cat_file(NOTE, 0, 5)
+
+
+def endless(status, data, more):
+    told = {"Content-Range": f"bytes 0-4/{len(data)}"} if status == 206 else {}
+    return status, itertools.repeat(b" " * 1000), told | more
+
+
+@pytest.mark.parametrize("heads", [True, False], ids=["", "unannounced"])
+@pytest.mark.parametrize("more", [{"Transfer-Encoding": "chunked"}, {"Connection": "close"}], ids=str)
+@pytest.mark.parametrize("read", ["whole", "a range", "together"])
+def test_an_answer_without_an_end(web, monkeypatch, more, read, heads):
+    monkeypatch.setattr("blobdir.sources.transports.web._UNANNOUNCED", 20_000)
+    monkeypatch.setattr("blobdir.sources.transports.web.WHOLE_BYTES", 3_000_000)
+    filesystem = opened(web[1], timeout=20).filesystem
+    changed = staticmethod(lambda status, data: endless(status, data, more))
+    for name, value in {"wrong": NOTE, "methods": ("GET",) if heads else ("GET", "HEAD"), "changed": changed}.items():
+        monkeypatch.setattr(Handler, name, value)
+    reads = {
+        "whole": lambda: filesystem.cat(NOTE),
+        "a range": lambda: filesystem.cat_file(NOTE, 0, 5),
+        "together": lambda: filesystem.cat([NOTE, "train/img/1.jpg"]),
+    }
+    began = time.monotonic()
+    with pytest.raises(ReadError, match=rf"{re.escape(NOTE)}.*sends more than [\d,]+ bytes"):
+        reads[read]()
+    assert time.monotonic() - began < 10
+
+
+def test_answers_that_hold_all_of_a_file(web, tmp_path, monkeypatch):
+    answers = [
+        lambda status, data: (206, data, {"Content-Range": f"bytes 0-{len(data) - 1}/{len(data)}"}),
+        lambda status, data: (status, data, {"Transfer-Encoding": "chunked"}),
+        lambda status, data: (status, data, {"Connection": "close"}),
+        lambda status, data: (status, data, {"Content-Encoding": "identity"}),
+        lambda status, data: (status, data, {"Content-Encoding": "aws-chunked"}),
+    ]
+    project = opened(web[1])
+    for answer in answers:
+        for name, value in {"wrong": NOTE, "methods": ("GET",), "changed": staticmethod(answer)}.items():
+            monkeypatch.setattr(Handler, name, value)
+        assert project.filesystem.cat(NOTE) == (web[0] / NOTE).read_bytes()
+    refused = staticmethod(lambda status, data: (416 if status == 206 else status, b"", {"Connection": "close"}))
+    (web[0] / NOTE).write_bytes(b"")
+    for name, value in {"methods": ("GET", "HEAD"), "changed": refused}.items():
+        monkeypatch.setattr(Handler, name, value)
+    assert project.filesystem.cat(NOTE) == b""
+    monkeypatch.setattr(Handler, "wrong", "")
+    fetch(web[1], tmp_path / "got")
+    assert files(tmp_path / "got") == files(web[0])
+
+
+class Body:
+    async def read(self):
+        return b"other"
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("ranged", [False, True])
+@pytest.mark.parametrize(("status", "is_all"), [*((status, False) for status in STATUSES), (200, True)])
+def test_the_same_of_s3(status, is_all, ranged):
+    async def call(*args, **kwargs):
+        return {"Body": Body(), "ResponseMetadata": {"HTTPStatusCode": status}, "ETag": '"1"'}
+
+    backend = types.SimpleNamespace(split_path=lambda path: ("bucket", path, None), _call_s3=call)
+    get = S3(backend).get("a.json", *((0, 5) if ranged else (None, None)))
+    if is_all:
+        assert asyncio.run(get).data == b"other"
+    else:
+        with pytest.raises(WrongAnswerError, match=said(status)):
+            asyncio.run(get)

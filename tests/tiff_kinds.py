@@ -1,0 +1,173 @@
+"""TIFF files of all that a TIFF can say of its samples: colours, depths, formats, orders, layouts."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+WIDTH, HEIGHT, ROWS = 11, 6, 4
+"""The last one is of a strip."""
+LETTERS: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}
+REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+GRAY_WHITE, GRAY, RGB, PALETTE, MASK, CMYK, YCBCR, LAB, ICCLAB, ITULAB, CFA, RAW = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    8,
+    9,
+    10,
+    32803,
+    34892,
+)
+COLOURS: Final = [
+    *((colours, 1, None) for colours in (GRAY_WHITE, GRAY, PALETTE, MASK, CFA, RAW, LAB)),
+    *((colours, 2, extra) for colours in (GRAY_WHITE, GRAY) for extra in (None, 0, 1, 2)),
+    *((colours, 3, None) for colours in (RGB, YCBCR, LAB, ICCLAB, ITULAB, RAW)),
+    *((RGB, 4, extra) for extra in (None, 0, 1, 2)),
+    *((RGB, 5, 2), (PALETTE, 2, 2), (CMYK, 4, None), (CMYK, 5, 2)),
+]
+"""Photometric interpretation, samples of a pixel, and what the one that is too many is."""
+SAMPLES: Final = [
+    *((bits, 1) for bits in (1, 2, 4, 8, 10, 12, 14, 16, 32)),
+    *((bits, 2) for bits in (8, 16, 32)),
+    *((bits, 3) for bits in (16, 32, 64)),
+]
+"""Bits, and whether they are without a sign, with one, or floating point."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How samples are stored, which changes nothing of what they are."""
+
+    planar: int = 1
+    order: str = "<"
+    fill: int = 1
+    big: bool = False
+    compression: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.planar}{self.order}{self.fill}{'b' if self.big else 'c'}{self.compression}"
+
+
+_STORED: Final = [
+    *(("<", 1, False, 1), (">", 1, False, 1), ("<", 2, False, 1), (">", 2, True, 1), (">", 1, True, 1)),
+    *(("<", 1, True, 1), ("<", 1, False, 8), (">", 2, False, 8), ("<", 2, True, 8), (">", 1, True, 32773)),
+]
+LAYOUTS: Final = [Layout(planar, *stored) for planar in (1, 2) for stored in _STORED]
+
+
+def values(samples: int, bits: int, kind: int) -> np.ndarray:
+    """Samples of each pixel; the last one of pixels with alpha is sometimes full."""
+    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
+    of = [(columns * (n + 3) * 37 + rows * 53 * (n + 1) + n * 91) % 256 for n in range(samples)]
+    if samples in (2, 4, 5):
+        of[-1] = np.where(columns % 3 == 0, 255, (columns * 23 + rows * 5) % 256)
+    found = np.stack(of, -1)
+    if kind == 3:
+        return found / 255
+    if bits <= 8:
+        return found >> 8 - bits
+    low = np.random.default_rng(samples * 100 + bits).integers(0, 1 << bits - 8, found.shape)
+    return (found << bits - 8) + low
+
+
+def packed(rows: np.ndarray, bits: int, kind: int, order: str = ">") -> bytes:
+    if kind == 3:
+        return rows.astype(f"{order}f{bits // 8}").tobytes()
+    if bits in (8, 16, 32):
+        return rows.astype(f"{order}u{bits // 8}").tobytes()
+    texts = ("".join(f"{value:0{bits}b}" for value in row.ravel()) for row in rows)
+    return b"".join(int(text, 2).to_bytes(len(text) // 8, "big") for text in (t + "0" * (-len(t) % 8) for t in texts))
+
+
+def compressed(data: bytes, compression: int) -> bytes:
+    if compression == 8:
+        return zlib.compress(data)
+    if compression == 32773:
+        pieces = (data[at : at + 128] for at in range(0, len(data), 128))
+        return b"".join(bytes([len(piece) - 1]) + piece for piece in pieces)
+    return data
+
+
+def colour_map(bits: int) -> list[int]:
+    return np.random.default_rng(5).integers(0, 65535, 3 << bits).tolist()
+
+
+def tiff(
+    colours: int,
+    samples: int,
+    extra: int | None = None,
+    bits: int = 8,
+    kind: int = 1,
+    layout: Layout = Layout(),  # it never changes
+    tags: Sequence[tuple[int, int, list[int]]] = (),
+) -> bytes:
+    """A TIFF file; other tags may take the place of those that it has: number, type, values."""
+    found, strips = values(samples, bits, kind), []
+    for plane in [found] if layout.planar == 1 else [found[..., n : n + 1] for n in range(samples)]:
+        for first in range(0, HEIGHT, ROWS):
+            strip = compressed(packed(plane[first : first + ROWS], bits, kind, layout.order), layout.compression)
+            strips.append(strip.translate(REVERSED) if layout.fill == 2 else strip)
+    entries = {256: (4, [WIDTH]), 257: (4, [HEIGHT]), 258: (3, [bits] * samples), 259: (3, [layout.compression])}
+    entries |= {262: (3, [colours]), 277: (3, [samples]), 278: (4, [ROWS]), 284: (3, [layout.planar])}
+    if layout.fill != 1:
+        entries[266] = 3, [layout.fill]
+    if kind != 1:
+        entries[339] = 3, [kind] * samples
+    if extra is not None:
+        entries[338] = 3, [extra]
+    if colours == PALETTE:
+        entries[320] = 3, colour_map(bits)
+    if colours == YCBCR:
+        entries[530] = 3, [1, 1]
+    return _file(entries, strips, layout, tags)
+
+
+def _file(
+    entries: dict[int, tuple[int, list[int]]],
+    strips: list[bytes],
+    layout: Layout,
+    tags: Sequence[tuple[int, int, list[int]]],
+) -> bytes:
+    order, (count, inline, first) = layout.order, ("Q", 8, 16) if layout.big else ("H", 4, 8)
+    place = "Q" if layout.big else "I"
+    kind = 16 if layout.big else 4
+    entries |= {273: (kind, [0] * len(strips)), 279: (kind, [len(strip) for strip in strips])}
+    entries |= {tag: (kind, numbers) for tag, kind, numbers in tags}
+    entries = {tag: (kind, numbers) for tag, (kind, numbers) in sorted(entries.items()) if numbers}
+    start = first + struct.calcsize(f"={count}") + (12 if not layout.big else 20) * len(entries) + inline
+    lengths = [struct.calcsize(f"={len(numbers)}{LETTERS[kind]}") for kind, numbers in entries.values()]
+    pixels = start + sum(lengths)
+    if 273 in entries and not any(tag == 273 for tag, _, _ in tags):
+        ends = list(itertools.accumulate(map(len, strips), initial=pixels))
+        entries[273] = entries[273][0], ends[: len(strips)]
+    table, behind = struct.pack(f"{order}{count}", len(entries)), b""
+    for tag, (kind, numbers) in entries.items():
+        data = struct.pack(f"{order}{len(numbers)}{LETTERS[kind]}", *numbers)
+        table += struct.pack(f"{order}HH{place}", tag, kind, len(numbers))
+        fits = len(data) <= inline
+        table += data.ljust(inline, b"\0") if fits else struct.pack(f"{order}{place}", start + len(behind))
+        behind += b"" if fits else data
+    head = struct.pack(f"{order}HHHQ", 43, 8, 0, first) if layout.big else struct.pack(f"{order}HI", 42, first)
+    return ((b"II" if order == "<" else b"MM") + head + table + bytes(inline) + behind).ljust(pixels, b"\0") + b"".join(
+        strips
+    )
+
+
+def cells(colours: tuple[int, int, int | None]) -> Iterator[tuple[int, int, Layout]]:
+    """All samples and layouts that a kind of colours can have."""
+    for (bits, kind), layout in itertools.product(SAMPLES, LAYOUTS):
+        if colours[0] != PALETTE or bits <= 8:
+            yield bits, kind, layout
