@@ -242,7 +242,8 @@ def test_a_file_that_names_no_image_beside_it_is_named(kind, tmp_path):
         (source / "annotations/instances_train.json").rename(source / "instances_train.json")
     report, found = pack(source, tmp_path / "p")
     assert found["1.png"] == ["cat"]
-    assert ["beside images and names none" in p.message for p in report.problems if p.code == "label-note"] == [True]
+    (problem,) = [p for p in report.problems if p.code == "label-image"]
+    assert "lies beside images and has labels of none of them" in problem.message and problem.costs
 
 
 @pytest.mark.parametrize("name", ["1.PNG", normalize("NFD", "ä ö.png"), "a.b.png"], ids=["capitals", "accents", "dots"])

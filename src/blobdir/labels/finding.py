@@ -5,15 +5,18 @@ path, and an image whose folders say something else isn't it: its labels would b
 would see it. So an image is found
 
 1. at the path that is said, seen from the label file's folder, or from one above it. The first of these places that
-   has such folders at all decides: where the image isn't there, it's missing, and no other one is taken;
+   has such folders at all decides: where the image isn't there, it's missing, and no other one is taken. A name without
+   folders is looked for beside the label file, and where images of its labels lie by custom, see
+   `blobdir.labels.nearby`;
 2. else below the folder that the label file speaks for, which is the nearest at or above it with images in it, where
-   the image's path ends as is said. Folders that are named for labels (``labels``, ``Annotations``) count for nothing,
-   all others of the label file's path must be in the image's: ``labels/x/1.txt`` isn't of ``images/y/1.jpg``;
+   the image's path ends as is said. Folders that are named for labels count for nothing, all others of the label file's
+   path must be in the image's: ``labels/x/1.txt`` isn't of ``images/y/1.jpg``;
 3. else at the root, where what is said ends with the whole path of the image: the rest is the folders of another
-   machine, if that holds for all names of the file.
+   machine, if that holds for all names of the file, and no folder here is called like the last of them.
 
-Of several, those in a folder called like the split count, then one beside the label file; where these are two, or
-there is none, it's unclear, and said. Where there is a folder of the split, the image lies in it.
+Where there is a folder of the split, the image lies in it; that folder is above what is said, or it's said itself: a
+folder of a class that is called ``train`` is none. Of several, one beside the label file counts. Where these are two,
+or there is none, it's unclear, and said.
 
 An image that is named by its path, or lies where labels of this file belong, isn't also that of a name that fits less
 well; and where names of a file are found there, the others are missing: see `blobdir.labels.claims`. A file with the
@@ -29,46 +32,25 @@ import re
 from dataclasses import dataclass, replace
 from posixpath import basename, dirname, join, normpath, splitext
 from typing import TYPE_CHECKING, Final
-from unicodedata import normalize
 
-from blobdir.filenames import IMAGE_EXTENSIONS, parents_of
+from blobdir.filenames import IMAGE_EXTENSIONS
 from blobdir.labels.model import LabelError
+from blobdir.labels.namesakes import Namesakes, folders_of, spelled_alike
+from blobdir.labels.nearby import Folders
+from blobdir.labels.splitnames import families
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from blobdir.labels.files import LabelFiles
+    from blobdir.labels.nearby import Near
 
-_OF_LABELS: Final = re.compile(r"label|annot|bbox|boxes|ground.?truth|^anns?$|^gt$|^(json|xml|txt|csv|tsv|meta)s?$")
-"""Folders that are named for the labels in them, in small letters."""
-_OF_FORMAT: Final = re.compile(r"coco|yolo|voc|cvat|createml")
-"""The same, if no images lie in them: else it's the name of a whole data set."""
-_IMAGES_FOR: Final = (
-    ("labels", "images"),
-    ("label", "image"),
-    ("Labels", "Images"),
-    ("Annotations", "JPEGImages"),
-    ("Annotations", "Images"),
-    ("annotations", "images"),
-    ("ann", "img"),
-)
-"""What the folder of images is called where that of labels is called so."""
 _MACHINE: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://[^/]*|[A-Za-z]:)?/")
 """How a path begins that isn't seen from a folder: of a machine, of a drive, of a server."""
-_SPLIT: Final = re.compile(
-    r"(?<![a-z])(?:mini)?(?:train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing|dev)?)\d*(?![a-z\d])", re.IGNORECASE
-)
-"""A split in the name of a file with labels."""
-_WORD: Final = re.compile(r"[a-z]+")
-_FAMILIES: Final = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
+BY_STEM, BY_NAME, EITHER = "stem", "name", "either"
+"""How files with the labels of one image are called: ``a.txt``, ``a.jpg.txt``, or it can't be told."""
+_SAID, _WHOLE, _NOTHING, _OTHER = 3, 2, 1, 0
+"""What an image's folders say of a split: it, by name; it's said whole; nothing; another one."""
 
 
 class MissingError(LabelError):
@@ -117,44 +99,37 @@ class Found:
     @property
     def base(self) -> str:
         """The folder that what is said is seen from."""
-        folders = _folders(self.path)
+        folders = folders_of(self.path)
         return "" if self.dropped else "/".join(folders[: len(folders) - self.said.count("/")])
 
 
 @dataclass(frozen=True, slots=True)
-class _Near:
-    """What the folder of a label file says.
+class _Said:
+    """What a label file says of an image.
 
     Attributes
     ----------
-    beside : list of str
-        Folders that the images of its labels belong into, the first first.
-    bases : list of str
-        Folders that a name with folders can be seen from.
-    scope : str
-        The folder that it speaks for.
-    must : list of str
-        Folders between `scope` and the label file that the images must lie in, too.
-    families : set of str
-        Splits that its path names.
+    name : str
+        As it has it.
+    parts : list of str
+        Folders, and the name.
+    split : str
+    is_whole : bool
+        It's the path on a machine, which isn't seen from a folder.
+    is_from_top : bool
+        It's seen from the folder that is packed.
     """
 
-    beside: list[str]
-    bases: list[str]
-    scope: str
-    must: list[str]
-    families: set[str]
+    name: str
+    parts: list[str]
+    split: str = ""
+    is_whole: bool = False
+    is_from_top: bool = False
 
 
 def is_image(path: str) -> bool:
     """Whether a file is named like an image."""
     return splitext(path)[1].lower() in IMAGE_EXTENSIONS
-
-
-def split_in_name(path: str) -> str:
-    """The split that a label file's name says: ``train`` of ``train_labels.csv``; empty: none, or several."""
-    found = _SPLIT.findall(splitext(basename(path))[0])
-    return found[0] if len(found) == 1 else ""
 
 
 class Images:
@@ -178,12 +153,9 @@ class Images:
         for path in self.paths:
             self._by_name.setdefault(basename(path), []).append(path)
         self._by_stem: dict[str, list[str]] | None = None
-        self._direct = {dirname(path) for path in self.paths}
-        self._direct_names = {basename(folder) for folder in self._direct}
-        self._folders = self._direct | {parent for folder in self._direct for parent in parents_of(folder)} | {""}
-        self._tails = {tail for folder in self._folders for tail in _tails(folder)}
-        self._nears: dict[str, _Near] = {}
-        self._names_in: dict[str, tuple[set[str], set[str]]] = {}
+        self._folders = Folders(map(dirname, self.paths))
+        self._spellings: dict[tuple[str, str], list[Namesakes]] = {}
+        self._helps: dict[tuple[str, str], bool] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
@@ -192,17 +164,23 @@ class Images:
         """Whether there are images in a folder, or below it."""
         return folder in self._folders
 
-    def lie_in(self, folder: str) -> bool:
-        """Whether there are images in a folder itself."""
-        return folder in self._direct
-
     def has_folder(self, name: str) -> bool:
         """Whether a folder with images in it is called so, wherever it lies."""
-        return bool(name) and name in self._direct_names
+        return bool(name) and name in self._folders.names
 
     def has_called(self, path: str) -> bool:
         """Whether an image is called like a file, but for the extension."""
-        return _spelled_alike(splitext(basename(path))[0]) in self._stems
+        return spelled_alike(_stem(path)) in self._stems
+
+    def called_so(self, said: str) -> list[str]:
+        """All images of the name that is at the end of a path, wherever they lie."""
+        return [path for same in self._spelled(self._parsed(said).parts[-1]) for path in same.paths]
+
+    def belong_beside(self, folder: str) -> bool:
+        """Whether images lie where those of label files in a folder belong: the first such place that there is."""
+        here, *mapped, plain = self._folders.near(folder).beside
+        place = next((one for one in (*mapped, here, plain) if one in self._folders), "")
+        return place in self._folders.direct
 
     def labelled_by(self, files: LabelFiles, ending: str, is_one: Callable[[str, bytes], bool]) -> Iterator[str]:
         """Files that have the labels of one image each: those of a format, and others that are called like an image.
@@ -213,13 +191,29 @@ class Images:
             if self.has_called(path) or is_one(path, files.head(path)):
                 yield path
 
+    def calling_of(self, paths: Iterable[str]) -> str:
+        """How files with the labels of one image each are called.
+
+        ``a.jpg.txt`` is of ``a.jpg``, or of ``a.jpg.jpg``: the other files tell.
+        """
+        stems = {_stem(path) for path in paths}
+        likes = {stem for stem in stems if is_image(stem)}
+        if any(spelled_alike(stem) in self._stems for stem in stems - likes):
+            return BY_STEM
+        ways = {
+            (bool(self._spelled(stem, BY_STEM)), bool(self._spelled(stem, BY_NAME))) for stem in likes
+        }  # fmt: skip
+        if ((True, False) in ways) == ((False, True) in ways):
+            return EITHER
+        return BY_STEM if (True, False) in ways else BY_NAME
+
     @property
     def _stems(self) -> dict[str, list[str]]:
         if self._by_stem is None:
             self._by_stem = {}
             for path in self.paths:
                 if is_image(path):
-                    self._by_stem.setdefault(_spelled_alike(splitext(basename(path))[0]), []).append(path)
+                    self._by_stem.setdefault(spelled_alike(_stem(path)), []).append(path)
         return self._by_stem
 
     def find(self, name: str, near: str = "", split: str = "") -> str:
@@ -242,16 +236,9 @@ class Images:
 
     def place(self, name: str, near: str = "", split: str = "") -> Found:
         """As `find`, with how sure it is."""
-        fault: MissingError | None = None
-        parts, bases = self._parts(name, near)
-        for same in self._spelled(parts[-1]):
-            try:
-                return self._chosen(name, parts, bases, same, self._near(near), split)
-            except MissingError as error:
-                fault = fault or error
-        raise fault or MissingError(f"there is no {self._what} {name}")
+        return self._placed(self._parsed(name, near, split), near)
 
-    def of_file(self, path: str, named: str = "") -> Found:
+    def of_file(self, path: str, named: str = "", calling: str = BY_STEM) -> Found:
         """The image whose labels are in a file of its own: that which the file names, else the one called like it.
 
         Parameters
@@ -260,40 +247,66 @@ class Images:
             Of the label file.
         named : str
             The image, as the file has it; empty: it names none.
+        calling : str
+            See `calling_of`.
 
         Raises
         ------
         MissingError, UnclearError
         """
-        folder, stem = dirname(path), splitext(basename(path))[0]
-        near = self._near(folder)
+        fault: MissingError | None = None
+        stem = _stem(path)
+        if named:
+            try:
+                return self._of_file(path, named, "")
+            except MissingError as error:
+                fault = error
+        if not is_image(stem):
+            calling = BY_STEM
+        found: list[Found] = []
+        for way in (BY_STEM, BY_NAME) if calling == EITHER else (calling,):
+            try:
+                found.append(self._of_file(path, stem, way))
+            except MissingError as error:
+                fault = fault or error
+        if not found:
+            raise fault or MissingError(f"there is no {self._what} {stem}")
+        if calling == EITHER:
+            text = f"can be of an image {stem}, or of one that has another extension behind that"
+            raise UnclearError(f"{text}; {found[0].path} is there: rename it", [one.path for one in found])
+        is_other = bool(named) and _stem(found[0].path) != self._stem_of(named)
+        return replace(found[0], instead=named if is_other else "")
+
+    def _of_file(self, path: str, name: str, calling: str) -> Found:
+        """The image of a file by a name: at a place where its images belong, if there is one."""
+        folder = dirname(path)
+        near = self._folders.near(folder)
         *belong, plain = near.beside
         places = [one for one in belong if one in self._folders]
-        fault: MissingError | None = None
-        if not places and any(one in self._folders for one in _images_for(folder.split("/"), whole=False)):
+        if not places and self._folders.is_place_for(folder):
             places = belong[:1]  # there are folders of images by custom, but not this one
-        for name in dict.fromkeys((named, stem)):
-            for place in (*(places or (folder,)), plain) if name else ():
-                try:
-                    found = self.place(name, place)
-                except MissingError as error:
-                    fault = fault or error
-                    continue
-                if places and found.base not in (near.bases if "/" in found.said else near.beside):
-                    fault = fault or self._missing(name, [found.path], helps=True)
-                    continue
-                if found.dropped and splitext(basename(found.path))[0] != stem:
-                    continue  # of an image that is called otherwise, the folders must be right
-                is_other = bool(named) and splitext(basename(found.path))[0] != self._stem(named)
-                return replace(found, instead=named if is_other else "")
-        raise fault or MissingError(f"there is no image {stem}")
+        fault: MissingError | None = None
+        for place in dict.fromkeys((*(places or (folder,)), plain)):
+            said = _Said(name, [name]) if calling else self._parsed(name, place)
+            try:
+                found = self._placed(said, place, calling)
+            except MissingError as error:
+                fault = fault or error
+                continue
+            if places and found.base not in (near.bases if "/" in found.said else near.beside):
+                fault = fault or self._missing(name, found.path, helps=True)
+            elif found.dropped and _stem(found.path) != _stem(path):
+                continue  # of an image that is called otherwise, the folders must be right
+            else:
+                return found
+        raise fault or MissingError(f"there is no {self._what} {name}")
 
-    def _stem(self, name: str) -> str:
-        last = self._parts(name, "")[0][-1]
+    def _stem_of(self, named: str) -> str:
+        last = self._parsed(named).parts[-1]
         return splitext(last)[0] if is_image(last) else last
 
-    def _parts(self, name: str, near: str) -> tuple[list[str], list[str]]:
-        """The folders and the name that a label file says, and the folders that they may be seen from."""
+    def _parsed(self, name: str, near: str = "", split: str = "") -> _Said:
+        """The folders and the name that a label file says."""
         text = name if basename(name) in self._by_name else name.replace("\\", "/")
         machine = _MACHINE.match(text)
         if machine is not None:
@@ -302,182 +315,156 @@ class Images:
         parts = [part for part in text.split("/") if part not in ("", ".")]
         if ".." in parts:
             whole = normpath(join(near if machine is None else "", *parts))
-            return [part for part in whole.split("/") if part not in ("..", ".")] or [name], [""]
-        return parts or [name], self._near(near).bases if machine is None else []
+            parts = [part for part in whole.split("/") if part not in ("..", ".")]
+            return _Said(name, parts or [name], split, is_from_top=True)
+        return _Said(name, parts or [name], split, is_whole=machine is not None)
 
-    def _spelled(self, name: str) -> Iterator[list[str]]:
-        """Files of a name: those that have it, then those that are called so but for their extension."""
-        if name in self._by_name:
-            yield self._by_name[name]
-        stem, kind = splitext(name) if is_image(name) else (name, "")
-        alike = [path for path in self._stems.get(_spelled_alike(stem), ()) if basename(path) != name]
-        if kind:
-            alike = [path for path in alike if splitext(path)[1].lower() == kind.lower()]
-        if alike:
-            yield alike
-
-    def _near(self, folder: str) -> _Near:
-        found = self._nears.get(folder)
+    def _spelled(self, name: str, calling: str = "") -> list[Namesakes]:
+        """Images of a name: those that have it, then those that are called so but for their extension."""
+        found = self._spellings.get((name, calling))
         if found is None:
-            found = self._nears[folder] = self._looked_at(folder)
+            groups = []
+            if calling != BY_STEM:
+                groups.append(self._by_name.get(name, []))
+            stem, kind = splitext(name) if is_image(name) and calling != BY_STEM else (name, "")
+            alike = [path for path in self._stems.get(spelled_alike(stem), ()) if basename(path) != name]
+            groups.append([path for path in alike if not kind or splitext(path)[1].lower() == kind.lower()])
+            found = self._spellings[name, calling] = [Namesakes(paths) for paths in groups if paths]
         return found
 
-    def _looked_at(self, folder: str) -> _Near:
-        parts = folder.split("/") if folder else []
-        above = [folder, *parents_of(folder)] + ([""] if folder else [])
-        mapped = [one for one in _images_for(parts) if one in self._folders]
-        plain = next(one for one in above if not self._is_of_labels(one))
-        scope = next(one for one in (plain, *parents_of(plain), "") if one in self._folders)
-        between = above[: above.index(scope)]
-        return _Near(
-            beside=[*dict.fromkeys((folder, *mapped)), plain],
-            bases=list(dict.fromkeys((folder, *mapped, *above))),
-            scope=scope,
-            must=[basename(one) for one in reversed(between) if not self._is_of_labels(one)],
-            families=_families(parts),
-        )
+    def _placed(self, said: _Said, near: str, calling: str = "") -> Found:
+        fault: MissingError | None = None
+        for same in self._spelled(said.parts[-1], calling):
+            try:
+                return self._chosen(said, same, self._folders.near(near))
+            except MissingError as error:
+                fault = fault or error
+        raise fault or MissingError(f"there is no {self._what} {said.name}")
 
-    def _is_of_labels(self, folder: str) -> bool:
-        name = basename(folder).lower()
-        if _OF_LABELS.search(name):
-            is_nested = _OF_LABELS.search(basename(dirname(folder)).lower()) is not None
-            return not is_nested or folder in self._folders or basename(folder) not in self._direct_names
-        return folder not in self._folders and _OF_FORMAT.search(name) is not None
-
-    def _chosen(self, name: str, parts: list[str], bases: list[str], same: list[str], near: _Near, split: str) -> Found:
+    def _chosen(self, said: _Said, same: Namesakes, near: Near) -> Found:
         """The image of those that are called so."""
-        folders = parts[:-1]
-        for base in bases if folders else ():
-            whole = join(base, *folders)
-            if found := [path for path in same if dirname(path) == whole]:
-                return Found(_only(name, found), exact=True, said="/".join(parts))
-            if whole in self._folders:
-                raise self._missing(name, same, helps=self._is_found_elsewhere(parts, same, near, split))
-        depth = near.scope.count("/") + bool(near.scope)
-        allowed = [path for path in same if is_below(path, near.scope) and _has(_folders(path)[depth:], near.must)]
-        for i in range(len(parts)):
+        folders, whole = said.parts[:-1], "/".join(said.parts)
+        if (found := self._where_said(said, same, near)) is not None:
+            return found
+        for i in range(len(said.parts)):
             tail = folders[i:]
-            if i == 0:
-                found = [path for path in allowed if _ends(_folders(path), tail)]
-            else:
-                found = [path for path in allowed if _folders(path) == tail]
-            if found := self._of_split(name, found, near, split) or self._surely(found, tail, near):
-                path = self._nearest(name, found, near, at_path=bool(folders))
-                said, dropped = "/".join(parts), "/".join(folders[:i])
+            if i and folders[i - 1] in self._folders:
+                break  # another image of these folders isn't one of another machine
+            allowed = same.candidates(near.scopes, near.must, tail)
+            if i:
+                allowed = [path for path in allowed if folders_of(path) == tail]
+            if found_here := self._of_split(said, allowed, tail, near):
+                path = _only(said.name, found_here) if folders else self._nearest(said.name, found_here, near)
+                dropped = "/".join(folders[:i])
                 exact = not dropped if folders else dirname(path) in near.beside
                 above = exact and not folders and dirname(path) not in near.beside[:-1]
-                return Found(path, exact, above, said, dropped)
-            if tail and "/".join(tail) in self._tails:
+                return Found(path, exact, above, whole, dropped)
+            if tail and "/".join(tail) in self._folders.tails:
                 break  # these folders are there, and the image isn't in them
-        raise self._missing(name, same, helps=self._is_found_elsewhere(parts, same, near, split))
+        raise self._missing(said.name, same.paths[0], helps=self._is_found_elsewhere(said, same, near))
 
-    def _is_found_elsewhere(self, parts: list[str], same: list[str], near: _Near, split: str) -> bool:
+    def _where_said(self, said: _Said, same: Namesakes, near: Near) -> Found | None:
+        """The image at the path that is said; of a name without folders, where images of its file belong."""
+        folders, text = said.parts[:-1], "/".join(said.parts)
+        if not folders:
+            for place in () if said.split else near.beside:
+                if found := same.lying_in(place):
+                    above = place not in near.beside[:-1]
+                    return Found(_only(said.name, found), exact=True, above=above, said=text)
+            return None
+        for base in [""] if said.is_from_top else [] if said.is_whole else near.bases:
+            whole = join(base, *folders)
+            if found := same.lying_in(whole):
+                rivals = [one for one in self._of_split_itself(said, same, near) if one not in found]
+                return Found(_only(said.name, found + rivals), exact=True, said=text)
+            if whole in self._folders:
+                helps = self._is_found_elsewhere(said, same, near)
+                raise self._missing(said.name, same.paths[0], helps=helps)
+        return None
+
+    def _of_split_itself(self, said: _Said, same: Namesakes, near: Near) -> list[str]:
+        """Images whose path ends as is said and that lie in a folder of the split, which isn't said."""
+        folders = said.parts[:-1]
+        if not said.split or families([said.split]) <= families(folders) != set() or said.split in folders:
+            return []
+        allowed = same.candidates(near.scopes, near.must, folders)
+        return [path for path in allowed if self._says(path, folders, said.split, near) == _SAID]
+
+    def _is_found_elsewhere(self, said: _Said, same: Namesakes, near: Near) -> bool:
         """Whether an image would be found if the label file's folder said nothing."""
-        top = self._near("")
+        top = self._folders.near("")
         if near is top:
             return False
-        try:
-            return bool(self._chosen(parts[-1], parts, top.bases, same, top, split))
-        except LabelError:
-            return False
+        key = "/".join(said.parts), said.split
+        if key not in self._helps:
+            try:
+                self._helps[key] = bool(self._chosen(said, same, top))
+            except LabelError:
+                self._helps[key] = False
+        return self._helps[key]
 
-    def _of_split(self, name: str, paths: list[str], near: _Near, split: str) -> list[str]:
+    def _of_split(self, said: _Said, paths: list[str], tail: list[str], near: Near) -> list[str]:
         """Images that can be of a split that is said: where it has a folder, they lie in it."""
-        if not paths:
+        names, known = self._folders.splits_in(near.scopes[0])
+        is_folder = bool(said.split) and said.split.lower() in names
+        if not is_folder and (near.families | families([said.split])).isdisjoint(known):
             return paths
-        names, families = self._splits_in(near.scope)
-        if split.lower() in names:
-            own = [path for path in paths if split.lower() in map(str.lower, _folders(path))]
-            beside = [path for path in paths if path not in own and dirname(path) in near.beside]
-            if own and beside:
-                _only(name, [own[0], beside[0]])
-            return own or beside
-        said = (near.families | _families([split])) & families
-        if not said:
-            return paths
-        return [path for path in paths if not (found := _families(_folders(path))) or not found.isdisjoint(said)]
+        says = {path: self._says(path, tail, said.split, near) for path in paths}
+        if not is_folder:
+            return [path for path in paths if says[path] != _OTHER]
+        own = [path for path in paths if says[path] in (_SAID, _WHOLE)]
+        beside = [path for path in paths if says[path] == _NOTHING and dirname(path) in near.beside]
+        if own and beside:
+            _only(said.name, [own[0], beside[0]])
+        return own or beside
 
-    def _surely(self, paths: list[str], said: list[str], near: _Near) -> list[str]:
-        """Images that are meant whatever split is said: at the whole path that is, or in a folder of a split in it."""
-        if found := [path for path in paths if said and _folders(path) == said]:
-            return found
-        return paths if not _families(said).isdisjoint(self._splits_in(near.scope)[1]) else []
+    def _says(self, path: str, tail: list[str], split: str, near: Near) -> int:
+        """What the folders of an image say of a split: those above what is said, or else those that are said."""
+        folders, top = folders_of(path), near.scopes[0]
+        if tail and folders == tail:
+            return _WHOLE
+        mine = near.families | families([split])
+        start = top.count("/") + bool(top)
+        end = max(start, len(folders) - len(tail))
+        if is_so := _speak_of(folders[start:end], split, mine):
+            return _SAID if is_so > 0 else _OTHER
+        if is_so := _speak_of(folders[end:], split, mine):
+            at = next(i for i in range(end, len(folders)) if _speak_of([folders[i]], split, mine))
+            is_split = self._folders.has_split_inside("/".join(folders[:at]), split, mine)
+            return _SAID if is_so > 0 else _WHOLE if is_split else _OTHER
+        return _NOTHING
 
-    def _splits_in(self, scope: str) -> tuple[set[str], set[str]]:
-        """Names of the folders of images below one, in small letters, and the splits that they speak of."""
-        found = self._names_in.get(scope)
-        if found is None:
-            names = {
-                part for folder in self._folders if folder and is_below(folder, scope) for part in folder.split("/")
-            }
-            found = self._names_in[scope] = {name.lower() for name in names}, _families(names)
-        return found
-
-    def _nearest(self, name: str, paths: list[str], near: _Near, *, at_path: bool) -> str:
-        """Which image of several is meant."""
-        for folder in () if at_path else near.beside:
+    def _nearest(self, name: str, paths: list[str], near: Near) -> str:
+        """Which image of several is meant by a name without folders."""
+        for folder in near.beside:
             if found := [path for path in paths if dirname(path) == folder]:
                 return _only(name, found)
         return _only(name, paths)
 
-    def _missing(self, name: str, same: list[str], *, helps: bool) -> MissingError:
+    def _missing(self, name: str, other: str, *, helps: bool) -> MissingError:
         """That none of those that are called so is meant; `helps` says whether another place of the labels would."""
-        text = f"there is no {self._what} {name} where its labels say; {same[0]} lies elsewhere"
+        text = f"there is no {self._what} {name} where its labels say; {other} lies elsewhere"
         more = ", or give their folder with --labels-from" if helps else ""
         return MissingError(f"{text}: mend its path in them{more}")
 
 
-def _spelled_alike(stem: str) -> str:
-    """A name as all have it that look the same: ``ä`` is one character, or two as on a Mac."""
-    return stem if stem.isascii() else normalize("NFC", stem)
+def _stem(path: str) -> str:
+    return splitext(basename(path))[0]
+
+
+def _speak_of(folders: list[str], split: str, mine: set[str]) -> int:
+    """Whether folders speak of a split (1), of another one (-1), or of none."""
+    found = 0
+    for folder in folders:
+        said = families([folder])
+        if folder.lower() == split.lower() or not said.isdisjoint(mine):
+            found = found or 1
+        elif said:
+            found = -1
+    return found
 
 
 def _only(name: str, paths: list[str]) -> str:
     if len(paths) > 1:
         raise UnclearError(f"{name} can be {paths[0]} or {paths[1]}: give it with its folder", paths)
     return paths[0]
-
-
-def _images_for(parts: list[str], *, whole: bool = True) -> Iterator[str]:
-    """Where images lie by custom, if labels lie in a folder: ``images/x`` for ``labels/x``; or just ``images``."""
-    for i in reversed(range(len(parts))):
-        for old, new in _IMAGES_FOR:
-            if parts[i] == old or (old != "ann" and old in parts[i]):
-                yield "/".join((*parts[:i], parts[i].replace(old, new), *(parts[i + 1 :] if whole else ())))
-
-
-def _folders(path: str) -> list[str]:
-    return path.split("/")[:-1]
-
-
-def _tails(folder: str) -> Iterator[str]:
-    while folder:
-        yield folder
-        folder = folder.partition("/")[2]
-
-
-def _ends(folders: list[str], tail: list[str]) -> bool:
-    return not tail or folders[-len(tail) :] == tail
-
-
-def is_below(path: str, folder: str) -> bool:
-    """Whether a path lies in a folder, or anywhere below it."""
-    return not folder or path.startswith(f"{folder}/")
-
-
-def _has(folders: list[str], wanted: list[str]) -> bool:
-    """Whether folders are there in this order, without others between them."""
-    count = len(wanted)
-    return not count or any(folders[i : i + count] == wanted for i in range(len(folders) - count + 1))
-
-
-def is_of_split(path: str, split: str) -> bool:
-    """Whether the folders that an image lies in are called like a split."""
-    folders = _folders(path)
-    return split.lower() in map(str.lower, folders) or not _families(folders).isdisjoint(_families([split]))
-
-
-def _families(folders: Collection[str]) -> set[str]:
-    """The splits that names speak of: train, val, test, as words."""
-    words = (word for folder in folders for word in _WORD.findall(folder.lower()))
-    return {_FAMILIES[word] for word in words if word in _FAMILIES}

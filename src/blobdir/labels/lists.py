@@ -6,11 +6,12 @@ What a list says isn't lost without a word: it's read, or named where an image i
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Final
 
 from blobdir.labels.claims import Meaning, contradicted
-from blobdir.labels.finding import is_image
+from blobdir.labels.finding import MissingError, UnclearError, is_image
 from blobdir.labels.model import LabelError
 from blobdir.wording import counted
 
@@ -28,6 +29,8 @@ SETS: Final = ("main", "", "segmentation", "layout", "action")
 _CALLED: Final = re.compile(r"(?<![a-z])(?:mini)?(?:train|val|test)", re.IGNORECASE)
 _PARTS: Final = re.compile(r"train|val|test", re.IGNORECASE)
 _ALL: Final = ("all", "default")
+_SPACES: Final = re.compile(r"\s(?!-?\d+$)")
+"""What names in a line don't have, but for a number behind them."""
 _NUMBERED: Final = re.compile(r"(\S+)\s+-?\d+")
 
 
@@ -47,8 +50,32 @@ def list_order(name: str) -> tuple[bool, int, str]:
     return is_whole(name), min(kinds, default=3), name
 
 
-def lists_called_so(files: LabelFiles, images: Images) -> Iterator[tuple[str, str, list[str]]]:
-    """Texts that are called like a split, the folder that they are seen from, and the images that most lines name."""
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A text that is called like a split, and names images.
+
+    Attributes
+    ----------
+    path : str
+    near : str
+        The folder that it's seen from.
+    named : list of str
+        Images that its lines name.
+    others : list of (str, list of str)
+        Lines that may name images, and these: several, or such as lie elsewhere.
+    is_sure : bool
+        It's a list: half of its lines are names of images that are here, or all of images.
+    """
+
+    path: str
+    near: str
+    named: list[str]
+    others: list[tuple[str, list[str]]]
+    is_sure: bool
+
+
+def lists_called_so(files: LabelFiles, images: Images) -> Iterator[Called]:
+    """Texts that are called like a split and name an image, though few where a part of a data set is here."""
     for path in files.ending(".txt"):
         if not is_called_like_a_split(splitext(basename(path))[0]) or images.has_called(path):
             continue
@@ -56,11 +83,26 @@ def lists_called_so(files: LabelFiles, images: Images) -> Iterator[tuple[str, st
             lines = list(filter(None, map(str.strip, files.text(path).splitlines())))
         except LabelError:
             continue  # it isn't a text
-        for near in dict.fromkeys((dirname(path), "")):
-            found = list(_named(lines, images, near))
-            if found and 2 * len(found) >= len(lines):
-                yield path, near, found
-                break
+        ways = [_called(path, lines, images, near) for near in dict.fromkeys((dirname(path), ""))]
+        best = max(ways, key=lambda one: len(one.named))
+        if (best.named or best.others) and (best.is_sure or not any(_SPACES.search(line) for line in lines)):
+            yield best
+
+
+def _called(path: str, lines: list[str], images: Images, near: str) -> Called:
+    named, others = [], []
+    for line in lines:
+        try:
+            named.append(_place(images, line, near, "", DARKNET, numbered=False).path)
+        except UnclearError as error:
+            others.append((line, error.paths))
+        except MissingError:
+            if elsewhere := images.called_so(line):
+                others.append((line, elsewhere))
+    is_sure = 2 * (len(named) + len(others)) >= len(lines) or all(
+        is_image(line) or is_image(line.partition(" ")[0]) for line in lines
+    )
+    return Called(path, near, named, others, is_sure)
 
 
 def name_unused(files: LabelFiles, images: Images, labels: Labels) -> None:
@@ -69,23 +111,23 @@ def name_unused(files: LabelFiles, images: Images, labels: Labels) -> None:
     splits: dict[str, list[str]] = {}
     for picture in labels.pictures:
         splits.setdefault(picture.path, []).append(picture.split)
-    for path, _, named in lists_called_so(files, images):
-        if path in known or (labels.format == "voc" and _is_of_other_task(path)):
+    for one in lists_called_so(files, images):
+        if one.path in known or (labels.format == "voc" and _is_of_other_task(one.path)):
             continue
-        name = splitext(basename(path))[0]
-        lost = [image for image in named if not any(_is_so(split, name) for split in splits.get(image, [name]))]
+        name = splitext(basename(one.path))[0]
+        lost = [image for image in one.named if not any(_is_so(split, name) for split in splits.get(image, [name]))]
+        unclear = [
+            line
+            for line, paths in one.others
+            if not all(any(_is_so(split, name) for split in splits.get(path, [name])) for path in paths)
+        ]
+        text = f"isn't read as a list of {name}, and names images: "
         if lost:
             count = counted(len(lost), "image isn't", "images aren't")
-            text = f"isn't read as a list of {name}, and names images: {count} of that split now, as {lost[0]}"
-            labels.complain("label", path, text)
-
-
-def _named(lines: list[str], images: Images, near: str) -> Iterator[str]:
-    for line in lines:
-        try:
-            yield _place(images, line, near, "", DARKNET, numbered=False).path
-        except LabelError:
-            continue
+            labels.complain("label", one.path, f"{text}{count} of that split now, as {lost[0]}")
+        elif unclear:
+            count = counted(len(unclear), "line", "lines")
+            labels.complain("label", one.path, f"{text}which, can't be told of {count}, as {unclear[0]!r}")
 
 
 def _is_of_other_task(path: str) -> bool:

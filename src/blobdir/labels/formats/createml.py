@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from blobdir.annotations import kind_of
 from blobdir.errors import AnnotationError
 from blobdir.jsontext import read_json
-from blobdir.labels.finding import is_image, split_in_name
+from blobdir.labels.finding import is_image
 from blobdir.labels.model import Box, LabelError, Labels, Picture, Thing, name_of, number, others
+from blobdir.labels.splitnames import split_in_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

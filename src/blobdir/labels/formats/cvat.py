@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from blobdir.labels.finding import split_in_name
 from blobdir.labels.masks import MOST_PIXELS, cropped
 from blobdir.labels.model import (
     Box,
@@ -26,6 +25,7 @@ from blobdir.labels.model import (
 )
 from blobdir.labels.rounds import ellipse, turned_box
 from blobdir.labels.safexml import read_xml
+from blobdir.labels.splitnames import split_in_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

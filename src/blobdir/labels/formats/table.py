@@ -10,8 +10,9 @@ from posixpath import dirname, splitext
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.labels.files import decoded
-from blobdir.labels.finding import is_image, split_in_name
+from blobdir.labels.finding import is_image
 from blobdir.labels.model import Box, LabelError, Labels, Picture, Thing, number
+from blobdir.labels.splitnames import split_in_name
 from blobdir.wording import counted
 
 if TYPE_CHECKING:

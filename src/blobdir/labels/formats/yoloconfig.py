@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from blobdir.annotations import kind_of
 from blobdir.filenames import parents_of
 from blobdir.labels.files import without_mark
-from blobdir.labels.finding import Images, MissingError, UnclearError, is_below
+from blobdir.labels.finding import Images, MissingError, UnclearError
 from blobdir.labels.lists import DARKNET, Lists, is_called_like_a_split, is_whole, list_order, lists_called_so
 from blobdir.labels.model import Category, LabelError, without_nan
+from blobdir.labels.namesakes import is_below
 from blobdir.labels.yamlfile import read_yaml
 from blobdir.wording import counted
 
@@ -216,6 +217,9 @@ class Names:
                 raise LabelError(f"{path}: {error}") from error
             found = {index: line.strip() for index, line in enumerate(lines) if line.strip()}
             folder = dirname(path)
+            if not found:
+                labels.note(path, "has no names in it, so it counts for nothing")
+                continue
             if config.names:
                 if list(found.values()) != list(config.names.values()):
                     labels.note(path, f"has other names than {config.path}, which counts")
@@ -272,7 +276,7 @@ class Splits:
     """
 
     def __init__(self, files: LabelFiles, images: Images, config: Config, labels: Labels) -> None:
-        self._lists = Lists(files, images, labels)
+        self._lists, self._config = Lists(files, images, labels), config
         self._folders: dict[str, str] = {}
         self.lists: set[str] = set()
         texts = Images(files.ending(".txt"), "list")
@@ -283,13 +287,13 @@ class Splits:
         for split, places in config.splits.items():
             for ways in places:
                 if ways[-1].lower().endswith(".txt"):
-                    if (path := _found(texts, ways, near)) is None:
+                    if (path := self._found(texts, ways, split)) is None:
                         labels.complain("label", config.path, f"names the list {ways[-1]}, which isn't there")
                         continue
                     self._read(path, split, dirname(path))
                     config.more.pop(split, None)
                     continue
-                folder = near if not ways[-1].strip("./") else _found(folders, ways, near)
+                folder = near if not ways[-1].strip("./") else self._found(folders, ways, split)
                 if folder is None:
                     labels.note(config.path, f"has {split}: {ways[-1]}, where no images are")
                     continue
@@ -300,9 +304,16 @@ class Splits:
         self._lists.settle()
         self._name_others(config, images, folders, labels)
 
+    def _found(self, things: Images, ways: list[str], split: str) -> str | None:
+        """What the config means by a place of a split; None where there is no such thing."""
+        try:
+            return _found(things, ways, dirname(self._config.path))
+        except UnclearError as error:
+            raise LabelError(f"{self._config.path}: its {split}: {error}") from error
+
     def _read_called_so(self, files: LabelFiles, images: Images) -> None:
         """Read the lists that are called like a split, where nothing else says which there are."""
-        found = {path: near for path, near, _ in lists_called_so(files, images)}
+        found = {one.path: one.near for one in lists_called_so(files, images) if one.is_sure}
         for path in sorted(found, key=lambda one: (list_order(_stem(one)), one)):
             self._read(path, _stem(path), found[path])
 
@@ -318,7 +329,8 @@ class Splits:
                     continue
                 try:
                     folder = _found(folders, [place], dirname(config.path))
-                except UnclearError:
+                except UnclearError as error:
+                    labels.complain("label", config.path, f"has {key}: {place}, which isn't known as a split: {error}")
                     continue
                 if not folder or any(is_below(one, folder) for one in self._folders):
                     continue
