@@ -87,7 +87,7 @@ CASES = [
     (["1.jpg", "train/1.jpg"], "", "1.jpg", "train", UNCLEAR),
     (["images/1.jpg", "images/train/1.jpg"], "annotations", "1.jpg", "train", UNCLEAR),
     (["all/1.jpg"], "annotations", "1.jpg", "my_val", "all/1.jpg"),
-    (["train/1.jpg"], "annotations", "1.jpg", "my_val", "train/1.jpg"),
+    (["train/1.jpg"], "annotations", "1.jpg", "my_val", MISSING),
 ]
 
 

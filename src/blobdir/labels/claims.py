@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from blobdir.labels.finding import Found, Images
     from blobdir.labels.model import Labels
 
-_NOT_CALLED: Final = 4
+_CALLED_ALIKE: Final = 4
+_NOT_CALLED: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +178,11 @@ class Claims:
         rank : int, optional
             Of those that are called like it, the lower, the more it's this image; by default, as the file lies.
         """
-        is_called = _stem(found.path) == _stem(file) and not found.instead
+        image, own = _stem(found.path), _stem(file)
+        is_called = spelled_alike(image) == spelled_alike(own) and not found.instead
         if rank is None:
             rank = 2 * (not found.exact) + (dirname(found.path) != dirname(file))
-        self._ranks.append(rank + _NOT_CALLED * (not is_called))
+        self._ranks.append(rank + _CALLED_ALIKE * (image != own) + _NOT_CALLED * (not is_called))
         self._meanings.append(Meaning(dirname(file), file, "", found))
         self._shared.append(_shared(dirname(file), dirname(found.path)))
 
@@ -205,7 +207,7 @@ class Claims:
 
 
 def _stem(path: str) -> str:
-    return spelled_alike(splitext(basename(path))[0])
+    return splitext(basename(path))[0]
 
 
 def _shared(one: str, other: str) -> int:

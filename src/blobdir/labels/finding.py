@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Final
 from blobdir.filenames import IMAGE_EXTENSIONS
 from blobdir.labels.model import LabelError
 from blobdir.labels.namesakes import Namesakes, folders_of, spelled_alike
-from blobdir.labels.nearby import Folders
+from blobdir.labels.nearby import Folders, words_of
 from blobdir.labels.splitnames import families
 
 if TYPE_CHECKING:
@@ -178,8 +178,7 @@ class Images:
 
     def belong_beside(self, folder: str) -> bool:
         """Whether images lie where those of label files in a folder belong: the first such place that there is."""
-        here, *mapped, plain = self._folders.near(folder).beside
-        place = next((one for one in (*mapped, here, plain) if one in self._folders), "")
+        place = next((one for one in self._folders.near(folder).beside if one in self._folders), "")
         return place in self._folders.direct
 
     def labelled_by(self, files: LabelFiles, ending: str, is_one: Callable[[str, bytes], bool]) -> Iterator[str]:
@@ -234,9 +233,14 @@ class Images:
         """
         return self.place(name, near, split).path
 
-    def place(self, name: str, near: str = "", split: str = "") -> Found:
-        """As `find`, with how sure it is."""
-        return self._placed(self._parsed(name, near, split), near)
+    def place(self, name: str, near: str = "", split: str = "", *, may_be_stem: bool = False) -> Found:
+        """As `find`, with how sure it is; `may_be_stem`: ``a.jpg`` may also be said of ``a.jpg.jpg``."""
+        said = self._parsed(name, near, split)
+        if not (may_be_stem and is_image(name)):
+            return self._placed(said, near)
+        found = _in_ways((BY_NAME, BY_STEM), lambda way: self._placed(said, near, way))
+        _only(name, list(dict.fromkeys(one.path for one in found)))
+        return found[0]
 
     def of_file(self, path: str, named: str = "", calling: str = BY_STEM) -> Found:
         """The image whose labels are in a file of its own: that which the file names, else the one called like it.
@@ -254,46 +258,56 @@ class Images:
         ------
         MissingError, UnclearError
         """
-        fault: MissingError | None = None
         stem = _stem(path)
+        fault: MissingError | None = None
         if named:
             try:
                 return self._of_file(path, named, "")
             except MissingError as error:
                 fault = error
-        if not is_image(stem):
-            calling = BY_STEM
-        found: list[Found] = []
-        for way in (BY_STEM, BY_NAME) if calling == EITHER else (calling,):
-            try:
-                found.append(self._of_file(path, stem, way))
-            except MissingError as error:
-                fault = fault or error
-        if not found:
-            raise fault or MissingError(f"there is no {self._what} {stem}")
+        calling = calling if is_image(stem) else BY_STEM
+        ways = (BY_STEM, BY_NAME) if calling == EITHER else (calling,)
+        try:
+            found = _in_ways(ways, lambda way: self._of_file(path, stem, way))
+        except MissingError as error:
+            raise fault or self._called_otherwise(stem, calling) or error from None
         if calling == EITHER:
             text = f"can be of an image {stem}, or of one that has another extension behind that"
             raise UnclearError(f"{text}; {found[0].path} is there: rename it", [one.path for one in found])
         is_other = bool(named) and _stem(found[0].path) != self._stem_of(named)
         return replace(found[0], instead=named if is_other else "")
 
+    def _called_otherwise(self, stem: str, calling: str) -> MissingError | None:
+        """What to say where a label file is called like an image, and the others aren't called so."""
+        if not is_image(stem) or not (other := self._spelled(stem, BY_NAME if calling == BY_STEM else BY_STEM)):
+            return None
+        how = "without its extension" if calling == BY_STEM else "with its extension"
+        wanted = f"{stem} with another extension behind it" if calling == BY_STEM else stem
+        text = (
+            f"there is no image {wanted}; {other[0].paths[0]} isn't it: other label files are called like their image"
+        )
+        return MissingError(f"{text} {how}; rename it")
+
     def _of_file(self, path: str, name: str, calling: str) -> Found:
         """The image of a file by a name: at a place where its images belong, if there is one."""
         folder = dirname(path)
         near = self._folders.near(folder)
         *belong, plain = near.beside
-        places = [one for one in belong if one in self._folders]
-        if not places and self._folders.is_place_for(folder):
-            places = belong[:1]  # there are folders of images by custom, but not this one
+        has_place = any(one in self._folders for one in belong) or self._folders.is_place_for(folder)
         fault: MissingError | None = None
-        for place in dict.fromkeys((*(places or (folder,)), plain)):
+        for place in dict.fromkeys((folder, *belong, plain)):
             said = _Said(name, [name]) if calling else self._parsed(name, place)
             try:
-                found = self._placed(said, place, calling)
+                found = self._placed(said, folder, calling)
             except MissingError as error:
                 fault = fault or error
                 continue
-            if places and found.base not in (near.bases if "/" in found.said else near.beside):
+            except UnclearError as error:
+                is_one = len({splitext(one)[0] for one in error.paths}) == 1
+                if has_place and is_one and dirname(error.paths[0]) not in near.beside:
+                    raise self._missing(name, error.paths[0], helps=True) from None
+                raise
+            if has_place and found.base not in (near.bases if "/" in found.said else near.beside):
                 fault = fault or self._missing(name, found.path, helps=True)
             elif found.dropped and _stem(found.path) != _stem(path):
                 continue  # of an image that is called otherwise, the folders must be right
@@ -323,12 +337,14 @@ class Images:
         """Images of a name: those that have it, then those that are called so but for their extension."""
         found = self._spellings.get((name, calling))
         if found is None:
-            groups = []
-            if calling != BY_STEM:
-                groups.append(self._by_name.get(name, []))
             stem, kind = splitext(name) if is_image(name) and calling != BY_STEM else (name, "")
             alike = [path for path in self._stems.get(spelled_alike(stem), ()) if basename(path) != name]
-            groups.append([path for path in alike if not kind or splitext(path)[1].lower() == kind.lower()])
+            alike = [path for path in alike if not kind or splitext(path)[1].lower() == kind.lower()]
+            groups = [
+                self._by_name.get(name, []) if calling != BY_STEM else [],
+                [path for path in alike if _stem(path) == stem],
+                [path for path in alike if _stem(path) != stem],
+            ]
             found = self._spellings[name, calling] = [Namesakes(paths) for paths in groups if paths]
         return found
 
@@ -350,7 +366,7 @@ class Images:
             tail = folders[i:]
             if i and folders[i - 1] in self._folders:
                 break  # another image of these folders isn't one of another machine
-            allowed = same.candidates(near.scopes, near.must, tail)
+            allowed = self._of_words(same.candidates(near.scopes, near.must, tail), near)
             if i:
                 allowed = [path for path in allowed if folders_of(path) == tail]
             if found_here := self._of_split(said, allowed, tail, near):
@@ -368,7 +384,7 @@ class Images:
         folders, text = said.parts[:-1], "/".join(said.parts)
         if not folders:
             for place in () if said.split else near.beside:
-                if found := same.lying_in(place):
+                if found := self._of_words(same.lying_in(place), near):
                     above = place not in near.beside[:-1]
                     return Found(_only(said.name, found), exact=True, above=above, said=text)
             return None
@@ -407,7 +423,7 @@ class Images:
         """Images that can be of a split that is said: where it has a folder, they lie in it."""
         names, known = self._folders.splits_in(near.scopes[0])
         is_folder = bool(said.split) and said.split.lower() in names
-        if not is_folder and (near.families | families([said.split])).isdisjoint(known):
+        if not is_folder and not (known and (near.families or families([said.split]))):
             return paths
         says = {path: self._says(path, tail, said.split, near) for path in paths}
         if not is_folder:
@@ -430,9 +446,18 @@ class Images:
             return _SAID if is_so > 0 else _OTHER
         if is_so := _speak_of(folders[end:], split, mine):
             at = next(i for i in range(end, len(folders)) if _speak_of([folders[i]], split, mine))
+            names, known = self._folders.splits_in(top)
             is_split = self._folders.has_split_inside("/".join(folders[:at]), split, mine)
+            is_split = is_split or (mine.isdisjoint(known) and split.lower() not in names)
             return _SAID if is_so > 0 else _WHOLE if is_split else _OTHER
         return _NOTHING
+
+    def _of_words(self, paths: list[str], near: Near) -> list[str]:
+        """Images in the folders that the folder of their labels is called after, if there are such."""
+        top = near.scopes[0]
+        start = top.count("/") + bool(top)
+        wanted = near.words & self._folders.words_in(top) if near.words else near.words
+        return [path for path in paths if wanted <= words_of(folders_of(path)[start:])] if wanted else paths
 
     def _nearest(self, name: str, paths: list[str], near: Near) -> str:
         """Which image of several is meant by a name without folders."""
@@ -450,6 +475,20 @@ class Images:
 
 def _stem(path: str) -> str:
     return splitext(basename(path))[0]
+
+
+def _in_ways(ways: Iterable[str], look: Callable[[str], Found]) -> list[Found]:
+    """What is found in each of several ways to read a name; an error if nothing is."""
+    found: list[Found] = []
+    fault = MissingError("there is nothing of this name")
+    for way in ways:
+        try:
+            found.append(look(way))
+        except MissingError as error:
+            fault = error
+    if not found:
+        raise fault
+    return found
 
 
 def _speak_of(folders: list[str], split: str, mine: set[str]) -> int:

@@ -77,7 +77,7 @@ class Called:
 def lists_called_so(files: LabelFiles, images: Images) -> Iterator[Called]:
     """Texts that are called like a split and name an image, though few where a part of a data set is here."""
     for path in files.ending(".txt"):
-        if not is_called_like_a_split(splitext(basename(path))[0]) or images.has_called(path):
+        if not is_called_like_a_split(splitext(basename(path))[0]):
             continue
         try:
             lines = list(filter(None, map(str.strip, files.text(path).splitlines())))
@@ -93,7 +93,7 @@ def _called(path: str, lines: list[str], images: Images, near: str) -> Called:
     named, others = [], []
     for line in lines:
         try:
-            named.append(_place(images, line, near, "", DARKNET, numbered=False).path)
+            named.append(_place(images, line, near, "", DARKNET).path)
         except UnclearError as error:
             others.append((line, error.paths))
         except MissingError:
@@ -141,7 +141,9 @@ def _is_so(split: str, name: str) -> bool:
     return split.lower() == name.lower() or (bool(split) and not parts.isdisjoint(_PARTS.findall(split.lower())))
 
 
-def _place(images: Images, line: str, near: str, split: str, drop: str, *, numbered: bool) -> Found:
+def _place(
+    images: Images, line: str, near: str, split: str, drop: str, *, numbered: bool = False, stems: bool = False
+) -> Found:
     """The image that a line means; an image's path before the labels' in it, or before a number, if it isn't one so."""
     ways = [line]
     short = line.removeprefix("./")
@@ -153,10 +155,10 @@ def _place(images: Images, line: str, near: str, split: str, drop: str, *, numbe
         ways.append(first)
     for way in ways:
         try:
-            return images.place(way, near, split)
+            return images.place(way, near, split, may_be_stem=stems)
         except LabelError:
             continue
-    return images.place(line, near, split)  # says what is wrong with it as it is
+    return images.place(line, near, split, may_be_stem=stems)  # says what is wrong with it as it is
 
 
 class Lists:
@@ -175,7 +177,9 @@ class Lists:
         self._lines: set[str] = set()
         self._again: dict[tuple[str, str], list[str]] = {}
 
-    def read(self, path: str, split: str, near: str, *, whole: bool = False, drop: str = "") -> None:
+    def read(
+        self, path: str, split: str, near: str, *, whole: bool = False, drop: str = "", stems: bool = False
+    ) -> None:
         """Read a list. Lines that name no image are said.
 
         Parameters
@@ -189,6 +193,8 @@ class Lists:
             Whether it has the images of other lists, too.
         drop : str
             Beginning of a line that counts for nothing where there is no such folder.
+        stems : bool
+            Whether images are named without their extension.
         """
         try:
             lines = [line.strip() for line in self._files.text(path).splitlines()]
@@ -202,7 +208,7 @@ class Lists:
         numbered = all(_NUMBERED.fullmatch(line) for line in lines)
         for line in lines:
             try:
-                found = _place(self._images, line, near, split, drop, numbered=numbered)
+                found = _place(self._images, line, near, split, drop, numbered=numbered, stems=stems)
                 meanings.append(Meaning(path, line, split, found))
             except LabelError as error:
                 lost.append((line, str(error)))

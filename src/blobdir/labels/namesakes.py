@@ -48,9 +48,10 @@ class Namesakes:
             ways.append([path for scope in dict.fromkeys(scopes) for path in self._below(scope)])
         ways += [self._by_part.get(part, []) for part in must]
         depth = scopes[0].count("/") + bool(scopes[0])
+        fewest: list[str] = min(ways, key=len, default=self.paths)
         return [
             path
-            for path in dict.fromkeys(min(ways or [self.paths], key=len))
+            for path in dict.fromkeys(fewest)
             if any(is_below(path, scope) for scope in scopes)
             and has_folders(folders_of(path)[depth:], must)
             and ends_so(folders_of(path), tail)

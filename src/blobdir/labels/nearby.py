@@ -19,10 +19,14 @@ from blobdir.labels.splitnames import families
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_OF_LABELS: Final = re.compile(r"label|annot|bbox|boxes|ground.?truth|^anns?$|^gt$|^(json|xml|txt|csv|tsv|meta)s?$")
-"""Folders that are named for the labels in them, in small letters."""
+_OF_LABELS: Final = re.compile(
+    r"label(?:me|s)?(?!l?ed)|annot(?!ated)[a-z]*|bbox(?:es)?|boxes|ground.?truth"
+    r"|^(?:anns?|gt|(?:json|xml|txt|csv|tsv|meta)s?)$"
+)
+"""What folders are named for the labels in them, in small letters: ``val_annotations``; not ``unlabeled``."""
 _OF_FORMAT: Final = re.compile(r"coco|yolo|voc|cvat|createml")
 """The same, if no images lie below them: else it's the name of a whole data set."""
+_WORD: Final = re.compile(r"[a-z0-9]+")
 _IMAGES_FOR: Final = (
     ("labels", "images"),
     ("label", "image"),
@@ -51,6 +55,9 @@ class Near:
         Folders between the first of `scopes` and the label file that the images must lie in, too.
     families : set of str
         Splits that its path names, below the first of `scopes`.
+    words : set of str
+        What else folders that are named for labels are called: ``cam2`` of ``cam2_labels``. Where there are folders of
+        images that are called so, the images lie in them.
     """
 
     beside: list[str]
@@ -58,6 +65,7 @@ class Near:
     scopes: list[str]
     must: list[str]
     families: set[str]
+    words: set[str]
 
 
 class Folders:
@@ -85,6 +93,7 @@ class Folders:
         self.tails = {tail for folder in self._all for tail in _tails(folder)}
         self._nears: dict[str, Near] = {}
         self._splits: dict[str, tuple[set[str], set[str]]] = {}
+        self._words: dict[str, set[str]] = {}
         self._inside: dict[str, set[str]] | None = None
 
     def __contains__(self, folder: str) -> bool:
@@ -111,6 +120,13 @@ class Folders:
             found = self._splits[scope] = {name.lower() for name in names}, families(names)
         return found
 
+    def words_in(self, scope: str) -> set[str]:
+        """The words in the names of folders of images below one."""
+        found = self._words.get(scope)
+        if found is None:
+            found = self._words[scope] = words_of(self.splits_in(scope)[0])
+        return found
+
     def has_split_inside(self, folder: str, split: str, said: set[str]) -> bool:
         """Whether a folder of a split lies in a folder itself."""
         if self._inside is None:
@@ -127,12 +143,15 @@ class Folders:
         plain = next(one for one in above if not self._is_of_labels(one))
         scope = next(one for one in (plain, *parents_of(plain), "") if one in self._all)
         between = above[: above.index(scope)]
+        of_labels = [one for one in between if self._is_of_labels(one)]
+        others = (_without_labels(basename(one)) for one in of_labels)
         return Near(
-            beside=[*dict.fromkeys((folder, *mapped)), plain],
+            beside=[*dict.fromkeys(mapped or [folder]), plain],
             bases=list(dict.fromkeys((folder, *mapped, *above))),
             scopes=[scope, *mapped],
-            must=[basename(one) for one in reversed(between) if not self._is_of_labels(one)],
+            must=[basename(one) for one in reversed(between) if one not in of_labels],
             families=families(map(basename, between)),
+            words={word for other in others for word in _WORD.findall(other)},
         )
 
     def _is_of_labels(self, folder: str) -> bool:
@@ -143,6 +162,15 @@ class Folders:
             is_nested = _OF_LABELS.search(basename(dirname(folder)).lower()) is not None
             return not is_nested or folder in self._all or basename(folder) not in self.names
         return folder not in self._all and _OF_FORMAT.search(name) is not None
+
+
+def _without_labels(name: str) -> str:
+    return _OF_FORMAT.sub(" ", _OF_LABELS.sub(" ", name.lower()))
+
+
+def words_of(folders: Iterable[str]) -> set[str]:
+    """All words in names of folders, in small letters."""
+    return {word for folder in folders for word in _WORD.findall(folder.lower())}
 
 
 def _images_for(parts: list[str], *, whole: bool = True) -> Iterator[str]:

@@ -13,6 +13,7 @@ _SPLIT: Final = re.compile(
     r"(?<![a-z])(?:mini)?(?:train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing|dev)?)\d*(?![a-z\d])", re.IGNORECASE
 )
 """A split in the name of a file with labels."""
+_KIND: Final = re.compile("train|val|test")
 _WORD: Final = re.compile(r"[a-z]+")
 _FAMILIES: Final = {
     "train": "train",
@@ -29,6 +30,12 @@ def split_in_name(path: str) -> str:
     """The split that a label file's name says: ``train`` of ``train_labels.csv``; empty: none, or several."""
     found = _SPLIT.findall(splitext(basename(path))[0])
     return found[0] if len(found) == 1 else ""
+
+
+def kind_of_split(name: str) -> str:
+    """Which of train, val, test a name speaks of: ``val`` of ``val2017``, of ``minival``; empty: none, or several."""
+    kinds = {_KIND.search(found.lower())[0] for found in _SPLIT.findall(name)}  # type: ignore[index]
+    return kinds.pop() if len(kinds) == 1 else ""
 
 
 def families(names: Iterable[str]) -> set[str]:

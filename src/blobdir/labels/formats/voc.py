@@ -163,7 +163,7 @@ def _read_sets(files: LabelFiles, lists: Lists, sets: dict[str, dict[str, str]],
         used = [name for name in sorted(chosen, key=list_order) if chosen[name] not in of_classes]
         for name in used:
             split = "" if name.lower() == "default" else name
-            lists.read(chosen[name], split, near, whole=is_whole(name))
+            lists.read(chosen[name], split, near, whole=is_whole(name), stems=True)
         if used or of_classes:
             break
     for path, names in sorted(of_classes.items()):

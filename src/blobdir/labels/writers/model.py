@@ -22,8 +22,8 @@ Write = Callable[[str, bytes], None]
 """Called with the path of a label file, and its content."""
 Complain = Callable[[str, str], None]
 """Called with a path and what of it can't be written."""
-SPLITS: Final = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""Name of a dataset -> the split that it is."""
+SPLITS: Final = ("train", "val", "valid", "validation", "test")
+"""Datasets that are called like a whole split: their images need no name in front."""
 
 
 @dataclass(slots=True)

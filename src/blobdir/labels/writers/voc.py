@@ -9,11 +9,12 @@ from xml.etree import ElementTree as ET  # only writes
 
 from blobdir.labels.formats.voc import FLAGS
 from blobdir.labels.model import Box, Mask, Polygon
+from blobdir.labels.splitnames import kind_of_split
 from blobdir.labels.writers.model import SPLITS, Writer, free_name, kept_of_format
 
 if TYPE_CHECKING:
     from blobdir.labels.model import Shape
-    from blobdir.labels.writers.model import Item, Plan
+from blobdir.labels.writers.model import Item, Plan
 
 ROOT: Final = "VOCdevkit/VOC"
 _NEUTRAL: Final = "neutral"
@@ -63,7 +64,7 @@ class VocWriter(Writer):
     def end(self) -> None:
         """Say which split the images are of."""
         if self.plan.exact:
-            split = SPLITS.get(self._dataset.rpartition("/")[2].lower(), "train")
+            split = kind_of_split(self._dataset.rpartition("/")[2]) or "train"
             self._sets.setdefault(split, []).extend(self._images)
             return
         count = int(len(self._images) * _SHARE_OF_TRAIN)

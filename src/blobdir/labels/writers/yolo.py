@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.labels.model import Box, Dot, Mask, Polygon, Pose, around, bounds
 from blobdir.labels.outlines import outlines
+from blobdir.labels.splitnames import kind_of_split
 from blobdir.labels.writers.model import SPLITS, Writer, free_stem
 from blobdir.labels.yamlfile import write_yaml
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from blobdir.labels.model import Shape
     from blobdir.labels.supervisely import Kind
-    from blobdir.labels.writers.model import Bound, Item, Plan
+from blobdir.labels.writers.model import Bound, Item, Plan
 
 CONFIG: Final = "data_config.yaml"
 _LEAST_OUTLINE: Final = 3
@@ -43,8 +44,8 @@ class YoloWriter(Writer):
         if self.plan.val:
             self._split = "val" if dataset in self.plan.val else "train"
         else:
-            self._split = SPLITS.get(short.lower(), "train") if self.plan.exact else ""
-        is_split = self.plan.exact and SPLITS.get(short.lower()) == self._split
+            self._split = (kind_of_split(short) or "train") if self.plan.exact else ""
+        is_split = self.plan.exact and short.lower() in SPLITS and kind_of_split(short) == self._split
         self._prefix = "" if is_split or (self.plan.exact and len(self.plan.sources) == 1) else f"{short}_"
 
     def add(self, item: Item) -> str:
