@@ -69,6 +69,12 @@ class UnclearError(LabelError):
         super().__init__(message)
         self.paths = paths
 
+    @property
+    def is_one_name(self) -> bool:
+        """Whether they differ in their extensions only."""
+        first = splitext(self.paths[0])[0]
+        return all(splitext(one)[0] == first for one in self.paths)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -155,6 +161,7 @@ class Images:
         self._by_stem: dict[str, list[str]] | None = None
         self._folders = Folders(map(dirname, self.paths))
         self._spellings: dict[tuple[str, str], list[Namesakes]] = {}
+        self._allowed: dict[tuple[int, *tuple[tuple[str, ...], ...]], list[str]] = {}
         self._helps: dict[tuple[str, str], bool] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -303,8 +310,7 @@ class Images:
                 fault = fault or error
                 continue
             except UnclearError as error:
-                is_one = len({splitext(one)[0] for one in error.paths}) == 1
-                if has_place and is_one and dirname(error.paths[0]) not in near.beside:
+                if has_place and error.is_one_name and dirname(error.paths[0]) not in near.beside:
                     raise self._missing(name, error.paths[0], helps=True) from None
                 raise
             if has_place and found.base not in (near.bases if "/" in found.said else near.beside):
@@ -366,11 +372,11 @@ class Images:
             tail = folders[i:]
             if i and folders[i - 1] in self._folders:
                 break  # another image of these folders isn't one of another machine
-            allowed = self._of_words(same.candidates(near.scopes, near.must, tail), near)
+            allowed = self._candidates(same, near, tail)
             if i:
                 allowed = [path for path in allowed if folders_of(path) == tail]
             if found_here := self._of_split(said, allowed, tail, near):
-                path = _only(said.name, found_here) if folders else self._nearest(said.name, found_here, near)
+                path = _only(said.name, found_here) if folders else self._nearest(said, found_here, near)
                 dropped = "/".join(folders[:i])
                 exact = not dropped if folders else dirname(path) in near.beside
                 above = exact and not folders and dirname(path) not in near.beside[:-1]
@@ -384,7 +390,7 @@ class Images:
         folders, text = said.parts[:-1], "/".join(said.parts)
         if not folders:
             for place in () if said.split else near.beside:
-                if found := self._of_words(same.lying_in(place), near):
+                if found := self._of_words(same.lying_in(place), near, self._words(near)):
                     above = place not in near.beside[:-1]
                     return Found(_only(said.name, found), exact=True, above=above, said=text)
             return None
@@ -442,29 +448,45 @@ class Images:
         mine = near.families | families([split])
         start = top.count("/") + bool(top)
         end = max(start, len(folders) - len(tail))
-        if is_so := _speak_of(folders[start:end], split, mine):
-            return _SAID if is_so > 0 else _OTHER
-        if is_so := _speak_of(folders[end:], split, mine):
-            at = next(i for i in range(end, len(folders)) if _speak_of([folders[i]], split, mine))
-            names, known = self._folders.splits_in(top)
-            is_split = self._folders.has_split_inside("/".join(folders[:at]), split, mine)
-            is_split = is_split or (mine.isdisjoint(known) and split.lower() not in names)
-            return _SAID if is_so > 0 else _WHOLE if is_split else _OTHER
-        return _NOTHING
+        places = [
+            (is_so, is_so < 0 and self._folders.has_split_inside("/".join(folders[:i]), split, mine), i >= end)
+            for i in range(start, len(folders))
+            if (is_so := _speaks_of(folders[i], split, mine))
+        ]
+        if not places:
+            return _NOTHING
+        is_so, is_beside_own, is_said = places[0]
+        if is_so > 0:  # a class in it may be called like another split, where it has no folder of this one, too
+            return _OTHER if any(other[1] for other in places) else _SAID
+        names, known = self._folders.splits_in(top)
+        is_nowhere = mine.isdisjoint(known) and split.lower() not in names
+        return _WHOLE if is_said and (is_beside_own or is_nowhere) else _OTHER
 
-    def _of_words(self, paths: list[str], near: Near) -> list[str]:
+    def _candidates(self, same: Namesakes, near: Near, tail: list[str]) -> list[str]:
+        """Images that a label file speaks for, and whose path ends as is said."""
+        words = self._words(near)
+        key = id(same), (*near.scopes, ""), (*near.must, ""), (*tail, ""), (*sorted(words), "")
+        found = self._allowed.get(key)
+        if found is None:
+            found = self._of_words(same.candidates(near.scopes, near.must, tail), near, words)
+            self._allowed[key] = found
+        return found
+
+    def _words(self, near: Near) -> set[str]:
+        return near.words & self._folders.words_in(near.scopes[0]) if near.words else near.words
+
+    def _of_words(self, paths: list[str], near: Near, words: set[str]) -> list[str]:
         """Images in the folders that the folder of their labels is called after, if there are such."""
         top = near.scopes[0]
         start = top.count("/") + bool(top)
-        wanted = near.words & self._folders.words_in(top) if near.words else near.words
-        return [path for path in paths if wanted <= words_of(folders_of(path)[start:])] if wanted else paths
+        return [path for path in paths if words <= words_of(folders_of(path)[start:])] if words else paths
 
-    def _nearest(self, name: str, paths: list[str], near: Near) -> str:
+    def _nearest(self, said: _Said, paths: list[str], near: Near) -> str:
         """Which image of several is meant by a name without folders."""
-        for folder in near.beside:
+        for folder in near.beside if len(paths) > 1 and said.split else ():
             if found := [path for path in paths if dirname(path) == folder]:
-                return _only(name, found)
-        return _only(name, paths)
+                return _only(said.name, found)
+        return _only(said.name, paths)
 
     def _missing(self, name: str, other: str, *, helps: bool) -> MissingError:
         """That none of those that are called so is meant; `helps` says whether another place of the labels would."""
@@ -491,16 +513,10 @@ def _in_ways(ways: Iterable[str], look: Callable[[str], Found]) -> list[Found]:
     return found
 
 
-def _speak_of(folders: list[str], split: str, mine: set[str]) -> int:
-    """Whether folders speak of a split (1), of another one (-1), or of none."""
-    found = 0
-    for folder in folders:
-        said = families([folder])
-        if folder.lower() == split.lower() or not said.isdisjoint(mine):
-            found = found or 1
-        elif said:
-            found = -1
-    return found
+def _speaks_of(folder: str, split: str, mine: set[str]) -> int:
+    """Whether a folder speaks of a split (1), of another one (-1), or of none."""
+    said = families([folder])
+    return 1 if folder.lower() == split.lower() or not said.isdisjoint(mine) else -bool(said)
 
 
 def _only(name: str, paths: list[str]) -> str:

@@ -111,12 +111,13 @@ class Folders:
         return any(one in self._all for one in _images_for(folder.split("/"), whole=False))
 
     def splits_in(self, scope: str) -> tuple[set[str], set[str]]:
-        """Names of the folders of images below one, in small letters, and the splits that they speak of."""
+        """Names of the folders of images below one, in small letters; and the splits that these speak of."""
         found = self._splits.get(scope)
         if found is None:
             start = bisect_left(self._sorted, f"{scope}/") if scope else 0
             end = bisect_left(self._sorted, f"{scope}0", start) if scope else len(self._sorted)
-            names = {part for folder in self._sorted[start:end] for part in folder.split("/") if part}
+            deep = len(scope) + 1 if scope else 0
+            names = {part for folder in self._sorted[start:end] for part in folder[deep:].split("/") if part}
             found = self._splits[scope] = {name.lower() for name in names}, families(names)
         return found
 

@@ -84,10 +84,10 @@ def _owners(files: LabelFiles, labels: Labels, images: Images, texts: list[str])
         try:
             found = [images.of_file(path, calling=calling)]
         except UnclearError as error:
-            found = [Found(one, exact=True) for one in error.paths]
-            if any(splitext(one)[0] != splitext(error.paths[0])[0] for one in error.paths):
+            if not error.is_one_name:
                 labels.complain("label-image", path, str(error))
                 continue
+            found = [Found(one, exact=True) for one in error.paths]
             labels.note(path, f"is of {' and '.join(error.paths)}, which differ in their extensions only")
         except MissingError as error:
             if is_labels(path, files.head(path)) or "labels" in path.split("/")[:-1]:
