@@ -53,14 +53,27 @@ def contradicted(meanings: list[Meaning]) -> dict[int, str]:
         if i not in wrong:
             by_image.setdefault(one.found.path, []).append(i)
     for numbers in by_image.values():
-        sure = [i for i in numbers if _is_sure(meanings[i])]
-        said = {meanings[i].found.said for i in numbers if meanings[i].found.dropped}
-        for i in numbers:
-            if sure and i not in sure:
-                wrong[i] = f"it's that of {meanings[sure[0]].where}"
-            elif not sure and len(said) > 1 and meanings[i].found.dropped:
-                wrong[i] = f"it can't be that of {' and of '.join(sorted(said)[:2])}"
+        wrong |= _against_surer(meanings, numbers)
     return _told(meanings, wrong)
+
+
+def _against_surer(meanings: list[Meaning], numbers: list[int]) -> dict[int, str]:
+    """Names that mean an image less surely than others do, or otherwise."""
+    wrong: dict[int, str] = {}
+    sure = [i for i in numbers if _is_sure(meanings[i])]
+    said = {meanings[i].found.said for i in numbers if meanings[i].found.dropped}
+    names = {basename(meanings[i].found.said) for i in numbers}
+    spelled = [i for i in numbers if basename(meanings[i].found.said) == basename(meanings[i].found.path)]
+    for i in numbers:
+        if sure and i not in sure:
+            wrong[i] = f"it's that of {meanings[sure[0]].where}"
+        elif len(names) > 1 and spelled and i not in spelled:
+            wrong[i] = f"it's that of {meanings[spelled[0]].where}, which spells it so"
+        elif len(names) > 1 and not spelled:
+            wrong[i] = f"it can't be that of {' and of '.join(sorted(names)[:2])}"
+        elif not sure and len(said) > 1 and meanings[i].found.dropped:
+            wrong[i] = f"it can't be that of {' and of '.join(sorted(said)[:2])}"
+    return wrong
 
 
 def name_guessed(meanings: list[Meaning], images: Images, labels: Labels, *, of_one: bool = False) -> None:

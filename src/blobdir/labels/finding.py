@@ -40,7 +40,7 @@ from blobdir.labels.nearby import Folders, words_of
 from blobdir.labels.splitnames import families
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from blobdir.labels.files import LabelFiles
     from blobdir.labels.nearby import Near
@@ -197,11 +197,12 @@ class Images:
             if self.has_called(path) or is_one(path, files.head(path)):
                 yield path
 
-    def calling_of(self, paths: Iterable[str]) -> str:
-        """How files with the labels of one image each are called.
+    def calling_of(self, paths: Collection[str]) -> str:
+        """Note all files with the labels of one image each, and tell how they are called.
 
         ``a.jpg.txt`` is of ``a.jpg``, or of ``a.jpg.jpg``: the other files tell.
         """
+        self._folders.with_labels.update(map(dirname, paths))
         stems = {_stem(path) for path in paths}
         likes = {stem for stem in stems if is_image(stem)}
         if any(spelled_alike(stem) in self._stems for stem in stems - likes):

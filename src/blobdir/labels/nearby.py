@@ -83,6 +83,8 @@ class Folders:
         What those are called.
     tails : set of str
         Ways in which the end of a path can name a folder with images in it, or below.
+    with_labels : set of str
+        Folders with label files of one image each: their images aren't those of a folder ``labels`` with images in it.
     """
 
     def __init__(self, direct: Iterable[str]) -> None:
@@ -91,6 +93,7 @@ class Folders:
         self._all = self.direct | {parent for folder in self.direct for parent in parents_of(folder)} | {""}
         self._sorted = sorted(self._all)
         self.tails = {tail for folder in self._all for tail in _tails(folder)}
+        self.with_labels: set[str] = set()
         self._nears: dict[str, Near] = {}
         self._splits: dict[str, tuple[set[str], set[str]]] = {}
         self._words: dict[str, set[str]] = {}
@@ -141,6 +144,8 @@ class Folders:
         parts = folder.split("/") if folder else []
         above = [folder, *parents_of(folder)] + ([""] if folder else [])
         mapped = [one for one in _images_for(parts) if one in self._all]
+        if folder in self.direct:
+            mapped = [one for one in mapped if one not in self.with_labels]
         plain = next(one for one in above if not self._is_of_labels(one))
         scope = next(one for one in (plain, *parents_of(plain), "") if one in self._all)
         between = above[: above.index(scope)]
