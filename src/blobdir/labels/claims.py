@@ -195,7 +195,9 @@ class Claims:
         is_called = spelled_alike(image) == spelled_alike(own) and not found.instead
         if rank is None:
             rank = 2 * (not found.exact) + (dirname(found.path) != dirname(file))
-        self._ranks.append(rank + _CALLED_ALIKE * (image != own) + _NOT_CALLED * (not is_called))
+        self._ranks.append(
+            rank + _CALLED_ALIKE * (own not in (image, basename(found.path))) + _NOT_CALLED * (not is_called)
+        )
         self._meanings.append(Meaning(dirname(file), file, "", found))
         self._shared.append(_shared(dirname(file), dirname(found.path)))
 

@@ -49,6 +49,8 @@ _MACHINE: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://[^/]*|[A-Za-z]:)?/")
 """How a path begins that isn't seen from a folder: of a machine, of a drive, of a server."""
 BY_STEM, BY_NAME, EITHER = "stem", "name", "either"
 """How files with the labels of one image are called: ``a.txt``, ``a.jpg.txt``, or it can't be told."""
+_MOST: Final = 2
+"""So many times more label files must be called one way than the other."""
 _SAID, _WHOLE, _NOTHING, _OTHER = 3, 2, 1, 0
 """What an image's folders say of a split: it, by name; it's said whole; nothing; another one."""
 
@@ -73,7 +75,7 @@ class UnclearError(LabelError):
     def is_one_name(self) -> bool:
         """Whether they differ in their extensions only."""
         first = splitext(self.paths[0])[0]
-        return all(splitext(one)[0] == first for one in self.paths)
+        return len(self.paths) > 1 and all(splitext(one)[0] == first for one in self.paths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,12 +209,11 @@ class Images:
         likes = {stem for stem in stems if is_image(stem)}
         if any(spelled_alike(stem) in self._stems for stem in stems - likes):
             return BY_STEM
-        ways = {
-            (bool(self._spelled(stem, BY_STEM)), bool(self._spelled(stem, BY_NAME))) for stem in likes
-        }  # fmt: skip
-        if ((True, False) in ways) == ((False, True) in ways):
-            return EITHER
-        return BY_STEM if (True, False) in ways else BY_NAME
+        ways = [(bool(self._spelled(stem, BY_STEM)), bool(self._spelled(stem, BY_NAME))) for stem in likes]
+        by_stem, by_name = ways.count((True, False)), ways.count((False, True))
+        if by_stem > _MOST * by_name:
+            return BY_STEM
+        return BY_NAME if by_name > _MOST * by_stem else EITHER
 
     @property
     def _stems(self) -> dict[str, list[str]]:
@@ -458,7 +459,7 @@ class Images:
             return _NOTHING
         is_so, is_beside_own, is_said = places[0]
         if is_so > 0:  # a class in it may be called like another split, where it has no folder of this one, too
-            return _OTHER if any(other[1] for other in places) else _SAID
+            return _OTHER if any(other[1] and not other[2] for other in places) else _SAID
         names, known = self._folders.splits_in(top)
         is_nowhere = mine.isdisjoint(known) and split.lower() not in names
         return _WHOLE if is_said and (is_beside_own or is_nowhere) else _OTHER

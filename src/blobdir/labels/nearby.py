@@ -144,8 +144,11 @@ class Folders:
         parts = folder.split("/") if folder else []
         above = [folder, *parents_of(folder)] + ([""] if folder else [])
         mapped = [one for one in _images_for(parts) if one in self._all]
-        if folder in self.direct:
+        if folder in self.direct:  # they may be masks
             mapped = [one for one in mapped if one not in self.with_labels]
+            if mapped:
+                bases = list(dict.fromkeys((folder, *mapped, *above)))
+                return Near([*mapped, mapped[0]], bases, mapped, [], set(), set())
         plain = next(one for one in above if not self._is_of_labels(one))
         scope = next(one for one in (plain, *parents_of(plain), "") if one in self._all)
         between = above[: above.index(scope)]
