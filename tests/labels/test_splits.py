@@ -298,6 +298,21 @@ def test_the_folder_that_voc_says(said, tmp_path):
 
 
 @pytest.mark.parametrize("said", VOC_SAYS)
+def test_a_folder_of_a_split_that_is_not_there(said, tmp_path):
+    """The image of another split isn't meant."""
+    for name in ("val/1.png", "val/2.png"):
+        draw(tmp_path / "s" / name)
+    for split, name in (("train", "1"), ("val", "2")):
+        thing = OWN["voc"][1].format("cat").replace("<annotation>", "")
+        more = said.format(split, f"{name}.png")
+        put(tmp_path / f"s/Annotations/{name}.xml", f"<annotation><filename>{name}.png</filename>{more}{thing}")
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    (dataset,) = blobdir.open_project(tmp_path / "p").values()
+    assert [name for name in dataset if dataset.annotation(name)["objects"]] == ["2.png"]
+    assert [(p.code, p.path) for p in report.problems if p.costs] == [("label-image", "Annotations/1.xml")]
+
+
+@pytest.mark.parametrize("said", VOC_SAYS)
 def test_a_folder_that_is_not_there_says_nothing(said, tmp_path):
     draw(tmp_path / "s/JPEGImages/1.png")
     more = said.format("z", "1.png")

@@ -173,9 +173,13 @@ class Images:
         """Whether there are images in a folder, or below it."""
         return folder in self._folders
 
-    def has_folder(self, name: str) -> bool:
-        """Whether a folder with images in it is called so, wherever it lies."""
-        return bool(name) and name in self._folders.names
+    def may_lie_in(self, path: str, folder: str) -> bool:
+        """Whether labels may be of an image if they name a folder: of one that isn't here, they only say a split."""
+        own, said = folders_of(path), families([folder])
+        if not folder or folder in own:
+            return True
+        is_other = bool(said) and bool(families(own)) and said.isdisjoint(families(own))
+        return folder not in self._folders.tails and not is_other
 
     def has_called(self, path: str) -> bool:
         """Whether an image is called like a file, but for the extension."""
@@ -204,7 +208,7 @@ class Images:
 
         ``a.jpg.txt`` is of ``a.jpg``, or of ``a.jpg.jpg``: the other files tell.
         """
-        self._folders.with_labels.update(map(dirname, paths))
+        self._folders.note_labels(map(dirname, paths))
         stems = {_stem(path) for path in paths}
         likes = {stem for stem in stems if is_image(stem)}
         if any(spelled_alike(stem) in self._stems for stem in stems - likes):
@@ -283,6 +287,9 @@ class Images:
         if calling == EITHER:
             text = f"can be of an image {stem}, or of one that has another extension behind that"
             raise UnclearError(f"{text}; {found[0].path} is there: rename it", [one.path for one in found])
+        *_, folder, _ = ["", *self._parsed(named).parts] if named else ("", "")
+        if not found[0].exact and not self.may_lie_in(found[0].path, folder):
+            raise fault or self._missing(named, found[0].path, helps=False)
         is_other = bool(named) and _stem(found[0].path) != self._stem_of(named)
         return replace(found[0], instead=named if is_other else "")
 

@@ -79,21 +79,17 @@ class Folders:
     Attributes
     ----------
     direct : set of str
-    names : set of str
-        What those are called.
     tails : set of str
         Ways in which the end of a path can name a folder with images in it, or below.
-    with_labels : set of str
-        Folders with label files of one image each: their images aren't those of a folder ``labels`` with images in it.
     """
 
     def __init__(self, direct: Iterable[str]) -> None:
         self.direct = set(direct)
-        self.names = {basename(folder) for folder in self.direct}
+        self._names = {basename(folder) for folder in self.direct}
         self._all = self.direct | {parent for folder in self.direct for parent in parents_of(folder)} | {""}
         self._sorted = sorted(self._all)
         self.tails = {tail for folder in self._all for tail in _tails(folder)}
-        self.with_labels: set[str] = set()
+        self._with_labels: set[str] = set()
         self._nears: dict[str, Near] = {}
         self._splits: dict[str, tuple[set[str], set[str]]] = {}
         self._words: dict[str, set[str]] = {}
@@ -101,6 +97,14 @@ class Folders:
 
     def __contains__(self, folder: str) -> bool:
         return folder in self._all
+
+    def note_labels(self, folders: Iterable[str]) -> None:
+        """Note which folders have label files of one image each.
+
+        Their images aren't those of a folder ``labels`` that has images itself.
+        """
+        self._with_labels.update(folders)
+        self._nears.clear()
 
     def near(self, folder: str) -> Near:
         """What a folder with label files says."""
@@ -145,7 +149,7 @@ class Folders:
         above = [folder, *parents_of(folder)] + ([""] if folder else [])
         mapped = [one for one in _images_for(parts) if one in self._all]
         if folder in self.direct:  # they may be masks
-            mapped = [one for one in mapped if one not in self.with_labels]
+            mapped = [one for one in mapped if one not in self._with_labels]
             if mapped:
                 bases = list(dict.fromkeys((folder, *mapped, *above)))
                 return Near([*mapped, mapped[0]], bases, mapped, [], set(), set())
@@ -169,7 +173,7 @@ class Folders:
             return False
         if _OF_LABELS.search(name):
             is_nested = _OF_LABELS.search(basename(dirname(folder)).lower()) is not None
-            return not is_nested or folder in self._all or basename(folder) not in self.names
+            return not is_nested or folder in self._all or basename(folder) not in self._names
         return folder not in self._all and _OF_FORMAT.search(name) is not None
 
 

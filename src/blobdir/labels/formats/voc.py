@@ -81,7 +81,7 @@ def _found(images: Images, path: str, root: Element, calling: str) -> Found:
         if len(own) != 1:
             raise
         return Found(own[0], exact=False, said=name)
-    if found.exact or not images.has_folder(folder) or folder in dirname(found.path).split("/"):
+    if found.exact or images.may_lie_in(found.path, folder):
         return found
     raise MissingError(
         f"there is no image {name or found.said} in {folder}, where it says; {found.path} lies elsewhere"
