@@ -6,6 +6,7 @@ image has another one's labels, and labels that no image has are named.
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import dataclass
 from posixpath import basename, join, relpath, splitext
@@ -49,7 +50,7 @@ class Tree:
     def __init__(self, seed, root):
         self.random = random.Random(seed)
         self.root = root
-        self.kind = self.random.choice(("csv", "yolo", "voc"))
+        self.kind = self.random.choice(("csv", "yolo", "voc", "labelme"))
         self.splits, self.subs = self.random.choice(SPLITS), self.random.choice(SUBS)
         if self.kind == "csv" and self.random.random() < 0.2:
             self.subs = ["images", "labels"]
@@ -105,13 +106,13 @@ class Tree:
 
     def _of_one(self, ending, text):
         """A file for each image: beside it, or where it belongs by custom; called like it, or like all of its name."""
-        new = self.random.choice(("", "labels" if ending == ".txt" else "Annotations"))
+        new = self.random.choice(("", "labels" if ending == ".txt" else "Annotations", "gt"))
         is_by_name = self.random.random() < 0.2
         for image in self.images:
             path = image.path.replace("images", new, 1) if new and "images" in image.base else image.path
             image.file = (path if is_by_name else splitext(path)[0]) + ending
             self._put(image.file, text(image))
-        self.is_sure = new != "Annotations" or "images" not in self.images[0].base
+        self.is_sure = new in ("", "labels") or "images" not in self.images[0].base
 
     def _yolo(self):
         self._of_one(".txt", lambda image: f"{image.number} .5 .5 .2 .2\n")
@@ -128,6 +129,21 @@ class Tree:
             return f"<annotation>{name}<object><name>{image.number}</name>{box}</object></annotation>"
 
         self._of_one(".xml", text)
+
+    def _labelme(self):
+        ways = (
+            lambda image: None,
+            lambda image: basename(image.path),
+            lambda image: relpath(f"/{image.path}", f"/{join(image.file, '..')}"),
+            lambda image: "C:\\data\\" + image.path.replace("/", "\\"),
+        )
+        way = self.random.choice(ways)
+
+        def text(image):
+            shape = {"label": str(image.number), "points": [[1, 1], [9, 9]], "shape_type": "rectangle"}
+            return json.dumps({"shapes": [shape], "imagePath": way(image)})
+
+        self._of_one(".json", text)
 
     def read(self):
         files = LabelFiles.below(str(self.root))

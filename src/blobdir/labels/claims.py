@@ -118,14 +118,16 @@ def _against_most(meanings: list[Meaning]) -> dict[int, str]:
         by_file.setdefault(one.file, []).append(i)
     for numbers in by_file.values():
         every = [meanings[i].found for i in numbers]
-        drops = {found.dropped for found in every}
+        named = [found for found in every if not found.is_called]
+        drops = {found.dropped for found in named}
+        is_above = any(found.above for found in named)
         bases = Counter(found.base for found in every if "/" in found.said and not found.dropped)
         odd = _odd(bases, {one.found.base for one in (meanings[i] for i in numbers) if _is_seen_from_split(one)})
         above = sum(found.above for found in every)
         most = any(found.exact and not found.above for found in every) or 2 * above >= len(every)
         for i, found in zip(numbers, every, strict=True):
             if found.dropped:
-                is_odd = bool(above) or any(other in drops for other in ("", *parents_of(found.dropped)))
+                is_odd = is_above or any(other in drops for other in ("", *parents_of(found.dropped)))
             else:
                 is_odd = "/" in found.said and found.base in odd
             if is_odd:

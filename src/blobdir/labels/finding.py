@@ -95,6 +95,8 @@ class Found:
         Folders of another machine in front of it.
     instead : str
         The name in the label file that isn't there, where the image is called like the file.
+    is_called : bool
+        It's called like the file, and not what that names.
     """
 
     path: str
@@ -103,6 +105,7 @@ class Found:
     said: str = ""
     dropped: str = ""
     instead: str = ""
+    is_called: bool = False
 
     @property
     def base(self) -> str:
@@ -291,7 +294,7 @@ class Images:
         if not found[0].exact and not self.may_lie_in(found[0].path, folder):
             raise fault or self._missing(named, found[0].path, helps=False)
         is_other = bool(named) and _stem(found[0].path) != self._stem_of(named)
-        return replace(found[0], instead=named if is_other else "")
+        return replace(found[0], instead=named if is_other else "", is_called=bool(named))
 
     def _called_otherwise(self, stem: str, calling: str) -> MissingError | None:
         """What to say where a label file is called like an image, and the others aren't called so."""
