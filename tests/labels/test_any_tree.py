@@ -25,7 +25,10 @@ STEMS = (
 )
 KINDS = (".jpg", ".jpg", ".jpg", ".png", ".JPG")
 SPLITS = ([""], ["train", "val"], ["Train", "Test"], ["train2017", "val2017"], ["training", "validation"])
-SUBS = ([""], ["cam1", "cam2"], ["train", "bus"], ["train", "val"], ["gt", "boxes"], ["1", "2"], ["x", "x/y"])
+SUBS = (
+    *([""], ["cam1", "cam2"], ["train", "bus"], ["train", "val"], ["gt", "boxes"], ["1", "2"], ["x", "x/y"]),
+    ["x", "y", ""],
+)
 
 
 @dataclass
@@ -97,7 +100,7 @@ class Tree:
             if len(set(names)) == len(names):
                 ways["name"] = lambda image: basename(image.path)
             way = self.random.choice(list(ways))
-            self.is_sure = self.is_sure and way == "root"
+            self.is_sure = self.is_sure and way == "root" and not file.startswith("all/")
             rows = [f"{ways[way](image)},{image.number},1,1,9,9" for image in mine]
             self.random.shuffle(rows)
             self._put(file, "\n".join(("filename,class,xmin,ymin,xmax,ymax", *rows)))
