@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import IMAGE_EXTENSIONS
 from blobdir.labels.model import LabelError
-from blobdir.labels.namesakes import Namesakes, folders_of, spelled_alike
+from blobdir.labels.namesakes import Namesakes, folders_of, is_candidate, spelled_alike
 from blobdir.labels.nearby import Folders, words_of
 from blobdir.labels.splitnames import families
 
@@ -166,6 +166,7 @@ class Images:
         self._by_stem: dict[str, list[str]] | None = None
         self._folders = Folders(map(dirname, self.paths))
         self._spellings: dict[tuple[str, str], list[Namesakes]] = {}
+        self._called: dict[str, list[str]] = {}
         self._allowed: dict[tuple[int, *tuple[tuple[str, ...], ...]], list[str]] = {}
         self._helps: dict[tuple[str, str], bool] = {}
 
@@ -190,7 +191,10 @@ class Images:
 
     def called_so(self, said: str) -> list[str]:
         """All images of the name that is at the end of a path, wherever they lie."""
-        return [path for same in self._spelled(self._parsed(said).parts[-1]) for path in same.paths]
+        name = self._parsed(said).parts[-1]
+        if name not in self._called:
+            self._called[name] = [path for same in self._spelled(name) for path in same.paths]
+        return self._called[name]
 
     def belong_beside(self, folder: str) -> bool:
         """Whether images lie where those of label files in a folder belong: the first such place that there is."""
@@ -384,9 +388,7 @@ class Images:
             tail = folders[i:]
             if i and folders[i - 1] in self._folders:
                 break  # another image of these folders isn't one of another machine
-            allowed = self._candidates(same, near, tail)
-            if i:
-                allowed = [path for path in allowed if folders_of(path) == tail]
+            allowed = self._candidates(same, near, tail) if not i else self._at(same, near, tail)
             if found_here := self._of_split(said, allowed, tail, near):
                 path = _only(said.name, found_here) if folders else self._nearest(said, found_here, near)
                 dropped = "/".join(folders[:i])
@@ -483,6 +485,13 @@ class Images:
             found = self._of_words(same.candidates(near.scopes, near.must, tail), near, words)
             self._allowed[key] = found
         return found
+
+    def _at(self, same: Namesakes, near: Near, folders: list[str]) -> list[str]:
+        """Those of `_candidates` whose whole path is this."""
+        here = [
+            path for path in same.lying_in("/".join(folders)) if is_candidate(path, near.scopes, near.must, folders)
+        ]
+        return self._of_words(here, near, self._words(near))
 
     def _words(self, near: Near) -> set[str]:
         return near.words & self._folders.words_in(near.scopes[0]) if near.words else near.words

@@ -47,15 +47,8 @@ class Namesakes:
         if "" not in scopes:
             ways.append([path for scope in dict.fromkeys(scopes) for path in self._below(scope)])
         ways += [self._by_part.get(part, []) for part in must]
-        depth = scopes[0].count("/") + bool(scopes[0])
         fewest: list[str] = min(ways, key=len, default=self.paths)
-        return [
-            path
-            for path in dict.fromkeys(fewest)
-            if any(is_below(path, scope) for scope in scopes)
-            and has_folders(folders_of(path)[depth:], must)
-            and ends_so(folders_of(path), tail)
-        ]
+        return [path for path in dict.fromkeys(fewest) if is_candidate(path, scopes, must, tail)]
 
     @cached_property
     def _by_folder(self) -> dict[str, list[str]]:
@@ -86,6 +79,13 @@ class Namesakes:
         start = bisect_left(self._turned, (f"{begin}/",))
         end = bisect_left(self._turned, (begin + _AFTER_SLASH,), start)
         return [path for _, path in self._turned[start:end]]
+
+
+def is_candidate(path: str, scopes: list[str], must: list[str], tail: list[str]) -> bool:
+    """Whether a path is one of `Namesakes.candidates`."""
+    folders, depth = folders_of(path), scopes[0].count("/") + bool(scopes[0])
+    is_inside = any(is_below(path, scope) for scope in scopes)
+    return is_inside and ends_so(folders, tail) and has_folders(folders[depth:], must)
 
 
 def spelled_alike(name: str) -> str:
