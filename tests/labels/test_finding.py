@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from unicodedata import normalize
 
 import pytest
@@ -10,12 +12,15 @@ from label_cases import BOX, WRITERS, World, draw, dump, write
 import blobdir
 from blobdir.labels.claims import Meaning, contradicted
 from blobdir.labels.finding import Images, MissingError, UnclearError
-from blobdir.labels.model import Box
+from blobdir.labels.model import Box, LabelError
+from blobdir.labels.splitnames import split_in_name
 
 TWO = ["x/1.jpg", "y/1.jpg", "x/2.jpg"]
 SPLITS = ["images/train/1.jpg", "images/val/1.jpg", "images/val/2.jpg"]
 PARTS = ["images_train/1.jpg", "images_val/1.jpg", "images_val/2.jpg"]
 TREES = ["A/JPEGImages/1.jpg", "B/JPEGImages/1.jpg", "B/JPEGImages/2.jpg"]
+CLASSES = ["Train/train/1.jpg", "Train/bus/2.jpg", "Test/bus/1.jpg", "Test/train/3.jpg"]
+TWINS_OF_ONE_NAME = [normalize("NFC", "ä.jpg"), normalize("NFD", "ä.png")]
 MISSING, UNCLEAR = MissingError, UnclearError
 CASES = [
     # Images, folder of the label file, what it says, its split -> the image
@@ -87,7 +92,35 @@ CASES = [
     (["1.jpg", "train/1.jpg"], "", "1.jpg", "train", UNCLEAR),
     (["images/1.jpg", "images/train/1.jpg"], "annotations", "1.jpg", "train", UNCLEAR),
     (["all/1.jpg"], "annotations", "1.jpg", "my_val", "all/1.jpg"),
-    (["train/1.jpg"], "annotations", "1.jpg", "my_val", "train/1.jpg"),
+    (["train/1.jpg"], "annotations", "1.jpg", "my_val", MISSING),
+    (["test/1.jpg"], "", "1.jpg", "train", MISSING),
+    (["images/train2017/1.jpg", "images/val2017/2.jpg"], "", "train2017/1.jpg", "val", "images/train2017/1.jpg"),
+    (["images/train2017/1.jpg"], "", "train2017/1.jpg", "val", "images/train2017/1.jpg"),
+    # Classes that are called like splits
+    (CLASSES, "annotations", "train/1.jpg", "Train", "Train/train/1.jpg"),
+    (CLASSES, "annotations", "train/1.jpg", "Test", MISSING),
+    (CLASSES, "annotations", "train/3.jpg", "Train", MISSING),
+    (CLASSES, "annotations", "train/3.jpg", "Test", "Test/train/3.jpg"),
+    (CLASSES, "annotations", "3.jpg", "Test", "Test/train/3.jpg"),
+    (CLASSES, "annotations", "3.jpg", "Train", MISSING),
+    (["set/train/train/1.jpg", "set/train/test/2.jpg"], "", "2.jpg", "train", MISSING),
+    (["bus/1.jpg", "Test/bus/1.jpg"], "", "bus/1.jpg", "Test", UNCLEAR),
+    (["Test/bus/2.jpg", "train/1.jpg"], "", "/data/Test/train/1.jpg", "", MISSING),
+    # Folders that are called like labels
+    (["gt/2.jpg", "x/1.jpg"], "gt", "1.jpg", "", MISSING),
+    (["boxes/2.jpg", "1.jpg"], "boxes", "1.jpg", "", MISSING),
+    (["labels/2.png", "images/x/1.jpg"], "labels", "1.jpg", "", "images/x/1.jpg"),
+    (["labels/1.png", "images/1.png"], "labels", "1.png", "", "images/1.png"),
+    (["labels/1.png", "images/2.png"], "labels", "1.png", "", MISSING),
+    (["unlabeled/1.jpg", "labeled/2.jpg"], "labeled", "1.jpg", "", MISSING),
+    (["train/1.jpg", "val/2.jpg"], "val_annotations", "1.jpg", "", MISSING),
+    (["cam1/1.jpg", "cam2/2.jpg"], "cam2_labels", "1.jpg", "", MISSING),
+    (["cam1/1.jpg", "cam2/1.jpg"], "cam2_labels", "1.jpg", "", "cam2/1.jpg"),
+    (["cam1/1.jpg"], "new_labels", "1.jpg", "", "cam1/1.jpg"),
+    (["1.jpg", "cam2/2.jpg"], "cam2_labels", "1.jpg", "", MISSING),
+    # Spelling
+    (TWINS_OF_ONE_NAME, "", normalize("NFC", "ä"), "", TWINS_OF_ONE_NAME[0]),
+    (TWINS_OF_ONE_NAME, "", normalize("NFD", "ä"), "", TWINS_OF_ONE_NAME[1]),
 ]
 
 
@@ -115,6 +148,17 @@ def test_the_rule(paths, near, name, split, expected):
         (["x/1.jpg", "x/2.jpg"], "x/1.json", "2.jpg", "x/2.jpg"),
         (["x/1.jpg"], "y/1.json", "..\\z\\1.jpg", MISSING),
         (["JPEGImages/1.jpg", "more/1.jpg"], "Annotations/1.xml", "/home/1.jpg", "JPEGImages/1.jpg"),
+        (["val/1.jpg"], "ann/1.json", "../train/1.jpg", MISSING),
+        (["cam1/1.jpg", "cam2/2.jpg"], "ann/1.json", "cam2/1.jpg", MISSING),
+        (["cam1/1.jpg", "cam2/2.jpg"], "ann/1.json", "C:\\d\\cam2\\1.jpg", MISSING),
+        (["cam1/1.jpg"], "ann/1.json", "C:\\d\\cam2\\1.jpg", "cam1/1.jpg"),
+        (["cam1/1.jpg"], "cam1/1.json", "C:\\d\\cam2\\1.jpg", "cam1/1.jpg"),
+        (["gt/2.jpg", "1.jpg"], "gt/1.txt", "", MISSING),
+        (["meta/2.jpg", "x/1.jpg"], "meta/1.txt", "", MISSING),
+        (["images/1.png", "labels/1.png"], "labels/1.txt", "", "images/1.png"),
+        (["images/2.png", "labels/1.png"], "labels/1.txt", "", MISSING),
+        (["train/1.jpg", "val/2.jpg"], "val_annotations/1.xml", "", MISSING),
+        (["cam1/1.jpg", "cam2/2.jpg"], "cam2_labels/1.txt", "", MISSING),
     ],
 )
 def test_a_file_for_each_image(paths, file, named, expected):
@@ -126,6 +170,85 @@ def test_a_file_for_each_image(paths, file, named, expected):
         return
     with pytest.raises(expected):
         images.of_file(file, named)
+
+
+BOTH = ["a.jpg", "a.jpg.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "files", "expected"),
+    [
+        (BOTH, ["a.txt", "a.jpg.txt"], BOTH),
+        (BOTH, ["a.jpg.txt", "a.jpg.jpg.txt"], BOTH),
+        (BOTH, ["a.jpg.txt"], [UNCLEAR]),
+        (["a.jpg"], ["a.jpg.txt"], ["a.jpg"]),
+        (["a.jpg"], ["a.txt", "a.jpg.txt"], ["a.jpg", MISSING]),
+        (["a.jpg", "b.jpg"], ["a.jpg.txt", "b.txt"], [MISSING, "b.jpg"]),
+        (["a.jpg.jpg", "b.jpg"], ["a.jpg.txt", "b.txt"], ["a.jpg.jpg", "b.jpg"]),
+        (["a.jpg.jpg", "b.jpg", "c.jpg", "d.jpg"], ["a.jpg.txt", "b.jpg.txt", "c.jpg.txt", "d.jpg.txt"],
+         [MISSING, "b.jpg", "c.jpg", "d.jpg"]),
+        (["shot.png.jpg", "1.jpg"], ["shot.png.txt", "1.txt"], ["shot.png.jpg", "1.jpg"]),
+        (["a.jpg.jpg", "b.jpg"], ["a.jpg.txt", "b.jpg.txt"], [UNCLEAR, UNCLEAR]),
+    ],
+)  # fmt: skip
+def test_names_with_two_extensions(paths, files, expected):
+    """``a.jpg.txt`` is of ``a.jpg``, or of ``a.jpg.jpg``: the other files tell, or it's said that nobody knows."""
+    images = Images(paths)
+    calling = images.calling_of(files)
+    for file, wanted in zip(files, expected, strict=True):
+        if isinstance(wanted, str):
+            assert images.of_file(file, "", calling).path == wanted
+            continue
+        with pytest.raises(wanted):
+            images.of_file(file, "", calling)
+
+
+def trees(shape, count):
+    """Folders with namesakes: images, and what is asked for each."""
+    folders = [f"f{number:05}" for number in range(count)]
+    paths = [shape[0].format(folder) for folder in folders]
+    return paths, [(shape[1].format(folder), shape[2].format(folder)) for folder in folders]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        ("{}/0.jpg", "{}", "0"),
+        ("images/{}/0.jpg", "labels/{}", "0"),
+        ("{}/images/0.jpg", "{}/labels", "0"),
+        ("deep/pics/{}/0.jpg", "txt/{}", "0"),
+        ("deep/{}/0.jpg", "annotations", "{}/0.jpg"),
+        ("{}/0.jpg", "", "/home/me/{}/0.jpg"),
+        ("pics{}/0.jpg", "gt/{}_boxes", "0"),
+        ("train/{}/0.jpg", "annotations/{}", "0.jpg"),
+        ("{}/0.jpg", "", "gone{}/0.jpg"),
+        ("{}/0.jpg", "", "/home/me/gone{}/0.jpg"),
+        ("{}/0.jpg", "gone{}", "0.jpg"),
+    ],
+    ids=" ".join,
+)
+def test_namesakes_take_no_time_that_grows_with_their_square(shape):
+    """Four times as many folders take four times as many steps, or a little more."""
+
+    def steps(count):
+        images_of, asked = trees(shape, count)
+        found = 0
+
+        def step(frame, event, argument):
+            nonlocal found
+            found += event in ("call", "c_call")
+
+        images = Images(images_of)
+        sys.setprofile(step)
+        try:
+            for near, name in asked:
+                with suppress(LabelError):
+                    images.find(name, near)
+        finally:
+            sys.setprofile(None)
+        return found
+
+    assert steps(400) < 6 * steps(100)
 
 
 TOGETHER = [
@@ -145,14 +268,20 @@ TOGETHER = [
     (["0.jpg", "9.jpg", "s/1.jpg"], {"labels/l.csv": ["0.jpg", "9.jpg", "1.jpg"]}, ["1.jpg"]),
     (["a/x/1.jpg", "a/y/2.jpg", "a/z/y/3.jpg"], {"l.csv": ["x/1.jpg", "y/2.jpg", "y/3.jpg"]}, ["y/3.jpg"]),
     (["train/x/1.jpg", "val/x/2.jpg"], {"l.csv": ["x/1.jpg", "x/2.jpg"]}, []),
-]
+    (["t/1.jpg", "t/x/2.jpg"], {"l.csv": ["1.jpg", "x/2.jpg"]}, []),
+    (["u/1.jpg", "t/x/2.jpg"], {"l.csv": ["1.jpg", "x/2.jpg"]}, ["1.jpg"]),
+    (["Test/bus/1.jpg", "train/1.jpg"], {"Test.csv": ["bus/1.jpg", "train/1.jpg"]}, ["train/1.jpg"]),
+    ([normalize("NFC", "ä.jpg")], {"l.csv": [normalize("NFC", "ä.jpg"), normalize("NFD", "ä.jpg")]},
+     [normalize("NFD", "ä.jpg")]),
+    (["a.JPG"], {"l.csv": ["a.jpg", "a.Jpg"]}, ["a.jpg", "a.Jpg"]),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("paths", "names", "wrong"), TOGETHER)
 def test_names_that_are_said_together(paths, names, wrong):
     images = Images(paths)
     meanings = [
-        Meaning(file, f"{file}: {name}", "", images.place(name, file.rpartition("/")[0]))
+        Meaning(file, f"{file}: {name}", split_in_name(file), images.place(name, file.rpartition("/")[0]))
         for file, said in names.items()
         for name in said
     ]
@@ -242,7 +371,8 @@ def test_a_file_that_names_no_image_beside_it_is_named(kind, tmp_path):
         (source / "annotations/instances_train.json").rename(source / "instances_train.json")
     report, found = pack(source, tmp_path / "p")
     assert found["1.png"] == ["cat"]
-    assert ["beside images and names none" in p.message for p in report.problems if p.code == "label-note"] == [True]
+    (problem,) = [p for p in report.problems if p.code == "label-image"]
+    assert "lies beside images and has labels of none of them" in problem.message and problem.costs
 
 
 @pytest.mark.parametrize("name", ["1.PNG", normalize("NFD", "ä ö.png"), "a.b.png"], ids=["capitals", "accents", "dots"])

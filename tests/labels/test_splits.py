@@ -7,7 +7,9 @@ from label_cases import WRITERS, draw, dump, write
 from split_cases import LAYOUTS, OWN, TWO, coco, image_sets, keys, messages, pack, put
 
 import blobdir
+from blobdir.converting import ConvertOptions, convert
 from blobdir.labels import detect
+from blobdir.labels.model import LabelError
 
 NAMES = [
     ("train", "val"),
@@ -212,6 +214,21 @@ def test_the_folder_that_voc_says(said, tmp_path):
 
 
 @pytest.mark.parametrize("said", VOC_SAYS)
+def test_a_folder_of_a_split_that_is_not_there(said, tmp_path):
+    """The image of another split isn't meant."""
+    for name in ("val/1.png", "val/2.png"):
+        draw(tmp_path / "s" / name)
+    for split, name in (("train", "1"), ("val", "2")):
+        thing = OWN["voc"][1].format("cat").replace("<annotation>", "")
+        more = said.format(split, f"{name}.png")
+        put(tmp_path / f"s/Annotations/{name}.xml", f"<annotation><filename>{name}.png</filename>{more}{thing}")
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    (dataset,) = blobdir.open_project(tmp_path / "p").values()
+    assert [name for name in dataset if dataset.annotation(name)["objects"]] == ["2.png"]
+    assert [(p.code, p.path) for p in report.problems if p.costs] == [("label-image", "Annotations/1.xml")]
+
+
+@pytest.mark.parametrize("said", VOC_SAYS)
 def test_a_folder_that_is_not_there_says_nothing(said, tmp_path):
     draw(tmp_path / "s/JPEGImages/1.png")
     more = said.format("z", "1.png")
@@ -269,3 +286,120 @@ def test_a_place_for_labels_is_advised_where_it_helps(kind, said, at, helps, tmp
     report, _ = pack(tmp_path / "s", tmp_path / "p")
     text = next(problem.message for problem in report.problems if problem.code == "label-image")
     assert ("--labels-from" in text) == helps and "mend its path" in text
+
+
+@pytest.mark.parametrize("here", [1, 2, 5])
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_list_of_which_few_images_are_here(kind, here, tmp_path):
+    """As where a part of a data set is packed with its whole lists: they are read, or named."""
+    names = [f"{number}.png" for number in range(5)]
+    source = write(kind, tmp_path / "s", World({name: [("cat", BOX)] for name in names[:here]}))
+    for path in (*source.glob("data.yaml"), *source.rglob("ImageSets/*/*.txt")):
+        path.unlink()
+    folder = next(source.rglob("0.png")).parent.relative_to(source).as_posix().removeprefix(".")
+    put(source / "val.txt", "".join(f"{folder}/{name}\n".removeprefix("/") for name in names))
+    report, found = pack(source, tmp_path / "p", labels=kind)
+    if kind == "yolo":
+        assert found == {"val": names[:here]}
+    assert [path for path, _ in messages(report)] == ([] if kind == "yolo" and here == 5 else ["val.txt"])
+
+
+def test_a_list_of_names_without_extensions_is_named_where_few_are_here(tmp_path):
+    source = without_config(tmp_path / "s")
+    put(source / "val.txt", "a\n" + "".join(f"gone{number}\n" for number in range(9)))
+    report, found = pack(source, tmp_path / "p")
+    assert list(found) == ["s"]
+    ((path, text),) = messages(report)
+    assert path == "val.txt" and "1 image isn't of that split" in text
+
+
+def test_a_list_whose_images_cannot_be_told_is_named(tmp_path):
+    for folder in "xy":
+        draw(tmp_path / "s" / folder / "1.png")
+    rows = "".join(f"{folder}/1.png,cat,1,1,9,9\n" for folder in "xy")
+    put(tmp_path / "s/l.csv", f"filename,class,xmin,ymin,xmax,ymax\n{rows}")
+    put(tmp_path / "s/val.txt", "1.png\n")
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    ((path, text),) = messages(report)
+    assert path == "val.txt" and "can't be told of 1 line, as '1.png'" in text
+
+
+def test_a_list_that_is_called_like_an_image(tmp_path):
+    source = without_config(tmp_path / "s")
+    draw(source / "images/val.png")
+    put(source / "val.txt", "images/b.png\nimages/val.png\n")
+    report, found = pack(source, tmp_path / "p")
+    assert report.complete and found["val"] == ["b.png", "val.png"]
+
+
+@pytest.mark.parametrize("name", ["shot.png", "scan.tif", "a.jpg"])
+def test_lists_of_names_without_extension_that_end_like_images(name, tmp_path):
+    draw(tmp_path / f"s/JPEGImages/{name}.png")
+    put(tmp_path / f"s/Annotations/{name}.xml", OWN["voc"][1].format("cat"))
+    put(tmp_path / "s/ImageSets/Main/val.txt", f"{name}\n")
+    report, found = pack(tmp_path / "s", tmp_path / "p")
+    assert report.complete and found == {"val": [f"{name}.png"]}
+    draw(tmp_path / f"s/JPEGImages/{name}")
+    put(tmp_path / f"s/Annotations/{name[:-4]}.xml", OWN["voc"][1].format("cat"))
+    report, found = pack(tmp_path / "s", tmp_path / "q")
+    assert [path for path, _ in messages(report)] == ["ImageSets/Main/val.txt"]
+
+
+@pytest.mark.parametrize(
+    "split", ["val", "val2017", "valid", "validation", "testing", "minival", "test-dev2017", "Train_a"]
+)
+@pytest.mark.parametrize("kind", ["yolo", "voc"])
+def test_splits_of_other_names_come_back(kind, split, tmp_path):
+    for name in ("training", split):
+        draw(tmp_path / "s" / name / f"{name}.png")
+        write_named("csv", tmp_path / "s", name, [f"{name}/{name}.png"])
+    pack(tmp_path / "s", tmp_path / "p")
+    assert convert(tmp_path / "p", tmp_path / "c", ConvertOptions(kind)).complete
+    _, found = pack(tmp_path / "c", tmp_path / "q")
+    expected = next(one for one in ("train", "val", "test") if one in split.lower())
+    assert [one for one, images in found.items() if any(split in image for image in images)] == [expected]
+
+
+@pytest.mark.parametrize("place", ["its train: images can be", "which isn't known as a split: images can be"])
+def test_a_place_of_data_yaml_that_can_be_two_is_named(place, tmp_path):
+    for side in ("left", "right"):
+        draw(tmp_path / "s" / side / "x/images/1.png")
+        put(tmp_path / "s" / side / "x/labels/1.txt", "0 0.5 0.5 0.2 0.2\n")
+    said = "train: images" if "train" in place else "held: x/images"
+    put(tmp_path / "s/data.yaml", f"names: [cat]\nnc: 1\n{said}\n")
+    if "train" in place:
+        with pytest.raises(LabelError, match=f"^data.yaml: {place}"):
+            pack(tmp_path / "s", tmp_path / "p")
+        return
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    assert [path for path, text in messages(report) if "held: x/images" in text] == ["data.yaml"]
+
+
+@pytest.mark.parametrize("folder", ["boxes", "gt", "meta", "labels", "annotations"])
+@pytest.mark.parametrize("kind", OWN)
+def test_images_in_a_folder_that_is_called_like_labels(kind, folder, tmp_path):
+    """They are images: labels beside them are theirs, and of no image elsewhere."""
+    ending, text = OWN[kind]
+    for name in (f"{folder}/1.png", "2.png", "x/3.png"):
+        draw(tmp_path / "s" / name)
+    for name in "123":
+        put(tmp_path / f"s/{folder}/{name}.{ending}", text.format("cat", 0))
+    report, _ = pack(tmp_path / "s", tmp_path / "p", labels=kind)
+    (dataset,) = blobdir.open_project(tmp_path / "p").values()
+    assert [name for name in dataset if dataset.annotation(name)["objects"]] == ["1.png"]
+    assert [p.path for p in report.problems if p.code == "label-image"] == [f"{folder}/{n}.{ending}" for n in "23"]
+
+
+@pytest.mark.parametrize("folder", ["boxes", "gt", "meta", "annots", "old_labels"])
+@pytest.mark.parametrize("kind", [*OWN, "coco", "createml", "cvat", "csv"])
+def test_labels_beside_images_that_are_of_others_are_named(kind, folder, tmp_path):
+    """The image that they name may be missing, and its namesake lies in a folder below."""
+    draw(tmp_path / "s/2.png")
+    draw(tmp_path / "s/x/1.png")
+    if kind in OWN:
+        ending, text = OWN[kind]
+        put(tmp_path / f"s/{folder}/1.{ending}", text.format("cat", 0))
+    else:
+        write_named(kind, tmp_path / "s" / folder, "all", ["1.png"])
+    report, _ = pack(tmp_path / "s", tmp_path / "p", labels=kind)
+    assert [p.code for p in report.problems if p.code == "label-image" and p.costs] == ["label-image"]

@@ -199,6 +199,16 @@ def test_names_in_two_folders(tmp_path):
     assert titles(tmp_path / "q") == {"s": {"one.png": ["cat"], "three.png": ["cat"], "two.png": ["cat"]}}
 
 
+@pytest.mark.parametrize("empty", ["classes.txt", "labels.txt", "obj.names", "../classes.txt"])
+def test_an_empty_text_of_names_hides_no_other(empty, tmp_path):
+    """It's nearer to the labels, or it comes first."""
+    labelled(tmp_path / "s/in", "a")
+    (tmp_path / "s/names.txt").write_text("cat\n")
+    (tmp_path / "s/in" / empty).write_text("\n")
+    report = pack(tmp_path / "s", tmp_path / "p")
+    assert titles(tmp_path / "p") == {"s": {"a.png": ["cat"]}} and report.complete
+
+
 def test_names_that_differ_in_one_folder(tmp_path):
     labelled(tmp_path / "s", "a")
     (tmp_path / "s/classes.txt").write_text("cat\n")

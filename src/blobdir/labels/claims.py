@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import takewhile
 from posixpath import basename, dirname, splitext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import parents_of
 from blobdir.labels.finding import is_below
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from blobdir.labels.files import LabelFiles
     from blobdir.labels.finding import Found, Images
     from blobdir.labels.model import Labels
+
+_CALLED_ALIKE: Final = 4
+_NOT_CALLED: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,33 +53,61 @@ def contradicted(meanings: list[Meaning]) -> dict[int, str]:
         if i not in wrong:
             by_image.setdefault(one.found.path, []).append(i)
     for numbers in by_image.values():
-        sure = [i for i in numbers if _is_sure(meanings[i])]
-        said = {meanings[i].found.said for i in numbers if meanings[i].found.dropped}
-        for i in numbers:
-            if sure and i not in sure:
-                wrong[i] = f"it's that of {meanings[sure[0]].where}"
-            elif not sure and len(said) > 1 and meanings[i].found.dropped:
-                wrong[i] = f"it can't be that of {' and of '.join(sorted(said)[:2])}"
+        wrong |= _against_surer(meanings, numbers)
     return _told(meanings, wrong)
 
 
-def guessed(meanings: list[Meaning], images: Images) -> list[tuple[str, str]]:
-    """Label files whose names may mean images that are missing, though nothing contradicts them: file, what to say."""
-    beside: dict[str, bool] = {}
+def _against_surer(meanings: list[Meaning], numbers: list[int]) -> dict[int, str]:
+    """Names that mean an image less surely than others do, or otherwise."""
+    wrong: dict[int, str] = {}
+    sure = [i for i in numbers if _is_sure(meanings[i])]
+    said = {meanings[i].found.said for i in numbers if meanings[i].found.dropped}
+    names = {basename(meanings[i].found.said) for i in numbers}
+    spelled = [i for i in numbers if basename(meanings[i].found.said) == basename(meanings[i].found.path)]
+    for i in numbers:
+        if sure and i not in sure:
+            wrong[i] = f"it's that of {meanings[sure[0]].where}"
+        elif len(names) > 1 and spelled and i not in spelled:
+            wrong[i] = f"it's that of {meanings[spelled[0]].where}, which spells it so"
+        elif len(names) > 1 and not spelled:
+            wrong[i] = f"it can't be that of {' and of '.join(sorted(names)[:2])}"
+        elif not sure and len(said) > 1 and meanings[i].found.dropped:
+            wrong[i] = f"it can't be that of {' and of '.join(sorted(said)[:2])}"
+    return wrong
+
+
+def name_guessed(meanings: list[Meaning], images: Images, labels: Labels, *, of_one: bool = False) -> None:
+    """Name label files whose names may mean images that are missing, though nothing contradicts them.
+
+    Parameters
+    ----------
+    meanings : list of Meaning
+    images : Images
+    labels : Labels
+        Told of them.
+    of_one : bool
+        Whether each has the labels of one image, so folders are named.
+    """
+    lower: dict[str, Meaning | None] = {}
     dropped: dict[str, Found] = {}
     for one in meanings:
-        is_lower = not one.found.exact and "/" not in one.found.said and images.lie_in(dirname(one.file))
-        beside[one.file] = beside.get(one.file, True) and is_lower
+        folder = one.file if of_one else dirname(one.file)
+        is_lower = not _is_sure(one) and "/" not in one.found.said and images.belong_beside(folder)
+        lower[one.file] = lower.get(one.file, one) if is_lower else None
         if one.found.dropped:
             dropped.setdefault(one.file, one.found)
-    text = "lies beside images and names none of them; its names were looked for in the folders below"
-    found = [(file, text) for file, is_odd in beside.items() if is_odd]
-    for file, name in dropped.items():
+    for file, odd in lower.items():
+        if odd is not None:
+            text = (
+                f"lies beside images and has labels of none of them, so what it names was looked for further below: "
+                f"{odd.found.path} was taken for {odd.found.said}. Put the labels where their images are, so it's sure"
+            )
+            labels.complain("label-image", file or ".", text)
+    for file, name in () if of_one else dropped.items():
         text = (
             f"says {name.said}, and there is no folder {name.dropped}; {name.path} was taken, for all its names are so"
         )
-        found.append((file, text))
-    return found
+        labels.note(file, text)
 
 
 def _against_most(meanings: list[Meaning]) -> dict[int, str]:
@@ -87,32 +118,50 @@ def _against_most(meanings: list[Meaning]) -> dict[int, str]:
         by_file.setdefault(one.file, []).append(i)
     for numbers in by_file.values():
         every = [meanings[i].found for i in numbers]
-        drops = {found.dropped for found in every}
+        named = [found for found in every if not found.is_called]
+        drops = {found.dropped for found in named}
+        is_above = any(found.above for found in named)
         bases = Counter(found.base for found in every if "/" in found.said and not found.dropped)
+        odd = _odd(bases, {one.found.base for one in (meanings[i] for i in numbers) if _is_seen_from_split(one)})
         above = sum(found.above for found in every)
         most = any(found.exact and not found.above for found in every) or 2 * above >= len(every)
         for i, found in zip(numbers, every, strict=True):
             if found.dropped:
-                is_odd = bool(above) or any(other in drops for other in ("", *parents_of(found.dropped)))
+                is_odd = is_above or any(other in drops for other in ("", *parents_of(found.dropped)))
             else:
-                is_odd = "/" in found.said and _is_odd(found.base, bases)
+                is_odd = "/" in found.said and found.base in odd
             if is_odd:
                 wrong[i] = "others in its file are seen from another folder"
-            elif most and not found.exact and not found.dropped:
+            elif most and not found.exact and not found.dropped and (found.base not in bases or found.base in odd):
                 wrong[i] = "others in its file lie where they say"
             elif not most and found.above:
                 wrong[i] = "most others in its file lie elsewhere"
     return wrong
 
 
-def _is_odd(base: str, bases: Counter[str]) -> bool:
-    """Whether paths are seen from a folder, and more of them from one above or below it."""
-    return any(
-        other != base
-        and (is_below(base, other) or (is_below(other, base) and bases[other] > bases[base]))
-        and bases[other] >= bases[base]
-        for other in bases
-    )
+def _is_seen_from_split(one: Meaning) -> bool:
+    return bool(one.split) and not one.found.dropped and is_of_split(f"{one.found.base}/", one.split)
+
+
+def _odd(bases: Counter[str], of_split: set[str]) -> set[str]:
+    """Folders that paths are seen from, where more are seen from one above or below: those of the split count first."""
+    below: dict[tuple[str, bool], int] = {}
+    for base, count in bases.items():
+        for other in _above(base):
+            key = other, base in of_split
+            below[key] = max(below.get(key, 0), count)
+    found = set()
+    for base, count in bases.items():
+        is_split = base in of_split
+        is_less = not is_split and ((base, True) in below or any(other in of_split for other in _above(base)))
+        same = [bases[other] for other in _above(base) if other in bases and (other in of_split) == is_split]
+        if is_less or below.get((base, is_split), 0) > count or max(same, default=0) >= count:
+            found.add(base)
+    return found
+
+
+def _above(folder: str) -> tuple[str, ...]:
+    return (*parents_of(folder), "") if folder else ()
 
 
 def _told(meanings: list[Meaning], wrong: dict[int, str]) -> dict[int, str]:
@@ -135,24 +184,26 @@ class Claims:
         self._meanings: list[Meaning] = []
 
     def add(self, file: str, found: Found, rank: int | None = None) -> None:
-        """Note that a label file means an image.
+        """Note that a label file means an image: the one that is called like it before all.
 
         Parameters
         ----------
         file : str
         found : Found
         rank : int, optional
-            The lower, the more it's this image; by default, as the file lies and is called.
+            Of those that are called like it, the lower, the more it's this image; by default, as the file lies.
         """
+        image, own = _stem(found.path), _stem(file)
+        is_called = spelled_alike(image) == spelled_alike(own) and not found.instead
         if rank is None:
-            is_called = splitext(basename(found.path))[0] == splitext(basename(file))[0] and not found.instead
-            is_beside = dirname(found.path) == dirname(file)
-            rank = 4 * (not is_called) + 2 * (not found.exact) + (not is_beside)
-        self._ranks.append(rank)
+            rank = 2 * (not found.exact) + (dirname(found.path) != dirname(file))
+        self._ranks.append(
+            rank + _CALLED_ALIKE * (own not in (image, basename(found.path))) + _NOT_CALLED * (not is_called)
+        )
         self._meanings.append(Meaning(dirname(file), file, "", found))
         self._shared.append(_shared(dirname(file), dirname(found.path)))
 
-    def settled(self, files: LabelFiles, labels: Labels) -> dict[str, str]:
+    def settled(self, files: LabelFiles, labels: Labels, images: Images) -> dict[str, str]:
         """Image -> its label file; the others are named, but for those that say the same to the last byte."""
         wrong = _told(self._meanings, _against_most(self._meanings))
         by_image: dict[str, list[tuple[int, int, str]]] = {}
@@ -161,6 +212,7 @@ class Claims:
                 labels.complain("label-image", one.where, wrong[i])
             else:
                 by_image.setdefault(one.found.path, []).append((rank, -self._shared[i], one.where))
+        name_guessed([one for i, one in enumerate(self._meanings) if i not in wrong], images, labels, of_one=True)
         owners = {}
         for image, claims in by_image.items():
             *_, owner = min(claims)
@@ -169,6 +221,10 @@ class Claims:
                 if file != owner and not _are_equal(files, file, owner):
                     labels.complain("label", file, f"is of {image}, which has labels in {owner}")
         return owners
+
+
+def _stem(path: str) -> str:
+    return splitext(basename(path))[0]
 
 
 def _shared(one: str, other: str) -> int:

@@ -5,15 +5,18 @@ path, and an image whose folders say something else isn't it: its labels would b
 would see it. So an image is found
 
 1. at the path that is said, seen from the label file's folder, or from one above it. The first of these places that
-   has such folders at all decides: where the image isn't there, it's missing, and no other one is taken;
+   has such folders at all decides: where the image isn't there, it's missing, and no other one is taken. A name without
+   folders is looked for beside the label file, and where images of its labels lie by custom, see
+   `blobdir.labels.nearby`;
 2. else below the folder that the label file speaks for, which is the nearest at or above it with images in it, where
-   the image's path ends as is said. Folders that are named for labels (``labels``, ``Annotations``) count for nothing,
-   all others of the label file's path must be in the image's: ``labels/x/1.txt`` isn't of ``images/y/1.jpg``;
+   the image's path ends as is said. Folders that are named for labels count for nothing, all others of the label file's
+   path must be in the image's: ``labels/x/1.txt`` isn't of ``images/y/1.jpg``;
 3. else at the root, where what is said ends with the whole path of the image: the rest is the folders of another
-   machine, if that holds for all names of the file.
+   machine, if that holds for all names of the file, and no folder here is called like the last of them.
 
-Of several, those in a folder called like the split count, then one beside the label file; where these are two, or
-there is none, it's unclear, and said. Where there is a folder of the split, the image lies in it.
+Where there is a folder of the split, the image lies in it; that folder is above what is said, or it's said itself: a
+folder of a class that is called ``train`` is none. Of several, one beside the label file counts. Where these are two,
+or there is none, it's unclear, and said.
 
 An image that is named by its path, or lies where labels of this file belong, isn't also that of a name that fits less
 well; and where names of a file are found there, the others are missing: see `blobdir.labels.claims`. A file with the
@@ -29,9 +32,8 @@ import re
 from dataclasses import dataclass, replace
 from posixpath import basename, dirname, join, normpath, splitext
 from typing import TYPE_CHECKING, Final
-from unicodedata import normalize
 
-from blobdir.filenames import IMAGE_EXTENSIONS, parents_of
+from blobdir.filenames import IMAGE_EXTENSIONS
 from blobdir.labels.model import LabelError
 from blobdir.labels.splitnames import families
 
@@ -39,21 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from blobdir.labels.files import LabelFiles
+    from blobdir.labels.nearby import Near
 
-_OF_LABELS: Final = re.compile(r"label|annot|bbox|boxes|ground.?truth|^anns?$|^gt$|^(json|xml|txt|csv|tsv|meta)s?$")
-"""Folders that are named for the labels in them, in small letters."""
-_OF_FORMAT: Final = re.compile(r"coco|yolo|voc|cvat|createml")
-"""The same, if no images lie in them: else it's the name of a whole data set."""
-_IMAGES_FOR: Final = (
-    ("labels", "images"),
-    ("label", "image"),
-    ("Labels", "Images"),
-    ("Annotations", "JPEGImages"),
-    ("Annotations", "Images"),
-    ("annotations", "images"),
-    ("ann", "img"),
-)
-"""What the folder of images is called where that of labels is called so."""
 _MACHINE: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://[^/]*|[A-Za-z]:)?/")
 """How a path begins that isn't seen from a folder: of a machine, of a drive, of a server."""
 
@@ -74,6 +63,12 @@ class UnclearError(LabelError):
         super().__init__(message)
         self.paths = paths
 
+    @property
+    def is_one_name(self) -> bool:
+        """Whether they differ in their extensions only."""
+        first = splitext(self.paths[0])[0]
+        return len(self.paths) > 1 and all(splitext(one)[0] == first for one in self.paths)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -92,6 +87,8 @@ class Found:
         Folders of another machine in front of it.
     instead : str
         The name in the label file that isn't there, where the image is called like the file.
+    is_called : bool
+        It's called like the file, and not what that names.
     """
 
     path: str
@@ -100,37 +97,37 @@ class Found:
     said: str = ""
     dropped: str = ""
     instead: str = ""
+    is_called: bool = False
 
     @property
     def base(self) -> str:
         """The folder that what is said is seen from."""
-        folders = _folders(self.path)
+        folders = folders_of(self.path)
         return "" if self.dropped else "/".join(folders[: len(folders) - self.said.count("/")])
 
 
 @dataclass(frozen=True, slots=True)
-class _Near:
-    """What the folder of a label file says.
+class _Said:
+    """What a label file says of an image.
 
     Attributes
     ----------
-    beside : list of str
-        Folders that the images of its labels belong into, the first first.
-    bases : list of str
-        Folders that a name with folders can be seen from.
-    scope : str
-        The folder that it speaks for.
-    must : list of str
-        Folders between `scope` and the label file that the images must lie in, too.
-    families : set of str
-        Splits that its path names.
+    name : str
+        As it has it.
+    parts : list of str
+        Folders, and the name.
+    split : str
+    is_whole : bool
+        It's the path on a machine, which isn't seen from a folder.
+    is_from_top : bool
+        It's seen from the folder that is packed.
     """
 
-    beside: list[str]
-    bases: list[str]
-    scope: str
-    must: list[str]
-    families: set[str]
+    name: str
+    parts: list[str]
+    split: str = ""
+    is_whole: bool = False
+    is_from_top: bool = False
 
 
 def is_image(path: str) -> bool:
@@ -159,12 +156,11 @@ class Images:
         for path in self.paths:
             self._by_name.setdefault(basename(path), []).append(path)
         self._by_stem: dict[str, list[str]] | None = None
-        self._direct = {dirname(path) for path in self.paths}
-        self._direct_names = {basename(folder) for folder in self._direct}
-        self._folders = self._direct | {parent for folder in self._direct for parent in parents_of(folder)} | {""}
-        self._tails = {tail for folder in self._folders for tail in _tails(folder)}
-        self._nears: dict[str, _Near] = {}
-        self._names_in: dict[str, tuple[set[str], set[str]]] = {}
+        self._folders = Folders(map(dirname, self.paths))
+        self._spellings: dict[tuple[str, str], list[Namesakes]] = {}
+        self._called: dict[str, list[str]] = {}
+        self._allowed: dict[tuple[int, *tuple[tuple[str, ...], ...]], list[str]] = {}
+        self._helps: dict[tuple[str, str], bool] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
@@ -173,17 +169,29 @@ class Images:
         """Whether there are images in a folder, or below it."""
         return folder in self._folders
 
-    def lie_in(self, folder: str) -> bool:
-        """Whether there are images in a folder itself."""
-        return folder in self._direct
-
-    def has_folder(self, name: str) -> bool:
-        """Whether a folder with images in it is called so, wherever it lies."""
-        return bool(name) and name in self._direct_names
+    def may_lie_in(self, path: str, folder: str) -> bool:
+        """Whether labels may be of an image if they name a folder: of one that isn't here, they only say a split."""
+        own, said = folders_of(path), families([folder])
+        if not folder or folder in own:
+            return True
+        is_other = bool(said) and bool(families(own)) and said.isdisjoint(families(own))
+        return folder not in self._folders.tails and not is_other
 
     def has_called(self, path: str) -> bool:
         """Whether an image is called like a file, but for the extension."""
-        return _spelled_alike(splitext(basename(path))[0]) in self._stems
+        return spelled_alike(_stem(path)) in self._stems
+
+    def called_so(self, said: str) -> list[str]:
+        """All images of the name that is at the end of a path, wherever they lie."""
+        name = self._parsed(said).parts[-1]
+        if name not in self._called:
+            self._called[name] = [path for same in self._spelled(name) for path in same.paths]
+        return self._called[name]
+
+    def belong_beside(self, folder: str) -> bool:
+        """Whether images lie where those of label files in a folder belong: the first such place that there is."""
+        place = next((one for one in self._folders.near(folder).beside if one in self._folders), "")
+        return place in self._folders.direct
 
     def called_so(self, said: str) -> list[str]:
         """All images of the name that is at the end of a path, wherever they lie."""
@@ -198,13 +206,29 @@ class Images:
             if self.has_called(path) or is_one(path, files.head(path)):
                 yield path
 
+    def calling_of(self, paths: Collection[str]) -> str:
+        """Note all files with the labels of one image each, and tell how they are called.
+
+        ``a.jpg.txt`` is of ``a.jpg``, or of ``a.jpg.jpg``: the other files tell.
+        """
+        self._folders.note_labels(map(dirname, paths))
+        stems = {_stem(path) for path in paths}
+        likes = {stem for stem in stems if is_image(stem)}
+        if any(spelled_alike(stem) in self._stems for stem in stems - likes):
+            return BY_STEM
+        ways = [(bool(self._spelled(stem, BY_STEM)), bool(self._spelled(stem, BY_NAME))) for stem in likes]
+        by_stem, by_name = ways.count((True, False)), ways.count((False, True))
+        if by_stem > _MOST * by_name:
+            return BY_STEM
+        return BY_NAME if by_name > _MOST * by_stem else EITHER
+
     @property
     def _stems(self) -> dict[str, list[str]]:
         if self._by_stem is None:
             self._by_stem = {}
             for path in self.paths:
                 if is_image(path):
-                    self._by_stem.setdefault(_spelled_alike(splitext(basename(path))[0]), []).append(path)
+                    self._by_stem.setdefault(spelled_alike(_stem(path)), []).append(path)
         return self._by_stem
 
     def find(self, name: str, near: str = "", split: str = "") -> str:
@@ -225,18 +249,16 @@ class Images:
         """
         return self.place(name, near, split).path
 
-    def place(self, name: str, near: str = "", split: str = "") -> Found:
-        """As `find`, with how sure it is."""
-        fault: MissingError | None = None
-        parts, bases = self._parts(name, near)
-        for same in self._spelled(parts[-1]):
-            try:
-                return self._chosen(name, parts, bases, same, self._near(near), split)
-            except MissingError as error:
-                fault = fault or error
-        raise fault or MissingError(f"there is no {self._what} {name}")
+    def place(self, name: str, near: str = "", split: str = "", *, may_be_stem: bool = False) -> Found:
+        """As `find`, with how sure it is; `may_be_stem`: ``a.jpg`` may also be said of ``a.jpg.jpg``."""
+        said = self._parsed(name, near, split)
+        if not (may_be_stem and is_image(name)):
+            return self._placed(said, near)
+        found = _in_ways((BY_NAME, BY_STEM), lambda way: self._placed(said, near, way))
+        _only(name, list(dict.fromkeys(one.path for one in found)))
+        return found[0]
 
-    def of_file(self, path: str, named: str = "") -> Found:
+    def of_file(self, path: str, named: str = "", calling: str = BY_STEM) -> Found:
         """The image whose labels are in a file of its own: that which the file names, else the one called like it.
 
         Parameters
@@ -245,40 +267,78 @@ class Images:
             Of the label file.
         named : str
             The image, as the file has it; empty: it names none.
+        calling : str
+            See `calling_of`.
 
         Raises
         ------
         MissingError, UnclearError
         """
-        folder, stem = dirname(path), splitext(basename(path))[0]
-        near = self._near(folder)
-        *belong, plain = near.beside
-        places = [one for one in belong if one in self._folders]
+        stem = _stem(path)
         fault: MissingError | None = None
-        if not places and any(one in self._folders for one in _images_for(folder.split("/"), whole=False)):
-            places = belong[:1]  # there are folders of images by custom, but not this one
-        for name in dict.fromkeys((named, stem)):
-            for place in (*(places or (folder,)), plain) if name else ():
-                try:
-                    found = self.place(name, place)
-                except MissingError as error:
-                    fault = fault or error
-                    continue
-                if places and found.base not in (near.bases if "/" in found.said else near.beside):
-                    fault = fault or self._missing(name, [found.path], helps=True)
-                    continue
-                if found.dropped and splitext(basename(found.path))[0] != stem:
-                    continue  # of an image that is called otherwise, the folders must be right
-                is_other = bool(named) and splitext(basename(found.path))[0] != self._stem(named)
-                return replace(found, instead=named if is_other else "")
-        raise fault or MissingError(f"there is no image {stem}")
+        if named:
+            try:
+                return self._of_file(path, named, "")
+            except MissingError as error:
+                fault = error
+        calling = calling if is_image(stem) else BY_STEM
+        ways = (BY_STEM, BY_NAME) if calling == EITHER else (calling,)
+        try:
+            found = _in_ways(ways, lambda way: self._of_file(path, stem, way))
+        except MissingError as error:
+            raise fault or self._called_otherwise(stem, calling) or error from None
+        if calling == EITHER:
+            text = f"can be of an image {stem}, or of one that has another extension behind that"
+            raise UnclearError(f"{text}; {found[0].path} is there: rename it", [one.path for one in found])
+        *_, folder, _ = ["", *self._parsed(named).parts] if named else ("", "")
+        if not found[0].exact and not self.may_lie_in(found[0].path, folder):
+            raise fault or self._missing(named, found[0].path, helps=False)
+        is_other = bool(named) and _stem(found[0].path) != self._stem_of(named)
+        return replace(found[0], instead=named if is_other else "", is_called=bool(named))
 
-    def _stem(self, name: str) -> str:
-        last = self._parts(name, "")[0][-1]
+    def _called_otherwise(self, stem: str, calling: str) -> MissingError | None:
+        """What to say where a label file is called like an image, and the others aren't called so."""
+        if not is_image(stem) or not (other := self._spelled(stem, BY_NAME if calling == BY_STEM else BY_STEM)):
+            return None
+        how = "without its extension" if calling == BY_STEM else "with its extension"
+        wanted = f"{stem} with another extension behind it" if calling == BY_STEM else stem
+        text = (
+            f"there is no image {wanted}; {other[0].paths[0]} isn't it: other label files are called like their image"
+        )
+        return MissingError(f"{text} {how}; rename it")
+
+    def _of_file(self, path: str, name: str, calling: str) -> Found:
+        """The image of a file by a name: at a place where its images belong, if there is one."""
+        folder = dirname(path)
+        near = self._folders.near(folder)
+        *belong, plain = near.beside
+        has_place = any(one in self._folders for one in belong) or self._folders.is_place_for(folder)
+        fault: MissingError | None = None
+        for place in dict.fromkeys((folder, *belong, plain)):
+            said = _Said(name, [name]) if calling else self._parsed(name, place)
+            try:
+                found = self._placed(said, folder, calling)
+            except MissingError as error:
+                fault = fault or error
+                continue
+            except UnclearError as error:
+                if has_place and error.is_one_name and dirname(error.paths[0]) not in near.beside:
+                    raise self._missing(name, error.paths[0], helps=True) from None
+                raise
+            if has_place and found.base not in (near.bases if "/" in found.said else near.beside):
+                fault = fault or self._missing(name, found.path, helps=True)
+            elif found.dropped and _stem(found.path) != _stem(path):
+                continue  # of an image that is called otherwise, the folders must be right
+            else:
+                return found
+        raise fault or MissingError(f"there is no {self._what} {name}")
+
+    def _stem_of(self, named: str) -> str:
+        last = self._parsed(named).parts[-1]
         return splitext(last)[0] if is_image(last) else last
 
-    def _parts(self, name: str, near: str) -> tuple[list[str], list[str]]:
-        """The folders and the name that a label file says, and the folders that they may be seen from."""
+    def _parsed(self, name: str, near: str = "", split: str = "") -> _Said:
+        """The folders and the name that a label file says."""
         text = name if basename(name) in self._by_name else name.replace("\\", "/")
         machine = _MACHINE.match(text)
         if machine is not None:
@@ -287,24 +347,23 @@ class Images:
         parts = [part for part in text.split("/") if part not in ("", ".")]
         if ".." in parts:
             whole = normpath(join(near if machine is None else "", *parts))
-            return [part for part in whole.split("/") if part not in ("..", ".")] or [name], [""]
-        return parts or [name], self._near(near).bases if machine is None else []
+            parts = [part for part in whole.split("/") if part not in ("..", ".")]
+            return _Said(name, parts or [name], split, is_from_top=True)
+        return _Said(name, parts or [name], split, is_whole=machine is not None)
 
-    def _spelled(self, name: str) -> Iterator[list[str]]:
-        """Files of a name: those that have it, then those that are called so but for their extension."""
-        if name in self._by_name:
-            yield self._by_name[name]
-        stem, kind = splitext(name) if is_image(name) else (name, "")
-        alike = [path for path in self._stems.get(_spelled_alike(stem), ()) if basename(path) != name]
-        if kind:
-            alike = [path for path in alike if splitext(path)[1].lower() == kind.lower()]
-        if alike:
-            yield alike
-
-    def _near(self, folder: str) -> _Near:
-        found = self._nears.get(folder)
+    def _spelled(self, name: str, calling: str = "") -> list[Namesakes]:
+        """Images of a name: those that have it, then those that are called so but for their extension."""
+        found = self._spellings.get((name, calling))
         if found is None:
-            found = self._nears[folder] = self._looked_at(folder)
+            stem, kind = splitext(name) if is_image(name) and calling != BY_STEM else (name, "")
+            alike = [path for path in self._stems.get(spelled_alike(stem), ()) if basename(path) != name]
+            alike = [path for path in alike if not kind or splitext(path)[1].lower() == kind.lower()]
+            groups = [
+                self._by_name.get(name, []) if calling != BY_STEM else [],
+                [path for path in alike if _stem(path) == stem],
+                [path for path in alike if _stem(path) != stem],
+            ]
+            found = self._spellings[name, calling] = [Namesakes(paths) for paths in groups if paths]
         return found
 
     def _looked_at(self, folder: str) -> _Near:
@@ -322,53 +381,71 @@ class Images:
             families=families(parts),
         )
 
-    def _is_of_labels(self, folder: str) -> bool:
-        name = basename(folder).lower()
-        if _OF_LABELS.search(name):
-            is_nested = _OF_LABELS.search(basename(dirname(folder)).lower()) is not None
-            return not is_nested or folder in self._folders or basename(folder) not in self._direct_names
-        return folder not in self._folders and _OF_FORMAT.search(name) is not None
-
-    def _chosen(self, name: str, parts: list[str], bases: list[str], same: list[str], near: _Near, split: str) -> Found:
+    def _chosen(self, said: _Said, same: Namesakes, near: Near) -> Found:
         """The image of those that are called so."""
-        folders = parts[:-1]
-        for base in bases if folders else ():
-            whole = join(base, *folders)
-            if found := [path for path in same if dirname(path) == whole]:
-                return Found(_only(name, found), exact=True, said="/".join(parts))
-            if whole in self._folders:
-                raise self._missing(name, same, helps=self._is_found_elsewhere(parts, same, near, split))
-        depth = near.scope.count("/") + bool(near.scope)
-        allowed = [path for path in same if is_below(path, near.scope) and _has(_folders(path)[depth:], near.must)]
-        for i in range(len(parts)):
+        folders, whole = said.parts[:-1], "/".join(said.parts)
+        if (found := self._where_said(said, same, near)) is not None:
+            return found
+        for i in range(len(said.parts)):
             tail = folders[i:]
-            if i == 0:
-                found = [path for path in allowed if _ends(_folders(path), tail)]
-            else:
-                found = [path for path in allowed if _folders(path) == tail]
-            if found := self._of_split(name, found, near, split) or self._surely(found, tail, near):
-                path = self._nearest(name, found, near, at_path=bool(folders))
-                said, dropped = "/".join(parts), "/".join(folders[:i])
+            if i and folders[i - 1] in self._folders:
+                break  # another image of these folders isn't one of another machine
+            allowed = self._candidates(same, near, tail) if not i else self._at(same, near, tail)
+            if found_here := self._of_split(said, allowed, tail, near):
+                path = _only(said.name, found_here) if folders else self._nearest(said, found_here, near)
+                dropped = "/".join(folders[:i])
                 exact = not dropped if folders else dirname(path) in near.beside
                 above = exact and not folders and dirname(path) not in near.beside[:-1]
-                return Found(path, exact, above, said, dropped)
-            if tail and "/".join(tail) in self._tails:
+                return Found(path, exact, above, whole, dropped)
+            if tail and "/".join(tail) in self._folders.tails:
                 break  # these folders are there, and the image isn't in them
-        raise self._missing(name, same, helps=self._is_found_elsewhere(parts, same, near, split))
+        raise self._missing(said.name, same.paths[0], helps=self._is_found_elsewhere(said, same, near))
 
-    def _is_found_elsewhere(self, parts: list[str], same: list[str], near: _Near, split: str) -> bool:
+    def _where_said(self, said: _Said, same: Namesakes, near: Near) -> Found | None:
+        """The image at the path that is said; of a name without folders, where images of its file belong."""
+        folders, text = said.parts[:-1], "/".join(said.parts)
+        if not folders:
+            for place in () if said.split else near.beside:
+                if found := self._of_words(same.lying_in(place), near, self._words(near)):
+                    above = place not in near.beside[:-1]
+                    return Found(_only(said.name, found), exact=True, above=above, said=text)
+            return None
+        for base in [""] if said.is_from_top else [] if said.is_whole else near.bases:
+            whole = join(base, *folders)
+            if found := same.lying_in(whole):
+                rivals = [one for one in self._of_split_itself(said, same, near) if one not in found]
+                return Found(_only(said.name, found + rivals), exact=True, said=text)
+            if whole in self._folders:
+                helps = self._is_found_elsewhere(said, same, near)
+                raise self._missing(said.name, same.paths[0], helps=helps)
+        return None
+
+    def _of_split_itself(self, said: _Said, same: Namesakes, near: Near) -> list[str]:
+        """Images whose path ends as is said and that lie in a folder of the split, which isn't said."""
+        folders = said.parts[:-1]
+        if not said.split or families([said.split]) <= families(folders) != set() or said.split in folders:
+            return []
+        allowed = same.candidates(near.scopes, near.must, folders)
+        return [path for path in allowed if self._says(path, folders, said.split, near) == _SAID]
+
+    def _is_found_elsewhere(self, said: _Said, same: Namesakes, near: Near) -> bool:
         """Whether an image would be found if the label file's folder said nothing."""
-        top = self._near("")
+        top = self._folders.near("")
         if near is top:
             return False
-        try:
-            return bool(self._chosen(parts[-1], parts, top.bases, same, top, split))
-        except LabelError:
-            return False
+        key = "/".join(said.parts), said.split
+        if key not in self._helps:
+            try:
+                self._helps[key] = bool(self._chosen(said, same, top))
+            except LabelError:
+                self._helps[key] = False
+        return self._helps[key]
 
-    def _of_split(self, name: str, paths: list[str], near: _Near, split: str) -> list[str]:
+    def _of_split(self, said: _Said, paths: list[str], tail: list[str], near: Near) -> list[str]:
         """Images that can be of a split that is said: where it has a folder, they lie in it."""
-        if not paths:
+        names, known = self._folders.splits_in(near.scopes[0])
+        is_folder = bool(said.split) and said.split.lower() in names
+        if not is_folder and not (known and (near.families or families([said.split]))):
             return paths
         names, known = self._splits_in(near.scope)
         if split.lower() in names:
@@ -388,9 +465,11 @@ class Images:
             return found
         return paths if not families(said).isdisjoint(self._splits_in(near.scope)[1]) else []
 
-    def _splits_in(self, scope: str) -> tuple[set[str], set[str]]:
-        """Names of the folders of images below one, in small letters, and the splits that they speak of."""
-        found = self._names_in.get(scope)
+    def _candidates(self, same: Namesakes, near: Near, tail: list[str]) -> list[str]:
+        """Images that a label file speaks for, and whose path ends as is said."""
+        words = self._words(near)
+        key = id(same), (*near.scopes, ""), (*near.must, ""), (*tail, ""), (*sorted(words), "")
+        found = self._allowed.get(key)
         if found is None:
             names = {
                 part for folder in self._folders if folder and is_below(folder, scope) for part in folder.split("/")
@@ -398,23 +477,58 @@ class Images:
             found = self._names_in[scope] = {name.lower() for name in names}, families(names)
         return found
 
-    def _nearest(self, name: str, paths: list[str], near: _Near, *, at_path: bool) -> str:
-        """Which image of several is meant."""
-        for folder in () if at_path else near.beside:
-            if found := [path for path in paths if dirname(path) == folder]:
-                return _only(name, found)
-        return _only(name, paths)
+    def _at(self, same: Namesakes, near: Near, folders: list[str]) -> list[str]:
+        """Those of `_candidates` whose whole path is this."""
+        here = [
+            path for path in same.lying_in("/".join(folders)) if is_candidate(path, near.scopes, near.must, folders)
+        ]
+        return self._of_words(here, near, self._words(near))
 
-    def _missing(self, name: str, same: list[str], *, helps: bool) -> MissingError:
+    def _words(self, near: Near) -> set[str]:
+        return near.words & self._folders.words_in(near.scopes[0]) if near.words else near.words
+
+    def _of_words(self, paths: list[str], near: Near, words: set[str]) -> list[str]:
+        """Images in the folders that the folder of their labels is called after, if there are such."""
+        top = near.scopes[0]
+        start = top.count("/") + bool(top)
+        return [path for path in paths if words <= words_of(folders_of(path)[start:])] if words else paths
+
+    def _nearest(self, said: _Said, paths: list[str], near: Near) -> str:
+        """Which image of several is meant by a name without folders."""
+        for folder in near.beside if len(paths) > 1 and said.split else ():
+            if found := [path for path in paths if dirname(path) == folder]:
+                return _only(said.name, found)
+        return _only(said.name, paths)
+
+    def _missing(self, name: str, other: str, *, helps: bool) -> MissingError:
         """That none of those that are called so is meant; `helps` says whether another place of the labels would."""
-        text = f"there is no {self._what} {name} where its labels say; {same[0]} lies elsewhere"
+        text = f"there is no {self._what} {name} where its labels say; {other} lies elsewhere"
         more = ", or give their folder with --labels-from" if helps else ""
         return MissingError(f"{text}: mend its path in them{more}")
 
 
-def _spelled_alike(stem: str) -> str:
-    """A name as all have it that look the same: ``ä`` is one character, or two as on a Mac."""
-    return stem if stem.isascii() else normalize("NFC", stem)
+def _stem(path: str) -> str:
+    return splitext(basename(path))[0]
+
+
+def _in_ways(ways: Iterable[str], look: Callable[[str], Found]) -> list[Found]:
+    """What is found in each of several ways to read a name; an error if nothing is."""
+    found: list[Found] = []
+    fault = MissingError("there is nothing of this name")
+    for way in ways:
+        try:
+            found.append(look(way))
+        except MissingError as error:
+            fault = error
+    if not found:
+        raise fault
+    return found
+
+
+def _speaks_of(folder: str, split: str, mine: set[str]) -> int:
+    """Whether a folder speaks of a split (1), of another one (-1), or of none."""
+    said = families([folder])
+    return 1 if folder.lower() == split.lower() or not said.isdisjoint(mine) else -bool(said)
 
 
 def _only(name: str, paths: list[str]) -> str:

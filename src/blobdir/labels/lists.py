@@ -133,7 +133,9 @@ def together(sets: dict[str, set[str]]) -> set[str]:
     return found
 
 
-def _place(images: Images, line: str, near: str, split: str, drop: str, *, numbered: bool) -> Found:
+def _place(
+    images: Images, line: str, near: str, split: str, drop: str, *, numbered: bool = False, stems: bool = False
+) -> Found:
     """The image that a line means; an image's path before the labels' in it, or before a number, if it isn't one so."""
     ways = [line]
     short = line.removeprefix("./")
@@ -145,10 +147,10 @@ def _place(images: Images, line: str, near: str, split: str, drop: str, *, numbe
         ways.append(first)
     for way in ways:
         try:
-            return images.place(way, near, split)
+            return images.place(way, near, split, may_be_stem=stems)
         except LabelError:
             continue
-    return images.place(line, near, split)  # says what is wrong with it as it is
+    return images.place(line, near, split, may_be_stem=stems)  # says what is wrong with it as it is
 
 
 class Lists:
@@ -167,7 +169,9 @@ class Lists:
         self._lines: set[str] = set()
         self._again: dict[tuple[str, str], list[str]] = {}
 
-    def read(self, path: str, split: str, near: str, *, whole: bool = False, drop: str = "") -> None:
+    def read(
+        self, path: str, split: str, near: str, *, whole: bool = False, drop: str = "", stems: bool = False
+    ) -> None:
         """Read a list. Lines that name no image are said.
 
         Parameters
@@ -181,6 +185,8 @@ class Lists:
             Whether it has the images of other lists, too.
         drop : str
             Beginning of a line that counts for nothing where there is no such folder.
+        stems : bool
+            Whether images are named without their extension.
         """
         try:
             lines = [line.strip() for line in self._files.text(path).splitlines()]
@@ -194,7 +200,7 @@ class Lists:
         numbered = all(_NUMBERED.fullmatch(line) for line in lines)
         for line in lines:
             try:
-                found = _place(self._images, line, near, split, drop, numbered=numbered)
+                found = _place(self._images, line, near, split, drop, numbered=numbered, stems=stems)
                 meanings.append(Meaning(path, line, split, found))
             except LabelError as error:
                 lost.append((line, str(error)))

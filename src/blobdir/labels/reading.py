@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.errors import UsageError
-from blobdir.labels.claims import Meaning, contradicted, guessed
+from blobdir.labels.claims import Meaning, contradicted, name_guessed
 from blobdir.labels.detecting import detect, format_of
 from blobdir.labels.formats import FORMATS
 from blobdir.labels.lists import name_unused
@@ -100,8 +100,7 @@ def _leave_to_others(labels: Labels, images: Images) -> None:
             labels.complain("label-image", picture.where, wrong[id(picture)])
     labels.pictures = [picture for picture in labels.pictures if id(picture) not in wrong]
     kept = [meaning for picture, meaning in zip(placed, meanings, strict=True) if id(picture) not in wrong]
-    for path, text in guessed(kept, images):
-        labels.note(path, text)
+    name_guessed(kept, images, labels)
 
 
 def _file(picture: Picture) -> str:

@@ -74,7 +74,7 @@ def is_labelme(path: str, head: bytes) -> bool:
 def read(files: LabelFiles, images: Images) -> Labels:
     """Read all LabelMe files; an image without one has no objects."""
     labels = Labels("labelme", list(images.labelled_by(files, ".json", is_labelme)))
-    claims = Claims()
+    claims, calling = Claims(), images.calling_of(labels.files)
     values: dict[str, dict[str, Any]] = {}
     for path in labels.files:
         try:
@@ -84,14 +84,14 @@ def read(files: LabelFiles, images: Images) -> Labels:
             continue
         named = values[path].get("imagePath")
         try:
-            found = images.of_file(path, named if isinstance(named, str) else "")
+            found = images.of_file(path, named if isinstance(named, str) else "", calling)
         except LabelError as error:
             labels.complain("label-image", path, str(error))
             continue
         claims.add(path, found)
         if found.instead:
             labels.note(path, f"is taken for {found.path}, which is called like it: there is no {found.instead}")
-    owners = claims.settled(files, labels)
+    owners = claims.settled(files, labels, images)
     for image, path in owners.items():
         labels.pictures.append(_picture(image, path, values[path]))
     labels.pictures += [Picture(path, "", path, lambda *_: ()) for path in images.paths if path not in owners]

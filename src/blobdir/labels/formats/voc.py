@@ -42,7 +42,7 @@ def is_voc(path: str, head: bytes) -> bool:
 def read(files: LabelFiles, images: Images) -> Labels:
     """Read all XML files; of those that say which image they mean, and of others the image of their own name."""
     labels = Labels("voc", list(images.labelled_by(files, ".xml", is_voc)))
-    claims = Claims()
+    claims, calling = Claims(), images.calling_of(labels.files)
     roots: dict[str, Element] = {}
     for path in labels.files:
         try:
@@ -51,14 +51,14 @@ def read(files: LabelFiles, images: Images) -> Labels:
             labels.complain("label", path, str(error))
             continue
         try:
-            found = _found(images, path, roots[path])
+            found = _found(images, path, roots[path], calling)
         except LabelError as error:
             labels.complain("label-image", path, str(error))
             continue
         claims.add(path, found)
         if found.instead:
             labels.note(path, f"is taken for {found.path}, which is called like it: there is no {found.instead}")
-    owners = claims.settled(files, labels)
+    owners = claims.settled(files, labels, images)
     splits = _splits(files, labels, images)
     for image, path in owners.items():
         labels.pictures.append(_picture(image, path, roots[path], splits.get(image, "")))
@@ -70,19 +70,19 @@ def read(files: LabelFiles, images: Images) -> Labels:
     return labels
 
 
-def _found(images: Images, path: str, root: Element) -> Found:
+def _found(images: Images, path: str, root: Element, calling: str) -> Found:
     """The image of a file: where it says a folder that has images, by ``<path>`` or ``<folder>``, one in that."""
     name = root.text_of("filename")
     said = root.text_of("path").replace("\\", "/")
     folder = basename(dirname(said)) if "/" in said else basename(root.text_of("folder"))
     try:
-        found = images.of_file(path, name)
+        found = images.of_file(path, name, calling)
     except UnclearError as error:
         own = [one for one in error.paths if basename(dirname(one)) == folder]
         if len(own) != 1:
             raise
         return Found(own[0], exact=False, said=name)
-    if found.exact or not images.has_folder(folder) or folder in dirname(found.path).split("/"):
+    if found.exact or images.may_lie_in(found.path, folder):
         return found
     raise MissingError(
         f"there is no image {name or found.said} in {folder}, where it says; {found.path} lies elsewhere"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from posixpath import basename, dirname, splitext
+from posixpath import basename, splitext
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.labels.claims import Claims
@@ -79,15 +79,15 @@ def _is_special(path: str, files: LabelFiles) -> bool:
 
 def _owners(files: LabelFiles, labels: Labels, images: Images, texts: list[str]) -> dict[str, str]:
     """Image -> the text with its labels."""
-    claims = Claims()
+    claims, calling = Claims(), images.calling_of(texts)
     for path in texts:
         try:
-            found = [images.of_file(path)]
+            found = [images.of_file(path, calling=calling)]
         except UnclearError as error:
-            found = [Found(one, exact=True) for one in error.paths]
-            if len({dirname(one) for one in error.paths}) > 1:
+            if not error.is_one_name:
                 labels.complain("label-image", path, str(error))
                 continue
+            found = [Found(one, exact=True) for one in error.paths]
             labels.note(path, f"is of {' and '.join(error.paths)}, which differ in their extensions only")
         except MissingError as error:
             if is_labels(path, files.head(path)) or "labels" in path.split("/")[:-1]:
@@ -97,7 +97,7 @@ def _owners(files: LabelFiles, labels: Labels, images: Images, texts: list[str])
         for one in found:
             rank = 2 if not one.exact else 0 if "labels" in path.split("/") else 1
             claims.add(path, one, rank)
-    return claims.settled(files, labels)
+    return claims.settled(files, labels, images)
 
 
 class _Reader:

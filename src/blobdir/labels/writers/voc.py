@@ -14,7 +14,7 @@ from blobdir.labels.writers.model import Writer, free_name, kept_of_format, plai
 
 if TYPE_CHECKING:
     from blobdir.labels.model import Shape
-    from blobdir.labels.writers.model import Item, Plan
+from blobdir.labels.writers.model import Item, Plan
 
 ROOT: Final = "VOCdevkit/VOC"
 _NEUTRAL: Final = "neutral"

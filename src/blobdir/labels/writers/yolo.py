@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from blobdir.labels.model import Shape
     from blobdir.labels.supervisely import Kind
-    from blobdir.labels.writers.model import Bound, Item, Plan
+from blobdir.labels.writers.model import Bound, Item, Plan
 
 CONFIG: Final = "data_config.yaml"
 _ASKED: Final = ("train", "val")

@@ -1,0 +1,200 @@
+"""What the folders say: where the images of a label file belong that lies in one of them.
+
+Folders that are named for labels (``labels``, ``Annotations``, ``gt``) count for nothing: the images lie beside them,
+or where they do by custom, as ``images/x`` for ``labels/x``. A folder with images in it is a folder of images, whatever
+it's called.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from dataclasses import dataclass
+from posixpath import basename, dirname
+from typing import TYPE_CHECKING, Final
+
+from blobdir.filenames import parents_of
+from blobdir.labels.splitnames import families
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_OF_LABELS: Final = re.compile(
+    r"label(?:me|s)?(?!l?ed)|annot(?!ated)[a-z]*|bbox(?:es)?|boxes|ground.?truth"
+    r"|^(?:anns?|gt|(?:json|xml|txt|csv|tsv|meta)s?)$"
+)
+"""What folders are named for the labels in them, in small letters: ``val_annotations``; not ``unlabeled``."""
+_OF_FORMAT: Final = re.compile(r"coco|yolo|voc|cvat|createml")
+"""The same, if no images lie below them: else it's the name of a whole data set."""
+_WORD: Final = re.compile(r"[a-z0-9]+")
+_IMAGES_FOR: Final = (
+    ("labels", "images"),
+    ("label", "image"),
+    ("Labels", "Images"),
+    ("Annotations", "JPEGImages"),
+    ("Annotations", "Images"),
+    ("annotations", "images"),
+    ("ann", "img"),
+)
+"""What the folder of images is called where that of labels is called so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """What the folder of a label file says.
+
+    Attributes
+    ----------
+    beside : list of str
+        Folders that the images of its labels belong into, the first first.
+    bases : list of str
+        Folders that a name with folders can be seen from.
+    scopes : list of str
+        The folder that it speaks for, and others that hold its images by custom.
+    must : list of str
+        Folders between the first of `scopes` and the label file that the images must lie in, too.
+    families : set of str
+        Splits that its path names, below the first of `scopes`.
+    words : set of str
+        What else folders that are named for labels are called: ``cam2`` of ``cam2_labels``. Where there are folders of
+        images that are called so, the images lie in them.
+    """
+
+    beside: list[str]
+    bases: list[str]
+    scopes: list[str]
+    must: list[str]
+    families: set[str]
+    words: set[str]
+
+
+class Folders:
+    """The folders that images lie in.
+
+    Parameters
+    ----------
+    direct : iterable of str
+        Those with images in them.
+
+    Attributes
+    ----------
+    direct : set of str
+    tails : set of str
+        Ways in which the end of a path can name a folder with images in it, or below.
+    """
+
+    def __init__(self, direct: Iterable[str]) -> None:
+        self.direct = set(direct)
+        self._names = {basename(folder) for folder in self.direct}
+        self._all = self.direct | {parent for folder in self.direct for parent in parents_of(folder)} | {""}
+        self._sorted = sorted(self._all)
+        self.tails = {tail for folder in self._all for tail in _tails(folder)}
+        self._with_labels: set[str] = set()
+        self._nears: dict[str, Near] = {}
+        self._splits: dict[str, tuple[set[str], set[str]]] = {}
+        self._words: dict[str, set[str]] = {}
+        self._inside: dict[str, set[str]] | None = None
+
+    def __contains__(self, folder: str) -> bool:
+        return folder in self._all
+
+    def note_labels(self, folders: Iterable[str]) -> None:
+        """Note which folders have label files of one image each.
+
+        Their images aren't those of a folder ``labels`` that has images itself.
+        """
+        self._with_labels.update(folders)
+        self._nears.clear()
+
+    def near(self, folder: str) -> Near:
+        """What a folder with label files says."""
+        found = self._nears.get(folder)
+        if found is None:
+            found = self._nears[folder] = self._looked_at(folder)
+        return found
+
+    def is_place_for(self, folder: str) -> bool:
+        """Whether there is a folder of images by custom for some of a folder's label files, though not for these."""
+        return any(one in self._all for one in _images_for(folder.split("/"), whole=False))
+
+    def splits_in(self, scope: str) -> tuple[set[str], set[str]]:
+        """Names of the folders of images below one, in small letters; and the splits that these speak of."""
+        found = self._splits.get(scope)
+        if found is None:
+            start = bisect_left(self._sorted, f"{scope}/") if scope else 0
+            end = bisect_left(self._sorted, f"{scope}0", start) if scope else len(self._sorted)
+            deep = len(scope) + 1 if scope else 0
+            names = {part for folder in self._sorted[start:end] for part in folder[deep:].split("/") if part}
+            found = self._splits[scope] = {name.lower() for name in names}, families(names)
+        return found
+
+    def words_in(self, scope: str) -> set[str]:
+        """The words in the names of folders of images below one."""
+        found = self._words.get(scope)
+        if found is None:
+            found = self._words[scope] = words_of(self.splits_in(scope)[0])
+        return found
+
+    def has_split_inside(self, folder: str, split: str, said: set[str]) -> bool:
+        """Whether a folder of a split lies in a folder itself."""
+        if self._inside is None:
+            self._inside = {}
+            for one in self._all - {""}:
+                self._inside.setdefault(dirname(one), set()).add(basename(one))
+        names = self._inside.get(folder, set())
+        return split.lower() in map(str.lower, names) or not families(names).isdisjoint(said)
+
+    def _looked_at(self, folder: str) -> Near:
+        parts = folder.split("/") if folder else []
+        above = [folder, *parents_of(folder)] + ([""] if folder else [])
+        mapped = [one for one in _images_for(parts) if one in self._all]
+        if folder in self.direct:  # they may be masks
+            mapped = [one for one in mapped if one not in self._with_labels]
+            if mapped:
+                bases = list(dict.fromkeys((folder, *mapped, *above)))
+                return Near([*mapped, mapped[0]], bases, mapped, [], set(), set())
+        plain = next(one for one in above if not self._is_of_labels(one))
+        scope = next(one for one in (plain, *parents_of(plain), "") if one in self._all)
+        between = above[: above.index(scope)]
+        of_labels = [one for one in between if self._is_of_labels(one)]
+        others = (_without_labels(basename(one)) for one in of_labels)
+        return Near(
+            beside=[*dict.fromkeys(mapped or [folder]), plain],
+            bases=list(dict.fromkeys((folder, *mapped, *above))),
+            scopes=[scope, *mapped],
+            must=[basename(one) for one in reversed(between) if one not in of_labels],
+            families=families(map(basename, between)),
+            words={word for other in others for word in _WORD.findall(other)},
+        )
+
+    def _is_of_labels(self, folder: str) -> bool:
+        name = basename(folder).lower()
+        if folder in self.direct:
+            return False
+        if _OF_LABELS.search(name):
+            is_nested = _OF_LABELS.search(basename(dirname(folder)).lower()) is not None
+            return not is_nested or folder in self._all or basename(folder) not in self._names
+        return folder not in self._all and _OF_FORMAT.search(name) is not None
+
+
+def _without_labels(name: str) -> str:
+    return _OF_FORMAT.sub(" ", _OF_LABELS.sub(" ", name.lower()))
+
+
+def words_of(folders: Iterable[str]) -> set[str]:
+    """All words in names of folders, in small letters."""
+    return {word for folder in folders for word in _WORD.findall(folder.lower())}
+
+
+def _images_for(parts: list[str], *, whole: bool = True) -> Iterator[str]:
+    """Where images lie by custom, if labels lie in a folder: ``images/x`` for ``labels/x``; or just ``images``."""
+    for i in reversed(range(len(parts))):
+        for old, new in _IMAGES_FOR:
+            if parts[i] == old or (old != "ann" and old in parts[i]):
+                yield "/".join((*parts[:i], parts[i].replace(old, new), *(parts[i + 1 :] if whole else ())))
+
+
+def _tails(folder: str) -> Iterator[str]:
+    while folder:
+        yield folder
+        folder = folder.partition("/")[2]
