@@ -12,8 +12,8 @@ from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import parents_of
-from blobdir.labels.finding import is_below
 from blobdir.labels.model import LabelError
+from blobdir.labels.namesakes import spelled_alike
 from blobdir.labels.splitnames import is_of_split
 
 if TYPE_CHECKING:

@@ -35,16 +35,24 @@ from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import IMAGE_EXTENSIONS
 from blobdir.labels.model import LabelError
+from blobdir.labels.namesakes import Namesakes, folders_of, is_candidate, spelled_alike
+from blobdir.labels.nearby import Folders, words_of
 from blobdir.labels.splitnames import families
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from blobdir.labels.files import LabelFiles
     from blobdir.labels.nearby import Near
 
 _MACHINE: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://[^/]*|[A-Za-z]:)?/")
 """How a path begins that isn't seen from a folder: of a machine, of a drive, of a server."""
+BY_STEM, BY_NAME, EITHER = "stem", "name", "either"
+"""How files with the labels of one image are called: ``a.txt``, ``a.jpg.txt``, or it can't be told."""
+_MOST: Final = 2
+"""So many times more label files must be called one way than the other."""
+_SAID, _WHOLE, _NOTHING, _OTHER = 3, 2, 1, 0
+"""What an image's folders say of a split: it, by name; it's said whole; nothing; another one."""
 
 
 class MissingError(LabelError):
@@ -192,10 +200,6 @@ class Images:
         """Whether images lie where those of label files in a folder belong: the first such place that there is."""
         place = next((one for one in self._folders.near(folder).beside if one in self._folders), "")
         return place in self._folders.direct
-
-    def called_so(self, said: str) -> list[str]:
-        """All images of the name that is at the end of a path, wherever they lie."""
-        return [path for same in self._spelled(self._parts(said, "")[0][-1]) for path in same]
 
     def labelled_by(self, files: LabelFiles, ending: str, is_one: Callable[[str, bytes], bool]) -> Iterator[str]:
         """Files that have the labels of one image each: those of a format, and others that are called like an image.
@@ -366,20 +370,14 @@ class Images:
             found = self._spellings[name, calling] = [Namesakes(paths) for paths in groups if paths]
         return found
 
-    def _looked_at(self, folder: str) -> _Near:
-        parts = folder.split("/") if folder else []
-        above = [folder, *parents_of(folder)] + ([""] if folder else [])
-        mapped = [one for one in _images_for(parts) if one in self._folders]
-        plain = next(one for one in above if not self._is_of_labels(one))
-        scope = next(one for one in (plain, *parents_of(plain), "") if one in self._folders)
-        between = above[: above.index(scope)]
-        return _Near(
-            beside=[*dict.fromkeys((folder, *mapped)), plain],
-            bases=list(dict.fromkeys((folder, *mapped, *above))),
-            scope=scope,
-            must=[basename(one) for one in reversed(between) if not self._is_of_labels(one)],
-            families=families(parts),
-        )
+    def _placed(self, said: _Said, near: str, calling: str = "") -> Found:
+        fault: MissingError | None = None
+        for same in self._spelled(said.parts[-1], calling):
+            try:
+                return self._chosen(said, same, self._folders.near(near))
+            except MissingError as error:
+                fault = fault or error
+        raise fault or MissingError(f"there is no {self._what} {said.name}")
 
     def _chosen(self, said: _Said, same: Namesakes, near: Near) -> Found:
         """The image of those that are called so."""
@@ -447,23 +445,36 @@ class Images:
         is_folder = bool(said.split) and said.split.lower() in names
         if not is_folder and not (known and (near.families or families([said.split]))):
             return paths
-        names, known = self._splits_in(near.scope)
-        if split.lower() in names:
-            own = [path for path in paths if split.lower() in map(str.lower, _folders(path))]
-            beside = [path for path in paths if path not in own and dirname(path) in near.beside]
-            if own and beside:
-                _only(name, [own[0], beside[0]])
-            return own or beside
-        said = (near.families | families([split])) & known
-        if not said:
-            return paths
-        return [path for path in paths if not (found := families(_folders(path))) or not found.isdisjoint(said)]
+        says = {path: self._says(path, tail, said.split, near) for path in paths}
+        if not is_folder:
+            return [path for path in paths if says[path] != _OTHER]
+        own = [path for path in paths if says[path] in (_SAID, _WHOLE)]
+        beside = [path for path in paths if says[path] == _NOTHING and dirname(path) in near.beside]
+        if own and beside:
+            _only(said.name, [own[0], beside[0]])
+        return own or beside
 
-    def _surely(self, paths: list[str], said: list[str], near: _Near) -> list[str]:
-        """Images that are meant whatever split is said: at the whole path that is, or in a folder of a split in it."""
-        if found := [path for path in paths if said and _folders(path) == said]:
-            return found
-        return paths if not families(said).isdisjoint(self._splits_in(near.scope)[1]) else []
+    def _says(self, path: str, tail: list[str], split: str, near: Near) -> int:
+        """What the folders of an image say of a split: those above what is said, or else those that are said."""
+        folders, top = folders_of(path), near.scopes[0]
+        if tail and folders == tail:
+            return _WHOLE
+        mine = near.families | families([split])
+        start = top.count("/") + bool(top)
+        end = max(start, len(folders) - len(tail))
+        places = [
+            (is_so, is_so < 0 and self._folders.has_split_inside("/".join(folders[:i]), split, mine), i >= end)
+            for i in range(start, len(folders))
+            if (is_so := _speaks_of(folders[i], split, mine))
+        ]
+        if not places:
+            return _NOTHING
+        is_so, is_beside_own, is_said = places[0]
+        if is_so > 0:  # a class in it may be called like another split, where it has no folder of this one, too
+            return _OTHER if any(other[1] and not other[2] for other in places) else _SAID
+        names, known = self._folders.splits_in(top)
+        is_nowhere = mine.isdisjoint(known) and split.lower() not in names
+        return _WHOLE if is_said and (is_beside_own or is_nowhere) else _OTHER
 
     def _candidates(self, same: Namesakes, near: Near, tail: list[str]) -> list[str]:
         """Images that a label file speaks for, and whose path ends as is said."""
@@ -471,10 +482,8 @@ class Images:
         key = id(same), (*near.scopes, ""), (*near.must, ""), (*tail, ""), (*sorted(words), "")
         found = self._allowed.get(key)
         if found is None:
-            names = {
-                part for folder in self._folders if folder and is_below(folder, scope) for part in folder.split("/")
-            }
-            found = self._names_in[scope] = {name.lower() for name in names}, families(names)
+            found = self._of_words(same.candidates(near.scopes, near.must, tail), near, words)
+            self._allowed[key] = found
         return found
 
     def _at(self, same: Namesakes, near: Near, folders: list[str]) -> list[str]:
@@ -535,36 +544,3 @@ def _only(name: str, paths: list[str]) -> str:
     if len(paths) > 1:
         raise UnclearError(f"{name} can be {paths[0]} or {paths[1]}: give it with its folder", paths)
     return paths[0]
-
-
-def _images_for(parts: list[str], *, whole: bool = True) -> Iterator[str]:
-    """Where images lie by custom, if labels lie in a folder: ``images/x`` for ``labels/x``; or just ``images``."""
-    for i in reversed(range(len(parts))):
-        for old, new in _IMAGES_FOR:
-            if parts[i] == old or (old != "ann" and old in parts[i]):
-                yield "/".join((*parts[:i], parts[i].replace(old, new), *(parts[i + 1 :] if whole else ())))
-
-
-def _folders(path: str) -> list[str]:
-    return path.split("/")[:-1]
-
-
-def _tails(folder: str) -> Iterator[str]:
-    while folder:
-        yield folder
-        folder = folder.partition("/")[2]
-
-
-def _ends(folders: list[str], tail: list[str]) -> bool:
-    return not tail or folders[-len(tail) :] == tail
-
-
-def is_below(path: str, folder: str) -> bool:
-    """Whether a path lies in a folder, or anywhere below it."""
-    return not folder or path.startswith(f"{folder}/")
-
-
-def _has(folders: list[str], wanted: list[str]) -> bool:
-    """Whether folders are there in this order, without others between them."""
-    count = len(wanted)
-    return not count or any(folders[i : i + count] == wanted for i in range(len(folders) - count + 1))

@@ -75,7 +75,7 @@ def _called(path: str, lines: list[str], images: Images, near: str) -> Called:
     named, others = [], []
     for line in lines:
         try:
-            named.append(_place(images, line, near, "", DARKNET, numbered=False).path)
+            named.append(_place(images, line, near, "", DARKNET).path)
         except UnclearError as error:
             others.append((line, error.paths))
         except MissingError:
@@ -98,11 +98,12 @@ def name_unused(files: LabelFiles, images: Images, labels: Labels) -> None:
             continue
         name = splitext(basename(one.path))[0]
         lost = [image for image in one.named if not any(is_so(split, name) for split in splits.get(image, [name]))]
-        unclear = [
-            line
-            for line, paths in one.others
-            if not all(any(is_so(split, name) for split in splits.get(path, [name])) for path in paths)
-        ]
+        different = {id(paths): paths for _, paths in one.others}  # many lines may be of the same namesakes
+        known_so = {
+            number: all(any(is_so(split, name) for split in splits.get(path, [name])) for path in paths)
+            for number, paths in different.items()
+        }
+        unclear = [line for line, paths in one.others if not known_so[id(paths)]]
         text = f"isn't read as a list of {name}, and names images: "
         if lost:
             count = counted(len(lost), "image isn't", "images aren't")

@@ -165,7 +165,7 @@ def _read_sets(files: LabelFiles, lists: Lists, sets: dict[str, dict[str, str]],
         unions = together({name: _lines(files, chosen[name]) for name in used})
         for name in sorted(used, key=lambda one: one in unions):
             split = "" if name.lower() == "default" else name
-            lists.read(chosen[name], split, near, whole=is_whole(name) or name in unions)
+            lists.read(chosen[name], split, near, whole=is_whole(name) or name in unions, stems=True)
         if used or of_classes:
             break
     for path, names in sorted(of_classes.items()):

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from blobdir.annotations import kind_of
 from blobdir.filenames import parents_of
 from blobdir.labels.files import without_mark
-from blobdir.labels.finding import Images, MissingError, UnclearError, is_below
+from blobdir.labels.finding import Images, MissingError, UnclearError
 from blobdir.labels.lists import DARKNET, Lists, lists_called_so
 from blobdir.labels.model import Category, LabelError, brief, without_nan
+from blobdir.labels.namesakes import is_below
 from blobdir.labels.splitnames import (
     SPLITS,
     is_called_like_a_split,
