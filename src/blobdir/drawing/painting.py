@@ -41,6 +41,8 @@ _OPEN_BYTES = 256 << 20
 """Masks of colours whose areas are kept apart at a time: of more colours, each takes its turn again and again."""
 _MOST_CLOSED = 1 << 28
 """Pixels of areas that took their turn, after which areas of other colours get the nearest of those that are open."""
+_BAND = 1 << 16
+"""Pixels that are added up at a time."""
 _MARGIN = 64
 _MANY = 256
 """Points from which on those that fall on one pixel are left out."""
@@ -143,7 +145,7 @@ class _Canvas:
         self._closed = 0
         self._open: NDArray[np.int64] = np.zeros((0, 3), np.int64)
         self._sums: NDArray[np.float32] | None = None
-        self._most: NDArray[np.float32] | None = None
+        self._most: NDArray[np.uint8] | None = None
 
     def scaled(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
         """The pixels that a box of the image, corners inside, takes in the picture."""
@@ -227,16 +229,22 @@ class _Canvas:
         """Give the areas of a colour their part in the pixels that they cover."""
         fill = self._fills.pop(color)
         if self._sums is None or self._most is None:
-            self._sums = np.zeros((self._size[1], self._size[0], 4), np.float32)
-            self._most = np.zeros((self._size[1], self._size[0]), np.float32)
+            self._sums = np.zeros((4, self._size[1], self._size[0]), np.float32)
+            self._most = np.zeros((self._size[1], self._size[0]), np.uint8)
         left, top, right, bottom = (int(value) for value in fill.box)
         if box := _inside((left - 1, top - 1, right + 3, bottom + 3), self._size):
             left, top, right, bottom = box
             self._closed += (right - left) * (bottom - top)
-            part = np.asarray(fill.mask.crop(box), np.float32) / 255
-            self._sums[top:bottom, left:right] += part[:, :, None] * np.array([*color, 1], np.float32)
-            most = self._most[top:bottom, left:right]
-            np.maximum(most, part, out=most)
+            mask = np.asarray(fill.mask.crop(box))
+            # A few rows at a time, and colour by colour: what is added up stays in the processor's cache.
+            rows = max(1, _BAND // (right - left))
+            for row in range(0, bottom - top, rows):
+                band = mask[row : row + rows]
+                place = slice(top + row, min(top + row + rows, bottom)), slice(left, right)
+                part = band / np.float32(255)
+                for plane, value in zip(self._sums, (*color, 1), strict=True):
+                    plane[place] += part * np.float32(value)
+                np.maximum(self._most[place], band, out=self._most[place])
             fill.mask.paste(0, box)
         fill.box = _NOWHERE
         self._free.append(fill)
@@ -323,8 +331,8 @@ class _Canvas:
             self._close(color)
         ground = np.asarray(image, np.float32)
         if self._sums is not None and self._most is not None:
-            mixed = self._sums[:, :, :3] / np.maximum(self._sums[:, :, 3:], np.float32(1e-6))
-            opacity = np.float32(FILL) * self._most[:, :, None]
+            mixed = np.moveaxis(self._sums[:3] / np.maximum(self._sums[3], np.float32(1e-6)), 0, 2)
+            opacity = np.float32(FILL / 255) * self._most[:, :, None]
             ground = ground + (mixed - ground) * opacity
             image.paste(Image.fromarray(np.rint(ground).astype(np.uint8)))
         strokes = np.asarray(self._strokes)
