@@ -248,6 +248,30 @@ def test_a_file_before_its_image_is_for_the_first_that_comes(pack_, kind):
     assert "taken for" in (said := unchanged(root, change)) or "is for" in said
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("how", [*COMING, "mv", "cp of a folder", "cp of content", "mv of a dataset"])
+def test_an_image_whose_file_was_there_before_it(pack_, tmp_path, how, kind):
+    root = pack_(files_of({"train/z.png": picture("z"), "val/a.png": picture("a")}))
+    path = f"train/{kind}/a.png{KINDS[kind]}"
+    transaction(root, lambda fs: fs.pipe(path, content(kind, "waits")))
+    ways = {
+        "mv": lambda fs: fs.mv("val/img/a.png", "train/img/a.png"),
+        "cp of a folder": lambda fs: fs.cp("val/img", "train", recursive=True),
+        "cp of content": lambda fs: fs.cp("val/img/", "train/img/", recursive=True),
+        "mv of a dataset": lambda fs: fs.mv("val/", "train/", recursive=True),
+    }
+    change = ways.get(how) or (lambda fs: COMING[how](fs, "train/img/a.png", picture("a"), tmp_path))
+    before = shown(root)
+    try:
+        transaction(root, change)
+    except BlobdirError as error:
+        assert path in str(error) and shown(root) == before
+        return
+    found = shown(root)
+    assert found["train/img/a.png"] == picture("a") and faults(root) == []
+    assert found[path] == content(kind, "waits") or how == "mv of a dataset"
+
+
 def test_one_call_brings_them_in_any_order(pack_, tmp_path):
     """What a project has is put as it is: its images share what they shared."""
     files = files_of(

@@ -18,7 +18,7 @@ def is_inside(points: list[Point], window: Window) -> bool:
     left, top, right, bottom = window
     if not points:
         return True
-    xs, ys = zip(*points, strict=True)  # much faster than to look at point by point
+    xs, ys = [x for x, _ in points], [y for _, y in points]  # faster than to look at point by point
     return left <= min(xs) and max(xs) <= right and top <= min(ys) and max(ys) <= bottom
 
 

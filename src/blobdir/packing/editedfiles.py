@@ -349,7 +349,7 @@ class EditedSideFiles:
             self._check_new_image(image)
         blank = (self.labels(image)[0] for image in images)
         for path in filter(self._exists, [*paths, *blank]):
-            mine = {self._blank[path]} if path in self._blank else self._meant[path]
+            mine = {self._blank[path]} if path in self._blank else self._meant.get(path)
             if mine is not None and (others := self._having(path) - mine):
                 raise UsageError(f"{path}: would be taken for {min(others)}'s as well; nothing was changed")
         for image, lost in bared.items():
