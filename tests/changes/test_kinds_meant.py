@@ -456,3 +456,19 @@ def test_no_dataset_lies_directly_in_another(tmp_path, how):
     with pytest.raises(UsageError, match="nested ones lie in train/datasets/val"):
         transaction(root, lambda fs: fs.mv("val", "train", recursive=True))
     assert (root / "val").is_dir() and not (root / "train/val").exists()
+
+
+@pytest.mark.parametrize("how", ["pipe", "pipe below", "cp", "mv"])
+def test_no_image_makes_a_dataset_directly_in_another(tmp_path, how):
+    root = packed(tmp_path / "p", files_of({"train/a.png": picture("a"), "val/b.png": picture("b")}))
+    transaction(root, lambda fs: fs.pipe("val/img/s/b.png", picture("below")))
+    change = {
+        "pipe": lambda fs: fs.pipe("train/more/img/b.png", picture("b")),
+        "pipe below": lambda fs: fs.pipe("train/more/img/s/b.png", picture("b")),
+        "cp": lambda fs: fs.cp("val", "train", recursive=True),
+        "mv": lambda fs: fs.mv("val/img/s/b.png", "train/more/img/s/b.png"),
+    }[how]
+    before = shown(root)
+    with pytest.raises(UsageError, match="nested ones lie in train/datasets/"):
+        transaction(root, change)
+    assert shown(root) == before

@@ -84,19 +84,17 @@ class EditedPlaces:
             raise UsageError(
                 f"{path}: blobs and offsets are written by blobdir; write {layout.ITEMS}/a.jpg of a dataset"
             )
-        for part in parts:
-            if part in ("", ".", "..") or "\0" in part or len(os.fsencode(part)) > _MAX_COMPONENT_BYTES:
-                raise UsageError(
-                    f"{path[:80]!r}: can't be the path of a file: a component is empty, '.', '..' or too long"
-                )
-            if is_temporary(part):
-                raise UsageError(f"{path}: {part} is a name of files that are being written; nobody would see it")
+        _check_components(path)
         for folder in layout.above(path):
             if self._edit.exists(folder):
                 raise NotADirectory(f"{path}: {folder} is a file, so nothing can be in it")
         if self._edit.side_files.is_folder(path):
             raise IsADirectory(f"{path}: is a directory")
-        if len(parts) < 3 or parts[-2] != layout.ITEMS or splitext(path)[1].lower() not in IMAGE_EXTENSIONS:
+        if splitext(path)[1].lower() not in IMAGE_EXTENSIONS:
+            return False
+        if len(parts) < 3 or parts[-2] != layout.ITEMS:
+            if dataset := self.of(path)[0]:  # an image in a folder of its images, which is a file
+                self.check_dataset(dataset, path)
             return False
         self.check_dataset("/".join(parts[:-2]), path)
         if len(os.fsencode(f"{parts[-1]}.json")) > _MAX_COMPONENT_BYTES:
@@ -148,3 +146,11 @@ class EditedPlaces:
             lies_in_one = not datasets.isdisjoint(layout.above(dataset))
             if lies_in_one and layout.dataset_place(layout.dataset_name(dataset)) != dataset:
                 self._carried.add(target + dataset.removeprefix(source))
+
+
+def _check_components(path: str) -> None:
+    for part in path.split("/"):
+        if part in ("", ".", "..") or "\0" in part or len(os.fsencode(part)) > _MAX_COMPONENT_BYTES:
+            raise UsageError(f"{path[:80]!r}: can't be the path of a file: a component is empty, '.', '..' or too long")
+        if is_temporary(part):
+            raise UsageError(f"{path}: {part} is a name of files that are being written; nobody would see it")
