@@ -8,7 +8,7 @@ import re
 from collections import deque
 from io import BytesIO
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fsspec import AbstractFileSystem
 from fsspec.callbacks import DEFAULT_CALLBACK
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
     from blobdir.packing.editing import Edit
     from blobdir.tree import Tree
+
+
+_Pair = TypeVar("_Pair", bound="tuple[Any, Any]")
 
 
 class ProjectTransaction(Transaction):
@@ -173,6 +176,11 @@ def _as_many(sources: list[str], targets: list[str]) -> list[tuple[str, str]]:
     return list(zip(sources, targets, strict=True))
 
 
+def _images_last(edit: Edit, pairs: list[_Pair], at: int) -> list[_Pair]:
+    """What is written at once, by the paths at a place of each: an image finds the files that come with it."""
+    return sorted(pairs, key=lambda pair: edit.places.is_image(pair[at]))
+
+
 def _matching(edit: Edit, pattern: str) -> list[str]:
     """Paths of the files and folders that a pattern fits, as `fsspec` understands it."""
     plain = re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
@@ -222,6 +230,8 @@ class WritingFileSystem(ReadOnlyFileSystem):
     def pipe(self, path: Any, value: Any = None, **kwargs: Any) -> None:
         """Write a file, or those of a dictionary path -> content, in a transaction."""
         edit = self._editing("pipe", path)
+        if isinstance(path, dict):
+            path = dict(_images_last(edit, [(self._strip_protocol(one), data) for one, data in path.items()], 0))
         with edit.whole():
             AbstractFileSystem.pipe(self, path, value, **kwargs)
 
@@ -262,6 +272,7 @@ class WritingFileSystem(ReadOnlyFileSystem):
             else:
                 given = lpath if isinstance(lpath, list) else make_path_posix(os.fspath(lpath))
                 pairs = self._planned(edit, LocalFileSystem(), given, rpath, recursive, maxdepth)
+            pairs = _images_last(edit, [(one, self._strip_protocol(to)) for one, to in pairs], 1)
             callback.set_size(len(pairs))
             for one, to in callback.wrap(pairs):
                 with callback.branched(one, to) as child:
@@ -352,7 +363,8 @@ class WritingFileSystem(ReadOnlyFileSystem):
 
         edit = self._editing("copy to", path2)
         with edit.whole():
-            for source, target in in_order(self._parts(edit, path1, path2, recursive, maxdepth), None):
+            parts = in_order(self._parts(edit, path1, path2, recursive, maxdepth), None)
+            for source, target in _images_last(edit, parts, 1):
                 if edit.exists(source):
                     edit.write(target, edit.read(source), origin="copied")
                 else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import permutations
 
 import fsspec
 import pytest
@@ -270,6 +271,101 @@ def test_an_image_whose_file_was_there_before_it(pack_, tmp_path, how, kind):
     found = shown(root)
     assert found["train/img/a.png"] == picture("a") and faults(root) == []
     assert found[path] == content(kind, "waits") or how == "mv of a dataset"
+
+
+IMAGE, LABEL = ("train/img/a.png", "w/img/a.png"), ("train/ann/a.json", "w/ann/a.json")
+LATER = {
+    "cp of folders": [("cp", "train/img/", "w/img/"), ("cp", "train/ann/", "w/ann/")],
+    "cp of patterns": [("cp", "train/img/*", "w/img/"), ("cp", "train/ann/*", "w/ann/")],
+    "cp of patterns, labels first": [("cp", "train/ann/*", "w/ann/"), ("cp", "train/img/*", "w/img/")],
+    "cp of files": [("cp", *IMAGE), ("cp", *LABEL)],
+    "cp of a list": [("cp", *map(list, zip(IMAGE, LABEL, strict=True)))],
+    "cp of a list, labels first": [("cp", *map(list, zip(LABEL, IMAGE, strict=True)))],
+    "cp, then mv": [("cp", *IMAGE), ("mv", *LABEL)],
+}
+LATER |= {f"pipe, {order}": [("pipe", order)] for order in ("image first", "label first")}
+
+
+@pytest.mark.parametrize("how", LATER)
+def test_a_label_by_the_stem_that_comes_later(pack_, how):
+    """It's for the image without one, however both came."""
+    files = files_of({"train/a.png": picture("a"), "train/z.png": picture("z")})
+    files["train/ann/a.json"] = label = files.pop("train/ann/a.png.json")
+    root = pack_(files)
+    both = {"w/img/a.png": picture("a"), "w/ann/a.json": label}
+
+    def change(fs):
+        for call, *args in LATER[how]:
+            if call == "pipe":
+                fs.pipe(both if args == ["image first"] else dict(reversed(both.items())))
+            else:
+                getattr(fs, call)(*args, recursive=args[0].endswith("/") if isinstance(args[0], str) else False)
+
+    transaction(root, change)
+    found = shown(root)
+    assert found["w/ann/a.json"] == label and "w/ann/a.png.json" not in found and faults(root) == []
+
+
+@pytest.mark.parametrize("order", permutations(range(4)))
+def test_the_order_in_a_dictionary_says_nothing(tmp_path, order):
+    files = {"train/img/b.png": picture("b"), "train/img/b.png.bmp": picture_of("b.bmp", "bmp")}
+    files |= {f"train/ann/{name}.json": annotation(name) for name in ("b.png", "b.png.bmp")}
+    root = packed(tmp_path / "p", files_of({"val/z.png": picture("z")}))
+    transaction(root, lambda fs: fs.pipe({path: files[path] for path in [list(files)[i] for i in order]}))
+    assert {path: shown(root)[path] for path in files} == files and faults(root) == []
+
+
+OTHERS = {
+    "train/img/Thumbs.db": b"db",
+    "train/img/notes.txt": b"text",
+    "train/img/.DS_Store": b"\0",
+    "train/img/p.dat": picture("p"),
+}
+
+
+@pytest.mark.parametrize("how", ["pipe", "put", "replaced", "mv", "cp", "mv of one", "rm"])
+def test_files_among_the_images_that_are_none(pack_, tmp_path, how):
+    """They get no labels."""
+    files = files_of({"train/a.png": picture("a"), "val/z.png": picture("z")})
+    root = pack_(files)
+    if how not in ("pipe", "put"):
+        transaction(root, lambda fs: fs.pipe(OTHERS))
+    folder = write_files(tmp_path / "local", OTHERS)
+    change = {
+        "pipe": lambda fs: fs.pipe(OTHERS),
+        "put": lambda fs: fs.put(f"{folder}/train/", "train/", recursive=True),
+        "replaced": lambda fs: fs.pipe(dict.fromkeys(OTHERS, b"new")),
+        "mv": lambda fs: fs.mv("train", "w", recursive=True),
+        "cp": lambda fs: fs.cp("train", "w", recursive=True),
+        "mv of one": lambda fs: fs.mv("train/img/p.dat", "val/img/q.dat"),
+        "rm": lambda fs: fs.rm(list(OTHERS)),
+    }[how]
+    transaction(root, change)
+    found = shown(root)
+    folder = "w" if how in ("mv", "cp") else "train"
+    there = {path: found.get(path.replace("train", folder, 1)) for path in OTHERS}
+    gone = {"train/img/p.dat": None} if how == "mv of one" else {}
+    wanted = (
+        dict.fromkeys(OTHERS) if how == "rm" else dict.fromkeys(OTHERS, b"new") if how == "replaced" else OTHERS | gone
+    )
+    assert there == wanted
+    assert sorted(path for path in found if path.startswith(f"{folder}/ann/")) == [f"{folder}/ann/a.png.json"]
+
+
+def test_a_step_that_is_refused_before_it_begins_breaks_nothing(pack_):
+    root = pack_(files_of({"train/a.png": picture("a"), "val/z.png": picture("z")}))
+
+    def change(fs):
+        fs.pipe("train/img/new.png", picture("new"))
+        for wrong in (
+            lambda: fs.mv("train/img/new.png", "blob/x.png"),
+            lambda: fs.mv("train/img/new.png", "notes.txt"),
+        ):
+            with pytest.raises(BlobdirError):
+                wrong()
+
+    transaction(root, change)
+    assert shown(root)["train/img/new.png"] == picture("new")
 
 
 def test_one_call_brings_them_in_any_order(pack_, tmp_path):

@@ -117,12 +117,13 @@ class EditedSideFiles:
         self._touched[path] = None
         if dataset:
             self._meant[path] = None
+        if self._edit.places.is_image(path):
             self._note_image(path, is_new=before is None)
             if before is None:
                 self._new_images[path] = None
         elif self._is_label(path):
             self._note_label(path, before, origin)
-        else:
+        elif not dataset:
             self._meant[path] = before or self._called_like(path) or self._having(path) or None
 
     def _note_image(self, image: str, *, is_new: bool) -> None:
@@ -136,19 +137,28 @@ class EditedSideFiles:
     def _note_label(self, path: str, before: set[str] | None, origin: Origin) -> None:
         self._blank.pop(path, None)
         images = before or self._called_like(path) or self._having(path)
-        if not images and origin == "new":
-            images = {image for image in self._having(path, blank=False) if self.labels(image)[0] in self._blank}
-            if len(images) > 1:
-                one, other = sorted(images)[:2]
-                raise UsageError(
-                    f"{path}: is for {one} or for {other}; write {self.labels(one)[0]}; nothing was changed"
-                )
-            for image in images:
-                self.unblank(image)
+        if not images:
+            images = self._claimed(path)
         self._meant[path] = images or (set() if origin == "moved" else None)
         self._new_labels.pop(path, None)
         if not before and origin == "new" and not self._called_like(path):
             self._new_labels[path] = None
+
+    def _claimed(self, path: str) -> set[str]:
+        """The image without a label that one by the stem is for, which nobody has.
+
+        Raises
+        ------
+        UsageError
+            There are several.
+        """
+        images = {image for image in self._having(path, blank=False) if self.labels(image)[0] in self._blank}
+        if len(images) > 1:
+            one, other = sorted(images)[:2]
+            raise UsageError(f"{path}: is for {one} or for {other}; write {self.labels(one)[0]}; nothing was changed")
+        for image in images:
+            self.unblank(image)
+        return images
 
     def labels(self, image: str) -> tuple[str, str]:
         """Where the label of an image is: by its name, and by its stem if there is none."""
@@ -195,7 +205,8 @@ class EditedSideFiles:
     def mean(self, path: str, images: set[str] | None) -> None:
         """Say for which images a file is that was written; None: for whoever comes."""
         if path in self._meant:
-            self._meant[path] = images
+            has_come = images is None and self._is_label(path) and self._meant[path]
+            self._meant[path] = self._meant[path] if has_come else images
             self._touched[path] = None
 
     def _having(self, path: str, *, blank: bool = True) -> set[str]:

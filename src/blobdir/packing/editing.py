@@ -203,8 +203,10 @@ class Edit:
         with self._lock, self._change.in_words():
             if path in self._images and self._tar is not None:
                 with self.whole():
-                    self._steps += 1  # what is gathered is written first
-                    return self._tar.read(*self._images[path])
+                    self._steps += 1  # what is gathered is written first, which can fail half way
+                    data = self._tar.read(*self._images[path])
+                    self._steps -= 1
+                    return data
             if path in self._files:
                 return self._change.stage(path).read_bytes()
             if path in self._gone:
