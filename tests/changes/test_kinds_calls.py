@@ -234,10 +234,10 @@ def test_a_list_of_an_image_and_its_label_to_elsewhere(pack_):
 @pytest.mark.parametrize("how", ["pipe", "put", "put of a folder", "cp", "mv"])
 def test_half_a_step_is_none(pack_, tmp_path, how):
     root = pack_(files_of({"train/a.png": picture("a")}) | {"notes/1.txt": b"1", "notes/2.txt": b"2"})
-    folder = write_files(tmp_path / "local", {"img/1.png": picture("1"), "meta.json": b"none"})
+    folder = write_files(tmp_path / "local", {"1.txt": b"1", "meta.json": b"none"})
     into = {
-        "pipe": lambda fs: fs.pipe({"train/img/1.png": picture("1"), "meta.json": b"none"}),
-        "put": lambda fs: fs.put([f"{folder}/img/1.png", f"{folder}/no"], ["train/img/1.png", "x"]),
+        "pipe": lambda fs: fs.pipe({"train/img/1.png": picture("1"), "a.txt": b"a", "blob/x.txt": b"none"}),
+        "put": lambda fs: fs.put([f"{folder}/1.txt", f"{folder}/no"], ["train/1.txt", "x"]),
         "put of a folder": lambda fs: fs.put(f"{folder}/", "./", recursive=True),
         "cp": lambda fs: fs.cp(["notes/2.txt", "notes/1.txt"], ["blob/x.txt", "x.txt"]),
         "mv": lambda fs: fs.mv(["notes/2.txt", "notes/1.txt"], ["blob/x.txt", "x.txt"]),

@@ -58,8 +58,9 @@ class EditedSideFiles:
     image has it is there for whoever comes; and a new label by the stem that nobody has is for blank images of that
     stem.
 
-    Each file that is written is meant for some images: one that went along with an image for that, one that was written
-    by itself for those that had it then. What it isn't meant for doesn't get it.
+    Each file that is written in a step is meant for some images: one that went along with an image for that, one that
+    was written by itself for those that had it then. What it isn't meant for doesn't get it. When the step has ended,
+    a file is for those who have it, as in a project; what nobody has, and wasn't there before, waits for who comes.
 
     Parameters
     ----------
@@ -75,11 +76,14 @@ class EditedSideFiles:
         self._side: dict[str, dict[str, None]] = {}  # folder -> side folders in it that something was written to
         self._written: dict[tuple[str, str], dict[str, None]] = {}
         self._views: dict[str, DatasetView] = {}
-        # Files that were written -> the images that they're for; None: for whoever comes.
+        # Files that the step wrote -> the images that they're for; None, also later: for whoever comes.
         self._meant: dict[str, set[str] | None] = {}
-        # Those that went along with an image -> where they were; labels by the stem that were new.
+        # Files that went along with an image -> where they were; new labels by the stem -> images that had them then.
         self._carried: dict[str, str] = {}
-        self._new_labels: dict[str, None] = {}
+        self._new_labels: dict[str, set[str]] = {}
+        # Files that were moved by themselves -> the images that had them, which may follow; and the other way round.
+        self._awaits: dict[str, set[str]] = {}
+        self._left: dict[str, set[str]] = {}
         # Labels that images have without there being a file -> the image; those of images that had another one.
         self._blank: dict[str, str] = {}
         self._lost: dict[str, None] = {}
@@ -113,10 +117,9 @@ class EditedSideFiles:
         for base in (name, splitext(name)[0]) if dataset else ():
             self._written.setdefault((dataset, base), {})[name] = None
         self._carried.pop(path, None)
+        self._awaits.pop(path, None)
         self._lost.pop(path, None)
         self._touched[path] = None
-        if dataset:
-            self._meant[path] = None
         if self._edit.places.is_image(path):
             self._note_image(path, is_new=before is None)
             if before is None:
@@ -137,28 +140,53 @@ class EditedSideFiles:
     def _note_label(self, path: str, before: set[str] | None, origin: Origin) -> None:
         self._blank.pop(path, None)
         images = before or self._called_like(path) or self._having(path)
-        if not images:
-            images = self._claimed(path)
+        if not images and origin != "moved":
+            images = self._claimed(path, alone=origin == "copied")
         self._meant[path] = images or (set() if origin == "moved" else None)
         self._new_labels.pop(path, None)
         if not before and origin == "new" and not self._called_like(path):
-            self._new_labels[path] = None
+            self._new_labels[path] = images
 
-    def _claimed(self, path: str) -> set[str]:
-        """The image without a label that one by the stem is for, which nobody has.
+    def _claimed(self, path: str, *, alone: bool) -> set[str]:
+        """The image without a label that one by the stem is for, which nobody has; none if others could be meant.
 
         Raises
         ------
         UsageError
-            There are several.
+            There are several, and one is new: without `alone`.
         """
-        images = {image for image in self._having(path, blank=False) if self.labels(image)[0] in self._blank}
+        named = self._having(path, blank=False)
+        images = {image for image in named if self.labels(image)[0] in self._blank}
+        if alone and (images != named or len(self._of_stem(path)) > 1):
+            return set()
         if len(images) > 1:
             one, other = sorted(images)[:2]
             raise UsageError(f"{path}: is for {one} or for {other}; write {self.labels(one)[0]}; nothing was changed")
         for image in images:
             self.unblank(image)
         return images
+
+    def _of_stem(self, label: str) -> list[str]:
+        """Images that could have a label by the stem."""
+        dataset = self._dataset_of(label)
+        stem = label[len(dataset) + len(layout.ANNOTATIONS) + 2 :].removesuffix(".json")
+        return self._named(dataset, stem)
+
+    def having(self, path: str) -> set[str]:
+        """Images that have a file."""
+        return self._having(path)
+
+    def await_(self, path: str, images: set[str]) -> None:
+        """A file was moved here without the images that had it: they may follow.
+
+        If it's a label by the stem, it may be for an image without one that it can only be for.
+        """
+        if images and self._is_label(path) and not self._meant.get(path):
+            self._meant[path] = self._claimed(path, alone=True)
+        if not self._meant.get(path):
+            self._awaits[path] = set(images)
+            for image in images:
+                self._left.setdefault(image, set()).add(path)
 
     def labels(self, image: str) -> tuple[str, str]:
         """Where the label of an image is: by its name, and by its stem if there is none."""
@@ -197,16 +225,15 @@ class EditedSideFiles:
         images = self._meant.get(path, ())
         if path not in self._meant:
             images = self._having(path)
-        if not images:
-            return images if images is None else set()
         source, target = renamed
-        return {target + one.removeprefix(source) for one in images if one.startswith(f"{source}/")} or None
+        if images is None:
+            return None
+        return {target + one.removeprefix(source) for one in images if one.startswith(f"{source}/")}
 
     def mean(self, path: str, images: set[str] | None) -> None:
         """Say for which images a file is that was written; None: for whoever comes."""
         if path in self._meant:
-            has_come = images is None and self._is_label(path) and self._meant[path]
-            self._meant[path] = self._meant[path] if has_come else images
+            self._meant[path] = images
             self._touched[path] = None
 
     def _having(self, path: str, *, blank: bool = True) -> set[str]:
@@ -237,8 +264,11 @@ class EditedSideFiles:
         """A file is removed."""
         self._meant.pop(path, None)
         self._carried.pop(path, None)
+        self._awaits.pop(path, None)
         if self._edit.places.of(path)[0]:
             self.unblank(path)
+            for file in self._left.pop(path, ()):
+                self._awaits.get(file, set()).discard(path)
             return
         for image in self._called_like(path):
             self._bared.setdefault(image, {})[path] = None
@@ -246,6 +276,7 @@ class EditedSideFiles:
             if path == by_name and self._edit.exists(by_stem):
                 if self._is_for_anybody(by_stem):
                     self._meant[by_stem] = {image}  # it has come
+                    self._touched[by_stem] = None
                 elif self._having(by_stem) - {image}:
                     self._blank[path] = image
                     self._lost[path] = None
@@ -355,7 +386,7 @@ class EditedSideFiles:
         self._new_images, self._touched, self._bared = {}, {}, {}
         new = list(filter(self._edit.exists, images))
         for path in {path: None for image in new for path in self.of(image) if self._is_for_anybody(path)}:
-            self._meant[path] = self._having(path)  # they have come
+            self._meant[path], paths[path] = self._having(path), None  # they have come
         for image in new:
             self._check_new_image(image)
         blank = (self.labels(image)[0] for image in images)
@@ -366,6 +397,9 @@ class EditedSideFiles:
         for image, lost in bared.items():
             if self._edit.exists(image):
                 self._check_bared(image, lost)
+        for path in paths:  # from now on who has a file says for whom it is
+            if not (self._is_for_anybody(path) and self._edit.exists(path) and not self._having(path)):
+                self._meant.pop(path, None)
 
     def check_all(self, images: Iterable[str]) -> None:
         """Refuse a label of which nobody can know for which image it is, as all is at the end.
@@ -379,8 +413,9 @@ class EditedSideFiles:
 
     def _check_lack(self, image: str) -> None:
         by_name, by_stem = self.labels(image)
-        if by_name in self._blank and by_stem in self._new_labels and (meant := self._meant.get(by_stem)):
-            what = f"is for {next(iter(meant))} or for {image}, which has no label either; write {by_name}"
+        meant = self._new_labels.get(by_stem, set()) & self._having(by_stem)
+        if by_name in self._blank and meant:
+            what = f"is for {min(meant)} or for {image}, which has no label either; write {by_name}"
             raise UsageError(f"{by_stem}: {what}; nothing was changed")
 
     def _check_new_image(self, image: str) -> None:
@@ -441,7 +476,9 @@ class EditedSideFiles:
         stay |= {to for old, to in renamed.items() if old != to and to not in replaced and self._is_same(old, to)}
         new = {old: to for old, to in renamed.items() if to not in stay and old != to}
         going = {path for path, shared in (replaced | self.of(image)).items() if not shared} - stay
-        self._check_free(image, target, list(new.values()), going, stay)
+        for path in self._check_free(image, target, list(new.values()), going, stay):
+            self._meant[path] = (self._meant.get(path) or self._having(path)) | {target}
+            stay.add(path)
         return new, stay | {to for old, to in renamed.items() if old == to}
 
     def moving_together(
@@ -478,8 +515,10 @@ class EditedSideFiles:
         """Whether a file went to a path along with another image already."""
         return self._carried.get(to) == old and self._edit.read(old) == self._edit.read(to)
 
-    def _check_free(self, image: str, target: str, new: Collection[str], going: set[str], stay: set[str]) -> None:
+    def _check_free(self, image: str, target: str, new: Collection[str], going: set[str], stay: set[str]) -> set[str]:
         """Refuse an image's new name where it would get another one's files, or another one would get its.
+
+        Returns what waits there for it.
 
         Parameters
         ----------
@@ -491,6 +530,7 @@ class EditedSideFiles:
         """
         dataset, name = self._edit.places.of(target)
         gets_own = not self.has_label(image)
+        awaited: set[str] = set()
         for one in self._places(dataset, name, going):
             full = f"{dataset}/{one.path}"
             own = one.by_stem and one.folder in FOLDERS and f"{dataset}/{one.folder}/{name}{FOLDERS[one.folder]}" in new
@@ -498,8 +538,11 @@ class EditedSideFiles:
             if not could_have(name, one.path if is_file else f"{one.path}/"):
                 continue
             below = [full] if is_file else self._edit.files_below(full)
+            awaited.update(path for path in below if image in self._awaits.get(path, ()))
             own |= gets_own and one.by_stem and one.folder == layout.ANNOTATIONS
-            if not own and any(path not in going | stay and not self.is_meant(path, target) for path in below):
+            if not own and any(
+                path not in going | stay | awaited and not self.is_meant(path, target) for path in below
+            ):
                 raise UsageError(f"{full}: is there already, and would be taken for {target}'s; move it away first")
         begin = f"{dataset}/"
         for path in new:
@@ -511,3 +554,4 @@ class EditedSideFiles:
             others = [other for other in others if f"{begin}{layout.ITEMS}/{other}" != image]
             if others:
                 raise UsageError(f"{path}: would be taken for {others[0]}'s as well; choose another name")
+        return awaited

@@ -357,7 +357,10 @@ class Edit:
             self.check_kind(path, target)
             self.places.check(target)
             if not self.places.is_image(path):
-                self.transfer(path, target)
+                with self.whole():
+                    left = self.side_files.having(path)
+                    self.transfer(path, target)
+                    self.side_files.await_(target, left)
                 return
             new, stay = self.side_files.moving(path, target)
             kept = stay.union(new.values())  # one's new name may be another's old one

@@ -46,6 +46,7 @@ def relocate(edit: Edit, source: str, target: str, *, copy: bool = False) -> Non
         edit.places.carry(source, target, [*below, *empty])
         for image, to in images.items():
             edit.check_kind(image, to)
+        left = {to: side_files.having(file) - images.keys() for file, to in new.items() if file not in images}
         meanings = {to: side_files.meaning(file, (source, target)) for file, to in new.items() if file not in images}
         labelled = [to for image, to in images.items() if side_files.has_label(image) and _label(edit, image) in new]
         for to in filter(edit.exists, images.values()):
@@ -57,10 +58,13 @@ def relocate(edit: Edit, source: str, target: str, *, copy: bool = False) -> Non
             _move(edit, new, images)
             side_files.forget_all(new)
             edit.remove_folder(source)
-        for path, meant in meanings.items():
-            side_files.mean(path, meant)
         for image in labelled:
             side_files.unblank(image)
+        for path, meant in meanings.items():
+            if meant or meant is None:
+                side_files.mean(path, meant)
+            else:
+                side_files.await_(path, left[path])
         for folder in empty:
             edit.make_folder(target + folder.removeprefix(source))
 
