@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from itertools import permutations
 
 import fsspec
@@ -306,6 +307,78 @@ def test_a_label_by_the_stem_that_comes_later(pack_, how):
     transaction(root, change)
     found = shown(root)
     assert found["w/ann/a.json"] == label and "w/ann/a.png.json" not in found and faults(root) == []
+
+
+ALONE = {"ann": "a.json", "masks_x": "a/m.png", "seg": "a.png", "meta": "a.json"}
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+@pytest.mark.parametrize("kind", ALONE)
+def test_what_moves_alone_waits_for_its_image_only(pack_, kind, what):
+    files = files_of({"train/a.png": picture("a"), "val/r.png": picture("r")})
+    if kind == "ann":
+        del files["train/ann/a.png.json"]
+    path = f"{kind}/{ALONE[kind]}"
+    files[f"train/{path}"] = content("seg" if ALONE[kind].endswith("png") else kind, "a's")
+    root = pack_(files)
+    before = shown(root)
+
+    def change(image):
+        def moves(fs):
+            moved = path if what == "file" else f"{kind}/"
+            fs.mv(f"train/{moved}", f"w/{moved}", recursive=True)
+            fs.mv(image, "w/img/a.png")
+
+        return moves
+
+    if kind == "ann":
+        transaction(root, change("val/img/r.png"))
+        assert shown(root)["w/ann/a.png.json"] == before["val/ann/r.png.json"]
+        return
+    assert "taken for" in unchanged(root, change("val/img/r.png"))
+    transaction(root, change("train/img/a.png"))
+    assert shown(root)[f"w/{path}"] == before[f"train/{path}"] and faults(root) == []
+
+
+STALE = {"ann": ("a.json", "a.png.json"), "meta": ("a.json", "a.png.json"), "seg": ("a.png", "a.png.png")}
+
+
+@pytest.mark.parametrize("comes", ["pipe", "mv", "cp"])
+@pytest.mark.parametrize("away", ["rm", "mv", "mv onto it"])
+@pytest.mark.parametrize("kind", STALE)
+def test_what_an_image_had_before_is_no_others(pack_, kind, away, comes):
+    """``a.png`` had a file by the stem, and has one by its name, before it goes."""
+    root = pack_(files_of({"train/a.png": picture("a"), "val/q.bmp": picture_of("q.bmp", "q")}))
+    twin = root.with_name("twin")
+    shutil.copytree(root, twin)
+    steps = [lambda fs, path=path: fs.pipe(f"train/{kind}/{path}", content(kind, path)) for path in STALE[kind]]
+    steps.append({
+        "rm": lambda fs: fs.rm("train/img/a.png"),
+        "mv": lambda fs: fs.mv("train/img/a.png", "w/img/z.png"),
+        "mv onto it": lambda fs: (fs.pipe("k/img/k.png", picture("k")), fs.mv("k/img/k.png", "train/img/a.png")),
+    }[away])  # fmt: skip
+    steps.append({
+        "pipe": lambda fs: fs.pipe("train/img/a.png", picture("other")),
+        "mv": lambda fs: fs.mv("val/img/q.bmp", "train/img/a.png"),
+        "cp": lambda fs: fs.cp("val/img/q.bmp", "train/img/a.png"),
+    }[comes])  # fmt: skip
+    try:
+        transaction(root, lambda fs: [step(fs) for step in steps])
+    except BlobdirError as error:
+        said = str(error)
+    else:
+        said = ""
+    refused = ""
+    for step in steps:
+        try:
+            transaction(twin, step)
+        except BlobdirError as error:
+            refused = str(error)
+            break
+    assert said == refused
+    if said:
+        return
+    assert label_of(root, "a.png") == label_of(twin, "a.png") and shown(root).keys() == shown(twin).keys()
 
 
 @pytest.mark.parametrize("order", permutations(range(4)))

@@ -127,7 +127,8 @@ class EditedSideFiles:
         elif self._is_label(path):
             self._note_label(path, before, origin)
         elif not dataset:
-            self._meant[path] = before or self._called_like(path) or self._having(path) or None
+            images = before or self._called_like(path) or self._having(path)
+            self._meant[path] = images or (set() if origin == "moved" else None)
 
     def _note_image(self, image: str, *, is_new: bool) -> None:
         by_name, by_stem = self.labels(image)
@@ -142,7 +143,7 @@ class EditedSideFiles:
         images = before or self._called_like(path) or self._having(path)
         if not images and origin != "moved":
             images = self._claimed(path, alone=origin == "copied")
-        self._meant[path] = images or (set() if origin == "moved" else None)
+        self._meant[path] = images or (set() if origin == "moved" or self._of_stem(path) else None)
         self._new_labels.pop(path, None)
         if not before and origin == "new" and not self._called_like(path):
             self._new_labels[path] = images
