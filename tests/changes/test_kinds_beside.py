@@ -309,6 +309,15 @@ def test_a_label_by_the_stem_that_comes_later(pack_, how):
     assert found["w/ann/a.json"] == label and "w/ann/a.png.json" not in found and faults(root) == []
 
 
+@pytest.mark.parametrize("order", permutations(range(3)))
+def test_a_label_that_comes_at_once_with_two_images(tmp_path, order):
+    files = {"train/img/b.png": picture("b"), "train/img/b.png.bmp": picture_of("b.bmp", "bmp")}
+    files["train/ann/b.png.json"] = annotation("of b.png")
+    root = packed(tmp_path / "p", files_of({"val/z.png": picture("z")}))
+    transaction(root, lambda fs: fs.pipe({path: files[path] for path in [list(files)[i] for i in order]}))
+    assert label_of(root, "b.png") == "of b.png" and label_of(root, "b.png.bmp") == "" and faults(root) == []
+
+
 ALONE = {"ann": "a.json", "masks_x": "a/m.png", "seg": "a.png", "meta": "a.json"}
 
 

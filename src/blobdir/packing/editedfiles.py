@@ -387,7 +387,7 @@ class EditedSideFiles:
         self._new_images, self._touched, self._bared = {}, {}, {}
         new = list(filter(self._edit.exists, images))
         for path in {path: None for image in new for path in self.of(image) if self._is_for_anybody(path)}:
-            self._meant[path], paths[path] = self._having(path), None  # they have come
+            self._meant[path], paths[path] = self._come(path), None
         for image in new:
             self._check_new_image(image)
         blank = (self.labels(image)[0] for image in images)
@@ -401,6 +401,14 @@ class EditedSideFiles:
         for path in paths:  # from now on who has a file says for whom it is
             if not (self._is_for_anybody(path) and self._edit.exists(path) and not self._having(path)):
                 self._meant.pop(path, None)
+
+    def _come(self, path: str) -> set[str]:
+        """Images that a file waited for: of a label, the one of its full name, and the others have none."""
+        images = self._having(path)
+        first = self._called_like(path) if self._is_label(path) else set()
+        for image in images - first if first else ():
+            self._blank[self.labels(image)[0]] = image
+        return first or images
 
     def check_all(self, images: Iterable[str]) -> None:
         """Refuse a label of which nobody can know for which image it is, as all is at the end.
