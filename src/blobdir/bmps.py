@@ -133,7 +133,13 @@ class Bmp:
 
 
 def odd_bmp(file: BinaryIO) -> Bmp | None:
-    """What such a file says; None of others."""
+    """What such a file says; None of others.
+
+    Raises
+    ------
+    OSError
+        It's one of any kind, and says what can't be.
+    """
     file.seek(0)
     head = file.read(_HEADER)
     if not head.startswith(_MAGIC) or len(head) < 54:
@@ -142,9 +148,13 @@ def odd_bmp(file: BinaryIO) -> Bmp | None:
     (colours,) = struct.unpack_from("<I", head, 46)
     if not _MOST_HEADERS[0] <= size <= _MOST_HEADERS[1] or width < 1 or not height:
         return None
+    if bits <= 8 and start < 14 + size + 4 * min(colours or 256, 1 << bits):
+        raise OSError("its pixels begin before its palette ends")
     if (bits, compression) not in _CODES | {_BITFIELDS}:
         return None
     masks = struct.unpack("<IIII", head[54:70].ljust(16, b"\0")) if size >= _WITH_ALPHA else _PLAIN
+    if bits == _BITFIELDS[0] and not all(masks[:3]):
+        raise OSError("it doesn't say which bits of a pixel are which colour")
     colours = min(colours or 256, 1 << min(bits, 8))
     return Bmp(width, abs(height), height < 0, start, size, bits, colours, masks)
 
