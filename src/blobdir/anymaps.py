@@ -23,8 +23,9 @@ _MAGIC: Final = re.compile(rb"P[1-6]\s")
 _COMMENT: Final = rb"#[^\r\n]*+[\r\n]"
 _NUMBER: Final = re.compile(rb"(?:\s++|" + _COMMENT + rb")*+([0-9]{1,4000})[\s\S]?")
 """Nothing that was matched is given back: or each blank would take memory."""
-_COMMENTS: Final = re.compile(_COMMENT + b"?")
+_COMMENTS: Final = re.compile(rb"(?:" + _COMMENT + rb"?\s*+)++")
 _BLANKS: Final = b" \t\n\r\f\v"
+_DIGITS: Final = b"0123456789"
 _HEADER: Final = 1 << 13
 _MISSING: Final = "samples are missing in it, or are no numbers"
 _ONE_BYTE, _TWO_BYTES, _MOST = 255, 65535, (1 << 31) - 1
@@ -82,7 +83,7 @@ class Anymap:
         if not self.brightest:
             return _bits(data, self.start, count)
         try:
-            samples = np.fromiter((number for number, _ in _numbers(data, self.start)), np.int64, count)
+            samples = _all_numbers(data, self.start, count)
         except ValueError as error:
             raise OSError(_MISSING) from error
         samples = np.minimum(samples, self.brightest)
@@ -118,6 +119,23 @@ def _bits(data: bytes, start: int, count: int) -> NDArray[np.uint8]:
     if len(text) < count or not text.isdigit():
         raise OSError(_MISSING)
     return np.where(np.frombuffer(text, np.uint8) == ord("0"), _ONE_BYTE, 0).astype(np.uint8)
+
+
+def _all_numbers(data: bytes, start: int, count: int) -> NDArray[np.int64]:
+    """Numbers of a text: at once, where nothing but blanks stands between them.
+
+    Raises
+    ------
+    ValueError
+        There are fewer.
+    """
+    text = data[start:]
+    if text.translate(None, _BLANKS + _DIGITS):
+        return np.fromiter((number for number, _ in _numbers(data, start)), np.int64, count)
+    samples: NDArray[np.int64] = np.fromstring(text.strip(_BLANKS) or b"-1", np.int64, sep=" ")[:count]
+    if len(samples) < count or not 0 <= samples.min() <= samples.max() <= _MOST:
+        raise ValueError
+    return samples
 
 
 def _numbers(data: bytes, at: int) -> Iterator[tuple[int, int]]:

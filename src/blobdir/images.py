@@ -383,6 +383,8 @@ def _reason(err: BaseException | None) -> str:
         return _MEMORY
     if isinstance(err, Image.DecompressionBombError):
         return f"it has more than {pixel_limit():,} pixels; {_RAISES}"
+    if err and err.args and isinstance(err.args[0], Exception):  # as Pillow wraps those of Python
+        return _reason(err.args[0])
     if not isinstance(err, (OSError, SyntaxError, nrrd.NrrdError)):
         return _DAMAGED  # those are of Python
     said = getattr(err, "strerror", None) or str(err) or _DAMAGED
