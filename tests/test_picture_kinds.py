@@ -202,9 +202,7 @@ def test_text_is_read_at_once(kind, text):
     assert time.process_time() - before < 1.5
 
 
-WORDS_OF_PROGRAMS = (
-    "unpack|index|object|codec|driver|buffer|File Read|[Ee]rror|struct|argument|tuple|configur"
-)
+WORDS_OF_PROGRAMS = "unpack|index|object|codec|driver|buffer|File Read|[Ee]rror|struct|argument|tuple|configur"
 
 
 def pictures() -> dict[str, bytes]:
@@ -337,6 +335,7 @@ def test_bmp_with_a_colour_of_no_bits(header, colour):
     if header == 52:  # not looked at there
         assert decode_image(bytes(data)).size
         return
+    assert shown_size(io.BytesIO(data)) == (bmp_kinds.WIDTH, bmp_kinds.HEIGHT)
     with pytest.raises(ImageError, match="which bits of a pixel are which colour"):
         decode_image(bytes(data))
 
@@ -346,6 +345,7 @@ def test_bmp_with_a_colour_of_no_bits(header, colour):
 def test_bmp_whose_palette_is_cut_by_its_pixels(header, bits):
     data = bytearray(bmp_kinds.Kind(header, bits).data())
     data[10:14] = struct.pack("<I", 14 + header + 4 * (1 << bits) - 4)
+    assert shown_size(io.BytesIO(data)) == (bmp_kinds.WIDTH, bmp_kinds.HEIGHT)
     with pytest.raises(ImageError, match="before its palette ends"):
         decode_image(bytes(data))
 

@@ -38,7 +38,8 @@ COLOURS: Final = [
     *((colours, 2, extra) for colours in (GRAY_WHITE, GRAY) for extra in (None, 0, 1, 2)),
     *((colours, 3, None) for colours in (RGB, YCBCR, LAB, ICCLAB, ITULAB, RAW)),
     *((RGB, 4, extra) for extra in (None, 0, 1, 2)),
-    *((RGB, 5, 2), (PALETTE, 2, 2), (CMYK, 4, None), (CMYK, 5, 2)),
+    *((PALETTE, 2, extra) for extra in (None, 0, 1, 2)),
+    *((RGB, 5, 2), (CMYK, 4, None), (CMYK, 5, 2)),
 ]
 """Photometric interpretation, samples of a pixel, and what the one that is too many is."""
 SAMPLES: Final = [

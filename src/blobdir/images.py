@@ -30,10 +30,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from blobdir import nrrd, pngs, tiffs
+from blobdir import bmps, nrrd, pngs, tiffs
 from blobdir.annotations import SIDE_MAX, is_size
 from blobdir.anymaps import anymap_of
-from blobdir.bmps import dark_bits, odd_bmp
 from blobdir.durable import open_regular
 from blobdir.errors import ImageError
 from blobdir.exif import PNG_SIGNATURE, orientation, pillows_own, png_orientation
@@ -144,7 +143,9 @@ def _read(data: bytes, *, keep_alpha: bool, name: str) -> tuple[NDArray[np.uint8
     if anymap := anymap_of(io.BytesIO(data)):
         _check_pixels(anymap.width * anymap.height, name)
         return anymap.pixels(data), 1, 1
-    if bmp := odd_bmp(io.BytesIO(data)):
+    if data.startswith(bmps.MAGIC):
+        bmps.check(data)
+    if bmp := bmps.odd_bmp(io.BytesIO(data)):
         _check_pixels(bmp.width * bmp.height, name)
         return bmp.pixels(data, keep_alpha=keep_alpha), 1, 1
     png = pngs.plain(data) if data.startswith(PNG_SIGNATURE) else None
@@ -285,7 +286,7 @@ def _size(file: BinaryIO, *, turn: bool = True) -> tuple[int, int]:
         return (height, width) if turn and png_orientation(file) >= _QUARTER else (width, height)
     if anymap := anymap_of(file):
         return anymap.width, anymap.height
-    if bmp := odd_bmp(file):
+    if bmp := bmps.odd_bmp(file):
         return bmp.width, bmp.height
     file.seek(0)
     with _opened(file) as image:
@@ -415,7 +416,7 @@ class _ImageFile(io.BytesIO):
 def _decoded(image: ImageFile, data: bytes, *, keep_alpha: bool, name: str) -> NDArray[np.uint8]:
     """RGB or RGBA samples of an image that is open, as its file has them."""
     multiplied = _keep_multiplied(image)
-    dark = dark_bits(image.tile[0][3]) if image.format == "BMP" and image.tile else None
+    dark = bmps.dark_bits(image.tile[0][3]) if image.format == "BMP" and image.tile else None
     pixels = _pixels(with_all_bits(image, data), keep_alpha=keep_alpha, multiplied=multiplied, name=name)
     return pixels & np.array(dark, np.uint8) if dark else pixels
 

@@ -63,6 +63,7 @@ _COMPRESSIONS_IN_WORDS: Final = {
 }
 _DEPTHS: Final = frozenset({1, 2, 4, 8, 16, 32, 64})
 _APART: Final = 2
+_ALPHA: Final = 2
 UNCOMPRESSED: Final = 1
 JPEG: Final = 7
 _OLD_JPEG: Final = 6
@@ -308,6 +309,8 @@ def plain(data: bytes, directory: Directory) -> bytes:
     if directory.number(PLANAR, 1) != 1 and not directory.apart():
         changes[PLANAR] = (1,)
     colours = directory.numbers(COLOURS)
+    if directory.number(PHOTOMETRIC) == PALETTE and len(directory.bits()) == 2 and directory.number(EXTRA) != _ALPHA:
+        changes[EXTRA] = (_ALPHA,)  # whatever it is, it's left out
     if directory.number(PHOTOMETRIC) == PALETTE and colours and max(colours) <= 0xFF:
         changes[COLOURS] = tuple(colour << 8 for colour in colours)
     strips: list[bytes] = []

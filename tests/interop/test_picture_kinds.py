@@ -17,6 +17,7 @@ import png_kinds
 import pytest
 import supervisely as sly
 import tiff_kinds
+from odd_images import chunk
 from PIL import Image
 
 from blobdir.errors import ImageError
@@ -206,6 +207,22 @@ def test_bmp() -> None:
         if (found := outcomes(kind.data())) != wanted:
             wrong[kind] = found, wanted
     assert not wrong
+
+
+@pytest.mark.parametrize("header", [40, 56, 64, 108, 124])
+def test_bmp_that_does_not_say_its_colours(header: int) -> None:
+    for bits in (1, 4, 8):
+        data = bytearray(bmp_kinds.Kind(header, bits).data())
+        data[10:14] = struct.pack("<I", 14 + header + 4 * (1 << bits) - 4)
+        assert outcomes(bytes(data))[0] in (REFUSED, NEITHER)
+    data = bytearray(bmp_kinds.Kind(header, 32, "bgra").data())
+    data[58:62] = bytes(4)
+    assert outcomes(bytes(data))[0] in ((PLAIN[0],) if header < 56 else (REFUSED, NEITHER))
+
+
+def test_png_of_frames_that_are_not_there() -> None:
+    data = png_kinds.with_chunk(chunk(b"acTL", struct.pack(">II", 2, 0)))
+    assert outcomes(data)[0] == REFUSED
 
 
 NO_PICTURES: Final = "beyond a row", "beyond a row, as it is", "a move beyond a row", "ends too early"
