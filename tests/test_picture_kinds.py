@@ -6,6 +6,10 @@ Against the SDK: ``tests/interop/test_picture_kinds.py``.
 from __future__ import annotations
 
 import io
+import re
+import struct
+import time
+import tracemalloc
 
 import anymap_kinds
 import bmp_kinds
@@ -14,6 +18,7 @@ import png_kinds
 import pytest
 import tiff_kinds as of
 from odd_images import chunk
+from PIL import Image
 
 from blobdir.errors import ImageError
 from blobdir.images import decode_image, shown_size
@@ -113,6 +118,116 @@ def test_tiff_of_which_something_is_missing(tags, why, layout):
         decode_image(of.tiff(of.GRAY, 1, layout=layout, tags=tags))
 
 
+@pytest.mark.parametrize("layout", [layout for layout in of.LAYOUTS if layout.planar == 1], ids=str)
+@pytest.mark.parametrize(("colours", "samples", "tag", "why"), of.OF_TAGS, ids=str)
+def test_tiff_that_says_what_libtiff_leaves_out(colours, samples, tag, why, layout):
+    with pytest.raises(ImageError, match=why):
+        decode_image(of.tiff(colours, samples, layout=layout, tags=[tag]))
+
+
+@pytest.mark.parametrize("number", [0, 4, 99])
+def test_differences_of_an_unknown_kind(number):
+    with pytest.raises(ImageError, match="differences of an unknown kind"):
+        decode_image(of.tiff(of.RGB, 3, layout=of.Layout(compression=8), tags=[(317, 4, [number])]))
+
+
+@pytest.mark.parametrize("kind", [7, 13])
+def test_tiff_is_not_turned_by_what_is_no_number(kind):
+    data = of.tiff(of.RGB, 3, tags=[(274, kind, [6])])
+    np.testing.assert_array_equal(decode_image(data), rgb(of.RGB, 3, None, 8, 1))
+    assert shown_size(io.BytesIO(data)) == (of.WIDTH, of.HEIGHT)
+
+
+@pytest.mark.parametrize("what", of.OF_YCBCR)
+def test_ycbcr_is_made_of_the_same_in_any_layout(what):
+    """Pillow is given the first one as it is."""
+    tags = of.OF_YCBCR[what]
+    wanted = decode_image(of.tiff(of.YCBCR, 3, layout=of.Layout(compression=8), tags=tags))
+    assert np.abs(wanted.astype(int) - decode_image(of.tiff(of.YCBCR, 3))).max() > 9
+    for layout in of.LAYOUTS[: len(of.LAYOUTS) // 2]:
+        found = decode_image(of.tiff(of.YCBCR, 3, layout=layout, tags=tags))
+        np.testing.assert_array_equal(found, wanted, err_msg=str(layout))
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"])
+def test_a_fourth_sample_of_which_nothing_is_said_is_multiplied_in(compression):
+    file = io.BytesIO()
+    Image.fromarray(of.values(4, 8, 1).astype(np.uint8)).save(file, "TIFF", compression=compression)
+    data, extra = file.getvalue(), struct.pack("<HHI", 338, 3, 1)
+    assert data.count(extra) == 1
+    multiplied = data.replace(extra + b"\2", extra + b"\1")
+    unsaid = data.replace(extra, struct.pack("<HHI", 337, 3, 1))
+    for keep_alpha in (False, True):
+        found = decode_image(unsaid, keep_alpha=keep_alpha)
+        np.testing.assert_array_equal(found, decode_image(multiplied, keep_alpha=keep_alpha))
+    assert (decode_image(data) != decode_image(unsaid)).any()
+
+
+def most_memory(data: bytes) -> int:
+    """Bytes that decoding takes beside the file at the most."""
+    tracemalloc.start()
+    try:
+        decode_image(data)
+    except ImageError:
+        pass
+    finally:
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return most
+
+
+@pytest.mark.parametrize("colours", [(of.GRAY, 1), (of.RGB, 3), (of.YCBCR, 3)], ids=str)
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("big", [False, True])
+def test_strips_that_lie_in_the_same_place_take_no_memory(colours, order, big):
+    many, size = 4000, 100_000
+    layout, tags = of.Layout(order=order, big=big), [(257, 4, [many]), (278, 4, [1]), (279, 4, [size] * many)]
+    data = of.tiff(*colours, layout=layout, tags=[*tags, (273, 4, [200_000] * many)])
+    assert most_memory(data.ljust(200_000 + size, b"U")) < 8_000_000
+
+
+@pytest.mark.parametrize("kind", [b"P1\n3 3\n", b"P2\n3 3\n255\n", b"P3\n3 3\n255\n", b"P5\n"])
+@pytest.mark.parametrize("blank", [b" ", b"\n", b"#\n", b"#x\r \n", b"#", b" #"])
+@pytest.mark.parametrize("end", [b"", b"x", b"7" * 9])
+def test_blanks_take_no_memory(kind, blank, end):
+    data = kind + blank * (1_000_000 // len(blank)) + end
+    assert most_memory(data) < 3 * len(data)
+
+
+@pytest.mark.parametrize("kind", [b"P1\n2000 2000\n%b", b"P2\n2000 2000\n9\n%b"])
+@pytest.mark.parametrize("text", [b"1 ", b"1\n"])
+def test_text_is_read_at_once(kind, text):
+    data, before = kind % (text * 4_000_000), time.process_time()
+    assert set(decode_image(data)[0, 0]) <= {0, 28}
+    assert time.process_time() - before < 1.5
+
+
+WORDS_OF_PROGRAMS = "unpack|index|object|codec|driver|buffer|File Read|[Ee]rror|struct|argument|tuple|configur"
+
+
+def pictures() -> dict[str, bytes]:
+    made, image = {}, Image.fromarray(of.values(3, 8, 1).astype(np.uint8))
+    for kind in ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "JPEG2000", "PPM"):
+        image.save(file := io.BytesIO(), kind)
+        made[kind] = file.getvalue()
+    return made
+
+
+@pytest.mark.parametrize("kind", pictures())
+def test_cut_and_damaged_pictures_are_told_of_in_words_of_files(kind):
+    whole, said = pictures()[kind], set()
+    cut = [whole[:size] for size in range(1, len(whole), 1 + len(whole) // 300)]
+    damaged = [whole[:at] + b"\xff\x7d" + whole[at + 2 :] for at in range(2, min(len(whole), 300))]
+    for data in cut + damaged:
+        for read in (decode_image, lambda data: shown_size(io.BytesIO(data))):
+            try:
+                read(data)
+            except ImageError as error:
+                said.add(str(error))
+    assert said
+    assert not [why for why in said if re.search(WORDS_OF_PROGRAMS, why)]
+
+
 def test_of_a_tag_that_stands_there_twice_the_first_counts():
     data = bytearray(of.tiff(of.GRAY, 1))
     at = data.index(b"\x1c\x01\3\0")  # how planes lie, which can be left out
@@ -164,6 +279,7 @@ def test_png_with_what_its_pixels_do_not_need(what, behind):
         (png_kinds.bare()[:33], "truncated at byte 33"),
         (png_kinds.bare().replace(b"IHDR", b"IHDr"), "kind that isn't known|damaged"),
         (b"\x89PNG\r\n\x1a\n" + chunk(b"IEND", b""), "header is damaged"),
+        (png_kinds.with_chunk(chunk(b"acTL", struct.pack(">II", 2, 0))), "an animation of 2 frames, and has none"),
         (APART.replace(b"fdAT", b"fdat"), "first frame are missing"),
         (
             png_kinds.Kind(2, 8, animation="apart").data().replace(b"fcTL\0\0\0\0\0\0\0", b"fcTL\0\0\0\0\0\0\1"),
@@ -209,6 +325,29 @@ def test_compressed_bmp_leaves_pixels_out():
 def test_codes_of_bmp_that_mean_nothing(what, why):
     with pytest.raises(ImageError, match=why):
         decode_image(bmp_kinds.COMPRESSED[what])
+
+
+@pytest.mark.parametrize("colour", [0, 1, 2])
+@pytest.mark.parametrize("header", [52, 56, 64, 108, 124])
+def test_bmp_with_a_colour_of_no_bits(header, colour):
+    data = bytearray(bmp_kinds.Kind(header, 32, "bgra").data())
+    data[54 + 4 * colour : 58 + 4 * colour] = bytes(4)
+    if header == 52:  # not looked at there
+        assert decode_image(bytes(data)).size
+        return
+    assert shown_size(io.BytesIO(data)) == (bmp_kinds.WIDTH, bmp_kinds.HEIGHT)
+    with pytest.raises(ImageError, match="which bits of a pixel are which colour"):
+        decode_image(bytes(data))
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8])
+@pytest.mark.parametrize("header", [40, 52, 56, 64, 108, 124])
+def test_bmp_whose_palette_is_cut_by_its_pixels(header, bits):
+    data = bytearray(bmp_kinds.Kind(header, bits).data())
+    data[10:14] = struct.pack("<I", 14 + header + 4 * (1 << bits) - 4)
+    assert shown_size(io.BytesIO(data)) == (bmp_kinds.WIDTH, bmp_kinds.HEIGHT)
+    with pytest.raises(ImageError, match="before its palette ends"):
+        decode_image(bytes(data))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT, ROWS = 11, 6, 4
 """The last one is of a strip."""
-LETTERS: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}
+LETTERS: Final = {1: "B", 3: "H", 4: "I", 5: "I", 7: "B", 11: "f", 12: "d", 13: "I", 16: "Q"}
+HALVES: Final = 5
+"""The type of fractions, of two numbers each."""
 REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 GRAY_WHITE, GRAY, RGB, PALETTE, MASK, CMYK, YCBCR, LAB, ICCLAB, ITULAB, CFA, RAW = (
     0,
@@ -36,7 +38,8 @@ COLOURS: Final = [
     *((colours, 2, extra) for colours in (GRAY_WHITE, GRAY) for extra in (None, 0, 1, 2)),
     *((colours, 3, None) for colours in (RGB, YCBCR, LAB, ICCLAB, ITULAB, RAW)),
     *((RGB, 4, extra) for extra in (None, 0, 1, 2)),
-    *((RGB, 5, 2), (PALETTE, 2, 2), (CMYK, 4, None), (CMYK, 5, 2)),
+    *((PALETTE, 2, extra) for extra in (None, 0, 1, 2)),
+    *((RGB, 5, 2), (CMYK, 4, None), (CMYK, 5, 2)),
 ]
 """Photometric interpretation, samples of a pixel, and what the one that is too many is."""
 SAMPLES: Final = [
@@ -65,6 +68,16 @@ _STORED: Final = [
     *(("<", 1, False, 1), (">", 1, False, 1), ("<", 2, False, 1), (">", 2, True, 1), (">", 1, True, 1)),
     *(("<", 1, True, 1), ("<", 1, False, 8), (">", 2, False, 8), ("<", 2, True, 8), (">", 1, True, 32773)),
 ]
+REC_709: Final = [2126, 10000, 7152, 10000, 722, 10000]
+REFERENCES: Final = [15, 1, 235, 1, 128, 1, 240, 1, 128, 1, 240, 1]
+OF_YCBCR: Final = {
+    "coefficients": [(529, 5, REC_709)],
+    "coefficients, floats": [(529, 11, [0.2126, 0.7152, 0.0722])],
+    "coefficients, doubles": [(529, 12, [0.2126, 0.7152, 0.0722])],
+    "references": [(532, 5, REFERENCES)],
+    "both": [(529, 5, REC_709), (532, 5, REFERENCES)],
+}
+"""What YCbCr is made of."""
 LAYOUTS: Final = [Layout(planar, *stored) for planar in (1, 2) for stored in _STORED]
 
 
@@ -156,7 +169,7 @@ def _file(
     table, behind = struct.pack(f"{order}{count}", len(entries)), b""
     for tag, (kind, numbers) in entries.items():
         data = struct.pack(f"{order}{len(numbers)}{LETTERS[kind]}", *numbers)
-        table += struct.pack(f"{order}HH{place}", tag, kind, len(numbers))
+        table += struct.pack(f"{order}HH{place}", tag, kind, len(numbers) // (2 if kind == HALVES else 1))
         fits = len(data) <= inline
         table += data.ljust(inline, b"\0") if fits else struct.pack(f"{order}{place}", start + len(behind))
         behind += b"" if fits else data
@@ -164,6 +177,28 @@ def _file(
     return ((b"II" if order == "<" else b"MM") + head + table + bytes(inline) + behind).ljust(pixels, b"\0") + b"".join(
         strips
     )
+
+
+OF_TAGS: Final = [
+    (RGB, 3, (317, 3, [2, 2]), "what its samples are differences from"),
+    (RGB, 3, (317, 7, [2]), "what its samples are differences from"),
+    (RGB, 3, (317, 13, [2]), "what its samples are differences from"),
+    (RGB, 3, (317, 11, [2]), "what its samples are differences from"),
+    (GRAY, 1, (266, 3, [1, 1]), "which bits come first"),
+    (GRAY, 1, (278, 7, [ROWS]), "how high its strips are"),
+    (GRAY, 1, (284, 3, [1, 1]), "how its colours lie"),
+    (GRAY, 1, (262, 3, [1, 1]), "what its colours are"),
+    (GRAY, 1, (277, 7, [1]), "how many samples"),
+    (PALETTE, 1, (320, 3, [7]), "its palette has 1 number, and not the 768"),
+    (PALETTE, 1, (320, 3, [7] * 767), "its palette has 767 numbers"),
+    (PALETTE, 1, (320, 3, [7] * 769), "its palette has 769 numbers"),
+    (PALETTE, 1, (320, 7, [7] * 768), "its palette has 0 numbers"),
+    (PALETTE, 1, (320, 3, []), "its palette has 0 numbers"),
+    (GRAY, 1, (273, 4, [400, 400, 400]), "says where 3 parts of its picture are, and its size needs 2"),
+    (GRAY, 1, (279, 7, [44, 22]), "it says where 0 of the 2 parts"),
+    (GRAY, 1, (339, 3, [1] * 65536), "more than 65,535 numbers of what needs few"),
+]
+"""Colours, samples, a tag that libtiff has another mind of than Pillow, and what is said of it."""
 
 
 def cells(colours: tuple[int, int, int | None]) -> Iterator[tuple[int, int, Layout]]:

@@ -20,9 +20,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MAGIC: Final = re.compile(rb"P[1-6]\s")
-_NUMBER: Final = re.compile(rb"(?:\s|#[^\r\n]*[\r\n])*([0-9]{1,4000})[\s\S]?")
-_BIT: Final = re.compile(rb"(?:\s|#[^\r\n]*[\r\n])*([0-9])")
+_COMMENT: Final = rb"#[^\r\n]*+[\r\n]"
+_NUMBER: Final = re.compile(rb"(?:\s++|" + _COMMENT + rb")*+([0-9]{1,4000})[\s\S]?")
+"""Nothing that was matched is given back: or each blank would take memory."""
+_COMMENTS: Final = re.compile(rb"(?:" + _COMMENT + rb"?\s*+)++")
+_BLANKS: Final = b" \t\n\r\f\v"
+_DIGITS: Final = b"0123456789"
 _HEADER: Final = 1 << 13
+_MISSING: Final = "samples are missing in it, or are no numbers"
 _ONE_BYTE, _TWO_BYTES, _MOST = 255, 65535, (1 << 31) - 1
 
 
@@ -74,14 +79,13 @@ class Anymap:
     def _text(self, data: bytes) -> NDArray[np.uint8]:
         count = self.width * self.height * self.channels
         if count > len(data):
-            raise OSError("samples are missing in it, or are no numbers")
-        try:
-            numbers = _numbers(data, self.start, _NUMBER if self.brightest else _BIT)
-            samples = np.fromiter((number for number, _ in numbers), np.int64, count)
-        except ValueError as error:
-            raise OSError("samples are missing in it, or are no numbers") from error
+            raise OSError(_MISSING)
         if not self.brightest:
-            return np.where(samples, 0, _ONE_BYTE).astype(np.uint8)
+            return _bits(data, self.start, count)
+        try:
+            samples = _all_numbers(data, self.start, count)
+        except ValueError as error:
+            raise OSError(_MISSING) from error
         samples = np.minimum(samples, self.brightest)
         wide = self.brightest > _ONE_BYTE
         return (samples >> 8 if wide else samples * _ONE_BYTE // self.brightest).astype(np.uint8)
@@ -109,8 +113,33 @@ def anymap_of(file: BinaryIO) -> Anymap | None:
     return Anymap(width, height, 3 if head[1:2] in b"36" else 1, brightest, head[1:2] in b"123", start)
 
 
-def _numbers(data: bytes, at: int, pattern: re.Pattern[bytes] = _NUMBER) -> Iterator[tuple[int, int]]:
+def _bits(data: bytes, start: int, count: int) -> NDArray[np.uint8]:
+    """Samples of a text in which each digit is one, and nothing has to stand between them."""
+    text = _COMMENTS.sub(b"", data[start:]).translate(None, _BLANKS)[:count]
+    if len(text) < count or not text.isdigit():
+        raise OSError(_MISSING)
+    return np.where(np.frombuffer(text, np.uint8) == ord("0"), _ONE_BYTE, 0).astype(np.uint8)
+
+
+def _all_numbers(data: bytes, start: int, count: int) -> NDArray[np.int64]:
+    """Numbers of a text: at once, where nothing but blanks stands between them.
+
+    Raises
+    ------
+    ValueError
+        There are fewer.
+    """
+    text = data[start:]
+    if text.translate(None, _BLANKS + _DIGITS):
+        return np.fromiter((number for number, _ in _numbers(data, start)), np.int64, count)
+    samples: NDArray[np.int64] = np.fromstring(text.strip(_BLANKS) or b"-1", np.int64, sep=" ")[:count]
+    if len(samples) < count or not 0 <= samples.min() <= samples.max() <= _MOST:
+        raise ValueError
+    return samples
+
+
+def _numbers(data: bytes, at: int) -> Iterator[tuple[int, int]]:
     """Numbers of a text, and where each is over."""
-    while (match := pattern.match(data, at)) and (number := int(match[1])) <= _MOST:
+    while (match := _NUMBER.match(data, at)) and (number := int(match[1])) <= _MOST:
         at = match.end()
         yield number, at

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_MAGIC: Final = b"BM"
+MAGIC: Final = b"BM"
+_FIELDS: Final = "<IIiiHHI"
 _HEADER: Final = 70
 _MOST_HEADERS: Final = 40, 124
 _WITH_ALPHA: Final = 56
@@ -132,21 +133,43 @@ class Bmp:
         return bytes(half for byte in packed for half in (byte >> 4, byte & 15))
 
 
+def check(data: bytes) -> None:
+    """Check that a BMP file, of any kind, says which colours its pixels have.
+
+    Raises
+    ------
+    OSError
+    """
+    if len(data) < 54:
+        return
+    start, size, _, _, _, bits, compression = struct.unpack_from(_FIELDS, data, 10)
+    (colours,) = struct.unpack_from("<I", data, 46)
+    if not _MOST_HEADERS[0] <= size <= _MOST_HEADERS[1]:
+        return
+    if 0 < bits <= 8 and start < 14 + size + 4 * min(colours or 256, 1 << bits):
+        raise OSError("its pixels begin before its palette ends")
+    if (bits, compression) == _BITFIELDS and not all(_masks(data, size)[:3]):
+        raise OSError("it doesn't say which bits of a pixel are which colour")
+
+
 def odd_bmp(file: BinaryIO) -> Bmp | None:
     """What such a file says; None of others."""
     file.seek(0)
     head = file.read(_HEADER)
-    if not head.startswith(_MAGIC) or len(head) < 54:
+    if not head.startswith(MAGIC) or len(head) < 54:
         return None
-    start, size, width, height, _, bits, compression = struct.unpack_from("<IIiiHHI", head, 10)
+    start, size, width, height, _, bits, compression = struct.unpack_from(_FIELDS, head, 10)
     (colours,) = struct.unpack_from("<I", head, 46)
     if not _MOST_HEADERS[0] <= size <= _MOST_HEADERS[1] or width < 1 or not height:
         return None
     if (bits, compression) not in _CODES | {_BITFIELDS}:
         return None
-    masks = struct.unpack("<IIII", head[54:70].ljust(16, b"\0")) if size >= _WITH_ALPHA else _PLAIN
     colours = min(colours or 256, 1 << min(bits, 8))
-    return Bmp(width, abs(height), height < 0, start, size, bits, colours, masks)
+    return Bmp(width, abs(height), height < 0, start, size, bits, colours, _masks(head, size))
+
+
+def _masks(head: bytes, size: int) -> tuple[int, ...]:
+    return struct.unpack("<IIII", head[54:70].ljust(16, b"\0")) if size >= _WITH_ALPHA else _PLAIN
 
 
 def _samples(found: NDArray[np.uint32], mask: int) -> NDArray[np.uint8]:

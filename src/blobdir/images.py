@@ -30,10 +30,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from blobdir import nrrd, pngs, tiffs
+from blobdir import bmps, nrrd, pngs, tiffs
 from blobdir.annotations import SIDE_MAX, is_size
 from blobdir.anymaps import anymap_of
-from blobdir.bmps import dark_bits, odd_bmp
 from blobdir.durable import open_regular
 from blobdir.errors import ImageError
 from blobdir.exif import PNG_SIGNATURE, orientation, pillows_own, png_orientation
@@ -61,7 +60,22 @@ _BACK = {6: 8, 8: 6}
 """Orientation -> the one that turns it back, where it's another one."""
 _COLOURED = 3
 _DAMAGED = "it is damaged"
-_CODES = "decoder error"
+_ENDED = "the image file is truncated"
+_MEMORY = "it takes more memory than there is"
+_IN_WORDS = {
+    "its compressed pixels are damaged": (
+        *("decoder error", "decoding error", "broken data stream", "unrecognized data stream", "image buffer overrun"),
+        *("failed to decode", "failed to read", "cannot decode image data"),
+    ),
+    _ENDED: ("truncated file read", "image file is truncated", "reached eof", "not enough", "image was incomplete"),
+    "its header is of an unknown kind": ("unsupported bmp header type", "unknown pixel mode"),
+    _MEMORY: ("out of memory",),
+    _DAMAGED: (
+        *("could not create decoder object", "codec configuration error", "bad configuration", "unknown error"),
+        *("not identified by this driver", "cannot load this image", "cannot parse this image", "no more images"),
+    ),
+}
+"""What Pillow's errors mean in words of files, and how what they say begins, in small letters."""
 _RAISES = "--max-pixels raises that (in Python: PIL.Image.MAX_IMAGE_PIXELS)"
 
 
@@ -125,16 +139,13 @@ def decode_image(
 def _read(data: bytes, *, keep_alpha: bool, name: str) -> tuple[NDArray[np.uint8], int, int]:
     """Samples of a file, the orientation that they are to have, and the one that they have been turned by already."""
     if data[:4] in tiffs.BEGINNINGS:
-        data = tiffs.plain(data)
-    if layout := odd_layout(data):
-        width, height = layout.directory.size()
-        _check_pixels(width * height, name)
-        pixels = layout.pixels([_gray(plane) for plane in layout.planes()], keep_alpha=keep_alpha)
-        return pixels, layout.directory.orientation(), 1
+        return _read_tiff(data, keep_alpha=keep_alpha, name=name)
     if anymap := anymap_of(io.BytesIO(data)):
         _check_pixels(anymap.width * anymap.height, name)
         return anymap.pixels(data), 1, 1
-    if bmp := odd_bmp(io.BytesIO(data)):
+    if data.startswith(bmps.MAGIC):
+        bmps.check(data)
+    if bmp := bmps.odd_bmp(io.BytesIO(data)):
         _check_pixels(bmp.width * bmp.height, name)
         return bmp.pixels(data, keep_alpha=keep_alpha), 1, 1
     png = pngs.plain(data) if data.startswith(PNG_SIGNATURE) else None
@@ -142,12 +153,27 @@ def _read(data: bytes, *, keep_alpha: bool, name: str) -> tuple[NDArray[np.uint8
         width, height = png.canvas if png else image.size
         _check_pixels(width * height, name)
         turn, pillows = orientation(image, io.BytesIO(data) if png else file), pillows_own(image)
-        if keep_alpha and image.format != "TIFF":
+        if keep_alpha:
             turn = 1
         # From here on the end of the file comes too early. (Before, readers look for what may not be there.)
         file.strict = image.format in _READS_TO_THE_END
         pixels = _decoded(image, data, keep_alpha=keep_alpha, name=name)
         return png.whole(pixels) if png else pixels, turn, pillows
+
+
+def _read_tiff(data: bytes, *, keep_alpha: bool, name: str) -> tuple[NDArray[np.uint8], int, int]:
+    directory = tiffs.Directory(io.BytesIO(data))
+    width, height = directory.size()
+    _check_pixels(width * height, name)  # before anything is made of them
+    if (made := tiffs.plain(data, directory)) is not data:
+        data, directory = made, tiffs.Directory(io.BytesIO(made))
+    if layout := odd_layout(data, directory):
+        pixels = layout.pixels([_gray(plane) for plane in layout.planes()], keep_alpha=keep_alpha)
+        return pixels, directory.orientation(), 1
+    with _ImageFile(data) as file, _opened(file) as image:
+        pillows = pillows_own(image)
+        file.strict = True
+        return _decoded(image, data, keep_alpha=keep_alpha, name=name), directory.orientation(), pillows
 
 
 def _gray(data: bytes) -> NDArray[Any]:
@@ -260,7 +286,7 @@ def _size(file: BinaryIO, *, turn: bool = True) -> tuple[int, int]:
         return (height, width) if turn and png_orientation(file) >= _QUARTER else (width, height)
     if anymap := anymap_of(file):
         return anymap.width, anymap.height
-    if bmp := odd_bmp(file):
+    if bmp := bmps.odd_bmp(file):
         return bmp.width, bmp.height
     file.seek(0)
     with _opened(file) as image:
@@ -322,7 +348,7 @@ def _opened(file: BinaryIO) -> ImageFile:
             file.seek(0)
             return factory(file, "")
         except (SyntaxError, IndexError, TypeError, struct.error) as err:  # as Pillow does: it isn't of this format
-            said = tiffs.Directory(file).in_words() if kind == "TIFF" else str(err) or "damaged"
+            said = tiffs.Directory(file).in_words() if kind == "TIFF" else _reason(err)
             why = why or f"it begins as {kind} does, but isn't one that can be read ({said})"
     if why:
         raise SyntaxError(why)
@@ -355,14 +381,15 @@ def _reason(err: BaseException | None) -> str:
     if isinstance(err, UnidentifiedImageError):
         return "it isn't an image of a known format"
     if isinstance(err, MemoryError):
-        return "it takes more memory than there is"
+        return _MEMORY
     if isinstance(err, Image.DecompressionBombError):
         return f"it has more than {pixel_limit():,} pixels; {_RAISES}"
-    if str(err).startswith(_CODES):
-        return "its compressed pixels are damaged"
-    if isinstance(err, (OSError, SyntaxError, nrrd.NrrdError)):
-        return getattr(err, "strerror", None) or str(err) or _DAMAGED
-    return _DAMAGED
+    if err and err.args and isinstance(err.args[0], Exception):  # as Pillow wraps those of Python
+        return _reason(err.args[0])
+    if not isinstance(err, (OSError, SyntaxError, nrrd.NrrdError)):
+        return _DAMAGED  # those are of Python
+    said = getattr(err, "strerror", None) or str(err) or _DAMAGED
+    return next((words for words, beginnings in _IN_WORDS.items() if said.lower().startswith(beginnings)), said)
 
 
 def decoding(name: str) -> str:
@@ -382,21 +409,26 @@ class _ImageFile(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         data = super().read(size)
         if not data and self.strict:
-            raise OSError("the image file is truncated")
+            raise OSError(_ENDED)
         return data
 
 
 def _decoded(image: ImageFile, data: bytes, *, keep_alpha: bool, name: str) -> NDArray[np.uint8]:
     """RGB or RGBA samples of an image that is open, as its file has them."""
     multiplied = _keep_multiplied(image)
-    dark = dark_bits(image.tile[0][3]) if image.format == "BMP" and image.tile else None
+    dark = bmps.dark_bits(image.tile[0][3]) if image.format == "BMP" and image.tile else None
     pixels = _pixels(with_all_bits(image, data), keep_alpha=keep_alpha, multiplied=multiplied, name=name)
     return pixels & np.array(dark, np.uint8) if dark else pixels
 
 
 def _keep_multiplied(image: ImageFile) -> bool:
-    """Have a TIFF whose colours are multiplied by their alpha already be read as it is; whether it's one."""
+    """Have a TIFF whose colours are multiplied by their alpha already be read as it is; whether it's one.
+
+    They are where the file doesn't say what the fourth sample is, too.
+    """
     tiles = image.tile if image.format == "TIFF" else []
+    if tiles and tiffs.EXTRA not in getattr(image, "tag_v2", {}):
+        return True
     arguments: list[Any] = [tile[3] for tile in tiles]
     if not tiles or not all(isinstance(of, tuple) and str(of[0]).startswith("RGBa") for of in arguments):
         return False

@@ -89,6 +89,8 @@ def plain(data: bytes) -> Png:
         if kind == _ANIMATION and size >= 4:
             frames = int.from_bytes(data[at + 8 : at + 12], "big")
     kinds = [kind for kind, _, _ in parts]
+    if frames > 1 and _FRAME not in kinds:
+        raise OSError(f"it says that it's an animation of {frames} frames, and has none of them")
     if frames > 1 and _FRAME not in kinds[:first] and _FRAME in kinds[first:]:
         return _first_frame(data, parts, canvas)
     if set(kinds) <= _KNOWN | {_TRANSPARENT}:

@@ -10,7 +10,6 @@ make a wider picture. What they mean is found here:
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -106,22 +105,21 @@ class Layout:
         return out
 
 
-def odd_layout(data: bytes) -> Layout | None:
+def odd_layout(data: bytes, directory: tiffs.Directory) -> Layout | None:
     """How samples of a file are had, if they are had in this way.
 
     Parameters
     ----------
     data : bytes
-        A file of `blobdir.tiffs.plain`, or of another format.
+        A file of `blobdir.tiffs.plain`.
+    directory : Directory
+        Of the file.
 
     Raises
     ------
     OSError
         Its colours lie apart, and nobody puts them together.
     """
-    if data[:4] not in tiffs.BEGINNINGS:
-        return None
-    directory = tiffs.Directory(io.BytesIO(data))
     bits, colours = directory.bits(), directory.number(tiffs.PHOTOMETRIC, -1)
     compression, apart = directory.number(tiffs.COMPRESSION, tiffs.UNCOMPRESSED), directory.apart()
     kinds = {_BYTE: _OF_BYTES, _TWO_BYTES: _SAMPLES}.get(bits[0], frozenset()) if len(set(bits)) == 1 else frozenset()
@@ -130,8 +128,7 @@ def odd_layout(data: bytes) -> Layout | None:
         if apart:
             raise OSError(f"it has {directory.in_words()}, which lie apart from each other; that isn't decoded")
         return None
-    said = tiffs.EXTRA in directory.entries or len(bits) == _COLOURED or colours != tiffs.RGB
-    pillows = bits[0] == _BYTE and not apart and (colours not in _GRAY or len(bits) == 1) and said
+    pillows = bits[0] == _BYTE and not apart and (colours not in _GRAY or len(bits) == 1)
     return None if pillows else Layout(data, directory)
 
 

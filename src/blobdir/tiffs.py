@@ -7,14 +7,14 @@ So what it's given is a classic TIFF with the first bits first, in which nothing
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import BinaryIO
 
 BEGINNINGS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -24,7 +24,19 @@ FILL, OFFSETS, ORIENTATION, SAMPLES, COUNTS, PLANAR = 266, 273, 274, 277, 279, 2
 _STRIP_ROWS, _TILE_LENGTH = 278, 323
 PREDICTOR, COLOURS, TILE_WIDTH, TILE_OFFSETS, TILE_COUNTS = 317, 320, 322, 324, 325
 EXTRA, FORMAT, _SUBSAMPLING = 338, 339, 530
+_JPEG_TABLES, _COEFFICIENTS, _REFERENCES = 347, 529, 532
 """Tags."""
+_ONE_NUMBER: Final = {
+    PHOTOMETRIC: "what its colours are",
+    FILL: "which bits come first",
+    SAMPLES: "how many samples a pixel has",
+    _STRIP_ROWS: "how high its strips are",
+    PLANAR: "how its colours lie",
+    PREDICTOR: "what its samples are differences from",
+    TILE_WIDTH: "how wide its tiles are",
+    _TILE_LENGTH: "how high its tiles are",
+}
+"""Tags that mean nothing to libtiff where they are more than one number, or none that is whole."""
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _COLOURS_IN_WORDS: Final = {
     0: "gray", 1: "gray", 2: "RGB", 3: "a palette", 4: "a mask", 5: "CMYK", 6: "YCbCr", 8: "LAB", 9: "LAB", 10: "LAB",
@@ -51,6 +63,7 @@ _COMPRESSIONS_IN_WORDS: Final = {
 }
 _DEPTHS: Final = frozenset({1, 2, 4, 8, 16, 32, 64})
 _APART: Final = 2
+_ALPHA: Final = 2
 UNCOMPRESSED: Final = 1
 JPEG: Final = 7
 _OLD_JPEG: Final = 6
@@ -59,10 +72,14 @@ DIFFERENCES: Final = frozenset({5, 8, 32946, 34925, 50000})
 OF_BYTES: Final = DIFFERENCES | {UNCOMPRESSED, 32773}
 """Compressions that give bytes, and know nothing of pictures."""
 _DEFLATE: Final = 8
+_PREDICTORS: Final = frozenset({1, 2, 3})
 WHOLE: Final = frozenset({1, 2, 4})
 """Formats of samples that are whole numbers; 4: it isn't said."""
-_TYPES: Final = {1: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
-"""Types that are whole numbers."""
+_TYPES: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q", 17: "q"}
+"""Types that libtiff takes for whole numbers."""
+_HALVES: Final = {5: "I", 10: "i"}
+"""Types that are fractions, of two numbers each."""
+_LETTERS: Final = _TYPES | _HALVES | {7: "B", 11: "f", 12: "d", 13: "I", 18: "Q"}
 _CLASSIC: Final = {16: 4, 17: 9, 18: 13}
 _KEPT: Final = (
     *(
@@ -81,13 +98,31 @@ _KEPT: Final = (
         292,
         293,
     ),
-    *(PREDICTOR, COLOURS, TILE_WIDTH, _TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS, EXTRA, FORMAT, 347, _SUBSAMPLING, 531),
+    *(
+        PREDICTOR,
+        COLOURS,
+        TILE_WIDTH,
+        _TILE_LENGTH,
+        TILE_OFFSETS,
+        TILE_COUNTS,
+        EXTRA,
+        FORMAT,
+        _JPEG_TABLES,
+        _SUBSAMPLING,
+        531,
+    ),
+    *(_COEFFICIENTS, _REFERENCES),
 )
 """Tags that say where samples are and what they mean."""
+_FEW: Final = frozenset(_KEPT) - {OFFSETS, COUNTS, TILE_OFFSETS, TILE_COUNTS, COLOURS, _JPEG_TABLES}
+"""Of them, those that are no more than one number for each sample of a pixel."""
+_MOST_SAMPLES: Final = 0xFFFF
 _MOST_NUMBERS: Final = 1 << 24
+_FEW_NUMBERS: Final = 1 << 10
+"""So many are read once."""
 _REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
-Changes = dict[int, tuple[int, ...] | None]
+Changes = dict[int, tuple[float, ...] | None]
 """Tag -> other numbers, or None: not there."""
 
 
@@ -102,6 +137,7 @@ class Directory:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._numbers: dict[int, tuple[int, ...]] = {}
         self.entries: dict[int, tuple[int, int, int]] = {}
         """Tag -> type, number of values, and their place; of two the first."""
         self.doubled = False
@@ -129,11 +165,21 @@ class Directory:
 
     def numbers(self, tag: int) -> tuple[int, ...]:
         """Whole numbers; none where there are others, or none at all."""
+        found = self._numbers.get(tag)
+        if found is None:
+            found = self.stored(tag) if self.entries.get(tag, (0,))[0] in _TYPES else ()
+            if len(found) <= _FEW_NUMBERS:
+                self._numbers[tag] = found
+        return found
+
+    def stored(self, tag: int) -> tuple[Any, ...]:
+        """Numbers of any type as they are stored; a fraction is two. None where there are none."""
         kind, count, at = self.entries.get(tag, (0, 0, 0))
-        letter = _TYPES.get(kind, "")
+        letter = _LETTERS.get(kind, "")
         if not letter or not count or count > _MOST_NUMBERS:
             return ()
-        if struct.calcsize(letter) * count > self._inline:
+        count *= 2 if kind in _HALVES else 1
+        if struct.calcsize(f"={letter}") * count > self._inline:
             at = (*self._read("Q" if self.big else "I", at), 0)[0]
         return self._read(f"{count}{letter}", at)
 
@@ -154,14 +200,14 @@ class Directory:
         return width[0], height[0]
 
     def orientation(self) -> int:
-        """1 to 8; 1 where there is none: it's one number, of any type."""
+        """1 to 8; 1 where there is none: it's one whole number, of any type."""
         found = self.numbers(ORIENTATION)
         return found[0] if len(found) == 1 and 1 <= found[0] <= 8 else 1
 
     def bits(self) -> tuple[int, ...]:
         """Bits of each sample of a pixel."""
         bits, samples = self.numbers(BITS) or (1,), self.number(SAMPLES, 1)
-        return bits * samples if len(bits) == 1 and 0 < samples <= 0xFFFF else bits[:samples]
+        return bits * samples if len(bits) == 1 and 0 < samples <= _MOST_SAMPLES else bits[:samples]
 
     def formats(self) -> set[int]:
         """What samples are: 1 without a sign, 2 with one, 3 floating point, and others."""
@@ -179,37 +225,53 @@ class Directory:
         return across * -(-height // high)
 
     def check(self) -> None:
-        """Check that all samples have a place, and are of numbers of bits that are known.
+        """Check that all samples have a place, are of numbers of bits that are known, and mean one thing.
 
         Raises
         ------
         OSError
         """
-        bits = self.bits()
-        if not set(bits) <= _DEPTHS or not bits:
+        if not set(self.bits()) <= _DEPTHS or not self.bits():
             raise OSError(f"it has {self.in_words()}; such samples aren't decoded")
-        if self.number(COMPRESSION, UNCOMPRESSED) == _OLD_JPEG:
-            return  # has places of its own
-        tiled = TILE_OFFSETS in self.entries
-        offsets = self.numbers(TILE_OFFSETS if tiled else OFFSETS)
-        counts = self.numbers(TILE_COUNTS if tiled else COUNTS)
+        self._check_words()
+        if self.number(COMPRESSION, UNCOMPRESSED) != _OLD_JPEG:  # which has places of its own
+            self._check_places()
+
+    def _check_words(self) -> None:
+        """Check what libtiff leaves out of account, so that its samples would mean something else than here."""
+        if any(self.entries[tag][1] > _MOST_SAMPLES for tag in self.entries.keys() & _FEW):
+            raise OSError(f"it says more than {_MOST_SAMPLES:,} numbers of what needs few")
+        if unsaid := [what for tag, what in _ONE_NUMBER.items() if tag in self.entries and len(self.numbers(tag)) != 1]:
+            raise OSError(f"it doesn't say in one whole number {unsaid[0]}")
+        if self.number(PHOTOMETRIC) == PALETTE and len(self.numbers(COLOURS)) != (needed := 3 << self.bits()[0]):
+            found = counted(len(self.numbers(COLOURS)), "number")
+            raise OSError(f"its palette has {found}, and not the {needed:,} that it needs")
+        known = self.number(PREDICTOR, 1) in _PREDICTORS
+        if self.number(COMPRESSION, UNCOMPRESSED) in DIFFERENCES and not known:
+            raise OSError(f"its samples are differences of an unknown kind ({self.number(PREDICTOR)})")
+
+    def _check_places(self) -> None:
+        """Check that there are as many strips or tiles as the picture needs, and none is too short."""
+        tiled, bits, compression = TILE_OFFSETS in self.entries, self.bits(), self.number(COMPRESSION, UNCOMPRESSED)
+        lengths = TILE_COUNTS if tiled else COUNTS
+        offsets, counts = self.numbers(TILE_OFFSETS if tiled else OFFSETS), self.numbers(lengths)
         parts = self.parts()
         needed = parts * (len(bits) if self.apart() else 1)
-        if len(offsets) < needed or 0 < len(counts) < needed:
-            found = min(len(offsets), len(counts) or needed)
+        if len(offsets) > needed:
+            raise OSError(f"it says where {len(offsets)} parts of its picture are, and its size needs {needed}")
+        if len(offsets) < needed or (lengths in self.entries and len(counts) < needed):
+            found = min(len(offsets), len(counts))
             raise OSError(f"it says where {found} of the {needed} parts of its picture are")
-        for number, (at, size) in enumerate(zip(offsets[:needed], counts, strict=False)):
-            if (needed > 1 and size < self._bytes_of(number % parts)) or not (size or at):
-                raise OSError(f"part {number + 1} of the {needed} parts of its picture has only {size} bytes")
-
-    def _bytes_of(self, part: int) -> int:
-        """Bytes that a strip or tile has at least."""
-        (width, height), bits = self.size(), self.bits()
-        plain = self.number(COMPRESSION, UNCOMPRESSED) == UNCOMPRESSED
-        if not plain or self.number(PHOTOMETRIC) == _YCBCR or TILE_OFFSETS in self.entries:
-            return 1
+        if not counts and compression in DIFFERENCES:
+            raise OSError("it doesn't say how long the compressed parts of its picture are")
+        (width, height), row = self.size(), 0
         high = self.number(_STRIP_ROWS) or height
-        return min(high, height - part * high) * -(-width * (bits[0] if self.apart() else sum(bits)) // 8)
+        if compression == UNCOMPRESSED and self.number(PHOTOMETRIC) != _YCBCR and not tiled:
+            row = -(-width * (bits[0] if self.apart() else sum(bits)) // 8)
+        for number, (at, size) in enumerate(zip(offsets, counts, strict=False)):
+            least = min(high, height - number % parts * high) * row if row else 1
+            if (needed > 1 and size < least) or not (size or at):
+                raise OSError(_too_short(number, needed, size))
 
     def in_words(self) -> str:
         """Samples, their bits and the colours that they are of."""
@@ -223,15 +285,20 @@ class Directory:
         return f"{counted(count, 'sample')} a pixel, of {depths} bits{formats}; its colours are {kind}{packed}"
 
 
-def plain(data: bytes) -> bytes:
+def plain(data: bytes, directory: Directory) -> bytes:
     """A TIFF file that says the same and that Pillow reads; the file itself where it does already.
+
+    Parameters
+    ----------
+    data : bytes
+    directory : Directory
+        Of the file.
 
     Raises
     ------
     OSError
         It isn't one, or isn't all there.
     """
-    directory = Directory(io.BytesIO(data))
     directory.check()
     changes: Changes = {}
     compression = directory.number(COMPRESSION, UNCOMPRESSED)
@@ -242,22 +309,34 @@ def plain(data: bytes) -> bytes:
     if directory.number(PLANAR, 1) != 1 and not directory.apart():
         changes[PLANAR] = (1,)
     colours = directory.numbers(COLOURS)
+    if directory.number(PHOTOMETRIC) == PALETTE and len(directory.bits()) == 2 and directory.number(EXTRA) != _ALPHA:
+        changes[EXTRA] = (_ALPHA,)  # whatever it is, it's left out
     if directory.number(PHOTOMETRIC) == PALETTE and colours and max(colours) <= 0xFF:
         changes[COLOURS] = tuple(colour << 8 for colour in colours)
     strips: list[bytes] = []
     if directory.number(PHOTOMETRIC) == _YCBCR and compression == UNCOMPRESSED:  # read by libtiff when compressed
-        strips = [zlib.compress(strip, 1) for strip in _strips(data, directory)]
+        strips = [zlib.compress(strip, 1) for strip in _strips_of_ycbcr(data, directory)]
         changes[COMPRESSION] = (_DEFLATE,)
     if changes or directory.doubled or (directory.big and directory.order == ">"):
         return rewritten(data, directory, changes, strips)
     return data
 
 
-def _strips(data: bytes, directory: Directory) -> list[bytes]:
-    offsets, counts = directory.numbers(OFFSETS), directory.numbers(COUNTS)
+def _strips_of_ycbcr(data: bytes, directory: Directory) -> Iterator[bytes]:
+    """What its picture needs of each strip; wherever they lie, that is no more than the picture has."""
+    (width, height), subsampling = directory.size(), directory.numbers(_SUBSAMPLING) or (2, 2)
+    if len(subsampling) != 2 or not set(subsampling) <= {1, 2, 4}:
+        raise OSError("it doesn't say how many pixels have a colour together")
+    offsets, counts, (across, down) = directory.numbers(OFFSETS), directory.numbers(COUNTS), subsampling
     if len(offsets) != len(counts) or any(at + size > len(data) for at, size in zip(offsets, counts, strict=True)):
         raise OSError("the image file is truncated")
-    return [data[at : at + size] for at, size in zip(offsets, counts, strict=True)]
+    high = directory.number(_STRIP_ROWS) or height
+    for number, (at, size) in enumerate(zip(offsets, counts, strict=True)):
+        rows = min(high, height - number * high)
+        needed = -(-width // across) * -(-rows // down) * (across * down + 2)
+        if size < needed:
+            raise OSError(_too_short(number, len(offsets), size))
+        yield data[at : at + needed]
 
 
 def rewritten(data: bytes, directory: Directory, changes: Changes, strips: list[bytes] | None = None) -> bytes:
@@ -278,17 +357,21 @@ def rewritten(data: bytes, directory: Directory, changes: Changes, strips: list[
     Raises
     ------
     OSError
+        It's JPEG of old, which has places that aren't known here; or there is too much of it.
     """
-    wanted: dict[int, tuple[int, tuple[int, ...]]] = {}
+    if directory.number(COMPRESSION, UNCOMPRESSED) == _OLD_JPEG:
+        raise OSError(f"it has {directory.in_words()}; that isn't decoded in BigTIFF, or with a tag twice")
+    wanted: dict[int, tuple[int, tuple[float, ...]]] = {}
     for tag in _KEPT:
-        values = changes.get(tag, directory.numbers(tag)) if tag in changes else directory.numbers(tag)
+        values = changes[tag] if tag in changes else directory.stored(tag)
         kind = directory.entries.get(tag, (4, 0, 0))[0]
         if values:
             wanted[tag] = 4 if tag in changes and kind != 3 else _CLASSIC.get(kind, kind), values
     places = [tag for tag in (OFFSETS, TILE_OFFSETS, COUNTS, TILE_COUNTS) if tag in wanted]
     wanted.update({tag: (4, wanted[tag][1]) for tag in places})
     start = 8 + 2 + 12 * len(wanted) + 4
-    begin = start + sum(_padded(struct.calcsize(_TYPES[kind]) * len(values)) for kind, values in wanted.values())
+    sizes = (struct.calcsize(f"={_LETTERS[kind]}") * len(values) for kind, values in wanted.values())
+    begin = start + sum(map(_padded, sizes))
     if strips:
         wanted[COUNTS] = 4, tuple(map(len, strips))
         wanted[OFFSETS] = 4, tuple(sum(wanted[COUNTS][1][:number]) for number in range(len(strips)))
@@ -298,8 +381,8 @@ def rewritten(data: bytes, directory: Directory, changes: Changes, strips: list[
     order, table, values_behind = directory.order, b"", b""
     try:
         for tag, (kind, values) in sorted(wanted.items()):
-            packed = struct.pack(f"{order}{len(values)}{_TYPES[kind]}", *values)
-            table += struct.pack(f"{order}HHI", tag, kind, len(values))
+            packed = struct.pack(f"{order}{len(values)}{_LETTERS[kind]}", *values)
+            table += struct.pack(f"{order}HHI", tag, kind, len(values) // (2 if kind in _HALVES else 1))
             inline = len(packed) <= 4
             table += packed.ljust(4, b"\0") if inline else struct.pack(f"{order}I", start + len(values_behind))
             values_behind += b"" if inline else packed.ljust(_padded(len(packed)), b"\0")
@@ -307,6 +390,10 @@ def rewritten(data: bytes, directory: Directory, changes: Changes, strips: list[
         raise OSError("its numbers are larger than a TIFF file can have here") from error
     head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HIH", 42, 8, len(wanted)) + table + bytes(4)
     return (head + values_behind).ljust(begin, b"\0") + data
+
+
+def _too_short(number: int, parts: int, size: int) -> str:
+    return f"part {number + 1} of the {parts} parts of its picture has only {size} bytes"
 
 
 def _padded(size: int) -> int:

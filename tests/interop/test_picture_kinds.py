@@ -6,6 +6,7 @@ Each row of ``ROWS`` is one of the table of ``docs/decisions/0016-pixels.md``, u
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,8 @@ import png_kinds
 import pytest
 import supervisely as sly
 import tiff_kinds
+from odd_images import chunk
+from PIL import Image
 
 from blobdir.errors import ImageError
 from blobdir.images import decode_image, shown_size
@@ -139,6 +142,33 @@ def test_tiff(colours: tuple[int, int, int | None]) -> None:
     assert not wrong
 
 
+@pytest.mark.parametrize("what", tiff_kinds.OF_YCBCR)
+def test_what_ycbcr_is_made_of(what: str) -> None:
+    for layout in tiff_kinds.LAYOUTS[: len(tiff_kinds.LAYOUTS) // 2]:
+        data = tiff_kinds.tiff(tiff_kinds.YCBCR, 3, layout=layout, tags=tiff_kinds.OF_YCBCR[what])
+        theirs, ours = sly.image.read_bytes(data), decode_image(data)
+        assert np.abs(theirs.astype(int) - ours).max() <= 1, layout
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"])
+@pytest.mark.parametrize("extra", [None, 0, 1, 2])
+def test_fourth_sample(extra: int | None, compression: str) -> None:
+    Image.fromarray(tiff_kinds.values(4, 8, 1).astype(np.uint8)).save(
+        file := io.BytesIO(), "TIFF", compression=compression
+    )
+    tag, kind = struct.pack("<HHI", 338, 3, 1), struct.pack("<HHI", 337, 3, 1)
+    said = (kind + b"\2") if extra is None else tag + bytes([extra])
+    found = outcomes(file.getvalue().replace(tag + b"\2", said))
+    assert found == (ROWS["TIFF in CMYK or with a fourth sample that is no alpha"] if extra == 0 else PLAIN)
+
+
+@pytest.mark.parametrize(("colours", "samples", "tag", "why"), tiff_kinds.OF_TAGS, ids=str)
+def test_tags_that_libtiff_leaves_out(colours: int, samples: int, tag: tuple[int, int, list[int]], why: str) -> None:
+    for layout in tiff_kinds.LAYOUTS[: len(tiff_kinds.LAYOUTS) // 2]:
+        found = outcome(tiff_kinds.tiff(colours, samples, layout=layout, tags=[tag]), keep_alpha=False)
+        assert found in (REFUSED, NEITHER), (layout, why)
+
+
 def test_png() -> None:
     wrong = {}
     for kind in png_kinds.KINDS:
@@ -177,6 +207,22 @@ def test_bmp() -> None:
         if (found := outcomes(kind.data())) != wanted:
             wrong[kind] = found, wanted
     assert not wrong
+
+
+@pytest.mark.parametrize("header", [40, 56, 64, 108, 124])
+def test_bmp_that_does_not_say_its_colours(header: int) -> None:
+    for bits in (1, 4, 8):
+        data = bytearray(bmp_kinds.Kind(header, bits).data())
+        data[10:14] = struct.pack("<I", 14 + header + 4 * (1 << bits) - 4)
+        assert outcomes(bytes(data))[0] in (REFUSED, NEITHER)
+    data = bytearray(bmp_kinds.Kind(header, 32, "bgra").data())
+    data[58:62] = bytes(4)
+    assert outcomes(bytes(data))[0] in ((PLAIN[0],) if header < 56 else (REFUSED, NEITHER))
+
+
+def test_png_of_frames_that_are_not_there() -> None:
+    data = png_kinds.with_chunk(chunk(b"acTL", struct.pack(">II", 2, 0)))
+    assert outcomes(data)[0] == REFUSED
 
 
 NO_PICTURES: Final = "beyond a row", "beyond a row, as it is", "a move beyond a row", "ends too early"
