@@ -59,7 +59,7 @@ def read(files: LabelFiles, images: Images) -> Labels:
     classes = _Classes(labels)
     readers = [_Split(labels, files, images, split, classes, paths) for split, paths in splits.items()]
     meanings = [one for reader in readers for one in reader.place()]
-    wrong = {meanings[i].where: text for i, text in contradicted(meanings).items()}
+    wrong = {meanings[i].where: text for i, text in contradicted(meanings, files, images).items()}
     for reader in readers:
         reader.read(wrong)
     return labels
