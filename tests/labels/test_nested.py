@@ -209,3 +209,27 @@ def test_a_list_of_another_set_says_nothing_of_this_one(tmp_path):
     put(root / "data.yaml", "train: B/train.txt\nval: images\nnames: [outer, inner]\n")
     report, found = pack(root, tmp_path / "p")
     assert found == {"val": ["1.png"]} and not report.complete
+
+
+@pytest.mark.parametrize("folder", ["", "annotations/", "labels/", "ann/", "gt/"])
+@pytest.mark.parametrize("name", ["export", "labels_coco", "x", "result", "annotations"])
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_files_of_one_name_in_folders_of_splits_are_of_these(kind, name, folder, tmp_path):
+    root = tmp_path / "s"
+    file, text = OF_ALL[kind]
+    for number, split in enumerate(("train", "val")):
+        draw(root / split / f"images/{number}.png")
+        put(root / split / f"{folder}{name}.{file.partition('.')[2]}", text([f"{number}.png"], "inner"))
+    report, found = pack(root, tmp_path / "p")
+    assert report.complete and found == {"train": ["0.png"], "val": ["1.png"]}
+
+
+@pytest.mark.parametrize("folder", ["annotations", "ann", "labels", "gt"])
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_a_folder_of_labels_is_no_split(kind, folder, tmp_path):
+    root = tmp_path / "s"
+    file, text = OF_ALL[kind]
+    draw(root / "images/1.png")
+    put(root / folder / f"annotations.{file.partition('.')[2]}", text(["1.png"], "inner"))
+    report, found = pack(root, tmp_path / "p")
+    assert report.complete and found == {"s": ["1.png"]}

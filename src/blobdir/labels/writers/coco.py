@@ -6,7 +6,7 @@ from posixpath import isabs, normpath
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.jsontext import write_json
-from blobdir.labels.formats.coco import FOLDERS
+from blobdir.labels.splitnames import LABEL_FOLDERS
 from blobdir.labels.formats.cocoobjects import CROWD, pose_numbers
 from blobdir.labels.masks import beyond, compressed, filled, in_image, to_rle
 from blobdir.labels.measures import area, measured, plain, ring_area
@@ -47,7 +47,7 @@ class CocoWriter(Writer):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
-        self._used = set(FOLDERS) if plan.exact else set()  # who reads it takes these for no name of a split
+        self._used = set(LABEL_FOLDERS) if plan.exact else set()  # who reads it takes these for no name of a split
 
     def begin(self, dataset: str) -> None:
         """Begin a dataset."""
