@@ -233,3 +233,19 @@ def test_a_folder_of_labels_is_no_split(kind, folder, tmp_path):
     put(root / folder / f"annotations.{file.partition('.')[2]}", text(["1.png"], "inner"))
     report, found = pack(root, tmp_path / "p")
     assert report.complete and found == {"s": ["1.png"]}
+
+
+@pytest.mark.parametrize("folder", ["images", "photos", "data/images"])
+@pytest.mark.parametrize("place", ["", "anno/"])
+@pytest.mark.parametrize("kind", OF_ONE)
+def test_labels_in_a_folder_above_the_images(kind, place, folder, tmp_path):
+    """In the root; or in one that is given, as its name says nothing: messages advise so."""
+    root = tmp_path / "s"
+    _, ending, text = OF_ONE[kind]
+    for name in "12":
+        draw(root / folder / f"{name}.png")
+        put(root / place / f"{name}.{ending}", text(f"{name}.png", "inner"))
+    put(root / place / "classes.txt", "outer\ninner\n")
+    report, _ = pack(root, tmp_path / "p", labels=kind, labels_from=str(root / place) if place else "")
+    assert report.complete, report.problems
+    assert classes(tmp_path / "p") == {"1.png": ["inner"], "2.png": ["inner"]}

@@ -326,7 +326,9 @@ class Images:
         folder = dirname(path)
         near = self._folders.near(folder)
         *belong, plain = near.beside
-        has_place = any(one in self._folders for one in belong) or self._folders.is_place_for(folder)
+        direct = self._folders.direct
+        has_place = any(one in (direct if one == folder else self._folders) for one in belong)
+        has_place = has_place or self._folders.is_place_for(folder)
         fault: MissingError | None = None
         for place in dict.fromkeys((folder, *belong, plain)):
             said = _Said(name, [name]) if calling else self._parsed(name, place)
@@ -353,7 +355,8 @@ class Images:
 
     def _parsed(self, name: str, near: str = "", split: str = "") -> _Said:
         """The folders and the name that a label file says."""
-        text = name if basename(name) in self._by_name else name.replace("\\", "/")
+        is_so = "\\" in name and (basename(name) in self._by_name or spelled_alike(basename(name)) in self._stems)
+        text = name if is_so else name.replace("\\", "/")
         machine = _MACHINE.match(text)
         if machine is not None:
             text = text[machine.end() :]
