@@ -15,6 +15,7 @@ import blobdir
 from blobdir.converting import ConvertOptions, convert
 from blobdir.errors import PackError, UsageError
 from blobdir.labels import writers
+from blobdir.labels.writers.model import seen_name
 from blobdir.moving import pack_to
 
 FORMATS = sorted(writers.WRITERS)
@@ -186,3 +187,41 @@ def test_what_others_write_beside_images(kept, project, tmp_path):
     coco = COCO(str(tmp_path / "coco/train/annotations/coco_instances.json"))
     assert len(coco.imgs) == 2 and len(coco.anns) == 4
     assert {annotation["image_id"] for annotation in coco.anns.values()} <= coco.imgs.keys()
+
+
+@pytest.mark.parametrize("to", ["coco", "yolo", "voc"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train/0.jpg", ".x/1.jpg"),
+        ("train/0.jpg", "..x/1.jpg"),
+        ("train/0.jpg", "a\\b/0.jpg"),
+        ("cats/0.jpg", "a\\b/0.jpg"),
+        ("train/0.jpg", "val/0.jpg.jpg"),
+        ("train/0.jpg.jpg", "val/0.jpg"),
+        *(("train/0.jpg", f"{key}/1.jpg") for key in ("kpt_shape", "flip_idx", "names", "nc", "path", "colors", "gt")),
+    ],
+)
+def test_what_is_written_is_read_again(names, to, tmp_path):
+    """No image is hidden, no name is that of another image or of a key; what is called otherwise is said."""
+    rows = ["filename,class,xmin,ymin,xmax,ymax,split"]
+    for number, name in enumerate(names):
+        split, _, image = name.rpartition("/")
+        draw(tmp_path / f"s/d{number}/{image}")
+        rows.append(f"d{number}/{image},cat,1,1,9,9,{split}")
+    (tmp_path / "s/l.csv").write_text("\n".join(rows))
+    pack = blobdir.PackOptions(labels="auto", processes=1)
+    blobdir.pack(tmp_path / "s", tmp_path / "p", pack)
+    report = convert(tmp_path / "p", tmp_path / "o", ConvertOptions(to))
+    assert report.complete
+    again = blobdir.pack(tmp_path / "o", tmp_path / "q", pack)
+    assert again.complete, again.problems
+    before, after = (blobdir.open_project(tmp_path / name) for name in "pq")
+    said = " ".join(f"{one.path} {one.message}" for one in report.problems)
+    assert sum(map(len, after.values())) == len(names)
+    if any(name.startswith("train") for name in names) or to != "voc":
+        assert len(after) == len(before) and all(name in after or name in said for name in before)
+
+
+def test_names_that_would_hide_something():
+    assert [seen_name(name) for name in ("a.b", ".a", "..a", "x/.a/.b")] == ["a.b", "_a", "_.a", "x/_a/_b"]

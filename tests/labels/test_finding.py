@@ -11,6 +11,7 @@ from label_cases import BOX, WRITERS, World, draw, dump, write
 
 import blobdir
 from blobdir.labels.claims import Meaning, contradicted
+from blobdir.labels.files import LabelFiles
 from blobdir.labels.finding import Images, MissingError, UnclearError
 from blobdir.labels.model import Box, LabelError
 from blobdir.labels.splitnames import split_in_name
@@ -73,6 +74,15 @@ CASES = [
     (["x/cam/2.jpg", "cam/1.jpg"], "x", "cam/1.jpg", "", MISSING),
     (["images/x/1.jpg", "images/y/1.jpg"], "annotations", "x/1.jpg", "", "images/x/1.jpg"),
     (["a/x/1.jpg", "b/x/1.jpg"], "annotations", "x/1.jpg", "", UNCLEAR),
+    # Whole paths of another machine, in the folder that all images lie in
+    (["s/x/1.jpg", "s/2.jpg"], "s", "/home/me/t/x/1.jpg", "", "s/x/1.jpg"),
+    (["s/x/1.jpg", "s/2.jpg"], "s", "/home/me/t/2.jpg", "", "s/2.jpg"),
+    (["s/x/1.jpg", "s/2.jpg"], "s/labels", "C:\\t\\2.jpg", "", "s/2.jpg"),
+    (["s/x/1.jpg", "s/2.jpg"], "s", "/home/me/x/2.jpg", "", MISSING),
+    (["s/x/1.jpg", "s/2.jpg", "9.jpg"], "s", "/home/me/t/x/1.jpg", "", MISSING),
+    (["train/x/1.jpg", "train/2.jpg"], "train", "/home/me/val/2.jpg", "", MISSING),
+    (["train/x/1.jpg", "train/2.jpg"], "train", "/home/me/val/x/1.jpg", "", MISSING),
+    (["train/x/1.jpg", "train/2.jpg"], "train", "/home/me/train/x/2.jpg", "", MISSING),
     # Data sets beside each other
     (TREES, "A/Annotations", "1.jpg", "", "A/JPEGImages/1.jpg"),
     (TREES, "A/Annotations", "2.jpg", "", MISSING),
@@ -285,7 +295,7 @@ def test_names_that_are_said_together(paths, names, wrong):
         for file, said in names.items()
         for name in said
     ]
-    found = [meanings[i].where for i in contradicted(meanings)]
+    found = [meanings[i].where for i in contradicted(meanings, LabelFiles("", ()), images)]
     assert [where if where in wrong else where.partition(": ")[2] for where in found] == wrong
 
 

@@ -402,3 +402,28 @@ def test_labels_beside_images_that_are_of_others_are_named(kind, folder, tmp_pat
         write_named(kind, tmp_path / "s" / folder, "all", ["1.png"])
     report, _ = pack(tmp_path / "s", tmp_path / "p", labels=kind)
     assert [p.code for p in report.problems if p.code == "label-image" and p.costs] == ["label-image"]
+
+
+@pytest.mark.parametrize("names", [("day_train", "night_train"), ("train_1", "val_1"), ("a_train", "b_val")])
+def test_lists_of_images_that_are_called_like_lines_of_a_class(names, tmp_path):
+    """``photo 1`` is an image's name."""
+    source = write("voc", tmp_path / "s", World({f"photo {i}.png": [("cat", BOX)] for i in range(2)}))
+    for path in source.rglob("ImageSets/*/*.txt"):
+        path.unlink()
+    for i, name in enumerate(names):
+        put(source / f"ImageSets/Main/{name}.txt", f"photo {i}\n")
+    expected = {name: [f"photo {i}.png"] for i, name in enumerate(names)}
+    report, found = pack(source, tmp_path / "p")
+    assert report.complete and found == expected
+    assert convert(tmp_path / "p", tmp_path / "o", ConvertOptions("voc")).complete
+    report, found = pack(tmp_path / "o", tmp_path / "q")
+    assert report.complete and found == expected
+
+
+def test_a_list_of_a_class_with_an_image_called_like_a_line(tmp_path):
+    source = image_sets(tmp_path / "s", ("train", "val"))
+    path = next(source.rglob("a.png"))
+    path.with_name("a 1.png").write_bytes(path.read_bytes())
+    put(source / "ImageSets/Main/cat_train.txt", "a 1\nb 0\n")
+    _, found = pack(source, tmp_path / "p")
+    assert "cat_train" not in found

@@ -1,6 +1,7 @@
 """Which of several label files, or of the names in one, means an image: those that are it most surely.
 
-The names of one file are seen from one place; an image has the labels of those that say it best.
+The names of one file are seen from one place; an image has the labels of those that say it best, and labels of one set
+never go to an image of another one in it, see `blobdir.labels.nested`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import parents_of
-from blobdir.labels.model import LabelError
 from blobdir.labels.namesakes import spelled_alike
+from blobdir.labels.nested import are_equal, of_inner_sets
 from blobdir.labels.splitnames import is_of_split
 
 if TYPE_CHECKING:
@@ -45,9 +46,10 @@ class Meaning:
     found: Found
 
 
-def contradicted(meanings: list[Meaning]) -> dict[int, str]:
+def contradicted(meanings: list[Meaning], files: LabelFiles, images: Images) -> dict[int, str]:
     """Names that can't mean what was found for them, since others are it more surely: number -> what to say of it."""
     wrong = _against_most(meanings)
+    wrong |= of_inner_sets(_others(meanings, wrong), files, images)
     by_image: dict[str, list[int]] = {}
     for i, one in enumerate(meanings):
         if i not in wrong:
@@ -55,6 +57,10 @@ def contradicted(meanings: list[Meaning]) -> dict[int, str]:
     for numbers in by_image.values():
         wrong |= _against_surer(meanings, numbers)
     return _told(meanings, wrong)
+
+
+def _others(meanings: list[Meaning], wrong: dict[int, str]) -> dict[int, Meaning]:
+    return {i: one for i, one in enumerate(meanings) if i not in wrong}
 
 
 def _against_surer(meanings: list[Meaning], numbers: list[int]) -> dict[int, str]:
@@ -205,7 +211,9 @@ class Claims:
 
     def settled(self, files: LabelFiles, labels: Labels, images: Images) -> dict[str, str]:
         """Image -> its label file; the others are named, but for those that say the same to the last byte."""
-        wrong = _told(self._meanings, _against_most(self._meanings))
+        odd = _against_most(self._meanings)
+        odd |= of_inner_sets(_others(self._meanings, odd), files, images, of_one=True)
+        wrong = _told(self._meanings, odd)
         by_image: dict[str, list[tuple[int, int, str]]] = {}
         for i, (rank, one) in enumerate(zip(self._ranks, self._meanings, strict=True)):
             if i in wrong:
@@ -218,7 +226,7 @@ class Claims:
             *_, owner = min(claims)
             owners[image] = owner
             for *_, file in sorted(claims):
-                if file != owner and not _are_equal(files, file, owner):
+                if file != owner and not are_equal(files, file, owner):
                     labels.complain("label", file, f"is of {image}, which has labels in {owner}")
         return owners
 
@@ -231,10 +239,3 @@ def _shared(one: str, other: str) -> int:
     """How many folders at the end of two paths are the same."""
     pairs = zip(reversed(one.split("/")), reversed(other.split("/")), strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-
-
-def _are_equal(files: LabelFiles, one: str, other: str) -> bool:
-    try:
-        return files.read(one) == files.read(other)
-    except LabelError:
-        return False

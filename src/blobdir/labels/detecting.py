@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from posixpath import basename
+from typing import TYPE_CHECKING, Final
 
 from blobdir.errors import UsageError
 from blobdir.labels.files import LabelFiles
@@ -10,6 +12,9 @@ from blobdir.labels.formats import FORMATS
 
 if TYPE_CHECKING:
     import os
+
+_NO_LABELS: Final = re.compile(r"read.?me|licen[cs]e|requirements|changelog", re.IGNORECASE)
+"""How files begin to be called that are with many others, and say nothing of images."""
 
 
 def detect(folder: str | os.PathLike[str] | LabelFiles) -> dict[str, str]:
@@ -55,9 +60,12 @@ def chosen(given: str, files: LabelFiles) -> str:
     found = detect(files)
     if not found:
         names = ", ".join(FORMATS)
+        kinds = {kind for one in FORMATS.values() for kind in one.kinds}
+        tried = next((path for path in files.ending(*kinds) if not _NO_LABELS.match(basename(path))), "")
+        tried = f" ({tried} is something else)" if tried else ""
         raise UsageError(
-            f"{files.name}: holds no labels that are known; there are {names}: choose one with --labels, or folders, "
-            "where the images' folders are their tags"
+            f"{files.name}: holds no labels that are known{tried}; there are {names}: choose one with --labels, "
+            "or folders, where the images' folders are their tags"
         )
     if len(found) > 1:
         shown = " and ".join(f"{FORMATS[name].title} ({path})" for name, path in found.items())

@@ -11,8 +11,9 @@ would see it. So an image is found
 2. else below the folder that the label file speaks for, which is the nearest at or above it with images in it, where
    the image's path ends as is said. Folders that are named for labels count for nothing, all others of the label file's
    path must be in the image's: ``labels/x/1.txt`` isn't of ``images/y/1.jpg``;
-3. else at the root, where what is said ends with the whole path of the image: the rest is the folders of another
-   machine, if that holds for all names of the file, and no folder here is called like the last of them.
+3. else at the root, or where all images lie, if the label file speaks for that folder: where what is said ends with
+   the whole path of the image from there. The rest is the folders of another machine, if that holds for all names of
+   the file, and no folder here is called like the last of them.
 
 Where there is a folder of the split, the image lies in it; that folder is above what is said, or it's said itself: a
 folder of a class that is called ``train`` is none. Of several, one beside the label file counts. Where these are two,
@@ -35,7 +36,7 @@ from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import IMAGE_EXTENSIONS
 from blobdir.labels.model import LabelError
-from blobdir.labels.namesakes import Namesakes, folders_of, is_candidate, spelled_alike
+from blobdir.labels.namesakes import Namesakes, folders_of, is_below, is_candidate, spelled_alike
 from blobdir.labels.nearby import Folders, words_of
 from blobdir.labels.splitnames import families
 
@@ -129,6 +130,8 @@ class _Said:
         It's the path on a machine, which isn't seen from a folder.
     is_from_top : bool
         It's seen from the folder that is packed.
+    is_in_list : bool
+        A line of a list says it; such a list needn't lie where its images do.
     """
 
     name: str
@@ -136,6 +139,7 @@ class _Said:
     split: str = ""
     is_whole: bool = False
     is_from_top: bool = False
+    is_in_list: bool = False
 
 
 def is_image(path: str) -> bool:
@@ -176,6 +180,10 @@ class Images:
     def holds(self, folder: str) -> bool:
         """Whether there are images in a folder, or below it."""
         return folder in self._folders
+
+    def near(self, folder: str) -> Near:
+        """What a folder with label files says of where its images are."""
+        return self._folders.near(folder)
 
     def may_lie_in(self, path: str, folder: str) -> bool:
         """Whether labels may be of an image if they name a folder: of one that isn't here, they only say a split."""
@@ -253,9 +261,11 @@ class Images:
         """
         return self.place(name, near, split).path
 
-    def place(self, name: str, near: str = "", split: str = "", *, may_be_stem: bool = False) -> Found:
+    def place(
+        self, name: str, near: str = "", split: str = "", *, may_be_stem: bool = False, is_in_list: bool = False
+    ) -> Found:
         """As `find`, with how sure it is; `may_be_stem`: ``a.jpg`` may also be said of ``a.jpg.jpg``."""
-        said = self._parsed(name, near, split)
+        said = replace(self._parsed(name, near, split), is_in_list=is_in_list)
         if not (may_be_stem and is_image(name)):
             return self._placed(said, near)
         found = _in_ways((BY_NAME, BY_STEM), lambda way: self._placed(said, near, way))
@@ -316,7 +326,9 @@ class Images:
         folder = dirname(path)
         near = self._folders.near(folder)
         *belong, plain = near.beside
-        has_place = any(one in self._folders for one in belong) or self._folders.is_place_for(folder)
+        direct = self._folders.direct
+        has_place = any(one in (direct if one == folder else self._folders) for one in belong)
+        has_place = has_place or self._folders.is_place_for(folder)
         fault: MissingError | None = None
         for place in dict.fromkeys((folder, *belong, plain)):
             said = _Said(name, [name]) if calling else self._parsed(name, place)
@@ -343,7 +355,8 @@ class Images:
 
     def _parsed(self, name: str, near: str = "", split: str = "") -> _Said:
         """The folders and the name that a label file says."""
-        text = name if basename(name) in self._by_name else name.replace("\\", "/")
+        is_so = "\\" in name and (basename(name) in self._by_name or spelled_alike(basename(name)) in self._stems)
+        text = name if is_so else name.replace("\\", "/")
         machine = _MACHINE.match(text)
         if machine is not None:
             text = text[machine.end() :]
@@ -388,7 +401,7 @@ class Images:
             tail = folders[i:]
             if i and folders[i - 1] in self._folders:
                 break  # another image of these folders isn't one of another machine
-            allowed = self._candidates(same, near, tail) if not i else self._at(same, near, tail)
+            allowed = self._candidates(same, near, tail) if not i else self._at(said, i, same, near)
             if found_here := self._of_split(said, allowed, tail, near):
                 path = _only(said.name, found_here) if folders else self._nearest(said, found_here, near)
                 dropped = "/".join(folders[:i])
@@ -486,12 +499,25 @@ class Images:
             self._allowed[key] = found
         return found
 
-    def _at(self, same: Namesakes, near: Near, folders: list[str]) -> list[str]:
-        """Those of `_candidates` whose whole path is this."""
-        here = [
-            path for path in same.lying_in("/".join(folders)) if is_candidate(path, near.scopes, near.must, folders)
-        ]
-        return self._of_words(here, near, self._words(near))
+    def _at(self, said: _Said, start: int, same: Namesakes, near: Near) -> list[str]:
+        """Those of `_candidates` whose whole path is at the end of what is said, with another machine's before it.
+
+        It's seen from the folder that is packed; or from that which the label file speaks for, if all images are there.
+        """
+        others, folders = said.parts[:start], said.parts[start:-1]
+        must, scope = near.must, near.scopes[0]
+        if said.is_in_list and said.is_whole and not any(one in self._folders.tails or one in others for one in must):
+            must = []  # no folder of images is called like that of the list
+        places = ["/".join(folders)]
+        said_before = families(others)
+        if scope and is_below(f"{self._folders.top}/", scope) and join(scope, *others[-1:]) not in self._folders:
+            is_of_it = not said_before or not said_before.isdisjoint(families(scope.split("/")))
+            places += [join(scope, *folders)] if is_of_it else []
+        for place in places:
+            here = [path for path in same.lying_in(place) if is_candidate(path, near.scopes, must, folders)]
+            if found := self._of_words(here, near, self._words(near)):
+                return found
+        return []
 
     def _words(self, near: Near) -> set[str]:
         return near.words & self._folders.words_in(near.scopes[0]) if near.words else near.words

@@ -148,10 +148,10 @@ def _place(
         ways.append(first)
     for way in ways:
         try:
-            return images.place(way, near, split, may_be_stem=stems)
+            return images.place(way, near, split, may_be_stem=stems, is_in_list=True)
         except LabelError:
             continue
-    return images.place(line, near, split, may_be_stem=stems)  # says what is wrong with it as it is
+    return images.place(line, near, split, may_be_stem=stems, is_in_list=True)  # says what is wrong with it as it is
 
 
 class Lists:
@@ -205,7 +205,7 @@ class Lists:
                 meanings.append(Meaning(path, line, split, found))
             except LabelError as error:
                 lost.append((line, str(error)))
-        wrong = contradicted(meanings)
+        wrong = contradicted(meanings, self._files, self._images)
         lost += [(meanings[i].where, text) for i, text in wrong.items()]
         for image in [one.found.path for i, one in enumerate(meanings) if i not in wrong]:
             before = self.splits.setdefault(image, split)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
-from posixpath import basename, dirname
+from posixpath import basename, commonpath, dirname
 from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import parents_of
@@ -79,6 +79,8 @@ class Folders:
     Attributes
     ----------
     direct : set of str
+    top : str
+        The lowest that all images lie in, or below.
     tails : set of str
         Ways in which the end of a path can name a folder with images in it, or below.
     """
@@ -88,6 +90,7 @@ class Folders:
         self._names = {basename(folder) for folder in self.direct}
         self._all = self.direct | {parent for folder in self.direct for parent in parents_of(folder)} | {""}
         self._sorted = sorted(self._all)
+        self.top = commonpath(self.direct) if self.direct else ""
         self.tails = {tail for folder in self._all for tail in _tails(folder)}
         self._with_labels: set[str] = set()
         self._nears: dict[str, Near] = {}
@@ -147,7 +150,7 @@ class Folders:
     def _looked_at(self, folder: str) -> Near:
         parts = folder.split("/") if folder else []
         above = [folder, *parents_of(folder)] + ([""] if folder else [])
-        mapped = [one for one in _images_for(parts) if one in self._all]
+        mapped = [one for one in _images_for(parts) if one in self._all] or self._mapped_without(parts)
         if folder in self.direct:  # they may be masks
             mapped = [one for one in mapped if one not in self._with_labels]
             if mapped:
@@ -166,6 +169,20 @@ class Folders:
             families=families(map(basename, between)),
             words={word for other in others for word in _WORD.findall(other)},
         )
+
+    def _mapped_without(self, parts: list[str]) -> list[str]:
+        """Where images lie by custom, if those folders count for nothing that are named for labels themselves.
+
+        ``images/x`` for ``annotations/xmls/x``.
+        """
+        found = []
+        for i in range(len(parts)):
+            below = [
+                part for j, part in enumerate(parts[i + 1 :], i + 2) if not self._is_of_labels("/".join(parts[:j]))
+            ]
+            if len(below) < len(parts) - i - 1:
+                found += [one for one in _images_for([*parts[: i + 1], *below], only=i) if one in self._all]
+        return found
 
     def _is_of_labels(self, folder: str) -> bool:
         name = basename(folder).lower()
@@ -186,9 +203,12 @@ def words_of(folders: Iterable[str]) -> set[str]:
     return {word for folder in folders for word in _WORD.findall(folder.lower())}
 
 
-def _images_for(parts: list[str], *, whole: bool = True) -> Iterator[str]:
-    """Where images lie by custom, if labels lie in a folder: ``images/x`` for ``labels/x``; or just ``images``."""
-    for i in reversed(range(len(parts))):
+def _images_for(parts: list[str], *, whole: bool = True, only: int | None = None) -> Iterator[str]:
+    """Where images lie by custom, if labels lie in a folder: ``images/x`` for ``labels/x``; or just ``images``.
+
+    `only`: the one of its parts that is called otherwise there.
+    """
+    for i in reversed(range(len(parts))) if only is None else (only,):
         for old, new in _IMAGES_FOR:
             if parts[i] == old or (old != "ann" and old in parts[i]):
                 yield "/".join((*parts[:i], parts[i].replace(old, new), *(parts[i + 1 :] if whole else ())))

@@ -54,7 +54,7 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
             "they weren't read; if it hasn't, give the files that have with --labels-from"
         )
         labels.complain("label", path, text)
-    _leave_to_others(labels, images)
+    _leave_to_others(labels, files, images)
     for picture in labels.pictures:
         picture.split = picture.split or split_of_folders(picture.path) or split_of_folders(_file(picture))
     _put_together(labels)
@@ -90,11 +90,11 @@ def _passed_by(kind: str, labels: Labels, files: LabelFiles, images: Images) -> 
             yield path, name
 
 
-def _leave_to_others(labels: Labels, images: Images) -> None:
+def _leave_to_others(labels: Labels, files: LabelFiles, images: Images) -> None:
     """Leave out pictures whose image is that of another name, more surely."""
     placed = [picture for picture in labels.pictures if picture.found is not None]
     meanings = [Meaning(_file(one), one.where, one.split, one.found) for one in placed if one.found is not None]
-    wrong = {id(placed[i]): text for i, text in contradicted(meanings).items()}
+    wrong = {id(placed[i]): text for i, text in contradicted(meanings, files, images).items()}
     for picture in placed:
         if id(picture) in wrong:
             labels.complain("label-image", picture.where, wrong[id(picture)])

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SPLITS: Final = ("train", "val", "valid", "validation", "test")
 """Keys that a ``data.yaml`` is known to have."""
+LABEL_FOLDERS: Final = ("annotations", "annotation", "anns", "ann", "labels", "label", "coco", "gt")
+"""Folders whose names are no splits, since they say what is in them."""
 _ONE: Final = r"(?:mini)?(?:train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing|dev)?)"
 _SPLIT: Final = re.compile(rf"(?<![a-z]){_ONE}\d*(?![a-z\d])", re.IGNORECASE)
 """A split in the name of a file with labels."""
@@ -71,6 +73,12 @@ def split_in_name(path: str) -> str:
 def split_of_folders(path: str) -> str:
     """The split that an image is of where labels say none: the first of its folders that is called so; empty: none."""
     return next((part for part in path.split("/")[:-1] if is_split(part)), "")
+
+
+def folder_of_labels(path: str) -> str:
+    """What the folder of a label file is called: the nearest one that isn't called so for the labels in it."""
+    *folders, _ = path.split("/")
+    return next((one for one in reversed(folders) if one not in LABEL_FOLDERS), "")
 
 
 def kind_of_split(name: str) -> str:

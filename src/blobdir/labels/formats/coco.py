@@ -14,6 +14,7 @@ from blobdir.labels.claims import Meaning, contradicted
 from blobdir.labels.files import END_BYTES
 from blobdir.labels.formats.cocoobjects import Raw, Reader, attributes_of, category_of, is_caption, merged, place_of
 from blobdir.labels.model import Category, LabelError, Labels, Picture, brief, ident_of, without_nan
+from blobdir.labels.splitnames import folder_of_labels, is_called_like_a_split, is_split
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ _GENERIC: Final = re.compile(
     r"_?(?:instances|instances_default|annotations?|coco|labels?|result|data|coco_instances|coco_captions|"
     r"person_keypoints|captions|_?annotations\.coco)"
 )
-FOLDERS: Final = ("annotations", "labels", "coco")
 
 
 def is_coco(path: str, head: bytes) -> bool:
@@ -54,12 +54,12 @@ def read(files: LabelFiles, images: Images) -> Labels:
     """Read all COCO files of a folder; of those that are of one split, equal objects of one id are one object."""
     labels = Labels("coco", [path for path in files.ending(".json") if is_coco(path, files.head(path))])
     splits: dict[str, list[str]] = {}
-    for path in labels.files:
-        splits.setdefault(split_of(path), []).append(path)
+    for path, split in _splits_of(labels.files).items():
+        splits.setdefault(split, []).append(path)
     classes = _Classes(labels)
     readers = [_Split(labels, files, images, split, classes, paths) for split, paths in splits.items()]
     meanings = [one for reader in readers for one in reader.place()]
-    wrong = {meanings[i].where: text for i, text in contradicted(meanings).items()}
+    wrong = {meanings[i].where: text for i, text in contradicted(meanings, files, images).items()}
     for reader in readers:
         reader.read(wrong)
     return labels
@@ -68,15 +68,25 @@ def read(files: LabelFiles, images: Images) -> Labels:
 def split_of(path: str) -> str:
     """The split that a file is of, by its name or its folder's; empty where neither says anything."""
     stem = splitext(basename(path))[0]
-    folder = dirname(path)
     if found := _SPLIT.fullmatch(stem):
         if not _GENERIC.fullmatch(stem):
             return found[1].removesuffix(".coco")
     elif not _GENERIC.fullmatch(stem):
         return stem
-    while basename(folder) in FOLDERS:
-        folder = dirname(folder)
-    return basename(folder)
+    return folder_of_labels(path)
+
+
+def _splits_of(paths: list[str]) -> dict[str, str]:
+    """Path of each file -> its split; where files of one name lie in folders of several splits, these say it."""
+    folders: dict[str, set[str]] = {}
+    for path in paths:
+        folders.setdefault(basename(path), set()).add(folder_of_labels(path))
+    found = {path: split_of(path) for path in paths}
+    for path, split in found.items():
+        others = folders[basename(path)]
+        if len(others) > 1 and all(map(is_split, others)) and not is_called_like_a_split(split):
+            found[path] = folder_of_labels(path)
+    return found
 
 
 _Numbered = dict[Any, tuple["Category", "int | str | None"]]

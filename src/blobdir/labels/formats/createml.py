@@ -11,7 +11,7 @@ from blobdir.errors import AnnotationError
 from blobdir.jsontext import read_json
 from blobdir.labels.finding import is_image
 from blobdir.labels.model import Box, LabelError, Labels, Picture, Thing, name_of, number, others
-from blobdir.labels.splitnames import split_in_name
+from blobdir.labels.splitnames import folder_of_labels, split_in_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ def read(files: LabelFiles, images: Images) -> Labels:
             value = read_json(files.read(path))
         except (AnnotationError, LabelError) as error:
             raise LabelError(f"{path}: {error}") from error
-        split = split_in_name(path) or dirname(path).rpartition("/")[2]
+        split = split_in_name(path) or folder_of_labels(path)
         for index, raw in enumerate(value):
             where = f"{path}: [{index}]"
             try:

@@ -34,6 +34,7 @@ _NAMES: Final = {
         "file_name",
         "imageid",
         "image_id",
+        "image_name",
     ),
     "label": ("class", "label", "name", "category", "labelname", "class_name", "label_name"),
     "left": ("xmin", "x1", "x_min", "left", "bbox_x", "x", "bbox_left"),
@@ -65,6 +66,10 @@ _FLAGS: Final = (
 _IS: Final = ("1", "true")
 _IS_NOT: Final = ("", "0", "-1", "false")
 """Values of flags; -1 is Open Images' "nobody knows"."""
+_BEFORE: Final = 4
+"""So many lines are looked at for the header."""
+_BEGINS: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\"?sep=.\"?\s*)?", re.IGNORECASE)
+"""Lines before it: empty ones, and Excel's ``sep=;``."""
 _SNIFFED: Final = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -73,7 +78,8 @@ def is_table(path: str, head: bytes) -> bool:
     if splitext(path)[1].lower() not in (".csv", ".tsv"):
         return False
     try:
-        return _layout(decoded(head.partition(b"\n")[0])) is not None
+        first = next((line for line in head.split(b"\n", _BEFORE)[:_BEFORE] if not _BEGINS.fullmatch(line)), b"")
+        return _layout(decoded(first)) is not None
     except (LabelError, csv.Error):
         return False
 
@@ -91,12 +97,15 @@ class _Layout:
         Of all columns, as the header has them; empty: there is no header.
     shares : bool
         Whether coordinates are shares of the image's sides.
+    first : int
+        The line that says it: of the header, or the first of the rows.
     """
 
     delimiter: str
     columns: dict[str, int]
     names: list[str]
     shares: bool = False
+    first: int = 1
 
     def cell(self, row: list[str], what: str) -> str:
         """What a row has of something; empty where there is no column for it."""
@@ -161,9 +170,12 @@ def read(files: LabelFiles, images: Images) -> Labels:
             text = decoded(files.read(path))
         except LabelError as error:
             raise LabelError(f"{path}: {error}") from error
-        layout = _layout(text.partition("\n")[0])
+        lines = text.split("\n", _BEFORE)[:_BEFORE]
+        first = next((i for i, line in enumerate(lines) if not _BEGINS.fullmatch(line.encode())), 0)
+        layout = _layout(lines[first])
         if layout is None:
-            raise LabelError(f"{path}: line 1: has no columns for image, class and box")
+            raise LabelError(f"{path}: line {first + 1}: has no columns for image, class and box")
+        layout.first = first + 1
         _read(labels, path, text, layout, images)
     named = {picture.path for picture in labels.pictures}
     labels.pictures += [Picture(path, "", path, _Reader(_NO_LAYOUT)) for path in images.paths if path not in named]
@@ -175,7 +187,7 @@ def _rows(path: str, text: str, layout: _Layout) -> Iterator[tuple[int, list[str
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=layout.delimiter)
     try:
         for row in reader:
-            if not (layout.names and reader.line_num == 1) and any(row):
+            if reader.line_num >= layout.first + bool(layout.names) and any(row):
                 yield reader.line_num, row
     except csv.Error as error:
         raise LabelError(f"{path}: line {reader.line_num}: isn't CSV: {error}") from error

@@ -150,17 +150,17 @@ def _splits(files: LabelFiles, labels: Labels, images: Images) -> dict[str, str]
     for tree, sets in sorted(trees.items()):
         near = join(tree, "JPEGImages")
         near = near if images.holds(near) else tree
-        _read_sets(files, lists, sets, near)
+        _read_sets(files, images, lists, sets, near)
     lists.settle()
     return lists.splits
 
 
-def _read_sets(files: LabelFiles, lists: Lists, sets: dict[str, dict[str, str]], near: str) -> None:
+def _read_sets(files: LabelFiles, images: Images, lists: Lists, sets: dict[str, dict[str, str]], near: str) -> None:
     """Read the lists of one ``ImageSets``: those of the first folder that has some but of classes."""
     of_classes: dict[str, set[str]] = {}
     for folder in sorted(sets, key=lambda one: (SETS.index(one) if one in SETS else len(SETS), one)):
         chosen = sets[folder]
-        of_classes |= {path: names for path in chosen.values() if (names := _in_list_of_class(files, path))}
+        of_classes |= {path: names for path in chosen.values() if (names := _in_list_of_class(files, path, images))}
         used = [name for name in sorted(chosen, key=list_order) if chosen[name] not in of_classes]
         unions = together({name: _lines(files, chosen[name]) for name in used})
         for name in sorted(used, key=lambda one: one in unions):
@@ -179,13 +179,20 @@ def _lines(files: LabelFiles, path: str) -> set[str]:
         return set()  # who reads it says so
 
 
-def _in_list_of_class(files: LabelFiles, path: str) -> set[str]:
-    """The images of a list that says of each whether a class is in it; empty: it's another one."""
+def _in_list_of_class(files: LabelFiles, path: str, images: Images) -> set[str]:
+    """The images of a list that says of each whether a class is in it; empty: it's another one.
+
+    An image may be called ``photo 1``: a list whose whole lines name as many images as their first words is one of
+    images.
+    """
     if "_" not in basename(path):
         return set()
     lines = _lines(files, path)
-    found = {match[1] for line in lines if (match := _OF_CLASS.fullmatch(line))}
-    return found if all(map(_OF_CLASS.fullmatch, lines)) else set()
+    found = [match[1] for line in lines if (match := _OF_CLASS.fullmatch(line))]
+    if len(found) < len(lines):
+        return set()
+    whole = sum(1 for line in lines if images.called_so(line))
+    return set() if whole and whole >= sum(1 for name in found if images.called_so(name)) else set(found)
 
 
 class _Reader:

@@ -74,7 +74,8 @@ def read(files: LabelFiles, images: Images) -> Labels:
 
 def _is_special(path: str, files: LabelFiles) -> bool:
     """Whether a text is one of names, or another that is no image's."""
-    return basename(path).lower() in _OTHERS and not is_labels(path, files.head(path))
+    name = basename(path).lower()
+    return (name in _OTHERS or name.startswith("readme.")) and not is_labels(path, files.head(path))
 
 
 def _owners(files: LabelFiles, labels: Labels, images: Images, texts: list[str]) -> dict[str, str]:
@@ -130,7 +131,8 @@ class _Reader:
     def _thing(self, words: list[str], width: int, height: int) -> Thing:
         index, names = _number_of_class(words[0]), self._names
         if names and index not in names:
-            raise LabelError(f"is of class {index}, and there are only {counted(len(names), 'name')}")
+            are = "is" if len(names) == 1 else "are"
+            raise LabelError(f"is of class {index}, and there {are} only {counted(len(names), 'name')}")
         label = names.get(index, str(index))
         values = [number(word, "coordinates") for word in words[1:]]
         keypoints = self._config.keypoints * self._config.values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from posixpath import basename, dirname, join, splitext
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 NAMES_FILES: Final = ("classes.txt", "obj.names", "labels.txt", "names.txt")
 _ALWAYS: Final = ("train", "val", "test")
 """Keys that programs ask for; `convert` writes datasets of other names by these, and by their own."""
+_UP: Final = re.compile(r"^(?:\.\./)+")
 _KNOWN: Final = frozenset(("path", "names", "nc", "kpt_shape", "flip_idx", "kpt_names", *SPLITS))
 
 
@@ -400,4 +402,9 @@ def _found(things: Images, ways: list[str], near: str) -> str | None:
             return things.find(plain, near)
         except MissingError:
             continue
+    for way in ways:  # "../train/images" beside "train", as Roboflow writes it
+        plain = way.replace("\\", "/").partition("*")[0].rstrip("/")
+        here = join(near, _UP.sub("", plain))
+        if _UP.match(plain) and here in things.paths:
+            return here
     return None

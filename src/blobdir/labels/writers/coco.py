@@ -6,13 +6,13 @@ from posixpath import isabs, normpath
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.jsontext import write_json
-from blobdir.labels.formats.coco import FOLDERS
 from blobdir.labels.formats.cocoobjects import CROWD, pose_numbers
 from blobdir.labels.masks import beyond, compressed, filled, in_image, to_rle
 from blobdir.labels.measures import area, measured, plain, ring_area
 from blobdir.labels.model import Box, Mask, Polygon, Pose, around, ident_of, told, understood
+from blobdir.labels.splitnames import LABEL_FOLDERS
 from blobdir.labels.supervisely import MEASURED, digest
-from blobdir.labels.writers.model import Writer, free_name, kept_of_format
+from blobdir.labels.writers.model import Writer, free_name, kept_of_format, seen_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,13 +47,14 @@ class CocoWriter(Writer):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
-        self._used = set(FOLDERS) if plan.exact else set()  # who reads it takes these for no name of a split
+        self._used = set(LABEL_FOLDERS) if plan.exact else set()  # who reads it takes these for no name of a split
 
     def begin(self, dataset: str) -> None:
         """Begin a dataset."""
         self._source = self.plan.sources.get(dataset, {}) if self.plan.exact else {}
         self._dataset = dataset
-        self._folder = free_name(self._used, dataset.rpartition("/")[2])
+        short = dataset.rpartition("/")[2]
+        self._folder = free_name(self._used, seen_name(short) if self.plan.exact else short)
         self.plan.note_name(dataset, self._folder)
         self._images: list[dict[str, Any]] = []
         self._captions: list[dict[str, Any]] = []
@@ -70,7 +71,8 @@ class CocoWriter(Writer):
     def add(self, item: Item) -> str:
         """Take an image."""
         kept = kept_of_format(item.kept, "image", "coco") if self.plan.exact else {}
-        name = free_name(self._names, _file_name(kept.get("file_name"), item.name), extension=True)
+        name = self.plan.seen(item, _file_name(kept.get("file_name"), item.name))
+        name = free_name(self._names, name, extension=True)
         image = _image(item, name, len(self._images) + 1)
         if self.plan.exact:
             image = kept | {key: image[key] for key in ("file_name", "height", "width")}

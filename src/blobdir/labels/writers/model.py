@@ -160,6 +160,13 @@ class Plan:
         if self.exact and name != dataset:
             self.note(dataset, f"is called {name} there")
 
+    def seen(self, item: Item, name: str) -> str:
+        """What an image is called so that it isn't hidden; said if that isn't its name."""
+        found = seen_name(name) if self.exact else name
+        if found != name:
+            self.note(f"{item.dataset}/{item.name}", f"is called {found} there: hidden files aren't packed")
+        return found
+
     def shapes(self, item: Item) -> Iterator[tuple[dict[str, Any], str, list[Shape]]]:
         """Objects that can be read, each with its class and shapes; the others are named."""
         for number, one in enumerate(item.objects):
@@ -258,8 +265,13 @@ def _kind(dataset: str) -> str:
 
 def plain_name(dataset: str) -> str:
     """The name of a dataset as that of a file or key."""
-    name = _ODD.sub("_", dataset)
+    name = seen_name(_ODD.sub("_", dataset))
     return f"{name}_" if name.lower().endswith((".txt", "_labels")) else name
+
+
+def seen_name(name: str) -> str:
+    """A name, or a path, that isn't of something hidden: `pack` takes no notice of that."""
+    return "/".join(f"_{part[1:]}" if part.startswith(".") else part for part in name.split("/"))
 
 
 def kept_of_format(kept: dict[str, Any], part: str, kind: str) -> dict[str, Any]:

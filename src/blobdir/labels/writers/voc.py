@@ -39,6 +39,7 @@ class VocWriter(Writer):
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
         self._used: set[str] = set()
+        self._whole: set[str] = set()
         self._sets: dict[str, list[tuple[str, set[str]]]] = {}
         self._names = {"default"}  # a list that makes no split
         self._kinds: dict[str, list[str]] = {}
@@ -53,8 +54,8 @@ class VocWriter(Writer):
 
     def add(self, item: Item) -> str:
         """Take an image."""
-        stem, kind = splitext(item.name.replace("/", "_"))
-        stem = free_name(self._used, f"{self._prefix}{stem}")
+        stem, kind = splitext(self.plan.seen(item, f"{self._prefix}{item.name.replace('/', '_')}"))
+        stem = self._free_stem(item, stem, kind) if self.plan.exact else free_name(self._used, stem)
         if self.plan.exact and (stem != stem.strip() or stem.splitlines() != [stem]):
             text = "has a name that can't be a line of a list, so none says which split it's of"
             self.plan.complain(f"{item.dataset}/{item.name}", text)
@@ -65,6 +66,18 @@ class VocWriter(Writer):
         self._images.append((stem if self.plan.exact else stem + kind, classes))
         self._colors |= classes
         return f"{ROOT}/JPEGImages/{stem}{kind}"
+
+    def _free_stem(self, item: Item, stem: str, kind: str) -> str:
+        """A stem of its own, which can't be read as the name of another image either: ``0.jpg`` of ``0.jpg.jpg``."""
+        found, number = stem, 1
+        while found in self._used or found in self._whole or f"{found}{kind}" in self._used:
+            found = f"{stem}_{number:02d}"
+            number += 1
+        if found != stem and stem not in self._used:
+            self.plan.note(f"{item.dataset}/{item.name}", f"is called {found}{kind} there: lists have no extensions")
+        self._used.add(found)
+        self._whole.add(f"{found}{kind}")
+        return found
 
     def end(self) -> None:
         """Say which split the images are of."""

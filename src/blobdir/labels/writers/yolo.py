@@ -35,7 +35,8 @@ class YoloWriter(Writer):
         self._by_dataset = plan.exact and not plan.val
         self._folders: dict[str, str] = {}
         more = (plan.file_of(dataset, "yolo").get("config") for dataset in plan.sources)
-        self._taken = {*_KEYS, *(key for one in more if isinstance(one, dict) for key in one)} - set(plan.datasets)
+        kept = {key for one in more if isinstance(one, dict) for key in one}
+        self._taken = {*_KEYS, *(kept - set(plan.datasets))}
         self._names = _names(plan)
         self._numbers = {name: number for number, name in reversed(list(enumerate(self._names)))}
         graphs = [kind for kind in plan.kinds.values() if kind.shape == "graph"]
@@ -61,7 +62,7 @@ class YoloWriter(Writer):
     def add(self, item: Item) -> str:
         """Take an image."""
         split = self._folder or ("val" if any(tag["name"] == "val" for tag in item.tags) else "train")
-        flat = item.name.replace("/", "_")
+        flat = self.plan.seen(item, item.name.replace("/", "_"))
         name = free_stem(self._used.setdefault(split, set()), f"{self._prefix}{flat}")
         text = "\n".join(self._lines(item))
         self.plan.write(f"labels/{split}/{splitext(name)[0]}.txt", text.encode())

@@ -1,0 +1,122 @@
+"""Data sets that lie in each other: an image of the inner one isn't that of labels of the outer one.
+
+A copy of a set, or another one, may lie in its folder, and images of the outer one may be missing. Their labels, which
+only say a name, would be found to mean the namesakes further below. So of several label files that mean an image, that
+has it whose folder lies nearest around it; and where a folder further below has labels of its own, in the same place as
+the outer labels have, its images are theirs. An image at the very path that is said, seen from the label file's folder
+or one above it, is meant all the same; so is one whose set lies in a folder of the split.
+"""
+
+from __future__ import annotations
+
+from posixpath import dirname
+from typing import TYPE_CHECKING
+
+from blobdir.filenames import parents_of
+from blobdir.labels.model import LabelError
+from blobdir.labels.namesakes import is_below
+from blobdir.labels.splitnames import is_of_split
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from blobdir.labels.claims import Meaning
+    from blobdir.labels.files import LabelFiles
+    from blobdir.labels.finding import Images
+
+
+def of_inner_sets(
+    meanings: dict[int, Meaning], files: LabelFiles, images: Images, *, of_one: bool = False
+) -> dict[int, str]:
+    """Names that can't mean what was found for them, as that is in a set of its own: number -> what to say of it.
+
+    Parameters
+    ----------
+    meanings : dict
+        By number.
+    files : LabelFiles
+        Those that are the same to the last byte don't speak against each other.
+    images : Images
+    of_one : bool
+        Whether each file has the labels of one image.
+    """
+    folders = {i: one.file if of_one else dirname(one.file) for i, one in meanings.items()}
+    sets = _Sets(images)
+    by_image: dict[str, list[int]] = {}
+    for i, one in meanings.items():
+        sets.note(folders[i], one.found.path)
+        by_image.setdefault(one.found.path, []).append(i)
+    wrong: dict[int, str] = {}
+    known: dict[tuple[str, str], bool] = {}
+    for path, numbers in by_image.items():
+        around = [i for i in numbers if is_below(path, sets.of(folders[i]))]
+        nearest = max(around, key=lambda i: len(sets.of(folders[i])), default=numbers[0])
+        owner = meanings[nearest]
+        for i in numbers:
+            one, place = meanings[i], sets.of(folders[nearest])
+            is_outer = i in around and len(sets.of(folders[i])) < len(place)
+            why = f"it's that of {owner.where}"
+            if is_outer and _are_equal(files, _file(one, of_one), _file(owner, of_one), known):
+                continue
+            if not is_outer:
+                place = sets.inner(folders[i], path)
+                why = f"{place} has labels of its own"
+            if place and not _is_there(one, folders[i], place, images):
+                wrong[i] = why
+    return wrong
+
+
+class _Sets:
+    """Folders that label files speak for, and where in them these lie."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+        self._places: dict[str, set[str]] = {}
+
+    def of(self, folder: str) -> str:
+        """The folder that label files in a folder speak for."""
+        return self._images.near(folder).scopes[0]
+
+    def note(self, folder: str, path: str) -> None:
+        """Note that a folder has labels of an image."""
+        if is_below(path, top := self.of(folder)) and (place := _inside(folder, top)) is not None:
+            self._places.setdefault(top, set()).add(place)
+
+    def inner(self, folder: str, path: str) -> str:
+        """The folder around an image, below that which labels speak for, that has such labels itself; empty: none."""
+        top = self.of(folder)
+        place = _inside(folder, top)
+        inner: Iterable[str] = (one for one in parents_of(path) if one != top and is_below(one, top))
+        return next((one for one in inner if place in self._places.get(one, ())), "")
+
+
+def _inside(folder: str, top: str) -> str | None:
+    """The first folder on the way from one down to another one; empty: they are the same."""
+    if folder != top and not is_below(folder, top):
+        return None
+    return folder[len(top) :].strip("/").partition("/")[0]
+
+
+def _is_there(one: Meaning, folder: str, place: str, images: Images) -> bool:
+    """Whether an image is surely meant, though there are other labels in a folder around it."""
+    found, near = one.found, images.near(folder)
+    is_said = found.exact and not found.dropped and found.base in (*near.bases, *near.beside)
+    return is_said or (bool(one.split) and is_of_split(f"{place}/", one.split))
+
+
+def _file(one: Meaning, of_one: bool) -> str:
+    return one.where if of_one else one.file
+
+
+def _are_equal(files: LabelFiles, one: str, other: str, known: dict[tuple[str, str], bool]) -> bool:
+    if (one, other) not in known:
+        known[one, other] = are_equal(files, one, other)
+    return known[one, other]
+
+
+def are_equal(files: LabelFiles, one: str, other: str) -> bool:
+    """Whether two files are the same to the last byte."""
+    try:
+        return files.read(one) == files.read(other)
+    except LabelError:
+        return False

@@ -1,0 +1,251 @@
+"""Data sets that lie in each other, or deeper than others: no image has labels of the outer set."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from label_cases import draw
+from split_cases import messages, pack, put
+
+import blobdir
+
+
+def _csv(names, label):
+    return "filename,class,xmin,ymin,xmax,ymax\n" + "".join(f"{name},{label},1,1,9,9\n" for name in names)
+
+
+def _coco(names, label):
+    entries = [{"id": i, "file_name": name} for i, name in enumerate(names)]
+    things = [{"id": i, "image_id": i, "category_id": 1, "bbox": [1, 1, 8, 8]} for i, _ in enumerate(names)]
+    return json.dumps({"images": entries, "annotations": things, "categories": [{"id": 1, "name": label}]})
+
+
+def _cvat(names, label):
+    box = f'<box label="{label}" xtl="1" ytl="1" xbr="9" ybr="9"></box>'
+    images = (f'<image name="{name}">{box}</image>' for name in names)
+    return f"<annotations>{''.join(images)}</annotations>"
+
+
+def _createml(names, label):
+    place = {"x": 5, "y": 5, "width": 8, "height": 8}
+    return json.dumps([{"image": name, "annotations": [{"label": label, "coordinates": place}]} for name in names])
+
+
+def _voc(name, label):
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+    return f"<annotation><filename>{name}</filename><object><name>{label}</name>{box}</object></annotation>"
+
+
+def _labelme(name, label):
+    shape = {"label": label, "points": [[1, 1], [9, 9]], "shape_type": "rectangle"}
+    return json.dumps({"shapes": [shape], "imagePath": name})
+
+
+def _yolo(name, label):
+    return f"{['outer', 'inner'].index(label)} 0.5 0.5 0.2 0.2\n"
+
+
+OF_ALL = {
+    "csv": ("l.csv", _csv),
+    "coco": ("l.json", _coco),
+    "cvat": ("l.xml", _cvat),
+    "createml": ("l.json", _createml),
+}
+OF_ONE = {
+    "voc": ("Annotations", "xml", _voc),
+    "labelme": ("annotations", "json", _labelme),
+    "yolo": ("labels", "txt", _yolo),
+}
+KINDS = [*OF_ALL, *OF_ONE]
+
+
+def label(root, kind, names, what):
+    """Write the labels of images of a data set; gives where they are."""
+    if kind in OF_ALL:
+        file, text = OF_ALL[kind]
+        put(root / file, text(names, what))
+        return [root / file]
+    folder, ending, text = OF_ONE[kind]
+    if kind == "yolo":
+        put(root / "classes.txt", "outer\ninner\n")
+    paths = [root / folder / f"{name.partition('.')[0]}.{ending}" for name in names]
+    for path, name in zip(paths, names, strict=True):
+        put(path, text(name, what))
+    return paths
+
+
+def classes(target):
+    """Classes of the objects of all images; their names are of one image each."""
+    project = blobdir.open_project(target)
+    return {
+        name: [one["classTitle"] for one in dataset.annotation(name)["objects"]]
+        for dataset in project.values()
+        for name in dataset
+    }
+
+
+@pytest.mark.parametrize("inner", ["copy", "a/b", "train"])
+@pytest.mark.parametrize("folder", ["images", "photos"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_image_of_a_set_in_another_has_its_own_labels(kind, folder, inner, tmp_path):
+    root = tmp_path / "s"
+    for path in (f"{folder}/1.png", f"{inner}/{folder}/3.png", f"{inner}/{folder}/5.png"):
+        draw(root / path)
+    outer = label(root, kind, ["1.png", "3.png"], "outer")[-1].relative_to(root).as_posix()
+    label(root / inner, kind, ["3.png", "5.png"], "inner")
+    report, _ = pack(root, tmp_path / "p")
+    assert classes(tmp_path / "p") == {"1.png": ["outer"], "3.png": ["inner"], "5.png": ["inner"]}
+    ((path, text),) = messages(report, "label-image")
+    assert path.startswith(outer) and f"{inner}/{folder}/3.png" in text
+
+
+@pytest.mark.parametrize("folder", ["images", "photos"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_image_without_labels_in_a_set_has_none_of_the_outer_one(kind, folder, tmp_path):
+    root = tmp_path / "s"
+    for path in (f"backup/{folder}/1.png", f"backup/{folder}/2.png"):
+        draw(root / path)
+    label(root, kind, ["1.png"], "outer")
+    label(root / "backup", kind, ["2.png"], "inner")
+    report, _ = pack(root, tmp_path / "p")
+    found = classes(tmp_path / "p")
+    assert found.pop("1.png", []) == [] and found == {"2.png": ["inner"]}
+    ((_, text),) = messages(report, "label-image")
+    assert "backup has labels of its own" in text
+
+
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_folders_that_are_said_do_not_make_it_one_of_the_outer_set(kind, tmp_path):
+    root = tmp_path / "s"
+    for name in ("1.png", "2.png"):
+        draw(root / "backup/images" / name)
+    label(root, kind, ["images/1.png"], "outer")
+    label(root / "backup", kind, ["images/2.png"], "inner")
+    report, _ = pack(root, tmp_path / "p")
+    found = classes(tmp_path / "p")
+    assert found.pop("1.png", []) == [] and found == {"2.png": ["inner"]}
+    assert len(messages(report, "label-image")) == 1
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "createml"])  # a folder is a split of that
+def test_label_files_that_are_copies_do_not_speak_against_each_other(kind, tmp_path):
+    root = tmp_path / "s"
+    for name in ("1.png", "2.png"):
+        draw(root / "inner/images" / name)
+    label(root, kind, ["1.png", "2.png"], "inner")
+    label(root / "inner", kind, ["1.png", "2.png"], "inner")
+    report, _ = pack(root, tmp_path / "p")
+    assert report.complete, report.problems
+    assert classes(tmp_path / "p") == {"1.png": ["inner"], "2.png": ["inner"]}
+
+
+@pytest.mark.parametrize("kind", OF_ALL)
+@pytest.mark.parametrize("name", ["{}", "inner/photos/{}"])
+def test_labels_above_a_set_still_are_of_what_they_say(kind, name, tmp_path):
+    """By its path; or where the inner folder has none."""
+    root = tmp_path / "s"
+    for path in ("1.png", "2.png"):
+        draw(root / "inner/photos" / path)
+    label(root, kind, [name.format("1.png")], "outer")
+    if "/" in name:
+        label(root / "inner", kind, ["2.png"], "inner")
+    report, _ = pack(root, tmp_path / "p")
+    assert not messages(report, "label-image") and classes(tmp_path / "p")["1.png"] == ["outer"]
+
+
+@pytest.mark.parametrize("folder", ["xmls", "xml", "voc", "bboxes"])
+@pytest.mark.parametrize("below", ["", "train/"])
+@pytest.mark.parametrize("kind", OF_ONE)
+def test_folders_of_labels_below_such_count_for_nothing(kind, below, folder, tmp_path):
+    """As in the Oxford-IIIT pets: ``annotations/xmls`` beside ``images``."""
+    above, ending, text = OF_ONE[kind]
+    root = tmp_path / "s"
+    images = "JPEGImages" if kind == "voc" else "images"
+    places = (f"{above}/{folder}/{below}", f"{above}/{below}{folder}/")
+    for name, place in zip(("1", "2"), places, strict=True):
+        draw(root / f"{images}/{below}{name}.png")
+        put(root / f"{place}{name}.{ending}", text(f"{name}.png", "inner"))
+    put(root / "classes.txt", "outer\ninner\n")
+    report, _ = pack(root, tmp_path / "p")
+    assert report.complete, report.problems
+    assert classes(tmp_path / "p") == {"1.png": ["inner"], "2.png": ["inner"]}
+
+
+@pytest.mark.parametrize("folder", ["", "set", "a/b"])
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_paths_of_another_machine_are_understood_in_a_folder(kind, folder, tmp_path):
+    root = tmp_path / "s"
+    for path in ("images/1.png", "images/2.png"):
+        draw(root / folder / path)
+    label(root / folder, kind, ["/home/me/data/images/1.png", "/home/me/data/images/2.png"], "inner")
+    report, _ = pack(root, tmp_path / "p")
+    assert report.complete, report.problems
+    assert classes(tmp_path / "p") == {"1.png": ["inner"], "2.png": ["inner"]}
+
+
+@pytest.mark.parametrize("folder", ["", "splits/", "data/", "lists/"])
+@pytest.mark.parametrize("config", [True, False])
+def test_lists_in_a_folder_may_have_paths_of_another_machine(config, folder, tmp_path):
+    root = tmp_path / "s"
+    draw(root / "images/1.png")
+    draw(root / "images/2.png")
+    label(root, "yolo", ["1.png", "2.png"], "inner")
+    put(root / f"{folder}train.txt", "/home/me/proj/images/1.png\n")
+    put(root / f"{folder}val.txt", "/home/me/proj/images/2.png\n")
+    if config:
+        put(root / "data.yaml", f"train: {folder}train.txt\nval: {folder}val.txt\nnames: [outer, inner]\n")
+    report, found = pack(root, tmp_path / "p")
+    assert report.complete, report.problems
+    assert found == {"train": ["1.png"], "val": ["2.png"]}
+
+
+def test_a_list_of_another_set_says_nothing_of_this_one(tmp_path):
+    """``B/train.txt`` is of images in ``B``, which aren't here."""
+    root = tmp_path / "s"
+    draw(root / "images/1.png")
+    label(root, "yolo", ["1.png"], "inner")
+    put(root / "B/train.txt", "/home/me/B/images/1.png\n")
+    put(root / "data.yaml", "train: B/train.txt\nval: images\nnames: [outer, inner]\n")
+    report, found = pack(root, tmp_path / "p")
+    assert found == {"val": ["1.png"]} and not report.complete
+
+
+@pytest.mark.parametrize("folder", ["", "annotations/", "labels/", "ann/", "gt/"])
+@pytest.mark.parametrize("name", ["export", "labels_coco", "x", "result", "annotations"])
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_files_of_one_name_in_folders_of_splits_are_of_these(kind, name, folder, tmp_path):
+    root = tmp_path / "s"
+    file, text = OF_ALL[kind]
+    for number, split in enumerate(("train", "val")):
+        draw(root / split / f"images/{number}.png")
+        put(root / split / f"{folder}{name}.{file.partition('.')[2]}", text([f"{number}.png"], "inner"))
+    report, found = pack(root, tmp_path / "p")
+    assert report.complete and found == {"train": ["0.png"], "val": ["1.png"]}
+
+
+@pytest.mark.parametrize("folder", ["annotations", "ann", "labels", "gt"])
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_a_folder_of_labels_is_no_split(kind, folder, tmp_path):
+    root = tmp_path / "s"
+    file, text = OF_ALL[kind]
+    draw(root / "images/1.png")
+    put(root / folder / f"annotations.{file.partition('.')[2]}", text(["1.png"], "inner"))
+    report, found = pack(root, tmp_path / "p")
+    assert report.complete and found == {"s": ["1.png"]}
+
+
+@pytest.mark.parametrize("folder", ["images", "photos", "data/images"])
+@pytest.mark.parametrize("place", ["", "anno/"])
+@pytest.mark.parametrize("kind", OF_ONE)
+def test_labels_in_a_folder_above_the_images(kind, place, folder, tmp_path):
+    """In the root; or in one that is given, as its name says nothing: messages advise so."""
+    root = tmp_path / "s"
+    _, ending, text = OF_ONE[kind]
+    for name in "12":
+        draw(root / folder / f"{name}.png")
+        put(root / place / f"{name}.{ending}", text(f"{name}.png", "inner"))
+    put(root / place / "classes.txt", "outer\ninner\n")
+    report, _ = pack(root, tmp_path / "p", labels=kind, labels_from=str(root / place) if place else "")
+    assert report.complete, report.problems
+    assert classes(tmp_path / "p") == {"1.png": ["inner"], "2.png": ["inner"]}

@@ -1,0 +1,72 @@
+"""What programs write around their labels: first lines, names of columns, texts beside them, places in configs."""
+
+from __future__ import annotations
+
+import pytest
+from label_cases import draw
+from split_cases import messages, pack, put
+
+import blobdir
+from blobdir.errors import UsageError
+
+HEADER, ROW = "filename,class,xmin,ymin,xmax,ymax\n", "a.png,cat,1,1,9,9\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=,\n" + HEADER + ROW,
+        "\ufeffsep=,\r\n" + (HEADER + ROW).replace("\n", "\r\n"),
+        "\n" + HEADER + ROW,
+        "\n \n" + HEADER + "\n" + ROW,
+        ("sep=;\n" + HEADER + ROW).replace(",", ";"),
+        "sep=,\na.png,1,1,9,9,cat\n",
+        "label_name,bbox_x,bbox_y,bbox_width,bbox_height,image_name,image_width,image_height\ncat,1,1,8,8,a.png,100,50\n",
+    ],
+)
+def test_tables_begin_in_several_ways(text, tmp_path):
+    draw(tmp_path / "s/a.png")
+    (tmp_path / "s/l.csv").write_text(text, newline="")
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    assert report.complete and report.objects == 1
+
+
+def test_a_row_of_a_table_keeps_its_line(tmp_path):
+    draw(tmp_path / "s/a.png")
+    put(tmp_path / "s/l.csv", "sep=,\n" + HEADER + ROW + "b.png,cat,1,1,9,9\n")
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    assert [path for path, _ in messages(report, "label-image")] == ["l.csv, line 4"]
+
+
+@pytest.mark.parametrize("folder", ["", "hat/", "data/hat/"])
+@pytest.mark.parametrize("name", ["README.dataset.txt", "README.roboflow.txt", "Readme.txt"])
+def test_an_export_of_roboflow_in_a_folder(name, folder, tmp_path):
+    """Its places begin with ``../``, and are seen from the folder of ``data.yaml`` all the same."""
+    root = tmp_path / "s"
+    for split, place in (("train", "train"), ("val", "valid")):
+        draw(root / folder / place / f"images/{split}.png")
+        put(root / folder / place / f"labels/{split}.txt", "0 .5 .5 .2 .2\n")
+    put(root / folder / "data.yaml", "train: ../train/images\nval: ../valid/images\nnc: 1\nnames: [cat]\n")
+    put(root / folder / f"labels/{name}", "provided by a user\n")
+    report, found = pack(root, tmp_path / "p")
+    assert report.complete and not report.problems, report.problems
+    assert found == {"train": ["train.png"], "val": ["val.png"]}
+
+
+def test_one_name_is_said_as_one(tmp_path):
+    draw(tmp_path / "s/a.png")
+    put(tmp_path / "s/a.txt", "3 .5 .5 .2 .2\n")
+    put(tmp_path / "s/classes.txt", "cat\n")
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    assert "there is only 1 name" in messages(report)[0][1]
+
+
+def test_a_file_of_a_format_that_is_not_known_is_named(tmp_path):
+    draw(tmp_path / "s/images/a.png")
+    put(tmp_path / "s/README.txt", "of me\n")
+    put(
+        tmp_path / "s/label_2/a.txt",
+        "Car 0.00 0 -1.82 804.79 167.34 995.43 327.94\n",
+    )
+    with pytest.raises(UsageError, match=r"known \(label_2/a.txt is something else\); there are"):
+        blobdir.pack(tmp_path / "s", tmp_path / "p", blobdir.PackOptions(labels="auto", processes=1))
