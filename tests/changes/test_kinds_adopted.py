@@ -165,7 +165,8 @@ def test_an_image_in_the_place_of_another_one_is_new(root, way, folder, brings):
     steps = IN_ITS_PLACE[way]
     if brings:  # a move has taken one along, or it is written
         own = f"train/{folder}/a.png.{ending}"
-        steps = [*steps, lambda fs: fs.pipe(own, contents["n"])]
+        brought = [lambda fs: fs.pipe(own, contents["n"])]  # before its image: each step is looked at by itself
+        steps = [*steps[:-1], *brought, steps[-1]] if way.endswith(("pipe", "cp to it")) else [*steps, *brought]
         if "mv to it" in way or way in ("mv over it", "swap"):
             write(root / f"train/{folder}/b.png.{ending}", contents["c"])
     before = shown(root)
