@@ -1,8 +1,12 @@
 """Which kernels are trusted with what. Pure."""
 
+import resource
+
 import pytest
 
+from blobdir.erofs.attach import _descriptors
 from blobdir.erofs.gate import KernelFacts, judge, look
+from blobdir.errors import MountError
 
 
 def facts(release="7.1.0", **other):
@@ -57,3 +61,17 @@ def test_look():
     found = look()
     assert found.system and found.release
     assert not (found.has_erofs and not found.may_mount)
+
+
+def test_a_limit_of_files_that_cant_be_raised_is_said(monkeypatch):
+    """As in containers, where root may not raise its own."""
+
+    def refuse(*_):
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 1024))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    with pytest.raises(MountError, match=r"400 blobs .* 1024 are allowed.*--engine native"), _descriptors(400):
+        pass
+    with _descriptors(1):
+        pass

@@ -15,6 +15,7 @@ from blobdir.erofs.loops import LoopDevice
 from blobdir.erofs.syscalls import MAX_STRING, FilesystemContext, attach_mount, detach_mount
 from blobdir.errors import MountError
 from blobdir.sources import LocalSource, LocalStorage
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,13 +171,26 @@ def _open_blobs(identity: Identity, root: str | None) -> list[LocalSource]:
 
 @contextmanager
 def _descriptors(wanted: int) -> Iterator[None]:
-    """Allow this process enough open files: each blob is one, and the kernel opens each again."""
+    """Allow this process enough open files: each blob is one, and the kernel opens each again.
+
+    Raises
+    ------
+    MountError
+        It can't be allowed.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = 3 * wanted + _SPARE_DESCRIPTORS + len(os.listdir("/proc/self/fd"))
     if soft == resource.RLIM_INFINITY or needed <= soft:
         yield
         return
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, max(hard, needed)))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, max(hard, needed)))
+    except (ValueError, OSError):  # as in containers: root without CAP_SYS_RESOURCE
+        raise MountError(
+            f"mounting {counted(wanted, 'blob')} by the kernel takes {needed} open files, {hard} are allowed, and more "
+            "can't be had here: raise the limit (ulimit -n), or take --engine native",
+            errno=errno.EMFILE,
+        ) from None
     try:
         yield
     finally:
