@@ -134,7 +134,8 @@ def pickles(root, packed_annotations=None):
 
 
 def tars(root):
-    return sorted(path for path in Path(root, "blob").iterdir() if path.suffix.lower() == ".tar")
+    """Its blobs; none in a project whose images are all files."""
+    return sorted(path for path in Path(root, "blob").glob("*") if path.suffix.lower() == ".tar")
 
 
 def entries(pickle):
