@@ -358,11 +358,19 @@ class WritingFileSystem(ReadOnlyFileSystem):
         A folder is copied with all that is in it, so images in it keep annotations that are in it. Patterns, and what
         is there already, are looked for in what the transaction would leave.
         """
+        from blobdir.editview import EditView
         from blobdir.packing.relocating import relocate
         from blobdir.packing.renames import in_order
 
         edit = self._editing("copy to", path2)
+        if kwargs or on_error not in (None, "raise", "ignore"):
+            wrong = next(iter(kwargs), f"on_error={on_error!r}")
+            raise UsageError(f"copy: {wrong} isn't an option of it; on_error is 'raise' or 'ignore'")
         with edit.whole():
+            if on_error == "ignore" and isinstance(path1, list) and isinstance(path2, list):
+                there = EditView(edit).exists
+                kept = [pair for pair in _as_many(path1, path2) if there(pair[0])]
+                path1, path2 = [one for one, _ in kept], [to for _, to in kept]
             parts = in_order(self._parts(edit, path1, path2, recursive, maxdepth), None)
             for source, target in _images_last(edit, parts, 1):
                 if edit.exists(source):

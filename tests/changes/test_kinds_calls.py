@@ -300,3 +300,13 @@ def test_what_comes_after_the_end(pack_, late):
 def test_what_says_nothing_or_nonsense(pack_, wrong, what):
     root = pack_(files_of({"train/a.png": picture("a")}))
     assert what in unchanged(root, wrong)
+
+
+def test_what_is_missing_in_lists_that_are_copied(pack_):
+    root = pack_(files_of({"train/a.png": picture("a")}) | {"notes/1.txt": b"1"})
+    lists = ["notes/no.txt", "notes/1.txt"], ["new/no.txt", "new/1.txt"]
+    assert "no such file" in unchanged(root, lambda fs: fs.cp(*lists))
+    for options in ({"on_error": "ignored"}, {"recursiv": True}):
+        assert "isn't an option" in unchanged(root, lambda fs, options=options: fs.cp(*lists, **options))
+    transaction(root, lambda fs: fs.cp(*lists, on_error="ignore"))
+    assert shown(root)["new/1.txt"] == b"1" and "new/no.txt" not in shown(root)

@@ -94,7 +94,7 @@ class EditedSideFiles:
 
     def before(self, path: str) -> set[str] | None:
         """What `note` has to know of a file that is going to be written: who has it; None where it isn't there."""
-        return self._having(path) if self._edit.exists(path) else None
+        return self.having(path) if self._edit.exists(path) else None
 
     def note(self, path: str, before: set[str] | None, origin: Origin) -> None:
         """A file was written.
@@ -127,20 +127,20 @@ class EditedSideFiles:
         elif self._is_label(path):
             self._note_label(path, before, origin)
         elif not dataset:
-            images = before or self._called_like(path) or self._having(path)
+            images = before or self._called_like(path) or self.having(path)
             self._meant[path] = images or (set() if origin == "moved" else None)
 
     def _note_image(self, image: str, *, is_new: bool) -> None:
         by_name, by_stem = self.labels(image)
         if self._exists(by_name):
             return
-        takes = self.is_meant(by_stem, image) if is_new else image in self._having(by_stem)
+        takes = self.is_meant(by_stem, image) if is_new else image in self.having(by_stem)
         if not (self._edit.exists(by_stem) and takes):
             self._blank[by_name] = image
 
     def _note_label(self, path: str, before: set[str] | None, origin: Origin) -> None:
         self._blank.pop(path, None)
-        images = before or self._called_like(path) or self._having(path)
+        images = before or self._called_like(path) or self.having(path)
         if not images and origin != "moved":
             images = self._claimed(path, alone=origin == "copied")
         self._meant[path] = images or (set() if origin == "moved" or self._of_stem(path) else None)
@@ -156,7 +156,7 @@ class EditedSideFiles:
         UsageError
             There are several, and one is new: without `alone`.
         """
-        named = self._having(path, blank=False)
+        named = self.having(path, blank=False)
         images = {image for image in named if self.labels(image)[0] in self._blank}
         if alone and (images != named or len(self._of_stem(path)) > 1):
             return set()
@@ -173,11 +173,7 @@ class EditedSideFiles:
         stem = label[len(dataset) + len(layout.ANNOTATIONS) + 2 :].removesuffix(".json")
         return self._named(dataset, stem)
 
-    def having(self, path: str) -> set[str]:
-        """Images that have a file."""
-        return self._having(path)
-
-    def await_(self, path: str, images: set[str]) -> None:
+    def wait_for(self, path: str, images: set[str]) -> None:
         """A file was moved here without the images that had it: they may follow.
 
         If it's a label by the stem, it may be for an image without one that it can only be for.
@@ -206,7 +202,7 @@ class EditedSideFiles:
     def has_label(self, image: str) -> bool:
         """Whether an image has a label that is a file."""
         by_name, by_stem = self.labels(image)
-        return self._edit.exists(by_name) or (self._edit.exists(by_stem) and image in self._having(by_stem))
+        return self._edit.exists(by_name) or (self._edit.exists(by_stem) and image in self.having(by_stem))
 
     def _exists(self, path: str) -> bool:
         return path in self._blank or self._edit.exists(path)
@@ -225,7 +221,7 @@ class EditedSideFiles:
         """
         images = self._meant.get(path, ())
         if path not in self._meant:
-            images = self._having(path)
+            images = self.having(path)
         source, target = renamed
         if images is None:
             return None
@@ -237,7 +233,7 @@ class EditedSideFiles:
             self._meant[path] = images
             self._touched[path] = None
 
-    def _having(self, path: str, *, blank: bool = True) -> set[str]:
+    def having(self, path: str, *, blank: bool = True) -> set[str]:
         """Images that have a file; none where that can't be known. Without `blank`, as if none were."""
         try:
             dataset = self._dataset_of(path)
@@ -278,7 +274,7 @@ class EditedSideFiles:
                 if self._is_for_anybody(by_stem):
                     self._meant[by_stem] = {image}  # it has come
                     self._touched[by_stem] = None
-                elif self._having(by_stem) - {image}:
+                elif self.having(by_stem) - {image}:
                     self._blank[path] = image
                     self._lost[path] = None
 
@@ -298,7 +294,7 @@ class EditedSideFiles:
         """A file is meant for one more image."""
         self._touched[path] = None
         if path not in self._meant:
-            self._meant[path] = self._having(path)
+            self._meant[path] = self.having(path)
         if (images := self._meant[path]) is not None:
             images.add(image)
 
@@ -393,18 +389,18 @@ class EditedSideFiles:
         blank = (self.labels(image)[0] for image in images)
         for path in filter(self._exists, [*paths, *blank]):
             mine = {self._blank[path]} if path in self._blank else self._meant.get(path)
-            if mine is not None and (others := self._having(path) - mine):
+            if mine is not None and (others := self.having(path) - mine):
                 raise UsageError(f"{path}: would be taken for {min(others)}'s as well; nothing was changed")
         for image, lost in bared.items():
             if self._edit.exists(image):
                 self._check_bared(image, lost)
         for path in paths:  # from now on who has a file says for whom it is
-            if not (self._is_for_anybody(path) and self._edit.exists(path) and not self._having(path)):
+            if not (self._is_for_anybody(path) and self._edit.exists(path) and not self.having(path)):
                 self._meant.pop(path, None)
 
     def _come(self, path: str) -> set[str]:
         """Images that a file waited for: of a label, the one of its full name, and the others have none."""
-        images = self._having(path)
+        images = self.having(path)
         first = self._called_like(path) if self._is_label(path) else set()
         for image in images - first if first else ():
             self._blank[self.labels(image)[0]] = image
@@ -418,14 +414,11 @@ class EditedSideFiles:
         UsageError
         """
         for image in images:
-            self._check_lack(image)
-
-    def _check_lack(self, image: str) -> None:
-        by_name, by_stem = self.labels(image)
-        meant = self._new_labels.get(by_stem, set()) & self._having(by_stem)
-        if by_name in self._blank and meant:
-            what = f"is for {min(meant)} or for {image}, which has no label either; write {by_name}"
-            raise UsageError(f"{by_stem}: {what}; nothing was changed")
+            by_name, by_stem = self.labels(image)
+            meant = self._new_labels.get(by_stem, set()) & self.having(by_stem)
+            if by_name in self._blank and meant:
+                what = f"is for {min(meant)} or for {image}, which has no label either; write {by_name}"
+                raise UsageError(f"{by_stem}: {what}; nothing was changed")
 
     def _check_new_image(self, image: str) -> None:
         dataset, name = self._edit.places.of(image)
@@ -486,7 +479,7 @@ class EditedSideFiles:
         new = {old: to for old, to in renamed.items() if to not in stay and old != to}
         going = {path for path, shared in (replaced | self.of(image)).items() if not shared} - stay
         for path in self._check_free(image, target, list(new.values()), going, stay):
-            self._meant[path] = (self._meant.get(path) or self._having(path)) | {target}
+            self._meant[path] = (self._meant.get(path) or self.having(path)) | {target}
             stay.add(path)
         return new, stay | {to for old, to in renamed.items() if old == to}
 
@@ -514,7 +507,7 @@ class EditedSideFiles:
                 if old not in fixed:
                     found.setdefault(old, {}).setdefault(to, []).append(target)
         for old, places in found.items():
-            yield old, places, not self._having(old) <= images.keys()
+            yield old, places, not self.having(old) <= images.keys()
 
     def _is_for_anybody(self, path: str) -> bool:
         """Whether a file was written when no image had it."""
@@ -549,9 +542,8 @@ class EditedSideFiles:
             below = [full] if is_file else self._edit.files_below(full)
             awaited.update(path for path in below if image in self._awaits.get(path, ()))
             own |= gets_own and one.by_stem and one.folder == layout.ANNOTATIONS
-            if not own and any(
-                path not in going | stay | awaited and not self.is_meant(path, target) for path in below
-            ):
+            free = going | stay | awaited
+            if not own and any(path not in free and not self.is_meant(path, target) for path in below):
                 raise UsageError(f"{full}: is there already, and would be taken for {target}'s; move it away first")
         begin = f"{dataset}/"
         for path in new:

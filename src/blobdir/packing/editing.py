@@ -360,7 +360,7 @@ class Edit:
                 with self.whole():
                     left = self.side_files.having(path)
                     self.transfer(path, target)
-                    self.side_files.await_(target, left)
+                    self.side_files.wait_for(target, left)
                 return
             new, stay = self.side_files.moving(path, target)
             kept = stay.union(new.values())  # one's new name may be another's old one

@@ -46,8 +46,9 @@ def relocate(edit: Edit, source: str, target: str, *, copy: bool = False) -> Non
         edit.places.carry(source, target, [*below, *empty])
         for image, to in images.items():
             edit.check_kind(image, to)
-        left = {to: side_files.having(file) - images.keys() for file, to in new.items() if file not in images}
         meanings = {to: side_files.meaning(file, (source, target)) for file, to in new.items() if file not in images}
+        alone = [file for file, to in new.items() if file not in images and meanings[to] == set()]
+        left = {new[file]: side_files.having(file) - images.keys() for file in alone}
         labelled = [to for image, to in images.items() if side_files.has_label(image) and _label(edit, image) in new]
         for to in filter(edit.exists, images.values()):
             edit.remove(to)
@@ -61,10 +62,10 @@ def relocate(edit: Edit, source: str, target: str, *, copy: bool = False) -> Non
         for image in labelled:
             side_files.unblank(image)
         for path, meant in meanings.items():
-            if meant or meant is None:
-                side_files.mean(path, meant)
+            if path in left:
+                side_files.wait_for(path, left[path])
             else:
-                side_files.await_(path, left[path])
+                side_files.mean(path, meant)
         for folder in empty:
             edit.make_folder(target + folder.removeprefix(source))
 
