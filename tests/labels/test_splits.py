@@ -236,30 +236,25 @@ def test_a_folder_that_is_not_there_says_nothing(said, tmp_path):
     assert pack(tmp_path / "s", tmp_path / "p")[0].complete
 
 
-@pytest.mark.parametrize("kind", OWN)
-def test_folders_that_are_called_alike(kind, tmp_path):
-    """``train`` in ``train``: the upper one isn't the image's folder."""
-    ending, text = OWN[kind]
-    draw(tmp_path / "s/train/pictures/x/1.png")
-    draw(tmp_path / "s/train/pictures/x/2.png")
-    put(tmp_path / f"s/train/annots/train/1.{ending}", text.format("wrong", 0))
-    report, _ = pack(tmp_path / "s", tmp_path / "p", labels=kind)
-    (dataset,) = blobdir.open_project(tmp_path / "p").values()
-    assert not dataset.annotation("1.png")["objects"]
-    assert [(p.code, p.path) for p in report.problems if p.costs] == [("label-image", f"train/annots/train/1.{ending}")]
+ALIKE = {
+    "train in train, which isn't the image's": ("train/pictures/x", "train/pictures/x", "train/annots/train"),
+    "a folder of images that is named like labels": ("pictures/data", "pictures/ann", "annots/ann"),
+}
 
 
 @pytest.mark.parametrize("kind", OWN)
-def test_a_folder_of_images_that_is_named_like_labels(kind, tmp_path):
-    """Labels of an image in it that is missing are no other's."""
+@pytest.mark.parametrize("folders", ALIKE)
+def test_folders_that_are_called_alike(kind, folders, tmp_path):
+    """Labels of an image that is missing are no other's."""
     ending, text = OWN[kind]
-    draw(tmp_path / "s/pictures/data/1.png")
-    draw(tmp_path / "s/pictures/ann/2.png")
-    put(tmp_path / f"s/annots/ann/1.{ending}", text.format("wrong", 0))
+    one, other, labels = ALIKE[folders]
+    draw(tmp_path / "s" / one / "1.png")
+    draw(tmp_path / "s" / other / "2.png")
+    put(tmp_path / "s" / labels / f"1.{ending}", text.format("wrong", 0))
     report, _ = pack(tmp_path / "s", tmp_path / "p", labels=kind)
     (dataset,) = blobdir.open_project(tmp_path / "p").values()
     assert not dataset.annotation("1.png")["objects"]
-    assert [(p.code, p.path) for p in report.problems if p.costs] == [("label-image", f"annots/ann/1.{ending}")]
+    assert [(p.code, p.path) for p in report.problems if p.costs] == [("label-image", f"{labels}/1.{ending}")]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in WRITERS if kind != "coco"])
