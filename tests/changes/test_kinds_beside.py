@@ -309,7 +309,7 @@ def test_a_label_by_the_stem_that_comes_later(pack_, how):
     assert found["w/ann/a.json"] == label and "w/ann/a.png.json" not in found and faults(root) == []
 
 
-@pytest.mark.parametrize("order", permutations(range(3)))
+@pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_a_label_that_comes_at_once_with_two_images(tmp_path, order):
     files = {"train/img/b.png": picture("b"), "train/img/b.png.bmp": picture_of("b.bmp", "bmp")}
     files["train/ann/b.png.json"] = annotation("of b.png")
@@ -390,7 +390,7 @@ def test_what_an_image_had_before_is_no_others(pack_, kind, away, comes):
     assert label_of(root, "a.png") == label_of(twin, "a.png") and shown(root).keys() == shown(twin).keys()
 
 
-@pytest.mark.parametrize("order", permutations(range(4)))
+@pytest.mark.parametrize("order", list(permutations(range(4))))
 def test_the_order_in_a_dictionary_says_nothing(tmp_path, order):
     files = {"train/img/b.png": picture("b"), "train/img/b.png.bmp": picture_of("b.bmp", "bmp")}
     files |= {f"train/ann/{name}.json": annotation(name) for name in ("b.png", "b.png.bmp")}

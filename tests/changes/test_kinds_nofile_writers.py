@@ -37,7 +37,8 @@ def annotated(base):
 
 
 def offsets(root):
-    if status := run(["offsets", "-q", "--replace", str(tars(root)[0]), "-o", str(root / "train")]):
+    tar = next(iter(tars(root)), root / "blob/not-there.tar")  # its folder may be no folder
+    if status := run(["offsets", "-q", "--replace", str(tar), "-o", str(root / "train")]):
         raise BlobdirError(f"exit status {status}")
 
 
