@@ -103,7 +103,7 @@ def checksum_holds(header: bytes) -> bool:
     stored = number(header[CHECKSUM])
     others = header[: CHECKSUM.start] + header[CHECKSUM.stop :]
     unsigned = sum(others) + _CHECKSUM_SPACES
-    return stored in (unsigned, unsigned - 256 * sum(byte >= 0x80 for byte in others))
+    return stored == unsigned or stored == unsigned - 256 * sum(byte >= 0x80 for byte in others)
 
 
 def first_bad_checksum(block: NDArray[np.uint8]) -> int:
