@@ -359,7 +359,7 @@ class WritingFileSystem(ReadOnlyFileSystem):
         is there already, are looked for in what the transaction would leave.
         """
         from blobdir.editview import EditView
-        from blobdir.packing.relocating import relocate
+        from blobdir.packing.relocating import relocate, relocate_together
         from blobdir.packing.renames import in_order
 
         edit = self._editing("copy to", path2)
@@ -372,9 +372,14 @@ class WritingFileSystem(ReadOnlyFileSystem):
                 kept = [pair for pair in _as_many(path1, path2) if there(pair[0])]
                 path1, path2 = [one for one, _ in kept], [to for _, to in kept]
             parts = in_order(self._parts(edit, path1, path2, recursive, maxdepth), None)
+            if relocate_together(edit, parts, copy=True):
+                return
+            replaced = {target for _, target in parts}
+            read = {path: edit.read(path) for path, _ in parts if path in replaced and edit.exists(path)}
             for source, target in _images_last(edit, parts, 1):
                 if edit.exists(source):
-                    edit.write(target, edit.read(source), origin="copied")
+                    data = read[source] if source in read else edit.read(source)
+                    edit.write(target, data, origin="copied")
                 else:
                     relocate(edit, source, target, copy=True)
 
@@ -384,7 +389,7 @@ class WritingFileSystem(ReadOnlyFileSystem):
         Of a list, all are meant to move at once: ``["a", "b"]`` to ``["b", "c"]`` loses nothing, nor does a swap.
         Images are copied to the new blob: `blobdir.packing.move` moves offsets only.
         """
-        from blobdir.packing.relocating import relocate
+        from blobdir.packing.relocating import relocate, relocate_together
         from blobdir.packing.renames import in_order
 
         edit = self._editing("mv", path1)
@@ -398,16 +403,18 @@ class WritingFileSystem(ReadOnlyFileSystem):
             if not parts:
                 raise IsADirectory(f"{path1}: is a directory; recursive=True moves it")
             taken = {path for pair in parts for path in pair}
-            moves = in_order(parts, lambda path: edit.free_name(path, taken))
-            # What belongs to an image goes along with it, wherever it stands in the list.
-            for source, target in sorted(moves, key=lambda move: not edit.places.is_image(move[0])):
-                if f"{target}/".startswith(f"{source}/"):
+            for source, target in parts:
+                if source != target and f"{target}/".startswith(f"{source}/"):
                     raise UsageError(f"{source}: can't be moved into itself, {target}")
+            moves = in_order(parts, lambda path: edit.free_name(path, taken))
+            if relocate_together(edit, parts):
+                return
+            for source, target in sorted(moves, key=lambda move: not edit.places.is_image(move[0])):
                 if edit.exists(source):
                     edit.move(source, target)
                 elif edit.holds(source) or edit.folders_below(source):
                     relocate(edit, source, target)
-                elif not edit.exists(target) and not edit.holds(target):
+                else:
                     raise UsageError(f"{source}: went along with what it belongs to; move it by itself, before that")
 
     def _parts(
@@ -432,7 +439,8 @@ class WritingFileSystem(ReadOnlyFileSystem):
             found = [(source, to) for source, to in found if inside.isdisjoint(layout.above(source))]
         folders = {path for pair in found if view.isdir(pair[0]) for path in pair}
         for source, to in found:
-            if other := next((folder for folder in layout.above(to) if folder in folders and folder != source), None):
+            around = (folder for end in (source, to) for folder in layout.above(end))
+            if other := next((folder for folder in around if folder in folders and folder != source), None):
                 raise UsageError(
                     f"{source}: was to become {to}, and {other} is to be another folder; name them one by one"
                 )

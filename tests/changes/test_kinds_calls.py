@@ -221,13 +221,6 @@ def test_a_list_of_an_image_and_what_goes_along_with_it(pack_, case):
     assert shown(root)["w/ann/a.png.json"] == label and faults(root) == []
 
 
-def test_a_list_of_an_image_and_its_label_to_elsewhere(pack_):
-    root = pack_(files_of({"train/a.png": picture("a"), "train/b.png": picture("b")}))
-    lists = ["train/ann/a.png.json", "train/img/a.png"], ["backup/a.json", "w/img/a.png"]
-    assert "went along" in unchanged(root, lambda fs: fs.mv(*lists))
-    assert "went along" in unchanged(root, lambda fs: fs.mv(lists[0][::-1], lists[1][::-1]))
-
-
 # -- a step fails, and whoever asked for it goes on ------------------------------------------------------------------
 
 

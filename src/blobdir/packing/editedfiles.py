@@ -12,7 +12,7 @@ from blobdir.errors import IncompleteListingError, UsageError
 from blobdir.packing.sidefiles import FOLDERS, could_have, is_side_folder, owners, renamed_side, side_files
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 
     from blobdir.packing.editedplaces import EditedPlaces
     from blobdir.packing.provenance import Provenance
@@ -47,6 +47,16 @@ class Edited(Protocol):
     def read(self, path: str) -> bytes:
         """Content of a file as it would be."""
         ...
+
+
+class _Going:
+    """Paths at which nothing will be: those that are named, and those of what moves elsewhere."""
+
+    def __init__(self, named: set[str], moving: Mapping[str, str]) -> None:
+        self._named, self._moving = named, moving
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._named or path in self._moving
 
 
 class EditedSideFiles:
@@ -114,13 +124,14 @@ class EditedSideFiles:
                 self._side.setdefault(above, {})[name] = None
             folder = above
         dataset, name = self._edit.places.of(path)
-        for base in (name, splitext(name)[0]) if dataset else ():
+        is_image = self._edit.places.is_image(path)
+        for base in (name, splitext(name)[0]) if is_image else ():
             self._written.setdefault((dataset, base), {})[name] = None
         self._carried.pop(path, None)
         self._awaits.pop(path, None)
         self._lost.pop(path, None)
         self._touched[path] = None
-        if self._edit.places.is_image(path):
+        if is_image:
             self._note_image(path, is_new=before is None)
             if before is None:
                 self._new_images[path] = None
@@ -210,22 +221,17 @@ class EditedSideFiles:
     def _is_label(self, path: str) -> bool:
         return path.startswith(f"{self._dataset_of(path)}/{layout.ANNOTATIONS}/")
 
-    def meaning(self, path: str, renamed: tuple[str, str]) -> set[str] | None:
-        """For which images a file is, if what is in a folder is in another one then: see `mean`.
+    def meaning(self, path: str, renamed: Mapping[str, str]) -> set[str] | None:
+        """For which images a file is, if some are called otherwise then, and the others don't have it: see `mean`.
 
         Parameters
         ----------
         path : str
-        renamed : (str, str)
-            The folder, and the other one.
+        renamed : mapping
+            Path of each image -> the other one.
         """
-        images = self._meant.get(path, ())
-        if path not in self._meant:
-            images = self.having(path)
-        source, target = renamed
-        if images is None:
-            return None
-        return {target + one.removeprefix(source) for one in images if one.startswith(f"{source}/")}
+        images = self._meant[path] if path in self._meant else self.having(path)
+        return None if images is None else {renamed[image] for image in images if image in renamed}
 
     def mean(self, path: str, images: set[str] | None) -> None:
         """Say for which images a file is that was written; None: for whoever comes."""
@@ -247,7 +253,8 @@ class EditedSideFiles:
         dataset = self._dataset_of(path)
         folder, _, name = path[len(dataset) + 1 :].partition("/")
         image = f"{dataset}/{layout.ITEMS}/{name.removesuffix(FOLDERS.get(folder, ''))}"
-        return {image} if dataset and folder in FOLDERS and self._edit.exists(image) else set()
+        is_there = dataset and folder in FOLDERS and self._edit.places.is_image(image) and self._edit.exists(image)
+        return {image} if is_there else set()
 
     def _dataset_of(self, path: str) -> str:
         """Dataset of a side file; empty for others."""
@@ -329,13 +336,13 @@ class EditedSideFiles:
         names = dict.fromkeys((*self._view(dataset).named(base), *self._written.get((dataset, base), ())))
         return [name for name in names if self._edit.exists(f"{dataset}/{layout.ITEMS}/{name}")]
 
-    def _places(self, dataset: str, name: str, going: Collection[str] = ()) -> list[SideFile]:
+    def _places(self, dataset: str, name: str, going: Container[str] = ()) -> list[SideFile]:
         """Where an image has files, if some are gone by then."""
         folders = dict.fromkeys([layout.ANNOTATIONS, *self._known.side_folders(dataset)])
         folders |= self._side.get(dataset, {})
         return side_files(name, lambda path: self._is_there(f"{dataset}/{path}", going), list(folders))
 
-    def _is_there(self, path: str, going: Collection[str]) -> bool:
+    def _is_there(self, path: str, going: Container[str]) -> bool:
         return (self._exists(path) and path not in going) or self.is_folder(path)
 
     def of(self, image: str) -> dict[str, bool]:
@@ -439,7 +446,7 @@ class EditedSideFiles:
                     f"{path}: would be taken for {image}'s, which has none of its own any more; nothing was changed"
                 )
 
-    def _renamed(self, image: str, target: str) -> dict[str, str]:
+    def renamed(self, image: str, target: str) -> dict[str, str]:
         """Path of each file that belongs to an image -> the path that it has to have when the image is `target`."""
         (dataset, name), (new_dataset, new_name) = self._edit.places.of(image), self._edit.places.of(target)
         found = {}
@@ -472,13 +479,14 @@ class EditedSideFiles:
         UsageError
             It would get another one's files, or another one would get its.
         """
-        renamed = {old: fixed.get(old, to) for old, to in self._renamed(image, target).items()}
+        renamed = {old: fixed.get(old, to) for old, to in self.renamed(image, target).items()}
         replaced = self.of(target) if self._edit.exists(target) else {}
-        stay = {to for to in renamed.values() if self._is_for_anybody(to) and to not in replaced}
-        stay |= {to for old, to in renamed.items() if old != to and to not in replaced and self._is_same(old, to)}
+        free = replaced.keys() | {to for to in renamed.values() if to in fixed}
+        stay = {to for to in renamed.values() if self._is_for_anybody(to) and to not in free}
+        stay |= {to for old, to in renamed.items() if old != to and to not in free and self._is_same(old, to)}
         new = {old: to for old, to in renamed.items() if to not in stay and old != to}
         going = {path for path, shared in (replaced | self.of(image)).items() if not shared} - stay
-        for path in self._check_free(image, target, list(new.values()), going, stay):
+        for path in self._check_free(image, target, list(new.values()), _Going(going, fixed), stay):
             self._meant[path] = (self._meant.get(path) or self.having(path)) | {target}
             stay.add(path)
         return new, stay | {to for old, to in renamed.items() if old == to}
@@ -517,7 +525,9 @@ class EditedSideFiles:
         """Whether a file went to a path along with another image already."""
         return self._carried.get(to) == old and self._edit.read(old) == self._edit.read(to)
 
-    def _check_free(self, image: str, target: str, new: Collection[str], going: set[str], stay: set[str]) -> set[str]:
+    def _check_free(
+        self, image: str, target: str, new: Collection[str], going: Container[str], stay: set[str]
+    ) -> set[str]:
         """Refuse an image's new name where it would get another one's files, or another one would get its.
 
         Returns what waits there for it.
@@ -527,8 +537,10 @@ class EditedSideFiles:
         image, target : str
         new : collection of str
             Paths that its files are to have.
-        going, stay : set of str
-            What won't be there then; and what is, and is for it.
+        going : container of str
+            What won't be there then.
+        stay : set of str
+            What is, and is for it.
         """
         dataset, name = self._edit.places.of(target)
         gets_own = not self.has_label(image)
@@ -542,11 +554,12 @@ class EditedSideFiles:
             below = [full] if is_file else self._edit.files_below(full)
             awaited.update(path for path in below if image in self._awaits.get(path, ()))
             own |= gets_own and one.by_stem and one.folder == layout.ANNOTATIONS
-            free = going | stay | awaited
-            if not own and any(path not in free and not self.is_meant(path, target) for path in below):
+            free = stay | awaited
+            left = [path for path in below if path not in free and path not in going]
+            if not own and any(not self.is_meant(path, target) for path in left):
                 raise UsageError(f"{full}: is there already, and would be taken for {target}'s; move it away first")
         begin = f"{dataset}/"
-        for path in new:
+        for path in (path for path in new if path.startswith(begin)):
             others = owners(
                 path[len(begin) :],
                 lambda base: [other for other in self._named(dataset, base) if other != name],

@@ -35,7 +35,7 @@ from blobdir.packing.writer import NEW_BLOB, ProjectWriter
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Container, Iterator
     from typing import BinaryIO
 
     from blobdir.packing.editedfiles import Origin
@@ -264,8 +264,8 @@ class Edit:
                     self._note_below(path)
                 self.side_files.note(path, before, origin)
 
-    def remove(self, path: str) -> None:
-        """Remove a file.
+    def remove(self, path: str, keep: Container[str] = ()) -> None:
+        """Remove a file; an image with what belongs to it, but for what is to be kept.
 
         Raises
         ------
@@ -283,11 +283,10 @@ class Edit:
                 )
             if path == layout.META:
                 raise UsageError(f"{path}: can't be removed: without it, this is no project")
-            self._remove(path)
-
-    def _remove(self, path: str, belonging: dict[str, bool] | None = None) -> None:
-        if belonging is None:
             belonging = self.side_files.of(path) if self.places.is_image(path) else {}
+            self._remove(path, {file: shared or file in keep for file, shared in belonging.items()})
+
+    def _remove(self, path: str, belonging: dict[str, bool]) -> None:
         self._forget(path)
         for file, shared in belonging.items():
             if shared:
@@ -368,7 +367,7 @@ class Edit:
             along = [(old, to, self.read(old)) for old, to in new.items()]
             with self.whole():
                 if self.exists(target):
-                    self._remove(target)
+                    self.remove(target)
                 begun = self._moved.get(path, "" if path in self._images else path)
                 self.write(target, data, origin="moved")
                 self._moved |= {target: begun} if begun else {}

@@ -1,0 +1,273 @@
+"""Lists and patterns in a transaction: all of one happens at once, also what belongs together."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+from changes.commands import transaction, unchanged
+from changes.looking import faults, shown
+from changes.samples import annotation, files_of, packed, picture, picture_of
+
+pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
+
+A, B, C = (f"train/img/{name}.png" for name in "abc")
+OF = {
+    "a label": "train/ann/{}.png.json",
+    "a label by the stem": "train/ann/{}.json",
+    "meta": "train/meta/{}.png.json",
+    "a mask": "train/masks_x/{}.png",
+    "masks": "train/masks_x/{}/1.png",
+    "a folder of masks": "train/masks_x/{}",
+}
+"""What belongs to an image, and can be named in a list beside it."""
+FILE_IN = {"a folder of masks": "/1.png"}
+WAYS = {
+    "elsewhere": ({A: C}, {"a": "c"}),
+    "to another dataset": ({A: "val/img/a.png"}, {"a": "val a"}),
+    "they change places": ({A: B, B: A}, {"a": "b", "b": "a"}),
+    "one after the other": ({A: B, B: C}, {"a": "b", "b": "c"}),
+    "one takes the other's place": ({A: B}, {"a": "b"}),
+}
+"""How images are moved, and what becomes of the names."""
+
+
+def project(tmp_path, kind, annotations="loose"):
+    """Two images that have a file of a kind each; the pattern of that, and what is in it, by name."""
+    files, pattern = files_of({"train/a.png": picture("a"), "train/b.png": picture("b")}), OF[kind]
+    if "label" in kind:
+        del files["train/ann/a.png.json"], files["train/ann/b.png.json"]
+    file = pattern + FILE_IN.get(kind, "")
+    content = annotation if file.endswith(".json") else picture
+    files |= {file.format(name): content(f"{kind} of {name}") for name in "ab"}
+    return packed(tmp_path / "p", files, annotations=annotations), file, {n: files[file.format(n)] for n in "ab"}
+
+
+def place(pattern, new):
+    """Where a name's file is: ``val a``, that of a in ``val``."""
+    dataset, _, name = new.rpartition(" ")
+    path = pattern.format(name)
+    return path.replace("train", dataset, 1) if dataset else path
+
+
+def content_of(found, file, new):
+    """The content of what belongs to an image by now, whatever it's called."""
+    path = place(file, new)
+    return (
+        found.get(path) or found.get(path.replace(".json", ".png.json")) or found.get(path.replace(".png", ".png.png"))
+    )
+
+
+@pytest.mark.parametrize("annotations", ["loose", "packed"])
+@pytest.mark.parametrize("listed", ["all", "all, the other way round", "the first", "images"])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", OF)
+def test_what_belongs_to_an_image_is_its_own(tmp_path, kind, way, listed, annotations):
+    """A list names images, and for some what belongs to them, to where it's to be: each has its own there."""
+    root, file, data = project(tmp_path, kind, annotations)
+    images, names = WAYS[way]
+    both = {OF[kind].format(name): place(OF[kind], new) for name, new in names.items()}
+    moves = {
+        "all": images | both,
+        "all, the other way round": dict(reversed((images | both).items())),
+        "the first": images | dict([next(iter(both.items()))]),
+        "images": images,
+    }[listed]
+    before = shown(root)
+    transaction(root, lambda fs: fs.mv(list(moves), list(moves.values()), recursive=True))
+    found = shown(root)
+    assert faults(root) == []
+    for name, new in names.items():
+        assert found[place("train/img/{}.png", new)] == before[f"train/img/{name}.png"]
+        assert content_of(found, file, new) == data[name]
+        if file.format(name) in moves:
+            assert found[moves[file.format(name)]] == data[name]
+    of_b = {data for path, data in before.items() if "/b" in path} if way.startswith("one takes") else set()
+    assert set(before.values()) - set(found.values()) <= of_b
+
+
+@pytest.mark.parametrize("order", list(permutations(range(2))))
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("kind", OF)
+def test_it_goes_where_the_list_says(tmp_path, kind, there, order):
+    root, file, data = project(tmp_path, kind)
+    to = f"kept{FILE_IN[kind]}" if kind in FILE_IN else "kept.x"
+    target = "kept" if kind in FILE_IN else to
+    if there:
+        transaction(root, lambda fs: fs.pipe(to, b"old"))
+    lists = [OF[kind].format("a"), A], [target, "val/img/a.png"]
+    transaction(root, lambda fs: fs.mv(*([one[i] for i in order] for one in lists), recursive=True))
+    found = shown(root)
+    assert found[to] == data["a"] and list(found.values()).count(data["a"]) == 1
+    assert "val/img/a.png" in found and found[file.format("b")] == data["b"]
+    assert faults(root) == []
+
+
+@pytest.mark.parametrize("order", list(permutations(range(2))))
+@pytest.mark.parametrize("kind", OF)
+def test_what_is_replaced_isnt_lost_if_the_list_has_it(tmp_path, kind, order):
+    """What belonged to an image that another one replaces goes where the list says."""
+    root, file, data = project(tmp_path, kind)
+    to = f"kept{FILE_IN[kind]}" if kind in FILE_IN else "kept.x"
+    lists = [OF[kind].format("b"), A], ["kept" if kind in FILE_IN else to, B]
+    transaction(root, lambda fs: fs.mv(*([one[i] for i in order] for one in lists), recursive=True))
+    found = shown(root)
+    assert found[to] == data["b"] and found[B] == picture("a") and A not in found
+    assert content_of(found, file, "b") == data["a"]
+
+
+@pytest.mark.parametrize("listed", [[0, 1], [1, 0], [0, 1, 2], [2, 1, 0]])
+@pytest.mark.parametrize("kind", ["full", "stem"])
+def test_folders_of_a_dataset_one_by_one_in_a_list(tmp_path, kind, listed):
+    files = files_of({"train/a.png": picture("a"), "train/b.png": picture("b"), "val/v.png": picture("v")})
+    if kind == "stem":
+        files = {path.replace(".png.json", ".json"): data for path, data in files.items()}
+    files |= {
+        "train/masks_x/a/1.png": picture("1"),
+        "train/masks_x/b.png": picture("2"),
+        "train/ann/z.json": annotation("nobody's"),
+    }
+    root = packed(tmp_path / "p", files)
+    before = {path: data for path, data in shown(root).items() if path.startswith("train/")}
+    folders = [("img", "ann", "masks_x")[i] for i in listed]
+    lists = [f"train/{name}" for name in folders], [f"w/{name}" for name in folders]
+    transaction(root, lambda fs: fs.mv(*lists, recursive=True))
+    found = {path: data for path, data in shown(root).items() if path.startswith("w/")}
+    wanted = {path.replace("train/", "w/", 1): data for path, data in before.items()}
+    assert {path.replace(".png.png", ".png") for path in found} == wanted.keys()  # b's mask may have its full name
+    assert sorted(found.values()) == sorted(wanted.values())
+    assert not any(path.startswith("train/") for path in shown(root))
+
+
+@pytest.mark.parametrize("way", ["mv", "cp"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_lists_in_which_a_folder_takes_the_place_of_what_is_named(tmp_path, way, order):
+    root = packed(tmp_path / "p", files_of({f"{name}.png": picture(name) for name in ("train/a", "val/a")}))
+    lists = (["val", "train/img/a.png"], ["train", "other/img/a.png"])
+    said = unchanged(root, lambda fs: getattr(fs, way)(*(one[::order] for one in lists), recursive=True))
+    assert "one by one" in said
+
+
+def test_two_that_would_come_to_one_place(tmp_path):
+    root, _, _ = project(tmp_path, "a label")
+    files = [A, "train/ann/b.png.json"], [C, "train/ann/c.png.json"]
+    assert "train/ann/c.png.json" in unchanged(root, lambda fs: fs.mv(*files))
+
+
+CHAINS = {
+    "files, then an image": (["notes/x.png", A], [B, "notes/x.png"]),
+    "an image, then files": ([B, "notes/x.png"], ["notes/x.png", A]),
+    "images": ([A, B], [B, C]),
+    "files": (["notes/x.png", "notes/y.png"], ["notes/y.png", "notes/z.png"]),
+    "labels": (["train/ann/a.png.json", "train/ann/b.png.json"], ["train/ann/b.png.json", "notes/b.json"]),
+}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("chain", CHAINS)
+def test_copies_are_of_what_was_there(tmp_path, chain, order):
+    files = files_of({"train/a.png": picture("a"), "train/b.png": picture("b")})
+    root = packed(tmp_path / "p", files | {"notes/x.png": picture("x"), "notes/y.png": picture("y")})
+    before, (sources, targets) = shown(root), CHAINS[chain]
+    transaction(root, lambda fs: fs.cp(sources[::order], targets[::order]))
+    found = shown(root)
+    assert {to: found[to] for to in targets} == {to: before[one] for one, to in zip(sources, targets, strict=True)}
+
+
+# -- files in img/ that are no images --------------------------------------------------------------------------------
+
+BESIDE = {"train/img/a.txt": b"caption", "train/img/a.npy": b"depth"}
+WITH_TEXT = {
+    "mv of the dataset": lambda fs: fs.mv("train", "z", recursive=True),
+    "mv of its images": lambda fs: fs.mv("train/img", "z/img", recursive=True),
+    "cp of the dataset": lambda fs: fs.cp("train", "z", recursive=True),
+    "a new one": lambda fs: [
+        fs.pipe("z/img/c.txt", b"caption"),
+        fs.pipe("z/img/c.png", picture("c")),
+        fs.pipe("z/ann/c.json", annotation("label of c")),
+    ],
+    "a new one at once": lambda fs: fs.pipe(
+        {"z/img/c.txt": b"1", "z/img/c.png": picture("c"), "z/ann/c.json": annotation("label of c")}
+    ),
+}
+
+
+@pytest.mark.parametrize("how", WITH_TEXT)
+def test_what_is_no_image_has_no_labels(tmp_path, how):
+    files = files_of({"train/a.png": picture("a")})
+    files["train/ann/a.json"] = files.pop("train/ann/a.png.json")
+    root = packed(tmp_path / "p", files | BESIDE | {"train/masks_x/a/m.png": picture("m"), "train/meta/a.json": b"{}"})
+    before = shown(root)
+    transaction(root, WITH_TEXT[how])
+    found = shown(root)
+    assert faults(root) == []
+    if "new" in how:
+        assert found["z/ann/c.json"] == annotation("label of c") and "z/ann/c.png.json" not in found
+    else:
+        went = {path for path, data in before.items() if path.startswith("train/")}
+        there = sorted(data for path, data in found.items() if path.startswith("z/"))
+        assert there == sorted(before[path] for path in went)
+
+
+@pytest.mark.parametrize("step", ["rm", "mv"])
+def test_captions_that_are_written_keep_no_labels(tmp_path, step):
+    files = files_of({"train/a.png": picture("a")})
+    files["train/ann/a.json"] = files.pop("train/ann/a.png.json")
+    files |= {"train/masks_x/a/m.png": picture("m"), "train/meta/a.json": b'{"of": "a"}'}
+    root = packed(tmp_path / "p", files | BESIDE)
+
+    def change(fs):
+        fs.pipe("train/img/a.txt", b"another caption")
+        fs.rm(A) if step == "rm" else fs.mv(A, B)
+
+    transaction(root, change)
+    left = {path for path in shown(root) if path.startswith("train/") and "/b" not in path}
+    assert left == {"train/img/a.txt", "train/img/a.npy"}
+
+
+# -- a dataset that is copied folder by folder -----------------------------------------------------------------------
+
+
+def _by_turns(*folders):
+    return lambda fs: [fs.cp(f"train/{name}", f"w/{name}", recursive=True) for name in folders]
+
+
+BY_FOLDERS = {
+    "labels first": _by_turns("ann", "img", "masks_x", "meta"),
+    "images first": _by_turns("img", "ann", "masks_x", "meta"),
+    "masks first": _by_turns("masks_x", "meta", "img", "ann"),
+    "a pattern": lambda fs: fs.cp("train/*", "w/", recursive=True),
+    "a list": lambda fs: fs.cp(
+        [f"train/{name}" for name in ("masks_x", "meta", "img", "ann")],
+        [f"w/{name}" for name in ("masks_x", "meta", "img", "ann")],
+        recursive=True,
+    ),
+    "files": lambda fs: [
+        fs.cp(f"train/{name}/**", f"w/{name}/", recursive=True) for name in ("ann", "img", "masks_x", "meta")
+    ],
+    "content": lambda fs: [
+        fs.cp(f"train/{name}/", f"w/{name}/", recursive=True) for name in ("ann", "img", "masks_x", "meta")
+    ],
+    "as a whole": lambda fs: fs.cp("train", "w", recursive=True),
+}
+
+
+@pytest.mark.parametrize("kind", ["full", "stem", "two of a stem"])
+@pytest.mark.parametrize("how", BY_FOLDERS)
+def test_a_dataset_that_is_copied_folder_by_folder(tmp_path, how, kind):
+    files = files_of({"train/a.png": picture("a"), "train/b.png": picture("b")})
+    if kind != "full":
+        files = {path.replace(".png.json", ".json"): data for path, data in files.items()}
+    if kind.startswith("two"):
+        files["train/img/a.bmp"] = picture_of("a.bmp", "bmp")
+    files |= {"train/masks_x/a/1.png": picture("1"), "train/masks_x/b.png": picture("2"), "train/meta/a.json": b"{}"}
+    root = packed(tmp_path / "p", files)
+    before = shown(root)
+    transaction(root, BY_FOLDERS[how])
+    found = shown(root)
+    if kind == "two of a stem" and how in ("images first", "masks first"):  # of two, nobody knows for which it is
+        assert found["w/ann/a.json"] == before["train/ann/a.json"] and "w/ann/a.png.json" in found
+        return
+    copies = {path.replace("w/", "train/", 1): data for path, data in found.items() if path.startswith("w/")}
+    assert copies == {path: data for path, data in before.items() if path.startswith("train/")}
+    assert faults(root) == []
