@@ -17,7 +17,7 @@ from blobdir.errors import (
     NotADirectory,
     NotFoundError,
 )
-from blobdir.filenames import IMAGE_EXTENSIONS
+from blobdir.filenames import is_image_name
 from blobdir.index import BROKEN, DIRECTORY, LINK
 from blobdir.opening import OpenOptions, open_tree
 from blobdir.wording import near
@@ -251,7 +251,7 @@ class DatasetView:
 
     def _is_image(self, row: int, name: str, source: int) -> bool:
         """Whether a plain file, or a link, is an image; a link to a folder is none."""
-        if splitext(name)[1].lower() not in IMAGE_EXTENSIONS:
+        if not is_image_name(name):
             return False
         try:
             return source != LINK or not self._tree.is_directory(self._tree.follow(row))

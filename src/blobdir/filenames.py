@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from posixpath import splitext
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.projectlock import STATE_DIR
@@ -39,6 +40,11 @@ IMAGE_NAMES: Final = " ".join(sorted(IMAGE_EXTENSIONS))
 _APPLE_DOUBLE: Final = "._"
 _URL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]*(://|::[^/]*)", re.ASCII)
 """How a URL begins, chained or not: with the name of a backend."""
+
+
+def is_image_name(name: str) -> bool:
+    """Whether the SDK takes a plain file of this name for an image."""
+    return splitext(name)[1].lower() in IMAGE_EXTENSIONS
 
 
 def is_path(text: str) -> bool:

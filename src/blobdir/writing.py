@@ -389,8 +389,7 @@ class WritingFileSystem(ReadOnlyFileSystem):
         Of a list, all are meant to move at once: ``["a", "b"]`` to ``["b", "c"]`` loses nothing, nor does a swap.
         Images are copied to the new blob: `blobdir.packing.move` moves offsets only.
         """
-        from blobdir.packing.relocating import relocate, relocate_together
-        from blobdir.packing.renames import in_order
+        from blobdir.packing.relocating import follow, move_all
 
         edit = self._editing("mv", path1)
         if maxdepth is not None:
@@ -399,23 +398,13 @@ class WritingFileSystem(ReadOnlyFileSystem):
             folder = self._strip_protocol(path2)
             path2 = [layout.join(folder, self._strip_protocol(one).rpartition("/")[2]) for one in path1]
         with edit.whole():
+            is_one = recursive and not isinstance(path1, list)
+            if is_one and follow(edit, self._strip_protocol(path1), self._strip_protocol(path2)):
+                return
             parts = self._parts(edit, path1, path2, recursive, None)
             if not parts:
                 raise IsADirectory(f"{path1}: is a directory; recursive=True moves it")
-            taken = {path for pair in parts for path in pair}
-            for source, target in parts:
-                if source != target and f"{target}/".startswith(f"{source}/"):
-                    raise UsageError(f"{source}: can't be moved into itself, {target}")
-            moves = in_order(parts, lambda path: edit.free_name(path, taken))
-            if relocate_together(edit, parts):
-                return
-            for source, target in sorted(moves, key=lambda move: not edit.places.is_image(move[0])):
-                if edit.exists(source):
-                    edit.move(source, target)
-                elif edit.holds(source) or edit.folders_below(source):
-                    relocate(edit, source, target)
-                else:
-                    raise UsageError(f"{source}: went along with what it belongs to; move it by itself, before that")
+            move_all(edit, parts)
 
     def _parts(
         self, edit: Edit, given: Any, target: Any, recursive: bool, maxdepth: int | None

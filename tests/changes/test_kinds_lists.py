@@ -174,57 +174,6 @@ def test_copies_are_of_what_was_there(tmp_path, chain, order):
     assert {to: found[to] for to in targets} == {to: before[one] for one, to in zip(sources, targets, strict=True)}
 
 
-# -- files in img/ that are no images --------------------------------------------------------------------------------
-
-BESIDE = {"train/img/a.txt": b"caption", "train/img/a.npy": b"depth"}
-WITH_TEXT = {
-    "mv of the dataset": lambda fs: fs.mv("train", "z", recursive=True),
-    "mv of its images": lambda fs: fs.mv("train/img", "z/img", recursive=True),
-    "cp of the dataset": lambda fs: fs.cp("train", "z", recursive=True),
-    "a new one": lambda fs: [
-        fs.pipe("z/img/c.txt", b"caption"),
-        fs.pipe("z/img/c.png", picture("c")),
-        fs.pipe("z/ann/c.json", annotation("label of c")),
-    ],
-    "a new one at once": lambda fs: fs.pipe(
-        {"z/img/c.txt": b"1", "z/img/c.png": picture("c"), "z/ann/c.json": annotation("label of c")}
-    ),
-}
-
-
-@pytest.mark.parametrize("how", WITH_TEXT)
-def test_what_is_no_image_has_no_labels(tmp_path, how):
-    files = files_of({"train/a.png": picture("a")})
-    files["train/ann/a.json"] = files.pop("train/ann/a.png.json")
-    root = packed(tmp_path / "p", files | BESIDE | {"train/masks_x/a/m.png": picture("m"), "train/meta/a.json": b"{}"})
-    before = shown(root)
-    transaction(root, WITH_TEXT[how])
-    found = shown(root)
-    assert faults(root) == []
-    if "new" in how:
-        assert found["z/ann/c.json"] == annotation("label of c") and "z/ann/c.png.json" not in found
-    else:
-        went = {path for path, data in before.items() if path.startswith("train/")}
-        there = sorted(data for path, data in found.items() if path.startswith("z/"))
-        assert there == sorted(before[path] for path in went)
-
-
-@pytest.mark.parametrize("step", ["rm", "mv"])
-def test_captions_that_are_written_keep_no_labels(tmp_path, step):
-    files = files_of({"train/a.png": picture("a")})
-    files["train/ann/a.json"] = files.pop("train/ann/a.png.json")
-    files |= {"train/masks_x/a/m.png": picture("m"), "train/meta/a.json": b'{"of": "a"}'}
-    root = packed(tmp_path / "p", files | BESIDE)
-
-    def change(fs):
-        fs.pipe("train/img/a.txt", b"another caption")
-        fs.rm(A) if step == "rm" else fs.mv(A, B)
-
-    transaction(root, change)
-    left = {path for path in shown(root) if path.startswith("train/") and "/b" not in path}
-    assert left == {"train/img/a.txt", "train/img/a.npy"}
-
-
 # -- a dataset that is copied folder by folder -----------------------------------------------------------------------
 
 
@@ -271,3 +220,44 @@ def test_a_dataset_that_is_copied_folder_by_folder(tmp_path, how, kind):
     copies = {path.replace("w/", "train/", 1): data for path, data in found.items() if path.startswith("w/")}
     assert copies == {path: data for path, data in before.items() if path.startswith("train/")}
     assert faults(root) == []
+
+
+ORDERS = [(order, True) for order in permutations(["img", "ann", "masks_x", "meta"])]
+ORDERS += [(order, False) for order, _ in ORDERS if order[0] == "img"]  # else nobody knows for whom the others are
+
+
+@pytest.mark.parametrize("kind", ["full", "stem"])
+@pytest.mark.parametrize(("order", "together"), ORDERS)
+def test_a_dataset_that_is_moved_folder_by_folder(tmp_path, order, together, kind):
+    """Images take along what belongs to them; the folders that it was in follow."""
+    files = files_of({"train/a.png": picture("a"), "train/b.png": picture("b")})
+    if kind == "stem":
+        files = {path.replace(".png.json", ".json"): data for path, data in files.items()}
+    files |= {"train/masks_x/a/1.png": picture("1"), "train/masks_x/b.png": picture("2"), "train/meta/a.json": b"{}"}
+    root = packed(tmp_path / "p", files)
+    before = shown(root)
+
+    def step(name):
+        return lambda fs: fs.mv(f"train/{name}", f"w/{name}", recursive=True)
+
+    if together:
+        transaction(root, lambda fs: [step(name)(fs) for name in order])
+    else:
+        for name in order:
+            transaction(root, step(name))
+    found = shown(root)
+    assert {path for path in found if path.startswith("train/")} == set()
+    wanted = sorted(data for path, data in before.items() if path.startswith("train/"))
+    assert sorted(data for path, data in found.items() if path.startswith("w/")) == wanted
+    assert faults(root) == []
+
+
+def test_what_followed_elsewhere(tmp_path):
+    root, _, data = project(tmp_path, "masks")
+
+    def change(fs):
+        fs.mv("train/img", "w/img", recursive=True)
+        fs.mv("train/masks_x", "elsewhere/masks_x", recursive=True)
+
+    assert "w/masks_x/" in unchanged(root, change)
+    assert shown(root)["train/masks_x/a/1.png"] == data["a"]

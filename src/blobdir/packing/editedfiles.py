@@ -310,6 +310,10 @@ class EditedSideFiles:
         self._carried[path] = old
         self._meant[path] = set(images)
 
+    def carried_from(self, folder: str) -> dict[str, str]:
+        """Where files are that went along with images from a folder -> where they were."""
+        return {to: old for to, old in self._carried.items() if old.startswith(f"{folder}/")}
+
     def is_meant(self, path: str, image: str) -> bool:
         """Whether a file was written for an image, or for whoever comes."""
         images = self._meant.get(path, ())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from posixpath import basename, dirname, splitext
+from posixpath import basename, dirname
 from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
 from blobdir.errors import IsADirectory, NotADirectory, UsageError
-from blobdir.filenames import IMAGE_EXTENSIONS
+from blobdir.filenames import is_image_name
 from blobdir.temporary import is_temporary
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class EditedPlaces:
 
     def is_image(self, path: str) -> bool:
         """Whether readers take a path for an image's: those in folders below ``img/`` are files, and images too."""
-        return bool(self.of(path)[0]) and splitext(path)[1].lower() in IMAGE_EXTENSIONS
+        return is_image_name(path) and bool(self.of(path)[0])
 
     def of(self, path: str, kind: str = layout.ITEMS) -> tuple[str, str]:
         """Dataset and name of an image or annotation; the dataset needn't be there yet. Empty texts for others."""
@@ -90,7 +90,7 @@ class EditedPlaces:
                 raise NotADirectory(f"{path}: {folder} is a file, so nothing can be in it")
         if self._edit.side_files.is_folder(path):
             raise IsADirectory(f"{path}: is a directory")
-        if splitext(path)[1].lower() not in IMAGE_EXTENSIONS:
+        if not is_image_name(path):
             return False
         if len(parts) < 3 or parts[-2] != layout.ITEMS:
             if dataset := self.of(path)[0]:  # an image in a folder of its images, which is a file

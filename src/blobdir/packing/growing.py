@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
 from blobdir.errors import BlobdirError, ImageError, IncompleteListingError, NotFoundError, PackError, UsageError
+from blobdir.filenames import is_image_name
 from blobdir.images import shown_size
 from blobdir.inside import read_whole
 from blobdir.packing.belongings import (
@@ -299,11 +300,17 @@ def _find(writer: ProjectWriter, paths: Iterable[str | os.PathLike[str]]) -> Ima
     known = {dataset: writer.known.origins(dataset, list(names)) for dataset, names in wanted.items()}
     found: Images = {}
     for path, images in candidates.items():
-        there = [(dataset, name) for dataset, name in images if known[dataset][name]]
+        items = [(dataset, name) for dataset, name in images if known[dataset][name]]
+        there = [(dataset, name) for dataset, name in items if known[dataset][name].entries or is_image_name(name)]
         is_seen = any(is_exact(path, image) for image in there)
         why = "" if is_seen else writer.known.why_unseen(path.strip("/").rpartition("/")[0])
         if why:
             raise IncompleteListingError(f"{path}: may be an image that isn't seen: {why}; nothing was changed")
+        if items and not there:
+            raise UsageError(
+                f"{path}: is a file beside the images, and no image; remove or move it in a transaction; nothing was "
+                "changed"
+            )
         if not there:
             raise NotFoundError(f"{path}: no such image in {writer.root}; write train/a.jpg; nothing was changed")
         for dataset, name in meant(path, there):

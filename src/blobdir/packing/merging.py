@@ -366,15 +366,17 @@ def _check_names(ours: Provenance, target: str, theirs: Provenance, path: str) -
     """Refuse where an image would be there twice, or get a side file that isn't its own."""
     if target not in ours.datasets.values():
         return
-    names = [
-        {os.fsdecode(name) for name in known.image_names(place)} for known, place in ((ours, target), (theirs, path))
+    items = [
+        {os.fsdecode(name): is_image for name, is_image in known.item_names(place)}
+        for known, place in ((ours, target), (theirs, path))
     ]
-    both = names[0] & names[1]
+    both = items[0].keys() & items[1].keys()
     if both:
         more = f", and {len(both) - 1:,} more of these names" if len(both) > 1 else ""
         raise UsageError(f"{layout.dataset_name(target)}: both projects have {min(both)} in it{more}")
-    ours.check_free(target, names[1])
-    theirs.check_free(path, names[0])
+    ours.check_free(target, items[1])
+    theirs.check_free(path, items[0])
+    names = [[name for name, is_image in found.items() if is_image] for found in items]
     packed = [set(_packed(known, place)) for known, place in ((ours, target), (theirs, path))]
     loose = [set(_files_of(known, place, layout.ANNOTATIONS)) for known, place in ((ours, target), (theirs, path))]
     if twice := (packed[0] & loose[1]) | (packed[1] & loose[0]):

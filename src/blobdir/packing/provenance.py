@@ -13,6 +13,7 @@ import errno
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import repeat
 from posixpath import splitext
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,7 @@ from blobdir.discovery import layout, pairing
 from blobdir.discovery.parts import Pickle, find_blobs, find_pickles, misplaced_pickles
 from blobdir.discovery.root import check_root, not_a_folder
 from blobdir.errors import BlobdirError, IncompleteListingError, PackError, UsageError
+from blobdir.filenames import is_image_name
 from blobdir.offsets import OffsetsTable
 from blobdir.offsets.streaming import iter_offsets
 from blobdir.packing.loose import PlainFiles
@@ -491,13 +493,17 @@ class Provenance(PlainFiles):
 
     def image_names(self, dataset: str) -> Iterator[bytes]:
         """Names of the images of a dataset, some more than once: those of entries, then those of files."""
+        return (name for name, is_image in self.item_names(dataset) if is_image)
+
+    def item_names(self, dataset: str) -> Iterator[tuple[bytes, bool]]:
+        """Names of what there is beside the images as well, and whether it's one: members are, whatever their names."""
         shown = layout.join(dataset, layout.ITEMS)
         for pickle in self.pickles(dataset):
             if pickle.shown == shown:
                 for _, table in self.tables(pickle):
-                    yield from table.names()
+                    yield from zip(table.names(), repeat(True))
         for path, _ in self.all_below(shown):
-            yield path[len(shown) + 1 :].encode("utf-8", "surrogateescape")
+            yield path[len(shown) + 1 :].encode("utf-8", "surrogateescape"), is_image_name(path)
 
     def is_there(self, dataset: str, path: str) -> bool:
         """Whether a dataset has a side file, a folder of such, or a packed annotation at a path relative to it."""

@@ -7,6 +7,7 @@ images and also something that belongs to one of them is moved the same way: eac
 
 from __future__ import annotations
 
+from posixpath import basename
 from typing import TYPE_CHECKING
 
 from blobdir.errors import UsageError
@@ -50,6 +51,36 @@ def relocate(edit: Edit, source: str, target: str, *, copy: bool = False) -> Non
             relocation.move()
 
 
+def move_all(edit: Edit, parts: Sequence[Rename]) -> None:
+    """Move files and folders of a list, as if at once; each image takes along what belongs to it.
+
+    Parameters
+    ----------
+    edit : Edit
+    parts : sequence of (str, str)
+        Paths of what is moved, and those that it's to have; none lies in another one.
+
+    Raises
+    ------
+    UsageError
+        Two would come to one place, or one into itself.
+    """
+    taken = {path for pair in parts for path in pair}
+    for source, target in parts:
+        if source != target and f"{target}/".startswith(f"{source}/"):
+            raise UsageError(f"{source}: can't be moved into itself, {target}")
+    moves = in_order(parts, lambda path: edit.free_name(path, taken))
+    if relocate_together(edit, parts):
+        return
+    for source, target in sorted(moves, key=lambda move: not edit.places.is_image(move[0])):
+        if edit.exists(source):
+            edit.move(source, target)
+        elif edit.holds(source) or edit.folders_below(source):
+            relocate(edit, source, target)
+        else:
+            raise UsageError(f"{source}: went along with what it belongs to; move it by itself, before that")
+
+
 def relocate_together(edit: Edit, parts: Sequence[Rename], *, copy: bool = False) -> bool:
     """Move or copy files and folders of a list at once, if one of them belongs to an image that another one has.
 
@@ -79,6 +110,31 @@ def relocate_together(edit: Edit, parts: Sequence[Rename], *, copy: bool = False
             relocation.copy()
         else:
             relocation.move()
+    return True
+
+
+def follow(edit: Edit, source: str, target: str) -> bool:
+    """Move what is left of a folder whose files have gone along with images: to the one of this name that has them.
+
+    Returns
+    -------
+    bool
+        Whether it was such a folder.
+
+    Raises
+    ------
+    UsageError
+        They went elsewhere.
+    """
+    if edit.exists(source) or edit.holds(source) or not edit.folders_below(source):
+        return False
+    went = edit.side_files.carried_from(source)
+    if astray := next((to for to in went if not to.startswith(f"{target}/")), None):
+        raise UsageError(f"{source}: what was in it went along with its images, {went[astray]} to {astray}")
+    is_there = edit.holds(target) or bool(edit.folders_below(target))
+    if not is_there or basename(source) != basename(target):
+        return False
+    relocate(edit, source, target)
     return True
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from blobdir.discovery import layout
 from blobdir.discovery.root import project_around
 from blobdir.errors import NotAProjectError, UsageError
-from blobdir.filenames import IMAGE_EXTENSIONS, IMAGE_NAMES, is_junk
+from blobdir.filenames import IMAGE_EXTENSIONS, IMAGE_NAMES, is_image_name, is_junk
 from blobdir.labels.splitnames import is_split
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.labelled import list_labelled
@@ -133,7 +133,7 @@ def _name_what_the_sdk_drops(listing: Listing) -> None:
 
 
 def _is_image_name(name: str) -> bool:
-    return splitext(name)[1].lower() in IMAGE_EXTENSIONS and not is_junk(name)
+    return is_image_name(name) and not is_junk(name)
 
 
 def _is_image(name: str) -> bool:

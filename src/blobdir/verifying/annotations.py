@@ -14,7 +14,7 @@ import numpy as np
 from blobdir.annotations import meta_problems, read_object
 from blobdir.discovery import layout
 from blobdir.errors import BlobdirError
-from blobdir.filenames import IMAGE_EXTENSIONS
+from blobdir.filenames import is_image_name
 from blobdir.index import DIRECTORY, LINK, LOOSE
 from blobdir.packing.sidefiles import FOLDERS, bases, is_side_folder
 from blobdir.sdkrules import classes_demanded, meta_faults, settings_fault, tags_demanded, view_fault
@@ -127,7 +127,7 @@ class AnnotationCheck:
 def _kind(folder: str, name: str) -> str:
     """What a file of a folder of a dataset must be; empty where nothing is known of it."""
     if folder == layout.ITEMS or FOLDERS.get(folder) != _JSON:
-        return IMAGE if splitext(name)[1].lower() in IMAGE_EXTENSIONS else ""
+        return IMAGE if is_image_name(name) else ""
     if not name.endswith(_JSON):
         return ""
     return _KINDS.get(folder, JSON)

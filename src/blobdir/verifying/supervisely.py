@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
 from blobdir.errors import OffsetsError
-from blobdir.filenames import IMAGE_EXTENSIONS
+from blobdir.filenames import is_image_name
 from blobdir.offsets import read_offsets
 from blobdir.verifying.places import pickles_of
 from blobdir.wording import counted
@@ -150,7 +150,7 @@ def _check_doubles(
 ) -> None:
     """One name twice, in ``img/`` and a blob or in two blobs, or one annotation for two images."""
     items = folders.get(layout.join(dataset.path, layout.ITEMS))
-    plain = [e.name for e in items.entries if e.kind != "directory" and _is_image(e.name)] if items else []
+    plain = [e.name for e in items.entries if e.kind != "directory" and is_image_name(e.name)] if items else []
     entries = sum(counts.get(pickle, 0) for pickle in pickles)
     if len(plain) + entries > len(names) - sum(["/" in name for name in names]):
         times = Counter(plain)
@@ -175,10 +175,6 @@ def _annotations_of(names: list[str], folder: Folder | None) -> Counter[str]:
     whole = Counter(name + _ANNOTATION for name in names if name + _ANNOTATION in known)
     others = (splitext(name)[0] + _ANNOTATION for name in names if name + _ANNOTATION not in known)
     return whole + Counter(filter(known.__contains__, others))
-
-
-def _is_image(name: str) -> bool:
-    return splitext(name)[1].lower() in IMAGE_EXTENSIONS
 
 
 def _entries(storage: LocalStorage, pickle: str) -> Iterator[str]:

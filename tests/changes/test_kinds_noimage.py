@@ -1,0 +1,152 @@
+"""Files in ``img/`` that are no images, as captions: they have no labels, and nobody takes them for images."""
+
+from __future__ import annotations
+
+import pytest
+from changes.commands import transaction
+from changes.looking import faults, shown
+from changes.samples import annotation, files_of, packed, picture, write
+
+from blobdir.cli.app import run
+from blobdir.errors import UsageError
+from blobdir.packing import SubsetOptions, add, merge, move, remove, subset
+
+pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
+
+A, B = "train/img/a.png", "train/img/b.png"
+BESIDE = {"train/img/a.txt": b"caption", "train/img/a.npy": b"depth"}
+WITH_TEXT = {
+    "mv of the dataset": lambda fs: fs.mv("train", "z", recursive=True),
+    "mv of its images": lambda fs: fs.mv("train/img", "z/img", recursive=True),
+    "cp of the dataset": lambda fs: fs.cp("train", "z", recursive=True),
+    "a new one": lambda fs: [
+        fs.pipe("z/img/c.txt", b"caption"),
+        fs.pipe("z/img/c.png", picture("c")),
+        fs.pipe("z/ann/c.json", annotation("label of c")),
+    ],
+    "a new one at once": lambda fs: fs.pipe(
+        {"z/img/c.txt": b"1", "z/img/c.png": picture("c"), "z/ann/c.json": annotation("label of c")}
+    ),
+}
+
+
+@pytest.mark.parametrize("how", WITH_TEXT)
+def test_what_is_no_image_has_no_labels(tmp_path, how):
+    files = files_of({"train/a.png": picture("a")})
+    files["train/ann/a.json"] = files.pop("train/ann/a.png.json")
+    root = packed(tmp_path / "p", files | BESIDE | {"train/masks_x/a/m.png": picture("m"), "train/meta/a.json": b"{}"})
+    before = shown(root)
+    transaction(root, WITH_TEXT[how])
+    found = shown(root)
+    assert faults(root) == []
+    if "new" in how:
+        assert found["z/ann/c.json"] == annotation("label of c") and "z/ann/c.png.json" not in found
+    else:
+        went = {path for path, data in before.items() if path.startswith("train/")}
+        there = sorted(data for path, data in found.items() if path.startswith("z/"))
+        assert there == sorted(before[path] for path in went)
+
+
+@pytest.mark.parametrize("step", ["rm", "mv"])
+def test_captions_that_are_written_keep_no_labels(tmp_path, step):
+    files = files_of({"train/a.png": picture("a")})
+    files["train/ann/a.json"] = files.pop("train/ann/a.png.json")
+    files |= {"train/masks_x/a/m.png": picture("m"), "train/meta/a.json": b'{"of": "a"}'}
+    root = packed(tmp_path / "p", files | BESIDE)
+
+    def change(fs):
+        fs.pipe("train/img/a.txt", b"another caption")
+        fs.rm(A) if step == "rm" else fs.mv(A, B)
+
+    transaction(root, change)
+    left = {path for path in shown(root) if path.startswith("train/") and "/b" not in path}
+    assert left == {"train/img/a.txt", "train/img/a.npy"}
+
+
+SIDES = {
+    "label": {"train/ann/a.json": annotation("label of a")},
+    "masks": {"train/masks_x/a/m.png": picture("m"), "train/masks_y/a.png": picture("n")},
+    "meta": {
+        "train/meta/a.json": b'{"of": "a"}',
+        "train/img_info/a.json": b'{"id": 1}',
+        "train/seg/a.png": picture("seg"),
+    },
+}
+
+
+def captioned(place, side):
+    files = files_of({"train/a.png": picture("a"), "train/b.png": picture("b")})
+    if side == "label":
+        del files["train/ann/a.png.json"]
+    return packed(place, files | BESIDE | SIDES[side])
+
+
+def of_a(found):
+    return {path: data for path, data in found.items() if path.split("/")[-1].startswith("a") or "/a/" in path}
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_remove_leaves_nothing_for_captions(tmp_path, side):
+    root = captioned(tmp_path / "p", side)
+    remove(root, [A])
+    assert of_a(shown(root)).keys() == BESIDE.keys()
+    add(root, "train", [write(tmp_path / "new/a.png", picture("another"))])
+    found = of_a(shown(root))
+    assert found[A] == picture("another") and found.keys() == {*BESIDE, A, "train/ann/a.png.json"}
+    assert faults(root) == []
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_move_leaves_nothing_for_captions(tmp_path, side):
+    root = captioned(tmp_path / "p", side)
+    before = of_a(shown(root))
+    move(root, [A], "val")
+    found = of_a(shown(root))
+    assert {path for path in found if path.startswith("train/")} == BESIDE.keys()
+    assert sorted(found.values()) == sorted(before.values()) and faults(root) == []
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_captions_keep_no_image_from_coming(tmp_path, side):
+    """What is nobody's, and has a caption's stem, is in an image's way as it would be without the caption."""
+    said = []
+    for captions in ({}, BESIDE):
+        root = packed(tmp_path / f"p{len(said)}", files_of({"train/b.png": picture("b")}) | captions | SIDES[side])
+        before = shown(root)
+        try:
+            add(root, "train", [write(tmp_path / "new/a.png", picture("another"))])
+        except UsageError as error:
+            said.append(str(error))
+            assert shown(root) == before
+        else:
+            said.append(shown(root).keys() - before.keys())
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("typed", ["train/img/a.txt", "train/a.npy"])
+@pytest.mark.parametrize("command", ["remove", "move"])
+def test_commands_for_images_refuse_captions(tmp_path, command, typed, capsys):
+    root = captioned(tmp_path / "p", "masks")
+    before = shown(root)
+    assert run([command, str(root), typed, *(["val"] if command == "move" else [])]) == 2
+    assert "no image" in capsys.readouterr().err and shown(root) == before
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_merge_keeps_captions_and_what_is_each_images(tmp_path, side):
+    ours = packed(tmp_path / "ours", files_of({"train/c.png": picture("c")}) | {"train/img/a.log": b"no image"})
+    theirs = captioned(tmp_path / "theirs", side)
+    wanted = shown(ours) | {path: data for path, data in shown(theirs).items() if path.startswith("train/")}
+    merge(ours, theirs)
+    assert {p: d for p, d in shown(ours).items() if p.startswith("train/")} == {
+        p: d for p, d in wanted.items() if p.startswith("train/")
+    }
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_subset_has_what_is_its_images(tmp_path, side):
+    root = captioned(tmp_path / "p", side)
+    subset(root, tmp_path / "s", SubsetOptions(patterns=["train/b.png"]))
+    assert not of_a(shown(tmp_path / "s")).keys() - BESIDE.keys()
+    subset(root, tmp_path / "t", SubsetOptions(patterns=["train/a.png"]))
+    assert of_a(shown(tmp_path / "t")).keys() >= SIDES[side].keys()
