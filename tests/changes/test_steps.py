@@ -36,6 +36,9 @@ own_labels = st.builds("{}/ann/{}.json".format, st.sampled_from(DATASETS), st.sa
 side_files = st.builds("{}/{}".format, st.sampled_from(DATASETS), st.sampled_from(SIDE_FILES))
 patterns = st.builds("{}/img/{}".format, st.sampled_from(DATASETS), st.sampled_from(("*", "b.*", "*.png")))
 folders = st.tuples(st.sampled_from(DATASETS), st.sampled_from(DATASETS)).filter(lambda two: two[0] != two[1])
+captions = st.builds("{}/img/{}".format, st.sampled_from(DATASETS), st.sampled_from(("b.txt", "c.txt", "b.png.txt")))
+side_moves = st.tuples(side_files, side_files).filter(lambda two: ("/meta/" in two[0]) == ("/meta/" in two[1]))
+moves = st.one_of(st.tuples(image_paths, image_paths), st.tuples(label_paths, label_paths), side_moves)
 steps = st.one_of(
     st.tuples(st.just("pipe"), image_paths),
     st.tuples(st.just("mv"), image_paths, image_paths),
@@ -46,11 +49,12 @@ steps = st.one_of(
     st.tuples(st.sampled_from(("mv -r", "cp -r")), folders.map(lambda two: (f"{two[0]}/", f"{two[1]}/"))),
     st.tuples(st.sampled_from(("mv -r", "cp -r")), st.tuples(patterns, st.sampled_from(("val/img/", "other/img/")))),
     st.tuples(st.just("cp"), image_paths, image_paths),
-    st.tuples(st.just("mv"), side_files, side_files).filter(
-        lambda step: ("/meta/" in step[1]) == ("/meta/" in step[2])
-    ),
+    side_moves.map(lambda two: ("mv", *two)),
     st.tuples(st.just("pipe"), side_files),
-    st.tuples(st.just("rm"), st.one_of(image_paths, label_paths, side_files)),
+    st.tuples(st.just("pipe"), captions),
+    st.tuples(st.just("mv []"), st.lists(moves, min_size=2, max_size=4)),
+    st.tuples(st.just("cp []"), st.lists(st.tuples(image_paths, image_paths), min_size=2, max_size=4)),
+    st.tuples(st.just("rm"), st.one_of(image_paths, label_paths, side_files, captions)),
     st.tuples(st.just("label"), own_labels),
 )
 
@@ -65,6 +69,8 @@ def take(fs, number, step):
         fs.pipe(args[0], annotation(f"written {number}"))
     elif kind in ("mv", "cp"):
         getattr(fs, kind)(*args)
+    elif kind in ("mv []", "cp []"):
+        getattr(fs, kind[:2])(*map(list, zip(*args[0], strict=True)))
     elif kind == "rm":
         fs.rm(args[0])
     else:
