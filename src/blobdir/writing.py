@@ -342,7 +342,8 @@ class WritingFileSystem(ReadOnlyFileSystem):
         """Copy a file within the project, in a transaction; an image's annotation isn't copied with it."""
         edit, source = self._editing("copy to", path2), self._strip_protocol(path1)
         if edit.exists(source) or not self.isdir(source):
-            edit.write(self._strip_protocol(path2), edit.read(source), origin="copied")
+            is_odd = edit.places.is_oddly_named(source)
+            edit.write(self._strip_protocol(path2), edit.read(source), origin="copied", member=is_odd)
 
     def copy(
         self,
@@ -379,7 +380,7 @@ class WritingFileSystem(ReadOnlyFileSystem):
             for source, target in _images_last(edit, parts, 1):
                 if edit.exists(source):
                     data = read[source] if source in read else edit.read(source)
-                    edit.write(target, data, origin="copied")
+                    edit.write(target, data, origin="copied", member=edit.places.is_oddly_named(source))
                 else:
                     relocate(edit, source, target, copy=True)
 

@@ -9,6 +9,8 @@ from changes.commands import transaction, unchanged
 from changes.looking import faults, shown
 from changes.samples import annotation, files_of, packed, picture, picture_of
 
+from blobdir.errors import BlobdirError
+
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
 
 A, B, C = (f"train/img/{name}.png" for name in "abc")
@@ -261,3 +263,84 @@ def test_what_followed_elsewhere(tmp_path):
 
     assert "w/masks_x/" in unchanged(root, change)
     assert shown(root)["train/masks_x/a/1.png"] == data["a"]
+
+
+# -- files of another layout that are filed into a dataset -----------------------------------------------------------
+
+PLACES = {"images": "train/img", "labels": "train/ann", "masks": "train/masks_x"}
+ENDS = {"full": ".png.json", "stem": ".json"}
+FILED = {
+    "folders one by one": lambda fs, way, order: [getattr(fs, way)(f"s/{x}", PLACES[x], recursive=True) for x in order],
+    "patterns": lambda fs, way, order: [getattr(fs, way)(f"s/{x}/*", f"{PLACES[x]}/") for x in order],
+    "a list of folders": lambda fs, way, order: getattr(fs, way)(
+        [f"s/{x}" for x in order], [PLACES[x] for x in order], recursive=True
+    ),
+}
+
+
+def staged(tmp_path, kind):
+    files = {f"s/images/{name}.png": picture(f"staged {name}") for name in "ab"}
+    files |= {f"s/labels/{name}{ENDS[kind]}": annotation(f"label of {name}") for name in "ab"}
+    files |= {f"s/masks/{name}.png": picture(f"mask of {name}") for name in "ab"}
+    files |= files_of({"val/v.png": picture("v")})
+    return packed(tmp_path / "p", files), files
+
+
+def filed(files):
+    found = {}
+    for path, data in files.items():
+        folder, _, name = path.rpartition("/")
+        if path.startswith("s/"):
+            found[f"{PLACES[folder[2:]]}/{name}"] = data
+    return found
+
+
+@pytest.mark.parametrize("order", list(permutations(PLACES)), ids="-".join)
+@pytest.mark.parametrize("way", ["mv", "cp"])
+@pytest.mark.parametrize("how", FILED)
+@pytest.mark.parametrize("kind", ENDS)
+def test_folders_of_another_layout(tmp_path, kind, how, way, order):
+    root, files = staged(tmp_path, kind)
+    transaction(root, lambda fs: FILED[how](fs, way, order))
+    found = shown(root)
+    assert {path: data for path, data in found.items() if path.startswith("train/")} == filed(files)
+    assert any(path.startswith("s/") for path in found) == (way == "cp") and faults(root) == []
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("way", ["mv", "cp"])
+@pytest.mark.parametrize("kind", ENDS)
+def test_files_of_another_layout(tmp_path, kind, way, together, order):
+    root, files = staged(tmp_path, kind)
+    chosen = [path for path in files if path.startswith("s/") and path.rpartition("/")[2].startswith("a")]
+    sources = [chosen[i] for i in order]
+    targets = [next(iter(filed({path: b""}))) for path in sources]
+
+    def change(fs):
+        if together:
+            getattr(fs, way)(sources, targets)
+        else:
+            for pair in zip(sources, targets, strict=True):
+                getattr(fs, way)(*pair)
+
+    transaction(root, change)
+    there = {path: data for path, data in shown(root).items() if path.startswith("train/")}
+    assert there == {to: files[path] for path, to in zip(sources, targets, strict=True)} and faults(root) == []
+
+
+@pytest.mark.parametrize("target", ["blob", "notes.txt", "blob/x"])
+@pytest.mark.parametrize("way", ["mv", "cp"])
+def test_empty_folders_that_cant_go_stay(tmp_path, way, target):
+    """A dataset without images that is to go where nothing can be, and whoever asked for it goes on."""
+    root = packed(tmp_path / "p", files_of({"train/a.png": picture("a")}) | {"notes.txt": b"notes"})
+    for name in ("img", "ann"):
+        (root / "empty" / name).mkdir(parents=True)
+
+    def change(fs):
+        with pytest.raises((BlobdirError, OSError)):
+            getattr(fs, way)("empty", target, recursive=True)
+        fs.pipe("more.txt", b"more")
+
+    transaction(root, change)
+    assert (root / "empty/img").is_dir() and (root / "empty/ann").is_dir() and shown(root)["more.txt"] == b"more"

@@ -1,15 +1,19 @@
-"""Files in ``img/`` that are no images, as captions: they have no labels, and nobody takes them for images."""
+"""Files in ``img/`` that are no images, as captions, have no labels; members of blobs are images by any name."""
 
 from __future__ import annotations
+
+import io
+import tarfile
 
 import pytest
 from changes.commands import transaction
 from changes.looking import faults, shown
 from changes.samples import annotation, files_of, packed, picture, write
 
+import blobdir
 from blobdir.cli.app import run
 from blobdir.errors import UsageError
-from blobdir.packing import SubsetOptions, add, merge, move, remove, subset
+from blobdir.packing import SubsetOptions, add, add_blob_file, merge, move, remove, subset
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
 
@@ -150,3 +154,76 @@ def test_a_subset_has_what_is_its_images(tmp_path, side):
     assert not of_a(shown(tmp_path / "s")).keys() - BESIDE.keys()
     subset(root, tmp_path / "t", SubsetOptions(patterns=["train/a.png"]))
     assert of_a(shown(tmp_path / "t")).keys() >= SIDES[side].keys()
+
+
+# -- members that aren't called like images are images ---------------------------------------------------------------
+
+ODD = ["a.gif", "a", "a.jp2", "a.txt"]
+
+
+def with_member(tmp_path, name):
+    """A project with a member of an odd name, its label, its mask and its meta, and another image."""
+    content = {f"train/{each}": picture(each) for each in ("a.png", "c.png")}
+    root = packed(tmp_path / "p", files_of({"val/v.png": picture("v")}))
+    with tarfile.open(tmp_path / "m.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
+        for member, data in ((name, content["train/a.png"]), ("c.png", content["train/c.png"])):
+            info = tarfile.TarInfo(member)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    add_blob_file(root, tmp_path / "m.tar", "train")
+    mine = {f"train/ann/{name}.json": annotation("label of a"), "train/masks_x/a.png": picture("mask of a")}
+    mine |= {f"train/meta/{name}.json": b'{"of": "a"}'}
+    for path, data in (mine | {"train/ann/c.png.json": annotation("label of c")}).items():
+        write(root / path, data)
+    return root, {f"train/img/{name}": picture("a.png")} | mine
+
+
+def images_of(root):
+    project = blobdir.open_project(root, index="none")
+    return {
+        f"{name}/{image}": project[name].annotation(image).get("description")
+        for name in project
+        for image in project[name].names
+    }
+
+
+MOVED = {
+    "the image": lambda fs, name: fs.mv(f"train/img/{name}", f"w/img/{name}"),
+    "the folder": lambda fs, name: fs.mv("train/img", "w/img", recursive=True),
+    "the dataset": lambda fs, name: fs.mv("train", "w", recursive=True),
+    "a list": lambda fs, name: fs.mv(
+        [f"train/img/{name}", f"train/ann/{name}.json"], [f"w/img/{name}", f"w/ann/{name}.json"]
+    ),
+    "a pattern": lambda fs, name: fs.mv("train/*", "w/", recursive=True),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("how", MOVED)
+def test_members_of_odd_names_move(tmp_path, how, name):
+    root, mine = with_member(tmp_path, name)
+    before = images_of(root)
+    transaction(root, lambda fs: MOVED[how](fs, name))
+    found = shown(root)
+    assert sorted(images_of(root).values(), key=str) == sorted(before.values(), key=str)
+    assert images_of(root)[f"w/{name}"] == "label of a"
+    there = {path for path in found if path.startswith("w/")}
+    assert sorted(found[path] for path in there if path.rpartition("/")[2].startswith("a")) == sorted(mine.values())
+    assert not found.keys() & mine.keys() and faults(root) == []
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_members_of_odd_names_go_copy_and_change(tmp_path, name):
+    root, mine = with_member(tmp_path, name)
+    transaction(root, lambda fs: fs.cp("train", "w", recursive=True))
+    assert images_of(root)[f"w/{name}"] == "label of a" and len(images_of(root)) == 5
+    transaction(root, lambda fs: fs.cp(f"train/img/{name}", f"val/img/{name}"))
+    assert images_of(root)[f"val/{name}"] == ""
+    transaction(root, lambda fs: fs.pipe(f"train/img/{name}", picture("another")))
+    found = shown(root)
+    assert found[f"train/img/{name}"] == picture("another") and images_of(root)[f"train/{name}"] == "label of a"
+    transaction(root, lambda fs: fs.mv(f"train/img/{name}", "train/img/b.png"))
+    assert images_of(root)["train/b.png"] == "label of a"
+    transaction(root, lambda fs: fs.rm(f"w/img/{name}"))
+    left = {path.replace("train/", "w/", 1) for path in mine} & shown(root).keys()
+    assert not left and faults(root) == []

@@ -218,6 +218,10 @@ class EditedSideFiles:
     def _exists(self, path: str) -> bool:
         return path in self._blank or self._edit.exists(path)
 
+    def is_side_file(self, path: str) -> bool:
+        """Whether a path is one of a side file of some dataset."""
+        return self._dataset_of(path) != ""
+
     def _is_label(self, path: str) -> bool:
         return path.startswith(f"{self._dataset_of(path)}/{layout.ANNOTATIONS}/")
 

@@ -37,8 +37,20 @@ class EditedPlaces:
         self._carried: set[str] = set()
 
     def is_image(self, path: str) -> bool:
-        """Whether readers take a path for an image's: those in folders below ``img/`` are files, and images too."""
-        return is_image_name(path) and bool(self.of(path)[0])
+        """Whether readers take a path for an image's.
+
+        Those in folders below ``img/`` are files, and images too; members of blobs are, whatever they are called.
+        """
+        return bool(self.of(path)[0]) and (is_image_name(path) or self._edit.is_member(path))
+
+    def is_oddly_named(self, path: str) -> bool:
+        """Whether a path is an image's that isn't called like one, so that it's one only as a member of a blob."""
+        return not is_image_name(path) and self.is_image(path)
+
+    def takes_image(self, path: str, image: str) -> bool:
+        """Whether an image can have another path, at which it is one."""
+        name = self.of(path)[1]
+        return self.is_image(path) or (bool(name) and "/" not in name and not is_image_name(image))
 
     def of(self, path: str, kind: str = layout.ITEMS) -> tuple[str, str]:
         """Dataset and name of an image or annotation; the dataset needn't be there yet. Empty texts for others."""
@@ -67,8 +79,14 @@ class EditedPlaces:
         """Whether there is a dataset at a path, or this transaction makes one."""
         return path in self._new or self._known.is_dataset(path)
 
-    def check(self, path: str) -> bool:
-        """Whether a path is an image's.
+    def check(self, path: str, *, member: bool = False) -> bool:
+        """Whether what is written to a path has to be in a blob, as images have.
+
+        Parameters
+        ----------
+        path : str
+        member : bool
+            Whether it's an image, whatever it's called.
 
         Raises
         ------
@@ -90,7 +108,7 @@ class EditedPlaces:
                 raise NotADirectory(f"{path}: {folder} is a file, so nothing can be in it")
         if self._edit.side_files.is_folder(path):
             raise IsADirectory(f"{path}: is a directory")
-        if not is_image_name(path):
+        if not (member or is_image_name(path)):
             return False
         if len(parts) < 3 or parts[-2] != layout.ITEMS:
             if dataset := self.of(path)[0]:  # an image in a folder of its images, which is a file

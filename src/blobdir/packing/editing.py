@@ -20,6 +20,7 @@ from blobdir.errors import (
     NotFoundError,
     UsageError,
 )
+from blobdir.filenames import is_image_name
 from blobdir.packing.belongings import belongings, check_are_files, check_none_hidden
 from blobdir.packing.compacting import copy_members
 from blobdir.packing.editedfiles import EditedSideFiles
@@ -119,6 +120,13 @@ class Edit:
         except OSError:
             return False
 
+    def is_member(self, path: str) -> bool:
+        """Whether there would be a member of a blob."""
+        return path in self._images or (path not in self._files and self._in_project(path) and self._was_member(path))
+
+    def _was_member(self, path: str) -> bool:
+        return self._in_tree(path) and self._tree.is_member(self._tree.find(path, follow=False))
+
     def is_folder(self, path: str) -> bool:
         """Whether there would be a folder with something in it."""
         return not self.exists(path) and self.holds(path)
@@ -185,6 +193,7 @@ class Edit:
         """Have a folder be there, even if nothing is in it."""
         with self.whole():
             self.places.check_folder(path)
+            self._steps += 1
             self._change.make_folder(path)
 
     def free_name(self, path: str, taken: Collection[str]) -> str:
@@ -215,7 +224,7 @@ class Edit:
 
     # -- changes ---------------------------------------------------------------------------------------------
 
-    def write(self, path: str, data: bytes, *, new: bool = False, origin: Origin = "new") -> None:
+    def write(self, path: str, data: bytes, *, new: bool = False, origin: Origin = "new", member: bool = False) -> None:
         """Write a file, or replace it.
 
         Parameters
@@ -227,6 +236,8 @@ class Edit:
             Whether it is an error if it's there.
         origin : {"new", "copied", "moved"}
             What it is, which says for whom: see `EditedSideFiles`.
+        member : bool
+            Whether it's an image, though it may not be called like one; so is what replaces such a one.
 
         Raises
         ------
@@ -237,7 +248,7 @@ class Edit:
             Nothing can be written to this place.
         """
         self.check_process()
-        is_image = self.places.check(path)
+        is_image = self.places.check(path, member=member or self.is_member(path))
         parts = path.split("/")
         if path == layout.META:
             check_meta(data)
@@ -341,6 +352,7 @@ class Edit:
                 if self.exists(file):
                     self.remove(file)
             self.side_files.forget_all(files)
+            self._steps += 1
             self._change.forget_folder(path)
             self._change.remove_folder(path)
             self._emptied.add(path)
@@ -357,9 +369,10 @@ class Edit:
             self.places.check(target)
             if not self.places.is_image(path):
                 with self.whole():
-                    left = self.side_files.having(path)
+                    left = self.side_files.having(path) if self.side_files.is_side_file(path) else None
                     self.transfer(path, target)
-                    self.side_files.wait_for(target, left)
+                    if left is not None:
+                        self.side_files.wait_for(target, left)
                 return
             new, stay = self.side_files.moving(path, target)
             kept = stay.union(new.values())  # one's new name may be another's old one
@@ -369,7 +382,7 @@ class Edit:
                 if self.exists(target):
                     self.remove(target)
                 begun = self._moved.get(path, "" if path in self._images else path)
-                self.write(target, data, origin="moved")
+                self.write(target, data, origin="moved", member=True)
                 self._moved |= {target: begun} if begun else {}
                 self._remove(path, belonging)
                 for old, to, content in along:
@@ -380,7 +393,7 @@ class Edit:
 
     def check_kind(self, path: str, target: str) -> None:
         """Refuse to have an image where it would be none any more."""
-        if self.places.is_image(path) and not self.places.is_image(target):
+        if self.places.is_image(path) and not self.places.takes_image(target, path):
             raise UsageError(
                 f"{path}: is an image with labels, and {target} is no place for one; copy it there, then remove it"
             )
@@ -392,9 +405,10 @@ class Edit:
             if path == layout.META:
                 raise UsageError(f"{path}: can't be removed: without it, this is no project")
             self.places.check(target)
-            begun = self._moved.get(path, "" if path in self._images else path) if self.places.is_image(path) else ""
+            is_image, is_plain = self.places.is_image(path), not self.side_files.is_side_file(path)
+            begun = self._moved.get(path, "" if path in self._images else path) if is_image else ""
             self._forget(path)
-            self.write(target, data, origin="moved")
+            self.write(target, data, origin="copied" if is_plain else "moved", member=is_image)
             self._moved |= {target: begun} if begun else {}
 
     def _drop(self, path: str) -> None:
@@ -472,8 +486,8 @@ class Edit:
         """Refuse to write or remove images of which something isn't a file, can't be read, or doesn't fit its blob."""
         images: dict[str, list[str]] = {}
         for path in dict.fromkeys((*self._images, *self._files, *self._gone)):
-            if self.places.is_image(path):
-                dataset, name = self.places.of(path)
+            dataset, name = self.places.of(path)
+            if dataset and (is_image_name(path) or self.is_member(path) or self._was_member(path)):
                 images.setdefault(dataset, []).append(name)
         for dataset, names in images.items():
             check_are_files(self._writer.known, dataset, names)

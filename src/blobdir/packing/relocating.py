@@ -16,6 +16,7 @@ from blobdir.packing.renames import in_order
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from blobdir.packing.editedfiles import Origin
     from blobdir.packing.editing import Edit
     from blobdir.packing.renames import Rename
 
@@ -188,20 +189,26 @@ class _Relocation:
     def copy(self) -> None:
         """Have all be at both places."""
         meanings, alone = self._meanings()
-        by_itself = {to for to, file in alone.items() if self._part[file] == file or self._side_files.having(file)}
+        by_itself = {
+            to
+            for to, file in alone.items()
+            if self._part[file] == file or not self._side_files.is_side_file(file) or self._side_files.having(file)
+        }
         replaced = set(self.new.values())
         read = {file: self._edit.read(file) for file in self.new if file in replaced}
         labelled = self._begin(replacing=[to for image, to in self.images.items() if self._part[image] != image])
         for file, to in self.new.items():
             data = read[file] if file in read else self._edit.read(file)
-            self._edit.write(to, data, origin="copied" if to in by_itself else "moved")
+            origin: Origin = "copied" if to in by_itself else "moved"
+            self._edit.write(to, data, origin=origin, member=file in self.images)
         kept = {to: meant for to, meant in meanings.items() if to not in by_itself}
         self._end(labelled, kept, {})
 
     def move(self) -> None:
         """Have all be at the new places."""
         meanings, alone = self._meanings()
-        left = {to: self._side_files.having(file) - self.images.keys() for to, file in alone.items()}
+        plain = {to for to, file in alone.items() if not self._side_files.is_side_file(file)}
+        left = {to: self._side_files.having(file) - self.images.keys() for to, file in alone.items() if to not in plain}
         for image, to in self.images.items():
             self._edit.check_kind(image, to)
         labelled = self._begin(replacing=self.images.values())
@@ -210,7 +217,7 @@ class _Relocation:
             self._side_files.forget_all(self._below[source])
             if not self._edit.holds(source):
                 self._edit.remove_folder(source)
-        self._end(labelled, meanings, left)
+        self._end(labelled, {to: meant for to, meant in meanings.items() if to not in plain}, left)
 
     def _meanings(self) -> tuple[dict[str, set[str] | None], dict[str, str]]:
         """For which images each file is at its new path; and of those that are for none, also the old one."""
@@ -225,6 +232,8 @@ class _Relocation:
             empty = edit.folders_below(source)
             self._empty += [target + path.removeprefix(source) for path in empty]
             edit.places.carry(source, target, [*self._below[source], *empty])
+        for folder in self._empty:  # before anything is changed
+            edit.places.check_folder(folder)
         labelled = [to for image, to in self.images.items() if self._keeps_label(image, to)]
         for to in replacing:
             if edit.exists(to) and to not in self.new:
