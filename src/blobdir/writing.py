@@ -360,7 +360,7 @@ class WritingFileSystem(ReadOnlyFileSystem):
         is there already, are looked for in what the transaction would leave.
         """
         from blobdir.editview import EditView
-        from blobdir.packing.relocating import relocate, relocate_together
+        from blobdir.packing.relocating import read_late, relocate, relocate_together
         from blobdir.packing.renames import in_order
 
         edit = self._editing("copy to", path2)
@@ -375,9 +375,9 @@ class WritingFileSystem(ReadOnlyFileSystem):
             parts = in_order(self._parts(edit, path1, path2, recursive, maxdepth), None)
             if relocate_together(edit, parts, copy=True):
                 return
-            replaced = {target for _, target in parts}
-            read = {path: edit.read(path) for path, _ in parts if path in replaced and edit.exists(path)}
-            for source, target in _images_last(edit, parts, 1):
+            parts = _images_last(edit, parts, 1)
+            read = {path: edit.read(path) for path in read_late(parts) if edit.exists(path)}
+            for source, target in parts:
                 if edit.exists(source):
                     data = read[source] if source in read else edit.read(source)
                     edit.write(target, data, origin="copied", member=edit.places.is_oddly_named(source))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import permutations
 
 import pytest
@@ -344,3 +345,38 @@ def test_empty_folders_that_cant_go_stay(tmp_path, way, target):
 
     transaction(root, change)
     assert (root / "empty/img").is_dir() and (root / "empty/ann").is_dir() and shown(root)["more.txt"] == b"more"
+
+
+LARGE = {
+    "mv with labels": lambda fs, n: fs.mv(
+        [f"train/{x}.png{e}" for x, e in _both(n)], [f"w/{x}.png{e}" for x, e in _both(n)]
+    ),
+    "mv of images": lambda fs, n: fs.mv([f"train/img/{i}.png" for i in range(n)], [f"w/img/{i}.png" for i in range(n)]),
+    "mv of their folder": lambda fs, n: fs.mv("train/img", "w/img", recursive=True),
+    "round in a circle": lambda fs, n: fs.mv(
+        [f"train/img/{i}.png" for i in range(n)], [f"train/img/{(i + 1) % n}.png" for i in range(n)]
+    ),
+    "copies, one after the other": lambda fs, n: fs.cp(
+        [f"train/img/{i}.png" for i in range(n)], [f"train/img/{i + 1}.png" for i in range(n)]
+    ),
+    "cp of the dataset": lambda fs, n: fs.cp("train/*", "w/", recursive=True),
+}
+
+
+def _both(n):
+    return [(f"img/{i}", "") for i in range(n)] + [(f"ann/{i}", ".json") for i in range(n)]
+
+
+@pytest.mark.parametrize("how", LARGE)
+def test_lists_of_large_files_take_little_memory(tmp_path, how):
+    count, size = 24, 1 << 20
+    files = files_of({f"train/{i}.png": picture(i) + bytes(size) for i in range(count)})
+    files |= {f"train/masks_x/{i}.png": picture(f"mask {i}") + bytes(size) for i in range(count)}
+    root = packed(tmp_path / "p", files)
+    del files
+    tracemalloc.start()
+    try:
+        transaction(root, lambda fs: LARGE[how](fs, count))
+        assert tracemalloc.get_traced_memory()[1] < 8 * size
+    finally:
+        tracemalloc.stop()

@@ -36,7 +36,7 @@ from blobdir.packing.writer import NEW_BLOB, ProjectWriter
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Iterator
+    from collections.abc import Collection, Container, Iterable, Iterator
     from typing import BinaryIO
 
     from blobdir.packing.editedfiles import Origin
@@ -309,6 +309,10 @@ class Edit:
         """Remove a file since it has gone elsewhere with the image that it belonged to."""
         self._forget(path)
         self._followed.add(path)
+
+    def note_followed(self, paths: Iterable[str]) -> None:
+        """Files were moved along with the images that they belonged to."""
+        self._followed.update(paths)
 
     def _note_below(self, path: str) -> None:
         for folder in ("", *layout.above(path)):

@@ -194,8 +194,7 @@ class _Relocation:
             for to, file in alone.items()
             if self._part[file] == file or not self._side_files.is_side_file(file) or self._side_files.having(file)
         }
-        replaced = set(self.new.values())
-        read = {file: self._edit.read(file) for file in self.new if file in replaced}
+        read = {file: self._edit.read(file) for file in read_late(self.new.items())}
         labelled = self._begin(replacing=[to for image, to in self.images.items() if self._part[image] != image])
         for file, to in self.new.items():
             data = read[file] if file in read else self._edit.read(file)
@@ -253,23 +252,32 @@ class _Relocation:
         for old, places, _ in along:
             if twice := next((to for to in places if to in taken), None):
                 raise UsageError(f"{twice}: {old} comes there along with {places[twice][0]}; move the other before")
-        taken.update(to for _, places, _ in along for to in places)
-        contents = [edit.read(old) for old, _, _ in along]
-        for file, to in self._moves():
+        follow = {old: next(iter(places)) for old, places, is_shared in along if not is_shared and len(places) == 1}
+        moves = self.new | follow
+        taken = set(moves.values())
+        copied = [(old, places) for old, places, _ in along if old not in follow]
+        read = {old: edit.read(old) for old, _ in copied if old in taken}
+        for file, to in self._in_order(moves):
             edit.transfer(file, to)
-        for old, _, is_shared in along:
-            if not is_shared and old not in taken:
-                edit.discard(old)
-        for (old, places, _), content in zip(along, contents, strict=True):
-            for to, owners in places.items():
+        for old, places in copied:
+            content = read[old] if old in read else edit.read(old)
+            for to in places:
                 edit.write(to, content, origin="moved")
+        places_of = {old: places for old, places, _ in along}
+        taken.update(*places_of.values())
+        for old, _, is_shared in along:
+            if not is_shared and old not in follow and old not in taken:
+                edit.discard(old)
+        edit.note_followed(follow)
+        for old, places in places_of.items():
+            for to, owners in places.items():
                 edit.side_files.carry(old, to, owners)
 
-    def _moves(self) -> Iterable[Rename]:
-        if self.new.keys().isdisjoint(self.new.values()):
-            return self.new.items()
-        taken = self.new.keys() | self.new.values()
-        return in_order(self.new.items(), lambda path: self._edit.free_name(path, taken))
+    def _in_order(self, moves: Mapping[str, str]) -> Iterable[Rename]:
+        if moves.keys().isdisjoint(moves.values()):
+            return moves.items()
+        taken = moves.keys() | moves.values()
+        return in_order(moves.items(), lambda path: self._edit.free_name(path, taken))
 
     def _end(
         self, labelled: Iterable[str], meanings: Mapping[str, set[str] | None], left: Mapping[str, set[str]]
@@ -283,6 +291,17 @@ class _Relocation:
                 self._side_files.mean(path, meant)
         for folder in self._empty:
             self._edit.make_folder(folder)
+
+
+def read_late(copies: Iterable[Rename]) -> list[str]:
+    """Of what is copied one after the other, what is read only after something else was copied to its place."""
+    written: set[str] = set()
+    found = []
+    for source, target in copies:
+        if source in written:
+            found.append(source)
+        written.add(target)
+    return found
 
 
 def _below(edit: Edit, path: str) -> Collection[str]:
