@@ -369,7 +369,7 @@ def _both(n):
 
 @pytest.mark.parametrize("how", LARGE)
 def test_lists_of_large_files_take_little_memory(tmp_path, how):
-    count, size = 24, 1 << 20
+    count, size = 40, 1 << 20
     files = files_of({f"train/{i}.png": picture(i) + bytes(size) for i in range(count)})
     files |= {f"train/masks_x/{i}.png": picture(f"mask {i}") + bytes(size) for i in range(count)}
     root = packed(tmp_path / "p", files)
@@ -377,6 +377,6 @@ def test_lists_of_large_files_take_little_memory(tmp_path, how):
     tracemalloc.start()
     try:
         transaction(root, lambda fs: LARGE[how](fs, count))
-        assert tracemalloc.get_traced_memory()[1] < 8 * size
+        assert tracemalloc.get_traced_memory()[1] < 24 * size  # a piece that is read takes 16
     finally:
         tracemalloc.stop()
