@@ -151,9 +151,25 @@ def test_merge_keeps_captions_and_what_is_each_images(tmp_path, side):
 def test_a_subset_has_what_is_its_images(tmp_path, side):
     root = captioned(tmp_path / "p", side)
     subset(root, tmp_path / "s", SubsetOptions(patterns=["train/b.png"]))
-    assert not of_a(shown(tmp_path / "s")).keys() - BESIDE.keys()
+    assert not of_a(shown(tmp_path / "s"))
     subset(root, tmp_path / "t", SubsetOptions(patterns=["train/a.png"]))
-    assert of_a(shown(tmp_path / "t")).keys() >= SIDES[side].keys()
+    assert of_a(shown(tmp_path / "t")).keys() >= SIDES[side].keys() | BESIDE.keys()
+
+
+@pytest.mark.parametrize("which", ["train", "train/a.png", "train/b.png"])
+def test_a_subset_says_what_belongs_to_no_image(tmp_path, which, capsys):
+    files = files_of({"train/a.png": picture("a"), "train/b.png": picture("b"), "empty/x.png": picture("x")}) | BESIDE
+    files |= {"train/img/a.png.txt": b"of a.png", "train/img/notes.md": b"notes", "train/more/x.txt": b"more"}
+    files |= {"docs/d.txt": b"docs", "train/own.txt": b"own", "empty/datasets/deep/img/y.png": picture("y")}
+    root = packed(tmp_path / "p", files)
+    how = ["--dataset", "train"] if which == "train" else ["--glob", which]
+    assert run(["subset", str(root), str(tmp_path / "s"), *how]) == 0
+    said = capsys.readouterr().out
+    assert all(f" {path}" in said for path in ("docs/", "train/img/notes.md", "train/more/")) and "deep" not in said
+    found = shown(tmp_path / "s")
+    captions = {path for path in found if path.startswith("train/img/a") and not path.endswith(".png")}
+    assert captions == (set() if which == "train/b.png" else {*BESIDE, "train/img/a.png.txt"})
+    assert found["train/own.txt"] == b"own" and faults(tmp_path / "s") == []
 
 
 # -- members that aren't called like images are images ---------------------------------------------------------------

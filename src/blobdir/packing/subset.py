@@ -26,6 +26,7 @@ from blobdir.packing.fitting import check_members
 from blobdir.packing.linked import check_chosen
 from blobdir.packing.locking import hold
 from blobdir.packing.newfolder import NewFolder
+from blobdir.packing.otherfiles import beside_images, other_folders
 from blobdir.packing.sharing import copy_file, share_blob
 from blobdir.packing.sidefiles import SideFiles
 from blobdir.packing.sound import check_sound
@@ -60,6 +61,8 @@ class SubsetReport:
         Annotations that can't be used, so that their images weren't chosen.
     without_annotation : int
         Images that weren't chosen because they have no annotation, and so neither class nor tag.
+    others : list of str
+        Files, and folders with a slash behind them, that belong to no image and aren't in it.
     """
 
     datasets: dict[str, int]
@@ -67,6 +70,7 @@ class SubsetReport:
     seconds: float
     problems: list[Problem] = field(default_factory=list)
     without_annotation: int = 0
+    others: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -120,7 +124,8 @@ def subset(
         with folder:
             try:
                 folder.clear()
-                blobs = _Writer(opened, choice, folder.work, options).write()
+                writer = _Writer(opened, choice, folder.work, options)
+                blobs = writer.write()
                 _check_made(folder.work, choice, options)
             except BaseException:
                 folder.discard()
@@ -128,7 +133,7 @@ def subset(
             folder.publish()
     counts = {opened[path].name: len(names) for path, names in choice.images.items() if names}
     seconds = time.perf_counter() - began
-    return SubsetReport(counts, blobs, seconds, choice.problems, choice.without_annotation)
+    return SubsetReport(counts, blobs, seconds, choice.problems, choice.without_annotation, writer.others)
 
 
 _SHARES: Final = "a subset shares the blobs of a project on this machine; fetch it first"
@@ -161,6 +166,7 @@ class _Writer:
         self._choice, self._work, self._options = choice, work, options
         self._blobs: dict[int, str] = {}
         self._made: set[Path] = set()
+        self.others = other_folders(self._tree, "")
 
     def write(self) -> list[str]:
         """Write everything; the paths of the blobs."""
@@ -179,6 +185,8 @@ class _Writer:
         self._folder(self._work / path / layout.ANNOTATIONS)
         if not names:
             self._folder(self._work / path / layout.ITEMS)
+            if not len(self._project[path]):
+                self._copy_others(path, [])
             return
         self._take(path, "", layout.ITEMS, names)
         side = SideFiles(self._tree, self._project[path])
@@ -189,6 +197,16 @@ class _Writer:
         for file in files:
             if not file.startswith(prefix):
                 self._copy(self._tree.find(f"{path}/{file}"), f"{path}/{file}")
+        self._copy_others(path, names)
+
+    def _copy_others(self, path: str, names: list[str]) -> None:
+        """Copy what belongs to the dataset, or is called like the images, and note what doesn't."""
+        shown = layout.join(path, layout.ITEMS)
+        mine, others = beside_images(self._tree, path, names)
+        for name in mine:
+            self._copy(self._tree.find(f"{shown}/{name}"), f"{shown}/{name}")
+        self.others += [f"{shown}/{name}" for name in others]
+        self.others += other_folders(self._tree, path)
         self._copy_files(path)
 
     def _take(self, path: str, pickles: str, shown: str, names: list[str]) -> None:
