@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from itertools import permutations
 
@@ -380,3 +381,32 @@ def test_lists_of_large_files_take_little_memory(tmp_path, how):
         assert tracemalloc.get_traced_memory()[1] < 24 * size  # a piece that is read takes 16
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("listed", [(), ("ann",), ("masks",), ("ann", "masks"), ("masks", "ann")])
+@pytest.mark.parametrize("circle", [True, False])
+@pytest.mark.parametrize("whose", ["nobody's", "another one's"])
+def test_who_comes_takes_no_label_from_the_shadow(tmp_path, whose, circle, listed):
+    """Where a label goes along with its image, one by the stem comes to light, and isn't that of whoever comes."""
+    files = files_of({"train/a.png": picture("a"), "w/b.png": picture("b")})
+    files |= {"train/ann/a.json": annotation(whose), "train/masks_x/a.png": picture("mask of a")}
+    if whose != "nobody's":
+        files["train/img/a.bmp"] = picture_of("a.bmp", "bmp")
+        files["train/masks_x/a.png.png"] = files.pop("train/masks_x/a.png")
+    del files["w/ann/b.png.json"]
+    mask = next(path for path in files if path.startswith("train/masks_x/"))
+    root = packed(tmp_path / "p", files)
+    label = shown(root)["train/ann/a.png.json"]
+    to = "w/img/b.png" if circle else "u/img/a.png"
+    name = to.rpartition("/")[2]
+    moves = {"w/img/b.png": A, A: to}
+    beside = {
+        "ann": ("train/ann/a.png.json", f"{to[0]}/ann/{name}.json"),
+        "masks": (mask, f"{to[0]}/masks_x/{name}.png"),
+    }
+    moves |= dict(beside[kind] for kind in listed)
+    transaction(root, lambda fs: fs.mv(list(moves), list(moves.values())))
+    found = shown(root)
+    assert found[A] == picture("b") and found[to] == picture("a") and found[f"{to[0]}/ann/{name}.json"] == label
+    assert json.loads(found["train/ann/a.png.json"])["description"] == "" and mask not in found
+    assert found["train/ann/a.json"] == annotation(whose) and faults(root) == []
