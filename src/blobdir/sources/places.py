@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 _LOCAL = ("file", "local")
-_CACHES = ("simplecache", "filecache", "blockcache", "cached")
+CACHES = ("simplecache", "filecache", "blockcache", "cached")
 """Backends whose paths are those of what they keep copies of."""
 _NO_PROTOCOL = re.compile(r".*[^a-z]+.*")
 """What fsspec takes for a path, and not for a protocol, where it stands alone in a chain."""
@@ -46,17 +46,17 @@ def _url(text: str, protocol: str | None, options: Mapping[str, Any]) -> str:
     """A path or URL, chained or not, whose local parts are absolute."""
     if not text:
         return text
-    if protocol in (None, "", *_LOCAL) or (protocol in _CACHES and _is_of_local(options)):
+    if protocol in (None, "", *_LOCAL) or (protocol in CACHES and _is_of_local(options)):
         if is_path(text):
             return os.path.abspath(text)
-    elif "://" not in text and "::" not in text:
+    elif "://" not in text:
         return text
     *chain, last = text.split("::")
     said, found, path = last.partition("://")
     parts = [f"file://{_local_path(part)}" if part.startswith(("file://", "local://")) else part for part in chain]
     if found and said in _LOCAL:
         last = f"file://{_local_path(last)}"
-    elif found and said in _CACHES and _is_of_local(options.get(said, options)):
+    elif found and said in CACHES and _is_of_local(options.get(said, options)):
         last = f"{said}://{_local_path(path)}"
     elif not found and _NO_PROTOCOL.match(last):
         last = _local_path(last)

@@ -27,6 +27,8 @@ __all__ = [
     "Blocking",
     "General",
     "Web",
+    "asked",
+    "behind_copies",
     "etag_of",
     "same_time",
     "stat_of",
@@ -39,14 +41,36 @@ TRANSPORTS: Final[Mapping[str, type[General]]] = {
     "adlfs.spec.AzureBlobFileSystem": Azure,
 }
 """Classes of backends, which aren't imported for this -> what makes their requests."""
+COPIES: Final = "fsspec.implementations.cached.CachingFileSystem"
+"""What ``simplecache``, ``filecache`` and ``blockcache`` are kinds of."""
+
+
+def behind_copies(fs: AbstractFileSystem) -> AbstractFileSystem:
+    """The backend that has the files, where others stand before it that keep copies: all names are its own."""
+    while COPIES in _classes(fs) and isinstance(inner := fs.fs, AbstractFileSystem):
+        fs = inner
+    return fs
+
+
+def asked(fs: AbstractFileSystem) -> AbstractFileSystem:
+    """The backend that is asked.
+
+    What keeps copies of one that answers in fsspec's event loop has methods for that loop which are the other's, and
+    keep nothing: so it's the other that is asked, as if it stood alone, by its own transport.
+    """
+    inner = behind_copies(fs)
+    return inner if _is_async(inner) else fs
 
 
 def transport_of(fs: AbstractFileSystem) -> General | Blocking:
     """What makes the requests of a backend."""
     if not _is_async(fs):
         return Blocking(fs)
-    names = (f"{one.__module__}.{one.__qualname__}" for one in type(fs).__mro__)
-    return next((TRANSPORTS[name] for name in names if name in TRANSPORTS), General)(fs)
+    return next((TRANSPORTS[name] for name in _classes(fs) if name in TRANSPORTS), General)(fs)
+
+
+def _classes(fs: AbstractFileSystem) -> list[str]:
+    return [f"{one.__module__}.{one.__qualname__}" for one in type(fs).__mro__]
 
 
 def _is_async(fs: AbstractFileSystem) -> bool:
