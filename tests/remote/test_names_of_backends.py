@@ -1,5 +1,6 @@
 """What a backend lists is what is opened, whatever its names have in them, and whatever stands before it."""
 
+import json
 import os
 import pickle
 import shutil
@@ -13,8 +14,10 @@ from servers import readable
 
 import blobdir
 from blobdir import BlobDirFileSystem
+from blobdir.cli.app import run
 from blobdir.errors import ReadError
 from blobdir.moving import fetch
+from blobdir.sources import LocalStorage, open_storage
 
 NAMES = [
     "plain.png",
@@ -146,6 +149,39 @@ def test_copies_that_are_given_as_backends(served, tmp_path, chain):
     url, options = served
     backend = fsspec.filesystem(chain, target_protocol=url.partition(":")[0], target_options=options)
     check(BlobDirFileSystem(url, fs=backend, cache_size=0, skip_instance_cache=True), tmp_path)
+
+
+@pytest.mark.parametrize("chain", ["", "simplecache::", "filecache::blockcache::"])
+def test_paths_in_projects_by_commands(served, capfdbinary, chain):
+    url, options = served
+    protocol = url.partition(":")[0]
+    given = [f"--storage-option={key}={value}" for key, value in options.items()]
+    if chain and options:
+        given = [f"--storage-option={protocol}={json.dumps(options)}"]
+    path = "da ta#1/ann/lsp ace.png.json"
+    assert run(["cat", *given, f"{chain}{url}/{path}"]) == 0
+    assert capfdbinary.readouterr().out == NOTES[path]
+    assert run(["ls", *given, f"{chain}{url}/da ta#1/img"]) == 0
+    assert "lsp ace.png" in capfdbinary.readouterr().out.decode()
+
+
+@pytest.mark.parametrize("chain", ["", *(f"{name}::" for name in COPIES)])
+def test_files_that_are_other_ones_by_now(memory, tmp_path, chain):
+    """Copies of the old ones aren't taken for the new version."""
+    for content in (b"A", b"B"):
+        path = tmp_path / content.decode()
+        files = {"train/img/1.png": content * 900, "train/img/2.png": content * 30, "train/img/3.png": content * 70}
+        make_project(path, files, loose=["train/img/3.png"])
+        memory.put(f"{path}/", "/there", recursive=True)
+        fs = BlobDirFileSystem(f"{chain}memory://there", cache_size=0, skip_instance_cache=True)
+        assert fs.cat_file("train/img/1.png") == files["train/img/1.png"]
+        assert fs.cat("train/img/*") == files
+
+
+@pytest.mark.parametrize("chain", ["simplecache::", "filecache::file://"])
+def test_copies_of_this_machine(project, chain):
+    assert isinstance(open_storage(f"{chain}{project}"), LocalStorage)
+    assert open_storage(f"{chain}{project}").url == str(project)
 
 
 def test_a_name_that_a_backend_takes_for_a_url(memory, tmp_path):

@@ -21,6 +21,7 @@ from blobdir.errors import ReadError
 from blobdir.moving import fetch
 from blobdir.sources import RemoteOptions, backend, retries
 from blobdir.sources.retries import WrongAnswerError
+from blobdir.sources.transports.answers import check_status
 from blobdir.sources.transports.s3 import S3
 
 NOTE, PICTURE = "train/ann/1.jpg.json", "train/img/loose.png"
@@ -328,6 +329,21 @@ def test_a_list_in_a_form_that_nobody_takes_away(web, monkeypatch, form):
         monkeypatch.setattr(Handler, name, value)
     with pytest.raises(ReadError, match=rf"list of .*/train/img: .*encoded: {form}"):
         opened(web[1])
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "is_ranged"),
+    [
+        (206, "bytes 0-4/9, bytes 5-8/9", True),
+        (206, "bytes */9", True),
+        (200, "bytes */9", False),
+        (200, "bytes 0-4/9", True),
+        (200, "bytes 0-8/9, bytes 0-8/9", False),
+    ],
+)
+def test_ranges_that_do_not_say_what_they_are(status, told, is_ranged):
+    with pytest.raises(WrongAnswerError, match=re.escape(told)):
+        check_status(status, told, is_ranged=is_ranged)
 
 
 class Body:

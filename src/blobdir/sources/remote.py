@@ -17,7 +17,7 @@ from blobdir.sources.pace import merge_limits
 from blobdir.sources.remotefile import BEYOND_END, RemoteSource
 from blobdir.sources.retries import status_of
 from blobdir.sources.secrecy import without_secrets
-from blobdir.sources.transports import Answer, behind_copies
+from blobdir.sources.transports import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -88,7 +88,7 @@ class RemoteStorage:
         root = str(self.fs._strip_protocol(path))  # noqa: SLF001  # part of fsspec's interface
         self._base = below(self.fs, root)
         self.root = self._base.rstrip("/")
-        protocol = behind_copies(self.fs).protocol
+        protocol = self.fs.protocol
         self._protocols = {protocol} if isinstance(protocol, str) else set(protocol)
         self._is_http = bool({"http", "https"} & self._protocols)
         self.place = self._place()

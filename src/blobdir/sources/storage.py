@@ -20,6 +20,7 @@ from blobdir.sources.model import Entry, Folder, Kind, Source, Stat, Storage
 from blobdir.sources.places import CACHES, settled
 from blobdir.sources.remote import RemoteStorage
 from blobdir.sources.secrecy import without_secrets
+from blobdir.sources.transports import behind_copies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +85,8 @@ def open_storage(
         if isinstance(fs, LocalFileSystem):
             return LocalStorage(str(fs._strip_protocol(text)), follow_links=follow_links)  # noqa: SLF001  # part of fsspec's interface
         return RemoteStorage(text, fs=fs, remote=remote)
-    backend, path, url, text, options = _made(text, protocol, options)
+    made, path, url, text, options = _made(text, protocol, options)
+    backend = behind_copies(made)
     if isinstance(backend, LocalFileSystem):
         return LocalStorage(path, follow_links=follow_links)
     if type(backend) is DirFileSystem:

@@ -27,9 +27,9 @@ __all__ = [
     "Blocking",
     "General",
     "Web",
-    "asked",
     "behind_copies",
     "etag_of",
+    "keeps_copies",
     "same_time",
     "stat_of",
     "transport_of",
@@ -46,20 +46,19 @@ COPIES: Final = "fsspec.implementations.cached.CachingFileSystem"
 
 
 def behind_copies(fs: AbstractFileSystem) -> AbstractFileSystem:
-    """The backend that has the files, where others stand before it that keep copies: all names are its own."""
-    while COPIES in _classes(fs) and isinstance(inner := fs.fs, AbstractFileSystem):
-        fs = inner
+    """The backend that has the files, where others stand before it that keep copies: that one is asked instead.
+
+    All names are its own. Copies aren't asked whether they are outdated, and bytes of an old one would be taken for
+    those of the version that the backend tells of. In fsspec's event loop, there aren't any.
+    """
+    while keeps_copies(fs):
+        fs = fs.fs
     return fs
 
 
-def asked(fs: AbstractFileSystem) -> AbstractFileSystem:
-    """The backend that is asked.
-
-    What keeps copies of one that answers in fsspec's event loop has methods for that loop which are the other's, and
-    keep nothing: so it's the other that is asked, as if it stood alone, by its own transport.
-    """
-    inner = behind_copies(fs)
-    return inner if _is_async(inner) else fs
+def keeps_copies(fs: AbstractFileSystem) -> bool:
+    """Whether a backend stands before another one, and keeps copies of its files."""
+    return COPIES in _classes(fs) and isinstance(fs.fs, AbstractFileSystem)
 
 
 def transport_of(fs: AbstractFileSystem) -> General | Blocking:
