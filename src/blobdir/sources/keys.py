@@ -183,7 +183,7 @@ def below(fs: AbstractFileSystem, root: str) -> str:
     that has it may take a name without for another one.
     """
     if bare := root.rstrip("/"):
-        starts = _begin_with_slash(fs) and not bare.startswith("/")
+        starts = not bare.startswith("/") and _begin_with_slash(fs)
         return f"{'/' * starts}{bare}/"
     return "/" if root or _begin_with_slash(fs) else ""
 

@@ -122,7 +122,7 @@ class Web(General):
             total = int(found[3]) if found and found[3] != "*" else -1
             if response.status == WHOLE and response.content_length is not None:
                 total = response.content_length
-            return _http_version(response.headers, total)
+            return self._note(path, _http_version(response.headers, total))
 
     def _note(self, path: str, version: Stat) -> Stat:
         """Remember what was said of a file, of those that were asked for last."""
