@@ -150,6 +150,11 @@ class BlobReader:
         """The blobs that are held."""
         return list(self._held.values())
 
+    @property
+    def unheld(self) -> list[SourceRecord]:
+        """The blobs that aren't held: of those, what is at their names is read, if it's the same file still."""
+        return [record for i, record in enumerate(self._index.header.blobs, FIRST_BLOB) if i not in self._held]
+
     def _hold_one(self, number: int, record: SourceRecord) -> bool | None:
         """Whether a blob is the file that discovery has looked at, as far as it could be opened.
 

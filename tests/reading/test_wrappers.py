@@ -60,7 +60,6 @@ def folder(tmp_path):
 
 
 CASES = [(inner, wrapper) for inner in INNER for wrapper in WRAPPERS]
-CASES.remove(("memory", "blockcache"))  # fsspec's own can't read a file of its own
 
 
 @pytest.mark.parametrize(("inner", "wrapper"), CASES)

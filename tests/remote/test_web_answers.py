@@ -10,6 +10,7 @@ import threading
 import time
 import types
 import urllib.parse
+import zlib
 
 import pytest
 from folder_bucket import files
@@ -20,6 +21,7 @@ from blobdir.errors import ReadError
 from blobdir.moving import fetch
 from blobdir.sources import RemoteOptions, backend, retries
 from blobdir.sources.retries import WrongAnswerError
+from blobdir.sources.transports.answers import check_status
 from blobdir.sources.transports.s3 import S3
 
 NOTE, PICTURE = "train/ann/1.jpg.json", "train/img/loose.png"
@@ -166,8 +168,27 @@ CHANGED = {
     "gzip in chunks": lambda status, data: (
         status, gzip.compress(data), {"Content-Encoding": "GZIP", "Transfer-Encoding": "chunked"},
     ),
+    "a part that is called all": lambda status, data: (200, data[:5], {"Content-Range": f"bytes 0-4/{len(data)}"}),
+    "a part that is called all, of no total": lambda status, data: (200, data[:5], {"Content-Range": "bytes 0-4/*"}),
+    "a part that says it's all": lambda status, data: (
+        200, data[:5], {"Content-Range": f"bytes 0-{len(data) - 1}/{len(data)}"},
+    ),
+    "gzip behind another form": lambda status, data: (
+        status, gzip.compress(data), {"Content-Encoding": "identity, gzip"},
+    ),
+    "gzip before another form": lambda status, data: (
+        status, gzip.compress(data), {"Content-Encoding": "gzip,aws-chunked"},
+    ),
+    "gzip of gzip": lambda status, data: (
+        status, gzip.compress(gzip.compress(data)), {"Content-Encoding": "gzip, gzip"},
+    ),
+    "a form that nobody knows": lambda status, data: (status, data[::-1], {"Content-Encoding": "x-reversed"}),
     "less than announced": lambda status, data: (status, data[:-3], {"Connection": "close"}),
 }  # fmt: skip
+
+
+COPIES = ["", "simplecache::", "filecache::", "blockcache::", "filecache::simplecache::"]
+"""What may stand before a web server in a URL."""
 
 
 @pytest.mark.parametrize("path", [NOTE, PICTURE])
@@ -181,6 +202,53 @@ def test_what_is_not_the_whole_file_as_it_is(web, tmp_path, monkeypatch, path, c
     with pytest.raises(OSError, match=re.escape(path)):
         fetch(web[1], tmp_path / "got", remote=QUICK)
     assert not (tmp_path / "got").exists()
+
+
+@pytest.mark.parametrize("chain", COPIES[1:])
+@pytest.mark.parametrize("changed", ["a part that is called all", "gzip", "gzip behind another form"])
+def test_the_same_behind_what_keeps_copies(web, monkeypatch, chain, changed):
+    filesystem = opened(chain + web[1]).filesystem
+    for name, value in {"wrong": NOTE, "methods": ("GET",), "changed": staticmethod(CHANGED[changed])}.items():
+        monkeypatch.setattr(Handler, name, value)
+    for read in (lambda: filesystem.cat(NOTE), lambda: filesystem.open(NOTE).read()):
+        with pytest.raises(ReadError, match=rf"{re.escape(NOTE)}.*WrongAnswerError"):
+            read()
+
+
+@pytest.mark.parametrize("path", [NOTE, PICTURE])
+@pytest.mark.parametrize("changed", [name for name in CHANGED if "chunks" not in name and "announced" not in name])
+def test_a_head_that_is_not_of_the_whole_file_is_asked_again(web, monkeypatch, path, changed):
+    for name, value in {"wrong": path, "methods": ("HEAD",), "changed": staticmethod(CHANGED[changed])}.items():
+        monkeypatch.setattr(Handler, name, value)
+    assert opened(web[1]).filesystem.size(path) == (web[0] / path).stat().st_size
+
+
+@pytest.mark.parametrize("etag", ['"1"', 'W/"1"', ""])
+@pytest.mark.parametrize("cut", [0, 7])
+def test_a_version_that_was_longer_a_moment_ago(web, monkeypatch, cut, etag):
+    """Of one that is the same by its meaning only, or of none, nothing is known."""
+    filesystem = opened(web[1]).filesystem
+    size = (web[0] / NOTE).stat().st_size
+    values = {
+        "wrong": NOTE,
+        "methods": ("GET", "HEAD"),
+        "changed": staticmethod(lambda status, data: (200, data, {"ETag": etag})),
+    }
+    for name, value in values.items():
+        monkeypatch.setattr(Handler, name, value)
+    assert filesystem.size(NOTE) == size
+    monkeypatch.setattr(Handler, "changed", staticmethod(lambda status, data: (200, data[:cut], {"ETag": etag})))
+    monkeypatch.setattr(Handler, "methods", ("GET",))
+    for read in (
+        lambda: filesystem.cat(NOTE),
+        lambda: filesystem.open(NOTE).read(),
+        lambda: filesystem.cat([NOTE])[NOTE],
+    ):
+        if etag.startswith('"'):
+            with pytest.raises(ReadError, match=rf"{re.escape(NOTE)}.*{size} bytes, and sent {cut}"):
+                read()
+        else:
+            assert read() == (web[0] / NOTE).read_bytes()[:cut]
 
 
 @pytest.mark.parametrize("changed", ["a part that says nothing", "a part in parts", "gzip in chunks"])
@@ -225,6 +293,8 @@ def test_answers_that_hold_all_of_a_file(web, tmp_path, monkeypatch):
         lambda status, data: (status, data, {"Connection": "close"}),
         lambda status, data: (status, data, {"Content-Encoding": "identity"}),
         lambda status, data: (status, data, {"Content-Encoding": "aws-chunked"}),
+        lambda status, data: (status, data, {"Content-Encoding": "Identity, UTF-8,"}),
+        lambda status, data: (200, data, {"Content-Range": f"bytes 0-{len(data) - 1}/{len(data)}"}),
     ]
     project = opened(web[1])
     for answer in answers:
@@ -241,6 +311,41 @@ def test_answers_that_hold_all_of_a_file(web, tmp_path, monkeypatch):
     assert files(tmp_path / "got") == files(web[0])
 
 
+@pytest.mark.parametrize("form", ["gzip", "GZIP", "deflate"])
+def test_a_list_may_come_in_another_form(web, monkeypatch, form):
+    def packed(status, data):
+        body = zlib.compress(data) if form == "deflate" else gzip.compress(data)
+        return status, body, {"Content-Encoding": form, "Content-Type": "text/html"}
+
+    for name, value in {"wrong": "train/img/", "methods": ("GET",), "changed": staticmethod(packed)}.items():
+        monkeypatch.setattr(Handler, name, value)
+    assert opened(web[1]).filesystem.exists(PICTURE)
+
+
+@pytest.mark.parametrize("form", ["gzip, gzip", "x-reversed"])
+def test_a_list_in_a_form_that_nobody_takes_away(web, monkeypatch, form):
+    changed = staticmethod(lambda status, data: (status, data, {"Content-Encoding": form, "Content-Type": "text/html"}))
+    for name, value in {"wrong": "train/img/", "methods": ("GET",), "changed": changed}.items():
+        monkeypatch.setattr(Handler, name, value)
+    with pytest.raises(ReadError, match=rf"list of .*/train/img: .*encoded: {form}"):
+        opened(web[1])
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "is_ranged"),
+    [
+        (206, "bytes 0-4/9, bytes 5-8/9", True),
+        (206, "bytes */9", True),
+        (200, "bytes */9", False),
+        (200, "bytes 0-4/9", True),
+        (200, "bytes 0-8/9, bytes 0-8/9", False),
+    ],
+)
+def test_ranges_that_do_not_say_what_they_are(status, told, is_ranged):
+    with pytest.raises(WrongAnswerError, match=re.escape(told)):
+        check_status(status, told, is_ranged=is_ranged)
+
+
 class Body:
     async def read(self):
         return b"other"
@@ -250,15 +355,24 @@ class Body:
 
 
 @pytest.mark.parametrize("ranged", [False, True])
-@pytest.mark.parametrize(("status", "is_all"), [*((status, False) for status in STATUSES), (200, True)])
-def test_the_same_of_s3(status, is_all, ranged):
+@pytest.mark.parametrize(
+    ("status", "part", "is_all"),
+    [
+        *((status, "", False) for status in STATUSES),
+        (200, "", True),
+        (200, "bytes 0-4/9", False),
+        (200, "bytes 0-4/5", True),
+    ],
+)
+def test_the_same_of_s3(status, part, is_all, ranged):
     async def call(*args, **kwargs):
-        return {"Body": Body(), "ResponseMetadata": {"HTTPStatusCode": status}, "ETag": '"1"'}
+        told = {"ContentRange": part} if part else {}
+        return {"Body": Body(), "ResponseMetadata": {"HTTPStatusCode": status}, "ETag": '"1"', **told}
 
     backend = types.SimpleNamespace(split_path=lambda path: ("bucket", path, None), _call_s3=call)
     get = S3(backend).get("a.json", *((0, 5) if ranged else (None, None)))
     if is_all:
         assert asyncio.run(get).data == b"other"
     else:
-        with pytest.raises(WrongAnswerError, match=said(status)):
+        with pytest.raises(WrongAnswerError, match="a part of it" if part else said(status)):
             asyncio.run(get)

@@ -168,6 +168,11 @@ def _lines(status: Status) -> list[str]:
             lines.append(
                 f"  restarts  {counted(counts['restarts'], 'worker died and was', 'workers died and were')} replaced"
             )
+    if record.unheld:
+        lines.append(
+            f"  blobs     {len(record.unheld):,} of {counted(len(record.blobs), 'blob')} can't be held open: what is "
+            "replaced or removed of them can't be read any more"
+        )
     shown = status.changed[:5]
     more = len(status.changed) - len(shown)
     lines += [f"  changed   {sentence}" for sentence in shown] + ([f"  changed   and {more} more"] if more else [])

@@ -13,7 +13,7 @@ from blobdir.durable import absolute
 from blobdir.errors import NotAProjectError, NotFoundError, ReadError, UsageError
 from blobdir.filenames import is_path
 from blobdir.filesystem import BlobDirFileSystem
-from blobdir.sources import RemoteOptions, RemoteStorage, Storage, open_storage, storage_options
+from blobdir.sources import RemoteOptions, RemoteStorage, Storage, open_storage, split_copies, storage_options
 
 if TYPE_CHECKING:
     from blobdir.cli.options import CommonOptions
@@ -94,10 +94,11 @@ class Opener:
         return self._opened[root]
 
     def _split_remote(self, typed: str) -> tuple[str, str]:
-        first, chain, rest = typed.partition("::")
+        copies, place = split_copies(typed)
+        first, chain, rest = place.partition("::")
         protocol, _, bare = first.rpartition("://")
         parts = bare.rstrip("/").split("/")
-        prefix = f"{protocol}://" if protocol else ""
+        prefix = copies + (f"{protocol}://" if protocol else "")
         remote = RemoteOptions(**self._common.remote)
         storage = open_storage(typed, options=self._common.storage, remote=remote)
         options = storage_options(typed, self._common.storage)

@@ -22,14 +22,20 @@ from blobdir.mounting.mountinfo import FSTYPE, MountIdentity, mounted_at, mounts
 from blobdir.mounting.options import MountOptions
 from blobdir.mounting.session import Session
 from blobdir.mounting.state import MountRecord, records
+from blobdir.sources import Stat
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from blobdir.discovery import Progress
     from blobdir.mounting.mountinfo import MountEntry
 
 _SINCE = "has changed since the image was made: mount the project again to see that"
+_LOST = (
+    "it couldn't be held open, so reading what is in it is an error, unless a process of the mount still has it open: "
+    "mount the project again"
+)
 UNMOUNT_S = 10.0
 """How long an unmounted mount's process may take to end."""
 
@@ -265,8 +271,9 @@ class Status:
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         values = self.record.to_json()
-        for key in ("blobs", "folders", "mount", "birth", "seen_from"):
+        for key in ("blobs", "folders", "mount", "birth", "seen_from", "unheld", "unseen"):
             del values[key]
+        values |= {"not_held": [path for path, _, _ in self.record.unheld]}
         values |= {"device": self.record.mount.device, "mount_id": self.record.mount.number}
         values |= {"state": self.state, "uptime_s": round(self.uptime_s, 3), "counters": self.counters}
         return values | {"changed": self.changed, "not_looked_at": self.not_looked_at}
@@ -311,25 +318,40 @@ def _changes(record: MountRecord) -> tuple[list[str], str]:
     """What has changed since, and why more may have."""
     if not is_path(record.url):
         return [], "the project is remote"
-    found = []
-    served = "the one of the time of mounting is served" + ("" if record.holds_blobs else ", if it was still open")
-    for path, size, mtime_ns in record.blobs:
-        now = _stat(record.url, path)
-        if now is None:
-            found.append(f"{path} was removed: {served}")
-        elif isinstance(now, str):
-            found.append(f"{path} can't be looked at any more: {now}")
-        elif now != (size, mtime_ns):
-            found.append(f"{path} was replaced, or overwritten: readers get what is in the file that was mounted")
+    found = [*_blob_changes(record)]
     for path, mtime_ns in record.folders:
         now, shown = _stat(record.url, path), path or "the top folder"
         if isinstance(now, str):
             found.append(f"{shown} can't be looked at any more: {now}")
-        elif now is None or now[1] != mtime_ns:
+        elif now is None or now.mtime_ns != mtime_ns:
             found.append(f"{shown} has changed: names are those of the time of mounting")
     if record.image:
         found += _image_changes(record)
     return found, "" if record.blobs or record.folders or record.image else "what it was made from isn't known"
+
+
+def _blob_changes(record: MountRecord) -> Iterator[str]:
+    """A sentence for each blob that isn't the one of the time of mounting.
+
+    One that isn't held open must be the same file when it's read; of one that is, only the name can lead elsewhere.
+    """
+    unheld = {path: (inode, ctime_ns) for path, inode, ctime_ns in record.unheld}
+    is_open = "" if record.holds_blobs or unheld else ", if it was still open"
+    for path, size, mtime_ns in record.blobs:
+        now, version = _stat(record.url, path), unheld.get(path)
+        if isinstance(now, str):
+            yield f"{path} can't be looked at any more: {now}"
+        elif now is None:
+            yield f"{path} was removed: {_LOST if version else f'the one of the time of mounting is served{is_open}'}"
+        elif version and not _version(size, mtime_ns, *version).same_content(now):
+            yield f"{path} was replaced, or overwritten: {_LOST}"
+        elif not version and (now.size, now.mtime_ns) != (size, mtime_ns):
+            yield f"{path} was replaced, or overwritten: readers get what is in the file that was mounted{is_open}"
+    for path in record.unseen:
+        now = _stat(record.url, path)
+        if now is not None:
+            more = f"can't be looked at now: {now}" if isinstance(now, str) else "can be now: mount the project again"
+            yield f"{path} wasn't there, or couldn't be looked at, when it was mounted, and {more}"
 
 
 def _image_changes(record: MountRecord) -> list[str]:
@@ -344,12 +366,16 @@ def _image_changes(record: MountRecord) -> list[str]:
         return [f"what has changed isn't known: {error}"]
 
 
-def _stat(root: str, path: str) -> tuple[int, int] | str | None:
-    """Size and time; why they aren't known; None where there is nothing."""
+def _version(size: int, mtime_ns: int, inode: int, ctime_ns: int) -> Stat:
+    return Stat("file", size, mtime_ns, inode=inode, ctime_ns=ctime_ns)
+
+
+def _stat(root: str, path: str) -> Stat | str | None:
+    """What is there; why it isn't known; None where there is nothing."""
     try:
         found = os.stat(os.path.join(root, path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         return error.strerror or str(error)
-    return found.st_size, found.st_mtime_ns
+    return _version(found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns)

@@ -9,6 +9,7 @@ import resource
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -30,11 +31,13 @@ from blobdir.mounting.state import (
 )
 from blobdir.opening import OpenOptions, open_tree
 from blobdir.version import __version__
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from blobdir.discovery import Progress
+    from blobdir.index import Header, SourceRecord
     from blobdir.mounting.kernel import KernelEngine
     from blobdir.mounting.mountinfo import MountIdentity
     from blobdir.mounting.options import MountOptions
@@ -46,6 +49,7 @@ ENGINE_VARIABLE = "BLOBDIR_ENGINE"
 SPARE_DESCRIPTORS = 128
 """Descriptors that are kept for other things than blobs."""
 MOST_DESCRIPTORS = 65_536
+_UNSEEN = frozenset(("blob-missing", "blob-unreadable"))
 _SECRETS = re.compile(r"(?<=://)[^/@\s]*@|\?[^:\s]*")
 
 
@@ -93,7 +97,6 @@ class Session:
         self._log = log
         self._owner, self._owner_birth = owner, birth_of(owner) if owner else ""
         self._leave = leave and not owner
-        self._most_blobs = 0
         end_abandoned(mountpoint)
         self._mountpoint = check_mountpoint(mountpoint)
 
@@ -113,7 +116,7 @@ class Session:
             self._run_image(ready)
             return
         notify("STATUS=Opening the project")
-        most = self._most_blobs = raise_descriptor_limit()
+        most = raise_descriptor_limit()
         tree = open_tree(
             self._url,
             target_options=self._options.storage_options,
@@ -251,7 +254,15 @@ class Session:
 
     def _record(self, tree: Tree, engine: str, why: str, running: Running) -> MountRecord:
         header, local = tree.index.header, bool(tree.storage.directory)
-        return self._new_record(
+        unheld = tree.blobs.unheld if local and engine != "kernel" else []
+        seen = [blob for blob in unheld if blob.size >= 0]
+        if seen:
+            LOG.warning(
+                "%s of %s can't be held open: what is replaced or removed of them can't be read any more",
+                len(seen),
+                counted(len(header.blobs), "blob"),
+            )
+        record = self._new_record(
             without_secrets(tree.storage.url),
             engine,
             why,
@@ -259,6 +270,12 @@ class Session:
             {"rows": len(tree.index), "bytes": tree.index.nbytes},
             [(blob.path, blob.size, blob.mtime_ns) for blob in header.blobs if local and blob.size >= 0],
             [(item.path, item.mtime_ns) for item in header.inputs if local and item.role not in (UNREAD, COMPARED)],
+        )
+        return replace(
+            record,
+            holds_blobs=not seen,
+            unheld=[(blob.path, blob.inode, blob.ctime_ns) for blob in seen],
+            unseen=[blob.path for blob in header.blobs if local and _is_unseen(blob, header)],
         )
 
     def _new_record(
@@ -289,9 +306,13 @@ class Session:
             image=str(image or ""),
             image_inode=image.stat().st_ino if image else 0,
             birth=birth_of(os.getpid()),
-            holds_blobs=engine == "kernel" or len(blobs) <= self._most_blobs,
             seen_from=mount_namespace(),
         )
+
+
+def _is_unseen(blob: SourceRecord, header: Header) -> bool:
+    """Whether nobody knows what a blob was when the project was opened: it may be there now, or readable."""
+    return blob.defect >= 0 and header.defects[blob.defect].code in _UNSEEN and blob.size < 0
 
 
 def end_abandoned(mountpoint: str) -> None:

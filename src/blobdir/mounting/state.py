@@ -11,7 +11,7 @@ import sys
 import tempfile
 import warnings
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
@@ -123,6 +123,10 @@ class MountRecord:
         Of the process, so that no other one with the same number is taken for it; see `birth_of`.
     holds_blobs : bool
         Whether all blobs are open for as long as it's mounted, so that those of the time of mounting are served.
+    unheld : list of (path, inode, ctime_ns)
+        Of `blobs`, those that aren't: there the file is opened when it's read, and must be the same one still.
+    unseen : list of str
+        Blobs that couldn't be looked at, or weren't there.
     seen_from : str
         The namespace of mounts that it was made in: from another one, it can't be said whether it's there.
     """
@@ -145,6 +149,8 @@ class MountRecord:
     birth: str = ""
     holds_blobs: bool = True
     seen_from: str = ""
+    unheld: list[tuple[str, int, int]] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> MountRecord:

@@ -6,6 +6,7 @@ A `Storage` is the root of one project; a `Source` is one file in it, read by by
 from blobdir.sources.config import storage_options
 from blobdir.sources.local import LocalSource, LocalStorage
 from blobdir.sources.options import RemoteOptions, parse_size
+from blobdir.sources.places import split_copies
 from blobdir.sources.remote import RemoteStorage
 from blobdir.sources.remotefile import RemoteSource
 from blobdir.sources.storage import (
@@ -36,5 +37,6 @@ __all__ = [
     "on_this_machine",
     "open_storage",
     "parse_size",
+    "split_copies",
     "storage_options",
 ]

@@ -23,7 +23,7 @@ from blobdir.errors import BlobdirError, ReadError, UsageError
 from blobdir.sources.pace import Pace
 from blobdir.sources.retries import is_answer, is_denied, is_temporary, pause_s, retry_after_s, status_of
 from blobdir.sources.secrecy import without_secrets
-from blobdir.sources.transports import Azure, Blocking, Web, transport_of
+from blobdir.sources.transports import Azure, Blocking, Web, behind_copies, transport_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -134,9 +134,9 @@ class Backend:
                 old = self._fs
                 self._fs = type(old)(*old.storage_args, skip_instance_cache=True, **old.storage_options)
             elif self._given is None:
-                self._fs = url_to_fs(self._url, **_with_few_retries(self._url, self._options))[0]
+                self._fs = behind_copies(url_to_fs(self._url, **_with_few_retries(self._url, self._options))[0])
             else:
-                self._fs = self._revive(self._given)
+                self._fs = self._revive(behind_copies(self._given))
             self._broken = False
             self._transport = transport_of(self._fs)
             self._width = CONCURRENCY if _protocols(self._fs) & _THREADED else 1

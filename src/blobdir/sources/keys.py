@@ -176,9 +176,25 @@ def leads_elsewhere(path: str) -> bool:
     return "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/"))
 
 
+def below(fs: AbstractFileSystem, root: str) -> str:
+    """What all names begin with that a backend has below a folder, given as the backend writes it.
+
+    At its top the names of some begin with a slash (memory://, ftp://), those of others don't (zip://, s3://); and one
+    that has it may take a name without for another one.
+    """
+    if bare := root.rstrip("/"):
+        starts = not bare.startswith("/") and _begin_with_slash(fs)
+        return f"{'/' * starts}{bare}/"
+    return "/" if root or _begin_with_slash(fs) else ""
+
+
+def _begin_with_slash(fs: AbstractFileSystem) -> bool:
+    return str(fs._strip_protocol("x")) == "/x"  # noqa: SLF001  # part of fsspec's interface
+
+
 def is_understood(fs: AbstractFileSystem, key: str) -> bool:
     """Whether a backend, which takes URLs as well as names, takes a name for just that."""
-    if "?" not in key and "#" not in key:
+    if not any(sign in key for sign in "?#:"):
         return True
     split = getattr(fs, "split_path", None)
     if split is None:

@@ -10,6 +10,7 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from blobdir.filenames import is_path
+from blobdir.sources.transports import keeps_copies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 _LOCAL = ("file", "local")
-_CACHES = ("simplecache", "filecache", "blockcache", "cached")
+CACHES = ("simplecache", "filecache", "blockcache", "cached")
 """Backends whose paths are those of what they keep copies of."""
 _NO_PROTOCOL = re.compile(r".*[^a-z]+.*")
 """What fsspec takes for a path, and not for a protocol, where it stands alone in a chain."""
@@ -28,14 +29,25 @@ def settled(
 ) -> tuple[str, dict[str, Any] | None, AbstractFileSystem | None]:
     """A place, options for its backend, and the backend if it's given, with absolute paths on this machine.
 
-    A backend that shows a folder of another one is taken away, and its folder put in front of the path.
+    A backend that shows a folder of another one is taken away, and its folder put in front of the path; and so is one
+    that keeps copies.
     """
     if fs is not None:
-        while type(fs) is DirFileSystem:
-            place, fs = fs._join(fs._strip_protocol(place)), fs.fs  # noqa: SLF001  # no other way to ask
+        while type(fs) is DirFileSystem or keeps_copies(fs):
+            if type(fs) is DirFileSystem:
+                place = fs._join(fs._strip_protocol(place))  # noqa: SLF001  # no other way to ask
+            fs = fs.fs
         path = str(fs._strip_protocol(place)) if place else place  # noqa: SLF001  # part of fsspec's interface
         return path if path == _local_path(place) else place, _options(options), fs
     return _url(place, protocol, options or {}), _options(options), None
+
+
+def split_copies(url: str) -> tuple[str, str]:
+    """What keeps copies and stands before a URL (``simplecache::``), and the URL, which all paths are of."""
+    at = 0
+    while (end := url.find("::", at)) >= 0 and url[at:end] in CACHES:
+        at = end + 2
+    return url[:at], url[at:]
 
 
 def _local_path(text: str) -> str:
@@ -46,17 +58,17 @@ def _url(text: str, protocol: str | None, options: Mapping[str, Any]) -> str:
     """A path or URL, chained or not, whose local parts are absolute."""
     if not text:
         return text
-    if protocol in (None, "", *_LOCAL) or (protocol in _CACHES and _is_of_local(options)):
+    if protocol in (None, "", *_LOCAL) or (protocol in CACHES and _is_of_local(options)):
         if is_path(text):
             return os.path.abspath(text)
-    elif "://" not in text and "::" not in text:
+    elif "://" not in text:
         return text
     *chain, last = text.split("::")
     said, found, path = last.partition("://")
     parts = [f"file://{_local_path(part)}" if part.startswith(("file://", "local://")) else part for part in chain]
     if found and said in _LOCAL:
         last = f"file://{_local_path(last)}"
-    elif found and said in _CACHES and _is_of_local(options.get(said, options)):
+    elif found and said in CACHES and _is_of_local(options.get(said, options)):
         last = f"{said}://{_local_path(path)}"
     elif not found and _NO_PROTOCOL.match(last):
         last = _local_path(last)

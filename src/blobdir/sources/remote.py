@@ -10,7 +10,7 @@ from blobdir.background import Background
 from blobdir.blocks import BLOCK_BYTES, BlockCache, DiskTier
 from blobdir.errors import ReadError
 from blobdir.sources.backend import CONCURRENCY, SMALL_CONCURRENCY, Backend
-from blobdir.sources.keys import folders_of, is_understood, sort_keys
+from blobdir.sources.keys import below, folders_of, is_understood, sort_keys
 from blobdir.sources.listing import TREES, list_below
 from blobdir.sources.options import RemoteOptions, parse_size
 from blobdir.sources.pace import merge_limits
@@ -49,6 +49,8 @@ class RemoteStorage:
         Root of the project in the backend's own terms.
     url : str, optional
         Full URL, from which the backend is made, and made anew in a forked process.
+    shown : str, optional
+        The same for people, where it's another one.
     options : dict, optional
         Options for the backend. Never part of a message: they hold credentials.
     fs : AbstractFileSystem, optional
@@ -75,14 +77,17 @@ class RemoteStorage:
         path: str,
         *,
         url: str = "",
+        shown: str = "",
         options: dict[str, Any] | None = None,
         fs: AbstractFileSystem | None = None,
         remote: RemoteOptions | None = None,
     ) -> None:
-        self.url = without_secrets(url or path).rstrip("/")
+        self.url = without_secrets(shown or url or path).rstrip("/")
         self.remote = remote or RemoteOptions()
         self.backend = Backend(url, options, fs, timeout_s=self.remote.timeout)
-        self.root = str(self.fs._strip_protocol(path)).rstrip("/")  # noqa: SLF001  # part of fsspec's interface
+        root = str(self.fs._strip_protocol(path))  # noqa: SLF001  # part of fsspec's interface
+        self._base = below(self.fs, root)
+        self.root = self._base.rstrip("/")
         protocol = self.fs.protocol
         self._protocols = {protocol} if isinstance(protocol, str) else set(protocol)
         self._is_http = bool({"http", "https"} & self._protocols)
@@ -147,13 +152,12 @@ class RemoteStorage:
     def full(self, path: str) -> str:
         """The backend's name of a path in the project; ReadError where it would take that for another one's."""
         if not path:
-            return self.root
-        base = f"{self.root}/" if self.root else ""
+            return self.root or self._base
         if self._is_http:
-            return f"{base}{quote(path, errors='surrogateescape')}"
-        if not is_understood(self.fs, f"{base}{path}"):
+            return f"{self._base}{quote(path, errors='surrogateescape')}"
+        if not is_understood(self.fs, f"{self._base}{path}"):
             raise ReadError(f"{self.url}: {path}: the backend takes this name for another one; give it another name")
-        return f"{base}{path}"
+        return f"{self._base}{path}"
 
     def escapes(self, path: str) -> bool:
         """Never: there are no symbolic links behind a backend."""
@@ -182,16 +186,13 @@ class RemoteStorage:
             yield from self._keys
             return
         self.fs.invalidate_cache(self.root)  # a backend keeps listings: those of another time, perhaps
-        for key, info in list_below(self.backend, self.root, self.url, self.protocols, unlisted):
+        for key, info in list_below(self.backend, self.full(""), self.url, self.protocols, unlisted):
             yield self._relative(key), key, info
 
     def _relative(self, key: str) -> str:
-        base = f"{self.root}/" if self.root else ""
-        if not key.startswith(base) and key != self.root:
+        if self.root and not key.startswith(self._base) and key != self.root:
             raise ReadError(f"{self.url}: the backend lists {without_secrets(repr(key))}, which isn't below its root")
-        name = key[len(base) :]
-        if not base:  # memory:// begins its names with a slash, zip:// doesn't
-            name = name.removeprefix("/")
+        name = key[len(self._base) :] if self.root else key.removeprefix("/")
         return unquote(name, errors="surrogateescape") if self._is_http else name
 
     def stat(self, path: str) -> Stat:

@@ -17,9 +17,10 @@ from blobdir.filenames import is_path
 from blobdir.sources.config import storage_options
 from blobdir.sources.local import LocalStorage
 from blobdir.sources.model import Entry, Folder, Kind, Source, Stat, Storage
-from blobdir.sources.places import settled
+from blobdir.sources.places import CACHES, settled
 from blobdir.sources.remote import RemoteStorage
 from blobdir.sources.secrecy import without_secrets
+from blobdir.sources.transports import behind_copies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +85,8 @@ def open_storage(
         if isinstance(fs, LocalFileSystem):
             return LocalStorage(str(fs._strip_protocol(text)), follow_links=follow_links)  # noqa: SLF001  # part of fsspec's interface
         return RemoteStorage(text, fs=fs, remote=remote)
-    backend, path, text, options = _made(text, protocol, options)
+    made, path, url, text, options = _made(text, protocol, options)
+    backend = behind_copies(made)
     if isinstance(backend, LocalFileSystem):
         return LocalStorage(path, follow_links=follow_links)
     if type(backend) is DirFileSystem:
@@ -94,7 +96,7 @@ def open_storage(
             f"{without_secrets(text)}: has a query: a project is a folder, and below such a URL there is none; use the "
             "storage's own protocol (s3://, abfs://), with the signature or token as an option"
         )
-    return RemoteStorage(path, url=text, options=options, remote=remote)
+    return RemoteStorage(path, url=url, shown=text, options=options, remote=remote)
 
 
 def _refuse_rest(text: str, protocol: str | None, options: Mapping[str, Any]) -> None:
@@ -139,12 +141,19 @@ def behind_backend(storage: Storage, why: str) -> RemoteStorage:
 
 def _made(
     text: str, protocol: str | None, options: dict[str, Any] | None
-) -> tuple[AbstractFileSystem, str, str, dict[str, Any]]:
-    """The backend of a URL, the path in it, the whole URL, and the options that the backend was made with."""
-    if protocol is not None and "://" not in text:
-        text = f"{protocol}://{text}"
-    options = storage_options(text, options)
-    return (*backend_of(text, options), text, options)
+) -> tuple[AbstractFileSystem, str, str, str, dict[str, Any]]:
+    """The backend of a URL, the path in it, the URL and the options that it's made with, and the whole URL for people.
+
+    A path with ``::`` in it is none that fsspec can have in a URL.
+    """
+    whole, is_odd = text, False
+    if protocol is not None and ("://" not in text or (protocol in CACHES and not text.startswith(f"{protocol}://"))):
+        whole, is_odd = f"{protocol}://{text}", "::" in text
+    options = storage_options(whole, options)
+    if is_odd:
+        backend, _ = backend_of(f"{protocol}://", options)
+        return backend, str(backend._strip_protocol(text)), f"{protocol}://", whole, options  # noqa: SLF001  # part of fsspec's interface
+    return (*backend_of(whole, options), whole, whole, options)
 
 
 def backend_of(url: str, options: dict[str, Any]) -> tuple[AbstractFileSystem, str]:

@@ -27,7 +27,9 @@ __all__ = [
     "Blocking",
     "General",
     "Web",
+    "behind_copies",
     "etag_of",
+    "keeps_copies",
     "same_time",
     "stat_of",
     "transport_of",
@@ -39,14 +41,35 @@ TRANSPORTS: Final[Mapping[str, type[General]]] = {
     "adlfs.spec.AzureBlobFileSystem": Azure,
 }
 """Classes of backends, which aren't imported for this -> what makes their requests."""
+COPIES: Final = "fsspec.implementations.cached.CachingFileSystem"
+"""What ``simplecache``, ``filecache`` and ``blockcache`` are kinds of."""
+
+
+def behind_copies(fs: AbstractFileSystem) -> AbstractFileSystem:
+    """The backend that has the files, where others stand before it that keep copies: that one is asked instead.
+
+    All names are its own. Copies aren't asked whether they are outdated, and bytes of an old one would be taken for
+    those of the version that the backend tells of. In fsspec's event loop, there aren't any.
+    """
+    while keeps_copies(fs):
+        fs = fs.fs
+    return fs
+
+
+def keeps_copies(fs: AbstractFileSystem) -> bool:
+    """Whether a backend stands before another one, and keeps copies of its files."""
+    return COPIES in _classes(fs) and isinstance(fs.fs, AbstractFileSystem)
 
 
 def transport_of(fs: AbstractFileSystem) -> General | Blocking:
     """What makes the requests of a backend."""
     if not _is_async(fs):
         return Blocking(fs)
-    names = (f"{one.__module__}.{one.__qualname__}" for one in type(fs).__mro__)
-    return next((TRANSPORTS[name] for name in names if name in TRANSPORTS), General)(fs)
+    return next((TRANSPORTS[name] for name in _classes(fs) if name in TRANSPORTS), General)(fs)
+
+
+def _classes(fs: AbstractFileSystem) -> list[str]:
+    return [f"{one.__module__}.{one.__qualname__}" for one in type(fs).__mro__]
 
 
 def _is_async(fs: AbstractFileSystem) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import email.utils
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +16,8 @@ CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 WHOLE: Final = 200
 PART: Final = 206
 """HTTP statuses of answers that hold all of what was asked for, or a part of it."""
+_AS_IT_IS: Final = frozenset(("", "identity", "none", "aws-chunked", "binary", "7bit", "8bit", "utf-8", "utf8"))
+"""What servers write in ``Content-Encoding`` of bytes that are the file's own: perhaps a word of another header."""
 _WRITTEN_KEYS = (
     "mtime", "LastModified", "last_modified", "updated", "modified", "Last-Modified", "modify", "modificationTime",
     "created",
@@ -104,13 +106,14 @@ def check_status(status: int, content_range: str | None, *, is_ranged: bool = Fa
     """Make sure that an answer holds all of what was asked for: a file, a page; or says which part, of a range.
 
     Anything else that isn't an error by its status is a word of the server, or of who stands before it: to wait (202),
-    that there is nothing to show (204), that it was rewritten on the way (203), or that it's to be had elsewhere.
+    that there is nothing to show (204), that it was rewritten on the way (203), or that it's to be had elsewhere. One
+    that says of itself that it's a part is no whole file, whatever its status is.
 
     Parameters
     ----------
     status : int
     content_range : str or None
-        What the answer says in its header of this name.
+        What the answer says in its headers of this name; several, with commas between them, are no range.
     is_ranged : bool
         Whether a part was asked for.
     reason : str or None
@@ -122,14 +125,41 @@ def check_status(status: int, content_range: str | None, *, is_ranged: bool = Fa
     """
     told = (content_range or "").strip()
     found = CONTENT_RANGE.fullmatch(told)
-    if status == WHOLE or (status == PART and found is not None and (is_ranged or _is_all(*found.groups()))):
+    is_all = found is not None and _is_all(*found.groups())
+    if status == WHOLE and (is_all or not told):
+        return
+    if status == PART and found is not None and (is_ranged or is_all):
         return
     asked = "a range of it" if is_ranged else "all of it"
     if status == PART:
         why = f"a part of it ({told or _NOT_SAID})"
+    elif status == WHOLE:
+        why = f"a part of it ({told}) as if it were all"
     else:
         why = f"status {status}{f' ({reason})' if reason else ''}, which stands for something else"
     raise WrongAnswerError(f"asked for {asked}, the server sent {why}", status=status)
+
+
+def check_form(encoding: str | None, *, understood: Collection[str] = ()) -> None:
+    """Make sure that the bytes of an answer are those of the file, and not another form of it.
+
+    Parameters
+    ----------
+    encoding : str or None
+        What the answer says in its headers ``Content-Encoding``, with commas between several.
+    understood : collection of str
+        Forms, one at a time, from which the bytes are made again by who receives them.
+
+    Raises
+    ------
+    WrongAnswerError
+        It's in a form that isn't known, or in several.
+    """
+    forms = [form for part in (encoding or "").lower().split(",") if (form := part.strip()) not in _AS_IT_IS]
+    if forms and not (len(forms) == 1 and forms[0] in understood):
+        raise WrongAnswerError(
+            f"asked for the file as it is, the server sent it in another form (encoded: {', '.join(forms)})"
+        )
 
 
 def _is_all(low: str, high: str, total: str) -> bool:
@@ -138,9 +168,11 @@ def _is_all(low: str, high: str, total: str) -> bool:
 
 def check_range(data: bytes, start: int | None, end: int | None, content_range: str | None) -> int:
     """Check that an answer is the range that was asked for; the size of the whole file, -1 where it doesn't say."""
-    if start is None or end is None:
-        return len(data)
     found = CONTENT_RANGE.fullmatch((content_range or "").strip())
+    if start is None or end is None:
+        if found is not None and found[3] != str(len(data)):
+            raise WrongAnswerError(f"the server announced {found[3]} bytes and sent {len(data)}")
+        return len(data)
     total = -1
     if found is not None:
         low, high = int(found[1]), int(found[2]) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from blobdir.inside import WHOLE_BYTES
@@ -14,6 +15,7 @@ from blobdir.sources.transports.answers import (
     WHOLE,
     Answer,
     bare_etag,
+    check_form,
     check_range,
     check_status,
     mtime_ns,
@@ -22,15 +24,19 @@ from blobdir.sources.transports.general import General
 from blobdir.sources.webindex import PAGE_BYTES, open_at_end, read_page, why_no_list
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
+
+    from fsspec import AbstractFileSystem
 
     from blobdir.sources.webindex import Listed
 
 _RECEIVE = 1 << 20
 _UNANNOUNCED = 8 << 20
 """Bytes that are read of a file before it's asked how many it has, where the answer doesn't say it."""
+_TOLD = 1024
+"""Files of which it's remembered what the server has said of them."""
 _DECODED = frozenset(("gzip", "deflate", "br", "zstd"))
-"""Encodings that aiohttp takes away by itself."""
+"""Forms of a page from which aiohttp makes it again; of a file, its version and size would be those of the form."""
 _IDENTITY = {"Accept-Encoding": "identity"}
 _PAGES = frozenset(("text/html", "application/xhtml+xml"))
 _NO_HEAD = frozenset((403, 405, 501))
@@ -39,6 +45,10 @@ _GONE = frozenset((404, 410))
 
 class Web(General):
     """Requests of ``fsspec.implementations.http.HTTPFileSystem``."""
+
+    def __init__(self, fs: AbstractFileSystem) -> None:
+        super().__init__(fs)
+        self._told: OrderedDict[str, Stat] = OrderedDict()  # what was said of files without their bytes
 
     def _options(self, headers: dict[str, str]) -> dict[str, Any]:
         options: dict[str, Any] = {"read_bufsize": _RECEIVE, **self.fs.kwargs}
@@ -53,21 +63,22 @@ class Web(General):
         async with session.get(self.fs.encode_url(path), **self._options(headers)) as response:
             _raise_for(response, path)
             _check(response, is_ranged=ranged)
-            _check_encoding(response)
             if ranged and response.status != PART:
                 length = response.content_length
                 if length != 0 and (start != 0 or length is None or length != end):  # an empty one has none
                     raise NoRangesError("the server doesn't serve byte ranges; copy the project, or use another server")
                 ranged = False
             data = await self._body(response, path, None if start is None or end is None or not ranged else end - start)
-            total = check_range(data, start if ranged else None, end, response.headers.get("Content-Range"))
+            total = check_range(data, start if ranged else None, end, _told(response, "Content-Range"))
             if not ranged and response.content_length is not None and len(data) != response.content_length:
                 raise WrongAnswerError(f"the server announced {response.content_length} bytes and sent {len(data)}")
             if not ranged and not _says_its_end(response.headers):  # the connection has broken off, perhaps
                 announced = await self._announced(path)
                 if announced and len(data) != announced:
                     raise WrongAnswerError(f"the server announced {announced} bytes and sent {len(data)}")
-            return Answer(data, _http_version(response.headers, total))
+            version = _http_version(response.headers, total)
+            self._compare(path, version, response.headers)
+            return Answer(data, version)
 
     async def _body(self, response: Any, path: str, asked: int | None) -> bytes:
         """What an answer holds: no more than it says, than was asked for, or than the server announces of the file."""
@@ -102,16 +113,37 @@ class Web(General):
             if response.status not in _NO_HEAD:
                 _raise_for(response, path)
                 length = response.headers.get("Content-Length")
-                if length is not None and response.status == WHOLE:
-                    return _http_version(response.headers, int(length))
+                if length is not None and _is_whole(response):
+                    return self._note(path, _http_version(response.headers, int(length)))
         async with session.get(url, **self._options({"Range": "bytes=0-0"})) as response:
             _raise_for(response, path)
             _check(response, is_ranged=True)
-            found = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
+            found = CONTENT_RANGE.fullmatch(_told(response, "Content-Range"))
             total = int(found[3]) if found and found[3] != "*" else -1
             if response.status == WHOLE and response.content_length is not None:
                 total = response.content_length
-            return _http_version(response.headers, total)
+            return self._note(path, _http_version(response.headers, total))
+
+    def _note(self, path: str, version: Stat) -> Stat:
+        """Remember what was said of a file, of those that were asked for last."""
+        self._told[path] = version
+        self._told.move_to_end(path)
+        if len(self._told) > _TOLD:
+            self._told.popitem(last=False)
+        return version
+
+    def _compare(self, path: str, version: Stat, headers: Mapping[str, str]) -> None:
+        """Make sure that a version isn't shorter than the server has said of the same one: then it was cut.
+
+        Of one that is the same by its meaning only (``W/``), bytes may be other ones.
+        """
+        told = self._told.get(path)
+        if told is None or not version.etag or version.etag != told.etag or headers["ETag"].strip().startswith("W/"):
+            return
+        if 0 <= version.size < told.size:
+            raise WrongAnswerError(
+                f"the server said of this version ({told.etag}) that it has {told.size} bytes, and sent {version.size}"
+            )
 
     async def size(self, url: str) -> int:
         """Bytes of a file; -1 where a server has none of this very name, but perhaps a folder, to which it leads on."""
@@ -186,7 +218,7 @@ class Web(General):
         session = await self.fs.set_session()
         async with session.get(self.fs.encode_url(url), **self._options({})) as response:
             _raise_for(response, url)
-            _check(response)
+            _check(response, understood=_DECODED)
             kind = _content_type(response.headers)
             if kind and kind not in _PAGES:
                 raise NotADirectoryError(errno.ENOTDIR, f"the server gives no page that lists a folder, but {kind}")
@@ -222,17 +254,22 @@ def _raise_for(response: Any, path: str) -> None:
     response.raise_for_status()
 
 
-def _check(response: Any, *, is_ranged: bool = False) -> None:
-    check_status(response.status, response.headers.get("Content-Range"), is_ranged=is_ranged, reason=response.reason)
+def _told(response: Any, name: str) -> str:
+    """What an answer says in its headers of a name: different ones with commas between them."""
+    return ", ".join(dict.fromkeys(value.strip() for value in response.headers.getall(name, ())))
 
 
-def _check_encoding(response: Any) -> None:
-    """Make sure that the bytes of a file aren't another form of it.
+def _is_whole(response: Any) -> bool:
+    """Whether what an answer says is of all of the file as it is."""
+    try:
+        _check(response)
+    except WrongAnswerError:
+        return False
+    found = CONTENT_RANGE.fullmatch(_told(response, "Content-Range"))
+    return response.status == WHOLE and (found is None or found[3] == response.headers.get("Content-Length"))
 
-    Raises
-    ------
-    WrongAnswerError
-    """
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    if encoding in _DECODED:
-        raise WrongAnswerError(f"asked for the file as it is, the server sent it in another form (encoded: {encoding})")
+
+def _check(response: Any, *, is_ranged: bool = False, understood: Collection[str] = ()) -> None:
+    """Make sure that an answer is the file, or the range of it, that was asked for: by all that it says of itself."""
+    check_status(response.status, _told(response, "Content-Range"), is_ranged=is_ranged, reason=response.reason)
+    check_form(_told(response, "Content-Encoding"), understood=understood)
