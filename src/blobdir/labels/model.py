@@ -186,6 +186,11 @@ class Picture:
     beside: dict[str, Any] = field(default_factory=dict)
     found: Found | None = None
 
+    @property
+    def file(self) -> str:
+        """The label file that it's in."""
+        return self.where.partition(", line ")[0].partition(": ")[0]
+
 
 @dataclass(slots=True)
 class Labels:

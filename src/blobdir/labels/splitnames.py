@@ -25,6 +25,8 @@ _CALLED: Final = re.compile(r"(?<![a-z])(?:mini)?(?:train|val|test)", re.IGNOREC
 _PARTS: Final = re.compile(r"train|val|test", re.IGNORECASE)
 _KIND: Final = re.compile("train|val|test")
 _ALL: Final = ("all", "default")
+ALL: Final = 3
+"""How closely no split is said at all, see `closeness`."""
 _WORD: Final = re.compile(r"[a-z]+")
 _FAMILIES: Final = {
     "train": "train",
@@ -50,6 +52,16 @@ def is_called_like_a_split(name: str) -> bool:
 def is_whole(name: str) -> bool:
     """Whether a list of this name has the images of others, too: ``trainval``."""
     return name.lower() in _ALL or len(set(_PARTS.findall(name.lower()))) > 1
+
+
+def closeness(split: str) -> int:
+    """How closely a split is said, the lower the more: by the name of one, of several, another name, or none.
+
+    An image that files of several say is of the closest; so ``all`` counts as none.
+    """
+    if split.lower() in ("", *_ALL):
+        return ALL
+    return 2 if not is_called_like_a_split(split) else int(is_whole(split))
 
 
 def is_so(split: str, name: str) -> bool:
