@@ -13,6 +13,7 @@ from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import parents_of
+from blobdir.labels.aside import without_aside
 from blobdir.labels.namesakes import spelled_alike
 from blobdir.labels.nested import are_equal, of_inner_sets
 from blobdir.labels.splitnames import closeness, is_of_split
@@ -236,7 +237,7 @@ class Claims:
             for *_, file in sorted(claims):
                 if file != owner and not are_equal(files, file, owner):
                     labels.complain("label", file, f"is of {image}, which has labels in {owner}")
-        return owners
+        return without_aside(owners, images, labels)
 
 
 def _stem(path: str) -> str:

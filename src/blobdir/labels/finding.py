@@ -185,6 +185,10 @@ class Images:
         """What a folder with label files says of where its images are."""
         return self._folders.near(folder)
 
+    def words_in(self, folder: str) -> set[str]:
+        """The words in the names of folders of images below one."""
+        return self._folders.words_in(folder)
+
     def may_lie_in(self, path: str, folder: str) -> bool:
         """Whether labels may be of an image if they name a folder: of one that isn't here, they only say a split."""
         own, said = folders_of(path), families([folder])

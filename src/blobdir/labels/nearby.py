@@ -160,7 +160,7 @@ class Folders:
         scope = next(one for one in (plain, *parents_of(plain), "") if one in self._all)
         between = above[: above.index(scope)]
         of_labels = [one for one in between if self._is_of_labels(one)]
-        others = (_without_labels(basename(one)) for one in of_labels)
+        others = (without_labels(basename(one)) for one in of_labels)
         return Near(
             beside=[*dict.fromkeys(mapped or [folder]), plain],
             bases=list(dict.fromkeys((folder, *mapped, *above))),
@@ -194,7 +194,8 @@ class Folders:
         return folder not in self._all and _OF_FORMAT.search(name) is not None
 
 
-def _without_labels(name: str) -> str:
+def without_labels(name: str) -> str:
+    """What a file or folder with labels is called besides, in small letters."""
     return _OF_FORMAT.sub(" ", _OF_LABELS.sub(" ", name.lower()))
 
 

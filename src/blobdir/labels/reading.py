@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from blobdir.errors import UsageError
+from blobdir.labels.aside import name_aside, set_aside
 from blobdir.labels.claims import Meaning, contradicted, name_guessed
 from blobdir.labels.detecting import detect, format_of
 from blobdir.labels.formats import FORMATS
@@ -43,7 +44,10 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
     LabelError
         A file with the labels of many images can't be read.
     """
+    aside = set_aside(FORMATS[kind], files, images)
+    files = files.without(aside) if aside else files
     labels = FORMATS[kind].read(files, images)
+    name_aside(aside, files, labels)
     if not labels.files and not labels.problems and not files.unread:
         raise UsageError(_none(kind, files))
     for path in files.unread:
