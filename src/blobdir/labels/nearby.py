@@ -194,6 +194,11 @@ class Folders:
         return folder not in self._all and _OF_FORMAT.search(name) is not None
 
 
+def is_named_for_labels(name: str) -> bool:
+    """Whether a folder is named for labels in it, whatever lies there."""
+    return _OF_LABELS.search(name.lower()) is not None
+
+
 def without_labels(name: str) -> str:
     """What a file or folder with labels is called besides, in small letters."""
     return _OF_FORMAT.sub(" ", _OF_LABELS.sub(" ", name.lower()))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from blobdir.errors import UsageError
 from blobdir.labels.aside import name_aside, set_aside
 from blobdir.labels.claims import Meaning, contradicted, name_guessed
+from blobdir.labels.companions import leave_out_companions
 from blobdir.labels.detecting import detect, format_of
 from blobdir.labels.formats import FORMATS
 from blobdir.labels.lists import name_unused
@@ -60,8 +61,10 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
         labels.complain("label", path, text)
     _leave_to_others(labels, files, images)
     put_together(labels)
+    leave_out_companions(labels)
     for picture in labels.pictures:
         picture.split = picture.split or split_of_folders(picture.path) or split_of_folders(picture.file)
+    _name_unlisted(labels)
     _name_folders(labels)
     name_unused(files, images, labels)
     return labels
@@ -105,6 +108,18 @@ def _leave_to_others(labels: Labels, files: LabelFiles, images: Images) -> None:
     labels.pictures = [picture for picture in labels.pictures if id(picture) not in wrong]
     kept = [meaning for picture, meaning in zip(placed, meanings, strict=True) if id(picture) not in wrong]
     name_guessed(kept, images, labels)
+
+
+def _name_unlisted(labels: Labels) -> None:
+    """Say which images are of a split by their folders only, though lists or a config name the images of splits."""
+    found: dict[str, list[str]] = {}
+    for picture in labels.pictures:
+        if picture.is_listed is False and picture.split:
+            found.setdefault(picture.split, []).append(picture.path)
+    for split, paths in found.items():
+        count = counted(len(paths), "image that no list or config names", "images that no list or config names")
+        where = "its folder" if len(paths) == 1 else "their folders"
+        labels.note(split, f"has {count}, as {paths[0]}: of it by {where}")
 
 
 def _name_folders(labels: Labels) -> None:

@@ -82,6 +82,11 @@ def split_in_name(path: str) -> str:
     return found[0] if len(found) == 1 else ""
 
 
+def without_splits(folder: str) -> list[str]:
+    """The names of folders but for what is called like a split in them, as what both have of two splits."""
+    return [left for part in folder.split("/") if (left := _SPLIT.sub("", part).strip("-_. "))]
+
+
 def split_of_folders(path: str) -> str:
     """The split that an image is of where labels say none: the first of its folders that is called so; empty: none."""
     return next((part for part in path.split("/")[:-1] if is_split(part)), "")

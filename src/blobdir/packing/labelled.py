@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from blobdir.discovery import layout
 from blobdir.errors import AnnotationError, NotAProjectError
 from blobdir.jsontext import write_json
+from blobdir.labels.companions import is_mask_of_voc
 from blobdir.labels.detecting import chosen
 from blobdir.labels.files import LabelFiles
 from blobdir.labels.finding import Images, is_image
@@ -317,16 +318,14 @@ def _place_of_the_rest(folder: str, splits: set[str]) -> str:
 
 
 def _name_the_others(listing: Listing, labels: Labels, sizes: dict[str, tuple[int, int]]) -> None:
-    """Say which images no label file names; masks that go with labels are no images."""
-    named = {picture.path for picture in labels.pictures}
-    others = [path for path in sizes if path not in named and not _is_mask(path)]
+    """Say which images no label file names; masks that go with VOC's labels are no images."""
+    named = {picture.path for picture in labels.pictures} | labels.left_out
+    listing.found += len(labels.left_out)
+    is_voc = labels.format == "voc"
+    others = [path for path in sizes if path not in named and not (is_voc and is_mask_of_voc(path))]
     if not others:
         return
     shown = ", ".join(sorted(others)[:_SHOWN]) + (", …" if len(others) > _SHOWN else "")
     count = counted(len(others), "image that no label file names wasn't", "images that no label file names weren't")
     listing.problems.append(Problem("label-unnamed", ".", f"{count} packed: {shown}"))
     listing.found += len(others)
-
-
-def _is_mask(path: str) -> bool:
-    return not {"SegmentationClass", "SegmentationObject"}.isdisjoint(path.split("/"))
