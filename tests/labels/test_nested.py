@@ -7,6 +7,11 @@ from label_cases import draw
 from set_cases import KINDS, OF_ALL, OF_ONE, classes, label
 from split_cases import messages, pack, put
 
+import blobdir
+from blobdir.labels.files import LabelFiles
+from blobdir.labels.finding import Images
+from blobdir.labels.reading import read_labels
+
 
 @pytest.mark.parametrize("inner", ["copy", "a/b", "train"])
 @pytest.mark.parametrize("folder", ["images", "photos"])
@@ -172,3 +177,91 @@ def test_labels_in_a_folder_above_the_images(kind, place, folder, tmp_path):
     report, _ = pack(root, tmp_path / "p", labels=kind, labels_from=str(root / place) if place else "")
     assert report.complete, report.problems
     assert classes(tmp_path / "p") == {"1.png": ["inner"], "2.png": ["inner"]}
+
+
+FOLDERS = ["seqA", "cam1/day"]
+
+
+def _files(root):
+    return LabelFiles.below(str(root))
+
+
+def _images(root):
+    return Images(sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png")))
+
+
+@pytest.mark.parametrize("outer", [True, False], ids=["labelled", "not labelled"])
+@pytest.mark.parametrize("said", FOLDERS)
+@pytest.mark.parametrize("place", ["", "annotations/"])
+@pytest.mark.parametrize("below", ["images", "frames", "x/photos"])
+@pytest.mark.parametrize("top", ["", "images/"])
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_a_path_is_seen_from_the_set_that_the_label_file_speaks_for(kind, top, below, place, said, outer, tmp_path):
+    """Folders of the outer set may be called the same, and images in them: nothing is missing, and none is taken."""
+    root = tmp_path / "s"
+    for folder in (f"{top}{said}", f"night/{below}/{said}"):
+        for name in "12":
+            draw(root / folder / f"{name}.png")
+    label(root / "night" / place, kind, [f"{said}/1.png", f"{said}/2.png"], "inner")
+    if outer:
+        label(root, kind, [f"{top}{said}/1.png", f"{top}{said}/2.png"], "outer")
+    pack(root, tmp_path / "p")
+    project = blobdir.open_project(tmp_path / "p")
+    count = sum(len(dataset.annotation(name)["objects"]) for dataset in project.values() for name in dataset)
+    assert count == (4 if outer else 2)
+    labels = read_labels(kind, _files(root), _images(root))
+    found = {
+        (picture.path.startswith("night/"), thing.label)
+        for picture in labels.pictures
+        for thing in picture.read(100, 50, lambda *_: None)
+    }
+    assert found == ({(True, "inner"), (False, "outer")} if outer else {(True, "inner")})
+
+
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_an_image_of_the_set_itself_that_is_missing_is_not_the_outer_one(kind, tmp_path):
+    root = tmp_path / "s"
+    for path in ("seqA/1.png", "seqA/2.png", "night/images/seqA/1.png"):
+        draw(root / path)
+    label(root / "night", kind, ["seqA/1.png", "seqA/2.png"], "inner")
+    report, _ = pack(root, tmp_path / "p")
+    ((_, text),) = messages(report, "label-image")
+    assert "seqA/2.png" in text and report.objects == 1
+
+
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_a_path_that_can_be_of_the_outer_set_or_of_this_one(kind, tmp_path):
+    root = tmp_path / "s"
+    for path in ("images/one/1.png", "night/data/one/1.png", "night/2.png"):
+        draw(root / path)
+    label(root / "night", kind, ["images/one/1.png", "2.png"], "inner")
+    report, _ = pack(root, tmp_path / "p")
+    ((_, text),) = messages(report, "label-image")
+    assert "can be images/one/1.png or night/data/one/1.png" in text and report.objects == 1
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["labelled there", "not labelled there"])
+@pytest.mark.parametrize("images", ["{}/", "{}/data/", "images/{}/"])
+@pytest.mark.parametrize("inner", ["v1", "a/backup"])
+@pytest.mark.parametrize("left", [True, False], ids=["one is left", "all are missing"])
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_a_set_in_folders_of_splits_with_another_one_in_it(kind, left, inner, images, known, tmp_path):
+    """As Roboflow and FiftyOne have them: ``train/labels.json``, and ``v1/train/labels.json``."""
+    root = tmp_path / "s"
+    train, val = (images.format(split) for split in ("train", "val"))
+    if left:
+        draw(root / train / "1.png")
+    for path in (f"{val}3.png", f"{inner}/{train}2.png", f"{inner}/{train}4.png", f"{inner}/{val}5.png"):
+        draw(root / path)
+    names = ["1.png", "2.png"] if left else ["2.png"]
+    label(root / "train", kind, names, "outer")
+    label(root / "val", kind, ["3.png"], "outer")
+    label(root / inner / "train", kind, ["2.png", "4.png"] if known else ["4.png"], "inner")
+    label(root / inner / "val", kind, ["5.png"], "inner")
+    report, _ = pack(root, tmp_path / "p")
+    found = {name: some for name, some in classes(tmp_path / "p").items() if some}
+    expected = {"1.png": ["outer"]} if left else {}
+    expected |= {"2.png": ["inner"]} if known else {}
+    assert found == expected | {"3.png": ["outer"], "4.png": ["inner"], "5.png": ["inner"]}
+    ((path, _),) = messages(report, "label-image")
+    assert path.startswith("train/")

@@ -7,7 +7,8 @@ would see it. So an image is found
 1. at the path that is said, seen from the label file's folder, or from one above it. The first of these places that
    has such folders at all decides: where the image isn't there, it's missing, and no other one is taken. A name without
    folders is looked for beside the label file, and where images of its labels lie by custom, see
-   `blobdir.labels.nearby`;
+   `blobdir.labels.nearby`. Folders above the one that the label file speaks for (2) are no such places where that has
+   such folders further below;
 2. else below the folder that the label file speaks for, which is the nearest at or above it with images in it, where
    the image's path ends as is said. Folders that are named for labels count for nothing, all others of the label file's
    path must be in the image's: ``labels/x/1.txt`` isn't of ``images/y/1.jpg``;
@@ -426,9 +427,13 @@ class Images:
                     return Found(_only(said.name, found), exact=True, above=above, said=text)
             return None
         for base in [""] if said.is_from_top else [] if said.is_whole else near.bases:
+            if base in near.outside and not said.is_from_top and self._folders.ends_below(near.scopes[0], folders):
+                break  # the folder that the label file speaks for has such a one itself
             whole = join(base, *folders)
             if found := same.lying_in(whole):
                 rivals = [one for one in self._of_split_itself(said, same, near) if one not in found]
+                if base in near.outside and len(folders) > 1 and not said.is_from_top:
+                    rivals += same.candidates(near.scopes[:1], [], folders[-1:])
                 return Found(_only(said.name, found + rivals), exact=True, said=text)
             if whole in self._folders:
                 helps = self._is_found_elsewhere(said, same, near)
