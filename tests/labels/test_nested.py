@@ -265,3 +265,18 @@ def test_a_set_in_folders_of_splits_with_another_one_in_it(kind, left, inner, im
     assert found == expected | {"3.png": ["outer"], "4.png": ["inner"], "5.png": ["inner"]}
     ((path, _),) = messages(report, "label-image")
     assert path.startswith("train/")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_inner_set_whose_labels_mean_nothing_still_has_its_images(kind, tmp_path):
+    """They lie in a folder that isn't one of labels by its name, so it's said what to do; the outer ones are none."""
+    root = tmp_path / "s"
+    for path in ("images/1.png", "v1/images/2.png", "v1/images/3.png"):
+        draw(root / path)
+    label(root, kind, ["1.png", "2.png"], "outer")
+    label(root / "v1/stuff", kind, ["2.png", "3.png"], "inner")
+    report, _ = pack(root, tmp_path / "p")
+    assert {name: some for name, some in classes(tmp_path / "p").items() if some} == {"1.png": ["outer"]}
+    assert len(messages(report, "label-image")) == 3
+    own = [text for _, text in messages(report, "label-image") if "v1 has labels of its own" in text]
+    assert len(own) == (kind in OF_ALL or kind == "voc")  # the others look where such labels belong only

@@ -35,7 +35,7 @@ from dataclasses import dataclass, replace
 from posixpath import basename, dirname, join, normpath, splitext
 from typing import TYPE_CHECKING, Final
 
-from blobdir.filenames import IMAGE_EXTENSIONS
+from blobdir.filenames import IMAGE_EXTENSIONS, parents_of
 from blobdir.labels.model import LabelError
 from blobdir.labels.namesakes import Namesakes, folders_of, is_below, is_candidate, spelled_alike
 from blobdir.labels.nearby import Folders, words_of
@@ -174,6 +174,7 @@ class Images:
         self._called: dict[str, list[str]] = {}
         self._allowed: dict[tuple[int, *tuple[tuple[str, ...], ...]], list[str]] = {}
         self._helps: dict[tuple[str, str], bool] = {}
+        self._refused: dict[str, set[str]] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
@@ -271,11 +272,27 @@ class Images:
     ) -> Found:
         """As `find`, with how sure it is; `may_be_stem`: ``a.jpg`` may also be said of ``a.jpg.jpg``."""
         said = replace(self._parsed(name, near, split), is_in_list=is_in_list)
-        if not (may_be_stem and is_image(name)):
-            return self._placed(said, near)
-        found = _in_ways((BY_NAME, BY_STEM), lambda way: self._placed(said, near, way))
+        try:
+            if not (may_be_stem and is_image(name)):
+                return self._placed(said, near)
+            found = _in_ways((BY_NAME, BY_STEM), lambda way: self._placed(said, near, way))
+        except MissingError:
+            if not is_in_list:
+                self._refuse(said.parts[-1], near)
+            raise
         _only(name, list(dict.fromkeys(one.path for one in found)))
         return found[0]
+
+    def _refuse(self, name: str, near: str) -> None:
+        """Note that a label file says the name of images and means none of them."""
+        stem = spelled_alike(splitext(name)[0] if is_image(name) else name)
+        if stem in self._stems:
+            self._refused.setdefault(stem, set()).update((near, *parents_of(near)))
+
+    def refused_in(self, path: str, folder: str) -> str:
+        """A folder around an image, and not around `folder`, with label files that say its name and mean it not."""
+        found = self._refused.get(spelled_alike(_stem(path)), ())
+        return next((one for one in parents_of(path) if one in found and not is_below(f"{folder}/", one)), "")
 
     def of_file(self, path: str, named: str = "", calling: str = BY_STEM) -> Found:
         """The image whose labels are in a file of its own: that which the file names, else the one called like it.
@@ -305,6 +322,7 @@ class Images:
         try:
             found = _in_ways(ways, lambda way: self._of_file(path, stem, way))
         except MissingError as error:
+            self._refuse(stem, dirname(path))
             raise fault or self._called_otherwise(stem, calling) or error from None
         if calling == EITHER:
             text = f"can be of an image {stem}, or of one that has another extension behind that"

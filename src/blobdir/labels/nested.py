@@ -59,7 +59,7 @@ def of_inner_sets(
             if is_outer and _are_equal(files, _file(one, of_one), _file(owner, of_one), known):
                 continue
             if not is_outer:
-                place = sets.inner(folders[i], path)
+                place = sets.inner(folders[i], path) or images.refused_in(path, folders[i])
                 why = f"{place} has labels of its own"
             if place and not _is_there(one, folders[i], place, images):
                 wrong[i] = why
