@@ -52,6 +52,21 @@ def test_masks_in_a_folder_are_left_out_and_named(kind, beside, called, split, t
 
 
 @pytest.mark.parametrize("kind", TAKING)
+def test_masks_of_images_without_labels(kind, tmp_path):
+    """Beside others that have some, and of a split in which none has."""
+    root = tmp_path / "s"
+    one_set(root, kind, split="train")
+    for path in ("images/train/3.jpg", "images/val/4.jpg"):
+        draw(root / path)
+    for path in ("train/1", "train/3", "val/4"):
+        draw(root / f"masks/{path}.png")
+    report, _ = pack(root, tmp_path / "p")
+    assert set(classes(tmp_path / "p")) == {"1.jpg", "2.jpg", "3.jpg", "4.jpg"}
+    ((path, text),) = messages(report, "label-unnamed")
+    assert path == "masks" and "3 pictures" in text
+
+
+@pytest.mark.parametrize("kind", TAKING)
 def test_masks_beside_their_images(kind, tmp_path):
     root = tmp_path / "s"
     images = one_set(root, kind)

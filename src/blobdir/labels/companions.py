@@ -47,15 +47,22 @@ def leave_out_companions(labels: Labels) -> None:
     others = [picture for picture in labels.pictures if not (picture.is_labelled or picture.is_listed)]
     if not named or not others:
         return
-    known = _Named(named)
+    known = _Named(named, others)
     left: dict[str, list[str]] = {}
     odd: dict[str, list[str]] = {}
+    signs = {picture.path: known.signs(picture) for picture in others}
     for picture in others:
-        signs = known.signs(picture)
-        if len(signs) + (picture.is_listed is False) >= _LEAST:
+        if len(signs[picture.path]) + (picture.is_listed is False) >= _LEAST:
             left.setdefault(known.top_of(picture), []).append(picture.path)
-        elif signs and (_TWIN in signs or not known.has_in(dirname(picture.path))):
-            odd.setdefault(known.top_of(picture), []).append(picture.path)
+    for picture in others:
+        top, mine = known.top_of(picture), signs[picture.path]
+        if not mine or len(mine) + (picture.is_listed is False) >= _LEAST:
+            continue
+        is_beside = known.has_in(dirname(picture.path))
+        if not is_beside and top in left:  # of the same folder as others, whose images are labelled
+            left[top].append(picture.path)
+        elif not is_beside or _TWIN in mine:
+            odd.setdefault(top, []).append(picture.path)
     labels.left_out = {path for paths in left.values() for path in paths}
     labels.pictures = [picture for picture in labels.pictures if picture.path not in labels.left_out]
     for folder, paths in left.items():
@@ -71,12 +78,16 @@ def leave_out_companions(labels: Labels) -> None:
 class _Named:
     """Images that label files or lists name."""
 
-    def __init__(self, pictures: list[Picture]) -> None:
-        self._direct = {dirname(picture.path) for picture in pictures}
+    def __init__(self, named: list[Picture], others: list[Picture]) -> None:
+        self._direct = {dirname(picture.path) for picture in named}
         self._all = self._direct | {folder for one in self._direct for folder in parents_of(one)} | {""}
         self._called: dict[str, set[str]] = {}
-        for picture in pictures:
+        self._near: dict[str, set[str]] = {}
+        for picture in named:
             self._called.setdefault(_key(picture.path), set()).add(dirname(picture.path))
+        for picture in (*named, *others):  # those beside images that are named are images, too
+            if (folder := dirname(picture.path)) in self._direct:
+                self._near.setdefault(_key(picture.path), set()).add(folder)
 
     def has_in(self, folder: str) -> bool:
         """Whether some lie in a folder itself."""
@@ -90,11 +101,11 @@ class _Named:
     def signs(self, picture: Picture) -> set[str]:
         """What speaks against a picture being an image of the set."""
         folder = dirname(picture.path)
-        alike = self._called.get(_key(picture.path), set())
+        key = _key(picture.path)
         if folder in self._direct:
-            is_twin, is_odd = folder in alike, _has_word(splitext(basename(picture.path))[0])
+            is_twin, is_odd = folder in self._called.get(key, ()), _has_word(splitext(basename(picture.path))[0])
         else:
-            is_twin = any(without_splits(one) != without_splits(folder) for one in alike)
+            is_twin = any(without_splits(one) != without_splits(folder) for one in self._near.get(key, ()))
             own = [one for one in (folder, *parents_of(folder)) if one not in self._all]
             is_odd = any(_has_word(name) or is_named_for_labels(name) for name in map(basename, own))
             is_odd = is_odd or _has_word(splitext(basename(picture.path))[0])
