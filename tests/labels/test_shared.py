@@ -130,14 +130,14 @@ def test_what_a_file_of_all_says_of_itself_and_of_images(tmp_path):
     coco_of_all(tmp_path / "s", 100, licenses=other)
     report, _ = pack(tmp_path / "s", tmp_path / "p")
     (text,) = [text for _, text in messages(report, "label-note") if "of itself" in text]
-    assert text.startswith("its licenses isn't what annotations/instances_train.json says")
+    assert text.startswith("its licenses wasn't kept, as annotations/instances_train.json says")
     path = tmp_path / "s/annotations/instances_train.json"
     value = json.loads(path.read_bytes())
     for image in value["images"]:
         del image["license"]
     dump(path, value)
     report, _ = pack(tmp_path / "s", tmp_path / "q")
-    assert [text.partition(" isn't")[0] for _, text in messages(report)] == ["its license of 2 images"]
+    assert [text.partition(" wasn't")[0] for _, text in messages(report)] == ["its license of 2 images"]
     del value["info"], value["licenses"]
     dump(path, value)
     pack(tmp_path / "s", tmp_path / "r")

@@ -109,8 +109,9 @@ class _Together:
             self._labels.note(file, f"{text}; of that now, with the labels of both")
         for (file, other, key), images in self._differing.items():
             count = counted(len(images), "image")
-            text = f"its {key} of {count} isn't what {other} says, or has, which was kept; this one wasn't"
-            self._labels.complain("label", file, f"{text}: {images[0]}")
+            why = "numbers licenses otherwise" if key == _LICENSE else "says another one"
+            text = f"its {key} of {count} wasn't kept, as {other} {why}: {images[0]}"
+            self._labels.complain("label", file, text)
         self._keep_heads()
 
     def _keep_heads(self) -> None:
@@ -124,7 +125,7 @@ class _Together:
                 if not known.setdefault(new, said):
                     known[new] = said
                 if differing := [key for key, value in said.items() if known[new].get(key) != value]:
-                    text = f"its {' and '.join(differing)} isn't what {other} says of itself, which is kept"
+                    text = f"its {' and '.join(differing)} wasn't kept, as {other} says something else of itself"
                     self._labels.note(file, text)
 
 
