@@ -280,3 +280,19 @@ def test_an_inner_set_whose_labels_mean_nothing_still_has_its_images(kind, tmp_p
     assert len(messages(report, "label-image")) == 3
     own = [text for _, text in messages(report, "label-image") if "v1 has labels of its own" in text]
     assert len(own) == (kind in OF_ALL or kind == "voc")  # the others look where such labels belong only
+
+
+@pytest.mark.parametrize("names", ["classes.txt", "obj.names"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "yolo"])
+def test_texts_of_yolo_without_their_images_beside_another_format(kind, names, tmp_path):
+    """Nothing knows them for labels; they are named all the same."""
+    root = tmp_path / "s"
+    draw(root / "images/1.png")
+    label(root, kind, ["1.png"], "inner")
+    put(root / "old" / names, "cat\n")
+    for name in "78":
+        put(root / f"old/labels/{name}.txt", "0 0.5 0.5 0.2 0.2\n")
+    report, _ = pack(root, tmp_path / "p")
+    assert report.images == 1 and not report.complete
+    ((path, text),) = messages(report)
+    assert path == "old/labels/7.txt" and text.startswith("2 texts look like YOLO's labels")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from posixpath import basename
 from typing import TYPE_CHECKING, Final
 
 from blobdir.errors import UsageError
@@ -11,6 +12,8 @@ from blobdir.labels.claims import Meaning, contradicted, name_guessed
 from blobdir.labels.companions import leave_out_companions
 from blobdir.labels.detecting import detect, format_of
 from blobdir.labels.formats import FORMATS
+from blobdir.labels.formats.yolo import is_labels
+from blobdir.labels.formats.yoloconfig import NAMES_FILES
 from blobdir.labels.lists import name_unused
 from blobdir.labels.model import Labels, Picture, told
 from blobdir.labels.shared import put_together
@@ -59,6 +62,7 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
             "they weren't read; if it hasn't, give the files that have with --labels-from"
         )
         labels.complain("label", path, text)
+    _name_texts(kind, labels, files, images)
     _leave_to_others(labels, files, images)
     put_together(labels)
     leave_out_companions(labels)
@@ -95,6 +99,17 @@ def _passed_by(kind: str, labels: Labels, files: LabelFiles, images: Images) -> 
         name = next((found[0].strip() for found in _NAME.finditer(text) if found[0].strip() in images), "")
         if name:
             yield path, name
+
+
+def _name_texts(kind: str, labels: Labels, files: LabelFiles, images: Images) -> None:
+    """Name YOLO's texts beside labels of another format: nothing knows them as such if none of their images is here."""
+    if kind == "yolo" or not any(basename(path).lower() in NAMES_FILES for path in files.ending(".txt", ".names")):
+        return
+    texts = (path for path in files.ending(".txt") if not images.has_called(path))
+    if found := [path for path in texts if is_labels(path, files.head(path))]:
+        count = counted(len(found), "text looks like YOLO's labels", "texts look like YOLO's labels")
+        text = f"{count}, and its images aren't here: not read, as the others are of {FORMATS[kind].title}"
+        labels.complain("label", found[0], text)
 
 
 def _leave_to_others(labels: Labels, files: LabelFiles, images: Images) -> None:
