@@ -225,3 +225,44 @@ def test_what_is_written_is_read_again(names, to, tmp_path):
 
 def test_names_that_would_hide_something():
     assert [seen_name(name) for name in ("a.b", ".a", "..a", "x/.a/.b")] == ["a.b", "_a", "_.a", "x/_a/_b"]
+
+
+def coco_with(root, images, names):
+    """A COCO set of images by split, each with one box of every class."""
+    for split, some in images.items():
+        for name in some:
+            draw(root / split / name)
+        classes = [{"id": i, "name": name} for i, name in enumerate(names)]
+        entries = [{"id": i, "file_name": name} for i, name in enumerate(some)]
+        boxes = [
+            {"id": 10 * i + k, "image_id": i, "category_id": k, "bbox": [5, 5, 20 + k, 20]}
+            for i, _ in enumerate(some)
+            for k, _ in enumerate(names)
+        ]
+        value = {"images": entries, "annotations": boxes, "categories": classes}
+        dump(root / split / "_annotations.coco.json", value)
+    blobdir.pack(root, root.with_name("p"), blobdir.PackOptions(labels="auto", processes=1))
+    return root.with_name("p")
+
+
+@pytest.mark.parametrize("name", ["a .png", " a.png", "a\n.png", "a\x85.png"])
+def test_a_name_that_cannot_be_a_line_of_a_list_is_in_none(name, tmp_path):
+    """It would be that of another image."""
+    project = coco_with(tmp_path / "s", {"train": [name, "b.png"], "val": ["a.png"]}, ["cat"])
+    report = convert(project, tmp_path / "o", ConvertOptions("voc"))
+    assert [p.code for p in report.problems] == ["label-lost"]
+    lists = {path.stem: path.read_text() for path in (tmp_path / "o").rglob("Main/*.txt")}
+    assert lists == {"train": "b\n", "val": "a\n", "trainval": "b\na\n"}
+    blobdir.pack(tmp_path / "o", tmp_path / "again", blobdir.PackOptions(labels="auto", processes=1))
+    assert list(blobdir.open_project(tmp_path / "again")["val"]) == ["a.png"]
+
+
+def test_spaces_at_the_ends_of_names_that_xml_loses_are_said(tmp_path):
+    project = coco_with(tmp_path / "s", {"train": ["a.png", "b.png"]}, ["dog ", "fox"])
+    report = convert(project, tmp_path / "o", ConvertOptions("voc"))
+    assert report.complete and [(p.code, p.path) for p in report.problems] == [("label-note", "dog ")]
+    project = coco_with(tmp_path / "t" / "s", {"train": ["a.png"]}, ["cat", "cat "])
+    report = convert(project, tmp_path / "q", ConvertOptions("voc"))
+    ((code, text),) = [(p.code, p.message) for p in report.problems]
+    assert code == "label-lost" and "is read as one of the class 'cat'" in text
+    assert not convert(project, tmp_path / "c", ConvertOptions("coco")).problems

@@ -280,6 +280,12 @@ def test_yolo_lines(line, expected, tmp_path):
         ("names: [a, no]\ntrain: x\n", "data.yaml: the name of class 1 is false"),
         ("names: [a, b\ntrain: x\n", r"data.yaml: line \d: isn't YAML"),
         ("names: [a, b]\ntrain: x\nkpt_shape: [17]\n", "data.yaml: its kpt_shape isn't"),
+        ('names: ["\\ud83d", b]\ntrain: x\n', "data.yaml: holds half a character"),
+        ('names: [a, b]\n"\\udc00": x\ntrain: x\n', "data.yaml: holds half a character"),
+        (
+            "names: [a, b]\nmore: &x [*x]\ntrain: x\n",
+            "data.yaml: isn't YAML that can be read: a value in it holds itself",
+        ),
         ("names: !!python/object/apply:os.system [id]\ntrain: x\n", r"data.yaml: line \d: isn't YAML"),
     ],
 )
@@ -288,6 +294,17 @@ def test_yolo_yaml(text, expected, tmp_path):
     (source / "data.yaml").write_text(text)
     with pytest.raises(BlobdirError, match=expected):
         pack(source, tmp_path / "p")
+
+
+def test_a_character_that_yaml_has_as_two_halves(tmp_path):
+    """As JSON is written, which is YAML."""
+    source = write("yolo", tmp_path / "source", WORLDS["boxes"])
+    names = json.dumps(["\U0001f600", "ä"])
+    text = f"train: images\nnames: {names}\nmore: {names}\n"
+    (source / "data.yaml").write_text(text)
+    report = pack(source, tmp_path / "p")
+    titles = [item["title"] for item in blobdir.open_project(tmp_path / "p").meta["classes"]]
+    assert report.complete and sorted(titles) == ["ä", "\U0001f600"]
 
 
 def test_yaml_is_an_extra(tmp_path, monkeypatch):

@@ -2,87 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from label_cases import draw
+from set_cases import KINDS, OF_ALL, OF_ONE, classes, label
 from split_cases import messages, pack, put
 
 import blobdir
-
-
-def _csv(names, label):
-    return "filename,class,xmin,ymin,xmax,ymax\n" + "".join(f"{name},{label},1,1,9,9\n" for name in names)
-
-
-def _coco(names, label):
-    entries = [{"id": i, "file_name": name} for i, name in enumerate(names)]
-    things = [{"id": i, "image_id": i, "category_id": 1, "bbox": [1, 1, 8, 8]} for i, _ in enumerate(names)]
-    return json.dumps({"images": entries, "annotations": things, "categories": [{"id": 1, "name": label}]})
-
-
-def _cvat(names, label):
-    box = f'<box label="{label}" xtl="1" ytl="1" xbr="9" ybr="9"></box>'
-    images = (f'<image name="{name}">{box}</image>' for name in names)
-    return f"<annotations>{''.join(images)}</annotations>"
-
-
-def _createml(names, label):
-    place = {"x": 5, "y": 5, "width": 8, "height": 8}
-    return json.dumps([{"image": name, "annotations": [{"label": label, "coordinates": place}]} for name in names])
-
-
-def _voc(name, label):
-    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
-    return f"<annotation><filename>{name}</filename><object><name>{label}</name>{box}</object></annotation>"
-
-
-def _labelme(name, label):
-    shape = {"label": label, "points": [[1, 1], [9, 9]], "shape_type": "rectangle"}
-    return json.dumps({"shapes": [shape], "imagePath": name})
-
-
-def _yolo(name, label):
-    return f"{['outer', 'inner'].index(label)} 0.5 0.5 0.2 0.2\n"
-
-
-OF_ALL = {
-    "csv": ("l.csv", _csv),
-    "coco": ("l.json", _coco),
-    "cvat": ("l.xml", _cvat),
-    "createml": ("l.json", _createml),
-}
-OF_ONE = {
-    "voc": ("Annotations", "xml", _voc),
-    "labelme": ("annotations", "json", _labelme),
-    "yolo": ("labels", "txt", _yolo),
-}
-KINDS = [*OF_ALL, *OF_ONE]
-
-
-def label(root, kind, names, what):
-    """Write the labels of images of a data set; gives where they are."""
-    if kind in OF_ALL:
-        file, text = OF_ALL[kind]
-        put(root / file, text(names, what))
-        return [root / file]
-    folder, ending, text = OF_ONE[kind]
-    if kind == "yolo":
-        put(root / "classes.txt", "outer\ninner\n")
-    paths = [root / folder / f"{name.partition('.')[0]}.{ending}" for name in names]
-    for path, name in zip(paths, names, strict=True):
-        put(path, text(name, what))
-    return paths
-
-
-def classes(target):
-    """Classes of the objects of all images; their names are of one image each."""
-    project = blobdir.open_project(target)
-    return {
-        name: [one["classTitle"] for one in dataset.annotation(name)["objects"]]
-        for dataset in project.values()
-        for name in dataset
-    }
+from blobdir.labels.files import LabelFiles
+from blobdir.labels.finding import Images
+from blobdir.labels.reading import read_labels
 
 
 @pytest.mark.parametrize("inner", ["copy", "a/b", "train"])
@@ -249,3 +177,122 @@ def test_labels_in_a_folder_above_the_images(kind, place, folder, tmp_path):
     report, _ = pack(root, tmp_path / "p", labels=kind, labels_from=str(root / place) if place else "")
     assert report.complete, report.problems
     assert classes(tmp_path / "p") == {"1.png": ["inner"], "2.png": ["inner"]}
+
+
+FOLDERS = ["seqA", "cam1/day"]
+
+
+def _files(root):
+    return LabelFiles.below(str(root))
+
+
+def _images(root):
+    return Images(sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png")))
+
+
+@pytest.mark.parametrize("outer", [True, False], ids=["labelled", "not labelled"])
+@pytest.mark.parametrize("said", FOLDERS)
+@pytest.mark.parametrize("place", ["", "annotations/"])
+@pytest.mark.parametrize("below", ["images", "frames", "x/photos"])
+@pytest.mark.parametrize("top", ["", "images/"])
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_a_path_is_seen_from_the_set_that_the_label_file_speaks_for(kind, top, below, place, said, outer, tmp_path):
+    """Folders of the outer set may be called the same, and images in them: nothing is missing, and none is taken."""
+    root = tmp_path / "s"
+    for folder in (f"{top}{said}", f"night/{below}/{said}"):
+        for name in "12":
+            draw(root / folder / f"{name}.png")
+    label(root / "night" / place, kind, [f"{said}/1.png", f"{said}/2.png"], "inner")
+    if outer:
+        label(root, kind, [f"{top}{said}/1.png", f"{top}{said}/2.png"], "outer")
+    pack(root, tmp_path / "p")
+    project = blobdir.open_project(tmp_path / "p")
+    count = sum(len(dataset.annotation(name)["objects"]) for dataset in project.values() for name in dataset)
+    assert count == (4 if outer else 2)
+    labels = read_labels(kind, _files(root), _images(root))
+    found = {
+        (picture.path.startswith("night/"), thing.label)
+        for picture in labels.pictures
+        for thing in picture.read(100, 50, lambda *_: None)
+    }
+    assert found == ({(True, "inner"), (False, "outer")} if outer else {(True, "inner")})
+
+
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_an_image_of_the_set_itself_that_is_missing_is_not_the_outer_one(kind, tmp_path):
+    root = tmp_path / "s"
+    for path in ("seqA/1.png", "seqA/2.png", "night/images/seqA/1.png"):
+        draw(root / path)
+    label(root / "night", kind, ["seqA/1.png", "seqA/2.png"], "inner")
+    report, _ = pack(root, tmp_path / "p")
+    ((_, text),) = messages(report, "label-image")
+    assert "seqA/2.png" in text and report.objects == 1
+
+
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_a_path_that_can_be_of_the_outer_set_or_of_this_one(kind, tmp_path):
+    root = tmp_path / "s"
+    for path in ("images/one/1.png", "night/data/one/1.png", "night/2.png"):
+        draw(root / path)
+    label(root / "night", kind, ["images/one/1.png", "2.png"], "inner")
+    report, _ = pack(root, tmp_path / "p")
+    ((_, text),) = messages(report, "label-image")
+    assert "can be images/one/1.png or night/data/one/1.png" in text and report.objects == 1
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["labelled there", "not labelled there"])
+@pytest.mark.parametrize("images", ["{}/", "{}/data/", "images/{}/"])
+@pytest.mark.parametrize("inner", ["v1", "a/backup"])
+@pytest.mark.parametrize("left", [True, False], ids=["one is left", "all are missing"])
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_a_set_in_folders_of_splits_with_another_one_in_it(kind, left, inner, images, known, tmp_path):
+    """As Roboflow and FiftyOne have them: ``train/labels.json``, and ``v1/train/labels.json``."""
+    root = tmp_path / "s"
+    train, val = (images.format(split) for split in ("train", "val"))
+    if left:
+        draw(root / train / "1.png")
+    for path in (f"{val}3.png", f"{inner}/{train}2.png", f"{inner}/{train}4.png", f"{inner}/{val}5.png"):
+        draw(root / path)
+    names = ["1.png", "2.png"] if left else ["2.png"]
+    label(root / "train", kind, names, "outer")
+    label(root / "val", kind, ["3.png"], "outer")
+    label(root / inner / "train", kind, ["2.png", "4.png"] if known else ["4.png"], "inner")
+    label(root / inner / "val", kind, ["5.png"], "inner")
+    report, _ = pack(root, tmp_path / "p")
+    found = {name: some for name, some in classes(tmp_path / "p").items() if some}
+    expected = {"1.png": ["outer"]} if left else {}
+    expected |= {"2.png": ["inner"]} if known else {}
+    assert found == expected | {"3.png": ["outer"], "4.png": ["inner"], "5.png": ["inner"]}
+    ((path, _),) = messages(report, "label-image")
+    assert path.startswith("train/")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_inner_set_whose_labels_mean_nothing_still_has_its_images(kind, tmp_path):
+    """They lie in a folder that isn't one of labels by its name, so it's said what to do; the outer ones are none."""
+    root = tmp_path / "s"
+    for path in ("images/1.png", "v1/images/2.png", "v1/images/3.png"):
+        draw(root / path)
+    label(root, kind, ["1.png", "2.png"], "outer")
+    label(root / "v1/stuff", kind, ["2.png", "3.png"], "inner")
+    report, _ = pack(root, tmp_path / "p")
+    assert {name: some for name, some in classes(tmp_path / "p").items() if some} == {"1.png": ["outer"]}
+    assert len(messages(report, "label-image")) == 3
+    own = [text for _, text in messages(report, "label-image") if "v1 has labels of its own" in text]
+    assert len(own) == (kind in OF_ALL or kind == "voc")  # the others look where such labels belong only
+
+
+@pytest.mark.parametrize("names", ["classes.txt", "obj.names"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "yolo"])
+def test_texts_of_yolo_without_their_images_beside_another_format(kind, names, tmp_path):
+    """Nothing knows them for labels; they are named all the same."""
+    root = tmp_path / "s"
+    draw(root / "images/1.png")
+    label(root, kind, ["1.png"], "inner")
+    put(root / "old" / names, "cat\n")
+    for name in "78":
+        put(root / f"old/labels/{name}.txt", "0 0.5 0.5 0.2 0.2\n")
+    report, _ = pack(root, tmp_path / "p")
+    assert report.images == 1 and not report.complete
+    ((path, text),) = messages(report)
+    assert path == "old/labels/7.txt" and text.startswith("2 texts look like YOLO's labels")

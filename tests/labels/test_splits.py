@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 from label_cases import BOX, WRITERS, World, draw, dump, write
+from set_cases import KINDS, OF_ALL, OF_ONE, label
 from split_cases import LAYOUTS, OWN, TWO, coco, image_sets, keys, messages, pack, put, without_config
 
 import blobdir
 from blobdir.converting import ConvertOptions, convert
+from blobdir.errors import UsageError
 from blobdir.labels import detect
 from blobdir.labels.model import LabelError
 
@@ -422,3 +424,25 @@ def test_a_list_of_a_class_with_an_image_called_like_a_line(tmp_path):
     put(source / "ImageSets/Main/cat_train.txt", "a 1\nb 0\n")
     _, found = pack(source, tmp_path / "p")
     assert "cat_train" not in found
+
+
+@pytest.mark.parametrize("source", ["images/train", "train/images", "train2017"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_labels_of_another_split_than_the_folder_that_is_packed(kind, source, tmp_path):
+    """Images of one name would have those of others."""
+    root = tmp_path / "set"
+    for name in ("1.png", "2.png"):
+        draw(root / source / name)
+    for split in ("train", "val"):
+        label(tmp_path / split, kind, ["1.png", "2.png"], "inner")
+    places = {
+        split: tmp_path / split / (OF_ALL[kind][0] if kind in OF_ALL else OF_ONE[kind][0]) for split in ("train", "val")
+    }
+    if kind in OF_ALL:
+        for split, path in places.items():
+            places[split] = path.rename(path.with_name(f"{split}_{path.name}"))
+    for path in (places["val"], *([tmp_path / "val"] if kind in OF_ONE else [])):
+        with pytest.raises(UsageError, match=r"is of val by its name, and .* of train.*rename one"):
+            pack(root / source, tmp_path / "p", labels_from=str(path), labels=kind)
+    report, _ = pack(root / source, tmp_path / "p", labels_from=str(places["train"]), labels=kind)
+    assert report.complete and report.images == 2

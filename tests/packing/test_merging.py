@@ -81,6 +81,18 @@ def test_meta():
         merged_meta(ours, {"classes": [{"title": "a", "shape": "polygon"}]})
 
 
+@pytest.mark.parametrize("shape", ["rectangle", "polygon", "bitmap", "point", "any"])
+def test_a_class_that_has_any_shapes_in_one_project(shape):
+    """As one has that nobody has used there yet; its objects are what they were."""
+    for shapes in ((shape, "any"), ("any", shape)):
+        ours, theirs = ({"classes": [{"title": "a", "shape": one}], "tags": []} for one in shapes)
+        assert merged_meta(ours, theirs)["classes"] == [{"title": "a", "shape": "any"}]
+        assert [one["classes"][0]["shape"] for one in (ours, theirs)] == list(shapes)
+    graph = {"classes": [{"title": "a", "shape": "graph", "geometry_config": {"nodes": {}, "edges": []}}]}
+    with pytest.raises(UsageError, match="'a' has the shape"):
+        merged_meta(graph, {"classes": [{"title": "a", "shape": "any"}]})
+
+
 def test_create_and_add_blob_file(tmp_path):
     project = blobdir.Project.create(tmp_path / "p", {"classes": [], "tags": [], "projectType": "images"})
     assert list(project) == []

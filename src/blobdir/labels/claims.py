@@ -13,9 +13,10 @@ from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import parents_of
+from blobdir.labels.aside import without_aside
 from blobdir.labels.namesakes import spelled_alike
 from blobdir.labels.nested import are_equal, of_inner_sets
-from blobdir.labels.splitnames import is_of_split
+from blobdir.labels.splitnames import closeness, is_of_split
 
 if TYPE_CHECKING:
     from blobdir.labels.files import LabelFiles
@@ -71,7 +72,7 @@ def _against_surer(meanings: list[Meaning], numbers: list[int]) -> dict[int, str
     names = {basename(meanings[i].found.said) for i in numbers}
     spelled = [i for i in numbers if basename(meanings[i].found.said) == basename(meanings[i].found.path)]
     for i in numbers:
-        if sure and i not in sure:
+        if sure and i not in sure and not _is_of_all(meanings[i], [meanings[j] for j in sure]):
             wrong[i] = f"it's that of {meanings[sure[0]].where}"
         elif len(names) > 1 and spelled and i not in spelled:
             wrong[i] = f"it's that of {meanings[spelled[0]].where}, which spells it so"
@@ -80,6 +81,14 @@ def _against_surer(meanings: list[Meaning], numbers: list[int]) -> dict[int, str
         elif not sure and len(said) > 1 and meanings[i].found.dropped:
             wrong[i] = f"it can't be that of {' and of '.join(sorted(said)[:2])}"
     return wrong
+
+
+def _is_of_all(one: Meaning, sure: list[Meaning]) -> bool:
+    """Whether a file of all images means one as those do that lie beside it and are surer by their split only."""
+    return closeness(one.split) > 0 and all(
+        not other.found.exact and other.found.said == one.found.said and dirname(other.file) == dirname(one.file)
+        for other in sure
+    )
 
 
 def name_guessed(meanings: list[Meaning], images: Images, labels: Labels, *, of_one: bool = False) -> None:
@@ -228,7 +237,7 @@ class Claims:
             for *_, file in sorted(claims):
                 if file != owner and not are_equal(files, file, owner):
                     labels.complain("label", file, f"is of {image}, which has labels in {owner}")
-        return owners
+        return without_aside(owners, images, labels)
 
 
 def _stem(path: str) -> str:

@@ -12,7 +12,7 @@ from blobdir.inside import open_plain, read_whole
 from blobdir.labels.model import LabelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 END_BYTES: Final = 64 << 10
 """Of a file, what says which format it has: so much of both ends."""
@@ -58,6 +58,12 @@ class LabelFiles:
 
     def __contains__(self, path: str) -> bool:
         return path in self._known
+
+    def without(self, paths: Collection[str]) -> LabelFiles:
+        """The same but for some files."""
+        found = LabelFiles(self.root, (path for path in self.paths if path not in paths))
+        found.name, found.images, found.unread = self.name, self.images, self.unread
+        return found
 
     def ending(self, *endings: str) -> Iterator[str]:
         """Paths of the files whose name has one of these extensions, in small letters."""

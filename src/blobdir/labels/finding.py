@@ -7,7 +7,8 @@ would see it. So an image is found
 1. at the path that is said, seen from the label file's folder, or from one above it. The first of these places that
    has such folders at all decides: where the image isn't there, it's missing, and no other one is taken. A name without
    folders is looked for beside the label file, and where images of its labels lie by custom, see
-   `blobdir.labels.nearby`;
+   `blobdir.labels.nearby`. Folders above the one that the label file speaks for (2) are no such places where that has
+   such folders further below;
 2. else below the folder that the label file speaks for, which is the nearest at or above it with images in it, where
    the image's path ends as is said. Folders that are named for labels count for nothing, all others of the label file's
    path must be in the image's: ``labels/x/1.txt`` isn't of ``images/y/1.jpg``;
@@ -34,7 +35,7 @@ from dataclasses import dataclass, replace
 from posixpath import basename, dirname, join, normpath, splitext
 from typing import TYPE_CHECKING, Final
 
-from blobdir.filenames import IMAGE_EXTENSIONS
+from blobdir.filenames import IMAGE_EXTENSIONS, parents_of
 from blobdir.labels.model import LabelError
 from blobdir.labels.namesakes import Namesakes, folders_of, is_below, is_candidate, spelled_alike
 from blobdir.labels.nearby import Folders, words_of
@@ -173,6 +174,7 @@ class Images:
         self._called: dict[str, list[str]] = {}
         self._allowed: dict[tuple[int, *tuple[tuple[str, ...], ...]], list[str]] = {}
         self._helps: dict[tuple[str, str], bool] = {}
+        self._refused: dict[str, set[str]] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
@@ -184,6 +186,10 @@ class Images:
     def near(self, folder: str) -> Near:
         """What a folder with label files says of where its images are."""
         return self._folders.near(folder)
+
+    def words_in(self, folder: str) -> set[str]:
+        """The words in the names of folders of images below one."""
+        return self._folders.words_in(folder)
 
     def may_lie_in(self, path: str, folder: str) -> bool:
         """Whether labels may be of an image if they name a folder: of one that isn't here, they only say a split."""
@@ -266,11 +272,27 @@ class Images:
     ) -> Found:
         """As `find`, with how sure it is; `may_be_stem`: ``a.jpg`` may also be said of ``a.jpg.jpg``."""
         said = replace(self._parsed(name, near, split), is_in_list=is_in_list)
-        if not (may_be_stem and is_image(name)):
-            return self._placed(said, near)
-        found = _in_ways((BY_NAME, BY_STEM), lambda way: self._placed(said, near, way))
+        try:
+            if not (may_be_stem and is_image(name)):
+                return self._placed(said, near)
+            found = _in_ways((BY_NAME, BY_STEM), lambda way: self._placed(said, near, way))
+        except MissingError:
+            if not is_in_list:
+                self._refuse(said.parts[-1], near)
+            raise
         _only(name, list(dict.fromkeys(one.path for one in found)))
         return found[0]
+
+    def _refuse(self, name: str, near: str) -> None:
+        """Note that a label file says the name of images and means none of them."""
+        stem = spelled_alike(splitext(name)[0] if is_image(name) else name)
+        if stem in self._stems:
+            self._refused.setdefault(stem, set()).update((near, *parents_of(near)))
+
+    def refused_in(self, path: str, folder: str) -> str:
+        """A folder around an image, and not around `folder`, with label files that say its name and mean it not."""
+        found = self._refused.get(spelled_alike(_stem(path)), ())
+        return next((one for one in parents_of(path) if one in found and not is_below(f"{folder}/", one)), "")
 
     def of_file(self, path: str, named: str = "", calling: str = BY_STEM) -> Found:
         """The image whose labels are in a file of its own: that which the file names, else the one called like it.
@@ -300,6 +322,7 @@ class Images:
         try:
             found = _in_ways(ways, lambda way: self._of_file(path, stem, way))
         except MissingError as error:
+            self._refuse(stem, dirname(path))
             raise fault or self._called_otherwise(stem, calling) or error from None
         if calling == EITHER:
             text = f"can be of an image {stem}, or of one that has another extension behind that"
@@ -422,9 +445,13 @@ class Images:
                     return Found(_only(said.name, found), exact=True, above=above, said=text)
             return None
         for base in [""] if said.is_from_top else [] if said.is_whole else near.bases:
+            if base in near.outside and not said.is_from_top and self._folders.ends_below(near.scopes[0], folders):
+                break  # the folder that the label file speaks for has such a one itself
             whole = join(base, *folders)
             if found := same.lying_in(whole):
                 rivals = [one for one in self._of_split_itself(said, same, near) if one not in found]
+                if base in near.outside and len(folders) > 1 and not said.is_from_top:
+                    rivals += same.candidates(near.scopes[:1], [], folders[-1:])
                 return Found(_only(said.name, found + rivals), exact=True, said=text)
             if whole in self._folders:
                 helps = self._is_found_elsewhere(said, same, near)

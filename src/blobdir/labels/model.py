@@ -173,6 +173,11 @@ class Picture:
         What else of the image goes back into label files, by what it is: COCO's ``captions``.
     found : Found or None
         How a name in a file with the labels of many images means this one.
+    is_labelled : bool
+        Whether a label file names it; else it's there since images without labels are, too.
+    is_listed : bool or None
+        Whether a list of a split names it; False where only others are named, by lists or folders; None where nothing
+        says it.
     """
 
     path: str
@@ -185,6 +190,13 @@ class Picture:
     attributes: Callable[[], Iterable[Mapping[str, Any]]] = tuple
     beside: dict[str, Any] = field(default_factory=dict)
     found: Found | None = None
+    is_labelled: bool = True
+    is_listed: bool | None = None
+
+    @property
+    def file(self) -> str:
+        """The label file that it's in."""
+        return self.where.partition(", line ")[0].partition(": ")[0]
 
 
 @dataclass(slots=True)
@@ -206,6 +218,8 @@ class Labels:
         Split -> the same of its other files, by what they hold: ``captions``.
     numbered : dict
         Split -> its categories, with the numbers that they have there; `categories` where it isn't in it.
+    left_out : set of str
+        Images that are no images of the set, which is said.
     """
 
     format: str
@@ -216,6 +230,7 @@ class Labels:
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)
     beside: dict[str, dict[str, Any]] = field(default_factory=dict)
     numbered: dict[str, list[Category]] = field(default_factory=dict)
+    left_out: set[str] = field(default_factory=set)
 
     def note(self, path: str, message: str) -> None:
         """Say how something was understood, which costs nothing."""

@@ -14,6 +14,7 @@ from posixpath import basename, commonpath, dirname
 from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import parents_of
+from blobdir.labels.namesakes import is_below
 from blobdir.labels.splitnames import families
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Near:
         Folders that the images of its labels belong into, the first first.
     bases : list of str
         Folders that a name with folders can be seen from.
+    outside : set of str
+        Those of `bases` that are above the folder that it speaks for.
     scopes : list of str
         The folder that it speaks for, and others that hold its images by custom.
     must : list of str
@@ -66,6 +69,7 @@ class Near:
     must: list[str]
     families: set[str]
     words: set[str]
+    outside: frozenset[str] = frozenset()
 
 
 class Folders:
@@ -97,6 +101,7 @@ class Folders:
         self._splits: dict[str, tuple[set[str], set[str]]] = {}
         self._words: dict[str, set[str]] = {}
         self._inside: dict[str, set[str]] | None = None
+        self._ends: dict[str, list[str]] | None = None
 
     def __contains__(self, folder: str) -> bool:
         return folder in self._all
@@ -131,6 +136,17 @@ class Folders:
             found = self._splits[scope] = {name.lower() for name in names}, families(names)
         return found
 
+    def ends_below(self, scope: str, tail: list[str]) -> bool:
+        """Whether a folder of images below one has a path that ends with folders."""
+        if self._ends is None:
+            self._ends = {}
+            for folder in self._sorted:
+                for end in _tails(folder):
+                    self._ends.setdefault(end, []).append(folder)
+        found = self._ends.get("/".join(tail), [])
+        at = bisect_left(found, f"{scope}/")
+        return at < len(found) and is_below(found[at], scope)
+
     def words_in(self, scope: str) -> set[str]:
         """The words in the names of folders of images below one."""
         found = self._words.get(scope)
@@ -160,7 +176,7 @@ class Folders:
         scope = next(one for one in (plain, *parents_of(plain), "") if one in self._all)
         between = above[: above.index(scope)]
         of_labels = [one for one in between if self._is_of_labels(one)]
-        others = (_without_labels(basename(one)) for one in of_labels)
+        others = (without_labels(basename(one)) for one in of_labels)
         return Near(
             beside=[*dict.fromkeys(mapped or [folder]), plain],
             bases=list(dict.fromkeys((folder, *mapped, *above))),
@@ -168,6 +184,7 @@ class Folders:
             must=[basename(one) for one in reversed(between) if one not in of_labels],
             families=families(map(basename, between)),
             words={word for other in others for word in _WORD.findall(other)},
+            outside=frozenset((*parents_of(scope), "") if scope else ()),
         )
 
     def _mapped_without(self, parts: list[str]) -> list[str]:
@@ -194,7 +211,13 @@ class Folders:
         return folder not in self._all and _OF_FORMAT.search(name) is not None
 
 
-def _without_labels(name: str) -> str:
+def is_named_for_labels(name: str) -> bool:
+    """Whether a folder is named for labels in it, whatever lies there."""
+    return _OF_LABELS.search(name.lower()) is not None
+
+
+def without_labels(name: str) -> str:
+    """What a file or folder with labels is called besides, in small letters."""
     return _OF_FORMAT.sub(" ", _OF_LABELS.sub(" ", name.lower()))
 
 

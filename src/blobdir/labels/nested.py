@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from blobdir.filenames import parents_of
 from blobdir.labels.model import LabelError
 from blobdir.labels.namesakes import is_below
-from blobdir.labels.splitnames import is_of_split
+from blobdir.labels.splitnames import families, is_of_split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +59,7 @@ def of_inner_sets(
             if is_outer and _are_equal(files, _file(one, of_one), _file(owner, of_one), known):
                 continue
             if not is_outer:
-                place = sets.inner(folders[i], path)
+                place = sets.inner(folders[i], path) or images.refused_in(path, folders[i])
                 why = f"{place} has labels of its own"
             if place and not _is_there(one, folders[i], place, images):
                 wrong[i] = why
@@ -72,15 +72,21 @@ class _Sets:
     def __init__(self, images: Images) -> None:
         self._images = images
         self._places: dict[str, set[str]] = {}
+        self._noted: set[tuple[str, str]] = set()
 
     def of(self, folder: str) -> str:
         """The folder that label files in a folder speak for."""
         return self._images.near(folder).scopes[0]
 
     def note(self, folder: str, path: str) -> None:
-        """Note that a folder has labels of an image."""
-        if is_below(path, top := self.of(folder)) and (place := _inside(folder, top)) is not None:
-            self._places.setdefault(top, set()).add(place)
+        """Note that a folder has labels of an image: of one in each folder around both, as it can be that of a set."""
+        key = folder, dirname(path)
+        if key in self._noted:
+            return
+        self._noted.add(key)
+        for top in (folder, *parents_of(folder), ""):
+            if is_below(path, top) and (place := _inside(folder, top)) is not None:
+                self._places.setdefault(top, set()).add(place)
 
     def inner(self, folder: str, path: str) -> str:
         """The folder around an image, below that which labels speak for, that has such labels itself; empty: none."""
@@ -101,7 +107,8 @@ def _is_there(one: Meaning, folder: str, place: str, images: Images) -> bool:
     """Whether an image is surely meant, though there are other labels in a folder around it."""
     found, near = one.found, images.near(folder)
     is_said = found.exact and not found.dropped and found.base in (*near.bases, *near.beside)
-    return is_said or (bool(one.split) and is_of_split(f"{place}/", one.split))
+    is_of_folder = not near.families.isdisjoint(families([one.split]))  # then the image lies in that one
+    return is_said or (bool(one.split) and not is_of_folder and is_of_split(f"{place}/", one.split))
 
 
 def _file(one: Meaning, of_one: bool) -> str:

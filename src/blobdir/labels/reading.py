@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from posixpath import basename
+from typing import TYPE_CHECKING, Final
 
 from blobdir.errors import UsageError
+from blobdir.labels.aside import name_aside, set_aside
 from blobdir.labels.claims import Meaning, contradicted, name_guessed
+from blobdir.labels.companions import leave_out_companions
 from blobdir.labels.detecting import detect, format_of
 from blobdir.labels.formats import FORMATS
+from blobdir.labels.formats.yolo import is_labels
+from blobdir.labels.formats.yoloconfig import NAMES_FILES
 from blobdir.labels.lists import name_unused
 from blobdir.labels.model import Labels, Picture, told
+from blobdir.labels.shared import put_together
 from blobdir.labels.splitnames import is_called_like_a_split, split_of_folders
 from blobdir.wording import counted
 
@@ -19,7 +25,6 @@ if TYPE_CHECKING:
 
     from blobdir.labels.files import LabelFiles
     from blobdir.labels.finding import Images
-    from blobdir.labels.model import Complain, Thing
 
 _NAME: Final = re.compile(r"[^/\\\"'<>,;:|\t\r\n]+\.(?:jpe?g|mpo|bmp|png|webp|tiff?|nrrd|jfif)\b", re.IGNORECASE)
 
@@ -43,7 +48,10 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
     LabelError
         A file with the labels of many images can't be read.
     """
+    aside = set_aside(FORMATS[kind], files, images)
+    files = files.without(aside) if aside else files
     labels = FORMATS[kind].read(files, images)
+    name_aside(aside, files, labels)
     if not labels.files and not labels.problems and not files.unread:
         raise UsageError(_none(kind, files))
     for path in files.unread:
@@ -54,10 +62,13 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
             "they weren't read; if it hasn't, give the files that have with --labels-from"
         )
         labels.complain("label", path, text)
+    _name_texts(kind, labels, files, images)
     _leave_to_others(labels, files, images)
+    put_together(labels)
+    leave_out_companions(labels)
     for picture in labels.pictures:
-        picture.split = picture.split or split_of_folders(picture.path) or split_of_folders(_file(picture))
-    _put_together(labels)
+        picture.split = picture.split or split_of_folders(picture.path) or split_of_folders(picture.file)
+    _name_unlisted(labels)
     _name_folders(labels)
     name_unused(files, images, labels)
     return labels
@@ -90,10 +101,21 @@ def _passed_by(kind: str, labels: Labels, files: LabelFiles, images: Images) -> 
             yield path, name
 
 
+def _name_texts(kind: str, labels: Labels, files: LabelFiles, images: Images) -> None:
+    """Name YOLO's texts beside labels of another format: nothing knows them as such if none of their images is here."""
+    if kind == "yolo" or not any(basename(path).lower() in NAMES_FILES for path in files.ending(".txt", ".names")):
+        return
+    texts = (path for path in files.ending(".txt") if not images.has_called(path))
+    if found := [path for path in texts if is_labels(path, files.head(path))]:
+        count = counted(len(found), "text looks like YOLO's labels", "texts look like YOLO's labels")
+        text = f"{count}, and its images aren't here: not read, as the others are of {FORMATS[kind].title}"
+        labels.complain("label", found[0], text)
+
+
 def _leave_to_others(labels: Labels, files: LabelFiles, images: Images) -> None:
     """Leave out pictures whose image is that of another name, more surely."""
     placed = [picture for picture in labels.pictures if picture.found is not None]
-    meanings = [Meaning(_file(one), one.where, one.split, one.found) for one in placed if one.found is not None]
+    meanings = [Meaning(one.file, one.where, one.split, one.found) for one in placed if one.found is not None]
     wrong = {id(placed[i]): text for i, text in contradicted(meanings, files, images).items()}
     for picture in placed:
         if id(picture) in wrong:
@@ -103,17 +125,16 @@ def _leave_to_others(labels: Labels, files: LabelFiles, images: Images) -> None:
     name_guessed(kept, images, labels)
 
 
-def _file(picture: Picture) -> str:
-    """The label file that a picture is from."""
-    return picture.where.partition(", line ")[0].partition(": ")[0]
-
-
-def _put_together(labels: Labels) -> None:
-    """Have one picture for each image of a split; what several say of it is put together, and said."""
-    found: dict[tuple[str, str], list[Picture]] = {}
+def _name_unlisted(labels: Labels) -> None:
+    """Say which images are of a split by their folders only, though lists or a config name the images of splits."""
+    found: dict[str, list[str]] = {}
     for picture in labels.pictures:
-        found.setdefault((picture.path, picture.split), []).append(picture)
-    labels.pictures = [_as_one(labels, some) for some in found.values()]
+        if picture.is_listed is False and picture.split:
+            found.setdefault(picture.split, []).append(picture.path)
+    for split, paths in found.items():
+        count = counted(len(paths), "image that no list or config names", "images that no list or config names")
+        where = "its folder" if len(paths) == 1 else "their folders"
+        labels.note(split, f"has {count}, as {paths[0]}: of it by {where}")
 
 
 def _name_folders(labels: Labels) -> None:
@@ -126,49 +147,7 @@ def _name_folders(labels: Labels) -> None:
         names = " and ".join(sorted({split_of_folders(picture.path) for picture in pictures})[:3])
         count = counted(len(pictures), "image", "images")
         text = f"says {split} of {count} in folders called {names}, as {pictures[0].path}; they are of {split} now"
-        labels.note(_file(pictures[0]), text)
-
-
-def _as_one(labels: Labels, pictures: list[Picture]) -> Picture:
-    mine, *others = pictures
-    if not others:
-        return mine
-    for other in others:
-        text = f"{mine.path}: is at {mine.where} too; the labels of both were put together"
-        differing = [key for key, value in other.kept.items() if mine.kept.setdefault(key, value) != value]
-        if differing:
-            labels.complain("label", other.where, f"{text}, but for its {' and '.join(differing)}")
-        else:
-            labels.note(other.where, text)
-        if None not in (mine.size, other.size) and mine.size != other.size:
-            text = f"{mine.where} says {_size(mine.size)} pixels, and {other.where} {_size(other.size)}"
-            labels.complain("label-size", mine.path, text)
-        mine.size = mine.size or other.size
-        mine.tags += [tag for tag in other.tags if tag not in mine.tags]
-    reads, attributes = [one.read for one in pictures], [one.attributes for one in pictures]
-    mine.read = _Several(reads)
-    mine.attributes = lambda: (found for each in attributes for found in each())
-    return mine
-
-
-def _size(size: Any) -> str:
-    return f"{size[0]} × {size[1]}"
-
-
-class _Several:
-    """Reads the objects of an image from several places; equal ones of two places are one."""
-
-    __slots__ = ("_reads",)
-
-    def __init__(self, reads: list[Any]) -> None:
-        self._reads = reads
-
-    def __call__(self, width: int, height: int, complain: Complain) -> Iterable[Thing]:
-        known: list[Thing] = []
-        for read in self._reads:
-            new = [thing for thing in read(width, height, complain) if thing not in known]
-            known += new
-            yield from new
+        labels.note(pictures[0].file, text)
 
 
 def mixed_tags(pictures: Iterable[Picture]) -> set[str]:

@@ -25,6 +25,8 @@ _CALLED: Final = re.compile(r"(?<![a-z])(?:mini)?(?:train|val|test)", re.IGNOREC
 _PARTS: Final = re.compile(r"train|val|test", re.IGNORECASE)
 _KIND: Final = re.compile("train|val|test")
 _ALL: Final = ("all", "default")
+ALL: Final = 3
+"""How closely no split is said at all, see `closeness`."""
 _WORD: Final = re.compile(r"[a-z]+")
 _FAMILIES: Final = {
     "train": "train",
@@ -52,6 +54,16 @@ def is_whole(name: str) -> bool:
     return name.lower() in _ALL or len(set(_PARTS.findall(name.lower()))) > 1
 
 
+def closeness(split: str) -> int:
+    """How closely a split is said, the lower the more: by the name of one, of several, another name, or none.
+
+    An image that files of several say is of the closest; so ``all`` counts as none.
+    """
+    if split.lower() in ("", *_ALL):
+        return ALL
+    return 2 if not is_called_like_a_split(split) else int(is_whole(split))
+
+
 def is_so(split: str, name: str) -> bool:
     """Whether images of a split are where a list of this name says."""
     parts = set(_PARTS.findall(name.lower()))
@@ -68,6 +80,11 @@ def split_in_name(path: str) -> str:
     """The split that a label file's name says: ``train`` of ``train_labels.csv``; empty: none, or several."""
     found = _SPLIT.findall(splitext(basename(path))[0])
     return found[0] if len(found) == 1 else ""
+
+
+def without_splits(folder: str) -> list[str]:
+    """The names of folders but for what is called like a split in them, as what both have of two splits."""
+    return [left for part in folder.split("/") if (left := _SPLIT.sub("", part).strip("-_. "))]
 
 
 def split_of_folders(path: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from blobdir.errors import UsageError
 from blobdir.labels.files import decoded
-from blobdir.labels.model import LabelError
+from blobdir.labels.model import LabelError, brief
+
+_UNDONE: Final = object()
 
 
 def _library() -> Any:
@@ -38,9 +40,39 @@ def read_yaml(data: bytes) -> dict[str, Any]:
         ) from None
     except (RecursionError, ValueError) as error:
         raise LabelError(f"isn't YAML that can be read: {error}") from None
+    try:
+        value = _joined(value, {})
+    except RecursionError:
+        raise LabelError("isn't YAML that can be read: it's nested too deeply") from None
     if not isinstance(value, dict):
         raise LabelError("holds no keys with values, as names: […]")
     return {str(key): one for key, one in value.items()}
+
+
+def _joined(value: Any, known: dict[int, Any]) -> Any:
+    """A value whose texts have whole characters: JSON, which is YAML, may write one as two halves.
+
+    Raises
+    ------
+    LabelError
+        A text has one half, or a value holds itself.
+    """
+    if isinstance(value, str):
+        try:
+            return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            raise LabelError(f"holds half a character: {brief(value)}") from None
+    if not isinstance(value, (dict, list, tuple, set)):
+        return value
+    if id(value) not in known:  # what is there many times, by its anchor, is made once
+        known[id(value)] = _UNDONE
+        if isinstance(value, dict):
+            known[id(value)] = {_joined(key, known): _joined(one, known) for key, one in value.items()}
+        else:
+            known[id(value)] = type(value)(_joined(one, known) for one in value)
+    if known[id(value)] is _UNDONE:
+        raise LabelError("isn't YAML that can be read: a value in it holds itself")
+    return known[id(value)]
 
 
 def write_yaml(value: dict[str, Any]) -> bytes:

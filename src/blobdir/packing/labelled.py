@@ -8,15 +8,17 @@ from posixpath import basename
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.discovery import layout
-from blobdir.errors import AnnotationError, NotAProjectError
+from blobdir.errors import AnnotationError, NotAProjectError, UsageError
 from blobdir.jsontext import write_json
+from blobdir.labels.companions import is_mask_of_voc
 from blobdir.labels.detecting import chosen
 from blobdir.labels.files import LabelFiles
 from blobdir.labels.finding import Images, is_image
 from blobdir.labels.measures import measured
 from blobdir.labels.model import is_told, remarks, told, without_nan
+from blobdir.labels.nearby import is_named_for_labels
 from blobdir.labels.reading import mixed_tags, read_labels
-from blobdir.labels.splitnames import is_split
+from blobdir.labels.splitnames import families, is_split
 from blobdir.labels.supervisely import KEPT, MEASURED, WITH_ATTRIBUTES, Classes, digest, objects_of, tag
 from blobdir.packing.listing import DatasetItems, Listing
 from blobdir.packing.report import Problem, no_size
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 NO_SPLIT: Final = "no_split"
 """Dataset of images of no split, where others have one and the folder is called like a split."""
+_OF_IMAGES: Final = ("images", "image", "imgs", "img", "jpegimages", "data")
+"""What folders of images are called that say nothing of their split."""
 _SHOWN: Final = 5
 
 
@@ -259,7 +263,7 @@ def list_labelled(root: str, options: PackOptions) -> Listing:
             paths.append(path)
             if is_image(name):
                 sizes[path] = size, stamp
-    files = LabelFiles(root, paths) if not options.labels_from else _elsewhere(options.labels_from)
+    files = LabelFiles(root, paths) if not options.labels_from else _elsewhere(options.labels_from, root)
     files.images = sorted(sizes)
     labels = read_labels(chosen(options.labels, files), files, Images(files.images))
     source = LabelSource(labels, Classes({category.name: category for category in labels.categories}))
@@ -271,10 +275,21 @@ def list_labelled(root: str, options: PackOptions) -> Listing:
     return listing
 
 
-def _elsewhere(path: str) -> LabelFiles:
+def _elsewhere(path: str, root: str) -> LabelFiles:
     if not os.path.exists(path):
         raise NotAProjectError(f"{path}: there is no such file or folder of labels")
+    mine, other = _split_called(path), _split_called(root)
+    if mine and other and mine.isdisjoint(other):
+        text = f"{path}: is of {' and '.join(sorted(mine))} by its name, and {root} of {' and '.join(sorted(other))}"
+        raise UsageError(f"{text}, so its labels would be those of other images; if they belong together, rename one")
     return LabelFiles.below(path)
+
+
+def _split_called(path: str) -> set[str]:
+    """The splits that a file or folder is called after; called like images or labels, those of the one above."""
+    *_, above, name = ["", *os.path.abspath(path).split(os.sep)]
+    own = families([os.path.splitext(name)[0]])
+    return own or (families([above]) if is_named_for_labels(name) or name.lower() in _OF_IMAGES else own)
 
 
 def _take(listing: Listing, source: LabelSource, sizes: dict[str, tuple[int, int]], options: PackOptions) -> None:
@@ -317,16 +332,14 @@ def _place_of_the_rest(folder: str, splits: set[str]) -> str:
 
 
 def _name_the_others(listing: Listing, labels: Labels, sizes: dict[str, tuple[int, int]]) -> None:
-    """Say which images no label file names; masks that go with labels are no images."""
-    named = {picture.path for picture in labels.pictures}
-    others = [path for path in sizes if path not in named and not _is_mask(path)]
+    """Say which images no label file names; masks that go with VOC's labels are no images."""
+    named = {picture.path for picture in labels.pictures} | labels.left_out
+    listing.found += len(labels.left_out)
+    is_voc = labels.format == "voc"
+    others = [path for path in sizes if path not in named and not (is_voc and is_mask_of_voc(path))]
     if not others:
         return
     shown = ", ".join(sorted(others)[:_SHOWN]) + (", …" if len(others) > _SHOWN else "")
     count = counted(len(others), "image that no label file names wasn't", "images that no label file names weren't")
     listing.problems.append(Problem("label-unnamed", ".", f"{count} packed: {shown}"))
     listing.found += len(others)
-
-
-def _is_mask(path: str) -> bool:
-    return not {"SegmentationClass", "SegmentationObject"}.isdisjoint(path.split("/"))

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.discovery import layout
 from blobdir.durable import absolute
-from blobdir.errors import BlobdirError, PackError, UsageError
+from blobdir.errors import AnnotationError, BlobdirError, PackError, UsageError
+from blobdir.labels.sources import merged_sources
+from blobdir.labels.supervisely import SOURCE
 from blobdir.offsets import offsets_of_tar
 from blobdir.packing.backups import backed_up, is_backup_of_any, renamed_backup
 from blobdir.packing.belongings import check_nothing_of_others, in_the_way
@@ -303,12 +305,8 @@ class _Merge:
         if ours.is_folder(target):
             raise UsageError(f"{target}: is a folder in {ours.root} and a file in the other; nothing was changed")
         if ours.is_file(target) or self._change.is_staged(target):
-            if self._same(target, path):
-                return
-            if owner:
-                raise UsageError(f"{target}: both projects have it, and they differ; nothing was changed")
-            message = "both projects have it, and they differ: it stays as it was"
-            self._report.problems.append(Problem("kept", path, message))
+            if not self._same(target, path):
+                self._settle(path, target, owner)
             return
         if self._change.dry_run:
             self._change.expect(target)
@@ -320,6 +318,29 @@ class _Merge:
                 copy_file(self._theirs.storage, path, self._change.stage(target))
         except (OSError, BlobdirError) as error:
             raise PackError(f"{self._theirs.root}/{path}: can't be taken: {error}; nothing was changed") from error
+
+    def _settle(self, path: str, target: str, owner: str) -> None:
+        """Of a file that both have, and that differs: ours stays, or both are put together, or it's refused."""
+        if not owner:
+            message = "both projects have it, and they differ: it stays as it was"
+            self._report.problems.append(Problem("kept", path, message))
+        elif path == f"{owner}/{SOURCE}":
+            self._take_source(path, target)
+        else:
+            raise UsageError(f"{target}: both projects have it, and they differ; nothing was changed")
+
+    def _take_source(self, path: str, target: str) -> None:
+        """Have in a dataset's `SOURCE` what theirs says, too; what of that can't be in it is named."""
+        try:
+            content, lost = merged_sources(self._writer.read(target), self._theirs.storage.read(path))
+        except AnnotationError as error:
+            text = f"both projects have it, and they can't be put together: {error}; make them the same"
+            raise UsageError(f"{target}: {text}; nothing was changed") from error
+        for text in lost:
+            self._report.problems.append(Problem("kept", target, text))
+        self._change.expect(target)
+        if not self._change.dry_run:
+            self._change.stage(target).write_bytes(content)
 
     def _named(self, path: str) -> str:
         """Path of a file, with the blob's new name in it if it's a backup of offsets; empty if none has come for it."""

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 EMPTY_META: Final[dict[str, Any]] = {"classes": [], "tags": [], "projectType": "images"}
 # Of classes and tags: what names one, and what must be the same in both projects, or labels would mean something else.
 _CLASSES: Final = ("classes", "title", ("shape", "geometry_config"))
+_ANY: Final = "any"
+_GRAPHS: Final = {"graph"}
+"""Shapes that need a ``geometry_config``."""
 _TAGS: Final = ("tags", "name", ("value_type", "applicable_type", "target_type"))
 
 
@@ -65,11 +68,12 @@ def _merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any
     for key, name, same in (_CLASSES, _TAGS):
         items = [dict(item) for item in ours.get(key, [])]
         known = {item.get(name): item for item in items}
-        for item in theirs.get(key, []):
+        for item in map(dict, theirs.get(key, [])):
             mine = known.get(item.get(name))
             if mine is None:
                 items.append(item)
             else:
+                _widen(mine, item)
                 _check_same(item.get(name), mine, item, same)
                 _take_values(mine, item)
         if key in ours or key in theirs:
@@ -81,6 +85,12 @@ def _merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any
 
 
 _MISSING: Final = object()
+
+
+def _widen(mine: dict[str, Any], other: dict[str, Any]) -> None:
+    """Of a class that has any shapes in one project, as one without objects has: it has in both. Not of graphs."""
+    if _ANY in (mine.get("shape"), other.get("shape")) and not _GRAPHS & {mine.get("shape"), other.get("shape")}:
+        mine["shape"] = other["shape"] = _ANY
 
 
 def _check_same(title: Any, mine: Mapping[str, Any], other: Mapping[str, Any], keys: tuple[str, ...]) -> None:

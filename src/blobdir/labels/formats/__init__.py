@@ -40,6 +40,8 @@ class Format:
         Gives a file that says that a folder has such labels; empty: none does.
     read : callable
         Reads all that a folder has.
+    is_of_each : bool
+        Whether its files have the labels of one image each.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Format:
     knows: Callable[[str, bytes], bool]
     found: Callable[[LabelFiles], str]
     read: Callable[[LabelFiles, Images], Labels]
+    is_of_each: bool = False
 
 
 def _of(
@@ -58,6 +61,8 @@ def _of(
     kinds: tuple[str, ...],
     knows: Callable[[str, bytes], bool],
     read: Callable[[LabelFiles, Images], Labels],
+    *,
+    is_of_each: bool = False,
 ) -> Format:
     """A format which the first file that it knows says to be there."""
 
@@ -65,7 +70,7 @@ def _of(
         some = islice(files.ending(*kinds), _LOOKED_AT)
         return next((path for path in some if knows(path, files.head(path))), "")
 
-    return Format(name, title, wants, kinds, knows, found, read)
+    return Format(name, title, wants, kinds, knows, found, read, is_of_each)
 
 
 FORMATS: Final = {
@@ -80,10 +85,11 @@ FORMATS: Final = {
             yolo.is_either,
             yolo.has_labels,
             yolo.read,
+            is_of_each=True,
         ),
-        _of("voc", "Pascal VOC", "XML with <annotation>", (".xml",), voc.is_voc, voc.read),
+        _of("voc", "Pascal VOC", "XML with <annotation>", (".xml",), voc.is_voc, voc.read, is_of_each=True),
         _of("cvat", "CVAT", "XML with <annotations>", (".xml",), cvat.is_cvat, cvat.read),
-        _of("labelme", "LabelMe", "JSON with shapes", (".json",), labelme.is_labelme, labelme.read),
+        _of("labelme", "LabelMe", "JSON with shapes", (".json",), labelme.is_labelme, labelme.read, is_of_each=True),
         _of(
             "createml",
             "CreateML",

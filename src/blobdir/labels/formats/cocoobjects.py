@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.annotations import kind_of
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from blobdir.labels.model import Complain, Shape
 
 _KNOWN: Final = frozenset(("id", "image_id", "category_id", "segmentation", "attributes", "caption", "holes"))
+_NUMBERS: Final = frozenset(("id", "image_id", "category_id"))
 _ALWAYS: Final = ("segmentation", "area", "bbox", "iscrowd")
 """What nearly all files have of an object; what others haven't is noted."""
 CROWD: Final = "iscrowd"
@@ -102,9 +104,13 @@ def is_caption(raw: dict[str, Any]) -> bool:
 
 
 def merged(raws: list[Raw]) -> Iterator[Raw]:
-    """Objects of several files: those of one id and class that say nothing different are one."""
+    """Objects of several files: those of one id and class that say nothing different are one; equal ones, too."""
     known: dict[Any, list[Raw]] = {}
+    equal: dict[bytes, str] = {}
     for raw in raws:
+        said = raw.category.name, sorted((key, one) for key, one in raw.value.items() if key not in _NUMBERS)
+        if equal.setdefault(blake2b(repr(said).encode("utf-8", "surrogatepass")).digest(), raw.path) != raw.path:
+            continue
         ident = None if is_caption(raw.value) else ident_of(raw.value.get("id"))
         same = known.setdefault((ident, raw.category.name), []) if ident is not None else []
         mine = next((one for one in same if one.path != raw.path and _are_one(one.value, raw.value)), None)

@@ -94,7 +94,8 @@ def read(files: LabelFiles, images: Images) -> Labels:
     owners = claims.settled(files, labels, images)
     for image, path in owners.items():
         labels.pictures.append(_picture(image, path, values[path]))
-    labels.pictures += [Picture(path, "", path, lambda *_: ()) for path in images.paths if path not in owners]
+    others = (path for path in images.paths if path not in owners)
+    labels.pictures += [Picture(path, "", path, lambda *_: (), is_labelled=False) for path in others]
     return labels
 
 

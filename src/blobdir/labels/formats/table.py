@@ -178,7 +178,8 @@ def read(files: LabelFiles, images: Images) -> Labels:
         layout.first = first + 1
         _read(labels, path, text, layout, images)
     named = {picture.path for picture in labels.pictures}
-    labels.pictures += [Picture(path, "", path, _Reader(_NO_LAYOUT)) for path in images.paths if path not in named]
+    others = (path for path in images.paths if path not in named)
+    labels.pictures += [Picture(path, "", path, _Reader(_NO_LAYOUT), is_labelled=False) for path in others]
     return labels
 
 

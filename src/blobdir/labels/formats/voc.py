@@ -8,6 +8,7 @@ from posixpath import basename, dirname, join, splitext
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.labels.claims import Claims
+from blobdir.labels.companions import is_mask_of_voc
 from blobdir.labels.finding import Found, MissingError, UnclearError
 from blobdir.labels.lists import SETS, Lists, together
 from blobdir.labels.model import Box, LabelError, Labels, Picture, Polygon, Thing, add_flag, number
@@ -63,10 +64,12 @@ def read(files: LabelFiles, images: Images) -> Labels:
     for image, path in owners.items():
         labels.pictures.append(_picture(image, path, roots[path], splits.get(image, "")))
     labels.pictures += [
-        Picture(path, splits.get(path, ""), path, lambda *_: ())
+        Picture(path, splits.get(path, ""), path, lambda *_: (), is_labelled=False)
         for path in images.paths
-        if path not in owners and not _is_mask(path)
+        if path not in owners and not is_mask_of_voc(path)
     ]
+    for picture in labels.pictures if splits else ():
+        picture.is_listed = picture.path in splits
     return labels
 
 
@@ -94,10 +97,6 @@ def _root(files: LabelFiles, path: str) -> Element:
     if root.name != "annotation":
         raise LabelError(f"line {root.line}: begins with <{root.name}>, not <annotation>")
     return root
-
-
-def _is_mask(path: str) -> bool:
-    return dirname(path).rpartition("/")[2] in ("SegmentationClass", "SegmentationObject")
 
 
 def _picture(image: str, path: str, root: Element, split: str) -> Picture:

@@ -66,7 +66,9 @@ def read(files: LabelFiles, images: Images) -> Labels:
     for path in images.paths:
         place = owners.get(path)
         reader = _Reader(files, place, config, keypoints, names.of(place) if place else {})
-        labels.pictures.append(Picture(path, splits.of(path), place or path, reader))
+        picture = Picture(path, splits.of(path), place or path, reader, is_labelled=place is not None)
+        picture.is_listed = splits.is_listed(path)
+        labels.pictures.append(picture)
     labels.files += sorted(set(owners.values()))
     labels.kept[""] = config.kept
     return labels

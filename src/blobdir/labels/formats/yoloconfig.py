@@ -382,12 +382,17 @@ class Splits:
 
     def of(self, image: str) -> str:
         """The split of an image; empty where nothing says one."""
-        if split := self._lists.splits.get(image):
-            return split
-        for folder in (*parents_of(image), ""):
-            if folder in self._folders:
-                return self._folders[folder]
-        return split_of_folders(image)
+        return self._lists.splits.get(image) or self._of_folder(image) or split_of_folders(image)
+
+    def is_listed(self, image: str) -> bool | None:
+        """Whether a list names an image; False where neither that does, nor a folder holds it that a config names."""
+        if image in self._lists.splits:
+            return True
+        return False if (self._lists.splits or self._folders) and not self._of_folder(image) else None
+
+    def _of_folder(self, image: str) -> str:
+        """The split of the nearest folder around an image that a config names."""
+        return next((self._folders[one] for one in (*parents_of(image), "") if one in self._folders), "")
 
 
 def _stem(path: str) -> str:

@@ -44,6 +44,7 @@ class VocWriter(Writer):
         self._names = {"default"}  # a list that makes no split
         self._kinds: dict[str, list[str]] = {}
         self._colors: set[str] = set()
+        self._cut: set[str] = set()
 
     def begin(self, dataset: str) -> None:
         """Begin a dataset."""
@@ -56,14 +57,16 @@ class VocWriter(Writer):
         """Take an image."""
         stem, kind = splitext(self.plan.seen(item, f"{self._prefix}{item.name.replace('/', '_')}"))
         stem = self._free_stem(item, stem, kind) if self.plan.exact else free_name(self._used, stem)
-        if self.plan.exact and (stem != stem.strip() or stem.splitlines() != [stem]):
+        is_line = not self.plan.exact or (stem == stem.strip() and stem.splitlines() == [stem])
+        if not is_line:
             text = "has a name that can't be a line of a list, so none says which split it's of"
             self.plan.complain(f"{item.dataset}/{item.name}", text)
         root, classes = self._annotation(item, stem + kind if self.plan.exact else stem)
         ET.indent(root, space="    ")
         text = ET.tostring(root, "us-ascii", xml_declaration=False, short_empty_elements=False)
         self.plan.write(f"{ROOT}/Annotations/{stem}.xml", text + b"\n")
-        self._images.append((stem if self.plan.exact else stem + kind, classes))
+        if is_line:
+            self._images.append((stem if self.plan.exact else stem + kind, classes))
         self._colors |= classes
         return f"{ROOT}/JPEGImages/{stem}{kind}"
 
@@ -190,6 +193,8 @@ class VocWriter(Writer):
         if box is None or _NOT_OF_XML.search(name):
             self.plan.lost(item, title, "has a name with characters that XML doesn't have" if box else "has no points")
             return
+        if self.plan.exact and name != name.strip():
+            self._say_cut(item, title, name)
         element = _child(root, "object")
         _child(element, "name", name)
         _child(element, "pose", str(tags.pop("pose", "Unspecified")))
@@ -204,6 +209,15 @@ class VocWriter(Writer):
             _child(sides, side, str(value))
         self._attributes(element, tags, item, title)
 
+    def _say_cut(self, item: Item, title: str, name: str) -> None:
+        """Say what a class is read as, whose name has spaces at its ends: another one may be called so."""
+        short = name.strip()
+        if not short or any(short == self.plan.category(one, item.dataset) for one in self.plan.kinds):
+            self.plan.lost(item, title, f"is read as one of the class {short!r}: spaces at the ends of names are cut")
+        elif name not in self._cut:
+            self._cut.add(name)
+            self.plan.note(title, f"is read as {short!r}: spaces at the ends of names are cut")
+
     def _attributes(self, element: ET.Element, tags: dict[str, Any], item: Item, title: str) -> None:
         """Tags as CVAT writes them."""
         if not tags:
@@ -214,6 +228,9 @@ class VocWriter(Writer):
             if _NOT_OF_XML.search(name + text):
                 self.plan.lost(item, title, f"has the tag {name!r} with characters that XML doesn't have")
                 continue
+            if self.plan.exact and (name, text) != (name.strip(), text.strip()):
+                what = f"an object {title!r} has the tag {name!r}, {text!r}"
+                self.plan.note(f"{item.dataset}/{item.name}", f"{what}: spaces at its ends are cut where it's read")
             attribute = _child(attributes, "attribute")
             _child(attribute, "name", name)
             _child(attribute, "value", text)

@@ -1,0 +1,188 @@
+"""Images that several label files have, or one has twice: of which split each is, and what of them is one.
+
+There is one rule for all formats with the labels of many images in a file. What is said of an image in one split is
+put together, and equal objects of two places are one. An image that a file of all images has, and one of a split, is
+of that split, and so are its objects. One that two splits have is in both. What differs, or is there twice, is said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from blobdir.labels.model import around
+from blobdir.labels.splitnames import ALL, closeness, list_order
+from blobdir.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from blobdir.labels.model import Complain, Labels, Picture, Thing
+
+_OF_FILE: Final = ("id", "category_id", "compressed", "absent")
+"""What is kept of an object because of how its file numbers and writes things: two objects may be one all the same."""
+_OF_LIST: Final = ("id", "file_name")
+"""What is kept of an image because of how its file numbers and names images."""
+_LICENSE: Final = "license"
+"""A number of a license in the image's file, which another file may have for another one."""
+
+
+def put_together(labels: Labels) -> None:
+    """Have one picture for each image of a split, and none in a file of all images where it's of a split."""
+    found: dict[str, dict[str, list[Picture]]] = {}
+    for picture in labels.pictures:
+        found.setdefault(picture.path, {}).setdefault(picture.split, []).append(picture)
+    together = _Together(labels)
+    labels.pictures = []
+    for by_split in found.values():
+        some = [together.of_split(pictures) for pictures in by_split.values()]
+        labels.pictures += together.of_image(some) if len(some) > 1 else some
+    together.say()
+
+
+class _Together:
+    """Puts pictures of one image together, and says of how many images that was done."""
+
+    def __init__(self, labels: Labels) -> None:
+        self._labels = labels
+        self._twice: dict[tuple[str, str, str], list[str]] = {}
+        self._moved: dict[tuple[str, str, str, str], list[str]] = {}
+        self._differing: dict[tuple[str, str, str], list[str]] = {}
+
+    def of_split(self, pictures: list[Picture]) -> Picture:
+        """Of one image in one split: what all say."""
+        mine, *others = pictures
+        for other in others:
+            differing = [key for key, value in other.kept.items() if mine.kept.setdefault(key, value) != value]
+            if differing:
+                text = f"{mine.path}: is at {mine.where} too; the labels of both were put together"
+                self._labels.complain("label", other.where, f"{text}, but for its {' and '.join(differing)}")
+            self._take(mine, other)
+        return _reading(mine, others)
+
+    def of_image(self, pictures: list[Picture]) -> Iterator[Picture]:
+        """Of one image in several splits: the pictures that stay, with what the others say."""
+        ordered = sorted(pictures, key=lambda one: (closeness(one.split), list_order(one.split)))
+        least = closeness(ordered[0].split)
+        count = 1 if least == ALL else sum(closeness(one.split) == least for one in ordered)
+        mine, others = ordered[:count], ordered[count:]
+        for one in mine[1:]:
+            self._twice.setdefault((one.file, mine[0].file, mine[0].split), []).append(one.path)
+        for other in others:
+            key = other.file, mine[0].file, other.split, mine[0].split
+            self._moved.setdefault(key, []).append(other.path)
+            for one in mine:
+                self._take_entry(one, other)
+                self._take(one, other)
+        return (_reading(one, others) for one in mine)
+
+    def _take_entry(self, mine: Picture, other: Picture) -> None:
+        """What a file of all says of an image itself, and that of its split doesn't."""
+        first, second = (self._labels.kept.get(one.split, {}).get("licenses") for one in (mine, other))
+        for key, value in other.kept.items():
+            if key in _OF_LIST:
+                continue
+            if key == _LICENSE and key not in mine.kept and first != second:
+                is_same = False
+            else:
+                is_same = mine.kept.setdefault(key, value) == value
+            if not is_same:
+                self._differing.setdefault((other.file, mine.file, key), []).append(mine.path)
+
+    def _take(self, mine: Picture, other: Picture) -> None:
+        if None not in (mine.size, other.size) and mine.size != other.size:
+            text = f"{mine.where} says {_size(mine.size)} pixels, and {other.where} {_size(other.size)}"
+            self._labels.complain("label-size", mine.path, text)
+        mine.size = mine.size or other.size
+        mine.tags += [tag for tag in other.tags if tag not in mine.tags]
+        mine.beside = other.beside | mine.beside
+
+    def say(self) -> None:
+        """Say of how many images of each file something was done."""
+        for (file, other, split), images in self._twice.items():
+            count = counted(len(images), "image that is", "images that are")
+            text = f"has {count} in {other} too, and of {split or 'no split'} by it; packed in both, as {images[0]}"
+            self._labels.note(file, text)
+        for (file, other, _, split), images in self._moved.items():
+            count = counted(len(images), "image that is", "images that are")
+            text = f"has {count} in {other} too, and of {split or 'no split'} by it, as {images[0]}"
+            self._labels.note(file, f"{text}; of that now, with the labels of both")
+        for (file, other, key), images in self._differing.items():
+            count = counted(len(images), "image")
+            why = "numbers licenses otherwise" if key == _LICENSE else "says another one"
+            text = f"its {key} of {count} wasn't kept, as {other} {why}: {images[0]}"
+            self._labels.complain("label", file, text)
+        self._keep_heads()
+
+    def _keep_heads(self) -> None:
+        """Of files of whose own split no image is, keep what they say of themselves; or say that it isn't kept."""
+        left = {picture.split for picture in self._labels.pictures}
+        for file, other, old, new in self._moved:
+            for known in (self._labels.kept, self._labels.beside):
+                said = known.get(old) if old not in left else None
+                if not said:
+                    continue
+                if not known.setdefault(new, said):
+                    known[new] = said
+                if differing := [key for key, value in said.items() if known[new].get(key) != value]:
+                    text = f"its {' and '.join(differing)} wasn't kept, as {other} says something else of itself"
+                    self._labels.note(file, text)
+
+
+def _reading(mine: Picture, others: list[Picture]) -> Picture:
+    """A picture with the objects of others, too."""
+    if not others:
+        return mine
+    attributes = [one.attributes for one in (mine, *others)]
+    return replace(
+        mine,
+        read=_Several(mine.path, [(one.where, one.read) for one in (mine, *others)]),
+        attributes=lambda: (found for each in attributes for found in each()),
+    )
+
+
+def _size(size: Any) -> str:
+    return f"{size[0]} × {size[1]}"
+
+
+class _Several:
+    """Reads the objects of an image from several places; equal ones of two places are one. It's said if not all are."""
+
+    __slots__ = ("_path", "_reads")
+
+    def __init__(self, path: str, reads: list[tuple[str, Callable[[int, int, Complain], Iterable[Thing]]]]) -> None:
+        self._path, self._reads = path, reads
+
+    def __call__(self, width: int, height: int, complain: Complain) -> Iterator[Thing]:
+        known: dict[Any, list[_Content]] = {}
+        count = 0
+        for where, read in self._reads:
+            things = [(thing, _content(thing)) for thing in read(width, height, complain)]
+            same: set[int] = set()
+            new = []
+            for thing, content in things:
+                equal = [one for one in known.get(_bucket(thing), ()) if one == content]
+                same.update(map(id, equal))
+                if not equal:
+                    new.append((thing, content))
+            if where != self._reads[0][0] and things and (new or len(same) < count):
+                text = f"{self._path}: {self._reads[0][0]} says other objects of it; those of both are there"
+                complain("label-note", f"{where}: {text}")
+            for thing, content in new:
+                known.setdefault(_bucket(thing), []).append(content)
+            count += len(new)
+            yield from (thing for thing, _ in new)
+
+
+_Content = tuple[Any, ...]
+
+
+def _bucket(thing: Thing) -> Any:
+    """What equal objects have in common, so that not each is held against each."""
+    return thing.label, around(thing.shapes)
+
+
+def _content(thing: Thing) -> _Content:
+    """What an object says, whatever its number in its file is."""
+    kept = {key: value for key, value in thing.kept.items() if key not in _OF_FILE}
+    return thing.label, thing.shapes, thing.attributes, kept

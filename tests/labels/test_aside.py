@@ -1,0 +1,143 @@
+"""Labels that were set aside never become those of an image without a word, where labels lie in their proper place."""
+
+from __future__ import annotations
+
+import pytest
+from label_cases import draw
+from set_cases import KINDS, OF_ALL, OF_ONE, classes, label
+from split_cases import messages, pack, put
+
+import blobdir
+
+ASIDE = ["{}_old", "{}_removed", "{}-rejected", "old_{}", "backup_{}", "pseudo_{}", "{} copy", "{}.bak"]
+IMAGES = {"voc": "JPEGImages"}
+
+
+def one_set(root, kind, names, *, images=""):
+    """A set of three images, of which some are labelled."""
+    folder = images or IMAGES.get(kind, "images")
+    for name in ("1.png", "2.png", "3.png"):
+        draw(root / folder / name)
+    return label(root, kind, names, "inner")
+
+
+@pytest.mark.parametrize("images", ["", "photos"])
+@pytest.mark.parametrize("name", [*ASIDE, "{}_v1", "{}2", "my_{}"])
+@pytest.mark.parametrize("kind", OF_ONE)
+def test_a_folder_that_is_called_like_labels_and_something_else(kind, name, images, tmp_path):
+    root = tmp_path / "s"
+    one_set(root, kind, ["2.png", "3.png"], images=images)
+    folder, ending, text = OF_ONE[kind]
+    place = name.format(folder)
+    put(root / place / f"1.{ending}", text("1.png", "outer"))
+    report, _ = pack(root, tmp_path / "p")
+    found = classes(tmp_path / "p")
+    assert found.pop("1.png", []) == [] and found == {"2.png": ["inner"], "3.png": ["inner"]}
+    ((path, said),) = messages(report)
+    assert path == f"{place}/1.{ending}" and f"lie in {folder}" in said and not report.complete
+    pack(root, tmp_path / "q", labels=kind, labels_from=str(root / place))
+    assert classes(tmp_path / "q")["1.png"] == (["0"] if kind == "yolo" else ["outer"])  # as it's advised
+
+
+@pytest.mark.parametrize("beside", [True, False])
+@pytest.mark.parametrize("kind", OF_ONE)
+def test_labels_beside_their_images_are_in_their_proper_place(kind, beside, tmp_path):
+    root = tmp_path / "s"
+    folder, ending, text = OF_ONE[kind]
+    for name in ("1", "2"):
+        draw(root / "photos" / f"{name}.png")
+    put(root / "classes.txt", "outer\ninner\n")
+    put(root / f"{folder}_old/1.{ending}", text("1.png", "outer"))
+    if beside:
+        put(root / f"photos/2.{ending}", text("2.png", "inner"))
+    report, _ = pack(root, tmp_path / "p")
+    assert classes(tmp_path / "p").get("1.png", []) == ([] if beside else ["outer"])
+    assert report.complete is not beside
+
+
+@pytest.mark.parametrize("kind", OF_ONE)
+def test_folders_that_all_are_called_so_and_those_that_images_are_called_after(kind, tmp_path):
+    """There is no other place: all count, and it's said."""
+    root = tmp_path / "s"
+    folder, ending, text = OF_ONE[kind]
+    for number, name in enumerate(("one", "two"), 1):
+        draw(root / f"photos/{number}.png")
+        put(root / f"{folder}_{name}/{number}.{ending}", text(f"{number}.png", "inner"))
+        draw(root / f"cam{number}/{number}{number}.png")
+        put(root / f"cam{number}_{folder}/{number}{number}.{ending}", text(f"{number}{number}.png", "inner"))
+    put(root / "classes.txt", "outer\ninner\n")
+    report, _ = pack(root, tmp_path / "p")
+    assert report.complete and set(map(tuple, classes(tmp_path / "p").values())) == {("inner",)}
+    assert [text.partition(" (")[0] for _, text in messages(report, "label-note")] == [
+        f"has images whose labels lie in {folder}_one"
+    ]
+
+
+@pytest.mark.parametrize("where", ["{}", "annotations_{}/l", "{}/l"])
+@pytest.mark.parametrize("name", ASIDE)
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_a_file_of_many_images(kind, name, where, tmp_path):
+    """Beside the one that counts, or in a folder."""
+    root = tmp_path / "s"
+    file, text = OF_ALL[kind]
+    ending = file.partition(".")[2]
+    one_set(root, kind, ["2.png", "3.png"])
+    (root / file).rename(root / f"labels.{ending}")
+    called = name.format("labels")
+    place = f"{called}/x.{ending}" if where.endswith("/l") else f"{called}.{ending}"
+    put(root / place, text(["1.png", "2.png", "3.png"], "outer"))
+    report, found = pack(root, tmp_path / "p")
+    assert len(found) == 1
+    kept = classes(tmp_path / "p")
+    assert kept.pop("1.png", []) == [] and kept == {"2.png": ["inner"], "3.png": ["inner"]}
+    assert [path for path, _ in messages(report)] == [place] and not report.complete
+    pack(root, tmp_path / "q", labels_from=str(root / place))
+    assert classes(tmp_path / "q") == {f"{i}.png": ["outer"] for i in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_a_copy_that_is_the_same_needs_no_word(kind, tmp_path):
+    root = tmp_path / "s"
+    (path,) = one_set(root, kind, ["1.png", "2.png", "3.png"])
+    path.with_name(f"{path.stem} copy{path.suffix}").write_bytes(path.read_bytes())
+    report, found = pack(root, tmp_path / "p")
+    assert not report.problems and len(found) == 1 and report.objects == 3
+
+
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_files_that_are_called_so_and_alone_count(kind, tmp_path):
+    """Without another one; and of a town that is old, where there are images of it, or no other town of that name."""
+    root = tmp_path / "s"
+    file, text = OF_ALL[kind]
+    ending = file.partition(".")[2]
+    draw(root / "images/1.png")
+    put(root / f"labels_old.{ending}", text(["1.png"], "inner"))
+    report, _ = pack(root, tmp_path / "p")
+    assert report.complete and report.objects == 1
+    other = tmp_path / "t"
+    for number, town in enumerate(("old", "new")):
+        draw(other / f"{town}/{number}.png")
+        put(other / f"{town}_labels.{ending}", text([f"{town}/{number}.png"], "inner"))
+    report, _ = pack(other, tmp_path / "q")
+    assert report.complete and report.objects == 2
+    third = tmp_path / "u"
+    for number, town in enumerate(("old_town", "new_town")):
+        draw(third / f"images/{number}.png")
+        put(third / f"{town}.{ending}", text([f"{number}.png"], "inner"))
+    report, _ = pack(third, tmp_path / "r")
+    assert report.complete and report.objects == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_dry_run_says_the_same(kind, tmp_path):
+    root = tmp_path / "s"
+    (*_, path) = one_set(root, kind, ["1.png", "2.png"])
+    aside = (
+        path.parent.with_name(f"{path.parent.name}_old") / path.name if kind in OF_ONE else root / f"old{path.suffix}"
+    )
+    put(aside, path.read_text().replace("inner", "outer"))
+    if kind in OF_ONE:
+        path.unlink()
+    options = blobdir.PackOptions(labels="auto", processes=1)
+    dry = blobdir.pack(root, tmp_path / "p", options, dry_run=True)
+    assert dry.problems == blobdir.pack(root, tmp_path / "p", options).problems and not dry.complete
