@@ -163,8 +163,7 @@ def _read(data: bytes, *, keep_alpha: bool, name: str) -> tuple[NDArray[np.uint8
 
 def _read_tiff(data: bytes, *, keep_alpha: bool, name: str) -> tuple[NDArray[np.uint8], int, int]:
     directory = tiffs.Directory(io.BytesIO(data))
-    width, height = directory.size()
-    _check_pixels(width * height, name)  # before anything is made of them
+    _check_pixels(directory.pixels(), name)  # before anything is made of them
     if (made := tiffs.plain(data, directory)) is not data:
         data, directory = made, tiffs.Directory(io.BytesIO(made))
     if layout := odd_layout(data, directory):

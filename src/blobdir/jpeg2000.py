@@ -108,12 +108,20 @@ def _is_ycc(boxes: bytes) -> bool:
 
 
 def _transformations(data: bytes, start: int) -> Iterator[int]:
-    """How parts of the image are coded: 0 with a loss, 1 without."""
+    """How parts of the image are coded: 0 with a loss, 1 without.
+
+    Raises
+    ------
+    OSError
+        A part ends before its pixels begin, or isn't there.
+    """
     at, part, size = start + 2, start, 0
     while at + 4 <= len(data) and (marker := _number(">H", data, at)) != _END:
         if marker == _DATA:
             if not size:
                 return  # the last part, up to the end
+            if part + size <= at:  # it would begin again for ever
+                raise OSError(_DAMAGED)
             at = part + size
             continue
         length = _number(">H", data, at + 2)

@@ -6,6 +6,7 @@ make a wider picture. What they mean is found here:
 - Of gray with 16 bits the high byte counts, of colours with 16 bits what is nearest.
 - Colours are multiplied by an alpha that isn't multiplied in yet. Gray is only when its alpha lies apart from it; and
   then white is 255, whatever the file says.
+- Of gray with more samples, as bands of other kinds of light are written, the first one counts.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _GRAY: Final = frozenset({tiffs.WHITE_IS_ZERO, tiffs.BLACK_IS_ZERO})
-_SAMPLES: Final = frozenset({(colours, count) for colours in _GRAY for count in (1, 2)}) | {
+_SAMPLES: Final = frozenset({(colours, count) for colours in _GRAY for count in (1, 2, 3, 4)}) | {
     (tiffs.RGB, 3),
     (tiffs.RGB, 4),
 }
@@ -84,7 +85,8 @@ class Layout:
             samples = (samples >> 8 if high else (samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
         if colours == tiffs.CMYK:
             return of_cmyk(samples)
-        shown, alpha = samples[:, :, :1] if gray else samples[:, :, :_COLOURED], samples[:, :, -1:]
+        colourful = 1 if gray else _COLOURED
+        shown, alpha = samples[:, :, :colourful], samples[:, :, colourful : colourful + 1]
         if (gray and not self.directory.apart()) or samples.shape[2] == 1:
             shown = 255 - shown if colours == tiffs.WHITE_IS_ZERO else shown
         elif extra == _NOT_MULTIPLIED:
