@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import struct
 import zlib
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 HEIGHT, WIDTH = 12, 20
 ORIENTATION: Final = 0x0112
@@ -191,3 +195,14 @@ DEEP: Final[dict[str, tuple[bytes, int]]] = {
     "jpeg 2000, 12 bits, lossy, in boxes": (jp2(LOSSY_12, 12), 1),
 }
 """What -> file, and the largest difference of a sample from what the SDK gives."""
+
+
+def tiles(kept: Iterable[int], **options: Any) -> bytes:
+    """A JPEG 2000 file of six tiles, with some of them."""
+    pixels = np.random.default_rng(1).integers(60, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file := io.BytesIO(), "JPEG2000", tile_size=(20, 20), **options)
+    data = file.getvalue()
+    head, *parts = re.split(b"(?=\xff\x90\0\x0a)", data.removesuffix(b"\xff\xd9"))
+    data = head + b"".join(parts[number] for number in kept) + b"\xff\xd9"
+    size = head.find(b"jp2c") - 4
+    return data if size < 0 else data[:size] + struct.pack(">I", len(data) - size) + data[size + 4 :]

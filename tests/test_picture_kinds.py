@@ -19,7 +19,7 @@ import numpy as np
 import png_kinds
 import pytest
 import tiff_kinds as of
-from odd_images import CODE_SIZE, LOSSLESS_16, chunk, jp2
+from odd_images import CODE_SIZE, LOSSLESS_16, chunk, jp2, tiles
 from PIL import Image
 
 from blobdir import tiffs
@@ -315,6 +315,19 @@ def test_part_of_jpeg_2000_that_ends_before_it_begins(size, boxes):
         decode_image(data)
 
 
+@pytest.mark.parametrize("no_jp2", [False, True])
+@pytest.mark.parametrize("irreversible", [False, True])
+@pytest.mark.parametrize("kept", [range(6), (5, 1, 0, 2, 4, 3), (0, 1, 1, 2, 3, 4), range(5), (0, 2), ()], ids=str)
+def test_jpeg_2000_of_which_tiles_are_missing(kept, irreversible, no_jp2):
+    """They would be black."""
+    data = tiles(kept, irreversible=irreversible, no_jp2=no_jp2)
+    if missing := 6 - len(set(kept)):
+        with pytest.raises(ImageError, match=f"{missing} of its 6 tiles are missing"):
+            decode_image(data)
+    else:
+        assert decode_image(data).min() > 0
+
+
 WORDS_OF_PROGRAMS = "unpack|index|object|codec|driver|buffer|File Read|[Ee]rror|struct|argument|tuple|configur"
 
 
@@ -349,7 +362,7 @@ def test_of_a_tag_that_stands_there_twice_the_first_counts():
     np.testing.assert_array_equal(decode_image(bytes(data)), rgb(of.GRAY, 1, None, 8, 1))
 
 
-@pytest.mark.parametrize("layout", of.LAYOUTS, ids=str)
+@pytest.mark.parametrize("layout", of.LAYOUTS + of.TILED, ids=str)
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 def test_tiff_is_turned_in_any_layout(orientation, layout):
     data = of.tiff(of.RGB, 3, None, 16, 1, layout, [(274, 3, [orientation])])

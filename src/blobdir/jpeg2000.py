@@ -1,4 +1,6 @@
-"""JPEG 2000 with samples of more than 8 bits: Pillow rounds them up without a bound, and makes white black.
+"""JPEG 2000 of which tiles are missing, and with samples of more than 8 bits.
+
+Pillow makes missing tiles black. Samples of more than 8 bits it rounds up without a bound, and makes white black.
 
 Those of one gray channel it gives whole. Of others it gives the 8 bits above what it rounds; what was rounded beyond
 255 starts again at 0. So they are decoded once more, told in the header that samples have other numbers of bits: where
@@ -14,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from PIL import Image
+
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,12 +44,16 @@ def with_all_bits(image: Image.Image, data: bytes) -> Image.Image:
     Raises
     ------
     OSError
-        Samples that nobody can tell apart here.
+        Tiles are missing, or samples are such that nobody can tell them apart here.
     """
-    if image.format != "JPEG2000" or image.mode in ("I;16", "P", "PA"):
+    if image.format != "JPEG2000":
         image.load()
         return image
     start = _code(data)
+    _check_tiles(data, start)
+    if image.mode in ("I;16", "P", "PA"):
+        image.load()
+        return image
     count = _number(">H", data, start + _COMPONENTS - 2)
     places = [start + _COMPONENTS + 3 * number for number in range(count)]
     bits = [(data[at] & ~_SIGNED) + 1 for at in places if at + 2 < len(data)]
@@ -107,8 +115,33 @@ def _is_ycc(boxes: bytes) -> bool:
     return at >= 0 and boxes[at + 4 : at + 5] == b"\1" and _number(">I", boxes, at + 7) == _YCC
 
 
+def _check_tiles(data: bytes, start: int) -> None:
+    """Check that no tile is missing.
+
+    Raises
+    ------
+    OSError
+    """
+    width, height, _, _, across, down, left, top = (_number(">I", data, start + at) for at in range(8, 40, 4))
+    if not across or not down:
+        raise OSError(_DAMAGED)
+    needed = -(-(width - left) // across) * -(-(height - top) // down)
+    found = {_number(">H", data, at + 4) for marker, at in _segments(data, start) if marker == _PART}
+    if (there := sum(tile < needed for tile in found)) < needed:
+        raise OSError(f"{needed - there} of its {counted(needed, 'tile')} are missing")
+
+
 def _transformations(data: bytes, start: int) -> Iterator[int]:
-    """How parts of the image are coded: 0 with a loss, 1 without.
+    """How parts of the image are coded: 0 with a loss, 1 without."""
+    for marker, at in _segments(data, start):
+        if marker == _CODING:
+            yield data[at + 13]
+        elif marker == _CODING_OF_ONE:
+            yield data[at + (10 if _number(">H", data, start + _COMPONENTS - 2) < 257 else 11)]
+
+
+def _segments(data: bytes, start: int) -> Iterator[tuple[int, int]]:
+    """Marker and place of what stands in front of the pixels of the picture, and of each of its parts.
 
     Raises
     ------
@@ -124,11 +157,7 @@ def _transformations(data: bytes, start: int) -> Iterator[int]:
                 raise OSError(_DAMAGED)
             at = part + size
             continue
-        length = _number(">H", data, at + 2)
         if marker == _PART:
             part, size = at, _number(">I", data, at + 6)
-        elif marker == _CODING:
-            yield data[at + 13]
-        elif marker == _CODING_OF_ONE:
-            yield data[at + (10 if _number(">H", data, start + _COMPONENTS - 2) < 257 else 11)]
-        at += 2 + length
+        yield marker, at
+        at += 2 + _number(">H", data, at + 2)

@@ -25,7 +25,7 @@ _VERSION: Final = re.compile(rb"NRRD0*[1-5]\s*")
 _FIELD: Final = re.compile(r"\s*([^:]*?)\s*:=?\s*(.*?)\s*")
 _HEADER_BYTES: Final = 1 << 20
 _BEFORE_BYTES: Final = 1 << 20
-"""Most bytes of compressed data before the samples, whether the header says how many, or only that those are the last."""
+"""Most bytes of compressed data before the samples: the header says how many, or only that the samples are the last."""
 _AXES: Final = 32
 _COLOURED, _COLOURS = 3, 4
 """Axes of an image that has colours, and samples of one pixel."""
