@@ -22,9 +22,9 @@ PIXELS = np.stack([ROWS * 20, COLUMNS * 12, (ROWS * 7 + COLUMNS * 3) % 256], -1)
 PICTURE = Image.fromarray(PIXELS)
 
 
-def save(kind: str, **options: Any) -> bytes:
+def save(kind: str, picture: Image.Image = PICTURE, **options: Any) -> bytes:
     out = io.BytesIO()
-    PICTURE.save(out, kind, **options)
+    picture.save(out, kind, **options)
     return out.getvalue()
 
 

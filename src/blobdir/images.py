@@ -9,7 +9,8 @@ so on every run), and what Pillow does differently by default is brought in line
 - PBM, PGM and PPM have the samples of their files: `blobdir.anymaps`; so have BMP: `blobdir.bmps`, and TIFF in whatever
   way it has them: `blobdir.tiffs` and `blobdir.tiffpixels`. White stays white in JPEG 2000 of more than 8 bits:
   `blobdir.jpeg2000`.
-- What PNG has beside its pixels isn't read, and of an animation the first frame counts: `blobdir.pngs`.
+- What PNG and JPEG have beside their pixels isn't read, and of an animation the first frame counts: `blobdir.pngs`,
+  `blobdir.jpegs`.
 - CMYK becomes RGB with OpenCV's (JPEG) and libtiff's (TIFF) integer formulas.
 - TIFF colours come multiplied by their alpha, once.
 - A gray image keeps three channels when only a ``tRNS`` chunk makes it transparent.
@@ -30,12 +31,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from blobdir import bmps, nrrd, pngs, tiffs
+from blobdir import bmps, jpegs, nrrd, pngs, tiffs
 from blobdir.annotations import SIDE_MAX, is_size
 from blobdir.anymaps import anymap_of
 from blobdir.durable import open_regular
 from blobdir.errors import ImageError
-from blobdir.exif import PNG_SIGNATURE, orientation, pillows_own, png_orientation
+from blobdir.exif import PNG_SIGNATURE, jpeg_orientation, orientation, pillows_own, png_orientation
 from blobdir.inside import open_plain
 from blobdir.jpeg2000 import with_all_bits
 from blobdir.libraries import hush, overheard
@@ -149,10 +150,11 @@ def _read(data: bytes, *, keep_alpha: bool, name: str) -> tuple[NDArray[np.uint8
         _check_pixels(bmp.width * bmp.height, name)
         return bmp.pixels(data, keep_alpha=keep_alpha), 1, 1
     png = pngs.plain(data) if data.startswith(PNG_SIGNATURE) else None
-    with _ImageFile(png.data if png else data) as file, _opened(file) as image:
+    needed = png.data if png else jpegs.plain(data) if data.startswith(jpegs.BEGINNING) else data
+    with _ImageFile(needed) as file, _opened(file) as image:
         width, height = png.canvas if png else image.size
         _check_pixels(width * height, name)
-        turn, pillows = orientation(image, io.BytesIO(data) if png else file), pillows_own(image)
+        turn, pillows = orientation(image, io.BytesIO(data)), pillows_own(image)
         if keep_alpha:
             turn = 1
         # From here on the end of the file comes too early. (Before, readers look for what may not be there.)
@@ -283,6 +285,9 @@ def _size(file: BinaryIO, *, turn: bool = True) -> tuple[int, int]:
     if beginning.startswith(PNG_SIGNATURE):
         width, height = pngs.size_of(file)
         return (height, width) if turn and png_orientation(file) >= _QUARTER else (width, height)
+    if beginning.startswith(jpegs.BEGINNING):
+        width, height = jpegs.size_of(file)
+        return (height, width) if turn and jpeg_orientation(file) >= _QUARTER else (width, height)
     if anymap := anymap_of(file):
         return anymap.width, anymap.height
     if bmp := bmps.odd_bmp(file):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anymap_kinds
 import bmp_kinds
+import jpeg_kinds
 import numpy as np
 import png_kinds
 import pytest
@@ -210,9 +211,8 @@ def test_tiff_in_tiles(colours: tuple[int, int, int | None]) -> None:
     for bits, kind, layout in tiff_kinds.cells(colours):
         if layout.compression == 1 or layout.big or layout.fill != 1 or (kind, bits) not in ((1, 8), (1, 16)):
             continue
-        found = outcomes(
-            tiff_kinds.tiff(*colours, bits, kind, replace(layout, tile=(tiff_kinds.WIDTH, tiff_kinds.HEIGHT)))
-        )
+        tiled = replace(layout, tile=(tiff_kinds.WIDTH, tiff_kinds.HEIGHT))
+        found = outcomes(tiff_kinds.tiff(*colours, bits, kind, tiled))
         if found != (wanted := expected_of_tiff(*colours, bits, kind, layout)):
             wrong[bits, kind, str(layout)] = found, wanted
     assert not wrong
@@ -255,6 +255,17 @@ def test_checksums_of_animations(animation: str, kind: bytes) -> None:
 @pytest.mark.parametrize("behind", [False, True])
 def test_png_with_what_is_not_needed(what: str, behind: bool) -> None:
     assert outcomes(png_kinds.with_chunk(png_kinds.NOT_NEEDED[what], behind=behind)) == PLAIN
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("what", jpeg_kinds.NOT_NEEDED)
+def test_jpeg_with_what_is_not_needed(what: str, late: bool) -> None:
+    for picture in jpeg_kinds.PICTURES:
+        for turned in (False, True):
+            assert outcomes(jpeg_kinds.with_segment(what, picture, turned=turned, late=late)) == PLAIN, (
+                picture,
+                turned,
+            )
 
 
 def test_bmp() -> None:
