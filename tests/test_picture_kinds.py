@@ -8,6 +8,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import itertools
 import re
 import struct
 import time
@@ -127,6 +128,28 @@ def test_tiff_of_which_something_is_missing(tags, why, layout):
 def test_tiff_that_says_what_libtiff_leaves_out(colours, samples, tag, why, layout):
     with pytest.raises(ImageError, match=why):
         decode_image(of.tiff(colours, samples, layout=layout, tags=[tag]))
+
+
+@pytest.mark.parametrize("tag", of.OTHER_TAGS, ids=str)
+def test_what_tiff_says_beside_its_samples_does_not_count(tag):
+    for colours, layout in itertools.product([(of.RGB, 4, 2), (of.GRAY, 1), (of.PALETTE, 1), (of.CMYK, 4)], of.LAYOUTS):
+        wanted = decode_image(of.tiff(*colours, layout=layout), keep_alpha=True)
+        found = decode_image(of.tiff(*colours, layout=layout, tags=[tag]), keep_alpha=True)
+        np.testing.assert_array_equal(found, wanted, err_msg=str(layout))
+
+
+@pytest.mark.parametrize("layout", of.LAYOUTS, ids=str)
+@pytest.mark.parametrize("tag", [258, 270, 282, 305, 338, 339, 65000])
+def test_tiff_that_ends_before_what_it_says(tag, layout):
+    """Pillow doesn't read on there, and libtiff does: what comes behind counts for one of them."""
+    data = bytearray(of.tiff(of.RGB, 4, 2, layout=layout, tags=[(tag, 1 if tag == 282 else 3, [8] * 12)]))
+    entries = tiffs.Directory(io.BytesIO(data)).entries
+    place = entries[tag][2]
+    form = f"{layout.order}{'Q' if layout.big else 'I'}"
+    struct.pack_into(form, data, place, len(data) - 8)
+    assert shown_size(io.BytesIO(data)) == (of.WIDTH, of.HEIGHT)
+    with pytest.raises(ImageError, match="truncated: it ends before what it says of its picture"):
+        decode_image(bytes(data))
 
 
 @pytest.mark.parametrize("number", [0, 4, 99])

@@ -176,6 +176,15 @@ def tiff(
     return _file(entries, strips, layout, tags)
 
 
+OTHER_TAGS: Final = [
+    *((tag, kind, [0, 0]) for tag in (282, 283) for kind in (5, 4, 7)),
+    *((tag, kind, [200]) for tag in (296, 306, 700, 34675, 33723, 34377, 37724) for kind in (1, 3, 4, 7, 12)),
+    *((tag, kind, [9, 9]) for tag in (34665, 34853, 330, 315, 270) for kind in (3, 4, 7)),
+    (65000, 11, [0.5]),
+]
+"""Tags that say nothing of samples, of types that they can and can't have: number, type, values."""
+
+
 def _file(
     entries: dict[int, tuple[int, list[int]]],
     strips: list[bytes],
@@ -241,6 +250,12 @@ OF_TAGS: Final = [
     (GRAY, 1, (284, 3, [1, 1]), "how its colours lie"),
     (GRAY, 1, (262, 3, [1, 1]), "what its colours are"),
     (GRAY, 1, (277, 7, [1]), "how many samples"),
+    (GRAY, 1, (259, 3, [1, 1]), "how it's compressed"),
+    *((RGB, 3, (tag, 7, [8]), f"of its samples isn't whole numbers .tag {tag}") for tag in (339, 338, 292)),
+    (RGB, 3, (277, 3, [4]), "a pixel has 4 samples, and not what those are"),
+    (RGB, 3, (258, 3, [8, 8]), "a pixel has 3 samples, and not what those are"),
+    (RGB, 3, (284, 3, [3]), "a pixel has 3 samples, and not what those are"),
+    (RGB, 4, (338, 3, [3]), "what its samples are that are no colours"),
     (PALETTE, 1, (320, 3, [7]), "its palette has 1 number, and not the 768"),
     (PALETTE, 1, (320, 3, [7] * 767), "its palette has 767 numbers"),
     (PALETTE, 1, (320, 3, [7] * 769), "its palette has 769 numbers"),

@@ -1,13 +1,15 @@
 """What a TIFF file says of its picture, and files that say the same in the words that Pillow reads rightly.
 
-libtiff, and with it the SDK, reads a picture the same in either byte order, in BigTIFF, with bits in either order, and
-whether samples have a sign or not. Pillow knows some of these together and not others, and makes other pixels of a few.
-So what it's given is a classic TIFF with the first bits first, in which nothing but that is changed.
+libtiff, and with it the SDK, reads a picture the same in either byte order, in BigTIFF, with bits in either order,
+whether samples have a sign or not, and whatever else is said. Pillow knows some of these together and not others,
+makes other pixels of a few, and gives up on dates and resolutions that it doesn't understand. So what it's given is a
+classic TIFF with the first bits first, that says nothing but where samples are and what they mean.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import struct
 import zlib
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +30,7 @@ EXTRA, FORMAT, _SUBSAMPLING = 338, 339, 530
 _JPEG_TABLES, _COEFFICIENTS, _REFERENCES = 347, 529, 532
 """Tags."""
 _ONE_NUMBER: Final = {
+    COMPRESSION: "how it's compressed",
     PHOTOMETRIC: "what its colours are",
     FILL: "which bits come first",
     SAMPLES: "how many samples a pixel has",
@@ -66,6 +69,9 @@ _COMPRESSIONS_IN_WORDS: Final = {
 }
 _DEPTHS: Final = frozenset({1, 2, 4, 8, 16, 32, 64})
 _APART: Final = 2
+_KINDS_OF_EXTRA: Final = frozenset({0, 1, 2})
+_WAYS_TO_LIE: Final = frozenset({1, _APART})
+"""Of the colours of a pixel: beside each other, or apart."""
 _OF_TILES: Final = 3
 """Tags without which there are no tiles."""
 _ALPHA: Final = 2
@@ -86,6 +92,8 @@ _TYPES: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q", 17: "q
 _HALVES: Final = {5: "I", 10: "i"}
 """Types that are fractions, of two numbers each."""
 _LETTERS: Final = _TYPES | _HALVES | {7: "B", 11: "f", 12: "d", 13: "I", 18: "Q"}
+_SIZES: Final = {2: 1} | {kind: (1 + (kind in _HALVES)) * struct.calcsize(f"={of}") for kind, of in _LETTERS.items()}
+"""Bytes of a value of each type."""
 _CLASSIC: Final = {16: 4, 17: 9, 18: 13}
 _KEPT: Final = (
     *(
@@ -122,6 +130,8 @@ _KEPT: Final = (
 """Tags that say where samples are and what they mean."""
 _FEW: Final = frozenset(_KEPT) - {OFFSETS, COUNTS, TILE_OFFSETS, TILE_COUNTS, COLOURS, _JPEG_TABLES}
 """Of them, those that are no more than one number for each sample of a pixel."""
+_WHOLE_NUMBERS: Final = frozenset(_KEPT) - {ORIENTATION, _JPEG_TABLES, _COEFFICIENTS, _REFERENCES}
+"""Of them, those that must be whole numbers where they are there."""
 _MOST_SAMPLES: Final = 0xFFFF
 _MOST_NUMBERS: Final = 1 << 24
 _FEW_NUMBERS: Final = 1 << 10
@@ -158,6 +168,8 @@ class Directory:
         entries = min((*self._read(count, start), 0)[0], 0xFFFF)
         file.seek(first)
         table = file.read(entries * size)
+        self.whole = len(table) == entries * size
+        """The directory doesn't end too early. What it says of may."""
         for number in range(len(table) // size):
             tag, kind, many = struct.unpack_from(head, table, number * size)
             self.doubled |= tag in self.entries
@@ -168,6 +180,14 @@ class Directory:
         self._file.seek(at)
         found = self._file.read(size)
         return struct.unpack(f"{self.order}{kinds}", found) if len(found) == size else ()
+
+    def _ends(self, tag: int) -> int:
+        """Where what is said of a tag is over; 0 where that isn't known."""
+        kind, count, at = self.entries[tag]
+        size = _SIZES.get(kind, 0) * count
+        if size <= self._inline:
+            return at + size
+        return (*self._read("Q" if self.big else "I", at), 0)[0] + size
 
     def numbers(self, tag: int) -> tuple[int, ...]:
         """Whole numbers; none where there are others, or none at all."""
@@ -250,11 +270,16 @@ class Directory:
         ------
         OSError
         """
+        end = self._file.seek(0, os.SEEK_END)
+        if not self.whole or any(self._ends(tag) > end for tag in self.entries):
+            raise OSError("the image file is truncated: it ends before what it says of its picture")
         if not set(self.bits()) <= _DEPTHS or not self.bits():
             raise OSError(f"it has {self.in_words()}; such samples aren't decoded")
         self._check_words()
         if self.number(COMPRESSION, UNCOMPRESSED) != _OLD_JPEG:  # which has places of its own
             self._check_places()
+        if odd := sorted(tag for tag in self.entries.keys() & _WHOLE_NUMBERS if not self.numbers(tag)):
+            raise OSError(f"what it says of its samples isn't whole numbers (tag {odd[0]})")
 
     def _check_words(self) -> None:
         """Check what libtiff leaves out of account, so that its samples would mean something else than here."""
@@ -266,6 +291,10 @@ class Directory:
         if unsaid := [what for tag, what in _ONE_NUMBER.items() if tag in self.entries and len(self.numbers(tag)) != 1]:
             raise OSError(f"it doesn't say in one whole number {unsaid[0]}")
         samples, others = len(self.bits()), len(self.numbers(EXTRA))
+        if samples != (said := self.number(SAMPLES, 1)) or self.number(PLANAR, 1) not in _WAYS_TO_LIE:
+            raise OSError(f"it says that a pixel has {counted(said, 'sample')}, and not what those are")
+        if not set(self.numbers(EXTRA)) <= _KINDS_OF_EXTRA:
+            raise OSError("it doesn't say what its samples are that are no colours")
         if others and samples < others + (_COLOURED if self.number(PHOTOMETRIC) == RGB else 0):
             raise OSError(f"it says that {others} of its {counted(samples, 'sample')} are no colours")
         if self.number(PHOTOMETRIC) == PALETTE and len(self.numbers(COLOURS)) != (needed := 3 << self.bits()[0]):
@@ -311,7 +340,9 @@ class Directory:
 
 
 def plain(data: bytes, directory: Directory) -> bytes:
-    """A TIFF file that says the same and that Pillow reads; the file itself where it does already.
+    """A TIFF file that says the same of its samples, nothing else, and that Pillow reads.
+
+    JPEG of old stays as it is: it has places that aren't known here.
 
     Parameters
     ----------
@@ -322,7 +353,7 @@ def plain(data: bytes, directory: Directory) -> bytes:
     Raises
     ------
     OSError
-        It isn't one, or isn't all there.
+        It isn't one, or isn't all there; or it's JPEG of old that Pillow doesn't read.
     """
     directory.check()
     changes: Changes = {}
@@ -345,9 +376,8 @@ def plain(data: bytes, directory: Directory) -> bytes:
     if directory.number(PHOTOMETRIC) == _YCBCR and compression == UNCOMPRESSED:  # read by libtiff when compressed
         parts = [zlib.compress(part, 1) for part in _parts_of_ycbcr(data, directory)]
         changes[COMPRESSION] = (_DEFLATE,)
-    if changes or directory.doubled or (directory.big and directory.order == ">"):
-        return rewritten(data, directory, changes, parts)
-    return data
+    odd = changes or directory.doubled or (directory.big and directory.order == ">")
+    return data if compression == _OLD_JPEG and not odd else rewritten(data, directory, changes, parts)
 
 
 def _parts_of_ycbcr(data: bytes, directory: Directory) -> Iterator[bytes]:
