@@ -21,6 +21,7 @@ from odd_images import (
     LOSSY_12,
     ORIENTED,
     PIXELS,
+    SATURATED_12,
     WIDTH,
     anymap,
     chunk,
@@ -112,6 +113,13 @@ def test_white_stays_white(code, bits, off, boxes):
     found = decode_image(jp2(code, bits) if boxes else code)
     assert np.abs(found.astype(int) - (wanted >> bits - 8)).max() <= off
     assert (found.min(), found.max()) == (0, 255)
+
+
+def test_white_stays_white_where_samples_are_far_beyond_it():
+    found = decode_image(SATURATED_12)
+    assert np.abs(found[3, 2].astype(int) - (255, 38, 187)).max() <= 1
+    steps = np.abs(np.diff(found.astype(int), axis=1)).max(axis=2)
+    assert (steps > 250).sum() < 40
 
 
 @pytest.mark.parametrize(

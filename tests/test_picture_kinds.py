@@ -20,7 +20,7 @@ import numpy as np
 import png_kinds
 import pytest
 import tiff_kinds as of
-from odd_images import CODE_SIZE, LOSSLESS_16, chunk, jp2, tiles
+from odd_images import CODE_SIZE, HEIGHT, LOSSLESS_16, WIDTH, XMP, chunk, jp2, save, tiles
 from PIL import Image
 
 from blobdir import tiffs
@@ -392,6 +392,36 @@ def test_tiff_is_turned_in_any_layout(orientation, layout):
     wanted = {1: 0, 3: 2, 6: -1}[orientation]
     np.testing.assert_array_equal(decode_image(data), np.rot90(rgb(of.RGB, 3, None, 16, 1), wanted))
     assert shown_size(io.BytesIO(data)) == ((of.HEIGHT, of.WIDTH) if orientation == 6 else (of.WIDTH, of.HEIGHT))
+
+
+@pytest.mark.parametrize("colours", [(of.RGB, 3), (of.YCBCR, 3), (of.CMYK, 4), (of.PALETTE, 1), (of.GRAY, 1)], ids=str)
+@pytest.mark.parametrize("compression", [1, 8])
+def test_pillow_is_not_told_how_tiff_is_turned(colours, compression):
+    """Some versions of it turn some of them twice."""
+    data = of.tiff(*colours, layout=of.Layout(compression=compression), tags=[(274, 3, [6])])
+    made = tiffs.plain(data, tiffs.Directory(io.BytesIO(data)))
+    assert tiffs.ORIENTATION not in tiffs.Directory(io.BytesIO(made)).entries
+    wanted = decode_image(of.tiff(*colours, layout=of.Layout(compression=compression)))
+    np.testing.assert_array_equal(decode_image(data), np.rot90(wanted, -1))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("tags", "quarters"),
+    [
+        ([(274, 3, [6])], -1),
+        ([(274, 1, [6])], -1),
+        ([(274, 4, [3]), (700, 1, list(XMP))], 2),
+        ([(274, 7, [6])], 0),
+        ([(700, 1, list(XMP))], 0),
+    ],
+)
+def test_jpeg_of_old_is_turned(tags, quarters, order):
+    layout = of.Layout(order=order)
+    wanted = decode_image(of.old_jpeg(save("JPEG"), (WIDTH, HEIGHT), layout))
+    assert np.abs(wanted.astype(int) - decode_image(save("JPEG"))).max() < 30
+    found = decode_image(of.old_jpeg(save("JPEG"), (WIDTH, HEIGHT), layout, tags))
+    np.testing.assert_array_equal(found, np.rot90(wanted, quarters))
 
 
 @pytest.mark.parametrize("part", [False, True])

@@ -176,6 +176,19 @@ def tiff(
     return _file(entries, strips, layout, tags)
 
 
+def old_jpeg(
+    jpeg: bytes,
+    size: tuple[int, int],
+    layout: Layout = Layout(),  # it never changes
+    tags: Sequence[tuple[int, int, list[int]]] = (),
+) -> bytes:
+    """A TIFF file around a JPEG file, as TIFF once had them."""
+    entries = {256: (4, [size[0]]), 257: (4, [size[1]]), 258: (3, [8] * 3), 259: (3, [6]), 262: (3, [YCBCR])}
+    entries |= {277: (3, [3]), 278: (4, [size[1]]), 514: (4, [len(jpeg)]), 530: (3, [2, 2])}
+    without = _file({**entries, 513: (4, [0])}, [jpeg], layout, tags)
+    return _file({**entries, 513: (4, [len(without) - len(jpeg)])}, [jpeg], layout, tags)
+
+
 OTHER_TAGS: Final = [
     *((tag, kind, [0, 0]) for tag in (282, 283) for kind in (5, 4, 7)),
     *((tag, kind, [200]) for tag in (296, 306, 700, 34675, 33723, 34377, 37724) for kind in (1, 3, 4, 7, 12)),

@@ -71,12 +71,6 @@ def jpeg_orientation(file: BinaryIO) -> int:
     return _known(next((value for data in _of_jpeg(file) if (value := _read(data)) is not None), None))
 
 
-def pillows_own(image: Image.Image) -> int:
-    """Orientation by which Pillow turns an image when it loads it: only TIFF."""
-    value = image.getexif().get(_ORIENTATION, 1) if image.format == "TIFF" else 1
-    return value if value in range(1, 9) else 1
-
-
 def _known(value: int | None) -> int:
     return value if value is not None and 1 <= value <= 8 else 1
 

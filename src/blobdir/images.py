@@ -36,7 +36,7 @@ from blobdir.annotations import SIDE_MAX, is_size
 from blobdir.anymaps import anymap_of
 from blobdir.durable import open_regular
 from blobdir.errors import ImageError
-from blobdir.exif import PNG_SIGNATURE, jpeg_orientation, orientation, pillows_own, png_orientation
+from blobdir.exif import PNG_SIGNATURE, jpeg_orientation, orientation, png_orientation
 from blobdir.inside import open_plain
 from blobdir.jpeg2000 import with_all_bits
 from blobdir.libraries import hush, overheard
@@ -57,8 +57,6 @@ _BEGINNING_BYTES = 16
 _READS_TO_THE_END = frozenset({"JPEG", "MPO", "BMP", "GIF", "TIFF"})
 _QUARTER = 5
 """The first orientation by which width and height change places."""
-_BACK = {6: 8, 8: 6}
-"""Orientation -> the one that turns it back, where it's another one."""
 _COLOURED = 3
 _DAMAGED = "it is damaged"
 _ENDED = "the image file is truncated"
@@ -122,7 +120,7 @@ def decode_image(
     heard: list[str] = []
     try:
         with overheard() as heard:
-            pixels, turn, pillows = _read(data, keep_alpha=keep_alpha, name=name)
+            pixels, turn = _read(data, keep_alpha=keep_alpha, name=name)
     except ImageError:
         raise
     except UnidentifiedImageError as err:
@@ -132,49 +130,44 @@ def decode_image(
         raise _error(name, f"{reason} ({counted(len(data), 'byte')})") from err
     if notes is not None:
         notes += heard
-    if turn == pillows:
-        return np.ascontiguousarray(pixels)
-    return _turned(_turned(pixels, _BACK.get(pillows, pillows)), turn)
+    return _turned(pixels, turn)
 
 
-def _read(data: bytes, *, keep_alpha: bool, name: str) -> tuple[NDArray[np.uint8], int, int]:
-    """Samples of a file, the orientation that they are to have, and the one that they have been turned by already."""
+def _read(data: bytes, *, keep_alpha: bool, name: str) -> tuple[NDArray[np.uint8], int]:
+    """Samples of a file as they are stored, and its orientation."""
     if data[:4] in tiffs.BEGINNINGS:
         return _read_tiff(data, keep_alpha=keep_alpha, name=name)
     if anymap := anymap_of(io.BytesIO(data)):
         _check_pixels(anymap.width * anymap.height, name)
-        return anymap.pixels(data), 1, 1
+        return anymap.pixels(data), 1
     if data.startswith(bmps.MAGIC):
         bmps.check(data)
     if bmp := bmps.odd_bmp(io.BytesIO(data)):
         _check_pixels(bmp.width * bmp.height, name)
-        return bmp.pixels(data, keep_alpha=keep_alpha), 1, 1
+        return bmp.pixels(data, keep_alpha=keep_alpha), 1
     png = pngs.plain(data) if data.startswith(PNG_SIGNATURE) else None
     needed = png.data if png else jpegs.plain(data) if data.startswith(jpegs.BEGINNING) else data
     with _ImageFile(needed) as file, _opened(file) as image:
         width, height = png.canvas if png else image.size
         _check_pixels(width * height, name)
-        turn, pillows = orientation(image, io.BytesIO(data)), pillows_own(image)
-        if keep_alpha:
-            turn = 1
+        turn = 1 if keep_alpha else orientation(image, io.BytesIO(data))
         # From here on the end of the file comes too early. (Before, readers look for what may not be there.)
         file.strict = image.format in _READS_TO_THE_END
         pixels = _decoded(image, data, keep_alpha=keep_alpha, name=name)
-        return png.whole(pixels) if png else pixels, turn, pillows
+        return png.whole(pixels) if png else pixels, turn
 
 
-def _read_tiff(data: bytes, *, keep_alpha: bool, name: str) -> tuple[NDArray[np.uint8], int, int]:
+def _read_tiff(data: bytes, *, keep_alpha: bool, name: str) -> tuple[NDArray[np.uint8], int]:
     directory = tiffs.Directory(io.BytesIO(data))
     _check_pixels(directory.pixels(), name)  # before anything is made of them
-    if (made := tiffs.plain(data, directory)) is not data:
-        data, directory = made, tiffs.Directory(io.BytesIO(made))
+    turn, data = directory.orientation(), tiffs.plain(data, directory)
+    directory = tiffs.Directory(io.BytesIO(data))
     if layout := odd_layout(data, directory):
         pixels = layout.pixels([_gray(plane) for plane in layout.planes()], keep_alpha=keep_alpha)
-        return pixels, directory.orientation(), 1
+        return pixels, turn
     with _ImageFile(data) as file, _opened(file) as image:
-        pillows = pillows_own(image)
         file.strict = True
-        return _decoded(image, data, keep_alpha=keep_alpha, name=name), directory.orientation(), pillows
+        return _decoded(image, data, keep_alpha=keep_alpha, name=name), turn
 
 
 def _gray(data: bytes) -> NDArray[Any]:

@@ -4,8 +4,9 @@ Pillow makes missing tiles black. Samples of more than 8 bits it rounds up witho
 
 Those of one gray channel it gives whole. Of others it gives the 8 bits above what it rounds; what was rounded beyond
 255 starts again at 0. So they are decoded once more, told in the header that samples have other numbers of bits: where
-the coding loses nothing, one bit more, which tells black from white; where it does, samples are fractions of the
-brightest anyway, and 8 bits are what is wanted.
+the coding can be without a loss, six bits more, which tell black from white even of samples that are far beyond what
+they can be, as they are where it isn't; where it can't, samples are fractions of the brightest anyway, and 8 bits are
+what is wanted.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _START, _SIZES, _CODING, _CODING_OF_ONE, _PART, _DATA, _END = 0xFF4F, 0xFF51, 0x
 _COMPONENTS: Final = 42
 """Bytes from the start of the code to the first component's; each has three."""
 _BYTE, _MOST_BITS = 8, 16
+_MORE: Final = 6
+"""Bits. Black and white are then 126 and 130 of 255, and 128 is between them."""
 _SIGNED: Final = 0x80
 _YCC: Final = 18
 _DAMAGED: Final = "its JPEG 2000 headers are damaged"
@@ -74,10 +77,13 @@ def with_all_bits(image: Image.Image, data: bytes) -> Image.Image:
     if kinds == {0}:
         return _decoded(type(image), data, [(at, _BYTE) for at, had in zip(places, bits, strict=True) if had > _BYTE])
     image.load()
-    more = _decoded(type(image), data, [(at, had + 1) for at, had in zip(places, bits, strict=True) if had > _BYTE])
-    pixels, halves = np.array(image), np.asarray(more)
+    more = _decoded(type(image), data, [(at, had + _MORE) for at, had in zip(places, bits, strict=True) if had > _BYTE])
+    pixels, wider = np.array(image), np.asarray(more)
     wide = np.array(bits) > _BYTE
-    pixels[(pixels == 0) & (halves >= 128) & (wide if pixels.ndim > 2 else wide[0])] = 255
+    unknown = (pixels == 0) & (wide if pixels.ndim > 2 else wide[0])
+    if (wider[unknown] == 0).any():  # here too they start again
+        raise OSError("some of its samples are far beyond what they can be")
+    pixels[unknown & (wider >= 128)] = 255
     return Image.fromarray(pixels, image.mode)
 
 

@@ -59,7 +59,7 @@ class Layout:
         """
         count = len(self.directory.bits())
         planes, beside = (count, 1) if self.directory.apart() else (1, count)
-        changes: tiffs.Changes = dict.fromkeys((tiffs.ORIENTATION, tiffs.EXTRA, tiffs.FORMAT, tiffs.COLOURS))
+        changes: tiffs.Changes = dict.fromkeys((tiffs.EXTRA, tiffs.FORMAT, tiffs.COLOURS))
         changes |= {tiffs.PHOTOMETRIC: (tiffs.BLACK_IS_ZERO,), tiffs.SAMPLES: (1,), tiffs.PLANAR: (1,)}
         changes |= {tiffs.BITS: self.directory.bits()[:1], tiffs.PREDICTOR: (1,)}
         for tag in (tiffs.WIDTH, tiffs.TILE_WIDTH):

@@ -27,7 +27,7 @@ FILL, OFFSETS, ORIENTATION, SAMPLES, COUNTS, PLANAR = 266, 273, 274, 277, 279, 2
 _STRIP_ROWS, _TILE_LENGTH = 278, 323
 PREDICTOR, COLOURS, TILE_WIDTH, TILE_OFFSETS, TILE_COUNTS = 317, 320, 322, 324, 325
 EXTRA, FORMAT, _SUBSAMPLING = 338, 339, 530
-_JPEG_TABLES, _COEFFICIENTS, _REFERENCES = 347, 529, 532
+_JPEG_TABLES, _COEFFICIENTS, _REFERENCES, _XMP = 347, 529, 532, 700
 """Tags."""
 _ONE_NUMBER: Final = {
     COMPRESSION: "how it's compressed",
@@ -104,7 +104,6 @@ _KEPT: Final = (
         PHOTOMETRIC,
         FILL,
         OFFSETS,
-        ORIENTATION,
         SAMPLES,
         _STRIP_ROWS,
         COUNTS,
@@ -130,7 +129,7 @@ _KEPT: Final = (
 """Tags that say where samples are and what they mean."""
 _FEW: Final = frozenset(_KEPT) - {OFFSETS, COUNTS, TILE_OFFSETS, TILE_COUNTS, COLOURS, _JPEG_TABLES}
 """Of them, those that are no more than one number for each sample of a pixel."""
-_WHOLE_NUMBERS: Final = frozenset(_KEPT) - {ORIENTATION, _JPEG_TABLES, _COEFFICIENTS, _REFERENCES}
+_WHOLE_NUMBERS: Final = frozenset(_KEPT) - {_JPEG_TABLES, _COEFFICIENTS, _REFERENCES}
 """Of them, those that must be whole numbers where they are there."""
 _MOST_SAMPLES: Final = 0xFFFF
 _MOST_NUMBERS: Final = 1 << 24
@@ -340,9 +339,9 @@ class Directory:
 
 
 def plain(data: bytes, directory: Directory) -> bytes:
-    """A TIFF file that says the same of its samples, nothing else, and that Pillow reads.
+    """A TIFF file that says the same of its samples, nothing else, and that Pillow reads and doesn't turn.
 
-    JPEG of old stays as it is: it has places that aren't known here.
+    JPEG of old stays as it is but for that: it has places that aren't known here.
 
     Parameters
     ----------
@@ -377,7 +376,18 @@ def plain(data: bytes, directory: Directory) -> bytes:
         parts = [zlib.compress(part, 1) for part in _parts_of_ycbcr(data, directory)]
         changes[COMPRESSION] = (_DEFLATE,)
     odd = changes or directory.doubled or (directory.big and directory.order == ">")
-    return data if compression == _OLD_JPEG and not odd else rewritten(data, directory, changes, parts)
+    return rewritten(data, directory, changes, parts) if odd or compression != _OLD_JPEG else _upright(data, directory)
+
+
+def _upright(data: bytes, directory: Directory) -> bytes:
+    """A file that says in its places that it isn't turned."""
+    out = bytearray(data)
+    for tag, kind, value in ((ORIENTATION, 3, 1), (_XMP, 1, 0)):
+        if tag in directory.entries:
+            said = struct.pack(f"{directory.order}H{'Q' if directory.big else 'I'}H", kind, 1, value)
+            end = directory.entries[tag][2] + 2
+            out[end - len(said) : end] = said
+    return bytes(out)
 
 
 def _parts_of_ycbcr(data: bytes, directory: Directory) -> Iterator[bytes]:
