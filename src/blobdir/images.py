@@ -61,8 +61,9 @@ _COLOURED = 3
 _DAMAGED = "it is damaged"
 _ENDED = "the image file is truncated"
 _MEMORY = "it takes more memory than there is"
+_PIXELS = "its compressed pixels are damaged"
 _IN_WORDS = {
-    "its compressed pixels are damaged": (
+    _PIXELS: (
         *("decoder error", "decoding error", "broken data stream", "unrecognized data stream", "image buffer overrun"),
         *("failed to decode", "failed to read", "cannot decode image data"),
     ),
@@ -386,6 +387,8 @@ def _reason(err: BaseException | None) -> str:
     if not isinstance(err, (OSError, SyntaxError, nrrd.NrrdError)):
         return _DAMAGED  # those are of Python
     said = getattr(err, "strerror", None) or str(err) or _DAMAGED
+    if said.lstrip("-").isdigit():  # as libtiff's errors are in some versions of Pillow
+        return _PIXELS
     return next((words for words, beginnings in _IN_WORDS.items() if said.lower().startswith(beginnings)), said)
 
 

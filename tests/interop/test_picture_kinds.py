@@ -20,7 +20,7 @@ import pytest
 import supervisely as sly
 import tiff_kinds
 from odd_images import chunk, tiles
-from PIL import Image
+from PIL import Image, features
 
 from blobdir.errors import ImageError
 from blobdir.images import decode_image, shown_size
@@ -54,6 +54,7 @@ ROWS: Final[dict[str, tuple[str, str]]] = {
     "TIFF with a palette of two colours": (SAME, OTHER),
     "TIFF in CMYK or with a fourth sample that is no alpha": (SAME, ALPHA),
     "animated PNG of 16 bits": (NEAR, SAME),
+    "gray AVIF of limited range": (OTHER, OTHER),
     "BMP of OS/2": (SAME, OTHER),
     "BMP of 16 bits, of OS/2 or with a header that says where alpha is": (ONLY_HERE, ONLY_HERE),
     "BMP with compressed pixels of 4 bits that leave some out": (REFUSED, REFUSED),
@@ -230,6 +231,15 @@ def test_jpeg_2000_of_which_tiles_are_missing(kept: Iterable[int]) -> None:
     whole = len(list(kept)) == 6
     for no_jp2 in (False, True):
         assert outcome(tiles(kept, no_jp2=no_jp2), keep_alpha=False) in ((SAME,) if whole else (REFUSED, NEITHER))
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow doesn't know AVIF")
+@pytest.mark.parametrize("limits", ["full", "limited"])
+def test_gray_avif(limits: str) -> None:
+    gray = np.tile(np.arange(256, dtype=np.uint8), (16, 1))
+    Image.fromarray(gray).save(file := io.BytesIO(), "AVIF", subsampling="4:0:0", range=limits, quality=100)
+    assert outcomes(file.getvalue()) == (PLAIN if limits == "full" else ROWS["gray AVIF of limited range"])
+    assert {*decode_image(file.getvalue())[0, [0, -1], 0].tolist()} == {0, 255}
 
 
 def test_png() -> None:
