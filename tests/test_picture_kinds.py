@@ -13,6 +13,7 @@ import re
 import struct
 import time
 import tracemalloc
+import zlib
 
 import anymap_kinds
 import bmp_kinds
@@ -156,6 +157,15 @@ def test_tiff_that_ends_before_what_it_says(tag, layout):
 def test_differences_of_an_unknown_kind(number):
     with pytest.raises(ImageError, match="differences of an unknown kind"):
         decode_image(of.tiff(of.RGB, 3, layout=of.Layout(compression=8), tags=[(317, 4, [number])]))
+
+
+@pytest.mark.parametrize("layout", [layout for layout in of.LAYOUTS if layout.compression == 8], ids=str)
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("kind", [1, 2])
+def test_differences_of_what_they_cannot_be_of(kind, bits, layout):
+    """Those of floating-point numbers."""
+    with pytest.raises(ImageError, match="differences of an unknown kind"):
+        decode_image(of.tiff(of.RGB, 3, None, bits, kind, layout, [(317, 3, [3])]))
 
 
 @pytest.mark.parametrize("kind", [7, 13])
@@ -469,6 +479,29 @@ def test_png_with_what_its_pixels_do_not_need(what, behind):
 def test_damaged_png_says_why(data, why):
     with pytest.raises(ImageError, match=why):
         decode_image(data)
+
+
+@pytest.mark.parametrize("missing", [1, 7, 40])
+@pytest.mark.parametrize("kind", [kind for kind in png_kinds.KINDS if kind.animation in ("", "apart")], ids=str)
+def test_png_whose_pixels_end_too_early(kind, missing):
+    """Compressed as a whole, so that nothing but their number says so."""
+    data = kind.data()
+    np.testing.assert_array_equal(decode_image(png_kinds.with_less(data, 0)), decode_image(data))
+    with pytest.raises(ImageError, match="pixels end before its last row|truncated"):
+        decode_image(png_kinds.with_less(data, min(missing, 5) if kind.part else missing))
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(("colours", "bits"), [(0, 1), (0, 8), (0, 16), (2, 8), (2, 16), (3, 8), (4, 8), (6, 8)])
+def test_black_png_is_whole(colours, bits, interlaced):
+    data = png_kinds.Kind(colours, bits, interlaced).data()
+    at = data.index(b"IDAT")
+    size = int.from_bytes(data[at - 4 : at])
+    pixels = len(zlib.decompress(data[at + 4 : at + 4 + size]))
+    black = data[: at - 4] + chunk(b"IDAT", zlib.compress(bytes(pixels))) + data[at + 8 + size :]
+    assert decode_image(black).shape == (png_kinds.HEIGHT, png_kinds.WIDTH, 3)
+    with pytest.raises(ImageError, match="before its last row|truncated"):
+        decode_image(png_kinds.with_less(black, 1))
 
 
 @pytest.mark.parametrize("masks", bmp_kinds.MASKS)

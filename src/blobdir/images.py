@@ -155,7 +155,10 @@ def _read(data: bytes, *, keep_alpha: bool, name: str) -> tuple[NDArray[np.uint8
         # From here on the end of the file comes too early. (Before, readers look for what may not be there.)
         file.strict = image.format in _READS_TO_THE_END
         pixels = _decoded(image, data, keep_alpha=keep_alpha, name=name)
-        return png.whole(pixels) if png else pixels, turn
+        if not png:
+            return pixels, turn
+        pngs.check_rows(png.data, image)
+        return png.whole(pixels), turn
 
 
 def _read_tiff(data: bytes, *, keep_alpha: bool, name: str) -> tuple[NDArray[np.uint8], int]:

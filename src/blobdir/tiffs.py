@@ -84,7 +84,8 @@ DIFFERENCES: Final = frozenset({5, 8, 32946, 34925, 50000})
 OF_BYTES: Final = DIFFERENCES | {UNCOMPRESSED, 32773}
 """Compressions that give bytes, and know nothing of pictures."""
 _DEFLATE: Final = 8
-_PREDICTORS: Final = frozenset({1, 2, 3})
+_PREDICTORS: Final = frozenset({1, 2})
+_PREDICTORS_OF_FLOATS: Final = frozenset({1, 2, 3})
 WHOLE: Final = frozenset({1, 2, 4})
 """Formats of samples that are whole numbers; 4: it isn't said."""
 _TYPES: Final = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q", 17: "q"}
@@ -299,7 +300,7 @@ class Directory:
         if self.number(PHOTOMETRIC) == PALETTE and len(self.numbers(COLOURS)) != (needed := 3 << self.bits()[0]):
             found = counted(len(self.numbers(COLOURS)), "number")
             raise OSError(f"its palette has {found}, and not the {needed:,} that it needs")
-        known = self.number(PREDICTOR, 1) in _PREDICTORS
+        known = self.number(PREDICTOR, 1) in (_PREDICTORS if self.formats() <= WHOLE else _PREDICTORS_OF_FLOATS)
         if self.number(COMPRESSION, UNCOMPRESSED) in DIFFERENCES and not known:
             raise OSError(f"its samples are differences of an unknown kind ({self.number(PREDICTOR)})")
 

@@ -252,6 +252,14 @@ def test_png() -> None:
     assert not wrong
 
 
+@pytest.mark.parametrize("missing", [1, 7, 40])
+def test_png_whose_pixels_end_too_early(missing: int) -> None:
+    for kind in png_kinds.KINDS:
+        if kind.animation in ("", "apart"):
+            less = min(missing, 5) if kind.part else missing
+            assert outcomes(png_kinds.with_less(kind.data(), less))[0] in (NEITHER, REFUSED), kind
+
+
 @pytest.mark.parametrize("kind", [b"acTL", b"fcTL"])
 @pytest.mark.parametrize("animation", ["first", "apart"])
 def test_checksums_of_animations(animation: str, kind: bytes) -> None:
