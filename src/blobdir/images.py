@@ -40,7 +40,7 @@ from blobdir.exif import PNG_SIGNATURE, jpeg_orientation, orientation, png_orien
 from blobdir.inside import open_plain
 from blobdir.jpeg2000 import with_all_bits
 from blobdir.libraries import hush, overheard
-from blobdir.tiffpixels import odd_layout, of_cmyk
+from blobdir.tiffpixels import in_strips, multiplied, odd_layout, of_cmyk
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -418,9 +418,9 @@ class _ImageFile(io.BytesIO):
 
 def _decoded(image: ImageFile, data: bytes, *, keep_alpha: bool, name: str) -> NDArray[np.uint8]:
     """RGB or RGBA samples of an image that is open, as its file has them."""
-    multiplied = _keep_multiplied(image)
+    is_multiplied = _keep_multiplied(image)
     dark = bmps.dark_bits(image.tile[0][3]) if image.format == "BMP" and image.tile else None
-    pixels = _pixels(with_all_bits(image, data), keep_alpha=keep_alpha, multiplied=multiplied, name=name)
+    pixels = _pixels(with_all_bits(image, data), keep_alpha=keep_alpha, is_multiplied=is_multiplied, name=name)
     return pixels & np.array(dark, np.uint8) if dark else pixels
 
 
@@ -440,15 +440,16 @@ def _keep_multiplied(image: ImageFile) -> bool:
     return True
 
 
-def _pixels(image: Image.Image, *, keep_alpha: bool, multiplied: bool, name: str) -> NDArray[np.uint8]:
+def _pixels(image: Image.Image, *, keep_alpha: bool, is_multiplied: bool, name: str) -> NDArray[np.uint8]:
     """RGB or RGBA samples of a loaded image, as its file has them."""
     if image.mode.startswith("I;16"):
         gray = (np.asarray(image) >> 8).astype(np.uint8)
         return np.repeat(gray[:, :, None], 3, axis=2)
     if image.mode == "CMYK":
-        return of_cmyk(np.asarray(image)) if image.format == "TIFF" else _cmyk_to_rgb(np.asarray(image))
+        cmyk = np.asarray(image)
+        return of_cmyk(cmyk) if image.format == "TIFF" else in_strips(_cmyk_to_rgb, 3, cmyk)
     if image.mode == "RGBA" and image.format == "TIFF":
-        rgba = np.array(image) if multiplied else _premultiplied(np.asarray(image))
+        rgba = np.array(image) if is_multiplied else in_strips(_premultiplied, 4, np.asarray(image))
         return rgba[:, :, : 4 if keep_alpha else 3]
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"):
         kind = {"F": "in floating point", "I": "of 32 bits"}.get(image.mode, f"of the kind {image.mode}")
@@ -473,9 +474,7 @@ def _cmyk_to_rgb(cmyk: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _premultiplied(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    out = rgba.copy()
-    out[:, :, :3] = (rgba[:, :, :3].astype(np.int32) * rgba[:, :, 3:] + 127) // 255
-    return out
+    return np.dstack([multiplied(rgba[:, :, :3], rgba[:, :, 3:]), rgba[:, :, 3:]])
 
 
 def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
