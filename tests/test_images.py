@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import pickle
+import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import bmp_kinds
 import numpy as np
 import pytest
 import tiff_kinds
@@ -144,3 +146,14 @@ def test_memory_of_a_pixel(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         tracemalloc.stop()
     assert most < 26 * pixels.shape[0] * pixels.shape[1]
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_many_runs_of_compressed_bmp_take_little_time(bits: int) -> None:
+    width = 700_000
+    row = bytes([1, 7] * (width - 9)) + bytes([9, 3, 0, 0])
+    before = time.process_time()
+    pixels = decode_image(bmp_kinds.compressed(row * bmp_kinds.HEIGHT + b"\0\1", bits, width))
+    assert time.process_time() - before < 2
+    colours = bmp_kinds.PALETTE[:, 2::-1][[7 if bits == 8 else 0, 3 if bits == 8 else 0]]
+    np.testing.assert_array_equal(pixels[0, [0, -1]], colours)

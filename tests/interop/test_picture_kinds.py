@@ -344,6 +344,13 @@ def test_random_codes_of_compressed_bmp() -> None:
     assert all(leaves_out(files[what]) for what in wrong)
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_many_runs_of_compressed_bmp(bits: int) -> None:
+    found = [outcomes(bmp_kinds.many_runs(seed, bits)) for seed in range(60)]
+    assert found.count(PLAIN) > 20
+    assert set(found) <= {PLAIN, NONE}
+
+
 @pytest.mark.parametrize("what", anymap_kinds.KINDS)
 def test_anymap(what: str) -> None:
     assert outcomes(anymap_kinds.KINDS[what]) in (PLAIN, NONE)
