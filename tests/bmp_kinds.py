@@ -76,9 +76,9 @@ KINDS[:] = [kind for kind in KINDS if kind.header > 16 or not kind.upright]
 PALETTE: Final = np.array([(n * 3 % 256, (n * 7 + 40) % 256, (n * 11 + 90) % 256, 0) for n in range(256)], np.uint8)
 
 
-def compressed(codes: bytes, bits: int = 8) -> bytes:
+def compressed(codes: bytes, bits: int = 8, width: int = WIDTH) -> bytes:
     """A BMP whose pixels are codes."""
-    sizes = WIDTH, HEIGHT, 1, bits, 1 if bits == 8 else 2, len(codes), 0, 0, 1 << bits, 0
+    sizes = width, HEIGHT, 1, bits, 1 if bits == 8 else 2, len(codes), 0, 0, 1 << bits, 0
     return file(struct.pack("<IiiHHIIiiII", 40, *sizes) + PALETTE[: 1 << bits].tobytes(), codes)
 
 
@@ -121,3 +121,21 @@ def random_codes(seed: int, bits: int) -> bytes:
         elif kind < 19:
             out += bytes([0, 2, int(rng.integers(0, 4)), int(rng.integers(0, 3))])
     return compressed(out + (b"\0\1" if seed % 3 else b""), bits)
+
+
+def many_runs(seed: int, bits: int) -> bytes:
+    """Codes of a wider picture, mostly of runs one after the other, sometimes of those that are missing or too long."""
+    rng, out, width = np.random.default_rng(seed), b"", 300
+    for _ in range(HEIGHT):
+        x = 0
+        while x < width:
+            count = min(int(rng.integers(1, 5)), width - x)
+            if rng.integers(0, 60) == 0 and count > 2:
+                size = -(-count * bits // 8)
+                out += bytes([0, count]) + rng.bytes(size) + b"\0" * (size % 2)
+            else:
+                count += int(rng.integers(0, 2000) == 0)
+                out += bytes([count, int(rng.integers(0, 256))])
+            x += count
+        out += b"\0\0" * int(rng.integers(0, 3) > 0 or bits == 4)
+    return compressed(out + b"\0\1", bits, width)

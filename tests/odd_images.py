@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import struct
 import zlib
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 HEIGHT, WIDTH = 12, 20
 ORIENTATION: Final = 0x0112
@@ -18,9 +22,9 @@ PIXELS = np.stack([ROWS * 20, COLUMNS * 12, (ROWS * 7 + COLUMNS * 3) % 256], -1)
 PICTURE = Image.fromarray(PIXELS)
 
 
-def save(kind: str, **options: Any) -> bytes:
+def save(kind: str, picture: Image.Image = PICTURE, **options: Any) -> bytes:
     out = io.BytesIO()
-    PICTURE.save(out, kind, **options)
+    picture.save(out, kind, **options)
     return out.getvalue()
 
 
@@ -165,6 +169,32 @@ LOSSY_12 = base64.b64decode(
     "FYg5SZc0gz0e2WfGj61k+3mSQXW2ZCywZrbfTdpnqsIk58xihsySWC2MFZuot9QhawvPW26vAkSJppL6hsn/2Q=="
 )
 CODE_SIZE: Final = 8, 6
+SATURATED_12 = base64.b64decode(
+    "AAAADGpQICANCocKAAAAFGZ0eXBqcDIgAAAAAGpwMiAAAAAtanAyaAAAABZpaGRyAAAAQAAAAEAAAwsHAAAAAAAPY29scgEAAAAAABAAAAbyanAy"
+    "Y/9P/1EALwAAAAAAQAAAAEAAAAAAAAAAAAAAAEAAAABAAAAAAAAAAAAAAwsBAQsBAQsBAf9SAAwAAAABAQUEBAAB/1wAE0BgaGhwaGhwaGhwaGhw"
+    "aGhw/2QAJQABQ3JlYXRlZCBieSBPcGVuSlBFRyB2ZXJzaW9uIDIuNS4w/5AACgAAAAAGawAB/5PHxBALan8hz4wYBMftxEAEKsPBw+AODgwMV68B"
+    "MkkG6A3PgDjg58QMCruuB5juBRtZz4BI8HPBgATNeJEG4lkDSqvPiEQx4+IUHHP30kjKMD8NfRTZzFPIHUS5B37jPqTdk98Qi+MTPhIAEhPcQ48A"
+    "E8kMtBIB1QyK3yQQ2zi/9fow2t8QmfAREgASoNVRkgfLYV4UvUYtqJe/JhXcuK7PhXnwrR1IIiIfwghOlxQVh68vgQqOz1lbfVEv25QmsLAkev89"
+    "RzqYVohw+PJccEOQW/SNEX3WtF2U8hUCtyBeiCC37Jyg3wsXws3wMAK0hpi1WHSC6NnONBBtUdw2EF2VQmzJ+CA5ud945qZP74xuvKKEYbPfy0Dx"
+    "r/DQ5AsVcp0KcHXHYyM7eg5MqQUGcq+qNQ5VFH3fCtfCxfCmEmwro9N6Y40ZBKhYgGT0YGUO6oWGxxINrfir+lNr3zRc7Gccp+QaQe4OpFV+DxV6"
+    "AuU02z91xjRc5iakH/vmjQLO2E7aTrwX9/4oo1ALRDxfidB9TR1ABA025r3X1wqDRXjsCH5FGGnr3dACalVfsU+eGMqeyaokJd1aBxRX8FHVHnmI"
+    "hj6nH+lVgYeXrAy9la28qzLHkYTYvoZx09P0CqtWuzJFa+BuNt0/jQiZFgMpvvas1f81ZpL6mC5IVLtY0MX0K+kQq39U3b27c3aIFqNC78TvXe+X"
+    "t9p618OozIobxHl7GtFYCvyy/qLXxFVmSjBaA1kab5HGh9lLfKlxKFR/szUunCaf27HCpAyUxVlsJT5kIfWsMXI4s4IUHfYLF2A5SnLRyEXonLoI"
+    "GjyAAutmuABfpvX/aE6Php+jLmlmLQsLa5MjkI7yTICbN37JJiRBlbJsFS8+KOI2Id0fJ8uAsLsyEdndurtzdoAVR3J+2d7219ZNAWT071f4KGDM"
+    "u9yp+gjMQjX8oCZMnSxUh8SBcwLjoTM9AlU+FHJBkm5RIKfHrhQKEwCdp621veidK0NEV3D9m9Av8QGcS+TxSK72c6YwuQKCSVvD4IZahKB2r28i"
+    "sEWbX/DmVlOI46AEjZLvo/1ER44SPkN9YbYcX/a2z7ddUr4UZ/NjFcBpJwjOehJdlO7GOWRlJpTjlY7QGp8djEIOYFuiVAJ/lfDa/M4Wfz/k+OGz"
+    "376WK9yqrnk95jN4yq7n74TCFU96eNB4VQV9j9G2ULpnC6rWxbZRrK/EHyP4bs5rRAP13HdOd9C11QmozRgOEe5k2F+qEnorQpA4OdpFIxEVqPEU"
+    "OJ8MqyCO++3uyp/wWDpGhTJcTZ7qIuZmNrMiK7AqfaexQ8n41zwnLIbVvsgjOwMYOoaamYzgjUsB7jXdeYf2r3LNRxRNRVfTcNUfzIThdnr0OGjb"
+    "+W7iW5ZibVSY0ningFVa4UKcAg5yhT6Y6pQJsI+xOI8PZ7tr83NYLGi3n0W7aschsMeT8GP2hfVGYaThpKRuan2LOc8Q8pHT1iCRJfDtGAf7otek"
+    "XdtA2UH+tZQNuzreLQtOFpd6B2x+p4N/FDjS8hFR9u4Q0kzV23p6OfAioft5W0TKRrJfKuVDIUq3cix5lBl1e3cUvZs7DiW4JCiiLSKYoMEhBh8o"
+    "Q0wHUJcFFMbPfwT1SD10gKR62S5qgCTwwLyKGJcEK6Sa4JXr9NW6Ub6INOjjDNWyZHxnnAo3cEH9NRae0LUebgD6vzjGFdupXxl0JL2bAd5vU9ef"
+    "KAcY0q8uKU0to2HbSbekSTJRbcQMfAHXy9JkVceuzP4B5JptbGwTj3qAqcxGWplBobY8K0CDBBs9suq9N0QaXkVGfD3ROKafZPVDsD3vZo5hn4cO"
+    "1fune6Fd2kDXb6k2AvlWmUw3fAYyq/8dgQJFGmU6KUId7P1F3RRW2QUqJU6oj383fRMCIYAsexcK+BQ7mK8CpFPqqRjx4BJDkN6qIaaKi7wX1evL"
+    "0z7fp9JIT6xyEV4UXqYZshOzjQ0wbc53Y1PEAfYDigJ3Bki/YNYH3/EYdJ5UaqfmvA4qyjhG9DYlzNaS4OUmd9YZu0DNaqAE1TPtA+AWW57If6hz"
+    "3nz9be7GLHZmoKLCtiTq9aPDWeKIxQW2Rd2NS9jL+H3v8Sui330jeIMu2Q9pjwTftikKgOJGZOi814gO0xL1k+ZOw+WpJGEnrO/bmUOpPVcxi7zF"
+    "6FJ5+q//2Q=="
+)
+"""64 x 64 pixels of the purest colours, coded as if nothing was lost, and cut off: some are far beyond their most."""
 
 
 def jp2(code: bytes, bits: int) -> bytes:
@@ -189,5 +219,17 @@ DEEP: Final[dict[str, tuple[bytes, int]]] = {
     "jpeg 2000, 16 bits, in boxes": (jp2(LOSSLESS_16, 16), 1),
     "jpeg 2000, 12 bits, lossy": (LOSSY_12, 1),
     "jpeg 2000, 12 bits, lossy, in boxes": (jp2(LOSSY_12, 12), 1),
+    "jpeg 2000, 12 bits, cut off": (SATURATED_12, 1),
 }
 """What -> file, and the largest difference of a sample from what the SDK gives."""
+
+
+def tiles(kept: Iterable[int], **options: Any) -> bytes:
+    """A JPEG 2000 file of six tiles, with some of them."""
+    pixels = np.random.default_rng(1).integers(60, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file := io.BytesIO(), "JPEG2000", tile_size=(20, 20), **options)
+    data = file.getvalue()
+    head, *parts = re.split(b"(?=\xff\x90\0\x0a)", data.removesuffix(b"\xff\xd9"))
+    data = head + b"".join(parts[number] for number in kept) + b"\xff\xd9"
+    size = head.find(b"jp2c") - 4
+    return data if size < 0 else data[:size] + struct.pack(">I", len(data) - size) + data[size + 4 :]

@@ -100,6 +100,16 @@ KINDS: Final = [
 ]
 
 
+def with_less(data: bytes, missing: int) -> bytes:
+    """A file whose compressed pixels are that many bytes too few; but for that it's whole."""
+    kind = b"IDAT" if b"fdAT" not in data else b"fdAT"
+    at, skip = data.index(kind), 0 if kind == b"IDAT" else 4
+    size = int.from_bytes(data[at - 4 : at])
+    pixels = zlib.decompress(data[at + 4 + skip : at + 4 + size])
+    made = chunk(kind, data[at + 4 : at + 4 + skip] + zlib.compress(pixels[: len(pixels) - missing]))
+    return data[: at - 4] + made + data[at + 8 + size :]
+
+
 def bare() -> bytes:
     """A small PNG of RGB."""
     return Kind(2, 8).data()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import pickle
+import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import bmp_kinds
 import numpy as np
 import pytest
+import tiff_kinds
 from PIL import Image, ImageFile
 
 from blobdir.errors import ImageError
@@ -116,3 +120,40 @@ def test_threads() -> None:
     files = [save(np.full((30, 30, 3), i, np.uint8), kind) for i in range(40) for kind in ("PNG", "BMP", "TIFF")]
     with ThreadPoolExecutor(8) as pool:
         assert [int(p.max()) for p in pool.map(decode_image, files * 5)] == [i // 3 for i in range(120)] * 5
+
+
+def large(kind: str, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """A picture of 1.4 million pixels."""
+    side = 1200
+    if kind == "TIFF of 16 bits":
+        monkeypatch.setattr(tiff_kinds, "values", lambda samples, *_: np.full((side, side, samples), 777, np.uint16))
+        monkeypatch.setattr(tiff_kinds, "WIDTH", side)
+        monkeypatch.setattr(tiff_kinds, "HEIGHT", side)
+        return tiff_kinds.tiff(tiff_kinds.RGB, 4, 2, 16, layout=tiff_kinds.Layout(compression=8))
+    form, mode = kind.split()
+    out = io.BytesIO()
+    Image.fromarray(np.full((side, side, 4), 99, np.uint8), mode).save(out, form)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG CMYK", "TIFF CMYK", "TIFF RGBA", "TIFF of 16 bits"])
+def test_memory_of_a_pixel(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = large(kind, monkeypatch)
+    tracemalloc.start()
+    try:
+        pixels = decode_image(data)
+        most = tracemalloc.get_traced_memory()[1] - len(data)
+    finally:
+        tracemalloc.stop()
+    assert most < 26 * pixels.shape[0] * pixels.shape[1]
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_many_runs_of_compressed_bmp_take_little_time(bits: int) -> None:
+    width = 700_000
+    row = bytes([1, 7] * (width - 9)) + bytes([9, 3, 0, 0])
+    before = time.process_time()
+    pixels = decode_image(bmp_kinds.compressed(row * bmp_kinds.HEIGHT + b"\0\1", bits, width))
+    assert time.process_time() - before < 2
+    colours = bmp_kinds.PALETTE[:, 2::-1][[7 if bits == 8 else 0, 3 if bits == 8 else 0]]
+    np.testing.assert_array_equal(pixels[0, [0, -1]], colours)

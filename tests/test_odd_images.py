@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+import tiff_kinds
 from corpus import KINDS, scrambled
 from odd_images import (
     CODE_SIZE,
@@ -21,6 +22,7 @@ from odd_images import (
     LOSSY_12,
     ORIENTED,
     PIXELS,
+    SATURATED_12,
     WIDTH,
     anymap,
     chunk,
@@ -114,6 +116,12 @@ def test_white_stays_white(code, bits, off, boxes):
     assert (found.min(), found.max()) == (0, 255)
 
 
+def test_white_stays_white_where_samples_are_far_beyond_it():
+    found = decode_image(SATURATED_12)
+    assert np.abs(found[3, 2].astype(int) - (255, 38, 187)).max() <= 1
+    assert (found == 255).sum() > 2200
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -159,8 +167,10 @@ def test_what_such_a_size_is_called():
 
 def test_what_begins_as_a_format_and_is_none_is_named():
     with pytest.raises(
-        ImageError, match=r"'a\.tif': it begins as TIFF does, but isn't one that can be read \(7 samples a pixel"
+        ImageError, match=r"'a\.tif': it begins as TIFF does, but isn't one that can be read \(1 sample a pixel, .* LAB"
     ):
+        decode_image(tiff_kinds.tiff(tiff_kinds.LAB, 1), name="a.tif")
+    with pytest.raises(ImageError, match=r"'a\.tif': it says that a pixel has 7 samples, and not what those are"):
         decode_image(KINDS["tiff of seven samples"].data, name="a.tif")
 
 

@@ -5,11 +5,15 @@ Against the SDK: ``tests/interop/test_picture_kinds.py``.
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import itertools
 import re
 import struct
 import time
 import tracemalloc
+import zlib
 
 import anymap_kinds
 import bmp_kinds
@@ -17,15 +21,16 @@ import numpy as np
 import png_kinds
 import pytest
 import tiff_kinds as of
-from odd_images import chunk
+from odd_images import CODE_SIZE, HEIGHT, LOSSLESS_16, WIDTH, XMP, chunk, jp2, save, tiles
 from PIL import Image
 
+from blobdir import tiffs
 from blobdir.errors import ImageError
 from blobdir.images import decode_image, shown_size
 
 READ = [
     *((colours, 1, None) for colours in (of.GRAY, of.GRAY_WHITE)),
-    *((colours, 2, extra) for colours in (of.GRAY, of.GRAY_WHITE) for extra in (None, 0, 1, 2)),
+    *((colours, n, extra) for colours in (of.GRAY, of.GRAY_WHITE) for n in (2, 3, 4) for extra in (None, 0, 1, 2)),
     (of.RGB, 3, None),
     *((of.RGB, 4, extra) for extra in (None, 0, 1, 2)),
 ]
@@ -43,7 +48,8 @@ def rgb(colours: int, samples: int, extra: int | None, bits: int, planar: int) -
     if colours == of.GRAY_WHITE and not apart:
         shown = 255 - shown
     if extra == MULTIPLIED and (apart or not gray):
-        shown = (shown * found[..., -1:] + 127) // 255
+        first = shown.shape[2]
+        shown = (shown * found[..., first : first + 1] + 127) // 255
     return np.broadcast_to(shown, (*shown.shape[:2], 3)).astype(np.uint8)
 
 
@@ -51,7 +57,7 @@ def rgb(colours: int, samples: int, extra: int | None, bits: int, planar: int) -
 @pytest.mark.parametrize("colours", READ, ids=str)
 def test_tiff_is_what_it_is_in_any_layout(colours, bits):
     for kind in (1, 2):
-        for layout in of.LAYOUTS:
+        for layout in of.LAYOUTS + of.TILED:
             data = of.tiff(*colours, bits, kind, layout)
             assert shown_size(io.BytesIO(data)) == (of.WIDTH, of.HEIGHT)
             wanted = rgb(*colours, bits, layout.planar)
@@ -125,10 +131,41 @@ def test_tiff_that_says_what_libtiff_leaves_out(colours, samples, tag, why, layo
         decode_image(of.tiff(colours, samples, layout=layout, tags=[tag]))
 
 
+@pytest.mark.parametrize("tag", of.OTHER_TAGS, ids=str)
+def test_what_tiff_says_beside_its_samples_does_not_count(tag):
+    for colours, layout in itertools.product([(of.RGB, 4, 2), (of.GRAY, 1), (of.PALETTE, 1), (of.CMYK, 4)], of.LAYOUTS):
+        wanted = decode_image(of.tiff(*colours, layout=layout), keep_alpha=True)
+        found = decode_image(of.tiff(*colours, layout=layout, tags=[tag]), keep_alpha=True)
+        np.testing.assert_array_equal(found, wanted, err_msg=str(layout))
+
+
+@pytest.mark.parametrize("layout", of.LAYOUTS, ids=str)
+@pytest.mark.parametrize("tag", [258, 270, 282, 305, 338, 339, 65000])
+def test_tiff_that_ends_before_what_it_says(tag, layout):
+    """Pillow doesn't read on there, and libtiff does: what comes behind counts for one of them."""
+    data = bytearray(of.tiff(of.RGB, 4, 2, layout=layout, tags=[(tag, 1 if tag == 282 else 3, [8] * 12)]))
+    entries = tiffs.Directory(io.BytesIO(data)).entries
+    place = entries[tag][2]
+    form = f"{layout.order}{'Q' if layout.big else 'I'}"
+    struct.pack_into(form, data, place, len(data) - 8)
+    assert shown_size(io.BytesIO(data)) == (of.WIDTH, of.HEIGHT)
+    with pytest.raises(ImageError, match="truncated: it ends before what it says of its picture"):
+        decode_image(bytes(data))
+
+
 @pytest.mark.parametrize("number", [0, 4, 99])
 def test_differences_of_an_unknown_kind(number):
     with pytest.raises(ImageError, match="differences of an unknown kind"):
         decode_image(of.tiff(of.RGB, 3, layout=of.Layout(compression=8), tags=[(317, 4, [number])]))
+
+
+@pytest.mark.parametrize("layout", [layout for layout in of.LAYOUTS if layout.compression == 8], ids=str)
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("kind", [1, 2])
+def test_differences_of_what_they_cannot_be_of(kind, bits, layout):
+    """Those of floating-point numbers."""
+    with pytest.raises(ImageError, match="differences of an unknown kind"):
+        decode_image(of.tiff(of.RGB, 3, None, bits, kind, layout, [(317, 3, [3])]))
 
 
 @pytest.mark.parametrize("kind", [7, 13])
@@ -144,9 +181,62 @@ def test_ycbcr_is_made_of_the_same_in_any_layout(what):
     tags = of.OF_YCBCR[what]
     wanted = decode_image(of.tiff(of.YCBCR, 3, layout=of.Layout(compression=8), tags=tags))
     assert np.abs(wanted.astype(int) - decode_image(of.tiff(of.YCBCR, 3))).max() > 9
-    for layout in of.LAYOUTS[: len(of.LAYOUTS) // 2]:
+    for layout in of.LAYOUTS[: len(of.LAYOUTS) // 2] + of.TILED[: len(of.TILED) // 2]:
         found = decode_image(of.tiff(of.YCBCR, 3, layout=layout, tags=tags))
         np.testing.assert_array_equal(found, wanted, err_msg=str(layout))
+
+
+@pytest.mark.parametrize("subsampling", [(1, 1), (2, 1), (2, 2), (4, 2), (4, 4)], ids=str)
+@pytest.mark.parametrize("tile", [None, (8, 4), (16, 16)])
+def test_pixels_that_have_a_colour_together(tile, subsampling):
+    """Compressed, they are read by libtiff."""
+    data = {
+        n: of.tiff(of.YCBCR, 3, layout=of.Layout(compression=n, tile=tile), subsampling=subsampling) for n in (1, 8)
+    }
+    wanted = decode_image(data[8])
+    assert wanted.std() > 30
+    np.testing.assert_array_equal(decode_image(data[1]), wanted)
+
+
+@pytest.mark.parametrize("compression", [1, 8])
+@pytest.mark.parametrize(("tile", "tags"), of.IN_STRIPS_AND_TILES, ids=str)
+@pytest.mark.parametrize(("colours", "samples"), [(of.GRAY, 1), (of.RGB, 3), (of.YCBCR, 3)])
+def test_tiff_in_strips_and_in_tiles(colours, samples, tile, tags, compression):
+    data = of.tiff(colours, samples, layout=of.Layout(compression=compression, tile=tile), tags=tags)
+    assert shown_size(io.BytesIO(data)) == (of.WIDTH, of.HEIGHT)
+    with pytest.raises(ImageError, match="in strips or in tiles"):
+        decode_image(data)
+
+
+@pytest.mark.parametrize("colours", [(of.GRAY, 1), (of.RGB, 3), (of.RGB, 3, None, 16), (of.YCBCR, 3)], ids=str)
+@pytest.mark.parametrize("tile", [None, (8, 4)])
+def test_strips_and_tiles_that_are_too_short(colours, tile):
+    """What lies behind them would be taken for pixels."""
+    layout, kind = of.Layout(tile=tile), 325 if tile else 279
+    whole = of.tiff(*colours, layout=layout)
+    sizes = tiffs.Directory(io.BytesIO(whole)).numbers(kind)
+    for number in range(len(sizes)):
+        tags = [(kind, 4, [size - (at == number) for at, size in enumerate(sizes)])]
+        with pytest.raises(ImageError, match=f"part {number + 1} of the {len(sizes)} parts of its picture has only"):
+            decode_image(of.tiff(*colours, layout=layout, tags=tags))
+
+
+@pytest.mark.parametrize(("colours", "samples", "extra"), of.NOT_COLOURS, ids=str)
+def test_what_is_said_of_samples_that_are_no_colours(colours, samples, extra):
+    """It counts where there are such."""
+    for layout in of.LAYOUTS[: len(of.LAYOUTS) // 2]:
+        found = decode_image(of.tiff(colours, samples, layout=layout, tags=[(338, 3, extra)]))
+        np.testing.assert_array_equal(found, decode_image(of.tiff(colours, samples, layout=layout)))
+
+
+@pytest.mark.parametrize("layout", of.LAYOUTS, ids=str)
+@pytest.mark.parametrize(
+    ("colours", "samples", "extra"),
+    [(of.RGB, 3, [0]), (of.RGB, 4, [0, 2]), (of.GRAY, 1, [0, 0]), (of.GRAY, 2, [0] * 3)],
+)
+def test_colours_that_are_none(colours, samples, extra, layout):
+    with pytest.raises(ImageError, match=f"it says that {len(extra)} of its {samples} samples? are no colours"):
+        decode_image(of.tiff(colours, samples, layout=layout, tags=[(338, 3, extra)]))
 
 
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"])
@@ -186,6 +276,34 @@ def test_strips_that_lie_in_the_same_place_take_no_memory(colours, order, big):
     assert most_memory(data.ljust(200_000 + size, b"U")) < 8_000_000
 
 
+@pytest.mark.parametrize("colours", [(of.GRAY, 1), (of.RGB, 3), (of.RGB, 3, None, 16), (of.YCBCR, 3)], ids=str)
+@pytest.mark.parametrize("compression", [1, 8])
+def test_tiles_count_whole(colours, compression):
+    """However few pixels of each are in the picture: or a small file would keep everybody busy."""
+    many, size = 20_000, 100_000
+    tags = [(256, 4, [1]), (257, 4, [many]), (322, 4, [size]), (323, 4, [1])]
+    tags += [(324, 4, [300_000] * many), (325, 4, [600_000] * many)]
+    data = of.tiff(*colours, layout=of.Layout(compression=compression, tile=(8, 4)), tags=tags)
+    assert shown_size(io.BytesIO(data)) == (1, many)
+    with pytest.raises(ImageError, match="it has 2,000,000,000 pixels, and"):
+        decode_image(data.ljust(900_000, b"U"))
+
+
+@pytest.mark.parametrize("colours", [(of.GRAY, 1), (of.RGB, 3), (of.RGB, 3, None, 16), (of.YCBCR, 3)], ids=str)
+@pytest.mark.parametrize("tile", [None, (16, 1)])
+def test_many_strips_and_tiles_take_no_more_time(colours, tile):
+    many, data = 40_000, b""
+    layout, bytes_of = of.Layout(tile=tile), 16 * colours[1] * (2 if colours[-1] == 16 else 1)
+    places, sizes = (324, 325) if tile else (273, 279)
+    tags = [(256, 4, [16]), (257, 4, [many]), (323 if tile else 278, 4, [1])]
+    at = 1_000_000
+    tags += [(places, 4, [at + number * bytes_of for number in range(many)]), (sizes, 4, [bytes_of] * many)]
+    data = of.tiff(*colours, layout=layout, tags=tags).ljust(at, b"\0") + bytes(bytes_of * many)
+    before = time.process_time()
+    assert decode_image(data).shape == (many, 16, 3)
+    assert time.process_time() - before < 4
+
+
 @pytest.mark.parametrize("kind", [b"P1\n3 3\n", b"P2\n3 3\n255\n", b"P3\n3 3\n255\n", b"P5\n"])
 @pytest.mark.parametrize("blank", [b" ", b"\n", b"#\n", b"#x\r \n", b"#", b" #"])
 @pytest.mark.parametrize("end", [b"", b"x", b"7" * 9])
@@ -200,6 +318,47 @@ def test_text_is_read_at_once(kind, text):
     data, before = kind % (text * 4_000_000), time.process_time()
     assert set(decode_image(data)[0, 0]) <= {0, 28}
     assert time.process_time() - before < 1.5
+
+
+@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("bzip2", bz2.compress)])
+@pytest.mark.parametrize("skip", [0, -1, 1000, 1 << 20, (1 << 20) + 1, 30_000_000, 999_999_999_999])
+def test_what_nrrd_skips_takes_no_memory(encoding, compress, skip):
+    head = f"NRRD0004\ntype: uchar\ndimension: 2\nsizes: 4 4\nencoding: {encoding}\nbyte skip: {skip}\n\n".encode()
+    data = head + compress(bytes(min(max(skip, 0), 30_000_000)) + bytes(range(16)))
+    if skip <= 1 << 20:
+        np.testing.assert_array_equal(decode_image(data), np.arange(16).reshape(4, 4))
+    else:
+        with pytest.raises(ImageError, match=f"skips {skip:,} bytes of what is compressed, and 1,048,576 are the most"):
+            decode_image(data)
+    assert most_memory(data) < 9_000_000
+
+
+PART = LOSSLESS_16.index(b"\xff\x90\0\x0a")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("boxes", [False, True])
+@pytest.mark.parametrize("size", [1, 6, 11, 12, 13])
+def test_part_of_jpeg_2000_that_ends_before_it_begins(size, boxes):
+    """Whoever went on where it ends would come back to it for ever."""
+    code = LOSSLESS_16[: PART + 6] + struct.pack(">I", size) + LOSSLESS_16[PART + 10 :]
+    data = jp2(code, 16) if boxes else code
+    assert shown_size(io.BytesIO(data)) == CODE_SIZE
+    with pytest.raises(ImageError, match="damaged"):
+        decode_image(data)
+
+
+@pytest.mark.parametrize("no_jp2", [False, True])
+@pytest.mark.parametrize("irreversible", [False, True])
+@pytest.mark.parametrize("kept", [range(6), (5, 1, 0, 2, 4, 3), (0, 1, 1, 2, 3, 4), range(5), (0, 2), ()], ids=str)
+def test_jpeg_2000_of_which_tiles_are_missing(kept, irreversible, no_jp2):
+    """They would be black."""
+    data = tiles(kept, irreversible=irreversible, no_jp2=no_jp2)
+    if missing := 6 - len(set(kept)):
+        with pytest.raises(ImageError, match=f"{missing} of its 6 tiles are missing"):
+            decode_image(data)
+    else:
+        assert decode_image(data).min() > 0
 
 
 WORDS_OF_PROGRAMS = "unpack|index|object|codec|driver|buffer|File Read|[Ee]rror|struct|argument|tuple|configur"
@@ -236,13 +395,43 @@ def test_of_a_tag_that_stands_there_twice_the_first_counts():
     np.testing.assert_array_equal(decode_image(bytes(data)), rgb(of.GRAY, 1, None, 8, 1))
 
 
-@pytest.mark.parametrize("layout", of.LAYOUTS, ids=str)
+@pytest.mark.parametrize("layout", of.LAYOUTS + of.TILED, ids=str)
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 def test_tiff_is_turned_in_any_layout(orientation, layout):
     data = of.tiff(of.RGB, 3, None, 16, 1, layout, [(274, 3, [orientation])])
     wanted = {1: 0, 3: 2, 6: -1}[orientation]
     np.testing.assert_array_equal(decode_image(data), np.rot90(rgb(of.RGB, 3, None, 16, 1), wanted))
     assert shown_size(io.BytesIO(data)) == ((of.HEIGHT, of.WIDTH) if orientation == 6 else (of.WIDTH, of.HEIGHT))
+
+
+@pytest.mark.parametrize("colours", [(of.RGB, 3), (of.YCBCR, 3), (of.CMYK, 4), (of.PALETTE, 1), (of.GRAY, 1)], ids=str)
+@pytest.mark.parametrize("compression", [1, 8])
+def test_pillow_is_not_told_how_tiff_is_turned(colours, compression):
+    """Some versions of it turn some of them twice."""
+    data = of.tiff(*colours, layout=of.Layout(compression=compression), tags=[(274, 3, [6])])
+    made = tiffs.plain(data, tiffs.Directory(io.BytesIO(data)))
+    assert tiffs.ORIENTATION not in tiffs.Directory(io.BytesIO(made)).entries
+    wanted = decode_image(of.tiff(*colours, layout=of.Layout(compression=compression)))
+    np.testing.assert_array_equal(decode_image(data), np.rot90(wanted, -1))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("tags", "quarters"),
+    [
+        ([(274, 3, [6])], -1),
+        ([(274, 1, [6])], -1),
+        ([(274, 4, [3]), (700, 1, list(XMP))], 2),
+        ([(274, 7, [6])], 0),
+        ([(700, 1, list(XMP))], 0),
+    ],
+)
+def test_jpeg_of_old_is_turned(tags, quarters, order):
+    layout = of.Layout(order=order)
+    wanted = decode_image(of.old_jpeg(save("JPEG"), (WIDTH, HEIGHT), layout))
+    assert np.abs(wanted.astype(int) - decode_image(save("JPEG"))).max() < 30
+    found = decode_image(of.old_jpeg(save("JPEG"), (WIDTH, HEIGHT), layout, tags))
+    np.testing.assert_array_equal(found, np.rot90(wanted, quarters))
 
 
 @pytest.mark.parametrize("part", [False, True])
@@ -290,6 +479,29 @@ def test_png_with_what_its_pixels_do_not_need(what, behind):
 def test_damaged_png_says_why(data, why):
     with pytest.raises(ImageError, match=why):
         decode_image(data)
+
+
+@pytest.mark.parametrize("missing", [1, 7, 40])
+@pytest.mark.parametrize("kind", [kind for kind in png_kinds.KINDS if kind.animation in ("", "apart")], ids=str)
+def test_png_whose_pixels_end_too_early(kind, missing):
+    """Compressed as a whole, so that nothing but their number says so."""
+    data = kind.data()
+    np.testing.assert_array_equal(decode_image(png_kinds.with_less(data, 0)), decode_image(data))
+    with pytest.raises(ImageError, match="pixels end before its last row|truncated"):
+        decode_image(png_kinds.with_less(data, min(missing, 5) if kind.part else missing))
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(("colours", "bits"), [(0, 1), (0, 8), (0, 16), (2, 8), (2, 16), (3, 8), (4, 8), (6, 8)])
+def test_black_png_is_whole(colours, bits, interlaced):
+    data = png_kinds.Kind(colours, bits, interlaced).data()
+    at = data.index(b"IDAT")
+    size = int.from_bytes(data[at - 4 : at])
+    pixels = len(zlib.decompress(data[at + 4 : at + 4 + size]))
+    black = data[: at - 4] + chunk(b"IDAT", zlib.compress(bytes(pixels))) + data[at + 8 + size :]
+    assert decode_image(black).shape == (png_kinds.HEIGHT, png_kinds.WIDTH, 3)
+    with pytest.raises(ImageError, match="before its last row|truncated"):
+        decode_image(png_kinds.with_less(black, 1))
 
 
 @pytest.mark.parametrize("masks", bmp_kinds.MASKS)

@@ -36,6 +36,7 @@ GRAY_WHITE, GRAY, RGB, PALETTE, MASK, CMYK, YCBCR, LAB, ICCLAB, ITULAB, CFA, RAW
 COLOURS: Final = [
     *((colours, 1, None) for colours in (GRAY_WHITE, GRAY, PALETTE, MASK, CFA, RAW, LAB)),
     *((colours, 2, extra) for colours in (GRAY_WHITE, GRAY) for extra in (None, 0, 1, 2)),
+    *((colours, samples, extra) for colours in (GRAY_WHITE, GRAY) for samples in (3, 4) for extra in (None, 2)),
     *((colours, 3, None) for colours in (RGB, YCBCR, LAB, ICCLAB, ITULAB, RAW)),
     *((RGB, 4, extra) for extra in (None, 0, 1, 2)),
     *((PALETTE, 2, extra) for extra in (None, 0, 1, 2)),
@@ -59,9 +60,12 @@ class Layout:
     fill: int = 1
     big: bool = False
     compression: int = 1
+    tile: tuple[int, int] | None = None
+    """Width and height; None: strips."""
 
     def __str__(self) -> str:
-        return f"{self.planar}{self.order}{self.fill}{'b' if self.big else 'c'}{self.compression}"
+        tile = f"t{self.tile[0]}x{self.tile[1]}" if self.tile else ""
+        return f"{self.planar}{self.order}{self.fill}{'b' if self.big else 'c'}{self.compression}{tile}"
 
 
 _STORED: Final = [
@@ -79,6 +83,8 @@ OF_YCBCR: Final = {
 }
 """What YCbCr is made of."""
 LAYOUTS: Final = [Layout(planar, *stored) for planar in (1, 2) for stored in _STORED]
+TILED: Final = [Layout(planar, *stored, (8, 4)) for planar in (1, 2) for stored in _STORED]
+"""In tiles, of which the last ones aren't full."""
 
 
 def values(samples: int, bits: int, kind: int) -> np.ndarray:
@@ -94,6 +100,26 @@ def values(samples: int, bits: int, kind: int) -> np.ndarray:
         return found >> 8 - bits
     low = np.random.default_rng(samples * 100 + bits).integers(0, 1 << bits - 8, found.shape)
     return (found << bits - 8) + low
+
+
+def parts(plane: np.ndarray, tile: tuple[int, int] | None) -> Iterator[np.ndarray]:
+    """Strips or tiles of the samples of a picture."""
+    for top in range(0, HEIGHT, tile[1] if tile else ROWS):
+        if not tile:
+            yield plane[top : top + ROWS]
+            continue
+        for left in range(0, WIDTH, tile[0]):
+            part = plane[top : top + tile[1], left : left + tile[0]]
+            yield np.pad(part, ((0, tile[1] - part.shape[0]), (0, tile[0] - part.shape[1]), (0, 0)), "edge")
+
+
+def together(part: np.ndarray, across: int, down: int) -> np.ndarray:
+    """Samples of YCbCr where some pixels, from side to side and from above, have a colour together."""
+    rows, columns = part.shape[:2]
+    part = np.pad(part, ((0, -rows % down), (0, -columns % across), (0, 0)), "edge")
+    blocks = part.reshape(part.shape[0] // down, down, part.shape[1] // across, across, 3).swapaxes(1, 2)
+    light = blocks[..., 0].reshape(*blocks.shape[:2], -1)
+    return np.concatenate([light, blocks[:, :, 0, 0, 1:]], axis=2)
 
 
 def packed(rows: np.ndarray, bits: int, kind: int, order: str = ">") -> bytes:
@@ -126,12 +152,14 @@ def tiff(
     kind: int = 1,
     layout: Layout = Layout(),  # it never changes
     tags: Sequence[tuple[int, int, list[int]]] = (),
+    subsampling: tuple[int, int] = (1, 1),
 ) -> bytes:
     """A TIFF file; other tags may take the place of those that it has: number, type, values."""
     found, strips = values(samples, bits, kind), []
     for plane in [found] if layout.planar == 1 else [found[..., n : n + 1] for n in range(samples)]:
-        for first in range(0, HEIGHT, ROWS):
-            strip = compressed(packed(plane[first : first + ROWS], bits, kind, layout.order), layout.compression)
+        for part in parts(plane, layout.tile):
+            stored = part if subsampling == (1, 1) else together(part, *subsampling)
+            strip = compressed(packed(stored, bits, kind, layout.order), layout.compression)
             strips.append(strip.translate(REVERSED) if layout.fill == 2 else strip)
     entries = {256: (4, [WIDTH]), 257: (4, [HEIGHT]), 258: (3, [bits] * samples), 259: (3, [layout.compression])}
     entries |= {262: (3, [colours]), 277: (3, [samples]), 278: (4, [ROWS]), 284: (3, [layout.planar])}
@@ -144,8 +172,30 @@ def tiff(
     if colours == PALETTE:
         entries[320] = 3, colour_map(bits)
     if colours == YCBCR:
-        entries[530] = 3, [1, 1]
+        entries[530] = 3, [*subsampling]
     return _file(entries, strips, layout, tags)
+
+
+def old_jpeg(
+    jpeg: bytes,
+    size: tuple[int, int],
+    layout: Layout = Layout(),  # it never changes
+    tags: Sequence[tuple[int, int, list[int]]] = (),
+) -> bytes:
+    """A TIFF file around a JPEG file, as TIFF once had them."""
+    entries = {256: (4, [size[0]]), 257: (4, [size[1]]), 258: (3, [8] * 3), 259: (3, [6]), 262: (3, [YCBCR])}
+    entries |= {277: (3, [3]), 278: (4, [size[1]]), 514: (4, [len(jpeg)]), 530: (3, [2, 2])}
+    without = _file({**entries, 513: (4, [0])}, [jpeg], layout, tags)
+    return _file({**entries, 513: (4, [len(without) - len(jpeg)])}, [jpeg], layout, tags)
+
+
+OTHER_TAGS: Final = [
+    *((tag, kind, [0, 0]) for tag in (282, 283) for kind in (5, 4, 7)),
+    *((tag, kind, [200]) for tag in (296, 306, 700, 34675, 33723, 34377, 37724) for kind in (1, 3, 4, 7, 12)),
+    *((tag, kind, [9, 9]) for tag in (34665, 34853, 330, 315, 270) for kind in (3, 4, 7)),
+    (65000, 11, [0.5]),
+]
+"""Tags that say nothing of samples, of types that they can and can't have: number, type, values."""
 
 
 def _file(
@@ -157,15 +207,19 @@ def _file(
     order, (count, inline, first) = layout.order, ("Q", 8, 16) if layout.big else ("H", 4, 8)
     place = "Q" if layout.big else "I"
     kind = 16 if layout.big else 4
-    entries |= {273: (kind, [0] * len(strips)), 279: (kind, [len(strip) for strip in strips])}
+    places, lengths = (324, 325) if layout.tile else (273, 279)
+    entries |= {places: (kind, [0] * len(strips)), lengths: (kind, [len(strip) for strip in strips])}
+    if layout.tile:
+        entries |= {322: (4, [layout.tile[0]]), 323: (4, [layout.tile[1]])}
+        del entries[278]
     entries |= {tag: (kind, numbers) for tag, kind, numbers in tags}
     entries = {tag: (kind, numbers) for tag, (kind, numbers) in sorted(entries.items()) if numbers}
     start = first + struct.calcsize(f"={count}") + (12 if not layout.big else 20) * len(entries) + inline
     lengths = [struct.calcsize(f"={len(numbers)}{LETTERS[kind]}") for kind, numbers in entries.values()]
     pixels = start + sum(lengths)
-    if 273 in entries and not any(tag == 273 for tag, _, _ in tags):
+    if places in entries and not any(tag == places for tag, _, _ in tags):
         ends = list(itertools.accumulate(map(len, strips), initial=pixels))
-        entries[273] = entries[273][0], ends[: len(strips)]
+        entries[places] = entries[places][0], ends[: len(strips)]
     table, behind = struct.pack(f"{order}{count}", len(entries)), b""
     for tag, (kind, numbers) in entries.items():
         data = struct.pack(f"{order}{len(numbers)}{LETTERS[kind]}", *numbers)
@@ -179,6 +233,26 @@ def _file(
     )
 
 
+NOT_COLOURS: Final = [
+    *((colours, 1, [extra]) for colours in (GRAY_WHITE, GRAY, PALETTE) for extra in (0, 1, 2)),
+    *((YCBCR, 3, extra) for extra in ([0], [2], [2, 0], [0, 0, 0])),
+    *((PALETTE, 2, extra) for extra in ([0], [2], [2, 0])),
+    *((colours, 3, extra) for colours in (GRAY_WHITE, GRAY) for extra in ([0], [2], [0, 2], [2, 0], [1, 2])),
+    *((colours, 4, extra) for colours in (GRAY_WHITE, GRAY) for extra in ([0] * 3, [2, 0, 0], [0, 0, 2])),
+]
+"""Colours, samples, and what is said of those that are no colours, whether or not there are such."""
+IN_STRIPS_AND_TILES: Final = [
+    (None, [(322, 4, [WIDTH]), (323, 4, [ROWS])]),
+    (None, [(322, 4, [16]), (323, 4, [16])]),
+    (None, [(322, 4, [16]), (323, 4, [16]), (324, 4, [8]), (325, 4, [4096])]),
+    (None, [(324, 4, [400, 500])]),
+    ((8, 4), [(322, 4, [])]),
+    ((8, 4), [(323, 4, [])]),
+    ((8, 4), [(273, 4, [8, 8]), (279, 4, [400, 400])]),
+]
+"""Tile, and tags that say something else too."""
+
+
 OF_TAGS: Final = [
     (RGB, 3, (317, 3, [2, 2]), "what its samples are differences from"),
     (RGB, 3, (317, 7, [2]), "what its samples are differences from"),
@@ -189,6 +263,12 @@ OF_TAGS: Final = [
     (GRAY, 1, (284, 3, [1, 1]), "how its colours lie"),
     (GRAY, 1, (262, 3, [1, 1]), "what its colours are"),
     (GRAY, 1, (277, 7, [1]), "how many samples"),
+    (GRAY, 1, (259, 3, [1, 1]), "how it's compressed"),
+    *((RGB, 3, (tag, 7, [8]), f"of its samples isn't whole numbers .tag {tag}") for tag in (339, 338, 292)),
+    (RGB, 3, (277, 3, [4]), "a pixel has 4 samples, and not what those are"),
+    (RGB, 3, (258, 3, [8, 8]), "a pixel has 3 samples, and not what those are"),
+    (RGB, 3, (284, 3, [3]), "a pixel has 3 samples, and not what those are"),
+    (RGB, 4, (338, 3, [3]), "what its samples are that are no colours"),
     (PALETTE, 1, (320, 3, [7]), "its palette has 1 number, and not the 768"),
     (PALETTE, 1, (320, 3, [7] * 767), "its palette has 767 numbers"),
     (PALETTE, 1, (320, 3, [7] * 769), "its palette has 769 numbers"),

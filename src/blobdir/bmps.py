@@ -32,6 +32,8 @@ _PLAIN: Final = 0xFF0000, 0xFF00, 0xFF, 0xFF000000
 _BYTE: Final = 255
 _NEXT_ROW, _END, _MOVE = 0, 1, 2
 """Codes."""
+_MANY: Final = 16
+"""Runs one after the other from which on they are read at once."""
 _ENDED: Final = "the image file is truncated"
 
 
@@ -86,9 +88,15 @@ class Bmp:
 
     def _uncoded(self, data: bytes) -> bytearray:
         """A byte for each pixel of what is compressed. Rows that a run fills end, whether or not a code says so too."""
-        out, row, x, at, ended = bytearray(self.width * self.height), 0, 0, self.start, False
+        out, row, x, at, ended, alike = bytearray(self.width * self.height), 0, 0, self.start, False, 0
         while row < self.height:
-            code, moved = data[at : at + 2], data[at + 2 : at + 4]
+            if alike > _MANY:
+                run, size = self._runs(data, at, self.width - x)
+                at, alike = at + size, 0
+                if run:
+                    row, x, ended = self._put(out, row, x, run, ends=True)
+                continue
+            code = data[at : at + 2]
             if len(code) < 2:
                 if row == self.height - 1 and x == self.width:
                     break
@@ -103,20 +111,38 @@ class Bmp:
                 row, x, ended = (row, x, False) if ended else (row + 1, 0, False)
                 continue
             if not count and value == _MOVE:
-                if len(moved) < 2:
-                    raise OSError(_ENDED)
-                row, x = divmod(row * self.width + x + moved[0] + moved[1] * self.width, self.width)
+                row, x = self._moved(data[at : at + 2], row, x)
                 at, ended = at + 2, False
                 continue
             run, size = self._run(data, at, count, value)
-            at += size
-            if x + len(run) > self.width:
-                raise OSError("its compressed pixels go beyond its rows")
-            out[row * self.width + x : row * self.width + x + len(run)] = run
-            x += len(run)
-            ended = bool(count) and self.bits == 8 and x == self.width
-            row, x = (row + 1, 0) if ended else (row, x)
+            at, alike = at + size, alike + 1 if count else 0
+            row, x, ended = self._put(out, row, x, run, ends=bool(count))
         return out
+
+    def _moved(self, steps: bytes, row: int, x: int) -> tuple[int, int]:
+        if len(steps) < 2:
+            raise OSError(_ENDED)
+        return divmod(row * self.width + x + steps[0] + steps[1] * self.width, self.width)
+
+    def _put(self, out: bytearray, row: int, x: int, run: bytes, *, ends: bool) -> tuple[int, int, bool]:
+        """Put pixels into their place. Where the next ones are, and whether that is another row since one is full."""
+        if x + len(run) > self.width:
+            raise OSError("its compressed pixels go beyond its rows")
+        out[row * self.width + x : row * self.width + x + len(run)] = run
+        x += len(run)
+        return (row + 1, 0, True) if ends and self.bits == 8 and x == self.width else (row, x, False)
+
+    def _runs(self, data: bytes, at: int, room: int) -> tuple[bytes, int]:
+        """Pixels of codes that are one run after the other, as far as there is room, and how many bytes they have."""
+        codes = np.frombuffer(data, np.uint8, 2 * min(room, (len(data) - at) // 2), at).reshape(-1, 2)
+        counts, values = codes[:, 0].astype(np.int64), codes[:, 1]
+        ends = np.cumsum(counts)
+        many = min(int(np.searchsorted(ends, room, "right")), int(np.argmin(np.append(counts, 0))))
+        counts, values = counts[:many], np.repeat(values[:many], counts[:many])
+        if self.bits != 8:  # the first and the second of two pixels
+            second = (np.arange(len(values)) - np.repeat(ends[:many] - counts, counts)) & 1
+            values = np.where(second, values & 15, values >> 4)
+        return values.tobytes(), 2 * many
 
     def _run(self, data: bytes, at: int, count: int, value: int) -> tuple[bytes, int]:
         """Pixels that a code means, and how many bytes behind it it has."""

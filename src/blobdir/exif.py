@@ -19,6 +19,7 @@ import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from blobdir.jpegs import APP1, segments
 from blobdir.tiffs import Directory
 
 if TYPE_CHECKING:
@@ -57,38 +58,41 @@ def orientation(image: Image.Image, file: BinaryIO) -> int:
         value = _found(image, file)
     finally:
         file.seek(at)
-    return value if value is not None and 1 <= value <= 8 else 1
+    return _known(value)
 
 
 def png_orientation(file: BinaryIO) -> int:
     """Orientation of a PNG file, 1 to 8."""
-    value = _read(_of_png(file))
+    return _known(_read(_of_png(file)))
+
+
+def jpeg_orientation(file: BinaryIO) -> int:
+    """Orientation of a JPEG file, 1 to 8."""
+    return _known(next((value for data in _of_jpeg(file) if (value := _read(data)) is not None), None))
+
+
+def _known(value: int | None) -> int:
     return value if value is not None and 1 <= value <= 8 else 1
-
-
-def pillows_own(image: Image.Image) -> int:
-    """Orientation by which Pillow turns an image when it loads it: only TIFF."""
-    value = image.getexif().get(_ORIENTATION, 1) if image.format == "TIFF" else 1
-    return value if value in range(1, 9) else 1
 
 
 def _found(image: Image.Image, file: BinaryIO) -> int | None:
     if image.format == "TIFF":
         return Directory(file).orientation()
-    parts = []
     if image.format in ("JPEG", "MPO"):
-        parts = [data[len(_PREFIX) :] for kind, data in _segments(image) if kind == "APP1" and data.startswith(_PREFIX)]
-    elif image.format == "PNG":
+        return jpeg_orientation(file)
+    if image.format == "PNG":
         return png_orientation(file)
-    elif image.format == "WEBP":
-        parts = [image.info.get("exif", b"")]
-    return next((value for data in parts if (value := _read(data)) is not None), None)
+    return _read(image.info.get("exif", b"")) if image.format == "WEBP" else None
 
 
-def _segments(image: Image.Image) -> list[tuple[str, bytes]]:
-    """Name and content of what stands in front of the pixels of a JPEG."""
-    found: list[tuple[str, bytes]] = getattr(image, "applist", [])
-    return found
+def _of_jpeg(file: BinaryIO) -> Iterator[bytes]:
+    """The EXIF data of a JPEG file: nothing else is read of what stands in front of its pixels."""
+    for marker, at, size in segments(file):
+        if marker == APP1 and size >= 2 + len(_PREFIX):
+            file.seek(at + 4)
+            data = file.read(size - 2)
+            if data.startswith(_PREFIX) and len(data) == size - 2:
+                yield data[len(_PREFIX) :]
 
 
 def _of_png(file: BinaryIO) -> bytes:

@@ -9,7 +9,8 @@ so on every run), and what Pillow does differently by default is brought in line
 - PBM, PGM and PPM have the samples of their files: `blobdir.anymaps`; so have BMP: `blobdir.bmps`, and TIFF in whatever
   way it has them: `blobdir.tiffs` and `blobdir.tiffpixels`. White stays white in JPEG 2000 of more than 8 bits:
   `blobdir.jpeg2000`.
-- What PNG has beside its pixels isn't read, and of an animation the first frame counts: `blobdir.pngs`.
+- What PNG and JPEG have beside their pixels isn't read, and of an animation the first frame counts: `blobdir.pngs`,
+  `blobdir.jpegs`.
 - CMYK becomes RGB with OpenCV's (JPEG) and libtiff's (TIFF) integer formulas.
 - TIFF colours come multiplied by their alpha, once.
 - A gray image keeps three channels when only a ``tRNS`` chunk makes it transparent.
@@ -30,16 +31,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from blobdir import bmps, nrrd, pngs, tiffs
+from blobdir import bmps, jpegs, nrrd, pngs, tiffs
 from blobdir.annotations import SIDE_MAX, is_size
 from blobdir.anymaps import anymap_of
 from blobdir.durable import open_regular
 from blobdir.errors import ImageError
-from blobdir.exif import PNG_SIGNATURE, orientation, pillows_own, png_orientation
+from blobdir.exif import PNG_SIGNATURE, jpeg_orientation, orientation, png_orientation
 from blobdir.inside import open_plain
 from blobdir.jpeg2000 import with_all_bits
 from blobdir.libraries import hush, overheard
-from blobdir.tiffpixels import odd_layout, of_cmyk
+from blobdir.tiffpixels import in_strips, multiplied, odd_layout, of_cmyk
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -56,14 +57,13 @@ _BEGINNING_BYTES = 16
 _READS_TO_THE_END = frozenset({"JPEG", "MPO", "BMP", "GIF", "TIFF"})
 _QUARTER = 5
 """The first orientation by which width and height change places."""
-_BACK = {6: 8, 8: 6}
-"""Orientation -> the one that turns it back, where it's another one."""
 _COLOURED = 3
 _DAMAGED = "it is damaged"
 _ENDED = "the image file is truncated"
 _MEMORY = "it takes more memory than there is"
+_PIXELS = "its compressed pixels are damaged"
 _IN_WORDS = {
-    "its compressed pixels are damaged": (
+    _PIXELS: (
         *("decoder error", "decoding error", "broken data stream", "unrecognized data stream", "image buffer overrun"),
         *("failed to decode", "failed to read", "cannot decode image data"),
     ),
@@ -121,7 +121,7 @@ def decode_image(
     heard: list[str] = []
     try:
         with overheard() as heard:
-            pixels, turn, pillows = _read(data, keep_alpha=keep_alpha, name=name)
+            pixels, turn = _read(data, keep_alpha=keep_alpha, name=name)
     except ImageError:
         raise
     except UnidentifiedImageError as err:
@@ -131,49 +131,47 @@ def decode_image(
         raise _error(name, f"{reason} ({counted(len(data), 'byte')})") from err
     if notes is not None:
         notes += heard
-    if turn == pillows:
-        return np.ascontiguousarray(pixels)
-    return _turned(_turned(pixels, _BACK.get(pillows, pillows)), turn)
+    return _turned(pixels, turn)
 
 
-def _read(data: bytes, *, keep_alpha: bool, name: str) -> tuple[NDArray[np.uint8], int, int]:
-    """Samples of a file, the orientation that they are to have, and the one that they have been turned by already."""
+def _read(data: bytes, *, keep_alpha: bool, name: str) -> tuple[NDArray[np.uint8], int]:
+    """Samples of a file as they are stored, and its orientation."""
     if data[:4] in tiffs.BEGINNINGS:
         return _read_tiff(data, keep_alpha=keep_alpha, name=name)
     if anymap := anymap_of(io.BytesIO(data)):
         _check_pixels(anymap.width * anymap.height, name)
-        return anymap.pixels(data), 1, 1
+        return anymap.pixels(data), 1
     if data.startswith(bmps.MAGIC):
         bmps.check(data)
     if bmp := bmps.odd_bmp(io.BytesIO(data)):
         _check_pixels(bmp.width * bmp.height, name)
-        return bmp.pixels(data, keep_alpha=keep_alpha), 1, 1
+        return bmp.pixels(data, keep_alpha=keep_alpha), 1
     png = pngs.plain(data) if data.startswith(PNG_SIGNATURE) else None
-    with _ImageFile(png.data if png else data) as file, _opened(file) as image:
+    needed = png.data if png else jpegs.plain(data) if data.startswith(jpegs.BEGINNING) else data
+    with _ImageFile(needed) as file, _opened(file) as image:
         width, height = png.canvas if png else image.size
         _check_pixels(width * height, name)
-        turn, pillows = orientation(image, io.BytesIO(data) if png else file), pillows_own(image)
-        if keep_alpha:
-            turn = 1
+        turn = 1 if keep_alpha else orientation(image, io.BytesIO(data))
         # From here on the end of the file comes too early. (Before, readers look for what may not be there.)
         file.strict = image.format in _READS_TO_THE_END
         pixels = _decoded(image, data, keep_alpha=keep_alpha, name=name)
-        return png.whole(pixels) if png else pixels, turn, pillows
+        if not png:
+            return pixels, turn
+        pngs.check_rows(png.data, image)
+        return png.whole(pixels), turn
 
 
-def _read_tiff(data: bytes, *, keep_alpha: bool, name: str) -> tuple[NDArray[np.uint8], int, int]:
+def _read_tiff(data: bytes, *, keep_alpha: bool, name: str) -> tuple[NDArray[np.uint8], int]:
     directory = tiffs.Directory(io.BytesIO(data))
-    width, height = directory.size()
-    _check_pixels(width * height, name)  # before anything is made of them
-    if (made := tiffs.plain(data, directory)) is not data:
-        data, directory = made, tiffs.Directory(io.BytesIO(made))
+    _check_pixels(directory.pixels(), name)  # before anything is made of them
+    turn, data = directory.orientation(), tiffs.plain(data, directory)
+    directory = tiffs.Directory(io.BytesIO(data))
     if layout := odd_layout(data, directory):
         pixels = layout.pixels([_gray(plane) for plane in layout.planes()], keep_alpha=keep_alpha)
-        return pixels, directory.orientation(), 1
+        return pixels, turn
     with _ImageFile(data) as file, _opened(file) as image:
-        pillows = pillows_own(image)
         file.strict = True
-        return _decoded(image, data, keep_alpha=keep_alpha, name=name), directory.orientation(), pillows
+        return _decoded(image, data, keep_alpha=keep_alpha, name=name), turn
 
 
 def _gray(data: bytes) -> NDArray[Any]:
@@ -284,6 +282,9 @@ def _size(file: BinaryIO, *, turn: bool = True) -> tuple[int, int]:
     if beginning.startswith(PNG_SIGNATURE):
         width, height = pngs.size_of(file)
         return (height, width) if turn and png_orientation(file) >= _QUARTER else (width, height)
+    if beginning.startswith(jpegs.BEGINNING):
+        width, height = jpegs.size_of(file)
+        return (height, width) if turn and jpeg_orientation(file) >= _QUARTER else (width, height)
     if anymap := anymap_of(file):
         return anymap.width, anymap.height
     if bmp := bmps.odd_bmp(file):
@@ -389,6 +390,8 @@ def _reason(err: BaseException | None) -> str:
     if not isinstance(err, (OSError, SyntaxError, nrrd.NrrdError)):
         return _DAMAGED  # those are of Python
     said = getattr(err, "strerror", None) or str(err) or _DAMAGED
+    if said.lstrip("-").isdigit():  # as libtiff's errors are in some versions of Pillow
+        return _PIXELS
     return next((words for words, beginnings in _IN_WORDS.items() if said.lower().startswith(beginnings)), said)
 
 
@@ -415,9 +418,9 @@ class _ImageFile(io.BytesIO):
 
 def _decoded(image: ImageFile, data: bytes, *, keep_alpha: bool, name: str) -> NDArray[np.uint8]:
     """RGB or RGBA samples of an image that is open, as its file has them."""
-    multiplied = _keep_multiplied(image)
+    is_multiplied = _keep_multiplied(image)
     dark = bmps.dark_bits(image.tile[0][3]) if image.format == "BMP" and image.tile else None
-    pixels = _pixels(with_all_bits(image, data), keep_alpha=keep_alpha, multiplied=multiplied, name=name)
+    pixels = _pixels(with_all_bits(image, data), keep_alpha=keep_alpha, is_multiplied=is_multiplied, name=name)
     return pixels & np.array(dark, np.uint8) if dark else pixels
 
 
@@ -437,15 +440,16 @@ def _keep_multiplied(image: ImageFile) -> bool:
     return True
 
 
-def _pixels(image: Image.Image, *, keep_alpha: bool, multiplied: bool, name: str) -> NDArray[np.uint8]:
+def _pixels(image: Image.Image, *, keep_alpha: bool, is_multiplied: bool, name: str) -> NDArray[np.uint8]:
     """RGB or RGBA samples of a loaded image, as its file has them."""
     if image.mode.startswith("I;16"):
         gray = (np.asarray(image) >> 8).astype(np.uint8)
         return np.repeat(gray[:, :, None], 3, axis=2)
     if image.mode == "CMYK":
-        return of_cmyk(np.asarray(image)) if image.format == "TIFF" else _cmyk_to_rgb(np.asarray(image))
+        cmyk = np.asarray(image)
+        return of_cmyk(cmyk) if image.format == "TIFF" else in_strips(_cmyk_to_rgb, 3, cmyk)
     if image.mode == "RGBA" and image.format == "TIFF":
-        rgba = np.array(image) if multiplied else _premultiplied(np.asarray(image))
+        rgba = np.array(image) if is_multiplied else in_strips(_premultiplied, 4, np.asarray(image))
         return rgba[:, :, : 4 if keep_alpha else 3]
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"):
         kind = {"F": "in floating point", "I": "of 32 bits"}.get(image.mode, f"of the kind {image.mode}")
@@ -470,9 +474,7 @@ def _cmyk_to_rgb(cmyk: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _premultiplied(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    out = rgba.copy()
-    out[:, :, :3] = (rgba[:, :, :3].astype(np.int32) * rgba[:, :, 3:] + 127) // 255
-    return out
+    return np.dstack([multiplied(rgba[:, :, :3], rgba[:, :, 3:]), rgba[:, :, 3:]])
 
 
 def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

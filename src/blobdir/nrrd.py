@@ -25,7 +25,7 @@ _VERSION: Final = re.compile(rb"NRRD0*[1-5]\s*")
 _FIELD: Final = re.compile(r"\s*([^:]*?)\s*:=?\s*(.*?)\s*")
 _HEADER_BYTES: Final = 1 << 20
 _BEFORE_BYTES: Final = 1 << 20
-"""Most bytes of compressed data before the samples, where the header only says that those are the last."""
+"""Most bytes of compressed data before the samples: the header says how many, or only that the samples are the last."""
 _AXES: Final = 32
 _COLOURED, _COLOURS = 3, 4
 """Axes of an image that has colours, and samples of one pixel."""
@@ -193,6 +193,8 @@ def _texts(data: bytes, header: Header) -> NDArray[Any]:
 def _unpacked(data: bytes, header: Header, wanted: int) -> bytes:
     """What is compressed: never much more than the samples take."""
     before = _BEFORE_BYTES if header.skip_bytes < 0 else header.skip_bytes
+    if before > _BEFORE_BYTES:
+        raise NrrdError(f"it skips {before:,} bytes of what is compressed, and {_BEFORE_BYTES:,} are the most")
     most = wanted + before + 1
     try:
         if header.encoding in _GZIP:

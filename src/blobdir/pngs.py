@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from numpy.typing import NDArray
+    from PIL import Image
 
 _HEADER, _PALETTE, _PIXELS, _END, _TRANSPARENT = b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS"
 _KNOWN: Final = frozenset({_HEADER, _PALETTE, _PIXELS, _END})
@@ -26,6 +27,11 @@ _ANIMATION, _FRAME, _FRAMES_PIXELS = b"acTL", b"fcTL", b"fdAT"
 _CHECKED: Final = _KNOWN | {_TRANSPARENT, _FRAMES_PIXELS}
 """Kinds that don't count when their checksum is wrong; that of other frames' is never looked at."""
 _OPTIONAL: Final = 0x20
+_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Kind of colours -> samples of a pixel."""
+_PASSES: Final = (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)
+"""Of interlaced pictures: the first column and row, and how many it is to the next."""
+_AT_ONCE: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,36 @@ def plain(data: bytes) -> Png:
         if kind in _KNOWN or (kind == _TRANSPARENT and number < first)
     ]
     return Png(b"".join([PNG_SIGNATURE, *needed]), canvas)
+
+
+def check_rows(data: bytes, image: Image.Image) -> None:
+    """Check that all pixels of a file are stored: where they end too early, Pillow makes the others 0.
+
+    They are uncompressed once more only where the last ones are.
+
+    Parameters
+    ----------
+    data : bytes
+        A file of one frame.
+    image : Image
+        Of it, loaded.
+
+    Raises
+    ------
+    OSError
+    """
+    width, height, bits, colours, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, len(PNG_SIGNATURE) + 8)
+    if not interlaced and any(image.crop((0, height - 1, width, height)).tobytes()):
+        return
+    passes = _PASSES if interlaced else ((0, 0, 1, 1),)
+    sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes]
+    needed = sum((1 + -(-wide * bits * _CHANNELS[colours] // 8)) * high for wide, high in sizes if wide > 0 < high)
+    packed = b"".join(data[at + 8 : at + 8 + size] for kind, at, size in _parts(data) if kind == _PIXELS)
+    stream, found = zlib.decompressobj(), 0
+    while found < needed and (part := stream.decompress(packed, _AT_ONCE)):
+        found, packed = found + len(part), stream.unconsumed_tail
+    if found < needed:
+        raise OSError("its compressed pixels end before its last row")
 
 
 def _parts(data: bytes) -> list[tuple[bytes, int, int]]:

@@ -7,24 +7,26 @@ from __future__ import annotations
 
 import io
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import anymap_kinds
 import bmp_kinds
+import jpeg_kinds
 import numpy as np
 import png_kinds
 import pytest
 import supervisely as sly
 import tiff_kinds
-from odd_images import chunk
-from PIL import Image
+from odd_images import chunk, tiles
+from PIL import Image, features
 
 from blobdir.errors import ImageError
 from blobdir.images import decode_image, shown_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/decisions/0016-pixels.md").read_text(encoding="utf-8")
 SAME, ONLY_HERE, REFUSED, NEITHER, ALPHA, OTHER, NEAR = (
@@ -46,10 +48,13 @@ ROWS: Final[dict[str, tuple[str, str]]] = {
     "CMYK of 16 bits in TIFF": (ONLY_HERE, ONLY_HERE),
     "TIFF with samples that have a sign": (SAME, ONLY_HERE),
     "TIFF with samples of 10, 12 or 14 bits": (NEITHER, REFUSED),
+    "TIFF with more than four samples a pixel": (ONLY_HERE, ONLY_HERE),
+    "TIFF in RGB that says that some of its colours are none": (NEITHER, REFUSED),
     "floats in TIFF": (NEITHER, REFUSED),
     "TIFF with a palette of two colours": (SAME, OTHER),
     "TIFF in CMYK or with a fourth sample that is no alpha": (SAME, ALPHA),
     "animated PNG of 16 bits": (NEAR, SAME),
+    "gray AVIF of limited range": (OTHER, OTHER),
     "BMP of OS/2": (SAME, OTHER),
     "BMP of 16 bits, of OS/2 or with a header that says where alpha is": (ONLY_HERE, ONLY_HERE),
     "BMP with compressed pixels of 4 bits that leave some out": (REFUSED, REFUSED),
@@ -105,8 +110,8 @@ def row_of_tiff(
     """The row that is about a kind of TIFF; empty: pixels are the SDK's, None: nobody decodes it."""
     t, together = tiff_kinds, layout.planar == 1 or samples == 1
     gray, signed = colours in (t.GRAY, t.GRAY_WHITE), ", with a sign" if kind == 2 else ""
-    usual = (gray and samples == 1) or (colours == t.RGB and samples in (3, 4))
-    read = (gray and samples <= 2 and bits in (8, 16)) or (gray and (samples, bits) == (1, 1))
+    usual = (gray and samples != 2) or (colours == t.RGB and samples in (3, 4))
+    read = (gray and samples <= 4 and bits in (8, 16)) or (gray and (samples, bits) == (1, 1))
     read |= colours == t.RGB and samples in (3, 4) and bits in (8, 16)
     read |= (colours, samples, bits) in ((t.PALETTE, 1, 1), (t.PALETTE, 1, 4), (t.PALETTE, 1, 8), (t.CMYK, 4, 8))
     read |= (colours, samples, bits) in ((t.PALETTE, 2, 8), (t.YCBCR, 3, 8)) and together
@@ -169,6 +174,74 @@ def test_tags_that_libtiff_leaves_out(colours: int, samples: int, tag: tuple[int
         assert found in (REFUSED, NEITHER), (layout, why)
 
 
+@pytest.mark.parametrize(("colours", "samples", "extra"), tiff_kinds.NOT_COLOURS, ids=str)
+def test_what_is_said_of_samples_that_are_no_colours(colours: int, samples: int, extra: list[int]) -> None:
+    for layout in tiff_kinds.LAYOUTS[: len(tiff_kinds.LAYOUTS) // 2]:
+        assert outcomes(tiff_kinds.tiff(colours, samples, layout=layout, tags=[(338, 3, extra)])) == PLAIN, layout
+
+
+@pytest.mark.parametrize(("samples", "extra"), [(3, [0]), (3, [2]), (4, [0, 0]), (4, [0, 2])], ids=str)
+def test_colours_that_are_none(samples: int, extra: list[int]) -> None:
+    for layout in tiff_kinds.LAYOUTS:
+        found = [
+            outcomes(tiff_kinds.tiff(tiff_kinds.RGB, samples, None, bits, 1, layout, [(338, 3, extra)]))
+            for bits in (8, 16)
+        ]
+        assert found == [NONE, ROWS["TIFF in RGB that says that some of its colours are none"]], layout
+
+
+@pytest.mark.parametrize(("colours", "samples"), [(tiff_kinds.RGB, 5), (tiff_kinds.RGB, 6), (tiff_kinds.CMYK, 5)])
+def test_more_than_four_samples(colours: int, samples: int) -> None:
+    extra = samples - (3 if colours == tiff_kinds.RGB else 4)
+    data = tiff_kinds.tiff(colours, samples, tags=[(338, 3, [0] * extra)])
+    assert outcomes(data) == ROWS["TIFF with more than four samples a pixel"]
+
+
+@pytest.mark.parametrize("compression", [1, 8])
+@pytest.mark.parametrize(("tile", "tags"), tiff_kinds.IN_STRIPS_AND_TILES, ids=str)
+def test_tiff_in_strips_and_in_tiles(tile: Any, tags: Any, compression: int) -> None:
+    layout = tiff_kinds.Layout(compression=compression, tile=tile)
+    for kind in ((tiff_kinds.GRAY, 1), (tiff_kinds.RGB, 3), (tiff_kinds.YCBCR, 3)):
+        assert outcomes(tiff_kinds.tiff(*kind, layout=layout, tags=tags))[0] in (REFUSED, NEITHER)
+
+
+@pytest.mark.parametrize("colours", tiff_kinds.COLOURS, ids=str)
+def test_tiff_in_tiles(colours: tuple[int, int, int | None]) -> None:
+    """Of one tile as large as the picture, which the SDK reads if it's compressed."""
+    wrong = {}
+    for bits, kind, layout in tiff_kinds.cells(colours):
+        if layout.compression == 1 or layout.big or layout.fill != 1 or (kind, bits) not in ((1, 8), (1, 16)):
+            continue
+        tiled = replace(layout, tile=(tiff_kinds.WIDTH, tiff_kinds.HEIGHT))
+        found = outcomes(tiff_kinds.tiff(*colours, bits, kind, tiled))
+        if found != (wanted := expected_of_tiff(*colours, bits, kind, layout)):
+            wrong[bits, kind, str(layout)] = found, wanted
+    assert not wrong
+
+
+@pytest.mark.parametrize("subsampling", [(1, 1), (2, 1), (2, 2), (4, 2), (4, 4)], ids=str)
+def test_pixels_that_have_a_colour_together(subsampling: tuple[int, int]) -> None:
+    for layout in tiff_kinds.LAYOUTS[: len(tiff_kinds.LAYOUTS) // 2]:
+        data = tiff_kinds.tiff(tiff_kinds.YCBCR, 3, layout=layout, subsampling=subsampling)
+        assert outcome(data, keep_alpha=False) in (SAME, NEAR), layout
+
+
+@pytest.mark.parametrize("kept", [range(6), (5, 1, 0, 2, 4, 3), range(5), ()], ids=str)
+def test_jpeg_2000_of_which_tiles_are_missing(kept: Iterable[int]) -> None:
+    whole = len(list(kept)) == 6
+    for no_jp2 in (False, True):
+        assert outcome(tiles(kept, no_jp2=no_jp2), keep_alpha=False) in ((SAME,) if whole else (REFUSED, NEITHER))
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow doesn't know AVIF")
+@pytest.mark.parametrize("limits", ["full", "limited"])
+def test_gray_avif(limits: str) -> None:
+    gray = np.tile(np.arange(256, dtype=np.uint8), (16, 1))
+    Image.fromarray(gray).save(file := io.BytesIO(), "AVIF", subsampling="4:0:0", range=limits, quality=100)
+    assert outcomes(file.getvalue()) == (PLAIN if limits == "full" else ROWS["gray AVIF of limited range"])
+    assert {*decode_image(file.getvalue())[0, [0, -1], 0].tolist()} == {0, 255}
+
+
 def test_png() -> None:
     wrong = {}
     for kind in png_kinds.KINDS:
@@ -177,6 +250,14 @@ def test_png() -> None:
         if (found := outcomes(kind.data())) != wanted:
             wrong[kind] = found, wanted
     assert not wrong
+
+
+@pytest.mark.parametrize("missing", [1, 7, 40])
+def test_png_whose_pixels_end_too_early(missing: int) -> None:
+    for kind in png_kinds.KINDS:
+        if kind.animation in ("", "apart"):
+            less = min(missing, 5) if kind.part else missing
+            assert outcomes(png_kinds.with_less(kind.data(), less))[0] in (NEITHER, REFUSED), kind
 
 
 @pytest.mark.parametrize("kind", [b"acTL", b"fcTL"])
@@ -192,6 +273,17 @@ def test_checksums_of_animations(animation: str, kind: bytes) -> None:
 @pytest.mark.parametrize("behind", [False, True])
 def test_png_with_what_is_not_needed(what: str, behind: bool) -> None:
     assert outcomes(png_kinds.with_chunk(png_kinds.NOT_NEEDED[what], behind=behind)) == PLAIN
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("what", jpeg_kinds.NOT_NEEDED)
+def test_jpeg_with_what_is_not_needed(what: str, late: bool) -> None:
+    for picture in jpeg_kinds.PICTURES:
+        for turned in (False, True):
+            assert outcomes(jpeg_kinds.with_segment(what, picture, turned=turned, late=late)) == PLAIN, (
+                picture,
+                turned,
+            )
 
 
 def test_bmp() -> None:
@@ -250,6 +342,13 @@ def test_random_codes_of_compressed_bmp() -> None:
     wrong = {what: of for what, (_, of) in found.items() if of not in (PLAIN, NONE)}
     assert all(bits == 4 and wrong[seed, bits] == ROWS[ROW] for seed, bits in wrong)
     assert all(leaves_out(files[what]) for what in wrong)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_many_runs_of_compressed_bmp(bits: int) -> None:
+    found = [outcomes(bmp_kinds.many_runs(seed, bits)) for seed in range(60)]
+    assert found.count(PLAIN) > 20
+    assert set(found) <= {PLAIN, NONE}
 
 
 @pytest.mark.parametrize("what", anymap_kinds.KINDS)
