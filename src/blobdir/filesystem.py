@@ -110,6 +110,7 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
                 "give the project, as fo=… or behind '::' in the URL: blobdir://train/img/a.jpg::/data/lemons"
             )
         self.fo = fo
+        self.on_conflict = on_conflict
         self._target: dict[str, Any] = {"protocol": target_protocol, "target_options": target_options, "fs": fs}
         self._options = OpenOptions(
             DiscoveryOptions(show_blobs, follow_links, on_conflict, on_defect),  # type: ignore[arg-type]  # checked there

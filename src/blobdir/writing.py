@@ -62,7 +62,8 @@ class ProjectTransaction(Transaction):
         BusyError
             Somebody else is changing it.
         UsageError
-            A transaction of this filesystem has begun already.
+            A transaction of this filesystem has begun already; or names in it aren't those of the project, since it was
+            opened with ``on_conflict``.
         """
         from blobdir.packing.editing import Edit
 
@@ -75,6 +76,8 @@ class ProjectTransaction(Transaction):
         storage = self.fs.view.storage
         try:
             self.edit = Edit(on_this_machine(storage, UNCHANGEABLE, ReadOnlyError).root)
+            if self.fs.on_conflict != "error":
+                self.edit.check_no_conflict(self.fs.on_conflict)
             self.fs.invalidate_cache()  # begins from what is there now, not when the filesystem was opened
         except BaseException:
             self._end()
@@ -198,6 +201,7 @@ class WritingFileSystem(ReadOnlyFileSystem):
 
     transaction_type = ProjectTransaction
     view: Tree
+    on_conflict: str
 
     def start_transaction(self) -> ProjectTransaction:
         """Begin a transaction, as ``with fs.transaction:`` does; `end_transaction` makes the change."""

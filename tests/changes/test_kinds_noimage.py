@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 
+import fsspec
 import pytest
 from changes.commands import transaction
 from changes.looking import faults, shown
@@ -243,3 +244,75 @@ def test_members_of_odd_names_go_copy_and_change(tmp_path, name):
     transaction(root, lambda fs: fs.rm(f"w/img/{name}"))
     left = {path.replace("train/", "w/", 1) for path in mine} & shown(root).keys()
     assert not left and faults(root) == []
+
+
+def test_a_member_comes_to_where_a_caption_was_written(tmp_path):
+    for how in ("cp", "mv"):
+        (tmp_path / how).mkdir()
+        root, _ = with_member(tmp_path / how, "a.gif")
+
+        def change(fs, how=how):
+            fs.pipe("train/img/n.txt", b"caption")
+            getattr(fs, how)("train/img/a.gif", "train/img/n.txt")
+
+        transaction(root, change)
+        assert shown(root)["train/img/n.txt"] == picture("a.png") and faults(root) == []
+
+
+@pytest.mark.parametrize("away", ["rm", "mv"])
+def test_a_plain_file_at_a_members_place_is_no_image(tmp_path, away):
+    """What was that of the member is nobody's then, and a new image of the stem is as it would be without."""
+    views = []
+    for together in (True, False):
+        (tmp_path / str(together)).mkdir()
+        root, _ = with_member(tmp_path / str(together), "a.gif")
+        steps = [
+            (lambda fs: fs.rm("train/img/a.gif"))
+            if away == "rm"
+            else lambda fs: fs.mv("train/img/a.gif", "w/img/a.gif"),
+            lambda fs: fs.pipe("train/img/a.gif", b"plain"),
+            lambda fs: fs.pipe("train/img/a.png", picture("new")),
+            lambda fs: fs.pipe("train/masks_x/a/m.png", picture("its mask")),
+            lambda fs: fs.mv("train/img/a.png", "train/img/b.png"),
+        ]
+        if together:
+            transaction(root, lambda fs, steps=steps: [step(fs) for step in steps])
+        else:
+            for step in steps:
+                transaction(root, step)
+        views.append(shown(root))
+        assert faults(root) == []
+    assert views[0] == views[1] and "train/masks_x/b/m.png" in views[0]
+
+
+@pytest.mark.parametrize("how", ["rename", "skip", "replace"])
+def test_names_of_on_conflict_change_nothing(tmp_path, how):
+    root = packed(tmp_path / "p", files_of({"train/a.png": picture("a")}))
+    write(root / "train/img/a.png", picture("another"))
+    fs = fsspec.filesystem("blobdir", fo=str(root), skip_instance_cache=True, on_conflict=how)
+    with pytest.raises(UsageError, match=r"train/img/a\.png"), fs.transaction:
+        fs.rm("train/img/a.png")
+    assert (root / "train/img/a.png").is_file()
+    (root / "train/img/a.png").unlink()
+    fs = fsspec.filesystem("blobdir", fo=str(root), skip_instance_cache=True, on_conflict=how)
+    with fs.transaction:
+        fs.rm("train/img/a.png")
+    assert "train/img/a.png" not in shown(root)
+
+
+def test_a_subset_names_all_that_is_of_no_image(tmp_path):
+    files = files_of({"train/a.png": picture("a"), "train/b.png": picture("b")})
+    files |= {"group/readme.txt": b"1", "group/more/x.txt": b"2", "group/k/img/k.png": picture("k")}
+    others = {"train/ann/classes.txt": b"3", "train/ann/z.json": annotation("z"), "train/masks_x/legend.txt": b"4"}
+    others |= {"train/meta/sub/notes.txt": b"5", "train/datasets/notes.txt": b"6", "train/datasets/more/y.txt": b"7"}
+    root = packed(tmp_path / "p", files | others | {"train/datasets/n/img/n.png": picture("n")})
+    for name, target in (("train/img/b.txt", "../own.txt"), ("own-link.txt", "train/own.txt"), ("away", "group")):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).symlink_to(target)
+    write(root / "train/own.txt", b"own")
+    (root / "train/gone.txt").symlink_to("nowhere")
+    report = subset(root, tmp_path / "s", SubsetOptions(datasets=["train", "train/n", "group/k"]))
+    found = shown(tmp_path / "s")
+    assert found["train/img/b.txt"] == found["own-link.txt"] == b"own"
+    wanted = {*others, "group/readme.txt", "group/more/", "away/", "train/gone.txt"} - {"train/datasets/more/y.txt"}
+    assert set(report.others) == wanted | {"train/datasets/more/"}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from blobdir.datasets import DatasetView
 from blobdir.discovery import layout
 from blobdir.errors import IncompleteListingError, UsageError
+from blobdir.filenames import is_image_name
 from blobdir.packing.sidefiles import FOLDERS, could_have, is_side_folder, owners, renamed_side, side_files
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ class Edited(Protocol):
 
     def exists(self, path: str) -> bool:
         """Whether there would be such a file."""
+        ...
+
+    def is_member(self, path: str) -> bool:
+        """Whether there would be a member of a blob."""
         ...
 
     def files_below(self, path: str) -> list[str]:
@@ -342,7 +347,12 @@ class EditedSideFiles:
     def _named(self, dataset: str, base: str) -> list[str]:
         """Images that are called so, as a whole or without their extension."""
         names = dict.fromkeys((*self._view(dataset).named(base), *self._written.get((dataset, base), ())))
-        return [name for name in names if self._edit.exists(f"{dataset}/{layout.ITEMS}/{name}")]
+        paths = {name: f"{dataset}/{layout.ITEMS}/{name}" for name in names}
+        return [name for name, path in paths.items() if self._edit.exists(path) and self._is_image_there(path)]
+
+    def _is_image_there(self, path: str) -> bool:
+        """Whether what is at a path in ``img/`` is an image: a plain file may have come to the place of a member."""
+        return is_image_name(path) or self._edit.is_member(path)
 
     def _places(self, dataset: str, name: str, going: Container[str] = ()) -> list[SideFile]:
         """Where an image has files, if some are gone by then."""

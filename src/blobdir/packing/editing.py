@@ -32,6 +32,7 @@ from blobdir.packing.plain import check_annotation
 from blobdir.packing.publishing import Change
 from blobdir.packing.report import LEFT
 from blobdir.packing.shards import TarOutput
+from blobdir.packing.sound import CONFLICT
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter
 from blobdir.wording import counted
 
@@ -119,6 +120,20 @@ class Edit:
             raise  # nobody can know
         except OSError:
             return False
+
+    def check_no_conflict(self, how: str) -> None:
+        """Refuse a project with names of several contents, which who asks for the change sees as `how` has them.
+
+        Raises
+        ------
+        UsageError
+        """
+        found = (defect for defect in self._tree.index.header.defects if defect.code == CONFLICT)
+        if (first := next(found, None)) is not None:
+            raise UsageError(
+                f"{first.path}: has several contents, and names here are those of on_conflict={how!r}: nothing can be "
+                "changed by them. Open the project without it, or remove one content first"
+            )
 
     def is_member(self, path: str) -> bool:
         """Whether there would be a member of a blob."""
@@ -264,6 +279,7 @@ class Edit:
                 if is_image:
                     self._drop(path)
                     self._moved.pop(path, None)
+                    self._forget_staged(path)
                     self._images[path] = self._output().member(parts[-1], data)
                     self._members += 1
                     self._note_below(path)
@@ -326,10 +342,13 @@ class Edit:
         self._moved.pop(path, None)
         for folder in ("", *layout.above(path)):
             self._written.get(folder, {}).pop(path, None)
+        self._forget_staged(path)
+        self._drop(path)
+
+    def _forget_staged(self, path: str) -> None:
         if path in self._files:
             del self._files[path]
             self._change.forget(path)
-        self._drop(path)
 
     def went_along(self, path: str) -> bool:
         """Whether a file isn't there any more because the image that it belonged to was removed."""

@@ -26,7 +26,7 @@ from blobdir.packing.fitting import check_members
 from blobdir.packing.linked import check_chosen
 from blobdir.packing.locking import hold
 from blobdir.packing.newfolder import NewFolder
-from blobdir.packing.otherfiles import beside_images, other_folders
+from blobdir.packing.otherfiles import leading_to_datasets, others_of_dataset, others_of_project
 from blobdir.packing.sharing import copy_file, share_blob
 from blobdir.packing.sidefiles import SideFiles
 from blobdir.packing.sound import check_sound
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from blobdir.datasets import DatasetView, ProjectView
     from blobdir.offsets.attributes import State
+    from blobdir.packing.otherfiles import Others
     from blobdir.packing.report import Problem
 
 WHOLE = "README.md"
@@ -166,7 +167,8 @@ class _Writer:
         self._choice, self._work, self._options = choice, work, options
         self._blobs: dict[int, str] = {}
         self._made: set[Path] = set()
-        self.others = other_folders(self._tree, "")
+        self._leading = leading_to_datasets(self._tree)
+        self.others: list[str] = []
 
     def write(self) -> list[str]:
         """Write everything; the paths of the blobs."""
@@ -176,7 +178,7 @@ class _Writer:
             record = self._tree.index.header.blobs[number - FIRST_BLOB]
             expected = Stat("file", record.size, record.mtime_ns, etag=record.etag)
             share_blob(self._storage, blob, self._place(blob), self._options.blobs, expected)
-        self._copy_files("", without=WHOLE)
+        self._copy_others(others_of_project(self._tree, self._leading))
         self._copy_backups()
         self._write_sums()
         return sorted(self._blobs.values())
@@ -186,7 +188,7 @@ class _Writer:
         if not names:
             self._folder(self._work / path / layout.ITEMS)
             if not len(self._project[path]):
-                self._copy_others(path, [])
+                self._copy_others(others_of_dataset(self._tree, self._project[path], [], (), self._leading))
             return
         self._take(path, "", layout.ITEMS, names)
         side = SideFiles(self._tree, self._project[path])
@@ -197,17 +199,21 @@ class _Writer:
         for file in files:
             if not file.startswith(prefix):
                 self._copy(self._tree.find(f"{path}/{file}"), f"{path}/{file}")
-        self._copy_others(path, names)
+        self._copy_others(others_of_dataset(self._tree, self._project[path], names, set(files), self._leading))
 
-    def _copy_others(self, path: str, names: list[str]) -> None:
-        """Copy what belongs to the dataset, or is called like the images, and note what doesn't."""
-        shown = layout.join(path, layout.ITEMS)
-        mine, others = beside_images(self._tree, path, names)
-        for name in mine:
-            self._copy(self._tree.find(f"{shown}/{name}"), f"{shown}/{name}")
-        self.others += [f"{shown}/{name}" for name in others]
-        self.others += other_folders(self._tree, path)
-        self._copy_files(path)
+    def _copy_others(self, others: Others) -> None:
+        """Copy what belongs to all of it, or is called like the images, and note what isn't in it."""
+        for path in others.taken:
+            name = basename(path)
+            if path == WHOLE or layout.is_offsets(name) or backed_up(name):
+                continue
+            try:
+                row = self._tree.find(path)
+            except OSError:  # a link that leads out, or nowhere
+                self.others.append(path)
+                continue
+            self._copy(row, path)
+        self.others += others.left
 
     def _take(self, path: str, pickles: str, shown: str, names: list[str]) -> None:
         """Take files that readers see in the folder `shown`: offsets of those in blobs, copies of the others."""
@@ -249,14 +255,6 @@ class _Writer:
             return
         check_members(self._tree, np.array([row]))
         self._place(target).write_bytes(self._tree.read(row))
-
-    def _copy_files(self, path: str, without: str = "") -> None:
-        """Copy the plain files that lie in the project's folder, or in a dataset's: they belong to all of it."""
-        top = self._tree.find(path)
-        for row, name in zip(self._tree.children(top), self._tree.names(top), strict=True):
-            is_other = name == without or layout.is_offsets(name) or backed_up(name)
-            if int(self._tree.index.source[row]) == LOOSE and not is_other:
-                self._copy(row, layout.join(path, name))
 
     def _copy_backups(self) -> None:
         """Copy backups of offsets whose blobs are shared: without, `compact` would take for removed what they name."""
