@@ -6,7 +6,9 @@ import io
 import pickle
 import time
 import tracemalloc
+import zlib
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import bmp_kinds
@@ -96,6 +98,30 @@ def test_damaged_png() -> None:
     data[50] ^= 1
     with pytest.raises(ImageError, match=r"^can't decode image 'x\.png': the checksum of the PNG chunk at byte 33 "):
         decode_image(bytes(data), name="x.png")
+
+
+def test_png_that_is_looked_through_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose last row is black: what isn't uncompressed at once isn't copied again and again."""
+    pixels = np.random.default_rng(1).integers(0, 256, (2500, 2500, 3), np.uint8)
+    pixels[-1] = 0
+    data, given = save(pixels, "PNG", compress_level=1), 0
+
+    class Counting:
+        def __init__(self) -> None:
+            self._stream = zlib.decompressobj()
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            nonlocal given
+            given += len(data)
+            return self._stream.decompress(data, most)
+
+        @property
+        def unconsumed_tail(self) -> bytes:
+            return self._stream.unconsumed_tail
+
+    monkeypatch.setattr("blobdir.pngs.zlib", SimpleNamespace(decompressobj=Counting, crc32=zlib.crc32))
+    assert np.array_equal(decode_image(data), pixels)
+    assert len(data) * 0.9 < given < 2 * len(data)
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])

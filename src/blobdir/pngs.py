@@ -16,6 +16,7 @@ import numpy as np
 from blobdir.exif import PNG_SIGNATURE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import BinaryIO
 
     from numpy.typing import NDArray
@@ -32,6 +33,7 @@ _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PASSES: Final = (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)
 """Of interlaced pictures: the first column and row, and how many it is to the next."""
 _AT_ONCE: Final = 1 << 20
+_PIECE: Final = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -131,12 +133,21 @@ def check_rows(data: bytes, image: Image.Image) -> None:
     passes = _PASSES if interlaced else ((0, 0, 1, 1),)
     sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes]
     needed = sum((1 + -(-wide * bits * _CHANNELS[colours] // 8)) * high for wide, high in sizes if wide > 0 < high)
-    packed = b"".join(data[at + 8 : at + 8 + size] for kind, at, size in _parts(data) if kind == _PIXELS)
     stream, found = zlib.decompressobj(), 0
-    while found < needed and (part := stream.decompress(packed, _AT_ONCE)):
-        found, packed = found + len(part), stream.unconsumed_tail
-    if found < needed:
-        raise OSError("its compressed pixels end before its last row")
+    for piece in _packed_pixels(data):
+        rest = piece
+        while found < needed and (part := stream.decompress(rest, _AT_ONCE)):
+            found, rest = found + len(part), stream.unconsumed_tail
+        if found >= needed:
+            return
+    raise OSError("its compressed pixels end before its last row")
+
+
+def _packed_pixels(data: bytes) -> Iterator[bytes]:
+    """Pieces of what is compressed. They're small, since what isn't used of one at once is copied."""
+    for kind, at, size in _parts(data):
+        for first in range(at + 8, at + 8 + size if kind == _PIXELS else 0, _PIECE):
+            yield data[first : min(first + _PIECE, at + 8 + size)]
 
 
 def _parts(data: bytes) -> list[tuple[bytes, int, int]]:

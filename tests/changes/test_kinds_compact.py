@@ -348,3 +348,20 @@ def test_what_goes_with_an_image_of_a_name_that_others_have(tmp_path, folders, b
     assert differences(shown(root), model) == []
     left = b"".join(tar.read_bytes() for tar in tars(root))
     assert [text in left for text in texts.values()] == [number != going for number in range(2)]
+
+
+@pytest.mark.parametrize("how", ["mv", "mv, and another one goes"])
+def test_compact_says_of_what_moved_nothing_untrue(tmp_path, how, capsys):
+    """In a transaction an image that moves is copied to the new blob, so its bytes are there."""
+    root = packed(tmp_path / "p", files_of({f"train/{name}.png": picture(name) for name in "abc"}))
+
+    def change(fs):
+        fs.mv("train/img/a.png", "val/img/a.png")
+        if how != "mv":
+            fs.rm("train/img/b.png")
+
+    transaction(root, change)
+    assert run(["compact", str(root)]) == 0
+    said = capsys.readouterr().out
+    assert ("1 member dropped, of which no tar" in said) == (how != "mv") and "2 members" not in said
+    assert shown(root)["val/img/a.png"] == picture("a")

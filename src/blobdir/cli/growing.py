@@ -159,8 +159,8 @@ def compact_command(project: str, unreferenced: bool, dry_run: bool, quiet: bool
         line += f", {human_bytes(report.freed)} freed"
         if report.held:
             line += f"; what was removed is still in {counted(len(report.held), 'file')}, as said above, or may be"
-        elif report.dropped:
-            dropped = counted(report.dropped, "member")
+        elif gone := report.dropped - report.elsewhere:
+            dropped = counted(gone, "member")
             line += f"; {dropped} dropped, of which no tar of the project that was searched has a copy any more"
         if report.unsearched:
             line += f"; {counted(len(report.unsearched), 'place')} not searched, as said above"

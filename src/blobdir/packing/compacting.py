@@ -213,7 +213,9 @@ class _Compacting:
         ]
         self._report.dropped += len(lost)
         moved = one.moved if (one := self._writer.released.get(path)) else ()
-        self._lost += [gone for gone in lost if (gone.start, gone.end) not in moved]
+        sought = [gone for gone in lost if (gone.start, gone.end) not in moved]
+        self._report.elsewhere += len(lost) - len(sought)
+        self._lost += sought
         if lost and os.lstat(os.path.join(self._writer.root, path)).st_nlink > 1:
             message = "has another name, as `subset` gives it: a hard link, which still has what was removed"
             self._say("hard-link", path, message)

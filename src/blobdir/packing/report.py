@@ -242,6 +242,8 @@ class ChangeReport:
         Paths that readers don't see any more: images, annotations, other files of images; blobs.
     dropped : int
         Members of blobs that compacting has left out.
+    elsewhere : int
+        Of those, images that were moved, and so are in another blob.
     held : list of str
         Files that still have the bytes of such members, or may, as they are called after the change: in an image that
         is the same, or in no use, and not touched. Also folders of ``.blobdir`` that couldn't be emptied.
@@ -257,6 +259,7 @@ class ChangeReport:
     blobs: list[str] = field(default_factory=list)
     freed: int = 0
     dropped: int = 0
+    elsewhere: int = 0
     held: list[str] = field(default_factory=list)
     unsearched: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
