@@ -17,6 +17,7 @@ import pytest
 import tiff_kinds
 from PIL import Image, ImageFile
 
+from blobdir import tiffs
 from blobdir.errors import ImageError
 from blobdir.images import decode_image
 
@@ -183,3 +184,14 @@ def test_many_runs_of_compressed_bmp_take_little_time(bits: int) -> None:
     assert time.process_time() - before < 2
     colours = bmp_kinds.PALETTE[:, 2::-1][[7 if bits == 8 else 0, 3 if bits == 8 else 0]]
     np.testing.assert_array_equal(pixels[0, [0, -1]], colours)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "YCbCr", "CMYK"])
+def test_tiff_of_jpeg_says_nothing_of_its_bits(mode: str) -> None:
+    """Which bits come first in a byte is for other compressions: `tiffcp -f lsb2msb` writes it all the same."""
+    image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 50, 3), np.uint8)).convert(mode)
+    plain, said = io.BytesIO(), io.BytesIO()
+    image.save(plain, "TIFF", compression="jpeg")
+    image.save(said, "TIFF", compression="jpeg", tiffinfo={266: 2})
+    assert tiffs.Directory(said).number(266) == 2
+    assert np.array_equal(decode_image(said.getvalue()), decode_image(plain.getvalue()))

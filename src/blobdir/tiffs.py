@@ -271,7 +271,10 @@ class Directory:
         OSError
         """
         end = self._file.seek(0, os.SEEK_END)
-        if not self.whole or any(self._ends(tag) > end for tag in self.entries):
+        counting = set(self.entries)
+        if self.number(COMPRESSION, UNCOMPRESSED) != _OLD_JPEG:  # which has tags of its own
+            counting &= frozenset(_KEPT)
+        if not self.whole or any(self._ends(tag) > end for tag in counting):
             raise OSError("the image file is truncated: it ends before what it says of its picture")
         if not set(self.bits()) <= _DEPTHS or not self.bits():
             raise OSError(f"it has {self.in_words()}; such samples aren't decoded")
@@ -360,6 +363,8 @@ def plain(data: bytes, directory: Directory) -> bytes:
     compression = directory.number(COMPRESSION, UNCOMPRESSED)
     if directory.number(FILL, 1) == 2 and compression in OF_BYTES:  # the last bits first
         changes[FILL], data = (1,), data.translate(_REVERSED)  # directories too, but that has been read
+    elif compression == JPEG:
+        changes[FILL] = (1,)  # whose bits have one order
     if directory.formats() != {1} and directory.formats() <= WHOLE and set(directory.bits()) == {8}:
         changes[FORMAT] = None
     if directory.number(PLANAR, 1) != 1 and not directory.apart():
