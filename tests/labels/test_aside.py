@@ -141,6 +141,20 @@ def test_one_beside_files_of_splits(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", OF_ALL)
+def test_files_of_classes_all_count(kind, tmp_path):
+    """What other files that are no splits name together says nothing."""
+    root = tmp_path / "s"
+    file, text = OF_ALL[kind]
+    ending = file.partition(".")[2]
+    for name in NAMES:
+        draw(root / "images" / name)
+    for called, names in (("trash", NAMES), ("paper", NAMES[:2]), ("glass", NAMES[2:])):
+        put(root / f"{called}.{ending}", text(names, "outer" if called == "trash" else "inner"))
+    report, _ = pack(root, tmp_path / "p")
+    assert report.complete and report.objects == 6
+
+
+@pytest.mark.parametrize("kind", OF_ALL)
 def test_one_that_names_no_image_or_cannot_be_read_is_read_with_the_others(kind, tmp_path):
     root = tmp_path / "s"
     file, text = OF_ALL[kind]

@@ -4,9 +4,9 @@ Where labels lie in their proper place, such a file isn't read, and that is said
 
 A file with the labels of many images is set aside if its name has a word that says so, and another one is called the
 same without it, or it has no other word; or if its folder has, and there is another one elsewhere. But words are only
-words: if it names any image of the data set that those others don't, it's no other version of them, and all count. Of
-files with the labels of one image, the folder counts: one that is called like labels and something else, ``labels_v1``,
-is no place for those of images if most others in their own folder have theirs in ``labels``.
+words: if it names any image of the data set that the other one, or those of the splits, don't, both count. Of files with
+the labels of one image, the folder counts: one that is called like labels and something else, ``labels_v1``, is no
+place for those of images if most others in their own folder have theirs in ``labels``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from blobdir.labels.model import LabelError
 from blobdir.labels.namesakes import folders_of, is_below
 from blobdir.labels.nearby import without_labels, words_of
 from blobdir.labels.nested import are_equal
+from blobdir.labels.splitnames import split_in_name, split_of_folders
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -77,13 +78,14 @@ class _Named:
         self._known: dict[str, set[str]] = {}
 
     def version_of(self, path: str, others: list[str]) -> str:
-        """Of other files that name all images of a file together, the one that names most of them; empty: none do."""
+        """Another file that names all images of a file; or the splits' file with most, if these do together."""
         mine = self._of(path)
         found: dict[str, set[str]] = {}
         for other in others if mine else ():
             found[other] = mine & self._of(other)
             if found[other] == mine:
                 return other
+        found = {other: some for other, some in found.items() if split_in_name(other) or split_of_folders(other)}
         return max(found, key=lambda one: len(found[one])) if mine and mine == set().union(*found.values()) else ""
 
     def _of(self, path: str) -> set[str]:

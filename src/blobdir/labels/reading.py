@@ -16,7 +16,7 @@ from blobdir.labels.formats.yolo import is_labels
 from blobdir.labels.formats.yoloconfig import NAMES_FILES
 from blobdir.labels.lists import name_unused
 from blobdir.labels.model import Labels, Picture, told
-from blobdir.labels.shared import put_together
+from blobdir.labels.shared import final_split, put_together
 from blobdir.labels.splitnames import is_called_like_a_split, split_of_folders
 from blobdir.wording import counted
 
@@ -67,7 +67,7 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
     put_together(labels)
     name_companions(labels)
     for picture in labels.pictures:
-        picture.split = picture.split or split_of_folders(picture.path) or split_of_folders(picture.file)
+        picture.split = final_split(picture)
     _name_unlisted(labels)
     _name_folders(labels)
     name_unused(files, images, labels)
