@@ -4,9 +4,10 @@ Where labels lie in their proper place, such a file isn't read, and that is said
 
 A file with the labels of many images is set aside if its name has a word that says so, and another one is called the
 same without it, or it has no other word; or if its folder has, and there is another one elsewhere. But words are only
-words: if it names any image of the data set that the other one, or those of the splits, don't, both count. Of files with
-the labels of one image, the folder counts: one that is called like labels and something else, ``labels_v1``, is no
-place for those of images if most others in their own folder have theirs in ``labels``.
+words: if it names any image of the data set that the other one, or those of the splits, don't, both count.
+
+Of files with the labels of one image, the folder counts: one that is called like labels and something else,
+``labels_v1``, is no place for those of images if most others in their own folder have theirs in ``labels``.
 """
 
 from __future__ import annotations
