@@ -11,12 +11,13 @@ import blobdir
 
 ASIDE = ["{}_old", "{}_removed", "{}-rejected", "old_{}", "backup_{}", "pseudo_{}", "{} copy", "{}.bak"]
 IMAGES = {"voc": "JPEGImages"}
+NAMES = ["1.png", "2.png", "3.png"]
 
 
 def one_set(root, kind, names, *, images=""):
     """A set of three images, of which some are labelled."""
     folder = images or IMAGES.get(kind, "images")
-    for name in ("1.png", "2.png", "3.png"):
+    for name in NAMES:
         draw(root / folder / name)
     return label(root, kind, names, "inner")
 
@@ -44,12 +45,12 @@ def test_a_folder_that_is_called_like_labels_and_something_else(kind, name, imag
 def test_labels_beside_their_images_are_in_their_proper_place(kind, beside, tmp_path):
     root = tmp_path / "s"
     folder, ending, text = OF_ONE[kind]
-    for name in ("1", "2"):
-        draw(root / "photos" / f"{name}.png")
+    for name in NAMES:
+        draw(root / "photos" / name)
     put(root / "classes.txt", "outer\ninner\n")
     put(root / f"{folder}_old/1.{ending}", text("1.png", "outer"))
-    if beside:
-        put(root / f"photos/2.{ending}", text("2.png", "inner"))
+    for number in (2, 3) if beside else ():
+        put(root / f"photos/{number}.{ending}", text(f"{number}.png", "inner"))
     report, _ = pack(root, tmp_path / "p")
     assert classes(tmp_path / "p").get("1.png", []) == ([] if beside else ["outer"])
     assert report.complete is not beside
@@ -85,14 +86,83 @@ def test_a_file_of_many_images(kind, name, where, tmp_path):
     (root / file).rename(root / f"labels.{ending}")
     called = name.format("labels")
     place = f"{called}/x.{ending}" if where.endswith("/l") else f"{called}.{ending}"
-    put(root / place, text(["1.png", "2.png", "3.png"], "outer"))
+    put(root / place, text(["2.png", "3.png", "gone.png"], "outer"))
     report, found = pack(root, tmp_path / "p")
     assert len(found) == 1
     kept = classes(tmp_path / "p")
     assert kept.pop("1.png", []) == [] and kept == {"2.png": ["inner"], "3.png": ["inner"]}
-    assert [path for path, _ in messages(report)] == [place] and not report.complete
+    assert [path for path, _ in messages(report, "label")] == [place] and not report.complete
     pack(root, tmp_path / "q", labels_from=str(root / place))
-    assert classes(tmp_path / "q") == {f"{i}.png": ["outer"] for i in (1, 2, 3)}
+    again = classes(tmp_path / "q")
+    assert again.pop("1.png", []) == [] and again == {"2.png": ["outer"], "3.png": ["outer"]}
+
+
+@pytest.mark.parametrize("shared", [0, 1])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("old", "new"),
+        ("older", "younger"),
+        ("trash", "plastic"),
+        ("old_buildings", "buildings"),
+        ("draft_beer", "beer"),
+        ("labels_old", "labels"),
+    ],
+)
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_files_that_name_other_images_all_count(kind, one, other, shared, tmp_path):
+    """Words are only words: some images are in the one file alone."""
+    root = tmp_path / "s"
+    file, text = OF_ALL[kind]
+    ending = file.partition(".")[2]
+    for name in NAMES:
+        draw(root / "images" / name)
+    put(root / f"{one}.{ending}", text(NAMES[: 1 + shared], "inner"))
+    put(root / f"{other}.{ending}", text(NAMES[1:], "inner"))
+    report, _ = pack(root, tmp_path / "p")
+    assert report.complete and classes(tmp_path / "p") == {name: ["inner"] for name in NAMES}
+
+
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_one_beside_files_of_splits(kind, tmp_path):
+    """It's set aside where they have all its images together."""
+    root = tmp_path / "s"
+    file, text = OF_ALL[kind]
+    ending = file.partition(".")[2]
+    for name in NAMES:
+        draw(root / "images" / name)
+    put(root / f"predictions.{ending}", text(NAMES, "outer"))
+    for split, names in (("val", NAMES[:1]), ("train", NAMES[1:])):
+        put(root / f"{split}.{ending}", text(names, "inner"))
+    report, _ = pack(root, tmp_path / "p")
+    assert classes(tmp_path / "p") == {name: ["inner"] for name in NAMES}
+    ((path, said),) = messages(report, "label")
+    assert path == f"predictions.{ending}" and f"train.{ending} is there" in said
+
+
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_files_of_classes_all_count(kind, tmp_path):
+    """What other files that are no splits name together says nothing."""
+    root = tmp_path / "s"
+    file, text = OF_ALL[kind]
+    ending = file.partition(".")[2]
+    for name in NAMES:
+        draw(root / "images" / name)
+    for called, names in (("trash", NAMES), ("paper", NAMES[:2]), ("glass", NAMES[2:])):
+        put(root / f"{called}.{ending}", text(names, "outer" if called == "trash" else "inner"))
+    report, _ = pack(root, tmp_path / "p")
+    assert report.complete and report.objects == 6
+
+
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_one_that_names_no_image_or_cannot_be_read_is_read_with_the_others(kind, tmp_path):
+    root = tmp_path / "s"
+    file, text = OF_ALL[kind]
+    ending = file.partition(".")[2]
+    one_set(root, kind, NAMES)
+    put(root / f"old.{ending}", text([], "outer"))
+    report, _ = pack(root, tmp_path / "p")
+    assert report.complete and report.objects == 3
 
 
 @pytest.mark.parametrize("kind", OF_ALL)
@@ -128,10 +198,28 @@ def test_files_that_are_called_so_and_alone_count(kind, tmp_path):
     assert report.complete and report.objects == 2
 
 
+@pytest.mark.parametrize("kind", OF_ONE)
+def test_labels_of_another_folder_say_nothing(kind, tmp_path):
+    """Nor do those of fewer images than there are in the other place."""
+    root = tmp_path / "s"
+    folder, ending, text = OF_ONE[kind]
+    images = IMAGES.get(kind, "images")
+    put(root / "classes.txt", "outer\ninner\n")
+    for name in ("1", "2", "3"):
+        draw(root / images / f"train/{name}.png")
+        put(root / f"{folder}/train/{name}.{ending}", text(f"{name}.png", "inner"))
+    for name in ("4", "5", "6"):
+        draw(root / images / f"val/{name}.png")
+        put(root / f"{folder}{'' if name == '6' else '_txt'}/val/{name}.{ending}", text(f"{name}.png", "inner"))
+    report, _ = pack(root, tmp_path / "p")
+    assert report.complete and report.objects == 6
+    assert [path for path, _ in messages(report, "label-note")] == [f"{images}/val"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_dry_run_says_the_same(kind, tmp_path):
     root = tmp_path / "s"
-    (*_, path) = one_set(root, kind, ["1.png", "2.png"])
+    (*_, path) = one_set(root, kind, NAMES)
     aside = (
         path.parent.with_name(f"{path.parent.name}_old") / path.name if kind in OF_ONE else root / f"old{path.suffix}"
     )

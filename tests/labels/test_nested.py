@@ -296,3 +296,22 @@ def test_texts_of_yolo_without_their_images_beside_another_format(kind, names, t
     assert report.images == 1 and not report.complete
     ((path, text),) = messages(report)
     assert path == "old/labels/7.txt" and text.startswith("2 texts look like YOLO's labels")
+
+
+@pytest.mark.parametrize("images", ["images", "data", "photos/train"])
+@pytest.mark.parametrize("name", ["annotations", "labels", "Annotations", "gt"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_set_whose_folder_is_called_like_that_of_its_labels(kind, name, images, tmp_path):
+    """It's no set in another one: the labels lie in it themselves."""
+    root = tmp_path / "s"
+    file, text = OF_ALL.get(kind, ("", None))
+    for number in ("1", "2"):
+        draw(root / name / images / f"{number}.png")
+        if kind in OF_ONE:
+            _, ending, text_of = OF_ONE[kind]
+            put(root / name / name / f"{number}.{ending}", text_of(f"{number}.png", "inner"))
+    if text:
+        put(root / name / name / file, text(["1.png", "2.png"], "inner"))
+    put(root / name / "classes.txt", "outer\ninner\n")
+    report, _ = pack(root, tmp_path / "p")
+    assert report.complete and classes(tmp_path / "p") == {"1.png": ["inner"], "2.png": ["inner"]}

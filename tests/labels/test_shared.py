@@ -16,14 +16,14 @@ NAMES = {"train": ["1.png", "2.png"], "val": ["3.png"]}
 EVERY = [name for some in NAMES.values() for name in some]
 
 
-def sets(root, kind, every, *, images="images", below=False, label="inner"):
+def sets(root, kind, every, *, images="images", below=False, label="inner", val="inner"):
     """Images, a file of all and one of each split; gives the extension of the files."""
     file, text = OF_ALL[kind]
     kind_of_file = file.partition(".")[2]
     for split, names in NAMES.items():
         for name in names:
             draw(root / images / (split if below else "") / name)
-        put(root / f"annotations/{split}.{kind_of_file}", text(names, "inner"))
+        put(root / f"annotations/{split}.{kind_of_file}", text(names, val if split == "val" else "inner"))
     put(root / f"annotations/{every}.{kind_of_file}", text(EVERY, label))
     return kind_of_file
 
@@ -46,12 +46,34 @@ def test_an_image_of_a_file_of_all_is_of_its_split(kind, every, below, tmp_path)
 
 @pytest.mark.parametrize("kind", OF_ALL)
 def test_what_it_says_otherwise_is_there_too_and_said(kind, tmp_path):
-    ending = sets(tmp_path / "s", kind, "all", label="outer")
+    ending = sets(tmp_path / "s", kind, "all", val="outer")
     report, found = pack(tmp_path / "s", tmp_path / "p")
     assert report.complete and found == NAMES
-    assert classes(tmp_path / "p") == {name: ["inner", "outer"] for name in EVERY}
+    assert classes(tmp_path / "p") == {"1.png": ["inner"], "2.png": ["inner"], "3.png": ["outer", "inner"]}
     said = [text for _, text in messages(report, "label-note") if "other objects of it" in text]
-    assert len(said) == 3 and all(f"annotations/{split}.{ending}" in "".join(said) for split in NAMES)
+    assert len(said) == 1 and f"annotations/val.{ending}" in said[0]
+    dry = blobdir.pack(tmp_path / "s", tmp_path / "q", blobdir.PackOptions(labels="auto", processes=1), dry_run=True)
+    assert dry.problems == report.problems
+
+
+@pytest.mark.parametrize("below", [True, False], ids=["folders of splits", "one folder"])
+@pytest.mark.parametrize("other", ["predictions_yolov8", "bob", "corrected", "detections", "labels", "all"])
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_a_second_opinion_never_becomes_part_of_a_split(kind, other, below, tmp_path):
+    """It's on its own, and that is said, or it's named; whatever it's called."""
+    ending = sets(tmp_path / "s", kind, other, below=below, label="outer")
+    report, found = pack(tmp_path / "s", tmp_path / "p")
+    assert {split: found.pop(split) for split in NAMES} == NAMES
+    project = blobdir.open_project(tmp_path / "p")
+    for split, names in NAMES.items():
+        for name in names:
+            assert [one["classTitle"] for one in project[split].annotation(name)["objects"]] == ["inner"]
+    if report.complete:
+        assert list(found.values()) == [EVERY]
+        assert any("packed in both" in text for _, text in messages(report, "label-note"))
+    else:
+        assert not found and below
+        assert {path for path, _ in messages(report, "label")} == {f"annotations/{other}.{ending}"}
     dry = blobdir.pack(tmp_path / "s", tmp_path / "q", blobdir.PackOptions(labels="auto", processes=1), dry_run=True)
     assert dry.problems == report.problems
 

@@ -3,9 +3,11 @@
 Where labels lie in their proper place, such a file isn't read, and that is said: what it says was taken back, perhaps.
 
 A file with the labels of many images is set aside if its name has a word that says so, and another one is called the
-same without it, or it has no other word; or if its folder has, and there is another one elsewhere. Of files with the
-labels of one image, the folder counts: one that is called like labels and something else, ``labels_v1``, is no place
-for those of images whose neighbours have theirs in ``labels``.
+same without it, or it has no other word; or if its folder has, and there is another one elsewhere. But words are only
+words: if it names any image of the data set that the other one, or those of the splits, don't, both count.
+
+Of files with the labels of one image, the folder counts: one that is called like labels and something else,
+``labels_v1``, is no place for those of images if most others in their own folder have theirs in ``labels``.
 """
 
 from __future__ import annotations
@@ -15,16 +17,18 @@ from collections import Counter
 from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Final
 
+from blobdir.labels.finding import Images
+from blobdir.labels.model import LabelError
 from blobdir.labels.namesakes import folders_of, is_below
 from blobdir.labels.nearby import without_labels, words_of
 from blobdir.labels.nested import are_equal
+from blobdir.labels.splitnames import split_in_name, split_of_folders
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from blobdir.labels.files import LabelFiles
-    from blobdir.labels.finding import Images
     from blobdir.labels.formats import Format
     from blobdir.labels.model import Labels
 
@@ -55,12 +59,46 @@ def set_aside(kind: Format, files: LabelFiles, images: Images) -> dict[str, str]
         return {}
     calls = {path: _Called(path, images) for path in files.ending(*kind.kinds)}
     odd = {path: call for path, call in calls.items() if call.aside and kind.knows(path, files.head(path))}
+    if not odd:
+        return {}
     found = {}
+    named = _Named(kind, files, images)
+    counting = [path for path in calls if path not in odd and kind.knows(path, files.head(path))]
     for path, mine in odd.items():
-        others = (other for other, call in calls.items() if other not in odd and mine.is_beside(call))
-        if other := next((other for other in others if kind.knows(other, files.head(other))), ""):
+        others = [other for other in counting if mine.is_beside(calls[other])]
+        if others and (other := named.version_of(path, others)):
             found[path] = other
     return found
+
+
+class _Named:
+    """The images that files name, each by itself; a file is read once."""
+
+    def __init__(self, kind: Format, files: LabelFiles, images: Images) -> None:
+        self._kind, self._files, self._images = kind, files, Images(images.paths)  # it notes what it's asked for
+        self._known: dict[str, set[str]] = {}
+
+    def version_of(self, path: str, others: list[str]) -> str:
+        """Another file that names all images of a file; or the splits' file with most, if these do together."""
+        mine = self._of(path)
+        found: dict[str, set[str]] = {}
+        for other in others if mine else ():
+            found[other] = mine & self._of(other)
+            if found[other] == mine:
+                return other
+        found = {other: some for other, some in found.items() if split_in_name(other) or split_of_folders(other)}
+        return max(found, key=lambda one: len(found[one])) if mine and mine == set().union(*found.values()) else ""
+
+    def _of(self, path: str) -> set[str]:
+        """The images of a file; none if it can't be read, as is said where it's read with the others."""
+        if path not in self._known:
+            try:
+                labels = self._kind.read(self._files.only(path), self._images)
+            except LabelError:
+                labels = None
+            pictures = labels.pictures if labels else ()
+            self._known[path] = {picture.path for picture in pictures if picture.is_labelled}
+        return self._known[path]
 
 
 class _Called:
@@ -111,27 +149,19 @@ def without_aside(owners: dict[str, str], images: Images, labels: Labels) -> dic
     labels : Labels
         Told of them.
     """
-    proper: dict[tuple[str, str], str] = {}
-    odd = []
+    proper: dict[str, list[str]] = {}
+    odd: dict[str, list[str]] = {}
     for image, file in owners.items():
-        folder = dirname(file)
-        words = images.near(folder).words
-        if words - words_of(folders_of(image)):
-            odd.append(image)
-            continue
-        proper.setdefault(("images", dirname(image)), folder)
-        if not words:
-            proper.setdefault(("labels", images.near(folder).scopes[0]), folder)
+        is_odd = images.near(dirname(file)).words - words_of(folders_of(image))
+        (odd if is_odd else proper).setdefault(dirname(image), []).append(image)
     found = dict(owners)
-    for image in odd:
-        file = owners[image]
-        keys = ("images", dirname(image)), ("labels", images.near(dirname(file)).scopes[0])
-        place = next((proper[key] for key in keys if key in proper), None)
-        if place is not None:
-            del found[image]
+    for folder, some in odd.items():
+        most = proper.get(folder, [])
+        for image in some if len(most) > len(some) else ():
+            file = found.pop(image)
             text = (
-                f"is of {image}, and labels of images there lie in {place or 'the top folder'}: it wasn't read. Put it "
-                "there if it counts, or give its folder with --labels-from"
+                f"is of {image}, and labels of images there lie in {dirname(owners[most[0]]) or 'the top folder'}: it "
+                "wasn't read. Put it there if it counts, or give its folder with --labels-from"
             )
             labels.complain("label", file, text)
     _name_several(found, labels)

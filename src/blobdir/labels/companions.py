@@ -1,9 +1,9 @@
-"""Pictures that lie beside a set and aren't images of it: masks, depth, thumbnails.
+"""Pictures beside a set that may be no images of it: masks, depth, thumbnails.
 
-Formats with a file for each image take all images, since one without labels has nothing in it; so do tables. But a
-folder of masks is no folder of images without objects. Three things speak for that: an image is called like one that is
-labelled, its folder or name has a word as ``masks``, and lists or a config name the images of the set elsewhere. Where
-two of them do, it's left out; where one does, that is said.
+Formats with a file for each image take all images, since one without labels has nothing in it; so do tables. A folder
+of masks is taken, too: nothing tells for sure that it's none of images, and no image is left out by what it's called.
+It's only said, of a folder in which no image is labelled, and none in another one of its name: if most of them are
+called like images elsewhere that are; or if lists or a config name images elsewhere, and it has a word as ``masks``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import parents_of
-from blobdir.labels.nearby import is_named_for_labels
 from blobdir.labels.splitnames import without_splits
 from blobdir.wording import counted
 
@@ -25,91 +24,72 @@ _WORD: Final = re.compile(
     r"|^(?:segs?|gt|labels?|disp|n?ir|normals|edges|vis|matte)$",
     re.IGNORECASE,
 )
-"""A word that says of a picture or folder that it's no image: of ``0001_mask``, ``SegmentationClass``, ``depth``."""
+"""A word that says of a picture or folder that it may be no image: of ``0001_mask``, ``SegmentationClass``."""
 _PARTS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+")
 _SEPARATORS: Final = re.compile(r"[-_. ]{2,}")
-_LEAST: Final = 2
-"""So many things must speak for it."""
-_TWIN: Final = "twin"
-"""It's called like an image that is named."""
-_ODD: Final = "odd"
-"""It, or its folder, is called like something else."""
 
 
 def is_mask_of_voc(path: str) -> bool:
     """Whether a picture lies where Pascal VOC has its masks: they belong to the set, and are no images."""
-    return not {"SegmentationClass", "SegmentationObject"}.isdisjoint(path.split("/")[:-1])
+    return basename(dirname(path)) in ("SegmentationClass", "SegmentationObject")
 
 
-def leave_out_companions(labels: Labels) -> None:
-    """Leave out pictures that aren't images of the set, and say which; of those that may not be, say so."""
+def name_companions(labels: Labels) -> None:
+    """Say of which folders the pictures may be no images of the set; they are packed all the same."""
     named = [picture for picture in labels.pictures if picture.is_labelled or picture.is_listed]
     others = [picture for picture in labels.pictures if not (picture.is_labelled or picture.is_listed)]
     if not named or not others:
         return
     known = _Named(named, others)
-    left: dict[str, list[str]] = {}
-    odd: dict[str, list[str]] = {}
-    signs = {picture.path: known.signs(picture) for picture in others}
+    folders: dict[str, list[Picture]] = {}
     for picture in others:
-        if len(signs[picture.path]) + (picture.is_listed is False) >= _LEAST:
-            left.setdefault(known.top_of(picture), []).append(picture.path)
-    for picture in others:
-        top, mine = known.top_of(picture), signs[picture.path]
-        if not mine or len(mine) + (picture.is_listed is False) >= _LEAST:
+        if not known.has_in(dirname(picture.path)):
+            folders.setdefault(known.top_of(picture), []).append(picture)
+    for folder, pictures in folders.items():
+        if known.has_one_called_like(folder):
             continue
-        is_beside = known.has_in(dirname(picture.path))
-        if not is_beside and top in left:  # of the same folder as others, whose images are labelled
-            left[top].append(picture.path)
-        elif not is_beside or _TWIN in mine:
-            odd.setdefault(top, []).append(picture.path)
-    labels.left_out = {path for paths in left.values() for path in paths}
-    labels.pictures = [picture for picture in labels.pictures if picture.path not in labels.left_out]
-    for folder, paths in left.items():
-        count = counted(len(paths), "picture that no label file names", "pictures that no label file names")
-        text = f"has {count}, masks or the like by what they are called, as {paths[0]}: not packed"
-        labels.complain("label-unnamed", folder or ".", f"{text}. If they are images, add them with `blobdir add`")
-    for folder, paths in odd.items():
-        count = counted(len(paths), "image that no label file names", "images that no label file names")
-        text = f"has {count}, and that may be masks or the like, as {paths[0]}"
-        labels.note(folder or ".", f"{text}: packed as images with nothing in them")
+        paths = [picture.path for picture in pictures if known.is_doubtful(picture)]
+        if 2 * len(paths) > len(pictures):
+            count = counted(len(paths), "image that no label file names", "images that no label file names")
+            text = f"has {count}, and that may be masks or the like, as {paths[0]}: packed, with nothing in them"
+            labels.note(folder or ".", f"{text}. If they aren't images of this set, move the folder out of it")
 
 
 class _Named:
-    """Images that label files or lists name."""
+    """Images that label files, lists or a config name."""
 
     def __init__(self, named: list[Picture], others: list[Picture]) -> None:
         self._direct = {dirname(picture.path) for picture in named}
+        self._names = {basename(folder) for folder in self._direct}
         self._all = self._direct | {folder for one in self._direct for folder in parents_of(one)} | {""}
-        self._called: dict[str, set[str]] = {}
-        self._near: dict[str, set[str]] = {}
-        for picture in named:
-            self._called.setdefault(_key(picture.path), set()).add(dirname(picture.path))
+        self._near: dict[str, set[tuple[str, ...]]] = {}
         for picture in (*named, *others):  # those beside images that are named are images, too
             if (folder := dirname(picture.path)) in self._direct:
-                self._near.setdefault(_key(picture.path), set()).add(folder)
+                self._near.setdefault(_key(picture.path), set()).add(tuple(without_splits(folder)))
 
     def has_in(self, folder: str) -> bool:
         """Whether some lie in a folder itself."""
         return folder in self._direct
 
+    def has_one_called_like(self, folder: str) -> bool:
+        """Whether some lie in a folder elsewhere that is called the same: images of it are images here, too."""
+        return basename(folder) in self._names
+
     def top_of(self, picture: Picture) -> str:
         """The uppermost folder around a picture that holds none of these images; or the one that it lies in."""
-        folder = dirname(picture.path)
-        return next((one for one in reversed((folder, *parents_of(folder))) if one not in self._all), folder)
+        return next(reversed(self._without(picture)), dirname(picture.path))
 
-    def signs(self, picture: Picture) -> set[str]:
-        """What speaks against a picture being an image of the set."""
+    def is_doubtful(self, picture: Picture) -> bool:
+        """Whether a picture may be no image of the set."""
+        mine = tuple(without_splits(dirname(picture.path)))
+        if any(other != mine for other in self._near.get(_key(picture.path), ())):
+            return True
+        return picture.is_listed is False and any(_has_word(basename(one)) for one in self._without(picture))
+
+    def _without(self, picture: Picture) -> list[str]:
+        """The folders around a picture that hold none of these images, the nearest first."""
         folder = dirname(picture.path)
-        key = _key(picture.path)
-        if folder in self._direct:
-            is_twin, is_odd = folder in self._called.get(key, ()), _has_word(splitext(basename(picture.path))[0])
-        else:
-            is_twin = any(without_splits(one) != without_splits(folder) for one in self._near.get(key, ()))
-            own = [one for one in (folder, *parents_of(folder)) if one not in self._all]
-            is_odd = any(_has_word(name) or is_named_for_labels(name) for name in map(basename, own))
-            is_odd = is_odd or _has_word(splitext(basename(picture.path))[0])
-        return {sign for sign, holds in ((_TWIN, is_twin), (_ODD, is_odd)) if holds}
+        return [one for one in (folder, *parents_of(folder)) if one not in self._all]
 
 
 def _key(path: str) -> str:

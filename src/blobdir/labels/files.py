@@ -65,6 +65,12 @@ class LabelFiles:
         found.name, found.images, found.unread = self.name, self.images, self.unread
         return found
 
+    def only(self, path: str) -> LabelFiles:
+        """The same with just one file."""
+        found = LabelFiles(self.root, [path])
+        found.name, found.images = self.name, self.images
+        return found
+
     def ending(self, *endings: str) -> Iterator[str]:
         """Paths of the files whose name has one of these extensions, in small letters."""
         return (path for path in self.paths if splitext(path)[1].lower() in endings)

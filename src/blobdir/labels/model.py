@@ -176,8 +176,8 @@ class Picture:
     is_labelled : bool
         Whether a label file names it; else it's there since images without labels are, too.
     is_listed : bool or None
-        Whether a list of a split names it; False where only others are named, by lists or folders; None where nothing
-        says it.
+        Whether a list of a split names it, or a config its folder; False where only others are named; None where there
+        is nothing that names images.
     """
 
     path: str
@@ -218,8 +218,6 @@ class Labels:
         Split -> the same of its other files, by what they hold: ``captions``.
     numbered : dict
         Split -> its categories, with the numbers that they have there; `categories` where it isn't in it.
-    left_out : set of str
-        Images that are no images of the set, which is said.
     """
 
     format: str
@@ -230,7 +228,6 @@ class Labels:
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)
     beside: dict[str, dict[str, Any]] = field(default_factory=dict)
     numbered: dict[str, list[Category]] = field(default_factory=dict)
-    left_out: set[str] = field(default_factory=set)
 
     def note(self, path: str, message: str) -> None:
         """Say how something was understood, which costs nothing."""

@@ -89,10 +89,15 @@ class _Sets:
                 self._places.setdefault(top, set()).add(place)
 
     def inner(self, folder: str, path: str) -> str:
-        """The folder around an image, below that which labels speak for, that has such labels itself; empty: none."""
+        """The folder around an image, below that which labels speak for, that has such labels itself; empty: none.
+
+        Labels that lie in that folder are those of it, however it's called: ``labels/labels``.
+        """
         top = self.of(folder)
         place = _inside(folder, top)
-        inner: Iterable[str] = (one for one in parents_of(path) if one != top and is_below(one, top))
+        inner: Iterable[str] = (
+            one for one in parents_of(path) if one != top and is_below(one, top) and _inside(folder, one) is None
+        )
         return next((one for one in inner if place in self._places.get(one, ())), "")
 
 

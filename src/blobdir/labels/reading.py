@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final
 from blobdir.errors import UsageError
 from blobdir.labels.aside import name_aside, set_aside
 from blobdir.labels.claims import Meaning, contradicted, name_guessed
-from blobdir.labels.companions import leave_out_companions
+from blobdir.labels.companions import name_companions
 from blobdir.labels.detecting import detect, format_of
 from blobdir.labels.formats import FORMATS
 from blobdir.labels.formats.yolo import is_labels
 from blobdir.labels.formats.yoloconfig import NAMES_FILES
 from blobdir.labels.lists import name_unused
 from blobdir.labels.model import Labels, Picture, told
-from blobdir.labels.shared import put_together
+from blobdir.labels.shared import final_split, put_together
 from blobdir.labels.splitnames import is_called_like_a_split, split_of_folders
 from blobdir.wording import counted
 
@@ -65,9 +65,9 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
     _name_texts(kind, labels, files, images)
     _leave_to_others(labels, files, images)
     put_together(labels)
-    leave_out_companions(labels)
+    name_companions(labels)
     for picture in labels.pictures:
-        picture.split = picture.split or split_of_folders(picture.path) or split_of_folders(picture.file)
+        picture.split = final_split(picture)
     _name_unlisted(labels)
     _name_folders(labels)
     name_unused(files, images, labels)

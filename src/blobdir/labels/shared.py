@@ -3,15 +3,19 @@
 There is one rule for all formats with the labels of many images in a file. What is said of an image in one split is
 put together, and equal objects of two places are one. An image that a file of all images has, and one of a split, is
 of that split, and so are its objects. One that two splits have is in both. What differs, or is there twice, is said.
+
+A file of all has the objects of the splits' files. One that has others of most images is a second opinion, perhaps a
+program's, whatever it's called: that never becomes part of a split, but stays on its own, or is named.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.labels.model import around
-from blobdir.labels.splitnames import ALL, closeness, list_order
+from blobdir.labels.splitnames import ALL, closeness, list_order, split_of_folders
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -25,6 +29,10 @@ _OF_LIST: Final = ("id", "file_name")
 """What is kept of an image because of how its file numbers and names images."""
 _LICENSE: Final = "license"
 """A number of a license in the image's file, which another file may have for another one."""
+_COMPARED: Final = 200
+"""So many images of a file say whether it has the objects of others."""
+_ANY_SIZE: Final = 1000, 1000
+"""Where nobody says how large an image is, to compare objects of two files."""
 
 
 def put_together(labels: Labels) -> None:
@@ -33,11 +41,30 @@ def put_together(labels: Labels) -> None:
     for picture in labels.pictures:
         found.setdefault(picture.path, {}).setdefault(picture.split, []).append(picture)
     together = _Together(labels)
+    images = [[together.of_split(pictures) for pictures in by_split.values()] for by_split in found.values()]
+    together.compare([_ordered(some) for some in images if len(some) > 1])
     labels.pictures = []
-    for by_split in found.values():
-        some = [together.of_split(pictures) for pictures in by_split.values()]
+    for some in images:
         labels.pictures += together.of_image(some) if len(some) > 1 else some
     together.say()
+
+
+def final_split(picture: Picture) -> str:
+    """The split of an image, or that of its folders if its label file says none, or that of those of the file."""
+    return picture.split or split_of_folders(picture.path) or split_of_folders(picture.file)
+
+
+def _ordered(pictures: list[Picture]) -> tuple[list[Picture], list[Picture]]:
+    """Of one image in several splits: those that say its split most closely, and those whose labels are theirs, too."""
+    ordered = sorted(pictures, key=lambda one: (closeness(one.split), list_order(one.split)))
+    least = closeness(ordered[0].split)
+    count = 1 if least == ALL else sum(closeness(one.split) == least for one in ordered)
+    return ordered[:count], ordered[count:]
+
+
+def _objects(picture: Picture, size: tuple[int, int]) -> Counter[Any]:
+    """What an image has, roughly, to compare it."""
+    return Counter(_bucket(thing) for thing in picture.read(*size, lambda *_: None))
 
 
 class _Together:
@@ -48,6 +75,21 @@ class _Together:
         self._twice: dict[tuple[str, str, str], list[str]] = {}
         self._moved: dict[tuple[str, str, str, str], list[str]] = {}
         self._differing: dict[tuple[str, str, str], list[str]] = {}
+        self._opinions: set[str] = set()
+        self._left: dict[tuple[str, str], list[str]] = {}
+
+    def compare(self, images: Iterable[tuple[list[Picture], list[Picture]]]) -> None:
+        """Find the files that have other objects of most images than those that say their split."""
+        votes: dict[str, Counter[bool]] = {}
+        for (mine, *_), others in images:
+            for other in others:
+                vote = votes.setdefault(other.file, Counter())
+                if vote.total() < _COMPARED:
+                    size = mine.size or other.size or _ANY_SIZE
+                    ours, theirs = _objects(mine, size), _objects(other, size)
+                    if ours and theirs:
+                        vote[ours == theirs] += 1
+        self._opinions = {file for file, vote in votes.items() if vote[False] and vote[False] >= vote[True]}
 
     def of_split(self, pictures: list[Picture]) -> Picture:
         """Of one image in one split: what all say."""
@@ -60,13 +102,19 @@ class _Together:
             self._take(mine, other)
         return _reading(mine, others)
 
-    def of_image(self, pictures: list[Picture]) -> Iterator[Picture]:
+    def of_image(self, pictures: list[Picture]) -> list[Picture]:
         """Of one image in several splits: the pictures that stay, with what the others say."""
-        ordered = sorted(pictures, key=lambda one: (closeness(one.split), list_order(one.split)))
-        least = closeness(ordered[0].split)
-        count = 1 if least == ALL else sum(closeness(one.split) == least for one in ordered)
-        mine, others = ordered[:count], ordered[count:]
-        for one in mine[1:]:
+        mine, every = _ordered(pictures)
+        others = [one for one in every if one.file not in self._opinions]
+        own: list[Picture] = []
+        for one in every:
+            if one.file not in self._opinions:
+                continue
+            if any(final_split(one) == final_split(another) for another in (*mine, *own)):
+                self._left.setdefault((one.file, mine[0].file), []).append(one.path)
+            else:
+                own.append(one)
+        for one in (*mine[1:], *own):
             self._twice.setdefault((one.file, mine[0].file, mine[0].split), []).append(one.path)
         for other in others:
             key = other.file, mine[0].file, other.split, mine[0].split
@@ -74,7 +122,7 @@ class _Together:
             for one in mine:
                 self._take_entry(one, other)
                 self._take(one, other)
-        return (_reading(one, others) for one in mine)
+        return [*(_reading(one, others) for one in mine), *own]
 
     def _take_entry(self, mine: Picture, other: Picture) -> None:
         """What a file of all says of an image itself, and that of its split doesn't."""
@@ -103,6 +151,10 @@ class _Together:
             count = counted(len(images), "image that is", "images that are")
             text = f"has {count} in {other} too, and of {split or 'no split'} by it; packed in both, as {images[0]}"
             self._labels.note(file, text)
+        for (file, other), images in self._left.items():
+            count = counted(len(images), "image that is", "images that are")
+            text = f"has {count} in {other} too, with other objects, as {images[0]}: those weren't taken"
+            self._labels.complain("label", file, f"{text}. If they count, give it alone with --labels-from")
         for (file, other, _, split), images in self._moved.items():
             count = counted(len(images), "image that is", "images that are")
             text = f"has {count} in {other} too, and of {split or 'no split'} by it, as {images[0]}"

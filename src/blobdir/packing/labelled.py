@@ -333,8 +333,7 @@ def _place_of_the_rest(folder: str, splits: set[str]) -> str:
 
 def _name_the_others(listing: Listing, labels: Labels, sizes: dict[str, tuple[int, int]]) -> None:
     """Say which images no label file names; masks that go with VOC's labels are no images."""
-    named = {picture.path for picture in labels.pictures} | labels.left_out
-    listing.found += len(labels.left_out)
+    named = {picture.path for picture in labels.pictures}
     is_voc = labels.format == "voc"
     others = [path for path in sizes if path not in named and not (is_voc and is_mask_of_voc(path))]
     if not others:

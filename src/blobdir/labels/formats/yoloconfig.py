@@ -385,10 +385,10 @@ class Splits:
         return self._lists.splits.get(image) or self._of_folder(image) or split_of_folders(image)
 
     def is_listed(self, image: str) -> bool | None:
-        """Whether a list names an image; False where neither that does, nor a folder holds it that a config names."""
-        if image in self._lists.splits:
-            return True
-        return False if (self._lists.splits or self._folders) and not self._of_folder(image) else None
+        """Whether a list names an image, or a config a folder around it; None where there are no such."""
+        if not (self._lists.splits or self._folders):
+            return None
+        return image in self._lists.splits or bool(self._of_folder(image))
 
     def _of_folder(self, image: str) -> str:
         """The split of the nearest folder around an image that a config names."""
