@@ -446,6 +446,27 @@ def test_the_length_of_a_file_whatever_a_head_says(web, tmp_path, monkeypatch, h
     assert files(tmp_path / "got") == files(web[0])
 
 
+@pytest.mark.parametrize("length", [5, 5000])
+def test_a_head_of_another_length_of_the_same_version(web, tmp_path, monkeypatch, length):
+    """What is read is all of it, or refused; `fetch` says why it doesn't take the file."""
+
+    def changed(self, status, data):
+        return status, b" " * length if self.command == "HEAD" else data, {"ETag": '"1"'}
+
+    for key, value in {"wrong": PICTURE, "methods": ("GET", "HEAD"), "changed": changed}.items():
+        monkeypatch.setattr(Handler, key, value)
+    filesystem = opened(web[1]).filesystem
+    assert filesystem.size(PICTURE) == length
+    if length > 900:
+        with pytest.raises(ReadError, match=f"{length} bytes, and sent 900"):
+            filesystem.cat(PICTURE)
+    else:
+        assert filesystem.cat(PICTURE) == (web[0] / PICTURE).read_bytes()
+    with pytest.raises(ReadError, match=r"loose\.png.*of one version, 1, the server says .*by HEAD, may be wrong"):
+        fetch(web[1], tmp_path / "got", remote=QUICK)
+    assert not (tmp_path / "got").exists()
+
+
 @pytest.mark.parametrize("etag", ['"1"', 'W/"1"', ""])
 @pytest.mark.parametrize("first", ["whole", "a range"])
 def test_a_version_that_was_read_longer_a_moment_ago(web, monkeypatch, first, etag):
