@@ -44,6 +44,7 @@ def caused(outer, inner):
         (PermissionError(), False),
         (caused(OSError("x"), PermissionError()), False),
         (retries.NoRangesError("none"), False),
+        (retries.OtherFormError("encoded"), False),
         (NotImplementedError(), False),
         (TypeError(), False),
         (ValueError(), False),

@@ -38,6 +38,7 @@ from blobdir.moving.remotefiles import (
     list_remote,
     same_version,
     says_version,
+    two_lengths,
 )
 from blobdir.moving.report import FetchReport
 from blobdir.moving.selected import Selection
@@ -278,15 +279,16 @@ class _Fetch:
         changed += [f"{path}/" for path in sorted(now.folders ^ self._found.folders) if not is_own(path)] * (
             not changed
         )
-        versions = ask_versions(self._storage, now.files, self._seen, self._seen)
+        versions, why = ask_versions(self._storage, now.files, self._seen, self._seen), ""
         for path, then in self._seen.items():
             if path in versions and not (same_version if says_version(then) else is_still)(then, versions[path]):
                 changed.append(path)
+                why = why or two_lengths(then, versions[path])
         if changed:
             more = f" and {len(changed) - SHOWN:,} more" if len(changed) > SHOWN else ""
+            shown = f"{', '.join(changed[:SHOWN])}{more}{why}"
             raise SourceChangedError(
-                f"{self._storage.url}: was changed while it was being fetched: {', '.join(changed[:SHOWN])}{more}; "
-                "--resume fetches what is new"
+                f"{self._storage.url}: was changed while it was being fetched: {shown}; --resume fetches what is new"
             )
 
     def _check_made(self, work: Path) -> None:
@@ -391,11 +393,11 @@ class _Fetch:
             version = listed if says_version(listed) else Stat("file", len(answer.data), etag="")
         if listed.size in (-1, len(answer.data)) and is_still(listed, version):
             return version
-        raise self._changed(path)
+        raise self._changed(path, two_lengths(listed, version))
 
-    def _changed(self, path: str) -> SourceChangedError:
+    def _changed(self, path: str, why: str = "") -> SourceChangedError:
         return SourceChangedError(
-            f"{self._storage.url}: {path}: was changed while it was being fetched; --resume fetches what is new"
+            f"{self._storage.url}: {path}: was changed while it was being fetched{why}; --resume fetches what is new"
         )
 
     def _verify(self, work: Path, path: str, expected: str, found: str) -> None:

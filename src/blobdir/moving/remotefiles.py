@@ -171,6 +171,16 @@ def is_still(then: Stat, now: Stat) -> bool:
     return then.size == now.size or min(then.size, now.size) < 0
 
 
+def two_lengths(then: Stat, now: Stat) -> str:
+    """What a server says against itself, for a message: two lengths of one version; nothing where it doesn't."""
+    if not then.etag or then.etag != now.etag or then.size == now.size or min(then.size, now.size) < 0:
+        return ""
+    return (
+        f" (of one version, {then.etag}, the server says {then.size} bytes and {now.size} bytes: what it says of files "
+        "without sending them, by HEAD, may be wrong)"
+    )
+
+
 def is_racy(stat: Stat, noted_ns: int) -> bool:
     """Whether a file could have been written once more after it was looked at, and still look the same."""
     return not stat.etag and stat.mtime_ns % _SECOND_NS == 0 and stat.mtime_ns > noted_ns - RACY_NS

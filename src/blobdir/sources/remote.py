@@ -14,10 +14,10 @@ from blobdir.sources.keys import below, folders_of, is_understood, sort_keys
 from blobdir.sources.listing import TREES, list_below
 from blobdir.sources.options import RemoteOptions, parse_size
 from blobdir.sources.pace import merge_limits
-from blobdir.sources.remotefile import BEYOND_END, RemoteSource
+from blobdir.sources.remotefile import RemoteSource
 from blobdir.sources.retries import status_of
 from blobdir.sources.secrecy import without_secrets
-from blobdir.sources.transports import Answer
+from blobdir.sources.transports import BEYOND_END, Answer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence

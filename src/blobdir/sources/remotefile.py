@@ -15,7 +15,7 @@ from blobdir.sources.backend import CONCURRENCY, Backend
 from blobdir.sources.model import Stat
 from blobdir.sources.retries import status_of
 from blobdir.sources.segments import plan_segments
-from blobdir.sources.transports import Answer, same_time
+from blobdir.sources.transports import BEYOND_END, Answer, same_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 READAHEAD_BLOCKS = 16
 WORTH = 64
 """Blocks that are fetched for single reads, where not all fit the cache, before a hit must pay for each."""
-BEYOND_END = 416
-"""What web servers answer who asks for bytes behind the end of a file."""
 
 
 class Place(Protocol):

@@ -31,6 +31,10 @@ class WrongAnswerError(OSError):
         self.status = status
 
 
+class OtherFormError(WrongAnswerError):
+    """A server has sent another form of a file than the one that lies there: compressed, most often."""
+
+
 _LASTING = frozenset(
     (errno.ENAMETOOLONG, errno.EILSEQ, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ELOOP, errno.ENOTSUP)
 )
@@ -49,7 +53,7 @@ class TooLongError(OSError):
     """A server sends more than a file can have."""
 
 
-_LASTING_KINDS = (FileNotFoundError, NoRangesError, NoPageError, TooLongError)
+_LASTING_KINDS = (FileNotFoundError, NoRangesError, NoPageError, TooLongError, OtherFormError)
 
 
 def _chain(error: BaseException) -> list[BaseException]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from fsspec import AbstractFileSystem
 
-from blobdir.sources.transports.answers import UNKNOWN, Answer, etag_of, same_time, stat_of
+from blobdir.sources.transports.answers import BEYOND_END, UNKNOWN, Answer, etag_of, same_time, stat_of
 from blobdir.sources.transports.azure import Azure
 from blobdir.sources.transports.general import Blocking, General
 from blobdir.sources.transports.s3 import S3
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "BEYOND_END",
     "UNKNOWN",
     "Answer",
     "Azure",

@@ -10,14 +10,28 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from blobdir.sources.model import Stat
-from blobdir.sources.retries import WrongAnswerError
+from blobdir.sources.retries import OtherFormError, WrongAnswerError
 
 CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 WHOLE: Final = 200
 PART: Final = 206
 """HTTP statuses of answers that hold all of what was asked for, or a part of it."""
+BEYOND_END: Final = 416
+"""What web servers answer who asks for bytes behind the end of a file."""
 _AS_IT_IS: Final = frozenset(("", "identity", "none", "aws-chunked", "binary", "7bit", "8bit", "utf-8", "utf8"))
 """What servers write in ``Content-Encoding`` of bytes that are the file's own: perhaps a word of another header."""
+_GZIP, _BZIP2 = (".gz", ".tgz", ".taz", ".tz", ".svgz", ".emz", ".wmz"), (".bz2", ".tbz2", ".tbz", ".tb2", ".bz")
+_ENDS_OF_FORMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "gzip": _GZIP,
+    "compress": (".z", ".taz", ".tz"),
+    "bzip": _BZIP2,
+    "bzip2": _BZIP2,
+    "xz": (".txz",),
+    "lzma": (".tlz",),
+    "brotli": (".br",),
+    "zstd": (".zst", ".tzst"),
+}
+"""Form, without ``x-`` before it -> how names of files end that lie in it, besides with its own name (``.xz``)."""
 _WRITTEN_KEYS = (
     "mtime", "LastModified", "last_modified", "updated", "modified", "Last-Modified", "modify", "modificationTime",
     "created",
@@ -140,26 +154,36 @@ def check_status(status: int, content_range: str | None, *, is_ranged: bool = Fa
     raise WrongAnswerError(f"asked for {asked}, the server sent {why}", status=status)
 
 
-def check_form(encoding: str | None, *, understood: Collection[str] = ()) -> None:
+def check_form(encoding: str | None, name: str = "", *, understood: Collection[str] = ()) -> None:
     """Make sure that the bytes of an answer are those of the file, and not another form of it.
+
+    Many servers say of ``a.json.gz`` that it's encoded, as a browser is to show what is in it, and send it as it is.
 
     Parameters
     ----------
     encoding : str or None
         What the answer says in its headers ``Content-Encoding``, with commas between several.
+    name : str
+        Of the file. One that ends as those do that lie in just this form says it, too: it was asked for as it is.
     understood : collection of str
         Forms, one at a time, from which the bytes are made again by who receives them.
 
     Raises
     ------
-    WrongAnswerError
-        It's in a form that isn't known, or in several.
+    OtherFormError
+        It's in a form that the name doesn't say, and that isn't understood; or in several.
     """
     forms = [form for part in (encoding or "").lower().split(",") if (form := part.strip()) not in _AS_IT_IS]
-    if forms and not (len(forms) == 1 and forms[0] in understood):
-        raise WrongAnswerError(
-            f"asked for the file as it is, the server sent it in another form (encoded: {', '.join(forms)})"
+    if forms and not (len(forms) == 1 and (forms[0] in understood or _says_form(name, forms[0]))):
+        raise OtherFormError(
+            f"asked for the file as it is, the server sent it in another form (encoded: {', '.join(forms)}); "
+            "let it send such files as they are, or copy the project"
         )
+
+
+def _says_form(name: str, form: str) -> bool:
+    form = form.removeprefix("x-")
+    return name.lower().endswith((f".{form}", *_ENDS_OF_FORMS.get(form, ())))
 
 
 def _is_all(low: str, high: str, total: str) -> bool:

@@ -10,6 +10,7 @@ from blobdir.inside import WHOLE_BYTES
 from blobdir.sources.model import Stat
 from blobdir.sources.retries import NoPageError, NoRangesError, TooLongError, WrongAnswerError, is_refused, status_of
 from blobdir.sources.transports.answers import (
+    BEYOND_END,
     CONTENT_RANGE,
     PART,
     WHOLE,
@@ -24,7 +25,7 @@ from blobdir.sources.transports.general import General
 from blobdir.sources.webindex import PAGE_BYTES, open_at_end, read_page, why_no_list
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from fsspec import AbstractFileSystem
 
@@ -41,6 +42,8 @@ _IDENTITY = {"Accept-Encoding": "identity"}
 _PAGES = frozenset(("text/html", "application/xhtml+xml"))
 _NO_HEAD = frozenset((403, 405, 501))
 _GONE = frozenset((404, 410))
+_EMPTY = "bytes */0"
+"""What who refuses a range of an empty file says of it."""
 
 
 class Web(General):
@@ -50,8 +53,9 @@ class Web(General):
         super().__init__(fs)
         self._told: OrderedDict[str, Stat] = OrderedDict()  # what was said of files without their bytes
 
-    def _options(self, headers: dict[str, str]) -> dict[str, Any]:
-        options: dict[str, Any] = {"read_bufsize": _RECEIVE, **self.fs.kwargs}
+    def _options(self, headers: dict[str, str], *, is_page: bool = False) -> dict[str, Any]:
+        """Of a request for a file as it is: of an ``a.json.gz`` that a server calls encoded, nothing is taken away."""
+        options: dict[str, Any] = {"read_bufsize": _RECEIVE, **self.fs.kwargs, "auto_decompress": is_page}
         options["headers"] = {**(self.fs.kwargs.get("headers") or {}), **_IDENTITY, **headers}
         return options
 
@@ -62,7 +66,7 @@ class Web(General):
         headers = {"Range": f"bytes={start}-{end - 1}"} if ranged and end is not None else {}
         async with session.get(self.fs.encode_url(path), **self._options(headers)) as response:
             _raise_for(response, path)
-            _check(response, is_ranged=ranged)
+            self._check(response, path, is_ranged=ranged)
             if ranged and response.status != PART:
                 length = response.content_length
                 if length != 0 and (start != 0 or length is None or length != end):  # an empty one has none
@@ -78,6 +82,8 @@ class Web(General):
                     raise WrongAnswerError(f"the server announced {announced} bytes and sent {len(data)}")
             version = _http_version(response.headers, total)
             self._compare(path, version, response.headers)
+            if version.size >= 0:
+                self._note(path, version, response.headers)
             return Answer(data, version)
 
     async def _body(self, response: Any, path: str, asked: int | None) -> bytes:
@@ -106,26 +112,65 @@ class Web(General):
             raise
 
     async def info(self, path: str) -> Stat:
-        """Attributes over http: one HEAD; where a server refuses that, a GET whose body isn't read."""
+        """Attributes over http: one HEAD; where a server refuses that, a GET whose body isn't read.
+
+        A HEAD that says that a file is empty may be the length of its own answer, which never has a body.
+        """
         session = await self.fs.set_session()
         url = self.fs.encode_url(path)
+        empty: Stat | None = None
         async with session.head(url, allow_redirects=True, **self._options({})) as response:
             if response.status not in _NO_HEAD:
                 _raise_for(response, path)
                 length = response.headers.get("Content-Length")
-                if length is not None and _is_whole(response):
-                    return self._note(path, _http_version(response.headers, int(length)))
+                if length is not None and self._is_whole(response, path):
+                    found = _http_version(response.headers, int(length))
+                    if found.size:
+                        return self._note(path, found, response.headers)
+                    empty = found
         async with session.get(url, **self._options({"Range": "bytes=0-0"})) as response:
-            _raise_for(response, path)
-            _check(response, is_ranged=True)
-            found = CONTENT_RANGE.fullmatch(_told(response, "Content-Range"))
-            total = int(found[3]) if found and found[3] != "*" else -1
-            if response.status == WHOLE and response.content_length is not None:
-                total = response.content_length
-            return self._note(path, _http_version(response.headers, total))
+            if response.status != BEYOND_END:
+                return await self._noted(response, path, is_ranged=True)
+            told = _told(response, "Content-Range")
+        if empty is not None and told in ("", _EMPTY):
+            return empty
+        async with session.get(url, **self._options({})) as response:  # what refuses a range doesn't say the version
+            return await self._noted(response, path, 0 if told == _EMPTY else -1)
 
-    def _note(self, path: str, version: Stat) -> Stat:
-        """Remember what was said of a file, of those that were asked for last."""
+    async def _noted(self, response: Any, path: str, otherwise: int = -1, *, is_ranged: bool = False) -> Stat:
+        """What an answer to a GET says of the whole file; it has `otherwise` bytes where it doesn't say how many."""
+        _raise_for(response, path)
+        self._check(response, path, is_ranged=is_ranged)
+        found = CONTENT_RANGE.fullmatch(_told(response, "Content-Range"))
+        total = int(found[3]) if found and found[3] != "*" else otherwise
+        if response.status == WHOLE and response.content_length is not None:
+            total = response.content_length
+        elif total < 0 and response.status == WHOLE and _says_its_end(response.headers):
+            total = -1 if await response.content.readany() else 0
+        return self._note(path, _http_version(response.headers, total), response.headers)
+
+    def _check(self, response: Any, path: str, *, is_ranged: bool = False) -> None:
+        """Make sure that an answer is the file that was asked for, or the range of it: by all that it says of itself.
+
+        So does the file's name, not that of where it's led to: a file of another name is another form of it.
+        """
+        _check_status(response, is_ranged=is_ranged)
+        check_form(_told(response, "Content-Encoding"), self.fs.encode_url(path).path)
+
+    def _is_whole(self, response: Any, path: str) -> bool:
+        """Whether what an answer says is of all of the file as it is."""
+        try:
+            self._check(response, path)
+        except WrongAnswerError:
+            return False
+        found = CONTENT_RANGE.fullmatch(_told(response, "Content-Range"))
+        return response.status == WHOLE and (found is None or found[3] == response.headers.get("Content-Length"))
+
+    def _note(self, path: str, version: Stat, headers: Mapping[str, str]) -> Stat:
+        """Remember what was said of a file, of those that were asked for last; of no version by its meaning only."""
+        if _is_weak(headers):
+            self._told.pop(path, None)
+            return version
         self._told[path] = version
         self._told.move_to_end(path)
         if len(self._told) > _TOLD:
@@ -138,7 +183,7 @@ class Web(General):
         Of one that is the same by its meaning only (``W/``), bytes may be other ones.
         """
         told = self._told.get(path)
-        if told is None or not version.etag or version.etag != told.etag or headers["ETag"].strip().startswith("W/"):
+        if told is None or not version.etag or version.etag != told.etag or _is_weak(headers):
             return
         if 0 <= version.size < told.size:
             raise WrongAnswerError(
@@ -216,9 +261,10 @@ class Web(General):
     async def _page(self, url: str) -> tuple[str, str, bool]:
         """A page, where it was found, after redirections, and whether it's known that all of it has come."""
         session = await self.fs.set_session()
-        async with session.get(self.fs.encode_url(url), **self._options({})) as response:
+        async with session.get(self.fs.encode_url(url), **self._options({}, is_page=True)) as response:
             _raise_for(response, url)
-            _check(response, understood=_DECODED)
+            _check_status(response)
+            check_form(_told(response, "Content-Encoding"), understood=_DECODED)
             kind = _content_type(response.headers)
             if kind and kind not in _PAGES:
                 raise NotADirectoryError(errno.ENOTDIR, f"the server gives no page that lists a folder, but {kind}")
@@ -259,17 +305,9 @@ def _told(response: Any, name: str) -> str:
     return ", ".join(dict.fromkeys(value.strip() for value in response.headers.getall(name, ())))
 
 
-def _is_whole(response: Any) -> bool:
-    """Whether what an answer says is of all of the file as it is."""
-    try:
-        _check(response)
-    except WrongAnswerError:
-        return False
-    found = CONTENT_RANGE.fullmatch(_told(response, "Content-Range"))
-    return response.status == WHOLE and (found is None or found[3] == response.headers.get("Content-Length"))
+def _is_weak(headers: Mapping[str, str]) -> bool:
+    return headers.get("ETag", "").strip().startswith("W/")
 
 
-def _check(response: Any, *, is_ranged: bool = False, understood: Collection[str] = ()) -> None:
-    """Make sure that an answer is the file, or the range of it, that was asked for: by all that it says of itself."""
+def _check_status(response: Any, *, is_ranged: bool = False) -> None:
     check_status(response.status, _told(response, "Content-Range"), is_ranged=is_ranged, reason=response.reason)
-    check_form(_told(response, "Content-Encoding"), understood=understood)
