@@ -316,3 +316,50 @@ def test_a_subset_names_all_that_is_of_no_image(tmp_path):
     assert found["train/img/b.txt"] == found["own-link.txt"] == b"own"
     wanted = {*others, "group/readme.txt", "group/more/", "away/", "train/gone.txt"} - {"train/datasets/more/y.txt"}
     assert set(report.others) == wanted | {"train/datasets/more/"}
+
+
+@pytest.mark.parametrize("staged", [True, False])
+@pytest.mark.parametrize("beside", ["label", "masks", "meta"])
+@pytest.mark.parametrize("how", ["cp", "mv", "cp of a list"])
+def test_a_member_at_a_plain_files_place_is_new(tmp_path, how, beside, staged):
+    """It takes nothing of the image of its stem, as if nothing had been there."""
+    outcomes = []
+    for there in (True, False):
+        (tmp_path / str(there)).mkdir()
+        root, _ = with_member(tmp_path / str(there), "g.gif")
+        of_x = {"label": ("ann/x.json", annotation("label of x")), "masks": ("masks_x/x/m.png", picture("m"))}
+        path, data = of_x.get(beside, ("meta/x.json", b'{"of": "x"}'))
+        transaction(root, lambda fs, path=path, data=data: fs.pipe({"w/img/x.png": picture("x"), f"w/{path}": data}))
+        if there and not staged:
+            transaction(root, lambda fs: fs.pipe("w/img/x.gif", b"plain"))
+        before = shown(root)
+
+        def change(fs, there=there):
+            if there and staged:
+                fs.pipe("w/img/x.gif", b"plain")
+            lists = ["train/img/g.gif"], ["w/img/x.gif"]
+            getattr(fs, how[:2])(*(lists if "list" in how else (lists[0][0], lists[1][0])))
+
+        try:
+            transaction(root, change)
+        except UsageError as error:
+            outcomes.append(str(error))
+            assert shown(root) == before
+        else:
+            outcomes.append(images_of(root))
+            assert faults(root) == []
+    assert outcomes[0] == outcomes[1]
+
+
+def test_a_subset_names_what_lies_in_the_shadow(tmp_path):
+    files = files_of({"train/a.png": picture("a"), "train/b.png": picture("b")})
+    shadows = {"train/ann/a.json": annotation("shadow"), "train/meta/b.json": b'{"shadow": 1}'}
+    files |= {"train/meta/b.png.json": b'{"of": "b"}'} | shadows
+    root = packed(tmp_path / "p", files)
+    (root / "masks").mkdir()
+    write(root / "masks/1.png", picture("mask"))
+    (root / "train/masks_x").mkdir()
+    (root / "train/masks_x/a").symlink_to("../../masks")
+    report = subset(root, tmp_path / "s", SubsetOptions(datasets=["train"]))
+    assert set(report.others) == {*shadows, "masks/"}
+    assert shown(tmp_path / "s")["train/masks_x/a/1.png"] == picture("mask")

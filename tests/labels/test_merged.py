@@ -121,3 +121,22 @@ def test_a_file_that_is_called_so_and_is_another(text, tmp_path):
             merge(*projects)
         path.write_bytes(content)
     assert classes(projects[0]) == {"a.png": ["cat", "dog"]}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("has_source", [True, False])
+def test_a_title_that_stands_for_another_class(has_source, order, tmp_path):
+    """Objects of a class that is called so would be of the other one when they are converted."""
+    world = World({"a.png": [("person_bbox", BOX)]}, ["person_bbox"])
+    own, theirs = two(tmp_path, ("coco", "coco"), (world, SECOND))
+    if not has_source:  # as the SDK exports it
+        (own / "train/label_source.json").unlink()
+    source = source_of(theirs) | {"classes": {"person_bbox": "person"}}
+    (theirs / "train/label_source.json").write_text(json.dumps(source))
+    before = classes(own), classes(theirs)
+    with pytest.raises(UsageError, match="'person_bbox' stands for 'person'"):
+        merge(*(own, theirs)[::order])
+    assert (classes(own), classes(theirs)) == before
+    source["classes"] = {"dog_bbox": "dog"}
+    (theirs / "train/label_source.json").write_text(json.dumps(source))
+    merge(*(own, theirs)[::order])

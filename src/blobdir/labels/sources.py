@@ -48,6 +48,18 @@ def merged_sources(ours: bytes, theirs: bytes) -> tuple[bytes, list[str]]:
     return write_json(found), sorted(lost)
 
 
+def names_of_classes(data: bytes) -> dict[str, Any]:
+    """Titles of classes that stand for others -> their names in label files, of a content of `SOURCE`.
+
+    Raises
+    ------
+    AnnotationError
+        It isn't such a file.
+    """
+    classes: dict[str, Any] = _read(data).get("classes", {})
+    return classes
+
+
 def _read(data: bytes) -> dict[str, Any]:
     value = read_certain(data)
     if not isinstance(value, dict) or not isinstance(value.get("format"), str):

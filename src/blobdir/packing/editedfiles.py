@@ -108,8 +108,12 @@ class EditedSideFiles:
         self._bared: dict[str, dict[str, None]] = {}
 
     def before(self, path: str) -> set[str] | None:
-        """What `note` has to know of a file that is going to be written: who has it; None where it isn't there."""
-        return self.having(path) if self._edit.exists(path) else None
+        """What `note` has to know of a file that is going to be written: who has it; None where it isn't there.
+
+        Nor is an image there, where a plain file lies in its place.
+        """
+        is_there = self._edit.exists(path) and (self._edit.places.is_image(path) or not self._edit.places.of(path)[0])
+        return self.having(path) if is_there else None
 
     def note(self, path: str, before: set[str] | None, origin: Origin) -> None:
         """A file was written.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from blobdir.discovery import layout
 from blobdir.durable import absolute
 from blobdir.errors import AnnotationError, BlobdirError, PackError, UsageError
-from blobdir.labels.sources import merged_sources
+from blobdir.labels.sources import merged_sources, names_of_classes
 from blobdir.labels.supervisely import SOURCE
 from blobdir.offsets import offsets_of_tar
 from blobdir.packing.backups import backed_up, is_backup_of_any, renamed_backup
@@ -184,12 +184,14 @@ class _Merge:
 
     def run(self) -> ChangeReport:
         self._theirs.check_all_seen()
-        meta = merged_meta(self._meta(self._writer.known), self._meta(self._theirs))
+        metas = self._meta(self._writer.known), self._meta(self._theirs)
+        meta = merged_meta(*metas)
         targets = {path: self._target(name, path) for name, path in self._theirs.datasets.items()}
         _check_hidden(targets)
         for path, target in targets.items():
             _check_names(self._writer.known, target, self._theirs, path)
             _check_masks(self._writer.known, target, self._theirs, path)
+            _check_classes((self._writer.known, target), (self._theirs, path), metas)
             self._report.images += len(set(self._theirs.image_names(path)))
         for path, target in targets.items():
             for pickle in self._theirs.pickles(path):
@@ -381,6 +383,40 @@ def _check_masks(ours: Provenance, target: str, theirs: Provenance, path: str) -
                     f"{target}/{one}: of one project would be taken for that of {name} of the other; rename one; "
                     "nothing was changed"
                 )
+
+
+def _check_classes(
+    ours: tuple[Provenance, str], theirs: tuple[Provenance, str], metas: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    """Refuse where a title stands for another class in a dataset of one project, and for itself in that of the other.
+
+    Raises
+    ------
+    UsageError
+    """
+    (known, target), (other, path) = ours, theirs
+    if target not in known.datasets.values():
+        return
+    names = [_standing_for(*ours), _standing_for(other, path)]
+    titles = [{item.get("title") for item in meta.get("classes", [])} for meta in metas]
+    for mine, others, known_there in ((names[0], names[1], titles[1]), (names[1], names[0], titles[0])):
+        for title, name in mine.items():
+            if title in known_there and others.get(title, title) != name:
+                raise UsageError(
+                    f"{target}: the class {title!r} stands for {name!r} in the labels of one project ({SOURCE}), and "
+                    f"not in those of the other; give it another name there; nothing was changed"
+                )
+
+
+def _standing_for(known: Provenance, dataset: str) -> dict[str, Any]:
+    """Title of a class -> the name that it has in the label files that a dataset is of."""
+    path = f"{dataset}/{SOURCE}"
+    if not known.is_file(path):
+        return {}
+    try:
+        return names_of_classes(known.storage.read(path))
+    except AnnotationError:  # some other file of this name; whether both can be one is seen when it's taken
+        return {}
 
 
 def _check_names(ours: Provenance, target: str, theirs: Provenance, path: str) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from blobdir.datasets import DatasetView
+    from blobdir.packing.sidefiles import SideFiles
     from blobdir.tree import Tree
 
 _RARE: Final = 10
@@ -58,14 +59,15 @@ def others_of_project(tree: Tree, leading: Collection[str]) -> Others:
 
 
 def others_of_dataset(
-    tree: Tree, dataset: DatasetView, names: Collection[str], belonging: Collection[str], leading: Collection[str]
+    tree: Tree, side: SideFiles, names: Collection[str], belonging: Collection[str], leading: Collection[str]
 ) -> Others:
     """What lies in a dataset's own folder, in its ``img/``, and beside the files of its images.
 
     Parameters
     ----------
     tree : Tree
-    dataset : DatasetView
+    side : SideFiles
+        Of the dataset.
     names : collection of str
         Images that are chosen.
     belonging : collection of str
@@ -73,7 +75,7 @@ def others_of_dataset(
     leading : collection of str
         As `leading_to_datasets` gives them.
     """
-    found = Others()
+    found, dataset = Others(), side.dataset
     files, folders = _content(tree, dataset.path)
     found.taken += [layout.join(dataset.path, name) for name in files]
     found.left += _unknown(dataset.path, [name for name in folders if not layout.is_item_folder(name)], leading)
@@ -83,10 +85,16 @@ def others_of_dataset(
         if folder not in (layout.ITEMS, layout.PACKED_ANNOTATIONS):
             shown, links = _below(tree, layout.join(dataset.path, folder))
             candidates += [f"{folder}/{name}" for name in shown if f"{folder}/{name}" not in belonging]
-            found.left += links
-    known = _Known(dataset, len(candidates))
-    orphans = (path for path in candidates if not any(map(known.has, bases(path))))
-    found.left += [layout.join(dataset.path, path) for path in orphans]
+            begin = len(dataset.path) + 1  # of a link to a folder of masks, all is taken
+            found.left += [one for one in links if not any(path.startswith(one[begin:]) for path in belonging)]
+    known, chosen = _Known(dataset, len(candidates)), _bases_of(names)
+    for path in candidates:
+        called = bases(path)
+        is_images = any(map(known.has, called))
+        if is_images and not chosen.isdisjoint(called):  # it may lie in the shadow of one by the full name
+            is_images = bool(side.owners(path))
+        if not is_images:
+            found.left.append(layout.join(dataset.path, path))
     return found
 
 
@@ -98,14 +106,17 @@ def _beside_images(tree: Tree, dataset: DatasetView, names: Collection[str], fou
     plain = [name for name in files if not is_image_name(name)]
     if not plain:
         return
-    chosen = {base for name in names for base in (name, splitext(name)[0])}
-    known = _Known(dataset, len(plain))
+    known, chosen = _Known(dataset, len(plain)), _bases_of(names)
     for name in plain:
         stem = splitext(name)[0]
         if stem in chosen:
             found.taken.append(f"{shown}/{name}")
         elif not known.has(stem):
             found.left.append(f"{shown}/{name}")
+
+
+def _bases_of(names: Iterable[str]) -> set[str]:
+    return {base for name in names for base in (name, splitext(name)[0])}
 
 
 class _Known:
@@ -115,7 +126,7 @@ class _Known:
         self._dataset = dataset
         self._all: set[str] | None = None
         if count * _RARE > len(dataset):
-            self._all = {base for name in dataset.names for base in (name, splitext(name)[0])}
+            self._all = _bases_of(dataset.names)
 
     def has(self, base: str) -> bool:
         return base in self._all if self._all is not None else bool(self._dataset.named(base))

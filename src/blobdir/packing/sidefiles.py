@@ -203,14 +203,14 @@ class SideFiles:
 
     def __init__(self, tree: Tree, dataset: DatasetView) -> None:
         self._tree = tree
-        self._dataset = dataset
+        self.dataset = dataset
         names = filter(is_side_folder, tree.names(tree.find(dataset.path)))
         self.folders = [name for name in names if tree.is_directory(tree.find(f"{dataset.path}/{name}"))]
 
     def exists(self, path: str) -> bool:
         """Whether there is a file or folder at a path relative to the dataset; LinkError where a link leads out."""
         try:
-            self._tree.find(f"{self._dataset.path}/{path}")
+            self._tree.find(f"{self.dataset.path}/{path}")
         except (NotFoundError, NotADirectory):
             return False
         return True
@@ -229,7 +229,7 @@ class SideFiles:
             A folder of masks couldn't be listed.
         """
         for one in side_files(name, self.exists, self.folders):
-            row = self._tree.find(f"{self._dataset.path}/{one.path}")
+            row = self._tree.find(f"{self.dataset.path}/{one.path}")
             is_folder = self._tree.is_directory(row)
             if one.folder.startswith(MASKS_PREFIX) and name not in self.owners(one.path + "/" * is_folder):
                 continue
@@ -248,4 +248,4 @@ class SideFiles:
     def owners(self, path: str, gone: Iterable[str] = ()) -> list[str]:
         """Images that a file belongs to, those that are `gone` left out."""
         without = set(gone)
-        return owners(path, lambda base: [n for n in self._dataset.named(base) if n not in without], self.exists)
+        return owners(path, lambda base: [n for n in self.dataset.named(base) if n not in without], self.exists)

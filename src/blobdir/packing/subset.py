@@ -188,7 +188,8 @@ class _Writer:
         if not names:
             self._folder(self._work / path / layout.ITEMS)
             if not len(self._project[path]):
-                self._copy_others(others_of_dataset(self._tree, self._project[path], [], (), self._leading))
+                empty = SideFiles(self._tree, self._project[path])
+                self._copy_others(others_of_dataset(self._tree, empty, [], (), self._leading))
             return
         self._take(path, "", layout.ITEMS, names)
         side = SideFiles(self._tree, self._project[path])
@@ -199,7 +200,7 @@ class _Writer:
         for file in files:
             if not file.startswith(prefix):
                 self._copy(self._tree.find(f"{path}/{file}"), f"{path}/{file}")
-        self._copy_others(others_of_dataset(self._tree, self._project[path], names, set(files), self._leading))
+        self._copy_others(others_of_dataset(self._tree, side, names, set(files), self._leading))
 
     def _copy_others(self, others: Others) -> None:
         """Copy what belongs to all of it, or is called like the images, and note what isn't in it."""
