@@ -81,6 +81,27 @@ def test_meta():
         merged_meta(ours, {"classes": [{"title": "a", "shape": "polygon"}]})
 
 
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("says", [True, False])
+def test_objects_of_a_class_that_gets_any_shapes_say_theirs(two, says, order):
+    """Older exports leave it out where the class has one shape; nobody would know it then."""
+    points = {"exterior": [[0, 0], [5, 5]], "interior": []}
+    item = {"classTitle": "car", "tags": [], "points": points} | ({"geometryType": "rectangle"} if says else {})
+    label = {"description": "", "tags": [], "size": {"height": 10, "width": 10}, "objects": [item]}
+    for root, shape in zip(two, ("rectangle", "any"), strict=True):
+        classes = [{"title": "car", "shape": shape, "color": "#00FF00"}]
+        (root / "meta.json").write_text(json.dumps({"classes": classes, "tags": [], "projectType": "images"}))
+    (two[0] / "train/ann/1.png.json").write_text(json.dumps(label))
+    before = view(two[0]), view(two[1])
+    if says:
+        merge(*two[::order])
+        assert json.loads(view(two[::order][0])["meta.json"])["classes"][0]["shape"] == "any"
+        return
+    with pytest.raises(UsageError, match=r"train/ann/1\.png\.json: .*geometryType"):
+        merge(*two[::order])
+    assert (view(two[0]), view(two[1])) == before
+
+
 @pytest.mark.parametrize("shape", ["rectangle", "polygon", "bitmap", "point", "any"])
 def test_a_class_that_has_any_shapes_in_one_project(shape):
     """As one has that nobody has used there yet; its objects are what they were."""

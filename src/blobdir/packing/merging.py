@@ -28,6 +28,7 @@ from blobdir.packing.report import ChangeReport, Problem
 from blobdir.packing.sharing import copy_file, share_blob
 from blobdir.packing.sidefiles import FOLDERS
 from blobdir.packing.sums import SUMS, read_sums
+from blobdir.packing.widening import check_widened
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter, digest_of
 from blobdir.sources import LocalStorage
 
@@ -186,6 +187,8 @@ class _Merge:
         self._theirs.check_all_seen()
         metas = self._meta(self._writer.known), self._meta(self._theirs)
         meta = merged_meta(*metas)
+        for known, mine in zip((self._writer.known, self._theirs), metas, strict=True):
+            check_widened(known.root, mine, meta)
         targets = {path: self._target(name, path) for name, path in self._theirs.datasets.items()}
         _check_hidden(targets)
         for path, target in targets.items():
