@@ -62,10 +62,12 @@ def content_of(found, file, new):
     )
 
 
-@pytest.mark.parametrize("annotations", ["loose", "packed"])
+PACKED = [(kind, "packed") for kind in OF if "label" in kind]
+
+
 @pytest.mark.parametrize("listed", ["all", "all, the other way round", "the first", "images"])
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("kind", OF)
+@pytest.mark.parametrize(("kind", "annotations"), [*((kind, "loose") for kind in OF), *PACKED])
 def test_what_belongs_to_an_image_is_its_own(tmp_path, kind, way, listed, annotations):
     """A list names images, and for some what belongs to them, to where it's to be: each has its own there."""
     root, file, data = project(tmp_path, kind, annotations)
