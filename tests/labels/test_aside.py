@@ -97,6 +97,14 @@ def test_a_file_of_many_images(kind, name, where, tmp_path):
     assert again.pop("1.png", []) == [] and again == {"2.png": ["outer"], "3.png": ["outer"]}
 
 
+def flat(tmp_path, kind):
+    """A folder of images; what writes label files of a format, and how they end."""
+    for name in NAMES:
+        draw(tmp_path / "s/images" / name)
+    file, text = OF_ALL[kind]
+    return tmp_path / "s", text, file.partition(".")[2]
+
+
 @pytest.mark.parametrize("shared", [0, 1])
 @pytest.mark.parametrize(
     ("one", "other"),
@@ -112,11 +120,7 @@ def test_a_file_of_many_images(kind, name, where, tmp_path):
 @pytest.mark.parametrize("kind", OF_ALL)
 def test_files_that_name_other_images_all_count(kind, one, other, shared, tmp_path):
     """Words are only words: some images are in the one file alone."""
-    root = tmp_path / "s"
-    file, text = OF_ALL[kind]
-    ending = file.partition(".")[2]
-    for name in NAMES:
-        draw(root / "images" / name)
+    root, text, ending = flat(tmp_path, kind)
     put(root / f"{one}.{ending}", text(NAMES[: 1 + shared], "inner"))
     put(root / f"{other}.{ending}", text(NAMES[1:], "inner"))
     report, _ = pack(root, tmp_path / "p")
@@ -126,11 +130,7 @@ def test_files_that_name_other_images_all_count(kind, one, other, shared, tmp_pa
 @pytest.mark.parametrize("kind", OF_ALL)
 def test_one_beside_files_of_splits(kind, tmp_path):
     """It's set aside where they have all its images together."""
-    root = tmp_path / "s"
-    file, text = OF_ALL[kind]
-    ending = file.partition(".")[2]
-    for name in NAMES:
-        draw(root / "images" / name)
+    root, text, ending = flat(tmp_path, kind)
     put(root / f"predictions.{ending}", text(NAMES, "outer"))
     for split, names in (("val", NAMES[:1]), ("train", NAMES[1:])):
         put(root / f"{split}.{ending}", text(names, "inner"))
@@ -143,11 +143,7 @@ def test_one_beside_files_of_splits(kind, tmp_path):
 @pytest.mark.parametrize("kind", OF_ALL)
 def test_files_of_classes_all_count(kind, tmp_path):
     """What other files that are no splits name together says nothing."""
-    root = tmp_path / "s"
-    file, text = OF_ALL[kind]
-    ending = file.partition(".")[2]
-    for name in NAMES:
-        draw(root / "images" / name)
+    root, text, ending = flat(tmp_path, kind)
     for called, names in (("trash", NAMES), ("paper", NAMES[:2]), ("glass", NAMES[2:])):
         put(root / f"{called}.{ending}", text(names, "outer" if called == "trash" else "inner"))
     report, _ = pack(root, tmp_path / "p")

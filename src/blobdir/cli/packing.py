@@ -280,7 +280,7 @@ def subset_command(
         if report.without_annotation:
             line += f"; {counted(report.without_annotation, 'image')} without an annotation, so without class or tag"
         if report.others:
-            more = f" and {counted(len(report.others) - 3, 'more', 'more')}" if report.others[3:] else ""
+            more = f" and {len(report.others) - 3:,} more" if report.others[3:] else ""
             line += f"; what belongs to no image isn't in it: {', '.join(report.others[:3])}{more}"
         write_lines([line])
     return name_problems(report.problems, "their images aren't in the subset")

@@ -194,7 +194,7 @@ class _Merge:
         for path, target in targets.items():
             _check_names(self._writer.known, target, self._theirs, path)
             _check_masks(self._writer.known, target, self._theirs, path)
-            _check_classes((self._writer.known, target), (self._theirs, path), metas)
+            _check_classes(self._writer.known, target, self._theirs, path, metas)
             self._report.images += len(set(self._theirs.image_names(path)))
         for path, target in targets.items():
             for pickle in self._theirs.pickles(path):
@@ -389,7 +389,7 @@ def _check_masks(ours: Provenance, target: str, theirs: Provenance, path: str) -
 
 
 def _check_classes(
-    ours: tuple[Provenance, str], theirs: tuple[Provenance, str], metas: tuple[dict[str, Any], dict[str, Any]]
+    ours: Provenance, target: str, theirs: Provenance, path: str, metas: tuple[dict[str, Any], dict[str, Any]]
 ) -> None:
     """Refuse where a title stands for another class in a dataset of one project, and for itself in that of the other.
 
@@ -397,17 +397,16 @@ def _check_classes(
     ------
     UsageError
     """
-    (known, target), (other, path) = ours, theirs
-    if target not in known.datasets.values():
+    if target not in ours.datasets.values():
         return
-    names = [_standing_for(*ours), _standing_for(other, path)]
+    names = [_standing_for(ours, target), _standing_for(theirs, path)]
     titles = [{item.get("title") for item in meta.get("classes", [])} for meta in metas]
     for mine, others, known_there in ((names[0], names[1], titles[1]), (names[1], names[0], titles[0])):
         for title, name in mine.items():
             if title in known_there and others.get(title, title) != name:
                 raise UsageError(
                     f"{target}: the class {title!r} stands for {name!r} in the labels of one project ({SOURCE}), and "
-                    f"not in those of the other; give it another name there; nothing was changed"
+                    "not in those of the other; give it another name there; nothing was changed"
                 )
 
 
