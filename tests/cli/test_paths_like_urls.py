@@ -73,8 +73,10 @@ def test_each_command_takes_it_for_a_path(project, command, tmp_path, capfd):
     shutil.copytree(tmp_path / "new", f"{folder}/plain::x")
     blob = next(name for name in os.listdir(f"{os.path.abspath(place)}/blob") if name.endswith(".tar"))
     meant = {"P": project, "N": f"{folder}/new::x", "F": f"{folder}/plain::x", "P/B": f"{place}/blob/{blob}"}
-    words = [meant.get(word, word).replace("T/", f"{tmp_path}/") for word in COMMANDS[command]]
-    words = [place + word[1:] if word.startswith("P/") else word for word in words]
+    starts = {"T/": f"{tmp_path}/", "memory://T/": f"memory://{tmp_path}/", "P/": f"{place}/"}
+    words = [meant.get(word, word) for word in COMMANDS[command]]
+    for start, full_start in starts.items():
+        words = [full_start + word.removeprefix(start) if word.startswith(start) else word for word in words]
     status = run(words)
     assert status == 0, capfd.readouterr().err
     assert "N" not in COMMANDS[command] or os.path.exists(meant["N"])
