@@ -412,3 +412,24 @@ def test_who_comes_takes_no_label_from_the_shadow(tmp_path, whose, circle, liste
     assert found[A] == picture("b") and found[to] == picture("a") and found[f"{to[0]}/ann/{name}.json"] == label
     assert json.loads(found["train/ann/a.png.json"])["description"] == "" and mask not in found
     assert found["train/ann/a.json"] == annotation(whose) and faults(root) == []
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("kind", OF)
+def test_it_can_go_to_another_image_of_the_list(tmp_path, kind, order):
+    """Its own image goes elsewhere, so it's for the one that comes to where it is."""
+    root, file, data = project(tmp_path, kind)
+    lists = [OF[kind].format("a"), B, A], [place(OF[kind], "new n"), "new/img/n.png", "val/img/b.png"]
+
+    def change(fs):
+        if file.format("b") in fs.find(""):
+            fs.rm(file.format("b"))
+        fs.mv(*([one[i] for i in order] for one in lists), recursive=True)
+
+    transaction(root, change)
+    found = shown(root)
+    assert found[place(file, "new n")] == data["a"] and list(found.values()).count(data["a"]) == 1
+    assert {"new/img/n.png", "val/img/b.png"} <= found.keys()
+    assert content_of(found, file, "new n") == data["a"]
+    assert (kind == "a label by the stem") == ("new/ann/n.png.json" not in found)
+    assert faults(root) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from posixpath import splitext
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING
 
 from blobdir.datasets import DatasetView
 from blobdir.discovery import layout
@@ -15,43 +15,10 @@ from blobdir.packing.sidefiles import FOLDERS, could_have, is_side_folder, owner
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 
-    from blobdir.packing.editedplaces import EditedPlaces
+    from blobdir.packing.edited import Edited, Origin
     from blobdir.packing.provenance import Provenance
     from blobdir.packing.sidefiles import SideFile
     from blobdir.tree import Tree
-
-
-Origin = Literal["new", "copied", "moved"]
-"""What a file is that is written: something new, or the content of another one, which stays or goes."""
-
-
-class Edited(Protocol):
-    """What is asked of the edit."""
-
-    def exists(self, path: str) -> bool:
-        """Whether there would be such a file."""
-        ...
-
-    def is_member(self, path: str) -> bool:
-        """Whether there would be a member of a blob."""
-        ...
-
-    def files_below(self, path: str) -> list[str]:
-        """Paths of all files below a folder."""
-        ...
-
-    def holds(self, path: str) -> bool:
-        """Whether there would be a file below a folder."""
-        ...
-
-    @property
-    def places(self) -> EditedPlaces:
-        """What paths are: images and labels of datasets."""
-        ...
-
-    def read(self, path: str) -> bytes:
-        """Content of a file as it would be."""
-        ...
 
 
 class _Going:
@@ -198,9 +165,11 @@ class EditedSideFiles:
 
         If it's a label by the stem, it may be for an image without one that it can only be for.
         """
-        if images and self._is_label(path) and not self._meant.get(path):
-            self._meant[path] = self._claimed(path, alone=True)
-        if not self._meant.get(path):
+        meant = self._meant.get(path) or self._called_like(path) or self.having(path)
+        if images and not meant and self._is_label(path):
+            meant = self._claimed(path, alone=True)
+        self._meant[path] = meant
+        if not meant:
             self._awaits[path] = set(images)
             for image in images:
                 self._left.setdefault(image, set()).add(path)
@@ -234,17 +203,26 @@ class EditedSideFiles:
     def _is_label(self, path: str) -> bool:
         return path.startswith(f"{self._dataset_of(path)}/{layout.ANNOTATIONS}/")
 
-    def meaning(self, path: str, renamed: Mapping[str, str]) -> set[str] | None:
+    def meaning(self, path: str, target: str, renamed: Mapping[str, str]) -> set[str] | None:
         """For which images a file is, if some are called otherwise then, and the others don't have it: see `mean`.
 
         Parameters
         ----------
-        path : str
+        path, target : str
+            Its path, and the one that it's to have. It's for none that couldn't have it there.
         renamed : mapping
             Path of each image -> the other one.
         """
         images = self._meant[path] if path in self._meant else self.having(path)
-        return None if images is None else {renamed[image] for image in images if image in renamed}
+        if images is None:
+            return None
+        return {renamed[image] for image in images if image in renamed and self._could_have(renamed[image], target)}
+
+    def _could_have(self, image: str, path: str) -> bool:
+        """Whether a file would belong to an image, if nothing else were there."""
+        dataset, name = self._edit.places.of(image)
+        begin = f"{dataset}/"
+        return path.startswith(begin) and could_have(name, path[len(begin) :])
 
     def mean(self, path: str, images: set[str] | None) -> None:
         """Say for which images a file is that was written; None: for whoever comes."""

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Iterator
     from typing import BinaryIO
 
-    from blobdir.packing.editedfiles import Origin
+    from blobdir.packing.edited import Origin
     from blobdir.packing.writer import Span
 
 SLUG: Final = "added"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from blobdir.loosefiles import OpenFile
-    from blobdir.packing.editedfiles import Edited
+    from blobdir.packing.edited import Edited
 
 
 def size_fault(annotation: dict[str, Any], size: tuple[int, int]) -> str:

@@ -16,7 +16,7 @@ from blobdir.packing.renames import in_order
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from blobdir.packing.editedfiles import Origin
+    from blobdir.packing.edited import Origin
     from blobdir.packing.editing import Edit
     from blobdir.packing.renames import Rename
 
@@ -207,7 +207,8 @@ class _Relocation:
         """Have all be at the new places."""
         meanings, alone = self._meanings()
         plain = {to for to, file in alone.items() if not self._side_files.is_side_file(file)}
-        left = {to: self._side_files.having(file) - self.images.keys() for to, file in alone.items() if to not in plain}
+        had = {to: self._side_files.having(file) for to, file in alone.items() if to not in plain}
+        left = {to: {self.images.get(image, image) for image in images} for to, images in had.items()}
         for image, to in self.images.items():
             self._edit.check_kind(image, to)
         labelled = self._begin(replacing=self.images.values())
@@ -221,7 +222,7 @@ class _Relocation:
     def _meanings(self) -> tuple[dict[str, set[str] | None], dict[str, str]]:
         """For which images each file is at its new path; and of those that are for none, also the old one."""
         files = {file: to for file, to in self.new.items() if file not in self.images}
-        meanings = {to: self._side_files.meaning(file, self.images) for file, to in files.items()}
+        meanings = {to: self._side_files.meaning(file, to, self.images) for file, to in files.items()}
         return meanings, {to: file for file, to in files.items() if meanings[to] == set()}
 
     def _begin(self, replacing: Iterable[str]) -> list[str]:
