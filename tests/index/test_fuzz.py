@@ -23,6 +23,7 @@ from blobdir.index import (
     Index,
     SourceRecord,
     build_index,
+    checks,
     load_index,
     save_index,
 )
@@ -130,7 +131,9 @@ def test_columns_of_a_forger(sound: Path, tmp_path_factory: pytest.TempPathFacto
         np.save(folder / f"{column}.npy", values)
         body["digests"][column] = digest(values)
     seal(folder, body)
-    load(folder)
+    with pytest.MonkeyPatch.context() as patch:  # columns are looked at in parts, which may end anywhere
+        patch.setattr(checks, "_ROWS", data.draw(st.sampled_from([1, 3, 8, 1 << 15])))
+        load(folder)
     shutil.rmtree(folder)
 
 

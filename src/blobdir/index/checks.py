@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from blobdir.index.header import Header
 
+_SLASH = ord("/")
 _ROWS = 1 << 15
 """Rows that are looked at together: what is computed of them stays in the processor's cache."""
 MOST = (1 << 63) - 1
@@ -51,17 +52,18 @@ def check_columns(columns: dict[str, NDArray[Any]], capacity: object, label: str
     demand(int(starts[0]) == 0 and int(starts[-1]) == len(names), "names don't fill their column")
     dots = False
     for low in range(0, n, _ROWS):
-        begins = starts[low : low + _ROWS + 1].astype(np.int64)
-        length = np.diff(begins)
-        demand(bool((length > (np.arange(low, low + len(length)) > 0)).all()), "names overlap, or are empty")
-        part = names[begins[0] : begins[-1]]
-        demand(bool((part[begins[1:] - begins[0] - 1] == 0).all()), "names aren't separated")
+        begins = starts[low : low + _ROWS + 1]
+        demand(bool((begins[1:] > begins[:-1]).all()), "names overlap, or are empty")
+        demand(int(begins[-1]) <= len(names), "names overlap, or are empty")
+        length = begins[1:] - begins[:-1]
+        demand(len(length[low == 0 :]) == 0 or int(length[low == 0 :].min()) > 1, "names overlap, or are empty")
+        part = names[int(begins[0]) : int(begins[-1])]
         demand(np.count_nonzero(part) == len(part) - len(length), "names aren't separated")
-        demand(not (part == 0x2F).any(), "a name holds a slash")
-        for i in np.flatnonzero((length == 2) | (length == 3)).tolist():
-            dots |= (
-                bytes(part[begins[i] - begins[0] : begins[i + 1] - begins[0] - 1]).strip(b".") == b"" and low + i > 0
-            )
+        demand(not part[(begins[1:] - (begins[0] + 1)).astype(np.intp)].any(), "names aren't separated")
+        demand(not (part == _SLASH).any(), "a name holds a slash")
+        for i in np.flatnonzero(length <= 3).tolist():
+            begin, end = int(begins[i] - begins[0]), int(begins[i + 1] - begins[0])
+            dots |= part[begin : end - 1].tobytes().strip(b".") == b"" and low + i > 0
     demand(not dots, "a name is . or ..")
     demand(
         isinstance(capacity, int) and 0 < capacity < len(slots) - PROBE_LIMIT and capacity & (capacity - 1) == 0,
@@ -100,8 +102,11 @@ def check_references(columns: dict[str, NDArray[Any]], header: Header, label: st
     bounds = {LINK: len(header.links), BROKEN: len(header.defects)}
     good = int(source.max()) < FIRST_BLOB + len(header.blobs)
     for low in range(0, len(source), _ROWS):
-        part, referred = source[low : low + _ROWS], offset[low : low + _ROWS]
-        sizes = size[low : low + _ROWS].astype(np.int64)
+        part, referred, sizes = source[low : low + _ROWS], offset[low : low + _ROWS], size[low : low + _ROWS]
+        least, most = (int(referred.min()), int(sizes.min())), int(referred.max()) + int(sizes.max())
+        if int(part.min()) >= FIRST_BLOB and min(least) >= 0 and most <= MOST:
+            continue  # members of blobs only, and no number that could be wrong
+        sizes = sizes.astype(np.int64)
         for number, bound in bounds.items():
             numbers = referred[part == number]
             good &= len(numbers) == 0 or (int(numbers.min()) >= 0 and int(numbers.max()) < bound)
