@@ -11,18 +11,22 @@ row, which others read too.
 - *Behind a backend* a small file is read whole. Of another one, size and version (etag, else time) are asked for, and
   each answer is compared with them.
 
-Another version is a `SourceChangedError`, at each read. The size of an open file is that of its version.
+What isn't there is a `NotFoundError`, or a `ReadError` where the whole project isn't: nobody knows what is on a disk
+that was taken away. Another version is a `SourceChangedError`, at each read. The size of an open file is that of its
+version.
 """
 
 from __future__ import annotations
 
 import mmap
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from blobdir.descriptors import DESCRIPTORS
+from blobdir.discovery.layout import META
 from blobdir.errors import NotFoundError, ReadError, SourceChangedError
 from blobdir.index import LOOSE
 from blobdir.inside import NO_FILE
@@ -105,9 +109,35 @@ class LooseFiles(Protocol):
         ...
 
 
+class _Absences:
+    """What to say of files that aren't there: they were removed, or the project's disk has gone with all of them."""
+
+    def __init__(self, storage: LocalStorage) -> None:
+        self._storage = storage
+        self._root = self._now()
+
+    def _now(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._storage.root)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def of(self, path: str) -> NotFoundError | ReadError:
+        """The error for a file that isn't there."""
+        now = self._now()
+        if now is None or (now != self._root and not os.path.lexists(f"{self._storage.root}/{META}")):
+            return ReadError(
+                f"{path}: isn't there, and nor is the project: {self._storage.root} isn't the folder that was opened. "
+                "Was its disk taken away?"
+            )
+        return _gone(path)
+
+
 class _Local:
     def __init__(self, storage: LocalStorage, path: Callable[[int], str]) -> None:
         self._storage, self._path = storage, path
+        self._absent = _Absences(storage)
 
     def folder(self, row: int) -> Stat:
         return self._storage.stat(self._path(row))
@@ -117,7 +147,7 @@ class _Local:
         try:
             found = self._storage.stat(path)
         except FileNotFoundError as error:
-            raise _gone(path) from error
+            raise self._absent.of(path) from error
         if found.kind != "file":
             what = "is a folder, and a file belongs there" if found.kind == "directory" else NO_FILE
             raise ReadError(f"{path}: {what}")
@@ -130,7 +160,7 @@ class _Local:
         try:
             source = self._storage.open_loose(path)
         except FileNotFoundError as error:
-            raise _gone(path) from error
+            raise self._absent.of(path) from error
         low, high, _ = slice(start, end).indices(source.size)
         return source.read_at(low, max(0, high - low))
 
@@ -139,16 +169,16 @@ class _Local:
         try:
             source = self._storage.open_loose(path)
         except FileNotFoundError as error:
-            raise _gone(path) from error
+            raise self._absent.of(path) from error
         data = source.read_at(start, max(0, min(end, source.size) - start))
         return data, source.now()  # after the bytes: who writes to it changes its time first
 
     def open(self, row: int) -> OpenFile:
         path = self._path(row)
         try:
-            return _OpenLocal(self._storage, path)
+            return _OpenLocal(self._storage, path, self._absent)
         except FileNotFoundError as error:
-            raise _gone(path) from error
+            raise self._absent.of(path) from error
 
     def read_many(self, rows: list[int]) -> list[bytes]:
         try:
@@ -157,7 +187,11 @@ class _Local:
             return [self.read(row, 0, None) for row in rows]
 
     def check_size(self, row: int) -> None:
-        self._storage.open_loose(self._path(row)).check_size()
+        path = self._path(row)
+        try:
+            self._storage.open_loose(path).check_size()
+        except FileNotFoundError as error:
+            raise self._absent.of(path) from error
 
 
 class _Sizes:
@@ -291,8 +325,8 @@ class _Remote:
 class _OpenLocal:
     """A file on this machine that is kept open, as far as the budget of the process allows it."""
 
-    def __init__(self, storage: LocalStorage, path: str) -> None:
-        self._storage, self._path = storage, path
+    def __init__(self, storage: LocalStorage, path: str, absent: _Absences) -> None:
+        self._storage, self._path, self._absent = storage, path, absent
         source = storage.open_loose(path)
         self._source: LocalSource | None = source
         self.version, self.size = source.stat, source.size
@@ -318,7 +352,7 @@ class _OpenLocal:
             try:
                 source = self._storage.open_loose(self._path)
             except FileNotFoundError as error:
-                raise _gone(self._path) from error
+                raise self._absent.of(self._path) from error
             self._check(source)
             self._source = source
             DESCRIPTORS.keep(self, 0)

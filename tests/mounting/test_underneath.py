@@ -216,3 +216,47 @@ def test_readers_while_annotations_are_edited(mount, own, place, engine):
     editor.join()
     assert odd == []
     assert errors < reads / 2
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_disk_that_goes_away_is_an_error(own, tmp_path, place, engine):
+    """And not files that aren't there. When it's back, so is all."""
+    disk, label, image = tmp_path / "disk", "train/ann/size_0000512.jpg.json", "train/img/size_0000512.jpg"
+    disk.mkdir()
+    bind, unbind = ["mount", "--bind", own.project.parent, disk], ["umount", "--lazy", disk]
+    names = sorted(os.listdir(own.plain / "train/img"))
+    log = tmp_path / "log"
+    subprocess.run(bind, check=True, timeout=20)
+    is_there = True
+    try:
+        with blobdir.mount(disk / own.project.name, place, engine=engine, log=log):
+            data = (place / label).read_bytes()
+            assert data == (own.plain / label).read_bytes()
+            assert status_of(place).changed == []
+            subprocess.run(unbind, check=True, timeout=20)
+            is_there = False
+            time.sleep(PATIENCE_S)
+            for ask in (os.stat, lambda path: os.close(os.open(path, os.O_RDONLY))):
+                for path in (label, "train/img/plain.png", "meta.json", "notes.txt"):
+                    with pytest.raises(OSError, match="Input/output error") as caught:
+                        ask(place / path)
+                    assert caught.value.errno == errno.EIO
+            with pytest.raises(FileNotFoundError):
+                os.stat(place / "train/ann/none.json")
+            assert sorted(os.listdir(place / "train/img")) == names
+            assert (place / image).read_bytes() == (own.plain / image).read_bytes()  # its blob is held open
+            assert f"{label}: isn't there, and nor is the project" in log.read_text()
+            (said,) = status_of(place).changed
+            assert "was its disk taken away?" in said and str(disk) in said
+            subprocess.run(bind, check=True, timeout=20)
+            is_there = True
+            wait_until((place / label).exists)
+            assert (place / label).read_bytes() == data
+            assert status_of(place).changed == []
+            (own.project / label).unlink()
+            time.sleep(PATIENCE_S)
+            with pytest.raises(FileNotFoundError):
+                os.stat(place / label)
+    finally:
+        if is_there:
+            subprocess.run(unbind, check=True, timeout=20)

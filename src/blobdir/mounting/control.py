@@ -318,6 +318,8 @@ def _changes(record: MountRecord) -> tuple[list[str], str]:
     """What has changed since, and why more may have."""
     if not is_path(record.url):
         return [], "the project is remote"
+    if _stat(record.url, "") is None or (record.folders and not _is_any_there(record)):
+        return [f"{record.url} isn't there any more, or nothing is in it: was its disk taken away?"], ""
     found = [*_blob_changes(record)]
     for path, mtime_ns in record.folders:
         now, shown = _stat(record.url, path), path or "the top folder"
@@ -328,6 +330,12 @@ def _changes(record: MountRecord) -> tuple[list[str], str]:
     if record.image:
         found += _image_changes(record)
     return found, "" if record.blobs or record.folders or record.image else "what it was made from isn't known"
+
+
+def _is_any_there(record: MountRecord) -> bool:
+    """Whether anything of a project is where it was: a blob, or a folder besides the top one."""
+    paths = [*(path for path, _, _ in record.blobs), *(path for path, _ in record.folders if path)]
+    return not paths or any(_stat(record.url, path) is not None for path in paths)
 
 
 def _blob_changes(record: MountRecord) -> Iterator[str]:

@@ -27,6 +27,7 @@ from blobdir.mounting.native.protocol import (
     negotiate,
 )
 from blobdir.mounting.native.server import Server
+from blobdir.mounting.native.signals import Signals
 from blobdir.mounting.native.worker import PARENT_DIED, die_with_parent, run_worker
 from blobdir.mounting.state import Counter
 from blobdir.mounting.versions import VersionedView
@@ -120,31 +121,30 @@ class Supervisor:
         idle : callable
             Called about once a second; the mount ends when it returns false.
         """
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         gc.collect()
         gc.freeze()  # what is there now is shared with the workers, and stays shared if nobody touches it
-        try:
-            ready()  # requests wait from now on; first, since workers would inherit what it closes
-            for number in range(1, self._options.worker_count() + 1):
-                self._start(number)
-            self._watch(idle)
-        finally:
-            self._stop()
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        with Signals(_SIGNALS) as signals:
+            try:
+                ready()  # requests wait from now on; first, since workers would inherit what it closes
+                for number in range(1, self._options.worker_count() + 1):
+                    self._start(number)
+                self._watch(signals, idle)
+            finally:
+                self._stop()
 
-    def _watch(self, idle: Callable[[], bool]) -> None:
+    def _watch(self, signals: Signals, idle: Callable[[], bool]) -> None:
         while True:
-            received = signal.sigtimedwait(_SIGNALS, 1.0)
-            if received is None:
+            received = signals.wait(1.0)
+            if not received:
                 if not idle():
                     LOG.info("%s: unmounting: the process that mounted it has ended", self._attachment.mountpoint)
                     return
-            elif received.si_signo == signal.SIGCHLD:
+            elif received == signal.SIGCHLD:
                 if self._reap():
                     LOG.info("%s: was unmounted", self._attachment.mountpoint)
                     return
-            elif received.si_signo != signal.SIGHUP:
-                LOG.info("%s: unmounting: %s", self._attachment.mountpoint, signal.Signals(received.si_signo).name)
+            elif received != signal.SIGHUP:
+                LOG.info("%s: unmounting: %s", self._attachment.mountpoint, signal.Signals(received).name)
                 return
 
     def _start(self, number: int) -> None:

@@ -1,0 +1,190 @@
+"""Processes that are stopped or frozen for a while, and go on: so does the mount, with all that is under way."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import blobdir
+from blobdir.mounting import statuses
+from blobdir.mounting.native.signals import Signals
+
+ROUNDS = int(os.environ.get("BLOBDIR_TEST_STOPS", "1"))
+TIMES_S = (0.1, 1.2)
+"""Longer than what a supervisor waits for at a time, and shorter."""
+WHO = [("native", "supervisor"), ("native", "workers"), ("native", "all"), ("fusepy", "all"), ("kernel", "all")]
+
+
+class _Stopped:
+    """By SIGSTOP: as Ctrl-Z does it, and as a debugger."""
+
+    def __init__(self, pids, _folder):
+        self._pids = pids
+
+    def stop(self):
+        for pid in self._pids:
+            os.kill(pid, signal.SIGSTOP)
+
+    def go_on(self):
+        for pid in self._pids:
+            os.kill(pid, signal.SIGCONT)
+
+    def end(self):
+        self.go_on()
+
+
+class _Frozen:
+    """By a control group, as containers are paused."""
+
+    def __init__(self, pids, folder):
+        self._above, self._here = folder, folder / f"blobdir-test-{os.getpid()}"
+        self._here.mkdir()
+        self._pids = pids
+        for pid in pids:
+            self._put(self._here, pid)
+
+    def _put(self, folder, pid):
+        (folder / "cgroup.procs").write_text(str(pid))
+
+    def _say(self, frozen):
+        if self._above.name == "freezer":
+            (self._here / "freezer.state").write_text("FROZEN" if frozen else "THAWED")
+        else:
+            (self._here / "cgroup.freeze").write_text(str(int(frozen)))
+
+    def stop(self):
+        self._say(True)
+
+    def go_on(self):
+        self._say(False)
+
+    def end(self):
+        self.go_on()
+        for pid in filter(lambda pid: Path(f"/proc/{pid}").exists(), self._pids):
+            self._put(self._above, pid)
+        self._here.rmdir()
+
+
+def groups():
+    """Folders of control groups that can be frozen here, of version 2 and 1."""
+    found = []
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, folder, kind, options, *_ = line.split()
+        if os.access(folder, os.W_OK) and (
+            kind == "cgroup2" or (kind == "cgroup" and "freezer" in options.split(",") and folder.endswith("/freezer"))
+        ):
+            found.append(folder)
+    return found
+
+
+HOW = {"SIGSTOP": (_Stopped, None)} | {folder: (_Frozen, Path(folder)) for folder in groups()}
+
+
+@contextmanager
+def readers(place, images, wrong):
+    """Threads that read all the time, and compare."""
+    over = threading.Event()
+
+    def read(seed):
+        source = random.Random(seed)
+        while not over.is_set():
+            name = source.choice(sorted(images))
+            descriptor = os.open(place / "train/img" / name, os.O_RDONLY)
+            try:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+                data = b""
+                while part := os.read(descriptor, 1 << 20):
+                    data += part
+                if data != images[name]:
+                    wrong.append(name)
+            except OSError as error:
+                wrong.append(error)
+            finally:
+                os.close(descriptor)
+            time.sleep(0.001)
+
+    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize(("engine", "who"), WHO)
+def test_it_goes_on(both, place, engine, who, how):
+    images = {path.name: path.read_bytes() for path in (both.plain / "train/img").iterdir() if not path.is_symlink()}
+    wrong = []
+    with blobdir.mount(both.project, place, engine=engine):
+        before = next(status for status in statuses() if status.record.mountpoint == str(place))
+        supervisor = before.record.pid
+        workers = list(map(int, Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()))
+        assert len(workers) == (before.record.workers if engine == "native" else 0)
+        pids = {"supervisor": [supervisor], "workers": workers, "all": [supervisor, *workers]}[who]
+        make, folder = HOW[how]
+        stopped = make(pids, folder)
+        try:
+            with readers(place, images, wrong):
+                for seconds in TIMES_S * ROUNDS:
+                    stopped.stop()
+                    time.sleep(seconds)
+                    stopped.go_on()
+                    time.sleep(0.15)
+                    assert os.path.ismount(place)
+        finally:
+            stopped.end()
+        assert wrong == []
+        after = next(status for status in statuses() if status.record.mountpoint == str(place))
+        assert (after.record, after.counters.get("restarts")) == (before.record, before.counters.get("restarts"))
+        assert Path(f"/proc/{supervisor}").exists()
+    assert not os.path.ismount(place)
+
+
+def child_that_waits(seconds, times):
+    """A process that waits for signals, and sends what it got; and where to read that."""
+    here, there = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(there)
+        return pid, here
+    try:
+        with Signals((signal.SIGTERM, signal.SIGUSR1)) as signals:
+            os.write(there, b"ready ")
+            for _ in range(times):
+                os.write(there, b"%d " % signals.wait(seconds))
+    finally:
+        os._exit(0)
+
+
+def test_what_is_waited_for_is_what_came():
+    """Neither a number out of nothing, nor one that is lost, however often the process is stopped meanwhile."""
+    pid, here = child_that_waits(0.05, 20)
+    try:
+        assert os.read(here, 6) == b"ready "
+        for _ in range(5):
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(0.1)
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.01)
+        os.kill(pid, signal.SIGSTOP)
+        os.kill(pid, signal.SIGUSR1)
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGCONT)
+        with os.fdopen(here) as answers:
+            numbers = list(map(int, answers.read().split()))
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        os.waitpid(pid, 0)
+    assert sorted(filter(None, numbers)) == [signal.SIGUSR1, signal.SIGTERM]
+    assert len(numbers) == 20
