@@ -37,6 +37,7 @@ MAX_BYTES = 64 << 30
 _MAX_HOLES = 64
 """Times that a file may be larger than what it takes on a disk, which compresses it maybe."""
 _BLOCK = 1 << 16
+_PIECE = 8 * _BLOCK
 _MAX_COLUMN_HEADER_BYTES = 4096
 _COLUMN_HEADER = re.compile(
     rb"\x93NUMPY(?:\x01\x00(?=..\{)|\x02\x00(?=....\{))(.{2,4})"
@@ -52,11 +53,19 @@ def digest(column: NDArray[Any]) -> str:
     happens to files (cut off, zeroed, swapped or stale blocks, flipped bits), not a forger.
     """
     raw = np.ascontiguousarray(column).view(np.uint8).ravel()
+    return _digest(_sums(raw), raw, column.dtype, len(column))
+
+
+def _sums(raw: NDArray[np.uint8]) -> NDArray[np.uint64]:
     whole = len(raw) // _BLOCK * _BLOCK
-    sums = raw[:whole].view(np.uint64).reshape(-1, _BLOCK // 8).sum(axis=1, dtype=np.uint64)
+    sums: NDArray[np.uint64] = raw[:whole].view(np.uint64).reshape(-1, _BLOCK // 8).sum(axis=1, dtype=np.uint64)
+    return sums
+
+
+def _digest(sums: NDArray[np.uint64], raw: NDArray[np.uint8], kind: np.dtype[Any], length: int) -> str:
     state = hashlib.blake2b(sums.tobytes(), digest_size=16)
-    state.update(raw[whole:].tobytes())
-    state.update(f"{column.dtype.str}{column.shape}".encode())
+    state.update(raw[len(sums) * _BLOCK :].tobytes())
+    state.update(f"{kind.str}{(length,)}".encode())
     return state.hexdigest()
 
 
@@ -158,21 +167,26 @@ class StoredIndex:
                 shapes[name] = _shape_of(head, _size_of(files[name], path), str(path))
             sizes = {name: shape.length * shape.kind.itemsize for name, shape in shapes.items()}
             parts = allocate({"names": sizes.pop("names")}) | allocate(sizes)
-            for name, file in files.items():
-                if _read_into(file, parts[name], shapes[name].start) != len(parts[name]):
-                    raise IndexFormatError(f"{self._path(name)}: was cut off; build the index again")
+            digests = {name: _read_into(files[name], parts[name], shapes[name], self._path(name)) for name in files}
         columns = {name: np.frombuffer(part, shapes[name].kind) for name, part in parts.items()}
-        return _index(self._body, header or self.header, columns, str(self._folder), parts["names"].obj)
+        return _index(self._body, header or self.header, columns, digests, str(self._folder), parts["names"].obj)
 
     def _path(self, column: str) -> Path:
         return self._folder / f"{column}.npy"
 
 
-def _read_into(file: BinaryIO, part: memoryview, start: int) -> int:
-    done = 0
-    while done < len(part) and (count := os.preadv(file.fileno(), (part[done:],), start + done)):
-        done += count
-    return done
+def _read_into(file: BinaryIO, part: memoryview, shape: _Shape, path: Path) -> str:
+    """Read a column; gives its digest. Each piece is summed up while the processor's cache has it."""
+    raw, sums = np.frombuffer(part, np.uint8), []
+    for low in range(0, len(part), _PIECE):
+        done, end = low, min(low + _PIECE, len(part))
+        while done < end:
+            count = os.preadv(file.fileno(), (part[done:end],), shape.start + done)
+            if not count:
+                raise IndexFormatError(f"{path}: was cut off; build the index again")
+            done += count
+        sums.append(_sums(raw[low:end]))
+    return _digest(np.concatenate(sums) if sums else _sums(raw), raw, shape.kind, shape.length)
 
 
 def _size_of(file: BinaryIO, path: Path) -> int:
@@ -225,14 +239,20 @@ def parse_index(header: bytes, parts: Mapping[str, memoryview], label: str) -> I
     """
     body = _parse_header(header, f"{label}/{HEADER_FILE}")
     columns = {name: _column(parts[name], f"{label}/{name}.npy") for name in COLUMNS}
-    return _index(body, Header.from_json(body["header"]), columns, label)
+    digests = {name: digest(column) for name, column in columns.items()}
+    return _index(body, Header.from_json(body["header"]), columns, digests, label)
 
 
 def _index(
-    body: dict[str, Any], header: Header, columns: dict[str, NDArray[Any]], label: str, mapped: Any = None
+    body: dict[str, Any],
+    header: Header,
+    columns: dict[str, NDArray[Any]],
+    digests: dict[str, str],
+    label: str,
+    mapped: Any = None,
 ) -> Index:
     for name in COLUMNS:
-        if digest(columns[name]) != body["digests"].get(name):
+        if digests[name] != body["digests"].get(name):
             raise IndexFormatError(f"{label}/{name}.npy: is damaged (its digest is wrong); build the index again")
     check_columns(columns, body["capacity"], label)
     check_references(columns, header, label)
