@@ -77,6 +77,10 @@ class LooseFiles(Protocol):
         """Attributes of a directory; FileNotFoundError, LinkError where there is none that can be looked at."""
         ...
 
+    def link(self, row: int) -> Stat | None:
+        """Attributes of a symbolic link itself; None where it can't be looked at, or there is none."""
+        ...
+
     def stat(self, row: int) -> Stat:
         """Attributes of a file; NotFoundError where it's gone, ReadError where something else is there."""
         ...
@@ -141,6 +145,13 @@ class _Local:
 
     def folder(self, row: int) -> Stat:
         return self._storage.stat(self._path(row))
+
+    def link(self, row: int) -> Stat | None:
+        try:
+            found = self._storage.stat_link(self._path(row))
+        except OSError:
+            return None
+        return found if found.kind == "link" else None
 
     def stat(self, row: int) -> Stat:
         path = self._path(row)
@@ -226,6 +237,9 @@ class _Remote:
 
     def folder(self, row: int) -> Stat:  # noqa: ARG002  # backends have no attributes of folders
         return Stat("directory")
+
+    def link(self, row: int) -> Stat | None:  # noqa: ARG002  # nor links
+        return None
 
     def stat(self, row: int) -> Stat:
         try:

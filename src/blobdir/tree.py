@@ -327,6 +327,8 @@ class Tree:
             return Attributes("file", stat.size, stat.mtime_ns, mode, stat.uid, stat.gid, stat.inode, stat.ctime_ns)
         if source == DIRECTORY:
             return self._directory_attributes(row)
+        if source == LINK and (link := self._loose.link(row)) is not None:
+            return Attributes("link", size, link.mtime_ns, 0o777, link.uid, link.gid)
         return Attributes("link" if source == LINK else "file", size, 0, 0o777 if source == LINK else 0o444)
 
     def _directory_attributes(self, row: int) -> Attributes:

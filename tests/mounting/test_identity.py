@@ -125,6 +125,24 @@ def test_owners_and_permissions_are_those_of_now(start, own, place, engine, path
     assert (before.st_uid, before.st_gid) == (os.getuid(), os.getgid())
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("path", ["train/img/link.png", "to train", "dangling"])
+def test_times_and_owners_of_links_are_their_own(start, own, place, engine, path):
+    """And not those of what they lead to, so that `rsync -a` copies none a second time."""
+    theirs, shown = own.project / path, place / path
+    for number in (1, 2):
+        os.lchown(theirs, 12345 * number, 54321)
+        os.utime(theirs, ns=(0, 10**18 + number), follow_symlinks=False)
+        wanted = theirs.lstat()
+        start(own.project, place, engine)
+        now = shown.lstat()
+        assert (now.st_mode, now.st_size, now.st_mtime_ns) == (wanted.st_mode, wanted.st_size, wanted.st_mtime_ns)
+        assert (now.st_uid, now.st_gid) == (wanted.st_uid, wanted.st_gid)
+        assert os.readlink(shown) == os.readlink(theirs)
+        assert not of(place)[0].changed
+        umount(place)
+
+
 # -- which one it is -----------------------------------------------------------------------------------------
 
 

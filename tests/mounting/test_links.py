@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import stat
+import struct
 import subprocess
 
 import pytest
@@ -70,3 +73,36 @@ def test_links_behind_a_folder_that_is_a_link(mount, tmp_path, engine):
         assert (place / path).lstat().st_size == len(os.readlink(place / path))
     assert os.readlink(place / "other/img/x") == "../raw/f.png"
     assert subprocess.run(["readlink", "-e", place / "ds/img/x"], check=False, capture_output=True).returncode == 0
+
+
+SYS_GETDENTS64 = {"x86_64": 217, "aarch64": 61}
+
+
+def entries_of(folder):
+    """Name, inode number and type of each entry of a folder, as the kernel gives them."""
+    syscall, found = ctypes.CDLL(None, use_errno=True).syscall, {}
+    buffer = ctypes.create_string_buffer(1 << 16)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        while (count := syscall(SYS_GETDENTS64[os.uname().machine], descriptor, buffer, len(buffer))) > 0:
+            at = 0
+            while at < count:
+                number, _, length, kind = struct.unpack_from("=QqHB", buffer, at)
+                name = buffer.raw[at + 19 : at + length].split(b"\0")[0]
+                found[os.fsdecode(name)] = number, kind
+                at += length
+    finally:
+        os.close(descriptor)
+    return found
+
+
+@pytest.mark.parametrize("engine", ["native", "fusepy", KERNEL])
+def test_numbers_and_types_of_entries(mount, both, place, engine):
+    mount(both.project, engine=engine)
+    for folder in ("train", "train/img", "empty/deep"):
+        found = entries_of(place / folder)
+        assert {".", ".."} < found.keys()
+        for name, (number, kind) in found.items():
+            there = (place / folder / name).lstat()
+            assert number == there.st_ino
+            assert kind == stat.S_IFMT(there.st_mode) >> 12

@@ -33,8 +33,9 @@ STATE = np.dtype([
     ("size", "<i8"), ("mtime_ns", "<i8"), ("mode", "<i4"), ("uid", "<u4"), ("gid", "<u4"), ("inode", "<u8"),
     ("ctime_ns", "<i8"),
 ])  # fmt: skip
-"""A loose file when the image was made; a directory has the size -1. Inode and time of change, which nobody can set,
-are 0 for directories, and where the image may serve copies of the files."""
+"""A loose file when the image was made; a directory has the size -1, a symbolic link `LINK_SIZE`. Inode and time of
+change, which nobody can set, are 0 for those, and where the image may serve copies of the files."""
+LINK_SIZE: Final = -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Contents:
     devices : list of SourceRecord
         Blobs that are used as devices.
     state : ndarray of `STATE`
-        Of loose files and directories.
+        Of loose files, directories and links.
     state_paths : bytes
         Their paths, each followed by a NUL.
     """
@@ -130,11 +131,11 @@ def collect(tree: Tree, options: ImageOptions) -> Contents:
         rows = np.flatnonzero(source == FIRST_BLOB + number)
         if len(rows):
             attribute[rows] = collector.share(tree.attributes(int(rows[0])))
-    for row in np.flatnonzero((source == LINK) | (source == BROKEN)).tolist():
+    for row in np.flatnonzero(source == BROKEN).tolist():
         attribute[row] = collector.share(tree.attributes(row))
-        if source[row] == LINK:
-            size[row] = len(os.fsencode(tree.link_target(row)))
-    live = np.flatnonzero((source == LOOSE) | (source == DIRECTORY))
+    for row in np.flatnonzero(source == LINK).tolist():
+        size[row] = len(os.fsencode(tree.link_target(row)))
+    live = np.flatnonzero((source == LOOSE) | (source == DIRECTORY) | (source == LINK))
     own, state = _look_at_loose(tree, live, size, collector)
     attributes = np.concatenate([collector.table(), own])
     attribute[live] = np.arange(len(attributes) - len(own), len(attributes))
@@ -239,7 +240,7 @@ class _Attributes:
 def _look_at_loose(
     tree: Tree, rows: NDArray[np.int64], size: NDArray[np.int64], collector: _Attributes
 ) -> tuple[NDArray[np.void], NDArray[np.void]]:
-    """Attributes and states of loose files and directories as they are now; sizes of files go to `size`."""
+    """Attributes and states of loose files, directories and links as they are now; sizes of files go to `size`."""
     attributes, state = np.zeros(len(rows), ATTRIBUTES), np.zeros(len(rows), STATE)
     sizes = state["size"]
     for i, row in enumerate(rows.tolist()):
@@ -248,7 +249,8 @@ def _look_at_loose(
         except NotFoundError as error:
             raise SourceChangedError(str(error)) from error
         attributes[i] = collector.values(found, root=row == 0)
-        state[i] = (-1, found.mtime_ns, found.mode, found.uid % (1 << 32), found.gid % (1 << 32), 0, 0)
+        of_kind = LINK_SIZE if found.kind == "link" else -1
+        state[i] = (of_kind, found.mtime_ns, found.mode, found.uid % (1 << 32), found.gid % (1 << 32), 0, 0)
         if found.kind == "file":
             size[row] = sizes[i] = found.size
             state["inode"][i], state["ctime_ns"][i] = found.inode % (1 << 64), found.ctime_ns

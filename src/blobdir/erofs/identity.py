@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from blobdir.erofs.contents import STATE
+from blobdir.erofs.contents import LINK_SIZE, STATE
 from blobdir.erofs.structures import BLOCK
 from blobdir.errors import BlobdirError, IndexFormatError, LinkError, SourceChangedError, TarError
 from blobdir.sources import LocalSource, LocalStorage, Stat
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT: Final = "blobdir erofs image"
-VERSION: Final = 3
+VERSION: Final = 4
 EDGE: Final = 1 << 20
 """Bytes at each end of a blob that its digest covers."""
 _MARK: Final = b"blobdir erofs\0\0\1"
@@ -88,7 +88,7 @@ class Identity:
     unreadable : list of str
         Why parts of it can't be read.
     state : ndarray of `STATE`
-        Loose files and directories as they were.
+        Loose files, directories and links as they were.
     state_paths : bytes
         Their paths, each followed by a NUL.
     """
@@ -103,13 +103,13 @@ class Identity:
     state_paths: bytes
 
     def changed(self, root: str | None = None) -> Iterator[str]:
-        """Yield the paths of loose files and directories that aren't as the image has them; 2 µs each.
+        """Yield the paths of loose files, directories and links that aren't as the image has them; 2 µs each.
 
         Content that has changed, and owners and permissions: what somebody may no longer read the image would show.
         """
         base = os.fsencode(root or self.root)
         for path, state in zip(self.state_paths.split(b"\0"), self.state.tolist(), strict=False):
-            now = _state(base, path, folder=state[0] < 0)
+            now = _link_state(base, path) if state[0] == LINK_SIZE else _state(base, path, folder=state[0] < 0)
             if now is not None and not state[-1]:
                 now = (*now[:-2], 0, 0)
             if now != state:
@@ -251,6 +251,17 @@ def _state(base: bytes, path: bytes, *, folder: bool) -> tuple[int, ...] | None:
         return None
     owner = found.st_uid, found.st_gid
     return found.st_size, found.st_mtime_ns, readable(found.st_mode, 0o444), *owner, found.st_ino, found.st_ctime_ns
+
+
+def _link_state(base: bytes, path: bytes) -> tuple[int, ...] | None:
+    """The same of a symbolic link."""
+    try:
+        found = os.lstat(base + b"/" + path)
+    except OSError:
+        return None
+    return (
+        (LINK_SIZE, found.st_mtime_ns, 0o777, found.st_uid, found.st_gid, 0, 0) if stat.S_ISLNK(found.st_mode) else None
+    )
 
 
 def _members(source: LocalSource) -> str:

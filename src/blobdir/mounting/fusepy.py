@@ -176,7 +176,10 @@ class TreeOperations(fuse.Operations):
         children = self._tree.children(row)
         sources = self._tree.index.buffers.source
         kinds = {DIRECTORY: stat.S_IFDIR, LINK: stat.S_IFLNK}
-        entries: list[Any] = [".", ".."]
+        entries: list[Any] = [
+            (name, {"st_ino": shown + 1, "st_mode": stat.S_IFDIR}, 0)
+            for name, shown in ((".", row), ("..", self._tree.index.parent(row)))
+        ]
         for child in children:
             kind = {"st_ino": child + 1, "st_mode": kinds.get(sources[child], stat.S_IFREG)}
             entries.append((self._tree.index.name(child).decode(ENCODING), kind, 0))

@@ -283,6 +283,15 @@ class LocalStorage:
             return _stat(os.stat(self._full(path)))
         return _stat(with_room(lambda: stat_inside(self.root, path)))
 
+    def stat_link(self, path: str) -> Stat:
+        """Attributes of a symbolic link itself, or of what else is at `path`; raises what `stat` raises."""
+        head, _, name = path.rpartition("/")
+        folder = self._descriptor(head, folder=True)
+        try:
+            return _stat(os.stat(name, dir_fd=folder, follow_symlinks=False))
+        finally:
+            os.close(folder)
+
     def stat_together(self, paths: Sequence[str]) -> dict[str, Stat]:  # noqa: ARG002  # part of the protocol
         """Nothing: one by one is as quick."""
         return {}
