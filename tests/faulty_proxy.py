@@ -21,6 +21,7 @@ class FaultyProxy:
         self.faults = []
         self.requests = []
         self.always = None
+        self.faulty = b".tar"  # what must be in the path of a request that is spoilt
         self.spares = 0  # ranges of so many bytes are served all the same
         self.down = False
         self.delay_s = 0.0
@@ -73,7 +74,7 @@ class FaultyProxy:
                     return
                 await asyncio.sleep(self.delay_s)
                 fault = None
-                if line.startswith("GET") and ".tar" in line:
+                if line.startswith("GET") and self.faulty.decode() in line:
                     fault = self.faults.pop(0) if self.faults else self.always
                     asked = re.search(rb"bytes=(\d+)-(\d+)", head)
                     if asked and int(asked[2]) - int(asked[1]) < self.spares:

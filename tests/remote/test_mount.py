@@ -149,3 +149,29 @@ def test_options_of_a_mount_are_those_of_the_command(place, tmp_path):
     assert words["remote"] == {"cache_size": "1GiB", "cache_dir": "/x", "timeout": 5.0, "memory_size": "0"}
     options = MountOptions(remote=RemoteOptions(**words["remote"]))
     assert MountOptions.from_json(options.to_json()) == options
+
+
+@pytest.mark.parametrize("kind", ["in a blob", "loose"])
+@pytest.mark.parametrize("fault", ["down", 503, "stall"])
+@pytest.mark.parametrize("engine", ["native", "fusepy"])
+def test_the_deadline_is_one(proxy, place, tmp_path, engine, fault, kind):
+    """Where a read has failed, the kernel tries it a second time: that doesn't wait for as long once more."""
+    timeout = 2.0
+    options = RemoteOptions(tmp_path / "cache", timeout=timeout)
+    with blobdir.mount(f"{proxy.url}/lemons", place, remote=options, engine=engine):
+        folder = place / ("train/img" if kind == "in a blob" else "train/ann")
+        first, *_, last = sorted(os.listdir(folder))
+        proxy.faulty = b".tar" if kind == "in a blob" else b".json"
+        if fault == "down":
+            proxy.down = True
+            proxy.hang_up()
+        else:
+            proxy.always = fault
+        for name in (first, last):
+            began = time.monotonic()
+            with pytest.raises(OSError, match=".") as caught:
+                (folder / name).read_bytes()
+            assert caught.value.errno == errno.EIO
+            assert time.monotonic() - began < 1.75 * timeout
+        proxy.down, proxy.always = False, None
+        assert (folder / first).read_bytes()

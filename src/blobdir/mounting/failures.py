@@ -1,13 +1,21 @@
-"""Writes down requests that fail, but not thousands of them."""
+"""Requests that fail: what the kernel is told, what is written down, and what isn't tried a second time."""
 
 from __future__ import annotations
 
 import errno
 import logging
+import mmap
 import time
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from blobdir.errors import BlobdirError
+import numpy as np
 
+from blobdir.errors import BlobdirError, ReadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 LOG = logging.getLogger("blobdir.mount")
 MESSAGES, WINDOW_S = 20, 10.0
 
@@ -45,3 +53,41 @@ class Failures:
             LOG.error("%s %s: %s", operation, path or "/", error)
         else:
             LOG.error("%s %s: %s: %s", operation, path or "/", type(error).__name__, error, exc_info=error)
+
+
+class SecondTries:
+    """Reads that the kernel asks for a second time, since the first has failed: they fail at once.
+
+    What has waited until its deadline waited long enough, and the kernel asks again in that moment. Whoever asks after
+    that is answered as anybody. Processes that are forked from the one that has made it know the same.
+    """
+
+    _PLACES: Final = 256
+    _WITHIN_NS: Final = 1_000_000_000
+    _LONG_NS: Final = 500_000_000
+
+    def __init__(self) -> None:
+        memory = mmap.mmap(-1, 16 * self._PLACES)
+        self._failed = np.frombuffer(memory, np.dtype([("number", "i8"), ("when_ns", "i8")]))
+
+    def read(self, number: int, read: Callable[[], T]) -> T:
+        """What `read` gives, for the file of a number.
+
+        Raises
+        ------
+        ReadError
+            It's the second try.
+        """
+        place = self._failed[number % self._PLACES]
+        began = time.monotonic_ns()
+        if place["number"] == number + 1:
+            place["number"] = 0
+            if began - int(place["when_ns"]) < self._WITHIN_NS:
+                raise ReadError("couldn't be read a moment ago, and isn't asked for a second time")
+        try:
+            return read()
+        except OSError:
+            now = time.monotonic_ns()
+            if now - began > self._LONG_NS:
+                place["when_ns"], place["number"] = now, number + 1
+            raise

@@ -13,7 +13,7 @@ from blobdir.errors import MountError
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE
 from blobdir.locks import ForkSafeLock
 from blobdir.mounting.attributes import AttributeView
-from blobdir.mounting.failures import Failures, errno_of
+from blobdir.mounting.failures import Failures, SecondTries, errno_of
 from blobdir.mounting.mountinfo import identity_at
 from blobdir.mounting.state import Counter as Counted
 
@@ -115,6 +115,7 @@ class TreeOperations(fuse.Operations):
         self._started = started
         self._failures = Failures()
         self._open = OpenFiles(tree, view)
+        self._second_tries = None if tree.storage.is_quick else SecondTries()
 
     def __call__(self, operation: str, *args: Any) -> Any:
         """Do one operation; what goes wrong becomes an errno."""
@@ -210,7 +211,11 @@ class TreeOperations(fuse.Operations):
 
     def read(self, path: str, size: int, offset: int, info: Any) -> bytes:
         """Bytes of a file."""
-        data = self._open.read(info.fh, offset, offset + size)
+        tries, handle = self._second_tries, info.fh
+        if tries is None:
+            data = self._open.read(handle, offset, offset + size)
+        else:
+            data = tries.read(handle, lambda: self._open.read(handle, offset, offset + size))
         self._counters.add(Counted.READS, 1)
         self._counters.add(Counted.BYTES, len(data))
         return data

@@ -31,6 +31,7 @@ from blobdir.errors import NotFoundError, ReadError, SourceChangedError
 from blobdir.index import LOOSE
 from blobdir.locks import ForkSafeLock
 from blobdir.mounting.attributes import AttributeView
+from blobdir.mounting.failures import SecondTries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,10 +94,16 @@ class _Shared:
 
 
 class VersionedView(AttributeView):
-    """Attributes of rows with the versions of loose files. Threads and processes that are forked later may share it."""
+    """Attributes of rows with the versions of loose files. Threads and processes that are forked later may share it.
+
+    Attributes
+    ----------
+    second_tries : SecondTries
+    """
 
     def __init__(self, tree: Tree, options: MountOptions) -> None:
         super().__init__(tree, options)
+        self.second_tries = SecondTries()
         self._shared = None if tree.storage.is_quick else _Shared(len(tree.index))
 
     def _tag(self, version: Stat) -> int:

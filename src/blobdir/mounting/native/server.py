@@ -92,7 +92,7 @@ class Server:
         self._reply = memoryview(bytearray(_HEAD + self._max_read))  # zero pages until somebody reads that much
         self._handlers: dict[int, Callable[[int, int, int], bytes | memoryview]] = {
             Opcode.LOOKUP: self._lookup,
-            Opcode.READ: self._read,
+            Opcode.READ: self._read if tree.storage.is_quick else self._read_once,
             Opcode.GETATTR: self._getattr,
             Opcode.READDIRPLUS: self._readdirplus,
             Opcode.READDIR: self._readdir,
@@ -201,6 +201,9 @@ class Server:
             raise ProtocolError(f"a READ of {length} bytes; it takes {READ_IN.size}")
         _, offset, size, *_ = READ_IN.unpack_from(self._body)
         return offset, min(size, self._max_read)
+
+    def _read_once(self, unique: int, row: int, length: int) -> memoryview:
+        return self._view.second_tries.read(row, lambda: self._read(unique, row, length))
 
     def _read(self, unique: int, row: int, length: int) -> memoryview:
         offset, size = self._read_in(length)
