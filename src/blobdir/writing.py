@@ -184,6 +184,12 @@ def _images_last(edit: Edit, pairs: list[_Pair], at: int) -> list[_Pair]:
     return sorted(pairs, key=lambda pair: edit.places.is_image(pair[at]))
 
 
+def _copy_file(edit: Edit, source: str, target: str, data: bytes) -> None:
+    """Have a file be at another place as well; an image's annotation isn't copied with it."""
+    past = None if edit.places.is_image(source) else edit.sources.past(source)
+    edit.write(target, data, origin="copied", member=edit.places.is_oddly_named(source), past=past)
+
+
 def _matching(edit: Edit, pattern: str) -> list[str]:
     """Paths of the files and folders that a pattern fits, as `fsspec` understands it."""
     plain = re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
@@ -346,8 +352,9 @@ class WritingFileSystem(ReadOnlyFileSystem):
         """Copy a file within the project, in a transaction; an image's annotation isn't copied with it."""
         edit, source = self._editing("copy to", path2), self._strip_protocol(path1)
         if edit.exists(source) or not self.isdir(source):
-            is_odd = edit.places.is_oddly_named(source)
-            edit.write(self._strip_protocol(path2), edit.read(source), origin="copied", member=is_odd)
+            target = self._strip_protocol(path2)
+            _copy_file(edit, source, target, edit.read(source))
+            edit.sources.choose([target])
 
     def copy(
         self,
@@ -377,16 +384,18 @@ class WritingFileSystem(ReadOnlyFileSystem):
                 kept = [pair for pair in _as_many(path1, path2) if there(pair[0])]
                 path1, path2 = [one for one, _ in kept], [to for _, to in kept]
             parts = in_order(self._parts(edit, path1, path2, recursive, maxdepth), None)
+            named = self._named(path1, parts)
             if relocate_together(edit, parts, copy=True):
+                edit.sources.choose(named)
                 return
             parts = _images_last(edit, parts, 1)
             read = {path: edit.read(path) for path in read_late(parts) if edit.exists(path)}
             for source, target in parts:
                 if edit.exists(source):
-                    data = read[source] if source in read else edit.read(source)
-                    edit.write(target, data, origin="copied", member=edit.places.is_oddly_named(source))
+                    _copy_file(edit, source, target, read[source] if source in read else edit.read(source))
                 else:
                     relocate(edit, source, target, copy=True)
+            edit.sources.choose(named)
 
     def mv(self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any) -> None:
         """Move a file, or with `recursive` a folder, in a transaction; an image takes its annotation with it.
@@ -410,6 +419,12 @@ class WritingFileSystem(ReadOnlyFileSystem):
             if not parts:
                 raise IsADirectory(f"{path1}: is a directory; recursive=True moves it")
             move_all(edit, parts)
+            edit.sources.choose(self._named(path1, parts))
+
+    def _named(self, given: Any, parts: list[tuple[str, str]]) -> list[str]:
+        """Where what is named itself comes to, and not by a pattern or the folder that it's in."""
+        names = set(map(self._strip_protocol, given if isinstance(given, list) else [given]))
+        return [target for source, target in parts if source in names]
 
     def _parts(
         self, edit: Edit, given: Any, target: Any, recursive: bool, maxdepth: int | None

@@ -16,7 +16,7 @@ import blobdir
 from blobdir.errors import BusyError, NotAProjectError, PackError, ReadError, SourceChangedError
 from blobdir.moving import fetch
 from blobdir.offsets import offsets_of_tar, write_offsets
-from blobdir.packing import SubsetOptions
+from blobdir.packing import SubsetOptions, subset
 from blobdir.sources import RemoteOptions
 from blobdir.verifying import verify
 
@@ -224,6 +224,27 @@ def test_some_datasets(there, small, tmp_path, chosen):
     assert sorted(line.split("  ")[1] for line in sums) == sorted(
         path.name for path in (tmp_path / "got/blob").glob("*.tar")
     )
+
+
+@pytest.mark.parametrize("pattern", ["*", "*1.jpg", "val/*"])
+def test_what_belongs_to_no_image_is_as_in_a_subset(there, tmp_path, pattern):
+    """Captions of chosen images come along, as what lies in the datasets' own folders; the rest is named."""
+    for path in ("img/1.txt", "img/2.jpg.txt", "img/other.txt", "ann/notes.txt", "bak/x.txt", "masks_x/none.png"):
+        for dataset in ("train", "val", "train/datasets/hard"):
+            (there / dataset / path).parent.mkdir(exist_ok=True)
+            (there / dataset / path).write_text(path)
+    (there / "empty/ann").mkdir(parents=True)
+    (there / "empty/label_source.json").write_text("{}")
+    choose = SubsetOptions(patterns=(pattern,))
+    expected = subset(there, tmp_path / "some", choose)
+    report = fetch(URL, tmp_path / "got", choose=choose)
+    assert sorted(report.others) == sorted(expected.others) and "val/bak/" in report.others
+
+    def beside(root):
+        return {path: data for path, data in files(root).items() if not path.startswith("blob/") and ".pkl" not in path}
+
+    assert beside(tmp_path / "got") == beside(tmp_path / "some")
+    assert "val/img/1.txt" in beside(tmp_path / "got")
 
 
 def test_two_datasets_of_one_name(bucket, tmp_path):

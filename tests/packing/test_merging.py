@@ -6,13 +6,15 @@ import json
 import os
 import re
 import shutil
+from contextlib import nullcontext
 
+import fsspec
 import pytest
 from blob_builder import Builder
 from PIL import Image
 
 import blobdir
-from blobdir.errors import TarError, UsageError
+from blobdir.errors import AnnotationError, TarError, UsageError
 from blobdir.packing import add_blob_file, create_project, merge
 from blobdir.packing.merging import merged_meta
 from blobdir.verifying import verify
@@ -79,6 +81,65 @@ def test_meta():
     assert [item["title"] for item in merged_meta(ours, theirs)["classes"]] == ["a", "b"]
     with pytest.raises(UsageError, match='\'a\' has the shape "rectangle" in one project and "polygon" in the other'):
         merged_meta(ours, {"classes": [{"title": "a", "shape": "polygon"}]})
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "both"),
+    [
+        (["car"], ["dog"], ["car", "dog"]),
+        (["car", "dog"], ["dog"], ["car", "dog"]),
+        (["car"], [], []),
+        ([], ["car"], []),
+        (["car"], None, []),
+        (None, ["car"], []),
+        ([], None, []),
+    ],
+)
+def test_a_tag_for_objects_of_some_classes(ours, theirs, both):
+    """It's for those of both projects; without any in one of them, for objects of all classes."""
+    tag = {"name": "t", "value_type": "none", "applicable_type": "objectsOnly"}
+    metas = [{"tags": [tag | ({} if some is None else {"classes": some})]} for some in (ours, theirs)]
+    assert merged_meta(*metas)["tags"] == [tag | {"classes": both}]
+    if not both:
+        metas[0]["tags"][0]["default"] = True
+        with pytest.raises(UsageError, match=r"'t' has the classes .* rename one") if ours or theirs else nullcontext():
+            merged_meta(*metas)
+    if ours:
+        metas[0]["tags"][0]["classes"] = {"car": 1}
+        with pytest.raises(UsageError, match=r"'t' has the classes .* rename one"):
+            merged_meta(*metas[::-1] if theirs else [metas[0], {"tags": [tag | {"classes": ["dog"]}]}])
+
+
+ODD = [[], ["car"], {"car": 1}, 1, None, True]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize(("key", "name"), [("classes", "title"), ("tags", "name")])
+def test_a_class_or_tag_whose_name_is_no_text(two, key, name, odd):
+    """Nobody could say which one it is: whatever reads or writes it says so, and changes nothing."""
+    value = {"classes": [], "tags": [], "projectType": "images"} | {key: [{name: odd, "shape": "any"}]}
+    match = rf"meta\.json: {key} must be a list of objects with a {name} each; nothing was changed"
+    with pytest.raises(AnnotationError, match=match):
+        blobdir.Project.create(two[0].parent / "new", value)
+    fs = fsspec.filesystem("blobdir", fo=str(two[0]), skip_instance_cache=True)
+    with pytest.raises(AnnotationError, match=match), fs.transaction:
+        fs.pipe("meta.json", json.dumps(value).encode())
+    (two[0] / "meta.json").write_text(json.dumps(value))
+    before = view(two[0]), view(two[1])
+    for order in (1, -1):
+        with pytest.raises(AnnotationError, match=match):
+            merge(*two[::order])
+    assert (view(two[0]), view(two[1])) == before
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("odd", [[], ["any"], {"any": 1}, 1, True], ids=repr)
+def test_a_class_whose_shape_is_no_text(odd, order):
+    """The same in both stays as it is; else nobody can say what it would be, not even beside any shapes."""
+    ours, theirs = [{"classes": [{"title": "a", "shape": shape}]} for shape in (odd, "any")][::order]
+    assert merged_meta(ours, ours) == ours
+    with pytest.raises(UsageError, match="'a' has the shape .* rename one"):
+        merged_meta(ours, theirs)
 
 
 @pytest.mark.parametrize("order", [1, -1])

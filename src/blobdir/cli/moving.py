@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from blobdir.cli.options import on_this_machine, remote_options
-from blobdir.cli.output import Bars, complain, human_bytes, name_problems, say, write_lines
+from blobdir.cli.output import Bars, complain, human_bytes, name_problems, others_left, say, write_lines
 from blobdir.errors import UsageError
 from blobdir.wording import counted
 
@@ -99,7 +99,8 @@ def fetch_command(
         more += [f"{report.verified:,} checksums agree"] if report.verified else []
         more += [f"{counted(bare, 'image')} without an annotation"] if (bare := report.without_annotation) else []
         what = ", ".join([counted(report.files, "file"), human_bytes(report.size), *more])
-        say(folder, f"{what}, {report.seconds:.1f} s")
+        others = f"; {others_left(report.others)}" if report.others else ""
+        say(folder, f"{what}, {report.seconds:.1f} s{others}")
     _name(report.left_out)
     status = name_problems(report.problems, "their images weren't fetched")
     return status if report.complete else INCOMPLETE

@@ -115,6 +115,12 @@ _KINDS = {
 }
 
 
+def others_left(paths: Sequence[str]) -> str:
+    """That files and folders belong to no image, and so aren't in what was made of some: the end of a line."""
+    more = f" and {len(paths) - 3:,} more" if paths[3:] else ""
+    return f"what belongs to no image isn't in it: {', '.join(paths[:3])}{more}"
+
+
 def name_problems(problems: Sequence[Problem], what: str, **others: str) -> int:
     """Name what couldn't be used, and count what costs something; the exit status for that.
 

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 import click
 
 from blobdir.cli.options import on_this_machine, project_options, remote_options
-from blobdir.cli.output import INCOMPLETE, SHOWN, Bars, complain, human_bytes, name_problems, write_json, write_lines
+from blobdir.cli.output import (
+    INCOMPLETE,
+    SHOWN,
+    Bars,
+    complain,
+    human_bytes,
+    name_problems,
+    others_left,
+    write_json,
+    write_lines,
+)
 from blobdir.errors import UsageError
 from blobdir.filenames import is_path
 from blobdir.wording import counted
@@ -280,7 +290,6 @@ def subset_command(
         if report.without_annotation:
             line += f"; {counted(report.without_annotation, 'image')} without an annotation, so without class or tag"
         if report.others:
-            more = f" and {len(report.others) - 3:,} more" if report.others[3:] else ""
-            line += f"; what belongs to no image isn't in it: {', '.join(report.others[:3])}{more}"
+            line += f"; {others_left(report.others)}"
         write_lines([line])
     return name_problems(report.problems, "their images aren't in the subset")

@@ -127,7 +127,7 @@ def _both(mine: Any, other: Any, place: str, lost: list[str]) -> Any:
 def _new_licenses(mine: Any, other: Any, place: str) -> Iterator[Any]:
     """Licenses that only another file has; images name them by number, so each number must be of one."""
     if not isinstance(mine, list) or not isinstance(other, list):
-        raise AnnotationError(f"{place} is {brief(mine)} in one project and {brief(other)} in the other")
+        raise AnnotationError(f"{place} is {brief(mine)} in one and {brief(other)} in the other")
     known = {str(one.get("id")): one for one in mine if isinstance(one, dict)}
     for one in other:
         if one in mine:
@@ -135,6 +135,6 @@ def _new_licenses(mine: Any, other: Any, place: str) -> Iterator[Any]:
         same = known.get(str(one.get("id"))) if isinstance(one, dict) else None
         if same is not None:
             raise AnnotationError(
-                f"the license {brief(one.get('id'))} is {brief(same)} in one project and {brief(one)} in the other"
+                f"the license {brief(one.get('id'))} is {brief(same)} in one and {brief(one)} in the other"
             )
         yield one

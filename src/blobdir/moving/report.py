@@ -25,6 +25,9 @@ class FetchReport:
         Annotations that can't be used, so that their images weren't chosen.
     without_annotation : int
         Images that weren't chosen because they have none, and so neither class nor tag.
+    others : list of str
+        Where images were chosen: files, and folders with a slash behind them, that belong to no image and weren't
+        fetched.
     defects : list of str
         What is wrong with the project, and was copied as it is, with ``with_defects``.
     left_out : dict
@@ -38,6 +41,7 @@ class FetchReport:
     verified: int = 0
     problems: list[Problem] = field(default_factory=list)
     without_annotation: int = 0
+    others: list[str] = field(default_factory=list)
     defects: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0

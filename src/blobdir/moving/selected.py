@@ -19,6 +19,7 @@ from blobdir.offsets import write_offsets
 from blobdir.packing.choosing import choose, datasets_of
 from blobdir.packing.fitting import check_members
 from blobdir.packing.names import free_stem, slug_of
+from blobdir.packing.otherfiles import leading_to_datasets, others_of_dataset
 from blobdir.packing.sidefiles import SideFiles
 from blobdir.packing.sums import SUMS, format_sums
 from blobdir.project import open_project
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from blobdir.discovery import Progress
     from blobdir.packing import SubsetOptions
-    from blobdir.project import Dataset, Project
+    from blobdir.project import Project
     from blobdir.sources import RemoteOptions
 
 FILES_AT_ONCE = 1000
@@ -77,7 +78,8 @@ class Selection:
     def write(self, work: Path, progress: Progress | None) -> FetchReport:
         """Write the chosen images with their annotations and side files into `work`, in one new blob a dataset.
 
-        What belongs to the project or to a dataset as a whole comes along. Datasets without images, and those above a
+        What belongs to the project or to a dataset as a whole comes along, and what lies beside a chosen image and is
+        called like it; what else belongs to no image is named. Datasets without images, and those above a
         chosen one, stay datasets. Blocks that an earlier try has fetched come from the cache.
         """
         choice, chosen = self._choice, self._choice.images
@@ -103,6 +105,7 @@ class _Writer:
         self._done = 0
         self._progress = progress
         self._sums: dict[str, str] = {}
+        self._leading = leading_to_datasets(self._tree)
 
     def write_dataset(self, path: str, names: list[str]) -> None:
         dataset = self._project[path]
@@ -113,12 +116,23 @@ class _Writer:
         loose = [name for name, is_packed in zip(names, packed.tolist(), strict=True) if not is_packed]
         self._copy([f"{path}/{layout.ITEMS}/{name}" for name in loose])
         self._told(len(loose))
-        self._copy(self._side_files(dataset, names))
-        self._copy(self._files_of(path))
+        sides = SideFiles(self._tree, dataset)
+        files = list(dict.fromkeys(file for name in names for file in sides.of(name)))  # several images can have one
+        self._copy([f"{path}/{file}" for file in files])
+        self._copy_others(sides, names, files)
 
     def write_empty(self, path: str) -> None:
         for name in (layout.ITEMS, layout.ANNOTATIONS):
             (self._work / path / name).mkdir(parents=True, exist_ok=True)
+        dataset = self._project[path]
+        if not len(dataset):
+            self._copy_others(SideFiles(self._tree, dataset), [], [])
+
+    def _copy_others(self, sides: SideFiles, names: list[str], files: list[str]) -> None:
+        """Copy what belongs to all of a dataset, or is called like its chosen images; note what isn't in it."""
+        others = others_of_dataset(self._tree, sides, names, set(files), self._leading)
+        self._copy([path for path in others.taken if not layout.is_offsets(path.rpartition("/")[2])])
+        self.report.others += others.left
 
     def write_rest(self) -> None:
         """Files that belong to no dataset, and the checksums of the blobs."""
@@ -164,18 +178,6 @@ class _Writer:
         self._done += images
         if self._progress is not None:
             self._progress("images", self._done, self._images)
-
-    def _side_files(self, dataset: Dataset, names: list[str]) -> list[str]:
-        sides = SideFiles(self._tree, dataset)
-        found = dict.fromkeys(path for name in names for path in sides.of(name))  # several images can have one
-        return [f"{dataset.path}/{path}" for path in found]
-
-    def _files_of(self, path: str) -> Iterator[str]:
-        """Files that lie in a dataset's own folder, and so belong to all of it."""
-        row = self._tree.find(path)
-        for child, name in zip(self._tree.children(row), self._tree.names(row), strict=True):
-            if not self._tree.is_directory(child) and not layout.is_offsets(name):
-                yield f"{path}/{name}"
 
     def _below(self, row: int, path: str, without: set[str]) -> Iterator[str]:
         for child, name in zip(self._tree.children(row), self._tree.names(row), strict=True):

@@ -38,3 +38,7 @@ class Edited(Protocol):
     def read(self, path: str) -> bytes:
         """Content of a file as it would be."""
         ...
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a file, or replace it."""
+        ...

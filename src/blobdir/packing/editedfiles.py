@@ -156,7 +156,7 @@ class EditedSideFiles:
 
     def _of_stem(self, label: str) -> list[str]:
         """Images that could have a label by the stem."""
-        dataset = self._dataset_of(label)
+        dataset = self.dataset_of(label)
         stem = label[len(dataset) + len(layout.ANNOTATIONS) + 2 :].removesuffix(".json")
         return self._named(dataset, stem)
 
@@ -198,10 +198,10 @@ class EditedSideFiles:
 
     def is_side_file(self, path: str) -> bool:
         """Whether a path is one of a side file of some dataset."""
-        return self._dataset_of(path) != ""
+        return self.dataset_of(path) != ""
 
     def _is_label(self, path: str) -> bool:
-        return path.startswith(f"{self._dataset_of(path)}/{layout.ANNOTATIONS}/")
+        return path.startswith(f"{self.dataset_of(path)}/{layout.ANNOTATIONS}/")
 
     def meaning(self, path: str, target: str, renamed: Mapping[str, str]) -> set[str] | None:
         """For which images a file is, if some are called otherwise then, and the others don't have it: see `mean`.
@@ -233,7 +233,7 @@ class EditedSideFiles:
     def having(self, path: str, *, blank: bool = True) -> set[str]:
         """Images that have a file; none where that can't be known. Without `blank`, as if none were."""
         try:
-            dataset = self._dataset_of(path)
+            dataset = self.dataset_of(path)
             names = self._owners(dataset, path, blank=blank) if dataset else ()
             return {f"{dataset}/{layout.ITEMS}/{name}" for name in names}
         except IncompleteListingError:
@@ -241,13 +241,13 @@ class EditedSideFiles:
 
     def _called_like(self, path: str) -> set[str]:
         """The image that has a file by its full name, if there is one: a file that is new is for that."""
-        dataset = self._dataset_of(path)
+        dataset = self.dataset_of(path)
         folder, _, name = path[len(dataset) + 1 :].partition("/")
         image = f"{dataset}/{layout.ITEMS}/{name.removesuffix(FOLDERS.get(folder, ''))}"
         is_there = dataset and folder in FOLDERS and self._edit.places.is_image(image) and self._edit.exists(image)
         return {image} if is_there else set()
 
-    def _dataset_of(self, path: str) -> str:
+    def dataset_of(self, path: str) -> str:
         """Dataset of a side file; empty for others."""
         for folder in layout.above(path):
             above, _, name = folder.rpartition("/")
@@ -439,7 +439,7 @@ class EditedSideFiles:
             )
 
     def _check_bared(self, image: str, lost: Iterable[str]) -> None:
-        folders = {path[len(self._dataset_of(path)) + 1 :].partition("/")[0] for path in lost}
+        folders = {path[len(self.dataset_of(path)) + 1 :].partition("/")[0] for path in lost}
         for one, path, shared in self._of(image):
             if one.by_stem and one.folder in folders and shared and not self.is_meant(path, image):
                 raise UsageError(

@@ -25,6 +25,7 @@ from blobdir.packing.belongings import belongings, check_are_files, check_none_h
 from blobdir.packing.compacting import copy_members
 from blobdir.packing.editedfiles import EditedSideFiles
 from blobdir.packing.editedplaces import EditedPlaces
+from blobdir.packing.editedsources import EditedSources
 from blobdir.packing.growing import annotation_of_image
 from blobdir.packing.metadata import check_meta
 from blobdir.packing.picturesizes import stream, wrong_sizes
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from blobdir.packing.edited import Origin
+    from blobdir.packing.editedsources import Past
     from blobdir.packing.writer import Span
 
 SLUG: Final = "added"
@@ -70,6 +72,7 @@ class Edit:
     ----------
     places : EditedPlaces
     side_files : EditedSideFiles
+    sources : EditedSources
     """
 
     def __init__(self, root: str) -> None:
@@ -91,6 +94,7 @@ class Edit:
         self._moved: dict[str, str] = {}  # image -> the path that it had when the edit began
         self.places = EditedPlaces(self._writer.known, self)
         self.side_files = EditedSideFiles(self._tree, self._writer.known, self)
+        self.sources = EditedSources(self._writer.known, self, self.side_files)
         self._followed: set[str] = set()
         self._emptied: set[str] = set()
         self._steps = self._depth = 0
@@ -239,7 +243,16 @@ class Edit:
 
     # -- changes ---------------------------------------------------------------------------------------------
 
-    def write(self, path: str, data: bytes, *, new: bool = False, origin: Origin = "new", member: bool = False) -> None:
+    def write(
+        self,
+        path: str,
+        data: bytes,
+        *,
+        new: bool = False,
+        origin: Origin = "new",
+        member: bool = False,
+        past: Past | None = None,
+    ) -> None:
         """Write a file, or replace it.
 
         Parameters
@@ -253,6 +266,8 @@ class Edit:
             What it is, which says for whom: see `EditedSideFiles`.
         member : bool
             Whether it's an image, though it may not be called like one; so is what replaces such a one.
+        past : Past, optional
+            Of what is copied or moved so that it means what it meant: see `EditedSources.past`.
 
         Raises
         ------
@@ -290,6 +305,7 @@ class Edit:
                     self._files[path] = None
                     self._note_below(path)
                 self.side_files.note(path, before, origin)
+                self.sources.note(path, past)
 
     def remove(self, path: str, keep: Container[str] = ()) -> None:
         """Remove a file; an image with what belongs to it, but for what is to be kept.
@@ -338,6 +354,7 @@ class Edit:
         self._steps += 1
         self._dropped[path] = None
         self.side_files.forget(path)
+        self.sources.forget(path, gone=True)
         self._images.pop(path, None)
         self._moved.pop(path, None)
         for folder in ("", *layout.above(path)):
@@ -400,16 +417,17 @@ class Edit:
             new, stay = self.side_files.moving(path, target)
             kept = stay.union(new.values())  # one's new name may be another's old one
             belonging = {file: shared or file in kept for file, shared in self.side_files.of(path).items()}
-            along = [(old, to, self.read(old)) for old, to in new.items()]
+            along = [(old, to, self.read(old), self.sources.past(old)) for old, to in new.items()]
+            past = self.sources.past(path)
             with self.whole():
                 if self.exists(target):
                     self.remove(target)
                 begun = self._moved.get(path, "" if path in self._images else path)
-                self.write(target, data, origin="moved", member=True)
+                self.write(target, data, origin="moved", member=True, past=past)
                 self._moved |= {target: begun} if begun else {}
                 self._remove(path, belonging)
-                for old, to, content in along:
-                    self.write(to, content, origin="moved")
+                for old, to, content, its_past in along:
+                    self.write(to, content, origin="moved", past=its_past)
                     self.side_files.carry(old, to, [target])
                 for to in stay:
                     self.side_files.join(to, target)
@@ -430,8 +448,9 @@ class Edit:
             self.places.check(target)
             is_image, is_plain = self.places.is_image(path), not self.side_files.is_side_file(path)
             begun = self._moved.get(path, "" if path in self._images else path) if is_image else ""
+            past = self.sources.past(path)
             self._forget(path)
-            self.write(target, data, origin="copied" if is_plain else "moved", member=is_image)
+            self.write(target, data, origin="copied" if is_plain else "moved", member=is_image, past=past)
             self._moved |= {target: begun} if begun else {}
 
     def _drop(self, path: str) -> None:
@@ -472,6 +491,7 @@ class Edit:
         with self._lock, self._change.in_words():
             if self._broken:
                 raise UsageError(f"a step of the transaction failed half way ({self._broken}); nothing was changed")
+            lost = self.sources.bring()
             images = [*self._images, *filter(self.places.is_image, self._files)]
             self.side_files.check_all(filter(self._is_new, images))
             for image, label in self.side_files.blanks():
@@ -486,10 +506,10 @@ class Edit:
             self._change.commit()
             self._is_made = True
         if faults:
-            more = f"; and {counted(len(faults) - 1, 'more annotation')} of another size than the image" * bool(
-                faults[1:]
-            )
-            warnings.warn(f"{faults[0]}{more}", BlobdirWarning, stacklevel=2)
+            more = f"; and {counted(len(faults) - 1, 'more annotation')} of another size than the image"
+            lost.append(f"{faults[0]}{more * bool(faults[1:])}")
+        for text in lost:
+            warnings.warn(text, BlobdirWarning, stacklevel=2)
 
     def _opened(self, path: str) -> BinaryIO:
         """An image, as it would be."""

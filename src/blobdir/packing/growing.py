@@ -22,6 +22,7 @@ from blobdir.packing.belongings import (
     side_folders,
 )
 from blobdir.packing.columns import TextColumn
+from blobdir.packing.labelsources import bring_sources
 from blobdir.packing.names import slug_of
 from blobdir.packing.picturesizes import size_fault_of
 from blobdir.packing.plain import check_annotation, plain_annotation, unknown_labels
@@ -326,7 +327,8 @@ def move(
 ) -> ChangeReport:
     """Move images to another dataset, with their annotations and the other files that belong to them.
 
-    No image byte is copied, and no copy stays behind. What other images need as well stays, and is copied.
+    No image byte is copied, and no copy stays behind. What other images need as well stays, and is copied. What label
+    files said of the datasets that they come from is in the ``label_source.json`` of the new one, too.
 
     Raises
     ------
@@ -342,9 +344,11 @@ def move(
         report = ChangeReport()
         moved: dict[str, str] = {}
         meant: dict[str, list[str]] = {}
+        found: dict[str, dict[str, Belongings]] = {}
         for source, origins in images.items():
             writer.known.check_origins(origins.values())
-            for name, mine in belongings(writer.known, source, origins).items():
+            found[source] = belongings(writer.known, source, origins)
+            for name, mine in found[source].items():
                 _move_image(writer, source, name, origins[name], target)
                 for path in _move_belongings(writer, source, name, mine, target, moved):
                     meant.setdefault(path, []).append(name)
@@ -352,6 +356,7 @@ def move(
                 report.removed += writer.drop_belongings(source, mine)
                 report.images += 1
         check_nobody_else(writer.known, target, meant, [name for origins in images.values() for name in origins])
+        bring_sources(writer, found, target, report)
         for place in (target, *images):
             change.make_folder(f"{place}/{layout.ANNOTATIONS}")  # by it, one without images stays a dataset
         writer.known.check_not_linked(change.removed)

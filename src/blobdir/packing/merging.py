@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.discovery import layout
 from blobdir.durable import absolute
-from blobdir.errors import AnnotationError, BlobdirError, PackError, UsageError
-from blobdir.labels.sources import merged_sources, names_of_classes
+from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.labels.supervisely import SOURCE
 from blobdir.offsets import offsets_of_tar
 from blobdir.packing.backups import backed_up, is_backup_of_any, renamed_backup
 from blobdir.packing.belongings import check_nothing_of_others, in_the_way
 from blobdir.packing.growing import some_of
+from blobdir.packing.labelsources import Part, check_classes, put_together, source_of
 from blobdir.packing.linked import check_merged
 from blobdir.packing.locking import hold
 from blobdir.packing.metadata import EMPTY_META, check_meta, encode_meta, merged_meta, read_meta
@@ -336,15 +336,12 @@ class _Merge:
 
     def _take_source(self, path: str, target: str) -> None:
         """Have in a dataset's `SOURCE` what theirs says, too; what of that can't be in it is named."""
-        try:
-            content, lost = merged_sources(self._writer.read(target), self._theirs.storage.read(path))
-        except AnnotationError as error:
-            text = f"both projects have it, and they can't be put together: {error}; make them the same"
-            raise UsageError(f"{target}: {text}; nothing was changed") from error
+        contents = self._writer.read(target), self._theirs.storage.read(path)
+        content, lost = put_together(target.removesuffix(f"/{SOURCE}"), contents, "project")
         for text in lost:
             self._report.problems.append(Problem("kept", target, text))
         self._change.expect(target)
-        if not self._change.dry_run:
+        if content is not None and not self._change.dry_run:
             self._change.stage(target).write_bytes(content)
 
     def _named(self, path: str) -> str:
@@ -399,26 +396,11 @@ def _check_classes(
     """
     if target not in ours.datasets.values():
         return
-    names = [_standing_for(ours, target), _standing_for(theirs, path)]
-    titles = [{item.get("title") for item in meta.get("classes", [])} for meta in metas]
-    for mine, others, known_there in ((names[0], names[1], titles[1]), (names[1], names[0], titles[0])):
-        for title, name in mine.items():
-            if title in known_there and others.get(title, title) != name:
-                raise UsageError(
-                    f"{target}: the class {title!r} stands for {name!r} in the labels of one project ({SOURCE}), and "
-                    "not in those of the other; give it another name there; nothing was changed"
-                )
-
-
-def _standing_for(known: Provenance, dataset: str) -> dict[str, Any]:
-    """Title of a class -> the name that it has in the label files that a dataset is of."""
-    path = f"{dataset}/{SOURCE}"
-    if not known.is_file(path):
-        return {}
-    try:
-        return names_of_classes(known.storage.read(path))
-    except AnnotationError:  # some other file of this name; whether both can be one is seen when it's taken
-        return {}
+    parts = []
+    for (known, place), meta in zip(((ours, target), (theirs, path)), metas, strict=True):
+        titles = {item["title"] for item in meta.get("classes", [])}
+        parts.append(Part(source_of(known, place), titles.intersection))
+    check_classes(target, parts, "project")
 
 
 def _check_names(ours: Provenance, target: str, theirs: Provenance, path: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from blobdir.annotations import meta_problems
 from blobdir.discovery import layout
 from blobdir.errors import AnnotationError, NotFoundError, UsageError
 from blobdir.jsontext import read_certain, read_json, write_json
@@ -40,11 +41,11 @@ def check_meta(data: bytes, name: str = layout.META, *, is_certain: bool = False
         value = read_certain(data) if is_certain else read_json(data)
     except AnnotationError as error:
         raise AnnotationError(f"{name}: {error}; nothing was changed") from error
-    lists = [value.get(key, []) for key in ("classes", "tags")] if isinstance(value, dict) else [None]
-    if not all(isinstance(items, list) and all(isinstance(item, dict) for item in items) for items in lists):
+    if not isinstance(value, dict):
         raise AnnotationError(f'{name}: isn\'t {{"classes": […], "tags": […], …}}; nothing was changed')
-    found: dict[str, Any] = value
-    return found
+    if problems := meta_problems(value):
+        raise AnnotationError(f"{name}: {'; '.join(problems)}; nothing was changed")
+    return value
 
 
 def merged_meta(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,6 +77,7 @@ def _merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any
                 _widen(mine, item)
                 _check_same(item.get(name), mine, item, same)
                 _take_values(mine, item)
+                _take_classes(mine, item)
         if key in ours or key in theirs:
             found[key] = items
     for key, value in theirs.items():
@@ -89,7 +91,8 @@ _MISSING: Final = object()
 
 def _widen(mine: dict[str, Any], other: dict[str, Any]) -> None:
     """Of a class that has any shapes in one project, as one without objects has: it has in both. Not of graphs."""
-    if _ANY in (mine.get("shape"), other.get("shape")) and not _GRAPHS & {mine.get("shape"), other.get("shape")}:
+    shapes = [mine.get("shape"), other.get("shape")]
+    if _ANY in shapes and all(shape is None or (isinstance(shape, str) and shape not in _GRAPHS) for shape in shapes):
         mine["shape"] = other["shape"] = _ANY
 
 
@@ -106,6 +109,17 @@ def _take_values(mine: dict[str, Any], other: Mapping[str, Any]) -> None:
     """Of a tag with a list of possible values: those of both."""
     if isinstance(mine.get("values"), list) and isinstance(other.get("values"), list):
         mine["values"] = [*mine["values"], *(value for value in other["values"] if value not in mine["values"])]
+
+
+def _take_classes(mine: dict[str, Any], other: Mapping[str, Any]) -> None:
+    """Of a tag for objects of some classes: those of both, and any where it's for any in one project."""
+    here, there = mine.get("classes") or [], other.get("classes") or []
+    if here == there:
+        return
+    is_default = mine.get("default") or other.get("default")  # the SDK takes no such tag that is for any
+    if not isinstance(here, list) or not isinstance(there, list) or (is_default and not (here and there)):
+        _check_same(mine.get("name"), mine, other, ("classes",))
+    mine["classes"] = [*here, *(title for title in there if title not in here)] if here and there else []
 
 
 def _both(mine: Any, other: Any, place: str) -> Any:

@@ -195,11 +195,12 @@ class _Relocation:
             if self._part[file] == file or not self._side_files.is_side_file(file) or self._side_files.having(file)
         }
         read = {file: self._edit.read(file) for file in read_late(self.new.items())}
+        pasts = {file: self._edit.sources.past(file) for file in self.new}
         labelled = self._begin(replacing=[to for image, to in self.images.items() if self._part[image] != image])
         for file, to in self.new.items():
             data = read[file] if file in read else self._edit.read(file)
             origin: Origin = "copied" if to in by_itself else "moved"
-            self._edit.write(to, data, origin=origin, member=file in self.images)
+            self._edit.write(to, data, origin=origin, member=file in self.images, past=pasts[file])
         kept = {to: meant for to, meant in meanings.items() if to not in by_itself}
         self._end(labelled, kept, {})
 
@@ -258,12 +259,13 @@ class _Relocation:
         taken = set(moves.values())
         copied = [(old, places) for old, places, _ in along if old not in follow]
         read = {old: edit.read(old) for old, _ in copied if old in taken}
+        pasts = {old: edit.sources.past(old) for old, _ in copied}
         for file, to in self._in_order(moves):
             edit.transfer(file, to)
         for old, places in copied:
             content = read[old] if old in read else edit.read(old)
             for to in places:
-                edit.write(to, content, origin="moved")
+                edit.write(to, content, origin="moved", past=pasts[old])
         places_of = {old: places for old, places, _ in along}
         taken.update(*places_of.values())
         for old, _, is_shared in along:
