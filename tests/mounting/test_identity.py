@@ -92,6 +92,29 @@ def test_a_signal_to_a_worker_is_no_unmount(start, both, place, number):
     wait_until(lambda: len(children.read_text().split()) == record.workers)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_umount_says_who_has_it_in_another_mount_namespace(start, both, place, engine):
+    """As a container that was started since. What it has goes on; it's no mount of ours that hangs."""
+    start(both.project, place, engine)
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo ready; exec sleep 50"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert other.stdout.readline() == "ready\n"
+            wait_until(lambda: Path(f"/proc/{other.pid}/comm").read_text() == "sleep\n")
+            command = [sys.executable, "-m", "blobdir", "umount", str(place)]
+            began = time.monotonic()
+            done = subprocess.run(command, capture_output=True, text=True, timeout=40, check=False)
+            assert done.returncode == 8
+            assert f"goes on elsewhere: sleep ({other.pid}) has it in another mount namespace" in done.stderr
+            assert time.monotonic() - began < 8
+            assert not os.path.ismount(place)
+            there = f"/proc/{other.pid}/root{place}"
+            assert is_answered(Path(there))
+        finally:
+            other.kill()
+    wait_until(lambda: of(place) == [])
+
+
 # -- owners and permissions ----------------------------------------------------------------------------------
 
 PLACES = [

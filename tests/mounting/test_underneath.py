@@ -260,3 +260,24 @@ def test_a_disk_that_goes_away_is_an_error(own, tmp_path, place, engine):
     finally:
         if is_there:
             subprocess.run(unbind, check=True, timeout=20)
+
+
+@pytest.mark.parametrize("name", [b"latin-\xe9\xff.jpg", "日本 ü.jpg".encode(), b"two\nlines.jpg"], ids=repr)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_names_of_any_bytes_are_whole_in_the_log(tmp_path, place, engine, name):
+    builder, log = Builder(tmp_path / "project"), tmp_path / "log"
+    (entry,) = builder.tar("a", {os.fsdecode(name): b"x" * 5000})
+    builder.offsets("train", "a", [(name, *entry[1:])])
+    builder.loose("meta.json", b"{}")
+    with blobdir.mount(tmp_path / "project", place, engine=engine, log=str(log)):
+        os.truncate(tmp_path / "project/blob/a.tar", 600)
+        with pytest.raises(OSError, match="Input/output error"):
+            (place / "train/img" / os.fsdecode(name)).read_bytes()
+    lines = [line for line in log.read_bytes().splitlines() if b" ERROR: " in line]
+    shown = name.replace(b"\n", b"\\x0a").decode(errors="backslashreplace").encode()
+    assert lines
+    for line in lines:
+        said = line.partition(b" ERROR: ")[2]
+        assert said.lower().startswith(
+            b"read train/img/" + shown.lower() + b": train/img/" + shown.lower() + b": bytes"
+        )

@@ -18,7 +18,7 @@ from blobdir.errors import BlobdirError, MountError
 from blobdir.filenames import is_path
 from blobdir.mounting.attach import unmount
 from blobdir.mounting.background import error_from, run_in_background, start_log
-from blobdir.mounting.mountinfo import FSTYPE, MountIdentity, mounted_at, mounts
+from blobdir.mounting.mountinfo import FSTYPE, MountIdentity, held_elsewhere, mounted_at, mounts
 from blobdir.mounting.options import MountOptions
 from blobdir.mounting.session import Session
 from blobdir.mounting.state import MountRecord, records
@@ -36,7 +36,7 @@ _LOST = (
     "it couldn't be held open, so reading what is in it is an error, unless a process of the mount still has it open: "
     "mount the project again"
 )
-UNMOUNT_S = 10.0
+UNMOUNT_S, SOON_S = 10.0, 0.5
 """How long an unmounted mount's process may take to end."""
 
 
@@ -208,7 +208,8 @@ def umount(mountpoint: str | os.PathLike[str], *, lazy: bool = False) -> None:
     Raises
     ------
     MountError
-        It's in use, isn't ours to unmount, or nothing is mounted there.
+        It's in use, isn't ours to unmount, or nothing is mounted there. Or it was unmounted, and goes on in another
+        mount namespace.
     """
     path = os.path.abspath(os.fspath(mountpoint))
     path = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
@@ -226,9 +227,35 @@ def umount(mountpoint: str | os.PathLike[str], *, lazy: bool = False) -> None:
         record.forget()  # nobody else is there to do it
     if lazy or (here and _is_elsewhere(here)):
         return
-    deadline = time.monotonic() + UNMOUNT_S
-    while record.has_process() and time.monotonic() < deadline:
+    _see_it_end(record, mountpoint)
+
+
+def _see_it_end(record: MountRecord, mountpoint: str | os.PathLike[str]) -> None:
+    """Wait for the process of what was unmounted; MountError where it goes on for somebody."""
+    began = time.monotonic()
+    while record.has_process() and time.monotonic() < began + UNMOUNT_S:
+        if time.monotonic() > began + SOON_S and _holders(record):
+            break
         time.sleep(0.005)
+    if holders := _holders(record):
+        raise MountError(
+            f"{mountpoint}: was unmounted here, and goes on elsewhere: {' and '.join(holders)} has it in another mount "
+            "namespace, as a container has what was mounted when it was started. It ends when those processes do"
+        )
+    if record.has_process():
+        raise MountError(
+            f"{mountpoint}: was unmounted, but process {record.pid}, which served it, hasn't ended within "
+            f"{UNMOUNT_S:.0f} s: somebody may have it in another mount namespace. `blobdir status` shows when it has"
+        )
+
+
+def _holders(record: MountRecord) -> list[str]:
+    """Who has a mount in other mount namespaces."""
+    found = []
+    for pid in held_elsewhere(record.mount.device, record.mount.fstype):
+        with suppress(OSError):
+            found.append(f"{Path(f'/proc/{pid}/comm').read_text().strip()} ({pid})")
+    return found
 
 
 def _record_of(here: MountEntry) -> MountRecord | None:

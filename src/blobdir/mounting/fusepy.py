@@ -128,7 +128,8 @@ class TreeOperations(fuse.Operations):
             code = errno_of(error)
             if code not in _QUIET:
                 self._counters.add(Counted.ERRORS, 1)
-                self._failures(operation, args[0].strip("/") if args else "", error)
+                path = os.fsdecode(args[0].encode(ENCODING)).strip("/") if args else ""
+                self._failures(operation, path, error)
             raise fuse.FuseOSError(code) from error
 
     def init(self, path: str) -> None:

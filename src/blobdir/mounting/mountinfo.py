@@ -13,6 +13,7 @@ import errno
 import os
 import re
 import struct
+from contextlib import suppress
 from typing import NamedTuple
 
 FSTYPE = "fuse.blobdir"
@@ -96,6 +97,23 @@ def mounts() -> list[MountEntry]:
             return parse(file.read())
     except OSError:
         return []
+
+
+def held_elsewhere(device: str, fstype: str) -> list[int]:
+    """Processes that have what was mounted in another mount namespace: one for each that this user may look into."""
+    found: dict[str, int] = {}
+    with suppress(OSError):
+        known = {os.readlink("/proc/self/ns/mnt")}
+        for pid in sorted(map(int, filter(str.isdigit, os.listdir("/proc")))):
+            with suppress(OSError):  # it has ended, or is another user's
+                namespace = os.readlink(f"/proc/{pid}/ns/mnt")
+                if namespace in known:
+                    continue
+                known.add(namespace)
+                with open(f"/proc/{pid}/mountinfo", "rb") as file:
+                    if any((entry.device, entry.fstype) == (device, fstype) for entry in parse(file.read())):
+                        found[namespace] = pid
+    return list(found.values())
 
 
 def mounted_at(mountpoint: str) -> MountEntry | None:
