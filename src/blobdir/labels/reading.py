@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from posixpath import basename
 from typing import TYPE_CHECKING, Final
 
 from blobdir.errors import UsageError
@@ -13,7 +12,7 @@ from blobdir.labels.companions import name_companions
 from blobdir.labels.detecting import detect, format_of
 from blobdir.labels.formats import FORMATS
 from blobdir.labels.formats.yolo import is_labels
-from blobdir.labels.formats.yoloconfig import NAMES_FILES
+from blobdir.labels.formats.yolonames import is_called_like_names
 from blobdir.labels.lists import name_unused
 from blobdir.labels.model import Labels, Picture, told
 from blobdir.labels.shared import final_split, put_together
@@ -103,7 +102,7 @@ def _passed_by(kind: str, labels: Labels, files: LabelFiles, images: Images) -> 
 
 def _name_texts(kind: str, labels: Labels, files: LabelFiles, images: Images) -> None:
     """Name YOLO's texts beside labels of another format: nothing knows them as such if none of their images is here."""
-    if kind == "yolo" or not any(basename(path).lower() in NAMES_FILES for path in files.ending(".txt", ".names")):
+    if kind == "yolo" or not any(map(is_called_like_names, files.paths)):
         return
     texts = (path for path in files.ending(".txt") if not images.has_called(path))
     if found := [path for path in texts if is_labels(path, files.head(path))]:
