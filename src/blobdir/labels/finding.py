@@ -8,7 +8,7 @@ would see it. So an image is found
    has such folders at all decides: where the image isn't there, it's missing, and no other one is taken. A name without
    folders is looked for beside the label file, and where images of its labels lie by custom, see
    `blobdir.labels.nearby`. Folders above the one that the label file speaks for (2) are no such places where that has
-   such folders further below;
+   such folders further below, or the first of them at its place;
 2. else below the folder that the label file speaks for, which is the nearest at or above it with images in it, where
    the image's path ends as is said. Folders that are named for labels count for nothing, all others of the label file's
    path must be in the image's: ``labels/x/1.txt`` isn't of ``images/y/1.jpg``;
@@ -39,7 +39,7 @@ from blobdir.filenames import IMAGE_EXTENSIONS, parents_of
 from blobdir.labels.model import LabelError
 from blobdir.labels.namesakes import Namesakes, folders_of, is_below, is_candidate, spelled_alike
 from blobdir.labels.nearby import Folders, words_of
-from blobdir.labels.splitnames import families
+from blobdir.labels.splitnames import families, speaks_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -99,6 +99,8 @@ class Found:
         The name in the label file that isn't there, where the image is called like the file.
     is_called : bool
         It's called like the file, and not what that names.
+    is_relative : bool
+        What was said leads there from the label file's folder, by ``..``.
     """
 
     path: str
@@ -108,6 +110,7 @@ class Found:
     dropped: str = ""
     instead: str = ""
     is_called: bool = False
+    is_relative: bool = False
 
     @property
     def base(self) -> str:
@@ -445,17 +448,17 @@ class Images:
                     return Found(_only(said.name, found), exact=True, above=above, said=text)
             return None
         for base in [""] if said.is_from_top else [] if said.is_whole else near.bases:
-            if base in near.outside and not said.is_from_top and self._folders.ends_below(near.scopes[0], folders):
+            if base in near.outside and not said.is_from_top and self._folders.has_inside(near, folders):
                 break  # the folder that the label file speaks for has such a one itself
             whole = join(base, *folders)
             if found := same.lying_in(whole):
-                rivals = [one for one in self._of_split_itself(said, same, near) if one not in found]
+                rivals = self._of_split_itself(said, same, near)
                 if base in near.outside and len(folders) > 1 and not said.is_from_top:
                     rivals += same.candidates(near.scopes[:1], [], folders[-1:])
-                return Found(_only(said.name, found + rivals), exact=True, said=text)
+                others = [one for one in rivals if one not in found]
+                return Found(_only(said.name, found + others), exact=True, said=text, is_relative=said.is_from_top)
             if whole in self._folders:
-                helps = self._is_found_elsewhere(said, same, near)
-                raise self._missing(said.name, same.paths[0], helps=helps)
+                raise self._missing(said.name, same.paths[0], helps=self._is_found_elsewhere(said, same, near))
         return None
 
     def _of_split_itself(self, said: _Said, same: Namesakes, near: Near) -> list[str]:
@@ -505,7 +508,7 @@ class Images:
         places = [
             (is_so, is_so < 0 and self._folders.has_split_inside("/".join(folders[:i]), split, mine), i >= end)
             for i in range(start, len(folders))
-            if (is_so := _speaks_of(folders[i], split, mine))
+            if (is_so := speaks_of(folders[i], split, mine))
         ]
         if not places:
             return _NOTHING
@@ -585,12 +588,6 @@ def _in_ways(ways: Iterable[str], look: Callable[[str], Found]) -> list[Found]:
     if not found:
         raise fault
     return found
-
-
-def _speaks_of(folder: str, split: str, mine: set[str]) -> int:
-    """Whether a folder speaks of a split (1), of another one (-1), or of none."""
-    said = families([folder])
-    return 1 if folder.lower() == split.lower() or not said.isdisjoint(mine) else -bool(said)
 
 
 def _only(name: str, paths: list[str]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
-from posixpath import basename, commonpath, dirname
+from posixpath import basename, commonpath, dirname, join
 from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import parents_of
@@ -136,7 +136,7 @@ class Folders:
             found = self._splits[scope] = {name.lower() for name in names}, families(names)
         return found
 
-    def ends_below(self, scope: str, tail: list[str]) -> bool:
+    def _ends_below(self, scope: str, tail: list[str]) -> bool:
         """Whether a folder of images below one has a path that ends with folders."""
         if self._ends is None:
             self._ends = {}
@@ -146,6 +146,11 @@ class Folders:
         found = self._ends.get("/".join(tail), [])
         at = bisect_left(found, f"{scope}/")
         return at < len(found) and is_below(found[at], scope)
+
+    def has_inside(self, near: Near, said: list[str]) -> bool:
+        """Whether the folder that a label file speaks for has those that are said, or the first of them there."""
+        bases = (base for base in near.bases if base not in near.outside)
+        return self._ends_below(near.scopes[0], said) or any(join(base, said[0]) in self._all for base in bases)
 
     def words_in(self, scope: str) -> set[str]:
         """The words in the names of folders of images below one."""
