@@ -287,3 +287,19 @@ def test_a_file_of_one_image_that_says_its_path(kind, place, also, tmp_path):
     assert found.pop("1.png", []) == (["inner"] if also else [])
     assert found == {"2.png": ["inner"], "3.png": ["inner"]}
     assert [one.path for one in report.problems] == [path] and not report.complete
+
+
+@pytest.mark.parametrize("path", [*(f"{folder}/train.txt" for folder in FOLDERS), "train_old.txt", "old_train.txt"])
+def test_lists_of_a_split(path, tmp_path):
+    """They are named where they say otherwise; alone, they count."""
+    root = tmp_path / "s"
+    one_set(root, "yolo", NAMES)
+    for one, name in (("train.txt", "2.png"), ("val.txt", "1.png"), (path, "1.png")):
+        put(root / one, f"images/{name}\n")
+    report, found = pack(root, tmp_path / "p")
+    assert found == {"s": ["3.png"], "train": ["2.png"], "val": ["1.png"]}
+    assert [one for one, _ in messages(report)] == [path]
+    (root / "train.txt").unlink()
+    (root / "val.txt").unlink()
+    report, found = pack(root, tmp_path / "q")
+    assert report.complete and found == {"s": ["2.png", "3.png"], path.rpartition("/")[2][:-4]: ["1.png"]}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.annotations import kind_of
 from blobdir.filenames import parents_of
+from blobdir.labels.aside import words_aside
 from blobdir.labels.finding import Images, MissingError, UnclearError
 from blobdir.labels.formats.yolonames import keys_of, names_in
 from blobdir.labels.lists import DARKNET, Lists, lists_called_so
@@ -265,6 +266,8 @@ class Splits:
     def _read_called_so(self, files: LabelFiles, images: Images) -> None:
         """Read the lists that are called like a split, where nothing else says which there are."""
         found = {one.path: one.near for one in lists_called_so(files, images) if one.is_sure}
+        if proper := {path: near for path, near in found.items() if not words_aside(path, images)}:
+            found = proper
         for path in sorted(found, key=lambda one: (list_order(_stem(one)), one)):
             self._read(path, _stem(path), found[path])
 
