@@ -38,6 +38,45 @@ def test_a_row_of_a_table_keeps_its_line(tmp_path):
     assert [path for path, _ in messages(report, "label-image")] == ["l.csv, line 4"]
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        "a.png,1,1,9,9,cat, black",
+        "a.png,1,1,9,9,cat,b.png,2,2,8,8,dog",
+        "a.png,1,1,9,9,cat,,x",
+        "0,a.png,1,1,9,9,cat",
+    ],
+)
+@pytest.mark.parametrize("header", ["filename,xmin,ymin,xmax,ymax,class\n", "b.png,1,1,9,9,cat\n"])
+def test_rows_with_more_fields_than_columns_are_named(header, row, tmp_path):
+    """What is in which can't be told: a text with a comma, two rows in a line, a column without a name."""
+    for name in ("a.png", "b.png"):
+        draw(tmp_path / "s" / name)
+    put(tmp_path / "s/l.csv", f"{header}{row}\nb.png,1,1,9,9,cat,\n")
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    assert report.images == 2 and report.objects == 1 + header.startswith("b")
+    ((path, text),) = messages(report)
+    assert path == "l.csv, line 2" and "fields, and there are 6 columns" in text
+
+
+@pytest.mark.parametrize(("most", "is_share"), [("1.0000001", True), ("1.004", True), ("1.5", False), ("12", False)])
+def test_shares_of_boxes_at_the_edge_may_be_a_little_more(most, is_share, tmp_path):
+    draw(tmp_path / "s/a.png")
+    put(tmp_path / "s/l.csv", f"{HEADER}a.png,cat,-0.0001,0.5,0.5,1\na.png,cat,0.1,0.5,{most},1\n")
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    assert any("taken for shares" in text for _, text in messages(report, "label-note")) is is_share
+    points = blobdir.open_project(tmp_path / "p")["s"].annotation("a.png")["objects"][0]["points"]["exterior"]
+    assert (points[1][0] > 40) is is_share
+
+
+@pytest.mark.parametrize("width", ["600", "600.0", "600."])
+def test_sizes_that_are_said_in_a_table(width, tmp_path):
+    draw(tmp_path / "s/a.png")
+    put(tmp_path / "s/l.csv", f"filename,width,height,class,xmin,ymin,xmax,ymax\na.png,{width},50,cat,1,1,9,9\n")
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    assert len(messages(report, "label-size")) == 1
+
+
 @pytest.mark.parametrize("folder", ["", "hat/", "data/hat/"])
 @pytest.mark.parametrize("name", ["README.dataset.txt", "README.roboflow.txt", "Readme.txt"])
 def test_an_export_of_roboflow_in_a_folder(name, folder, tmp_path):
