@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from label_cases import draw
+from set_cases import classes
 from split_cases import messages, pack, put
 
 import blobdir
@@ -109,3 +112,48 @@ def test_a_file_of_a_format_that_is_not_known_is_named(tmp_path):
     )
     with pytest.raises(UsageError, match=r"known \(label_2/a.txt is something else\); there are"):
         blobdir.pack(tmp_path / "s", tmp_path / "p", blobdir.PackOptions(labels="auto", processes=1))
+
+
+@pytest.mark.parametrize("second", ["bndbox", "name", "polygon", "robndbox"])
+def test_what_an_object_of_voc_has_twice_is_named(second, tmp_path):
+    """The first counts; the other was lost without a word."""
+    inner = {
+        "name": "<name>dog</name>",
+        "robndbox": "<robndbox><cx>5</cx><cy>5</cy><w>4</w><h>4</h><angle>0</angle></robndbox>",
+        "polygon": "<polygon><x1>1</x1><y1>1</y1><x2>9</x2><y2>1</y2><x3>9</x3><y3>9</y3></polygon>",
+        "bndbox": "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>",
+    }
+    draw(tmp_path / "s/a.png")
+    own = "<name>cat</name>" + (inner[second] if second != "name" else inner["bndbox"])
+    put(tmp_path / "s/a.xml", f"<annotation>\n<object>{own}\n{inner[second]}</object></annotation>")
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    assert report.objects == 1 and classes(tmp_path / "p") == {"a.png": ["cat"]}
+    assert messages(report) == [
+        ("a.xml, line 3", f"is the second <{second}> of an object, of which the first was taken")
+    ]
+
+
+def coco(tmp_path, category, thing):
+    draw(tmp_path / "s/a.png")
+    value = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 8, 8]} | thing],
+        "categories": [{"id": 1, "name": "cat"} | category],
+    }
+    put(tmp_path / "s/l.json", json.dumps(value))
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    return report
+
+
+@pytest.mark.parametrize("skeleton", [[[0, 1]], [[1, 3]], "none", [[1]]])
+def test_a_skeleton_that_cannot_be_read_costs_itself_only(skeleton, tmp_path):
+    keypoints = {"keypoints": [1, 1, 2, 9, 9, 2], "num_keypoints": 2}
+    report = coco(tmp_path, {"keypoints": ["a", "b"], "skeleton": skeleton}, keypoints)
+    assert report.objects == 1 and classes(tmp_path / "p")["a.png"][0] == "cat"
+    assert [path for path, _ in messages(report)] == ["l.json: categories[0]"]
+
+
+@pytest.mark.parametrize("outlines", [[[]], [[], []], []])
+def test_outlines_with_nothing_in_them_leave_the_box(outlines, tmp_path):
+    report = coco(tmp_path, {}, {"segmentation": outlines})
+    assert report.objects == 1 and not report.problems

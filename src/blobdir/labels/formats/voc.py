@@ -30,6 +30,7 @@ FLAGS: Final = ("truncated", "difficult", "occluded")
 _OF_OBJECTS: Final = frozenset(
     ("name", "bndbox", "robndbox", "polygon", "pose", "part", "attributes", "deleted", *FLAGS)
 )
+_ONCE: Final = ("name", "bndbox", "robndbox", "polygon")
 _OF_IMAGES: Final = frozenset(("filename", "object", "segmented", "size"))
 
 
@@ -208,6 +209,10 @@ class _Reader:
                 yield _thing(element)
             except LabelError as error:
                 complain("label", f"{self._path}, line {element.line}: {error}")
+            for name in _ONCE:
+                if len(found := list(element.all(name))) > 1:
+                    text = f"is the second <{name}> of an object, of which the first was taken"
+                    complain("label", f"{self._path}, line {found[1].line}: {text}")
             for part in element.all("part"):
                 text = f"a part ({part.text_of('name')!r}) of an object isn't taken"
                 complain("label", f"{self._path}, line {part.line}: {text}")
