@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from label_cases import draw
-from set_cases import OF_ALL, OF_ONE, classes
+from set_cases import KINDS, OF_ALL, OF_ONE, classes
+from set_cases import label as label_names
 from split_cases import messages, pack, put
 
 PATHS = ["voc", "labelme", *OF_ALL]
@@ -106,3 +107,34 @@ def test_a_path_that_leads_out_of_a_set_is_meant(tmp_path):
     put(root / f"copy/labels/3.{file}", text("../../images/3.png", "outer"))
     report, _ = pack(root, tmp_path / "p")
     assert classes(tmp_path / "p")["3.png"] == ["outer"] and not messages(report, "label-image")
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("inner", ["backup", "x/copy"])
+@pytest.mark.parametrize("photos", ["images", "data", "train/images"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_copy_of_a_set_in_itself(kind, photos, inner, there, tmp_path):
+    """Names without folders are of the outer images, if these are there; or of none."""
+    root = tmp_path / "s"
+    paths = [f"{inner}/{photos}/1.png", f"{inner}/{photos}/2.png", *[f"{photos}/1.png"] * there, f"{photos}/2.png"]
+    for path in paths:
+        draw(root / path)
+    label_names(root, kind, ["1.png", "2.png"], "outer")
+    label_names(root / inner, kind, ["1.png", "2.png"], "inner")
+    report, _ = pack(root, tmp_path / "p", dataset="all")
+    found = classes(tmp_path / "p")
+    outer = {path.replace("/", "_") for path in paths if not path.startswith(inner)}  # as all of one name have folders
+    assert report.complete is there and len(found) == 3 + there
+    assert found == {name: ["outer" if name in outer else "inner"] for name in found}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_namesakes_elsewhere_stay_unclear(kind, tmp_path):
+    """``train`` is a set of its own, and ``val`` is no part of the outer one."""
+    root = tmp_path / "s"
+    for folder in ("a/photos", "b/photos"):
+        draw(root / folder / "1.png")
+    label_names(root, kind, ["1.png"], "outer")
+    label_names(root / "a", kind, ["1.png"], "inner")
+    report, _ = pack(root, tmp_path / "p", dataset="all")
+    assert not report.complete and report.objects == 1

@@ -38,14 +38,13 @@ from typing import TYPE_CHECKING, Final
 from blobdir.filenames import IMAGE_EXTENSIONS, parents_of
 from blobdir.labels.model import LabelError
 from blobdir.labels.namesakes import Namesakes, folders_of, is_below, is_candidate, spelled_alike
-from blobdir.labels.nearby import Folders, words_of
+from blobdir.labels.nearby import Folders, Near, words_of
 from blobdir.labels.splitnames import families, speaks_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
     from blobdir.labels.files import LabelFiles
-    from blobdir.labels.nearby import Near
 
 _MACHINE: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://[^/]*|[A-Za-z]:)?/")
 """How a path begins that isn't seen from a folder: of a machine, of a drive, of a server."""
@@ -189,6 +188,10 @@ class Images:
     def near(self, folder: str) -> Near:
         """What a folder with label files says of where its images are."""
         return self._folders.near(folder)
+
+    def note_sets(self, folders: Collection[str]) -> None:
+        """Note which folders are data sets in another one: see `blobdir.labels.nested`."""
+        self._folders.sets.update(folders)
 
     def words_in(self, folder: str) -> set[str]:
         """The words in the names of folders of images below one."""
@@ -428,7 +431,7 @@ class Images:
             if i and folders[i - 1] in self._folders:
                 break  # another image of these folders isn't one of another machine
             allowed = self._candidates(same, near, tail) if not i else self._at(said, i, same, near)
-            if found_here := self._of_split(said, allowed, tail, near):
+            if found_here := self._folders.outermost(self._of_split(said, allowed, tail, near), near):
                 path = _only(said.name, found_here) if folders else self._nearest(said, found_here, near)
                 dropped = "/".join(folders[:i])
                 exact = not dropped if folders else dirname(path) in near.beside

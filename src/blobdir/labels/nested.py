@@ -8,7 +8,8 @@ or one above it, is meant all the same; so is one whose set lies in a folder of 
 
 Images of the inner one may be missing, too. What its labels say, seen from the outer one's folder, may be there: it's
 that of the outer labels. A folder is such a set of its own if labels in it mean images in it, as seen from there; or if
-they lie in the same place as the outer ones do.
+they lie in the same place as the outer ones do. So of an outer image and its namesakes in such sets, labels that say
+just a name mean the outer one.
 """
 
 from __future__ import annotations
@@ -28,6 +29,25 @@ if TYPE_CHECKING:
     from blobdir.labels.claims import Meaning
     from blobdir.labels.files import LabelFiles
     from blobdir.labels.finding import Images
+    from blobdir.labels.formats import Format
+
+
+def inner_sets(kind: Format, files: LabelFiles) -> set[str]:
+    """Folders with label files in the same place as those of a folder around them, each a data set in another one.
+
+    Files with the labels of many images must be called the same, too.
+    """
+    if kind.is_of_each:
+        places = {dirname(path) for path in files.ending(*kind.kinds)}
+    else:
+        places = {path for path in files.ending(*kind.kinds) if kind.knows(path, files.head(path))}
+    found: set[str] = set()
+    for place in places if len(places) > 1 else ():
+        for top in parents_of(place):
+            rest = place[len(top) + 1 :]
+            if any(join(outer, rest) in places for outer in (*parents_of(top), "")):
+                found.add(top)
+    return found
 
 
 def of_inner_sets(

@@ -15,6 +15,7 @@ from blobdir.labels.formats.yolo import is_labels
 from blobdir.labels.formats.yolonames import is_called_like_names
 from blobdir.labels.lists import name_unused
 from blobdir.labels.model import Labels, Picture, told
+from blobdir.labels.nested import inner_sets
 from blobdir.labels.shared import final_split, put_together
 from blobdir.labels.splitnames import is_called_like_a_split, split_of_folders
 from blobdir.wording import counted
@@ -47,6 +48,7 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
     LabelError
         A file with the labels of many images can't be read.
     """
+    images.note_sets(inner_sets(FORMATS[kind], files))
     aside = set_aside(FORMATS[kind], files, images)
     files = files.without(aside) if aside else files
     labels = FORMATS[kind].read(files, images)
