@@ -227,7 +227,7 @@ def test_a_dry_run_says_the_same(kind, tmp_path):
     assert dry.problems == blobdir.pack(root, tmp_path / "p", options).problems and not dry.complete
 
 
-FOLDERS = ["old", "backup", "archive/x", "Old", "predictions", "labels/old", "old/annotations"]
+FOLDERS = ["old", "backup", "v1", "annotations_v2", "archive/x", "Old", "predictions", "labels/old", "old/annotations"]
 """Folders without images, whose names say that what is in them was set aside."""
 
 
@@ -268,6 +268,19 @@ def test_one_that_has_a_part_of_the_images_for_itself_counts(kind, tmp_path):
     put(root / f"old/l.{ending}", text(names[:1], "inner"))
     report, _ = pack(root, tmp_path / "p")
     assert report.complete and classes(tmp_path / "p") == {name: ["inner"] for name in NAMES}
+
+
+@pytest.mark.parametrize("folder", ["old", "v1", "backup2"])
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_folders_that_images_lie_in_say_nothing(kind, folder, tmp_path):
+    """Labels of ``images/v1`` in ``annotations/v1``."""
+    root, text, ending = flat(tmp_path, kind)
+    draw(root / f"images/{folder}/4.png")
+    put(root / f"annotations/l.{ending}", text([f"images/{name}" for name in NAMES], "inner"))
+    put(root / f"annotations/{folder}/l.{ending}", text([f"images/{folder}/4.png", "images/1.png"], "outer"))
+    report, _ = pack(root, tmp_path / "p")
+    assert classes(tmp_path / "p")["4.png"] == ["outer"]
+    assert not any("set aside" in text for _, text in messages(report))
 
 
 @pytest.mark.parametrize("also", [False, True])

@@ -46,6 +46,8 @@ _ASIDE: Final = frozenset(
     )
 )
 """Words that say so, of what is older, taken back, a copy, or a program's guess."""
+_ASIDE_IN_FOLDERS: Final = _ASIDE | {"v", "version"}
+"""The same of folders: also those of another version, as ``v1``."""
 _OF_ALL: Final = frozenset(["instances", "default", "result", "data", "export"])
 """Words in names of label files that say nothing."""
 _WORD: Final = re.compile("[a-z]+")
@@ -137,8 +139,9 @@ class _Named:
 
 def words_aside(path: str, images: Images) -> set[str]:
     """Words that say that a label file was set aside, unless images lie in a folder that is called so."""
-    found = set(_ASIDE).intersection(set().union(*_called(path, images)))
-    return found - images.words_in(images.near(dirname(path)).scopes[0]) if found else found
+    name, folder, others = _called(path, images)
+    found = (name & _ASIDE) | ((folder | others) & _ASIDE_IN_FOLDERS)
+    return found - _words(images.words_in(images.near(dirname(path)).scopes[0])) if found else found
 
 
 def _called(path: str, images: Images) -> tuple[set[str], set[str], set[str]]:
