@@ -1,9 +1,11 @@
 """Web servers that refuse HEAD in their own ways, and such that don't say how many bytes a file has."""
 
+import contextlib
 import http.server
 import os
 import re
 import threading
+import time
 import urllib.parse
 from email.utils import formatdate
 
@@ -11,9 +13,11 @@ import pytest
 from project_factory import make_project
 
 import blobdir
-from blobdir.errors import ReadError
+from blobdir.errors import ReadError, SourceChangedError
+from blobdir.mounting import MountOptions
 from blobdir.moving import fetch
-from blobdir.sources import RemoteOptions, backend, open_storage, retries
+from blobdir.sources import RemoteOptions, Stat, backend, open_storage, retries
+from blobdir.testing.deadline import Deadline
 
 BIG, SMALL, IMAGE = "notes/big.bin", "notes/small.txt", "train/img/1.jpg"
 
@@ -169,3 +173,111 @@ def test_a_file_that_is_a_folder_as_well(web, monkeypatch, head):
         monkeypatch.setattr(Handler, "total", total)
         for path, size in ((SMALL, 5), ("notes/none", -1)):
             assert storage.backend.run(storage.backend.is_file(storage.full(path), path), path) == size
+
+
+def later(path, ns=60 * 10**9):
+    os.utime(path, ns=(os.stat(path).st_atime_ns, os.stat(path).st_mtime_ns + ns))
+
+
+def in_parts(file):
+    return iter(lambda: file.read(99_999), b"")
+
+
+WAYS = {
+    "cat_file": lambda fs, _: fs.cat_file(BIG),
+    "a part": lambda fs, _: b"".join(fs.cat_file(BIG, at, at + 300_000) for at in range(0, 700_000, 300_000)),
+    "from the end": lambda fs, _: fs.cat_file(BIG, -(10**9), None),
+    "open": lambda fs, _: fs.open(BIG).read(),
+    "open, in parts": lambda fs, _: b"".join(in_parts(fs.open(BIG, block_size=99_999))),
+    "get_file": lambda fs, place: fs.get_file(BIG, str(place / "got")) or (place / "got").read_bytes(),
+    "get": lambda fs, place: (
+        fs.get("notes", str(place / "all"), recursive=True) or (place / "all/big.bin").read_bytes()
+    ),
+}
+
+
+@pytest.mark.parametrize("is_tagged", [True, False], ids=["etag", "time"])
+@pytest.mark.parametrize("head", [200, 404])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_large_file_whose_parts_do_not_say_how_long_it_is(web, tmp_path, monkeypatch, way, head, is_tagged):
+    for name, value in {"total": False, "is_tagged": is_tagged, "head": head}.items():
+        monkeypatch.setattr(Handler, name, value)
+    assert WAYS[way](opened(web[1]).filesystem, tmp_path) == (web[0] / BIG).read_bytes()
+
+
+@pytest.mark.parametrize("is_tagged", [True, False], ids=["etag", "time"])
+@pytest.mark.parametrize("size", [300_000, 700_000, 900_000])
+def test_one_that_was_replaced(web, monkeypatch, size, is_tagged):
+    for name, value in {"total": False, "is_tagged": is_tagged}.items():
+        monkeypatch.setattr(Handler, name, value)
+    filesystem = opened(web[1]).filesystem
+    file = filesystem.open(BIG, block_size=1000, cache_type="none")
+    assert filesystem.cat_file(BIG, -5, None) == (web[0] / BIG).read_bytes()[-5:]
+    new = os.urandom(size)
+    (web[0] / BIG).write_bytes(new)
+    later(web[0] / BIG)
+    file.seek(1000)
+    with pytest.raises(SourceChangedError, match=re.escape(BIG)):
+        file.read(5)
+    assert filesystem.cat_file(BIG, -5, None) == new[-5:]
+    assert filesystem.open(BIG).read() == new
+
+
+@pytest.mark.parametrize("is_tagged", [True, False], ids=["etag", "time"])
+@pytest.mark.parametrize("head", [200, 404])
+@pytest.mark.parametrize("engine", ["native", "fusepy"])
+def test_a_mount_of_such_a_server(web, tmp_path, monkeypatch, engine, head, is_tagged):
+    monkeypatch.setenv("BLOBDIR_STATE_DIR", str(tmp_path / "state"))
+    for name, value in {"total": False, "is_tagged": is_tagged, "head": head}.items():
+        monkeypatch.setattr(Handler, name, value)
+    (place := tmp_path / "mnt").mkdir()
+    options = MountOptions(engine=engine, workers=2, remote=RemoteOptions(tmp_path / "cache"))
+    with Deadline(60, tmp_path), blobdir.mount(web[1], place, options=options):
+        old = (web[0] / BIG).read_bytes()
+        for _ in range(2):
+            assert (place / BIG).read_bytes() == old
+            time.sleep(1.1)  # its version is asked for again
+        assert (place / IMAGE).read_bytes() == b"1" * 600
+        (web[0] / BIG).write_bytes(new := os.urandom(900_000))
+        later(web[0] / BIG)
+        found = []
+        for _ in range(40):
+            with contextlib.suppress(OSError):
+                found.append((place / BIG).read_bytes())
+            time.sleep(0.05)
+        assert set(found) <= {old, new}
+        assert found[-1] == new
+
+
+LOCAL = {"inode": 5, "ctime_ns": 9}
+VERSIONS = [
+    ({}, {}, True, True),
+    ({"size": 9}, {"size": 9}, True, True),
+    ({"size": 9}, {"size": 8}, False, False),
+    ({"size": 9}, {"size": -1}, True, True),
+    ({"size": 9, "mtime_ns": 5}, {"size": -1, "mtime_ns": 5}, True, True),
+    ({"size": 9, "mtime_ns": 5}, {"size": -1, "mtime_ns": 5 * 10**9}, False, False),
+    ({"size": 9, "mtime_ns": 5}, {"size": 9}, True, False),
+    ({"size": 9, "mtime_ns": 1_500_000_000}, {"size": 9, "mtime_ns": 1_000_000_000}, True, True),
+    ({"size": 9, "mtime_ns": 1_500_000_000}, {"size": 9, "mtime_ns": 1_600_000_000}, False, False),
+    ({"size": 9, "mtime_ns": 5, "etag": "1"}, {"size": -1, "mtime_ns": 5 * 10**9, "etag": "1"}, True, True),
+    ({"size": 9, "etag": "1"}, {"size": 8, "etag": "1"}, False, False),
+    ({"size": 9, "etag": "1"}, {"size": 9, "etag": "2"}, False, False),
+    ({"size": 9, "etag": "1"}, {"size": 9, "mtime_ns": 5}, True, False),
+    ({"size": 9, "mtime_ns": 5, **LOCAL}, {"size": 9, "mtime_ns": 5}, True, True),
+    ({"size": 9, "mtime_ns": 5}, {"size": 9, "mtime_ns": 5, **LOCAL}, True, True),
+    ({"size": 9, "mtime_ns": 0, **LOCAL}, {"size": 9, "mtime_ns": 0, **LOCAL}, True, True),
+    ({"size": 9, "mtime_ns": 0, **LOCAL}, {"size": 9, "mtime_ns": 5, **LOCAL}, False, False),
+    ({"size": 9, "mtime_ns": 1_500_000_000}, {"size": 9, "mtime_ns": 1_000_000_000, **LOCAL}, False, False),
+    ({"size": 9, "mtime_ns": 5, **LOCAL}, {"size": 9, "mtime_ns": 5, "inode": 6, "ctime_ns": 8}, False, False),
+    ({"size": 9, "mtime_ns": 5, **LOCAL}, {"size": 9, "mtime_ns": 5, "inode": 6, "ctime_ns": 9}, True, True),
+    ({"size": -1, "mtime_ns": 5}, {"size": 9, "mtime_ns": 5, **LOCAL}, False, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("then", "now", "may_be", "is_same"), VERSIONS)
+def test_what_tells_versions_apart(then, now, may_be, is_same):
+    a, b = Stat("file", **then), Stat("file", **now)
+    assert (not a.difference(b), a.same_content(b)) == (may_be, is_same)
+    is_told = bool((a.etag and b.etag) or (a.mtime_ns and b.mtime_ns))
+    assert a.is_surely(b) == (is_same and is_told)
