@@ -104,6 +104,8 @@ def is_outside(item: Mapping[str, Any], size: Mapping[str, Any]) -> bool:
     kind = item["geometryType"]
     if kind == "oriented_bbox":
         return False
+    right: int
+    bottom: int
     right, bottom = size["width"] - 1, size["height"] - 1
     boxes = [_whole_box(points) for points in _places(item, kind)]
     if all(box[0] >= 0 and box[1] >= 0 and box[2] <= right and box[3] <= bottom for box in boxes):

@@ -99,9 +99,10 @@ def test_sound_pixels(made):
 
 
 def test_a_bitmap_that_unpacks_to_more_than_can_be_looked_at(made, monkeypatch):
+    from blobdir import storedmasks
     from blobdir.verifying import bitmaps
 
-    monkeypatch.setattr(bitmaps, "MOST_BYTES", 50)
+    monkeypatch.setattr(storedmasks, "MOST_BYTES", 50)
     assert "too many" in bitmaps.pixels_fault(*cases.SOUND_PIXELS["with alpha"])
 
 
