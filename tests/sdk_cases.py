@@ -139,6 +139,8 @@ SOUND = {
     "a polygon of one point": annotation(object_of("polygon", points={"exterior": [[1, 1]], "interior": []})),
     "custom": annotation(customBigData={"x": 1}),
     "custom null": annotation(customBigData=None),
+    "custom list": annotation(customBigData=[1]),
+    "custom text": annotation(customBigData=""),
     "all": annotation(*map(object_of, SHAPES), tags=[tagged(kind, some[0]) for kind, some in VALUES.items()]),
 }
 
@@ -215,8 +217,11 @@ REFUSED = {
     "no date": ("sdk-tag", annotation(tags=[tagged("date", "tomorrow")])),
     "customData": ("sdk-tag", annotation(tags=[tagged("any_number", 1) | {"customData": 5}])),
     "custom": ("sdk-object", annotation(customBigData=5)),
+    "custom text of the SDK's words": ("sdk-object", annotation(customBigData="probabilityLabels, probabilityClasses")),
 }
 """Annotations that the SDK refuses, and what is said of them."""
+NOT_WRITTEN = ("train/ann/{}.json", annotation(customBigData="x"))
+"""What the SDK reads, and can't write: it uploads that only where it sends a file as it is, as those of blobs."""
 NOT_UPLOADED = {
     "a cuboid": ("train/ann/{}.json", annotation(object_of("cuboid"))),
     "no geometryType": ("train/ann/{}.json", annotation(object_of("rectangle", geometryType=None))),
@@ -240,6 +245,28 @@ OUTSIDE = {
     "a polygon to the right": object_of("polygon", points={"exterior": [[12, 1], [13, 4], [12, 4]], "interior": []}),
     "a point on the edge": object_of("point", points={"exterior": [[9, 1]], "interior": []}),
     "a node of a graph": object_of("graph", nodes={"a": {"loc": [1, 1]}, "b": {"loc": [2, -1]}}),
+    "a point a third of a pixel to the left": object_of("point", points={"exterior": [[-0.3, 1]], "interior": []}),
+    "a point that is hardly above": object_of("point", points={"exterior": [[1, -1e-9]], "interior": []}),
+    "a box that ends there": object_of("rectangle", points={"exterior": [[-9, 1], [-0.3, 4]], "interior": []}),
+    "a line that ends there": object_of("line", points={"exterior": [[1, -9], [4, -0.3]], "interior": []}),
+    "a polygon that ends there": object_of(
+        "polygon", points={"exterior": [[-9, 1], [-0.3, 4], [-0.5, 6]], "interior": []}
+    ),
+    "a polygon on the edge": object_of("polygon", points={"exterior": [[8, 1], [9, 4], [8.9, 6]], "interior": []}),
+    "parts of a multipolygon": object_of(
+        "multipolygon",
+        parts=[
+            {"exterior": [[-9, 1], [-0.3, 4], [-0.5, 6]], "interior": []},
+            {"exterior": [[1, 6.5], [4, 9], [5, 9]], "interior": []},
+        ],
+    ),
+    "a node a third of a pixel to the left": object_of("graph", nodes={"a": {"loc": [1, 1]}, "b": {"loc": [-0.3, 1]}}),
+    "a corner a third of a pixel to the left": object_of(
+        "cuboid_2d",
+        vertices={
+            name: {"loc": [-0.3 if name == "face1-topleft" else 2, 3]} for name in object_of("cuboid_2d")["vertices"]
+        },
+    ),
     "a bitmap": object_of("bitmap", bitmap={"origin": [9, 9], "data": png(spot(4))}),
 }
 """Objects that the SDK drops, since they lie outside of the picture."""

@@ -6,6 +6,11 @@ from label_cases import BOX, World, draw, write
 
 import blobdir
 
+NAMES_FILES = [
+    *("classes.txt", "labels.txt", "names.txt", "predefined_classes.txt", "_classes.txt", "class_names.txt"),
+    *("obj.names", "coco.names", "class.names", "_darknet.labels", "Voc.Names"),
+]
+"""What texts are called that have the names of YOLO's classes."""
 TWO = World({"a.png": [("cat", BOX)], "b.png": [("cat", BOX)]})
 
 

@@ -17,7 +17,7 @@ import pytest
 import tiff_kinds
 from PIL import Image, ImageFile
 
-from blobdir import tiffs
+from blobdir import images, tiffs
 from blobdir.errors import ImageError
 from blobdir.images import decode_image
 
@@ -195,3 +195,17 @@ def test_tiff_of_jpeg_says_nothing_of_its_bits(mode: str) -> None:
     image.save(said, "TIFF", compression="jpeg", tiffinfo={266: 2})
     assert tiffs.Directory(said).number(266) == 2
     assert np.array_equal(decode_image(said.getvalue()), decode_image(plain.getvalue()))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
+def test_rows_that_are_converted_some_at_a_time_are_the_same(monkeypatch, mode):
+    noise = np.random.default_rng(3).integers(0, 256, (37, 23, 4), np.uint8)
+    image = Image.fromarray(noise).convert("RGB").convert(mode) if mode != "RGBA" else Image.fromarray(noise)
+    file = io.BytesIO()
+    image.save(file, "PNG", **({"transparency": bytes([9, 200])} if mode == "P" else {}))
+    for keep_alpha in (False, True):
+        monkeypatch.undo()
+        whole = decode_image(file.getvalue(), keep_alpha=keep_alpha)
+        monkeypatch.setattr(images, "_AT_ONCE", 23 * 5)
+        found = decode_image(file.getvalue(), keep_alpha=keep_alpha)
+        assert np.array_equal(found, whole) and found.flags.writeable and found.flags.c_contiguous

@@ -566,6 +566,14 @@ def test_bmp_whose_palette_is_cut_by_its_pixels(header, bits):
         decode_image(bytes(data))
 
 
+@pytest.mark.parametrize("extra", [0, 1, 2])
+def test_gray_and_one_sample_more_compressed_as_jpeg(extra):
+    """Also where the gray is multiplied by the alpha already."""
+    pixels = decode_image(of.gray_of_jpeg(extra))
+    assert pixels.shape == (8, 16, 3)
+    assert np.array_equal(pixels, decode_image(of.gray_of_jpeg(2)))
+
+
 @pytest.mark.parametrize(
     ("what", "first"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import struct
 import zlib
@@ -187,6 +188,24 @@ def old_jpeg(
     entries |= {277: (3, [3]), 278: (4, [size[1]]), 514: (4, [len(jpeg)]), 530: (3, [2, 2])}
     without = _file({**entries, 513: (4, [0])}, [jpeg], layout, tags)
     return _file({**entries, 513: (4, [len(without) - len(jpeg)])}, [jpeg], layout, tags)
+
+
+_GRAY_OF_JPEG: Final = (
+    "SUkqAE4AAAD/2P/AAA4IAAgAEAIAEQABEQD/2gAKAgAAAQAAPwDxbS9L+27flzmsj/hUn/Tv+ldrpfw9+27f3Oc+1H/CpP8Ap3/S"
+    "v//ZDwAAAQMAAQAAABAAAAABAQMAAQAAAAgAAAACAQMAAgAAAAgACAADAQMAAQAAAAcAAAAGAQMAAQAAAAEAAAAKAQMAAQAAAAEA"
+    "AAARAQQAAQAAAAgAAAASAQMAAQAAAAEAAAAVAQMAAQAAAAIAAAAWAQMAAQAAAAgAAAAXAQQAAQAAAEYAAAAcAQMAAQAAAAEAAAAp"
+    "AQMAAgAAAAAAAQBSAQMAAQAAAAEAAABbAQcAIQEAAAgBAAAAAAAA/9j/2wBDAAgGBgcGBQgHBwcJCQgKDBQNDAsLDBkSEw8UHRof"
+    "Hh0aHBwgJC4nICIsIxwcKDcpLDAxNDQ0Hyc5PTgyPC4zNDL/xAAfAAABBQEBAQEBAQAAAAAAAAAAAQIDBAUGBwgJCgv/xAC1EAAC"
+    "AQMDAgQDBQUEBAAAAX0BAgMABBEFEiExQQYTUWEHInEUMoGRoQgjQrHBFVLR8CQzYnKCCQoWFxgZGiUmJygpKjQ1Njc4OTpDREVG"
+    "R0hJSlNUVVZXWFlaY2RlZmdoaWpzdHV2d3h5eoOEhYaHiImKkpOUlZaXmJmaoqOkpaanqKmqsrO0tba3uLm6wsPExcbHyMnK0tPU"
+    "1dbX2Nna4eLj5OXm5+jp6vHy8/T19vf4+fr/2Q=="
+)
+
+
+def gray_of_jpeg(extra: int) -> bytes:
+    """A TIFF file of gray and one sample more, compressed as JPEG: Pillow has a name of its own for each kind."""
+    before = struct.pack("<HHI", 338, 3, 1)
+    return base64.b64decode(_GRAY_OF_JPEG).replace(before + b"\1", before + bytes([extra]))
 
 
 OTHER_TAGS: Final = [

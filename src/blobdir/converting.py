@@ -186,9 +186,9 @@ class _Converting:
 
     def run(self, work: Path) -> None:
         """Write everything into a folder."""
-        datasets = [self._dataset(name) for name in self._names]
+        datasets = [self._view.chosen(name) for name in self._names]
         for name in self._options.val:
-            self._dataset(name)  # an error where there is none
+            self._view.chosen(name)  # an error where there is none
         for defect in () if self._options.datasets else self._view.unseen():
             self._problem("unseen", defect.path, f"{defect.message}; datasets may be missing")
         meta, fault = read_meta(self._tree)
@@ -226,12 +226,6 @@ class _Converting:
         for (what, name), count in sorted(plan.untold.items()):
             text = f"is a {what} {count:,} times, and {self._options.to} has no place for that"
             self.report.problems.append(Problem("label-untold", name or "''", text))
-
-    def _dataset(self, name: str) -> DatasetView:
-        try:
-            return self._view[name]
-        except KeyError as error:
-            raise UsageError(str(error.args[0])) from None
 
     def _write_dataset(self, work: Path, dataset: DatasetView, writer: Writer, total: int) -> None:
         names = dataset.names

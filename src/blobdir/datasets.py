@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from posixpath import splitext
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -16,6 +16,7 @@ from blobdir.errors import (
     IsADirectory,
     NotADirectory,
     NotFoundError,
+    UsageError,
 )
 from blobdir.filenames import is_image_name
 from blobdir.index import BROKEN, DIRECTORY, LINK
@@ -140,6 +141,20 @@ class ProjectView(Mapping[str, D_co]):
             self._check_seen(name)
         return False
 
+    def chosen(self, name: str) -> D_co:
+        """The dataset that somebody has asked for, by name or path.
+
+        Raises
+        ------
+        UsageError
+            There is none.
+        IncompleteListingError
+            It may be in a folder that can't be listed.
+        """
+        if name not in self:
+            raise no_dataset(name, self)
+        return self[name]
+
     def _check_seen(self, name: str) -> None:
         """Raise IncompleteListingError where a dataset that isn't seen may be there."""
         if why := self.why_unseen(name):
@@ -166,6 +181,11 @@ class ProjectView(Mapping[str, D_co]):
         for folder, numbers in header.incomplete.items():
             if layout.may_hold_datasets(folder, header.datasets):
                 yield folder, numbers
+
+
+def no_dataset(name: str, known: Iterable[str]) -> UsageError:
+    """Somebody has asked for a dataset that isn't there."""
+    return UsageError(f"{name}: isn't a dataset; {near(name, [*known], 'there are', 'there is none')}")
 
 
 class DatasetView:

@@ -58,6 +58,8 @@ _READS_TO_THE_END = frozenset({"JPEG", "MPO", "BMP", "GIF", "TIFF"})
 _QUARTER = 5
 """The first orientation by which width and height change places."""
 _COLOURED = 3
+_AT_ONCE = 1 << 20
+"""Pixels."""
 _DAMAGED = "it is damaged"
 _ENDED = "the image file is truncated"
 _MEMORY = "it takes more memory than there is"
@@ -457,8 +459,19 @@ def _pixels(image: Image.Image, *, keep_alpha: bool, is_multiplied: bool, name: 
     # A palette with alpha goes through RGBA either way: Pillow warns about the direct way to RGB.
     transparent_palette = image.mode == "P" and "transparency" in image.info
     if transparent_palette or (keep_alpha and _has_alpha(image)):
-        return np.array(image.convert("RGBA"))[:, :, : 4 if keep_alpha else 3]
-    return np.array(image.convert("RGB"))
+        return _converted(image, "RGBA", 4 if keep_alpha else 3)
+    return _converted(image, "RGB", 3)
+
+
+def _converted(image: Image.Image, mode: str, channels: int) -> NDArray[np.uint8]:
+    """Samples of a picture in another mode, some rows at a time: beside the picture itself there are only they."""
+    image.load()
+    (width, height), rows = image.size, max(1, _AT_ONCE // max(1, image.width))
+    out = np.empty((height, width, channels), np.uint8)
+    for top in range(0, height, rows):
+        part = image if rows >= height else image.crop((0, top, width, min(top + rows, height)))
+        out[top : top + rows] = np.asarray(part.convert(mode))[:, :, :channels]
+    return out
 
 
 def _has_alpha(image: Image.Image) -> bool:

@@ -234,6 +234,7 @@ class _Remote:
     def __init__(self, storage: RemoteStorage, index: Index, path: Callable[[int], str]) -> None:
         self._storage, self._index, self._path = storage, index, path
         self._sizes = _Sizes(index)
+        self._told: dict[int, Stat] = {}  # of files whose answers don't say how many bytes they have
 
     def folder(self, row: int) -> Stat:  # noqa: ARG002  # backends have no attributes of folders
         return Stat("directory")
@@ -302,8 +303,9 @@ class _Remote:
     def _part(self, row: int, path: str, start: int, end: int) -> bytes:
         """A part of a large file, whose size is known then."""
         answer = self._storage.fetch(path, start, end)
-        if answer.version.size >= 0:
-            self._sizes[row] = answer.version.size
+        version = self._whole_version(row, path, answer.version)
+        if version.size >= 0:
+            self._sizes[row] = version.size
         elif len(answer.data) < end - start:
             self._sizes[row] = start + len(answer.data)
         return answer.data
@@ -315,10 +317,25 @@ class _Remote:
             answer = self._storage.fetch(path) if is_small else self._storage.fetch(path, start, end)
         except FileNotFoundError as error:
             raise _gone(path) from error
-        version = replace(answer.version, size=len(answer.data)) if is_small else answer.version
+        if is_small:
+            version = replace(answer.version, size=len(answer.data))
+        else:
+            version = self._whole_version(row, path, answer.version)
         if version.size >= 0:
             self._sizes[row] = version.size
         return (answer.data[start:end] if is_small else answer.data), version
+
+    def _whole_version(self, row: int, path: str, version: Stat) -> Stat:
+        """The version of an answer as the server says it of the whole file: a part may not say how many bytes that has.
+
+        It's asked for once a version, and is always the same then: what is called by it (`Stat.tag`) is one thing.
+        """
+        if version.size >= 0:
+            return version
+        told = self._told.get(row)
+        if told is None or not told.is_surely(version):
+            told = self._told[row] = self._storage.stat(path)
+        return version if told.difference(version) else told
 
     def open(self, row: int) -> OpenFile:
         path = self._path(row)
@@ -413,7 +430,7 @@ class _OpenRemote:
             answer = self._storage.fetch(self._path, start, end)
         except FileNotFoundError as error:
             raise _gone(self._path) from error
-        if not self.version.same_content(answer.version):
+        if self.version.difference(answer.version):
             raise _changed(self._path)
         return answer.data
 

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from datetime import datetime
 from keyword import iskeyword
-from math import isfinite
+from math import floor, isfinite
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +23,8 @@ Demand = tuple[str, frozenset[str]]
 """Of a tag: what values it has, empty where that isn't known; and which ones."""
 
 ANY: Final = "any"
-_GRAPH, _CUBOID_2D = "graph", "cuboid_2d"
+_GRAPH, _CUBOID_2D, _MULTIPOLYGON = "graph", "cuboid_2d", "multipolygon"
+_AREAS: Final = frozenset({"polygon", _MULTIPOLYGON})
 _VERTICES: Final = frozenset(
     f"face{face}-{corner}" for face in (1, 2) for corner in ("topleft", "topright", "bottomright", "bottomleft")
 )
@@ -36,6 +37,7 @@ _PAIR: Final = {2}
 _INT64: Final = (-(1 << 63), (1 << 63) - 1)
 _OF_CUBOIDS: Final = (-(1 << 63), (1 << 64) - 1)
 """Numbers that the SDK can have in an outline, and in a cuboid. Holes and other shapes have any."""
+_PROBABILITIES: Final = ("probabilityLabels", "probabilityClasses")
 _SQUARE: Final = 2.0**126
 _COLOR: Final = re.compile("#[A-Fa-f0-9]{6}\n?")
 
@@ -77,6 +79,18 @@ def upload_fault(item: Mapping[str, Any], classes: Mapping[str, Shape]) -> str:
     return "is a cuboid, which the SDK has no way to upload" if kind == "cuboid" else ""
 
 
+def custom_fault(annotation: Mapping[str, Any]) -> tuple[str, str]:
+    """What keeps the SDK from reading what users put into an annotation, and what from writing it again."""
+    custom = annotation.get("customBigData")
+    if not custom or isinstance(custom, (dict, list)):
+        return "", ""
+    if not isinstance(custom, str):
+        return "has customBigData that are a number", ""
+    if all(key in custom for key in _PROBABILITIES):
+        return "has customBigData that are a text which the SDK takes for objects", ""
+    return "", "has customBigData that are a text: the SDK reads the annotation, and can't write it again"
+
+
 def is_drawn(item: Mapping[str, Any], classes: Mapping[str, Shape]) -> bool:
     """Whether an object without faults is of a shape that is known here, and so has a place."""
     return bool(classes[item["classTitle"]][0]) and item["geometryType"] in _CHECKS
@@ -90,22 +104,34 @@ def is_outside(item: Mapping[str, Any], size: Mapping[str, Any]) -> bool:
     kind = item["geometryType"]
     if kind == "oriented_bbox":
         return False
-    xs, ys = zip(*_places(item, kind), strict=True)
-    width, height = size["width"], size["height"]
-    left, right, top, bottom = int(min(xs)), int(max(xs)), int(min(ys)), int(max(ys))
+    right: int
+    bottom: int
+    right, bottom = size["width"] - 1, size["height"] - 1
+    boxes = [_whole_box(points) for points in _places(item, kind)]
+    if all(box[0] >= 0 and box[1] >= 0 and box[2] <= right and box[3] <= bottom for box in boxes):
+        return False
     if kind in (_GRAPH, _CUBOID_2D):
-        return left < 0 or top < 0 or right >= width or bottom >= height
-    return left >= width or top >= height or (kind not in BITMAPS and (right < 0 or bottom < 0))
-
-
-def _places(item: Mapping[str, Any], kind: str) -> list[list[float]]:
-    """The points of an object that tell where it lies."""
+        return True
     if kind in BITMAPS:
-        return [item[BITMAPS[kind]]["origin"]]
+        return boxes[0][0] > right or boxes[0][1] > bottom
+    inner = 1 if kind in _AREAS else 0  # of an area that only touches the edge nothing is left
+    return all(box[0] > right - inner or box[1] > bottom - inner or box[2] < inner or box[3] < inner for box in boxes)
+
+
+def _whole_box(points: Iterable[Iterable[float]]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of points, in the pixels that the SDK puts them in: it rounds down."""
+    xs, ys = zip(*points, strict=True)
+    return floor(min(xs)), floor(min(ys)), floor(max(xs)), floor(max(ys))
+
+
+def _places(item: Mapping[str, Any], kind: str) -> list[list[list[float]]]:
+    """The points of the parts of an object that tell where they lie."""
+    if kind in BITMAPS:
+        return [[item[BITMAPS[kind]]["origin"]]]
     if kind in (_GRAPH, _CUBOID_2D):
-        return [node["loc"][:2] for node in item["nodes" if kind == _GRAPH else "vertices"].values()]
-    parts = item["parts"] if kind == "multipolygon" else [item["points"]]
-    return [point for part in parts for point in part["exterior"]]
+        return [[node["loc"][:2] for node in item["nodes" if kind == _GRAPH else "vertices"].values()]]
+    parts = item["parts"] if kind == _MULTIPOLYGON else [item["points"]]
+    return [part["exterior"] for part in parts]
 
 
 def info_fault(value: Any) -> str:
@@ -273,7 +299,7 @@ _CHECKS: Final = {
     "polygon": _polygon,
     "line": _line,
     "point": _point,
-    "multipolygon": _multipolygon,
+    _MULTIPOLYGON: _multipolygon,
     "oriented_bbox": _oriented,
     "cuboid": _cuboid,
     _GRAPH: _graph,

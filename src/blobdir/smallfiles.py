@@ -15,7 +15,17 @@ from blobdir.annotations import classes_of, is_size, read_annotation, tags_of
 from blobdir.errors import AnnotationError
 from blobdir.inside import open_plain, read_open
 from blobdir.jsontext import Remark, is_clear, read_json, refuse_constant, unclear
-from blobdir.sdkrules import Demand, Shape, info_fault, is_drawn, is_outside, object_fault, tag_fault, upload_fault
+from blobdir.sdkrules import (
+    Demand,
+    Shape,
+    custom_fault,
+    info_fault,
+    is_drawn,
+    is_outside,
+    object_fault,
+    tag_fault,
+    upload_fault,
+)
 from blobdir.tarwriting.members import is_image
 from blobdir.wording import near_ones
 
@@ -112,8 +122,11 @@ def _refused(value: dict[str, Any], known: Known) -> list[Remark]:
             found.append(("sdk-upload", f"{who} {fault}"))
         elif known.uploads and is_drawn(item, known.classes) and is_outside(item, value["size"]):
             found.append(("sdk-outside", f"{who} lies outside of the picture: the SDK drops it"))
-    if isinstance(custom := value.get("customBigData"), (int, float)) and custom:
-        found.append(("sdk-object", ": has customBigData that are a number"))
+    unread, unsent = custom_fault(value)
+    if unread:
+        found.append(("sdk-object", f": {unread}"))
+    elif known.uploads and unsent:
+        found.append(("sdk-upload", f": {unsent}"))
     return found
 
 

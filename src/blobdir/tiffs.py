@@ -373,8 +373,9 @@ def plain(data: bytes, directory: Directory) -> bytes:
     samples = len(directory.bits())
     if EXTRA in directory.entries and samples == _SAMPLES_OF.get(directory.number(PHOTOMETRIC, -1)):
         changes[EXTRA] = None
-    if directory.number(PHOTOMETRIC) == PALETTE and samples == 2 and directory.numbers(EXTRA) != (_ALPHA,):
-        changes[EXTRA] = (_ALPHA,)  # whatever it is, it's left out
+    left_out = {PALETTE} if directory.apart() or compression in OF_BYTES else {PALETTE, BLACK_IS_ZERO}
+    if directory.number(PHOTOMETRIC) in left_out and samples == 2 and directory.numbers(EXTRA) != (_ALPHA,):
+        changes[EXTRA] = (_ALPHA,)  # whatever it is
     if directory.number(PHOTOMETRIC) == PALETTE and colours and max(colours) <= 0xFF:
         changes[COLOURS] = tuple(colour << 8 for colour in colours)
     parts: list[bytes] | None = None

@@ -23,6 +23,13 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def part_of(count: int, total: int, one: str) -> str:
+    """How many of all: ``its only object``, ``all of its 3 objects``, ``1 of its 3 objects``."""
+    if total == 1:
+        return f"its only {one}"
+    return f"{'all' if count == total else f'{count:,}'} of its {counted(total, one)}"
+
+
 def near_ones(typed: str, known: Iterable[str]) -> list[str]:
     """What could have been meant by something that isn't known."""
     folded = {name.casefold(): name for name in known}

@@ -28,6 +28,7 @@ from blobdir.errors import (
     ReadOnlyError,
     UsageError,
 )
+from blobdir.memberfile import place_of
 from blobdir.readonly import ReadOnlyFileSystem
 from blobdir.sources.storage import UNCHANGEABLE, on_this_machine
 
@@ -138,6 +139,10 @@ class NewFile(BytesIO):
         self.path = path
         self._edit: Edit | None = edit
         self._new = new
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a byte; OSError, `EINVAL`, where that lies before the beginning."""
+        return super().seek(place_of(offset, whence, self.tell(), len(self.getbuffer())))
 
     def close(self) -> None:
         """Hand the content to the transaction."""

@@ -91,8 +91,8 @@ def test_sizes_and_areas_are_counted(tmp_path):
     assert notes == [
         "Image sizes: without 1 image: no annotation has the size",
         "Aspect ratios: without 1 image: no annotation has the size",
-        "Objects per image: without 1 image that have no annotation that can be used",
-        "Areas of objects: without 1 object that have no area, or none that can be known",
+        "Objects per image: without 1 image that has no annotation that can be used",
+        "Areas of objects: without 1 object that has no area, or none that can be known",
     ]
     assert collect_stats(blobdir.open_project(root)).datasets["train"].areas == {}
 

@@ -122,6 +122,8 @@ def test_preview(project):
     assert marked.getpixel((6 + 32, 6 + 40))[1] > 40
     with pytest.raises(NotFoundError, match="no image"):
         draw_preview(opened, pattern="none/*")
+    with pytest.raises(NotFoundError, match=r"no image of .* matches; near it: .*train/1\.png"):
+        draw_preview(opened, pattern="train/1.pngg")
     with pytest.raises(UsageError):
         draw_preview(opened, columns=0)
 
@@ -237,7 +239,7 @@ def test_objects_that_cannot_be_drawn_are_named(project):
     draw_preview(blobdir.open_project(project), pattern="train/0.png", problems=problems)
     (problem,) = problems
     assert problem.message == (
-        "2 of its 2 objects can't be drawn: "
+        "all of its 2 objects can't be drawn: "
         "object 0 (alpha_mask): it has no bitmap; object 1 (cuboid): it has no points"
     )
 

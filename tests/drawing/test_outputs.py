@@ -214,8 +214,8 @@ def test_images_are_chosen(root):
 
 
 def test_datasets_that_are_not_there(root, capfd, tmp_path):
-    assert run(["preview", str(root), "-o", str(tmp_path / "x.png"), "--dataset", "trian"]) == 4
-    assert "train" in capfd.readouterr().err
+    assert run(["preview", str(root), "-o", str(tmp_path / "x.png"), "--dataset", "trian"]) == 2
+    assert "near it: train" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

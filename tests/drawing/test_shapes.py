@@ -164,7 +164,10 @@ FAULTS = {
     "no bitmap": ({"geometryType": "bitmap"}, "it has no bitmap"),
     "no data": ({"geometryType": "bitmap", "bitmap": {"origin": [0, 0]}}, "its bitmap has no data"),
     "no origin": ({"geometryType": "bitmap", "bitmap": {"data": bitmap(disc())}}, "its bitmap has no origin"),
-    "no image": ({"geometryType": "bitmap", "bitmap": {"data": "x", "origin": [0, 0]}}, "isn't an image in base64"),
+    "no image": (
+        {"geometryType": "bitmap", "bitmap": {"data": "x", "origin": [0, 0]}},
+        "its bitmap has pixels that aren't base64",
+    ),
     "nothing set": (
         {"geometryType": "alpha_mask", "bitmap": {"data": bitmap(disc(0)), "origin": [0, 0]}},
         "nothing is set in its bitmap",

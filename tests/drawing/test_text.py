@@ -134,6 +134,11 @@ def test_without_raqm_letters_are_turned_around(logical, seen):
     assert in_order_of_place(logical) == seen
 
 
+def test_without_raqm_a_path_begins_on_the_left():
+    assert in_order_of_place("אבג/x.png", "L") == "גבא/x.png"
+    assert in_order_of_place("אבג/x.png") == "x.png/גבא"
+
+
 def test_texts_that_fit_are_left_alone_and_others_get_narrow():
     letters = Typesetter(12)
     names = ["short.png", "x" * 300, "train/" + "y" * 200 + ".png", "猫" * 200, "\n" * 100]
@@ -186,3 +191,24 @@ def test_fonts_that_show_something_else_are_left_out(monkeypatch, tmp_path):
     assert mine == [str(folder / "Good.ttf")]
     monkeypatch.setenv("PATH", "")  # no fontconfig
     assert str(folder / "Good.ttf") in fontfiles.font_files()
+
+
+@pytest.mark.parametrize("path", ["ds/日本 كلب.III", "كلب/كلب.III", "ds/كلب.III"])
+def test_a_path_ends_on_the_right(fonts, path):
+    """Also where a run of one font begins with a word from right to left."""
+    if not features.check("raqm"):
+        pytest.skip("Pillow has no Raqm here: apt-get install libfribidi0")
+    letters = Typesetter(20)
+
+    def columns(word):
+        image = Image.new("RGB", (400, 60), "white")
+        letters.draw(image, 0, 4, word, (0, 0, 0), begins="L")
+        return (np.asarray(image.convert("L")) < 128).any(axis=0)
+
+    def bars(word):
+        inked = columns(word)
+        end = np.flatnonzero(inked)[-1] + 1
+        return int(np.count_nonzero(np.diff(inked[end - 14 : end + 1].astype(int), prepend=0) > 0))
+
+    assert bars(path) == bars("é.III") == 3
+    assert bars(path.replace(".III", "")) < 3

@@ -101,7 +101,18 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
             annotation = sly.Annotation((HEIGHT, WIDTH), labels, img_tags=image_tags)
             image = np.full((HEIGHT, WIDTH, 3), number, np.uint8)
             dataset.add_item_np(f"bild {number}, ä.png" if number else "a.jpg", image, annotation)
+    for path in root.glob("*/ann/*.json"):
+        path.write_text(json.dumps(in_fractions(json.loads(path.read_bytes()), rng)))
     return root
+
+
+def in_fractions(value: Any, rng: random.Random) -> Any:
+    """Places in the pixels where they were, as other programs write them; the SDK rounds them down."""
+    if isinstance(value, list) and len(value) == 2 and all(type(number) is int for number in value):
+        return [number + rng.choice((0, 0.25, 0.75)) for number in value]
+    if isinstance(value, list):
+        return [in_fractions(part, rng) for part in value]
+    return {key: in_fractions(part, rng) for key, part in value.items()} if isinstance(value, dict) else value
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -250,6 +251,34 @@ def test_png() -> None:
         if (found := outcomes(kind.data())) != wanted:
             wrong[kind] = found, wanted
     assert not wrong
+
+
+def test_deflated_tiff_whose_check_is_wrong() -> None:
+    data = tiff_kinds.tiff(tiff_kinds.RGB, 3, layout=tiff_kinds.Layout(compression=8))
+    found = [at for at in range(len(data) - 4) if data[at : at + 4] in checks(data)]
+    assert found
+    for at in found:
+        data = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+    assert outcome(data, keep_alpha=False) == REFUSED
+
+
+def checks(data: bytes) -> set[bytes]:
+    """What ends the deflated parts of a file."""
+    found = set()
+    for at in range(len(data)):
+        unpacker = zlib.decompressobj()
+        try:
+            pixels = unpacker.decompress(data[at:])
+        except zlib.error:
+            continue
+        if unpacker.eof and pixels:
+            found.add(struct.pack(">I", zlib.adler32(pixels)))
+    return found
+
+
+@pytest.mark.parametrize("extra", [0, 1, 2])
+def test_gray_and_one_sample_more_compressed_as_jpeg(extra: int) -> None:
+    assert outcome(tiff_kinds.gray_of_jpeg(extra), keep_alpha=False) == SAME
 
 
 @pytest.mark.parametrize("missing", [1, 7, 40])

@@ -7,6 +7,7 @@ import copy
 import itertools
 import json
 import logging
+import random
 import warnings
 
 import pytest
@@ -17,6 +18,8 @@ from blobdir.sdkrules import BITMAPS, classes_demanded, meta_faults, tags_demand
 from blobdir.smallfiles import ANNOTATION, Known, look_at
 from blobdir.verifying.bitmaps import pixels_fault
 
+BOXED = {"line", "polygon", "multipolygon"}
+"""Of these only the box around them is looked at."""
 TAGS_NO_LIST = "annotation-invalid"  # empty texts and objects, which the SDK takes for empty lists
 KNOWN = Known(classes_demanded(cases.META["classes"]), tags_demanded(cases.META["tags"]))
 
@@ -61,6 +64,16 @@ def test_refused_annotations(case, meta):
     code, value = cases.REFUSED[case]
     assert [code] == [code for code, _ in remarks(value)]
     assert is_refused(value, meta)
+
+
+def test_what_the_sdk_reads_and_cannot_write(meta):
+    value = cases.NOT_WRITTEN[1]
+    assert remarks(value) == [] and not is_refused(value, meta)
+    assert [code for code, _ in look_at(ANNOTATION, json.dumps(value).encode(), KNOWN._replace(uploads=True))] == [
+        "sdk-upload"
+    ]
+    with pytest.raises(AttributeError):
+        sly.Annotation.from_json(value, meta).to_json()
 
 
 @pytest.mark.parametrize("shape", cases.SHAPES)
@@ -113,6 +126,39 @@ def test_objects_outside_of_the_picture(shape, of, meta):
         if is_said > is_dropped or (is_known and is_said != is_dropped):
             wrong.append((x, y, found, is_dropped))
     assert wrong == []
+
+
+AROUND = (-9, -1.3, -1, -0.99, -0.5, -0.3, -1e-9, 0, 0.4, 2, 5.5)
+"""Places at an edge; at the other one as far from it."""
+
+
+@pytest.mark.parametrize("shape", [shape for shape in cases.SHAPES if shape not in {*BITMAPS, "cuboid", "any"}])
+def test_objects_at_the_edges_in_fractions_of_pixels(shape, meta):
+    """The SDK rounds down, and of an area that only touches the edge nothing is left."""
+    if shape == "of the future":
+        return
+    rng, wrong, said = random.Random(shape), [], 0
+
+    def changed(value, side, sign):
+        if isinstance(value, list) and len(value) == 2 and all(isinstance(number, (int, float)) for number in value):
+            found = [rng.uniform(-2, 11), rng.uniform(-2, 9)]
+            at = rng.choice(AROUND)
+            found[side] = at if sign < 0 else (9, 7)[side] - 1 - at
+            return found
+        if isinstance(value, list):
+            return [changed(part, side, sign) for part in value]
+        return {key: changed(part, side, sign) for key, part in value.items()} if isinstance(value, dict) else value
+
+    for _ in range(400):
+        thing = changed(cases.object_of(shape), rng.randrange(2), rng.choice((-1, 1)))
+        value = cases.annotation(thing, size={"height": 7, "width": 9})
+        is_dropped = not sly.Annotation.from_json(copy.deepcopy(value), meta).labels
+        is_said = [code for code, _ in look_at(ANNOTATION, json.dumps(value).encode(), KNOWN._replace(uploads=True))]
+        said += bool(is_said)
+        if bool(is_said) > is_dropped or (shape not in BOXED and bool(is_said) != is_dropped):
+            wrong.append((thing, is_said, is_dropped))
+    assert wrong == []
+    assert said > 40 or shape == "oriented_bbox"
 
 
 @pytest.mark.parametrize("kind", cases.VALUES)

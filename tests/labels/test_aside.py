@@ -225,3 +225,94 @@ def test_a_dry_run_says_the_same(kind, tmp_path):
     options = blobdir.PackOptions(labels="auto", processes=1)
     dry = blobdir.pack(root, tmp_path / "p", options, dry_run=True)
     assert dry.problems == blobdir.pack(root, tmp_path / "p", options).problems and not dry.complete
+
+
+FOLDERS = ["old", "backup", "v1", "annotations_v2", "archive/x", "Old", "predictions", "labels/old", "old/annotations"]
+"""Folders without images, whose names say that what is in them was set aside."""
+
+
+@pytest.mark.parametrize("only", [False, True])
+@pytest.mark.parametrize("called", ["labels", "x"])
+@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_a_file_of_many_images_in_a_folder_that_says_so(kind, folder, called, only, tmp_path):
+    """It says paths from above. An image that it alone names is there, with nothing in it."""
+    root, text, ending = flat(tmp_path, kind)
+    names = [f"images/{name}" for name in NAMES]
+    put(root / f"labels.{ending}", text(names[only:], "inner"))
+    put(root / folder / f"{called}.{ending}", text(names, "outer"))
+    report, found = pack(root, tmp_path / "p")
+    assert len(found) == 1 and report.images == 3
+    kept = classes(tmp_path / "p")
+    assert kept.pop("1.png") == ([] if only else ["inner"]) and kept == {"2.png": ["inner"], "3.png": ["inner"]}
+    ((path, said),) = messages(report)
+    assert path == f"{folder}/{called}.{ending}" and ("as images/1.png" in said) is only and not report.complete
+
+
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_versions_of_one_name_that_say_different_things_of_an_image(kind, tmp_path):
+    root, text, ending = flat(tmp_path, kind)
+    put(root / f"labels.{ending}", text(NAMES[1:], "inner"))
+    put(root / f"labels_old.{ending}", text(NAMES[:2], "outer"))
+    report, _ = pack(root, tmp_path / "p")
+    assert classes(tmp_path / "p") == {"1.png": [], "2.png": ["inner"], "3.png": ["inner"]}
+    assert [path for path, _ in messages(report)] == [f"labels_old.{ending}"]
+
+
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_one_that_has_a_part_of_the_images_for_itself_counts(kind, tmp_path):
+    """Nothing says that it's another version."""
+    root, text, ending = flat(tmp_path, kind)
+    names = [f"images/{name}" for name in NAMES]
+    put(root / f"new/l.{ending}", text(names[1:], "inner"))
+    put(root / f"old/l.{ending}", text(names[:1], "inner"))
+    report, _ = pack(root, tmp_path / "p")
+    assert report.complete and classes(tmp_path / "p") == {name: ["inner"] for name in NAMES}
+
+
+@pytest.mark.parametrize("folder", ["old", "v1", "backup2"])
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_folders_that_images_lie_in_say_nothing(kind, folder, tmp_path):
+    """Labels of ``images/v1`` in ``annotations/v1``."""
+    root, text, ending = flat(tmp_path, kind)
+    draw(root / f"images/{folder}/4.png")
+    put(root / f"annotations/l.{ending}", text([f"images/{name}" for name in NAMES], "inner"))
+    put(root / f"annotations/{folder}/l.{ending}", text([f"images/{folder}/4.png", "images/1.png"], "outer"))
+    report, _ = pack(root, tmp_path / "p")
+    assert classes(tmp_path / "p")["4.png"] == ["outer"]
+    assert not any("set aside" in text for _, text in messages(report))
+
+
+@pytest.mark.parametrize("also", [False, True])
+@pytest.mark.parametrize("place", [*FOLDERS, "archive", "{}"])
+@pytest.mark.parametrize("kind", ["voc", "labelme"])
+def test_a_file_of_one_image_that_says_its_path(kind, place, also, tmp_path):
+    """In such a folder, or by its own name: whether the image has another one or not, it has none of this."""
+    root = tmp_path / "s"
+    one_set(root, kind, ["2.png", "3.png"])
+    folder, ending, text = OF_ONE[kind]
+    path = f"{place.format(folder)}/{'1_old' if place == '{}' else '1'}.{ending}"
+    put(root / path, text(f"{IMAGES.get(kind, 'images')}/1.png", "outer"))
+    if also:
+        put(root / folder / f"1.{ending}", text("1.png", "inner"))
+    report, _ = pack(root, tmp_path / "p")
+    found = classes(tmp_path / "p")
+    assert found.pop("1.png", []) == (["inner"] if also else [])
+    assert found == {"2.png": ["inner"], "3.png": ["inner"]}
+    assert [one.path for one in report.problems] == [path] and not report.complete
+
+
+@pytest.mark.parametrize("path", [*(f"{folder}/train.txt" for folder in FOLDERS), "train_old.txt", "old_train.txt"])
+def test_lists_of_a_split(path, tmp_path):
+    """They are named where they say otherwise; alone, they count."""
+    root = tmp_path / "s"
+    one_set(root, "yolo", NAMES)
+    for one, name in (("train.txt", "2.png"), ("val.txt", "1.png"), (path, "1.png")):
+        put(root / one, f"images/{name}\n")
+    report, found = pack(root, tmp_path / "p")
+    assert found == {"s": ["3.png"], "train": ["2.png"], "val": ["1.png"]}
+    assert [one for one, _ in messages(report)] == [path]
+    (root / "train.txt").unlink()
+    (root / "val.txt").unlink()
+    report, found = pack(root, tmp_path / "q")
+    assert report.complete and found == {"s": ["2.png", "3.png"], path.rpartition("/")[2][:-4]: ["1.png"]}

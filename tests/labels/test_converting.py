@@ -123,9 +123,9 @@ def test_wrong_uses(project, tmp_path):
         convert(project, tmp_path / "source", ConvertOptions("coco"))
     with pytest.raises(UsageError, match="in the project"):
         convert(project, project / "o", ConvertOptions("coco"))
-    with pytest.raises(UsageError, match="'nowhere' is no dataset of .*there are: train"):
+    with pytest.raises(UsageError, match="nowhere: isn't a dataset; there are train"):
         convert(project, tmp_path / "o", ConvertOptions("coco", datasets=("nowhere",)))
-    with pytest.raises(UsageError, match="'nowhere' is no dataset of .*there are: train"):
+    with pytest.raises(UsageError, match="nowhere: isn't a dataset; there are train"):
         convert(project, tmp_path / "o", ConvertOptions("yolo", val=("nowhere",)))
     with pytest.raises(UsageError, match="are for YOLO"):
         ConvertOptions("coco", task="pose")

@@ -7,12 +7,11 @@ import json
 import pytest
 import yaml
 from label_cases import BOX, WRITERS, World, draw, dump, write
-from split_cases import LAYOUTS, OWN, TWO, coco, messages, pack, put, without_config
+from split_cases import LAYOUTS, NAMES_FILES, OWN, TWO, coco, messages, pack, put, without_config
 
 import blobdir
 from blobdir.converting import ConvertOptions, convert
 from blobdir.errors import DataError, UsageError
-from blobdir.labels.formats.yoloconfig import NAMES_FILES
 from blobdir.labels.splitnames import is_split, kind_of_split, split_of_folders
 
 FOLDERS = [("train", "valid"), ("Train", "Validation"), ("train2017", "test-dev2017"), ("training", "minival")]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from label_cases import draw
+from set_cases import classes
 from split_cases import messages, pack, put
 
 import blobdir
@@ -38,6 +41,45 @@ def test_a_row_of_a_table_keeps_its_line(tmp_path):
     assert [path for path, _ in messages(report, "label-image")] == ["l.csv, line 4"]
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        "a.png,1,1,9,9,cat, black",
+        "a.png,1,1,9,9,cat,b.png,2,2,8,8,dog",
+        "a.png,1,1,9,9,cat,,x",
+        "0,a.png,1,1,9,9,cat",
+    ],
+)
+@pytest.mark.parametrize("header", ["filename,xmin,ymin,xmax,ymax,class\n", "b.png,1,1,9,9,cat\n"])
+def test_rows_with_more_fields_than_columns_are_named(header, row, tmp_path):
+    """What is in which can't be told: a text with a comma, two rows in a line, a column without a name."""
+    for name in ("a.png", "b.png"):
+        draw(tmp_path / "s" / name)
+    put(tmp_path / "s/l.csv", f"{header}{row}\nb.png,1,1,9,9,cat,\n")
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    assert report.images == 2 and report.objects == 1 + header.startswith("b")
+    ((path, text),) = messages(report)
+    assert path == "l.csv, line 2" and "fields, and there are 6 columns" in text
+
+
+@pytest.mark.parametrize(("most", "is_share"), [("1.0000001", True), ("1.004", True), ("1.5", False), ("12", False)])
+def test_shares_of_boxes_at_the_edge_may_be_a_little_more(most, is_share, tmp_path):
+    draw(tmp_path / "s/a.png")
+    put(tmp_path / "s/l.csv", f"{HEADER}a.png,cat,-0.0001,0.5,0.5,1\na.png,cat,0.1,0.5,{most},1\n")
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    assert any("taken for shares" in text for _, text in messages(report, "label-note")) is is_share
+    points = blobdir.open_project(tmp_path / "p")["s"].annotation("a.png")["objects"][0]["points"]["exterior"]
+    assert (points[1][0] > 40) is is_share
+
+
+@pytest.mark.parametrize("width", ["600", "600.0", "600."])
+def test_sizes_that_are_said_in_a_table(width, tmp_path):
+    draw(tmp_path / "s/a.png")
+    put(tmp_path / "s/l.csv", f"filename,width,height,class,xmin,ymin,xmax,ymax\na.png,{width},50,cat,1,1,9,9\n")
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    assert len(messages(report, "label-size")) == 1
+
+
 @pytest.mark.parametrize("folder", ["", "hat/", "data/hat/"])
 @pytest.mark.parametrize("name", ["README.dataset.txt", "README.roboflow.txt", "Readme.txt"])
 def test_an_export_of_roboflow_in_a_folder(name, folder, tmp_path):
@@ -70,3 +112,48 @@ def test_a_file_of_a_format_that_is_not_known_is_named(tmp_path):
     )
     with pytest.raises(UsageError, match=r"known \(label_2/a.txt is something else\); there are"):
         blobdir.pack(tmp_path / "s", tmp_path / "p", blobdir.PackOptions(labels="auto", processes=1))
+
+
+@pytest.mark.parametrize("second", ["bndbox", "name", "polygon", "robndbox"])
+def test_what_an_object_of_voc_has_twice_is_named(second, tmp_path):
+    """The first counts; the other was lost without a word."""
+    inner = {
+        "name": "<name>dog</name>",
+        "robndbox": "<robndbox><cx>5</cx><cy>5</cy><w>4</w><h>4</h><angle>0</angle></robndbox>",
+        "polygon": "<polygon><x1>1</x1><y1>1</y1><x2>9</x2><y2>1</y2><x3>9</x3><y3>9</y3></polygon>",
+        "bndbox": "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>",
+    }
+    draw(tmp_path / "s/a.png")
+    own = "<name>cat</name>" + (inner[second] if second != "name" else inner["bndbox"])
+    put(tmp_path / "s/a.xml", f"<annotation>\n<object>{own}\n{inner[second]}</object></annotation>")
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    assert report.objects == 1 and classes(tmp_path / "p") == {"a.png": ["cat"]}
+    assert messages(report) == [
+        ("a.xml, line 3", f"is the second <{second}> of an object, of which the first was taken")
+    ]
+
+
+def coco(tmp_path, category, thing):
+    draw(tmp_path / "s/a.png")
+    value = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 8, 8]} | thing],
+        "categories": [{"id": 1, "name": "cat"} | category],
+    }
+    put(tmp_path / "s/l.json", json.dumps(value))
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    return report
+
+
+@pytest.mark.parametrize("skeleton", [[[0, 1]], [[1, 3]], "none", [[1]]])
+def test_a_skeleton_that_cannot_be_read_costs_itself_only(skeleton, tmp_path):
+    keypoints = {"keypoints": [1, 1, 2, 9, 9, 2], "num_keypoints": 2}
+    report = coco(tmp_path, {"keypoints": ["a", "b"], "skeleton": skeleton}, keypoints)
+    assert report.objects == 1 and classes(tmp_path / "p")["a.png"][0] == "cat"
+    assert [path for path, _ in messages(report)] == ["l.json: categories[0]"]
+
+
+@pytest.mark.parametrize("outlines", [[[]], [[], []], []])
+def test_outlines_with_nothing_in_them_leave_the_box(outlines, tmp_path):
+    report = coco(tmp_path, {}, {"segmentation": outlines})
+    assert report.objects == 1 and not report.problems

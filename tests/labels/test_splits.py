@@ -88,6 +88,38 @@ def test_lists_with_the_number_of_an_object(folder, tmp_path):
     assert report.complete and found == {"train": ["a.png"], "val": ["b.png"]}
 
 
+@pytest.mark.parametrize("folder", ["", "annotations/", "lists/"])
+@pytest.mark.parametrize("behind", ["", " 1", " 1 1 1", " 17 2", "\t3"])
+@pytest.mark.parametrize("kind", WRITERS)
+def test_lists_with_numbers_behind_the_names(kind, behind, folder, tmp_path):
+    """As of the Oxford-IIIT pets; they are read where the format has lists, else named. Remarks may be in them."""
+    source = write(kind, tmp_path / "s", TWO)
+    for path in (*source.rglob("ImageSets/*/*.txt"), *source.rglob("data.yaml")):
+        path.unlink()
+    if kind == "yolo":
+        put(source / "classes.txt", "cat\n")
+    for name, split in (("a", "minival"), ("b", "test")):
+        put(source / f"{folder}{split}.txt", f"#image class\n{name}{behind}\n")
+    report, found = pack(source, tmp_path / "p")
+    texts = messages(report)
+    if kind == "yolo":
+        assert found == {"minival": ["a.png"], "test": ["b.png"]}
+        assert all("1 line names no image that is there" in text and "#image class" in text for _, text in texts)
+    else:
+        assert all("1 image isn't of that split now" in text for _, text in texts)
+    assert sorted(path for path, _ in texts) == [f"{folder}minival.txt", f"{folder}test.txt"]
+
+
+def test_labels_of_an_image_that_is_called_like_a_split_are_no_list(tmp_path):
+    """Numbers behind the number of a class, which an image is called."""
+    for name in ("0", "train_1"):
+        draw(tmp_path / f"s/{name}.png")
+        put(tmp_path / f"s/{name}.txt", "0 0 0 1 0 1 1 0 1\n0 0 1 1 0\n")
+    put(tmp_path / "s/classes.txt", "cat\n")
+    report, found = pack(tmp_path / "s", tmp_path / "p")
+    assert report.complete and report.objects == 4 and found == {"s": ["0.png", "train_1.png"]}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from label_cases import BOX, OUTLINE, POSE, WORLDS, World, coco_of, draw, dump, write
+from split_cases import NAMES_FILES
 
 import blobdir
 from blobdir.converting import ConvertOptions, convert
@@ -192,14 +193,14 @@ def test_names_in_two_folders(tmp_path):
     assert titles(tmp_path / "p") == {"s": {"one.png": ["cat"], "two.png": ["dog"]}}
     assert [(p.code, p.path) for p in report.problems] == [("label-note", "one/classes.txt and two/classes.txt")]
     labelled(tmp_path / "s/three", "three")
-    with pytest.raises(BlobdirError, match=r"three/three.txt: none of the texts with names .* they differ"):
+    with pytest.raises(BlobdirError, match=r"three/three.txt: none of the files with names .* they differ"):
         pack(tmp_path / "s", tmp_path / "q")
     (tmp_path / "s/two/classes.txt").write_text("cat\ndog\n")
     pack(tmp_path / "s", tmp_path / "q")
     assert titles(tmp_path / "q") == {"s": {"one.png": ["cat"], "three.png": ["cat"], "two.png": ["cat"]}}
 
 
-@pytest.mark.parametrize("empty", ["classes.txt", "labels.txt", "obj.names", "../classes.txt"])
+@pytest.mark.parametrize("empty", [*NAMES_FILES, "../classes.txt"])
 def test_an_empty_text_of_names_hides_no_other(empty, tmp_path):
     """It's nearer to the labels, or it comes first."""
     labelled(tmp_path / "s/in", "a")
@@ -235,8 +236,9 @@ def test_images_that_are_called_like_other_texts(name, tmp_path):
 def test_one_text_for_an_image_in_two_formats(tmp_path):
     labelled(tmp_path / "s", "a")
     draw(tmp_path / "s/a.jpg")
+    (tmp_path / "s/classes.txt").write_text("cat\n")
     report = pack(tmp_path / "s", tmp_path / "p")
-    assert titles(tmp_path / "p") == {"s": {"a.jpg": ["0"], "a.png": ["0"]}}
+    assert titles(tmp_path / "p") == {"s": {"a.jpg": ["cat"], "a.png": ["cat"]}}
     assert [p.code for p in report.problems] == ["label-note"]
 
 

@@ -39,10 +39,10 @@ def test_what_is_refused(made, case):
     assert found(made, audience="supervisely")[code, "train"].severity == "error"
 
 
-@pytest.mark.parametrize("case", cases.NOT_UPLOADED)
+@pytest.mark.parametrize("case", [*cases.NOT_UPLOADED, "not written"])
 def test_what_can_be_read_and_not_uploaded(made, case):
     """tests/interop/test_platform_faults.py has the SDK try it."""
-    path, value = cases.NOT_UPLOADED[case]
+    path, value = (cases.NOT_UPLOADED | {"not written": cases.NOT_WRITTEN})[case]
     if "size" in value if isinstance(value, dict) else False:
         value = value | {"size": {"height": 7, "width": 9}}
     write(made)
@@ -56,7 +56,7 @@ def test_what_can_be_read_and_not_uploaded(made, case):
 @pytest.mark.parametrize("of", ["its own", "any"])
 def test_what_lies_outside(made, case, of):
     thing = cases.OUTSIDE[case]
-    if of == "any" and thing["geometryType"] != "graph":
+    if of == "any" and thing["geometryType"] not in ("graph", "cuboid_2d"):
         thing = thing | {"classTitle": "c any"}
     write(made, cases.annotation(thing))
     assert codes(made) == set()
@@ -99,9 +99,10 @@ def test_sound_pixels(made):
 
 
 def test_a_bitmap_that_unpacks_to_more_than_can_be_looked_at(made, monkeypatch):
+    from blobdir import storedmasks
     from blobdir.verifying import bitmaps
 
-    monkeypatch.setattr(bitmaps, "MOST_BYTES", 50)
+    monkeypatch.setattr(storedmasks, "MOST_BYTES", 50)
     assert "too many" in bitmaps.pixels_fault(*cases.SOUND_PIXELS["with alpha"])
 
 

@@ -5,10 +5,13 @@ import warnings
 import click
 import pytest
 from changes.samples import numbered, packed, tars
+from PIL import Image
 
+from blobdir import images
 from blobdir.cli import app
 from blobdir.errors import BlobdirWarning
 from blobdir.verifying import verify
+from blobdir.wording import part_of
 
 
 @pytest.fixture
@@ -88,3 +91,39 @@ def test_one_defect_is_said_once(made, capfd, name):
     out = capfd.readouterr().out
     assert out.count("change-unfinished: ") == 1
     assert "defects   1\n" in out
+
+
+@pytest.mark.parametrize(
+    ("most", "said"),
+    [(0, "8 images decoded, "), (5, "0 images decoded, 8 that can't be, ")],
+)
+def test_images_that_are_too_large_to_be_decoded_are_not_counted_as_decoded(root, capsys, monkeypatch, most, said):
+    for holder, name in ((images._Limit, "told"), (images._Limit, "most"), (Image, "MAX_IMAGE_PIXELS")):
+        monkeypatch.setattr(holder, name, getattr(holder, name))  # which hold for the process
+    app.run(["verify", "--decode", "--processes", "1", "--max-pixels", str(most), str(root)])
+    text = capsys.readouterr().out
+    assert said in text
+    assert "--decode decodes them" not in text
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "words"),
+    [(1, 1, "its only object"), (3, 3, "all of its 3 objects"), (1, 2, "1 of its 2 objects")],
+)
+def test_a_part_of_all_in_words(count, total, words):
+    assert part_of(count, total, "object") == words
+
+
+NO_DATASET = {
+    "subset": ["subset", "{root}", "{out}", "--dataset", "trainn"],
+    "convert": ["convert", "{root}", "{out}", "--to", "coco", "--dataset", "trainn"],
+    "convert --val": ["convert", "{root}", "{out}", "--to", "yolo", "--val", "trainn"],
+    "preview": ["preview", "{root}", "--dataset", "trainn", "-o", "{out}.png"],
+}
+
+
+@pytest.mark.parametrize("command", NO_DATASET)
+def test_a_dataset_that_is_not_there_is_said_alike(root, tmp_path, capsys, command):
+    words = [word.format(root=root, out=tmp_path / "out") for word in NO_DATASET[command]]
+    assert app.run(words) == 2
+    assert "trainn: isn't a dataset; near it: train" in capsys.readouterr().err

@@ -96,18 +96,19 @@ def _lines(report: VerifyReport, *, quiet: bool) -> list[str]:
         if finding.count > FEW:
             lines.append(f"    and {finding.count - min(FEW, len(finding.examples)):,} more")
     if not quiet:
+        failed = f"{report.undecoded:,} that can't be, " if report.undecoded else ""
         rate = report.blob_bytes / max(report.seconds, 1e-9)
         lines.append(
             f"{counted(report.blobs, 'blob')}, {human_bytes(report.blob_bytes)}, "
             f"{counted(report.entries, 'entry', 'entries')}, {counted(report.annotations, 'annotation')}, "
             f"{counted(report.files, 'other file of images', 'other files of images')}, "
-            f"{counted(report.decoded, 'image')} decoded, {counted(report.checksums, 'checksum')}, "
+            f"{counted(report.decoded, 'image')} decoded, {failed}{counted(report.checksums, 'checksum')}, "
             f"in {report.seconds:.1f} s ({human_bytes(rate)}/s)"
         )
         if without := report.blobs - report.checksums:
             what = f"whether the bytes of {counted(without, 'blob')} are those that were packed"
             lines.append(f"not looked at: {what}; no checksum to hold them against is in blob/SHA256SUMS")
-        if not report.decoded:
+        if not report.decoded and not report.undecoded:
             lines.append(
                 "not looked at: the pixels of the images, and of bitmaps in annotations; --decode decodes them"
             )

@@ -145,7 +145,9 @@ def _sizes(stats: Stats) -> list[_Titled]:
     notes = _unsized(stats)
     if len(sizes) > len(shown):
         rest = sizes.total() - sum(count for _, count in shown)
-        notes.append(f"{len(shown):,} of {len(sizes):,} sizes are shown; {counted(rest, 'image')} have others")
+        notes.append(
+            f"{len(shown):,} of {len(sizes):,} sizes are shown; {counted(rest, 'image has', 'images have')} others"
+        )
     (width, height), _ = shown[0]
     points = [(float(width), float(height), count) for (width, height), count in shown]
     title = f"Image sizes (most often {width:,} x {height:,})" if len(sizes) > 1 else "Image sizes"
@@ -187,7 +189,8 @@ def _objects(stats: Stats) -> list[_Titled]:
         counts[number // step] += count
     labels = [f"{i * step:,}" if step == 1 else f"{i * step:,}–{(i + 1) * step - 1:,}" for i in range(len(counts))]
     missing = sum(one.images - one.annotated for one in stats.datasets.values())
-    notes = [f"without {counted(missing, 'image')} that have no annotation that can be used"] if missing else []
+    have = counted(missing, "image that has", "images that have")
+    notes = [f"without {have} no annotation that can be used"] if missing else []
     return [Columns("Objects per image", counts, labels, "objects", notes=notes)]
 
 
@@ -203,7 +206,8 @@ def _areas(stats: Stats) -> list[_Titled]:
     for decade in range(-AREAS_SMALLEST):
         labels[decade * AREAS_PER_DECADE] = f"{100 * 10.0 ** (AREAS_SMALLEST + decade):g}%"
     without = sum(one.objects for one in stats.datasets.values()) - found.total()
-    notes = [f"without {counted(without, 'object')} that have no area, or none that can be known"] if without else []
+    have = counted(without, "object that has", "objects that have")
+    notes = [f"without {have} no area, or none that can be known"] if without else []
     return [Columns("Areas of objects", counts, labels, "part of the image", at_edges=True, notes=notes)]
 
 

@@ -8,8 +8,8 @@ from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from blobdir.errors import IncompleteListingError, NotFoundError, UsageError
+from blobdir.packing.choosing import near_pattern
 from blobdir.packing.typed import Pattern
-from blobdir.wording import near
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,11 +54,11 @@ def chosen_images(project: Project, choice: Choice) -> list[Chosen]:
     Raises
     ------
     NotFoundError
-        Nothing matches, or there is no such dataset.
+        Nothing matches.
     IncompleteListingError
         Nothing that could be listed matches; or not all images of a dataset could be.
     UsageError
-        The pattern fits some images by their paths, others by their names.
+        There is no such dataset; or the pattern fits some images by their paths, others by their names.
     """
     pattern = Pattern(choice.pattern)
     found = [
@@ -73,10 +73,10 @@ def chosen_images(project: Project, choice: Choice) -> list[Chosen]:
             f"{choice.pattern}: no image matches that could be listed, and others may be there: {why}"
         )
     if not found:
+        names = {dataset.path: dataset.names for dataset in _datasets(project, choice)}
         where = f" in {', '.join(choice.datasets)}" if choice.datasets else ""
-        raise NotFoundError(
-            f"{choice.pattern}: no image of {project.url} matches{where}; patterns are for names such as train/a.jpg"
-        )
+        others = near_pattern(project, names, choice.pattern)
+        raise NotFoundError(f"{choice.pattern}: no image of {project.url} matches{where}; {others}")
     if choice.sample:
         ranked = nsmallest(choice.sample, range(len(found)), key=lambda i: _rank(found[i], choice.seed))
         return [found[i] for i in sorted(ranked)]
@@ -90,10 +90,7 @@ def _datasets(project: Project, choice: Choice) -> Iterator[Dataset]:
         return
     done = set()
     for name in choice.datasets:
-        if name not in project:
-            there = near(name, [*project], "it has", "it has none")
-            raise NotFoundError(f"{name}: no dataset of {project.url}; {there}")
-        dataset = project[name]
+        dataset = project.chosen(name)
         if dataset.path not in done:
             done.add(dataset.path)
             yield dataset

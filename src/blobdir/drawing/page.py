@@ -88,7 +88,7 @@ def html_page(
 
 def _figure(one: Tile) -> str:
     objects = counted(one.classes.total(), "object")
-    caption = f"<figcaption><bdi>{shown(one.title)}</bdi> <small>{objects}</small></figcaption>"
+    caption = f'<figcaption><bdi dir="ltr">{shown(one.title)}</bdi> <small>{objects}</small></figcaption>'
     if one.picture is None:
         return f'<figure><div class="missing">can’t be drawn</div>{caption}</figure>\n'
     width, height = one.picture.size

@@ -22,10 +22,7 @@ at (x + 0.5, y + 0.5) of the picture.
 
 from __future__ import annotations
 
-import base64
 import math
-import zlib
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,8 +31,7 @@ from PIL import Image
 
 from blobdir.annotations import FARTHEST, is_place, kind_of
 from blobdir.drawing.palette import ClassLook, Color, Edge
-from blobdir.errors import ImageError
-from blobdir.images import read_picture
+from blobdir.storedmasks import ALPHA_MASK, MaskError, stored_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -275,7 +271,7 @@ def _oriented(item: Mapping[str, Any], _: ClassLook) -> Shape:
     if not is_place(angle):
         raise ShapeError(f"its angle is {kind_of(angle)}, not a number that turns it")
     # The SDK turns around a whole pixel.
-    x, y = (left + right) // 2, (top + bottom) // 2
+    x, y = (math.floor(left) + math.floor(right)) // 2, (math.floor(top) + math.floor(bottom)) // 2
     cos, sin = math.cos(angle), math.sin(angle)
     ring = [
         (x + (px - x) * cos - (py - y) * sin, y + (px - x) * sin + (py - y) * cos)
@@ -330,51 +326,31 @@ def _cuboid_2d(item: Mapping[str, Any], _: ClassLook) -> Shape:
     return _joined(_nodes(item, "vertices"), _CUBOID_EDGES, {})
 
 
-def _stored(item: Mapping[str, Any]) -> tuple[Image.Image, float, float]:
-    """The picture of a bitmap, and where it lies."""
+def _stored(item: Mapping[str, Any], kind: str) -> Mask:
+    """The pixels of a bitmap without the empty rows and columns around them, and where they lie."""
     bitmap = _part(item, "bitmap", dict, "an object {…}")
     data = bitmap.get("data")
     if not isinstance(data, str):
         raise ShapeError(f"the data of its bitmap is {kind_of(data)}, not a text" if data else "its bitmap has no data")
     if "origin" not in bitmap:
         raise ShapeError("its bitmap has no origin")
-    x, y = _place(bitmap["origin"])
+    x, y = map(math.floor, _place(bitmap["origin"]))
     try:
-        raw = base64.b64decode(data)
-    except ValueError as error:
-        raise ShapeError("its bitmap isn't an image in base64") from error
-    with suppress(zlib.error):  # not deflated: the picture itself
-        raw = zlib.decompressobj().decompress(raw, MAX_BITMAP_BYTES)
-    try:
-        return read_picture(raw), x, y
-    except ImageError as error:
-        raise ShapeError(f"its bitmap is no picture that can be read: {error}") from error
-
-
-def _opacity(stored: Image.Image) -> Image.Image:
-    """The alpha channel; of a picture without one, how bright it is."""
-    if stored.mode in ("RGBA", "LA", "PA", "La", "RGBa") or (stored.mode == "P" and "transparency" in stored.info):
-        return stored.convert("RGBA").getchannel("A")
-    if stored.mode.startswith("I"):
-        return Image.fromarray((np.asarray(stored) != 0).astype(np.uint8) * 255)
-    return stored.convert("L")
+        opacity = Image.fromarray(stored_mask(kind, data, MAX_BITMAP_BYTES).pixels)
+    except MaskError as error:
+        raise ShapeError(f"its bitmap has pixels that {error}") from error
+    if not (box := opacity.getbbox()):
+        raise ShapeError("nothing is set in its bitmap")
+    part = opacity if box == (0, 0, *opacity.size) else opacity.crop(box)
+    return Mask(part, x + box[0], y + box[1], kind == ALPHA_MASK)
 
 
 def _bitmap(item: Mapping[str, Any], _: ClassLook) -> Shape:
-    stored, x, y = _stored(item)
-    return Shape(mask=_mask(_opacity(stored).point([0] + [255] * 255), x, y))
-
-
-def _mask(opacity: Image.Image, x: float, y: float, *, soft: bool = False) -> Mask:
-    """A mask without the empty rows and columns around it."""
-    if not (box := opacity.getbbox()):
-        raise ShapeError("nothing is set in its bitmap")
-    return Mask(opacity if box == (0, 0, *opacity.size) else opacity.crop(box), x + box[0], y + box[1], soft)
+    return Shape(mask=_stored(item, "bitmap"))
 
 
 def _alpha_mask(item: Mapping[str, Any], _: ClassLook) -> Shape:
-    stored, x, y = _stored(item)
-    return Shape(mask=_mask(_opacity(stored), x, y, soft=True))
+    return Shape(mask=_stored(item, ALPHA_MASK))
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any], ClassLook], Shape]] = {
@@ -385,7 +361,7 @@ _READERS: dict[str, Callable[[Mapping[str, Any], ClassLook], Shape]] = {
     "polyline": _line,
     "point": _point,
     "bitmap": _bitmap,
-    "alpha_mask": _alpha_mask,
+    ALPHA_MASK: _alpha_mask,
     "graph": _graph,
     "cuboid": _cuboid,
     "cuboid_2d": _cuboid_2d,

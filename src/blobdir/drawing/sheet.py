@@ -52,7 +52,7 @@ def draw_sheet(tiles: Iterable[Tile], titles: Sequence[str], columns: int, tile:
     for number, one in enumerate(tiles):
         x, y = GAP + number % columns * (tile + GAP), GAP + number // columns * step
         _paste(sheet, one, x, y, tile, tile)
-        letters.draw(sheet, x, y + tile + 2, cut[one.title], _INK)
+        letters.draw(sheet, x, y + tile + 2, cut[one.title], _INK, begins="L")
     return sheet
 
 
@@ -64,7 +64,7 @@ def draw_page(one: Tile) -> Image.Image:
     page = Image.new("RGB", (max(width, 320) + 2 * GAP, height + below + 2 * GAP), _BACKGROUND)
     _paste(page, one, GAP, GAP, page.width - 2 * GAP, height)
     title = letters.fitting([one.title], page.width - 2 * GAP)[one.title]
-    letters.draw(page, GAP, GAP + height + 3, title, _INK)
+    letters.draw(page, GAP, GAP + height + 3, title, _INK, begins="L")
     return page
 
 

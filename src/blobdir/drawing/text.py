@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
@@ -191,13 +191,16 @@ def _font_of(seen: str, cluster: str) -> str | None:
     return next((path for path in (*files, BUILTIN) if all(has(path, char) for char in seen)), None)
 
 
-def in_order_of_place(text: str) -> str:
-    """A text from left to right as it's seen, for fonts that aren't set by Raqm."""
+def in_order_of_place(text: str, base: str = "") -> str:
+    """A text from left to right as it's seen, for fonts that aren't set by Raqm.
+
+    `base` is where it begins, ``L`` or ``R``; else its first letter says so.
+    """
     parts = clusters(text)
     sides = [_side(part) for part in parts]
     if "R" not in sides:
         return text
-    backwards = next(side for side in sides if side) == "R"
+    backwards = (base or next(side for side in sides if side)) == "R"
     strong, pieces = "R" if backwards else "L", list[tuple[str, list[str]]]()
     for number, (part, side) in enumerate(zip(parts, sides, strict=True)):
         after = next((other for other in sides[number:] if other), strong)
@@ -245,25 +248,34 @@ class Typesetter:
         font, factor = self._font(run)
         return font.getlength(run.text) * factor + (2 if run.code else 0)
 
-    def draw(self, image: Image.Image, x: float, y: float, text: str, ink: Color) -> None:
-        """Write a text, its upper left corner at a place, over an RGB image."""
+    def draw(
+        self, image: Image.Image, x: float, y: float, text: str, ink: Color, *, begins: Literal["", "L", "R"] = ""
+    ) -> None:
+        """Write a text, its upper left corner at a place, over an RGB image.
+
+        It `begins` at its left or right, as paths do at their left; else its first letter says so. All its runs have
+        that direction: one that begins with an Arabic letter has what follows it on its right in a text from the left.
+        """
         parts = [*runs(text)]
         sides = [side for run in parts if not run.code for char in run.text if (side := _side(char))]
-        if sides and sides[0] == "R":
+        begins = begins or ("R" if sides and sides[0] == "R" else "L")
+        if begins == "R":
             parts.reverse()
         for run in parts:
-            self._draw_run(image, x, y + self.ascent, run, ink)
+            self._draw_run(image, x, y + self.ascent, run, ink, begins)
             x += self._run_width(run)
 
-    def _draw_run(self, image: Image.Image, x: float, base: float, run: Run, ink: Color) -> None:
+    def _draw_run(self, image: Image.Image, x: float, base: float, run: Run, ink: Color, begins: str) -> None:
         font, factor = self._font(run)
         draw = ImageDraw.Draw(image)
-        shown = run.text if can_join() else in_order_of_place(run.text)
+        shown = run.text if can_join() else in_order_of_place(run.text, begins)
         if run.code:
             draw.text((x + 1, base), shown, font=font, fill=ink, anchor="ls")
             draw.line((x + 1, base + 2, x + font.getlength(shown), base + 2), fill=ink)
         elif not is_emoji(run.path):
-            draw.text((x, base), shown, font=font, fill=ink, anchor="ls")
+            by_raqm = getattr(font, "layout_engine", None) == ImageFont.Layout.RAQM
+            direction = ("rtl" if begins == "R" else "ltr") if by_raqm else None
+            draw.text((x, base), shown, font=font, fill=ink, anchor="ls", direction=direction)
         else:
             left, top, right, bottom = (int(value) for value in font.getbbox(shown, anchor="ls"))
             if right <= left or bottom <= top:

@@ -12,7 +12,7 @@ from blobdir.drawing.painting import draw_objects
 from blobdir.errors import AnnotationError, BlobdirError
 from blobdir.images import decoding, for_screen
 from blobdir.packing import Problem
-from blobdir.wording import counted, named_once
+from blobdir.wording import counted, named_once, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -94,9 +94,9 @@ def _draw(
         problems.append(Problem("color", one.path, text))
     if painted.faults:
         count = len(painted.faults)
-        total = counted(count + painted.drawn, "object")
         more = f"; and {count - _FAULTS:,} more" if count > _FAULTS else ""
-        text = f"{count:,} of its {total} can't be drawn: {'; '.join(painted.faults[:_FAULTS])}{more}"
+        which = part_of(count, count + painted.drawn, "object")
+        text = f"{which} can't be drawn: {'; '.join(painted.faults[:_FAULTS])}{more}"
         if strict:
             raise AnnotationError(f"{one.path}: {text} (--strict)")
         problems.append(Problem("undrawn", one.path, text))

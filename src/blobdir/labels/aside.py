@@ -1,27 +1,32 @@
-"""Label files that somebody has set aside: ``labels_old.csv`` beside ``labels.csv``, ``labels_v1/`` beside ``labels/``.
+"""Label files that somebody has set aside: ``labels_old.csv`` beside ``labels.csv``, ``backup/`` beside ``labels/``.
 
 Where labels lie in their proper place, such a file isn't read, and that is said: what it says was taken back, perhaps.
+Words say so, in its name or in those of folders around it that aren't the images': see `words_aside`.
 
-A file with the labels of many images is set aside if its name has a word that says so, and another one is called the
-same without it, or it has no other word; or if its folder has, and there is another one elsewhere. But words are only
-words: if it names any image of the data set that the other one, or those of the splits, don't, both count.
+A file with the labels of many images has such a word, and another one is called the same without it, or it has no other
+word; or its folder has, and there is another one elsewhere. But words are only words. If it names any image of the data
+set that the other one, or those of the splits, don't, both count where they name different images, or say the same. If
+they say different things of one, it's another version: then nobody has its labels. No image is left out for that.
 
 Of files with the labels of one image, the folder counts: one that is called like labels and something else,
-``labels_v1``, is no place for those of images if most others in their own folder have theirs in ``labels``.
+``labels_v1``, or has such a word, is no place for those of images if most others in their own folder have theirs in
+``labels``.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import dataclass
 from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Final
 
 from blobdir.labels.finding import Images
-from blobdir.labels.model import LabelError
+from blobdir.labels.model import LabelError, Picture
 from blobdir.labels.namesakes import folders_of, is_below
 from blobdir.labels.nearby import without_labels, words_of
 from blobdir.labels.nested import are_equal
+from blobdir.labels.shared import have_equal_objects
 from blobdir.labels.splitnames import split_in_name, split_of_folders
 from blobdir.wording import counted
 
@@ -41,13 +46,31 @@ _ASIDE: Final = frozenset(
     )
 )
 """Words that say so, of what is older, taken back, a copy, or a program's guess."""
+_ASIDE_IN_FOLDERS: Final = _ASIDE | {"v", "version"}
+"""The same of folders: also those of another version, as ``v1``."""
 _OF_ALL: Final = frozenset(["instances", "default", "result", "data", "export"])
 """Words in names of label files that say nothing."""
 _WORD: Final = re.compile("[a-z]+")
 
 
-def set_aside(kind: Format, files: LabelFiles, images: Images) -> dict[str, str]:
-    """Files with the labels of many images that were set aside -> the one that counts.
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A file with the labels of many images that was set aside.
+
+    Attributes
+    ----------
+    other : str
+        The one that counts.
+    images : set of str
+        Those that it names.
+    """
+
+    other: str
+    images: set[str]
+
+
+def set_aside(kind: Format, files: LabelFiles, images: Images) -> dict[str, Aside]:
+    """Files with the labels of many images that were set aside.
 
     Parameters
     ----------
@@ -66,8 +89,9 @@ def set_aside(kind: Format, files: LabelFiles, images: Images) -> dict[str, str]
     counting = [path for path in calls if path not in odd and kind.knows(path, files.head(path))]
     for path, mine in odd.items():
         others = [other for other in counting if mine.is_beside(calls[other])]
-        if others and (other := named.version_of(path, others)):
-            found[path] = other
+        same = [other for other in others if mine.may_be_version_of(calls[other])]
+        if others and (other := named.version_of(path, others) or named.differing(path, same)):
+            found[path] = Aside(other, named.images_of(path))
     return found
 
 
@@ -76,66 +100,103 @@ class _Named:
 
     def __init__(self, kind: Format, files: LabelFiles, images: Images) -> None:
         self._kind, self._files, self._images = kind, files, Images(images.paths)  # it notes what it's asked for
-        self._known: dict[str, set[str]] = {}
+        self._known: dict[str, dict[str, Picture]] = {}
 
     def version_of(self, path: str, others: list[str]) -> str:
         """Another file that names all images of a file; or the splits' file with most, if these do together."""
-        mine = self._of(path)
+        mine = self.images_of(path)
         found: dict[str, set[str]] = {}
         for other in others if mine else ():
-            found[other] = mine & self._of(other)
+            found[other] = mine & self.images_of(other)
             if found[other] == mine:
                 return other
         found = {other: some for other, some in found.items() if split_in_name(other) or split_of_folders(other)}
         return max(found, key=lambda one: len(found[one])) if mine and mine == set().union(*found.values()) else ""
 
-    def _of(self, path: str) -> set[str]:
+    def differing(self, path: str, others: list[str]) -> str:
+        """Another file that has other objects of an image; empty: none."""
+        mine = self._of(path)
+        for other in others:
+            for image, picture in self._of(other).items():
+                if image in mine and not have_equal_objects(mine[image], picture):
+                    return other
+        return ""
+
+    def images_of(self, path: str) -> set[str]:
         """The images of a file; none if it can't be read, as is said where it's read with the others."""
+        return set(self._of(path))
+
+    def _of(self, path: str) -> dict[str, Picture]:
         if path not in self._known:
             try:
                 labels = self._kind.read(self._files.only(path), self._images)
             except LabelError:
                 labels = None
             pictures = labels.pictures if labels else ()
-            self._known[path] = {picture.path for picture in pictures if picture.is_labelled}
+            self._known[path] = {picture.path: picture for picture in pictures if picture.is_labelled}
         return self._known[path]
 
 
-class _Called:
-    """What a label file and its folder are called.
+def words_aside(path: str, images: Images) -> set[str]:
+    """Words that say that a label file was set aside, unless images lie in a folder that is called so."""
+    name, folder, others = _called(path, images)
+    found = (name & _ASIDE) | ((folder | others) & _ASIDE_IN_FOLDERS)
+    return found - _words(images.words_in(images.near(dirname(path)).scopes[0])) if found else found
 
-    Attributes
-    ----------
-    aside : set of str
-        Words that say that it was set aside, unless images lie in a folder that is called so.
-    """
+
+def _called(path: str, images: Images) -> tuple[set[str], set[str], set[str]]:
+    """The words in a label file's name, in those of folders of labels around it, and of others without its images."""
+    near = images.near(dirname(path))
+    name = without_labels(splitext(basename(path))[0])
+    return _words([name]), _words(near.words), _words(map(str.lower, near.must))
+
+
+class _Called:
+    """What a label file and its folder are called."""
 
     def __init__(self, path: str, images: Images) -> None:
-        near = images.near(dirname(path))
-        name = _words([without_labels(splitext(basename(path))[0])])
-        folder = _words(near.words)
-        self.aside = _ASIDE & (name | folder)
-        if self.aside:
-            self.aside -= images.words_in(near.scopes[0])
-        self._scope = near.scopes[0]
-        self._others = (name | folder) - _ASIDE - _OF_ALL if _ASIDE.isdisjoint(folder) else set()
+        name, folder, others = _called(path, images)
+        self.aside = words_aside(path, images)
+        self._scope = images.near(dirname(path)).scopes[0]
+        self._is_folder = not self.aside.isdisjoint(folder | others)
+        self._others = set() if self._is_folder else (name | folder) - _ASIDE - _OF_ALL
 
     def is_beside(self, other: _Called) -> bool:
         """Whether another file would be called the same without these words, and may have labels of the same images."""
         is_same = self._scope == other._scope or not other._scope or is_below(self._scope, other._scope)
         return is_same and (not self._others or self._others == other._others)
 
+    def may_be_version_of(self, other: _Called) -> bool:
+        """Whether a file beside this one would be called just the same, or this one lies in a folder that says so."""
+        return self._is_folder or self._others == other._others
+
 
 def _words(texts: Iterable[str]) -> set[str]:
     return {word for text in texts for word in _WORD.findall(text)}
 
 
-def name_aside(aside: dict[str, str], files: LabelFiles, labels: Labels) -> None:
-    """Name files that `set_aside` has found, but for those that are the one that counts to the last byte."""
-    for path, other in aside.items():
-        if not are_equal(files, path, other):
-            text = f"is called like labels that were set aside, and {other} is there: it wasn't read"
-            labels.complain("label", path, f"{text}. Rename it if it counts, or give it alone with --labels-from")
+def name_aside(aside: dict[str, Aside], files: LabelFiles, labels: Labels) -> None:
+    """Name files that `set_aside` has found, but for those that are the one that counts to the last byte.
+
+    Images that no other file names are there all the same, with nothing in them.
+    """
+    there = {picture.path for picture in labels.pictures}
+    named = {picture.path for picture in labels.pictures if picture.is_labelled}
+    for path, one in aside.items():
+        if are_equal(files, path, one.other):
+            continue
+        text = f"is called like labels that were set aside, and {one.other} is there: it wasn't read"
+        if left := sorted(one.images - named):
+            text += f", so nothing is in {counted(len(left), 'image')} that no other file names, as {left[0]}"
+        labels.complain("label", path, f"{text}. Rename it if it counts, or give it alone with --labels-from")
+        left = [image for image in left if image not in there]
+        labels.pictures += [Picture(image, "", image, lambda *_: (), is_labelled=False) for image in left]
+        there.update(left)
+
+
+def is_aside(file: str, image: str, images: Images) -> bool:
+    """Whether a file with the labels of one image says that it was set aside, and the image's path doesn't."""
+    return not words_aside(file, images) <= _words([image.lower()])
 
 
 def without_aside(owners: dict[str, str], images: Images, labels: Labels) -> dict[str, str]:
@@ -153,7 +214,7 @@ def without_aside(owners: dict[str, str], images: Images, labels: Labels) -> dic
     odd: dict[str, list[str]] = {}
     for image, file in owners.items():
         is_odd = images.near(dirname(file)).words - words_of(folders_of(image))
-        (odd if is_odd else proper).setdefault(dirname(image), []).append(image)
+        (odd if is_odd or is_aside(file, image, images) else proper).setdefault(dirname(image), []).append(image)
     found = dict(owners)
     for folder, some in odd.items():
         most = proper.get(folder, [])

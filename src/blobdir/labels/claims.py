@@ -13,7 +13,7 @@ from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import parents_of
-from blobdir.labels.aside import without_aside
+from blobdir.labels.aside import is_aside, without_aside
 from blobdir.labels.namesakes import spelled_alike
 from blobdir.labels.nested import are_equal, of_inner_sets
 from blobdir.labels.splitnames import closeness, is_of_split
@@ -232,9 +232,11 @@ class Claims:
         name_guessed([one for i, one in enumerate(self._meanings) if i not in wrong], images, labels, of_one=True)
         owners = {}
         for image, claims in by_image.items():
-            *_, owner = min(claims)
+            if len(claims) > 1:
+                claims.sort(key=lambda one: (is_aside(one[-1], image, images), one))
+            *_, owner = claims[0]
             owners[image] = owner
-            for *_, file in sorted(claims):
+            for *_, file in claims:
                 if file != owner and not are_equal(files, file, owner):
                     labels.complain("label", file, f"is of {image}, which has labels in {owner}")
         return without_aside(owners, images, labels)

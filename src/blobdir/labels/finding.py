@@ -8,7 +8,7 @@ would see it. So an image is found
    has such folders at all decides: where the image isn't there, it's missing, and no other one is taken. A name without
    folders is looked for beside the label file, and where images of its labels lie by custom, see
    `blobdir.labels.nearby`. Folders above the one that the label file speaks for (2) are no such places where that has
-   such folders further below;
+   such folders further below, or the first of them at its place;
 2. else below the folder that the label file speaks for, which is the nearest at or above it with images in it, where
    the image's path ends as is said. Folders that are named for labels count for nothing, all others of the label file's
    path must be in the image's: ``labels/x/1.txt`` isn't of ``images/y/1.jpg``;
@@ -38,14 +38,13 @@ from typing import TYPE_CHECKING, Final
 from blobdir.filenames import IMAGE_EXTENSIONS, parents_of
 from blobdir.labels.model import LabelError
 from blobdir.labels.namesakes import Namesakes, folders_of, is_below, is_candidate, spelled_alike
-from blobdir.labels.nearby import Folders, words_of
-from blobdir.labels.splitnames import families
+from blobdir.labels.nearby import Folders, Near, words_of
+from blobdir.labels.splitnames import families, speaks_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
     from blobdir.labels.files import LabelFiles
-    from blobdir.labels.nearby import Near
 
 _MACHINE: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://[^/]*|[A-Za-z]:)?/")
 """How a path begins that isn't seen from a folder: of a machine, of a drive, of a server."""
@@ -99,6 +98,8 @@ class Found:
         The name in the label file that isn't there, where the image is called like the file.
     is_called : bool
         It's called like the file, and not what that names.
+    is_relative : bool
+        What was said leads there from the label file's folder, by ``..``.
     """
 
     path: str
@@ -108,6 +109,7 @@ class Found:
     dropped: str = ""
     instead: str = ""
     is_called: bool = False
+    is_relative: bool = False
 
     @property
     def base(self) -> str:
@@ -186,6 +188,10 @@ class Images:
     def near(self, folder: str) -> Near:
         """What a folder with label files says of where its images are."""
         return self._folders.near(folder)
+
+    def note_sets(self, folders: Collection[str]) -> None:
+        """Note which folders are data sets in another one: see `blobdir.labels.nested`."""
+        self._folders.sets.update(folders)
 
     def words_in(self, folder: str) -> set[str]:
         """The words in the names of folders of images below one."""
@@ -425,7 +431,7 @@ class Images:
             if i and folders[i - 1] in self._folders:
                 break  # another image of these folders isn't one of another machine
             allowed = self._candidates(same, near, tail) if not i else self._at(said, i, same, near)
-            if found_here := self._of_split(said, allowed, tail, near):
+            if found_here := self._folders.outermost(self._of_split(said, allowed, tail, near), near):
                 path = _only(said.name, found_here) if folders else self._nearest(said, found_here, near)
                 dropped = "/".join(folders[:i])
                 exact = not dropped if folders else dirname(path) in near.beside
@@ -445,17 +451,17 @@ class Images:
                     return Found(_only(said.name, found), exact=True, above=above, said=text)
             return None
         for base in [""] if said.is_from_top else [] if said.is_whole else near.bases:
-            if base in near.outside and not said.is_from_top and self._folders.ends_below(near.scopes[0], folders):
+            if base in near.outside and not said.is_from_top and self._folders.has_inside(near, folders):
                 break  # the folder that the label file speaks for has such a one itself
             whole = join(base, *folders)
             if found := same.lying_in(whole):
-                rivals = [one for one in self._of_split_itself(said, same, near) if one not in found]
+                rivals = self._of_split_itself(said, same, near)
                 if base in near.outside and len(folders) > 1 and not said.is_from_top:
                     rivals += same.candidates(near.scopes[:1], [], folders[-1:])
-                return Found(_only(said.name, found + rivals), exact=True, said=text)
+                others = [one for one in rivals if one not in found]
+                return Found(_only(said.name, found + others), exact=True, said=text, is_relative=said.is_from_top)
             if whole in self._folders:
-                helps = self._is_found_elsewhere(said, same, near)
-                raise self._missing(said.name, same.paths[0], helps=helps)
+                raise self._missing(said.name, same.paths[0], helps=self._is_found_elsewhere(said, same, near))
         return None
 
     def _of_split_itself(self, said: _Said, same: Namesakes, near: Near) -> list[str]:
@@ -505,7 +511,7 @@ class Images:
         places = [
             (is_so, is_so < 0 and self._folders.has_split_inside("/".join(folders[:i]), split, mine), i >= end)
             for i in range(start, len(folders))
-            if (is_so := _speaks_of(folders[i], split, mine))
+            if (is_so := speaks_of(folders[i], split, mine))
         ]
         if not places:
             return _NOTHING
@@ -585,12 +591,6 @@ def _in_ways(ways: Iterable[str], look: Callable[[str], Found]) -> list[Found]:
     if not found:
         raise fault
     return found
-
-
-def _speaks_of(folder: str, split: str, mine: set[str]) -> int:
-    """Whether a folder speaks of a split (1), of another one (-1), or of none."""
-    said = families([folder])
-    return 1 if folder.lower() == split.lower() or not said.isdisjoint(mine) else -bool(said)
 
 
 def _only(name: str, paths: list[str]) -> str:

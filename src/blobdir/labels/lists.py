@@ -17,7 +17,7 @@ from blobdir.labels.splitnames import is_called_like_a_split, is_so, kind_of_spl
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from blobdir.labels.files import LabelFiles
     from blobdir.labels.finding import Found, Images
@@ -27,9 +27,12 @@ DARKNET: Final = "data/"
 """How lines of lists begin that are seen from the folder of the program."""
 SETS: Final = ("main", "", "segmentation", "layout", "action")
 """Folders of ``ImageSets`` with lists; the first that has some counts, as the others are for other tasks."""
-_SPACES: Final = re.compile(r"\s(?!-?\d+$)")
-"""What names in a line don't have, but for a number behind them."""
-_NUMBERED: Final = re.compile(r"(\S+)\s+-?\d+")
+_SPACES: Final = re.compile(r"\s(?!-?\d+(?:\s+-?\d+){0,2}$)")
+"""What names in a line don't have, but for numbers behind them."""
+_NUMBERED: Final = re.compile(r"(\S+)(?:\s+-?\d+){1,3}")
+"""An image and numbers, as of its class; an object of YOLO has four at least."""
+_OF_CLASS: Final = re.compile(r"(\S+)\s+(?:-1|0|1)")
+"""A line of a list that says whether a class is in the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +76,31 @@ def lists_called_so(files: LabelFiles, images: Images) -> Iterator[Called]:
 
 def _called(path: str, lines: list[str], images: Images, near: str) -> Called:
     named, others = [], []
+    numbered = _are_numbered(lines) and not of_class(path, lines)
     for line in lines:
         try:
-            named.append(_place(images, line, near, "", DARKNET).path)
+            named.append(_place(images, line, near, "", DARKNET, numbered=numbered).path)
         except UnclearError as error:
             others.append((line, error.paths))
         except MissingError:
-            if elsewhere := images.called_so(line):
+            ways = _ways(line, DARKNET, numbered=numbered)
+            if elsewhere := next(filter(None, map(images.called_so, ways)), None):
                 others.append((line, elsewhere))
     is_sure = 2 * (len(named) + len(others)) >= len(lines) or all(
         is_image(line) or is_image(line.partition(" ")[0]) for line in lines
     )
     return Called(path, near, named, others, is_sure)
+
+
+def _are_numbered(lines: list[str]) -> bool:
+    """Whether all lines have numbers behind a name, but for remarks."""
+    return all(_NUMBERED.fullmatch(line) or line.startswith("#") for line in lines)
+
+
+def of_class(path: str, lines: Collection[str]) -> list[str]:
+    """The names in a list that says of each whether a class is in it, as ``cat_train.txt``; none: it's another one."""
+    found = [match[1] for line in lines if (match := _OF_CLASS.fullmatch(line))] if "_" in basename(path) else []
+    return found if len(found) == len(lines) else []
 
 
 def name_unused(files: LabelFiles, images: Images, labels: Labels) -> None:
@@ -137,7 +153,17 @@ def together(sets: dict[str, set[str]]) -> set[str]:
 def _place(
     images: Images, line: str, near: str, split: str, drop: str, *, numbered: bool = False, stems: bool = False
 ) -> Found:
-    """The image that a line means; an image's path before the labels' in it, or before a number, if it isn't one so."""
+    """The image that a line means."""
+    for way in _ways(line, drop, numbered=numbered):
+        try:
+            return images.place(way, near, split, may_be_stem=stems, is_in_list=True)
+        except LabelError:
+            continue
+    return images.place(line, near, split, may_be_stem=stems, is_in_list=True)  # says what is wrong with it as it is
+
+
+def _ways(line: str, drop: str, *, numbered: bool) -> list[str]:
+    """What a line may name: itself; or an image's path before the labels' in it, or before numbers."""
     ways = [line]
     short = line.removeprefix("./")
     if drop and short.startswith(drop):
@@ -146,12 +172,7 @@ def _place(
         ways.append(found[1])
     elif is_image(first := line.partition(" ")[0]) and first != line:
         ways.append(first)
-    for way in ways:
-        try:
-            return images.place(way, near, split, may_be_stem=stems, is_in_list=True)
-        except LabelError:
-            continue
-    return images.place(line, near, split, may_be_stem=stems, is_in_list=True)  # says what is wrong with it as it is
+    return ways
 
 
 class Lists:
@@ -198,7 +219,7 @@ class Lists:
         meanings: list[Meaning] = []
         lines = list(filter(None, lines))
         self._lines.update(lines)
-        numbered = all(_NUMBERED.fullmatch(line) for line in lines)
+        numbered = _are_numbered(lines)
         for line in lines:
             try:
                 found = _place(self._images, line, near, split, drop, numbered=numbered, stems=stems)

@@ -1,4 +1,4 @@
-"""Masks as the formats write them: COCO's run lengths, and the PNG in base64 of Supervisely and LabelMe."""
+"""Masks as the formats write them: COCO's run lengths, and the PNG in base64 of LabelMe; to that of Supervisely."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def filled(polygon: Polygon, width: int, height: int) -> Mask | None:
 
 
 def from_png(text: Any, left: int, top: int) -> Mask | None:
-    """A mask from a PNG in base64, deflated or not.
+    """A mask from a PNG in base64, deflated or not, as LabelMe has it; of Supervisely's: `blobdir.storedmasks`.
 
     Raises
     ------

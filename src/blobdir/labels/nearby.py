@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
-from posixpath import basename, commonpath, dirname
+from posixpath import basename, commonpath, dirname, join
 from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import parents_of
@@ -28,6 +28,8 @@ _OF_LABELS: Final = re.compile(
 _OF_FORMAT: Final = re.compile(r"coco|yolo|voc|cvat|createml")
 """The same, if no images lie below them: else it's the name of a whole data set."""
 _WORD: Final = re.compile(r"[a-z0-9]+")
+_COPIES: Final = 16
+"""A data set has fewer copies of itself in it, so more images of one name are none."""
 _IMAGES_FOR: Final = (
     ("labels", "images"),
     ("label", "image"),
@@ -87,6 +89,8 @@ class Folders:
         The lowest that all images lie in, or below.
     tails : set of str
         Ways in which the end of a path can name a folder with images in it, or below.
+    sets : set of str
+        Those that are data sets in another one, as noted.
     """
 
     def __init__(self, direct: Iterable[str]) -> None:
@@ -96,6 +100,7 @@ class Folders:
         self._sorted = sorted(self._all)
         self.top = commonpath(self.direct) if self.direct else ""
         self.tails = {tail for folder in self._all for tail in _tails(folder)}
+        self.sets: set[str] = set()
         self._with_labels: set[str] = set()
         self._nears: dict[str, Near] = {}
         self._splits: dict[str, tuple[set[str], set[str]]] = {}
@@ -136,7 +141,7 @@ class Folders:
             found = self._splits[scope] = {name.lower() for name in names}, families(names)
         return found
 
-    def ends_below(self, scope: str, tail: list[str]) -> bool:
+    def _ends_below(self, scope: str, tail: list[str]) -> bool:
         """Whether a folder of images below one has a path that ends with folders."""
         if self._ends is None:
             self._ends = {}
@@ -146,6 +151,24 @@ class Folders:
         found = self._ends.get("/".join(tail), [])
         at = bisect_left(found, f"{scope}/")
         return at < len(found) and is_below(found[at], scope)
+
+    def has_inside(self, near: Near, said: list[str]) -> bool:
+        """Whether the folder that a label file speaks for has those that are said, or the first of them there."""
+        bases = (base for base in near.bases if base not in near.outside)
+        return self._ends_below(near.scopes[0], said) or any(join(base, said[0]) in self._all for base in bases)
+
+    def outermost(self, paths: list[str], near: Near) -> list[str]:
+        """Of several images, the one of which all others are namesakes in sets below what a label file speaks for."""
+        if not self.sets or not 1 < len(paths) <= _COPIES:
+            return paths
+        outer = min(paths, key=lambda path: path.count("/"))
+        others = (path for path in paths if path != outer)
+        return [outer] if all(outer in self._outer_ones(path, near.scopes[0]) for path in others) else paths
+
+    def _outer_ones(self, path: str, top: str) -> set[str]:
+        """The paths that an image in a set would have in those around it, below a folder."""
+        sets = (one for one in parents_of(path) if one in self.sets and one != top and is_below(one, top))
+        return {join(above, path[len(one) + 1 :]) for one in sets for above in (*parents_of(one), "")}
 
     def words_in(self, scope: str) -> set[str]:
         """The words in the names of folders of images below one."""

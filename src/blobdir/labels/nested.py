@@ -5,16 +5,22 @@ only say a name, would be found to mean the namesakes further below. So of sever
 has it whose folder lies nearest around it; and where a folder further below has labels of its own, in the same place as
 the outer labels have, its images are theirs. An image at the very path that is said, seen from the label file's folder
 or one above it, is meant all the same; so is one whose set lies in a folder of the split.
+
+Images of the inner one may be missing, too. What its labels say, seen from the outer one's folder, may be there: it's
+that of the outer labels. A folder is such a set of its own if labels in it mean images in it, as seen from there; or if
+they lie in the same place as the outer ones do. So of an outer image and its namesakes in such sets, labels that say
+just a name mean the outer one.
 """
 
 from __future__ import annotations
 
-from posixpath import dirname
+from posixpath import basename, dirname, join
 from typing import TYPE_CHECKING
 
 from blobdir.filenames import parents_of
 from blobdir.labels.model import LabelError
-from blobdir.labels.namesakes import is_below
+from blobdir.labels.namesakes import folders_of, is_below
+from blobdir.labels.nearby import is_named_for_labels
 from blobdir.labels.splitnames import families, is_of_split
 
 if TYPE_CHECKING:
@@ -23,6 +29,25 @@ if TYPE_CHECKING:
     from blobdir.labels.claims import Meaning
     from blobdir.labels.files import LabelFiles
     from blobdir.labels.finding import Images
+    from blobdir.labels.formats import Format
+
+
+def inner_sets(kind: Format, files: LabelFiles) -> set[str]:
+    """Folders with label files in the same place as those of a folder around them, each a data set in another one.
+
+    Files with the labels of many images must be called the same, too.
+    """
+    if kind.is_of_each:
+        places = {dirname(path) for path in files.ending(*kind.kinds)}
+    else:
+        places = {path for path in files.ending(*kind.kinds) if kind.knows(path, files.head(path))}
+    found: set[str] = set()
+    for place in places if len(places) > 1 else ():
+        for top in parents_of(place):
+            rest = place[len(top) + 1 :]
+            if any(join(outer, rest) in places for outer in (*parents_of(top), "")):
+                found.add(top)
+    return found
 
 
 def of_inner_sets(
@@ -44,7 +69,7 @@ def of_inner_sets(
     sets = _Sets(images)
     by_image: dict[str, list[int]] = {}
     for i, one in meanings.items():
-        sets.note(folders[i], one.found.path)
+        sets.note(folders[i], one, of_one=of_one)
         by_image.setdefault(one.found.path, []).append(i)
     wrong: dict[int, str] = {}
     known: dict[tuple[str, str], bool] = {}
@@ -63,6 +88,12 @@ def of_inner_sets(
                 why = f"{place} has labels of its own"
             if place and not _is_there(one, folders[i], place, images):
                 wrong[i] = why
+        for i in numbers:
+            if i in wrong or not (place := sets.own(folders[i], meanings[i], of_one=of_one)):
+                continue
+            others = (_file(meanings[j], of_one) for j in numbers if not is_below(folders[j] + "/", place))
+            if not any(_are_equal(files, _file(meanings[i], of_one), other, known) for other in others):
+                wrong[i] = f"{place} has labels of its own"
     return wrong
 
 
@@ -72,21 +103,49 @@ class _Sets:
     def __init__(self, images: Images) -> None:
         self._images = images
         self._places: dict[str, set[str]] = {}
-        self._noted: set[tuple[str, str]] = set()
+        self._owning: set[str] = set()
+        self._files: set[str] = set()
+        self._noted: set[tuple[str, str, str]] = set()
 
     def of(self, folder: str) -> str:
         """The folder that label files in a folder speak for."""
         return self._images.near(folder).scopes[0]
 
-    def note(self, folder: str, path: str) -> None:
+    def note(self, folder: str, one: Meaning, *, of_one: bool) -> None:
         """Note that a folder has labels of an image: of one in each folder around both, as it can be that of a set."""
-        key = folder, dirname(path)
+        path, base = one.found.path, one.found.base
+        if not of_one:
+            self._files.add(one.file)
+        key = folder, dirname(path), base
         if key in self._noted:
             return
         self._noted.add(key)
         for top in (folder, *parents_of(folder), ""):
             if is_below(path, top) and (place := _inside(folder, top)) is not None:
                 self._places.setdefault(top, set()).add(place)
+                if is_below(f"{base}/", top):
+                    self._owning.add(top)
+
+    def own(self, folder: str, one: Meaning, *, of_one: bool) -> str:
+        """The folder around labels that is a set of its own, where their image isn't in it; empty: none."""
+        path = one.found.path
+        if one.found.is_relative:
+            return ""
+        for top in (folder, *parents_of(folder)):
+            if is_below(path, top):
+                break
+            if top in self._owning:
+                return top
+            if basename(top) in folders_of(path) or (
+                is_named_for_labels(basename(top)) and not self._images.holds(top)
+            ):
+                continue
+            place, name = _inside(folder, top), "" if of_one else one.file[len(top) :].strip("/")
+            for outer in (*parents_of(top), ""):
+                is_same = place in self._places.get(outer, ()) if place else join(outer, name) in self._files
+                if is_below(path, outer) and name + (place or "") and is_same:
+                    return top
+        return ""
 
     def inner(self, folder: str, path: str) -> str:
         """The folder around an image, below that which labels speak for, that has such labels itself; empty: none.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from posixpath import basename
 from typing import TYPE_CHECKING, Final
 
 from blobdir.errors import UsageError
@@ -13,9 +12,10 @@ from blobdir.labels.companions import name_companions
 from blobdir.labels.detecting import detect, format_of
 from blobdir.labels.formats import FORMATS
 from blobdir.labels.formats.yolo import is_labels
-from blobdir.labels.formats.yoloconfig import NAMES_FILES
+from blobdir.labels.formats.yolonames import is_called_like_names
 from blobdir.labels.lists import name_unused
 from blobdir.labels.model import Labels, Picture, told
+from blobdir.labels.nested import inner_sets
 from blobdir.labels.shared import final_split, put_together
 from blobdir.labels.splitnames import is_called_like_a_split, split_of_folders
 from blobdir.wording import counted
@@ -48,6 +48,7 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
     LabelError
         A file with the labels of many images can't be read.
     """
+    images.note_sets(inner_sets(FORMATS[kind], files))
     aside = set_aside(FORMATS[kind], files, images)
     files = files.without(aside) if aside else files
     labels = FORMATS[kind].read(files, images)
@@ -103,7 +104,7 @@ def _passed_by(kind: str, labels: Labels, files: LabelFiles, images: Images) -> 
 
 def _name_texts(kind: str, labels: Labels, files: LabelFiles, images: Images) -> None:
     """Name YOLO's texts beside labels of another format: nothing knows them as such if none of their images is here."""
-    if kind == "yolo" or not any(basename(path).lower() in NAMES_FILES for path in files.ending(".txt", ".names")):
+    if kind == "yolo" or not any(map(is_called_like_names, files.paths)):
         return
     texts = (path for path in files.ending(".txt") if not images.has_called(path))
     if found := [path for path in texts if is_labels(path, files.head(path))]:

@@ -67,6 +67,12 @@ def _objects(picture: Picture, size: tuple[int, int]) -> Counter[Any]:
     return Counter(_bucket(thing) for thing in picture.read(*size, lambda *_: None))
 
 
+def have_equal_objects(one: Picture, other: Picture) -> bool:
+    """Whether two label files say the same objects of an image, as far as classes and places go."""
+    size = one.size or other.size or _ANY_SIZE
+    return _objects(one, size) == _objects(other, size)
+
+
 class _Together:
     """Puts pictures of one image together, and says of how many images that was done."""
 

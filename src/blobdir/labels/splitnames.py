@@ -114,3 +114,9 @@ def is_of_split(path: str, split: str) -> bool:
     """Whether the folders that an image lies in are called like a split."""
     folders = path.split("/")[:-1]
     return split.lower() in map(str.lower, folders) or not families(folders).isdisjoint(families([split]))
+
+
+def speaks_of(folder: str, split: str, mine: set[str]) -> int:
+    """Whether a folder speaks of a split (1), of another one (-1), or of none."""
+    said = families([folder])
+    return 1 if folder.lower() == split.lower() or not said.isdisjoint(mine) else -bool(said)

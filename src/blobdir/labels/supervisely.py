@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
+from math import floor
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.errors import DataError
 from blobdir.jsontext import write_json
-from blobdir.labels.masks import from_png, to_png
+from blobdir.labels.masks import cropped, to_png
 from blobdir.labels.model import Box, Dot, LabelError, Line, Mask, Polygon, Pose, number
+from blobdir.storedmasks import MaskError, stored_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -228,7 +230,7 @@ def _shape(item: Mapping[str, Any], kind: str, known: Kind | None) -> Shape | No
         case "bitmap" | "alpha_mask":
             bitmap = item["bitmap"]
             left, top = bitmap["origin"]
-            mask = from_png(bitmap["data"], int(left), int(top))
+            mask = _mask(kind, bitmap["data"], floor(left), floor(top))
             if mask is None:
                 raise LabelError("has a mask without pixels")
             return mask
@@ -241,6 +243,35 @@ def _shape(item: Mapping[str, Any], kind: str, known: Kind | None) -> Shape | No
                 }
             )
     return None
+
+
+def _mask(kind: str, data: Any, left: int, top: int) -> Mask | None:
+    if not isinstance(data, str):
+        raise LabelError("has a mask whose pixels are no text")
+    try:
+        return cropped(stored_mask(kind, data).pixels > 0, left, top)
+    except MaskError as error:
+        raise LabelError(f"has a mask with pixels that {error}") from None
+
+
+def in_whole_pixels(shape: Shape) -> Shape:
+    """A shape as the SDK has it: it rounds all places down."""
+    match shape:
+        case Box():
+            return Box(floor(shape.left), floor(shape.top), floor(shape.right), floor(shape.bottom))
+        case Polygon():
+            return Polygon(_floored(shape.exterior), tuple(map(_floored, shape.holes)))
+        case Line():
+            return Line(_floored(shape.points))
+        case Dot():
+            return Dot(*_floored([shape.at]))
+        case Pose():
+            return Pose({key: (floor(x), floor(y), seen) for key, (x, y, seen) in shape.points.items()})
+    return shape
+
+
+def _floored(points: Iterable[Point]) -> tuple[Point, ...]:
+    return tuple((floor(x), floor(y)) for x, y in points)
 
 
 def _ring(raw: Any) -> tuple[Point, ...]:

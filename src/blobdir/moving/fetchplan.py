@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from blobdir.datasets import no_dataset
 from blobdir.discovery import layout
 from blobdir.discovery.root import check_root
 from blobdir.errors import NotAProjectError, ReadError, SourceChangedError, UsageError
 from blobdir.filenames import parents_of
 from blobdir.moving.remotefiles import JOURNAL, PUSHING, ask_versions, is_own
-from blobdir.wording import near
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -191,7 +191,7 @@ def choose_datasets(datasets: Sequence[str], typed: Iterable[str]) -> list[str]:
         if name in datasets:
             meant = [name]
         if not meant:
-            raise UsageError(f"{name}: isn't a dataset; {near(name, list(names), 'there are', 'there is none')}")
+            raise no_dataset(name, names)
         if len(meant) > 1:
             raise UsageError(f"{name}: could be each of {' and '.join(meant)}; give the path")
         chosen += meant

@@ -153,22 +153,12 @@ def ask_versions(
 
 def same_version(then: Stat, now: Stat) -> bool:
     """Whether both are surely one version of one file; False where they don't say enough."""
-    if then.size != now.size and min(then.size, now.size) >= 0:
-        return False
-    if then.etag and now.etag:
-        return then.etag == now.etag
-    if not then.mtime_ns or not now.mtime_ns:
-        return False
-    if then.mtime_ns % _SECOND_NS and now.mtime_ns % _SECOND_NS:
-        return then.mtime_ns == now.mtime_ns
-    return then.mtime_ns // _SECOND_NS == now.mtime_ns // _SECOND_NS  # some say it in whole seconds
+    return then.is_surely(now)
 
 
 def is_still(then: Stat, now: Stat) -> bool:
     """Whether nothing says that a file has changed."""
-    if (then.etag and now.etag) or (then.mtime_ns and now.mtime_ns):
-        return same_version(then, now)
-    return then.size == now.size or min(then.size, now.size) < 0
+    return not then.difference(now)
 
 
 def two_lengths(then: Stat, now: Stat) -> str:

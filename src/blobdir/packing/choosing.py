@@ -135,8 +135,7 @@ def choose(project: ProjectView[DatasetView], options: SubsetOptions) -> Choice:
         The images of a dataset aren't all known.
     """
     for name in options.datasets:
-        if name not in project:
-            raise UsageError(f"{name}: isn't a dataset; {near(name, list(project), 'there are', 'there is none')}")
+        project.chosen(name)
     _check_known(project, options)
     datasets = [
         dataset
@@ -221,11 +220,12 @@ def _fitting(
             raise IncompleteListingError(
                 f"{pattern}: no image fits that could be listed, and others may be there: {why}"
             )
-        raise NotFoundError(f"{pattern}: no image fits; {_near_pattern(project, names, pattern)}")
+        raise NotFoundError(f"{pattern}: no image fits; {near_pattern(project, names, pattern)}")
     return found
 
 
-def _near_pattern(project: ProjectView[DatasetView], names: Mapping[str, list[str]], pattern: str) -> str:
+def near_pattern(project: ProjectView[DatasetView], names: Mapping[str, list[str]], pattern: str) -> str:
+    """What a pattern that fits no image may be meant to be."""
     others = dict.fromkeys((f"*/{pattern}", pattern.replace(f"/{layout.ITEMS}/", "/"), pattern.removeprefix("/")))
     for other in others:
         fit = re.compile(translate(other)).match

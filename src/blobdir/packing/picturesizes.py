@@ -11,6 +11,7 @@ from blobdir.annotations import read_annotation
 from blobdir.discovery import layout
 from blobdir.errors import BlobdirError
 from blobdir.images import shown_size
+from blobdir.memberfile import place_of
 
 if TYPE_CHECKING:
     import os
@@ -81,8 +82,8 @@ class Stream(RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a byte."""
-        self._at = max(0, offset + (0, self._at, self._opened.size)[whence])
+        """Go to a byte; OSError, `EINVAL`, where that lies before the beginning."""
+        self._at = place_of(offset, whence, self._at, self._opened.size)
         return self._at
 
     def tell(self) -> int:

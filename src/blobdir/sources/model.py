@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 Kind = Literal["file", "directory", "link", "other"]
 
 
+def same_time(a_ns: int, b_ns: int) -> bool:
+    """Whether two times are one, where some say it in whole seconds."""
+    if a_ns % 10**9 and b_ns % 10**9:
+        return a_ns == b_ns
+    return a_ns // 10**9 == b_ns // 10**9
+
+
 @dataclass(frozen=True, slots=True)
 class Stat:
     """Attributes of a file or directory.
@@ -49,17 +56,34 @@ class Stat:
     ctime_ns: int = 0
     links: int = -1
 
-    def same_content(self, other: Stat) -> bool:
-        """Whether both look like one version of one file: by etag where there is one, else by size and time.
+    def difference(self, now: Stat) -> str:
+        """What says that `now` is another version of the file, in words; empty where nothing does.
 
-        On this machine, it must be the same file as well: the same inode, or, where a file system gives out other
-        numbers each time, the same time of change, which nobody can set.
+        That's the etag where both have one, else the time; and the size. What a backend doesn't say of one of them, as
+        the size in an answer that is a part of a file, is no difference. On this machine all is known, and it must be
+        the same file as well: the same inode, or, where a file system gives out other numbers each time, the same time
+        of change, which nobody can set.
         """
-        if self.etag and other.etag:
-            return self.etag == other.etag
-        if self.size != other.size or self.mtime_ns != other.mtime_ns:
-            return False
-        return -1 in (self.inode, other.inode) or self.inode == other.inode or self.ctime_ns == other.ctime_ns
+        is_here = now.inode >= 0
+        if self.size != now.size and (is_here or min(self.size, now.size) >= 0):
+            return f"{self.size} bytes then, {now.size} now"
+        if self.etag and now.etag:
+            return "" if self.etag == now.etag else f"version {self.etag} then, {now.etag} now"
+        if is_here:
+            is_file = min(self.inode, now.inode) < 0 or self.inode == now.inode or self.ctime_ns == now.ctime_ns
+            return "" if is_file and self.mtime_ns == now.mtime_ns else "modified since"
+        is_told = bool(self.mtime_ns and now.mtime_ns)
+        return "modified since" if is_told and not same_time(self.mtime_ns, now.mtime_ns) else ""
+
+    def is_surely(self, now: Stat) -> bool:
+        """Whether `now` is the same version for all that is said, and an etag or a time has said so."""
+        is_told = (self.etag and now.etag) or (self.mtime_ns and now.mtime_ns)
+        return bool(is_told) and not self.difference(now)
+
+    def same_content(self, now: Stat) -> bool:
+        """Whether `now` is the same version for all that is said: by the size alone where neither says more."""
+        is_told = self.etag or now.etag or self.mtime_ns or now.mtime_ns
+        return self.is_surely(now) if is_told else not self.difference(now)
 
     @property
     def tag(self) -> int:

@@ -15,7 +15,7 @@ from blobdir.sources.backend import CONCURRENCY, Backend
 from blobdir.sources.model import Stat
 from blobdir.sources.retries import status_of
 from blobdir.sources.segments import plan_segments
-from blobdir.sources.transports import BEYOND_END, Answer, same_time
+from blobdir.sources.transports import BEYOND_END, Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -105,15 +105,7 @@ class RemoteSource:
     def _checked(self, answer: Answer) -> bytes:
         """The bytes of an answer, if they are of the version that is read."""
         now, then = answer.version, self.stat
-        other = ""
-        if then.etag and now.etag:
-            if then.etag != now.etag:
-                other = f"version {then.etag} then, {now.etag} now"
-        elif then.mtime_ns and now.mtime_ns and not same_time(then.mtime_ns, now.mtime_ns):
-            other = "modified since"
-        if then.size >= 0 and now.size >= 0 and then.size != now.size:
-            other = f"{then.size} bytes then, {now.size} now"
-        if other:
+        if other := then.difference(now):
             raise SourceChangedError(
                 f"{self.path}: was replaced or changed after the project was opened ({other}); open the project again"
             )

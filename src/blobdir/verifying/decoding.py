@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Shapes = dict[str, str]
 
 BATCH = 500
+_FAILED = "not-decodable"
 
 
 def look_into(storage: LocalStorage, read: ReadOffsets = read_offsets) -> ProjectView[DatasetView]:
@@ -67,7 +68,9 @@ def check_decoding(
         for code, example in chain.from_iterable(found):
             report.add(code, path, example)
         done += len(found)
-        report.decoded += len(found)
+        failed = sum(any(code == _FAILED for code, _ in one) for one in found)
+        report.undecoded += failed
+        report.decoded += len(found) - failed
         progress(done, total)
 
 
@@ -124,7 +127,7 @@ def _decode(dataset: DatasetView, shapes: Shapes, name: str) -> Iterator[tuple[s
         # Old versions of the SDK have written this one.
         is_stored = wanted is not None and wanted != (width, height) and wanted == stored_size(data)
     except (BlobdirError, OSError) as error:
-        yield "not-decodable", f"{name}: {error}"
+        yield _FAILED, f"{name}: {error}"
         return
     if notes:
         yield "image-damaged", f"{name}: {'; '.join(notes)}"

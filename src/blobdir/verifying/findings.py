@@ -67,7 +67,7 @@ class VerifyReport:
 
     Attributes
     ----------
-    blobs, blob_bytes, entries, annotations, decoded : int
+    blobs, blob_bytes, entries, annotations, decoded, undecoded : int
         What was looked at.
     files : int
         Images that are files, masks and the other files of images that were looked at.
@@ -88,6 +88,7 @@ class VerifyReport:
     files: int = 0
     masks: int = 0
     decoded: int = 0
+    undecoded: int = 0
     checksums: int = 0
     findings: list[Finding] = field(default_factory=list)
     seconds: float = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Any, Final
 
@@ -292,7 +293,7 @@ class _Split:
         for index, raw in enumerate(value["categories"]):
             place = f"categories[{index}]"
             try:
-                category = category_of(raw)
+                category = category_of(raw, partial(self._labels.complain, "label", f"{path}: {place}"))
             except LabelError as error:
                 self._labels.complain("label", f"{path}: {place}", str(error))
                 continue

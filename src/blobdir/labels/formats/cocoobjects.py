@@ -140,8 +140,8 @@ def _is_empty(key: str, value: Any) -> bool:
     return value is None or value in ([], {}, "") or (key == "num_keypoints" and value == 0)
 
 
-def category_of(raw: Any) -> Category:
-    """A category.
+def category_of(raw: Any, complain: Callable[[str], None]) -> Category:
+    """A category; of a skeleton that can't be read it's told, and the objects are read all the same.
 
     Raises
     ------
@@ -162,7 +162,8 @@ def category_of(raw: Any) -> Category:
     if len(set(keypoints)) != len(keypoints):
         raise LabelError(f"{name!r} has two keypoints of one name")
     if not isinstance(edges, list) or not all(_is_edge(edge, len(keypoints)) for edge in edges):
-        raise LabelError(f"{name!r} has a skeleton that isn't a list of pairs of its keypoints' numbers, from 1 on")
+        complain(f"{name!r} has a skeleton that isn't a list of pairs of its keypoints' numbers, from 1 on: left out")
+        edges = []
     parent = raw.get("supercategory")
     kept = {
         key: value for key, value in raw.items() if key not in ("id", "name", "supercategory", "keypoints", "skeleton")
@@ -266,7 +267,8 @@ def _outlines(raw: dict[str, Any]) -> Iterable[Shape]:
     if all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in segmentation):
         segmentation = [segmentation]
     for ring in segmentation:
-        yield Polygon(_ring(ring))
+        if ring != []:  # there is nothing in it
+            yield Polygon(_ring(ring))
 
 
 def _ring(raw: Any) -> tuple[tuple[float, float], ...]:

@@ -70,6 +70,10 @@ _BEFORE: Final = 4
 """So many lines are looked at for the header."""
 _BEGINS: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\"?sep=.\"?\s*)?", re.IGNORECASE)
 """Lines before it: empty ones, and Excel's ``sep=;``."""
+_WHOLE: Final = re.compile(r"(\d+)(?:\.0*)?")
+"""A side of an image: programs with floats write ``600.0``."""
+_ABOUT: Final = 0.01
+"""So far below 0 or above 1 are shares of boxes at the edge, from rounding."""
 _SNIFFED: Final = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -200,11 +204,15 @@ def _read(labels: Labels, path: str, text: str, layout: _Layout, images: Images)
     pictures: dict[tuple[str, str], Picture] = {}
     readers: dict[tuple[str, str], _Reader] = {}
     of_file = split_in_name(path)
-    least = max(layout.columns.values()) + 1
+    least, most = max(layout.columns.values()) + 1, len(layout.names or layout.columns)
     for line, row in _rows(path, text, layout):
         where = f"{path}, line {line}"
         if len(row) < least:
             labels.complain("label", where, f"has {len(row)} fields, and {least} are needed")
+            continue
+        if any(map(str.strip, row[most:])):
+            text = f"has {len(row)} fields, and there are {most} columns, so it can't be told which is which: not read"
+            labels.complain("label", where, f"{text}. Put texts with {layout.delimiter!r} in them in quotes")
             continue
         name, split = layout.cell(row, "image"), layout.cell(row, "split") or of_file
         if (name, split) in missing:
@@ -225,7 +233,7 @@ def _read(labels: Labels, path: str, text: str, layout: _Layout, images: Images)
     for where, fault, *more in missing.values():
         labels.complain("label-image", where, fault + (f"; nor for {counted(len(more), 'more row')}" if more else ""))
     if not layout.shares and _are_shares(layout, (row for reader in readers.values() for _, row in reader.rows)):
-        labels.note(path, "has no number above 1 in a box, so they are taken for shares of the images' sides")
+        labels.note(path, "has no number much above 1 in a box, so they are taken for shares of the images' sides")
         layout.shares = True
     labels.pictures += pictures.values()
 
@@ -239,13 +247,13 @@ def _take_size(labels: Labels, picture: Picture, size: tuple[int, int] | None, w
 
 def _size(layout: _Layout, row: list[str]) -> tuple[int, int] | None:
     """The size of the image that a row says."""
-    width, height = layout.cell(row, "width"), layout.cell(row, "height")
-    found = (int(width), int(height)) if width.isdecimal() and height.isdecimal() else (0, 0)
-    return found if all(found) else None
+    sides = [_WHOLE.fullmatch(layout.cell(row, side)) for side in ("width", "height")]
+    found = [int(side[1]) for side in sides if side]
+    return (found[0], found[1]) if len(found) == len(sides) and all(found) else None
 
 
 def _are_shares(layout: _Layout, rows: Iterable[list[str]]) -> bool:
-    """Whether boxes are said in shares: all numbers are from 0 to 1, and not just these two."""
+    """Whether boxes are said in shares: all numbers are from 0 to 1 or close by, and not just these two."""
     has_fraction = False
     for row in rows:
         for side in _SIDES:
@@ -253,7 +261,7 @@ def _are_shares(layout: _Layout, rows: Iterable[list[str]]) -> bool:
                 value = float(layout.cell(row, side) or 0)
             except ValueError:
                 continue  # it's named for that
-            if not 0 <= value <= 1:
+            if not -_ABOUT <= value <= 1 + _ABOUT:
                 return False
             has_fraction = has_fraction or 0 < value < 1
     return has_fraction

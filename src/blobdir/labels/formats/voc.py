@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from blobdir.labels.claims import Claims
 from blobdir.labels.companions import is_mask_of_voc
 from blobdir.labels.finding import Found, MissingError, UnclearError
-from blobdir.labels.lists import SETS, Lists, together
+from blobdir.labels.lists import SETS, Lists, of_class, together
 from blobdir.labels.model import Box, LabelError, Labels, Picture, Polygon, Thing, add_flag, number
 from blobdir.labels.rounds import turned_box
 from blobdir.labels.safexml import read_xml
@@ -26,12 +26,11 @@ if TYPE_CHECKING:
     from blobdir.labels.safexml import Element
 
 _ROOT: Final = re.compile(rb"<annotation[\s>]")
-_OF_CLASS: Final = re.compile(r"(\S+)\s+(?:-1|0|1)")
-"""A line of a list that says whether a class is in the image."""
 FLAGS: Final = ("truncated", "difficult", "occluded")
 _OF_OBJECTS: Final = frozenset(
     ("name", "bndbox", "robndbox", "polygon", "pose", "part", "attributes", "deleted", *FLAGS)
 )
+_ONCE: Final = ("name", "bndbox", "robndbox", "polygon")
 _OF_IMAGES: Final = frozenset(("filename", "object", "segmented", "size"))
 
 
@@ -184,12 +183,8 @@ def _in_list_of_class(files: LabelFiles, path: str, images: Images) -> set[str]:
     An image may be called ``photo 1``: a list whose whole lines name as many images as their first words is one of
     images.
     """
-    if "_" not in basename(path):
-        return set()
     lines = _lines(files, path)
-    found = [match[1] for line in lines if (match := _OF_CLASS.fullmatch(line))]
-    if len(found) < len(lines):
-        return set()
+    found = of_class(path, lines)
     whole = sum(1 for line in lines if images.called_so(line))
     return set() if whole and whole >= sum(1 for name in found if images.called_so(name)) else set(found)
 
@@ -214,6 +209,10 @@ class _Reader:
                 yield _thing(element)
             except LabelError as error:
                 complain("label", f"{self._path}, line {element.line}: {error}")
+            for name in _ONCE:
+                if len(found := list(element.all(name))) > 1:
+                    text = f"is the second <{name}> of an object, of which the first was taken"
+                    complain("label", f"{self._path}, line {found[1].line}: {text}")
             for part in element.all("part"):
                 text = f"a part ({part.text_of('name')!r}) of an object isn't taken"
                 complain("label", f"{self._path}, line {part.line}: {text}")

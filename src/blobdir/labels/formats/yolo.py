@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from blobdir.labels.claims import Claims
 from blobdir.labels.files import decoded, without_mark
 from blobdir.labels.finding import Found, MissingError, UnclearError, is_image
-from blobdir.labels.formats.yoloconfig import NAMES_FILES, Names, Splits, is_config, read_config
+from blobdir.labels.formats.yoloconfig import Splits, is_config, read_config
+from blobdir.labels.formats.yolonames import Names, is_called_like_names
 from blobdir.labels.model import Box, LabelError, Labels, Picture, Polygon, Pose, Thing, number
 from blobdir.wording import counted
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from blobdir.labels.formats.yoloconfig import Config
     from blobdir.labels.model import Complain
 
-_OTHERS: Final = frozenset((*NAMES_FILES, "readme.txt", "requirements.txt", "train.txt", "val.txt", "test.txt"))
-"""Texts that are something else, unless they hold labels."""
+_OTHERS: Final = frozenset(("readme.txt", "requirements.txt", "train.txt", "val.txt", "test.txt"))
+"""Texts that are something else, as those of names are, unless they hold labels."""
 _SNIFFED_LINES: Final = 5
 _BOX, _SCORED = 4, 5
 _LEAST_OUTLINE: Final = 6
@@ -57,8 +58,8 @@ def read(files: LabelFiles, images: Images) -> Labels:
     labels = Labels("yolo")
     config = read_config(files, labels)
     splits = Splits(files, images, config, labels)
-    special = {path for path in files.ending(".txt", ".names") if _is_special(path, files)}
-    names = Names(files, config, labels, (path for path in special if basename(path).lower() in NAMES_FILES))
+    special = {path for path in files.ending(".txt", ".names", ".labels") if _is_special(path, files)}
+    names = Names(files, config, labels, filter(is_called_like_names, special))
     keypoints = tuple(config.keypoint_names) or tuple(str(i) for i in range(config.keypoints))
     labels.categories = names.categories(keypoints)
     texts = [path for path in files.ending(".txt") if path not in special and path not in splits.lists]
@@ -69,7 +70,10 @@ def read(files: LabelFiles, images: Images) -> Labels:
         picture = Picture(path, splits.of(path), place or path, reader, is_labelled=place is not None)
         picture.is_listed = splits.is_listed(path)
         labels.pictures.append(picture)
-    labels.files += sorted(set(owners.values()))
+    own = sorted(set(owners.values()))
+    labels.files += own
+    if not labels.categories:
+        names.name_unnamed([path for path in own if is_labels(path, files.head(path))], labels)
     labels.kept[""] = config.kept
     return labels
 
@@ -77,7 +81,8 @@ def read(files: LabelFiles, images: Images) -> Labels:
 def _is_special(path: str, files: LabelFiles) -> bool:
     """Whether a text is one of names, or another that is no image's."""
     name = basename(path).lower()
-    return (name in _OTHERS or name.startswith("readme.")) and not is_labels(path, files.head(path))
+    is_so = name in _OTHERS or name.startswith("readme.") or is_called_like_names(path)
+    return is_so and not is_labels(path, files.head(path))
 
 
 def _owners(files: LabelFiles, labels: Labels, images: Images, texts: list[str]) -> dict[str, str]:

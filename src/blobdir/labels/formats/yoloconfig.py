@@ -1,18 +1,19 @@
-"""What YOLO's labels need besides: names of classes, keypoints and splits, of ``data.yaml`` and of texts."""
+"""What YOLO's labels need besides: ``data.yaml`` and Darknet's ``obj.data``, keypoints and splits."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from posixpath import basename, dirname, join, splitext
+from posixpath import basename, dirname, join, normpath, splitext
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.annotations import kind_of
 from blobdir.filenames import parents_of
-from blobdir.labels.files import without_mark
+from blobdir.labels.aside import words_aside
 from blobdir.labels.finding import Images, MissingError, UnclearError
+from blobdir.labels.formats.yolonames import keys_of, names_in
 from blobdir.labels.lists import DARKNET, Lists, lists_called_so
-from blobdir.labels.model import Category, LabelError, brief, without_nan
+from blobdir.labels.model import LabelError, without_nan
 from blobdir.labels.namesakes import is_below
 from blobdir.labels.splitnames import (
     SPLITS,
@@ -31,11 +32,13 @@ if TYPE_CHECKING:
     from blobdir.labels.files import LabelFiles
     from blobdir.labels.model import Labels
 
-NAMES_FILES: Final = ("classes.txt", "obj.names", "labels.txt", "names.txt")
+_NAMES: Final = "names"
 _ALWAYS: Final = ("train", "val", "test")
 """Keys that programs ask for; `convert` writes datasets of other names by these, and by their own."""
 _UP: Final = re.compile(r"^(?:\.\./)+")
 _KNOWN: Final = frozenset(("path", "names", "nc", "kpt_shape", "flip_idx", "kpt_names", *SPLITS))
+_SAYS_SO: Final = ("path", "nc", "kpt_shape")
+"""Keys beside ``names`` by which it's known, as by those of splits."""
 
 
 @dataclass(slots=True)
@@ -48,6 +51,8 @@ class Config:
         Of ``data.yaml``; else of Darknet's ``obj.data``, which has splits only. Empty: there is neither.
     names : dict
         Number -> class.
+    names_file : str
+        The text with these that ``obj.data`` says; empty: none that is there.
     seen : list of str
         The files that places of splits are seen from: this one, and those that say the same in other folders.
     splits : dict
@@ -64,6 +69,7 @@ class Config:
 
     path: str = ""
     names: dict[int, str] = field(default_factory=dict)
+    names_file: str = ""
     seen: list[str] = field(default_factory=list)
     splits: dict[str, list[list[str]]] = field(default_factory=dict)
     own: set[str] = field(default_factory=set)
@@ -86,13 +92,8 @@ def is_config(path: str, head: bytes) -> bool:
     """Whether a file can be a ``data.yaml``."""
     if splitext(path)[1].lower() not in (".yaml", ".yml"):
         return False
-    keys = {
-        line.partition(b":")[0].strip()
-        for line in without_mark(head).splitlines()
-        if b":" in line and line[:1] not in b" \t-#"
-    }
-    others = {key.decode("utf-8", "replace").lower() for key in keys}
-    return b"names" in keys and any(key in ("path", "nc") or is_split(key) for key in others)
+    keys = keys_of(head)
+    return "names" in keys and any(key in _SAYS_SO or is_split(key) for key in map(str.lower, keys))
 
 
 def read_config(files: LabelFiles, labels: Labels) -> Config:
@@ -110,7 +111,8 @@ def read_config(files: LabelFiles, labels: Labels) -> Config:
         config.seen = [path, *equal]
     except LabelError as error:
         raise LabelError(f"{path}: {error}") from error
-    if not config.splits and (darknet := _of_darknet(files, labels)).path:
+    darknet = Config() if config.splits else _of_darknet(files, labels)
+    if darknet.path:
         config.seen, config.splits = darknet.seen, darknet.splits
     return config
 
@@ -129,24 +131,26 @@ def _of_darknet(files: LabelFiles, labels: Labels) -> Config:
     labels.files.append(path)
     for other in others:
         if found[other] != found[path]:
-            labels.complain("label", other, f"has other lists than {path}, which counts")
+            labels.complain("label", other, f"has other lists or names than {path}, which counts")
     seen = [path, *(other for other in others if found[other] == found[path])]
-    ways = {split: [place, place.removeprefix(DARKNET)] for split, place in found[path].items()}
-    return Config(path, seen=seen, splits={split: [list(dict.fromkeys(both))] for split, both in ways.items()})
+    ways = {split: list(dict.fromkeys((place, place.removeprefix(DARKNET)))) for split, place in found[path].items()}
+    names = (normpath(join(dirname(path), way)) for way in ways.pop(_NAMES, ()))
+    splits = {split: [both] for split, both in ways.items()}
+    return Config(path, names_file=next((one for one in names if one in files), ""), seen=seen, splits=splits)
 
 
 def _said_by_darknet(text: str) -> dict[str, str]:
-    """Split -> its list; those that have all images are the last."""
+    """Split -> its list, and ``names``; lists that have all images are the last."""
     found: dict[str, str] = {}
     for line in text.splitlines():
         key, _, place = (part.strip() for part in line.partition("="))
-        if place.lower().endswith(".txt") and is_called_like_a_split(key):
+        if (place.lower().endswith(".txt") and is_called_like_a_split(key)) or (key == _NAMES and place):
             found[key] = place
     return {key: found[key] for key in sorted(found, key=list_order)}
 
 
 def _parsed(path: str, value: dict[str, Any], labels: Labels) -> Config:
-    config = Config(path, _names(value))
+    config = Config(path, names_in(value))
     root = value.get("path")
     base = root if isinstance(root, str) else ""
     config.own = {key for key in value if all(isinstance(value.get(one), str) for one in (key, _labels_key(key)))}
@@ -189,29 +193,6 @@ def _as_json(value: Any) -> Any:
     return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 
-def _names(value: dict[str, Any]) -> dict[int, str]:
-    names = value.get("names")
-    if isinstance(names, list):
-        pairs: list[tuple[Any, Any]] = list(enumerate(names))
-    elif isinstance(names, dict):
-        pairs = list(names.items())
-    else:
-        raise LabelError(f"its names are {kind_of(names)}, neither a list nor numbers with names")
-    found = {}
-    for index, name in pairs:
-        if isinstance(name, bool) or not isinstance(name, (str, int, float)):
-            raise LabelError(f"the name of class {brief(index)} is {kind_of(name)}; write it in quotes if it is a text")
-        try:
-            found[int(index)] = str(name)
-        except (TypeError, ValueError):
-            raise LabelError(f"its names have the number {brief(index)}, which is none") from None
-    if len(set(found.values())) != len(found):
-        raise LabelError("two of its names are the same")
-    if type(count := value.get("nc")) is int and count != len(found):
-        raise LabelError(f"has nc: {count}, and {counted(len(found), 'name')}")
-    return found
-
-
 def _read_keypoints(config: Config, value: dict[str, Any]) -> None:
     shape = value.get("kpt_shape")
     if shape is None:
@@ -226,76 +207,6 @@ def _read_keypoints(config: Config, value: dict[str, Any]) -> None:
         by_class = next(iter(by_class.values()))
     if isinstance(by_class, list) and len({str(one) for one in by_class}) == config.keypoints:
         config.keypoint_names = [str(one) for one in by_class]
-
-
-class Names:
-    """The names of the classes: those of ``data.yaml``, else of the text with one a line that is nearest to the labels.
-
-    Parameters
-    ----------
-    files : LabelFiles
-    config : Config
-    labels : Labels
-        Told of texts that differ.
-    paths : iterable of str
-        Of the texts with names, as labelImg and Darknet write them.
-    """
-
-    def __init__(self, files: LabelFiles, config: Config, labels: Labels, paths: Iterable[str]) -> None:
-        self._config = config
-        self._by_folder: dict[str, dict[int, str]] = {}
-        paths_of: dict[str, str] = {}
-        for path in sorted(paths, key=lambda one: NAMES_FILES.index(basename(one).lower())):
-            try:
-                lines = files.text(path).split("\n")
-            except LabelError as error:
-                raise LabelError(f"{path}: {error}") from error
-            found = {index: line.strip() for index, line in enumerate(lines) if line.strip()}
-            folder = dirname(path)
-            if not found:
-                labels.note(path, "has no names in it, so it counts for nothing")
-                continue
-            if config.names:
-                if list(found.values()) != list(config.names.values()):
-                    labels.note(path, f"has other names than {config.path}, which counts")
-            elif self._by_folder.setdefault(folder, found) != found:
-                raise LabelError(f"{path}: has other names than {paths_of[folder]}; leave the one that counts")
-            else:
-                paths_of.setdefault(folder, path)
-                labels.files.append(path)
-        self._differ = len({tuple(names.items()) for names in self._by_folder.values()}) > 1
-        self._paths = paths_of
-        if self._differ:
-            shown = " and ".join(sorted(paths_of.values())[:2])
-            labels.note(shown, "have different names; each counts for the labels beside and below it")
-
-    def of(self, path: str) -> dict[int, str]:
-        """Number -> class for the labels of a text.
-
-        Raises
-        ------
-        LabelError
-            It can't be told which names hold for it.
-        """
-        if self._config.names or not self._by_folder:
-            return self._config.names
-        for folder in (*parents_of(path), ""):
-            if (found := self._by_folder.get(folder)) is not None:
-                return found
-        if self._differ:
-            raise LabelError(
-                f"{path}: none of the texts with names ({', '.join(sorted(self._paths.values()))}) lies beside it or "
-                "above, and they differ; put the one that counts there"
-            )
-        return next(iter(self._by_folder.values()))
-
-    def categories(self, keypoints: tuple[str, ...]) -> list[Category]:
-        """All classes, with the number of the first text that has each."""
-        found: dict[str, Category] = {}
-        for _, names in sorted(self._by_folder.items()) or [("", self._config.names)]:
-            for index, name in sorted(names.items()):
-                found.setdefault(name, Category(name, index, None, keypoints))
-        return list(found.values())
 
 
 class Splits:
@@ -355,6 +266,8 @@ class Splits:
     def _read_called_so(self, files: LabelFiles, images: Images) -> None:
         """Read the lists that are called like a split, where nothing else says which there are."""
         found = {one.path: one.near for one in lists_called_so(files, images) if one.is_sure}
+        if proper := {path: near for path, near in found.items() if not words_aside(path, images)}:
+            found = proper
         for path in sorted(found, key=lambda one: (list_order(_stem(one)), one)):
             self._read(path, _stem(path), found[path])
 

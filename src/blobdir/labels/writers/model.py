@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.labels.model import Box, LabelError, Mask, Polygon, around, kind_name
 from blobdir.labels.splitnames import is_split, kind_of_split
-from blobdir.labels.supervisely import KEPT, kind_of_object, shapes_of
+from blobdir.labels.supervisely import KEPT, in_whole_pixels, kind_of_object, shapes_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -175,7 +175,8 @@ class Plan:
                 known = self.kinds.get(title)
                 if known is None:
                     raise LabelError("is of a class that meta.json doesn't have")
-                yield one, title, shapes_of(one, kind_of_object(one, self.kinds), known)
+                shapes = shapes_of(one, kind_of_object(one, self.kinds), known)
+                yield one, title, shapes if self.exact else [*map(in_whole_pixels, shapes)]
             except LabelError as error:
                 self.complain(f"{item.dataset}/{item.name}", f"object {number} ({title!r}) {error}")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from fsspec import AbstractFileSystem
 
-from blobdir.sources.transports.answers import BEYOND_END, UNKNOWN, Answer, etag_of, same_time, stat_of
+from blobdir.sources.transports.answers import BEYOND_END, UNKNOWN, Answer, etag_of, stat_of
 from blobdir.sources.transports.azure import Azure
 from blobdir.sources.transports.general import Blocking, General
 from blobdir.sources.transports.s3 import S3
@@ -31,7 +31,6 @@ __all__ = [
     "behind_copies",
     "etag_of",
     "keeps_copies",
-    "same_time",
     "stat_of",
     "transport_of",
 ]

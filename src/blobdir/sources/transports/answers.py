@@ -86,13 +86,6 @@ def mtime_ns(value: object) -> int:
     return 0
 
 
-def same_time(a_ns: int, b_ns: int) -> bool:
-    """Whether two times are one, where some say it in whole seconds."""
-    if a_ns % 10**9 and b_ns % 10**9:
-        return a_ns == b_ns
-    return a_ns // 10**9 == b_ns // 10**9
-
-
 def etag_of(answer: object) -> str:
     """The etag in what a backend says of something, if it says it."""
     if not isinstance(answer, Mapping):

@@ -40,17 +40,27 @@ _DECODED = frozenset(("gzip", "deflate", "br", "zstd"))
 """Forms of a page from which aiohttp makes it again; of a file, its version and size would be those of the form."""
 _IDENTITY = {"Accept-Encoding": "identity"}
 _PAGES = frozenset(("text/html", "application/xhtml+xml"))
-_NO_HEAD = frozenset((403, 405, 501))
+_NO_HEAD = frozenset((403, 501))
+"""What may be said of a HEAD only, besides what is said of a request like this one."""
+_LOGIN = 407
 _GONE = frozenset((404, 410))
 _EMPTY = "bytes */0"
 """What who refuses a range of an empty file says of it."""
 
 
 class Web(General):
-    """Requests of ``fsspec.implementations.http.HTTPFileSystem``."""
+    """Requests of ``fsspec.implementations.http.HTTPFileSystem``.
+
+    Attributes
+    ----------
+    heads : bool or None
+        Whether the server answers a HEAD as it would a GET: it has sent one for a file, or has refused one and given
+        the file by GET. None while nobody knows.
+    """
 
     def __init__(self, fs: AbstractFileSystem) -> None:
         super().__init__(fs)
+        self.heads: bool | None = None
         self._told: OrderedDict[str, Stat] = OrderedDict()  # what was said of files without their bytes
 
     def _options(self, headers: dict[str, str], *, is_page: bool = False) -> dict[str, Any]:
@@ -118,24 +128,48 @@ class Web(General):
         """
         session = await self.fs.set_session()
         url = self.fs.encode_url(path)
-        empty: Stat | None = None
-        async with session.head(url, allow_redirects=True, **self._options({})) as response:
-            if response.status not in _NO_HEAD:
-                _raise_for(response, path)
-                length = response.headers.get("Content-Length")
-                if length is not None and self._is_whole(response, path):
-                    found = _http_version(response.headers, int(length))
-                    if found.size:
-                        return self._note(path, found, response.headers)
-                    empty = found
+        found: Stat | None = None
+        if self.heads is not False:
+            async with session.head(url, allow_redirects=True, **self._options({})) as response:
+                if self._counts(response.status):
+                    found = self._of_head(response, path)
+            if found is not None and found.size:
+                return found
         async with session.get(url, **self._options({"Range": "bytes=0-0"})) as response:
-            if response.status != BEYOND_END:
-                return await self._noted(response, path, is_ranged=True)
+            self._given(response.status)
             told = _told(response, "Content-Range")
-        if empty is not None and told in ("", _EMPTY):
-            return empty
+            if response.status != BEYOND_END and not _is_of_no_total(response.status, told):
+                return await self._noted(response, path, is_ranged=True)
+        if found is not None and told in ("", _EMPTY):
+            return found
         async with session.get(url, **self._options({})) as response:  # what refuses a range doesn't say the version
             return await self._noted(response, path, 0 if told == _EMPTY else -1)
+
+    def _counts(self, status: int) -> bool:
+        """Whether the answer to a HEAD stands for that to a GET, which must be asked otherwise.
+
+        Many servers know no HEAD, and say so in their own ways. That a file isn't there is taken from those that have
+        said of another one that it's there.
+        """
+        if status == WHOLE:
+            self.heads = True
+        if status in _GONE:
+            return bool(self.heads)
+        return not (status in _NO_HEAD or (is_refused(status) and status != _LOGIN))
+
+    def _given(self, status: int) -> None:
+        """Note what the status of a GET, after a HEAD that didn't count, says of all others of this server."""
+        if self.heads is None and status in (WHOLE, PART, BEYOND_END):
+            self.heads = False
+
+    def _of_head(self, response: Any, path: str) -> Stat | None:
+        """What a HEAD says of a file; None where that's of something else, or without its length."""
+        _raise_for(response, path)
+        length = response.headers.get("Content-Length")
+        if length is None or not self._is_whole(response, path):
+            return None
+        found = _http_version(response.headers, int(length))
+        return self._note(path, found, response.headers) if found.size else found
 
     async def _noted(self, response: Any, path: str, otherwise: int = -1, *, is_ranged: bool = False) -> Stat:
         """What an answer to a GET says of the whole file; it has `otherwise` bytes where it doesn't say how many."""
@@ -193,10 +227,21 @@ class Web(General):
     async def size(self, url: str) -> int:
         """Bytes of a file; -1 where a server has none of this very name, but perhaps a folder, to which it leads on."""
         session = await self.fs.set_session()
-        async with session.head(self.fs.encode_url(url), allow_redirects=False, **self._options({})) as response:
-            if response.status != WHOLE:
-                return -1
-            return int(response.headers.get("Content-Length") or -1)
+        address = self.fs.encode_url(url)
+        if self.heads is not False:
+            async with session.head(address, allow_redirects=False, **self._options({})) as response:
+                if self._counts(response.status):
+                    return int(response.headers.get("Content-Length") or -1) if response.status == WHOLE else -1
+        for headers in ({"Range": "bytes=0-0"}, {}):
+            async with session.get(address, allow_redirects=False, **self._options(headers)) as response:
+                if response.status == WHOLE:
+                    return int(response.headers.get("Content-Length") or -1)
+                found = CONTENT_RANGE.fullmatch(_told(response, "Content-Range"))
+                if response.status != PART or found is None:
+                    return -1
+                if found[3] != "*":
+                    return int(found[3])
+        return -1
 
     async def look(self, url: str) -> Listed | None:
         """What a name lists that may be a folder's or a file's; None where it's a file's, or nothing is there.
@@ -228,7 +273,7 @@ class Web(General):
     async def _kind(self, url: str) -> tuple[str, bool]:
         """Content type of what has a name, empty if unknown; and whether it's found at the name with a slash."""
         session = await self.fs.set_session()
-        for request in (session.head, session.get):
+        for request in (session.head, session.get)[self.heads is False :]:
             async with request(self.fs.encode_url(url), allow_redirects=True, **self._options({})) as response:
                 if response.status == WHOLE:
                     name = self.fs.encode_url(url).path.rpartition("/")[2]
@@ -236,7 +281,7 @@ class Web(General):
                     return _content_type(response.headers), leads
                 if response.status not in _NO_HEAD and not is_refused(response.status):
                     response.raise_for_status()
-                if response.status in _GONE:
+                if response.status in _GONE and self.heads:
                     break
         return "", False
 
@@ -298,6 +343,12 @@ def _raise_for(response: Any, path: str) -> None:
     if response.status in _GONE:
         raise FileNotFoundError(path)
     response.raise_for_status()
+
+
+def _is_of_no_total(status: int, told: str) -> bool:
+    """Whether an answer is a range of a file, and doesn't say how many bytes that has."""
+    found = CONTENT_RANGE.fullmatch(told)
+    return status == PART and found is not None and found[3] == "*"
 
 
 def _told(response: Any, name: str) -> str:

@@ -1,0 +1,174 @@
+"""The names of YOLO's classes, whose numbers are all that its labels have: of ``data.yaml``, or of files beside them.
+
+Programs write them by many names: ``classes.txt``, ``predefined_classes.txt``, ``obj.names``, ``_darknet.labels``; or
+have a YAML file with ``names`` and nothing else. Classes for which no file has names are called by their numbers, and
+that is said.
+"""
+
+from __future__ import annotations
+
+import re
+from posixpath import basename, commonpath, dirname
+from typing import TYPE_CHECKING, Any, Final
+
+from blobdir.annotations import kind_of
+from blobdir.filenames import parents_of
+from blobdir.labels.files import without_mark
+from blobdir.labels.model import Category, LabelError, brief
+from blobdir.labels.yamlfile import read_yaml
+from blobdir.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from blobdir.labels.files import LabelFiles
+    from blobdir.labels.formats.yoloconfig import Config
+    from blobdir.labels.model import Labels
+
+_CALLED_SO: Final = re.compile(r"_*(?:(?:predefined_)?classes|labels|(?:class_|obj_)?names)\.txt|.*\.(?:names|labels)")
+"""What texts with names of classes are called, a name in a line, in small letters."""
+_FIRST: Final = "classes.txt"
+_YAML: Final = (".yaml", ".yml")
+
+
+def is_called_like_names(path: str) -> bool:
+    """Whether a file is called like a text with the names of classes."""
+    return _CALLED_SO.fullmatch(basename(path).lower()) is not None
+
+
+def keys_of(head: bytes) -> set[str]:
+    """The keys at the top of a YAML file that begins like this."""
+    lines = (line for line in without_mark(head).splitlines() if b":" in line and line[:1] not in b" \t-#")
+    return {line.partition(b":")[0].strip().decode("utf-8", "replace") for line in lines}
+
+
+def names_in(value: dict[str, Any]) -> dict[int, str]:
+    """Number -> class, of what a YAML file holds.
+
+    Raises
+    ------
+    LabelError
+        Its ``names`` aren't those of classes.
+    """
+    names = value.get("names")
+    if isinstance(names, list):
+        pairs: list[tuple[Any, Any]] = list(enumerate(names))
+    elif isinstance(names, dict):
+        pairs = list(names.items())
+    else:
+        raise LabelError(f"its names are {kind_of(names)}, neither a list nor numbers with names")
+    found = {}
+    for index, name in pairs:
+        if isinstance(name, bool) or not isinstance(name, (str, int, float)):
+            raise LabelError(f"the name of class {brief(index)} is {kind_of(name)}; write it in quotes if it is a text")
+        try:
+            found[int(index)] = str(name)
+        except (TypeError, ValueError):
+            raise LabelError(f"its names have the number {brief(index)}, which is none") from None
+    if len(set(found.values())) != len(found):
+        raise LabelError("two of its names are the same")
+    if type(count := value.get("nc")) is int and count != len(found):
+        raise LabelError(f"has nc: {count}, and {counted(len(found), 'name')}")
+    return found
+
+
+class Names:
+    """The names of the classes: those of ``data.yaml``, else of the file with them that is nearest to the labels.
+
+    Parameters
+    ----------
+    files : LabelFiles
+    config : Config
+    labels : Labels
+        Told of files that differ.
+    texts : iterable of str
+        Files with a name in a line, as labelImg and Darknet write them.
+    """
+
+    def __init__(self, files: LabelFiles, config: Config, labels: Labels, texts: Iterable[str]) -> None:
+        self._config = config
+        self._by_folder: dict[str, dict[int, str]] = {}
+        self._paths: dict[str, str] = {}
+        paths = {*texts, config.names_file} - {""}
+        paths |= {
+            path for path in files.ending(*_YAML) if path not in labels.files and "names" in keys_of(files.head(path))
+        }
+        for path in sorted(paths, key=lambda one: (one != config.names_file, basename(one).lower() != _FIRST, one)):
+            if found := _read(files, path, labels):
+                self._take(path, found, labels)
+        self._differ = len({tuple(names.items()) for names in self._by_folder.values()}) > 1
+        if self._differ:
+            shown = " and ".join(sorted(self._paths.values())[:2])
+            labels.note(shown, "have different names; each counts for the labels beside and below it")
+
+    def _take(self, path: str, found: dict[int, str], labels: Labels) -> None:
+        """Have the names of a file for its folder, unless others count."""
+        config, folder = self._config, dirname(path)
+        if config.names:
+            if list(found.values()) != list(config.names.values()):
+                labels.note(path, f"has other names than {config.path}, which counts")
+        elif self._by_folder.setdefault(folder, found) == found:
+            self._paths.setdefault(folder, path)
+            labels.files.append(path)
+        elif (first := self._paths[folder]) == config.names_file:
+            labels.note(path, f"has other names than {first}, which counts, as {config.path} says")
+        else:
+            raise LabelError(f"{path}: has other names than {first}; leave the one that counts")
+
+    def of(self, path: str) -> dict[int, str]:
+        """Number -> class for the labels of a text.
+
+        Raises
+        ------
+        LabelError
+            It can't be told which names hold for it.
+        """
+        if self._config.names or not self._by_folder:
+            return self._config.names
+        for folder in (*parents_of(path), ""):
+            if (found := self._by_folder.get(folder)) is not None:
+                return found
+        if self._differ:
+            raise LabelError(
+                f"{path}: none of the files with names ({', '.join(sorted(self._paths.values()))}) lies beside it or "
+                "above, and they differ; put the one that counts there"
+            )
+        return next(iter(self._by_folder.values()))
+
+    def name_unnamed(self, texts: Collection[str], labels: Labels) -> None:
+        """Say that no file has names for the classes of some texts with labels, and what to do."""
+        if not texts or self._config.names or self._by_folder:
+            return
+        folder = commonpath(list(map(dirname, texts)))
+        count = counted(len(texts), "text with labels", "texts with labels")
+        text = f"has {count}, and no file has names of classes for them, so these are called by their numbers"
+        labels.note(
+            folder or ".", f"{text}. Put them there, one in a line, as {_FIRST}, or give a data.yaml with `names`"
+        )
+
+    def categories(self, keypoints: tuple[str, ...]) -> list[Category]:
+        """All classes, with the number of the first file that has each."""
+        found: dict[str, Category] = {}
+        for _, names in sorted(self._by_folder.items()) or [("", self._config.names)]:
+            for index, name in sorted(names.items()):
+                found.setdefault(name, Category(name, index, None, keypoints))
+        return list(found.values())
+
+
+def _read(files: LabelFiles, path: str, labels: Labels) -> dict[int, str]:
+    """The names in a file. One that has none counts for nothing, which is said."""
+    if path.lower().endswith(_YAML):
+        try:
+            found = names_in(read_yaml(files.read(path)))
+        except LabelError as error:
+            labels.note(path, f"has names, but not those of classes, so it counts for nothing: {error}")
+            return {}
+    else:
+        try:
+            lines = files.text(path).split("\n")
+        except LabelError as error:
+            raise LabelError(f"{path}: {error}") from error
+        found = {index: line.strip() for index, line in enumerate(lines) if line.strip()}
+    if not found:
+        labels.note(path, "has no names in it, so it counts for nothing")
+    return found
