@@ -151,7 +151,7 @@ def test_it_goes_on(both, place, engine, who, how):
     assert not os.path.ismount(place)
 
 
-def child_that_waits(seconds, times):
+def child_that_waits(seconds, times, threads):
     """A process that waits for signals, and sends what it got; and where to read that."""
     here, there = os.pipe()
     pid = os.fork()
@@ -159,7 +159,9 @@ def child_that_waits(seconds, times):
         os.close(there)
         return pid, here
     try:
-        with Signals((signal.SIGTERM, signal.SIGUSR1)) as signals:
+        for _ in range(threads):  # they don't block what the main thread waits for
+            threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        with Signals((signal.SIGTERM, signal.SIGCHLD, signal.SIGINT)) as signals:
             os.write(there, b"ready ")
             for _ in range(times):
                 os.write(there, b"%d " % signals.wait(seconds))
@@ -167,9 +169,10 @@ def child_that_waits(seconds, times):
         os._exit(0)
 
 
-def test_what_is_waited_for_is_what_came():
+@pytest.mark.parametrize("threads", [0, 3])
+def test_what_is_waited_for_is_what_came(threads):
     """Neither a number out of nothing, nor one that is lost, however often the process is stopped meanwhile."""
-    pid, here = child_that_waits(0.05, 20)
+    pid, here = child_that_waits(0.05, 40, threads)
     try:
         assert os.read(here, 6) == b"ready "
         for _ in range(5):
@@ -178,13 +181,30 @@ def test_what_is_waited_for_is_what_came():
             os.kill(pid, signal.SIGCONT)
             time.sleep(0.01)
         os.kill(pid, signal.SIGSTOP)
-        os.kill(pid, signal.SIGUSR1)
-        os.kill(pid, signal.SIGTERM)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            os.kill(pid, number)
         os.kill(pid, signal.SIGCONT)
         with os.fdopen(here) as answers:
             numbers = list(map(int, answers.read().split()))
     finally:
         os.kill(pid, signal.SIGCONT)
         os.waitpid(pid, 0)
-    assert sorted(filter(None, numbers)) == [signal.SIGUSR1, signal.SIGTERM]
-    assert len(numbers) == 20
+    assert sorted(filter(None, numbers)) == [signal.SIGINT, signal.SIGTERM, signal.SIGCHLD]
+    assert len(numbers) == 40
+
+
+def test_a_child_has_signals_of_its_own():
+    """What comes to it isn't seen by who has forked it."""
+    with Signals((signal.SIGTERM, signal.SIGHUP)) as signals:
+        with signals.forking():
+            pid = os.fork()
+            if not pid:
+                signals.forget()
+                signal.pthread_sigmask(signal.SIG_SETMASK, ())
+                time.sleep(30)
+                os._exit(0)
+        os.kill(pid, signal.SIGTERM)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
+        assert signals.wait(0.05) == 0
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert signals.wait(5) == signal.SIGHUP

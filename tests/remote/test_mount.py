@@ -4,17 +4,19 @@ import errno
 import os
 import random
 import shutil
+import signal
 import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import fsspec
 import pytest
 from faulty_proxy import FaultyProxy
 
 import blobdir
-from blobdir.mounting import MountOptions
+from blobdir.mounting import MountOptions, statuses
 from blobdir.sources import RemoteOptions
 from blobdir.testing.deadline import Deadline
 
@@ -175,3 +177,35 @@ def test_the_deadline_is_one(proxy, place, tmp_path, engine, fault, kind):
             assert time.monotonic() - began < 1.75 * timeout
         proxy.down, proxy.always = False, None
         assert (folder / first).read_bytes()
+
+
+def test_signals_reach_the_process_that_serves(proxy, place, tmp_path):
+    """It has threads for requests, and the kernel gives a signal to any of them."""
+    log = tmp_path / "log"
+    for number in (signal.SIGTERM, signal.SIGINT, None):
+        with blobdir.mount(f"{proxy.url}/lemons", place, remote=RemoteOptions(tmp_path / "c"), log=str(log)) as path:
+            status = next(one for one in statuses() if one.record.mountpoint == str(place))
+            pid = status.record.pid
+            assert len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
+            children = Path(f"/proc/{pid}/task/{pid}/children")
+            for _ in range(3):
+                before = set(children.read_text().split())
+                os.kill(int(min(before)), signal.SIGKILL)
+                end = time.monotonic() + 5
+                while (now := set(children.read_text().split())) == before or len(now) < len(before):
+                    assert time.monotonic() < end
+                    time.sleep(0.01)
+            assert (path / "meta.json").read_bytes()
+            began = time.monotonic()
+            if number is not None:
+                os.kill(pid, number)
+                while os.path.ismount(place):
+                    assert time.monotonic() < began + 5
+                    time.sleep(0.01)
+        if number is None:
+            with blobdir.mount(f"{proxy.url}/lemons", place, remote=RemoteOptions(tmp_path / "c")):
+                began = time.monotonic()
+                blobdir.umount(place)
+                assert time.monotonic() - began < 5
+    said = log.read_text()
+    assert "unmounting: SIGTERM" in said and "unmounting: SIGINT" in said

@@ -1,70 +1,83 @@
-"""Signals that a process waits for: blocked, and read from a descriptor, as signalfd(2) has it.
+"""Signals that a process waits for: each leaves its number in a pipe, whichever thread the kernel gives it to.
 
 ``signal.sigtimedwait`` can't be trusted: if the process is stopped while it waits, and continued after the deadline,
-CPython gives what was in memory before (a number that is no signal, or one that never came).
+CPython gives what was in memory before (a number that is no signal, or one that never came). And what is blocked in one
+thread, for signalfd(2) or for sigtimedwait(2) itself, is given to another one that doesn't block it, such as that of a
+remote project's requests: there it's ignored, or ends the process.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import signal
-import struct
-from typing import TYPE_CHECKING, Final, Self
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
-_SIGSET_BYTES: Final = 128
-_INFO_BYTES: Final = 128
-"""Of a ``struct signalfd_siginfo``; it begins with the signal's number."""
-_WORD_BITS: Final = 8 * ctypes.sizeof(ctypes.c_ulong)
+    from collections.abc import Collection, Iterator
 
 
 class Signals:
-    """Signals that don't do anything by themselves while this is entered. Linux only.
+    """Signals that do nothing but being waited for, while this is entered.
+
+    Python knows them in its main thread only. Entered in another one, none is ever seen.
 
     Parameters
     ----------
     numbers : collection of int
         Which ones.
-
-    Raises
-    ------
-    OSError
-        The kernel gives no descriptor for them. On entering.
     """
 
     def __init__(self, numbers: Collection[signal.Signals]) -> None:
         self._numbers = numbers
-        self._descriptor = -1
-        self._before: set[int | signal.Signals] = set()
+        self._before: dict[signal.Signals, Any] = {}
+        self._wakeup_before = -1
+        self._read = self._write = -1
 
     def __enter__(self) -> Self:
-        words = (ctypes.c_ulong * (_SIGSET_BYTES // ctypes.sizeof(ctypes.c_ulong)))()
-        for number in self._numbers:
-            words[(number - 1) // _WORD_BITS] |= 1 << (number - 1) % _WORD_BITS
-        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, self._numbers)
-        flags = os.O_CLOEXEC | os.O_NONBLOCK  # SFD_CLOEXEC, SFD_NONBLOCK
-        self._descriptor = ctypes.CDLL(None, use_errno=True).signalfd(-1, words, flags)
-        if self._descriptor < 0:
-            code = ctypes.get_errno()
-            signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
-            raise OSError(code, f"signalfd: {os.strerror(code)}")
+        self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        if threading.current_thread() is threading.main_thread():
+            self._wakeup_before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+            for number in self._numbers:
+                self._before[number] = signal.signal(number, lambda *_: None)
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if self._before:
+            signal.set_wakeup_fd(self._wakeup_before)
+        self._before.clear()
+        os.close(self._read)
+        os.close(self._write)
 
     def wait(self, seconds: float) -> int:
         """The number of a signal that has come; 0 if none does so in time."""
         poll = select.poll()
-        poll.register(self._descriptor, select.POLLIN)
+        poll.register(self._read, select.POLLIN)
         poll.poll(seconds * 1000)
+        while True:
+            try:
+                number = os.read(self._read, 1)[0]
+            except BlockingIOError:
+                return 0
+            if number in self._numbers:  # others have handlers of their own
+                return number
+
+    @contextmanager
+    def forking(self) -> Iterator[None]:
+        """A child that is forked inside gets no signal until it calls `forget`, and then none of these any more."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, self._numbers)
         try:
-            info = os.read(self._descriptor, _INFO_BYTES)
-        except BlockingIOError:  # nothing, or somebody else took it
-            return 0
-        return int(struct.unpack_from("=I", info)[0])
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def forget(self) -> None:
+        """In a child: what comes from now on is for it alone, and does what it does in any process."""
+        if self._before:
+            signal.set_wakeup_fd(-1)
+            for number in self._before:
+                signal.signal(number, signal.SIG_DFL)

@@ -11,7 +11,7 @@ import signal
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from blobdir.errors import MountError
 from blobdir.index import DIRECTORY
@@ -108,6 +108,7 @@ class Supervisor:
         self._view = VersionedView(tree, options)
         self._negotiated = greet(attachment.device, adaptive=_largest_folder(tree) > LARGE_FOLDER)
         self._workers: dict[int, int] = {}
+        self._signals = Signals(_SIGNALS)
         self._deaths: deque[float] = deque(maxlen=TOO_MANY_DEATHS)
         self._raise_readahead()
 
@@ -123,25 +124,24 @@ class Supervisor:
         """
         gc.collect()
         gc.freeze()  # what is there now is shared with the workers, and stays shared if nobody touches it
-        with Signals(_SIGNALS) as signals:
+        with self._signals:
             try:
                 ready()  # requests wait from now on; first, since workers would inherit what it closes
                 for number in range(1, self._options.worker_count() + 1):
                     self._start(number)
-                self._watch(signals, idle)
+                self._watch(idle)
             finally:
                 self._stop()
 
-    def _watch(self, signals: Signals, idle: Callable[[], bool]) -> None:
+    def _watch(self, idle: Callable[[], bool]) -> None:
         while True:
-            received = signals.wait(1.0)
-            if not received:
-                if not idle():
-                    LOG.info("%s: unmounting: the process that mounted it has ended", self._attachment.mountpoint)
-                    return
-            elif received == signal.SIGCHLD:
+            received = self._signals.wait(1.0)
+            if received in (0, signal.SIGCHLD):
                 if self._reap():
                     LOG.info("%s: was unmounted", self._attachment.mountpoint)
+                    return
+                if not received and not idle():
+                    LOG.info("%s: unmounting: the process that mounted it has ended", self._attachment.mountpoint)
                     return
             elif received != signal.SIGHUP:
                 LOG.info("%s: unmounting: %s", self._attachment.mountpoint, signal.Signals(received).name)
@@ -149,12 +149,17 @@ class Supervisor:
 
     def _start(self, number: int) -> None:
         parent = os.getpid()
-        pid = os.fork()
-        if pid:
-            self._workers[pid] = number
-            return
+        with self._signals.forking():
+            pid = os.fork()
+            if pid:
+                self._workers[pid] = number
+                return
+            self._be_worker(parent, number)
+
+    def _be_worker(self, parent: int, number: int) -> NoReturn:
         status = 1
         try:
+            self._signals.forget()
             die_with_parent(parent, PARENT_DIED)
             counters, failures = self._counters.of_worker(number), Failures()
             threads = self._options.threads or (1 if self._tree.storage.is_quick else REMOTE_THREADS)
