@@ -262,12 +262,15 @@ class _Remote:
         return found
 
     def _ask_sizes(self, row: int) -> None:
-        """Who asks for the size of a file will ask for those after it: a request each, but together."""
+        """Who asks for the size of a file will ask for those after it: a request each, but together.
+
+        FileNotFoundError, ReadError where its own can't be had.
+        """
         index = self._index
         rows = np.arange(row, min(row + SIZES_AT_ONCE, index.children(index.parent(row)).stop))
         unknown = rows[(index.source[rows] == LOOSE) & (index.size[rows] < 0)].tolist()
         paths = {self._path(i): i for i in unknown if i not in self._sizes}
-        for path, stat in self._storage.stat_many(list(paths)).items():
+        for path, stat in self._storage.stat_many(list(paths), needed=self._path(row)).items():
             self._sizes[paths[path]] = stat.size
 
     def read(self, row: int, start: int, end: int | None) -> bytes:

@@ -56,7 +56,7 @@ class Failures:
 
 
 class SecondTries:
-    """Reads that the kernel asks for a second time, since the first has failed: they fail at once.
+    """Requests that the kernel makes a second time, since the first has failed: they fail at once.
 
     What has waited until its deadline waited long enough, and the kernel asks again in that moment. Whoever asks after
     that is answered as anybody. Processes that are forked from the one that has made it know the same.
@@ -70,8 +70,8 @@ class SecondTries:
         memory = mmap.mmap(-1, 16 * self._PLACES)
         self._failed = np.frombuffer(memory, np.dtype([("number", "i8"), ("when_ns", "i8")]))
 
-    def read(self, number: int, read: Callable[[], T]) -> T:
-        """What `read` gives, for the file of a number.
+    def once(self, number: int, call: Callable[[], T]) -> T:
+        """What a call gives that may wait for a server, for the file of a number.
 
         Raises
         ------
@@ -85,9 +85,9 @@ class SecondTries:
             if began - int(place["when_ns"]) < self._WITHIN_NS:
                 raise ReadError("couldn't be read a moment ago, and isn't asked for a second time")
         try:
-            return read()
-        except OSError:
+            return call()
+        except OSError as error:
             now = time.monotonic_ns()
-            if now - began > self._LONG_NS:
+            if now - began > self._LONG_NS and errno_of(error) == errno.EIO:
                 place["when_ns"], place["number"] = now, number + 1
             raise

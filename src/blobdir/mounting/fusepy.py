@@ -7,7 +7,7 @@ import itertools
 import os
 import stat
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from blobdir.errors import MountError
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from blobdir.mounting.state import Counters
     from blobdir.tree import Tree
 
+T = TypeVar("T")
 ENCODING = "latin-1"
 """fusepy decodes paths strictly; in this encoding every byte string is a text, and comes back the same."""
 FOREVER_S, LIVE_S = 86_400, 0.05
@@ -132,6 +133,10 @@ class TreeOperations(fuse.Operations):
                 self._failures(operation, path, error)
             raise fuse.FuseOSError(code) from error
 
+    def _once(self, number: int, call: Callable[[], T]) -> T:
+        """What a call gives that may wait for a server, for the file of a number."""
+        return call() if self._second_tries is None else self._second_tries.once(number, call)
+
     def init(self, path: str) -> None:
         """Called by libfuse when the kernel has greeted."""
         self._started()
@@ -160,7 +165,8 @@ class TreeOperations(fuse.Operations):
     def getattr(self, path: str, fh: int | None = None) -> dict[str, int]:
         """Attributes, times in nanoseconds."""
         self._counters.add(Counted.LOOKUPS, 1)
-        found = self._open.attributes(self._row(path))
+        row = self._row(path)
+        found = self._once(row, lambda: self._open.attributes(row))
         return {
             "st_ino": found.ino,
             "st_mode": found.mode,
@@ -200,7 +206,7 @@ class TreeOperations(fuse.Operations):
             raise fuse.FuseOSError(errno.EROFS)
         row = self._row(path)
         if self._tree.index.source[row] == LOOSE:
-            info.fh, info.direct_io = self._open.add(row)
+            info.fh, info.direct_io = self._once(row, lambda: self._open.add(row))
         else:
             info.fh, info.keep_cache = row, 1
         return 0
@@ -212,11 +218,8 @@ class TreeOperations(fuse.Operations):
 
     def read(self, path: str, size: int, offset: int, info: Any) -> bytes:
         """Bytes of a file."""
-        tries, handle = self._second_tries, info.fh
-        if tries is None:
-            data = self._open.read(handle, offset, offset + size)
-        else:
-            data = tries.read(handle, lambda: self._open.read(handle, offset, offset + size))
+        handle = info.fh
+        data = self._once(handle, lambda: self._open.read(handle, offset, offset + size))
         self._counters.add(Counted.READS, 1)
         self._counters.add(Counted.BYTES, len(data))
         return data

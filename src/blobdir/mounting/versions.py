@@ -114,8 +114,11 @@ class VersionedView(AttributeView):
         return tag == found.version or (self._shared is None and bool(tag) and same_version(tag, found.version))
 
     def _ask(self, row: int) -> InodeAttributes:
-        found, shared = super()._ask(row), self._shared
-        if shared is None or not found.live:
+        shared = self._shared
+        if shared is None:
+            return super()._ask(row)
+        found = self.second_tries.once(row, lambda: super(VersionedView, self)._ask(row))
+        if not found.live:
             return found
         with shared.locked(row):
             told, first, now = (int(column[row]) for column in (shared.told, shared.first, shared.now))

@@ -210,13 +210,21 @@ class RemoteStorage:
         """Attributes of files whose versions the last listing has said."""
         return {path: self._listed[path] for path in paths if _says_enough(self._listed.get(path))}
 
-    def stat_many(self, paths: Sequence[str]) -> dict[str, Stat]:
-        """Attributes of files as they are now, asked for together; those that can't be had are left out."""
+    def stat_many(self, paths: Sequence[str], *, needed: str = "") -> dict[str, Stat]:
+        """Attributes of files as they are now, asked for together; those that can't be had are left out.
+
+        Raises
+        ------
+        OSError
+            Those of `needed` can't be had.
+        """
 
         async def stat(path: str) -> Stat | None:
             try:
                 return await self.backend.info(self.full(path), f"{self.url}: {path}")
             except OSError:
+                if path == needed:
+                    raise
                 return None
 
         answers = self.backend.run_many(((path, stat(path)) for path in paths), SMALL_CONCURRENCY)
