@@ -322,11 +322,12 @@ class WritingFileSystem(ReadOnlyFileSystem):
         if maxdepth is not None:
             raise UsageError("rm with maxdepth isn't supported: name the files, or a pattern")
         with edit.whole():
+            edit.sources.settle(self._names(path))
             self._remove(edit, path, recursive)
 
     def _remove(self, edit: Edit, path: Any, recursive: bool) -> None:
         gone: set[str] = set()
-        for name in dict.fromkeys(map(self._strip_protocol, path if isinstance(path, list) else [path])):
+        for name in dict.fromkeys(self._names(path)):
             if gone and not gone.isdisjoint(accumulate(name.split("/"), "{}/{}".format)):
                 continue
             if edit.exists(name):
@@ -356,10 +357,12 @@ class WritingFileSystem(ReadOnlyFileSystem):
     def cp_file(self, path1: Any, path2: Any, **kwargs: Any) -> None:
         """Copy a file within the project, in a transaction; an image's annotation isn't copied with it."""
         edit, source = self._editing("copy to", path2), self._strip_protocol(path1)
-        if edit.exists(source) or not self.isdir(source):
-            target = self._strip_protocol(path2)
-            _copy_file(edit, source, target, edit.read(source))
-            edit.sources.choose([target])
+        with edit.whole():
+            edit.sources.settle([source])
+            if edit.exists(source) or not self.isdir(source):
+                target = self._strip_protocol(path2)
+                _copy_file(edit, source, target, edit.read(source))
+                edit.sources.choose([target])
 
     def copy(
         self,
@@ -388,6 +391,7 @@ class WritingFileSystem(ReadOnlyFileSystem):
                 there = EditView(edit).exists
                 kept = [pair for pair in _as_many(path1, path2) if there(pair[0])]
                 path1, path2 = [one for one, _ in kept], [to for _, to in kept]
+            edit.sources.settle(self._names(path1))
             parts = in_order(self._parts(edit, path1, path2, recursive, maxdepth), None)
             named = self._named(path1, parts)
             if relocate_together(edit, parts, copy=True):
@@ -420,6 +424,7 @@ class WritingFileSystem(ReadOnlyFileSystem):
             is_one = recursive and not isinstance(path1, list)
             if is_one and follow(edit, self._strip_protocol(path1), self._strip_protocol(path2)):
                 return
+            edit.sources.settle(self._names(path1))
             parts = self._parts(edit, path1, path2, recursive, None)
             if not parts:
                 raise IsADirectory(f"{path1}: is a directory; recursive=True moves it")
@@ -428,8 +433,11 @@ class WritingFileSystem(ReadOnlyFileSystem):
 
     def _named(self, given: Any, parts: list[tuple[str, str]]) -> list[str]:
         """Where what is named itself comes to, and not by a pattern or the folder that it's in."""
-        names = set(map(self._strip_protocol, given if isinstance(given, list) else [given]))
+        names = set(self._names(given))
         return [target for source, target in parts if source in names]
+
+    def _names(self, given: Any) -> list[str]:
+        return list(map(self._strip_protocol, given if isinstance(given, list) else [given]))
 
     def _parts(
         self, edit: Edit, given: Any, target: Any, recursive: bool, maxdepth: int | None

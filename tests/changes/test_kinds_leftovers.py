@@ -19,7 +19,7 @@ import blobdir
 from blobdir.cli.app import run
 from blobdir.errors import BlobdirError
 from blobdir.moving import fetch, push
-from blobdir.packing import PackOptions, SubsetOptions, add, compact, merge, move, pack, remove, subset
+from blobdir.packing import PackOptions, SubsetOptions, add, compact, merge, move, pack, recover, remove, subset
 from blobdir.temporary import clean, is_owned, is_temporary, new_file, new_folder
 from blobdir.verifying import repair, verify
 
@@ -207,6 +207,24 @@ def test_the_next_change_removes_it(tmp_path, command):
     if command == "repair":
         assert left == []
     assert faults(root) == []
+
+
+@pytest.mark.parametrize("name", ["staging/1", "undo/1", "back.json"])
+@pytest.mark.parametrize("command", [*CHANGES, "recover", "verify --repair"])
+def test_one_alone_of_what_a_change_needs(tmp_path, command, name):
+    """Who cleared up may have been killed in the middle of it, too; it's named until somebody removes it."""
+    root = packed(tmp_path / "p", numbered(3))
+    write(root / ".blobdir" / name, b"{}")
+    place = f".blobdir/{name.partition('/')[0]}"
+    found = {finding.path for finding in verify(root, processes=1).findings if finding.code == "change-leftover"}
+    assert found == {place}
+    if command == "verify --repair":
+        _cli("verify", root, "--repair")
+    elif command == "recover":
+        assert recover(root)
+    else:
+        CHANGES[command](root)
+    assert not (root / place).exists() and faults(root) == []
 
 
 def test_a_new_project_that_was_killed_at_its_end_leaves_nothing_for_ever(base):

@@ -14,6 +14,7 @@ from changes.samples import annotation, files_of, packed, picture, write
 import blobdir
 from blobdir.cli.app import run
 from blobdir.errors import UsageError
+from blobdir.moving import fetch, push
 from blobdir.packing import SubsetOptions, add, add_blob_file, merge, move, remove, subset
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
@@ -363,3 +364,23 @@ def test_a_subset_names_what_lies_in_the_shadow(tmp_path):
     report = subset(root, tmp_path / "s", SubsetOptions(datasets=["train"]))
     assert set(report.others) == {*shadows, "masks/"}
     assert shown(tmp_path / "s")["train/masks_x/a/1.png"] == picture("mask")
+
+
+@pytest.mark.parametrize("annotations", ["loose", "packed"])
+@pytest.mark.parametrize("by", ["subset", "fetch"])
+def test_what_is_packed_and_of_no_image_is_named_too(tmp_path, by, annotations):
+    """Labels and notes in `ann.blob`, as those that are files, also of a dataset that has no image."""
+    files = files_of({"train/a.png": picture("a"), "train/b.png": picture("b"), "val/c.png": picture("c")})
+    others = {"train/ann/ghost.png.json": annotation("ghost"), "train/ann/notes.txt": b"notes"}
+    others |= {"val/ann/gone.png.json": annotation("gone")}
+    root = packed(tmp_path / "p", files | others, annotations=annotations)
+    remove(root, ["val/c.png"])
+    choose = SubsetOptions(patterns=("train/a*",))
+    if by == "subset":
+        report = subset(root, tmp_path / "s", choose)
+    else:
+        url = f"memory://noimage-{annotations}"
+        push(root, url)
+        report = fetch(url, tmp_path / "s", choose=choose)
+    assert set(report.others) == set(others)
+    assert not others.keys() & shown(tmp_path / "s").keys()

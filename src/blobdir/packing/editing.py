@@ -168,6 +168,7 @@ class Edit:
                 yield
                 if self._depth == 1:
                     self.side_files.check_step()
+                    self.sources.end_step()
             except BaseException as error:
                 if self._steps != before:
                     self._broken = self._broken or str(error)

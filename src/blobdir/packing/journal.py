@@ -50,6 +50,8 @@ OWN: Final = dict.fromkeys((STAGING, UNDO, *_NOTES), True) | dict.fromkeys(
     (LOCK, JOURNAL, BACK, os.path.basename(RELEASED)), False
 )
 """What a change leaves in ``.blobdir``, or needs there -> whether that is a folder."""
+LEFT_OVER: Final = (STAGING, UNDO, BACK)
+"""What one that was cut off has left there, where there is no journal."""
 _NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EXDEV)
 
 
@@ -252,11 +254,11 @@ def check_state(state: Path) -> None:
 
 def clear(state: Path) -> None:
     """Remove what a change has left that happened, or never did."""
+    (state / BACK).unlink(missing_ok=True)
     for name in (STAGING, UNDO, *_NOTES):
         check_own(state / name, is_folder=True)
         with suppress(FileNotFoundError):
             shutil.rmtree(state / name)
-    (state / BACK).unlink(missing_ok=True)
     clean(state)
 
 

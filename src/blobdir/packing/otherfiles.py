@@ -16,7 +16,7 @@ import numpy as np
 from blobdir.discovery import layout
 from blobdir.errors import NotFoundError
 from blobdir.filenames import is_image_name, parents_of
-from blobdir.index import DIRECTORY, LINK, LOOSE
+from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE
 from blobdir.packing.sidefiles import bases
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def others_of_dataset(
     candidates = []
     for folder in filter(layout.is_item_folder, folders):
         if folder not in (layout.ITEMS, layout.PACKED_ANNOTATIONS):
-            shown, links = _below(tree, layout.join(dataset.path, folder))
+            is_packed = folder == layout.ANNOTATIONS  # or may be: what lies in `ann.blob` is left out like other files
+            shown, links = _below(tree, layout.join(dataset.path, folder), members=is_packed)
             candidates += [f"{folder}/{name}" for name in shown if f"{folder}/{name}" not in belonging]
             begin = len(dataset.path) + 1  # of a link to a folder of masks, all is taken
             found.left += [one for one in links if not any(path.startswith(one[begin:]) for path in belonging)]
@@ -143,8 +144,8 @@ def _unknown(path: str, folders: Iterable[str], leading: Collection[str]) -> lis
     return [f"{layout.join(path, name)}/" for name in folders if layout.join(path, name) not in leading]
 
 
-def _content(tree: Tree, path: str) -> tuple[list[str], list[str]]:
-    """Names of the plain files in a folder, and those of its folders; members of blobs are left out."""
+def _content(tree: Tree, path: str, *, members: bool = False) -> tuple[list[str], list[str]]:
+    """Names of the plain files in a folder, with `members` those of blobs as well, and those of its folders."""
     files: list[str] = []
     folders: list[str] = []
     try:
@@ -153,7 +154,10 @@ def _content(tree: Tree, path: str) -> tuple[list[str], list[str]]:
         return files, folders
     children = tree.children(row)
     sources = tree.index.source[children.start : children.stop]
-    places = np.flatnonzero((sources == LOOSE) | (sources == LINK) | (sources == DIRECTORY))
+    meant = (sources == LOOSE) | (sources == LINK) | (sources == DIRECTORY)
+    if members:
+        meant |= sources >= FIRST_BLOB
+    places = np.flatnonzero(meant)
     for first, end in _pieces(places):
         names = tree.index.names_text(children.start + first, children.start + end)
         for number, (name, source) in enumerate(zip(names, sources[first:end].tolist(), strict=True)):
@@ -179,14 +183,14 @@ def _leads_to_folder(tree: Tree, row: int) -> bool:
         return False
 
 
-def _below(tree: Tree, path: str) -> tuple[list[str], list[str]]:
+def _below(tree: Tree, path: str, *, members: bool = False) -> tuple[list[str], list[str]]:
     """Names of the files below a folder; and paths of folders there that are links, with a slash behind them."""
     found: list[str] = []
     links: list[str] = []
     todo = [""]
     while todo:
         prefix = todo.pop()
-        files, folders = _content(tree, f"{path}/{prefix}".rstrip("/"))
+        files, folders = _content(tree, f"{path}/{prefix}".rstrip("/"), members=members)
         found += [prefix + name for name in files]
         for name in folders:
             full = f"{path}/{prefix}{name}"

@@ -22,7 +22,7 @@ from blobdir.interrupts import deferred
 from blobdir.opening.beside import drop_beside
 from blobdir.packing.checking import Check
 from blobdir.packing.folders import SYNC_EACH, Folders
-from blobdir.packing.journal import STAGING, UNDO, Journal, check_state, clear
+from blobdir.packing.journal import LEFT_OVER, STAGING, Journal, check_state, clear
 from blobdir.packing.provenance import Provenance
 from blobdir.projectlock import JOURNAL, ProjectLock, check_lockable, make_state_folder, show_like
 
@@ -100,7 +100,7 @@ class Change:
             if self._lock.is_mine and not decided:  # a child that was forked meanwhile has no part in it
                 with suppress(OSError, UsageError):
                     clear(self._state)
-                self._left = [f"{layout.STATE_DIR}/{n}" for n in (STAGING, UNDO) if os.path.lexists(self._state / n)]
+                self._left = [f"{layout.STATE_DIR}/{n}" for n in LEFT_OVER if os.path.lexists(self._state / n)]
         finally:
             self._release()
         if isinstance(error, OSError) and not decided:
@@ -384,7 +384,7 @@ def recover(project: str | os.PathLike[str]) -> bool:
     if not os.path.isdir(root):
         raise UsageError(f"{root}: there is no such folder")
     state = Path(root, layout.STATE_DIR)
-    if not any(os.path.lexists(state / name) for name in (JOURNAL, STAGING, UNDO)):
+    if not any(os.path.lexists(state / name) for name in (JOURNAL, *LEFT_OVER)):
         return False
     with Change(root):
         return True

@@ -10,7 +10,7 @@ from blobdir.discovery import layout
 from blobdir.discovery.parts import misplaced_pickles
 from blobdir.discovery.released import RELEASED, WHAT_TO_DO, read_released
 from blobdir.errors import LinkError, UsageError
-from blobdir.packing.journal import OWN, STAGING, UNDO
+from blobdir.packing.journal import LEFT_OVER, OWN, STAGING
 from blobdir.packing.sidefiles import FOLDERS
 from blobdir.projectlock import JOURNAL, STATE_DIR, check_own, is_being_changed
 from blobdir.smallfiles import JSON, Known, look_at, not_read
@@ -145,7 +145,7 @@ def check_state(storage: LocalStorage, folders: Folders, report: VerifyReport) -
     journal = layout.join(STATE_DIR, JOURNAL)
     if JOURNAL in state and report.wants("change-unfinished", journal, first=True):  # opening a project says more of it
         report.add("change-unfinished", journal, "a change was cut off; the next one finishes it, or `verify --repair`")
-    for name in (STAGING, UNDO) if JOURNAL not in state else ():
+    for name in LEFT_OVER if JOURNAL not in state else ():
         if name in state:
             report.add("change-leftover", layout.join(STATE_DIR, name), "a change that was cut off has left files")
     for folder in folders.values():
