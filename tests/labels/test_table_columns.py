@@ -68,7 +68,9 @@ def test_columns_that_are_unclear_are_never_guessed(columns, tmp_path):
 
 def test_an_unclear_table_beside_another_is_named(tmp_path):
     found, problems = pack(
-        tmp_path, "image,label,x0,y0,x1,y1\n0.png,cat,1,2,10,11\n", "image,width,height,label,x,y,x_end\n0,60,50,cat,5,5,9\n"
+        tmp_path,
+        "image,label,x0,y0,x1,y1\n0.png,cat,1,2,10,11\n",
+        "image,width,height,label,x,y,x_end\n0,60,50,cat,5,5,9\n",
     )
     assert found == [BOX]
     assert [one.path for one in problems] == ["labels_1.csv"]
