@@ -11,7 +11,7 @@ from blobdir.annotations import kind_of
 from blobdir.filenames import parents_of
 from blobdir.labels.aside import words_aside
 from blobdir.labels.finding import Images, MissingError, UnclearError
-from blobdir.labels.formats.yolonames import keys_of, names_in
+from blobdir.labels.formats.yolonames import names_in
 from blobdir.labels.lists import DARKNET, Lists, lists_called_so
 from blobdir.labels.model import LabelError, without_nan
 from blobdir.labels.namesakes import is_below
@@ -23,7 +23,7 @@ from blobdir.labels.splitnames import (
     list_order,
     split_of_folders,
 )
-from blobdir.labels.yamlfile import read_yaml
+from blobdir.labels.yamlfile import keys_of, read_yaml
 from blobdir.wording import counted
 
 if TYPE_CHECKING:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from posixpath import basename, commonpath, dirname
 from typing import TYPE_CHECKING, Any, Final
+from unicodedata import category
 
 from blobdir.annotations import kind_of
 from blobdir.filenames import parents_of
-from blobdir.labels.files import without_mark
+from blobdir.labels.files import YAML
 from blobdir.labels.model import Category, LabelError, brief
-from blobdir.labels.yamlfile import read_yaml
+from blobdir.labels.yamlfile import keys_of, read_yaml
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -28,18 +29,11 @@ if TYPE_CHECKING:
 _CALLED_SO: Final = re.compile(r"_*(?:(?:predefined_)?classes|labels|(?:class_|obj_)?names)\.txt|.*\.(?:names|labels)")
 """What texts with names of classes are called, a name in a line, in small letters."""
 _FIRST: Final = "classes.txt"
-_YAML: Final = (".yaml", ".yml")
 
 
 def is_called_like_names(path: str) -> bool:
     """Whether a file is called like a text with the names of classes."""
     return _CALLED_SO.fullmatch(basename(path).lower()) is not None
-
-
-def keys_of(head: bytes) -> set[str]:
-    """The keys at the top of a YAML file that begins like this."""
-    lines = (line for line in without_mark(head).splitlines() if b":" in line and line[:1] not in b" \t-#")
-    return {line.partition(b":")[0].strip().decode("utf-8", "replace") for line in lines}
 
 
 def names_in(value: dict[str, Any]) -> dict[int, str]:
@@ -61,15 +55,33 @@ def names_in(value: dict[str, Any]) -> dict[int, str]:
     for index, name in pairs:
         if isinstance(name, bool) or not isinstance(name, (str, int, float)):
             raise LabelError(f"the name of class {brief(index)} is {kind_of(name)}; write it in quotes if it is a text")
-        try:
-            found[int(index)] = str(name)
-        except (TypeError, ValueError):
-            raise LabelError(f"its names have the number {brief(index)}, which is none") from None
+        if has_control(str(name)):
+            raise LabelError(f"the name of class {brief(index)} has a control character: {brief(name)}")
+        at = _number(index)
+        if at in found:
+            raise LabelError(f"its names have the number {at} twice")
+        found[at] = str(name)
     if len(set(found.values())) != len(found):
         raise LabelError("two of its names are the same")
     if type(count := value.get("nc")) is int and count != len(found):
         raise LabelError(f"has nc: {count}, and {counted(len(found), 'name')}")
     return found
+
+
+def _number(index: Any) -> int:
+    """The number of a class: a whole one, or a text of it."""
+    try:
+        at = int(index)
+    except (TypeError, ValueError, OverflowError):
+        at = None
+    if at is None or isinstance(index, bool) or (isinstance(index, float) and at != index):
+        raise LabelError(f"its names have the number {brief(index)}, which is none")
+    return at
+
+
+def has_control(text: str) -> bool:
+    """Whether a text has characters that names of classes don't: those that control something, as NUL."""
+    return not text.isprintable() and any(category(one) == "Cc" for one in text)
 
 
 class Names:
@@ -91,7 +103,7 @@ class Names:
         self._paths: dict[str, str] = {}
         paths = {*texts, config.names_file} - {""}
         paths |= {
-            path for path in files.ending(*_YAML) if path not in labels.files and "names" in keys_of(files.head(path))
+            path for path in files.ending(*YAML) if path not in labels.files and "names" in keys_of(files.head(path))
         }
         for path in sorted(paths, key=lambda one: (one != config.names_file, basename(one).lower() != _FIRST, one)):
             if found := _read(files, path, labels):
@@ -157,7 +169,7 @@ class Names:
 
 def _read(files: LabelFiles, path: str, labels: Labels) -> dict[int, str]:
     """The names in a file. One that has none counts for nothing, which is said."""
-    if path.lower().endswith(_YAML):
+    if path.lower().endswith(YAML):
         try:
             found = names_in(read_yaml(files.read(path)))
         except LabelError as error:
