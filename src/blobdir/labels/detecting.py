@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from itertools import islice
 from posixpath import basename
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from blobdir.errors import UsageError
 from blobdir.labels.files import LabelFiles
 from blobdir.labels.formats import FORMATS, LOOKED_AT
+from blobdir.labels.formats.yolonames import NO_LABELS
 
 if TYPE_CHECKING:
     import os
 
-_NO_LABELS: Final = re.compile(r"read.?me|licen[cs]e|requirements|changelog", re.IGNORECASE)
 """How files begin to be called that are with many others, and say nothing of images."""
 
 
@@ -72,7 +71,7 @@ def chosen(given: str, files: LabelFiles) -> str:
     if not found:
         names = ", ".join(FORMATS)
         kinds = {kind for one in FORMATS.values() for kind in one.kinds}
-        tried = next((path for path in files.ending(*kinds) if not _NO_LABELS.match(basename(path))), "")
+        tried = next((path for path in files.ending(*kinds) if not NO_LABELS.match(basename(path))), "")
         tried = f" ({fault_in(files) or f'{tried} is something else'})" if tried else ""
         raise UsageError(
             f"{files.name}: holds no labels that are known{tried}; there are {names}: choose one with --labels, "
