@@ -6,11 +6,12 @@ import json
 import time
 
 import pytest
-from label_cases import draw
+from label_cases import BOX, World, draw, write
 from set_cases import classes
 from split_cases import NAMES_FILES, messages, pack, put
 
 import blobdir
+from blobdir.converting import ConvertOptions, convert
 from blobdir.errors import BlobdirError
 
 YAML = {"names: [cat, dog]\n", "names:\n  0: cat\n  1: dog\n", "# of v3\nnames: {0: cat, 1: dog}\ncolors: [red]\n"}
@@ -243,3 +244,28 @@ def test_time_grows_with_the_number_of_classes(name, tmp_path):
     start = time.perf_counter()
     report, _ = pack(tmp_path / "s", tmp_path / "p")
     assert report.complete and time.perf_counter() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("names", "gap"), [("{0: cat, 1: dog}", False), ("{0: cat, 5: dog}", True), ("{1: dog}", True)]
+)
+def test_numbers_with_gaps_are_said_by_convert(names, gap, tmp_path):
+    labelled(tmp_path / "s", number=5 if "5" in names else 1)
+    put(tmp_path / "s/data.yaml", f"train: .\nnames: {names}\n")
+    pack(tmp_path / "s", tmp_path / "p")
+    report = convert(tmp_path / "p", tmp_path / "c", ConvertOptions("yolo"))
+    said = [problem.message for problem in report.problems if "other number" in problem.message]
+    assert bool(said) == gap and all("'dog' was" in text for text in said)
+    pack(tmp_path / "c", tmp_path / "q")
+    assert classes(tmp_path / "q") == {"a.png": ["dog"]}
+
+
+@pytest.mark.parametrize("kind", ["coco", "labelme", "createml", "csv"])
+def test_nul_in_a_class_is_named(kind, tmp_path):
+    source = write(kind, tmp_path / "s", World({"a.png": [("cat", BOX), ("dog", BOX)]}))
+    path = next(path for path in source.rglob("*") if path.suffix in (".json", ".csv"))
+    before, after = ('"cat"', '"ca\\u0000t"') if path.suffix == ".json" else (",cat,", ",ca\0t,")
+    path.write_text(path.read_text().replace(before, after))
+    report, _ = pack(source, tmp_path / "p")
+    assert classes(tmp_path / "p") == {"a.png": ["dog"]}
+    assert any("has a control character" in text for _, text in messages(report))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.labels.files import decoded
 from blobdir.labels.formats.tablelayout import Layout, UnclearTableError, layout_of
-from blobdir.labels.model import Box, LabelError, Labels, Picture, Polygon, Thing, number
+from blobdir.labels.model import Box, LabelError, Labels, Picture, Polygon, Thing, name_of, number
 from blobdir.labels.splitnames import split_in_name
 from blobdir.wording import counted
 
@@ -206,6 +206,7 @@ def _thing(row: list[str], layout: Layout, width: int, height: int) -> Thing:
     label = layout.cell(row, "label")
     if not label:
         raise LabelError("has no class")
+    name_of(label, "its class")
     if layout.corners:
         return Thing(label, [_outline(row, layout, width, height)], attributes=layout.attributes(row))
     left, top = (number(layout.cell(row, side), side) for side in ("left", "top"))

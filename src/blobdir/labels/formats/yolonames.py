@@ -10,12 +10,11 @@ from __future__ import annotations
 import re
 from posixpath import basename, commonpath, dirname
 from typing import TYPE_CHECKING, Any, Final
-from unicodedata import category
 
 from blobdir.annotations import kind_of
 from blobdir.filenames import parents_of
 from blobdir.labels.files import YAML, decoded
-from blobdir.labels.model import Category, LabelError, brief
+from blobdir.labels.model import Category, LabelError, brief, has_control
 from blobdir.labels.yamlfile import keys_of, read_yaml
 from blobdir.wording import counted
 
@@ -97,11 +96,6 @@ def _number(index: Any) -> int:
     if at is None or isinstance(index, bool) or (isinstance(index, float) and at != index):
         raise LabelError(f"its names have the number {brief(index)}, which is none")
     return at
-
-
-def has_control(text: str) -> bool:
-    """Whether a text has characters that names of classes don't: those that control something, as NUL."""
-    return not text.isprintable() and any(category(one) == "Cc" and one != "\t" for one in text)
 
 
 class Names:
