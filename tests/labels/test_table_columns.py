@@ -82,8 +82,9 @@ def test_a_table_without_a_class_is_named(tmp_path):
         pack(tmp_path, "image,xmin,ymin,xmax,ymax\n0.png,1,2,10,11\n")
 
 
-def test_sides_that_are_those_of_the_image_are_named(tmp_path):
-    head = "image,width,height,label,x,y\n"
+@pytest.mark.parametrize("columns", ["width,height", "w,h", "Width,Height"])
+def test_sides_that_are_those_of_the_image_are_named(columns, tmp_path):
+    head = f"image,{columns},label,x,y\n"
     found, problems = pack(tmp_path, f"{head}0.png,{WIDTH},{HEIGHT},cat,1,2\n0.png,{WIDTH},{HEIGHT},cat,0,0\n")
     assert found == []
     assert [one.path for one in problems] == ["labels_0.csv, line 2", "labels_0.csv, line 3"]

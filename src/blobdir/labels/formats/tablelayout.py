@@ -233,9 +233,13 @@ class _Header:
             elif (column := self._first(self._names, (_PLAIN[what],))) is not None:
                 plain[what] = column
         if len(plain) == len(_PLAIN) and not set(like_box) - {left, top}:
-            layout.may_be_size = self._first(self._names, _SIZE["width"][:2]) is None
             found |= plain
-        return found if len(found) == len(_ENDS) else {}
+        if len(found) < len(_ENDS):
+            return {}
+        may_be = {*_PLAIN.values(), "w", "h"}
+        has_size = self._first(self._names, _SIZE["width"][:2]) is not None
+        layout.may_be_size = not has_size and {self._names[found[what]] for what in _PLAIN} <= may_be
+        return found
 
     def _outline(self) -> list[tuple[int, int]]:
         """The columns of at least three corners; empty where there are none, or one is missing."""
