@@ -133,6 +133,72 @@ def test_what_an_object_of_voc_has_twice_is_named(second, tmp_path):
     ]
 
 
+BNDBOX = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+
+
+@pytest.mark.parametrize(
+    ("own", "second"),
+    [
+        (BNDBOX.replace("<ymin>", "\n<xmin>2</xmin><ymin>"), "is the second <xmin> of a box"),
+        (f"{BNDBOX}<pose>A</pose>\n<pose>B</pose>", "is the second <pose> of an object"),
+        (f"{BNDBOX}<difficult>0</difficult>\n<difficult>1</difficult>", "is the second <difficult> of an object"),
+        (f"{BNDBOX}<occluded>0</occluded>\n<occluded>1</occluded>", "is the second <occluded> of an object"),
+        (f"{BNDBOX}<deleted>0</deleted>\n<deleted>1</deleted>", "is the second <deleted> of an object"),
+        (f"{BNDBOX}<attributes>a</attributes>\n<attributes>b</attributes>", "is the second <attributes> of an object"),
+        (f"{BNDBOX}</object><size><width>1</width></size>\n<size><width>2</width></size><object>{BNDBOX}", "<size>"),
+        (f"{BNDBOX}</object><image>\n<object><name>cat</name>{BNDBOX}</object></image><object>{BNDBOX}", "elsewhere"),
+    ],
+)
+def test_what_a_file_of_voc_has_twice_is_named(own, second, tmp_path):
+    draw(tmp_path / "s/a.png")
+    text = f"<annotation><object><name>cat</name>{own}</object></annotation>".replace(
+        "<object><b", "<object><name>x</name><b"
+    )
+    put(tmp_path / "s/a.xml", text)
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    ((path, said),) = messages(report)
+    assert path == "a.xml, line 2" and second in said and classes(tmp_path / "p")["a.png"][0] == "cat"
+    put(tmp_path / "s/a.xml", text.replace("B</pose>", "A</pose>").replace(">1</diff", ">0</diff"))
+    report, _ = pack(tmp_path / "s", tmp_path / "q")
+    assert bool(messages(report)) == ("pose" not in second and "difficult" not in second)
+
+
+def test_an_attribute_of_voc_that_is_there_twice_is_kept(tmp_path):
+    draw(tmp_path / "s/a.png")
+    one = "<attribute><name>a</name><value>{}</value></attribute>"
+    given = f"<attributes>{one.format(1)}\n{one.format(2)}{one.format(1)}</attributes>"
+    put(tmp_path / "s/a.xml", f"<annotation><object><name>cat</name>{BNDBOX}{given}</object></annotation>")
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    assert report.complete and messages(report, "label-note")[0][0] == "a.xml, line 2"
+    (thing,) = blobdir.open_project(tmp_path / "p")["s"].annotation("a.png")["objects"]
+    assert {tag["name"]: tag["value"] for tag in thing["tags"]} == {"a": "1", "a_": "2"}
+
+
+def test_a_file_of_voc_with_two_names_is_of_no_image(tmp_path):
+    draw(tmp_path / "s/a.png")
+    draw(tmp_path / "s/b.png")
+    names = "<filename>a.png</filename><filename>b.png</filename>"
+    put(tmp_path / "s/a.xml", f"<annotation>{names}<object><name>cat</name>{BNDBOX}</object></annotation>")
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    assert report.objects == 0
+    assert [path for path, text in messages(report, "label-image") if "two <filename>" in text] == ["a.xml"]
+
+
+def test_objects_of_voc_in_an_element_of_theirs(tmp_path):
+    draw(tmp_path / "s/a.png")
+    objects = f"<objects><object><name>cat</name>{BNDBOX}</object></objects>"
+    put(tmp_path / "s/a.xml", f"<annotation>{objects}</annotation>")
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    assert not report.problems and classes(tmp_path / "p") == {"a.png": ["cat"]}
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["a", 3], "ab", [{"x": 1}, "b"], ["a", ""]])
+def test_keypoints_without_good_names_cost_themselves_only(names, tmp_path):
+    report = coco(tmp_path, {"keypoints": names, "skeleton": [[1, 2]]}, {})
+    assert report.objects == 1 and classes(tmp_path / "p") == {"a.png": ["cat"]}
+    assert [path for path, _ in messages(report)] == ["l.json: categories[0]"]
+
+
 def coco(tmp_path, category, thing):
     draw(tmp_path / "s/a.png")
     value = {

@@ -88,6 +88,58 @@ def test_lists_with_the_number_of_an_object(folder, tmp_path):
     assert report.complete and found == {"train": ["a.png"], "val": ["b.png"]}
 
 
+ODD = [
+    "{} cat",
+    "{},1",
+    "{};1",
+    "{} 0.5",
+    "{} 1 2 3 4 5",
+    "0 {}",
+    "{}\tcat",
+    '"{}"',
+    "{}: 1",
+    "{} cat dog",
+    "1 | {}.png",
+    "cat={}",
+]
+
+
+@pytest.mark.parametrize("ending", [".txt", ".lst", ".csv"])
+@pytest.mark.parametrize("header", ["", "Image Class Species Breed\n"])
+@pytest.mark.parametrize("line", [*ODD, "{} 1 1 1"])
+def test_lists_with_more_than_names_are_named(line, header, ending, tmp_path):
+    """Nobody knows what else is meant by them, and no split is lost without a word."""
+    source = write("yolo", tmp_path / "s", World({f"im{i}.png": [("cat", BOX)] for i in range(5)}))
+    for path in source.rglob("data.yaml"):
+        path.unlink()
+    put(source / "classes.txt", "cat\n")
+    for split, numbers in (("train", (0, 1, 2)), ("val", (3, 4))):
+        put(source / f"{split}{ending}", header + "".join(line.format(f"im{i}") + "\n" for i in numbers))
+    report, found = pack(source, tmp_path / "p")
+    if not report.complete:
+        texts = messages(report)
+        assert {f"val{ending}"} <= {path for path, _ in texts} and "more than an image's name" in texts[-1][1]
+    else:
+        assert found == {"train": ["im0.png", "im1.png", "im2.png"], "val": ["im3.png", "im4.png"]}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize(("line", "encoding"), [("{} cat", "utf-8"), ("{};1", "utf-8"), ("{} caf\xe9", "latin-1")])
+def test_such_lists_are_named_beside_all_formats(kind, line, encoding, tmp_path):
+    source = write(kind, tmp_path / "s", TWO)
+    (source / "extra_test.txt").write_bytes("".join(line.format(name) + "\r" for name in "ab").encode(encoding))
+    report, _ = pack(source, tmp_path / "p")
+    assert [path for path, text in messages(report) if "2 images aren't of that split" in text] == ["extra_test.txt"]
+
+
+@pytest.mark.parametrize("text", ["1 0.53\n2 0.44\n", "1,0.5,0.5\n2,3,4\n", "epoch 1: 0.5\nepoch 2: 0.4\nend of it\n"])
+def test_numbers_beside_images_called_so_are_no_list(text, tmp_path):
+    source = write("coco", tmp_path / "s", World({f"{i}.png": [] for i in (1, 2)}))
+    put(source / "val_losses.txt", text)
+    report, _ = pack(source, tmp_path / "p")
+    assert report.complete, report.problems
+
+
 @pytest.mark.parametrize("folder", ["", "annotations/", "lists/"])
 @pytest.mark.parametrize("behind", ["", " 1", " 1 1 1", " 17 2", "\t3"])
 @pytest.mark.parametrize("kind", WRITERS)

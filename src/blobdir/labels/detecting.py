@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
+from itertools import islice
 from posixpath import basename
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from blobdir.errors import UsageError
 from blobdir.labels.files import LabelFiles
-from blobdir.labels.formats import FORMATS
+from blobdir.labels.formats import FORMATS, LOOKED_AT
+from blobdir.labels.formats.yolonames import NO_LABELS
 
 if TYPE_CHECKING:
     import os
 
-_NO_LABELS: Final = re.compile(r"read.?me|licen[cs]e|requirements|changelog", re.IGNORECASE)
 """How files begin to be called that are with many others, and say nothing of images."""
 
 
@@ -47,6 +47,16 @@ def format_of(path: str, head: bytes) -> str:
     return next((name for name, one in FORMATS.items() if one.knows(path, head)), "")
 
 
+def fault_in(files: LabelFiles, *names: str) -> str:
+    """The first file of some formats, or of all, that isn't read though it looks like labels, and why; else nothing."""
+    for name in names or FORMATS:
+        some = islice(files.ending(*FORMATS[name].kinds), LOOKED_AT)
+        faults = ((path, FORMATS[name].fault(path, files.head(path))) for path in some)
+        if found := next((f"{path} {fault}" for path, fault in faults if fault), ""):
+            return found
+    return ""
+
+
 def chosen(given: str, files: LabelFiles) -> str:
     """The format that is meant: the one that was given, or the only one that is found for ``auto``.
 
@@ -61,8 +71,8 @@ def chosen(given: str, files: LabelFiles) -> str:
     if not found:
         names = ", ".join(FORMATS)
         kinds = {kind for one in FORMATS.values() for kind in one.kinds}
-        tried = next((path for path in files.ending(*kinds) if not _NO_LABELS.match(basename(path))), "")
-        tried = f" ({tried} is something else)" if tried else ""
+        tried = next((path for path in files.ending(*kinds) if not NO_LABELS.match(basename(path))), "")
+        tried = f" ({fault_in(files) or f'{tried} is something else'})" if tried else ""
         raise UsageError(
             f"{files.name}: holds no labels that are known{tried}; there are {names}: choose one with --labels, "
             "or folders, where the images' folders are their tags"

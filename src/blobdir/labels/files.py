@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 END_BYTES: Final = 64 << 10
 """Of a file, what says which format it has: so much of both ends."""
+YAML: Final = (".yaml", ".yml")
+YAML_BYTES: Final = 16 << 20
+"""Of YAML, whose keys may stand in any order, all is looked at up to this size."""
 WHOLE_BYTES: Final = 16 << 30
 """A COCO file of millions of objects has some gigabytes."""
 
@@ -108,7 +111,8 @@ class LabelFiles:
 def head_of(path: str) -> bytes:
     """How a file begins, up to the last word that is whole there; then, of a big one of JSON, how it ends.
 
-    A COCO file whose ``info`` is long has its other keys at the end. What is UTF-16 is given as UTF-8.
+    A COCO file whose ``info`` is long has its other keys at the end. YAML is given whole, unless it's huge: its keys
+    may stand behind thousands of names. What is UTF-16 is given as UTF-8.
 
     Raises
     ------
@@ -118,9 +122,12 @@ def head_of(path: str) -> bytes:
     with open(open_plain(path), "rb") as file:
         head = file.read(END_BYTES)
         size = os.fstat(file.fileno()).st_size
+        if path.lower().endswith(YAML) and END_BYTES < size <= YAML_BYTES:
+            head += file.read(YAML_BYTES)
+            size = len(head)
         if wide := _wide(head):
             return head.decode(wide, "ignore").encode()
-        if size <= END_BYTES:
+        if size <= len(head):
             return head
         if not without_mark(head).lstrip().startswith((b"{", b"[")):
             return head[: max(map(head.rfind, (b" ", b"\t", b"\n"))) + 1 or None]

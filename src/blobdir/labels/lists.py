@@ -11,6 +11,7 @@ from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Final
 
 from blobdir.labels.claims import Meaning, contradicted
+from blobdir.labels.files import decoded
 from blobdir.labels.finding import MissingError, UnclearError, is_image
 from blobdir.labels.model import LabelError
 from blobdir.labels.splitnames import is_called_like_a_split, is_so, kind_of_split
@@ -35,6 +36,16 @@ _OF_CLASS: Final = re.compile(r"(\S+)\s+(?:-1|0|1)")
 """A line of a list that says whether a class is in the image."""
 
 
+_LISTS: Final = (".txt", ".lst", ".list", ".csv", ".tsv")
+"""What lists of images end with."""
+_FIELDS: Final = re.compile(r"[,;|\t]|:\s|=")
+_AROUND: Final = " \t\"'`:()[]<>{}*-"
+"""Around names in lists."""
+_NUMBER: Final = re.compile(r"[-+]?[\d.]+(?:e[-+]?\d+)?", re.IGNORECASE)
+_PADDED: Final = re.compile(r"0\d+|\d{5,}")
+_SHOWN: Final = 60
+
+
 @dataclass(frozen=True, slots=True)
 class Called:
     """A text that is called like a split, and names images.
@@ -50,6 +61,8 @@ class Called:
         Lines that may name images, and these: several, or such as lie elsewhere.
     is_sure : bool
         It's a list: half of its lines are names of images that are here, or all of images.
+    like : str
+        A line that has more in it than the name of an image.
     """
 
     path: str
@@ -57,6 +70,7 @@ class Called:
     named: list[str]
     others: list[tuple[str, list[str]]]
     is_sure: bool
+    like: str = ""
 
 
 def lists_called_so(files: LabelFiles, images: Images) -> Iterator[Called]:
@@ -109,9 +123,10 @@ def name_unused(files: LabelFiles, images: Images, labels: Labels) -> None:
     splits: dict[str, list[str]] = {}
     for picture in labels.pictures:
         splits.setdefault(picture.path, []).append(picture.split)
-    for one in lists_called_so(files, images):
-        if one.path in known or (labels.format == "voc" and _is_of_other_task(one.path)):
-            continue
+    if labels.format == "voc":
+        known |= {path for path in files.ending(*_LISTS) if _is_of_other_task(path)}
+    plain = {one.path: one for one in lists_called_so(files, images) if one.path not in known}
+    for one in (*plain.values(), *lists_with_more(files, images, {*known, *plain})):
         name = splitext(basename(one.path))[0]
         lost = [image for image in one.named if not any(is_so(split, name) for split in splits.get(image, [name]))]
         different = {id(paths): paths for _, paths in one.others}  # many lines may be of the same namesakes
@@ -121,12 +136,76 @@ def name_unused(files: LabelFiles, images: Images, labels: Labels) -> None:
         }
         unclear = [line for line, paths in one.others if not known_so[id(paths)]]
         text = f"isn't read as a list of {name}, and names images: "
+        if one.path not in plain:
+            text = (
+                f"isn't read as a list of {name}, as its lines have more than an image's name, like {one.like!r} "
+                "(a list has an image in each line, and up to three whole numbers behind it), and names images: "
+            )
         if lost:
             count = counted(len(lost), "image isn't", "images aren't")
             labels.complain("label", one.path, f"{text}{count} of that split now, as {lost[0]}")
         elif unclear:
             count = counted(len(unclear), "line", "lines")
             labels.complain("label", one.path, f"{text}which, can't be told of {count}, as {unclear[0]!r}")
+
+
+def lists_with_more(files: LabelFiles, images: Images, known: Collection[str]) -> Iterator[Called]:
+    """Texts that are called like a split, and most of whose lines hold the name of an image somewhere.
+
+    Programs write a header, classes, scores, quotes around the names. Nobody knows how each is meant.
+
+    Parameters
+    ----------
+    files : LabelFiles
+    images : Images
+    known : collection of str
+        Those that aren't looked at.
+    """
+    for path in files.ending(*_LISTS):
+        if path in known or not is_called_like_a_split(splitext(basename(path))[0]):
+            continue
+        if (head := files.head(path)) and b"\0" not in head and _with_more(path, _lines_of(head), images):
+            try:
+                found = _with_more(path, _lines_of(files.read(path)), images)
+            except LabelError:
+                continue  # it's gone
+            if found is not None:
+                yield found
+
+
+def _lines_of(data: bytes) -> list[str]:
+    """The lines of a list with something in them; a text in an old encoding may name images, too."""
+    try:
+        text = decoded(data)
+    except LabelError:
+        text = data.decode("latin-1")
+    return [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
+
+
+def _with_more(path: str, lines: list[str], images: Images) -> Called | None:
+    """What a text names; None: most lines name nothing."""
+    found = [_somewhere(line, images) for line in lines]
+    hits = sum(map(bool, found))
+    if 2 * hits <= len(lines) and not (hits > 1 and hits == len(lines) - 1):  # a header, perhaps
+        return None
+    named = list(dict.fromkeys(paths[0] for paths in found if len(paths) == 1))
+    others = [(line, paths) for line, paths in zip(lines, found, strict=True) if len(paths) > 1]
+    like = next(line for line, paths in zip(lines, found, strict=True) if paths)
+    return Called(path, dirname(path), named, others, is_sure=False, like=like[:_SHOWN])
+
+
+def _somewhere(line: str, images: Images) -> list[str]:
+    """The images that a line of a list may name in any of its fields, the first that names one."""
+    fields = [field.strip(_AROUND) for field in _FIELDS.split(line)]
+    words = [word.strip(_AROUND) for field in fields for word in field.split()]
+    some = list(filter(None, dict.fromkeys((*fields, *words))))
+    is_number = list(map(_NUMBER.fullmatch, some))  # of epochs, say; but images are called 000017, or 17 before a class
+    some = [
+        one
+        for i, one in enumerate(some)
+        if not is_number[i] or (i == 0 and (_PADDED.fullmatch(one) or not all(is_number)))
+    ]
+    return next(filter(None, map(images.called_so, some)), [])
 
 
 def _is_of_other_task(path: str) -> bool:

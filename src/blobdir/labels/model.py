@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Any
+from unicodedata import category
 
 from blobdir.errors import DataError
 
@@ -357,7 +358,14 @@ def name_of(value: Any, what: str) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise LabelError(f"{what} holds half a character: {brief(value)}") from None
+    if has_control(value):
+        raise LabelError(f"{what} has a control character: {brief(value)}")
     return value
+
+
+def has_control(text: str) -> bool:
+    """Whether a text has characters that names don't: those that control something, as NUL, but for spaces."""
+    return not text.isprintable() and any(category(one) == "Cc" and not one.isspace() for one in text)
 
 
 def points_of(flat: list[float]) -> tuple[Point, ...]:

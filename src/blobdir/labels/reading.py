@@ -9,7 +9,7 @@ from blobdir.errors import UsageError
 from blobdir.labels.aside import name_aside, set_aside
 from blobdir.labels.claims import Meaning, contradicted, name_guessed
 from blobdir.labels.companions import name_companions
-from blobdir.labels.detecting import detect, format_of
+from blobdir.labels.detecting import detect, fault_in, format_of
 from blobdir.labels.formats import FORMATS
 from blobdir.labels.formats.yolo import is_labels
 from blobdir.labels.formats.yolonames import is_called_like_names
@@ -57,8 +57,8 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
         raise UsageError(_none(kind, files))
     for path in files.unread:
         labels.complain("label", path, f"can't be read, and may have labels: {files.unread[path]}")
-    for path, name in _passed_by(kind, labels, files, images):
-        text = (
+    for path, name, fault in _passed_by(kind, labels, files, images):
+        text = fault or (
             f"isn't {FORMATS[kind].title} that is known ({FORMATS[kind].wants}), and names {name}: if it has labels, "
             "they weren't read; if it hasn't, give the files that have with --labels-from"
         )
@@ -84,11 +84,11 @@ def _none(kind: str, files: LabelFiles) -> str:
     if others:
         return f"{text}, but of {' and '.join(others)}"
     tried = next(files.ending(*FORMATS[kind].kinds), "")
-    return f"{text}; {tried} is something else" if tried else text
+    return f"{text}; {fault_in(files, kind) or f'{tried} is something else'}" if tried else text
 
 
-def _passed_by(kind: str, labels: Labels, files: LabelFiles, images: Images) -> Iterator[tuple[str, str]]:
-    """Files that are called like those of a format and aren't read, and an image that each names."""
+def _passed_by(kind: str, labels: Labels, files: LabelFiles, images: Images) -> Iterator[tuple[str, str, str]]:
+    """Files that are called like those of a format and aren't read; an image that each names, and why, if known."""
     known = {*labels.files, *files.unread, *(path for _, path, _ in labels.problems)}
     for path in files.ending(*FORMATS[kind].kinds):
         if path in known or path.lower().endswith(".txt"):  # texts are named by who looks for their images
@@ -96,10 +96,11 @@ def _passed_by(kind: str, labels: Labels, files: LabelFiles, images: Images) -> 
         head = files.head(path)
         if format_of(path, head):
             continue
+        fault = FORMATS[kind].fault(path, head)
         text = head.decode("utf-8", "replace")
         name = next((found[0].strip() for found in _NAME.finditer(text) if found[0].strip() in images), "")
-        if name:
-            yield path, name
+        if name or fault:
+            yield path, name, fault
 
 
 def _name_texts(kind: str, labels: Labels, files: LabelFiles, images: Images) -> None:

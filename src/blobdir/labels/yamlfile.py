@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any, Final
 
 from blobdir.errors import UsageError
-from blobdir.labels.files import decoded
+from blobdir.labels.files import decoded, without_mark
 from blobdir.labels.model import LabelError, brief
 
 _UNDONE: Final = object()
+_BEFORE: Final = re.compile(rb"(?:\s+|#[^\n]*|%[^\n]*|---(?=\s))*")
+"""What may stand before the first key."""
+_KEY: Final = re.compile(rb"(?P<indent> *)(?P<key>\"[^\"]*\"\s*|'[^']*'\s*|[^\s#\-\"'\[{][^:]*|-[^\s:][^:]*):(?=\s|$)")
+"""A line that has a key."""
+_MARKS: Final = re.compile(r"(?:[&!]\S*\s+)+")
+"""Anchors and kinds in front of a key."""
+_PARSED_BYTES: Final = 1 << 20
+"""YAML in braces is read up to this size to know it; PyYAML takes some seconds for that."""
+_IN_BRACES: Final = re.compile(rb"[{,]\s*(?P<key>\"[^\"]*\"|'[^']*'|\w[\w.\- ]*)\s*:")
 
 
 def _library() -> Any:
@@ -17,6 +28,61 @@ def _library() -> Any:
     except ImportError as error:
         raise UsageError("YAML needs PyYAML; install it: pip install 'blobdir[labels]'") from error
     return yaml
+
+
+def _loader(yaml: Any) -> Any:
+    """PyYAML's safe loader; it takes the last of two values of one key without a word, which this one refuses."""
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # PyYAML's
+            known: dict[tuple[str, str], Any] = {}
+            for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+                if not isinstance(key, yaml.ScalarNode):
+                    continue
+                first = known.setdefault((key.tag, key.value), value)
+                if (first.tag, first.value) != (value.tag, value.value):
+                    line = key.start_mark.line + 1
+                    raise LabelError(f"line {line}: has the key {brief(key.value)} a second time; leave one")
+            return super().construct_mapping(node, deep)
+
+    return Loader
+
+
+def keys_of(data: bytes) -> set[str]:
+    """The keys at the top of a YAML file, also of a damaged one; of anything else mostly none.
+
+    All of a file is read only if it can't be told line by line: it's in braces, as JSON is, which is YAML.
+
+    Parameters
+    ----------
+    data : bytes
+        As `blobdir.labels.files.head_of` gives it.
+    """
+    data = without_mark(data)
+    start = _BEFORE.match(data)
+    begin = start.end() if start else 0
+    if data[begin : begin + 1] != b"{":
+        indent = data[data.rfind(b"\n", 0, begin) + 1 : begin]
+        indent = indent if indent.isspace() else b""
+        keys = (found for line in data.splitlines() if (found := _KEY.match(line)) and found["indent"] == indent)
+        return {_unquoted(found["key"]) for found in keys}
+    if b"names" not in data:
+        return set()
+    try:
+        value = json.loads(data[begin:])  # the quicker one
+        return set(value) if isinstance(value, dict) else set()
+    except (ValueError, RecursionError):
+        pass
+    try:
+        if len(data) <= _PARSED_BYTES:
+            return set(read_yaml(data))
+    except (LabelError, UsageError):
+        pass  # who reads it says so
+    return {_unquoted(found["key"]) for found in _IN_BRACES.finditer(data)}
+
+
+def _unquoted(key: bytes) -> str:
+    return _MARKS.sub("", key.decode("utf-8", "replace").strip()).strip("\"'")
 
 
 def read_yaml(data: bytes) -> dict[str, Any]:
@@ -31,7 +97,9 @@ def read_yaml(data: bytes) -> dict[str, Any]:
     """
     yaml = _library()
     try:
-        value = yaml.safe_load(decoded(data))
+        value = yaml.load(decoded(data), Loader=_loader(yaml))  # a safe one
+    except LabelError:
+        raise
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark is not None else ""

@@ -86,14 +86,18 @@ class LabelSource:
         """Categories with the numbers that they have in a dataset's label files; of several splits, of the first."""
         known: set[tuple[str, str]] = set()
         used: set[int | str | None] = set()
+        free = 1
         for split in self.splits.get(dataset, [""]):
             names = {name for name, _ in known}
             for category in self._numbered(split):
                 if category.name in names:
                     continue
                 known.add((category.name, split))
-                free = next(i for i in range(1, len(used) + 2) if i not in used)
-                found = replace(category, id=free) if category.id in used else category
+                found = category
+                if category.id in used:
+                    while free in used:  # it only grows: with all classes, the time grows with their number
+                        free += 1
+                    found = replace(category, id=free)
                 used.add(found.id)
                 yield found
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from blobdir.labels.model import Labels
 
 
-_LOOKED_AT: Final = 1000
+LOOKED_AT: Final = 1000
 """Files of one kind that are looked at to know a format: a million of another one needn't all be opened."""
 
 
@@ -42,6 +42,8 @@ class Format:
         Reads all that a folder has.
     is_of_each : bool
         Whether its files have the labels of one image each.
+    fault : callable
+        Why a file of this path, that begins like this, isn't read, though it looks like one; empty: it doesn't.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Format:
     found: Callable[[LabelFiles], str]
     read: Callable[[LabelFiles, Images], Labels]
     is_of_each: bool = False
+    fault: Callable[[str, bytes], str] = lambda *_: ""
 
 
 def _of(
@@ -63,14 +66,15 @@ def _of(
     read: Callable[[LabelFiles, Images], Labels],
     *,
     is_of_each: bool = False,
+    fault: Callable[[str, bytes], str] = lambda *_: "",
 ) -> Format:
     """A format which the first file that it knows says to be there."""
 
     def found(files: LabelFiles) -> str:
-        some = islice(files.ending(*kinds), _LOOKED_AT)
+        some = islice(files.ending(*kinds), LOOKED_AT)
         return next((path for path in some if knows(path, files.head(path))), "")
 
-    return Format(name, title, wants, kinds, knows, found, read, is_of_each)
+    return Format(name, title, wants, kinds, knows, found, read, is_of_each, fault)
 
 
 FORMATS: Final = {
@@ -105,6 +109,7 @@ FORMATS: Final = {
             (".csv", ".tsv"),
             table.is_table,
             table.read,
+            fault=table.fault_of,
         ),
     )
 }

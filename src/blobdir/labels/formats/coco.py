@@ -118,14 +118,18 @@ class _Classes:
         everything = [(path, place, one) for path, some in files for place, one in some]
         self._taken |= {one.name for *_, one in everything}
         classes: dict[tuple[str, tuple[str, ...]], Category] = {}
+        by_name: dict[str, Category] = {}
         for path, place, one in sorted(everything, key=lambda item: not item[2].keypoints):
             key = one.name, one.keypoints
             if key not in classes:
-                mine = next((mine for (name, _), mine in classes.items() if name == one.name), None)
+                mine = by_name.get(one.name)
                 classes[key] = mine if mine is not None and not one.keypoints else self._class(f"{path}: {place}", one)
+                by_name.setdefault(one.name, classes[key])
         first: dict[str, int | str | None] = {}
         found: dict[str, _Numbered] = {path: {} for path, _ in files}
         used: dict[int | str | None, str] = {}
+        by_number: dict[int | str | None, Category] = {}
+        free = 1
         numbered = self._labels.numbered.setdefault(split, [])
         for path, place, one in everything:
             where, name = f"{path}: {place}", classes[one.name, one.keypoints].name
@@ -137,15 +141,18 @@ class _Classes:
                 continue
             number = one.id
             if used.get(number, name) != name:
-                number = next(i for i in range(1, len(used) + 2) if i not in used)
+                while free in used:
+                    free += 1
+                number = free
                 text = f"the id {one.id} is of {used[one.id]!r} in another file of the same split"
                 self._labels.note(where, f"{text}; it's {number} from now on")
             category = replace(one, id=number, name=name, said=one.name if name != one.name else "")
             if number not in used:
                 numbered.append(category)
                 used[number] = name
+                by_number[number] = category
             else:
-                self._complete(next(each for each in numbered if each.id == number), category, where)
+                self._complete(by_number[number], category, where)
             found[path][one.id] = replace(category, id=first.setdefault(name, number)), number
         return found
 

@@ -155,14 +155,16 @@ def category_of(raw: Any, complain: Callable[[str], None]) -> Category:
     name = name_of(name, "its name")
     if ident is None:
         raise LabelError(f"{name!r} has no id that is a number")
-    keypoints, edges = raw.get("keypoints") or [], raw.get("skeleton") or []
-    if not isinstance(keypoints, list):
-        raise LabelError(f"{name!r} has keypoints that aren't a list of names")
-    keypoints = [name_of(one, f"a keypoint of {name!r}") for one in keypoints]
-    if len(set(keypoints)) != len(keypoints):
-        raise LabelError(f"{name!r} has two keypoints of one name")
-    if not isinstance(edges, list) or not all(_is_edge(edge, len(keypoints)) for edge in edges):
-        complain(f"{name!r} has a skeleton that isn't a list of pairs of its keypoints' numbers, from 1 on: left out")
+    edges = raw.get("skeleton") or []
+    try:
+        keypoints = _keypoint_names(name, raw.get("keypoints") or [])
+        if not isinstance(edges, list) or not all(_is_edge(edge, len(keypoints)) for edge in edges):
+            raise LabelError(f"{name!r} has a skeleton that isn't a list of pairs of its keypoints' numbers, from 1 on")
+    except _KeypointsError as error:
+        complain(f"{error}: they are left out")
+        keypoints, edges = [], []
+    except LabelError as error:
+        complain(f"{error}: left out")
         edges = []
     parent = raw.get("supercategory")
     kept = {
@@ -176,6 +178,22 @@ def category_of(raw: Any, complain: Callable[[str], None]) -> Category:
         tuple((a - 1, b - 1) for a, b in edges),
         kept,
     )
+
+
+class _KeypointsError(LabelError):
+    """A category's keypoints can't be told from each other."""
+
+
+def _keypoint_names(name: str, given: Any) -> list[str]:
+    if not isinstance(given, list):
+        raise _KeypointsError(f"{name!r} has keypoints that aren't a list of names")
+    try:
+        found = [name_of(one, f"a keypoint of {name!r}") for one in given]
+    except LabelError as error:
+        raise _KeypointsError(str(error)) from error
+    if len(set(found)) != len(found):
+        raise _KeypointsError(f"{name!r} has two keypoints of one name")
+    return found
 
 
 def _is_edge(edge: Any, count: int) -> bool:

@@ -31,7 +31,10 @@ _OF_OBJECTS: Final = frozenset(
     ("name", "bndbox", "robndbox", "polygon", "pose", "part", "attributes", "deleted", *FLAGS)
 )
 _ONCE: Final = ("name", "bndbox", "robndbox", "polygon")
-_OF_IMAGES: Final = frozenset(("filename", "object", "segmented", "size"))
+_OF_IMAGES: Final = frozenset(("filename", "object", "objects", "segmented", "size"))
+_ONE_SAYS: Final = ("pose", *FLAGS, "attributes", "deleted")
+"""What an object has once, too; equal ones are one."""
+_SIDES: Final = ("xmin", "ymin", "xmax", "ymax", "cx", "cy", "w", "h", "angle")
 
 
 def is_voc(path: str, head: bytes) -> bool:
@@ -75,6 +78,8 @@ def read(files: LabelFiles, images: Images) -> Labels:
 def _found(images: Images, path: str, root: Element, calling: str) -> Found:
     """The image of a file: where it says a folder that has images, by ``<path>`` or ``<folder>``, one in that."""
     name = root.text_of("filename")
+    if other := next((one.text.strip() for one in root.all("filename") if one.text.strip() != name), ""):
+        raise MissingError(f"has two <filename>, {name!r} and {other!r}, so it can't be told which image it's of")
     said = root.text_of("path").replace("\\", "/")
     folder = basename(dirname(said)) if "/" in said else basename(root.text_of("folder"))
     try:
@@ -197,11 +202,13 @@ class _Reader:
 
     def attributes(self) -> Iterator[dict[str, Any]]:
         """Of all objects."""
-        return (_attributes(element) for element in self._root.all("object"))
+        return (_attributes(element) for element in _objects(self._root))
 
     def __call__(self, width: int, height: int, complain: Complain) -> Iterator[Thing]:
         deleted = 0
-        for element in self._root.all("object"):
+        for line, text in _unread(self._root):
+            complain("label", f"{self._path}, line {line}: {text}")
+        for element in _objects(self._root):
             if element.text_of("deleted").lower() in ("1", "true"):
                 deleted += 1
                 continue
@@ -209,16 +216,62 @@ class _Reader:
                 yield _thing(element)
             except LabelError as error:
                 complain("label", f"{self._path}, line {element.line}: {error}")
-            for name in _ONCE:
-                if len(found := list(element.all(name))) > 1:
-                    text = f"is the second <{name}> of an object, of which the first was taken"
-                    complain("label", f"{self._path}, line {found[1].line}: {text}")
+            for code, line, text in _twice(element):
+                complain(code, f"{self._path}, line {line}: {text}")
             for part in element.all("part"):
                 text = f"a part ({part.text_of('name')!r}) of an object isn't taken"
                 complain("label", f"{self._path}, line {part.line}: {text}")
         if deleted:
             count = counted(deleted, "object that it calls deleted isn't", "objects that it calls deleted aren't")
             complain("label-note", f"{self._path}: {count} taken")
+
+
+def _objects(root: Element) -> Iterator[Element]:
+    """All objects; some programs have them in ``<objects>``."""
+    yield from root.all("object")
+    for one in root.all("objects"):
+        yield from one.all("object")
+
+
+def _unread(root: Element) -> Iterator[tuple[int, str]]:
+    """What isn't taken of a file: a second size, and objects that stand elsewhere; each with its line."""
+    first = root.first("size")
+    for size in root.all("size"):
+        if first is not None and _texts(size) != _texts(first):
+            yield size.line, "is the second <size> of the image, of which the first was taken"
+    todo = [child for child in root.children if child.name not in ("object", "objects")]
+    todo += [child for one in root.all("objects") for child in one.children if child.name != "object"]
+    while todo:
+        element = todo.pop()
+        if element.name == "object" and element.first("bndbox") is not None:
+            yield element.line, "an <object> stands elsewhere than in <annotation> or its <objects>: it isn't taken"
+        todo += element.children
+
+
+def _texts(element: Element) -> list[tuple[str, str, Any]]:
+    """All that an element says, to compare it."""
+    return [(child.name, child.text.strip(), _texts(child)) for child in element.children]
+
+
+def _twice(element: Element) -> Iterator[tuple[str, int, str]]:
+    """What an object has a second time, where one can be taken only: code, line and text of a problem."""
+    for name in (*_ONCE, *_ONE_SAYS):
+        found = list(element.all(name))
+        for one in found[1:]:
+            if name in _ONCE or (one.text.strip(), _texts(one)) != (found[0].text.strip(), _texts(found[0])):
+                yield "label", one.line, f"is the second <{name}> of an object, of which the first was taken"
+    for shape in ("bndbox", "robndbox"):
+        for side in _SIDES:
+            found = list(box.all(side)) if (box := element.first(shape)) is not None else []
+            if other := next((one for one in found if one.text.strip() != found[0].text.strip()), None):
+                yield "label", other.line, f"is the second <{side}> of a box, of which the first was taken"
+    values: dict[str, str] = {}
+    given = element.first("attributes")
+    for one in given.all("attribute") if given is not None else ():
+        name, value = one.text_of("name"), one.text_of("value")
+        if name and values.setdefault(name, value) != value:
+            text = f"an attribute {name!r} is there with another value: both are kept, this one as {name + '_'!r}"
+            yield "label-note", one.line, text
 
 
 def _thing(element: Element) -> Thing:
@@ -228,12 +281,21 @@ def _thing(element: Element) -> Thing:
     return Thing(label, [_shape(element)], attributes=_attributes(element))
 
 
-def _attributes(element: Element) -> dict[str, Any]:
+def _given(given: Element | None) -> dict[str, Any]:
+    """The attributes of an object; of two values of one name, the second has ``_`` behind the name."""
     found: dict[str, Any] = {}
-    given = element.first("attributes")
     for one in given.all("attribute") if given is not None else ():
-        if name := one.text_of("name"):
-            found[name] = one.text_of("value")
+        name, value = one.text_of("name"), one.text_of("value")
+        while name and found.get(name, value) != value:
+            name += "_"
+        if name:
+            found[name] = value
+    return found
+
+
+def _attributes(element: Element) -> dict[str, Any]:
+    given = element.first("attributes")
+    found = _given(given)
     for flag in FLAGS:
         text = element.text_of(flag).lower()
         if text in ("1", "true", "yes"):

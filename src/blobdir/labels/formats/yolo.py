@@ -9,7 +9,7 @@ from blobdir.labels.claims import Claims
 from blobdir.labels.files import decoded, without_mark
 from blobdir.labels.finding import Found, MissingError, UnclearError, is_image
 from blobdir.labels.formats.yoloconfig import Splits, is_config, read_config
-from blobdir.labels.formats.yolonames import Names, is_called_like_names
+from blobdir.labels.formats.yolonames import Names, is_called_like_names, without_those_of_images
 from blobdir.labels.model import Box, LabelError, Labels, Picture, Polygon, Pose, Thing, number
 from blobdir.wording import counted
 
@@ -59,17 +59,19 @@ def read(files: LabelFiles, images: Images) -> Labels:
     config = read_config(files, labels)
     splits = Splits(files, images, config, labels)
     special = {path for path in files.ending(".txt", ".names", ".labels") if _is_special(path, files)}
-    names = Names(files, config, labels, filter(is_called_like_names, special))
+    called = without_those_of_images(filter(is_called_like_names, special), images, labels)
+    names = Names(files, config, labels, called)
     keypoints = tuple(config.keypoint_names) or tuple(str(i) for i in range(config.keypoints))
-    labels.categories = names.categories(keypoints)
     texts = [path for path in files.ending(".txt") if path not in special and path not in splits.lists]
     owners = _owners(files, labels, images, texts)
     for path in images.paths:
         place = owners.get(path)
-        reader = _Reader(files, place, config, keypoints, names.of(place) if place else {})
+        is_listed = splits.is_listed(path)
+        reader = _Reader(files, place, config, keypoints, names.of(place, is_listed=is_listed) if place else {})
         picture = Picture(path, splits.of(path), place or path, reader, is_labelled=place is not None)
-        picture.is_listed = splits.is_listed(path)
+        picture.is_listed = is_listed
         labels.pictures.append(picture)
+    labels.categories = names.categories(keypoints)
     own = sorted(set(owners.values()))
     labels.files += own
     if not labels.categories:

@@ -11,7 +11,7 @@ from blobdir.annotations import kind_of
 from blobdir.filenames import parents_of
 from blobdir.labels.aside import words_aside
 from blobdir.labels.finding import Images, MissingError, UnclearError
-from blobdir.labels.formats.yolonames import keys_of, names_in
+from blobdir.labels.formats.yolonames import names_in
 from blobdir.labels.lists import DARKNET, Lists, lists_called_so
 from blobdir.labels.model import LabelError, without_nan
 from blobdir.labels.namesakes import is_below
@@ -23,7 +23,7 @@ from blobdir.labels.splitnames import (
     list_order,
     split_of_folders,
 )
-from blobdir.labels.yamlfile import read_yaml
+from blobdir.labels.yamlfile import keys_of, read_yaml
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class Config:
         Of ``data.yaml``; else of Darknet's ``obj.data``, which has splits only. Empty: there is neither.
     names : dict
         Number -> class.
-    names_file : str
-        The text with these that ``obj.data`` says; empty: none that is there.
+    names_files : dict
+        Folder that an ``obj.data`` is seen from -> the text with names that it says; none: none that is there.
     seen : list of str
         The files that places of splits are seen from: this one, and those that say the same in other folders.
     splits : dict
@@ -69,7 +69,7 @@ class Config:
 
     path: str = ""
     names: dict[int, str] = field(default_factory=dict)
-    names_file: str = ""
+    names_files: dict[str, str] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
     splits: dict[str, list[list[str]]] = field(default_factory=dict)
     own: set[str] = field(default_factory=set)
@@ -113,7 +113,7 @@ def read_config(files: LabelFiles, labels: Labels) -> Config:
         raise LabelError(f"{path}: {error}") from error
     darknet = Config() if config.splits else _of_darknet(files, labels)
     if darknet.path:
-        config.seen, config.splits = darknet.seen, darknet.splits
+        config.seen, config.splits, config.names_files = darknet.seen, darknet.splits, darknet.names_files
     return config
 
 
@@ -134,9 +134,23 @@ def _of_darknet(files: LabelFiles, labels: Labels) -> Config:
             labels.complain("label", other, f"has other lists or names than {path}, which counts")
     seen = [path, *(other for other in others if found[other] == found[path])]
     ways = {split: list(dict.fromkeys((place, place.removeprefix(DARKNET)))) for split, place in found[path].items()}
-    names = (normpath(join(dirname(path), way)) for way in ways.pop(_NAMES, ()))
+    given = ways.pop(_NAMES, [])
     splits = {split: [both] for split, both in ways.items()}
-    return Config(path, names_file=next((one for one in names if one in files), ""), seen=seen, splits=splits)
+    names = dict(filter(None, (_names_of(files, one, given) for one in seen)))
+    if given and not names:
+        labels.note(path, f"says that names are in {given[0]}, which isn't there")
+    return Config(path, names_files=names, seen=seen, splits=splits)
+
+
+def _names_of(files: LabelFiles, path: str, ways: list[str]) -> tuple[str, str] | None:
+    """The folder that an ``obj.data`` is seen from, and the text with names that it says; None: it's not there.
+
+    Darknet sees it from the folder that it's started in: that of the file, the one above, or the one that is packed.
+    """
+    for folder in dict.fromkeys((dirname(path), dirname(dirname(path)), "")):
+        if found := next((one for way in ways if (one := normpath(join(folder, way))) in files), ""):
+            return folder, found
+    return None
 
 
 def _said_by_darknet(text: str) -> dict[str, str]:

@@ -13,33 +13,46 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.annotations import kind_of
 from blobdir.filenames import parents_of
-from blobdir.labels.files import without_mark
-from blobdir.labels.model import Category, LabelError, brief
-from blobdir.labels.yamlfile import read_yaml
+from blobdir.labels.files import YAML, decoded
+from blobdir.labels.model import Category, LabelError, brief, has_control
+from blobdir.labels.yamlfile import keys_of, read_yaml
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from blobdir.labels.files import LabelFiles
+    from blobdir.labels.finding import Images
     from blobdir.labels.formats.yoloconfig import Config
     from blobdir.labels.model import Labels
 
 _CALLED_SO: Final = re.compile(r"_*(?:(?:predefined_)?classes|labels|(?:class_|obj_)?names)\.txt|.*\.(?:names|labels)")
 """What texts with names of classes are called, a name in a line, in small letters."""
+NO_LABELS: Final = re.compile(r"read.?me|licen[cs]e|requirements|changelog", re.IGNORECASE)
+"""Files beside labels that people read."""
 _FIRST: Final = "classes.txt"
-_YAML: Final = (".yaml", ".yml")
+_LONGEST: Final = 200
+"""Names of classes are shorter."""
+_LINE_END: Final = re.compile(r"\r\n?|\n")
+_END_OF_DOS: Final = "\x1a"
+_BINARY: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
 
 def is_called_like_names(path: str) -> bool:
     """Whether a file is called like a text with the names of classes."""
-    return _CALLED_SO.fullmatch(basename(path).lower()) is not None
+    name = basename(path).lower()
+    return _CALLED_SO.fullmatch(name) is not None and not NO_LABELS.match(name)
 
 
-def keys_of(head: bytes) -> set[str]:
-    """The keys at the top of a YAML file that begins like this."""
-    lines = (line for line in without_mark(head).splitlines() if b":" in line and line[:1] not in b" \t-#")
-    return {line.partition(b":")[0].strip().decode("utf-8", "replace") for line in lines}
+def without_those_of_images(paths: Iterable[str], images: Images, labels: Labels) -> list[str]:
+    """Texts with names of classes; ``0.labels`` beside ``0.jpg`` and ``1.labels`` beside ``1.jpg`` are none."""
+    found = sorted(paths)
+    called = [path for path in found if images.has_called(path)]
+    if not called or len(found) == 1:
+        return found
+    count = counted(len(called), "text is", "texts are")
+    labels.note(called[0], f"{count} called like images, and not taken for names of classes")
+    return [path for path in found if path not in set(called)]
 
 
 def names_in(value: dict[str, Any]) -> dict[int, str]:
@@ -61,15 +74,28 @@ def names_in(value: dict[str, Any]) -> dict[int, str]:
     for index, name in pairs:
         if isinstance(name, bool) or not isinstance(name, (str, int, float)):
             raise LabelError(f"the name of class {brief(index)} is {kind_of(name)}; write it in quotes if it is a text")
-        try:
-            found[int(index)] = str(name)
-        except (TypeError, ValueError):
-            raise LabelError(f"its names have the number {brief(index)}, which is none") from None
+        if has_control(str(name)):
+            raise LabelError(f"the name of class {brief(index)} has a control character: {brief(name)}")
+        at = _number(index)
+        if at in found:
+            raise LabelError(f"its names have the number {at} twice")
+        found[at] = str(name)
     if len(set(found.values())) != len(found):
         raise LabelError("two of its names are the same")
     if type(count := value.get("nc")) is int and count != len(found):
         raise LabelError(f"has nc: {count}, and {counted(len(found), 'name')}")
     return found
+
+
+def _number(index: Any) -> int:
+    """The number of a class: a whole one, or a text of it."""
+    try:
+        at = int(index)
+    except (TypeError, ValueError, OverflowError):
+        at = None
+    if at is None or isinstance(index, bool) or (isinstance(index, float) and at != index):
+        raise LabelError(f"its names have the number {brief(index)}, which is none")
+    return at
 
 
 class Names:
@@ -89,15 +115,23 @@ class Names:
         self._config = config
         self._by_folder: dict[str, dict[int, str]] = {}
         self._paths: dict[str, str] = {}
-        paths = {*texts, config.names_file} - {""}
+        self._unclear: dict[str, str] = {}
+        self._used: set[str] = set()
+        said = config.names_files
+        paths = {*texts, *said.values()}
         paths |= {
-            path for path in files.ending(*_YAML) if path not in labels.files and "names" in keys_of(files.head(path))
+            path for path in files.ending(*YAML) if path not in labels.files and "names" in keys_of(files.head(path))
         }
-        for path in sorted(paths, key=lambda one: (one != config.names_file, basename(one).lower() != _FIRST, one)):
-            if found := _read(files, path, labels):
-                self._take(path, found, labels)
+        read: dict[str, dict[int, str]] = {}
+        for path in sorted(paths, key=lambda one: (one not in said.values(), basename(one).lower() != _FIRST, one)):
+            is_sure = path in said.values() or basename(path).lower() == _FIRST
+            if found := _read(files, path, labels, is_sure=is_sure):
+                read[path] = found
+        self._said = {folder: read[path] for folder, path in said.items() if path in read}
+        for path, found in read.items():
+            self._take(path, found, labels)
         self._differ = len({tuple(names.items()) for names in self._by_folder.values()}) > 1
-        if self._differ:
+        if self._differ and not self._said:
             shown = " and ".join(sorted(self._paths.values())[:2])
             labels.note(shown, "have different names; each counts for the labels beside and below it")
 
@@ -107,16 +141,27 @@ class Names:
         if config.names:
             if list(found.values()) != list(config.names.values()):
                 labels.note(path, f"has other names than {config.path}, which counts")
-        elif self._by_folder.setdefault(folder, found) == found:
+            return
+        if self._said and found not in self._said.values():
+            first = next(iter(config.names_files.values()))
+            labels.note(path, f"has other names than {first}, which counts, as {config.path} says")
+        if self._by_folder.setdefault(folder, found) == found:
             self._paths.setdefault(folder, path)
             labels.files.append(path)
-        elif (first := self._paths[folder]) == config.names_file:
-            labels.note(path, f"has other names than {first}, which counts, as {config.path} says")
-        else:
-            raise LabelError(f"{path}: has other names than {first}; leave the one that counts")
+        elif not self._said:
+            raise LabelError(f"{path}: has other names than {self._paths[folder]}; leave the one that counts")
+        elif self._paths[folder] not in config.names_files.values():
+            self._unclear[folder] = f"{path} has other names than {self._paths[folder]}; leave the one that counts"
 
-    def of(self, path: str) -> dict[int, str]:
+    def of(self, path: str, *, is_listed: bool | None = None) -> dict[int, str]:
         """Number -> class for the labels of a text.
+
+        Parameters
+        ----------
+        path : str
+        is_listed : bool, optional
+            Whether a list names the image; None: there are no lists. What ``obj.data`` says is of the images of its
+            lists.
 
         Raises
         ------
@@ -125,8 +170,18 @@ class Names:
         """
         if self._config.names or not self._by_folder:
             return self._config.names
-        for folder in (*parents_of(path), ""):
+        around = (*parents_of(path), "")
+        if self._said and is_listed is not False:
+            if (near := next((one for one in around if one in self._said), None)) is not None:
+                return self._said[near]
+            first = next(iter(self._said.values()))
+            if is_listed and all(one == first for one in self._said.values()):
+                return first
+        for folder in around:
+            if folder in self._unclear:
+                raise LabelError(self._unclear[folder])
             if (found := self._by_folder.get(folder)) is not None:
+                self._used.add(folder)
                 return found
         if self._differ:
             raise LabelError(
@@ -147,28 +202,41 @@ class Names:
         )
 
     def categories(self, keypoints: tuple[str, ...]) -> list[Category]:
-        """All classes, with the number of the first file that has each."""
+        """All classes of the files that count, with the number of the first that has each."""
         found: dict[str, Category] = {}
-        for _, names in sorted(self._by_folder.items()) or [("", self._config.names)]:
+        some = [self._said[folder] for folder in sorted(self._said)]
+        some += [names for folder, names in sorted(self._by_folder.items()) if not self._said or folder in self._used]
+        for names in some or [self._config.names]:
             for index, name in sorted(names.items()):
                 found.setdefault(name, Category(name, index, None, keypoints))
         return list(found.values())
 
 
-def _read(files: LabelFiles, path: str, labels: Labels) -> dict[int, str]:
-    """The names in a file. One that has none counts for nothing, which is said."""
-    if path.lower().endswith(_YAML):
+def _read(files: LabelFiles, path: str, labels: Labels, *, is_sure: bool) -> dict[int, str]:
+    """The names in a file. One that has none counts for nothing, which is said; what is surely one must have them."""
+    if path.lower().endswith(YAML):
         try:
             found = names_in(read_yaml(files.read(path)))
         except LabelError as error:
             labels.note(path, f"has names, but not those of classes, so it counts for nothing: {error}")
             return {}
     else:
+        data = b""
         try:
-            lines = files.text(path).split("\n")
+            data = files.read(path)
+            lines = _LINE_END.split(decoded(data).removesuffix(_END_OF_DOS))
         except LabelError as error:
-            raise LabelError(f"{path}: {error}") from error
+            if is_sure or not _BINARY.search(data):
+                raise LabelError(f"{path}: {error}") from error
+            lines = ["\0"]
         found = {index: line.strip() for index, line in enumerate(lines) if line.strip()}
+        for index, name in found.items():
+            if (has := has_control(name)) or len(name) > _LONGEST:
+                fault = f"line {index + 1} has a control character" if has else f"line {index + 1} is too long for one"
+                if is_sure:
+                    raise LabelError(f"{path}: {fault}, and names of classes belong there, one in a line")
+                labels.note(path, f"has no names of classes in it, so it counts for nothing: {fault}")
+                return {}
     if not found:
         labels.note(path, "has no names in it, so it counts for nothing")
     return found

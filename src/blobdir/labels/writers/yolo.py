@@ -10,6 +10,7 @@ from blobdir.labels.outlines import outlines
 from blobdir.labels.splitnames import is_split, kind_of_split
 from blobdir.labels.writers.model import Writer, free_name, free_stem, plain_name
 from blobdir.labels.yamlfile import write_yaml
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -41,6 +42,7 @@ class YoloWriter(Writer):
         self._numbers = {name: number for number, name in reversed(list(enumerate(self._names)))}
         graphs = [kind for kind in plan.kinds.values() if kind.shape == "graph"]
         self._keypoints = max((len(kind.keypoints) for kind in graphs), default=0)
+        self._kinds: dict[str, Kind] | None = None
         self._task = plan.task or ("" if plan.exact else "detect")
 
     def begin(self, dataset: str) -> None:
@@ -73,6 +75,7 @@ class YoloWriter(Writer):
 
     def finish(self) -> None:
         """Write the names of the classes."""
+        self._note_numbers()
         value: dict[str, Any] = {}
         for split in dict.fromkeys((*_ASKED, *filter(None, self._folders.values()))):
             own = [f"images/{folder}" for folder, kind in self._folders.items() if kind == split]
@@ -96,11 +99,28 @@ class YoloWriter(Writer):
         self.plan.write(CONFIG, write_yaml(value))
 
     def _kind(self, name: str) -> Kind | None:
-        for dataset in self.plan.sources or {"": {}}:
-            for title, kind in self.plan.kinds.items():
-                if title == name or self.plan.category(title, dataset) == name:
-                    return kind
-        return None
+        if self._kinds is None:
+            self._kinds = {}
+            for dataset in self.plan.sources or {"": {}}:
+                for title, kind in self.plan.kinds.items():
+                    self._kinds.setdefault(title, kind)
+                    self._kinds.setdefault(self.plan.category(title, dataset), kind)
+        return self._kinds.get(name)
+
+    def _note_numbers(self) -> None:
+        """Say where classes get other numbers than their files had: there are no gaps between these."""
+        for dataset, source in self.plan.sources.items() if self.plan.exact else ():
+            given = source.get("categories") if source.get("format") == "yolo" else None
+            moved = [
+                (name, one["id"], self._numbers[name])
+                for one in (given if isinstance(given, list) else ())
+                if isinstance(one, dict) and type(one.get("id")) is int and (name := one.get("name")) in self._numbers
+                if one["id"] != self._numbers[name]
+            ]
+            if moved:
+                count = counted(len(moved), "class has another number", "classes have other numbers")
+                name, before, after = moved[0]
+                self.plan.note(dataset, f"{count} than in the files it came from: {name!r} was {before} and is {after}")
 
     def _shape(self) -> tuple[list[int], Any]:
         """Keypoints and numbers of each, and which are which in a mirror: as in the file that they came from."""
