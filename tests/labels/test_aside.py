@@ -320,3 +320,40 @@ def test_lists_of_a_split(path, tmp_path):
     (root / "val.txt").unlink()
     report, found = pack(root, tmp_path / "q")
     assert report.complete and found == {"s": ["2.png", "3.png"], path.rpartition("/")[2][:-4]: ["1.png"]}
+
+
+@pytest.mark.parametrize("whole", ["old", "old_photos", "images_old", "v2", "a/backup"])
+@pytest.mark.parametrize(
+    "version", ["labels_old", "old/labels", "annotations_backup/labels", "labels_v1/labels", "v1/labels"]
+)
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_what_folders_of_other_images_are_called_says_nothing(kind, version, whole, tmp_path):
+    """A whole set lies there, with labels of its own."""
+    root, text, ending = flat(tmp_path, kind)
+    put(root / f"labels.{ending}", text(NAMES, "inner"))
+    put(root / f"{version}.{ending}", text(NAMES, "outer"))
+    draw(root / whole / "images/x.png")
+    if not version.startswith(f"{whole}/"):  # else that is the file of the set
+        put(root / whole / f"labels.{ending}", text(["x.png"], "inner"))
+    report, _ = pack(root, tmp_path / "p")
+    found = classes(tmp_path / "p")
+    assert found.pop("x.png", []) in ([], ["inner"]) and found == dict.fromkeys(NAMES, ["inner"])
+    assert f"{version}.{ending}" in " ".join(path for path, _ in messages(report) + messages(report, "label-image"))
+
+
+@pytest.mark.parametrize("name", ["old_{}", "im{}_v1", "IMG {} copy", "removed/{}", "{}"])
+@pytest.mark.parametrize("place", ["{}/{}_old", "{}_old", "{}/old", "{}/{}_v1", "{}_copy"])
+@pytest.mark.parametrize("kind", OF_ONE)
+def test_what_images_are_called_says_nothing_of_their_labels(kind, place, name, tmp_path):
+    root = tmp_path / "s"
+    folder, ending, text = OF_ONE[kind]
+    put(root / "classes.txt", "outer\ninner\n")
+    for number in range(3):
+        image = name.format(number)
+        draw(root / IMAGES.get(kind, "images") / f"{image}.png")
+        for where, label_ in ((folder, "inner"), (place.format(folder, folder), "outer")):
+            put(root / where / f"{image}.{ending}", text(f"{image.rpartition('/')[2]}.png", label_))
+    report, _ = pack(root, tmp_path / "p")
+    assert set(map(tuple, classes(tmp_path / "p").values())) == {("inner",)}
+    named = [path for path, _ in messages(report) + messages(report, "label-image")]
+    assert len(named) == 3 and all(path.startswith(f"{place.format(folder, folder)}/") for path in named)
