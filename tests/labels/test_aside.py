@@ -337,7 +337,7 @@ def test_what_folders_of_other_images_are_called_says_nothing(kind, version, who
         put(root / whole / f"labels.{ending}", text(["x.png"], "inner"))
     report, _ = pack(root, tmp_path / "p")
     found = classes(tmp_path / "p")
-    assert found.pop("x.png", []) in ([], ["inner"]) and found == dict.fromkeys(NAMES, ["inner"])
+    assert found.pop("x.png", []) in ([], ["inner"]) and found == {key: ["inner"] for key in NAMES}
     assert f"{version}.{ending}" in " ".join(path for path, _ in messages(report) + messages(report, "label-image"))
 
 

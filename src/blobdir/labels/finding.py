@@ -39,7 +39,7 @@ from blobdir.filenames import IMAGE_EXTENSIONS, parents_of
 from blobdir.labels.model import LabelError
 from blobdir.labels.namesakes import Namesakes, folders_of, is_below, is_candidate, spelled_alike
 from blobdir.labels.nearby import Folders, Near, words_of
-from blobdir.labels.splitnames import families, speaks_of
+from blobdir.labels.splitnames import families, speaks_of, split_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -193,10 +193,6 @@ class Images:
         """Note which folders are data sets in another one: see `blobdir.labels.nested`."""
         self._folders.sets.update(folders)
 
-    def words_in(self, folder: str) -> set[str]:
-        """The words in the names of folders of images below one."""
-        return self._folders.words_in(folder)
-
     def may_lie_in(self, path: str, folder: str) -> bool:
         """Whether labels may be of an image if they name a folder: of one that isn't here, they only say a split."""
         own, said = folders_of(path), families([folder])
@@ -277,6 +273,7 @@ class Images:
         self, name: str, near: str = "", split: str = "", *, may_be_stem: bool = False, is_in_list: bool = False
     ) -> Found:
         """As `find`, with how sure it is; `may_be_stem`: ``a.jpg`` may also be said of ``a.jpg.jpg``."""
+        split = split_below(split, self._folders.near(near).scopes[0])
         said = replace(self._parsed(name, near, split), is_in_list=is_in_list)
         try:
             if not (may_be_stem and is_image(name)):
