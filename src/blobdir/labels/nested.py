@@ -4,7 +4,7 @@ A copy of a set, or another one, may lie in its folder, and images of the outer 
 only say a name, would be found to mean the namesakes further below. So of several label files that mean an image, that
 has it whose folder lies nearest around it; and where a folder further below has labels of its own, in the same place as
 the outer labels have, its images are theirs. An image at the very path that is said, seen from the label file's folder
-or one above it, is meant all the same; so is one whose set lies in a folder of the split, unless labels of that set mean it, too.
+or one above it, is meant all the same; so is one whose set lies in a folder of the split, unless labels there mean it.
 
 Images of the inner one may be missing, too. What its labels say, seen from the outer one's folder, may be there: it's
 that of the outer labels. A folder is such a set of its own if labels in it mean images in it, as seen from there; or if
