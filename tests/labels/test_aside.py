@@ -357,3 +357,20 @@ def test_what_images_are_called_says_nothing_of_their_labels(kind, place, name, 
     assert set(map(tuple, classes(tmp_path / "p").values())) == {("inner",)}
     named = [path for path, _ in messages(report) + messages(report, "label-image")]
     assert len(named) == 3 and all(path.startswith(f"{place.format(folder, folder)}/") for path in named)
+
+
+@pytest.mark.parametrize("whole", ["old", "copy", "v2", "other"])
+@pytest.mark.parametrize("version", ["labels_old", "old labels", "backup/labels"])
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_a_version_is_seen_where_a_whole_set_has_images_of_the_same_names(kind, version, whole, tmp_path):
+    root, text, ending = flat(tmp_path, kind)
+    for name in NAMES:
+        draw(root / whole / "images" / name)
+    put(root / f"labels.{ending}", text(NAMES, "inner"))
+    put(root / whole / f"labels.{ending}", text(NAMES, "own"))
+    put(root / f"{version}.{ending}", text(NAMES[:2], "outer"))
+    report, _ = pack(root, tmp_path / "p")
+    project = blobdir.open_project(tmp_path / "p")
+    found = [[one["classTitle"] for one in d.annotation(name)["objects"]] for d in project.values() for name in d]
+    assert sorted(found) == [["inner"]] * 3 + [["own"]] * 3
+    assert f"{version}.{ending}" in " ".join(path for path, _ in messages(report) + messages(report, "label-image"))

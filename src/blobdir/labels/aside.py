@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Final
 
-from blobdir.labels.finding import Images
 from blobdir.labels.model import LabelError, Picture
 from blobdir.labels.namesakes import folders_of, is_below
 from blobdir.labels.nearby import without_labels, words_of
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from blobdir.labels.files import LabelFiles
+    from blobdir.labels.finding import Images
     from blobdir.labels.formats import Format
     from blobdir.labels.model import Labels
 
@@ -106,7 +106,7 @@ class _Named:
     """The images that files name, each by itself; a file is read once."""
 
     def __init__(self, kind: Format, files: LabelFiles, images: Images) -> None:
-        self._kind, self._files, self._images = kind, files, Images(images.paths)  # it notes what it's asked for
+        self._kind, self._files, self._images = kind, files, images.anew()
         self._known: dict[str, dict[str, Picture]] = {}
 
     def version_of(self, path: str, others: list[str]) -> str:

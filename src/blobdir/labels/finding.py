@@ -193,6 +193,12 @@ class Images:
         """Note which folders are data sets in another one: see `blobdir.labels.nested`."""
         self._folders.sets.update(folders)
 
+    def anew(self) -> Images:
+        """The same, without what it has noted of what it was asked for."""
+        found = Images(self.paths, self._what)
+        found.note_sets(self._folders.sets)
+        return found
+
     def may_lie_in(self, path: str, folder: str) -> bool:
         """Whether labels may be of an image if they name a folder: of one that isn't here, they only say a split."""
         own, said = folders_of(path), families([folder])
@@ -471,8 +477,7 @@ class Images:
 
     def _is_found_elsewhere(self, said: _Said, same: Namesakes, near: Near) -> bool:
         """Whether an image would be found if the label file's folder said nothing."""
-        top = self._folders.near("")
-        if near is top:
+        if near is (top := self._folders.near("")):
             return False
         key = "/".join(said.parts), said.split
         if key not in self._helps:
@@ -554,8 +559,7 @@ class Images:
 
     def _of_words(self, paths: list[str], near: Near, words: set[str]) -> list[str]:
         """Images in the folders that the folder of their labels is called after, if there are such."""
-        top = near.scopes[0]
-        start = top.count("/") + bool(top)
+        start = near.scopes[0].count("/") + bool(near.scopes[0])
         return [path for path in paths if words <= words_of(folders_of(path)[start:])] if words else paths
 
     def _nearest(self, said: _Said, paths: list[str], near: Near) -> str:
