@@ -142,12 +142,16 @@ def test_one_beside_files_of_splits(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", OF_ALL)
 def test_files_of_classes_all_count(kind, tmp_path):
-    """What other files that are no splits name together says nothing."""
+    """What other files that are no splits name together says nothing; but that their objects differ is a problem."""
     root, text, ending = flat(tmp_path, kind)
     for called, names in (("trash", NAMES), ("paper", NAMES[:2]), ("glass", NAMES[2:])):
         put(root / f"{called}.{ending}", text(names, "outer" if called == "trash" else "inner"))
     report, _ = pack(root, tmp_path / "p")
-    assert report.complete and report.objects == 6
+    assert report.objects == 6
+    if kind == "coco":  # each is a dataset
+        assert report.complete and report.images == 6
+    else:
+        assert [path for path, _ in messages(report)] == [f"glass.{ending}", f"paper.{ending}"]
 
 
 @pytest.mark.parametrize("kind", OF_ALL)
@@ -316,3 +320,57 @@ def test_lists_of_a_split(path, tmp_path):
     (root / "val.txt").unlink()
     report, found = pack(root, tmp_path / "q")
     assert report.complete and found == {"s": ["2.png", "3.png"], path.rpartition("/")[2][:-4]: ["1.png"]}
+
+
+@pytest.mark.parametrize("whole", ["old", "old_photos", "images_old", "v2", "a/backup"])
+@pytest.mark.parametrize(
+    "version", ["labels_old", "old/labels", "annotations_backup/labels", "labels_v1/labels", "v1/labels"]
+)
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_what_folders_of_other_images_are_called_says_nothing(kind, version, whole, tmp_path):
+    """A whole set lies there, with labels of its own."""
+    root, text, ending = flat(tmp_path, kind)
+    put(root / f"labels.{ending}", text(NAMES, "inner"))
+    put(root / f"{version}.{ending}", text(NAMES, "outer"))
+    draw(root / whole / "images/x.png")
+    if not version.startswith(f"{whole}/"):  # else that is the file of the set
+        put(root / whole / f"labels.{ending}", text(["x.png"], "inner"))
+    report, _ = pack(root, tmp_path / "p")
+    found = classes(tmp_path / "p")
+    assert found.pop("x.png", []) in ([], ["inner"]) and found == {key: ["inner"] for key in NAMES}
+    assert f"{version}.{ending}" in " ".join(path for path, _ in messages(report) + messages(report, "label-image"))
+
+
+@pytest.mark.parametrize("name", ["old_{}", "im{}_v1", "IMG {} copy", "removed/{}", "{}"])
+@pytest.mark.parametrize("place", ["{}/{}_old", "{}_old", "{}/old", "{}/{}_v1", "{}_copy"])
+@pytest.mark.parametrize("kind", OF_ONE)
+def test_what_images_are_called_says_nothing_of_their_labels(kind, place, name, tmp_path):
+    root = tmp_path / "s"
+    folder, ending, text = OF_ONE[kind]
+    put(root / "classes.txt", "outer\ninner\n")
+    for number in range(3):
+        image = name.format(number)
+        draw(root / IMAGES.get(kind, "images") / f"{image}.png")
+        for where, label_ in ((folder, "inner"), (place.format(folder, folder), "outer")):
+            put(root / where / f"{image}.{ending}", text(f"{image.rpartition('/')[2]}.png", label_))
+    report, _ = pack(root, tmp_path / "p")
+    assert set(map(tuple, classes(tmp_path / "p").values())) == {("inner",)}
+    named = [path for path, _ in messages(report) + messages(report, "label-image")]
+    assert len(named) == 3 and all(path.startswith(f"{place.format(folder, folder)}/") for path in named)
+
+
+@pytest.mark.parametrize("whole", ["old", "copy", "v2", "other"])
+@pytest.mark.parametrize("version", ["labels_old", "old labels", "backup/labels"])
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_a_version_is_seen_where_a_whole_set_has_images_of_the_same_names(kind, version, whole, tmp_path):
+    root, text, ending = flat(tmp_path, kind)
+    for name in NAMES:
+        draw(root / whole / "images" / name)
+    put(root / f"labels.{ending}", text(NAMES, "inner"))
+    put(root / whole / f"labels.{ending}", text(NAMES, "own"))
+    put(root / f"{version}.{ending}", text(NAMES[:2], "outer"))
+    report, _ = pack(root, tmp_path / "p")
+    project = blobdir.open_project(tmp_path / "p")
+    found = [[one["classTitle"] for one in d.annotation(name)["objects"]] for d in project.values() for name in d]
+    assert sorted(found) == [["inner"]] * 3 + [["own"]] * 3
+    assert f"{version}.{ending}" in " ".join(path for path, _ in messages(report) + messages(report, "label-image"))

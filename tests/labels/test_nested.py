@@ -317,3 +317,78 @@ def test_a_set_whose_folder_is_called_like_that_of_its_labels(kind, name, images
     put(root / name / "classes.txt", "outer\ninner\n")
     report, _ = pack(root, tmp_path / "p")
     assert report.complete and classes(tmp_path / "p") == {"1.png": ["inner"], "2.png": ["inner"]}
+
+
+def placed(root, kind, names, what, stem, place=""):
+    """Labels of some images of a set, in its usual place, in a file or folder of a name."""
+    if kind in OF_ALL:
+        file, text = OF_ALL[kind]
+        put(root / place / f"{stem}.{file.partition('.')[2]}", text(names, what))
+        return
+    folder, ending, text = OF_ONE[kind]
+    for name in names:
+        put(root / folder / place / f"{name.partition('.')[0]}.{ending}", text(name, what))
+
+
+def draw_own(path):
+    """An image whose bytes no other one has."""
+    draw(path)
+    path.write_bytes(path.read_bytes() + str(path).encode())
+
+
+def classes_by_path(root, kind, tmp_path):
+    """Path of each image that is packed -> classes of its objects; and what was named."""
+    put(root / "classes.txt", "outer\ninner\n")
+    report = blobdir.pack(root, tmp_path / "p", blobdir.PackOptions(labels=kind, processes=1))
+    paths = {path.read_bytes(): path.relative_to(root).as_posix() for path in root.rglob("*.png")}
+    found = {}
+    for dataset in blobdir.open_project(tmp_path / "p").values():
+        for name in dataset:
+            path = paths[dataset.get_blob_img_bytes(name)]
+            found.setdefault(path, []).extend(one["classTitle"] for one in dataset.annotation(name)["objects"])
+    return found, report
+
+
+@pytest.mark.parametrize("images", ["images", "."])
+@pytest.mark.parametrize("place", ["annotations", "labels", "."])
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [
+        *(("data", "data"), ("v2", "v2"), ("x/data", "data"), ("data", "x/data"), ("Data", "data"), ("data", "copy")),
+        *(("train", "train"), (".", "data"), ("train", "val"), ("set1", "set1/set1")),
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_set_in_a_folder_that_is_called_like_its_parent(kind, outer, inner, place, images, tmp_path):
+    """As it's unpacked into a folder of its own name: each image has the labels of its set, and none is left out."""
+    root = tmp_path / "s"
+    want = {}
+    for top, what in ((outer, "outer"), (f"{outer}/{inner}", "inner")):
+        for number in (1, 2):
+            path = root / top / images / f"{number}.png"
+            draw_own(path)
+            want[path.relative_to(root).as_posix()] = [what]
+        placed(root / top, kind, ["1.png", "2.png"], what, "annotations", place if kind in OF_ALL else "")
+    found, report = classes_by_path(root, kind, tmp_path)
+    assert found == want, report.problems
+    assert not messages(report) and not messages(report, "label-image")
+
+
+@pytest.mark.parametrize("inner", ["copy", "train", "train2", "train_v2", "Train_copy", "training", "val", "a/train"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_whole_set_in_a_folder_that_is_called_like_a_split(kind, inner, tmp_path):
+    """Images of the outer split are missing: those of the inner one have their own labels only."""
+    root = tmp_path / "s"
+    want = {}
+    for i, (top, splits) in enumerate(((".", ["val2017"]), (inner, ["train2017", "val2017"]))):
+        for split in splits:
+            for number in (1, 2):
+                path = root / top / "images" / split / f"{number}.png"
+                draw_own(path)
+                want[path.relative_to(root).as_posix()] = [["outer"], ["inner"]][i]
+        for split in ("train2017", "val2017"):
+            place = "annotations" if kind in OF_ALL else split
+            placed(root / top, kind, ["1.png", "2.png"], ["outer", "inner"][i], f"instances_{split}", place)
+    found, report = classes_by_path(root, kind, tmp_path)
+    assert found == want, report.problems
+    assert len(messages(report, "label-image")) == 2 and not report.complete

@@ -43,7 +43,7 @@ def back(target, dest, dataset, to="coco", name="coco_instances.json"):
 
 @pytest.mark.parametrize("kind", MANY)
 def test_two_files_of_one_image(kind, tmp_path):
-    """What they say equally is there once, what they say differently twice."""
+    """What they say equally is there once, what they say differently twice, and that is a problem."""
     source = write(kind, tmp_path / "s", World({"a.png": [("cat", BOX), ("dog", BOX)]}, ["cat", "dog", "fox"]))
     path = source / MANY[kind]
     other = path.with_name(path.name.replace(".", "2.", 1) if kind != "coco" else "annotations_train.json")
@@ -62,8 +62,9 @@ def test_two_files_of_one_image(kind, tmp_path):
     other.write_text(value)
     report = pack(source, tmp_path / "q")
     ((found,),) = [one.values() for one in titles(tmp_path / "q").values()]
-    assert sorted(found) == ["cat", "dog", "fox"] and report.complete
-    assert [p.code for p in report.problems] == ["label-note"]
+    assert sorted(found) == ["cat", "dog", "fox"] and not report.complete
+    ((path, text),) = [(p.path, p.message) for p in report.problems if p.code == "label"]
+    assert {path, text.partition(" than ")[2].partition(",")[0]} == {MANY[kind], other.relative_to(source).as_posix()}
 
 
 def test_objects_of_two_files_with_one_number(tmp_path):
@@ -74,7 +75,8 @@ def test_objects_of_two_files_with_one_number(tmp_path):
     dump(source / "annotations/keypoints_train.json", value)
     report = pack(source, tmp_path / "p")
     assert report.objects == 2
-    (problem,) = report.problems
+    mixed, problem = report.problems
+    assert mixed.code == "label" and "of both are there together" in mixed.message
     assert problem.code == "label-note" and problem.message.startswith("1 object has the id of another one")
     again = back(tmp_path / "p", tmp_path / "o", "train")["annotations"]
     assert sorted(one["bbox"] for one in again) == [[1, 2, 3, 4], [10, 5, 20, 20]]
@@ -137,7 +139,8 @@ def test_one_number_for_two_categories_in_files_of_one_split(tmp_path):
     dump(source / "annotations/keypoints_train.json", value)
     report = pack(source, tmp_path / "p")
     assert titles(tmp_path / "p") == {"train": {"a.png": ["cat", "dog"]}}
-    assert [p.code for p in report.problems] == ["label-note"] and "the id 0 is of 'cat'" in report.problems[0].message
+    assert [p.code for p in report.problems] == ["label", "label-note"]
+    assert "the id 0 is of 'cat'" in report.problems[1].message
     again = back(tmp_path / "p", tmp_path / "o", "train")
     names = {category["id"]: category["name"] for category in again["categories"]}
     assert sorted(names[one["category_id"]] for one in again["annotations"]) == ["cat", "dog"]

@@ -1,7 +1,8 @@
 """Label files that somebody has set aside: ``labels_old.csv`` beside ``labels.csv``, ``backup/`` beside ``labels/``.
 
 Where labels lie in their proper place, such a file isn't read, and that is said: what it says was taken back, perhaps.
-Words say so, in its name or in those of folders around it that aren't the images': see `words_aside`.
+Words say so, in its name or in those of folders around it: see `words_aside`. They say nothing where all images that it
+names lie in folders that are called so; what other images' folders are called, or images, is of no account.
 
 A file with the labels of many images has such a word, and another one is called the same without it, or it has no other
 word; or its folder has, and there is another one elsewhere. But words are only words. If it names any image of the data
@@ -21,7 +22,6 @@ from dataclasses import dataclass
 from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Final
 
-from blobdir.labels.finding import Images
 from blobdir.labels.model import LabelError, Picture
 from blobdir.labels.namesakes import folders_of, is_below
 from blobdir.labels.nearby import without_labels, words_of
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from blobdir.labels.files import LabelFiles
+    from blobdir.labels.finding import Images
     from blobdir.labels.formats import Format
     from blobdir.labels.model import Labels
 
@@ -88,6 +89,12 @@ def set_aside(kind: Format, files: LabelFiles, images: Images) -> dict[str, Asid
     named = _Named(kind, files, images)
     counting = [path for path in calls if path not in odd and kind.knows(path, files.head(path))]
     for path, mine in odd.items():
+        mine.excuse(named.images_of(path))
+        if not mine.aside:
+            counting.append(path)
+    for path, mine in odd.items():
+        if not mine.aside:
+            continue
         others = [other for other in counting if mine.is_beside(calls[other])]
         same = [other for other in others if mine.may_be_version_of(calls[other])]
         if others and (other := named.version_of(path, others) or named.differing(path, same)):
@@ -99,7 +106,7 @@ class _Named:
     """The images that files name, each by itself; a file is read once."""
 
     def __init__(self, kind: Format, files: LabelFiles, images: Images) -> None:
-        self._kind, self._files, self._images = kind, files, Images(images.paths)  # it notes what it's asked for
+        self._kind, self._files, self._images = kind, files, images.anew()
         self._known: dict[str, dict[str, Picture]] = {}
 
     def version_of(self, path: str, others: list[str]) -> str:
@@ -137,11 +144,28 @@ class _Named:
         return self._known[path]
 
 
-def words_aside(path: str, images: Images) -> set[str]:
-    """Words that say that a label file was set aside, unless images lie in a folder that is called so."""
+def words_aside(path: str, images: Images, named: Iterable[str] = (), own: str = "") -> set[str]:
+    """Words that say that a label file was set aside.
+
+    Parameters
+    ----------
+    path : str
+    images : Images
+    named : iterable of str
+        The images that it names. Where all of them lie in folders that are called so, the word says nothing; nor if
+        one does, and that's where images of labels in its folder lie by custom.
+    own : str
+        What the image is called that is the only one: the name of its label file may say the same.
+    """
     name, folder, others = _called(path, images)
-    found = (name & _ASIDE) | ((folder | others) & _ASIDE_IN_FOLDERS)
-    return found - _words(images.words_in(images.near(dirname(path)).scopes[0])) if found else found
+    found = ((name - _words([own.lower()])) & _ASIDE) | ((folder | others) & _ASIDE_IN_FOLDERS)
+    places = {dirname(image) for image in named} if found else set()
+    if not places:
+        return found
+    near = images.near(dirname(path))
+    top, by_custom = near.scopes[0], _words(map(str.lower, near.scopes[1:]))
+    words = [_words([(place[len(top) :] if is_below(f"{place}/", top) else place).lower()]) for place in places]
+    return {word for word in found if not (all if word not in by_custom else any)(word in some for some in words)}
 
 
 def _called(path: str, images: Images) -> tuple[set[str], set[str], set[str]]:
@@ -157,9 +181,22 @@ class _Called:
     def __init__(self, path: str, images: Images) -> None:
         name, folder, others = _called(path, images)
         self.aside = words_aside(path, images)
+        self._path, self._images = path, images
         self._scope = images.near(dirname(path)).scopes[0]
-        self._is_folder = not self.aside.isdisjoint(folder | others)
-        self._others = set() if self._is_folder else (name | folder) - _ASIDE - _OF_ALL
+        self._in_folders = folder | others
+        self._all_others = (name | folder) - _ASIDE - _OF_ALL
+
+    @property
+    def _is_folder(self) -> bool:
+        return not self.aside.isdisjoint(self._in_folders)
+
+    @property
+    def _others(self) -> set[str]:
+        return set() if self._is_folder else self._all_others
+
+    def excuse(self, named: Iterable[str]) -> None:
+        """Forget words that the folders of all images that it names are called."""
+        self.aside = words_aside(self._path, self._images, named)
 
     def is_beside(self, other: _Called) -> bool:
         """Whether another file would be called the same without these words, and may have labels of the same images."""
@@ -195,8 +232,8 @@ def name_aside(aside: dict[str, Aside], files: LabelFiles, labels: Labels) -> No
 
 
 def is_aside(file: str, image: str, images: Images) -> bool:
-    """Whether a file with the labels of one image says that it was set aside, and the image's path doesn't."""
-    return not words_aside(file, images) <= _words([image.lower()])
+    """Whether a file with the labels of one image says that it was set aside, and the image's folders don't."""
+    return bool(words_aside(file, images, [image], splitext(basename(image))[0]))
 
 
 def without_aside(owners: dict[str, str], images: Images, labels: Labels) -> dict[str, str]:

@@ -39,7 +39,7 @@ from blobdir.filenames import IMAGE_EXTENSIONS, parents_of
 from blobdir.labels.model import LabelError
 from blobdir.labels.namesakes import Namesakes, folders_of, is_below, is_candidate, spelled_alike
 from blobdir.labels.nearby import Folders, Near, words_of
-from blobdir.labels.splitnames import families, speaks_of
+from blobdir.labels.splitnames import families, speaks_of, split_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -193,9 +193,11 @@ class Images:
         """Note which folders are data sets in another one: see `blobdir.labels.nested`."""
         self._folders.sets.update(folders)
 
-    def words_in(self, folder: str) -> set[str]:
-        """The words in the names of folders of images below one."""
-        return self._folders.words_in(folder)
+    def anew(self) -> Images:
+        """The same, without what it has noted of what it was asked for."""
+        found = Images(self.paths, self._what)
+        found.note_sets(self._folders.sets)
+        return found
 
     def may_lie_in(self, path: str, folder: str) -> bool:
         """Whether labels may be of an image if they name a folder: of one that isn't here, they only say a split."""
@@ -277,6 +279,7 @@ class Images:
         self, name: str, near: str = "", split: str = "", *, may_be_stem: bool = False, is_in_list: bool = False
     ) -> Found:
         """As `find`, with how sure it is; `may_be_stem`: ``a.jpg`` may also be said of ``a.jpg.jpg``."""
+        split = split_below(split, self._folders.near(near).scopes[0])
         said = replace(self._parsed(name, near, split), is_in_list=is_in_list)
         try:
             if not (may_be_stem and is_image(name)):
@@ -474,8 +477,7 @@ class Images:
 
     def _is_found_elsewhere(self, said: _Said, same: Namesakes, near: Near) -> bool:
         """Whether an image would be found if the label file's folder said nothing."""
-        top = self._folders.near("")
-        if near is top:
+        if near is (top := self._folders.near("")):
             return False
         key = "/".join(said.parts), said.split
         if key not in self._helps:
@@ -557,8 +559,7 @@ class Images:
 
     def _of_words(self, paths: list[str], near: Near, words: set[str]) -> list[str]:
         """Images in the folders that the folder of their labels is called after, if there are such."""
-        top = near.scopes[0]
-        start = top.count("/") + bool(top)
+        start = near.scopes[0].count("/") + bool(near.scopes[0])
         return [path for path in paths if words <= words_of(folders_of(path)[start:])] if words else paths
 
     def _nearest(self, said: _Said, paths: list[str], near: Near) -> str:

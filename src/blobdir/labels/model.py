@@ -105,6 +105,8 @@ class Thing:
         Name -> value as the format has it; `told` is what a tag has of it.
     kept : dict
         What of the format is neither shape nor attribute, and goes back into it: an area, a box beside an outline.
+    files : tuple of str
+        Label files that say it, where its image has labels in several.
     """
 
     label: str
@@ -112,6 +114,7 @@ class Thing:
     id: int | str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
     kept: dict[str, Any] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

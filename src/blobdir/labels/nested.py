@@ -4,7 +4,7 @@ A copy of a set, or another one, may lie in its folder, and images of the outer 
 only say a name, would be found to mean the namesakes further below. So of several label files that mean an image, that
 has it whose folder lies nearest around it; and where a folder further below has labels of its own, in the same place as
 the outer labels have, its images are theirs. An image at the very path that is said, seen from the label file's folder
-or one above it, is meant all the same; so is one whose set lies in a folder of the split.
+or one above it, is meant all the same; so is one whose set lies in a folder of the split, unless labels there mean it.
 
 Images of the inner one may be missing, too. What its labels say, seen from the outer one's folder, may be there: it's
 that of the outer labels. A folder is such a set of its own if labels in it mean images in it, as seen from there; or if
@@ -21,7 +21,7 @@ from blobdir.filenames import parents_of
 from blobdir.labels.model import LabelError
 from blobdir.labels.namesakes import folders_of, is_below
 from blobdir.labels.nearby import is_named_for_labels
-from blobdir.labels.splitnames import families, is_of_split
+from blobdir.labels.splitnames import families, is_of_split, split_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -86,7 +86,7 @@ def of_inner_sets(
             if not is_outer:
                 place = sets.inner(folders[i], path) or images.refused_in(path, folders[i])
                 why = f"{place} has labels of its own"
-            if place and not _is_there(one, folders[i], place, images):
+            if place and not _is_there(one, folders[i], "" if is_outer else place, images):
                 wrong[i] = why
         for i in numbers:
             if i in wrong or not (place := sets.own(folders[i], meanings[i], of_one=of_one)):
@@ -168,11 +168,15 @@ def _inside(folder: str, top: str) -> str | None:
 
 
 def _is_there(one: Meaning, folder: str, place: str, images: Images) -> bool:
-    """Whether an image is surely meant, though there are other labels in a folder around it."""
+    """Whether an image is surely meant, though there are other labels in a folder around it.
+
+    `place`: that folder, which may say the split; empty if labels there mean the image.
+    """
     found, near = one.found, images.near(folder)
     is_said = found.exact and not found.dropped and found.base in (*near.bases, *near.beside)
     is_of_folder = not near.families.isdisjoint(families([one.split]))  # then the image lies in that one
-    return is_said or (bool(one.split) and not is_of_folder and is_of_split(f"{place}/", one.split))
+    split = split_below(one.split, near.scopes[0])
+    return is_said or (bool(place and split) and not is_of_folder and is_of_split(f"{place}/", split))
 
 
 def _file(one: Meaning, of_one: bool) -> str:

@@ -19,7 +19,7 @@ from blobdir.labels.splitnames import ALL, closeness, list_order, split_of_folde
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable
 
     from blobdir.labels.model import Complain, Labels, Picture, Thing
 
@@ -194,7 +194,7 @@ def _reading(mine: Picture, others: list[Picture]) -> Picture:
     attributes = [one.attributes for one in (mine, *others)]
     return replace(
         mine,
-        read=_Several(mine.path, [(one.where, one.read) for one in (mine, *others)]),
+        read=_Several([mine, *others]),
         attributes=lambda: (found for each in attributes for found in each()),
     )
 
@@ -206,30 +206,34 @@ def _size(size: Any) -> str:
 class _Several:
     """Reads the objects of an image from several places; equal ones of two places are one. It's said if not all are."""
 
-    __slots__ = ("_path", "_reads")
+    __slots__ = ("_pictures",)
 
-    def __init__(self, path: str, reads: list[tuple[str, Callable[[int, int, Complain], Iterable[Thing]]]]) -> None:
-        self._path, self._reads = path, reads
+    def __init__(self, pictures: list[Picture]) -> None:
+        self._pictures = pictures
 
-    def __call__(self, width: int, height: int, complain: Complain) -> Iterator[Thing]:
-        known: dict[Any, list[_Content]] = {}
-        count = 0
-        for where, read in self._reads:
-            things = [(thing, _content(thing)) for thing in read(width, height, complain)]
+    def __call__(self, width: int, height: int, complain: Complain) -> list[Thing]:
+        known: dict[Any, list[tuple[Thing, _Content]]] = {}
+        found: list[Thing] = []
+        first = self._pictures[0]
+        for picture in self._pictures:
+            things = [(thing, _content(thing)) for thing in picture.read(width, height, complain)]
             same: set[int] = set()
             new = []
             for thing, content in things:
-                equal = [one for one in known.get(_bucket(thing), ()) if one == content]
+                thing.files = thing.files or (picture.file,)
+                equal = [one for one, other in known.get(_bucket(thing), ()) if other == content]
                 same.update(map(id, equal))
+                for one in equal:
+                    one.files = tuple({*one.files, *thing.files})
                 if not equal:
                     new.append((thing, content))
-            if where != self._reads[0][0] and things and (new or len(same) < count):
-                text = f"{self._path}: {self._reads[0][0]} says other objects of it; those of both are there"
-                complain("label-note", f"{where}: {text}")
+            if picture.where != first.where and things and (new or len(same) < len(found)):
+                text = f"{first.path}: {first.where} says other objects of it; those of both are there"
+                complain("label-note", f"{picture.where}: {text}")
             for thing, content in new:
-                known.setdefault(_bucket(thing), []).append(content)
-            count += len(new)
-            yield from (thing for thing, _ in new)
+                known.setdefault(_bucket(thing), []).append((thing, content))
+            found += [thing for thing, _ in new]
+        return found
 
 
 _Content = tuple[Any, ...]

@@ -116,6 +116,14 @@ def is_of_split(path: str, split: str) -> bool:
     return split.lower() in map(str.lower, folders) or not families(folders).isdisjoint(families([split]))
 
 
+def split_below(split: str, scope: str) -> str:
+    """What folders below one can say of a split: nothing if that folder, or one around it, is called so itself.
+
+    ``data/data`` and ``train/train`` come of unpacking; the inner one is no part of the outer one's split.
+    """
+    return "" if split.lower() in scope.lower().split("/") else split
+
+
 def speaks_of(folder: str, split: str, mine: set[str]) -> int:
     """Whether a folder speaks of a split (1), of another one (-1), or of none."""
     said = families([folder])

@@ -177,6 +177,7 @@ def write_annotations(
         beside.finish()
     if listing.labelled:
         _write_sources(listing.labelled, listing.datasets, new, report)
+        report.stop_if(options.strict)
     if new:
         write_whole(new.work / layout.META, [one.meta.content()])
 
@@ -187,6 +188,7 @@ def _write_sources(
     """Files of datasets with what labels said of them; at the end, when all classes are known."""
     report.labels, report.objects = labelled.labels.format, labelled.objects
     report.files += len(datasets)
+    report.problems += [Problem("label", path, text) for path, text in labelled.mixing.problems()]
     for dataset in datasets:
         if new:
             write_whole(new.work / dataset.path / SOURCE, [labelled.content_of(dataset.path)])

@@ -15,6 +15,7 @@ from blobdir.labels.detecting import chosen
 from blobdir.labels.files import LabelFiles
 from blobdir.labels.finding import Images, is_image
 from blobdir.labels.measures import measured
+from blobdir.labels.mixing import Mixing
 from blobdir.labels.model import is_told, remarks, told, without_nan
 from blobdir.labels.nearby import is_named_for_labels
 from blobdir.labels.reading import mixed_tags, read_labels
@@ -52,6 +53,8 @@ class LabelSource:
         Tags that are texts, since not all of their values are of one kind.
     objects : int
         That were written.
+    mixing : Mixing
+        Told of all objects of each image.
     """
 
     labels: Labels
@@ -59,6 +62,7 @@ class LabelSource:
     splits: dict[str, list[str]] = field(default_factory=dict)
     mixed: set[str] = field(default_factory=set)
     objects: int = 0
+    mixing: Mixing = field(default_factory=Mixing)
 
     def declare(self, meta: MetaBuilder) -> None:
         """Have all classes in ``meta.json``, those without objects too."""
@@ -139,7 +143,9 @@ class Labelled:
             where, _, what = text.partition(": ")
             report.problems.append(Problem(code, where, what))
 
-        for index, thing in enumerate(picture.read(width, height, complain)):
+        things = list(picture.read(width, height, complain))
+        self._source.mixing.note(picture.path, things)
+        for index, thing in enumerate(things):
             for code, text in remarks(thing, width, height) if width and height else ():
                 report.problems.append(Problem(code, picture.where, f"{picture.path}: {text}"))
             left = self._left(thing)

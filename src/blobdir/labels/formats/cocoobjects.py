@@ -45,14 +45,25 @@ class Raw:
         With the number that objects of its class have in this split.
     number : int or str
         The number that this one's category has there.
+
+    Attributes
+    ----------
+    files : tuple of str
+        That have it.
     """
 
-    __slots__ = ("category", "index", "number", "path", "value")
+    __slots__ = ("category", "files", "index", "number", "path", "value")
 
     def __init__(
         self, path: str, index: int, value: dict[str, Any], category: Category, number: int | str | None
     ) -> None:
         self.path, self.index, self.value, self.category, self.number = path, index, value, category, number
+        self.files: tuple[str, ...] = (path,)
+
+    def is_in(self, path: str) -> None:
+        """Note that another file has it, too."""
+        if path not in self.files:
+            self.files = (*self.files, path)
 
 
 class Reader:
@@ -75,7 +86,9 @@ class Reader:
         for raw in self._raws:
             where = f"{raw.path}: {place_of(raw.index, raw.value)}"
             try:
-                yield _thing(raw)
+                thing = _thing(raw)
+                thing.files = raw.files
+                yield thing
             except LabelError as error:
                 complain("label", f"{where}: {error}")
                 continue
@@ -106,10 +119,14 @@ def is_caption(raw: dict[str, Any]) -> bool:
 def merged(raws: list[Raw]) -> Iterator[Raw]:
     """Objects of several files: those of one id and class that say nothing different are one; equal ones, too."""
     known: dict[Any, list[Raw]] = {}
-    equal: dict[bytes, str] = {}
+    equal: dict[bytes, tuple[str, list[Raw]]] = {}
     for raw in raws:
         said = raw.category.name, sorted((key, one) for key, one in raw.value.items() if key not in _NUMBERS)
-        if equal.setdefault(blake2b(repr(said).encode("utf-8", "surrogatepass")).digest(), raw.path) != raw.path:
+        key = blake2b(repr(said).encode("utf-8", "surrogatepass")).digest()
+        first, alike = equal.setdefault(key, (raw.path, []))
+        if first != raw.path:
+            for one in alike:
+                one.is_in(raw.path)
             continue
         ident = None if is_caption(raw.value) else ident_of(raw.value.get("id"))
         same = known.setdefault((ident, raw.category.name), []) if ident is not None else []
@@ -119,9 +136,12 @@ def merged(raws: list[Raw]) -> Iterator[Raw]:
                 mine.category = raw.category
             if not _has_pose(mine.value) and _has_pose(raw.value):
                 mine.number = raw.number  # of the category that its keypoints are of
+            mine.is_in(raw.path)
+            alike.append(mine)
             mine.value = raw.value | {key: one for key, one in mine.value.items() if not _is_empty(key, one)}
         else:
             same.append(raw)
+            alike.append(raw)
             yield raw
 
 
