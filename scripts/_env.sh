@@ -77,6 +77,7 @@ declare -A SYSTEM_PACKAGES=(
     [fonts-unifont]=/usr/share/fonts/opentype/unifont/unifont.otf # ditto, in all other scripts
     [libfribidi0]=libfribidi.so.0   # ditto, from right to left
     [libgl1]=libGL.so.1             # OpenCV, which the SDK needs
+    [fio]=fio                       # reads on mounts, with checksums of its own
     [libglib2.0-0]=libglib-2.0.so.0 # ditto
     [libmagic1]=libmagic.so.1       # python-magic, which the SDK needs
 )

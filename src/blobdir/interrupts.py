@@ -38,3 +38,9 @@ def deferred() -> Iterator[None]:
             stack.callback(signal.signal, number, handler)
             signal.signal(number, lambda number, _frame: came.add(number))
         yield
+
+
+def let_in() -> None:
+    """Have signals that ask this process to end reach it, though who has started it had blocked them."""
+    if threading.current_thread() is threading.main_thread():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)

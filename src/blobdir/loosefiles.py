@@ -43,6 +43,8 @@ SMALL_FILE = 256 << 10
 """Bytes up to which a remote file is read whole, whatever part of it is wanted."""
 SIZES_AT_ONCE = 64
 """Files whose sizes are asked for together, where a listing has none."""
+_MOST_FOLDERS = 10_000
+"""Folders whose attributes are remembered in case that the project's disk is taken away."""
 _TRIES = 3
 """Times that a part of a file is asked for whose size turns out to be another one."""
 
@@ -74,11 +76,17 @@ class LooseFiles(Protocol):
     """The loose files of one tree, by their rows."""
 
     def folder(self, row: int) -> Stat:
-        """Attributes of a directory; FileNotFoundError, LinkError where there is none that can be looked at."""
+        """Attributes of a directory; FileNotFoundError, LinkError where there is none that can be looked at.
+
+        Where the whole project is gone, those that it had, or ReadError.
+        """
         ...
 
     def link(self, row: int) -> Stat | None:
-        """Attributes of a symbolic link itself; None where it can't be looked at, or there is none."""
+        """Attributes of a symbolic link itself; None where it can't be looked at, or there is none.
+
+        ReadError where the whole project is gone.
+        """
         ...
 
     def stat(self, row: int) -> Stat:
@@ -127,6 +135,11 @@ class _Absences:
             return None
         return found.st_dev, found.st_ino
 
+    def check(self, path: str) -> None:
+        """Raise ReadError where nothing is there any more."""
+        if isinstance(error := self.of(path), ReadError):
+            raise error
+
     def of(self, path: str) -> NotFoundError | ReadError:
         """The error for a file that isn't there."""
         now = self._now()
@@ -142,14 +155,30 @@ class _Local:
     def __init__(self, storage: LocalStorage, path: Callable[[int], str]) -> None:
         self._storage, self._path = storage, path
         self._absent = _Absences(storage)
+        self._folders: dict[int, Stat] = {}
 
     def folder(self, row: int) -> Stat:
-        return self._storage.stat(self._path(row))
+        path = self._path(row)
+        try:
+            found = self._storage.stat(path)
+        except FileNotFoundError:
+            try:
+                self._absent.check(path)
+            except ReadError:
+                if row in self._folders:  # what is open of the project can still be read by its path
+                    return self._folders[row]
+                raise
+            raise
+        if len(self._folders) < _MOST_FOLDERS:
+            self._folders[row] = found
+        return found
 
     def link(self, row: int) -> Stat | None:
+        path = self._path(row)
         try:
-            found = self._storage.stat_link(self._path(row))
+            found = self._storage.stat_link(path)
         except OSError:
+            self._absent.check(path)
             return None
         return found if found.kind == "link" else None
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -421,3 +422,51 @@ def test_many_readers(mount, both, place, images):
         pids.append(pid)
     assert {os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids} == {0}
     assert status_of(place).counters["errors"] == 0
+
+
+def test_a_worker_that_cannot_be_replaced_at_once(mount, both, place, tmp_path):
+    """Where no process can be made for a moment, as at a container's limit, the mount goes on, and gets it later."""
+    limits = (
+        Path("/sys/fs/cgroup/pids") if Path("/sys/fs/cgroup/pids/cgroup.procs").exists() else Path("/sys/fs/cgroup")
+    )
+    group = limits / f"blobdir-test-{os.getpid()}"
+    group.mkdir()
+    pids = []
+    try:
+        mount(both.project, workers=2, log=str(tmp_path / "log"))
+        pid, workers = processes(place)
+        pids = [pid, *workers]
+        for one in pids:
+            (group / "cgroup.procs").write_text(str(one))
+        (group / "pids.max").write_text("1")
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: "can't be started" in (tmp_path / "log").read_text())
+        assert os.path.ismount(place)
+        (group / "pids.max").write_text("max")
+        assert (place / "train/img/plain.png").read_bytes() == b"a plain image" * 100
+        wait_until(lambda: len(processes(place)[1]) == 2)
+    finally:
+        with suppress(OSError):
+            (group / "pids.max").write_text("max")
+        if os.path.ismount(place):
+            blobdir.umount(place)
+        wait_until(lambda: not (group / "cgroup.procs").read_text().split())
+        group.rmdir()
+
+
+@pytest.mark.parametrize("engine", ["native", "fusepy", "kernel"])
+def test_signals_that_the_caller_has_blocked(both, place, engine):
+    """As a program does that waits for its own by sigwait(3): a mount that it starts can be ended all the same."""
+    code = f"""
+import os, signal, sys, time, blobdir
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD])
+made = blobdir.mount({str(both.project)!r}, {str(place)!r}, engine={engine!r})
+os.kill(made.record.pid, signal.SIGTERM)
+end = time.monotonic() + 10
+while os.path.ismount(made.path) and time.monotonic() < end:
+    time.sleep(0.02)
+print(os.path.ismount(made.path))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=40, check=False)
+    assert done.stdout == "False\n", done.stderr

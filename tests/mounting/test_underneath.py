@@ -233,6 +233,7 @@ def test_a_disk_that_goes_away_is_an_error(own, tmp_path, place, engine):
             data = (place / label).read_bytes()
             assert data == (own.plain / label).read_bytes()
             assert status_of(place).changed == []
+            assert sorted(os.listdir(place / "train/img")) == names
             subprocess.run(unbind, check=True, timeout=20)
             is_there = False
             time.sleep(PATIENCE_S)
@@ -241,6 +242,9 @@ def test_a_disk_that_goes_away_is_an_error(own, tmp_path, place, engine):
                     with pytest.raises(OSError, match="Input/output error") as caught:
                         ask(place / path)
                     assert caught.value.errno == errno.EIO
+            for never_looked_at in ("empty/deep/er", "train/datasets/hard/ann", "empty/deep/er/file", "to train"):
+                with pytest.raises(OSError, match="Input/output error"):
+                    os.lstat(place / never_looked_at)
             with pytest.raises(FileNotFoundError):
                 os.stat(place / "train/ann/none.json")
             assert sorted(os.listdir(place / "train/img")) == names
@@ -253,6 +257,9 @@ def test_a_disk_that_goes_away_is_an_error(own, tmp_path, place, engine):
             wait_until((place / label).exists)
             assert (place / label).read_bytes() == data
             assert status_of(place).changed == []
+            for path in ("empty/deep/er", "to train"):
+                now, wanted = os.lstat(place / path), os.lstat(own.project / path)
+                assert (now.st_mtime_ns, now.st_uid) == (wanted.st_mtime_ns, wanted.st_uid)
             (own.project / label).unlink()
             time.sleep(PATIENCE_S)
             with pytest.raises(FileNotFoundError):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import signal
 import stat
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from blobdir.errors import MountError
@@ -252,6 +254,8 @@ class FusepyEngine:
         has_loose = bool((self._tree.index.source < FIRST_BLOB).any())
         given: dict[str, Any] = {"allow_other": True} if self._options.allow_other else {}
         operations = TreeOperations(self._tree, view, self._counters, ready)
+        with suppress(ValueError):  # not the main thread
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # else libfuse leaves it to Python, which is in its loop
         try:
             fuse.FUSE(
                 operations,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from blobdir.discovery.deciding import COMPARED
 from blobdir.discovery.inputs import UNREAD
 from blobdir.errors import BlobdirError, MountError, UsageError
+from blobdir.interrupts import let_in
 from blobdir.mounting.attach import attach, check_mountpoint, detach
 from blobdir.mounting.notify import notify
 from blobdir.mounting.options import ENGINES
@@ -112,6 +113,7 @@ class Session:
         """
         from blobdir.mounting.kernel import is_image
 
+        let_in()
         if is_image(self._url):
             self._run_image(ready)
             return

@@ -33,6 +33,7 @@ class Signals:
     def __init__(self, numbers: Collection[signal.Signals]) -> None:
         self._numbers = numbers
         self._before: dict[signal.Signals, Any] = {}
+        self._mask_before: set[int | signal.Signals] = set()
         self._wakeup_before = -1
         self._read = self._write = -1
 
@@ -42,9 +43,13 @@ class Signals:
             self._wakeup_before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
             for number in self._numbers:
                 self._before[number] = signal.signal(number, lambda *_: None)
+            # Who has started this process may have blocked them, as who waits for his own by sigwait(3) does.
+            self._mask_before = signal.pthread_sigmask(signal.SIG_UNBLOCK, self._numbers)
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._before:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask_before)
         for number, handler in self._before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if self._before:

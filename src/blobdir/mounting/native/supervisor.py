@@ -108,6 +108,7 @@ class Supervisor:
         self._view = VersionedView(tree, options)
         self._negotiated = greet(attachment.device, adaptive=_largest_folder(tree) > LARGE_FOLDER)
         self._workers: dict[int, int] = {}
+        self._missing: list[int] = []
         self._signals = Signals(_SIGNALS)
         self._deaths: deque[float] = deque(maxlen=TOO_MANY_DEATHS)
         self._raise_readahead()
@@ -136,6 +137,7 @@ class Supervisor:
     def _watch(self, idle: Callable[[], bool]) -> None:
         while True:
             received = self._signals.wait(1.0)
+            self._start_missing()
             if received in (0, signal.SIGCHLD):
                 if self._reap():
                     LOG.info("%s: was unmounted", self._attachment.mountpoint)
@@ -155,6 +157,16 @@ class Supervisor:
                 self._workers[pid] = number
                 return
             self._be_worker(parent, number)
+
+    def _start_missing(self) -> None:
+        """Start the workers in place of those that have died; where no process can be made now, when it can be."""
+        while self._missing:
+            try:
+                self._start(self._missing[-1])
+            except OSError as error:
+                LOG.error("worker %d can't be started, and is tried again: %s", self._missing[-1], error.strerror)
+                return
+            self._missing.pop()
 
     def _be_worker(self, parent: int, number: int) -> NoReturn:
         status = 1
@@ -183,7 +195,7 @@ class Supervisor:
         while self._workers:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
-                return False
+                break
             number = self._workers.pop(pid, 0)
             if not number:
                 continue
@@ -195,7 +207,8 @@ class Supervisor:
             self._deaths.append(now)
             if len(self._deaths) == TOO_MANY_DEATHS and now - self._deaths[0] < DEATHS_WINDOW_S:
                 time.sleep(BACKOFF_S)  # something is wrong for good: don't burn a processor on it
-            self._start(number)
+            self._missing.append(number)
+        self._start_missing()
         return False
 
     def _stop(self) -> None:
