@@ -464,6 +464,8 @@ class _OpenRemote:
             raise _gone(self._path) from error
         if self.version.difference(answer.version):
             raise _changed(self._path)
+        if not (self.version.etag or self.version.mtime_ns):  # HEAD names no version: what the first answer does holds
+            self.version = replace(answer.version, size=self.size)
         return answer.data
 
     def check_size(self) -> None:

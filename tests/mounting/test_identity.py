@@ -166,6 +166,18 @@ def test_times_and_owners_of_links_are_their_own(start, own, place, engine, path
         umount(place)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("path", ["train/ann/image 0000.png.json", "train/ann", "to train"])
+def test_times_that_are_centuries_away(start, own, place, engine, path):
+    """Nanoseconds of the year 2381 don't fit into 63 bits."""
+    os.utime(own.project / path, (13_000_000_000, 13_000_000_000), follow_symlinks=False)
+    for _ in range(2):
+        start(own.project, place, engine)
+        assert (place / path).lstat().st_mtime == (own.project / path).lstat().st_mtime == 13_000_000_000
+        assert not of(place)[0].changed
+        umount(place)
+
+
 # -- which one it is -----------------------------------------------------------------------------------------
 
 

@@ -92,6 +92,7 @@ def test_errors_are_eio_and_pass(proxy, digits_plain, place, tmp_path):
         assert time.monotonic() - began < 20
         assert os.path.isdir(place / "train")  # the rest of the mount answers
         proxy.down = False
+        time.sleep(0.2)  # the kernel's second tries are over
         assert (place / "train/img" / name).read_bytes() == expected  # by itself
     told = log.read_text()
     assert "blob/shard" in told
@@ -175,7 +176,9 @@ def test_the_deadline_is_one(proxy, place, tmp_path, engine, fault, kind):
                 (folder / name).read_bytes()
             assert caught.value.errno == errno.EIO
             assert time.monotonic() - began < 1.75 * timeout
+            os.stat(place / "train/img" / os.listdir(place / "train/img")[0])  # of images it's known
         proxy.down, proxy.always = False, None
+        time.sleep(0.2)
         assert (folder / first).read_bytes()
 
 

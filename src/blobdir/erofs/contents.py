@@ -250,11 +250,16 @@ def _look_at_loose(
             raise SourceChangedError(str(error)) from error
         attributes[i] = collector.values(found, root=row == 0)
         of_kind = LINK_SIZE if found.kind == "link" else -1
-        state[i] = (of_kind, found.mtime_ns, found.mode, found.uid % (1 << 32), found.gid % (1 << 32), 0, 0)
+        state[i] = (of_kind, in_column(found.mtime_ns), found.mode, found.uid % (1 << 32), found.gid % (1 << 32), 0, 0)
         if found.kind == "file":
             size[row] = sizes[i] = found.size
-            state["inode"][i], state["ctime_ns"][i] = found.inode % (1 << 64), found.ctime_ns
+            state["inode"][i], state["ctime_ns"][i] = found.inode % (1 << 64), in_column(found.ctime_ns)
     return attributes, state
+
+
+def in_column(time_ns: int) -> int:
+    """A time as `STATE` has it: of one that is centuries away, that it is."""
+    return max(-(1 << 63), min(time_ns, (1 << 63) - 1))
 
 
 def _rows_not_listed(tree: Tree) -> list[int]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from blobdir.erofs.contents import LINK_SIZE, STATE
+from blobdir.erofs.contents import LINK_SIZE, STATE, in_column
 from blobdir.erofs.structures import BLOCK
 from blobdir.errors import BlobdirError, IndexFormatError, LinkError, SourceChangedError, TarError
 from blobdir.sources import LocalSource, LocalStorage, Stat
@@ -246,11 +246,12 @@ def _state(base: bytes, path: bytes, *, folder: bool) -> tuple[int, ...] | None:
         # A folder that only the blobs make, such as img/, has the attributes of the one above it.
         return _state(base, path.rpartition(b"/")[0], folder=folder) if folder and path else None
     if folder:
-        return -1, found.st_mtime_ns, readable(found.st_mode, 0o555), found.st_uid, found.st_gid, 0, 0
+        return -1, in_column(found.st_mtime_ns), readable(found.st_mode, 0o555), found.st_uid, found.st_gid, 0, 0
     if not stat.S_ISREG(found.st_mode):
         return None
     owner = found.st_uid, found.st_gid
-    return found.st_size, found.st_mtime_ns, readable(found.st_mode, 0o444), *owner, found.st_ino, found.st_ctime_ns
+    times = in_column(found.st_mtime_ns), in_column(found.st_ctime_ns)
+    return found.st_size, times[0], readable(found.st_mode, 0o444), *owner, found.st_ino, times[1]
 
 
 def _link_state(base: bytes, path: bytes) -> tuple[int, ...] | None:

@@ -56,14 +56,15 @@ class Failures:
 
 
 class SecondTries:
-    """Requests that the kernel makes a second time, since the first has failed: they fail at once.
+    """Requests that the kernel makes again, since the first has failed: they fail at once.
 
-    What has waited until its deadline waited long enough, and the kernel asks again in that moment. Whoever asks after
-    that is answered as anybody. Processes that are forked from the one that has made it know the same.
+    What has waited until its deadline waited long enough, and the kernel asks again in that moment, twice for a page
+    that is mapped. Whoever asks a tenth of a second later is answered as anybody. Processes that are forked from the
+    one that has made it know the same.
     """
 
     _PLACES: Final = 256
-    _WITHIN_NS: Final = 1_000_000_000
+    _WITHIN_NS: Final = 100_000_000
     _LONG_NS: Final = 500_000_000
 
     def __init__(self) -> None:
@@ -71,19 +72,17 @@ class SecondTries:
         self._failed = np.frombuffer(memory, np.dtype([("number", "i8"), ("when_ns", "i8")]))
 
     def once(self, number: int, call: Callable[[], T]) -> T:
-        """What a call gives that may wait for a server, for the file of a number.
+        """What a call gives that may wait for a server, for what is asked for under a number.
 
         Raises
         ------
         ReadError
-            It's the second try.
+            It has failed a moment ago, after a long time.
         """
         place = self._failed[number % self._PLACES]
         began = time.monotonic_ns()
-        if place["number"] == number + 1:
-            place["number"] = 0
-            if began - int(place["when_ns"]) < self._WITHIN_NS:
-                raise ReadError("couldn't be read a moment ago, and isn't asked for a second time")
+        if place["number"] == number + 1 and began - int(place["when_ns"]) < self._WITHIN_NS:
+            raise ReadError("couldn't be had a moment ago, and isn't asked for again at once")
         try:
             return call()
         except OSError as error:

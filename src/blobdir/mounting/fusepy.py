@@ -168,7 +168,8 @@ class TreeOperations(fuse.Operations):
         """Attributes, times in nanoseconds."""
         self._counters.add(Counted.LOOKUPS, 1)
         row = self._row(path)
-        found = self._once(row, lambda: self._open.attributes(row))
+        is_loose = self._tree.index.source[row] == LOOSE
+        found = self._once(row, lambda: self._open.attributes(row)) if is_loose else self._open.attributes(row)
         return {
             "st_ino": found.ino,
             "st_mode": found.mode,

@@ -115,11 +115,9 @@ class VersionedView(AttributeView):
 
     def _ask(self, row: int) -> InodeAttributes:
         shared = self._shared
-        if shared is None:
+        if shared is None or self._tree.index.buffers.source[row] != LOOSE:
             return super()._ask(row)
         found = self.second_tries.once(row, lambda: super(VersionedView, self)._ask(row))
-        if not found.live:
-            return found
         with shared.locked(row):
             told, first, now = (int(column[row]) for column in (shared.told, shared.first, shared.now))
             if not told:

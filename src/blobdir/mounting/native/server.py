@@ -203,7 +203,7 @@ class Server:
         return offset, min(size, self._max_read)
 
     def _read_once(self, unique: int, row: int, length: int) -> memoryview:
-        return self._view.second_tries.once(row, lambda: self._read(unique, row, length))
+        return self._view.second_tries.once(self._rows + row, lambda: self._read(unique, row, length))
 
     def _read(self, unique: int, row: int, length: int) -> memoryview:
         offset, size = self._read_in(length)

@@ -135,6 +135,7 @@ class Supervisor:
                 self._stop()
 
     def _watch(self, idle: Callable[[], bool]) -> None:
+        asked = time.monotonic()
         while True:
             received = self._signals.wait(1.0)
             self._start_missing()
@@ -142,9 +143,11 @@ class Supervisor:
                 if self._reap():
                     LOG.info("%s: was unmounted", self._attachment.mountpoint)
                     return
-                if not received and not idle():
-                    LOG.info("%s: unmounting: the process that mounted it has ended", self._attachment.mountpoint)
-                    return
+                if time.monotonic() >= asked + 1.0:  # also where workers die all the time
+                    asked = time.monotonic()
+                    if not idle():
+                        LOG.info("%s: unmounting: the process that mounted it has ended", self._attachment.mountpoint)
+                        return
             elif received != signal.SIGHUP:
                 LOG.info("%s: unmounting: %s", self._attachment.mountpoint, signal.Signals(received).name)
                 return
