@@ -260,9 +260,9 @@ def _link_state(base: bytes, path: bytes) -> tuple[int, ...] | None:
         found = os.lstat(base + b"/" + path)
     except OSError:
         return None
-    return (
-        (LINK_SIZE, found.st_mtime_ns, 0o777, found.st_uid, found.st_gid, 0, 0) if stat.S_ISLNK(found.st_mode) else None
-    )
+    if not stat.S_ISLNK(found.st_mode):
+        return None
+    return LINK_SIZE, in_column(found.st_mtime_ns), 0o777, found.st_uid, found.st_gid, 0, 0
 
 
 def _members(source: LocalSource) -> str:
