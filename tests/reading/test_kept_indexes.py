@@ -583,15 +583,6 @@ def test_a_blob_that_was_copied_in_is_looked_at(root, builds):
     assert len(load_index(copy / BESIDE)) == len(tree.index)
 
 
-def test_is_racy():
-    record = inputs.SourceRecord("a", "offsets", 1, 5_000_000_000, ctime_ns=5_000_000_001)
-    assert inputs.is_racy(record, 5_000_000_001 + inputs.TICK_NS - 1)
-    assert not inputs.is_racy(record, 5_000_000_001 + inputs.TICK_NS)
-    coarse = inputs.SourceRecord("a", "offsets", 1, 5_000_000_000, ctime_ns=5_000_000_000)
-    assert inputs.is_racy(coarse, 5_000_000_000 + inputs.COARSE_TICK_NS - 1)
-    assert not inputs.is_racy(coarse, 5_000_000_000 + inputs.COARSE_TICK_NS)
-
-
 def test_a_warning_says_what_is_damaged(root, tmp_path):
     where = tmp_path / "ix"
     opened(root, str(where))

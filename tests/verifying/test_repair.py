@@ -6,70 +6,29 @@ import errno
 import json
 import os
 import tarfile
-from io import BytesIO
 
 import pytest
 from blob_builder import Builder
+from verifying.mending import LOST, NUMBERS, PNG, backups, image, mend, read, tar, write
 
 import blobdir
 from blobdir.cli.app import run
 from blobdir.discovery import layout
 from blobdir.discovery.released import Released, format_released, identity
-from blobdir.errors import BusyError, PackError
-from blobdir.offsets import offsets_of_tar, read_offsets, write_offsets
+from blobdir.errors import PackError
+from blobdir.offsets import offsets_of_tar
 from blobdir.packing.backups import backup_name, is_backup_of
 from blobdir.packing.compacting import compact
 from blobdir.packing.growing import remove
-from blobdir.packing.publishing import Change
 from blobdir.sources import LocalStorage
 from blobdir.verifying import repair, verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
-LOST = "train/a_offsets.pkl"
-PNG = b"\x89PNG\r\n\x1a\n"
-SIZE = 64
-"""Bytes of each image: all are as long as each other, so that only names tell them apart."""
-
-
-def image(name):
-    return (PNG + name.encode()).ljust(SIZE, b".")
-
-
-def tar(made, names, path="blob/a.tar"):
-    """Write a tar of images that hold their own full names; gives name -> range."""
-    (made.root / path).parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(made.root / path, "w", format=tarfile.GNU_FORMAT) as file:
-        for name in names:
-            info = tarfile.TarInfo(name)
-            info.size = SIZE
-            file.addfile(info, BytesIO(image(name)))
-    with tarfile.open(made.root / path) as file:
-        return {m.name: (m.offset_data, m.offset_data + m.size) for m in file.getmembers()}
 
 
 @pytest.fixture
 def made(tmp_path):
     return Builder(tmp_path / "p")
-
-
-def write(made, entries, pickle="train/a_offsets.pkl"):
-    (made.root / pickle).parent.mkdir(parents=True, exist_ok=True)
-    write_offsets(made.root / pickle, [(name.encode(), *span) for name, span in entries])
-
-
-def read(made, pickle="train/a_offsets.pkl"):
-    return {e.name: (e.offset_start, e.offset_end) for e in read_offsets(made.root / pickle)}
-
-
-def mend(made, **options):
-    return repair(made.root, verify(made.root), **options)
-
-
-def backups(made):
-    return sorted(path.name for path in made.root.rglob("*.backup-*"))
-
-
-NUMBERS = [f"{i:06d}.png" for i in range(12)]
 
 
 @pytest.mark.parametrize(
@@ -532,82 +491,3 @@ def test_blobs_that_dont_serve(made, blob, tmp_path):
     assert "train/a_offsets.pkl: not mended: " in said
     assert (made.root / "train/a_offsets.pkl").read_bytes() == before
     assert backups(made) == []
-
-
-# -- how it is done ------------------------------------------------------------------------------------------
-
-
-def test_dry_run(made):
-    right = tar(made, NUMBERS)
-    write(made, [(NUMBERS[0], right[NUMBERS[1]]), (NUMBERS[1], right[NUMBERS[0]])])
-    before = {path: path.read_bytes() for path in made.root.rglob("*") if path.is_file()}
-    (said,) = mend(made, dry_run=True)
-    assert said.startswith("train/a_offsets.pkl: would have 2 images as before")
-    assert {path: path.read_bytes() for path in made.root.rglob("*") if path.is_file()} == before
-
-
-def test_another_writer(made):
-    right = tar(made, NUMBERS)
-    write(made, [(NUMBERS[0], right[NUMBERS[1]])])
-    report = verify(made.root)
-    before = (made.root / "train/a_offsets.pkl").read_bytes()
-    with Change(str(made.root)), pytest.raises(BusyError):
-        repair(made.root, report)
-    assert (made.root / "train/a_offsets.pkl").read_bytes() == before
-
-
-def test_what_was_changed_since_the_report_stays(made):
-    right = tar(made, NUMBERS)
-    write(made, [(NUMBERS[0], right[NUMBERS[1]])])
-    report = verify(made.root)
-    write(made, [(NUMBERS[0], right[NUMBERS[0]])])
-    assert repair(made.root, report) == []
-    assert backups(made) == []
-
-
-def test_a_change_that_was_cut_off_is_cleared(made):
-    write(made, list(tar(made, NUMBERS).items()))
-    (made.root / ".blobdir/staging").mkdir(parents=True)
-    made.loose(".blobdir/staging/0", b"x")
-    (said,) = mend(made)
-    assert said.startswith(".blobdir/staging: was finished")
-    assert not (made.root / ".blobdir/staging").exists()
-
-
-def test_a_long_name(made):
-    stem = "n" * 240
-    right = tar(made, NUMBERS, f"blob/{stem}.tar")
-    pickle = f"train/{stem}_offsets.pkl"
-    write(made, [(NUMBERS[0], right[NUMBERS[1]])], pickle)
-    mend(made)
-    assert read(made, pickle) == {NUMBERS[0]: right[NUMBERS[0]]}
-    assert len(backups(made)) == 1
-
-
-def test_two_repairs_in_a_second(made, monkeypatch):
-    monkeypatch.setattr("time.strftime", lambda form: "20260101-000000")
-    right = tar(made, NUMBERS)
-    for _ in range(2):
-        write(made, [(NUMBERS[0], right[NUMBERS[1]])])
-        mend(made)
-    assert backups(made) == ["a_offsets.pkl.backup-20260101-000000", "a_offsets.pkl.backup-20260101-000000-1"]
-
-
-def test_an_attack_is_left_alone(made):
-    tar(made, NUMBERS)
-    write(made, [])
-    attack = b"cos\nsystem\n(S'true'\ntR."
-    (made.root / "train/a_offsets.pkl").write_bytes(attack)
-    (said,) = mend(made)
-    assert "not mended: it names something to be called" in said
-    assert (made.root / "train/a_offsets.pkl").read_bytes() == attack
-
-
-def test_the_mode_of_the_pickle_stays(made):
-    right = tar(made, NUMBERS)
-    write(made, [(NUMBERS[0], right[NUMBERS[1]])])
-    path = made.root / "train/a_offsets.pkl"
-    path.chmod(0o640)
-    mend(made)
-    assert path.stat().st_mode & 0o777 == 0o640
-    assert os.listdir(made.root / "train").count("a_offsets.pkl") == 1
