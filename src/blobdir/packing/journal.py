@@ -100,13 +100,15 @@ class Journal:
         return json.dumps({"version": VERSION} | asdict(self)).encode("utf-8", "surrogateescape")
 
     def _turn(self, state: Path) -> None:
-        """Have it be one that goes back."""
-        self.direction = "back"
-        if _content_of(state / BACK) != self._content():  # it's one of an older version
-            self.write(state)
-            return
-        os.replace(state / BACK, state / JOURNAL)
-        sync_folder(state)
+        """Have it be one that goes back: not before the one on the disk is, which the next process will go by."""
+        back = replace(self, direction="back")
+        if _content_of(state / BACK) == back._content():  # noqa: SLF001  # another one of this class
+            os.replace(state / BACK, state / JOURNAL)
+            self.direction = "back"
+            sync_folder(state)
+        else:  # it's one of an older version
+            back.write(state)
+            self.direction = "back"
 
     @classmethod
     def read(cls, state: Path) -> Journal | None:

@@ -147,7 +147,7 @@ class Change:
                 with suppress(PackError):  # it was undone, which is as good
                     self._run(journal)
                 if self._is_decided():
-                    self._run(journal)
+                    self._run(Journal.read(self._state) or journal)  # it may have been turned, or not
         clear(self._state)
 
     def _run(self, journal: Journal) -> None:
