@@ -162,14 +162,13 @@ class _Local:
         try:
             found = self._storage.stat(path)
         except FileNotFoundError:
-            try:
-                self._absent.check(path)
-            except ReadError:
-                if row in self._folders:  # what is open of the project can still be read by its path
-                    return self._folders[row]
+            error = self._absent.of(path)
+            if not isinstance(error, ReadError):
                 raise
-            raise
-        if len(self._folders) < _MOST_FOLDERS:
+            if row not in self._folders:
+                raise error from None
+            return self._folders[row]  # what is open of the project can still be read by its path
+        if row in self._folders or len(self._folders) < _MOST_FOLDERS:
             self._folders[row] = found
         return found
 
