@@ -108,6 +108,11 @@ def _open_to_others(tmp_path_factory: pytest.TempPathFactory) -> None:
             folder.chmod(folder.stat().st_mode | 0o055)
 
 
+LIVES = tuple(
+    f"tests/mounting/test_{name}.py"
+    for name in ("ending", "ignored_signals", "lifecycle", "moved_over", "programs", "stopped", "systemd", "users")
+)
+"""Tests of how mounts begin and end, which wait a lot: one process runs them all."""
 MOUNTING = (
     "tests/mounting/",
     "tests/libraries/",
@@ -116,7 +121,7 @@ MOUNTING = (
     "tests/judges/",
     "tests/test_",
 )
-"""Tests that mount, or ask what is mounted: one process runs them all, since a mount is seen by everybody."""
+"""Others that mount, or ask what is mounted: another process does. A mount is seen by everybody."""
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -127,7 +132,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     class Scheduler(LoadFileScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             file = str(super()._split_scope(nodeid))
-            return "mounting" if file.startswith(MOUNTING) else file
+            return "lives" if file.startswith(LIVES) else "mounting" if file.startswith(MOUNTING) else file
 
     return Scheduler(config, log)
 

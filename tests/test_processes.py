@@ -165,6 +165,7 @@ def test_what_workers_import_is_small():
     assert names - {"blobdir"} <= sys.stdlib_module_names | {"__main__"}
     assert {n for n in done.stdout.split() if n.startswith("blobdir")} <= {
         "blobdir", "blobdir.version", "blobdir.errors", "blobdir.processes", "blobdir.libraries", "blobdir.locks",
+        "blobdir.children", "blobdir.background", "blobdir.perprocess",
         "blobdir.tarwriting",
         "blobdir.tarwriting.members", "blobdir.tarwriting.copies", "blobdir.tarwriting.format",
         "blobdir.tarwriting.output", "blobdir.tarwriting.reading",
@@ -176,3 +177,22 @@ def test_what_is_no_python_does_all_by_itself(monkeypatch, executable):
     monkeypatch.setattr(sys, "executable", executable)
     with Workers(2) as workers:
         assert [found for _, found in workers.run([Job(os.getpid, (), "asking")] * 3)] == [os.getpid()] * 3
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [Path("/tmp"), b"/tmp", None],
+        ["\0", "x" * 200_000, "\ud800"],
+        [f"/opt/bazel/{number:06d}/{'x' * 130}" for number in range(1000)],
+    ],
+    ids=["not texts", "no paths", "long"],
+)
+def test_what_is_in_the_path_besides_folders(monkeypatch, tmp_path, entries):
+    """Python itself takes no offence; what comes after it is found."""
+    (tmp_path / "some_module.py").write_text("def answer():\n    return 42\n")
+    monkeypatch.setattr(sys, "path", [*entries, *sys.path, str(tmp_path)])
+    from some_module import answer
+
+    with Workers(1) as workers:
+        assert [result for _, result in workers.run([Job(answer, (), "asking")])] == [42]

@@ -1,12 +1,16 @@
 """The view: its short ways equal the long ones, under threads, forks and pickles."""
 
+import gc
 import os
 import pickle
 import random
 import subprocess
 import sys
+import tracemalloc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
+import fsspec
 import pytest
 from blob_builder import Builder
 from hypothesis import given, settings
@@ -14,7 +18,15 @@ from hypothesis import strategies as st
 
 import blobdir
 from blobdir.descriptors import Descriptors
-from blobdir.errors import BlobdirError, IsADirectory, LinkError, NotADirectory, NotFoundError
+from blobdir.errors import (
+    BlobdirError,
+    IsADirectory,
+    LinkError,
+    NotADirectory,
+    NotFoundError,
+    SourceChangedError,
+    to_keep,
+)
 from blobdir.filesystem import BlobDirFileSystem
 
 
@@ -220,3 +232,129 @@ def test_import_touches_no_network():
         "assert blobdir.open_project(blobdir.demo.path(), index='none')\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def read_all(fs):
+    for path in fs.find(""):
+        fs.cat_file(path)
+        with fs.open(path) as file:
+            file.read()
+        fs.info(path)
+    return fs.cat(fs.find("")[:9])
+
+
+@pytest.mark.parametrize("far", [False, True])
+@pytest.mark.parametrize("way", ["opened", "refreshed", "read as a dataset"])
+def test_a_tree_goes_when_nobody_has_it(digits_copy, far, way):
+    """With its blobs' descriptors and its index, which may be large: not when Python looks for circles next time."""
+    url = str(digits_copy)
+    if far:
+        fsspec.filesystem("memory").put(url, "/goes", recursive=True)
+        url = "memory://goes"
+    blobdir.BlobDirFileSystem(url, skip_instance_cache=True)  # what is made once: the thread of fsspec's event loop
+    trees = []
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(os.listdir("/proc/self/fd"))
+        fs = blobdir.BlobDirFileSystem(url, skip_instance_cache=True)
+        for _ in range(5):
+            trees.append(weakref.ref(fs.view))
+            read_all(fs)
+            if way == "opened":
+                fs = blobdir.BlobDirFileSystem(url, skip_instance_cache=True)
+            elif way == "refreshed":
+                fs.invalidate_cache()
+                fs.forget()
+            else:
+                project = blobdir.open_project(url)
+                trees.append(weakref.ref(project.tree))
+                dataset = next(iter(project.values()))
+                dataset.get_blob_img_bytes(next(iter(dataset)))
+                del project, dataset
+        last = weakref.ref(fs.view)
+        del fs
+        assert [tree() for tree in (*trees, last)] == [None] * (len(trees) + 1)
+        assert len(os.listdir("/proc/self/fd")) == before
+    finally:
+        gc.enable()
+        if far:
+            fsspec.filesystem("memory").rm("/goes", recursive=True)
+
+
+KEPT = {
+    "cat": lambda fs, paths: list(fs.cat(paths, on_error="return").values()),
+    "cat of patterns": lambda fs, paths: list(fs.cat([*paths, "train/img/none*"], on_error="return").values()),
+    "cat_ranges": lambda fs, paths: fs.cat_ranges(paths, 0, 9, on_error="return"),
+    "cat_file": lambda fs, paths: [caught(fs.cat_file, path) for path in paths],
+    "read_block": lambda fs, paths: [caught(fs.read_block, path, 0, 9) for path in paths],
+}
+
+
+def caught(call, *args):
+    try:
+        return call(*args)
+    except OSError as error:
+        return error
+
+
+@pytest.mark.parametrize("far", [False, True])
+@pytest.mark.parametrize("way", KEPT)
+def test_an_error_that_is_kept_keeps_nothing(tmp_path, far, way):
+    """No descriptor, no answer, no tree: those who read on after an error may collect thousands."""
+    made = Builder(tmp_path / "p")
+    made.blob("train", "a", {f"{i:02d}.jpg": bytes(300_000) for i in range(30)})
+    made.loose("meta.json", b"{}")
+    url, blob = str(made.root), made.root / "blob/a.tar"
+    memory = fsspec.filesystem("memory")
+    if far:
+        memory.put(url, "/kept", recursive=True)
+        url = "memory://kept"
+    fs = blobdir.BlobDirFileSystem(url, skip_instance_cache=True)
+    paths = [f"train/img/{i:02d}.jpg" for i in range(30)]
+    if far:
+        memory.pipe_file("/kept/blob/a.tar", blob.read_bytes() + bytes(512))
+    else:
+        os.truncate(blob, 1024)
+    KEPT[way](fs, paths)
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        before, tree = len(os.listdir("/proc/self/fd")), weakref.ref(fs.view)
+        errors = KEPT[way](fs, paths)
+        assert sum(isinstance(error, SourceChangedError) for error in errors) == 30
+        assert len(os.listdir("/proc/self/fd")) <= before + 1
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+        del fs
+        if "cat" in way and way != "cat_file":
+            assert tree() is None
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+        if far:
+            memory.rm("/kept", recursive=True)
+
+
+def test_all_errors_behind_one_that_is_kept_are_without_frames():
+    def fail(text, *behind):
+        try:
+            if behind:
+                fail(*behind)
+        except OSError as error:
+            try:
+                raise ValueError("cause")
+            except ValueError as cause:
+                del error
+                raise OSError(text) from cause
+        raise OSError(text)
+
+    error = to_keep(caught(fail, "a", "b", "c"))
+    links, seen = [error], 0
+    while links:
+        link = links.pop()
+        if link is not None:
+            seen += 1
+            assert link.__traceback__ is None
+            links += [link.__cause__, link.__context__]
+    assert seen > 4

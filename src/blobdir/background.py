@@ -6,6 +6,7 @@ fetched ahead, or hangs in somebody's library, must not keep a program from endi
 
 from __future__ import annotations
 
+import errno
 import queue
 import threading
 from concurrent.futures import Future
@@ -20,6 +21,25 @@ T = TypeVar("T")
 Job = tuple["Future[Any]", "Callable[..., Any]", tuple[Any, ...]]
 
 IDLE_S = 2.0
+NO_THREAD = (
+    "no thread can be started: there are too many (`ulimit -u`, or pids.max of the container), or too little memory"
+)
+
+
+def start(function: Callable[..., object], *args: Any, name: str) -> threading.Thread:
+    """Start a thread that nobody waits for when the interpreter ends.
+
+    Raises
+    ------
+    OSError
+        ``EAGAIN``: none can be started, perhaps only just now.
+    """
+    thread = threading.Thread(target=function, args=args, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, NO_THREAD) from error
+    return thread
 
 
 class _State:
@@ -52,15 +72,25 @@ class Background:
         return Background, (self._most, self._name)
 
     def submit(self, function: Callable[..., T], *args: Any) -> Future[T]:
-        """Have something done, when there is a thread for it."""
+        """Have something done, when there is a thread for it.
+
+        Raises
+        ------
+        OSError
+            There is none, and none can be started; nothing will be done.
+        """
         state = self._state.get()
         future: Future[T] = Future()
-        state.jobs.put((future, function, args))
         with state.guard:
+            if state.threads < min(self._most, state.unfinished + 1):  # none behind one that may never end
+                try:
+                    start(_work, state, name=self._name)
+                    state.threads += 1
+                except OSError:
+                    if not state.threads:
+                        raise
             state.unfinished += 1
-            if state.threads < min(self._most, state.unfinished):  # none behind one that may never end
-                state.threads += 1
-                threading.Thread(target=_work, args=(state,), name=self._name, daemon=True).start()
+            state.jobs.put((future, function, args))
         return future
 
 

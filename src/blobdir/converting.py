@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -19,13 +20,14 @@ from blobdir.labels.supervisely import SOURCE, kinds_of
 from blobdir.labels.writers import WRITERS
 from blobdir.labels.writers.model import Item, Plan, kept_of
 from blobdir.opening import OpenOptions, open_tree
+from blobdir.packing.locking import unmixed
 from blobdir.packing.newfolder import NewFolder
 from blobdir.packing.report import Problem
-from blobdir.sources.local import LocalStorage
+from blobdir.sources import LocalStorage, open_storage
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from blobdir.datasets import Annotated, DatasetView
@@ -126,6 +128,7 @@ def convert(
     options: ConvertOptions,
     *,
     tree: Tree | None = None,
+    check: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> ConvertReport:
     """Write the labels of a project, and its images, in a format of others.
@@ -138,6 +141,9 @@ def convert(
     options : ConvertOptions
     tree : Tree, optional
         The project, if it's open already.
+    check : callable, optional
+        Called before `dest` appears, with what to do then: what it raises keeps it from that. Without, nobody can
+        change a project on this machine meanwhile; one behind a backend is read as it is.
     progress : callable, optional
         See `blobdir.discovery.Progress`.
 
@@ -150,26 +156,43 @@ def convert(
     ------
     UsageError
         `dest` exists, a dataset isn't there, or images can't be linked.
+    SourceChangedError
+        The project was changed meanwhile, or since `tree` was opened; nothing was made.
     PackError
         With ``options.strict``, the first problem.
     """
     began = time.perf_counter()
     folder = NewFolder(dest, SUFFIX, resume=True)  # what is left of one that was killed is made anew
     folder.check()
-    if tree is None:
-        opened = OpenOptions(discovery=DiscoveryOptions(follow_links=options.follow_links), index="none")
-        tree = open_tree(project, options=opened)
-    converting = _Converting(tree, options, progress)
-    with folder:
-        try:
-            folder.clear()
-            converting.run(folder.work)
-        except BaseException:
-            folder.discard()
-            raise
-        folder.publish()
+    with _still(project, tree, check) as settled:
+        if tree is None:
+            opened = OpenOptions(discovery=DiscoveryOptions(follow_links=options.follow_links), index="none")
+            tree = open_tree(project, options=opened)
+        converting = _Converting(tree, options, progress)
+        with folder:
+            try:
+                folder.clear()
+                converting.run(folder.work)
+                settled("nothing was made; try again")
+            except BaseException:
+                folder.discard()
+                raise
+            folder.publish()
     converting.report.seconds = time.perf_counter() - began
     return converting.report
+
+
+@contextmanager
+def _still(
+    project: str | os.PathLike[str], tree: Tree | None, check: Callable[[str], None] | None
+) -> Iterator[Callable[[str], None]]:
+    """Have a project stay as it is, if nobody else sees to that."""
+    storage = None if check else tree.storage if tree is not None else open_storage(project)
+    if isinstance(storage, LocalStorage):
+        with unmixed(storage.root, tree.changes if tree is not None else None) as settled:
+            yield settled
+    else:
+        yield check or (lambda _: None)
 
 
 class _Converting:

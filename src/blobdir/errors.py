@@ -43,7 +43,13 @@ and an ``exit_code`` for the command line. Messages say what, which file and off
 from __future__ import annotations
 
 import errno as _errno
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+E = TypeVar("E", bound=BaseException)
+T = TypeVar("T")
 
 
 class BlobdirError(Exception):
@@ -283,3 +289,24 @@ class WorkerError(BlobdirError, ChildProcessError):
     """A process that did a part of the work has died; the message says what it was doing."""
 
     exit_code = 7
+
+
+def kept(call: Callable[..., T], *args: Any) -> T | OSError:
+    """What a call gives, or its error, to be kept."""
+    try:
+        return call(*args)
+    except OSError as error:
+        return to_keep(error)
+
+
+def to_keep(error: E) -> E:
+    """An error that is kept as a value: without the calls it came through, which would keep what they had open."""
+    left: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while left:
+        link = left.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            link.__traceback__ = None
+            left += [link.__cause__, link.__context__]
+    return error

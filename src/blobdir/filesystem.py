@@ -7,18 +7,18 @@ import hashlib
 import operator
 import os
 import time
+import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from blobdir.copyplan import MAGIC, is_pattern
 from blobdir.discovery import DiscoveryOptions
-from blobdir.errors import (
-    IsADirectory,
-    UsageError,
-)
+from blobdir.durable import in_words
+from blobdir.errors import BlobdirWarning, IsADirectory, UsageError, to_keep
 from blobdir.exporting import ExportingFileSystem
 from blobdir.filenames import are_plain
 from blobdir.instances import SharedInstances, of_one_tree
+from blobdir.interrupts import note
 from blobdir.listing import ListingFileSystem
 from blobdir.memberfile import MemberFile
 from blobdir.opening import OpenOptions, open_tree, renewed
@@ -135,6 +135,44 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
         )
         self._looked_s = time.monotonic()
 
+    def forget(self) -> None:
+        """Have the project be opened anew when it's next used."""
+        self.__dict__.pop("view", None)
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "view" or "_options" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.invalidate_cache()
+        return self.view
+
+    def show_change(self, made: str) -> None:
+        """Open the project anew after a change was made; where that fails, it's tried again when it's next used.
+
+        Parameters
+        ----------
+        made : str
+            Says that it was.
+
+        Raises
+        ------
+        KeyboardInterrupt, SystemExit
+            Says that the change was made.
+        """
+        try:
+            self.invalidate_cache()
+        except Exception as error:  # whatever it is, the change was made
+            self.forget()
+            why = in_words(error) or type(error).__name__
+            warnings.warn(
+                f"{made}, but the project can't be opened anew: {why}; that is tried again when it's next used",
+                BlobdirWarning,
+                stacklevel=4,
+            )
+        except BaseException as error:
+            self.forget()
+            note(error, made)
+            raise
+
     def look_again(self) -> None:
         """Open the project anew if it has changed, and the last look was long ago."""
         is_quick = self.view.storage.is_quick
@@ -149,6 +187,7 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
         """The same filesystem, always with the tree of now."""
         if self._is_still:
             return self
+        self.view  # noqa: B018  # it's to be that of now, for all copies
         found = object.__new__(type(self))
         found.__dict__.update(self.__dict__, _is_still=True)
         return found
@@ -260,7 +299,7 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
             except OSError as error:
                 if on_error == "raise":
                     raise
-                failed[self._strip_protocol(path)] = error
+                failed[self._strip_protocol(path)] = to_keep(error)
         found = self._cat_many([*paths], on_error, **kwargs)
         return found if on_error == "omit" else found | failed
 
@@ -295,15 +334,8 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
                 rows.append(find(path))
                 good.append(path)
             except OSError as error:
-                found[path] = error
-        try:
-            found.update(zip(good, self.view.read_many(rows), strict=True))
-        except OSError:  # some can't be read: find out which
-            for path, row in zip(good, rows, strict=True):
-                try:
-                    found[path] = self.view.read(row)
-                except OSError as error:
-                    found[path] = error
+                found[path] = to_keep(error)
+        found.update(zip(good, self.view.read_each(rows), strict=True))
         keep = {path: found[path] for path in paths}
         if on_error == "omit":
             return {path: data for path, data in keep.items() if isinstance(data, bytes)}
@@ -340,7 +372,7 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
             return self.cat_file(path, start, end)
         except OSError as error:
             if on_error == "return":
-                return error
+                return to_keep(error)
             raise
 
     def _open(

@@ -1,16 +1,47 @@
-"""Ctrl-C, and other signals that ask a program to end: they wait where half of something would be left."""
+"""Ctrl-C, and other signals that ask a program to end: they wait where half of something would be left.
+
+What is done by then is remembered, so that who is interrupted later, or meets an error, is told of it.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+_done: ContextVar[list[str] | None] = ContextVar("done", default=None)
+
+
+@contextmanager
+def remembering() -> Iterator[list[str]]:
+    """A list of what is done in the block that can't be told from nothing by an error or Ctrl-C after it."""
+    done: list[str] = []
+    token = _done.set(done)
+    try:
+        yield done
+    finally:
+        _done.reset(token)
+
+
+def remember(text: str) -> None:
+    """Say that something was done, to who is told of an interruption."""
+    done = _done.get()
+    if done is not None:
+        done.append(text)
+
+
+def note(error: BaseException, text: str) -> None:
+    """Have an error say that something was done, once."""
+    if text not in getattr(error, "__notes__", ()):
+        error.add_note(text)
 
 
 @contextmanager

@@ -24,6 +24,8 @@ Remark = tuple[str, str]
 NUMBER, UNCLEAR = "json-number", "json-unclear"
 
 _DECODER = json.JSONDecoder()
+_SCAN: Final[Callable[[str, int], tuple[Any, int]]] = _DECODER.scan_once  # type: ignore[attr-defined]
+"""Value and its end: what `decode` does, without looking for spaces before and behind it."""
 _SHOWN: Final = 80
 _SPACE_BEFORE: Final = (" :", "\t:", "\n:", "\r:")
 _ESCAPES: Final = re.compile(
@@ -43,7 +45,13 @@ def read_json(data: bytes) -> Any:
     if not data.strip():
         raise AnnotationError("is empty")
     with suppress(ValueError, RecursionError):  # nearly all are UTF-8, and finding that out takes as long as the rest
-        return _DECODER.decode(data.decode())
+        text = data.decode()
+        if text[0] == "{":
+            with suppress(StopIteration):  # no value at all
+                value, end = _SCAN(text, 0)
+                if end == len(text):  # else there's more to say
+                    return value
+        return _DECODER.decode(text)
     return _tried(json.loads, data)
 
 

@@ -9,15 +9,17 @@ row, which others read too.
   compared then, and size and times after each read, since somebody may write to the file itself. The time of change
   counts, which nobody can set, unless a name of the file has come or gone, which is no change of its content.
 - *Behind a backend* a small file is read whole. Of another one, size and version (etag, else time) are asked for, and
-  each answer is compared with them.
+  each answer is compared with them. An answer that is shorter than the file is asked for anew, and an error then.
 
-What isn't there is a `NotFoundError`, or a `ReadError` where the whole project isn't: nobody knows what is on a disk
-that was taken away. Another version is a `SourceChangedError`, at each read. The size of an open file is that of its
-version.
+What isn't there is a `NotFoundError`, or a `ReadError` where the disk isn't that it was on: nobody knows what is on one
+that was taken away. A folder that isn't there is as it was when it was last looked at, or else when the project was
+opened: what is in its place, or above it, may be open to more people. Another version is a `SourceChangedError`, at
+each read. The size of an open file is that of its version.
 """
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from dataclasses import replace
@@ -26,10 +28,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from blobdir.descriptors import DESCRIPTORS
+from blobdir.discovery.inputs import FOLDER
 from blobdir.discovery.layout import META
-from blobdir.errors import NotFoundError, ReadError, SourceChangedError
+from blobdir.errors import LinkError, NotFoundError, ReadError, ShortReadError, SourceChangedError, kept
 from blobdir.index import LOOSE
 from blobdir.inside import NO_FILE
+from blobdir.lazily import cached_property
+from blobdir.mountlines import mount_points
 from blobdir.sources import LocalStorage, RemoteStorage, Stat
 
 if TYPE_CHECKING:
@@ -37,14 +42,14 @@ if TYPE_CHECKING:
 
     from blobdir.index import Index
     from blobdir.sources import Storage
+    from blobdir.sources.disks import Disk
     from blobdir.sources.local import LocalSource
+    from blobdir.sources.transports import Answer
 
 SMALL_FILE = 256 << 10
 """Bytes up to which a remote file is read whole, whatever part of it is wanted."""
 SIZES_AT_ONCE = 64
 """Files whose sizes are asked for together, where a listing has none."""
-_MOST_FOLDERS = 10_000
-"""Folders whose attributes are remembered in case that the project's disk is taken away."""
 _TRIES = 3
 """Times that a part of a file is asked for whose size turns out to be another one."""
 
@@ -75,17 +80,18 @@ class OpenFile(Protocol):
 class LooseFiles(Protocol):
     """The loose files of one tree, by their rows."""
 
-    def folder(self, row: int) -> Stat:
-        """Attributes of a directory; FileNotFoundError, LinkError where there is none that can be looked at.
+    def folder(self, row: int) -> tuple[Stat, bool]:
+        """Attributes of a directory, and whether they are those of now.
 
-        Where the whole project is gone, those that it had, or ReadError.
+        Of one that isn't there any more, or whose disk isn't, those that it had. FileNotFoundError, NotADirectoryError,
+        LinkError where there was none that could be looked at when the project was opened either.
         """
         ...
 
     def link(self, row: int) -> Stat | None:
         """Attributes of a symbolic link itself; None where it can't be looked at, or there is none.
 
-        ReadError where the whole project is gone.
+        ReadError where its disk is gone.
         """
         ...
 
@@ -116,24 +122,40 @@ class LooseFiles(Protocol):
         """Whole files."""
         ...
 
+    def read_each(self, rows: list[int]) -> list[bytes | OSError]:
+        """Whole files, or why one can't be read."""
+        ...
+
     def check_size(self, row: int) -> None:
         """Raise OSError of a file that says it has far more bytes than it takes on its disk."""
         ...
 
 
 class _Absences:
-    """What to say of files that aren't there: they were removed, or the project's disk has gone with all of them."""
+    """What to say of files that aren't there: they were removed, or their disk has gone with all that is on it."""
 
     def __init__(self, storage: LocalStorage) -> None:
-        self._storage = storage
-        self._root = self._now()
+        self._root = storage.root
+        self._disks = storage.disks
+        self._outside = mount_points() if storage.follow_links else frozenset()
 
-    def _now(self) -> tuple[int, int] | None:
-        try:
-            found = os.stat(self._storage.root)
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
+    def is_gone(self, path: str) -> bool:
+        """Whether the disk isn't there on which a path of the project was."""
+        return self._gone(path) is not None or bool(self._gone_outside(path))
+
+    def _gone(self, path: str) -> Disk | None:
+        return next((disk for disk in self._disks if disk.has(path) and not self._is_there(disk)), None)
+
+    def _gone_outside(self, path: str) -> str:
+        """Where a disk was mounted to which a link on the way to a path leads; empty where that's so still."""
+        if not self._outside:
+            return ""
+        real = os.path.realpath(f"{self._root}/{path}")
+        led = [point for point in self._outside if f"{real}/".startswith(f"{point}/")]
+        return max(set(led) - mount_points(), key=len, default="") if led else ""
+
+    def _is_there(self, disk: Disk) -> bool:
+        return disk.is_there(self._root) or (not disk.path and os.path.lexists(f"{self._root}/{META}"))
 
     def check(self, path: str) -> None:
         """Raise ReadError where nothing is there any more."""
@@ -142,35 +164,71 @@ class _Absences:
 
     def of(self, path: str) -> NotFoundError | ReadError:
         """The error for a file that isn't there."""
-        now = self._now()
-        if now is None or (now != self._root and not os.path.lexists(f"{self._storage.root}/{META}")):
-            return ReadError(
-                f"{path}: isn't there, and nor is the project: {self._storage.root} isn't the folder that was opened. "
-                "Was its disk taken away?"
-            )
-        return _gone(path)
+        if disk := self._gone(path):
+            what, place = ("disk", f"{self._root}/{disk.path}") if disk.path else ("project", self._root)
+        elif place := self._gone_outside(path):
+            what = "disk"
+        else:
+            return _gone(path)
+        return ReadError(
+            f"{path}: isn't there, and nor is the {what}: {place} isn't the folder that was opened. "
+            "Was its disk taken away?"
+        )
+
+
+class _SeenFolders:
+    """Attributes of folders as they were seen last: one memory for all processes that are forked later."""
+
+    def __init__(self, index: Index) -> None:
+        self._rows = index.directories
+        fields = np.dtype([(name, "i8") for name in ("is_seen", "second", "ns", "mode", "uid", "gid")])
+        memory = mmap.mmap(-1, max(1, len(self._rows)) * fields.itemsize)  # takes no room until then
+        self._seen = np.frombuffer(memory, fields)
+
+    def note(self, row: int, found: Stat) -> None:
+        """Keep what was seen."""
+        times = divmod(found.mtime_ns, 10**9)  # those after 2262 don't fit in one
+        self._seen[np.searchsorted(self._rows, row)] = (1, *times, found.mode, found.uid, found.gid)
+
+    def get(self, row: int) -> Stat | None:
+        """What was seen last."""
+        is_seen, second, ns, mode, uid, gid = self._seen[np.searchsorted(self._rows, row)].tolist()
+        return Stat("directory", -1, second * 10**9 + ns, mode, uid, gid) if is_seen else None
 
 
 class _Local:
-    def __init__(self, storage: LocalStorage, path: Callable[[int], str]) -> None:
-        self._storage, self._path = storage, path
+    def __init__(self, storage: LocalStorage, index: Index, path: Callable[[int], str]) -> None:
+        self._storage, self._index, self._path = storage, index, path
         self._absent = _Absences(storage)
-        self._folders: dict[int, Stat] = {}
+        self._folders = _SeenFolders(index)
 
-    def folder(self, row: int) -> Stat:
+    @cached_property
+    def _opened(self) -> dict[str, Stat]:
+        """Attributes of the folders that were there when the project was opened."""
+        return {
+            then.path: Stat("directory", -1, then.mtime_ns, then.mode, then.uid, then.gid)
+            for then in self._index.header.inputs
+            if then.role == FOLDER and then.inode >= 0
+        }
+
+    def folder(self, row: int) -> tuple[Stat, bool]:
         path = self._path(row)
+        why: OSError = NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
         try:
             found = self._storage.stat(path)
-        except FileNotFoundError:
-            error = self._absent.of(path)
-            if not isinstance(error, ReadError):
-                raise
-            if row not in self._folders:
-                raise error from None
-            return self._folders[row]  # what is open of the project can still be read by its path
-        if row in self._folders or len(self._folders) < _MOST_FOLDERS:
-            self._folders[row] = found
-        return found
+        except (FileNotFoundError, NotADirectoryError, LinkError) as error:
+            why = error
+        else:
+            if found.kind == "directory" and not self._absent.is_gone(path):
+                self._folders.note(row, found)
+                return found, True
+        then = self._folders.get(row) or self._opened.get(path)
+        try:
+            if then is None:
+                raise why
+        finally:
+            del why  # an error and a frame that keeps it are a circle
+        return then, False
 
     def link(self, row: int) -> Stat | None:
         path = self._path(row)
@@ -225,6 +283,12 @@ class _Local:
         except FileNotFoundError:  # of which one it's said below
             return [self.read(row, 0, None) for row in rows]
 
+    def read_each(self, rows: list[int]) -> list[bytes | OSError]:
+        try:
+            return [*self.read_many(rows)]
+        except OSError:
+            return [kept(self.read, row, 0, None) for row in rows]
+
     def check_size(self, row: int) -> None:
         path = self._path(row)
         try:
@@ -264,8 +328,8 @@ class _Remote:
         self._sizes = _Sizes(index)
         self._told: dict[int, Stat] = {}  # of files whose answers don't say how many bytes they have
 
-    def folder(self, row: int) -> Stat:  # noqa: ARG002  # backends have no attributes of folders
-        return Stat("directory")
+    def folder(self, row: int) -> tuple[Stat, bool]:  # noqa: ARG002  # backends have no attributes of folders
+        return Stat("directory"), True
 
     def link(self, row: int) -> Stat | None:  # noqa: ARG002  # nor links
         return None
@@ -316,7 +380,7 @@ class _Remote:
         for _ in range(_TRIES):
             known = self._sizes[row]
             if known <= SMALL_FILE or (start == 0 and end is None):
-                data = self._storage.read(path)
+                data = _answer(self._storage, path, known=known).data
                 self._sizes[row] = len(data)
                 return data if start == 0 and end is None else data[start:end]
             low, high, _ = slice(start, end).indices(known)
@@ -333,7 +397,7 @@ class _Remote:
 
     def _part(self, row: int, path: str, start: int, end: int) -> bytes:
         """A part of a large file, whose size is known then."""
-        answer = self._storage.fetch(path, start, end)
+        answer = _answer(self._storage, path, start, end)
         version = self._whole_version(row, path, answer.version)
         if version.size >= 0:
             self._sizes[row] = version.size
@@ -344,8 +408,9 @@ class _Remote:
     def read_version(self, row: int, start: int, end: int) -> tuple[bytes, Stat]:
         path = self._path(row)
         try:
-            is_small = self._sizes[row] <= SMALL_FILE
-            answer = self._storage.fetch(path) if is_small else self._storage.fetch(path, start, end)
+            is_small = (known := self._sizes[row]) <= SMALL_FILE
+            whole = (None, None)
+            answer = _answer(self._storage, path, *(whole if is_small else (start, end)), known=known)
         except FileNotFoundError as error:
             raise _gone(path) from error
         if is_small:
@@ -378,7 +443,25 @@ class _Remote:
         return found
 
     def read_many(self, rows: list[int]) -> list[bytes]:
-        return self._storage.read_files([self._path(row) for row in rows])
+        contents: list[bytes] = []
+        try:
+            for data in self._storage.iter_files([self._path(row) for row in rows]):
+                contents.append(data)  # noqa: PERF402  # as many as there are
+        except FileNotFoundError as error:
+            raise _gone(self._path(rows[len(contents)])) from error
+        for i, row in enumerate(rows):
+            if len(contents[i]) < self._sizes[row]:  # it has become shorter, or isn't all of it
+                contents[i] = self.read(row, 0, None)
+        return contents
+
+    def read_each(self, rows: list[int]) -> list[bytes | OSError]:
+        contents: list[bytes | OSError] = list(self._storage.iter_outcomes([self._path(row) for row in rows]))
+        for i, (row, data) in enumerate(zip(rows, contents, strict=True)):
+            if isinstance(data, FileNotFoundError):
+                contents[i] = _gone(self._path(row))
+            elif isinstance(data, bytes) and len(data) < self._sizes[row]:
+                contents[i] = kept(self.read, row, 0, None)
+        return contents
 
     def check_size(self, row: int) -> None:
         pass
@@ -447,7 +530,7 @@ class _OpenRemote:
         self._data: bytes | None = None
         self.version = Stat("file", known) if 0 <= known <= SMALL_FILE else storage.stat(path)
         if self.version.size <= SMALL_FILE:  # of unknown size, too
-            answer = storage.fetch(path)
+            answer = _answer(storage, path, known=known)
             self._data, self.version = answer.data, replace(answer.version, size=len(answer.data))
         self.size = self.version.size
 
@@ -458,7 +541,7 @@ class _OpenRemote:
         if start >= end:
             return b""
         try:
-            answer = self._storage.fetch(self._path, start, end)
+            answer = _answer(self._storage, self._path, start, end)
         except FileNotFoundError as error:
             raise _gone(self._path) from error
         if self.version.difference(answer.version):
@@ -471,12 +554,36 @@ class _OpenRemote:
         pass
 
 
+def _answer(
+    storage: RemoteStorage, path: str, start: int | None = None, end: int | None = None, *, known: int = -1
+) -> Answer:
+    """Bytes of a file, or all of it; ShortReadError where the server goes on sending less than it says there is.
+
+    Parameters
+    ----------
+    storage, path, start, end
+        As of `RemoteStorage.fetch`.
+    known : int
+        Bytes that the whole file had when it was last looked at. Only where it seems to have fewer is it asked for
+        that anew, if the answer doesn't tell.
+    """
+    for _ in range(_TRIES):
+        answer = storage.fetch(path, start, end)
+        got, there = (start or 0) + len(answer.data), answer.version.size
+        if there < 0 and start is None and got < known:
+            there = storage.stat(path).size
+        wanted = there if end is None else min(end, there)
+        if got >= wanted or (start or 0) >= there:
+            return answer
+    raise ShortReadError(f"{storage.url}: {path}: the server sent {got:,} bytes of {wanted:,}, again and again")
+
+
 def loose_files(storage: Storage, index: Index, path: Callable[[int], str]) -> LooseFiles:
     """Those of a tree; `path` gives the path of a row."""
     if isinstance(storage, RemoteStorage):
         return _Remote(storage, index, path)
     if isinstance(storage, LocalStorage):
-        return _Local(storage, path)
+        return _Local(storage, index, path)
     raise TypeError(f"unknown storage {type(storage).__name__}")
 
 

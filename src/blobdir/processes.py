@@ -19,12 +19,13 @@ import signal
 import struct
 import subprocess
 import sys
-import threading
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
+from blobdir.background import start
+from blobdir.children import is_told, open_streams
 from blobdir.errors import WorkerError
 from blobdir.libraries import keep_quiet
 
@@ -37,9 +38,10 @@ _LOOK_UP_S: Final = 2.0
 _STOP_S: Final = 5.0
 _TICK_S: Final = 0.25
 _START: Final = (
-    "import sys; own = set(sys.path); sys.path += [p for p in {paths} if p not in own]; "
-    "from blobdir.processes import serve; serve({parent})"
+    "import sys; own = set(sys.path); sys.path += [p for p in sys.argv[1:] if p not in own]; del sys.argv[1:]; {code}"
 )
+_LONGEST: Final = 1 << 16
+"""Bytes of a path in `sys.path` that a command line has room for; files have shorter ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,10 @@ class Workers:
                 yield job, job.call(*job.arguments)
             return
         with selectors.DefaultSelector() as ready:
-            for worker, job in zip(self._started(), left, strict=False):
+            for number, job in zip(range(self.count), left, strict=False):  # one is started when there's a job for it
+                if number == len(self._workers):
+                    self._workers.append(_Worker())
+                worker = self._workers[number]
                 worker.give(job)
                 ready.register(worker.output, selectors.EVENT_READ, worker)
             while ready.get_map():
@@ -125,13 +130,6 @@ class Workers:
                         worker.give(following)
                     yield done, result
 
-    def _started(self) -> Iterator[_Worker]:
-        """The workers, each started when there is something for it; a job must come after a worker was taken."""
-        for number in range(self.count):
-            if number == len(self._workers):
-                self._workers.append(_Worker())
-            yield self._workers[number]
-
 
 def processors() -> int:
     """Processors that this process may use."""
@@ -147,13 +145,21 @@ def can_start() -> bool:
     return name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
 
 
-def _command() -> list[str]:
-    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    paths = [here, *(path or os.getcwd() for path in sys.path)]
+def python_command(code: str) -> list[str]:
+    """What starts another Python that runs code of ours, with the `sys.path` of this one behind the standard library.
+
+    Not ``python -m``: that looks into the current folder first, and runs what lies there by the name of a module.
+    """
+    paths = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+    given: list[object] = [*sys.path]
+    for path in given:
+        with suppress(FileNotFoundError, UnicodeEncodeError):  # the current folder, which was removed; no file's name
+            if isinstance(path, str) and "\0" not in path and len(os.fsencode(path)) < _LONGEST:  # else Python skips it
+                paths.append(path or os.getcwd())
     options = ["-I", "-S", "-X", f"utf8={int(bool(sys.flags.utf8_mode))}"]
     if sys.dont_write_bytecode:
         options.append("-B")
-    return [sys.executable, *options, "-c", _START.format(paths=ascii(paths), parent=os.getpid())]
+    return [sys.executable, *options, "-c", _START.format(code=code), *paths]  # one argument has 128 KB
 
 
 class _Worker:
@@ -163,7 +169,8 @@ class _Worker:
         # Ctrl-C goes to all processes of a terminal. It's the parent that ends its workers.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
-            self._process = subprocess.Popen(_command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  # ourselves
+            command = python_command(f"from blobdir.processes import serve; serve({os.getpid()})")
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  # ourselves
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._job: Job | None = None
@@ -203,6 +210,8 @@ class _Worker:
         code = self._process.wait()
         if code < 0:
             return f"was ended by signal {-code} ({signal.Signals(-code).name})"
+        if not is_told():
+            return "has ended"
         return f"ended with exit status {code}"
 
     def end(self, *, at_once: bool) -> None:
@@ -236,12 +245,13 @@ def serve(parent: int) -> None:
     parent : int
         Number of the process that started it.
     """
+    open_streams()
     warnings.simplefilter("ignore")  # of libraries, about what isn't named there
     keep_quiet()
     output = os.dup(1)
     os.dup2(2, 1)  # what a library prints mustn't be taken for a result
     jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(jobs, parent), daemon=True).start()
+    start(_listen, jobs, parent, name="blobdir listening")
     with open(output, "wb") as results:
         while True:
             data = _done(jobs.get())

@@ -98,7 +98,7 @@ class Project(ProjectView["Dataset"]):
         from blobdir.packing import add_blob_file
 
         report = add_blob_file(self._folder(), tar, dataset, link=link)
-        self.filesystem.invalidate_cache()
+        self.filesystem.show_change(f"{self._folder()}: the change was made")
         return report
 
     def create_blob_readme(self, *, title: str = "", description: str = "", replace: bool = False) -> Path:
@@ -106,7 +106,7 @@ class Project(ProjectView["Dataset"]):
         from blobdir.packing import create_blob_readme
 
         path = create_blob_readme(self._folder(), title=title, description=description, replace=replace)
-        self.filesystem.invalidate_cache()
+        self.filesystem.show_change(f"{self._folder()}: the change was made")
         return path
 
     def _folder(self) -> str:

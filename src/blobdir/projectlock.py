@@ -53,6 +53,7 @@ class ProjectLock:
     def __init__(self, root: str, *, shared: bool = False, make: bool = True) -> None:
         self._fd = -1
         self._process = os.getpid()
+        self._path = os.path.join(root, STATE_DIR, LOCK)
         state = os.path.join(root, STATE_DIR)
         if make:
             with suppress(OSError if shared else FileExistsError):
@@ -76,12 +77,13 @@ class ProjectLock:
             raise
         if not _lock(self._fd, fcntl.F_RDLCK if shared else fcntl.F_WRLCK):
             said = (os.pread(self._fd, 100, 0).split() or [b""])[0].decode("ascii", "replace")
-            holder = f"process {said}" if said else "another process"
+            is_read = not shared and _is_held(self._fd, fcntl.F_WRLCK) and not _is_held(self._fd, fcntl.F_RDLCK)
             os.close(self._fd)
             self._fd = -1
-            if shared:
-                raise BusyError(f"{root}: {holder} is changing it; try again when it's done")
-            raise BusyError(f"{root}: {holder} is changing it, or reads all of it; try again when it's done")
+            if is_read:  # who reads writes nothing, so nobody knows which process it is
+                raise BusyError(f"{root}: somebody copies, checks or reads all of it; try again when that's done")
+            holder = f"process {said}" if said else "another process"
+            raise BusyError(f"{root}: {holder} is changing it; try again when it's done")
         found = os.stat(root)
         show_like(os.path.dirname(path), found)
         show_like(self._fd, found)  # made by a reader, it's taken by writers later
@@ -92,6 +94,14 @@ class ProjectLock:
     def is_mine(self) -> bool:
         """Whether this process has taken it, and not one that it was forked from."""
         return os.getpid() == self._process
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the lock's file is still the one that others ask: not after somebody has removed it."""
+        try:
+            return os.path.samestat(os.fstat(self._fd), os.lstat(self._path))
+        except OSError:
+            return False
 
     def note(self) -> None:
         """Say that the project is going to be changed: who has been reading it meanwhile reads it again."""
@@ -250,6 +260,7 @@ def changes(root: str) -> tuple[bytes, bool]:
         try:
             with suppress(OSError):
                 count = b"".join(os.read(fd, 100).split()[1:2])
+                count = b"" if count == b"0" else count  # somebody has had the lock, and changed nothing
         finally:
             os.close(fd)
     if os.path.islink(state):  # none of ours, and nothing is read through it
@@ -289,13 +300,21 @@ def is_being_changed(root: str) -> bool:
     if fd < 0:
         return False
     try:
-        asked = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
-        answer: bytes = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked)
-        return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
-    except (AttributeError, OSError):
-        return not _flock(fd, fcntl.LOCK_SH)
+        return _is_held(fd, fcntl.F_RDLCK)
     finally:
         os.close(fd)
+
+
+def _is_held(fd: int, kind: int) -> bool:
+    """Whether others have a lock that keeps this one from being taken."""
+    try:
+        answer: bytes = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, struct.pack(_FLOCK, kind, os.SEEK_SET, 0, 0, 0))
+        return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
+    except (AttributeError, OSError):
+        if _flock(fd, _FLOCKS[kind] | fcntl.LOCK_NB):
+            _flock(fd, fcntl.LOCK_UN)
+            return False
+        return True
 
 
 def _lock(fd: int, kind: int) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn
 from zlib import crc32
 
 import numpy as np
@@ -18,6 +19,7 @@ from blobdir.inside import LEAST_BYTES
 from blobdir.locks import ForkSafeLock
 from blobdir.ranges import merge_ranges
 from blobdir.sources import Source, Stat, Storage
+from blobdir.tarscan import NAME_BYTES, REACH_BYTES, says_plainly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +35,12 @@ HELD_BLOBS = 64
 """Blobs that are held from the moment when a project is opened: `blobdir compact` may take their names away."""
 _LOOK_GAP = 64 << 10
 """Bytes of a member that are read for nothing, to have its header by the same request."""
+_LONG_LEAD = 3 * BLOCK
+"""Bytes before a member in which its headers lie where it has a long name: pax and GNU tar write two for it."""
+_LEADS = (_LONG_LEAD, 5 * BLOCK, 9 * BLOCK, 17 * BLOCK)
+"""Such, where they are longer: the first that will do is taken for the rest of the blob."""
+_AT_ONCE = 64
+"""Members of which as much is read at once as headers can have."""
 LOCAL_GAP, LOCAL_REQUEST = 16 << 10, 256 << 10
 """Bytes that are read for nothing rather than left out, and bytes of a request: it stays in the processor's cache
 while it is cut up."""
@@ -48,11 +56,13 @@ class BlobReader:
         self._open: list[Source | None] = [None] * (FIRST_BLOB + len(index.header.blobs))
         self._held: dict[int, Source] = {}
         self._opening = ForkSafeLock()
+        self._orders: dict[int, tuple[Ints, Ints]] = {}  # rows of a blob by their offsets, and these
         self._readers: dict[int, Callable[[str], bytes | None]] = {}
-        self._unlooked: set[int] = set()  # blobs of which nobody has seen yet whether the offsets fit
+        self._looked: bytearray | None = None  # of each row, whether the header before it was seen to fit
+        self._leads: dict[int, int] = {}  # blobs in which a member's headers are longer than a block
         storage.expect(sum(max(0, record.size) for record in index.header.blobs))
         if not storage.is_quick and not self._ignore_defects:  # else discovery has looked
-            self._unlooked.update(range(FIRST_BLOB, len(self._open)))
+            self._looked = bytearray(len(index))
 
     def source(self, number: int) -> Source:
         """The open blob of a source number.
@@ -120,7 +130,10 @@ class BlobReader:
         theirs = {source.path: source for source in before.held} if before else {}
         for number, record in wanted.items():
             source = theirs.get(os.path.join(self._storage.directory, record.path))
-            if source is not None and _expected(record).same_content(source.now()):
+            if source is None:
+                continue
+            now = source.now()  # what was renamed over it has its time of change as well: only the inode says which
+            if now.inode == record.inode and _expected(record).same_content(now):
                 self._held[number] = source
         left = DESCRIPTORS.hold(self, len(wanted), len(self._held))
         others = [number for number in wanted if number not in self._held]
@@ -201,7 +214,7 @@ class BlobReader:
         return self._readers[parent]
 
     def _make_reader(self, parent: int) -> Callable[[str], bytes | None]:
-        index, sources, unlooked, pread = self._index, self._open, self._unlooked, os.pread
+        index, sources, looked, pread = self._index, self._open, self._looked, os.pread
         mask, tags, columns = index.capacity - 1, tag_mask(len(index)), index.buffers
         both = mask | tags  # numbers of 30 bits are the quickest
         names, slots, name_start = columns.names, columns.slots, columns.name_start
@@ -232,7 +245,7 @@ class BlobReader:
                     except (AttributeError, OSError):  # no blob, not open yet, or not local: cheaper than to ask
                         if blob is not None and blob.fd >= 0:
                             raise
-                        if blob is None or source_of[row] in unlooked:
+                        if blob is None or (looked is not None and not looked[row]):
                             return None
                         data = blob.read_at(offset_of[row], size)
                     return data if len(data) == size else None
@@ -252,8 +265,8 @@ class BlobReader:
             return b""
         number = int(self._index.source[row])
         blob = self.source(number)
-        if number in self._unlooked:
-            before = min(BLOCK, offset)
+        if self._looked is not None and not self._looked[row]:
+            before = min(self._lead(number, row), offset)
             if start <= _LOOK_GAP:  # one request for both
                 data = blob.read_at(offset - before, before + end)
                 self._look_at(number, row, data[:before])
@@ -287,34 +300,88 @@ class BlobReader:
                     progress(record.path, done, total)
         return fetched
 
+    def _lead(self, number: int, row: int) -> int:
+        """Bytes before a member in which its headers lie, for all that is known; see `_LONG_LEAD`."""
+        start = self._index.buffers.name_start
+        is_long = start[row + 1] - start[row] > NAME_BYTES
+        return max(self._leads.get(number, BLOCK), _LONG_LEAD if is_long else 0)
+
+    def _leads_of(self, number: int, rows: Ints) -> Ints:
+        """`_lead` of many."""
+        start = self._index.name_start
+        known: Ints = np.where(start[rows + 1] - start[rows] > NAME_BYTES, _LONG_LEAD, 0)
+        return np.maximum(known, self._leads.get(number, BLOCK))
+
     def _look_at(self, number: int, row: int, header: bytes) -> None:
-        """See whether a remote blob fits its offsets, by the header before the first member that is read.
+        """`_look_at_many` of one."""
+        self._look_at_many(number, {row: header})
 
-        Discovery does that for local ones, where it costs no request. ReadError where it doesn't fit.
+    def _look_at_many(self, number: int, headers: dict[int, bytes]) -> None:
+        """See whether members behind a backend fit their offsets, by the headers that came with their bytes.
+
+        Discovery looks at a few members of local blobs, where that costs no request. Behind a backend each member is
+        looked at when it's first read: a blob that was written anew may fit where only some have changed.
+
+        Raises
+        ------
+        ReadError
+            One doesn't fit.
         """
-        size, start = int(self._index.size[row]), int(self._index.offset[row])
-        blob, name = self.source(number), self._index.name(row)
+        columns = self._index.buffers
+        if self._looked is None:
+            return
+        left = self._still_unclear(number, headers)
+        if left:  # what came with the bytes doesn't do
+            left = self._still_unclear(number, self._headers(number, list(left), _LONG_LEAD))
+        rows = list(left)
+        for first in range(0, len(rows), _AT_ONCE):
+            headers = self._headers(number, rows[first : first + _AT_ONCE], REACH_BYTES)
+            for row, header in self._still_unclear(number, headers).items():
+                size, name = columns.size[row], self._index.name(row)
+                self._say_misfit(number, row, misfit(_all_of(header), size, name, _no_link))
 
-        def before(n: int) -> bytes:
-            return header if n <= len(header) else blob.read_at(max(0, start - n), min(n, start))
+    def _headers(self, number: int, rows: list[int], lead: int) -> dict[int, bytes]:
+        """So many bytes before each member, fewer where the blob begins."""
+        start = np.asarray([self._index.buffers.offset[row] for row in rows], np.int64)
+        return dict(zip(rows, self.source(number).read_many(np.maximum(0, start - lead), start), strict=True))
 
-        what = misfit(before, size, name, lambda member: self._shares(number, row, member))
-        if what:
-            if defect := blob_defect(blob.path, blob.read_at(0, BLOCK)):
-                raise ReadError(defect.message)
-            path = self._index.path(row).decode("utf-8", "surrogateescape")
-            raise ReadError(
-                f"{path}: should be bytes {start} to {start + size} of {blob.path}, but {what}; the blob was replaced, "
-                "or the offsets are of another one. Write them again with `blobdir offsets`"
-            )
-        self._unlooked.discard(number)
+    def _still_unclear(self, number: int, headers: dict[int, bytes]) -> dict[int, bytes]:
+        """Those of which these bytes don't say that they fit; the others have been looked at then."""
+        columns, looked = self._index.buffers, self._looked
+        unclear: dict[int, bytes] = {}
+        for row, header in headers.items():
+            size, name = columns.size[row], self._index.name(row)
+            if not says_plainly(header, name, size):
+                if misfit(_all_of(header), size, name, partial(self._shares, number, row)):
+                    unclear[row] = header
+                    continue
+                if len(header) > self._leads.get(number, BLOCK):
+                    fit = (n for n in _LEADS if not misfit(_all_of(header[-n:]), size, name, _no_link))
+                    self._leads[number] = max(self._leads.get(number, BLOCK), next(fit, BLOCK))
+            looked[row] = 1  # type: ignore[index]
+        return unclear
+
+    def _say_misfit(self, number: int, row: int, what: str) -> NoReturn:
+        size, start, blob = int(self._index.size[row]), int(self._index.offset[row]), self.source(number)
+        if defect := blob_defect(blob.path, blob.read_at(0, BLOCK)):
+            raise ReadError(defect.message)
+        path = self._index.path(row).decode("utf-8", "surrogateescape")
+        raise ReadError(
+            f"{path}: should be bytes {start} to {start + size} of {blob.path}, but {what}; the blob was replaced, "
+            "or the offsets are of another one. Write them again with `blobdir offsets`"
+        )
 
     def _shares(self, number: int, row: int, member: bytes) -> bool:
-        """Whether a row of this name has the bytes of `row`, which is a hard link to it then. O(rows)."""
+        """Whether a row of this name has the bytes of `row`, which is a hard link to it then."""
         index = self._index
-        same = np.flatnonzero((index.source == number) & (index.offset == index.offset[row])).tolist()
+        if number not in self._orders:
+            rows = np.flatnonzero(index.source == number)
+            rows = rows[np.argsort(index.offset[rows], kind="stable")]
+            self._orders[number] = rows, index.offset[rows]
+        order, offsets = self._orders[number]
+        low, high = np.searchsorted(offsets, index.offset[row] + np.arange(2))
         base = member.rpartition(b"/")[2]
-        return any(index.name(other) == base for other in same if other != row)
+        return any(index.name(other) == base for other in order[low:high].tolist() if other != row)
 
     def read_into(self, row: int, start: int, buffer: memoryview) -> int:
         """Read the member at `row` from its byte `start` into a buffer, as much as the buffer takes.
@@ -402,19 +469,35 @@ class BlobReader:
     def _read_remote(
         self, blob: Source, number: int, rows: Ints, places: Ints, start: Ints, end: Ints, result: list[bytes]
     ) -> None:
-        """By the blob's own plan, which knows what is in the cache."""
-        first = int(rows[places[0]])
-        look = number in self._unlooked
-        if look:  # the header of one of them comes along
-            offset = int(self._index.offset[first])
-            start, end = np.append(start, max(0, offset - BLOCK)), np.append(end, offset)
-        found = blob.read_many(start, end)
-        if look:
-            self._look_at(number, first, found.pop())
-        for place, data, low, high in zip(places.tolist(), found, start.tolist(), end.tolist(), strict=False):
-            if len(data) != high - low:
-                raise self._short(int(rows[place]), blob.path, low, high, len(data))
-            result[place] = data
+        """By the blob's own plan, which knows what is in the cache. Headers that nobody has seen come along."""
+        wanted, n = rows[places], len(places)
+        offset = self._index.offset[wanted].astype(np.int64)
+        looked = self._looked
+        is_new = (start < end) & (looked is not None)
+        if looked is not None:
+            is_new &= np.frombuffer(looked, np.uint8)[wanted] == 0
+        new = np.flatnonzero(is_new)
+        head = offset.copy()
+        head[new] -= np.minimum(offset[new], self._leads_of(number, wanted[new]))
+        near, far = is_new & (start - offset <= _LOOK_GAP), np.flatnonzero(is_new & (start - offset > _LOOK_GAP))
+        begin = np.where(near, head, start)
+        found = blob.read_many(np.append(begin, head[far]), np.append(end, offset[far]))
+        if looked is not None and len(new):
+            unclear = dict(zip(wanted[far].tolist(), found[n:], strict=True))
+            columns, which, leads = self._index.buffers, np.flatnonzero(near), offset - begin
+            for i, row, lead in zip(which.tolist(), wanted[which].tolist(), leads[which].tolist(), strict=True):
+                header = found[i][:lead]
+                if says_plainly(header, self._index.name(row), columns.size[row]):
+                    looked[row] = 1
+                else:
+                    unclear[row] = header
+            self._look_at_many(number, unclear)
+        whole, cut = (end - begin).tolist(), (start - begin).tolist()
+        for i, (place, data) in enumerate(zip(places.tolist(), found, strict=False)):
+            if len(data) != whole[i]:
+                row, low, got = int(wanted[i]), int(start[i]), max(0, len(data) - cut[i])
+                raise self._short(row, blob.path, low, int(end[i]), got)
+            result[place] = data[cut[i] :] if cut[i] else data
 
     def _read_scattered(
         self, blob: Source, rows: Ints, places: Ints, start: Ints, end: Ints, result: list[bytes]
@@ -437,6 +520,15 @@ class BlobReader:
             f"{path}: bytes {start} to {end} of {blob} should be its data, but the blob gave {got} of "
             f"{end - start} bytes: it is truncated, or the offsets are of another one"
         )
+
+
+def _all_of(header: bytes) -> Callable[[int], bytes]:
+    """What `misfit` asks for, where there is no more than this."""
+    return lambda _: header
+
+
+def _no_link(_member: bytes) -> bool:
+    return False
 
 
 def _expected(record: SourceRecord) -> Stat:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -23,9 +23,11 @@ from blobdir.errors import (
     NotADirectory,
     NotFoundError,
     ReadError,
+    kept,
 )
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE, Defect, Index
 from blobdir.inside import MAX_LINKS, below_root
+from blobdir.lazily import cached_property
 from blobdir.loosefiles import loose_files
 from blobdir.ranges import total_of
 from blobdir.reading import BlobReader
@@ -66,6 +68,8 @@ class Attributes:
         Owner of the file or blob; -1 where the backend has none.
     inode, ctime_ns : int
         Of a loose file on this machine, by which it's known that nobody has written to it; else -1 and 0.
+    seen : bool
+        Whether they are those of now; a directory that isn't there now has those that it had when it was.
     """
 
     kind: FileKind
@@ -76,6 +80,7 @@ class Attributes:
     gid: int = -1
     inode: int = -1
     ctime_ns: int = 0
+    seen: bool = True
 
 
 class Tree:
@@ -85,6 +90,8 @@ class Tree:
     ----------
     index : Index
     storage : Storage
+    changes : tuple, optional
+        What `blobdir.projectlock.changes` said before the project was read; None behind a backend.
 
     Attributes
     ----------
@@ -92,9 +99,10 @@ class Tree:
         Path of a directory, as somebody has written it -> its `reader`.
     """
 
-    def __init__(self, index: Index, storage: Storage) -> None:
+    def __init__(self, index: Index, storage: Storage, changes: tuple[bytes, bool] | None = None) -> None:
         self.index = index
         self.storage = storage
+        self.changes = changes
         self.blobs = BlobReader(index, storage)
         self._lookup, self._source = index.lookup, index.buffers.source
         self._folders: dict[str, int] = {"": 0}
@@ -102,7 +110,7 @@ class Tree:
         self._incomplete = self._incomplete_rows()
         self.short_ways: dict[str, Callable[[str], bytes | None]] = {}
         self._total_bytes = -1
-        self._loose = loose_files(storage, index, self.path)
+        self._loose = loose_files(storage, index, partial(_path, index))
 
     # -- names -----------------------------------------------------------------------------------------------
 
@@ -245,7 +253,7 @@ class Tree:
 
     def path(self, row: int) -> str:
         """Path of a row from the root, without a slash at the beginning."""
-        return self.index.path(row).decode("utf-8", "surrogateescape")
+        return _path(self.index, row)
 
     def is_directory(self, row: int) -> bool:
         """Whether a row is a directory."""
@@ -315,6 +323,8 @@ class Tree:
         ------
         NotFoundError
             A loose file that is gone.
+        ReadError
+            Its disk is.
         """
         source = int(self.index.source[row])
         size = int(self.index.size[row])
@@ -329,22 +339,24 @@ class Tree:
             return self._directory_attributes(row)
         if source == LINK and (link := self._loose.link(row)) is not None:
             return Attributes("link", size, link.mtime_ns, 0o777, link.uid, link.gid)
-        return Attributes("link" if source == LINK else "file", size, 0, 0o777 if source == LINK else 0o444)
+        if source == LINK:
+            return Attributes("link", size, 0, 0o777, seen=not self.storage.directory)
+        return Attributes("file", size, 0, 0o444)
 
     def _directory_attributes(self, row: int) -> Attributes:
-        stat = self._folder_stat(row)
-        if stat is None:  # made by blobs only, or not to be seen: as the nearest one above that is there
+        found = self._folder_stat(row)
+        if found is None:  # made by blobs only, or never to be seen: as the nearest one above that is there, or was
             above = [row]
             while above[-1]:
                 above.append(self.index.parent(above[-1]))
             first = bisect_left(above, True, 1, key=lambda folder: self._folder_stat(folder) is not None)
-            stat = self._folder_stat(above[first]) if first < len(above) else None
-        if stat is None:
-            return Attributes("directory", 0, 0, 0o555)
-        return Attributes("directory", 0, stat.mtime_ns, readable(stat.mode, 0o555), stat.uid, stat.gid)
+            found = self._loose.folder(above[min(first, len(above) - 1)])
+        stat, seen = found
+        mode = readable(stat.mode, 0o555)
+        return Attributes("directory", 0, stat.mtime_ns, mode, stat.uid, stat.gid, seen=seen)
 
-    def _folder_stat(self, row: int) -> Stat | None:
-        """Attributes of a directory that can be looked at; where one can't, those below it can't either."""
+    def _folder_stat(self, row: int) -> tuple[Stat, bool] | None:
+        """Attributes of a directory that can be, or was, looked at; where one can't, those below it can't either."""
         try:
             return self._loose.folder(row)
         except (FileNotFoundError, NotADirectoryError, LinkError):
@@ -488,6 +500,25 @@ class Tree:
         sizes = self.index.size[np.asarray(rows, np.intp)].astype(np.int64) if len(rows) else np.empty(0, np.int64)
         return self._read_ranges(np.asarray(rows, np.intp), np.zeros_like(sizes), sizes, whole=True)
 
+    def read_each(self, rows: Sequence[int]) -> list[bytes | OSError]:
+        """Whole files, or why one can't be read, in the order of `rows`; one that fails keeps no other from coming."""
+        result: list[bytes | OSError] = [b""] * len(rows)
+        wanted = np.asarray(rows, np.intp)
+        sources = self.index.source[wanted]
+        for number in np.unique(sources).tolist():
+            places = np.flatnonzero(sources == number).tolist()
+            some = wanted[places].tolist()
+            if number == LOOSE:
+                found = self._loose.read_each(some)
+            else:
+                try:
+                    found = [*self.read_many(some)]
+                except OSError:  # some can't be: find out which
+                    found = [kept(self.read, row) for row in some]
+            for place, data in zip(places, found, strict=True):
+                result[place] = data
+        return result
+
     def read_ranges(self, rows: Sequence[int], starts: Sequence[int], ends: Sequence[int]) -> list[bytes]:
         """Bytes ``starts[i]:ends[i]`` of each file, half-open and not negative, cut at the file's end."""
         return self._read_ranges(
@@ -536,3 +567,7 @@ def encoded(text: str) -> bytes:
 def readable(mode: int, default: int) -> int:
     """Permission bits as they are shown: those of the file without any that allow writing."""
     return default if mode < 0 else mode & 0o555
+
+
+def _path(index: Index, row: int) -> str:
+    return index.path(row).decode("utf-8", "surrogateescape")

@@ -28,6 +28,7 @@ from blobdir.errors import (
     ReadOnlyError,
     UsageError,
 )
+from blobdir.interrupts import note
 from blobdir.memberfile import place_of
 from blobdir.readonly import ReadOnlyFileSystem
 from blobdir.sources.storage import UNCHANGEABLE, on_this_machine
@@ -91,15 +92,17 @@ class ProjectTransaction(Transaction):
         if self.edit is None:
             self._end()
             return
-        fs = self.fs
+        fs, edit = self.fs, self.edit
         try:
-            self._finish(self.edit, commit)
-        except (KeyboardInterrupt, SystemExit):  # it may have waited until the change was made
+            self._finish(edit, commit)
+        except BaseException as error:
             if commit:
-                fs.invalidate_cache()
+                fs.forget()
+            if edit.made:
+                note(error, edit.made)
             raise
         if commit:
-            fs.invalidate_cache()
+            fs.show_change(edit.made)
 
     def _finish(self, edit: Edit, commit: bool) -> None:
         try:

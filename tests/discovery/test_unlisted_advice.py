@@ -9,7 +9,9 @@ from project_factory import make_project
 import blobdir
 from blobdir.discovery.advice import for_unlisted
 from blobdir.errors import ReadError
+from blobdir.packing import add
 from blobdir.sources.local import LocalStorage
+from blobdir.verifying import verify
 
 RIGHTS = "give yourself the right to read it"
 FITS = {
@@ -43,6 +45,30 @@ def test_the_advice_fits_the_reason(tmp_path, monkeypatch, number):
     assert FITS[number] in defect.message
     assert (RIGHTS in defect.message) is (number in (errno.EACCES, errno.EPERM))
     assert defect.message.endswith("open the project again")
+
+
+@pytest.mark.parametrize("number", [number for number in FITS if number != errno.ENOTDIR], ids=errno.errorcode.get)
+@pytest.mark.parametrize("face", ["open", "verify", "add"])
+def test_the_project_itself(tmp_path, monkeypatch, number, face):
+    """What can't be listed may well be a project: nobody is told to give another folder."""
+    root = make_project(tmp_path / "p", {"train/img/1.jpg": b"1" * 600})
+    listed = LocalStorage._list
+
+    def failing(self, path, follow_links):
+        if not path:
+            raise OSError(number, os.strerror(number))
+        return listed(self, path, follow_links)
+
+    monkeypatch.setattr(LocalStorage, "_list", failing)
+    calls = {
+        "open": lambda: blobdir.open_project(root, index="none"),
+        "verify": lambda: verify(root),
+        "add": lambda: add(root, "train", [tmp_path / "new.jpg"]),
+    }
+    (tmp_path / "new.jpg").write_bytes(b"new")
+    with pytest.raises(ReadError, match=f"{root}: can't be listed: {os.strerror(number)}; .* open it again") as caught:
+        calls[face]()
+    assert FITS[number].removesuffix(" and open") in str(caught.value)
 
 
 def test_a_path_that_is_too_long_for_the_system(tmp_path):

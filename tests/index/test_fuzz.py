@@ -133,6 +133,7 @@ def test_columns_of_a_forger(sound: Path, tmp_path_factory: pytest.TempPathFacto
     seal(folder, body)
     with pytest.MonkeyPatch.context() as patch:  # columns are looked at in parts, which may end anywhere
         patch.setattr(checks, "_ROWS", data.draw(st.sampled_from([1, 3, 8, 1 << 15])))
+        patch.setattr(checks, "_WORTH_A_THREAD", data.draw(st.sampled_from([2, checks._WORTH_A_THREAD])))
         load(folder)
     shutil.rmtree(folder)
 

@@ -269,3 +269,17 @@ def test_nul_in_a_class_is_named(kind, tmp_path):
     report, _ = pack(source, tmp_path / "p")
     assert classes(tmp_path / "p") == {"a.png": ["dog"]}
     assert any("has a control character" in text for _, text in messages(report))
+
+
+@pytest.mark.parametrize("text", ['["cat", "dog"]', '{"0": "cat", "1": "dog"}', '{"names": ["cat", "dog"]}'])
+def test_names_in_json_that_darknets_config_says(text, tmp_path):
+    draw(tmp_path / "s/a.png")
+    put(tmp_path / "s/a.txt", "0 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.3 0.3\n")
+    put(tmp_path / "s/train.txt", "a.png\n")
+    put(tmp_path / "s/obj.data", "classes = 2\ntrain = train.txt\nnames = classes.json\n")
+    put(tmp_path / "s/classes.json", text)
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    assert report.complete and classes(tmp_path / "p") == {"a.png": ["cat", "dog"]}
+    put(tmp_path / "s/classes.json", text[:-1])
+    report, _ = pack(tmp_path / "s", tmp_path / "q")
+    assert any("isn't JSON" in said or "isn't YAML" in said for _, said in messages(report, "label-note"))

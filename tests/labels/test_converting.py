@@ -199,6 +199,11 @@ def test_what_others_write_beside_images(kept, project, tmp_path):
         ("cats/0.jpg", "a\\b/0.jpg"),
         ("train/0.jpg", "val/0.jpg.jpg"),
         ("train/0.jpg.jpg", "val/0.jpg"),
+        ("train/0.JPG", "val/0.jpg.png"),
+        ("train/0.jpg.png", "val/0.JPG"),
+        ("train/0.JPG.png", "val/0.jpg"),
+        ("train/a\u0308.JPG", "val/\u00e4.jpg.png"),
+        ("train/0.JPG", "train/0.jpg.png", "val/1.jpg"),
         *(("train/0.jpg", f"{key}/1.jpg") for key in ("kpt_shape", "flip_idx", "names", "nc", "path", "colors", "gt")),
     ],
 )

@@ -12,8 +12,8 @@ from label_cases import BOX, WRITERS, World, draw, dump, write
 import blobdir
 from blobdir.labels.claims import Meaning, contradicted
 from blobdir.labels.files import LabelFiles
-from blobdir.labels.finding import Images, MissingError, UnclearError
-from blobdir.labels.model import Box, LabelError
+from blobdir.labels.finding import Images
+from blobdir.labels.model import Box, LabelError, MissingError, UnclearError
 from blobdir.labels.splitnames import split_in_name
 
 TWO = ["x/1.jpg", "y/1.jpg", "x/2.jpg"]
@@ -150,6 +150,13 @@ def test_the_rule(paths, near, name, split, expected):
         (["images/1.jpg"], "labels/1.txt", "", "images/1.jpg"),
         (["images/x/1.jpg", "depth/x/1.jpg"], "labels/x/1.txt", "", "images/x/1.jpg"),
         (["images/x/2.jpg", "depth/x/1.jpg"], "labels/x/1.txt", "", MISSING),
+        (["images/1.jpg"], "labels/images/1.txt", "", "images/1.jpg"),
+        (["s/images/x/1.jpg"], "s/annotations/images/x/1.xml", "1.jpg", "s/images/x/1.jpg"),
+        (["JPEGImages/1.jpg"], "Annotations/JPEGImages/1.xml", "1.jpg", "JPEGImages/1.jpg"),
+        (["JPEGImages/1.jpg"], "Annotations/images/1.xml", "1.jpg", "JPEGImages/1.jpg"),
+        (["images/1.jpg", "images/images/1.jpg"], "labels/images/1.txt", "", "images/images/1.jpg"),
+        (["images/1.jpg", "images/images/2.jpg"], "labels/images/1.txt", "", MISSING),
+        (["JPEGImages/1.jpg", "x/images/2.jpg"], "Annotations/images/1.xml", "1.jpg", MISSING),
         (["s/images/1.jpg", "s/1.jpg"], "s/labels/1.txt", "", "s/images/1.jpg"),
         (["s/images/2.jpg", "s/1.jpg"], "s/labels/1.txt", "", "s/1.jpg"),
         (["x/1.jpg"], "x/1.json", "1.jpg", "x/1.jpg"),

@@ -230,12 +230,20 @@ def test_a_format_that_is_not_there(kind, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "name", "text"),
     [
-        ("csv", "val.csv", "fname,class,xmin,ymin,xmax,ymax\nb.png,c,1,1,5,5\n"),
+        ("csv", "val.csv", "pic,class,xmin,ymin,xmax,ymax\nb.png,c,1,1,5,5\n"),
         ("coco", "val.json", '{"data": [{"file": "b.png", "box": [1, 2, 3, 4]}]}'),
         ("labelme", "val.json", '{"data": [{"file": "b.png", "box": [1, 2, 3, 4]}]}'),
         ("createml", "val.json", '{"data": [{"file": "b.png", "box": [1, 2, 3, 4]}]}'),
-        ("cvat", "val.xml", '<annotations2><image name="b.png"/></annotations2>'),
-        ("voc", "val.xml", "<notes><filename>b.png</filename></notes>"),
+        (
+            "cvat",
+            "val.xml",
+            '<annotations2><image name="b.png"><box xtl="1" ytl="2" xbr="3" ybr="4"/></image></annotations2>',
+        ),
+        (
+            "voc",
+            "val.xml",
+            "<notes><filename>b.png</filename><box><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4</ymax></box></notes>",
+        ),
     ],
 )
 def test_a_file_that_is_passed_by_is_named_if_it_names_an_image(kind, name, text, tmp_path):

@@ -148,6 +148,55 @@ def test_folders_say_splits_in_all_formats(kind, splits, tmp_path):
         assert back["categories"] == [{"id": 0, "name": "cat", "supercategory": "thing"}]
 
 
+@pytest.mark.parametrize(
+    ("paths", "places"),
+    [
+        (["train/cat/a", "val/dog/b"], ["train: cat", "val: dog"]),
+        (["images/train/cat/a", "images/val/dog/b"], ["train: images cat", "val: images dog"]),
+        (["images/train/cat/a", "images/val/b"], ["train: images cat", "val: images"]),
+        (["x/y/Train/cat/a", "x/y/test2017/b"], ["Train: x y cat", "test2017: x y"]),
+        (
+            ["images/train/cat/a", "images/more/x/b", "images/val/c"],
+            ["train: images cat", "s: images more x", "val: images"],
+        ),
+        (["images/train/cat/a"], ["train: images cat"]),
+        (["cat/train/a", "dog/train/b", "dog/val/c"], ["train: cat", "train: dog", "val: dog"]),
+        (["train/val/a", "test/train/b"], ["train: val", "test: train"]),
+        (["train/a", "x/b"], ["train:", "s: x"]),
+        (["x/car/a", "x/train/b"], ["s: x car", "s: x train"]),
+        (["car/a", "bus/x/b"], ["s: car", "s: bus x"]),
+    ],
+    ids=lambda given: given[0].replace("/", "-"),
+)
+def test_class_folders_lie_in_folders_of_splits(paths, places, tmp_path):
+    """The first folder that is called like a split says it, wherever it lies; what may be a class is said."""
+    for path in paths:
+        draw(tmp_path / f"s/{path}.png")
+    report, found = pack(tmp_path / "s", tmp_path / "p", labels="folders")
+    project = blobdir.open_project(tmp_path / "p")
+    got = {
+        f"{path[-1]}.png": (split, [tag["name"] for tag in project[split].annotation(f"{path[-1]}.png")["tags"]])
+        for path in paths
+        for split, names in found.items()
+        if f"{path[-1]}.png" in names
+    }
+    assert [f"{split}: {' '.join(tags)}".strip() for split, tags in got.values()] == places
+    assert report.complete, report.problems
+    are_mixed = len({place.partition(":")[0] for place in places}) > 1 and any(one.startswith("s:") for one in places)
+    is_unclear = paths == ["x/car/a", "x/train/b"]
+    assert len(messages(report, "label-note")) == are_mixed + is_unclear
+
+
+@pytest.mark.parametrize("folder", ["val", "lemons"])
+def test_images_beside_class_folders_of_splits_are_in_no_split(folder, tmp_path):
+    draw(tmp_path / folder / "val/cat/a.png")
+    draw(tmp_path / folder / "b.png")
+    rest = "no_split" if folder == "val" else folder
+    report, found = pack(tmp_path / folder, tmp_path / "p", labels="folders")
+    assert found == {"val": ["a.png"], rest: ["b.png"]}
+    assert messages(report, "label-note") == [(rest, "has 1 image that is of no split, as b.png")]
+
+
 @pytest.mark.parametrize(("folder", "rest"), [("val", "no_split"), ("Test", "no_split"), ("lemons", "lemons")])
 @pytest.mark.parametrize("kind", ["yolo", "voc", "csv"])
 def test_images_of_no_split_are_in_no_split(kind, folder, rest, tmp_path):
@@ -183,11 +232,11 @@ def test_folders_of_splits_that_labels_call_otherwise_are_named(kind, tmp_path):
 
 
 def test_a_name_that_no_list_of_voc_can_have(tmp_path):
-    source = write("csv", tmp_path / "s", World({"a\u2028b.png": [("cat", BOX)], "c.png": [("cat", BOX)]}))
+    source = write("csv", tmp_path / "s", World({"b .png": [("cat", BOX)], "c.png": [("cat", BOX)]}))
     pack(source, tmp_path / "p")
     report = convert(tmp_path / "p", tmp_path / "c", ConvertOptions("voc"))
     (problem,) = [problem for problem in report.problems if problem.costs]
-    assert "a\u2028b" in problem.path and "no" in problem.message and "line of a list" in problem.message
+    assert "b " in problem.path and "no" in problem.message and "line of a list" in problem.message
 
 
 def test_a_folder_that_is_called_like_a_split_alone(tmp_path):

@@ -6,11 +6,13 @@ import json
 import os
 
 import pytest
-from label_cases import CASES, HOLDS, WORLDS, WRITERS, coco_of, write
+from label_cases import CASES, HOLDS, WORLDS, WRITERS, coco_of, draw, write
+from split_cases import TWO, messages, pack, put, without_lists
 
 import blobdir
 from blobdir import labels
 from blobdir.converting import ConvertOptions, convert
+from blobdir.errors import UsageError
 from blobdir.labels.model import Box, Polygon, Pose
 from blobdir.labels.supervisely import kind_of_object, kinds_of, shapes_of
 from blobdir.verifying import verify
@@ -189,3 +191,27 @@ def test_folders_as_tags(tmp_path):
     project = blobdir.open_project(tmp_path / "q")
     assert {name: list(dataset) for name, dataset in project.items()} == {"test": ["b.png"], "train": ["a.png"]}
     assert [tag["name"] for tag in project["test"].annotation("b.png")["tags"]] == ["y"]
+
+
+@pytest.mark.parametrize("names", [("a.png", "a.png"), ("a.PNG", "a.png"), ("a.png.png", "a.png"), ("a.b.png", "a.b")])
+@pytest.mark.parametrize("folder", ["", "labels/"])
+def test_texts_called_like_their_image_are_known(folder, names, tmp_path):
+    """With its extension or without it."""
+    draw(tmp_path / "s/images" / names[0])
+    put(tmp_path / "s" / (folder or "images") / f"{names[1]}.txt", "0 0.5 0.5 0.2 0.2\n")
+    put(tmp_path / "s/classes.txt", "cat\n")
+    assert list(labels.detect(tmp_path / "s")) == ["yolo"]
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    assert report.complete and report.objects == 1, report.problems
+
+
+@pytest.mark.parametrize("ending", ["", ".png"])
+def test_such_texts_beside_another_format(ending, tmp_path):
+    """With the format given, nothing says that their images aren't here."""
+    source = without_lists("voc", tmp_path / "s", TWO)
+    put(source / f"labels/b{ending}.txt", "0 0.5 0.5 0.2 0.2\n")
+    put(source / "classes.txt", "cat\n")
+    with pytest.raises(UsageError, match="choose with --labels"):
+        pack(source, tmp_path / "p")
+    report, _ = pack(source, tmp_path / "p", labels="voc")
+    assert not [text for _, text in messages(report) if "aren't here" in text]

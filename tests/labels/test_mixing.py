@@ -153,14 +153,42 @@ def test_the_advice_helps_and_the_exit_status_says_it(kind, tmp_path):
     assert report.complete and set(map(tuple, classes(tmp_path / "r").values())) == {("inner",)}
 
 
-@pytest.mark.parametrize("stems", [("instances_train", "stuff_train"), ("instances_train", "stuff_val2017")])
+@pytest.mark.parametrize("end", ["train", "val2017"])
+@pytest.mark.parametrize("stem", ["instances", "person_keypoints", "keypoints"])
 @pytest.mark.parametrize("label", ["outer", "inner"])
-def test_cocos_parts_that_are_made_to_be_used_together(label, stems, tmp_path):
+def test_cocos_parts_that_are_made_to_be_used_together(label, stem, end, tmp_path):
     """Things and what is around them have no class in common."""
+    stems = f"{stem}_train", f"stuff_{end}"
     two_files(tmp_path / "s", "coco", stems, dict.fromkeys(NAMES, "inner"), dict.fromkeys(NAMES, label))
-    path = tmp_path / f"s/{stems[1]}.json"
+    _elsewhere(tmp_path / f"s/{stems[1]}.json")
+    report, found = pack(tmp_path / "s", tmp_path / "p")
+    assert report.complete is (label == "outer" or len(found) == 2)
+
+
+def _elsewhere(path):
+    """Have the boxes of a file somewhere else."""
     value = json.loads(path.read_text())
     value["annotations"] = [one | {"bbox": [2, 2, 5, 5], "id": one["id"] + 1000} for one in value["annotations"]]
     path.write_text(json.dumps(value))
+
+
+def test_cocos_parts_of_a_year_all_together(tmp_path):
+    """People are in two of them, once with keypoints."""
+    stems = "instances_train2017", "person_keypoints_train2017"
+    two_files(tmp_path / "s", "coco", stems, *[dict.fromkeys(NAMES, "inner")] * 2)
+    path = tmp_path / f"s/{stems[1]}.json"
+    value = json.loads(path.read_text())
+    value["categories"] = [one | {"keypoints": ["nose"], "skeleton": []} for one in value["categories"]]
+    value["annotations"] = [one | {"keypoints": [3, 3, 2], "num_keypoints": 1} for one in value["annotations"]]
+    path.write_text(json.dumps(value))
+    put(tmp_path / "s/stuff_train2017.json", text_of("coco", dict.fromkeys(NAMES, "outer")))
+    _elsewhere(tmp_path / "s/stuff_train2017.json")
     report, found = pack(tmp_path / "s", tmp_path / "p")
-    assert report.complete is (label == "outer" or len(found) == 2)
+    assert report.complete and list(found) == ["train2017"], report.problems
+
+
+@pytest.mark.parametrize("stem", ["instances", "person_keypoints"])
+def test_other_parts_of_coco_that_differ_are_named(stem, tmp_path):
+    stems = f"{stem}_train", "keypoints_train"
+    two_files(tmp_path / "s", "coco", stems, dict.fromkeys(NAMES, "inner"), dict.fromkeys(NAMES, "outer"))
+    assert not pack(tmp_path / "s", tmp_path / "p")[0].complete

@@ -23,7 +23,14 @@ def pack(tmp_path, *tables):
     return [one["points"]["exterior"] for one in objects], [p for p in report.problems if p.code == "label"]
 
 
-ENDS = ["x0,y0,x1,y1", "X Min,y-min,x_max,YMAX", "x1,y1,x2,y2", "bbox_x1,bbox_y1,x2,y2"]
+ENDS = [
+    "x0,y0,x1,y1",
+    "X Min,y-min,x_max,YMAX",
+    "x1,y1,x2,y2",
+    "bbox_x1,bbox_y1,x2,y2",
+    "bb_x1,bb_y1,bb_x2,bb_y2",
+    "Roi.X1,Roi.Y1,Roi.X2,Roi.Y2",
+]
 SIDES = ["x,y,bw,bh", "x,y,box_w,box_h", "bbox x,bbox y,bbox width,bbox height", "x,y,w,h"]
 
 

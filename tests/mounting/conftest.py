@@ -6,6 +6,8 @@ import os
 import random
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,8 +40,27 @@ def state_folder(tmp_path_factory):
         yield folder
 
 
+KEEPER = """
+import sys
+sys.stdin.read()
+from blobdir.mounting.attach import unmount
+from blobdir.mountlines import mounts
+for entry in reversed(mounts()):
+    if entry.mountpoint.startswith(sys.argv[1] + "/"):
+        unmount(entry.mountpoint, lazy=True)
+"""
+
+
 @pytest.fixture(autouse=True, scope="session")
-def last_deadline(tmp_path_factory):
+def keeper(tmp_path_factory):
+    """A process that unmounts all that lies below the tests' folder, when this one ends, however it ends."""
+    command = [sys.executable, "-c", KEEPER, os.path.realpath(tmp_path_factory.getbasetemp())]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def last_deadline(tmp_path_factory, keeper):
     """What fixtures of a wider scope have mounted goes at the end, whatever happens."""
     folder = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch, Deadline(5000, folder):

@@ -16,13 +16,11 @@ from contextlib import contextmanager
 
 import pytest
 from blob_builder import Builder
+from mounting.engines import KERNEL
 
 import blobdir
-from blobdir.erofs.gate import judge, look
 
 CALLS = int(os.environ.get("BLOBDIR_TEST_CALLS", "1500"))
-NO_KERNEL = "; ".join(judge(look()).reasons) if judge(look()).backing == "none" else ""
-KERNEL = pytest.param("kernel", marks=[pytest.mark.platform, pytest.mark.skipif(bool(NO_KERNEL), reason=NO_KERNEL)])
 ENGINES = ["native", "fusepy", KERNEL]
 WRITES = (os.O_WRONLY, os.O_RDWR, os.O_RDONLY | os.O_TRUNC, os.O_RDWR | os.O_APPEND, os.O_RDONLY | os.O_CREAT)
 FLAGS = (0, 0, os.O_NOFOLLOW, os.O_DIRECTORY, os.O_NONBLOCK, os.O_NOATIME, os.O_PATH, os.O_CREAT | os.O_EXCL)

@@ -13,14 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mounting.engines import KERNEL
 
 import blobdir
 from blobdir.errors import MountError
 from blobdir.mounting import statuses
-from blobdir.mounting.attach import unmount
+from blobdir.mounting.attach import unmount, unmount_entry
 from blobdir.mounting.control import umount
-from blobdir.mounting.mountinfo import MountIdentity, mounted_at, mounts
+from blobdir.mounting.mountinfo import MountIdentity, mounted_at
 from blobdir.mounting.state import birth_of, mount_namespace, records, state_folder
+from blobdir.mountlines import mounts
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.platform]
 ENGINES = ["native", "fusepy", "kernel"]
@@ -113,6 +115,62 @@ def test_umount_says_who_has_it_in_another_mount_namespace(start, both, place, e
         finally:
             other.kill()
     wait_until(lambda: of(place) == [])
+
+
+ELSEWHERE = """
+import os, sys
+import blobdir
+print("ready", flush=True)
+input()
+mount = blobdir.mount(sys.argv[1], sys.argv[2], engine=sys.argv[3], workers=1)
+print(os.stat(mount.path).st_dev, flush=True)
+input()
+mount.unmount()
+"""
+
+
+def unmounted_while_another_namespace_mounts(both, place, there, engine):
+    """Whether what was mounted there meanwhile got the number of the device."""
+    was, devices = os.stat(place).st_dev, []
+    command = ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", ELSEWHERE]
+    command += [both.project, there, engine]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert other.stdout.readline() == "ready\n"
+            subprocess.run(["nsenter", "-t", str(other.pid), "-m", "umount", place], check=True, timeout=20)
+
+            def unmount_and_mount_there(*args, **more):
+                unmount_entry(*args, **more)
+                other.stdin.write("\n")
+                other.stdin.flush()
+                devices.append(int(other.stdout.readline()))
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("blobdir.mounting.control.unmount_entry", unmount_and_mount_there)
+                umount(place)
+        finally:
+            other.stdin.close()
+            other.kill()
+    return devices == [was]
+
+
+@pytest.mark.parametrize("engine", ["native", KERNEL])
+def test_the_mount_of_another_namespace_that_gets_its_device_number(start, both, place, tmp_path, engine):
+    """The kernel gives it again at once, but where libfuse ends slowly: that one is none of ours."""
+    there = tmp_path / "there"
+    there.mkdir()
+    for _ in range(5):  # somebody else may have been quicker
+        start(both.project, place, engine)
+        if unmounted_while_another_namespace_mounts(both, place, there, engine):
+            return
+    pytest.fail("it never got the number")
+
+
+def test_umount_of_what_is_no_project(made, tmp_path):
+    made.append(tmp_path)
+    mount2("none", tmp_path, "tmpfs")
+    with pytest.raises(MountError, match="tmpfs, not a blob project; use umount"):
+        umount(tmp_path)
 
 
 # -- owners and permissions ----------------------------------------------------------------------------------
@@ -227,18 +285,17 @@ def test_bound_to_a_second_place(start, made, both, place, tmp_path, engine):
     mount2(place, second, flags=MS_BIND)
     assert [status.state for status in of(place)] == ["serving"]
     assert of(second) == []
-    if engine == "kernel":
-        with pytest.raises(MountError, match="erofs, not a blob project"):
-            umount(second)
-        unmount(str(second))
-    else:
-        umount(second)
+    umount(second)
+    assert mounted_at(str(second)) is None
     assert [status.state for status in of(place)] == ["serving"]
     mount2(place, second, flags=MS_BIND)
     began = time.monotonic()
     umount(place)
     assert time.monotonic() - began < 5  # nobody waits for a process that goes on serving the second place
     assert is_answered(second)
+    statuses()  # what it forgets of the first place
+    umount(second)
+    assert mounted_at(str(second)) is None
 
 
 @pytest.mark.parametrize("engine", ENGINES)

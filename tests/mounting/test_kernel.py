@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +14,10 @@ from pathlib import Path
 import pytest
 
 import blobdir
+from blobdir import demo
 from blobdir.erofs.gate import KernelFacts, judge, look
 from blobdir.errors import MountError, UsageError
-from blobdir.mounting import MountOptions, kernel, statuses
+from blobdir.mounting import MountOptions, kernel, session, statuses
 from blobdir.mounting.session import Session
 from blobdir.mounting.state import state_folder
 from blobdir.opening import OpenOptions, open_tree
@@ -204,6 +206,34 @@ def test_what_it_cannot_do_is_said(both, place, tmp_path):
     assert "handed over" in kernel.why_not(tree, "/dev/fd/9", named=True)
     with pytest.raises(MountError, match="local projects only; use another engine"):
         Session("memory://kernel", str(place), MountOptions(engine="kernel")).run(lambda _: None)
+
+
+@pytest.mark.parametrize("url", ["{p}", "file://{p}"])
+@pytest.mark.parametrize("engine", ["kernel", "auto"])
+def test_one_that_is_changed_while_it_is_mounted(tmp_path, place, monkeypatch, engine, url):
+    """What is there then is mounted: images and labels of one version."""
+    project = shutil.copytree(demo.path(), tmp_path / "p")
+    fs = blobdir.BlobDirFileSystem(project, skip_instance_cache=True)
+    first, second = sorted(fs.ls("train/img", detail=False))[:2]
+    real, opened = session.open_tree, []
+
+    def open_and_change(*args, **options):
+        opened.append(real(*args, **options))
+        if len(opened) == 1:
+            with fs.transaction:
+                fs.mv([first, second], [second, first])
+        return opened[-1]
+
+    monkeypatch.setattr(session, "open_tree", open_and_change)
+    Session(url.format(p=project), str(place), MountOptions(engine=engine), leave=True).run(lambda _: None)
+    try:
+        assert len(opened) == 2
+        assert status_of(place).record.engine == "kernel"
+        now = blobdir.BlobDirFileSystem(project, skip_instance_cache=True)
+        for path in (first, second, *(one.replace("/img/", "/ann/") + ".json" for one in (first, second))):
+            assert (place / path).read_bytes() == now.cat_file(path)
+    finally:
+        assert run("umount", place)[0] == 0
 
 
 def test_facts_decide(both):

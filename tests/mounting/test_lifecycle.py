@@ -18,7 +18,8 @@ import pytest
 import blobdir
 from blobdir.errors import MountError
 from blobdir.mounting import statuses
-from blobdir.mounting.mountinfo import mounted_at, mounts
+from blobdir.mounting.mountinfo import mounted_at
+from blobdir.mountlines import mounts
 
 COMMAND = [str(Path(sys.executable).with_name("blobdir"))]
 ROUNDS = int(os.environ.get("BLOBDIR_TEST_ROUNDS", "40"))
@@ -228,14 +229,17 @@ def test_api_errors(both, tmp_path):
         blobdir.mount(both.project, engine="none")
 
 
-def test_a_mount_goes_with_the_process_that_made_it(both, place):
-    mount = f"blobdir.mount({str(both.project)!r}, {str(place)!r})"
-    code = f"import blobdir, time; {mount}; print('up', flush=True); time.sleep(99)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+@pytest.mark.parametrize("end", ["killed", "exit", "_exit"])
+@pytest.mark.parametrize("engine", ["native", "fusepy", "kernel"])
+def test_a_mount_goes_with_the_process_that_made_it(both, place, engine, end):
+    mount = f"mount = blobdir.mount({str(both.project)!r}, {str(place)!r}, engine={engine!r})"
+    how = "os._exit(0)" if end == "_exit" else "exit()"
+    code = f"import blobdir, os; {mount}; print('up', flush=True); input(); {how}"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"up\n"
         assert os.path.ismount(place)
         pid, workers = processes(place)
-        process.kill()
+        process.kill() if end == "killed" else process.communicate(b"\n")
     wait_until(lambda: not os.path.ismount(place))
     wait_until(lambda: not any(map(is_alive, [pid, *workers])))
 
@@ -387,12 +391,11 @@ for i in range({ROUNDS}):
     descriptors = descriptors or now
     assert now == descriptors, (descriptors, now)
 """
-    before = {entry.device for entry in mounts()}
     done = subprocess.run(
         [sys.executable, "-c", code], timeout=max(170, ROUNDS), check=False, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert {entry.device for entry in mounts()} <= before
+    assert [entry for entry in mounts() if entry.mountpoint == str(place)] == []
     assert [status for status in statuses() if status.record.mountpoint == str(place)] == []
     found = subprocess.run(["pgrep", "-f", str(place)], capture_output=True, text=True, check=False).stdout
     assert found == ""

@@ -10,15 +10,13 @@ import subprocess
 
 import pytest
 from linked_trees import OUT, make_tree, paths_of, walk
+from mounting.engines import KERNEL
 
 import blobdir
 from blobdir.discovery import DiscoveryOptions
-from blobdir.erofs.gate import judge, look
 from blobdir.mounting import MountOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
-NO_KERNEL = "; ".join(judge(look()).reasons) if judge(look()).backing == "none" else ""
-KERNEL = pytest.param("kernel", marks=[pytest.mark.platform, pytest.mark.skipif(bool(NO_KERNEL), reason=NO_KERNEL)])
 
 
 @pytest.mark.parametrize("engine", ["native", "fusepy", KERNEL])

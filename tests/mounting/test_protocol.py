@@ -260,7 +260,9 @@ def test_getattr(ask):
     out = AttrOut.from_buffer_copy(ask(Opcode.GETATTR, ask.node("train"), bytes(16)))
     assert out.attr.mode == 0o040555
     assert out.attr.nlink == 4
-    assert out.attr_valid == 86_400
+    assert out.attr_valid == 1  # somebody may take its rights away
+    member = AttrOut.from_buffer_copy(ask(Opcode.GETATTR, ask.node("train/img/007.jpg"), bytes(16)))
+    assert member.attr_valid == 86_400
 
 
 def test_read(ask):

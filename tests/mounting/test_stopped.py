@@ -7,12 +7,13 @@ import random
 import signal
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 import blobdir
+from blobdir.errors import MountError
 from blobdir.mounting import statuses
 from blobdir.mounting.native.signals import Signals
 
@@ -68,15 +69,20 @@ class _Frozen:
     def end(self):
         self.go_on()
         for pid in filter(lambda pid: Path(f"/proc/{pid}").exists(), self._pids):
-            self._put(self._above, pid)
-        self._here.rmdir()
+            with suppress(ProcessLookupError):
+                self._put(self._above, pid)
+        for _ in range(500):  # who has just ended is still in it
+            with suppress(OSError):
+                return self._here.rmdir()
+            time.sleep(0.01)
+        raise TimeoutError(self._here)
 
 
 def groups():
     """Folders of control groups that can be frozen here, of version 2 and 1."""
     found = []
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        _, folder, kind, options, *_ = line.split()
+    for line in filter(None, Path("/proc/self/mounts").read_text(errors="surrogateescape").split("\n")):
+        _, folder, kind, options, *_ = line.split(" ")
         if os.access(folder, os.W_OK) and (
             kind == "cgroup2" or (kind == "cgroup" and "freezer" in options.split(",") and folder.endswith("/freezer"))
         ):
@@ -149,6 +155,57 @@ def test_it_goes_on(both, place, engine, who, how):
         assert (after.record, after.counters.get("restarts")) == (before.record, before.counters.get("restarts"))
         assert Path(f"/proc/{supervisor}").exists()
     assert not os.path.ismount(place)
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("engine", ["native", "fusepy", "kernel"])
+def test_what_is_said_of_one_that_is_stopped(both, place, engine, how):
+    """Nobody who asks waits for it."""
+    with blobdir.mount(both.project, place, engine=engine):
+        supervisor = next(status for status in statuses() if status.record.mountpoint == str(place)).record.pid
+        workers = list(map(int, Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()))
+        make, folder = HOW[how]
+        stopped = make([supervisor, *workers] if supervisor else [], folder)
+        began = time.monotonic()
+        try:
+            stopped.stop()
+            time.sleep(0.1)
+            state = next(status for status in statuses() if status.record.mountpoint == str(place)).state
+            assert state == ("serving" if engine == "kernel" else "stopped")
+            with pytest.raises(MountError, match="is mounted there already|isn't empty"):
+                blobdir.mount(both.project, place, engine=engine)
+            with pytest.raises(MountError, match="is stopped"):
+                blobdir.umount(place)
+            assert time.monotonic() < began + 8
+        finally:
+            stopped.end()
+
+
+@pytest.mark.parametrize("engine", ["native", "fusepy"])
+def test_unmounting_one_that_is_stopped_and_in_use(both, engine):
+    """It's said at once, and the temporary mount point stays as long as it's mounted."""
+    mount = blobdir.mount(both.project, engine=engine)
+    supervisor = mount.record.pid
+    workers = map(int, Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split())
+    stopped = _Stopped([supervisor, *workers], None)
+    over = threading.Timer(8, stopped.end)
+    with open(mount.path / "meta.json", "rb"):
+        stopped.stop()
+        over.start()
+        began = time.monotonic()
+        try:
+            with pytest.raises(MountError, match="is in use"):
+                mount.unmount()
+            assert time.monotonic() < began + 1.5
+        finally:
+            over.cancel()
+            stopped.end()
+    end = time.monotonic() + 10
+    while mount._is_there():
+        with suppress(MountError):  # the file is being closed
+            mount.unmount()
+        assert time.monotonic() < end
+    assert not mount.path.exists()
 
 
 def child_that_waits(seconds, times, threads):

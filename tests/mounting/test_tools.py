@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blob_builder import Builder
+from mounting.engines import KERNEL
 from PIL import Image
 
 import blobdir
-from blobdir.erofs.gate import judge, look
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +44,6 @@ def pictures(tmp_path_factory):
                 os.utime(path, ns=(blob_time, blob_time))
                 path.chmod(0o444)
     return folder
-
-
-NO_KERNEL = "; ".join(judge(look()).reasons) if judge(look()).backing == "none" else ""
-KERNEL = pytest.param("kernel", marks=[pytest.mark.platform, pytest.mark.skipif(bool(NO_KERNEL), reason=NO_KERNEL)])
 
 
 @pytest.fixture(scope="module", params=["native", "fusepy", KERNEL])

@@ -225,7 +225,7 @@ def test_a_disk_that_goes_away_is_an_error(own, tmp_path, place, engine):
     disk.mkdir()
     bind, unbind = ["mount", "--bind", own.project.parent, disk], ["umount", "--lazy", disk]
     names = sorted(os.listdir(own.plain / "train/img"))
-    log = tmp_path / "log"
+    log, was = tmp_path / "log", os.lstat(own.project / "empty/deep/er")
     subprocess.run(bind, check=True, timeout=20)
     is_there = True
     try:
@@ -242,9 +242,11 @@ def test_a_disk_that_goes_away_is_an_error(own, tmp_path, place, engine):
                     with pytest.raises(OSError, match="Input/output error") as caught:
                         ask(place / path)
                     assert caught.value.errno == errno.EIO
-            for never_looked_at in ("empty/deep/er", "train/datasets/hard/ann", "empty/deep/er/file", "to train"):
+            for never_looked_at in ("train/ann/size_0000513.jpg.json", "empty/deep/er/file", "to train"):
                 with pytest.raises(OSError, match="Input/output error"):
                     os.lstat(place / never_looked_at)
+            folder = os.lstat(place / "empty/deep/er")  # as it was
+            assert (folder.st_mtime_ns, folder.st_mode) == (was.st_mtime_ns, was.st_mode & ~0o222)
             with pytest.raises(FileNotFoundError):
                 os.stat(place / "train/ann/none.json")
             assert sorted(os.listdir(place / "train/img")) == names
@@ -288,3 +290,19 @@ def test_names_of_any_bytes_are_whole_in_the_log(tmp_path, place, engine, name):
         assert said.lower().startswith(
             b"read train/img/" + shown.lower() + b": train/img/" + shown.lower() + b": bytes"
         )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_label_that_was_away_when_it_was_looked_at(mount, own, place, tmp_path, engine):
+    """As by an editor, or ``git checkout``: that it isn't there isn't remembered."""
+    mount(own.project, engine=engine)
+    for path in ("train/ann/size_0000512.jpg.json", "meta.json", "empty/deep/er/file"):
+        ours, theirs = place / path, own.project / path
+        data = theirs.read_bytes()
+        theirs.rename(tmp_path / "aside")
+        for _ in range(2):
+            with pytest.raises(FileNotFoundError):
+                os.stat(ours)
+        (tmp_path / "aside").rename(theirs)
+        wait_until(ours.exists, PATIENCE_S)
+        assert ours.read_bytes() == data

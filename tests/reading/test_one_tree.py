@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
+import subprocess
 import threading
 import time
 
@@ -154,6 +156,71 @@ def test_an_instance_that_is_asked_for_again_shows_new_images(tmp_path, monkeypa
     blob.rename(tar)
     add_blob_file(root, tar, "train")
     assert get() == SECOND["train/img/a001.jpg"]
+
+
+def replace_all(root, other, how):
+    """Put the files of another project over those of one, with all their times."""
+    for path in (path for path in other.rglob("*") if path.is_file()):
+        beside = root / path.relative_to(other).with_name(".beside")
+        if how != "linked":
+            shutil.copy2(path, beside)
+        else:
+            os.link(path, beside)
+        if how == "in place":
+            (root / path.relative_to(other)).write_bytes(path.read_bytes())
+            shutil.copystat(path, root / path.relative_to(other))
+            beside.unlink()
+        else:
+            beside.replace(root / path.relative_to(other))
+
+
+@pytest.mark.parametrize("how", ["renamed", "linked", "in place"])
+@pytest.mark.parametrize("has_copy", [False, True], ids=["", "with a copy by hard links"])
+@pytest.mark.parametrize("way", ["invalidate_cache", "asked again"])
+def test_blobs_of_one_size_and_time_that_are_replaced(tmp_path, monkeypatch, way, has_copy, how):
+    """What was renamed over a file has its time of change, so its size and times say nothing. `rsync -c` does so."""
+    monkeypatch.setattr("blobdir.filesystem.LOOK_AGAIN_S", 0.0)
+    names = [f"{i}.jpg" for i in range(3)]
+    made = [
+        make_project(tmp_path / letter, {f"train/img/{name}": name.encode() * 99 for name in order})
+        for letter, order in (("a", names), ("b", names[::-1]))
+    ]
+    for path in (path for root in made for path in root.rglob("*") if path.is_file()):
+        os.utime(path, (1_600_000_000, 1_600_000_000))
+    root = tmp_path / "p"
+    shutil.copytree(made[0], root)
+    if has_copy:
+        subprocess.run(["cp", "-al", str(root), str(tmp_path / "copy")], check=True)
+    fs = fsspec.filesystem("blobdir", fo=str(root))
+    assert fs.cat(f"train/img/{names[0]}") == names[0].encode() * 99
+    for other in made[::-1]:
+        replace_all(root, other, how)
+        if way == "invalidate_cache":
+            fs.invalidate_cache()
+        assert fsspec.filesystem("blobdir", fo=str(root)) is fs
+        for name in names:
+            assert fs.cat(f"train/img/{name}") == name.encode() * 99
+
+
+@pytest.mark.parametrize("where", ["the project", "a folder above"])
+@pytest.mark.parametrize("way", ["filesystem", "url"])
+def test_a_link_that_leads_elsewhere_now(tmp_path, monkeypatch, way, where):
+    """As ``current`` to the newest release."""
+    monkeypatch.setattr("blobdir.filesystem.LOOK_AGAIN_S", 0.0)
+    for name, files in (("x", FIRST), ("y", SECOND)):
+        make_project(tmp_path / name / "p", files)
+    link, below = tmp_path / "current", "" if where == "the project" else "/p"
+
+    def get():
+        if way == "filesystem":
+            return fsspec.filesystem("blobdir", fo=f"{link}{below}").cat("train/img/b001.jpg")
+        with fsspec.open(f"blobdir://train/img/b001.jpg::{link}{below}") as file:
+            return file.read()
+
+    for name, files in (("x", FIRST), ("y", SECOND), ("x", FIRST)):
+        link.unlink(missing_ok=True)
+        link.symlink_to(f"{name}/p" if where == "the project" else name)
+        assert get() == files["train/img/b001.jpg"]
 
 
 def test_an_unchanged_project_is_not_opened_again(tmp_path, monkeypatch):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import tarfile
 
 import pytest
 from blob_builder import write_tar
@@ -81,6 +83,63 @@ def test_offsets_that_fit(tmp_path, served, first):
     FIRST[first](fs)
     for path, data in FILES.items():
         assert fs.cat_file(path) == data
+
+
+@pytest.mark.parametrize(
+    ("first", "names"),
+    [*((first, "short") for first in FIRST), *(("", names) for names in ("short", "long", "not ASCII"))],
+)
+@pytest.mark.parametrize("cache_size", [0, None], ids=["no cache", "cache"])
+def test_a_blob_of_which_the_beginning_fits(tmp_path, monkeypatch, served, first, cache_size, names):
+    """Whatever was read before: each member is looked at, and the ones that fit are served."""
+    monkeypatch.setenv("BLOBDIR_CACHE_DIR", str(tmp_path / "cache"))
+    more = {"short": "", "long": "n" * 120, "not ASCII": "нет"}[names]
+    files = {path.replace("img/", f"img/{more}"): data for path, data in FILES.items()}
+    files |= {f"train/img/{more}{i}.jpg": bytes([i]) * 700 for i in range(10, 18)}
+    root = make_project(tmp_path / "p", files)
+    (pickle,), (blob,) = root.glob("train/*.pkl"), root.glob("blob/*.tar")
+    members = {path.rpartition("/")[2]: data for path, data in sorted(files.items())}
+    gone, names_of_now = f"{more}13.jpg", [name for name in members if name != f"{more}13.jpg"]
+    then = sorted((start, end, name.decode()) for name, start, end in read_offsets(pickle).entries())
+    assert len(then) == len(members)
+    offsets = write_tar(
+        blob, {name: members[name] for _, _, name in then if name != gone} | {f"{more}99.jpg": b"9" * 700}
+    )
+    now = {(start, end, name.decode()) for name, start, end in offsets}
+    fitting = {name for start, end, name in then if (start, end, name) in now}
+    assert {f"{more}{i}.jpg" for i in range(4)} <= fitting < set(names_of_now)
+    fs = open_project(served(root), index="none", **({} if cache_size is None else {"cache_size": 0})).filesystem
+    if first:
+        with contextlib.suppress(ReadError):
+            FIRST[first](fs)
+    for _ in range(2):
+        for name, data in members.items():
+            for read in (fs.cat_file, lambda path: fs.cat_file(path, 1, None), lambda path: fs.open(path).read()):
+                if name in fitting:
+                    assert read(f"train/img/{name}") in (data, data[1:])
+                else:
+                    with pytest.raises(ReadError, match="the blob was replaced"):
+                        read(f"train/img/{name}")
+    found = fs.cat([f"train/img/{name}" for name in members], on_error="return")
+    assert {path.rpartition("/")[2] for path, data in found.items() if isinstance(data, bytes)} == fitting
+
+
+def test_hard_links_are_read_together(tmp_path, served):
+    """Their headers have other names, which these blocks say; no more is read for each."""
+    root = make_project(tmp_path / "p", {f"train/img/{i:03d}.jpg": b"%03d" % i * 300 for i in range(60)})
+    (pickle,), (blob,) = root.glob("train/*.pkl"), root.glob("blob/*.tar")
+    with tarfile.open(blob, "a") as tar:
+        for i in range(60):
+            link = tarfile.TarInfo(f"l{i:03d}.jpg")
+            link.type, link.linkname = tarfile.LNKTYPE, f"{i:03d}.jpg"
+            tar.addfile(link)
+    entries = [(name.decode(), start, end) for name, start, end in read_offsets(pickle).entries()]
+    write_offsets(pickle, [*entries, *((f"l{name}", start, end) for name, start, end in entries)])
+    fs = open_project(served(root), index="none", cache_size=0, memory_size=0).filesystem
+    before = len(served.requests)
+    found = fs.cat([f"train/img/l{i:03d}.jpg" for i in range(60)])
+    assert list(found.values()) == [b"%03d" % i * 300 for i in range(60)]
+    assert len(served.requests) - before <= 3
 
 
 @pytest.mark.parametrize("kind", ["two blobs", "files and a blob"])

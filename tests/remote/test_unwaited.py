@@ -16,6 +16,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from blobdir.errors import ReadError
 from blobdir.moving import fetch
 from blobdir.sources.backend import Backend
+from blobdir.sources.retries import WrongAnswerError
 
 WAIT_S = 10
 
@@ -141,3 +142,17 @@ def test_a_server_without_ranges(complaints, tmp_path):
         server.shutdown()
         server.server_close()
     assert complaints == []
+
+
+def test_a_last_try_that_is_cut_short_hides_nothing():
+    """What the server has said is said, and not that there was no time left to ask it once more."""
+    asked, tries = Backend(fs=fsspec.filesystem("http"), timeout_s=1), []
+
+    async def fails():
+        tries.append(None)
+        if len(tries) > 2:
+            await asyncio.sleep(WAIT_S)
+        raise WrongAnswerError("3 bytes too few")
+
+    with pytest.raises(ReadError, match=r"^it: WrongAnswerError: 3 bytes too few \(3 tries in 1 s\)$"):
+        asked.run(asked._in_turn("it", fails), "it")

@@ -26,7 +26,7 @@ from blobdir.sources.transports.s3 import S3
 
 NOTE, PICTURE = "train/ann/1.jpg.json", "train/img/loose.png"
 STATUSES = [201, 202, 203, 204, 206, 226, 300, 304]
-QUICK = RemoteOptions(timeout=0.2, cache_size=0)
+QUICK = RemoteOptions(timeout=0.6, cache_size=0)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -122,7 +122,7 @@ def said(status):
     return "a part of it" if status == 206 else f"status {status}"
 
 
-def opened(url, timeout=0.2):
+def opened(url, timeout=0.6):
     return blobdir.open_project(url, index="none", cache_size=0, memory_size=0, timeout=timeout)
 
 

@@ -13,6 +13,7 @@ import pytest
 from project_factory import make_project
 
 import blobdir
+from blobdir.cli.app import run
 from blobdir.errors import ReadError, SourceChangedError
 from blobdir.mounting import MountOptions
 from blobdir.moving import fetch
@@ -25,6 +26,7 @@ BIG, SMALL, IMAGE = "notes/big.bin", "notes/small.txt", "train/img/1.jpg"
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     root, head, of_heads, total, is_tagged, asked = "", 200, "", True, True, []
+    says_etag = staticmethod(lambda is_head, is_part: True)
 
     def log_message(self, *args):
         pass
@@ -57,9 +59,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             data = file.read()
         told = {"Content_Type": "application/octet-stream"}
         told["Last_Modified"] = formatdate(os.stat(full).st_mtime, usegmt=True)
-        if self.is_tagged:
+        found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if self.is_tagged and self.says_etag(self.command == "HEAD", bool(found)):
             told["ETag"] = f'"{hash(data)}"'
-        if found := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
+        if found:
             low, high = int(found[1]), min(int(found[2]) + 1, len(data))
             if low >= len(data):
                 return self.say(416, b"", Content_Range=f"bytes */{len(data)}")
@@ -223,12 +226,46 @@ def test_one_that_was_replaced(web, monkeypatch, size, is_tagged):
     assert filesystem.open(BIG).read() == new
 
 
+@pytest.mark.parametrize("total", [True, False], ids=["", "no total"])
 @pytest.mark.parametrize("is_tagged", [True, False], ids=["etag", "time"])
-@pytest.mark.parametrize("head", [200, 404])
+def test_a_blob_of_a_copied_index_is_of_the_version_that_is_read_first(web, monkeypatch, is_tagged, total):
+    """An index that came with a copy knows sizes only. One version is read, or there's an error."""
+    root, url = web
+    (blob,), names = root.glob("blob/*.tar"), [f"train/img/{n}.jpg" for n in range(9)]
+    assert run(["index", "-q", "--beside", str(root)]) == 0
+    old = blob.read_bytes()
+    os.utime(blob, (1_600_000_000, 1_600_000_000))
+    for name, value in {"total": total, "is_tagged": is_tagged}.items():
+        monkeypatch.setattr(Handler, name, value)
+    filesystem = blobdir.open_project(url, cache_size=0, memory_size=0, timeout=5).filesystem
+    file = filesystem.open(names[1])
+    assert filesystem.cat(names[0]) == b"0" * 600
+    blob.write_bytes(old.replace(b"1" * 600, b"x" * 600))
+    later(blob)
+    for read in (lambda: filesystem.cat(names[1]), lambda: filesystem.cat(names), file.read):
+        with pytest.raises(SourceChangedError, match=re.escape(blob.name)):
+            read()
+
+
+ETAGS = {
+    "everywhere": lambda is_head, is_part: True,
+    "nowhere": lambda is_head, is_part: False,
+    "of HEAD": lambda is_head, is_part: is_head,
+    "of whole files": lambda is_head, is_part: not is_part and not is_head,
+    "not of parts": lambda is_head, is_part: not is_part,
+    "of parts": lambda is_head, is_part: is_part,
+}
+"""Which answers say the version, where all say the time."""
+
+
+@pytest.mark.parametrize(
+    ("etags", "total", "head"),
+    [*((etags, True, 200) for etags in ETAGS), ("nowhere", False, 404), ("of parts", False, 200)],
+)
 @pytest.mark.parametrize("engine", ["native", "fusepy"])
-def test_a_mount_of_such_a_server(web, tmp_path, monkeypatch, engine, head, is_tagged):
+def test_a_mount_of_such_a_server(web, tmp_path, monkeypatch, engine, head, total, etags):
     monkeypatch.setenv("BLOBDIR_STATE_DIR", str(tmp_path / "state"))
-    for name, value in {"total": False, "is_tagged": is_tagged, "head": head}.items():
+    for name, value in {"total": total, "says_etag": staticmethod(ETAGS[etags]), "head": head}.items():
         monkeypatch.setattr(Handler, name, value)
     (place := tmp_path / "mnt").mkdir()
     options = MountOptions(engine=engine, workers=2, remote=RemoteOptions(tmp_path / "cache"))
@@ -236,6 +273,7 @@ def test_a_mount_of_such_a_server(web, tmp_path, monkeypatch, engine, head, is_t
         old = (web[0] / BIG).read_bytes()
         for _ in range(2):
             assert (place / BIG).read_bytes() == old
+            assert (place / SMALL).read_bytes() == b"hello"
             time.sleep(1.1)  # its version is asked for again
         assert (place / IMAGE).read_bytes() == b"1" * 600
         (web[0] / BIG).write_bytes(new := os.urandom(900_000))

@@ -282,7 +282,7 @@ def test_unlistable_folder(made, monkeypatch):
 
 
 def test_another_writer_is_said(made, monkeypatch):
-    monkeypatch.setattr("blobdir.verifying.undisturbed.WAIT_S", 0.05)
+    monkeypatch.setattr("blobdir.packing.locking.WAIT_S", 0.05)
     with Change(str(made.root)):
         seen = found(made)
     assert ("not-checked", ".blobdir") in seen

@@ -90,7 +90,7 @@ def test_a_writer_is_waited_for(made):
 
 
 def test_changes_without_end(made, monkeypatch):
-    monkeypatch.setattr(undisturbed, "_shared", lambda root: None)
+    monkeypatch.setattr(undisturbed, "shared", lambda root: None)
     turns = iter([("train/a1.png", "val"), ("val/a1.png", "train")] * 2)
     done = meanwhile(monkeypatch, lambda: change(made, *next(turns)), times=9)
     with pytest.raises(BusyError, match="again and again"):
@@ -100,7 +100,7 @@ def test_changes_without_end(made, monkeypatch):
 
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_repairing_is_for_one_at_a_time(made, dry_run, monkeypatch):
-    monkeypatch.setattr(undisturbed, "WAIT_S", 0.05)
+    monkeypatch.setattr("blobdir.packing.locking.WAIT_S", 0.05)
     path = made.root / "train/a_offsets.pkl"
     path.write_bytes(path.read_bytes() * 2)
     report = verify(made.root)

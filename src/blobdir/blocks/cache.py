@@ -6,12 +6,13 @@ import queue
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
-from blobdir.background import IDLE_S
+from blobdir.background import IDLE_S, start
 from blobdir.blocks.disk import unlock
 from blobdir.errors import BlobdirError
 from blobdir.perprocess import PerProcess
@@ -213,22 +214,25 @@ class BlockCache:
         state = self._state.get()
         state.jobs.put(job)
         with state.guard:
-            if state.writer is None:
-                state.writer = threading.Thread(
-                    target=_write_all, args=(state, self.disk), name="blobdir-cache", daemon=True
-                )
-                state.writer.start()
+            if state.writer is not None:
+                return
+            with suppress(OSError):
+                state.writer = start(_write_all, state, self.disk, name="blobdir-cache")
+                return
+        _write_all(state, self.disk, wait_s=0)  # what others put there meanwhile as well: they may wait for room
 
     def flush(self) -> None:
         """Wait until everything that was fetched is on disk."""
         self._state.get().jobs.join()
 
 
-def _write_all(state: _State, disk: DiskTier) -> None:
+def _write_all(state: _State, disk: DiskTier, wait_s: float = IDLE_S) -> None:
     while True:
         try:
-            job = state.jobs.get(timeout=IDLE_S)
+            job = state.jobs.get(timeout=wait_s)
         except queue.Empty:
+            if not wait_s:
+                return
             with state.guard:
                 if state.jobs.empty():  # else somebody has just put one in, and relies on us
                     state.writer = None

@@ -24,6 +24,7 @@ import warnings
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -82,8 +83,10 @@ class _OpenBlock:
 
     def __init__(self, path: str, name: bytes) -> None:
         self.fd = -1
-        self.fd = with_room(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        self.fd = with_room(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
         stat = os.fstat(self.fd)
+        if not S_ISREG(stat.st_mode):
+            raise ValueError("isn't a file")
         if not is_own(stat):
             raise ValueError("belongs to another user, or others can write it")
         size = stat.st_size

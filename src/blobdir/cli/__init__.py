@@ -17,9 +17,12 @@ READER_GONE: Final = 141
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program and exit with its status; errors become one line, as docs/cli.md lists them."""
-    _open_streams()
+    from blobdir.children import heed, open_streams
+
+    open_streams()
     from blobdir.cli.app import run
 
+    heed()
     try:
         status = run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
@@ -32,19 +35,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
             with suppress(OSError, io.UnsupportedOperation):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(status)
-
-
-def _open_streams() -> None:
-    """Have what goes to an output that the caller has closed (``>&-``) go nowhere.
-
-    Otherwise a file of a project would be opened with its number, and get what is written to it.
-    """
-    for number in (0, 1, 2):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
-    if sys.stdout is None:
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # as long as the program
-    if sys.stderr is None:
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115

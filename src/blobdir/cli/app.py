@@ -18,7 +18,7 @@ from blobdir import __version__
 from blobdir.cli.errors import report, show_trace, show_usage, show_warning
 from blobdir.cli.output import complain
 from blobdir.errors import BlobdirWarning
-from blobdir.interrupts import ENDING
+from blobdir.interrupts import ENDING, remembering
 from blobdir.libraries import keep_quiet
 
 if TYPE_CHECKING:
@@ -160,6 +160,11 @@ def run(arguments: list[str]) -> int:
     warnings.simplefilter("always", BlobdirWarning)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with an image is said by name, if it matters
     keep_quiet()
+    with remembering() as done:
+        return _run(arguments, done)
+
+
+def _run(arguments: list[str], done: list[str]) -> int:
     try:
         status = _invoke(arguments)
     except click.exceptions.Exit as error:
@@ -171,14 +176,17 @@ def run(arguments: list[str]) -> int:
         cause = error.__cause__ if isinstance(error, click.Abort) else error
         if sys.stderr.isatty():  # it has ^C on its line
             click.echo(err=True)
-        complain("; ".join(["interrupted", *getattr(cause, "__notes__", [])]))
+        complain("; ".join(["interrupted", *dict.fromkeys([*getattr(cause, "__notes__", []), *done])]))
         return 128 + (cause.number if isinstance(cause, _Ended) else signal.SIGINT)
     except BrokenPipeError:
         raise
     except Exception as error:
         if "--debug" in arguments:
             show_trace(traceback.format_exc())
-        return report(error)
+        status = report(error)
+        for text in done:
+            complain(text)
+        return status
     return status if isinstance(status, int) else 0
 
 

@@ -9,6 +9,7 @@ import click
 
 from blobdir.cli.options import project_options
 from blobdir.cli.output import INCOMPLETE, SHOWN, Bars, complain, write_json, write_lines
+from blobdir.cli.target import Whole
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -82,9 +83,11 @@ def convert_command(
         datasets,
         strict=strict,
     )
-    opened = open_project(project, storage_options=common.storage, **common.filesystem, **common.remote)
-    with Bars(common.quiet or as_json) as bars:
-        report = convert(project, dest, options, tree=opened.tree, progress=bars)
+    with Whole(common) as whole:
+        whole.begin(project)
+        opened = open_project(project, storage_options=common.storage, **common.filesystem, **common.remote)
+        with Bars(common.quiet or as_json) as bars:
+            report = convert(project, dest, options, tree=opened.tree, check=whole.check, progress=bars)
     if as_json:
         write_json(asdict(report))
     else:

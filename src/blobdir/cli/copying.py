@@ -15,7 +15,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from blobdir.cli.options import ADDRESS_HELP, CommonOptions, project_options
 from blobdir.cli.output import Bars, complain, human_bytes, say
-from blobdir.cli.target import Opener, Target
+from blobdir.cli.target import Opener, Target, Whole
+from blobdir.copyplan import MAGIC
 from blobdir.discovery import copied, layout
 from blobdir.durable import absolute, in_words, sync_file, sync_filesystem, sync_folder
 from blobdir.errors import BlobdirError, IsADirectory, LinkError, UsageError
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from blobdir.sources import Storage
 
 BATCH_BYTES = 32 << 20
-BATCH_FILES = 2000
+BATCH_FILES = 20_000
 _LOOKED_AT_BYTES = 4096
 FAILED = 7
 NAMED_FAILURES = 20
@@ -154,22 +155,44 @@ def copy_all(
     """Copy everything that sources mean, say what couldn't be, and give the exit status.
 
     With `whole_datasets`, each dataset of a project has both ``img/`` and ``ann/`` then, which the SDK wants.
+
+    Raises
+    ------
+    SourceChangedError
+        A project was changed meanwhile: what was copied may be of two versions.
     """
-    opener = Opener(common)
+    with Whole(common, listing=recursive) as whole:
+        is_one = not recursive and len(sources) == 1 and MAGIC.isdisjoint(sources[0])  # and so of one version
+        opener = Opener(common, None if is_one else whole)
+        options = _CopyOptions(recursive, force, preserve, whole_datasets)
+        return _copy_all(opener, sources, store, options, whole, quiet=common.quiet)
+
+
+@dataclass(frozen=True, slots=True)
+class _CopyOptions:
+    recursive: bool
+    force: bool
+    preserve: bool
+    whole_datasets: bool
+
+
+def _copy_all(
+    opener: Opener, sources: Sequence[str], store: Destination, options: _CopyOptions, whole: Whole, *, quiet: bool
+) -> int:
     targets = [(target, path) for target in map(opener.open, sources) for path in target.expand()]
-    plan = _plan(targets, store, recursive=recursive, whole_datasets=whole_datasets)
+    plan = _plan(targets, store, recursive=options.recursive, whole_datasets=options.whole_datasets)
     copies = plan.copies
     _refuse_doubles(copies)
     store.check_unknown([copy.target for copy in copies])
-    if not force and (there := store.existing([copy.target for copy in copies])):
+    if not options.force and (there := store.existing([copy.target for copy in copies])):
         more = f" and {len(there) - 1:,} more files are" if len(there) > 1 else " is"
         raise UsageError(f"{there[0]}{more} there already; --force replaces them")
     unmade = store.make_folders(plan.folders)
     total, done, failures = sum(copy.size for copy in copies), 0, []
     written = 0
-    with Bars(common.quiet, unit="B", scale=True) as bars:
+    with Bars(quiet, unit="B", scale=True) as bars:
         for batch in _batches(copies):
-            failed, size = _copy_batch(batch, store, preserve=preserve)
+            failed, size = _copy_batch(batch, store, preserve=options.preserve)
             failures += failed
             written += size
             done += sum(copy.size for copy in batch)
@@ -178,7 +201,8 @@ def copy_all(
     good = [copy for copy in copies if copy.path not in without]
     store.sync([copy.target for copy in good])
     _say_failures([*plan.unlisted, *plan.left_out, *plan.failures, *failures, *unmade])
-    if not common.quiet:
+    whole.check(f"what was copied to {store.shown} may be half of it and half of what is new: copy it again, --force")
+    if not quiet:
         say(f"{counted(len(good), 'file')}, {human_bytes(written)} copied to {store.shown}")
     lost = len(plan.failures) + len(failures)
     if lost:

@@ -8,6 +8,7 @@ import click
 
 from blobdir.cli.options import ADDRESS_HELP, max_pixels_option, project_options
 from blobdir.cli.output import Bars, human_bytes, name_problems, say, write_json, write_lines
+from blobdir.cli.target import Whole
 from blobdir.wording import one_line
 
 if TYPE_CHECKING:
@@ -92,9 +93,10 @@ def preview_command(
         Choice(pattern, datasets, count, sample or 0, seed), columns, tile or 0, large, not no_names, strict
     )
     problems: list[Problem] = []
-    opened = _open(project, common)
-    with Bars(common.quiet, unit="image") as bars:
-        done = write_preview(opened, output, options, problems=problems, progress=bars)
+    with Whole(common, listing=False) as whole, Bars(common.quiet, unit="image") as bars:
+        whole.begin(project)
+        opened = _open(project, common)
+        done = write_preview(opened, output, options, problems=problems, check=whole.check, progress=bars)
     if not common.quiet:
         say(output, done)
     return name_problems(
@@ -131,10 +133,13 @@ def stats_command(project: str, as_json: bool, plot: str | None, strict: bool, c
     if plot:
         refuse_known([plot])
     kind = picture_format(plot, stdout=False) if plot else ""
-    opened = _open(project, common)
-    if plot:
-        refuse_own(opened, plot)
-    stats = collect_stats(opened, strict=strict, areas=bool(plot))
+    with Whole(common) as whole:
+        whole.begin(project)
+        opened = _open(project, common)
+        if plot:
+            refuse_own(opened, plot)
+        stats = collect_stats(opened, strict=strict, areas=bool(plot))
+        whole.check("nothing was counted; try again")
     if plot:
         notes: list[str] = []
         write_bytes(plot, encoded([draw_stats(opened, stats, notes=notes)], kind))

@@ -7,6 +7,7 @@ import io
 import sys
 from typing import TYPE_CHECKING, Any
 
+from blobdir.background import NO_THREAD
 from blobdir.cli.output import MOST_OF_A_PATH, complain, say
 from blobdir.durable import in_words
 from blobdir.errors import BlobdirError, BlobdirWarning
@@ -55,11 +56,15 @@ def report(error: Exception) -> int:
         text, status = str(error), error.exit_code
     elif isinstance(error, OSError):
         text = f"{error.filename}: {in_words(error)}" if error.filename else in_words(error)
+        if isinstance(error, FileNotFoundError) and error.errno is None:  # a backend has only said which
+            text += ": isn't there"
         status = 4 if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST) else 7
     elif isinstance(error, UnicodeError) and sys.getfilesystemencoding() != "utf-8":
         text, status = f"names of files are {sys.getfilesystemencoding()} here, and {error}; set PYTHONUTF8=1", 2
     elif isinstance(error, MemoryError):
         text, status = "there isn't enough memory for this (--debug shows where)", UNEXPECTED
+    elif isinstance(error, RuntimeError) and "start new thread" in str(error):
+        text, status = f"{NO_THREAD} (--debug shows where)", UNEXPECTED
     else:
         text, status = f"{type(error).__name__}: {error} (--debug shows where)", UNEXPECTED
     from blobdir.sources.secrecy import without_secrets

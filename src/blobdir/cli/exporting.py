@@ -10,6 +10,7 @@ import click
 
 from blobdir.cli.options import CommonOptions, project_options
 from blobdir.cli.output import INCOMPLETE, Bars, complain, human_bytes, write_lines
+from blobdir.cli.target import Whole
 from blobdir.errors import UsageError
 from blobdir.wording import counted
 
@@ -92,14 +93,15 @@ def export_command(
     index = given.pop("index")
     options = ImageOptions(uid, gid, umask, private, unaligned, copy_at_most)  # type: ignore[arg-type]  # click has checked it
     began = time.perf_counter()
-    with Bars(common.quiet) as bars:
+    with Bars(common.quiet) as bars, Whole(common) as whole:
+        whole.begin(project)
         tree = open_tree(
             project,
             target_options=common.storage,
             options=OpenOptions(DiscoveryOptions(**given), index),
             progress=bars,
         )
-        image = write_image(tree, target, options, for_copies=True, progress=bars)
+        image = write_image(tree, target, options, for_copies=True, check=whole.check, progress=bars)
     if not common.quiet:
         seconds = time.perf_counter() - began
         each = f"{(image.size - image.copied_bytes) / image.rows:.0f} bytes an entry"

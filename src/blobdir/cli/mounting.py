@@ -183,6 +183,7 @@ def _lines(status: Status) -> list[str]:
 
 def _about(state: str) -> str:
     return {
+        "stopped": ": processes of it are, as by Ctrl-Z or in a paused container; readers wait until they go on",
         "dead": ": its process is gone; blobdir umount cleans up",
         "detached": ": unmounted, and still in use by somebody",
         "unknown": ": made by another user, in another container, or with a state folder of its own",

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fsspec.core import url_to_fs
 
+from blobdir.copyplan import MAGIC
 from blobdir.discovery.layout import BLOB_DIR, META
 from blobdir.durable import absolute
 from blobdir.errors import NotAProjectError, NotFoundError, ReadError, UsageError
 from blobdir.filenames import is_path
 from blobdir.filesystem import BlobDirFileSystem
 from blobdir.sources import RemoteOptions, RemoteStorage, Storage, open_storage, split_copies, storage_options
+from blobdir.sources.places import without_short_hosts
 
 if TYPE_CHECKING:
     from blobdir.cli.options import CommonOptions
-
-_MAGIC = frozenset("*?[")
+    from blobdir.packing.locking import Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Target:
         NotFoundError
             There is nothing of that name, or nothing matches.
         """
-        if self.filesystem.exists(self.path) or _MAGIC.isdisjoint(self.path):
+        if self.filesystem.exists(self.path) or MAGIC.isdisjoint(self.path):
             self.filesystem.view.find(self.path, follow=False)
             return [self.path]
         found: list[str] = self.filesystem.glob(self.path)
@@ -55,11 +57,47 @@ class Target:
         return found
 
 
-class Opener:
-    """Opens each project once, however many of its files are named."""
+class Whole(ExitStack):
+    """Projects that are read as a whole until the block ends: what is made of one is of one version, or an error.
 
-    def __init__(self, common: CommonOptions) -> None:
-        self._common = common
+    Parameters
+    ----------
+    common : CommonOptions
+    listing : bool
+        As of `blobdir.moving.watching.read_whole`.
+    """
+
+    def __init__(self, common: CommonOptions, *, listing: bool = True) -> None:
+        super().__init__()
+        self._common, self._listing = common, listing
+        self._checks: list[Check] = []
+
+    def begin(self, project: str) -> None:
+        """Have a project stay as it is, or have it looked at: to be called before it's opened."""
+        from blobdir.moving.watching import read_whole
+
+        remote = RemoteOptions(**self._common.remote)
+        storage = open_storage(project, options=self._common.storage, remote=remote)
+        self._checks.append(self.enter_context(read_whole(storage, listing=self._listing)))
+
+    def check(self, then: str) -> None:
+        """Raise `SourceChangedError` where one of them was changed since, with what to do then."""
+        for check in self._checks:
+            check(then)
+
+
+class Opener:
+    """Opens each project once, however many of its files are named.
+
+    Parameters
+    ----------
+    common : CommonOptions
+    whole : Whole, optional
+        Where the projects are read as a whole.
+    """
+
+    def __init__(self, common: CommonOptions, whole: Whole | None = None) -> None:
+        self._common, self._whole = common, whole
         self._opened: dict[str, BlobDirFileSystem] = {}
 
     def open(self, typed: str) -> Target:
@@ -72,6 +110,7 @@ class Opener:
         UsageError
             A chained URL without an end, or an unknown protocol.
         """
+        typed = without_short_hosts(typed)
         if typed.startswith("blobdir://"):
             path, _, root = typed.removeprefix("blobdir://").partition("::")
             if not root:
@@ -86,6 +125,8 @@ class Opener:
         if root not in self._opened:
             from blobdir.cli.output import Bars
 
+            if self._whole is not None:
+                self._whole.begin(root)
             with Bars(self._common.quiet) as bars:
                 options: dict[str, Any] = {**self._common.filesystem, **self._common.remote}
                 self._opened[root] = BlobDirFileSystem(

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
 from blobdir.inside import MAX_LINKS, below_root, link_target, real_path
+from blobdir.lazily import cached_property
 from blobdir.temporary import PREFIX
 
 if TYPE_CHECKING:

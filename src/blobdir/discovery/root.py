@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from blobdir.descriptors import none_left
 from blobdir.discovery import layout
+from blobdir.discovery.advice import for_unlisted
 from blobdir.discovery.given import kind_of_file
-from blobdir.errors import BlobdirError, NotAProjectError, SourceChangedError, UsageError
+from blobdir.errors import BlobdirError, NotAProjectError, ReadError, SourceChangedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,7 +39,8 @@ def not_a_folder(storage: Storage, error: OSError) -> OSError:
         return NotAProjectError(_is_a_file(storage.url, storage.directory))
     if isinstance(error, FileNotFoundError):
         return NotAProjectError(f"{storage.url}: doesn't exist; give the folder that holds meta.json")
-    return NotAProjectError(f"{storage.url}: {error.strerror or error}; {_HINT}")
+    why = str(error.strerror or error).removeprefix(f"{storage.url}: ")
+    return ReadError(f"{storage.url}: can't be listed: {why}; {for_unlisted(error)} and open it again")
 
 
 def refuse_file(place: str) -> None:

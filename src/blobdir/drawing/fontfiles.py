@@ -79,7 +79,7 @@ def _of_fontconfig() -> list[str]:
         )
     except (OSError, subprocess.SubprocessError):
         return []
-    return [path for path in os.fsdecode(done.stdout).splitlines() if _fits(path)]
+    return [path for path in os.fsdecode(done.stdout).split("\n") if _fits(path)]
 
 
 def _of_folders() -> Iterator[str]:

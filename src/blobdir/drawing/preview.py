@@ -17,7 +17,7 @@ from blobdir.wording import counted
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from PIL import Image
 
@@ -116,6 +116,10 @@ class _Preview:
         return draw_sheets(tiles, self.titles, self.columns, self.tile)
 
 
+def _no_check(_then: str) -> None:
+    pass
+
+
 def _no_progress(_step: str, _done: int, _total: int) -> None:
     pass
 
@@ -171,6 +175,7 @@ def write_preview(
     options: PreviewOptions | None = None,
     *,
     problems: list[Problem] | None = None,
+    check: Callable[[str], None] = _no_check,
     progress: Callable[[str, int, int], None] = _no_progress,
 ) -> str:
     """Draw images of a project to a file: a picture, the pages of a PDF, or a page in HTML, by the ending of its name.
@@ -183,6 +188,8 @@ def write_preview(
     options : PreviewOptions
     problems : list of Problem, optional
         As of `draw_preview`.
+    check : callable, optional
+        Called before the file gets its name, with what to do then: what it raises keeps it from that.
     progress : callable, optional
         Called with a step, and how many images of how many are drawn.
 
@@ -208,7 +215,8 @@ def write_preview(
     if kind == "HTML":
         width = 640 if preview.large else preview.tile
         tiles = preview.tiles(progress)
-        write_bytes(path, html_page(project.url, tiles, width, preview.looks, preview.problems))
+        page = html_page(project.url, tiles, width, preview.looks, preview.problems)
+        write_bytes(path, _checked(page, check))
         return counted(len(preview.chosen), "image")
     if kind == "PDF":
         written = 0
@@ -219,8 +227,13 @@ def write_preview(
                 written += 1
                 yield page
 
-        write_bytes(path, encoded(count(preview.pages(progress)), kind))
+        write_bytes(path, _checked(encoded(count(preview.pages(progress)), kind), check))
         return f"{counted(len(preview.chosen), 'image')}, {counted(written, 'page')}"
     sheet = preview.sheet(progress)
-    write_bytes(path, encoded([sheet], kind))
+    write_bytes(path, _checked(encoded([sheet], kind), check))
     return f"{sheet.width} x {sheet.height} pixels"
+
+
+def _checked(pieces: Iterable[bytes], check: Callable[[str], None]) -> Iterator[bytes]:
+    yield from pieces
+    check("nothing was written; try again")

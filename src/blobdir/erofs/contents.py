@@ -113,7 +113,7 @@ def collect(tree: Tree, options: ImageOptions) -> Contents:
     UsageError
         The project isn't local; members aren't aligned and ``unaligned`` is "refuse"; too much would be copied.
     SourceChangedError
-        A loose file is gone since the project was opened.
+        A loose file, folder or link is gone since the project was opened.
     """
     on_this_machine(tree.storage, FILES_ONLY)
     index = tree.index
@@ -248,6 +248,9 @@ def _look_at_loose(
             found = tree.attributes(row)
         except NotFoundError as error:
             raise SourceChangedError(str(error)) from error
+        if not found.seen:
+            path = tree.path(row) or "/"
+            raise SourceChangedError(f"{path}: isn't there now, or its disk isn't; open the project again")
         attributes[i] = collector.values(found, root=row == 0)
         of_kind = LINK_SIZE if found.kind == "link" else -1
         state[i] = (of_kind, in_column(found.mtime_ns), found.mode, found.uid % (1 << 32), found.gid % (1 << 32), 0, 0)

@@ -74,7 +74,12 @@ def image_folder(storage: Storage, discovery: DiscoveryOptions) -> Path:
 
 
 def prepare(
-    tree: Tree, folder: Path, options: ImageOptions | None = None, *, progress: Progress | None = None
+    tree: Tree,
+    folder: Path,
+    options: ImageOptions | None = None,
+    *,
+    check: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Image:
     """An image of a project as it is now: the one that is kept in `folder` if it's still true, else a new one.
 
@@ -84,6 +89,8 @@ def prepare(
     folder : Path
         Where images of this project are kept; see `image_folder`.
     options : ImageOptions, optional
+    check : callable, optional
+        See `write_image`.
     progress : callable, optional
 
     Raises
@@ -97,7 +104,7 @@ def prepare(
     if is_true(path, tree, options):
         return Image(path, path.stat().st_size, len(tree.index), 0, [], built=False)
     make_own_if_cached(folder)
-    written = write_image(tree, path, options, progress=progress)
+    written = write_image(tree, path, options, check=check, progress=progress)
     trim_if_cached(folder)
     return written
 
@@ -158,6 +165,7 @@ def write_image(
     options: ImageOptions | None = None,
     *,
     for_copies: bool = False,
+    check: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> Image:
     """Write an image. One that is there is replaced as a whole: who has it mounted keeps the old one.
@@ -169,6 +177,8 @@ def write_image(
     options : ImageOptions, optional
     for_copies : bool
         Whether it may be mounted with copies of the blobs, as on another machine: then each of their headers is read.
+    check : callable, optional
+        Called before the image gets its name, with what to do then: what it raises keeps it from that.
     progress : callable, optional
 
     Raises
@@ -183,14 +193,22 @@ def write_image(
     options = options or ImageOptions()
     for left in range(_TRIES - 1, -1, -1):
         try:
-            return _write(tree, path, options, progress, for_copies=for_copies)
+            return _write(tree, path, options, progress, for_copies=for_copies, check=check)
         except SourceChangedError:
             if not left:
                 raise
     raise AssertionError("unreachable")
 
 
-def _write(tree: Tree, path: Path, options: ImageOptions, progress: Progress | None, *, for_copies: bool) -> Image:
+def _write(
+    tree: Tree,
+    path: Path,
+    options: ImageOptions,
+    progress: Progress | None,
+    *,
+    for_copies: bool,
+    check: Callable[[str], None] | None,
+) -> Image:
     contents = _settled(tree, options)
     plan = plan_image(tree.index, contents)
     identity = _identify(tree, contents, options, for_copies=for_copies)
@@ -204,6 +222,8 @@ def _write(tree: Tree, path: Path, options: ImageOptions, progress: Progress | N
         writer.seal()
         size = write_identity(fd, identity, plan.blocks * BLOCK)
         os.fsync(fd)
+        if check is not None:
+            check("nothing was written; try again")
         os.rename(temporary, path)
     _sync_folder(path.parent)
     copied = int(contents.size[(contents.kind == COPIED) | (contents.kind == SYMLINK)].sum())

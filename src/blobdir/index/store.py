@@ -19,11 +19,12 @@ import numpy as np
 from blobdir.descriptors import none_left, with_room
 from blobdir.durable import open_regular
 from blobdir.errors import IndexFormatError
-from blobdir.index.checks import check_columns, check_references
+from blobdir.index.checks import check_columns
 from blobdir.index.header import Header
 from blobdir.index.memory import allocate
 from blobdir.index.place import FORMAT, HEADER_FILE, replaced_folder
 from blobdir.index.table import COLUMNS, Index
+from blobdir.index.together import together
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +39,8 @@ _MAX_HOLES = 64
 """Times that a file may be larger than what it takes on a disk, which compresses it maybe."""
 _BLOCK = 1 << 16
 _PIECE = 8 * _BLOCK
+_WORTH_A_THREAD = 4 << 20
+"""Bytes of an index from which a second thread saves more than it takes to start one."""
 _MAX_COLUMN_HEADER_BYTES = 4096
 _COLUMN_HEADER = re.compile(
     rb"\x93NUMPY(?:\x01\x00(?=..\{)|\x02\x00(?=....\{))(.{2,4})"
@@ -167,9 +170,20 @@ class StoredIndex:
                 shapes[name] = _shape_of(head, _size_of(files[name], path), str(path))
             sizes = {name: shape.length * shape.kind.itemsize for name, shape in shapes.items()}
             parts = allocate({"names": sizes.pop("names")}) | allocate(sizes)
-            digests = {name: _read_into(files[name], parts[name], shapes[name], self._path(name)) for name in files}
+            order = sorted(files, key=lambda name: -len(parts[name]))
+            digests = together(
+                [partial(_read_into, files[name], parts[name], shapes[name], self._path(name)) for name in order],
+                helped=sum(map(len, parts.values())) >= _WORTH_A_THREAD,
+            )
         columns = {name: np.frombuffer(part, shapes[name].kind) for name, part in parts.items()}
-        return _index(self._body, header or self.header, columns, digests, str(self._folder), parts["names"].obj)
+        return _index(
+            self._body,
+            header or self.header,
+            columns,
+            dict(zip(order, digests, strict=True)),
+            str(self._folder),
+            parts["names"].obj,
+        )
 
     def _path(self, column: str) -> Path:
         return self._folder / f"{column}.npy"
@@ -254,8 +268,7 @@ def _index(
     for name in COLUMNS:
         if digests[name] != body["digests"].get(name):
             raise IndexFormatError(f"{label}/{name}.npy: is damaged (its digest is wrong); build the index again")
-    check_columns(columns, body["capacity"], label)
-    check_references(columns, header, label)
+    check_columns(columns, body["capacity"], header, label)
     return Index(**columns, capacity=body["capacity"], header=header, mapped_names=mapped)
 
 

@@ -142,6 +142,11 @@ class Index:
         rows = np.flatnonzero(self.source == DIRECTORY)
         return memoryview(rows.astype(np.int64).data), memoryview(np.asarray(self.offset[rows]).data)
 
+    @property
+    def directories(self) -> NDArray[np.int64]:
+        """Rows of the directories, in order."""
+        return np.asarray(self._folders[0])
+
     def __len__(self) -> int:
         return len(self.source)
 
@@ -228,6 +233,8 @@ class Index:
 
     def path(self, row: int) -> bytes:
         """Path of a row from the root, ``/`` between components, without one at the beginning."""
+        if row and (folder := self._paths.get(self.parent(row))) is not None:
+            return folder + b"/" + self.name(row) if folder else self.name(row)
         parts: list[bytes] = []
         here = row
         while (head := self._paths.get(here)) is None:

@@ -81,7 +81,7 @@ def set_aside(kind: Format, files: LabelFiles, images: Images) -> dict[str, Asid
     """
     if kind.is_of_each:
         return {}
-    calls = {path: _Called(path, images) for path in files.ending(*kind.kinds)}
+    calls = {path: _Called(path, images) for path in kind.paths(files)}
     odd = {path: call for path, call in calls.items() if call.aside and kind.knows(path, files.head(path))}
     if not odd:
         return {}

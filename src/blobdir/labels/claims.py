@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from itertools import takewhile
-from posixpath import basename, dirname, splitext
+from posixpath import basename, dirname
 from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import parents_of
 from blobdir.labels.aside import is_aside, without_aside
-from blobdir.labels.namesakes import spelled_alike
+from blobdir.labels.homes import OTHERWISE, SAVED_OTHERWISE, Homes, has_other_extension, is_whole
+from blobdir.labels.namesakes import spelled_alike, stem_of
 from blobdir.labels.nested import are_equal, of_inner_sets
 from blobdir.labels.splitnames import closeness, is_of_split
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from blobdir.labels.files import LabelFiles
@@ -49,7 +51,7 @@ class Meaning:
 
 def contradicted(meanings: list[Meaning], files: LabelFiles, images: Images) -> dict[int, str]:
     """Names that can't mean what was found for them, since others are it more surely: number -> what to say of it."""
-    wrong = _against_most(meanings)
+    wrong = _against_most(meanings, images)
     wrong |= of_inner_sets(_others(meanings, wrong), files, images)
     by_image: dict[str, list[int]] = {}
     for i, one in enumerate(meanings):
@@ -125,22 +127,30 @@ def name_guessed(meanings: list[Meaning], images: Images, labels: Labels, *, of_
         labels.note(file, text)
 
 
-def _against_most(meanings: list[Meaning]) -> dict[int, str]:
-    """Names that aren't seen from where most others of their file are."""
+def _against_most(meanings: list[Meaning], images: Images, *, of_one: bool = False) -> dict[int, str]:
+    """Names that aren't seen from where most others of their file are, or whose images lie elsewhere."""
     wrong: dict[int, str] = {}
+    homes = Homes(images)
+    folders = [one.file if of_one else dirname(one.file) for one in meanings]
+    copies = homes.copies([one.found for one in meanings], folders)
     by_file: dict[str, list[int]] = {}
     for i, one in enumerate(meanings):
-        by_file.setdefault(one.file, []).append(i)
+        if i in copies:
+            wrong[i] = f"{SAVED_OTHERWISE}. {_what_next(SAVED_OTHERWISE, of_one=of_one)}"
+        else:
+            by_file.setdefault(one.file, []).append(i)
     for numbers in by_file.values():
         every = [meanings[i].found for i in numbers]
-        named = [found for found in every if not found.is_called]
+        named = [found for found in every if not found.named]
         drops = {found.dropped for found in named}
         is_above = any(found.above for found in named)
         bases = Counter(found.base for found in every if "/" in found.said and not found.dropped)
         odd = _odd(bases, {one.found.base for one in (meanings[i] for i in numbers) if _is_seen_from_split(one)})
         above = sum(found.above for found in every)
         most = any(found.exact and not found.above for found in every) or 2 * above >= len(every)
-        for i, found in zip(numbers, every, strict=True):
+        file = meanings[numbers[0]].file
+        away = homes.away(every, file if of_one else dirname(file))
+        for i, found, why_away in zip(numbers, every, away, strict=True):
             if found.dropped:
                 is_odd = is_above or any(other in drops for other in ("", *parents_of(found.dropped)))
             else:
@@ -151,7 +161,18 @@ def _against_most(meanings: list[Meaning]) -> dict[int, str]:
                 wrong[i] = "others in its file lie where they say"
             elif not most and found.above:
                 wrong[i] = "most others in its file lie elsewhere"
+            elif why_away:
+                wrong[i] = f"{why_away}. {_what_next(why_away, of_one=of_one)}"
     return wrong
+
+
+def _what_next(why_away: str, *, of_one: bool) -> str:
+    """What to do if an image is meant, though others of its labels lie elsewhere."""
+    text = "put its label file beside it" if of_one else "say the path of each image in the file"
+    if of_one and why_away == SAVED_OTHERWISE:
+        text = "say its whole name in its label file, and put that beside it"
+    more = ", or give the labels with --labels-from" if why_away == OTHERWISE else ""
+    return f"If it's meant, {text}{more}"
 
 
 def _is_seen_from_split(one: Meaning) -> bool:
@@ -180,9 +201,10 @@ def _above(folder: str) -> tuple[str, ...]:
 
 
 def _told(meanings: list[Meaning], wrong: dict[int, str]) -> dict[int, str]:
+    found = {i: meanings[i].found for i in sorted(wrong)}
     return {
-        i: f"there is no image {meanings[i].found.said} where its labels say; {meanings[i].found.path} isn't it: {why}"
-        for i, why in sorted(wrong.items())
+        i: f"there is no image {one.named or one.said} where its labels say; {one.path} isn't it: {wrong[i]}"
+        for i, one in found.items()
     }
 
 
@@ -208,7 +230,7 @@ class Claims:
         rank : int, optional
             Of those that are called like it, the lower, the more it's this image; by default, as the file lies.
         """
-        image, own = _stem(found.path), _stem(file)
+        image, own = stem_of(found.path), stem_of(file)
         is_called = spelled_alike(image) == spelled_alike(own) and not found.instead
         if rank is None:
             rank = 2 * (not found.exact) + (dirname(found.path) != dirname(file))
@@ -220,7 +242,7 @@ class Claims:
 
     def settled(self, files: LabelFiles, labels: Labels, images: Images) -> dict[str, str]:
         """Image -> its label file; the others are named, but for those that say the same to the last byte."""
-        odd = _against_most(self._meanings)
+        odd = _against_most(self._meanings, images, of_one=True)
         odd |= of_inner_sets(_others(self._meanings, odd), files, images, of_one=True)
         wrong = _told(self._meanings, odd)
         by_image: dict[str, list[tuple[int, int, str]]] = {}
@@ -230,7 +252,7 @@ class Claims:
             else:
                 by_image.setdefault(one.found.path, []).append((rank, -self._shared[i], one.where))
         name_guessed([one for i, one in enumerate(self._meanings) if i not in wrong], images, labels, of_one=True)
-        owners = {}
+        owners: dict[str, str] = {}
         for image, claims in by_image.items():
             if len(claims) > 1:
                 claims.sort(key=lambda one: (is_aside(one[-1], image, images), one))
@@ -239,11 +261,36 @@ class Claims:
             for *_, file in claims:
                 if file != owner and not are_equal(files, file, owner):
                     labels.complain("label", file, f"is of {image}, which has labels in {owner}")
-        return without_aside(owners, images, labels)
+        owners = without_aside(owners, images, labels)
+        self._say_crossed(owners, labels, images)
+        self._say_saved_otherwise(owners, labels, images)
+        return owners
 
+    def _say_saved_otherwise(self, owners: dict[str, str], labels: Labels, images: Images) -> None:
+        """Say which images have another extension than is said, though some are here as said."""
+        owned = [one.found for one in self._meanings if owners.get(one.found.path) == one.where]
+        taken = list(filter(has_other_extension, owned))
+        are_some = any(map(is_whole, owned)) or any(basename(one.named) in images for one in taken)
+        if taken and are_some:
+            first = taken[0]
+            count = counted(len(taken), "image was", "images were")
+            text = f"says {basename(first.named)}, and {first.path} was taken, though it has another extension"
+            text = f"{text}. {count} taken so, and others are there as said"
+            labels.note(owners[first.path], f"{text}. If they aren't what is meant, put their labels away")
 
-def _stem(path: str) -> str:
-    return splitext(basename(path))[0]
+    def _say_crossed(self, owners: dict[str, str], labels: Labels, images: Images) -> None:
+        """Say which files name other images than those that are called like them, though these are there."""
+        crossed = [
+            (file, image)
+            for image, file in owners.items()
+            if images.has_called(file)
+            and spelled_alike(stem_of(file)) not in map(spelled_alike, (stem_of(image), basename(image)))
+        ]
+        if crossed:
+            file, image = crossed[0]
+            count = counted(len(crossed), "file names an image", "files name images")
+            text = f"names {image}, though there is an image that is called like it: what it names counts. {count} so"
+            labels.note(file, text)
 
 
 def _shared(one: str, other: str) -> int:

@@ -84,7 +84,7 @@ class _Named:
         mine = tuple(without_splits(dirname(picture.path)))
         if any(other != mine for other in self._near.get(_key(picture.path), ())):
             return True
-        return picture.is_listed is False and any(_has_word(basename(one)) for one in self._without(picture))
+        return picture.is_listed is False and any(is_for_companions(basename(one)) for one in self._without(picture))
 
     def _without(self, picture: Picture) -> list[str]:
         """The folders around a picture that hold none of these images, the nearest first."""
@@ -99,5 +99,6 @@ def _key(path: str) -> str:
     return _SEPARATORS.sub("_", left).strip("-_. ") if left != stem else stem
 
 
-def _has_word(name: str) -> bool:
+def is_for_companions(name: str) -> bool:
+    """Whether a folder is called for masks or the like."""
     return any(_WORD.search(part) for part in _PARTS.findall(name))

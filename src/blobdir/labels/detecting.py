@@ -7,7 +7,7 @@ from posixpath import basename
 from typing import TYPE_CHECKING
 
 from blobdir.errors import UsageError
-from blobdir.labels.files import LabelFiles
+from blobdir.labels.files import LabelFiles, packed_in
 from blobdir.labels.formats import FORMATS, LOOKED_AT
 from blobdir.labels.formats.yolonames import NO_LABELS
 
@@ -47,11 +47,20 @@ def format_of(path: str, head: bytes) -> str:
     return next((name for name, one in FORMATS.items() if one.knows(path, head)), "")
 
 
+def fault_of(name: str, path: str, head: bytes) -> str:
+    """Why a file that is called like those of a format isn't read, by how it begins; empty: nothing says so."""
+    if packed := packed_in(head):
+        return f"is no text: it's packed ({packed}), so it isn't read. Give it unpacked, as text"
+    if b"\0" in head and not path.lower().endswith(".txt"):
+        return "is no text that can be read, as it has NUL in it, and may have labels. Save it as UTF-8"
+    return FORMATS[name].fault(path, head)
+
+
 def fault_in(files: LabelFiles, *names: str) -> str:
     """The first file of some formats, or of all, that isn't read though it looks like labels, and why; else nothing."""
     for name in names or FORMATS:
-        some = islice(files.ending(*FORMATS[name].kinds), LOOKED_AT)
-        faults = ((path, FORMATS[name].fault(path, files.head(path))) for path in some)
+        some = islice(FORMATS[name].paths(files), LOOKED_AT)
+        faults = ((path, fault_of(name, path, files.head(path))) for path in some)
         if found := next((f"{path} {fault}" for path, fault in faults if fault), ""):
             return found
     return ""

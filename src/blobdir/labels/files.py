@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import os
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+import re
+from codecs import BOM_UTF8
+from json import detect_encoding
 from posixpath import splitext
 from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import JUNK_FOLDERS, is_junk
 from blobdir.inside import open_plain, read_whole
 from blobdir.labels.model import LabelError
+from blobdir.labels.namesakes import is_bare
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
 END_BYTES: Final = 64 << 10
 """Of a file, what says which format it has: so much of both ends."""
+_MORE: Final = 3
+"""In so many other places is a big text looked at."""
+_CUT: Final = 2
+"""So many images have less in a piece of a text than they have: where it's cut."""
 YAML: Final = (".yaml", ".yml")
 YAML_BYTES: Final = 16 << 20
 """Of YAML, whose keys may stand in any order, all is looked at up to this size."""
+_LINE_END: Final = re.compile(r"\r\n?|\n")
 WHOLE_BYTES: Final = 16 << 30
 """A COCO file of millions of objects has some gigabytes."""
 
@@ -78,6 +86,10 @@ class LabelFiles:
         """Paths of the files whose name has one of these extensions, in small letters."""
         return (path for path in self.paths if splitext(path)[1].lower() in endings)
 
+    def bare(self) -> Iterator[str]:
+        """Paths of the files without an extension."""
+        return filter(is_bare, self.paths)
+
     def head(self, path: str) -> bytes:
         """`head_of` a file; nothing of one that can't be read, which is noted."""
         try:
@@ -85,6 +97,14 @@ class LabelFiles:
         except OSError as error:
             self.unread[path] = error.strerror or str(error)
             return b""
+
+    def sample(self, path: str) -> tuple[str, int]:
+        """What stands at the beginning of a text and in some places behind it, and how often it's cut."""
+        try:
+            return sample_of(os.path.join(self.root, path))
+        except OSError as error:
+            self.unread[path] = error.strerror or str(error)
+            return "", 0
 
     def read(self, path: str) -> bytes:
         """Content of a file.
@@ -99,7 +119,7 @@ class LabelFiles:
             raise LabelError(f"can't be read: {error.strerror or error}") from error
 
     def text(self, path: str) -> str:
-        """Text of a file: UTF-8 with or without a mark, or UTF-16 with one.
+        """Text of a file: UTF-8, UTF-16 or UTF-32, each with a mark or without.
 
         Raises
         ------
@@ -112,7 +132,7 @@ def head_of(path: str) -> bytes:
     """How a file begins, up to the last word that is whole there; then, of a big one of JSON, how it ends.
 
     A COCO file whose ``info`` is long has its other keys at the end. YAML is given whole, unless it's huge: its keys
-    may stand behind thousands of names. What is UTF-16 is given as UTF-8.
+    may stand behind thousands of names. What is UTF-16 or UTF-32 is given as UTF-8.
 
     Raises
     ------
@@ -135,26 +155,80 @@ def head_of(path: str) -> bytes:
         return head + b"\n" + file.read(END_BYTES)
 
 
+def sample_of(path: str) -> tuple[str, int]:
+    """`LabelFiles.sample` of a file.
+
+    Raises
+    ------
+    OSError
+        It can't be read, or is no plain file.
+    """
+    with open(open_plain(path), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        first = file.read(END_BYTES)
+        if size <= (1 + _MORE) * END_BYTES:
+            data = first + file.read(size)
+            return data.decode(_wide(first) or "utf-8", "replace"), 0
+        pieces = [first]
+        space = (size - END_BYTES) // _MORE & ~3  # where a character of UTF-32 begins
+        for i in range(1, _MORE + 1):
+            file.seek(space * i if i < _MORE else (size - END_BYTES) & ~3)
+            pieces.append(file.read(END_BYTES))
+    wide = _wide(first) or "utf-8"
+    return "\n".join(piece.decode(wide, "replace") for piece in pieces), _CUT * len(pieces)
+
+
 def _wide(head: bytes) -> str:
-    """The encoding of a text of two bytes for each character; empty: it's none."""
-    if head.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
-        return "utf-16"
-    starts = {b"{\0": "utf-16-le", b"[\0": "utf-16-le", b"\0{": "utf-16-be", b"\0[": "utf-16-be"}
-    return starts.get(head[:2], "")  # JSON without a mark
+    """The encoding of a text of two or four bytes for each character, with a mark or without; empty: it's none."""
+    found = encoding_of(head)
+    return "" if found.startswith("utf-8") else found
+
+
+def encoding_of(data: bytes) -> str:
+    """The encoding of a text, by its mark, or by the NUL beside each of its first two characters.
+
+    These are ASCII in all label files; images and films begin with NUL, too, and with something else.
+    """
+    found = detect_encoding(data)
+    if found.endswith(("-le", "-be")):
+        begin = data[:8].decode(found, "ignore")[:2]
+        is_text = all(char.isascii() and (char.isprintable() or char.isspace()) for char in begin)
+        return found if begin and is_text else "utf-8"
+    return found
 
 
 def decoded(data: bytes) -> str:
     """`LabelFiles.text` of bytes."""
-    encoding = "utf-8"
-    if data.startswith(BOM_UTF8):
-        encoding = "utf-8-sig"
-    elif data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
-        encoding = "utf-16"
+    encoding = encoding_of(data)
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
+        if not encoding.startswith("utf-8"):
+            raise LabelError(f"looks like {encoding.upper()}, and byte {error.start} isn't; save it as UTF-8") from None
         line = data.count(b"\n", 0, error.start) + 1
         raise LabelError(f"line {line}: byte {error.start} isn't UTF-8; save it as UTF-8") from None
+
+
+_PACKED: Final = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "ZIP, as spreadsheets are",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"7z\xbc\xaf": "7-Zip",
+    b"\xd0\xcf\x11\xe0": "an old spreadsheet",
+}
+"""How files begin that are no text, whatever they're called."""
+
+
+def packed_in(head: bytes) -> str:
+    """What a file is packed in, though it's called like a text; empty: nothing that is known."""
+    return next((what for start, what in _PACKED.items() if head.startswith(start)), "")
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text. Names may have characters in them at which `str.splitlines` begins another one: U+0085."""
+    return _LINE_END.split(text)
 
 
 def _walk(root: str) -> Iterator[str]:

@@ -35,9 +35,18 @@ from dataclasses import dataclass, replace
 from posixpath import basename, dirname, join, normpath, splitext
 from typing import TYPE_CHECKING, Final
 
-from blobdir.filenames import IMAGE_EXTENSIONS, parents_of
-from blobdir.labels.model import LabelError
-from blobdir.labels.namesakes import Namesakes, folders_of, is_below, is_candidate, spelled_alike
+from blobdir.filenames import IMAGE_EXTENSIONS
+from blobdir.labels.model import LabelError, MissingError, UnclearError
+from blobdir.labels.namesakes import (
+    InFolders,
+    Namesakes,
+    Noted,
+    folders_of,
+    is_below,
+    is_candidate,
+    spelled_alike,
+    stem_of,
+)
 from blobdir.labels.nearby import Folders, Near, words_of
 from blobdir.labels.splitnames import families, speaks_of, split_below
 
@@ -54,29 +63,6 @@ _MOST: Final = 2
 """So many times more label files must be called one way than the other."""
 _SAID, _WHOLE, _NOTHING, _OTHER = 3, 2, 1, 0
 """What an image's folders say of a split: it, by name; it's said whole; nothing; another one."""
-
-
-class MissingError(LabelError):
-    """What a label file means isn't there."""
-
-
-class UnclearError(LabelError):
-    """What a label file means can be several things.
-
-    Attributes
-    ----------
-    paths : list of str
-    """
-
-    def __init__(self, message: str, paths: list[str]) -> None:
-        super().__init__(message)
-        self.paths = paths
-
-    @property
-    def is_one_name(self) -> bool:
-        """Whether they differ in their extensions only."""
-        first = splitext(self.paths[0])[0]
-        return len(self.paths) > 1 and all(splitext(one)[0] == first for one in self.paths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +82,8 @@ class Found:
         Folders of another machine in front of it.
     instead : str
         The name in the label file that isn't there, where the image is called like the file.
-    is_called : bool
-        It's called like the file, and not what that names.
+    named : str
+        What the file names, where that isn't there and the image is called like the file.
     is_relative : bool
         What was said leads there from the label file's folder, by ``..``.
     """
@@ -108,7 +94,7 @@ class Found:
     said: str = ""
     dropped: str = ""
     instead: str = ""
-    is_called: bool = False
+    named: str = ""
     is_relative: bool = False
 
     @property
@@ -163,10 +149,15 @@ class Images:
     Attributes
     ----------
     paths : list of str
+    known : frozenset of str
+        The same, to be looked up.
+    noted : Noted
+    in_folders : InFolders
     """
 
     def __init__(self, paths: Iterable[str], what: str = "image") -> None:
         self.paths, self._what = list(paths), what
+        self.known = frozenset(self.paths)
         self._by_name: dict[str, list[str]] = {}
         for path in self.paths:
             self._by_name.setdefault(basename(path), []).append(path)
@@ -176,7 +167,8 @@ class Images:
         self._called: dict[str, list[str]] = {}
         self._allowed: dict[tuple[int, *tuple[tuple[str, ...], ...]], list[str]] = {}
         self._helps: dict[tuple[str, str], bool] = {}
-        self._refused: dict[str, set[str]] = {}
+        self.noted = Noted()
+        self.in_folders = InFolders(self.paths)
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
@@ -208,8 +200,9 @@ class Images:
         return folder not in self._folders.tails and not is_other
 
     def has_called(self, path: str) -> bool:
-        """Whether an image is called like a file, but for the extension."""
-        return spelled_alike(_stem(path)) in self._stems
+        """Whether an image is called like a file, with its extension or without it."""
+        stem = stem_of(path)
+        return spelled_alike(stem) in self._stems or (is_image(stem) and bool(self._spelled(stem, BY_NAME)))
 
     def called_so(self, said: str) -> list[str]:
         """All images of the name that is at the end of a path, wherever they lie."""
@@ -238,7 +231,7 @@ class Images:
         ``a.jpg.txt`` is of ``a.jpg``, or of ``a.jpg.jpg``: the other files tell.
         """
         self._folders.note_labels(map(dirname, paths))
-        stems = {_stem(path) for path in paths}
+        stems = {stem_of(path) for path in paths}
         likes = {stem for stem in stems if is_image(stem)}
         if any(spelled_alike(stem) in self._stems for stem in stems - likes):
             return BY_STEM
@@ -254,7 +247,7 @@ class Images:
             self._by_stem = {}
             for path in self.paths:
                 if is_image(path):
-                    self._by_stem.setdefault(spelled_alike(_stem(path)), []).append(path)
+                    self._by_stem.setdefault(spelled_alike(stem_of(path)), []).append(path)
         return self._by_stem
 
     def find(self, name: str, near: str = "", split: str = "") -> str:
@@ -296,12 +289,7 @@ class Images:
         """Note that a label file says the name of images and means none of them."""
         stem = spelled_alike(splitext(name)[0] if is_image(name) else name)
         if stem in self._stems:
-            self._refused.setdefault(stem, set()).update((near, *parents_of(near)))
-
-    def refused_in(self, path: str, folder: str) -> str:
-        """A folder around an image, and not around `folder`, with label files that say its name and mean it not."""
-        found = self._refused.get(spelled_alike(_stem(path)), ())
-        return next((one for one in parents_of(path) if one in found and not is_below(f"{folder}/", one)), "")
+            self.noted.refuse(stem, near)
 
     def of_file(self, path: str, named: str = "", calling: str = BY_STEM) -> Found:
         """The image whose labels are in a file of its own: that which the file names, else the one called like it.
@@ -319,7 +307,7 @@ class Images:
         ------
         MissingError, UnclearError
         """
-        stem = _stem(path)
+        stem = stem_of(path)
         fault: MissingError | None = None
         if named:
             try:
@@ -339,8 +327,8 @@ class Images:
         *_, folder, _ = ["", *self._parsed(named).parts] if named else ("", "")
         if not found[0].exact and not self.may_lie_in(found[0].path, folder):
             raise fault or self._missing(named, found[0].path, helps=False)
-        is_other = bool(named) and _stem(found[0].path) != self._stem_of(named)
-        return replace(found[0], instead=named if is_other else "", is_called=bool(named))
+        is_other = bool(named) and stem_of(found[0].path) != self._stem_of(named)
+        return replace(found[0], instead=named if is_other else "", named=named)
 
     def _called_otherwise(self, stem: str, calling: str) -> MissingError | None:
         """What to say where a label file is called like an image, and the others aren't called so."""
@@ -375,7 +363,7 @@ class Images:
                 raise
             if has_place and found.base not in (near.bases if "/" in found.said else near.beside):
                 fault = fault or self._missing(name, found.path, helps=True)
-            elif found.dropped and _stem(found.path) != _stem(path):
+            elif found.dropped and stem_of(found.path) != stem_of(path):
                 continue  # of an image that is called otherwise, the folders must be right
             else:
                 return found
@@ -409,8 +397,8 @@ class Images:
             alike = [path for path in alike if not kind or splitext(path)[1].lower() == kind.lower()]
             groups = [
                 self._by_name.get(name, []) if calling != BY_STEM else [],
-                [path for path in alike if _stem(path) == stem],
-                [path for path in alike if _stem(path) != stem],
+                [path for path in alike if stem_of(path) == stem],
+                [path for path in alike if stem_of(path) != stem],
             ]
             found = self._spellings[name, calling] = [Namesakes(paths) for paths in groups if paths]
         return found
@@ -422,6 +410,9 @@ class Images:
                 return self._chosen(said, same, self._folders.near(near))
             except MissingError as error:
                 fault = fault or error
+            except UnclearError as error:
+                self.noted.unclear([] if said.is_in_list else error.paths, near)
+                raise
         raise fault or MissingError(f"there is no {self._what} {said.name}")
 
     def _chosen(self, said: _Said, same: Namesakes, near: Near) -> Found:
@@ -574,10 +565,6 @@ class Images:
         text = f"there is no {self._what} {name} where its labels say; {other} lies elsewhere"
         more = ", or give their folder with --labels-from" if helps else ""
         return MissingError(f"{text}: mend its path in them{more}")
-
-
-def _stem(path: str) -> str:
-    return splitext(basename(path))[0]
 
 
 def _in_ways(ways: Iterable[str], look: Callable[[str], Found]) -> list[Found]:

@@ -1,24 +1,28 @@
 """Lists of the images of a split, an image in a line: YOLO's ``train.txt``, the ``ImageSets`` of Pascal VOC.
 
-What a list says isn't lost without a word: it's read, or named where an image isn't of the split that it says.
+What a list says isn't lost without a word: it's read, or named where an image isn't of the split that it says, see
+`blobdir.labels.otherlists`.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from posixpath import basename, dirname, splitext
+from functools import partial
+from posixpath import basename, dirname, join, splitext
 from typing import TYPE_CHECKING, Final
 
+from blobdir.filenames import SIDE_EXTENSIONS
 from blobdir.labels.claims import Meaning, contradicted
-from blobdir.labels.files import decoded
-from blobdir.labels.finding import MissingError, UnclearError, is_image
-from blobdir.labels.model import LabelError
-from blobdir.labels.splitnames import is_called_like_a_split, is_so, kind_of_split
+from blobdir.labels.files import lines_of
+from blobdir.labels.finding import is_image
+from blobdir.labels.model import LabelError, MissingError, UnclearError
+from blobdir.labels.namesakes import is_below
+from blobdir.labels.splitnames import is_called_like_a_split, kind_of_split
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from blobdir.labels.files import LabelFiles
     from blobdir.labels.finding import Found, Images
@@ -26,24 +30,20 @@ if TYPE_CHECKING:
 
 DARKNET: Final = "data/"
 """How lines of lists begin that are seen from the folder of the program."""
+ENDING: Final = ".txt"
+"""What lists end with that are read."""
+NO_SPLIT: Final = "default"
+"""A list of this name makes no split: CVAT's."""
 SETS: Final = ("main", "", "segmentation", "layout", "action")
 """Folders of ``ImageSets`` with lists; the first that has some counts, as the others are for other tasks."""
 _SPACES: Final = re.compile(r"\s(?!-?\d+(?:\s+-?\d+){0,2}$)")
 """What names in a line don't have, but for numbers behind them."""
-_NUMBERED: Final = re.compile(r"(\S+)(?:\s+-?\d+){1,3}")
+_NUMBERED: Final = re.compile(r"(?:\S+|(?=.*[^\s\d.+-]).*\S)(?:\s+-?\d+){1,3}")
 """An image and numbers, as of its class; an object of YOLO has four at least."""
-_OF_CLASS: Final = re.compile(r"(\S+)\s+(?:-1|0|1)")
+_MOST_NUMBERS: Final = 3
+_WHOLE: Final = re.compile(r"-?\d+")
+_OF_CLASS: Final = re.compile(r"(\S(?:.*\S)?)\s+(?:-1|0|1)")
 """A line of a list that says whether a class is in the image."""
-
-
-_LISTS: Final = (".txt", ".lst", ".list", ".csv", ".tsv")
-"""What lists of images end with."""
-_FIELDS: Final = re.compile(r"[,;|\t]|:\s|=")
-_AROUND: Final = " \t\"'`:()[]<>{}*-"
-"""Around names in lists."""
-_NUMBER: Final = re.compile(r"[-+]?[\d.]+(?:e[-+]?\d+)?", re.IGNORECASE)
-_PADDED: Final = re.compile(r"0\d+|\d{5,}")
-_SHOWN: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,11 @@ class Called:
 
 def lists_called_so(files: LabelFiles, images: Images) -> Iterator[Called]:
     """Texts that are called like a split and name an image, though few where a part of a data set is here."""
-    for path in files.ending(".txt"):
+    for path in files.ending(ENDING):
         if not is_called_like_a_split(splitext(basename(path))[0]):
             continue
         try:
-            lines = list(filter(None, map(str.strip, files.text(path).splitlines())))
+            lines = list(filter(None, map(str.strip, lines_of(files.text(path)))))
         except LabelError:
             continue  # it isn't a text
         ways = [_called(path, lines, images, near) for near in dict.fromkeys((dirname(path), ""))]
@@ -89,21 +89,65 @@ def lists_called_so(files: LabelFiles, images: Images) -> Iterator[Called]:
 
 
 def _called(path: str, lines: list[str], images: Images, near: str) -> Called:
-    named, others = [], []
-    numbered = _are_numbered(lines) and not of_class(path, lines)
-    for line in lines:
-        try:
-            named.append(_place(images, line, near, "", DARKNET, numbered=numbered).path)
-        except UnclearError as error:
-            others.append((line, error.paths))
-        except MissingError:
-            ways = _ways(line, DARKNET, numbered=numbered)
-            if elsewhere := next(filter(None, map(images.called_so, ways)), None):
-                others.append((line, elsewhere))
+    named, others = _named(path, lines, lines, images, near)
+    if not named and not others and (stems := _stems_of(lines, images, near)):
+        named, others = _named(path, lines, stems, images, near)
     is_sure = 2 * (len(named) + len(others)) >= len(lines) or all(
         is_image(line) or is_image(line.partition(" ")[0]) for line in lines
     )
     return Called(path, near, named, others, is_sure)
+
+
+def _named(
+    path: str, lines: list[str], names: list[str], images: Images, near: str
+) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """The images that lines name; and the lines that may name images, with these."""
+    named, others = [], []
+    numbered = _are_numbered(names) and not of_class(path, names)
+    for line, name in zip(lines, names, strict=True):
+        try:
+            named.append(_place(images, name, near, "", DARKNET, numbered=numbered).path)
+        except UnclearError as error:
+            others.append((line, error.paths))
+        except MissingError:
+            ways = _ways(name, DARKNET, numbered=numbered)
+            if elsewhere := next(filter(None, map(images.called_so, ways)), None):
+                others.append((line, elsewhere))
+    return named, others
+
+
+def stem_in(name: str) -> str:
+    """What a name is without the ending of an image, of labels or of numbers; empty: it has none such, or nothing else.
+
+    Lists are written of what a program reads: of labels, or of images before they were saved as others.
+    """
+    stem, ending = splitext(name)
+    is_so = ending.lower() in SIDE_EXTENSIONS or is_image(name)
+    return stem if is_so and basename(stem) and not is_called_like_a_split(basename(stem)) else ""
+
+
+def _stems_of(lines: list[str], images: Images, near: str) -> list[str]:
+    """Lines without endings; nothing if one has none, or an image is called so: then it's known what lines name."""
+    found = [stem_in(_bare(line)) for line in lines]
+    if not all(found) or any(map(images.called_so, lines)):
+        return []
+    return [_of_labels(name, images, near) for name in found]
+
+
+def _of_labels(name: str, images: Images, near: str) -> str:
+    """What the image is called of labels that a list names: it lies where those of their folder belong.
+
+    The list may be of another place, so that its lines begin with folders that aren't here.
+    """
+    folder = dirname(name.removeprefix("./"))
+    if not folder or images.holds(join(near, folder)) or images.holds(folder):
+        return name
+    parts = [part for part in folder.split("/") if part not in ("", ".", "..")]
+    for tail in ("/".join(parts[start:]) for start in range(len(parts))):
+        found = next(filter(images.holds, images.near(join(near, tail)).beside[:-1]), "")
+        if found:
+            return join(found[len(near) + 1 :] if near and is_below(found, near) else found, basename(name))
+    return name
 
 
 def _are_numbered(lines: list[str]) -> bool:
@@ -113,104 +157,24 @@ def _are_numbered(lines: list[str]) -> bool:
 
 def of_class(path: str, lines: Collection[str]) -> list[str]:
     """The names in a list that says of each whether a class is in it, as ``cat_train.txt``; none: it's another one."""
-    found = [match[1] for line in lines if (match := _OF_CLASS.fullmatch(line))] if "_" in basename(path) else []
+    found = [_bare(match[1]) for line in lines if (match := _OF_CLASS.fullmatch(line))] if "_" in basename(path) else []
     return found if len(found) == len(lines) else []
 
 
-def name_unused(files: LabelFiles, images: Images, labels: Labels) -> None:
-    """Name the lists that weren't read, where they say a split of an image that it isn't of."""
-    known = {*labels.files, *(path for _, path, _ in labels.problems)}
-    splits: dict[str, list[str]] = {}
-    for picture in labels.pictures:
-        splits.setdefault(picture.path, []).append(picture.split)
-    if labels.format == "voc":
-        known |= {path for path in files.ending(*_LISTS) if _is_of_other_task(path)}
-    plain = {one.path: one for one in lists_called_so(files, images) if one.path not in known}
-    for one in (*plain.values(), *lists_with_more(files, images, {*known, *plain})):
-        name = splitext(basename(one.path))[0]
-        lost = [image for image in one.named if not any(is_so(split, name) for split in splits.get(image, [name]))]
-        different = {id(paths): paths for _, paths in one.others}  # many lines may be of the same namesakes
-        known_so = {
-            number: all(any(is_so(split, name) for split in splits.get(path, [name])) for path in paths)
-            for number, paths in different.items()
-        }
-        unclear = [line for line, paths in one.others if not known_so[id(paths)]]
-        text = f"isn't read as a list of {name}, and names images: "
-        if one.path not in plain:
-            text = (
-                f"isn't read as a list of {name}, as its lines have more than an image's name, like {one.like!r} "
-                "(a list has an image in each line, and up to three whole numbers behind it), and names images: "
-            )
-        if lost:
-            count = counted(len(lost), "image isn't", "images aren't")
-            labels.complain("label", one.path, f"{text}{count} of that split now, as {lost[0]}")
-        elif unclear:
-            count = counted(len(unclear), "line", "lines")
-            labels.complain("label", one.path, f"{text}which, can't be told of {count}, as {unclear[0]!r}")
+def image_sets(files: LabelFiles) -> dict[str, dict[str, dict[str, str]]]:
+    """The lists that Pascal VOC's reader looks at: folder with an ``ImageSets`` -> one in that -> name -> its path.
 
-
-def lists_with_more(files: LabelFiles, images: Images, known: Collection[str]) -> Iterator[Called]:
-    """Texts that are called like a split, and most of whose lines hold the name of an image somewhere.
-
-    Programs write a header, classes, scores, quotes around the names. Nobody knows how each is meant.
-
-    Parameters
-    ----------
-    files : LabelFiles
-    images : Images
-    known : collection of str
-        Those that aren't looked at.
+    Others, as those of another ending, aren't read: `blobdir.labels.otherlists` names them.
     """
-    for path in files.ending(*_LISTS):
-        if path in known or not is_called_like_a_split(splitext(basename(path))[0]):
-            continue
-        if (head := files.head(path)) and b"\0" not in head and _with_more(path, _lines_of(head), images):
-            try:
-                found = _with_more(path, _lines_of(files.read(path)), images)
-            except LabelError:
-                continue  # it's gone
-            if found is not None:
-                yield found
-
-
-def _lines_of(data: bytes) -> list[str]:
-    """The lines of a list with something in them; a text in an old encoding may name images, too."""
-    try:
-        text = decoded(data)
-    except LabelError:
-        text = data.decode("latin-1")
-    return [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
-
-
-def _with_more(path: str, lines: list[str], images: Images) -> Called | None:
-    """What a text names; None: most lines name nothing."""
-    found = [_somewhere(line, images) for line in lines]
-    hits = sum(map(bool, found))
-    if 2 * hits <= len(lines) and not (hits > 1 and hits == len(lines) - 1):  # a header, perhaps
-        return None
-    named = list(dict.fromkeys(paths[0] for paths in found if len(paths) == 1))
-    others = [(line, paths) for line, paths in zip(lines, found, strict=True) if len(paths) > 1]
-    like = next(line for line, paths in zip(lines, found, strict=True) if paths)
-    return Called(path, dirname(path), named, others, is_sure=False, like=like[:_SHOWN])
-
-
-def _somewhere(line: str, images: Images) -> list[str]:
-    """The images that a line of a list may name in any of its fields, the first that names one."""
-    fields = [field.strip(_AROUND) for field in _FIELDS.split(line)]
-    words = [word.strip(_AROUND) for field in fields for word in field.split()]
-    some = list(filter(None, dict.fromkeys((*fields, *words))))
-    is_number = list(map(_NUMBER.fullmatch, some))  # of epochs, say; but images are called 000017, or 17 before a class
-    some = [
-        one
-        for i, one in enumerate(some)
-        if not is_number[i] or (i == 0 and (_PADDED.fullmatch(one) or not all(is_number)))
-    ]
-    return next(filter(None, map(images.called_so, some)), [])
-
-
-def _is_of_other_task(path: str) -> bool:
-    folders = path.lower().split("/")[:-1]
-    return "imagesets" in folders and "/".join(folders[folders.index("imagesets") + 1 :]) in SETS
+    trees: dict[str, dict[str, dict[str, str]]] = {}
+    for path in files.ending(ENDING):
+        parts = path.split("/")
+        folders = [part.lower() for part in parts[:-1]]
+        if "imagesets" in folders:
+            at = folders.index("imagesets")
+            sets = trees.setdefault("/".join(parts[:at]), {})
+            sets.setdefault("/".join(folders[at + 1 :]), {})[splitext(basename(path))[0]] = path
+    return trees
 
 
 def together(sets: dict[str, set[str]]) -> set[str]:
@@ -247,11 +211,40 @@ def _ways(line: str, drop: str, *, numbered: bool) -> list[str]:
     short = line.removeprefix("./")
     if drop and short.startswith(drop):
         ways.append(short.removeprefix(drop))
-    if numbered and (found := _NUMBERED.fullmatch(line)):
-        ways.append(found[1])
+    if numbered and _NUMBERED.fullmatch(line):
+        ways += _without_numbers(line)
     elif is_image(first := line.partition(" ")[0]) and first != line:
         ways.append(first)
+    ways += [bare for way in ways if (bare := _bare(way)) != way]
     return ways
+
+
+def _without_numbers(line: str) -> list[str]:
+    """A line without the last number behind its name, without the last two, three; names may have spaces in them."""
+    found = [line]
+    while len(found) <= _MOST_NUMBERS and len(parts := found[-1].rsplit(maxsplit=1)) > 1 and _WHOLE.fullmatch(parts[1]):
+        found.append(parts[0])
+    return found[1:]
+
+
+def _bare(name: str) -> str:
+    """A name without quotes around it: Datumaro has them where there are spaces in it."""
+    return name[1:-1] if len(name) > 2 and name[0] == name[-1] == '"' else name
+
+
+def _meanings(
+    path: str, lines: list[str], names: list[str], split: str, place: Callable[..., Found]
+) -> tuple[list[Meaning], list[tuple[str, str]]]:
+    """What lines mean, by the names in them; and those that mean nothing, with what is wrong."""
+    lost: list[tuple[str, str]] = []
+    meanings: list[Meaning] = []
+    numbered = _are_numbered(names)
+    for line, name in zip(lines, names, strict=True):
+        try:
+            meanings.append(Meaning(path, line, split, place(name, numbered=numbered)))
+        except LabelError as error:
+            lost.append((line, str(error)))
+    return meanings, lost
 
 
 class Lists:
@@ -268,6 +261,7 @@ class Lists:
         self.splits: dict[str, str] = {}
         self._listed: dict[str, str] = {}
         self._lines: set[str] = set()
+        self._by_stem: set[str] = set()
         self._again: dict[tuple[str, str], list[str]] = {}
 
     def read(
@@ -290,28 +284,33 @@ class Lists:
             Whether images are named without their extension.
         """
         try:
-            lines = [line.strip() for line in self._files.text(path).splitlines()]
+            lines = [line.strip() for line in lines_of(self._files.text(path))]
         except LabelError as error:
             raise LabelError(f"{path}: {error}") from error
         self._labels.files.append(path)
-        lost: list[tuple[str, str]] = []
-        meanings: list[Meaning] = []
         lines = list(filter(None, lines))
         self._lines.update(lines)
-        numbered = _are_numbered(lines)
-        for line in lines:
-            try:
-                found = _place(self._images, line, near, split, drop, numbered=numbered, stems=stems)
-                meanings.append(Meaning(path, line, split, found))
-            except LabelError as error:
-                lost.append((line, str(error)))
+        place = partial(_place, self._images, near=near, split=split, drop=drop, stems=stems)
+        meanings, lost = _meanings(path, lines, lines, split, place)
+        by_stem = False
+        if not meanings and (short := _stems_of(lines, self._images, near)):
+            meanings, still_lost = _meanings(path, lines, short, split, place)
+            if by_stem := bool(meanings):
+                lost = still_lost
+                text = f"says {meanings[0].where}, and there is no such image; {meanings[0].found.path} was taken"
+                self._labels.note(path, f"{text}, as all its names have another ending")
+                self._by_stem.add(path)
         wrong = contradicted(meanings, self._files, self._images)
         lost += [(meanings[i].where, text) for i, text in wrong.items()]
         for image in [one.found.path for i, one in enumerate(meanings) if i not in wrong]:
-            before = self.splits.setdefault(image, split)
+            before, first = self.splits.setdefault(image, split), self._listed.setdefault(image, path)
+            if first in self._by_stem and not by_stem and not whole:  # this one says it as it's called
+                self.splits[image], self._listed[image] = split, path
+                first, other = path, first
+            else:
+                other = path
             if before != split and not whole:
-                self._again.setdefault((self._listed[image], path), []).append(image)
-            self._listed.setdefault(image, path)
+                self._again.setdefault((first, other), []).append(image)
         if lost:
             count = counted(len(lost), "line names", "lines name")
             text = f"{count} no image that is there, so none is of {split or 'it'} by it; {lost[0][0]!r}: {lost[0][1]}"

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from blobdir.labels.model import Thing
 
-_PARTS: Final = "instances", "stuff"
-"""Two files of COCO's that are made to be used together: things that can be counted, and what is around them."""
-_PART: Final = re.compile(rf"({'|'.join(_PARTS)})([-_].*)", re.IGNORECASE)
+_AROUND: Final = "stuff"
+_PART: Final = re.compile(rf"(instances|(?:person_)?keypoints|{_AROUND})([-_].*)", re.IGNORECASE)
+"""Files of COCO's that are made to be used together: things that can be counted, people, and what is around them."""
 
 
 class _Pair:
@@ -74,4 +74,5 @@ def _are_parts(one: str, other: str, pair: _Pair) -> bool:
     found = [_PART.fullmatch(basename(file)) for file in (one, other)]
     names: Iterable[tuple[str, str]] = ((match[1].lower(), match[2]) for match in found if match)
     parts, rest = zip(*names, strict=True) if all(found) else ((), ())
-    return sorted(parts) == list(_PARTS) and rest[0] == rest[1] and pair.left.isdisjoint(pair.right)
+    is_apart = pair.left.isdisjoint(pair.right)
+    return parts.count(_AROUND) == 1 and rest[0] == rest[1] and is_apart

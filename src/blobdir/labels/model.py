@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import isfinite
+from posixpath import splitext
 from typing import TYPE_CHECKING, Any
 from unicodedata import category
 
@@ -27,6 +28,29 @@ Value = str | int | float | None
 
 class LabelError(DataError):
     """Something in a label file can't be used; the message says what, in words of the format."""
+
+
+class MissingError(LabelError):
+    """What a label file means isn't there."""
+
+
+class UnclearError(LabelError):
+    """What a label file means can be several things.
+
+    Attributes
+    ----------
+    paths : list of str
+    """
+
+    def __init__(self, message: str, paths: list[str]) -> None:
+        super().__init__(message)
+        self.paths = paths
+
+    @property
+    def is_one_name(self) -> bool:
+        """Whether they differ in their extensions only."""
+        first = splitext(self.paths[0])[0]
+        return len(self.paths) > 1 and all(splitext(one)[0] == first for one in self.paths)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
-from functools import cached_property
-from posixpath import dirname
+from collections import Counter
+from posixpath import basename, dirname, splitext
 from typing import Final
 from unicodedata import normalize
 
+from blobdir.filenames import IMAGE_EXTENSIONS, parents_of
+from blobdir.labels.splitnames import without_splits
+from blobdir.lazily import cached_property
+
+_EXTENSION: Final = re.compile(r"\.(?:[a-z]{1,10}|[a-z][a-z\d]{0,4})", re.IGNORECASE)
+"""What is one, behind the last point of a name: not in ``v1.2_img``, ``3.0``."""
+_COPIES: Final = 16
+"""So many namesakes of an image are noted."""
 _AFTER_SLASH: Final = "0"
 """The character behind ``/``: what begins with ``x/`` lies between ``x/`` and ``x0``."""
 
@@ -81,6 +90,86 @@ class Namesakes:
         return [path for _, path in self._turned[start:end]]
 
 
+class InFolders:
+    """What images are called but for their extensions, folder by folder; collected once, when it's asked for.
+
+    Parameters
+    ----------
+    paths : list of str
+    """
+
+    def __init__(self, paths: list[str]) -> None:
+        self._paths = paths
+        self._below: dict[str, set[str]] = {}
+
+    @cached_property
+    def stems(self) -> dict[str, set[str]]:
+        """Folder -> its images."""
+        found: dict[str, set[str]] = {}
+        for path in self._paths:
+            found.setdefault(dirname(path), set()).add(spelled_alike(stem_of(path)))
+        return found
+
+    def around(self, folder: str) -> set[str]:
+        """Images in a folder and those beside it, or below these; and in folders of its name in other splits."""
+        above = dirname(folder)
+        beside = self._all_below(above) if above else set()
+        alike = self.of_kind(without_splits(folder))
+        others = [self.stems[one] for one in alike if not (above and is_below(one, above))]
+        return beside.union(*others) if others else beside
+
+    def of_kind(self, kind: list[str]) -> list[str]:
+        """Folders whose path is this, but for what is called like a split in it."""
+        return self._of_kind.get(tuple(kind), [])
+
+    def _all_below(self, folder: str) -> set[str]:
+        if folder not in self._below:
+            start = bisect_left(self._sorted, f"{folder}/")
+            end = bisect_left(self._sorted, folder + _AFTER_SLASH, start)
+            self._below[folder] = {stem for one in self._sorted[start:end] for stem in self.stems[one]}
+        return self._below[folder]
+
+    @cached_property
+    def _sorted(self) -> list[str]:
+        return sorted(self.stems)
+
+    @cached_property
+    def _of_kind(self) -> dict[tuple[str, ...], list[str]]:
+        found: dict[tuple[str, ...], list[str]] = {}
+        for folder in self.stems:
+            found.setdefault(tuple(without_splits(folder)), []).append(folder)
+        return found
+
+
+class Noted:
+    """What label files say that is of no image, or of one of several: it speaks of where others are."""
+
+    def __init__(self) -> None:
+        self._refused: dict[str, set[str]] = {}
+        self._unclear: dict[tuple[str, str], dict[str, frozenset[str]]] = {}
+
+    def refuse(self, stem: str, near: str) -> None:
+        """Note that label files in a folder say the name of images and mean none of them."""
+        self._refused.setdefault(stem, set()).update((near, *parents_of(near)))
+
+    def refused_in(self, path: str, folder: str) -> str:
+        """A folder around an image, and not around `folder`, with label files that say its name and mean it not."""
+        found = self._refused.get(spelled_alike(stem_of(path)), ())
+        return next((one for one in parents_of(path) if one in found and not is_below(f"{folder}/", one)), "")
+
+    def unclear(self, paths: list[str], near: str) -> None:
+        """Note that label files in a folder say a name that several images have."""
+        folders = frozenset(map(dirname, paths[:_COPIES]))
+        stem = spelled_alike(stem_of(paths[0])) if paths else ""
+        for folder in folders if len(folders) > 1 else ():
+            self._unclear.setdefault((near, folder), {})[stem] = folders
+
+    def unclear_in(self, near: str, folder: str, known: set[str]) -> dict[str, int]:
+        """Other folders, with how many names that label files say are there and in one folder; but for known ones."""
+        found = [some for stem, some in self._unclear.get((near, folder), {}).items() if stem not in known]
+        return Counter(other for folders in found for other in sorted(folders) if other != folder)
+
+
 def is_candidate(path: str, scopes: list[str], must: list[str], tail: list[str]) -> bool:
     """Whether a path is one of `Namesakes.candidates`."""
     folders, depth = folders_of(path), scopes[0].count("/") + bool(scopes[0])
@@ -91,6 +180,22 @@ def is_candidate(path: str, scopes: list[str], must: list[str], tail: list[str])
 def spelled_alike(name: str) -> str:
     """A name as all have it that look the same: ``ä`` is one character, or two as on a Mac."""
     return name if name.isascii() else normalize("NFC", name)
+
+
+def known_as(name: str) -> str:
+    """A name as names of images are compared: also with the extension in small letters, if it's that of an image."""
+    stem, kind = splitext(spelled_alike(name))
+    return stem + kind.lower() if kind.lower() in IMAGE_EXTENSIONS else stem + kind
+
+
+def is_bare(path: str) -> bool:
+    """Whether a file has no extension, though there may be a point in its name."""
+    return not _EXTENSION.fullmatch(splitext(path)[1])
+
+
+def stem_of(path: str) -> str:
+    """What a file is called without its extension, if it has one."""
+    return basename(path) if is_bare(path) else splitext(basename(path))[0]
 
 
 def folders_of(path: str) -> list[str]:

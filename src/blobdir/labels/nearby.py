@@ -27,6 +27,8 @@ _OF_LABELS: Final = re.compile(
 """What folders are named for the labels in them, in small letters: ``val_annotations``; not ``unlabeled``."""
 _OF_FORMAT: Final = re.compile(r"coco|yolo|voc|cvat|createml")
 """The same, if no images lie below them: else it's the name of a whole data set."""
+_OF_IMAGES: Final = re.compile(r"(?:jpeg|png)?(?:image|img|photo|picture|pic)s?", re.IGNORECASE)
+"""What folders are called that say nothing but that images are in them."""
 _WORD: Final = re.compile(r"[a-z0-9]+")
 _COPIES: Final = 16
 """A data set has fewer copies of itself in it, so more images of one name are none."""
@@ -190,6 +192,7 @@ class Folders:
         parts = folder.split("/") if folder else []
         above = [folder, *parents_of(folder)] + ([""] if folder else [])
         mapped = [one for one in _images_for(parts) if one in self._all] or self._mapped_without(parts)
+        mapped = mapped or self._mapped_twice(parts)
         if folder in self.direct:  # they may be masks
             mapped = [one for one in mapped if one not in self._with_labels]
             if mapped:
@@ -222,6 +225,17 @@ class Folders:
             ]
             if len(below) < len(parts) - i - 1:
                 found += [one for one in _images_for([*parts[: i + 1], *below], only=i) if one in self._all]
+        return found
+
+    def _mapped_twice(self, parts: list[str]) -> list[str]:
+        """Where images lie by custom, if the folder of labels says so itself: ``images/x`` for ``labels/images/x``."""
+        found = []
+        for i, part in enumerate(parts[1:], 1):
+            if not _OF_IMAGES.fullmatch(part):
+                continue
+            for one in _images_for([*parts[:i], *parts[i + 1 :]], only=i - 1):
+                is_own = one.split("/")[i - 1] == part or part not in self.tails
+                found += [one] if is_own and one in self._all else []
         return found
 
     def _is_of_labels(self, folder: str) -> bool:

@@ -38,9 +38,9 @@ def inner_sets(kind: Format, files: LabelFiles) -> set[str]:
     Files with the labels of many images must be called the same, too.
     """
     if kind.is_of_each:
-        places = {dirname(path) for path in files.ending(*kind.kinds)}
+        places = {dirname(path) for path in kind.paths(files)}
     else:
-        places = {path for path in files.ending(*kind.kinds) if kind.knows(path, files.head(path))}
+        places = {path for path in kind.paths(files) if kind.knows(path, files.head(path))}
     found: set[str] = set()
     for place in places if len(places) > 1 else ():
         for top in parents_of(place):
@@ -84,7 +84,7 @@ def of_inner_sets(
             if is_outer and _are_equal(files, _file(one, of_one), _file(owner, of_one), known):
                 continue
             if not is_outer:
-                place = sets.inner(folders[i], path) or images.refused_in(path, folders[i])
+                place = sets.inner(folders[i], path) or images.noted.refused_in(path, folders[i])
                 why = f"{place} has labels of its own"
             if place and not _is_there(one, folders[i], "" if is_outer else place, images):
                 wrong[i] = why

@@ -9,15 +9,17 @@ from blobdir.errors import UsageError
 from blobdir.labels.aside import name_aside, set_aside
 from blobdir.labels.claims import Meaning, contradicted, name_guessed
 from blobdir.labels.companions import name_companions
-from blobdir.labels.detecting import detect, fault_in, format_of
+from blobdir.labels.detecting import detect, fault_in, fault_of, format_of
 from blobdir.labels.formats import FORMATS
 from blobdir.labels.formats.yolo import is_labels
 from blobdir.labels.formats.yolonames import is_called_like_names
-from blobdir.labels.lists import name_unused
 from blobdir.labels.model import Labels, Picture, told
 from blobdir.labels.nested import inner_sets
+from blobdir.labels.otherlists import name_unused
 from blobdir.labels.shared import final_split, put_together
+from blobdir.labels.splitfiles import name_split_files
 from blobdir.labels.splitnames import is_called_like_a_split, split_of_folders
+from blobdir.labels.unknown import CONVERT, Unlabelled, code_of_passed_by, name_unknown
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -57,21 +59,18 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
         raise UsageError(_none(kind, files))
     for path in files.unread:
         labels.complain("label", path, f"can't be read, and may have labels: {files.unread[path]}")
-    for path, name, fault in _passed_by(kind, labels, files, images):
-        text = fault or (
-            f"isn't {FORMATS[kind].title} that is known ({FORMATS[kind].wants}), and names {name}: if it has labels, "
-            "they weren't read; if it hasn't, give the files that have with --labels-from"
-        )
-        labels.complain("label", path, text)
+    _name_passed_by(kind, labels, files, images)
     _name_texts(kind, labels, files, images)
     _leave_to_others(labels, files, images)
+    _spell_alike(labels)
     put_together(labels)
     name_companions(labels)
     for picture in labels.pictures:
         picture.split = final_split(picture)
     _name_unlisted(labels)
     _name_folders(labels)
-    name_unused(files, images, labels)
+    name_unused(files, images, labels, name_split_files(files, images, labels))
+    name_unknown(files, images, labels)
     return labels
 
 
@@ -83,20 +82,33 @@ def _none(kind: str, files: LabelFiles) -> str:
     text = f"{files.name}: holds no labels of {FORMATS[kind].title} ({FORMATS[kind].wants})"
     if others:
         return f"{text}, but of {' and '.join(others)}"
-    tried = next(files.ending(*FORMATS[kind].kinds), "")
+    tried = next(FORMATS[kind].paths(files), "")
     return f"{text}; {fault_in(files, kind) or f'{tried} is something else'}" if tried else text
+
+
+def _name_passed_by(kind: str, labels: Labels, files: LabelFiles, images: Images) -> None:
+    """Name files that are called like those of a format, and may have labels that weren't read."""
+    looked = Unlabelled(images, labels)
+    for path, name, fault in list(_passed_by(kind, labels, files, images)):
+        text = f"isn't {FORMATS[kind].title} that is known ({FORMATS[kind].wants}), and names {name}"
+        code = "label" if fault else code_of_passed_by(path, files, images, looked)
+        if code == "label-note":
+            labels.note(path, f"{text}. Labelled images have as much, so it's taken for notes; if not, {CONVERT}")
+        elif code:
+            more = "if it has labels, they weren't read; if it hasn't, give the files that have with --labels-from"
+            labels.complain("label", path, fault or f"{text}: {more}")
 
 
 def _passed_by(kind: str, labels: Labels, files: LabelFiles, images: Images) -> Iterator[tuple[str, str, str]]:
     """Files that are called like those of a format and aren't read; an image that each names, and why, if known."""
     known = {*labels.files, *files.unread, *(path for _, path, _ in labels.problems)}
-    for path in files.ending(*FORMATS[kind].kinds):
+    for path in FORMATS[kind].paths(files):
         if path in known or path.lower().endswith(".txt"):  # texts are named by who looks for their images
             continue
         head = files.head(path)
         if format_of(path, head):
             continue
-        fault = FORMATS[kind].fault(path, head)
+        fault = fault_of(kind, path, head)
         text = head.decode("utf-8", "replace")
         name = next((found[0].strip() for found in _NAME.finditer(text) if found[0].strip() in images), "")
         if name or fault:
@@ -112,6 +124,21 @@ def _name_texts(kind: str, labels: Labels, files: LabelFiles, images: Images) ->
         count = counted(len(found), "text looks like YOLO's labels", "texts look like YOLO's labels")
         text = f"{count}, and its images aren't here: not read, as the others are of {FORMATS[kind].title}"
         labels.complain("label", found[0], text)
+
+
+def _spell_alike(labels: Labels) -> None:
+    """Have one split of those that are called the same but for capitals, where nothing else is noted by its name."""
+    known: dict[str, str] = {}
+    told: set[str] = set()
+    for picture in labels.pictures:
+        first = known.setdefault(picture.split.lower(), picture.split)
+        is_bound = any(picture.split in noted for noted in (labels.kept, labels.beside, labels.numbered))
+        if picture.split == first or picture.is_listed is not None or is_bound:
+            continue
+        if picture.split not in told:
+            labels.note(picture.where, f"says {picture.split}, which is {first} in other letters: they are one split")
+        told.add(picture.split)
+        picture.split = first
 
 
 def _leave_to_others(labels: Labels, files: LabelFiles, images: Images) -> None:

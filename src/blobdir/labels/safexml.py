@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from xml.parsers import expat  # what makes XML dangerous is refused below
 
+from blobdir.labels.files import encoding_of
 from blobdir.labels.model import LabelError
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def read_xml(data: bytes) -> Element:
     LabelError
         It isn't XML; the message says at which line. Or it has a document type, which can hold entities.
     """
-    parser = expat.ParserCreate()
+    is_wide = encoding_of(data).startswith("utf-32")  # which expat doesn't know
+    parser = expat.ParserCreate("utf-8") if is_wide else expat.ParserCreate()
     stack: list[Element] = [Element("", {}, 0)]
     texts: list[list[str]] = [[]]
 
@@ -82,7 +84,7 @@ def read_xml(data: bytes) -> Element:
     if not data.strip():
         raise LabelError("is empty")
     try:
-        parser.Parse(data, True)
+        parser.Parse(data.decode(encoding_of(data)).encode() if is_wide else data, True)
     except expat.ExpatError as error:
         raise LabelError(f"line {error.lineno}: isn't XML: {expat.errors.messages[error.code]}") from None
     except (ValueError, LookupError) as error:  # an encoding that nobody knows

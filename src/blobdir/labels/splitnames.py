@@ -1,7 +1,7 @@
 """Splits that names speak of: the one rule which words there are, for files, folders, keys, datasets.
 
 ``train``, ``training``, ``val``, ``valid``, ``validation``, ``minival``, ``test``, ``testing``, ``test-dev2017``,
-``train_1``; ``trainval`` and the like have several together.
+``train_1``, ``trainset``; ``trainval`` and the like have several together.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ SPLITS: Final = ("train", "val", "valid", "validation", "test")
 LABEL_FOLDERS: Final = ("annotations", "annotation", "anns", "ann", "labels", "label", "coco", "gt")
 """Folders whose names are no splits, since they say what is in them."""
 _ONE: Final = r"(?:mini)?(?:train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing|dev)?)"
-_SPLIT: Final = re.compile(rf"(?<![a-z]){_ONE}\d*(?![a-z\d])", re.IGNORECASE)
+_SPLIT: Final = re.compile(rf"(?<![a-z]){_ONE}(?:set)?\d*(?![a-z\d])", re.IGNORECASE)
 """A split in the name of a file with labels."""
-_WHOLLY: Final = re.compile(rf"(?:{_ONE}[-_ ]?)+(?:dev[-_ ]?)?\d*", re.IGNORECASE)
-_CALLED: Final = re.compile(r"(?<![a-z])(?:mini)?(?:train|val|test)", re.IGNORECASE)
+_WHOLLY: Final = re.compile(rf"(?:{_ONE}[-_ ]?(?:set[-_ ]?)?)+(?:dev[-_ ]?)?\d*", re.IGNORECASE)
+_WORDS: Final = r"ues?|ences?|leys?|ves?|idated|imonials?|aments?|ers?|ees?"
+"""How words end that begin so and are no splits: values, valence, valley, valve, validated, testimonial, trainer."""
+_CALLED: Final = re.compile(rf"(?<![a-z])(?:mini)?(?:train|val|test)(?!(?:{_WORDS})(?![a-z]))", re.IGNORECASE)
 _PARTS: Final = re.compile(r"train|val|test", re.IGNORECASE)
 _KIND: Final = re.compile("train|val|test")
 _ALL: Final = ("all", "default")
@@ -45,7 +47,7 @@ def is_split(name: str) -> bool:
 
 
 def is_called_like_a_split(name: str) -> bool:
-    """Whether a name begins a word with train, val or test, or minival."""
+    """Whether a name begins a word with train, val or test, or minival; and not one that is no split (values)."""
     return _CALLED.search(name) is not None
 
 
@@ -107,7 +109,7 @@ def kind_of_split(name: str) -> str:
 def families(names: Iterable[str]) -> set[str]:
     """The splits that names speak of: train, val, test, as words."""
     words = (word for name in names for word in _WORD.findall(name.lower()))
-    return {_FAMILIES[word] for word in words if word in _FAMILIES}
+    return {_FAMILIES[word] for one in words if (word := one.removesuffix("set")) in _FAMILIES}
 
 
 def is_of_split(path: str, split: str) -> bool:

@@ -10,6 +10,7 @@ from blobdir.errors import UsageError
 from blobdir.labels.files import decoded, without_mark
 from blobdir.labels.model import LabelError, brief
 
+_NEXT_LINE: Final = "\x85"
 _UNDONE: Final = object()
 _BEFORE: Final = re.compile(rb"(?:\s+|#[^\n]*|%[^\n]*|---(?=\s))*")
 """What may stand before the first key."""
@@ -46,6 +47,19 @@ def _loader(yaml: Any) -> Any:
             return super().construct_mapping(node, deep)
 
     return Loader
+
+
+def _dumper(yaml: Any) -> Any:
+    """PyYAML's safe dumper; it writes what YAML takes for the end of a line as it is, and would read a space."""
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def told(dumper: Any, text: str) -> Any:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if _NEXT_LINE in text else None)
+
+    Dumper.add_representer(str, told)
+    return Dumper
 
 
 def keys_of(data: bytes) -> set[str]:
@@ -95,6 +109,14 @@ def read_yaml(data: bytes) -> dict[str, Any]:
     UsageError
         PyYAML isn't installed.
     """
+    value = read_any_yaml(data)
+    if not isinstance(value, dict):
+        raise LabelError("holds no keys with values, as names: […]")
+    return {str(key): one for key, one in value.items()}
+
+
+def read_any_yaml(data: bytes) -> Any:
+    """Content of a file, whatever it holds; raises what `read_yaml` does."""
     yaml = _library()
     try:
         value = yaml.load(decoded(data), Loader=_loader(yaml))  # a safe one
@@ -109,12 +131,9 @@ def read_yaml(data: bytes) -> dict[str, Any]:
     except (RecursionError, ValueError) as error:
         raise LabelError(f"isn't YAML that can be read: {error}") from None
     try:
-        value = _joined(value, {})
+        return _joined(value, {})
     except RecursionError:
         raise LabelError("isn't YAML that can be read: it's nested too deeply") from None
-    if not isinstance(value, dict):
-        raise LabelError("holds no keys with values, as names: […]")
-    return {str(key): one for key, one in value.items()}
 
 
 def _joined(value: Any, known: dict[int, Any]) -> Any:
@@ -145,5 +164,6 @@ def _joined(value: Any, known: dict[int, Any]) -> Any:
 
 def write_yaml(value: dict[str, Any]) -> bytes:
     """Text of a mapping, lists in one line each."""
-    found: str = _library().safe_dump(value, default_flow_style=None, allow_unicode=True, sort_keys=True)
+    yaml = _library()
+    found: str = yaml.dump(value, Dumper=_dumper(yaml), default_flow_style=None, allow_unicode=True, sort_keys=True)
     return found.encode()

@@ -5,23 +5,46 @@ from __future__ import annotations
 import array
 import ctypes
 import errno
+import fcntl
 import os
 import re
 import shutil
 import socket
 import stat
 import subprocess
-from contextlib import suppress
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from blobdir.background import start
+from blobdir.children import is_told
 from blobdir.errors import MountError
-from blobdir.mounting.mountinfo import FSTYPE, MountIdentity, identity_at, mounted_at
+from blobdir.mounting.mountinfo import (
+    FSTYPE,
+    MountIdentity,
+    absolute_place,
+    identity_at,
+    lies_over,
+    mounted_at,
+    name_of,
+)
+from blobdir.mountlines import mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from blobdir.mountlines import MountEntry
 
 DEVICE = "/dev/fuse"
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV = 1, 2, 4
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 _INHERITED = re.compile(r"/dev/fd/(\d+)")
+ANSWER_S = 2.0
+"""Who doesn't answer for so long may be stopped, and is there. Nobody being there is said at once."""
+LOCK_S = 2.0
+"""How long another one may take to mount at the same place."""
 _DEAD = frozenset((errno.ENOTCONN, errno.ECONNABORTED, errno.EIO))
 
 
@@ -64,11 +87,28 @@ def detach(mount: MountIdentity, *, lazy: bool) -> None:
         It's in use, and `lazy` wasn't asked for; or something else is mounted over it.
     """
     here = mount.entry()
-    if here is None:
-        return
-    above = mounted_at(here.mountpoint)
-    if above is not None and above.number != here.number:
-        raise MountError(f"{here.mountpoint}: {above.fstype} is mounted over it; unmount that, then this once more")
+    if here is not None:
+        unmount_entry(here, lazy=lazy)
+
+
+def unmount_entry(here: MountEntry, *, lazy: bool) -> None:
+    """Unmount one mount, and not what lies over it.
+
+    Raises
+    ------
+    MountError
+        It's in use, and `lazy` wasn't asked for; or something else is mounted over it, or over a folder above it.
+    """
+    top = mounted_at(here.mountpoint)
+    if top is None or top.number != here.number:
+        over = lies_over(here)
+        if over is None or not any(entry.number == here.number for entry in mounts()):
+            raise MountError(f"{here.mountpoint}: this mount isn't there any more")
+        where = "" if over.mountpoint == here.mountpoint else f", at {over.mountpoint}"
+        raise MountError(
+            f"{here.mountpoint}: {over.fstype} ({over.source}) is mounted over the blob project there{where}; "
+            f"unmount that first (umount {over.mountpoint}), then this once more"
+        )
     unmount(here.mountpoint, lazy=lazy)
 
 
@@ -87,15 +127,17 @@ def check_mountpoint(path: str) -> str:
     """
     if _INHERITED.fullmatch(path):
         return path
-    full = os.path.join(
-        os.path.realpath(os.path.dirname(os.path.abspath(path))), os.path.basename(os.path.abspath(path))
-    )
-    if os.path.islink(full):
+    full = absolute_place(path)
+    if mounted_at(full) is None and os.path.islink(full):
         full = os.path.realpath(full)
-    _clean_stale(full)
+    clean_stale(full)
     here = mounted_at(full)
     if here is not None and here.fstype == "autofs":
         return full  # somebody looks at it and waits for us: to look at it, too, would be to wait for ourselves
+    if here is not None and here.fstype == FSTYPE:  # and who serves it may be stopped: nobody looks at it
+        raise MountError(
+            f"{path}: {here.source} is mounted there already; blobdir umount {path} first, or choose another"
+        )
     try:
         found = os.stat(full)
         names = os.listdir(full) if stat.S_ISDIR(found.st_mode) else []
@@ -105,10 +147,6 @@ def check_mountpoint(path: str) -> str:
         raise MountError(f"{path}: no permission to look at it as user {os.getuid()}") from None
     if not stat.S_ISDIR(found.st_mode):
         raise MountError(f"{path}: isn't a folder; mount on an empty one")
-    if here is not None and here.fstype == FSTYPE:
-        raise MountError(
-            f"{path}: {here.source} is mounted there already; blobdir umount {path} first, or choose another"
-        )
     if names:
         raise MountError(
             f"{path}: isn't empty ({names[0]!r} and {len(names) - 1} more), and a mount would hide that; "
@@ -119,15 +157,60 @@ def check_mountpoint(path: str) -> str:
     return full
 
 
-def _clean_stale(path: str) -> None:
+@contextmanager
+def alone_at(place: str) -> Iterator[None]:
+    """Have nobody else mount at a place meanwhile, which `check_mountpoint` gave; it's looked at once more.
+
+    Opening a project takes a while, in which others may have mounted there. Who may not lock the folder goes without.
+
+    Raises
+    ------
+    MountError
+        Something is mounted there by now.
+    """
+    here = mounted_at(place)
+    if _INHERITED.fullmatch(place) or (here is not None and here.fstype in ("autofs", FSTYPE)):
+        check_mountpoint(place)  # not to be opened: who serves it may wait for us, or be stopped
+        yield
+        return
+    with ExitStack() as held:
+        with suppress(OSError):
+            folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            held.callback(os.close, folder)
+            _lock(folder)
+        check_mountpoint(place)
+        yield
+
+
+def _lock(folder: int) -> None:
+    """Lock a folder, or go without after a while: who has locked it may be stopped."""
+    end = time.monotonic() + LOCK_S
+    while time.monotonic() < end:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.01)
+        else:
+            return
+
+
+def clean_stale(path: str) -> None:
+    """Unmount what is mounted at a path by FUSE, and nobody serves any more."""
     here = mounted_at(path)
     if here is None or here.fstype != FSTYPE:
         return
-    try:
-        os.statvfs(path)  # what stat would say the kernel may still know
-    except OSError as error:
-        if error.errno in _DEAD:  # nobody serves it any more
-            unmount(path, lazy=True)
+    is_dead = threading.Event()
+
+    def look() -> None:
+        try:
+            os.statvfs(path)  # what stat would say the kernel may still know
+        except OSError as error:
+            if error.errno in _DEAD:  # nobody serves it any more
+                is_dead.set()
+
+    start(look, name="blobdir looking").join(ANSWER_S)
+    if is_dead.is_set():
+        unmount_entry(here, lazy=True)
 
 
 def attach(mountpoint: str, *, fsname: str, allow_other: bool) -> Attachment:
@@ -172,6 +255,24 @@ def _open_device() -> int:
         raise MountError(
             f"{DEVICE}: {error.strerror}; in a container start it with --device {DEVICE} --cap-add SYS_ADMIN"
         ) from error
+
+
+def handed_over(mountpoint: str) -> tuple[int, ...]:
+    """The descriptor that a mount point ``/dev/fd/N`` names, if it's one.
+
+    Raises
+    ------
+    MountError
+        There is no such descriptor here.
+    """
+    named = _INHERITED.fullmatch(mountpoint)
+    if named is None:
+        return ()
+    try:
+        os.fstat(int(named[1]))
+    except (OSError, OverflowError):
+        raise MountError(f"{mountpoint}: no such descriptor was handed over") from None
+    return (int(named[1]),)
 
 
 def _inherited(device: int) -> int:
@@ -222,6 +323,7 @@ def _fusermount(mountpoint: str, fsname: str, *, allow_other: bool) -> int:
     )
     ours, theirs = socket.socketpair()
     with ours, theirs:
+        # Where nobody is told of the exit status, the descriptor tells, or that the other end has been closed.
         result = subprocess.run(  # noqa: S603 - the program that is there for this, no shell
             [program, "-o", options, "--", mountpoint],
             env={**os.environ, "_FUSE_COMMFD": str(theirs.fileno()), "LC_ALL": "C"},
@@ -229,8 +331,9 @@ def _fusermount(mountpoint: str, fsname: str, *, allow_other: bool) -> int:
             stderr=subprocess.PIPE,
             check=False,
         )
-        if result.returncode != 0:
-            said = result.stderr.decode("utf-8", "replace").strip().removeprefix(f"{os.path.basename(program)}: ")
+        said = _failure(result)
+        if said is not None:
+            said = said.removeprefix(f"{os.path.basename(program)}: ")
             hint = ""
             if "user_allow_other" in said:
                 hint = "; root must allow that in /etc/fuse.conf: user_allow_other"
@@ -238,7 +341,8 @@ def _fusermount(mountpoint: str, fsname: str, *, allow_other: bool) -> int:
                 hint = "; everybody must be allowed to open it, as udev sees to: chmod 666 /dev/fuse as root"
             elif "Operation not permitted" in said or "Permission denied" in said:
                 hint = f"; {program} must be setuid root, and a process that has no new privileges can't use it"
-            raise MountError(f"{mountpoint}: {os.path.basename(program)}: {said or 'failed'}{hint}")
+            raise MountError(f"{mountpoint}: {os.path.basename(program)}: {said}{hint}")
+        theirs.close()  # or we'd wait for ourselves
         descriptors = array.array("i")
         _, ancillary, _, _ = ours.recvmsg(1, socket.CMSG_SPACE(descriptors.itemsize))
     for level, kind, data in ancillary:
@@ -247,6 +351,13 @@ def _fusermount(mountpoint: str, fsname: str, *, allow_other: bool) -> int:
             os.set_inheritable(descriptors[0], False)
             return int(descriptors[0])
     raise MountError(f"{mountpoint}: {program} has sent no descriptor")
+
+
+def _failure(result: subprocess.CompletedProcess[bytes]) -> str | None:
+    """What a program says that has failed, which it does by what it says where its exit status isn't known; or None."""
+    said = result.stderr.decode("utf-8", "replace").strip()
+    has_failed = result.returncode != 0 or (said and not is_told())
+    return (said or "failed") if has_failed else None
 
 
 def unmount(mountpoint: str, *, lazy: bool = False) -> None:
@@ -272,9 +383,10 @@ def unmount(mountpoint: str, *, lazy: bool = False) -> None:
     else:
         command = [_fusermount_program(), "-u", *(["-z"] if lazy else []), "--", mountpoint]
         result = subprocess.run(command, stderr=subprocess.PIPE, check=False, env={**os.environ, "LC_ALL": "C"})  # noqa: S603
-        if result.returncode == 0:
+        failure = _failure(result)
+        if failure is None:
             return
-        said = result.stderr.decode("utf-8", "replace").strip()
+        said = failure
         code = errno.EBUSY if "busy" in said else errno.EPERM
     if code == errno.EBUSY:
         raise MountError(
@@ -298,8 +410,7 @@ def _users(mountpoint: str) -> str:
                 *(f"/proc/{pid}/fd/{n}" for n in os.listdir(f"/proc/{pid}/fd")),
             ]
             if any(_leads_into(link, mountpoint, inside) for link in links):
-                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-                    found.append(f"{file.read().strip()} ({pid})")
+                found.append(f"{name_of(int(pid))} ({pid})")
     return f" by {', '.join(found[:5])}" if found else ""
 
 

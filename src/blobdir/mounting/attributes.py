@@ -36,9 +36,12 @@ class InodeAttributes(NamedTuple):
         Nanoseconds since 1970; atime and ctime are the same.
     uid, gid : int
     live : bool
-        Whether it can change while it's mounted, so that it must be asked for again.
+        Whether it can change while it's mounted, or isn't known for sure now, so that it must be asked for again.
     version : int
         The tag of its version (`AttributeView._tag`) where it's live and that is known, else 0.
+    is_kept : bool
+        Whether it's so for as long as it's mounted. Rights of folders on this machine aren't, nor what stands in the
+        place of one for a moment.
     """
 
     ino: int
@@ -50,6 +53,7 @@ class InodeAttributes(NamedTuple):
     gid: int
     live: bool
     version: int = 0
+    is_kept: bool = True
 
     @property
     def blocks(self) -> int:
@@ -66,6 +70,7 @@ class AttributeView:
         self._uid, self._gid = options.uid, options.gid
         self._owner = os.getuid(), os.getgid()
         self._members: dict[int, InodeAttributes] = {}
+        self._folders: dict[int, int] = {}  # in a folder
 
     def of(self, row: int) -> InodeAttributes:
         """Attributes of a row.
@@ -93,16 +98,23 @@ class AttributeView:
         nlink = 2 + self._folders_in(row) if found.kind == "directory" else 1
         uid = self._uid if self._uid >= 0 else found.uid if found.uid >= 0 else self._owner[0]
         gid = self._gid if self._gid >= 0 else found.gid if found.gid >= 0 else self._owner[1]
-        live = self._tree.index.buffers.source[row] == LOOSE
-        is_known = live and found.inode >= 0
+        is_loose = self._tree.index.buffers.source[row] == LOOSE
+        is_known = is_loose and found.inode >= 0
         now = Stat("file", found.size, found.mtime_ns, inode=found.inode, ctime_ns=found.ctime_ns)
         version = self._tag(now) if is_known else 0
-        return InodeAttributes(row + 1, mode, nlink, found.size, found.mtime_ns, uid, gid, live, version)
+        live = is_loose or not found.seen
+        is_kept = not self._tree.storage.directory or found.kind == "file"
+        return InodeAttributes(row + 1, mode, nlink, found.size, found.mtime_ns, uid, gid, live, version, is_kept)
 
     def _tag(self, version: Stat) -> int:
         """What a version of a file on this machine is called."""
         return version.tag
 
     def _folders_in(self, row: int) -> int:
+        if (known := self._folders.get(row)) is not None:
+            return known
         children = self._tree.index.children(row)
-        return int(np.count_nonzero(self._tree.index.source[children.start : children.stop] == DIRECTORY))
+        found = self._folders[row] = int(
+            np.count_nonzero(self._tree.index.source[children.start : children.stop] == DIRECTORY)
+        )
+        return found

@@ -6,13 +6,16 @@ import json
 import logging
 import logging.handlers
 import os
+import select
 import signal
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from blobdir import errors
+from blobdir.children import wait
 from blobdir.errors import BlobdirError, MountError
+from blobdir.interrupts import deferred
 from blobdir.mounting.state import state_folder
 from blobdir.wording import one_line
 
@@ -60,17 +63,20 @@ def start_log(target: str, *, foreground: bool) -> str:
     log = logging.getLogger("blobdir")
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO)
+    logging.raiseExceptions = False  # a log that can't be written, as on a full disk, is no reason to say so each time
     log.propagate = False
     return where
 
 
-def run_in_background(job: Callable[[Ready], None]) -> dict[str, Any]:
+def run_in_background(job: Callable[[Ready], None], said: bytearray | None = None) -> dict[str, Any]:
     """Run a job in a process of its own, and wait until it says that it's ready.
 
     Parameters
     ----------
     job : callable
         Gets a function to call with its report when it's ready; goes on after that.
+    said : bytearray, optional
+        Gets the report as it comes: after Ctrl-C it may be all there, and what was made may need no process to stay.
 
     Returns
     -------
@@ -83,29 +89,52 @@ def run_in_background(job: Callable[[Ready], None]) -> dict[str, Any]:
         What the job failed with before it was ready.
     """
     ours, theirs = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # as where the caller has closed it
+            stream.flush()
     pid = os.fork()
     if pid == 0:
         os.close(ours)
         _be_background(job, theirs)
     os.close(theirs)
+    said = bytearray() if said is None else said
     try:
-        with os.fdopen(ours, "rb") as pipe:
-            said = pipe.read()
+        hear(ours, said)
+        report = report_in(said)
+        if "error" not in report and report:
+            return report
     except KeyboardInterrupt:
         with suppress(ProcessLookupError):  # it got Ctrl-C, too
             os.kill(pid, signal.SIGTERM)
-        os.waitpid(pid, 0)
+        wait(pid)
+        hear(ours, said)
         raise
-    if said.startswith(b"{"):
-        report: dict[str, Any] = json.loads(said)
-        if "error" not in report:
-            return report
-        os.waitpid(pid, 0)
+    finally:
+        os.close(ours)
+    status = wait(pid)
+    if report:
         raise error_from(report)
-    _, status = os.waitpid(pid, 0)
-    raise MountError(f"the process that should mount has died (exit status {os.waitstatus_to_exitcode(status)})")
+    raise MountError("the process that should mount has died" + ("" if status is None else f" (exit status {status})"))
+
+
+def hear(pipe: int, said: bytearray) -> None:
+    """Add all that comes to its end; nothing of it is lost when that's interrupted."""
+    poll, more = select.poll(), True
+    poll.register(pipe, select.POLLIN)
+    while more:
+        poll.poll()  # is interrupted; what was read and isn't kept yet would be lost
+        with deferred():
+            part = os.read(pipe, 1 << 16)
+            said += part
+            more = bool(part)
+
+
+def report_in(said: bytearray) -> dict[str, Any]:
+    """What a process has reported; nothing where it has died before it had said all."""
+    with suppress(ValueError):
+        report: dict[str, Any] = json.loads(said)
+        return report
+    return {}
 
 
 def _be_background(job: Callable[[Ready], None], pipe: int) -> NoReturn:

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from blobdir.children import is_told
+from blobdir.erofs.attach import FILESYSTEM
 from blobdir.erofs.images import load_identity
 from blobdir.errors import BlobdirError, MountError
 from blobdir.filenames import is_path
-from blobdir.mounting.attach import unmount
-from blobdir.mounting.background import error_from, run_in_background, start_log
-from blobdir.mounting.mountinfo import FSTYPE, MountIdentity, held_elsewhere, mounted_at, mounts
+from blobdir.interrupts import deferred
+from blobdir.mounting.attach import clean_stale, handed_over, unmount, unmount_entry
+from blobdir.mounting.background import error_from, hear, report_in, run_in_background, start_log
+from blobdir.mounting.mountinfo import (
+    FSTYPE,
+    MountIdentity,
+    absolute_place,
+    held_elsewhere,
+    is_same,
+    mounted_at,
+    name_of,
+)
 from blobdir.mounting.options import MountOptions
-from blobdir.mounting.session import Session
+from blobdir.mounting.pausing import is_paused
+from blobdir.mounting.session import Session, without_secrets
 from blobdir.mounting.state import MountRecord, records
+from blobdir.mountlines import mounts
+from blobdir.processes import can_start, python_command
 from blobdir.sources import Stat
+from blobdir.sources.disks import Disk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator
     from types import TracebackType
 
     from blobdir.discovery import Progress
-    from blobdir.mounting.mountinfo import MountEntry
+    from blobdir.mountlines import MountEntry
 
 _SINCE = "has changed since the image was made: mount the project again to see that"
 _LOST = (
@@ -38,6 +55,8 @@ _LOST = (
 )
 UNMOUNT_S, SOON_S = 10.0, 0.5
 """How long an unmounted mount's process may take to end."""
+STOP_S = 3.0
+"""How long a process that is mounting may take to end, when that isn't wanted any more."""
 
 
 def absolute(url: str) -> str:
@@ -60,11 +79,15 @@ def start(
     *,
     log: str = "",
     owner: int = 0,
+    temporary: bool = False,
     progress: Progress | None = None,
+    tell: Callable[[MountRecord], None] | None = None,
 ) -> MountRecord:
     """Mount in a new process that stays in the background; return when the mount answers.
 
-    Forks this process, so it must have no threads: for the command line. See `mount` for everybody else.
+    Forks this process, so it must have no threads: for the command line. See `mount` for everybody else. A temporary
+    mount point is removed when it's unmounted, by whomever, unless no process is needed until then. Ctrl-C unmounts, as
+    long as nobody was told (`tell`) of the mount.
     """
     url, mountpoint = absolute(url), mountpoint if mountpoint.startswith("/dev/fd/") else os.path.abspath(mountpoint)
     log = log and os.path.abspath(log)
@@ -72,17 +95,41 @@ def start(
     def job(ready: Any) -> None:
         where = start_log(log, foreground=False)
         session = Session(url, mountpoint, options, log=where, owner=owner, leave=True)
-        session.run(lambda record: ready(record.to_json()), progress)
-
-    record = MountRecord.from_json(run_in_background(job))
-    if record.mount.number:
         try:
-            os.stat(record.mountpoint)
-        except OSError as error:
-            raise MountError(
-                f"{mountpoint}: was mounted, but doesn't answer: {error.strerror}; see {record.log}"
-            ) from error
+            session.run(lambda record: ready(record.to_json()), progress)
+        finally:
+            if temporary:
+                with suppress(OSError):  # what needs no process is still mounted
+                    os.rmdir(mountpoint)
+
+    said = bytearray()
+    try:
+        record = MountRecord.from_json(run_in_background(job, said))
+        _see_it_answer(record, mountpoint)
+        if tell is not None:
+            tell(record)
+    except KeyboardInterrupt:
+        _undo(said, temporary=temporary)
+        raise
     return record
+
+
+def _see_it_answer(record: MountRecord, mountpoint: str) -> None:
+    try:
+        if record.mount.number:
+            os.stat(record.mountpoint)
+    except OSError as error:
+        raise MountError(
+            f"{mountpoint}: was mounted, but doesn't answer: {error.strerror}; see {record.log}"
+        ) from error
+
+
+def _undo(said: bytearray, *, temporary: bool) -> None:
+    """Unmount what a process has reported to be mounted, unless it has ended itself."""
+    report = report_in(said)
+    if report and "error" not in report:
+        with suppress(MountError):
+            Mount(MountRecord.from_json(report), temporary).unmount(lazy=True)
 
 
 class Mount:
@@ -109,21 +156,35 @@ class Mount:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if os.path.ismount(self.path):
+        if self._is_there():
             self.unmount(lazy=True)
+        elif self._temporary:
+            _remove(self.record.mountpoint)
 
     def unmount(self, *, lazy: bool = False) -> None:
-        """Unmount; a temporary mount point is removed.
+        """Unmount it, wherever it was moved to, and no other one; a temporary mount point is removed.
 
         Raises
         ------
         MountError
-            It's in use, and `lazy` wasn't asked for.
+            It's in use, and `lazy` wasn't asked for; it isn't mounted any more; or something is mounted over it.
         """
-        umount(self.record.mountpoint, lazy=lazy)
-        if self._temporary:
-            with suppress(OSError):
-                self.path.rmdir()
+        here = self.record.mount.entry()
+        try:
+            if here is not None:
+                _umount(here, self.record, self.record.mountpoint, lazy=lazy)
+            elif self.record.mount.number:
+                if self.record.is_over():
+                    self.record.forget()
+                raise MountError(f"{self.record.mountpoint}: this mount was unmounted already")
+            else:  # which it is isn't known here
+                umount(self.record.mountpoint, lazy=lazy)
+        finally:
+            if self._temporary and not (self.record.has_process() and self._is_there()):
+                _remove(self.record.mountpoint)
+
+    def _is_there(self) -> bool:
+        return self.record.mount.entry() is not None if self.record.mount.number else os.path.ismount(self.path)
 
     def __repr__(self) -> str:
         return f"<blobdir.Mount {self.record.url} at {self.record.mountpoint}, {self.record.engine}>"
@@ -148,7 +209,8 @@ def mount(
     url : str or path
         The project; any fsspec URL.
     mountpoint : str or path, optional
-        An empty folder. By default a temporary one is made, and removed when it's unmounted.
+        An empty folder. By default a temporary one is made, and removed when it's unmounted. Or ``/dev/fd/N``: the FUSE
+        device of a mount that was made already; whoever has made that unmounts it.
     options : MountOptions, optional
     log : str
         A file for messages; the system's log where it's empty.
@@ -170,30 +232,89 @@ def mount(
     """
     options = replace(options or MountOptions(), **more)
     temporary = mountpoint is None
-    place = tempfile.mkdtemp(prefix="blobdir-") if mountpoint is None else os.path.abspath(os.fspath(mountpoint))
-    job = {
-        "url": absolute(os.fspath(url)),
-        "mountpoint": place,
-        "options": options.to_json(),
-        "log": log and os.path.abspath(log),
-        "owner": 0 if keep else os.getpid(),
-    }
-    # A process of its own, not a fork of this one: that may have threads, and a gigabyte of tensors.
-    result = subprocess.run(
-        [sys.executable, "-m", "blobdir.mounting"], input=json.dumps(job).encode(), stdout=subprocess.PIPE, check=False
-    )
+    place = "" if mountpoint is None else os.path.abspath(os.fspath(mountpoint))
     try:
-        report = json.loads(result.stdout or b"null")
-        if report is None:
-            raise MountError(f"{place}: the process that should mount failed with exit status {result.returncode}")
-        if "error" in report:
-            raise error_from(report)
-    except BaseException:
         if temporary:
-            with suppress(OSError):
-                os.rmdir(place)
+            with deferred():  # else it may be made, and nobody knows where
+                place = tempfile.mkdtemp(prefix="blobdir-")
+        job = {
+            "url": absolute(os.fspath(url)),
+            "mountpoint": place,
+            "options": options.to_json(),
+            "log": log and os.path.abspath(log),
+            "owner": 0 if keep else os.getpid(),
+            "temporary": temporary,
+        }
+        return Mount(_mount_apart(job), temporary)
+    except BaseException:
+        if temporary and place:
+            _remove(place)
         raise
-    return Mount(MountRecord.from_json(report), temporary)
+
+
+def _mount_apart(job: dict[str, Any]) -> MountRecord:
+    """Mount by a process of its own, not a fork of this one: that may have threads, and a gigabyte of tensors."""
+    place = job["mountpoint"]
+    if not can_start():
+        url, where = without_secrets(job["url"]), "FOLDER" if job["temporary"] else place
+        raise MountError(
+            f"{url}: mounting takes another Python, and sys.executable ({sys.executable!r}) isn't known to be one, "
+            f"as in a frozen program; mount by `blobdir mount {url} {where}`, and read there"
+        )
+    command = python_command("from blobdir.mounting.__main__ import main; sys.exit(main())")
+    given = handed_over(place)
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=given)  # noqa: S603  # ourselves
+    except OSError as error:
+        raise MountError(f"{place}: {sys.executable} can't be started, which should mount: {error.strerror}") from error
+    with process:
+        said = bytearray()
+        try:
+            _talk(process, json.dumps(job).encode(), said)
+            process.wait()
+        except BaseException:  # Ctrl-C, that may have come to us only, as from a notebook
+            _call_off(process, said, temporary=job["temporary"])
+            raise
+    report = json.loads(bytes(said) or b"null")
+    if report is None:
+        how = f" with exit status {process.returncode}" if is_told() else ""
+        raise MountError(f"{place}: the process that should mount failed{how}")
+    if "error" in report:
+        raise error_from(report)
+    return MountRecord.from_json(report)
+
+
+def _talk(process: subprocess.Popen[bytes], job: bytes, said: bytearray) -> None:
+    """Say what is to be done, and hear to its end what is said of it; without a job, hear the rest."""
+    given, heard = process.stdin, process.stdout
+    if given is None or heard is None:
+        raise ValueError("the process was started without pipes")
+    with suppress(BrokenPipeError):  # it has died, and says nothing
+        if job:
+            given.write(job)
+        given.close()
+    hear(heard.fileno(), said)
+
+
+def _call_off(process: subprocess.Popen[bytes], said: bytearray, *, temporary: bool) -> None:
+    """Have a process that mounts end what it has begun, and unmount what it has mounted already."""
+    killing = threading.Timer(STOP_S, process.kill)
+    killing.start()
+    try:
+        process.terminate()
+        _talk(process, b"", said)
+        process.wait()
+    finally:
+        killing.cancel()
+        process.kill()
+        _undo(said, temporary=temporary)
+
+
+def _remove(place: str) -> None:
+    """Remove a temporary mount point, and what nobody serves there any more; not if something else is mounted there."""
+    with suppress(OSError, MountError):
+        clean_stale(absolute_place(place))
+        os.rmdir(place)
 
 
 def umount(mountpoint: str | os.PathLike[str], *, lazy: bool = False) -> None:
@@ -211,33 +332,62 @@ def umount(mountpoint: str | os.PathLike[str], *, lazy: bool = False) -> None:
         It's in use, isn't ours to unmount, or nothing is mounted there. Or it was unmounted, and goes on in another
         mount namespace.
     """
-    path = os.path.abspath(os.fspath(mountpoint))
-    path = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    path = absolute_place(os.fspath(mountpoint))
+    if not mounts():
+        unmount(path, lazy=lazy)
+        return
     here = mounted_at(path) or mounted_at(os.path.realpath(path))
     record = _record_of(here) if here else None
-    if here is None:
-        if mounts():
+    if here is None or not _is_ours(here, record):
+        place = here.mountpoint if here else path
+        under = [entry for entry in mounts() if entry.mountpoint == place and _is_ours(entry, _record_of(entry))]
+        if under:
+            unmount_entry(under[-1], lazy=lazy)  # which says what lies over it
+            return
+        if here is None:
             raise MountError(f"{mountpoint}: nothing is mounted there; `blobdir status` lists what is")
-    elif here.fstype != FSTYPE and record is None:
         raise MountError(f"{mountpoint}: what is mounted there is {here.fstype}, not a blob project; use umount")
-    unmount(here.mountpoint if here else path, lazy=lazy)
+    _umount(here, record, mountpoint, lazy=lazy)
+
+
+def _is_ours(here: MountEntry, record: MountRecord | None) -> bool:
+    return here.fstype == FSTYPE or record is not None or _is_image_of_ours(here)
+
+
+def _umount(here: MountEntry, record: MountRecord | None, mountpoint: str | os.PathLike[str], *, lazy: bool) -> None:
+    """Unmount one mount, and wait until the process that served it has ended."""
+    # Looked at before: afterwards, the number of its device may be that of another mount.
+    places = {entry.number for entry in mounts() if is_same(entry, here)} - {here.number}
+    holders = held_elsewhere(here) if record else {}
+    unmount_entry(here, lazy=lazy)
     if record is None:
         return
     if record.is_over():
         record.forget()  # nobody else is there to do it
-    if lazy or (here and _is_elsewhere(here)):
-        return
-    _see_it_end(record, mountpoint)
+    if lazy or any(entry.number in places and is_same(entry, here) for entry in mounts()):
+        return  # it goes on being served where it was bound to
+    _see_it_end(record, here, holders.keys(), mountpoint)
 
 
-def _see_it_end(record: MountRecord, mountpoint: str | os.PathLike[str]) -> None:
-    """Wait for the process of what was unmounted; MountError where it goes on for somebody."""
+def _see_it_end(
+    record: MountRecord,
+    gone: MountEntry,
+    had: Collection[tuple[str, int]],
+    mountpoint: str | os.PathLike[str],
+) -> None:
+    """Wait for the process of what was unmounted; MountError where it goes on for somebody who had it before."""
     began = time.monotonic()
     while record.has_process() and time.monotonic() < began + UNMOUNT_S:
-        if time.monotonic() > began + SOON_S and _holders(record):
+        if time.monotonic() > began + SOON_S and (is_paused(record.pid) or _holders(gone, had)):
             break
         time.sleep(0.005)
-    if holders := _holders(record):
+    if record.has_process() and is_paused(record.pid):
+        raise MountError(
+            f"{mountpoint}: was unmounted, but process {record.pid}, which served it, is stopped, as by Ctrl-Z or in a "
+            f"paused container: it ends when it goes on, as by kill -CONT {record.pid}"
+        )
+    goes_on = bool(record.image) or record.has_process() is not False  # what FUSE serves ends with its process
+    if goes_on and (holders := _holders(gone, had)):
         raise MountError(
             f"{mountpoint}: was unmounted here, and goes on elsewhere: {' and '.join(holders)} has it in another mount "
             "namespace, as a container has what was mounted when it was started. It ends when those processes do"
@@ -249,12 +399,13 @@ def _see_it_end(record: MountRecord, mountpoint: str | os.PathLike[str]) -> None
         )
 
 
-def _holders(record: MountRecord) -> list[str]:
-    """Who has a mount in other mount namespaces."""
+def _holders(gone: MountEntry, had: Collection[tuple[str, int]]) -> list[str]:
+    """Who still has a mount in other mount namespaces, of those that had it."""
     found = []
-    for pid in held_elsewhere(record.mount.device, record.mount.fstype):
+    for place, pid in held_elsewhere(gone).items() if had else ():
         with suppress(OSError):
-            found.append(f"{Path(f'/proc/{pid}/comm').read_text().strip()} ({pid})")
+            if place in had:
+                found.append(f"{name_of(pid)} ({pid})")
     return found
 
 
@@ -264,9 +415,20 @@ def _record_of(here: MountEntry) -> MountRecord | None:
     return next((record for record, entry in found if entry and entry.number == here.number), None)
 
 
-def _is_elsewhere(gone: MountEntry) -> bool:
-    """Whether what was unmounted at one place is mounted at another, and goes on being served there."""
-    return any((entry.device, entry.fstype) == (gone.device, gone.fstype) for entry in mounts())
+def _is_image_of_ours(here: MountEntry) -> bool:
+    """Whether the kernel serves an image of blobdir's there, as at a second place that a mount was bound to."""
+    if here.fstype != FILESYSTEM:
+        return False
+    entries = (record.mount.entry() for record in records() if record.image)
+    if any(entry and is_same(entry, here) for entry in entries):
+        return True
+    with suppress(OSError, BlobdirError):  # a file that isn't there any more, or none of ours
+        image = here.source
+        if image.startswith("/dev/loop"):
+            backing = Path(f"/sys/block/{image.removeprefix('/dev/')}/loop/backing_file")
+            image = os.fsdecode(backing.read_bytes().removesuffix(b"\n"))
+        return os.path.isfile(image) and bool(load_identity(Path(image)).root)
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,9 +438,10 @@ class Status:
     Attributes
     ----------
     record : MountRecord
-    state : {"serving", "dead", "detached", "unknown"}
-        Dead: mounted, and nobody serves it. Detached: unmounted here, and its process still serves somebody. Unknown:
-        that can't be seen from here, as from another container; or it's another user's.
+    state : {"serving", "stopped", "dead", "detached", "unknown"}
+        Stopped: processes of it are, by a signal or by a control group, so that readers wait until they go on. Dead:
+        mounted, and nobody serves it. Detached: unmounted here, and its process still serves somebody. Unknown: that
+        can't be seen from here, as from another container; or it's another user's.
     uptime_s : float
     counters : dict
         Requests, lookups, reads, bytes, errors, cache hits and misses, workers that were replaced.
@@ -298,7 +461,7 @@ class Status:
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         values = self.record.to_json()
-        for key in ("blobs", "folders", "mount", "birth", "seen_from", "unheld", "unseen"):
+        for key in ("blobs", "folders", "mount", "birth", "seen_from", "unheld", "unseen", "disks"):
             del values[key]
         values |= {"not_held": [path for path, _, _ in self.record.unheld]}
         values |= {"device": self.record.mount.device, "mount_id": self.record.mount.number}
@@ -337,7 +500,7 @@ def _state(record: MountRecord, here: MountEntry | None) -> str:
     if not process:
         return "dead"
     if here or not record.mount.number:
-        return "serving"
+        return "stopped" if is_paused(record.pid) else "serving"
     return "detached" if record.is_near() else "unknown"
 
 
@@ -347,15 +510,19 @@ def _changes(record: MountRecord) -> tuple[list[str], str]:
         return [], "the project is remote"
     if _stat(record.url, "") is None or (record.folders and not _is_any_there(record)):
         return [f"{record.url} isn't there any more, or nothing is in it: was its disk taken away?"], ""
-    found = [*_blob_changes(record)]
+    gone = [disk for disk in itertools.starmap(Disk, record.disks) if not disk.is_there(record.url)]
+    found = [f"{disk.path} isn't the folder that was opened: was its disk taken away?" for disk in gone]
+    found += _blob_changes(record)
     for path, mtime_ns in record.folders:
+        if any(disk.has(path) for disk in gone):
+            continue
         now, shown = _stat(record.url, path), path or "the top folder"
         if isinstance(now, str):
             found.append(f"{shown} can't be looked at any more: {now}")
         elif now is None or now.mtime_ns != mtime_ns:
             found.append(f"{shown} has changed: names are those of the time of mounting")
     if record.image:
-        found += _image_changes(record)
+        found += _image_changes(record, gone)
     return found, "" if record.blobs or record.folders or record.image else "what it was made from isn't known"
 
 
@@ -389,14 +556,15 @@ def _blob_changes(record: MountRecord) -> Iterator[str]:
             yield f"{path} wasn't there, or couldn't be looked at, when it was mounted, and {more}"
 
 
-def _image_changes(record: MountRecord) -> list[str]:
+def _image_changes(record: MountRecord, gone: list[Disk]) -> list[str]:
     """What the image that the kernel engine has mounted has otherwise than it's now."""
     image = Path(record.image)
     try:
         if image.stat().st_ino != record.image_inode:
             return ["the project has changed, and a newer image of it was made: mount it again to see that"]
         changed = load_identity(image).changed(record.url)
-        return [f"{path or 'the top folder'} {_SINCE}" for path in changed]
+        there = (path for path in changed if not any(disk.has(path) for disk in gone))
+        return [f"{path or 'the top folder'} {_SINCE}" for path in there]
     except (OSError, BlobdirError) as error:
         return [f"what has changed isn't known: {error}"]
 

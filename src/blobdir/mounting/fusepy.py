@@ -7,13 +7,17 @@ import itertools
 import os
 import signal
 import stat
+import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from blobdir.background import start
 from blobdir.errors import MountError
-from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE
+from blobdir.index import DIRECTORY, LINK, LOOSE
 from blobdir.locks import ForkSafeLock
+from blobdir.mounting.attach import alone_at, detach
 from blobdir.mounting.attributes import AttributeView
 from blobdir.mounting.failures import Failures, SecondTries, errno_of
 from blobdir.mounting.mountinfo import identity_at
@@ -43,6 +47,7 @@ ENCODING = "latin-1"
 FOREVER_S, LIVE_S = 86_400, 0.05
 _QUIET = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.ENAMETOOLONG, errno.EINVAL))
 _BLOCK = 4096
+_LOOK_S = 0.5  # how often it is looked whether the owner is still there
 _MOST_SHOWN = 1 << 16
 """Files whose attributes are remembered: more than are looked at in the time for which the kernel keeps them."""
 
@@ -249,14 +254,40 @@ class FusepyEngine:
         """Which mount it is, as soon as it's ready."""
         return identity_at(self._mountpoint)
 
+    @staticmethod
+    def _end_when_alone(mount: MountIdentity, idle: Callable[[], bool], failed: Event) -> None:
+        """Unmount when whoever wanted it isn't there any more, or wasn't told of it: libfuse's loop ends then."""
+        while idle() and not failed.wait(_LOOK_S):
+            pass
+        while mount.entry() is not None:
+            with suppress(MountError):  # something is mounted over it, for now
+                detach(mount, lazy=True)
+            time.sleep(_LOOK_S)
+
     def run(self, ready: Callable[[], None], idle: Callable[[], bool]) -> None:
         """Mount, and serve until it's unmounted."""
         view = AttributeView(self._tree, self._options)
-        has_loose = bool((self._tree.index.source < FIRST_BLOB).any())
+        # One for all names: that a plain file isn't there now is nothing to be remembered, it may come back.
+        has_loose = bool((self._tree.index.source == LOOSE).any())
         given: dict[str, Any] = {"allow_other": True} if self._options.allow_other else {}
-        operations = TreeOperations(self._tree, view, self._counters, ready)
+        failed, errors, alone = Event(), list[BaseException](), ExitStack()
+
+        def started() -> None:
+            """What is raised here goes to nobody: libfuse doesn't ask, and fusepy loses it."""
+            try:
+                with alone:
+                    mount = self.mount  # before anybody knows of it, and can mount another one over it
+                start(self._end_when_alone, mount, idle, failed, name="blobdir watching")
+                ready()
+            except BaseException as error:
+                errors.append(error)
+                failed.set()
+                fuse.fuse_exit()
+
+        operations = TreeOperations(self._tree, view, self._counters, started)
         with suppress(ValueError):  # not the main thread
             signal.signal(signal.SIGTERM, signal.SIG_DFL)  # else libfuse leaves it to Python, which is in its loop
+        alone.enter_context(alone_at(self._mountpoint))
         try:
             fuse.FUSE(
                 operations,
@@ -271,8 +302,8 @@ class FusepyEngine:
                 default_permissions=True,
                 use_ino=True,
                 entry_timeout=FOREVER_S,
-                negative_timeout=FOREVER_S,
-                attr_timeout=LIVE_S if has_loose else FOREVER_S,
+                negative_timeout=0 if has_loose else FOREVER_S,
+                attr_timeout=LIVE_S,
                 fsname=os.fsencode(self._fsname).decode(ENCODING),
                 subtype="blobdir",
                 **given,
@@ -281,3 +312,7 @@ class FusepyEngine:
             raise MountError(
                 f"{self._mountpoint}: libfuse couldn't mount (status {error}); its message is above"
             ) from error
+        finally:
+            alone.close()
+            if errors:
+                raise errors[0]

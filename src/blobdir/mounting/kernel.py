@@ -14,8 +14,10 @@ from blobdir.erofs.contents import ImageOptions
 from blobdir.erofs.gate import judge, look
 from blobdir.erofs.images import image_folder, prepare
 from blobdir.errors import MountError
-from blobdir.mounting.attach import detach
+from blobdir.interrupts import deferred
+from blobdir.mounting.attach import alone_at, detach
 from blobdir.mounting.mountinfo import MountIdentity, identity_at
+from blobdir.packing.locking import unmixed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from blobdir.discovery import Progress
     from blobdir.erofs.gate import KernelFacts
     from blobdir.mounting.options import MountOptions
+    from blobdir.packing.locking import Check
     from blobdir.tree import Tree
 
 LOG = logging.getLogger("blobdir.mounting")
@@ -54,11 +57,24 @@ def why_not(tree: Tree, mountpoint: str, *, named: bool, facts: KernelFacts | No
 
 
 def prepare_for(tree: Tree, options: MountOptions, *, named: bool, progress: Progress | None = None) -> Path:
-    """The image of a project as it is now, kept or made; `named` is whether it's wanted whatever it takes."""
+    """The image of a project as it is now, kept or made; `named` is whether it's wanted whatever it takes.
+
+    Labels are copied into it, and images are found by the tree: nobody changes the project from one to the other.
+
+    Raises
+    ------
+    SourceChangedError
+        It was changed since it was opened.
+    """
+    with unmixed(tree.storage.directory, tree.changes) as check:
+        return _prepare(tree, options, check, named=named, progress=progress)
+
+
+def _prepare(tree: Tree, options: MountOptions, check: Check, *, named: bool, progress: Progress | None) -> Path:
     shaping = ImageOptions(options.uid, options.gid, options.umask, private=not options.allow_other)
     if not named:
         shaping = replace(shaping, max_copy_bytes=AUTO_COPY_BYTES)
-    made = prepare(tree, image_folder(tree.storage, options.discovery), shaping, progress=progress)
+    made = prepare(tree, image_folder(tree.storage, options.discovery), shaping, check=check, progress=progress)
     for reason in made.unreadable:
         LOG.warning("can't be read: %s", reason)
     return made.path
@@ -88,9 +104,15 @@ class KernelEngine:
     """
 
     def __init__(self, image: Path, mountpoint: str, *, stay: bool) -> None:
-        self._mounted = mount_image(image, mountpoint)
-        here = identity_at(mountpoint)
-        self.mount = here if here.device == self._mounted.number else MountIdentity()
+        self.mount = MountIdentity()
+        try:
+            with alone_at(mountpoint), deferred():  # who is asked to end meanwhile knows what to unmount
+                self._mounted = mount_image(image, mountpoint)
+                here = identity_at(mountpoint)
+                self.mount = here if here.device == self._mounted.number else MountIdentity()
+        except BaseException:
+            self._unmount()
+            raise
         self._stay = stay
         self.image = image
         how = "reads image and blobs as files" if self._mounted.backing == "file" else "reads through loop devices"
@@ -101,7 +123,8 @@ class KernelEngine:
         asked: list[int] = []
         if self._stay:  # before anybody knows of the mount, and could ask for its end
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                signal.signal(number, lambda received, _: asked.append(received))
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup(1)
+                    signal.signal(number, lambda received, _: asked.append(received))
         try:
             ready()
         except BaseException:

@@ -11,41 +11,21 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import re
 import struct
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from blobdir.mountlines import MountEntry, mounts, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FSTYPE = "fuse.blobdir"
-_FDCWD, _NO_AUTOMOUNT, _DONT_SYNC = -100, 0x800, 0x4000  # AT_*: don't ask who serves it
-_UNIQUE_ID, _ID_AT = 0x4000, 0x90  # STATX_MNT_ID_UNIQUE; where stx_mnt_id lies
+_FDCWD, _NO_FOLLOW, _NO_AUTOMOUNT, _DONT_SYNC = -100, 0x100, 0x800, 0x4000  # AT_*: don't ask who serves it
+_ID, _UNIQUE_ID, _ID_AT = 0x1000, 0x4000, 0x90  # STATX_MNT_ID (Linux 5.8), STATX_MNT_ID_UNIQUE; where stx_mnt_id lies
+_TRIES = 5
 _STATMOUNT, _BASIC = 457, 2  # the same number on every architecture but alpha; STATMOUNT_MNT_BASIC
 _REQUEST, _OLD_ID_AT = struct.Struct("=IIQQ"), 56  # struct mnt_id_req; where statmount.mnt_id_old lies
-_ESCAPE = re.compile(rb"\\([0-7]{3})")
-
-
-class MountEntry(NamedTuple):
-    """One line.
-
-    Attributes
-    ----------
-    number : int
-        Of the mount; given to another one when this one has ended.
-    device : str
-        ``major:minor``.
-    mountpoint : str
-    options : str
-        Of this mount, such as ``ro,nosuid,nodev,relatime``.
-    fstype : str
-    source : str
-    """
-
-    number: int
-    device: str
-    mountpoint: str
-    options: str
-    fstype: str
-    source: str
 
 
 class MountIdentity(NamedTuple):
@@ -74,34 +54,16 @@ class MountIdentity(NamedTuple):
         return next((entry for entry in found if (entry.device, entry.fstype) == (self.device, self.fstype)), None)
 
 
-def parse(text: bytes) -> list[MountEntry]:
-    """Take the file's lines apart; those that come later lie over those before."""
-    found = []
-    for line in text.splitlines():
-        before, _, after = line.partition(b" - ")
-        fields, more = before.split(b" "), after.split(b" ")
-        if len(fields) >= 6 and len(more) >= 2:
-            texts = (_plain(part) for part in (fields[2], fields[4], fields[5], more[0], more[1]))
-            found.append(MountEntry(int(fields[0]), *texts))
-    return found
+def held_elsewhere(here: MountEntry) -> dict[tuple[str, int], int]:
+    """Who has what is mounted in other mount namespaces, as far as this user may look into them.
 
-
-def _plain(field: bytes) -> str:
-    return os.fsdecode(_ESCAPE.sub(lambda match: bytes((int(match[1], 8) & 0xFF,)), field))
-
-
-def mounts() -> list[MountEntry]:
-    """What is mounted; nothing where there is no ``/proc``."""
-    try:
-        with open("/proc/self/mountinfo", "rb") as file:
-            return parse(file.read())
-    except OSError:
-        return []
-
-
-def held_elsewhere(device: str, fstype: str) -> list[int]:
-    """Processes that have what was mounted in another mount namespace: one for each that this user may look into."""
-    found: dict[str, int] = {}
+    Returns
+    -------
+    dict
+        Namespace and number of the mount there -> one process. Only of what is mounted now: when it isn't any more, the
+        number of its device is given to the next mount, in whichever namespace.
+    """
+    found: dict[tuple[str, int], int] = {}
     with suppress(OSError):
         known = {os.readlink("/proc/self/ns/mnt")}
         for pid in sorted(map(int, filter(str.isdigit, os.listdir("/proc")))):
@@ -111,19 +73,85 @@ def held_elsewhere(device: str, fstype: str) -> list[int]:
                     continue
                 known.add(namespace)
                 with open(f"/proc/{pid}/mountinfo", "rb") as file:
-                    if any((entry.device, entry.fstype) == (device, fstype) for entry in parse(file.read())):
-                        found[namespace] = pid
-    return list(found.values())
+                    found |= {(namespace, entry.number): pid for entry in parse(file.read()) if is_same(entry, here)}
+    return found
+
+
+def name_of(pid: int) -> str:
+    """What a process is called, for people: the kernel keeps 15 bytes, and may cut in the middle of a letter.
+
+    Raises
+    ------
+    OSError
+        It has ended.
+    """
+    with open(f"/proc/{pid}/comm", "rb") as file:
+        return file.read().decode("utf-8", "replace").strip()
+
+
+def is_same(entry: MountEntry, other: MountEntry) -> bool:
+    """Whether two mounts, both there now, are of one filesystem."""
+    return (entry.device, entry.fstype, entry.source) == (other.device, other.fstype, other.source)
+
+
+def absolute_place(path: str) -> str:
+    """A mount point as the kernel names it. Only links above it are resolved: who serves it isn't asked."""
+    full = os.path.abspath(path)
+    return os.path.join(os.path.realpath(os.path.dirname(full)), os.path.basename(full))
 
 
 def mounted_at(mountpoint: str) -> MountEntry | None:
-    """The topmost mount on exactly this path, which must be absolute and free of links."""
-    return next((entry for entry in reversed(mounts()) if entry.mountpoint == mountpoint), None)
+    """The mount on exactly this path that the path leads to; the path must be absolute and free of links.
+
+    Nobody who serves it is asked, so it's found as well where it's stopped or dead. It's None where all that is mounted
+    there is hidden, as by what is mounted over a folder above it.
+    """
+    number, entries = _looked_at(mountpoint)
+    here = [entry for entry in entries if entry.mountpoint == mountpoint]
+    if number is None:  # the last line: mostly that is the topmost
+        return here[-1] if here else None
+    return next((entry for entry in here if entry.number == number), None)
+
+
+def lies_over(here: MountEntry) -> MountEntry | None:
+    """What hides a mount: mounted over it, or over a folder above it; None where its path leads to it."""
+    top = mounted_at(here.mountpoint)
+    if top is not None and top.number == here.number:
+        return None
+    path = here.mountpoint
+    number, entries = _looked_at(path)
+    while number == 0 and path != "/":  # there's no such path in what lies over it
+        path = os.path.dirname(path)
+        number, entries = _looked_at(path)
+    known = {entry.number: entry for entry in entries}
+    beneath = {entry.number for entry in _up(here.number, known)}
+    over = next((entry for entry in _up(number or 0, known) if entry.parent in beneath), None)
+    return over or known.get(number or 0) or top
+
+
+def _up(number: int, known: dict[int, MountEntry]) -> Iterator[MountEntry]:
+    """A mount, what it's mounted on, and so on."""
+    seen: set[int] = set()
+    while number in known and number not in seen:
+        seen.add(number)
+        yield known[number]
+        number = known[number].parent
+
+
+def _looked_at(path: str) -> tuple[int | None, list[MountEntry]]:
+    """The number of the mount that a path leads to, as `_id_at` gives it, and all that is mounted at that time."""
+    number, entries = _id_at(path, _ID), mounts()
+    for _ in range(_TRIES):
+        again = _id_at(path, _ID)
+        if again == number:
+            break
+        number, entries = again, mounts()
+    return number, entries
 
 
 def identity_at(mountpoint: str) -> MountIdentity:
     """Which mount is the topmost at a path: to be asked right after it was made, and before it's served."""
-    unique, here = _unique_id(mountpoint), mounted_at(mountpoint)
+    unique, here = _id_at(mountpoint, _UNIQUE_ID) or 0, mounted_at(mountpoint)
     if here is None:
         return MountIdentity()
     if unique and _number_of(unique, 0) != here.number:
@@ -131,15 +159,22 @@ def identity_at(mountpoint: str) -> MountIdentity:
     return MountIdentity(here.number, unique, here.device, here.fstype)
 
 
-def _unique_id(path: str) -> int:
-    """The number of the mount that a path leads to, without a word to who serves it; 0 where there is none."""
+def _id_at(path: str, kind: int) -> int | None:
+    """A number of the mount that a path leads to, without a word to who serves it.
+
+    0 where there is no such path; None where the kernel doesn't say.
+    """
     libc, result = ctypes.CDLL(None, use_errno=True), ctypes.create_string_buffer(256)
+    # It's given unasked; who asks for anything of somebody else's FUSE mount, into which nobody may look, is refused.
+    wanted = 0 if kind == _ID else kind
     try:
-        code = libc.statx(_FDCWD, os.fsencode(path), _NO_AUTOMOUNT | _DONT_SYNC, _UNIQUE_ID, result)
+        code = libc.statx(_FDCWD, os.fsencode(path), _NO_FOLLOW | _NO_AUTOMOUNT | _DONT_SYNC, wanted, result)
     except AttributeError:
-        return 0
+        return None
+    if code != 0:
+        return 0 if ctypes.get_errno() in (errno.ENOENT, errno.ENOTDIR) else None
     known = int.from_bytes(result.raw[:4], "little" if struct.pack("=H", 1)[0] else "big")
-    return struct.unpack_from("=Q", result.raw, _ID_AT)[0] if code == 0 and known & _UNIQUE_ID else 0
+    return int(struct.unpack_from("=Q", result.raw, _ID_AT)[0]) if known & kind else None
 
 
 def _number_of(unique: int, otherwise: int) -> int:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from blobdir.discovery.deciding import COMPARED
 from blobdir.discovery.inputs import UNREAD
-from blobdir.errors import BlobdirError, MountError, UsageError
+from blobdir.errors import BlobdirError, MountError, SourceChangedError, UsageError
 from blobdir.interrupts import let_in
-from blobdir.mounting.attach import attach, check_mountpoint, detach
+from blobdir.mounting.attach import alone_at, attach, check_mountpoint, detach
 from blobdir.mounting.notify import notify
 from blobdir.mounting.options import ENGINES
 from blobdir.mounting.state import (
@@ -26,7 +26,7 @@ from blobdir.mounting.state import (
     birth_of,
     counter_path,
     forget,
-    is_running,
+    is_still,
     mount_namespace,
     records,
 )
@@ -50,6 +50,8 @@ ENGINE_VARIABLE = "BLOBDIR_ENGINE"
 SPARE_DESCRIPTORS = 128
 """Descriptors that are kept for other things than blobs."""
 MOST_DESCRIPTORS = 65_536
+TRIES = 3
+"""Times that a project is opened that is changed before it can be mounted."""
 _UNSEEN = frozenset(("blob-missing", "blob-unreadable"))
 _SECRETS = re.compile(r"(?<=://)[^/@\s]*@|\?[^:\s]*")
 
@@ -119,22 +121,26 @@ class Session:
             return
         notify("STATUS=Opening the project")
         most = raise_descriptor_limit()
-        tree = open_tree(
-            self._url,
-            target_options=self._options.storage_options,
-            options=OpenOptions(self._options.discovery, self._options.index, self._options.remote),
-            progress=progress,
-            hold=lambda blobs: blobs.open_all(most),
-        )
         counters = self._counters()
         try:
-            engine, why, running = self._start(tree, counters, progress)
+            for left in reversed(range(TRIES)):
+                tree = open_tree(
+                    self._url,
+                    target_options=self._options.storage_options,
+                    options=OpenOptions(self._options.discovery, self._options.index, self._options.remote),
+                    progress=progress,
+                    hold=lambda blobs: blobs.open_all(most),
+                )
+                try:
+                    engine, why, running = self._start(tree, counters, progress, again=left > 0)
+                    break
+                except SourceChangedError:  # since it was opened: what is there now is mounted
+                    if not left:
+                        raise
 
             def answers() -> None:
                 record = self._record(tree, engine, why, running)
-                record.save()
-                LOG.info("%s is mounted at %s by the %s engine (%s)", record.url, record.mountpoint, engine, why)
-                ready(record)
+                _tell(record, ready)
                 notify(f"READY=1\nMAINPID={os.getpid()}\nSTATUS=Serving {record.url} at {record.mountpoint}")
 
             try:
@@ -167,14 +173,16 @@ class Session:
                 [(blob.path, blob.size, blob.mtime_ns) for blob in identity.blobs],
                 [],
             )
-            record.save()
-            ready(record)
+            _tell(record, ready)
             notify(f"READY=1\nMAINPID={os.getpid()}\nSTATUS=Serving {image} at {self._mountpoint}")
 
-        running.run(answers, self._goes_on)
+        try:
+            running.run(answers, self._goes_on)
+        finally:
+            forget(os.getpid())
 
     def _goes_on(self) -> bool:
-        return not self._owner or (is_running(self._owner) and birth_of(self._owner) == self._owner_birth)
+        return not self._owner or is_still(self._owner, self._owner_birth)
 
     @staticmethod
     def _counters() -> Counters:
@@ -184,7 +192,10 @@ class Session:
             LOG.warning("no counters for `status`: %s", error)
             return Counters.create(None)
 
-    def _start(self, tree: Tree, counters: Counters, progress: Progress | None) -> tuple[str, str, Running]:
+    def _start(
+        self, tree: Tree, counters: Counters, progress: Progress | None, *, again: bool
+    ) -> tuple[str, str, Running]:
+        """Mount a project; `again` is whether it's opened again where it was changed since it was opened."""
         wanted: str = self._options.engine
         why = "asked for"
         refusal = ""
@@ -193,7 +204,7 @@ class Session:
                 raise UsageError(f"{ENGINE_VARIABLE}: there is no engine {named!r}; there are {', '.join(ENGINES)}")
             wanted, why = named, f"{ENGINE_VARIABLE} says so"
         if wanted in ("auto", "kernel"):
-            running, refusal = self._kernel(tree, progress, named=wanted == "kernel")
+            running, refusal = self._kernel(tree, progress, named=wanted == "kernel", again=again)
             if running is not None:
                 return "kernel", running.why, running
         if wanted == "auto" and sys.platform != "linux":
@@ -216,7 +227,9 @@ class Session:
 
         return "fusepy", why, FusepyEngine(tree, self._mountpoint, self._options, counters, self.fsname(tree))
 
-    def _kernel(self, tree: Tree, progress: Progress | None, *, named: bool) -> tuple[KernelEngine | None, str]:
+    def _kernel(
+        self, tree: Tree, progress: Progress | None, *, named: bool, again: bool
+    ) -> tuple[KernelEngine | None, str]:
         """The kernel engine; or None and the reason, unless it was asked for by name."""
         from blobdir.mounting.kernel import KernelEngine, prepare_for, why_not
 
@@ -226,7 +239,7 @@ class Session:
                 image = prepare_for(tree, self._options, named=named, progress=progress)
                 engine = KernelEngine(image, self._mountpoint, stay=not self._leave)
             except (BlobdirError, OSError) as error:
-                if named:
+                if named or (again and isinstance(error, SourceChangedError)):
                     raise
                 refusal = str(error)
             else:
@@ -241,7 +254,8 @@ class Session:
 
         if sys.platform != "linux":
             raise UsageError("the native engine is for Linux; use --engine fusepy")
-        attachment = attach(self._mountpoint, fsname=self.fsname(tree), allow_other=self._options.allow_other)
+        with alone_at(self._mountpoint):
+            attachment = attach(self._mountpoint, fsname=self.fsname(tree), allow_other=self._options.allow_other)
         try:
             return Supervisor(tree, attachment, self._options, counters)
         except BaseException:
@@ -278,6 +292,7 @@ class Session:
             holds_blobs=not seen,
             unheld=[(blob.path, blob.inode, blob.ctime_ns) for blob in seen],
             unseen=[blob.path for blob in header.blobs if local and _is_unseen(blob, header)],
+            disks=[(disk.path, *disk[1:]) for disk in tree.storage.disks if disk.path],
         )
 
     def _new_record(
@@ -310,6 +325,17 @@ class Session:
             birth=birth_of(os.getpid()),
             seen_from=mount_namespace(),
         )
+
+
+def _tell(record: MountRecord, ready: Callable[[MountRecord], None]) -> None:
+    """Write a mount down, and tell who waits for it; nothing stays written down of one that nobody can be told of."""
+    try:
+        record.save()
+        LOG.info("%s is mounted at %s by the %s engine (%s)", record.url, record.mountpoint, record.engine, record.why)
+        ready(record)
+    except BaseException:
+        record.forget()
+        raise
 
 
 def _is_unseen(blob: SourceRecord, header: Header) -> bool:

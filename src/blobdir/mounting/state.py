@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_runtime_path
 
+from blobdir.descriptors import NONE_LEFT
+from blobdir.errors import MountError
 from blobdir.mounting.mountinfo import MountIdentity
 from blobdir.mounting.options import MAX_WORKERS
 
@@ -62,12 +64,24 @@ class Counters:
 
     @classmethod
     def create(cls, path: Path | None) -> Counters:
-        """New counters in a file, or in memory only."""
+        """New counters in a file, or in memory only.
+
+        Raises
+        ------
+        OSError
+            There is no room for the file, and it isn't there. Who counts in a file with holes dies of the first one
+            that the disk has no room for (SIGBUS).
+        """
         if path is None:
             return cls(mmap.mmap(-1, COUNTER_BYTES))
-        with open(path, "w+b") as file:
-            file.truncate(COUNTER_BYTES)
-            return cls(mmap.mmap(file.fileno(), COUNTER_BYTES))
+        try:
+            with open(path, "w+b", buffering=0) as file:
+                _reserve(file.fileno())
+                return cls(mmap.mmap(file.fileno(), COUNTER_BYTES))
+        except OSError as error:
+            with suppress(OSError):
+                path.unlink()
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
     def of_worker(self, worker: int) -> Counters:
         """The row of a worker; 0 is the supervisor's."""
@@ -76,6 +90,14 @@ class Counters:
     def add(self, counter: Counter, n: int) -> None:
         """Count."""
         self.values[counter] += n
+
+
+def _reserve(descriptor: int) -> None:
+    """Have the disk keep room for the counters."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, COUNTER_BYTES)
+    elif os.write(descriptor, bytes(COUNTER_BYTES)) != COUNTER_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def read_counters(path: Path) -> dict[str, int]:
@@ -127,6 +149,8 @@ class MountRecord:
         Of `blobs`, those that aren't: there the file is opened when it's read, and must be the same one still.
     unseen : list of str
         Blobs that couldn't be looked at, or weren't there.
+    disks : list of (path, device, inode, ctime_ns, number)
+        Disks in the project, besides its own, to notice that one was taken away.
     seen_from : str
         The namespace of mounts that it was made in: from another one, it can't be said whether it's there.
     """
@@ -151,6 +175,7 @@ class MountRecord:
     seen_from: str = ""
     unheld: list[tuple[str, int, int]] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
+    disks: list[tuple[str, int, int, int, int]] = field(default_factory=list)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> MountRecord:
@@ -172,10 +197,26 @@ class MountRecord:
         return state_folder() / f"{self.pid or f'kernel-{self.mount.unique or self.mount.number}'}.json"
 
     def save(self) -> None:
-        """Write it; whole or not at all."""
-        part = self.path().with_suffix(".part")
-        part.write_text(json.dumps(self.to_json()), encoding="utf-8")
-        os.replace(part, self.path())
+        """Write it; whole or not at all.
+
+        Raises
+        ------
+        MountError
+            It can't be written.
+        """
+        path = self.path()
+        part = path.with_suffix(".part")
+        try:
+            part.write_text(json.dumps(self.to_json()), encoding="utf-8")
+            os.replace(part, path)
+        except OSError as error:
+            with suppress(OSError):
+                part.unlink()
+            raise MountError(
+                f"{path}: can't be written ({error.strerror}), and what is mounted is written down there: "
+                f"make room, or name another folder by {FOLDER_VARIABLE}",
+                errno=error.errno,
+            ) from error
 
     def counters(self) -> dict[str, int]:
         """What was counted so far."""
@@ -187,7 +228,7 @@ class MountRecord:
             return False
         if place_of(self.birth) != place_of(birth_of(os.getpid())):
             return None
-        return is_running(self.pid) and self.birth == birth_of(self.pid)
+        return is_still(self.pid, self.birth)
 
     def is_near(self) -> bool:
         """Whether it can be said from here whether it's mounted: it was made in this namespace of mounts."""
@@ -253,8 +294,8 @@ def is_running(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] != b"Z"
-    except OSError:
-        if os.path.exists("/proc/self/stat"):
+    except OSError as error:
+        if error.errno not in NONE_LEFT and os.path.exists("/proc/self/stat"):
             return False
     try:
         os.kill(pid, 0)
@@ -265,27 +306,49 @@ def is_running(pid: int) -> bool:
     return True
 
 
+def is_still(pid: int, birth: str) -> bool:
+    """Whether there is such a process, and it's the one that was born so, as far as that can be seen."""
+    return is_running(pid) and birth_of(pid) in (birth, f"{place_of(birth)} ")
+
+
 def state_folder() -> Path:
-    """Where the files of this user's mounts lie; made if need be. Root's can be read by everyone."""
+    """Where the files of this user's mounts lie; made if need be. Root's can be read by everyone.
+
+    Raises
+    ------
+    OSError
+        There is no folder that this user can write in.
+    """
     named = os.environ.get(FOLDER_VARIABLE)
-    if named:
-        folder = Path(named)
-    elif os.getuid() == 0 and sys.platform == "linux":
-        folder = Path("/run/blobdir")
-    else:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it had to choose another folder, where there is no session
-            folder = user_runtime_path("blobdir")
     try:
+        if named:
+            folder = Path(named)
+        elif os.getuid() == 0 and sys.platform == "linux":
+            folder = Path("/run/blobdir")
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that it had to choose another folder, where there is no session
+                folder = user_runtime_path("blobdir")
         folder.mkdir(parents=True, exist_ok=True, mode=0o755 if os.getuid() == 0 else 0o700)
         if not os.access(folder, os.W_OK):  # root's, and whom a user namespace calls root isn't
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(folder))
     except OSError:  # no session of its own, as in a container: then where temporary files lie
-        folder = Path(tempfile.gettempdir()) / f"blobdir-{os.getuid()}"
+        folder = Path(_temporary_folder()) / f"blobdir-{os.getuid()}"
         folder.mkdir(exist_ok=True, mode=0o700)
         if folder.stat().st_uid != os.getuid():
             raise
     return folder
+
+
+def _temporary_folder() -> str:
+    try:
+        return tempfile.gettempdir()
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            "there is no folder to write down mounts in: you have no session, and can't write where temporary "
+            f"files lie ({error.strerror}); name a folder by {FOLDER_VARIABLE} or TMPDIR",
+        ) from error
 
 
 def counter_path(pid: int) -> Path:
@@ -302,8 +365,10 @@ def forget(pid: int) -> None:
 
 def records() -> Iterator[MountRecord]:
     """All mounts that this user has written down, and root."""
-    folders = dict.fromkeys([state_folder(), Path("/run/blobdir")])
-    for folder in folders:
+    folders = [Path("/run/blobdir")]
+    with suppress(OSError):  # who can't write down any has none
+        folders.insert(0, state_folder())
+    for folder in dict.fromkeys(folders):
         for path in sorted(folder.glob("*.json")):
             try:
                 yield MountRecord.from_json(json.loads(path.read_text(encoding="utf-8")))

@@ -12,8 +12,10 @@ another node, and what the kernel keeps of the first one is nothing to him; the 
 version. Behind a backend that would take a request for
 each name: there, a node without a tag is the version that the first read of it brings, if it has the size that the
 kernel was told. Who opens a file again that was read is asked for by one request a second, since the kernel may have
-all of its pages, and no read would come. What was told, and what it is now, is shared by all workers, in memory that
-takes no room until then.
+all of its pages, and no read would come. Servers don't say the same of a version in each answer (the etag only to a
+HEAD, or only with a whole file), so what was said of the last one is kept, and `Stat.difference` tells whether an
+answer is of another: the tag is that of the answer that was the first of it. What was told, and what it is now, is
+shared by all workers, in memory that takes no room until then.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ import mmap
 import os
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+from zlib import crc32
 
 import numpy as np
 
@@ -32,13 +36,13 @@ from blobdir.index import LOOSE
 from blobdir.locks import ForkSafeLock
 from blobdir.mounting.attributes import AttributeView
 from blobdir.mounting.failures import SecondTries
+from blobdir.sources import Stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from blobdir.mounting.attributes import InodeAttributes
     from blobdir.mounting.options import MountOptions
-    from blobdir.sources import Stat
     from blobdir.tree import Tree
 
 ROW_BITS: Final = 32
@@ -75,12 +79,24 @@ class _Shared:
 
     def __init__(self, rows: int) -> None:
         self._fd = os.memfd_create("blobdir-versions", os.MFD_CLOEXEC)
-        fields = np.dtype([("told", "i8"), ("looked", "f8"), ("first", "u4"), ("now", "u4")])
+        names = ("told", "time", "looked", "first", "now", "etag")
+        fields = np.dtype(list(zip(names, ("i8", "i8", "f8", "u4", "u4", "u4"), strict=True)))
         os.ftruncate(self._fd, rows * fields.itemsize)
         memory = np.frombuffer(mmap.mmap(self._fd, rows * fields.itemsize), fields)
         self.told, self.first, self.now = memory["told"], memory["first"], memory["now"]  # size + 1; tags
         self.looked = memory["looked"]  # when its version was last known
+        self.time, self.etag = memory["time"], memory["etag"]  # what was said of that; sum of the etag, 0 for none
         self._lock = ForkSafeLock()
+
+    def note(self, row: int, version: Stat) -> int:
+        """Keep what is said of a version that is there now; its tag. With the lock."""
+        etag = (crc32(version.etag.encode("utf-8", "surrogateescape")) or 1) if version.etag else 0
+        then = Stat("file", int(self.told[row]) - 1, int(self.time[row]), etag=str(self.etag[row] or ""))
+        if not self.now[row] or then.difference(replace(version, etag=str(etag or ""))):
+            self.now[row], self.time[row], self.etag[row] = version.tag, version.mtime_ns, etag
+        else:  # and what wasn't said before
+            self.time[row], self.etag[row] = self.time[row] or version.mtime_ns, self.etag[row] or etag
+        return int(self.now[row])
 
     @contextmanager
     def locked(self, row: int) -> Iterator[None]:
@@ -170,7 +186,7 @@ class VersionedView(AttributeView):
         if start >= size >= 0:
             return b""
         data, version = self._tree.read_version(row, start, min(end, size) if size >= 0 else end)
-        if version.tag != now and self._seen(shared, row, tag, version) != version.tag:
+        if version.tag != now and not self._seen(shared, row, tag, version):
             raise self._changed(row)
         return data
 
@@ -179,14 +195,14 @@ class VersionedView(AttributeView):
         return SourceChangedError(f"{path}: was replaced or written to while it was being read; open it again")
 
     @staticmethod
-    def _seen(shared: _Shared, row: int, tag: int, version: Stat) -> int:
-        """Note which version a read has brought; the tag of the one that the node stands for."""
-        size = version.size
+    def _seen(shared: _Shared, row: int, tag: int, version: Stat) -> bool:
+        """Note which version an answer is of; whether it's the one that the node stands for."""
         with shared.locked(row):
+            now = shared.note(row, version)
             if not shared.first[row]:
-                is_as_told = size < 0 or shared.told[row] in (0, size + 1)
-                shared.first[row] = version.tag if is_as_told else _GONE
-            if size >= 0:
-                shared.told[row] = size + 1
-            shared.now[row], shared.looked[row] = version.tag, time.monotonic()
-            return tag or int(shared.first[row])
+                is_as_told = version.size < 0 or shared.told[row] in (0, version.size + 1)
+                shared.first[row] = now if is_as_told else _GONE
+            if version.size >= 0:
+                shared.told[row] = version.size + 1
+            shared.looked[row] = time.monotonic()
+            return now == (tag or int(shared.first[row]))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from blobdir.discovery import layout
 from blobdir.discovery.root import refuse_file
 from blobdir.durable import write_at, write_whole
-from blobdir.errors import PackError, ReadError, SourceChangedError, UsageError
+from blobdir.errors import NotFoundError, PackError, ReadError, SourceChangedError, UsageError
 from blobdir.inside import open_plain, read_whole
 from blobdir.leftovers import open_left, remove_odd
 from blobdir.moving.defects import check_remote
@@ -27,21 +27,17 @@ from blobdir.moving.notes import NoteFile
 from blobdir.moving.pushplan import projects_below
 from blobdir.moving.ranges import RangeLog
 from blobdir.moving.remotefiles import (
-    JOURNAL,
-    PUSHING,
     ask_versions,
-    files_of,
-    is_own,
     is_racy,
     is_still,
     list_keys,
-    list_remote,
     same_version,
     says_version,
     two_lengths,
 )
 from blobdir.moving.report import FetchReport
 from blobdir.moving.selected import Selection
+from blobdir.moving.watching import Watched
 from blobdir.packing.newfolder import NewFolder
 from blobdir.packing.sums import SUMS, format_sums, read_sums
 from blobdir.sources import LocalStorage, RemoteOptions, RemoteStorage, Stat, behind_backend, open_storage
@@ -61,7 +57,6 @@ SYNC_BYTES = 64 << 20
 SYNC_S = 5.0
 """Bytes, and seconds, after which what was fetched of a blob is brought to the disk and noted."""
 SUFFIX = ".fetching"
-SHOWN = 3
 
 
 def fetch(
@@ -138,7 +133,11 @@ def fetch(
         _check_origin(folder.state, storage.place)
         if selection is not None:
             clean(folder.work, ())
-            report = selection.write(folder.work, progress)
+            try:
+                report = selection.write(folder.work, progress)
+            except NotFoundError:
+                fetching.check_unchanged()  # it's gone since
+                raise
             fetching.check_unchanged()
         else:
             report = fetching.run(folder.work, folder.state)
@@ -194,11 +193,11 @@ class _Fetch:
         self._checksum = checksum
         self._progress = progress
         self._report = FetchReport()
-        self._seen: dict[str, Stat] = {}
         self._done = self._total = 0
         self._with_defects = False
         self._keys = list_keys(storage)
-        self._found = files_of(storage, self._keys)
+        self._watched = Watched(storage, self._keys)
+        self._found, self._seen = self._watched.found, self._watched.seen
         check_project(storage, self._found)
         self._plan: FetchPlan = make_plan(storage, self._found, datasets)
 
@@ -257,11 +256,8 @@ class _Fetch:
     # -- whether it's still the same project ------------------------------------------------------------------------
 
     def watch(self) -> None:
-        """Take the versions of all files for those that are fetched; where a listing has none, of what matters most."""
-        files = self._found.files
-        self._seen = {path: stat for path, stat in files.items() if says_version(stat)}
-        heads = [path for path in files if path == layout.META or layout.is_offsets(path)]
-        self._seen |= ask_versions(self._storage, files, heads)
+        """Take the versions of all files for those that are fetched."""
+        self._watched.see_all()
 
     def check_unchanged(self) -> None:
         """List the project once more.
@@ -271,24 +267,9 @@ class _Fetch:
         SourceChangedError
             It isn't what it was.
         """
-        now = list_remote(self._storage)
-        changed = [path for path in now.files if path not in self._found.files]
-        changed += [path for path in (PUSHING, JOURNAL) if path in now.own]
-        changed += [path for path in self._found.files if path not in now.files]
-        changed += sorted(now.odd.keys() ^ self._found.odd.keys())
-        changed += [f"{path}/" for path in sorted(now.folders ^ self._found.folders) if not is_own(path)] * (
-            not changed
-        )
-        versions, why = ask_versions(self._storage, now.files, self._seen, self._seen), ""
-        for path, then in self._seen.items():
-            if path in versions and not (same_version if says_version(then) else is_still)(then, versions[path]):
-                changed.append(path)
-                why = why or two_lengths(then, versions[path])
-        if changed:
-            more = f" and {len(changed) - SHOWN:,} more" if len(changed) > SHOWN else ""
-            shown = f"{', '.join(changed[:SHOWN])}{more}{why}"
+        if changed := self._watched.changed():
             raise SourceChangedError(
-                f"{self._storage.url}: was changed while it was being fetched: {shown}; --resume fetches what is new"
+                f"{self._storage.url}: was changed while it was being fetched: {changed}; --resume fetches what is new"
             )
 
     def _check_made(self, work: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from blobdir.errors import OffsetsConflictError
 from blobdir.filenames import IMAGE_EXTENSIONS, JUNK_FILES, JUNK_FOLDERS, SIDE_EXTENSIONS
+from blobdir.lazily import cached_property
 from blobdir.nametable import gather_names
 from blobdir.offsets.conflicts import repeated
 from blobdir.offsets.names import bad_names, shown, to_str

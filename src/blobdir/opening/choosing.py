@@ -18,6 +18,7 @@ from blobdir.opening.beside import is_beside, to_travel
 from blobdir.opening.carrying import carried
 from blobdir.opening.freshness import renewed
 from blobdir.opening.keeping import keep, look_at, places
+from blobdir.projectlock import changes
 from blobdir.sources import RemoteOptions, Storage, open_storage
 from blobdir.tree import Tree
 
@@ -102,8 +103,9 @@ def open_tree(
         url, protocol=protocol, options=target_options, fs=fs, follow_links=follow_links, remote=options.remote
     )
     for _ in range(TRIES):
+        before = changes(storage.directory) if storage.directory else None
         index = _carried(storage, options) or _stored(storage, options) or _build(storage, options, progress)
-        tree = Tree(index, storage)
+        tree = Tree(index, storage, before)
         if hold is None or hold(tree.blobs):
             break
     warn_of_defects(storage, index)

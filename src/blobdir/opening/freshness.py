@@ -44,7 +44,7 @@ def renewed(header: Header, storage: Storage, discovery: DiscoveryOptions, *, is
 
 
 def _of_now(header: Header, storage: LocalStorage, discovery: DiscoveryOptions, *, is_copy: bool) -> Header | None:
-    if is_unfinished(storage.root):
+    if is_unfinished(storage.root) or not storage.is_where_it_is_named():
         return None
     place, looked_ns = inputs.place_of(storage), time.time_ns()
     is_copy = is_copy and header.place != place

@@ -208,7 +208,7 @@ class _One:
     def content(self, dataset: DatasetItems, i: int, source: str, name: str) -> tuple[bytes, dict[str, Any]]:
         """Bytes of an annotation, and the value of ``meta/<image>.json``, empty where none is needed."""
         given = dataset.annotations[i] if dataset.annotations else None
-        tags = dataset.tags[i] if dataset.annotations else tags_of(source, self._options)
+        tags = dataset.tags[i] if dataset.annotations else tags_of(source, self._options, self._listing.splits)
         content, size = b"", next(self._sizes)
         if isinstance(given, Labelled):
             value, kept = given.annotation(name, size, self._report)

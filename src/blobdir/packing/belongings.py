@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from posixpath import splitext
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
-from blobdir.errors import PackError, UsageError
-from blobdir.packing.sidefiles import FOLDERS, bases, could_have, owners, side_candidates, side_files
+from blobdir.errors import PackError, SourceChangedError, UsageError
+from blobdir.packing.provenance import Provenance
+from blobdir.packing.sidefiles import (
+    FOLDERS,
+    bases,
+    could_have,
+    is_side_folder,
+    owners,
+    side_candidates,
+    side_files,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from blobdir.packing.provenance import Origin, Provenance
+    from blobdir.packing.provenance import Origin
+    from blobdir.packing.publishing import Change
     from blobdir.packing.sidefiles import SideFile
 
 
@@ -68,6 +81,53 @@ def belongings(
     known.check_origins(origin for mine in found.values() for _, origin, _ in mine.packed)
     finder.check_no_folders(gone)
     return found
+
+
+def watch(
+    change: Change,
+    known: Provenance,
+    dataset: str,
+    before: Mapping[str, Collection[str]],
+    gone: Collection[str] = (),
+) -> None:
+    """Have a change that takes images away refused where another program gives one of them a file meanwhile.
+
+    Its first label, say: that would stay behind, and belong to nobody.
+
+    Parameters
+    ----------
+    change : Change
+    known : Provenance
+    dataset : str
+        Path.
+    before : mapping
+        Name of each image that goes -> paths of what belongs to it, relative to the dataset.
+    gone : collection of str
+        As for `belongings`.
+    """
+    if before and not change.dry_run:
+        change.ask_again(partial(_check_none_came, change, known.root, dataset, before, gone))
+
+
+def _check_none_came(
+    change: Change, root: str, dataset: str, before: Mapping[str, Collection[str]], gone: Collection[str]
+) -> None:
+    """Raise `SourceChangedError` where images have more by now than they had before."""
+    top = os.path.join(root, dataset)
+    places = {os.path.dirname(path) for paths in before.values() for path in paths}
+    below = {"", *map(os.path.dirname, before)}  # folders of the images, below their own
+    with suppress(FileNotFoundError):
+        sides = list(filter(is_side_folder, os.listdir(top)))
+        places |= {layout.join(side, folder) for side in sides for folder in below}
+    if not change.touched(layout.join(dataset, place) for place in ("", *places)):
+        return
+    for name, mine in belongings(Provenance(root), dataset, before, gone).items():
+        for path in mine.paths:
+            if path not in before[name]:
+                raise SourceChangedError(
+                    f"{os.path.join(top, path)}: another program has put it there for {name}, which was to go, while "
+                    "this change was prepared; nothing was changed; try again"
+                )
 
 
 def check_are_files(known: Provenance, dataset: str, names: Collection[str]) -> None:

@@ -61,15 +61,15 @@ class Check:
                 self._folded.setdefault(path.casefold(), []).append(path)
         return self._folded
 
-    def can_remove(self, path: str) -> bool:
-        """Whether something is there to be removed; UsageError where it can't be."""
+    def can_remove(self, path: str) -> os.stat_result | None:
+        """What is there to be removed, if anything is; UsageError where it can't be."""
         there = self._look(path)
         if there is not None and stat.S_ISDIR(there.st_mode):
             raise UsageError(f"{path}: is a folder in {self._root}, and a file was to be removed; nothing was changed")
         if there is not None and not (stat.S_ISREG(there.st_mode) or stat.S_ISLNK(there.st_mode)):
             raise UsageError(f"{path}: {NO_FILE}; nothing was changed")
         self._can_take(path, there)
-        return there is not None
+        return there
 
     def _can_take(self, path: str, there: os.stat_result | None) -> None:
         """Raise where a name can't be taken from its file: somebody else's, in a folder where each owns his own."""

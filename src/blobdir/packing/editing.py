@@ -21,7 +21,7 @@ from blobdir.errors import (
     UsageError,
 )
 from blobdir.filenames import is_image_name
-from blobdir.packing.belongings import belongings, check_are_files, check_none_hidden
+from blobdir.packing.belongings import belongings, check_are_files, check_none_hidden, watch
 from blobdir.packing.compacting import copy_members
 from blobdir.packing.editedfiles import EditedSideFiles
 from blobdir.packing.editedplaces import EditedPlaces
@@ -95,11 +95,9 @@ class Edit:
         self.places = EditedPlaces(self._writer.known, self)
         self.side_files = EditedSideFiles(self._tree, self._writer.known, self)
         self.sources = EditedSources(self._writer.known, self, self.side_files)
-        self._followed: set[str] = set()
-        self._emptied: set[str] = set()
+        self._followed, self._emptied = set[str](), set[str]()
         self._steps = self._depth = 0
-        self._broken = ""
-        self._is_made = self._is_over = False
+        self._broken, self._is_over = "", False
         self._lock = threading.RLock()
         self._process = os.getpid()
 
@@ -116,14 +114,16 @@ class Edit:
         return path in self._images or path in self._files or self._in_project(path)
 
     def _in_project(self, path: str) -> bool:
-        if path in self._gone:
-            return False
+        return path not in self._gone and (row := self._row(path)) >= 0 and not self._tree.is_directory(row)
+
+    def _row(self, path: str) -> int:
+        """Of what the project has at a path; -1 where it has nothing."""
         try:
-            return not self._tree.is_directory(self._tree.find(path, follow=False))
+            return self._tree.find(path, follow=False)
         except IncompleteListingError:
             raise  # nobody can know
         except OSError:
-            return False
+            return -1
 
     def check_no_conflict(self, how: str) -> None:
         """Refuse a project with names of several contents, which who asks for the change sees as `how` has them.
@@ -144,7 +144,7 @@ class Edit:
         return path in self._images or (path not in self._files and self._in_project(path) and self._was_member(path))
 
     def _was_member(self, path: str) -> bool:
-        return self._in_tree(path) and self._tree.is_member(self._tree.find(path, follow=False))
+        return (row := self._row(path)) >= 0 and self._tree.is_member(row)
 
     def is_folder(self, path: str) -> bool:
         """Whether there would be a folder with something in it."""
@@ -456,6 +456,7 @@ class Edit:
 
     def _drop(self, path: str) -> None:
         if self._in_project(path):
+            self._change.see(path)
             self._gone[path] = None
 
     def _output(self) -> TarOutput:
@@ -475,7 +476,7 @@ class Edit:
 
     def _is_new(self, image: str) -> bool:
         """Whether an image takes nothing of what its name had before: that had none, or went with what it had."""
-        return image in self._dropped or not self._in_tree(image)
+        return image in self._dropped or self._row(image) < 0
 
     # -- the end ---------------------------------------------------------------------------------------------
 
@@ -505,7 +506,6 @@ class Edit:
             self._writer.write_pickles()
             self._writer.known.check_not_linked(self._change.removed)
             self._change.commit()
-            self._is_made = True
         if faults:
             more = f"; and {counted(len(faults) - 1, 'more annotation')} of another size than the image"
             lost.append(f"{faults[0]}{more * bool(faults[1:])}")
@@ -516,15 +516,6 @@ class Edit:
         """An image, as it would be."""
         written = path in self._images or path in self._files
         return BytesIO(self.read(path)) if written else stream(self._tree.open(self._tree.find(path)))
-
-    def _in_tree(self, path: str) -> bool:
-        try:
-            self._tree.find(path, follow=False)
-        except IncompleteListingError:
-            raise  # nobody can know
-        except OSError:
-            return False
-        return True
 
     def _check_belongings(self) -> None:
         """Refuse to write or remove images of which something isn't a file, can't be read, or doesn't fit its blob."""
@@ -537,6 +528,12 @@ class Edit:
             check_are_files(self._writer.known, dataset, names)
             found = belongings(self._writer.known, dataset, names, self._gone)
             check_none_hidden(self._writer.known, dataset, found)
+            before = {
+                name: [path for path in mine.paths if self._row(f"{dataset}/{path}") >= 0]
+                for name, mine in found.items()
+                if f"{dataset}/{layout.ITEMS}/{name}" in self._gone
+            }
+            watch(self._change, self._writer.known, dataset, before, self._gone)
 
     def _drop_origins(self) -> None:
         """Have everything go that made the names which were removed, or written anew."""
@@ -585,6 +582,11 @@ class Edit:
         spool.unlink()
         return digest
 
+    @property
+    def made(self) -> str:
+        """As of `Change.made`."""
+        return self._change.made
+
     def close(self) -> None:
         """Forget what wasn't committed, and let others change the project."""
         self._is_over = True
@@ -594,5 +596,5 @@ class Edit:
                 tar.close()
         finally:
             self._change.__exit__(None, None, None)
-        for path in self._change.leftovers() if self._is_made else ():
+        for path in self._change.leftovers() if self._change.made else ():
             warnings.warn(f"{path}: {LEFT}", BlobdirWarning, stacklevel=2)

@@ -116,6 +116,12 @@ class Folders:
             show_like(self._own[name], self.attributes)
         return self._own[name]
 
+    def own_top(self) -> int:
+        """Descriptor of ``.blobdir`` itself."""
+        if "" not in self._own:
+            self._own[""] = os.dup(self.fd(layout.STATE_DIR))
+        return self._own[""]
+
     def of(self, path: str, *, make: bool = False) -> tuple[int, str]:
         """Descriptor of the directory that a path lies in, as from `fd`, and the path's last component."""
         parent, _, name = path.rpartition("/")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+
+from blobdir.lazily import cached_property
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,6 +20,7 @@ from blobdir.packing.belongings import (
     check_nothing_of_others,
     in_the_way,
     side_folders,
+    watch,
 )
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.labelsources import bring_sources
@@ -272,7 +273,9 @@ def remove(
         report = ChangeReport(sum(map(len, images.values())))
         for dataset, origins in images.items():
             writer.known.check_origins(origins.values())
-            for name, mine in belongings(writer.known, dataset, origins).items():
+            found = belongings(writer.known, dataset, origins)
+            watch(change, writer.known, dataset, {name: mine.paths for name, mine in found.items()})
+            for name, mine in found.items():
                 writer.drop(origins[name])
                 report.removed.append(f"{dataset}/{layout.ITEMS}/{name}")
                 report.removed += writer.drop_belongings(dataset, mine)
@@ -348,6 +351,7 @@ def move(
         for source, origins in images.items():
             writer.known.check_origins(origins.values())
             found[source] = belongings(writer.known, source, origins)
+            watch(change, writer.known, source, {name: mine.paths for name, mine in found[source].items()})
             for name, mine in found[source].items():
                 _move_image(writer, source, name, origins[name], target)
                 for path in _move_belongings(writer, source, name, mine, target, moved):

@@ -305,7 +305,7 @@ def _split_called(path: str) -> set[str]:
 def _take(listing: Listing, source: LabelSource, sizes: dict[str, tuple[int, int]], options: PackOptions) -> None:
     """Have each image that labels name in the dataset of its split."""
     found: dict[str, DatasetItems] = {}
-    rest = _place_of_the_rest(basename(listing.root) or "images", {one.split for one in source.labels.pictures})
+    rest = place_of_the_rest(basename(listing.root) or "images", {one.split for one in source.labels.pictures})
     for picture in source.labels.pictures:
         place = _place(options.dataset or picture.split or rest)
         items = found.setdefault(place, DatasetItems(place, listing.root))
@@ -332,7 +332,7 @@ def _place(dataset: str) -> str:
     return layout.dataset_place(dataset) or dataset
 
 
-def _place_of_the_rest(folder: str, splits: set[str]) -> str:
+def place_of_the_rest(folder: str, splits: set[str]) -> str:
     """The dataset of images that are of no split: called like the folder, unless that would make them a split's."""
     said = {_place(split) for split in splits if split}
     name = NO_SPLIT if said and (is_split(folder) or _place(folder) in said) else folder

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.discovery import layout
 from blobdir.filenames import JUNK_FOLDERS, is_junk
+from blobdir.packing.classfolders import SplitFolders
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.naming import distinct_names
 from blobdir.packing.report import Problem
@@ -214,6 +215,8 @@ class Listing:
     problems : list of Problem
     labelled : LabelSource or None
         Of labels only.
+    splits : SplitFolders
+        Of a plain folder whose folders are labels.
     """
 
     root: str
@@ -229,6 +232,7 @@ class Listing:
     images_in_folders: int = 0
     problems: list[Problem] = field(default_factory=list)
     labelled: LabelSource | None = None
+    splits: SplitFolders = field(default_factory=SplitFolders)
     _hidden: list[str] = field(default_factory=list)
     _followed: set[str] = field(default_factory=set)
 

@@ -164,10 +164,11 @@ def merge(
     ours, theirs = absolute(project), absolute(other)
     if os.path.realpath(ours) == os.path.realpath(theirs):
         raise UsageError(f"{other}: is the same project; nothing was changed")
-    with Change(ours, dry_run=dry_run) as change, hold(theirs, make=not dry_run):
+    with Change(ours, dry_run=dry_run) as change, hold(theirs, make=not dry_run) as check:
         writer, known = ProjectWriter(change, ours), Provenance(theirs)
         check_merged(known)
         report = _Merge(writer, known, copy=copy).run()
+        check("nothing was changed; try again")
         change.commit()
     report.say_left(change.leftovers())
     report.seconds = time.perf_counter() - began

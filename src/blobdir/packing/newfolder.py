@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self
 from blobdir.discovery.root import refuse_inside
 from blobdir.durable import absolute, in_words, rename_new, sync_filesystem, sync_folder
 from blobdir.errors import BlobdirError, BusyError, PackError, UsageError
+from blobdir.interrupts import deferred, remember
 from blobdir.leftovers import remove_odd, remove_odd_below
 from blobdir.projectlock import STATE_DIR
 from blobdir.temporary import clean_below
@@ -168,15 +169,29 @@ class NewFolder:
         UsageError
             Something is there by now. The work folder stays.
         PackError
-            It's there and whole, but it isn't known whether its name has reached the disk.
+            It's there and whole, but it isn't known whether its name has reached the disk. Or somebody has removed the
+            work folder, and maybe begun again.
         """
+        self._check_in_place()
         sync_filesystem(self.work)
+        with deferred():
+            self._check_in_place()  # that may have taken minutes
+            self._appear()
+
+    def _check_in_place(self) -> None:
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._fd), os.lstat(self.work)):
+                return
+        raise PackError(f"{self.work}: was removed while it was made; whatever is there now was left alone")
+
+    def _appear(self) -> None:
         try:
             rename_new(self.work, self.target)
         except FileExistsError as error:
             raise UsageError(f"{self.target}: is there by now; what was made stays in {self.work}") from error
         try:
             sync_folder(self.target.parent)
+            remember(f"{self.target}: is there, and whole")
         except OSError as error:
             why = in_words(error, self.target.parent)
             raise PackError(
@@ -217,7 +232,7 @@ class NewFolder:
             return
         left = os.path.lexists(self.work)
         more = f"what is done stays in {self.work}: --resume goes on" if left else "nothing was left behind"
-        what = f"{error.filename or self.target}: {in_words(error, self.target.parent, self.missing())}"
+        what = f"{os.fsdecode(error.filename or self.target)}: {in_words(error, self.target.parent, self.missing())}"
         raise PackError(f"{what}; {more}", errno=error.errno) from error
 
     def _close(self) -> None:

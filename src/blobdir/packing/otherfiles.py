@@ -117,7 +117,12 @@ def _beside_images(tree: Tree, dataset: DatasetView, names: Collection[str], fou
 
 
 def _bases_of(names: Iterable[str]) -> set[str]:
-    return {base for name in names for base in (name, splitext(name)[0])}
+    found = set(names)
+    for name in found.copy():
+        head, _, tail = name.rpartition(".")
+        # What ends in a dot or a slash is for `splitext` to say, which takes five times as long.
+        found.add(head if head and "/" not in tail and head[-1] not in "./" else splitext(name)[0])
+    return found
 
 
 class _Known:

@@ -10,25 +10,37 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from secrets import randbits
+from typing import TYPE_CHECKING, Final, Self
 
 from blobdir.discovery import layout
 from blobdir.discovery.root import refuse_file
 from blobdir.durable import absolute, in_words, sync_file, sync_filesystem, sync_folder
-from blobdir.errors import BlobdirError, PackError, UsageError
-from blobdir.interrupts import deferred
+from blobdir.errors import BlobdirError, BlobdirWarning, PackError, SourceChangedError, UsageError
+from blobdir.interrupts import deferred, note, remember
 from blobdir.opening.beside import drop_beside
 from blobdir.packing.checking import Check
-from blobdir.packing.folders import SYNC_EACH, Folders
-from blobdir.packing.journal import LEFT_OVER, STAGING, Journal, check_state, clear
+from blobdir.packing.folders import FOLDER, SYNC_EACH, Folders
+from blobdir.packing.journal import LEFT_OVER, NO_FILE, STAGING, Journal, check_state, clear
 from blobdir.packing.provenance import Provenance
-from blobdir.projectlock import JOURNAL, ProjectLock, check_lockable, make_state_folder, show_like
+from blobdir.packing.witness import Staged, Witness, look, signature_of
+from blobdir.projectlock import JOURNAL, LOCK, ProjectLock, check_lockable, make_state_folder, show_like
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
+
+
+_KEPT: Final = (
+    "another program has written it after a change of it was decided; that file is kept as {}: look which of the two "
+    "you want, and remove the other"
+)
+"""What is said of a file that would have been lost."""
 
 
 class Change:
@@ -65,10 +77,13 @@ class Change:
         self._removed: dict[str, None] = {}
         self._folders: dict[str, None] = {}
         self._emptied: dict[str, None] = {}
-        self._number = 0
+        self._number = randbits(48)  # files of another change that lies there meanwhile are never called as ours
         self._lock: ProjectLock | None = None
+        self._place = -1
         self._made = False
         self._left: list[str] = []
+        self._witness = Witness(os.fspath(self._root))
+        self._asked: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
         check_place(self._root)
@@ -85,6 +100,8 @@ class Change:
             try:
                 self._recover()
                 make_state_folder(self._staging, self._root)
+                self._place = os.open(self._staging, FOLDER)
+                self._witness.begin(self._staging)
             except BaseException:
                 self._release()
                 raise
@@ -93,11 +110,13 @@ class Change:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and self.made:
+            note(error, self.made)
         if self._lock is None:
             return
         decided = self._is_decided()
         try:
-            if self._lock.is_mine and not decided:  # a child that was forked meanwhile has no part in it
+            if self._lock.is_mine and self._lock.is_in_place and not decided:  # a forked child has no part in it
                 with suppress(OSError, UsageError):
                     clear(self._state)
                 self._left = [f"{layout.STATE_DIR}/{n}" for n in LEFT_OVER if os.path.lexists(self._state / n)]
@@ -108,6 +127,9 @@ class Change:
 
     def _release(self) -> None:
         lock, self._lock = self._lock, None
+        place, self._place = self._place, -1
+        if place >= 0:
+            os.close(place)
         if lock is not None:
             lock.release()
 
@@ -132,8 +154,11 @@ class Change:
     def _say(self, error: OSError) -> None:
         if isinstance(error, BlobdirError) or not error.strerror:
             return
+        if isinstance(error, FileNotFoundError):
+            self._check_in_place()
         name = error.filename if isinstance(error.filename, str) else ""
-        what = self._root if name.startswith(os.fspath(self._state)) or not name else name
+        is_own = name.startswith(os.fspath(self._state)) and name != os.fspath(self._state / LOCK)
+        what = self._root if is_own or not name else name
         said = in_words(error, self._state)
         raise PackError(f"{what}: {said}; nothing was changed", errno=error.errno) from error
 
@@ -144,10 +169,14 @@ class Change:
         if journal is not None and self._lock is not None:
             announce(self._lock, self._root)  # its writer may have been of a version that didn't
             with deferred():
-                with suppress(PackError):  # it was undone, which is as good
+                try:
                     self._run(journal)
+                except PackError as error:  # it was undone, which is as good
+                    undone = f"{self._root}: a change that was cut off couldn't be finished, and is undone: {error}"
+                    warnings.warn(undone, BlobdirWarning, stacklevel=3)
                 if self._is_decided():
                     self._run(Journal.read(self._state) or journal)  # it may have been turned, or not
+                self._made = False  # by another one
         clear(self._state)
 
     def _run(self, journal: Journal) -> None:
@@ -156,10 +185,24 @@ class Change:
             journal.run(self._root)
         except (KeyboardInterrupt, SystemExit):
             left = Journal.read(self._state) or journal
-            left.run(self._root)
+            try:
+                left.run(self._root)
+            finally:
+                journal.saved += left.saved if left is not journal else []
             self._made = left.direction == "forward"
             raise
-        self._made = True
+        else:
+            self._made = True
+        finally:
+            self._say_saved(journal.saved)
+
+    def _say_saved(self, saved: list[tuple[str, str]]) -> None:
+        """Warn of files that would have been lost: once, since a warning can be an error."""
+        if saved:
+            ((path, kept), *more), saved[:] = list(saved), []
+            text = _KEPT.format(f"{layout.STATE_DIR}/{kept}")
+            others = f"; and {counted(len(more), 'more file')}, as `blobdir verify` says" if more else ""
+            warnings.warn(f"{self._root}/{path}: {text}{others}", BlobdirWarning, stacklevel=3)
 
     # -- what is to happen -----------------------------------------------------------------------------------
 
@@ -170,9 +213,22 @@ class Change:
         if self._lock is None:
             raise UsageError(f"{path}: the change has ended, so nothing can be written in it any more")
         if path not in self._staged:
+            self._witness.note(path)
             self._staged[path] = self._next()
         self._removed.pop(path, None)
         return self._staging / str(self._staged[path])
+
+    def see(self, path: str) -> None:
+        """Have what is at a path be what it is now when it's replaced or removed: else nothing is done."""
+        self._witness.note(path)
+
+    def ask_again(self, ask: Callable[[], None]) -> None:
+        """Have something called just before it's done, which raises if what was concluded isn't so any more."""
+        self._asked.append(ask)
+
+    def touched(self, folders: Iterable[str]) -> bool:
+        """Whether something may have come into some folders since the change began: for who is asked again."""
+        return self._witness.touched(folders)
 
     def expect(self, path: str) -> None:
         """Have a dry run look whether something can be put at `path`; otherwise what is staged tells."""
@@ -181,6 +237,7 @@ class Change:
 
     def rename_staged(self, path: str, new: str) -> None:
         """Have what is staged for one path be at another."""
+        self._witness.note(new)
         self._staged[new] = self._staged.pop(path)
 
     def forget(self, path: str) -> None:
@@ -192,6 +249,7 @@ class Change:
     def remove(self, path: str) -> None:
         """Have a file of the project removed."""
         if path not in self._staged:
+            self._witness.note(path)
             self._removed[path] = None
 
     def make_folder(self, path: str) -> None:
@@ -238,25 +296,32 @@ class Change:
         ------
         UsageError
             It can't be done; nothing was changed.
+        SourceChangedError
+            Another program has written a file that would be replaced or removed; nothing was changed.
         PackError
             A step of it failed, and all was undone.
         KeyboardInterrupt, SystemExit
             Came up while it was done, and waited for its end: it has happened.
         """
         # Blobs and annotations first, pickles last: an image is there when all that belongs to it is.
+        self._check_in_place()
         journal = Journal(folders=list(self._folders), empty=list(self._emptied))
         with Folders(self._root) as folders:
             check = Check(folders, os.fspath(self._root))
-            for path in sorted((p for p in self._staged if self._is_staged(p)), key=_order):
+            for path in sorted(self._staged, key=_order):
                 there = check.can_put(path, self._removed)
-                journal.put.append((self._staged[path], path, there is not None))
+                number = self._staged[path]
+                journal.put.append((number, path, there is not None))
                 if not self.dry_run:
-                    self._give(there, folders.attributes, self._staging / str(self._staged[path]))
+                    new = self._staging / str(number)
+                    self._give(there, folders.attributes, new)
+                    journal.versions[number] = *(signature_of(there) if there else NO_FILE), *signature_of(new.lstat())
             for path in self._expected:
                 check.can_put(path)
             for path in sorted(self._removed, key=_order, reverse=True):
-                if check.can_remove(path):
-                    journal.remove.append((self._next(), path))
+                if there := check.can_remove(path):
+                    journal.remove.append((number := self._next(), path))
+                    journal.versions[number] = *signature_of(there), *NO_FILE
             for path in (*self._folders, *self._emptied):
                 check.can_be_folder(path)
             check.one_kind([path for _, path, _ in journal.put], self._folders)
@@ -265,9 +330,15 @@ class Change:
             return
         journal.prepare(self._state)
         self._sync([number for number, _, _ in journal.put])
+        self._look_again(journal)
         if self._lock is not None and journal.paths:
             announce(self._lock, self._root)
         self._apply(journal)
+
+    @property
+    def made(self) -> str:
+        """What to say to who meets an error or Ctrl-C later; empty as long as the change wasn't made."""
+        return f"{self._root}: the change was made" if self._made else ""
 
     def leftovers(self) -> list[str]:
         """Folders of ``.blobdir`` that couldn't be emptied: what was replaced or removed lies there.
@@ -277,13 +348,12 @@ class Change:
         return self._left
 
     def _apply(self, journal: Journal) -> None:
-        self._made = False  # what another one had begun doesn't count
         try:
             with deferred():
                 self._decide(journal)
         except (KeyboardInterrupt, SystemExit) as error:
-            if self._made:
-                error.add_note(f"{self._root}: the change was made")
+            if self.made:
+                note(error, self.made)
             elif isinstance(error.__context__, PackError):
                 error.add_note(str(error.__context__))
             raise
@@ -293,11 +363,33 @@ class Change:
             journal.write(self._state)
             if self._lock is not None and journal.paths:
                 self._lock.note()  # to who began to read after it was announced, and ends when the journal is gone
-        except OSError:
-            with suppress(FileNotFoundError):  # it may be there, and only not be on the disk yet
-                os.unlink(self._state / JOURNAL)
+        except (OSError, MemoryError):
+            self._undecide()
             raise
-        self._run(journal)
+        try:
+            self._run(journal)
+        finally:
+            if self.made:
+                remember(self.made)
+
+    def _undecide(self) -> None:
+        """Take a journal away that may be there, and only not be on the disk yet.
+
+        Raises
+        ------
+        PackError
+            It can't be, so the change is decided, and not done.
+        """
+        try:
+            os.unlink(self._state / JOURNAL)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise PackError(
+                f"{self._state / JOURNAL}: can't be removed: {in_words(error, self._state)}; the change is half done: "
+                f"mend the cause, and the next command that changes {self._root} finishes it, or undoes it",
+                errno=error.errno,
+            ) from error
 
     @staticmethod
     def _give(there: os.stat_result | None, root: os.stat_result, new: Path) -> None:
@@ -307,8 +399,46 @@ class Change:
         else:
             show_like(new, root)
 
-    def _is_staged(self, path: str) -> bool:
-        return (self._staging / str(self._staged[path])).exists()
+    def _look_again(self, journal: Journal) -> None:
+        """Refuse to go on where another program has written what would be replaced or removed; see `Witness`.
+
+        At the very end: to have a large blob reach the disk takes as long as that does.
+        """
+        staged = Staged(self._staging)
+        self._witness.end(self._staging)
+        with Folders(self._root) as folders:
+            for path in (path for _, path, _ in journal.put):
+                self._witness.check_there(path, folders.stat(path))
+            for path in (*(path for _, path, _ in journal.put), *(path for _, path in journal.remove)):
+                there = look(folders, path)
+                self._witness.check(path, there, partial(staged.has, folders, path, there))
+        for ask in self._asked:
+            ask()
+        self._check_in_place()
+
+    def _check_in_place(self) -> None:
+        """Refuse to go on where somebody has removed what keeps others out, or what was staged.
+
+        Raises
+        ------
+        SourceChangedError
+        """
+        if self._lock is None:
+            return
+        gone = "" if self._lock.is_in_place else LOCK
+        try:
+            if not os.path.samestat(os.fstat(self._place), self._staging.lstat()):
+                gone = STAGING
+            for number in self._staged.values():
+                if not os.path.lexists(self._staging / str(number)):
+                    gone = f"{STAGING}/{number}"
+        except OSError:
+            gone = STAGING
+        if gone:
+            raise SourceChangedError(
+                f"{self._state / gone}: was removed while this change was prepared, and is needed for it; nothing was "
+                "changed; try again"
+            )
 
     def _sync(self, numbers: list[int]) -> None:
         """Have what is staged reach the disk, before anything says that it's there."""

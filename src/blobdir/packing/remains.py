@@ -6,12 +6,12 @@ import errno
 import hashlib
 import os
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from blobdir.durable import open_regular
+from blobdir.lazily import cached_property
 from blobdir.packing.fragments import BLOCK, Fragments, hits
 
 if TYPE_CHECKING:

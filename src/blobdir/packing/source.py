@@ -13,9 +13,8 @@ from blobdir.discovery import layout
 from blobdir.discovery.root import project_around
 from blobdir.errors import NotAProjectError, UsageError
 from blobdir.filenames import IMAGE_EXTENSIONS, IMAGE_NAMES, is_image_name, is_junk
-from blobdir.labels.splitnames import is_split
 from blobdir.packing.columns import TextColumn
-from blobdir.packing.labelled import list_labelled
+from blobdir.packing.labelled import list_labelled, place_of_the_rest
 from blobdir.packing.listing import Content, DatasetItems, Listing, with_parents
 from blobdir.packing.lists import STDIN, RowError, is_list, read_list, shown_list
 from blobdir.packing.naming import MAX_NAME_BYTES
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from blobdir.packing.classfolders import SplitFolders
     from blobdir.packing.lists import Row
     from blobdir.packing.report import PackOptions
 
@@ -290,15 +290,16 @@ def _hashes(names: Iterable[str]) -> NDArray[np.int64]:
 def _list_plain(listing: Listing, options: PackOptions) -> None:
     """``red/angry/a.jpg``: dataset ``red``, tag ``angry``; images at the top are in a dataset of the folder's name."""
     found: dict[str, DatasetItems] = {}
+    rest = os.path.basename(listing.root) or "images"
     todo = [""]
     while todo:
         folder = todo.pop()
         content = listing.scan(folder)
         todo += [layout.join(folder, name) for name in reversed(content.folders)]
-        parts = folder.split("/") if folder else []
-        top = parts[0] if _is_dataset(parts, options) else os.path.basename(listing.root) or "images"
-        dataset = _place_of(options.dataset) if options.dataset else top
-        tags = tags_of(f"{folder}/" if folder else "", options)
+        listing.splits.note(folder, content.folders)
+        top = dataset_folder(folder, options, listing.splits)
+        dataset = _place_of(options.dataset) if options.dataset else basename(top)
+        tags = tags_of(f"{folder}/" if folder else "", options, listing.splits)
         unpacked = Unpacked(os.path.join(listing.root, folder))
         for name, size, stamp in zip(content.names, content.sizes, content.stamps, strict=True):
             path = layout.join(folder, name)
@@ -312,8 +313,32 @@ def _list_plain(listing: Listing, options: PackOptions) -> None:
             items = found.setdefault(dataset, DatasetItems(dataset, listing.root))
             items.add(path, name, size, stamp)
             listing.tags.update(tags)
+    if (of_none := found.pop("", None)) is not None:
+        _place_the_rest(of_none, rest, found, listing, options)
+    if options.labels == "folders" and not options.dataset:
+        for folder in listing.splits.unclear:
+            text = "is called like a split, and folders beside it aren't: taken for a class, so it's a tag"
+            listing.problems.append(Problem("label-note", folder, text))
     listing.datasets = [found[name] for name in sorted(found)]
     listing.found += _lost_images(listing, lambda _: True)
+
+
+def _place_the_rest(
+    items: DatasetItems, rest: str, found: dict[str, DatasetItems], listing: Listing, options: PackOptions
+) -> None:
+    """Have images that are in no folder of a dataset in one that is called like the folder that is packed."""
+    if options.labels == "folders":
+        rest = place_of_the_rest(rest, set(found))
+        if found:
+            count = counted(len(items.names), "image that is", "images that are")
+            text = f"has {count} of no split, as {items.sources[0]}"
+            listing.problems.append(Problem("label-note", rest, text))
+    if rest in found:
+        items, other = found[rest], items
+        for i, name in enumerate(other.names):
+            items.add(other.sources[i], name, other.sizes[i], other.stamps[i])
+    items.path = rest
+    found[rest] = items
 
 
 def _too_long(name: str) -> str:
@@ -322,15 +347,18 @@ def _too_long(name: str) -> str:
     return f"has a name of {len(os.fsencode(name))} bytes; its annotation's has 5 more, and 255 are the most"
 
 
-def tags_of(source: str, options: PackOptions) -> list[str]:
+def tags_of(source: str, options: PackOptions, splits: SplitFolders) -> list[str]:
     """Tags of an image of a plain folder: the folders that it lies in, but the one that is its dataset."""
-    parts = source.split("/")[:-1]
-    return parts[1:] if not options.dataset and _is_dataset(parts, options) else parts
+    folder = dirname(source)
+    parts = folder.split("/") if folder else []
+    if not options.dataset and (top := dataset_folder(folder, options, splits)):
+        del parts[top.count("/")]
+    return parts
 
 
-def _is_dataset(parts: list[str], options: PackOptions) -> bool:
-    """Whether the first of the folders that an image lies in is its dataset; with labels by folders, splits are."""
-    return bool(parts) and (options.labels != "folders" or is_split(parts[0]))
+def dataset_folder(folder: str, options: PackOptions, splits: SplitFolders) -> str:
+    """The folder that is the dataset of images in a folder: the first; with labels by folders, that of a split."""
+    return splits.of(folder) if options.labels == "folders" else folder.partition("/")[0]
 
 
 def _list_rows(path: str, options: PackOptions) -> Listing:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from blobdir.datasets import DatasetView, ProjectView
     from blobdir.offsets.attributes import State
+    from blobdir.packing.locking import Check
     from blobdir.packing.otherfiles import Others
     from blobdir.packing.report import Problem
 
@@ -115,7 +116,7 @@ def subset(
     options = options or SubsetOptions()
     folder = NewFolder(dest, SUFFIX, resume=True)  # what is left of one that was killed is made anew
     folder.check()
-    with _held(project, folder):
+    with _held(project, folder) as check:
         opened = open_view(project, follow_links=options.follow_links)
         choice = choose(opened, options)
         check_chosen(on_this_machine(opened.tree.storage, _SHARES), _looked_at(choice))
@@ -128,6 +129,7 @@ def subset(
                 writer = _Writer(opened, choice, folder.work, options)
                 blobs = writer.write()
                 _check_made(folder.work, choice, options)
+                check("nothing was made; try again")
             except BaseException:
                 folder.discard()
                 raise
@@ -141,17 +143,17 @@ _SHARES: Final = "a subset shares the blobs of a project on this machine; fetch 
 
 
 @contextmanager
-def _held(project: str | os.PathLike[str], folder: NewFolder) -> Iterator[None]:
+def _held(project: str | os.PathLike[str], folder: NewFolder) -> Iterator[Check]:
     """Keep a project as it is, if it is one; what isn't, is found out by who opens it."""
     storage = on_this_machine(open_storage(project), _SHARES)
     if not os.path.isdir(storage.url):
-        yield
+        yield lambda _: None
         return
     target = os.path.join(os.path.realpath(folder.target.parent), folder.target.name)
     if target.startswith(storage.url.rstrip("/") + "/"):
         raise UsageError(f"{folder.target}: is in the project {storage.url}; choose a place outside")
-    with hold(storage.url):
-        yield
+    with hold(storage.url) as check:
+        yield check
 
 
 def _looked_at(choice: Choice) -> set[str]:

@@ -19,11 +19,13 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
 from blobdir.background import Background
-from blobdir.errors import BlobdirError, ReadError, UsageError
+from blobdir.errors import BlobdirError, ReadError, UsageError, to_keep
+from blobdir.sources import turns
 from blobdir.sources.pace import Pace
-from blobdir.sources.retries import is_answer, is_denied, is_temporary, pause_s, retry_after_s, status_of
+from blobdir.sources.retries import PUT_OFF, is_answer, is_denied, is_temporary, pause_s, retry_after_s, status_of
 from blobdir.sources.secrecy import without_secrets
 from blobdir.sources.transports import Azure, Blocking, Web, behind_copies, transport_of
+from blobdir.sources.turns import Turns, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -62,6 +64,13 @@ FIRST_TRIES, FIRST_S = 4, 5.0
 SLOWEST_BYTES_PER_S = 256 << 10
 CONCURRENCY, SMALL_CONCURRENCY = 16, 64
 """Requests under way together: for large ranges, and for small files."""
+AHEAD = 4096
+"""Results of small requests that may be there before those in front of them."""
+LIST_OF = "list of "
+"""What messages call the list of a folder."""
+FORBIDDEN = 403
+_MOST_AHEAD = 32 << 20
+"""Bytes that such results hold."""
 _MESSAGE_LENGTH = 500
 _GRACE_S = 5.0
 _THREADED = frozenset(("webdav", "dav"))
@@ -187,6 +196,8 @@ class Backend:
         except TimeoutError:
             self._give_up_threads()
             raise
+        finally:
+            del done  # what failed is raised with this frame, and all that called it: a circle, which stays for a while
 
     async def _in_turn(
         self, what: str, call: Callable[[], Any], *, size: int = 0, timeout_s: float | None = None
@@ -201,15 +212,15 @@ class Backend:
         loop = asyncio.get_running_loop()
         first = loop.time()
         deadline = first + self.timeout_s
-        attempt = 0
+        attempt, said = 0, ""
         while True:
             began = loop.time()
             seconds = min(deadline - began, STALL_S + size / SLOWEST_BYTES_PER_S) if timeout_s is None else timeout_s
             try:
                 found = await self._call(call, max(0.01, seconds))
-            except FileNotFoundError:
+            except FileNotFoundError as error:
                 self.has_answered = True
-                raise
+                raise FileNotFoundError(what) from error
             except Exception as error:
                 if isinstance(error, BlobdirError) or _is_cancelled():
                     raise
@@ -217,24 +228,25 @@ class Backend:
                 if status_of(error) in (404, 410):
                     raise FileNotFoundError(what) from error
                 attempt += 1
+                if not said or not isinstance(error, TimeoutError) or deadline - began > seconds:
+                    said = _said(error)  # a try that had only what was left of the time says nothing of the server
                 pause = pause_s(attempt, retry_after_s(error))
                 late = attempt >= FIRST_TRIES or loop.time() - first > FIRST_S
                 hopeless = not is_temporary(error) or (late and not self.has_answered)
                 if hopeless or loop.time() + pause > deadline:
-                    raise self._failed(what, error, attempt, loop.time() - first) from error
+                    tries = f" ({attempt} tries in {loop.time() - first:.0f} s)" if attempt > 1 else ""
+                    raise ReadError(f"{what}: {said}{tries}{_advice(what, error)}") from error
                 self._broken = not self.is_async  # a connection of its own, perhaps: made anew for the next try
-                await asyncio.sleep(pause)
+                turns.answered(put_off=status_of(error) in PUT_OFF)
+                if self.is_async:
+                    await turns.pause(pause)
+                else:  # it keeps its thread as well, for which those wait that have a turn
+                    await asyncio.sleep(pause)
             else:
                 self.has_answered = True
+                turns.answered(put_off=False)
                 self.pace.note(size, loop.time() - began)
                 return found
-
-    @staticmethod
-    def _failed(what: str, error: Exception, attempts: int, seconds: float) -> ReadError:
-        text = without_secrets(str(error))[:_MESSAGE_LENGTH] or "no answer in time"
-        tries = f" ({attempts} tries in {seconds:.0f} s)" if attempts > 1 else ""
-        advice = "; the credentials are missing, wrong or expired" if is_denied(error) else ""
-        return ReadError(f"{what}: {type(error).__name__}: {text}{tries}{advice}")
 
     def get(
         self, path: str, start: int | None, end: int | None, what: str, *, versioned: bool = True
@@ -294,17 +306,18 @@ class Backend:
 
     # -- from a thread that blocks ---------------------------------------------------------------------------------
 
-    def submit(self, coroutine: Awaitable[T]) -> concurrent.futures.Future[T]:
-        """Start a request; its result is waited for elsewhere.
+    def submit(self, coroutine: Awaitable[T], inner: Awaitable[T] | None = None) -> concurrent.futures.Future[T]:
+        """Start a request; its result is waited for elsewhere. One in it, which may never begin, is ended with it.
 
         UsageError in the event loop that would have to make it, where who waits for it waits in vain.
         """
         loop = self._loop()
         if _running_loop() is loop:
-            coroutine.close()  # type: ignore[attr-defined]  # all are coroutines
+            for one in (coroutine, inner):
+                _close(one)
             raise UsageError("called in fsspec's event loop, which must not wait: await asyncio.to_thread(…) instead")
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
-        loop.call_soon_threadsafe(_start, loop, coroutine, future)
+        loop.call_soon_threadsafe(_start, loop, coroutine, future, inner)
         return future
 
     def _loop(self) -> asyncio.AbstractEventLoop:
@@ -322,36 +335,100 @@ class Backend:
         except BaseException:
             future.cancel()
             raise
+        finally:
+            del future  # see `_call`
 
     def run(self, coroutine: Awaitable[T], what: str, timeout_s: float | None = None) -> T:
         """Make one request, and wait for it."""
         return self.wait(self.submit(coroutine), what, timeout_s)
 
     def run_many(
-        self, coroutines: Iterable[tuple[str, Awaitable[T]]], concurrency: int, timeout_s: float | None = None
+        self,
+        coroutines: Iterable[tuple[str, Awaitable[T]]],
+        concurrency: int,
+        timeout_s: float | None = None,
+        *,
+        ahead: int = 0,
     ) -> Iterator[T]:
         """Make many requests, some at a time; their results in order.
 
         What was started is cancelled when one fails, or when nobody takes the results any more.
+
+        Parameters
+        ----------
+        coroutines : iterable of (str, Awaitable)
+            What each is for, and the request.
+        concurrency : int
+            Requests under way.
+        timeout_s : float, optional
+            Of each.
+        ahead : int
+            Results that may be there before those in front of them, as long as they are small: then one that has to
+            be tried again holds up nobody.
         """
         window: deque[tuple[str, concurrent.futures.Future[T]]] = deque()
+        held = _Held()
+        taking, loop = Turns(concurrency, held.is_too_much), self._loop()
         try:
             for what, coroutine in coroutines:
-                window.append((what, self.submit(coroutine)))
-                if len(window) >= concurrency:
-                    yield self._first(window, timeout_s)
+                future = self.submit(taking.run(coroutine), coroutine)
+                future.add_done_callback(held.add)
+                window.append((what, future))
+                del future  # an error in what reads the results is raised with this frame
+                while len(window) >= max(ahead, concurrency):
+                    yield held.taken(self._first(window, timeout_s), loop, taking)
             while window:
-                yield self._first(window, timeout_s)
+                yield held.taken(self._first(window, timeout_s), loop, taking)
         finally:
             for _, future in window:
                 future.cancel()
 
     def _first(self, window: deque[tuple[str, concurrent.futures.Future[T]]], timeout_s: float | None) -> T:
         what, future = window.popleft()
-        return self.wait(future, what, timeout_s)
+        try:
+            return self.wait(future, what, timeout_s)
+        finally:
+            del future  # see `_call`
 
 
-def _start(loop: asyncio.AbstractEventLoop, coroutine: Awaitable[T], future: concurrent.futures.Future[T]) -> None:
+class _Held:
+    """Bytes of the results that nobody has taken yet."""
+
+    def __init__(self) -> None:
+        self._come = self._taken = 0  # each is counted by one thread
+        self._is_waited_for = False
+
+    def is_too_much(self) -> bool:
+        """Whether no more should come; who has asked is told when that may have changed."""
+        self._is_waited_for = True  # before it's counted: who takes one meanwhile sees it, or has been counted
+        self._is_waited_for = is_so = self._come - self._taken >= _MOST_AHEAD
+        return is_so
+
+    def add(self, future: concurrent.futures.Future[Any]) -> None:
+        """Note one that has come, or has failed."""
+        if not future.cancelled() and future.exception() is None:
+            self._come += size_of(future.result())
+
+    def taken(self, result: T, loop: asyncio.AbstractEventLoop, waiting: Turns) -> T:
+        """Note one that somebody has taken; those that have waited for that go on."""
+        self._taken += size_of(result)
+        if self._is_waited_for:
+            loop.call_soon_threadsafe(waiting.wake)
+        return result
+
+
+def _close(coroutine: Awaitable[Any] | None) -> None:
+    """End a coroutine that may not have begun; nothing is left to do of one that has ended."""
+    if coroutine is not None:
+        coroutine.close()  # type: ignore[attr-defined]  # all are coroutines
+
+
+def _start(
+    loop: asyncio.AbstractEventLoop,
+    coroutine: Awaitable[T],
+    future: concurrent.futures.Future[T],
+    inner: Awaitable[T] | None,
+) -> None:
     """Have a coroutine's outcome go into a future of threads, and end it when that is cancelled.
 
     As `asyncio.run_coroutine_threadsafe`, which doesn't look at the error of one that failed just before it was
@@ -363,6 +440,7 @@ def _start(loop: asyncio.AbstractEventLoop, coroutine: Awaitable[T], future: con
         if task.cancelled():
             future.cancel()
         error = None if task.cancelled() else task.exception()
+        _close(inner)
         if not future.set_running_or_notify_cancel():
             return
         if error is not None:
@@ -377,6 +455,36 @@ def _start(loop: asyncio.AbstractEventLoop, coroutine: Awaitable[T], future: con
 
     task.add_done_callback(done)
     future.add_done_callback(cancelled)
+
+
+def _said(error: Exception) -> str:
+    """What a failed try said, without secrets."""
+    return f"{type(error).__name__}: {without_secrets(str(error))[:_MESSAGE_LENGTH] or 'no answer in time'}"
+
+
+def _advice(what: str, error: Exception) -> str:
+    """What may help against an error, behind what is said of it."""
+    if isinstance(error, UnicodeEncodeError):
+        return (
+            "; the name or the password in the URL has letters that can't be sent so: give them as a header, by the "
+            'storage option client_kwargs={"headers": {"Authorization": "Basic …"}}'
+        )
+    if not is_denied(error):
+        return ""
+    if status_of(error) == FORBIDDEN and LIST_OF in what:
+        return (
+            "; the credentials are missing or wrong, or the server lists no folders: an index beside the project "
+            "(`blobdir index --beside`, before it's uploaded) makes lists needless"
+        )
+    return "; the credentials are missing, wrong or expired"
+
+
+async def outcome(call: Awaitable[T]) -> T | OSError:
+    """What a request gives, or its error, where one that fails mustn't end the others."""
+    try:
+        return await call
+    except OSError as error:
+        return to_keep(error)
 
 
 def _look_at(future: asyncio.Future[Any]) -> None:

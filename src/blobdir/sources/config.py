@@ -20,6 +20,8 @@ import tomllib
 import warnings
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from platformdirs import user_config_path
 
@@ -82,10 +84,35 @@ def read_config() -> dict[str, Any]:
 
 
 def storage_options(url: str, given: dict[str, Any] | None) -> dict[str, Any]:
-    """Options for the storage of a URL: those of the configuration file, and over them those that were given."""
+    """Options for the storage of a URL: those of the configuration file, and over them those that were given.
+
+    Web servers are asked through the proxy that the environment names (``http_proxy``, ``no_proxy`` …), unless they are
+    on this machine, as by other programs and other backends.
+    """
     tables: dict[str, dict[str, Any]] = read_config().get("storage", {})
     fitting = [place for place in tables if _is_below(url, place)]
-    return {**(tables[max(fitting, key=len)] if fitting else {}), **(given or {})}
+    options = {**(tables[max(fitting, key=len)] if fitting else {}), **(given or {})}
+    chain, _, last = url.rpartition("::")
+    protocol = last.partition("://")[0]
+    if protocol in ("http", "https") and (proxy := _proxy_of(protocol, last)):
+        own = dict(options.get(protocol) or {}) if chain else options
+        own["client_kwargs"] = {"proxy": proxy, **(own.get("client_kwargs") or {})}
+        options |= {protocol: own} if chain else {}
+    return options
+
+
+def _proxy_of(protocol: str, url: str) -> str:
+    """The URL of the proxy for a web server; empty where there is none.
+
+    aiohttp would look for it itself, but then in ``~/.netrc`` as well, for credentials that nobody has asked for.
+    """
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+    is_here = host == "localhost" or host.startswith("127.") or host in ("::1", "0:0:0:0:0:0:0:1")
+    proxy = "" if is_here or proxy_bypass(host) else getproxies().get(protocol, "")
+    return proxy if "://" in proxy or not proxy else f"http://{proxy}"
 
 
 def _is_below(url: str, place: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from blobdir.errors import BlobdirWarning, ReadError, SourceChangedError
-from blobdir.sources.backend import SMALL_CONCURRENCY
+from blobdir.sources.backend import AHEAD, LIST_OF, SMALL_CONCURRENCY, outcome
 from blobdir.sources.keys import FLAT, lists_at_once
 from blobdir.sources.retries import is_denied
 from blobdir.sources.secrecy import without_secrets
@@ -77,7 +77,7 @@ def _find(backend: Backend, root: str, url: str, *, only_files: bool) -> Listing
 
 
 def _what(url: str, key: str) -> str:
-    return f"{url}: list of {without_secrets(key)}"
+    return f"{url}: {LIST_OF}{without_secrets(key)}"
 
 
 def _listed(
@@ -89,7 +89,7 @@ def _listed(
     unlisted: dict[str, OSError] | None,
 ) -> Iterator[tuple[str, T]]:
     """Some folders and their lists. One that is away by now isn't like a place where there is nothing."""
-    lists = backend.run_many(((what, _outcome(call)) for what, call in calls), SMALL_CONCURRENCY)
+    lists = backend.run_many(((what, outcome(call)) for what, call in calls), SMALL_CONCURRENCY)
     for key, found in zip(keys, lists, strict=True):
         if not isinstance(found, OSError):
             yield key, found
@@ -104,13 +104,6 @@ def _listed(
             ) from found
         else:
             raise found
-
-
-async def _outcome(call: Awaitable[T]) -> T | OSError:
-    try:
-        return await call
-    except OSError as error:
-        return error
 
 
 def _is_of_one(error: OSError, backend: Backend) -> bool:
@@ -226,8 +219,8 @@ class _Doubts:
                 asked += [(page, name, _child(key, name)) for name in names]
             elif not self._tells:
                 self._give_up(key)
-        calls = ((what, _outcome(self._backend.look(key, what))) for key, what in self._named(asked))
-        answers = self._backend.run_many(calls, SMALL_CONCURRENCY)
+        calls = ((what, outcome(self._backend.look(key, what))) for key, what in self._named(asked))
+        answers = self._backend.run_many(calls, SMALL_CONCURRENCY, ahead=AHEAD)
         for (page, name, child), found in zip(asked, answers, strict=True):
             if found is not None:
                 page.names[name] = True
@@ -257,7 +250,7 @@ def _parts(keys: list[str]) -> Iterator[list[str]]:
 def _files_too(backend: Backend, keys: list[str], url: str) -> Listing:
     """Those of some folders that are files as well, as they can be on a web server in front of a bucket."""
     calls = ((_what(url, key), backend.is_file(key, _what(url, key))) for key in keys)
-    for key, size in zip(keys, backend.run_many(calls, SMALL_CONCURRENCY), strict=True):
+    for key, size in zip(keys, backend.run_many(calls, SMALL_CONCURRENCY, ahead=AHEAD), strict=True):
         if size > 0:
             yield key, {"name": key, "size": size, "type": "file"}
 

@@ -28,7 +28,9 @@ from blobdir.inside import (
     stat_inside,
     was_swapped,
 )
+from blobdir.lazily import cached_property
 from blobdir.projectlock import STATE_DIR
+from blobdir.sources.disks import Disk, SeenDevices, disks_of
 from blobdir.sources.model import Entry, Folder, Kind, Stat
 
 if TYPE_CHECKING:
@@ -133,8 +135,20 @@ class LocalStorage:
 
     def __init__(self, root: str, *, follow_links: bool = False) -> None:
         self.follow_links = follow_links
+        self._named = os.path.abspath(root)
         self.root = self.url = self.place = self.directory = real_path(root)
         self.odd: list[tuple[str, str, str]] = []
+        self._seen: SeenDevices | None = SeenDevices()
+
+    @cached_property
+    def disks(self) -> tuple[Disk, ...]:
+        """The project's disks as they were when this was asked for first: when the project was opened."""
+        seen, self._seen = self._seen or SeenDevices(), None
+        return disks_of(self.root, seen)
+
+    def is_where_it_is_named(self) -> bool:
+        """Whether the path that was given still leads here: a link in it, as ``current``, may lead elsewhere by now."""
+        return real_path(self._named) == self.root
 
     def expect(self, size: int) -> None:
         """Nothing: files on this machine aren't kept a second time."""
@@ -279,9 +293,10 @@ class LocalStorage:
             It leads outside the project, and that isn't allowed.
         OSError
         """
-        if self.follow_links:
-            return _stat(os.stat(self._full(path)))
-        return _stat(with_room(lambda: stat_inside(self.root, path)))
+        found = os.stat(self._full(path)) if self.follow_links else with_room(lambda: stat_inside(self.root, path))
+        if (seen := self._seen) is not None and stat_module.S_ISDIR(found.st_mode):
+            seen.note(path, found.st_dev)
+        return _stat(found)
 
     def stat_link(self, path: str) -> Stat:
         """Attributes of a symbolic link itself, or of what else is at `path`; raises what `stat` raises."""
@@ -375,8 +390,10 @@ class LocalStorage:
         """Open a file for reads by range; SourceChangedError where it isn't the version that is `expected`."""
         source = self._open(path)
         if expected is not None and not expected.same_content(source.stat):
+            size = source.size
+            del source  # who keeps the error would keep its descriptor
             raise SourceChangedError(
                 f"{path}: was replaced or changed after the project was opened "
-                f"({expected.size} bytes then, {source.size} now); open the project again"
+                f"({expected.size} bytes then, {size} now); open the project again"
             )
         return source

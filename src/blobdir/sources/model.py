@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from blobdir.sources.disks import Disk
+
     Longs = NDArray[np.integer]
 
 Kind = Literal["file", "directory", "link", "other"]
@@ -192,6 +194,11 @@ class Storage(Protocol):
     directory: str
     is_quick: bool
     odd: list[tuple[str, str, str]]
+
+    @property
+    def disks(self) -> tuple[Disk, ...]:
+        """The disks that it's on, its own first, as they were when the project was opened; none behind a backend."""
+        ...
 
     def expect(self, size: int) -> None:
         """Say how many bytes all blobs have together."""

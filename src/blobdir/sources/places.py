@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
 from fsspec.implementations.dirfs import DirFileSystem
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _LOCAL = ("file", "local")
 CACHES = ("simplecache", "filecache", "blockcache", "cached")
 """Backends whose paths are those of what they keep copies of."""
+_SHORT_HOST = re.compile(r"(://(?:[^/@\s]*@)?)\[([0-9A-Fa-f.:]*::[0-9A-Fa-f.:]*)\]")
+"""An IPv6 address in a URL (RFC 3986, 3.2.2), behind a user's name or not."""
 _NO_PROTOCOL = re.compile(r".*[^a-z]+.*")
 """What fsspec takes for a path, and not for a protocol, where it stands alone in a chain."""
 
@@ -42,6 +45,19 @@ def settled(
     return _url(place, protocol, options or {}), _options(options), None
 
 
+def without_short_hosts(url: str) -> str:
+    """A URL in which addresses of servers are written in full: ``[::1]`` has what fsspec divides a chain at."""
+    return _SHORT_HOST.sub(_in_full, url)
+
+
+def _in_full(found: re.Match[str]) -> str:
+    try:
+        parts = IPv6Address(found[2]).exploded.split(":")
+    except ValueError:
+        return found[0]
+    return f"{found[1]}[{':'.join(f'{int(part, 16):x}' for part in parts)}]"
+
+
 def split_copies(url: str) -> tuple[str, str]:
     """What keeps copies and stands before a URL (``simplecache::``), and the URL, which all paths are of."""
     at = 0
@@ -56,6 +72,7 @@ def _local_path(text: str) -> str:
 
 def _url(text: str, protocol: str | None, options: Mapping[str, Any]) -> str:
     """A path or URL, chained or not, whose local parts are absolute."""
+    text = without_short_hosts(text)
     if not text:
         return text
     if protocol in (None, "", *_LOCAL) or (protocol in CACHES and _is_of_local(options)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from copy import copy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -9,7 +10,7 @@ from urllib.parse import quote, unquote
 from blobdir.background import Background
 from blobdir.blocks import BLOCK_BYTES, BlockCache, DiskTier
 from blobdir.errors import ReadError
-from blobdir.sources.backend import CONCURRENCY, SMALL_CONCURRENCY, Backend
+from blobdir.sources.backend import AHEAD, CONCURRENCY, SMALL_CONCURRENCY, Backend, outcome
 from blobdir.sources.keys import below, folders_of, is_understood, sort_keys
 from blobdir.sources.listing import TREES, list_below
 from blobdir.sources.options import RemoteOptions, parse_size
@@ -71,6 +72,7 @@ class RemoteStorage:
 
     is_quick = False
     directory = ""
+    disks = ()
 
     def __init__(
         self,
@@ -147,7 +149,8 @@ class RemoteStorage:
 
     def in_background(self, function: Any, *args: Any) -> None:
         """Do something that nobody waits for; what fails is met again by who needs it."""
-        self._background.submit(function, *args)
+        with suppress(OSError):
+            self._background.submit(function, *args)
 
     def full(self, path: str) -> str:
         """The backend's name of a path in the project; ReadError where it would take that for another one's."""
@@ -227,7 +230,7 @@ class RemoteStorage:
                     raise
                 return None
 
-        answers = self.backend.run_many(((path, stat(path)) for path in paths), SMALL_CONCURRENCY)
+        answers = self.backend.run_many(((path, stat(path)) for path in paths), SMALL_CONCURRENCY, ahead=AHEAD)
         return {path: found for path, found in zip(paths, answers, strict=True) if found is not None}
 
     def which(self, folder: str, names: Collection[str], *, at_no_cost: Collection[str] = ()) -> set[str]:
@@ -325,7 +328,17 @@ class RemoteStorage:
             (what, self.backend.get(self.full(path), None, None, what, versioned=path not in without))
             for path, what in named
         )
-        return self.backend.run_many(requests, SMALL_CONCURRENCY)
+        return self.backend.run_many(requests, SMALL_CONCURRENCY, ahead=AHEAD)
+
+    def iter_outcomes(self, paths: Sequence[str]) -> Iterator[bytes | OSError]:
+        """The whole contents of several small files, or why one can't be had."""
+        named = ((path, f"{self.url}: {path}") for path in paths)
+        requests = (
+            (what, outcome(self.backend.get(self.full(path), None, None, what, versioned=False)))
+            for path, what in named
+        )
+        for answer in self.backend.run_many(requests, SMALL_CONCURRENCY, ahead=AHEAD):
+            yield answer if isinstance(answer, OSError) else answer.data
 
     def iter_ranges(self, ranges: Iterable[tuple[str, int, int]]) -> Iterator[bytes]:
         """Short ranges of many files as they are now, ``(path, start, end)``; shorter only where a file ends."""
@@ -334,7 +347,7 @@ class RemoteStorage:
             (what, self.backend.get(self.full(path), start, end, what, versioned=False))
             for path, start, end, what in named
         )
-        return (answer.data for answer in self.backend.run_many(requests, SMALL_CONCURRENCY))
+        return (answer.data for answer in self.backend.run_many(requests, SMALL_CONCURRENCY, ahead=AHEAD))
 
     def open_held(self, path: str) -> None:
         """Nothing: blobs behind a backend are no open files."""

@@ -106,11 +106,12 @@ class RemoteSource:
         """The bytes of an answer, if they are of the version that is read."""
         now, then = answer.version, self.stat
         if other := then.difference(now):
+            del answer  # who keeps the error would keep its bytes
             raise SourceChangedError(
                 f"{self.path}: was replaced or changed after the project was opened ({other}); open the project again"
             )
-        if not self._key and (now.etag or now.mtime_ns) and now.size >= 0:
-            self._pin(Stat("file", now.size, now.mtime_ns, etag=now.etag))
+        if not self._key and (now.etag or now.mtime_ns):  # a part may not say how long the file is
+            self._pin(Stat("file", max(self.size, now.size), now.mtime_ns, etag=now.etag))
         return answer.data
 
     # -- reading -------------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from typing import Any
 
 PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 _TEMPORARY_STATUS = frozenset((408, 425, 429, 500, 502, 503, 504))
+PUT_OFF = frozenset((429, 503))
+"""Statuses by which servers ask for fewer requests."""
 _DENIED = frozenset((401, 403))
 _OURS = (TypeError, AttributeError, NotImplementedError, AssertionError, MemoryError)
 _FOR_GOOD = ("CertificateVerif", "CertificateError", "InvalidURL", "ConnectorCertificate", "NoCredentials")

@@ -15,13 +15,15 @@
 
 from __future__ import annotations
 
-from .before import REACH_BYTES, Headed, member_before
+from .before import REACH_BYTES, Headed, member_before, says_plainly
+from .header import NAME_BYTES
 from .names import ends_of_names, path_of
 from .scan import scan_tar
 from .source import ReadAt
 from .table import Kind, LeftOut, TarTable, in_words
 
 __all__ = [
+    "NAME_BYTES",
     "REACH_BYTES",
     "Headed",
     "Kind",
@@ -32,5 +34,6 @@ __all__ = [
     "in_words",
     "member_before",
     "path_of",
+    "says_plainly",
     "scan_tar",
 ]

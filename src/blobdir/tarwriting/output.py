@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import queue
-import threading
 from array import array
-from typing import Final, Self
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Self
 
+from blobdir.background import start
 from blobdir.tarwriting.format import archive_end, member_header, padding
+
+if TYPE_CHECKING:
+    import threading
 
 FLUSH_BYTES: Final = 1 << 20
 """Bytes that are gathered before they are written."""
@@ -48,11 +52,12 @@ class Digest:
     def add(self, data: bytes) -> None:
         """Bytes that come next."""
         if self._thread is None:
-            if len(data) < FLUSH_BYTES:
+            if len(data) >= FLUSH_BYTES:
+                with suppress(OSError):
+                    self._thread = start(self._run, name="blobdir digest")
+            if self._thread is None:
                 self._digest.update(data)
                 return
-            self._thread = threading.Thread(target=self._run, daemon=True)
-            self._thread.start()
         self._waiting.put(data)
 
     def _run(self) -> None:

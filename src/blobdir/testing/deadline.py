@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from blobdir.mounting.attach import unmount
-from blobdir.mounting.mountinfo import FSTYPE, mounts
+from blobdir.mounting.mountinfo import FSTYPE
+from blobdir.mountlines import mounts
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -10,7 +10,7 @@ from blobdir.discovery import layout
 from blobdir.discovery.parts import misplaced_pickles
 from blobdir.discovery.released import RELEASED, WHAT_TO_DO, read_released
 from blobdir.errors import LinkError, UsageError
-from blobdir.packing.journal import LEFT_OVER, OWN, STAGING
+from blobdir.packing.journal import LEFT_OVER, OWN, SAVED, STAGING
 from blobdir.packing.sidefiles import FOLDERS
 from blobdir.projectlock import JOURNAL, STATE_DIR, check_own, is_being_changed
 from blobdir.smallfiles import JSON, Known, look_at, not_read
@@ -148,6 +148,7 @@ def check_state(storage: LocalStorage, folders: Folders, report: VerifyReport) -
     for name in LEFT_OVER if JOURNAL not in state else ():
         if name in state:
             report.add("change-leftover", layout.join(STATE_DIR, name), "a change that was cut off has left files")
+    _check_saved(state, report)
     for folder in folders.values():
         if _is_staged(folder.path):
             continue
@@ -155,6 +156,13 @@ def check_state(storage: LocalStorage, folders: Folders, report: VerifyReport) -
             path = layout.join(folder.path, name)
             if not is_owned(os.path.join(storage.root, path)):
                 report.add("change-leftover", path, "was being written, and wasn't ended")
+
+
+def _check_saved(state: set[str], report: VerifyReport) -> None:
+    for name in sorted(state):
+        if name.startswith(SAVED):
+            text = "another program has written it when a change was made: look whether you want it, and remove it"
+            report.add("file-saved", layout.join(STATE_DIR, name), text)
 
 
 def _check_own(storage: LocalStorage, state: set[str], report: VerifyReport) -> set[str]:

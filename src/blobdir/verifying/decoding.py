@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     Shapes = dict[str, str]
 
 BATCH = 500
+ENOUGH = 64
+"""Images from which on it pays to start processes for them."""
 _FAILED = "not-decodable"
 
 
@@ -54,7 +56,7 @@ def check_decoding(
         Of classes.
     report : VerifyReport
     processes : int
-        0: one per processor.
+        0: one per processor, and none for a few images.
     progress : callable
     """
     parts = [
@@ -64,7 +66,8 @@ def check_decoding(
         for at in range(0, len(names), BATCH)
     ]
     total, done = sum(len(names) for _, names in parts), 0
-    for path, found in _decoded(project, shapes, parts, min(processes or processors(), len(parts))):
+    count = processes or (processors() if total >= ENOUGH else 1)
+    for path, found in _decoded(project, shapes, parts, min(count, len(parts))):
         for code, example in chain.from_iterable(found):
             report.add(code, path, example)
         done += len(found)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
-from threading import Thread
 from typing import TYPE_CHECKING, Self
 
+from blobdir.background import start
 from blobdir.processes import Job as WorkersJob
 from blobdir.processes import Workers, processors
 from blobdir.smallfiles import look_at_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from threading import Thread
     from types import TracebackType
 
     from blobdir.smallfiles import Known
@@ -65,11 +67,12 @@ class Looking:
         count = min(processes or processors(), len(jobs))
         is_worth_it = count > 1 and sum(len(job.names) for job in jobs) >= MANY
         self._workers = Workers(count if is_worth_it else 0)
-        self._thread = Thread(target=self._run, name="blobdir looking", daemon=True)
+        self._thread: Thread | None = None
 
     def __enter__(self) -> Self:
         if self._workers.count:
-            self._thread.start()
+            with suppress(OSError):  # then they are looked at when somebody asks
+                self._thread = start(self._run, name="blobdir looking")
         return self
 
     def __exit__(
@@ -78,6 +81,7 @@ class Looking:
         self._ended = True
         if self._workers.count:
             self._workers.__exit__(kind, error, trace)
+        if self._thread is not None:
             self._thread.join()
 
     def _run(self) -> None:
@@ -99,7 +103,7 @@ class Looking:
 
     def remarks(self) -> Iterator[tuple[Job, str, str, str]]:
         """What is wrong: the job, the file's name, a code and what is said of it."""
-        if self._workers.count:
+        if self._thread is not None:
             self._thread.join()
         for number, job in enumerate(self._jobs):
             found = self._found.get(number)

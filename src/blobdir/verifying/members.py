@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from blobdir.lazily import cached_property
 from blobdir.offsets.choosing import choose
 from blobdir.offsets.names import is_called, number_of, numbered
 from blobdir.tarscan import scan_tar

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from blobdir.errors import BusyError, UsageError
-from blobdir.projectlock import ProjectLock, changes
+from blobdir.errors import BusyError
+from blobdir.packing.locking import shared
+from blobdir.projectlock import changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
-WAIT_S: Final = 5.0
-"""Seconds that a writer is waited for. One that takes longer changes nothing until it's at its end."""
 TRIES: Final = 3
 
 
@@ -28,7 +26,7 @@ def undisturbed(root: str, look: Callable[[], T]) -> T:
         It was changed again and again.
     """
     for _ in range(TRIES):
-        lock = _shared(root)
+        lock = shared(root)
         try:
             before = changes(root)
             found = look()
@@ -38,16 +36,3 @@ def undisturbed(root: str, look: Callable[[], T]) -> T:
             if lock is not None:
                 lock.release()
     raise BusyError(f"{root}: was changed again and again while it was looked at; try again when that has ended")
-
-
-def _shared(root: str) -> ProjectLock | None:
-    end = time.monotonic() + WAIT_S
-    while True:
-        try:
-            return ProjectLock(root, shared=True, make=False)
-        except BusyError:
-            if time.monotonic() > end:
-                return None
-        except (UsageError, OSError):
-            return None  # what is wrong with it is said by who looks
-        time.sleep(0.01)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from blobdir.labels.formats import coco, createml, cvat, labelme, table, voc, yolo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from blobdir.labels.files import LabelFiles
     from blobdir.labels.finding import Images
@@ -44,6 +44,8 @@ class Format:
         Whether its files have the labels of one image each.
     fault : callable
         Why a file of this path, that begins like this, isn't read, though it looks like one; empty: it doesn't.
+    may_be_bare : bool
+        Whether its files may have no extension.
     """
 
     name: str
@@ -55,6 +57,13 @@ class Format:
     read: Callable[[LabelFiles, Images], Labels]
     is_of_each: bool = False
     fault: Callable[[str, bytes], str] = lambda *_: ""
+    may_be_bare: bool = False
+
+    def paths(self, files: LabelFiles) -> Iterator[str]:
+        """Files that may be of the format; those without an extension are known by what is in them."""
+        yield from files.ending(*self.kinds)
+        if self.may_be_bare:
+            yield from (path for path in files.bare() if self.knows(path, files.head(path)))
 
 
 def _of(
@@ -67,14 +76,18 @@ def _of(
     *,
     is_of_each: bool = False,
     fault: Callable[[str, bytes], str] = lambda *_: "",
+    may_be_bare: bool = False,
 ) -> Format:
     """A format which the first file that it knows says to be there."""
 
     def found(files: LabelFiles) -> str:
-        some = islice(files.ending(*kinds), LOOKED_AT)
-        return next((path for path in some if knows(path, files.head(path))), "")
+        for paths in (files.ending(*kinds), files.bare() if may_be_bare else ()):
+            some = islice(paths, LOOKED_AT)
+            if path := next((path for path in some if knows(path, files.head(path))), ""):
+                return path
+        return ""
 
-    return Format(name, title, wants, kinds, knows, found, read, is_of_each, fault)
+    return Format(name, title, wants, kinds, knows, found, read, is_of_each, fault, may_be_bare)
 
 
 FORMATS: Final = {
@@ -91,7 +104,16 @@ FORMATS: Final = {
             yolo.read,
             is_of_each=True,
         ),
-        _of("voc", "Pascal VOC", "XML with <annotation>", (".xml",), voc.is_voc, voc.read, is_of_each=True),
+        _of(
+            "voc",
+            "Pascal VOC",
+            "XML with <annotation>",
+            (".xml",),
+            voc.is_voc,
+            voc.read,
+            is_of_each=True,
+            may_be_bare=True,
+        ),
         _of("cvat", "CVAT", "XML with <annotations>", (".xml",), cvat.is_cvat, cvat.read),
         _of("labelme", "LabelMe", "JSON with shapes", (".json",), labelme.is_labelme, labelme.read, is_of_each=True),
         _of(

@@ -15,7 +15,8 @@ from blobdir.labels.claims import Meaning, contradicted
 from blobdir.labels.files import END_BYTES
 from blobdir.labels.formats.cocoobjects import Raw, Reader, attributes_of, category_of, is_caption, merged, place_of
 from blobdir.labels.model import Category, LabelError, Labels, Picture, brief, ident_of, without_nan
-from blobdir.labels.splitnames import folder_of_labels, is_called_like_a_split, is_split
+from blobdir.labels.saidsplits import Closer, Meant, column_of_splits, columns_of
+from blobdir.labels.splitnames import folder_of_labels, is_called_like_a_split, is_split, is_whole
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -54,15 +55,18 @@ def is_coco(path: str, head: bytes) -> bool:
 def read(files: LabelFiles, images: Images) -> Labels:
     """Read all COCO files of a folder; of those that are of one split, equal objects of one id are one object."""
     labels = Labels("coco", [path for path in files.ending(".json") if is_coco(path, files.head(path))])
-    splits: dict[str, list[str]] = {}
+    splits: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for path, split in _splits_of(labels.files).items():
-        splits.setdefault(split, []).append(path)
+        if (value := _taken(files, path, labels)) is not None:
+            for word, part in _parted(path, value, split, images, labels).items():
+                splits.setdefault(word, []).append((path, part))
     classes = _Classes(labels)
-    readers = [_Split(labels, files, images, split, classes, paths) for split, paths in splits.items()]
+    readers = [_Split(labels, images, split, classes, values) for split, values in splits.items()]
     meanings = [one for reader in readers for one in reader.place()]
     wrong = {meanings[i].where: text for i, text in contradicted(meanings, files, images).items()}
     for reader in readers:
         reader.read(wrong)
+    labels.problems = list(dict.fromkeys(labels.problems))  # categories are those of each part of a file
     return labels
 
 
@@ -90,6 +94,8 @@ def _splits_of(paths: list[str]) -> dict[str, str]:
     return found
 
 
+_ELSEWHERE: Final[dict[str, Any]] = {}
+"""Stands for what is of another split, as places in a file are told by number."""
 _Numbered = dict[Any, tuple["Category", "int | str | None"]]
 """Number in a file -> its class, with the number that this has in the split, and the one that stands for this entry."""
 
@@ -202,10 +208,15 @@ class _Split:
     """The files of one split."""
 
     def __init__(
-        self, labels: Labels, files: LabelFiles, images: Images, split: str, classes: _Classes, paths: list[str]
+        self,
+        labels: Labels,
+        images: Images,
+        split: str,
+        classes: _Classes,
+        values: list[tuple[str, dict[str, Any]]],
     ) -> None:
-        self._labels, self._files, self._images, self._split = labels, files, images, split
-        self._values = [(path, value) for path in paths if (value := self._whole(path)) is not None]
+        self._labels, self._images, self._split = labels, images, split
+        self._values = values
         self._placed: dict[str, Found | LabelError] = {}
         self._classes = classes
         self._pictures: dict[str, Picture] = {}
@@ -259,22 +270,13 @@ class _Split:
             text = f"{counted(again, 'object has', 'objects have')} the id of another one"
             self._labels.note(", ".join(paths), f"{text}; `convert` gives new ones to those")
 
-    def _whole(self, path: str) -> dict[str, Any] | None:
-        """Content of a file; None of one whose labels aren't taken, which is said."""
-        value = _whole(self._files, path)
-        if any(isinstance(raw, dict) and "segments_info" in raw for raw in value["annotations"][:1]):
-            count = counted(len(value["annotations"]), "image")
-            text = f"holds the panoptic segments of {count} (segments_info), which aren't taken"
-            self._labels.complain("label", path, text)
-            return None
-        return value
-
     def _keep_head(self, path: str, value: dict[str, Any]) -> None:
         """What a file says of itself."""
         kept, lost = without_nan({key: value[key] for key in value if key not in _LISTS})
         for place in lost:
             self._labels.complain("label", path, f"its {place} is a number that JSON doesn't have; it was left out")
-        is_captions = any(isinstance(raw, dict) and is_caption(raw) for raw in value["annotations"][:1])
+        first = next((raw for raw in value["annotations"] if raw is not _ELSEWHERE), None)
+        is_captions = isinstance(first, dict) and is_caption(first)
         if is_captions:
             mine = self._labels.beside.setdefault(self._split, {}).setdefault("captions", {})
         else:
@@ -287,6 +289,8 @@ class _Split:
     def _read(self, path: str, value: dict[str, Any], categories: _Numbered) -> None:
         names = self._read_images(path, value["images"])
         for index, raw in enumerate(value["annotations"]):
+            if raw is _ELSEWHERE:
+                continue
             fault = _reference_fault(raw, names, categories)
             if fault:
                 self._labels.complain("label", f"{path}: {place_of(index, raw)}", fault)
@@ -314,6 +318,8 @@ class _Split:
         """Id -> path of each image; empty for those that aren't there, which are named."""
         names: dict[Any, str] = {}
         for index, raw in enumerate(raws):
+            if raw is _ELSEWHERE:
+                continue
             where = f"{path}: images[{index}]"
             name = _name_of(raw)
             if not name:
@@ -379,6 +385,48 @@ def _whole(files: LabelFiles, path: str) -> dict[str, Any]:
         if not isinstance(value.setdefault(key, []), list):
             raise LabelError(f"{path}: its {key} are {kind_of(value[key])}, not a list")
     return value
+
+
+def _taken(files: LabelFiles, path: str, labels: Labels) -> dict[str, Any] | None:
+    """Content of a file; None of one whose labels aren't taken, which is said."""
+    value = _whole(files, path)
+    if any(isinstance(raw, dict) and "segments_info" in raw for raw in value["annotations"][:1]):
+        count = counted(len(value["annotations"]), "image")
+        labels.complain("label", path, f"holds the panoptic segments of {count} (segments_info), which aren't taken")
+        return None
+    return value
+
+
+def _parted(path: str, value: dict[str, Any], split: str, images: Images, labels: Labels) -> dict[str, dict[str, Any]]:
+    """Split -> what a file has of it: of one if its images don't say theirs."""
+    entries = value["images"]
+    of_file = "" if is_whole(split) else split
+    columns = columns_of(entries)
+    names = list(map(_name_of, entries)) if columns else []
+    meant, closer = Meant(images, dirname(path)), Closer()
+    found, told = column_of_splits(columns, names, of_file, meant) if columns else ("", [])
+    said = zip(names, columns[found], strict=True) if found else ()
+    words = [closer.split(word, meant.paths(name, word)) for name, word in said]
+    for code, fault in (*told, *closer.told()):
+        labels.complain(code, path, fault)
+    if not found:
+        return {split: value}
+    of_image: dict[Any, str] = {}
+    for raw, word in zip(entries, words, strict=True):
+        if (ident := ident_of(raw.get("id"))) is not None:
+            of_image.setdefault(ident, word)
+    idents = (ident_of(raw.get("image_id")) if isinstance(raw, dict) else None for raw in value["annotations"])
+    of_objects = [of_image.get(ident, words[0]) for ident in idents]
+    return {
+        one: value
+        | {
+            "images": [raw if word == one else _ELSEWHERE for raw, word in zip(entries, words, strict=True)],
+            "annotations": [
+                raw if word == one else _ELSEWHERE for raw, word in zip(value["annotations"], of_objects, strict=True)
+            ],
+        }
+        for one in dict.fromkeys(words)
+    }
 
 
 def _reference_fault(raw: Any, names: dict[Any, str], categories: _Numbered) -> str:

@@ -11,6 +11,7 @@ from blobdir.errors import AnnotationError
 from blobdir.jsontext import read_json
 from blobdir.labels.finding import is_image
 from blobdir.labels.model import Box, LabelError, Labels, Picture, Thing, name_of, number, others
+from blobdir.labels.saidsplits import Closer, Meant, column_of_splits, columns_of
 from blobdir.labels.splitnames import folder_of_labels, split_in_name
 
 if TYPE_CHECKING:
@@ -44,8 +45,14 @@ def read(files: LabelFiles, images: Images) -> Labels:
             value = read_json(files.read(path))
         except (AnnotationError, LabelError) as error:
             raise LabelError(f"{path}: {error}") from error
-        split = split_in_name(path) or folder_of_labels(path)
+        of_file = split_in_name(path) or folder_of_labels(path)
+        columns = columns_of(value)
+        meant, closer = Meant(images, dirname(path)), Closer()
+        said, told = column_of_splits(columns, map(_name_of, value), of_file, meant) if columns else ("", [])
+        for code, fault in told:
+            labels.complain(code, path, fault)
         for index, raw in enumerate(value):
+            split = columns[said][index] if said else of_file
             where = f"{path}: [{index}]"
             try:
                 name, annotations = _picture(raw)
@@ -57,11 +64,19 @@ def read(files: LabelFiles, images: Images) -> Labels:
             except LabelError as error:
                 labels.complain("label-image", where, str(error))
                 continue
+            split = closer.split(split, [found.path]) if said else split
             picture = Picture(found.path, split, where, _Reader(where, annotations), found=found)
             picture.attributes = _attributes_of(annotations)
             picture.kept = others(raw, (*_IMAGE_KEYS, *_LIST_KEYS))
             labels.pictures.append(picture)
+        for code, fault in closer.told():
+            labels.complain(code, path, fault)
     return labels
+
+
+def _name_of(raw: Any) -> str:
+    name = next((raw[key] for key in _IMAGE_KEYS if key in raw), "") if isinstance(raw, dict) else ""
+    return name if isinstance(name, str) else ""
 
 
 def _picture(raw: Any) -> tuple[str, list[Any]]:

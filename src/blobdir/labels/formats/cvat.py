@@ -25,6 +25,7 @@ from blobdir.labels.model import (
 )
 from blobdir.labels.rounds import ellipse, turned_box
 from blobdir.labels.safexml import read_xml
+from blobdir.labels.saidsplits import Closer
 from blobdir.labels.splitnames import split_in_name
 
 if TYPE_CHECKING:
@@ -61,11 +62,14 @@ def read(files: LabelFiles, images: Images) -> Labels:
         for track in root.all("track"):
             text = "is a track of a video, and only images are taken: export it as CVAT for images"
             labels.complain("label", f"{path}, line {track.line}", text)
+        closer = Closer()
         for image in root.all("image"):
             try:
-                labels.pictures.append(_picture(path, image, images))
+                labels.pictures.append(_picture(path, image, images, closer))
             except LabelError as error:
                 labels.complain("label-image", f"{path}, line {image.line}", str(error))
+        for code, fault in closer.told():
+            labels.complain(code, path, fault)
     labels.categories = list(categories.values())
     return labels
 
@@ -101,10 +105,11 @@ def _read_skeletons(root: Element, categories: dict[str, Category]) -> None:
                 mine.keypoints = tuple(dict.fromkeys((*mine.keypoints, *filter(None, found))))
 
 
-def _picture(path: str, image: Element, images: Images) -> Picture:
-    name = image.get("name")
-    split = image.attributes.get("subset") or split_in_name(path)
+def _picture(path: str, image: Element, images: Images, closer: Closer) -> Picture:
+    name, subset = image.get("name"), image.attributes.get("subset", "")
+    split = subset or split_in_name(path)
     found = images.place(name, dirname(path), split)
+    split = closer.split(split, [found.path]) if subset else split
     width, height = image.attributes.get("width", ""), image.attributes.get("height", "")
     size = (int(width), int(height)) if width.isdecimal() and height.isdecimal() else None
     tags: list[tuple[str, Any]] = []

@@ -9,13 +9,16 @@ from posixpath import dirname, splitext
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.labels.files import decoded
+from blobdir.labels.formats.classdescriptions import name_classes
+from blobdir.labels.formats.tablecells import Numbers, is_nothing, numbers_of, settle
 from blobdir.labels.formats.tablelayout import Layout, UnclearTableError, layout_of
 from blobdir.labels.model import Box, LabelError, Labels, Picture, Polygon, Thing, name_of, number
-from blobdir.labels.splitnames import split_in_name
+from blobdir.labels.saidsplits import Closer, Meant, column_of_splits, may_be_noted
+from blobdir.labels.splitnames import is_called_like_a_split, split_in_name
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from blobdir.labels.files import LabelFiles
     from blobdir.labels.finding import Images
@@ -27,9 +30,6 @@ _BEGINS: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\"?sep=.\"?\s*)?", re.IGNO
 """Lines before it: empty ones, and Excel's ``sep=;``."""
 _WHOLE: Final = re.compile(r"(\d+)(?:\.0*)?")
 """A side of an image: programs with floats write ``600.0``."""
-_ABOUT: Final = 0.01
-"""So far below 0 or above 1 are shares of boxes at the edge, from rounding."""
-_SIDES: Final = ("left", "top", "right", "bottom", "across", "down")
 
 
 def is_table(path: str, head: bytes) -> bool:
@@ -62,6 +62,7 @@ def _of_head(path: str, head: bytes) -> Layout | None:
 def read(files: LabelFiles, images: Images) -> Labels:
     """Read all tables of a folder; images that they don't name have no boxes."""
     labels = Labels("csv", [path for path in files.ending(".csv", ".tsv") if is_table(path, files.head(path))])
+    tried = _Tried(images)
     for path in labels.files:
         try:
             text = decoded(files.read(path))
@@ -73,11 +74,28 @@ def read(files: LabelFiles, images: Images) -> Labels:
         if layout is None:
             raise LabelError(f"{path}: line {first + 1}: has no columns for image, class and box")
         layout.first = first + 1
+        try:
+            _settle(labels, path, text, layout, tried)
+            if _take_split(labels, path, text, layout, images):
+                _settle(labels, path, text, layout, tried)
+        except UnclearTableError as error:
+            labels.complain("label", path, str(error))
+            continue
         _read(labels, path, text, layout, images)
     named = {picture.path for picture in labels.pictures}
     others = (path for path in images.paths if path not in named)
     labels.pictures += [Picture(path, "", path, _Reader(_NO_LAYOUT), is_labelled=False) for path in others]
+    name_classes(files, labels, _classes(labels))
     return labels
+
+
+def _classes(labels: Labels) -> dict[str, set[str]]:
+    """Table -> the classes that its rows say."""
+    found: dict[str, set[str]] = {}
+    for picture in labels.pictures:
+        if isinstance(picture.read, _Reader):
+            found.setdefault(picture.file, set()).update(picture.read.classes())
+    return found
 
 
 def _rows(path: str, text: str, layout: Layout) -> Iterator[tuple[int, list[str]]]:
@@ -91,11 +109,73 @@ def _rows(path: str, text: str, layout: Layout) -> Iterator[tuple[int, list[str]
         raise LabelError(f"{path}: line {reader.line_num}: isn't CSV: {error}") from error
 
 
+class _Tried:
+    """Finds images that may be meant, of which nothing is noted."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+        self._anew: Images | None = None
+
+    def place(self, name: str, folder: str, split: str) -> str | None:
+        """The path of the image that a name means; None: there is none, or it's unclear."""
+        self._anew = self._anew or self._images.anew()
+        try:
+            return self._anew.find(name, folder, split)
+        except LabelError:
+            return None
+
+
+def _settle(labels: Labels, path: str, text: str, layout: Layout, tried: _Tried) -> None:
+    """Choose the columns that the header of a table leaves open."""
+    of_file = split_in_name(path)
+
+    def place(name: str, row: list[str]) -> str | None:
+        return tried.place(name, dirname(path), layout.cell(row, "split") or of_file)
+
+    def rows() -> Iterator[list[str]]:
+        least = max(layout.used) + 1
+        return (row for _, row in _rows(path, text, layout) if len(row) >= least)
+
+    for note in settle(layout, rows, place):
+        if ("label-note", path, note) not in labels.problems:
+            labels.note(path, note)
+
+
+def _take_split(labels: Labels, path: str, text: str, layout: Layout, images: Images) -> bool:
+    """Have a column of another name for the splits, where there is none, or that says none."""
+    _, first = next(_rows(path, text, layout), (0, []))
+    cells = [*first, *[""] * len(layout.names)]
+    maybe = [i for i, name in enumerate(layout.names) if i not in layout.used and may_be_noted(name, cells[i])]
+    if not maybe:
+        return False
+    columns: dict[str, list[str]] = {layout.names[i]: [] for i in maybe}
+    names: list[str] = []
+    least = max(*layout.used, *maybe) + 1
+    for _, row in _rows(path, text, layout):
+        if len(row) < least:
+            continue
+        if is_called_like_a_split(layout.cell(row, "split")):
+            return False
+        names.append(layout.cell(row, "image"))
+        for i in maybe:
+            columns[layout.names[i]].append(row[i].strip())
+    found, told = column_of_splits(columns, names, split_in_name(path), Meant(images, dirname(path)))
+    for code, fault in told:
+        labels.complain(code, path, fault)
+    if found:
+        layout.columns["split"] = layout.names.index(found)
+        layout.choices["split"] = [layout.columns["split"]]
+    return bool(found)
+
+
 def _read(labels: Labels, path: str, text: str, layout: Layout, images: Images) -> None:
     """Read one table."""
     missing: dict[tuple[str, str], list[str]] = {}
     pictures: dict[tuple[str, str], Picture] = {}
     readers: dict[tuple[str, str], _Reader] = {}
+    box, closer = layout.box, Closer()
+    bare: dict[str, list[tuple[str, list[str]]]] = {}
+    boxed: set[str] = set()
     of_file = split_in_name(path)
     least, most = max(layout.used) + 1, len(layout.names or layout.columns)
     for line, row in _rows(path, text, layout):
@@ -111,24 +191,53 @@ def _read(labels: Labels, path: str, text: str, layout: Layout, images: Images) 
         if (name, split) in missing:
             missing[name, split].append(where)
             continue
-        try:
-            found = images.place(name, dirname(path), split)
-        except LabelError as error:
-            missing[name, split] = [where, str(error)]
-            continue
         if (name, split) not in pictures:
+            try:
+                found = images.place(name, dirname(path), split)
+            except LabelError as error:
+                missing[name, split] = [where, str(error)]
+                continue
             reader = readers[name, split] = _Reader(layout)
-            picture = Picture(found.path, split, where, reader, attributes=reader.attributes, found=found)
+            own = closer.split(split, [found.path]) if layout.cell(row, "split") else split
+            picture = Picture(found.path, own, where, reader, attributes=reader.attributes, found=found)
             pictures[name, split] = picture
         _take_size(labels, pictures[name, split], _size(layout, row), where)
-        if layout.cell(row, "label") or layout.cell(row, "left") or any(row[x].strip() for x, _ in layout.corners):
-            readers[name, split].rows.append((where, row))
+        label, has_box = layout.cell(row, "label"), not all(is_nothing(row[column]) for column in box)
+        if has_box or not is_nothing(label):
+            found_rows = readers[name, split].rows if has_box else bare.setdefault(label, [])
+            found_rows.append((where, row))
+            boxed.update([label] if has_box else ())
     for where, fault, *more in missing.values():
         labels.complain("label-image", where, fault + (f"; nor for {counted(len(more), 'more row')}" if more else ""))
-    if not layout.shares and _are_shares(layout, (row for reader in readers.values() for _, row in reader.rows)):
-        labels.note(path, "has no number much above 1 in a box, so they are taken for shares of the images' sides")
-        layout.shares = True
+    for code, fault in closer.told():
+        labels.complain(code, path, fault)
+    _name_bare(labels, bare, boxed)
+    _take_numbers(labels, path, layout, list(readers.values()))
     labels.pictures += pictures.values()
+
+
+def _name_bare(labels: Labels, bare: dict[str, list[tuple[str, list[str]]]], boxed: set[str]) -> None:
+    """Say which rows have a class and no box: of one that no box is of, as ``No finding``, their images have none."""
+    for label, rows in bare.items():
+        where, count = rows[0][0], counted(len(rows), "row")
+        text = f"{count} of class {label!r}, from this one on, " + ("has" if len(rows) == 1 else "have") + " no box"
+        if boxed and label not in boxed:
+            labels.note(where, f"{text}, as no row of it has: that's no object, and the class isn't in the project")
+        else:
+            labels.complain("label", where, f"{text}: not read")
+
+
+def _take_numbers(labels: Labels, path: str, layout: Layout, readers: list[_Reader]) -> None:
+    """Note what the numbers of a table's boxes are; where that's unclear, there are none."""
+    kind, why = numbers_of(layout, (row for reader in readers for _, row in reader.rows))
+    layout.shares = kind is Numbers.SHARES
+    if kind is Numbers.UNCLEAR:
+        text = f"{why}, so it can't be told whether these are pixels or shares of the image's sides: no box is read"
+        labels.complain("label", path, f"{text}. Give all in pixels")
+        for reader in readers:
+            reader.rows.clear()
+    elif layout.shares and not layout.says_shares:
+        labels.note(path, "has no number much above 1 in a box, so they are taken for shares of the images' sides")
 
 
 def _take_size(labels: Labels, picture: Picture, size: tuple[int, int] | None, where: str) -> None:
@@ -145,28 +254,16 @@ def _size(layout: Layout, row: list[str]) -> tuple[int, int] | None:
     return (found[0], found[1]) if len(found) == len(sides) and all(found) else None
 
 
-def _are_shares(layout: Layout, rows: Iterable[list[str]]) -> bool:
-    """Whether boxes are said in shares: all numbers are from 0 to 1 or close by, and not just these two."""
-    has_fraction = False
-    for row in rows:
-        texts = [layout.cell(row, side) for side in _SIDES]
-        for text in (*texts, *(row[column] for corner in layout.corners for column in corner)):
-            try:
-                value = float(text.strip() or 0)
-            except ValueError:
-                continue  # it's named for that
-            if not -_ABOUT <= value <= 1 + _ABOUT:
-                return False
-            has_fraction = has_fraction or 0 < value < 1
-    return has_fraction
-
-
 class _Reader:
     __slots__ = ("_layout", "rows")
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self.rows: list[tuple[str, list[str]]] = []
+
+    def classes(self) -> Iterator[str]:
+        """Of all objects, as the table has them."""
+        return (self._layout.cell(row, "label") for _, row in self.rows)
 
     def attributes(self) -> Iterator[dict[str, Any]]:
         """Of all objects."""

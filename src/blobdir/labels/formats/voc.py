@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import re
 from math import degrees
-from posixpath import basename, dirname, join, splitext
+from posixpath import basename, dirname, join
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.labels.claims import Claims
 from blobdir.labels.companions import is_mask_of_voc
-from blobdir.labels.finding import Found, MissingError, UnclearError
-from blobdir.labels.lists import SETS, Lists, of_class, together
-from blobdir.labels.model import Box, LabelError, Labels, Picture, Polygon, Thing, add_flag, number
+from blobdir.labels.files import lines_of, without_mark
+from blobdir.labels.finding import Found
+from blobdir.labels.lists import NO_SPLIT, SETS, Lists, image_sets, of_class, together
+from blobdir.labels.model import (
+    Box,
+    LabelError,
+    Labels,
+    MissingError,
+    Picture,
+    Polygon,
+    Thing,
+    UnclearError,
+    add_flag,
+    number,
+)
+from blobdir.labels.namesakes import is_bare
 from blobdir.labels.rounds import turned_box
 from blobdir.labels.safexml import read_xml
 from blobdir.labels.splitnames import is_whole, list_order
@@ -25,26 +38,45 @@ if TYPE_CHECKING:
     from blobdir.labels.model import Complain
     from blobdir.labels.safexml import Element
 
-_ROOT: Final = re.compile(rb"<annotation[\s>]")
+_ROOT: Final = re.compile(rb"<annotation[\s>]", re.IGNORECASE)
 FLAGS: Final = ("truncated", "difficult", "occluded")
 _OF_OBJECTS: Final = frozenset(
     ("name", "bndbox", "robndbox", "polygon", "pose", "part", "attributes", "deleted", *FLAGS)
 )
-_ONCE: Final = ("name", "bndbox", "robndbox", "polygon")
+_SHAPES: Final = ("bndbox", "robndbox", "polygon")
+_ONCE: Final = ("name", *_SHAPES)
 _OF_IMAGES: Final = frozenset(("filename", "object", "objects", "segmented", "size"))
 _ONE_SAYS: Final = ("pose", *FLAGS, "attributes", "deleted")
 """What an object has once, too; equal ones are one."""
+_MANY: Final = ("object", "pt", "attribute")
 _SIDES: Final = ("xmin", "ymin", "xmax", "ymax", "cx", "cy", "w", "h", "angle")
+
+
+_BOX: Final = frozenset(_SIDES)
+_TAGS: Final = {
+    "annotation": _OF_IMAGES | {"folder", "path"},
+    "size": frozenset(("width", "height", "depth")),
+    "objects": frozenset(("object",)),
+    "object": _OF_OBJECTS,
+    **dict.fromkeys(("bndbox", "robndbox"), _BOX),
+    "polygon": frozenset(("pt", *(f"{axis}{n}" for axis in "xy" for n in range(1, 1000)))),
+    "pt": frozenset("xy"),
+    "attributes": frozenset(("attribute",)),
+    "attribute": frozenset(("name", "value")),
+}
+"""What is known in each element, which programs may write in capitals."""
 
 
 def is_voc(path: str, head: bytes) -> bool:
     """Whether a file can be one."""
-    return path.lower().endswith(".xml") and _ROOT.search(head) is not None
+    is_xml = path.lower().endswith(".xml") or (is_bare(path) and without_mark(head).lstrip()[:1] == b"<")
+    return is_xml and _ROOT.search(head) is not None
 
 
 def read(files: LabelFiles, images: Images) -> Labels:
     """Read all XML files; of those that say which image they mean, and of others the image of their own name."""
     labels = Labels("voc", list(images.labelled_by(files, ".xml", is_voc)))
+    labels.files += [path for path in files.bare() if is_voc(path, files.head(path))]  # as of Stanford Dogs
     claims, calling = Claims(), images.calling_of(labels.files)
     roots: dict[str, Element] = {}
     for path in labels.files:
@@ -98,9 +130,23 @@ def _found(images: Images, path: str, root: Element, calling: str) -> Found:
 
 def _root(files: LabelFiles, path: str) -> Element:
     root = read_xml(files.read(path))
+    if root.name.lower() == "annotation":
+        root.name = root.name.lower()
+        _in_small_letters(root)
     if root.name != "annotation":
         raise LabelError(f"line {root.line}: begins with <{root.name}>, not <annotation>")
     return root
+
+
+def _in_small_letters(element: Element) -> None:
+    """Have what is known called as it's known: ``<Object>``, ``<bndBox>``; of two that differ so, both stay."""
+    known = _TAGS.get(element.name, frozenset())
+    there = {child.name for child in element.children}
+    for child in element.children:
+        name = child.name.lower()
+        if name in known and (name not in there or name in _MANY):
+            child.name = name
+        _in_small_letters(child)
 
 
 def _picture(image: str, path: str, root: Element, split: str) -> Picture:
@@ -141,16 +187,8 @@ def _leaves(elements: Iterable[Element], between: str, above: str = "") -> dict[
 
 def _splits(files: LabelFiles, labels: Labels, images: Images) -> dict[str, str]:
     """Image -> its split, by the lists of each ``ImageSets``; train and val count before trainval."""
-    trees: dict[str, dict[str, dict[str, str]]] = {}
-    for path in files.ending(".txt"):
-        parts = path.split("/")
-        folders = [part.lower() for part in parts[:-1]]
-        if "imagesets" in folders:
-            at = folders.index("imagesets")
-            sets = trees.setdefault("/".join(parts[:at]), {})
-            sets.setdefault("/".join(folders[at + 1 :]), {})[splitext(basename(path))[0]] = path
     lists = Lists(files, images, labels)
-    for tree, sets in sorted(trees.items()):
+    for tree, sets in sorted(image_sets(files).items()):
         near = join(tree, "JPEGImages")
         near = near if images.holds(near) else tree
         _read_sets(files, images, lists, sets, near)
@@ -167,7 +205,7 @@ def _read_sets(files: LabelFiles, images: Images, lists: Lists, sets: dict[str, 
         used = [name for name in sorted(chosen, key=list_order) if chosen[name] not in of_classes]
         unions = together({name: _lines(files, chosen[name]) for name in used})
         for name in sorted(used, key=lambda one: one in unions):
-            split = "" if name.lower() == "default" else name
+            split = "" if name.lower() == NO_SPLIT else name
             lists.read(chosen[name], split, near, whole=is_whole(name) or name in unions, stems=True)
         if used or of_classes:
             break
@@ -177,7 +215,7 @@ def _read_sets(files: LabelFiles, images: Images, lists: Lists, sets: dict[str, 
 
 def _lines(files: LabelFiles, path: str) -> set[str]:
     try:
-        return set(filter(None, map(str.strip, files.text(path).splitlines())))
+        return set(filter(None, map(str.strip, lines_of(files.text(path)))))
     except LabelError:
         return set()  # who reads it says so
 
@@ -243,7 +281,7 @@ def _unread(root: Element) -> Iterator[tuple[int, str]]:
     todo += [child for one in root.all("objects") for child in one.children if child.name != "object"]
     while todo:
         element = todo.pop()
-        if element.name == "object" and element.first("bndbox") is not None:
+        if element.name.lower() == "object" and any(child.name.lower() in _SHAPES for child in element.children):
             yield element.line, "an <object> stands elsewhere than in <annotation> or its <objects>: it isn't taken"
         todo += element.children
 

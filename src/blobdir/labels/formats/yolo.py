@@ -7,10 +7,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.labels.claims import Claims
 from blobdir.labels.files import decoded, without_mark
-from blobdir.labels.finding import Found, MissingError, UnclearError, is_image
+from blobdir.labels.finding import Found, is_image
 from blobdir.labels.formats.yoloconfig import Splits, is_config, read_config
 from blobdir.labels.formats.yolonames import Names, is_called_like_names, without_those_of_images
-from blobdir.labels.model import Box, LabelError, Labels, Picture, Polygon, Pose, Thing, number
+from blobdir.labels.model import (
+    Box,
+    LabelError,
+    Labels,
+    MissingError,
+    Picture,
+    Polygon,
+    Pose,
+    Thing,
+    UnclearError,
+    number,
+)
+from blobdir.labels.namesakes import spelled_alike
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -205,8 +217,15 @@ def has_labels(files: LabelFiles) -> str:
     for path in files.ending(".yaml", ".yml"):
         if is_config(path, files.head(path)):
             return path
-    names = {splitext(basename(path))[0] for path in files.images or files.paths if is_image(path)}
+    names = {name for path in files.images or files.paths if is_image(path) for name in _called(basename(path))}
     for path in files.ending(".txt"):
-        if splitext(basename(path))[0] in names and is_labels(path, files.head(path)):
+        *_, stem = _called(basename(path))
+        if not names.isdisjoint((stem, _called(stem)[0])) and is_labels(path, files.head(path)):
             return path
     return ""
+
+
+def _called(name: str) -> tuple[str, str]:
+    """A name as all have it that look the same, whatever the case of the extension; and without that."""
+    stem, ending = splitext(spelled_alike(name))
+    return stem + ending.lower(), stem

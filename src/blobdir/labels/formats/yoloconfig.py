@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 from blobdir.annotations import kind_of
 from blobdir.filenames import parents_of
 from blobdir.labels.aside import words_aside
-from blobdir.labels.finding import Images, MissingError, UnclearError
+from blobdir.labels.files import lines_of
+from blobdir.labels.finding import Images
 from blobdir.labels.formats.yolonames import names_in
 from blobdir.labels.lists import DARKNET, Lists, lists_called_so
-from blobdir.labels.model import LabelError, without_nan
+from blobdir.labels.model import LabelError, MissingError, UnclearError, without_nan
 from blobdir.labels.namesakes import is_below
 from blobdir.labels.splitnames import (
     SPLITS,
@@ -156,7 +157,7 @@ def _names_of(files: LabelFiles, path: str, ways: list[str]) -> tuple[str, str] 
 def _said_by_darknet(text: str) -> dict[str, str]:
     """Split -> its list, and ``names``; lists that have all images are the last."""
     found: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in lines_of(text):
         key, _, place = (part.strip() for part in line.partition("="))
         if (place.lower().endswith(".txt") and is_called_like_a_split(key)) or (key == _NAMES and place):
             found[key] = place

@@ -7,13 +7,14 @@ that is said.
 
 from __future__ import annotations
 
+import json
 import re
 from posixpath import basename, commonpath, dirname
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.annotations import kind_of
 from blobdir.filenames import parents_of
-from blobdir.labels.files import YAML, decoded
+from blobdir.labels.files import YAML, decoded, lines_of
 from blobdir.labels.model import Category, LabelError, brief, has_control
 from blobdir.labels.yamlfile import keys_of, read_yaml
 from blobdir.wording import counted
@@ -33,8 +34,8 @@ NO_LABELS: Final = re.compile(r"read.?me|licen[cs]e|requirements|changelog", re.
 _FIRST: Final = "classes.txt"
 _LONGEST: Final = 200
 """Names of classes are shorter."""
-_LINE_END: Final = re.compile(r"\r\n?|\n")
 _END_OF_DOS: Final = "\x1a"
+_JSON: Final = ".json"
 _BINARY: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
 
@@ -212,11 +213,22 @@ class Names:
         return list(found.values())
 
 
+def _of_json(data: bytes) -> dict[str, Any]:
+    """What a JSON file says that an ``obj.data`` names: a list of names, numbers with names, or `names` with these."""
+    try:
+        text = decoded(data)
+        value = json.loads(text) if text.lstrip().startswith("[") else read_yaml(data)  # which refuses a key twice
+    except (ValueError, RecursionError) as error:
+        raise LabelError(f"isn't JSON: {error}") from None
+    return value if isinstance(value, dict) and "names" in value else {"names": value}
+
+
 def _read(files: LabelFiles, path: str, labels: Labels, *, is_sure: bool) -> dict[int, str]:
     """The names in a file. One that has none counts for nothing, which is said; what is surely one must have them."""
-    if path.lower().endswith(YAML):
+    if path.lower().endswith((*YAML, _JSON)):
         try:
-            found = names_in(read_yaml(files.read(path)))
+            data = files.read(path)
+            found = names_in(_of_json(data) if path.lower().endswith(_JSON) else read_yaml(data))
         except LabelError as error:
             labels.note(path, f"has names, but not those of classes, so it counts for nothing: {error}")
             return {}
@@ -224,7 +236,7 @@ def _read(files: LabelFiles, path: str, labels: Labels, *, is_sure: bool) -> dic
         data = b""
         try:
             data = files.read(path)
-            lines = _LINE_END.split(decoded(data).removesuffix(_END_OF_DOS))
+            lines = lines_of(decoded(data).removesuffix(_END_OF_DOS))
         except LabelError as error:
             if is_sure or not _BINARY.search(data):
                 raise LabelError(f"{path}: {error}") from error

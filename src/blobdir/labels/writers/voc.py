@@ -7,8 +7,10 @@ from posixpath import splitext
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree as ET  # only writes
 
+from blobdir.labels.files import lines_of
 from blobdir.labels.formats.voc import FLAGS
 from blobdir.labels.model import Box, Mask, Polygon
+from blobdir.labels.namesakes import known_as
 from blobdir.labels.splitnames import is_whole
 from blobdir.labels.writers.model import Writer, free_name, kept_of_format, plain_name
 
@@ -39,6 +41,7 @@ class VocWriter(Writer):
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
         self._used: set[str] = set()
+        self._used_alike: set[str] = set()
         self._whole: set[str] = set()
         self._sets: dict[str, list[tuple[str, set[str]]]] = {}
         self._names = {"default"}  # a list that makes no split
@@ -57,7 +60,7 @@ class VocWriter(Writer):
         """Take an image."""
         stem, kind = splitext(self.plan.seen(item, f"{self._prefix}{item.name.replace('/', '_')}"))
         stem = self._free_stem(item, stem, kind) if self.plan.exact else free_name(self._used, stem)
-        is_line = not self.plan.exact or (stem == stem.strip() and stem.splitlines() == [stem])
+        is_line = not self.plan.exact or (stem == stem.strip() and len(lines_of(stem)) == 1)
         if not is_line:
             text = "has a name that can't be a line of a list, so none says which split it's of"
             self.plan.complain(f"{item.dataset}/{item.name}", text)
@@ -71,15 +74,19 @@ class VocWriter(Writer):
         return f"{ROOT}/JPEGImages/{stem}{kind}"
 
     def _free_stem(self, item: Item, stem: str, kind: str) -> str:
-        """A stem of its own, which can't be read as the name of another image either: ``0.jpg`` of ``0.jpg.jpg``."""
+        """A stem of its own, which can't be read as the name of another image either: ``0.jpg`` of ``0.jpg.jpg``.
+
+        `pack` takes extensions in capitals and in small letters for the same.
+        """
         found, number = stem, 1
-        while found in self._used or found in self._whole or f"{found}{kind}" in self._used:
+        while found in self._used or known_as(found) in self._whole or known_as(f"{found}{kind}") in self._used_alike:
             found = f"{stem}_{number:02d}"
             number += 1
         if found != stem and stem not in self._used:
             self.plan.note(f"{item.dataset}/{item.name}", f"is called {found}{kind} there: lists have no extensions")
         self._used.add(found)
-        self._whole.add(f"{found}{kind}")
+        self._used_alike.add(known_as(found))
+        self._whole.add(known_as(f"{found}{kind}"))
         return found
 
     def end(self) -> None:
@@ -147,7 +154,8 @@ class VocWriter(Writer):
         fields = _FIELDS | (given if isinstance(given, dict) else {})
         root = ET.Element("annotation")
         _child(root, "folder", _text(fields.pop("folder")))
-        _child(root, "filename", filename)
+        if not _NOT_OF_XML.search(filename):  # else it's known by the name of its file
+            _child(root, "filename", filename)
         size = _text(fields.pop("size/depth"))
         for name, text in fields.items():
             self._field(root, str(name).split("/"), _text(text), item)

@@ -33,6 +33,8 @@ PLUS_FIELDS = np.dtype([("entry", ENTRY_FIELDS), ("dirent", DIRENT_FIELDS)])
 BLOCK = 4096
 FOREVER_S = 86_400
 """How long the kernel may keep what can't change: it asks again once a day."""
+SOON_S = 1
+"""The same for folders and links on this machine: for so long, who looks at a path isn't asked for each part of it."""
 LIVE_NS = 50_000_000
 """The same for attributes of loose files, which people edit, and for their names where they're listed. Else a name is
 looked up each time, so that the file is opened as it is now: see `blobdir.mounting.versions`."""
@@ -147,7 +149,7 @@ class EntryEncoder:
 def entry_fields(found: InodeAttributes, *, listed: bool = False) -> tuple[int, ...]:
     """The values of `ENTRY_FIELDS`, also those of `blobdir.mounting.native.protocol.ENTRY`."""
     second, ns = divmod(found.mtime_ns, NS)
-    valid_s, valid_ns = (0, LIVE_NS) if found.live else (FOREVER_S, 0)
+    valid_s, valid_ns = (0, LIVE_NS) if found.live else (FOREVER_S if found.is_kept else SOON_S, 0)
     return (
         found.ino | found.version << ROW_BITS, 0, valid_s, valid_s, LIVE_NS if found.live and listed else 0, valid_ns,
         found.ino, found.size, found.blocks, second & 0xFFFFFFFFFFFFFFFF, second & 0xFFFFFFFFFFFFFFFF,

@@ -196,7 +196,12 @@ class Supervisor:
     def _reap(self) -> bool:
         """Collect dead workers and replace them; True if one of them has ended because nothing is mounted any more."""
         while self._workers:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                # All have ended, and nobody was told: in a thread of a program that ignores SIGCHLD.
+                self._workers.clear()
+                return True
             if not pid:
                 break
             number = self._workers.pop(pid, 0)

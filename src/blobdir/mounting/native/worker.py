@@ -11,10 +11,10 @@ import os
 import select
 import signal
 import struct
-import threading
 import time
 from typing import TYPE_CHECKING
 
+from blobdir.background import start
 from blobdir.mounting.native.protocol import REPLY, encode_error
 
 if TYPE_CHECKING:
@@ -153,5 +153,5 @@ def run_worker(
             os._exit(1)
 
     for _ in range(threads - 1):
-        threading.Thread(target=serve_or_die, daemon=True).start()
+        start(serve_or_die, name="blobdir serving")
     serve(device, make_server(), spin_s)

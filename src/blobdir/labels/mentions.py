@@ -1,0 +1,220 @@
+"""Which images a text of any format names, how often, and which numbers stand beside each.
+
+A name is found with folders in front of it or without, with its extension or without it, before its numbers or behind
+them. Wherever an image is named twice in a place, as ``images/a.jpg`` is, it's named once.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, Final
+
+from blobdir.lazily import cached_property
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_ENDING: Final = re.compile(r"\.(?:jpe?g|mpo|bmp|png|webp|tiff?|nrrd|jfif)(?![a-z])", re.IGNORECASE)
+_BEFORE: Final = re.compile(r"[/\\\"'<>,;:|\t\r\n]")
+"""What is in no name of an image."""
+_BETWEEN: Final = re.compile(r"[\s=()\[\]{}#&?*]+")
+"""What stands in some names, and between words, too."""
+_LONGEST: Final = 300
+_WORDS: Final = 6
+"""Names have fewer words."""
+_UPLOADED: Final = re.compile(r"[0-9a-f]{6,8}-(?=.)")
+"""What Label Studio puts before the names of images that were sent to it."""
+_NUMBER: Final = re.compile(r"(?<![\w.'/-])(?<!\d:)-?\d+(?:\.\d*)?(?:e[-+]?\d+)?(?![\w'-]|:\d)", re.IGNORECASE)
+_PADDED: Final = re.compile(r"0\d+|\d{5,}")
+"""Numbers that images are called by; others count something."""
+_WHOLE: Final = re.compile(r"(?<=\")[^\"\r\n]{1,300}(?=\")|^[^\s,;]{1,300}|^[^,;\t|\r\n]{1,300}", re.MULTILINE)
+"""What may be a name without extension: a text in quotes, or what a line begins with."""
+_WORD: Final = re.compile(r"[^\s,;:|\"'<>=()\[\]{}]+")
+_HAS_BOTH: Final = re.compile(r"(?=\D*\d)(?=.*[^\W\d])")
+_AFTER_KEY: Final = re.compile(r"[:=]|<([^\W\d][\w-]{0,60})")
+_KEY: Final = re.compile(r"([^\W\d][\w /-]{0,60})[\"']?\s{0,9}\Z")
+_LONGEST_KEY: Final = 72
+_COLUMNS: Final = re.compile(r"\W*[^\W\d][\w /().-]*[,;\t]")
+_NAMES_OF_COLUMNS: Final = re.compile(r"\s*[^\W\d][\w-]*(?:\s+[^\W\d][\w-]*){2,}\s*")
+_HEADERS: Final = 3
+"""The names of columns are in one of so many lines."""
+_LOOKED_AT: Final = 200
+_PHRASE: Final = re.compile(r"(?<![\w\"'])[^\W\d_]+(?: [^\W\d_]+)+(?![\w\"']*\s*[=:])")
+_TOGETHER: Final = re.compile(r"(?<![\w.])-?\d+(?:\.\d*)?(?:[\s,;()\[\]]+-?\d+(?:\.\d*)?){3}(?![\w.])")
+"""Four numbers, as a box has them."""
+
+
+def is_image_named(text: str) -> bool:
+    """Whether the name of an image stands in a text, of one that is here or not."""
+    return _ENDING.search(text) is not None
+
+
+def numbers_in(text: str) -> int:
+    """How many numbers stand in a text, but for those in words, dates and names."""
+    return sum(1 for _ in _NUMBER.finditer(text))
+
+
+class Mentions:
+    """Images that a text names.
+
+    Parameters
+    ----------
+    text : str
+        What is seen of a file.
+    called_so : callable
+        The images that are called as a name says.
+
+    Attributes
+    ----------
+    named : dict
+        The first image of each name -> all that are called so.
+    """
+
+    def __init__(self, text: str, called_so: Callable[[str], list[str]]) -> None:
+        self._text, self._called_so = text, called_so
+        self._known: dict[str, list[str]] = {}
+        self.named: dict[str, list[str]] = {}
+        self._places: list[tuple[int, int, str]] = []
+        taken = bytearray(len(text))
+        for start, end, paths in self._found():
+            if not any(taken[start:end]):
+                taken[start:end] = b"\1" * (end - start)
+                self.named.setdefault(paths[0], paths)
+                self._places.append((start, end, paths[0]))
+        self._places.sort()
+
+    @cached_property
+    def images(self) -> list[str]:
+        """All images that are named."""
+        return list(dict.fromkeys(path for paths in self.named.values() for path in paths))
+
+    @cached_property
+    def times(self) -> Counter[str]:
+        """How often each name stands there."""
+        return Counter(image for *_, image in self._places)
+
+    @cached_property
+    def left(self) -> str:
+        """The text without the names."""
+        pieces, at = [], 0
+        for start, end, _ in self._places:
+            pieces.append(self._text[at:start])
+            at = end
+        return without_names(" ".join([*pieces, self._text[at:]]))
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """What the columns of a table are called; empty: it has no header."""
+        end = self._places[0][0] if self._places else len(self._text)
+        before = self._text.find("\n", end)
+        for line in self._text[: before if before >= 0 else None].splitlines()[:_HEADERS]:
+            if self._text.find(line) + len(line) > end:
+                break
+            if line.lstrip().startswith(("{", "[", "<", "-")):
+                break
+            if _COLUMNS.match(line):
+                return [cell.strip(" \t\"'#") for cell in re.split(r"[,;\t]", line)]
+            if _NAMES_OF_COLUMNS.fullmatch(line):
+                return line.split()
+        return []
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """The names of columns, and the keys of JSON, YAML or XML, in small letters."""
+        found = dict.fromkeys(key for _, key in _keys_in(self.left))
+        return [*dict.fromkeys(map(str.lower, self.columns)), *found]
+
+    @cached_property
+    def is_prose(self) -> bool:
+        """Whether words stand beside the names, as in captions, with a number now and then."""
+        words = sum(len(found[0].split()) for found in _PHRASE.finditer(self.left))
+        boxes = sum(1 for _ in _TOGETHER.finditer(self.left))
+        return words > numbers_in(self.left) - sum(self.times.values()) and 2 * boxes < len(self.named)
+
+    def beside(self) -> list[str]:
+        """What stands between the names; of the first ones, if they are many."""
+        return [self._text[end:start] for (_, end, _), (start, *_) in islice(pairwise(self._places), _LOOKED_AT)]
+
+    def profiles(self) -> Iterator[dict[str, int]]:
+        """How many numbers stand at each key, or in each column, beside each image but the last one."""
+        beside: dict[str, Counter[str]] = {}
+        mark = next((one for one in ",;\t" if self.columns and one in self._head_line()), "")
+        for (_, end, image), (start, *_) in pairwise(self._places):
+            beside.setdefault(image, Counter()).update(profile_of(self._text[end:start], mark))
+        yield from beside.values()
+
+    def _head_line(self) -> str:
+        return next((line for line in self._text.splitlines()[:_HEADERS] if self.columns[0] in line), "")
+
+    def _found(self) -> Iterator[tuple[int, int, list[str]]]:
+        """Where images are named, the surer names first."""
+        last = 0
+        for found in _ENDING.finditer(self._text):
+            begin = max(last, found.start() - _LONGEST)
+            part = _BEFORE.split(self._text[begin : found.start()])[-1]
+            last = found.end()
+            for word in _tails(part):
+                if paths := self._paths((word + found[0]).strip()):
+                    yield last - len(word + found[0]), last, paths
+                    break
+        for found in _WHOLE.finditer(self._text):
+            word = found[0].strip(" \t:-")
+            if paths := self._paths(word):
+                start = found.start() + found[0].find(word)
+                yield start, start + len(word), paths
+        for found in _WORD.finditer(self._text):
+            if (_HAS_BOTH.match(found[0]) or _PADDED.fullmatch(found[0])) and (paths := self._paths(found[0])):
+                yield found.start(), found.end(), paths
+
+    def _paths(self, word: str) -> list[str]:
+        if word not in self._known:
+            is_name = bool(word) and (not _NUMBER.fullmatch(word) or _PADDED.fullmatch(word) is not None)
+            found = self._called_so(word) if is_name else []
+            name = word.rpartition("/")[2]
+            if is_name and not found and _UPLOADED.match(name):
+                found = self._called_so(_UPLOADED.sub("", name, count=1))
+            self._known[word] = found
+        return self._known[word]
+
+
+def _keys_in(text: str) -> Iterator[tuple[int, str]]:
+    """The keys of JSON, YAML or XML in small letters, and where each ends."""
+    last = 0
+    for found in _AFTER_KEY.finditer(text):
+        start, last = max(last, found.start() - _LONGEST_KEY), found.end()
+        key = found if found[1] else _KEY.search(text[start : found.start()])
+        if key:
+            yield last, key[1].strip().lower()
+
+
+def _tails(part: str) -> Iterator[str]:
+    """What a name may begin with, if it ends here: all, or the last words, the longest first."""
+    yield part
+    starts = [found.end() for found in _BETWEEN.finditer(part)][-_WORDS:]
+    yield from (part[start:] for start in starts)
+
+
+def without_names(text: str) -> str:
+    """A text without names of images that aren't here."""
+    pieces, at = [], 0
+    for found in _ENDING.finditer(text):
+        start = max(at, found.start() - _LONGEST)
+        word = re.split(r"[\s\"'<>,;|]", text[start : found.start()])[-1]
+        pieces.append(text[at : found.start() - len(word)])
+        at = found.end()
+    return " ".join([*pieces, text[at:]])
+
+
+def profile_of(text: str, mark: str = "") -> dict[str, int]:
+    """How many numbers stand at each key; in each column, if something is between columns; else in all."""
+    if mark:
+        rows = csv.reader(text.splitlines()[:1], delimiter=mark)
+        return {str(i): count for row in rows for i, cell in enumerate(row) if (count := numbers_in(cell))}
+    counts: Counter[str] = Counter({"": 0})
+    for (start, key), (end, _) in pairwise([(0, ""), *_keys_in(text), (len(text), "")]):
+        if count := numbers_in(without_names(text[start:end])):
+            counts[key] += count
+    return counts
