@@ -8,10 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from blob_builder import Builder
+from mounting import namespaces
 
 import blobdir
 from blobdir.testing.deadline import Deadline
@@ -74,6 +76,12 @@ def deadline(request, tmp_path_factory):
     seconds = marker.args[0] - 5 if marker else DEADLINE_S
     with Deadline(seconds, tmp_path_factory.getbasetemp()) as deadline:
         yield deadline
+
+
+@pytest.fixture
+def apart(disk_path_factory):
+    """The words that run a command in a mount namespace of its own."""
+    return partial(namespaces.apart, os.path.realpath(disk_path_factory.getbasetemp()))
 
 
 def contents() -> dict[str, bytes]:

@@ -279,7 +279,7 @@ NAMED = f"import ctypes, sys, time; ctypes.CDLL(None).prctl(15, {CUT.encode()!r}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_programs_whose_names_are_cut(both, place, engine):
+def test_programs_whose_names_are_cut(both, place, engine, apart):
     """They have it in use: here, and in another namespace of mounts."""
     blobdir.mount(both.project, place, engine=engine)
     code = NAMED + f"file = open({str(place / 'meta.json')!r}); print(1, flush=True); time.sleep(40)"
@@ -290,7 +290,7 @@ def test_programs_whose_names_are_cut(both, place, engine):
         holder.kill()
     if os.geteuid() == 0:
         code = NAMED + "print(1, flush=True); time.sleep(40)"
-        words = ["unshare", "-m", "--propagation", "private", sys.executable, "-c", code]
+        words = apart(sys.executable, "-c", code)
         with subprocess.Popen(words, stdout=subprocess.PIPE) as holder:
             assert holder.stdout.readline()
             with pytest.raises(MountError, match=rf"goes on elsewhere: обучени\ufffd \({holder.pid}\)"):

@@ -95,10 +95,10 @@ def test_a_signal_to_a_worker_is_no_unmount(start, both, place, number):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_umount_says_who_has_it_in_another_mount_namespace(start, both, place, engine):
+def test_umount_says_who_has_it_in_another_mount_namespace(start, both, place, engine, apart):
     """As a container that was started since. What it has goes on; it's no mount of ours that hangs."""
     start(both.project, place, engine)
-    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo ready; exec sleep 50"]
+    command = apart("sh", "-c", "echo ready; exec sleep 50")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         try:
             assert other.stdout.readline() == "ready\n"
@@ -129,11 +129,10 @@ mount.unmount()
 """
 
 
-def unmounted_while_another_namespace_mounts(both, place, there, engine):
+def unmounted_while_another_namespace_mounts(both, place, there, engine, apart):
     """Whether what was mounted there meanwhile got the number of the device."""
     was, devices = os.stat(place).st_dev, []
-    command = ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", ELSEWHERE]
-    command += [both.project, there, engine]
+    command = apart(sys.executable, "-c", ELSEWHERE, both.project, there, engine)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         try:
             assert other.stdout.readline() == "ready\n"
@@ -155,13 +154,13 @@ def unmounted_while_another_namespace_mounts(both, place, there, engine):
 
 
 @pytest.mark.parametrize("engine", ["native", KERNEL])
-def test_the_mount_of_another_namespace_that_gets_its_device_number(start, both, place, tmp_path, engine):
+def test_the_mount_of_another_namespace_that_gets_its_device_number(start, both, place, tmp_path, engine, apart):
     """The kernel gives it again at once, but where libfuse ends slowly: that one is none of ours."""
     there = tmp_path / "there"
     there.mkdir()
     for _ in range(5):  # somebody else may have been quicker
         start(both.project, place, engine)
-        if unmounted_while_another_namespace_mounts(both, place, there, engine):
+        if unmounted_while_another_namespace_mounts(both, place, there, engine, apart):
             return
     pytest.fail("it never got the number")
 
@@ -380,13 +379,13 @@ def test_from_another_namespace_of_processes_nothing_is_claimed(written, place):
 
 
 @pytest.mark.parametrize("engine", ["native", "kernel"])
-def test_from_another_namespace_of_mounts_nothing_is_claimed(start, both, place, engine):
+def test_from_another_namespace_of_mounts_nothing_is_claimed(start, both, place, engine, apart):
     start(both.project, place, engine)
     record = of(place)[0].record
     program = "import json; from blobdir.mounting import statuses; print(json.dumps([s.to_json() for s in statuses()]))"
-    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
     words = [f'umount -l "{place}"; exec "{sys.executable}" -c "{program}"']
-    said = subprocess.run(command + words, capture_output=True, text=True, timeout=40, check=True).stdout
+    command = apart("sh", "-c", *words)
+    said = subprocess.run(command, capture_output=True, text=True, timeout=40, check=True).stdout
     assert [status["state"] for status in json.loads(said) if status["mountpoint"] == str(place)] == ["unknown"]
     assert record.path().exists()
     assert [status.state for status in of(place)] == ["serving"]

@@ -354,12 +354,11 @@ def test_reader_killed(mount, both, place):
     assert len(processes(place)[1]) == status_of(place).record.workers
 
 
-def test_mount_point_removed(both, place):
+def test_mount_point_removed(both, place, apart):
     """From another mount namespace, where nothing is mounted on it, the folder can be removed: that unmounts."""
     ready = "import sys; print('up', flush=True); sys.stdin.readline(); import os; os.rmdir(sys.argv[1])"
-    other = subprocess.Popen(
-        ["unshare", "--mount", sys.executable, "-c", ready, place], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    words = apart(sys.executable, "-c", ready, place)
+    other = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert other.stdout.readline() == b"up\n"
     made = blobdir.mount(both.project, place)
     other.communicate(b"\n", timeout=20)

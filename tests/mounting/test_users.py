@@ -55,8 +55,8 @@ def as_nobody(*command, **more):
     }
     return subprocess.run(
         list(map(str, command)),
-        user=NOBODY,
-        group=NOBODY,
+        user=more.pop("user", NOBODY),
+        group=more.pop("group", NOBODY),
         extra_groups=[],
         env=environment,
         capture_output=True,
@@ -286,7 +286,7 @@ def test_nowhere_to_write(tmp_path, monkeypatch):
         state_folder()
 
 
-def test_root_of_a_user_namespace(python, open_way, both, device):
+def test_root_of_a_user_namespace(python, open_way, both, device, apart):
     """/run/blobdir isn't theirs, though they are called root."""
     (open_way / "there").mkdir()
     (open_way / "there").chmod(0o777)
@@ -294,6 +294,8 @@ def test_root_of_a_user_namespace(python, open_way, both, device):
         f"{' '.join(python)} -c '{MAIN}' mount --engine native {both.project} {open_way}/there && ls {open_way}/there;"
         f"{' '.join(python)} -c '{MAIN}' umount {open_way}/there"
     )
-    done = as_nobody("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script)
+    nobody = ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]
+    command = apart(*nobody, "unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script)
+    done = as_nobody(*command, user=0, group=0)
     assert "meta.json" in done.stdout, done.stderr
     assert done.returncode == 0

@@ -377,7 +377,8 @@ def _see_it_end(
 ) -> None:
     """Wait for the process of what was unmounted; MountError where it goes on for somebody who had it before."""
     began = time.monotonic()
-    while record.has_process() and time.monotonic() < began + UNMOUNT_S:
+    # What starts a container leaves its old mounts in a moment: not only a process is waited for.
+    while (record.has_process() or (record.image and _holders(gone, had))) and time.monotonic() < began + UNMOUNT_S:
         if time.monotonic() > began + SOON_S and (is_paused(record.pid) or _holders(gone, had)):
             break
         time.sleep(0.005)
