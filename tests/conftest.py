@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["servers"]  # their fixtures
+pytest_plugins = ["servers", "web_servers"]  # their fixtures
 
 DATA = Path(__file__).parent / "data"
 STRICT = os.environ.get("BLOBDIR_TEST_STRICT", "") not in ("", "0")

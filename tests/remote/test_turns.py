@@ -189,7 +189,7 @@ def test_turns_of_who_is_cancelled_come_back():
 
 def test_a_file_that_cant_be_read_keeps_no_other_from_coming(monkeypatch):
     """Of a list, each that can be had is there, and of the others why; nothing is asked for one by one."""
-    from blobdir.loosefiles import _Remote
+    from blobdir.loosefiles.remote import _Remote
 
     single = []
     monkeypatch.setattr(_Remote, "read", lambda *args: single.append(args))

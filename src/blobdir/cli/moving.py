@@ -60,8 +60,8 @@ def fetch_command(
 
     A defect in what would be fetched (offsets that are cut off or don't fit, a blob that is missing) is an error, and
     nothing is written. With --with-defects everything comes as it is; the defects are named, and the exit status is 0,
-    or 7 if something is left out: keys of a bucket that can't be files here. What is being changed or pushed, or was
-    when that was cut off, is never fetched.
+    or 7 if something is left out: keys of a bucket that can't be files here, and what is listed and isn't there. What
+    is being changed or pushed, or was when that was cut off, is never fetched.
 
     \b
     blobdir fetch s3://bucket/lemons /data/lemons

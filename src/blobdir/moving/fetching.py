@@ -21,6 +21,7 @@ from blobdir.durable import write_at, write_whole
 from blobdir.errors import NotFoundError, PackError, ReadError, SourceChangedError, UsageError
 from blobdir.inside import open_plain, read_whole
 from blobdir.leftovers import open_left, remove_odd
+from blobdir.loosefiles.remote import NOT_THERE
 from blobdir.moving.defects import check_remote
 from blobdir.moving.fetchplan import FetchPlan, check_project, make_plan
 from blobdir.moving.notes import NoteFile
@@ -352,10 +353,12 @@ class _Fetch:
         known = {path for path in missing if says_version(files[path])}  # compared with a listing at the end
         answers = self._storage.iter_answers(missing, without=known)
         for path in missing:
-            try:
-                answer = next(answers)
-            except FileNotFoundError as error:
-                raise self._changed(path) from error
+            answer = next(answers)
+            if isinstance(answer, FileNotFoundError):
+                self._leave_out(path, answer)
+                continue
+            if isinstance(answer, OSError):
+                raise answer
             version = self._checked(path, files[path], answer)
             target = work / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -366,6 +369,17 @@ class _Fetch:
                 notes.add(path, version, _md5(answer.data))
             self._report.size += len(answer.data) if files[path].size < 0 else 0
             self._tell(max(0, files[path].size))
+
+    def _leave_out(self, path: str, error: FileNotFoundError) -> None:
+        """A file that a listing has and that isn't there; SourceChangedError where defects aren't wanted."""
+        if not self._with_defects:
+            raise SourceChangedError(
+                f"{self._storage.url}: {path}: {NOT_THERE}; --resume fetches what is new, --with-defects all but this"
+            ) from error
+        self._report.left_out[path] = NOT_THERE
+        stat = self._plan.small.pop(path)
+        self._report.files -= 1
+        self._tell(max(0, stat.size))
 
     def _checked(self, path: str, listed: Stat, answer: Answer) -> Stat:
         """The version of what was sent, if it's the one that was listed."""

@@ -31,7 +31,7 @@ class FetchReport:
     defects : list of str
         What is wrong with the project, and was copied as it is, with ``with_defects``.
     left_out : dict
-        Key -> why, of what can't be a file here, with ``with_defects``.
+        Key -> why, of what can't be a file here, or is listed and isn't there, with ``with_defects``.
     seconds : float
     """
 

@@ -319,26 +319,25 @@ class RemoteStorage:
 
     def iter_files(self, paths: Sequence[str]) -> Iterator[bytes]:
         """The same one after the other, so that few of them are in memory."""
-        return (answer.data for answer in self.iter_answers(paths, without=frozenset(paths)))
-
-    def iter_answers(self, paths: Sequence[str], *, without: Collection[str] = ()) -> Iterator[Answer]:
-        """The same, and which version each is of, but for those in `without`: most backends are asked twice for it."""
-        named = [(path, f"{self.url}: {path}") for path in paths]
+        named = ((path, f"{self.url}: {path}") for path in paths)
         requests = (
-            (what, self.backend.get(self.full(path), None, None, what, versioned=path not in without))
-            for path, what in named
+            (what, self.backend.get(self.full(path), None, None, what, versioned=False)) for path, what in named
         )
-        return self.backend.run_many(requests, SMALL_CONCURRENCY, ahead=AHEAD)
+        return (answer.data for answer in self.backend.run_many(requests, SMALL_CONCURRENCY, ahead=AHEAD))
 
     def iter_outcomes(self, paths: Sequence[str]) -> Iterator[bytes | OSError]:
         """The whole contents of several small files, or why one can't be had."""
+        for answer in self.iter_answers(paths, without=frozenset(paths)):
+            yield answer if isinstance(answer, OSError) else answer.data
+
+    def iter_answers(self, paths: Sequence[str], *, without: Collection[str] = ()) -> Iterator[Answer | OSError]:
+        """The same, and which version each is of, but for those in `without`: most backends are asked twice for it."""
         named = ((path, f"{self.url}: {path}") for path in paths)
         requests = (
-            (what, outcome(self.backend.get(self.full(path), None, None, what, versioned=False)))
+            (what, outcome(self.backend.get(self.full(path), None, None, what, versioned=path not in without)))
             for path, what in named
         )
-        for answer in self.backend.run_many(requests, SMALL_CONCURRENCY, ahead=AHEAD):
-            yield answer if isinstance(answer, OSError) else answer.data
+        return self.backend.run_many(requests, SMALL_CONCURRENCY, ahead=AHEAD)
 
     def iter_ranges(self, ranges: Iterable[tuple[str, int, int]]) -> Iterator[bytes]:
         """Short ranges of many files as they are now, ``(path, start, end)``; shorter only where a file ends."""
