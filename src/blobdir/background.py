@@ -42,6 +42,29 @@ def start(function: Callable[..., object], *args: Any, name: str) -> threading.T
     return thread
 
 
+def within(seconds: float, function: Callable[..., T], *args: Any, name: str) -> T:
+    """What a function gives, or its error, that may hang in somebody's library: then it goes on, and nobody waits.
+
+    Raises
+    ------
+    TimeoutError
+        It hasn't ended.
+    """
+    future: Future[T] = Future()
+    try:
+        start(_do, future, function, args, name=name)
+    except OSError:  # there is no thread
+        return function(*args)
+    return future.result(seconds)
+
+
+def _do(future: Future[Any], function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    try:
+        future.set_result(function(*args))
+    except BaseException as error:  # it is for whoever waits for the result
+        future.set_exception(error)
+
+
 class _State:
     """What belongs to one process: threads don't survive a fork."""
 
@@ -106,10 +129,7 @@ def _work(state: _State) -> None:
             continue
         try:
             if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(function(*args))
-                except BaseException as error:  # it is for whoever waits for the result
-                    future.set_exception(error)
+                _do(future, function, args)
         finally:
             with state.guard:
                 state.unfinished -= 1

@@ -14,7 +14,7 @@ from changes.samples import packed, picture
 
 import blobdir
 from blobdir.cli.app import run
-from blobdir.errors import ReadError
+from blobdir.errors import ReadError, UsageError
 from blobdir.moving import fetch
 from blobdir.sources.config import storage_options
 from blobdir.sources.places import without_short_hosts
@@ -154,6 +154,43 @@ def test_who_is_asked_through_a_proxy(monkeypatch, url, given, expected, said):
     monkeypatch.setenv("http_proxy", said)
     monkeypatch.setenv("no_proxy", "b.example")
     assert storage_options(url, given) == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "proxy"),
+    [
+        ({"all_proxy": PROXY}, PROXY),
+        ({"all_proxy": PROXY, "http_proxy": "http://other:1"}, "http://other:1"),
+        ({"all_proxy": "socks5://other:1"}, ""),
+        ({"all_proxy": PROXY, "no_proxy": "a.example"}, ""),
+        ({"http_proxy": PROXY, "no_proxy": "a.example:80"}, ""),
+        ({"http_proxy": PROXY, "no_proxy": "a.example:81"}, PROXY),
+        ({"http_proxy": PROXY, "no_proxy": "*"}, ""),
+    ],
+)
+def test_other_ways_to_name_a_proxy(monkeypatch, environment, proxy):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    found = storage_options("http://a.example/p", None)
+    assert found == ({"client_kwargs": {"proxy": proxy}} if proxy else {})
+
+
+def test_proxies_that_cannot_be_used(serve, monkeypatch):
+    monkeypatch.setenv("http_proxy", "socks5://me:secret@127.0.0.1:9")
+    with pytest.raises(UsageError, match=r"http_proxy: socks5://…@127.0.0.1:9 isn't a proxy of the kind http://"):
+        blobdir.open_project("http://blobdir.invalid/p")
+    monkeypatch.setenv("http_proxy", "http://me:secret@127.0.0.1:9")
+    with pytest.raises(ReadError, match="that is the proxy, which http_proxy") as caught:
+        blobdir.open_project("http://blobdir.invalid/p", timeout=2)
+    assert "secret" not in str(caught.value)
+    monkeypatch.setattr(Quiet, "do_GET", lambda self: self.send_error(407))
+    port, _ = serve("127.0.0.1")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+    with pytest.raises(ReadError, match="407.*that is the proxy, which http_proxy"):
+        blobdir.open_project("http://blobdir.invalid/p", timeout=2)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from codecs import getincrementaldecoder
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from fsspec.implementations.local import LocalFileSystem
@@ -23,7 +23,7 @@ from blobdir.errors import BlobdirError, IsADirectory, LinkError, UsageError
 from blobdir.filenames import is_path
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK
 from blobdir.inside import MOST_WAYS
-from blobdir.sources import backend_of, storage_options
+from blobdir.sources import RemoteOptions, backend_of, storage_options
 from blobdir.sources.secrecy import without_secrets
 from blobdir.temporary import clean, new_file
 from blobdir.wording import counted
@@ -138,7 +138,7 @@ def cp_command(
     blobdir cp -r s3://bucket/lemons/train ./train
     blobdir cp '/data/lemons/*/img/*.png' png/
     """
-    store = Destination(destination, common.storage)
+    store = Destination(destination, common)
     return copy_all(sources, store, common, recursive=recursive, force=force, preserve=preserve)
 
 
@@ -230,12 +230,14 @@ def _say_failures(failures: list[tuple[str, str]]) -> None:
 class Destination:
     """Where copies go: a folder on this machine, or behind a backend."""
 
-    def __init__(self, typed: str, options: dict[str, Any]) -> None:
+    def __init__(self, typed: str, common: CommonOptions) -> None:
         self.is_local = is_path(typed)
         if self.is_local:
             self.fs, self.root = LocalFileSystem(), absolute(typed)
         else:
-            self.fs, self.root = backend_of(typed, storage_options(typed, options))
+            self.fs, self.root = backend_of(
+                typed, storage_options(typed, common.storage), RemoteOptions(**common.remote).timeout
+            )
             self.is_local = isinstance(self.fs, LocalFileSystem)
         self.shown = self.root if self.is_local else without_secrets(typed).rstrip("/")
         self._is_apart = False

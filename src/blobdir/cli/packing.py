@@ -207,7 +207,7 @@ def unpack_command(project: str, dest: str, force: bool, common: CommonOptions) 
 
     from blobdir.cli.copying import Destination, copy_all
 
-    store = Destination(dest, common.storage)
+    store = Destination(dest, common)
     store.check_apart()
     if store.is_local and os.path.isdir(store.root) and os.listdir(store.root) and not force:
         raise UsageError(f"{dest}: isn't empty; choose another folder, or --force")

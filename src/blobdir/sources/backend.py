@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import fsspec.asyn
 from fsspec import AbstractFileSystem
-from fsspec.core import url_to_fs
 
 from blobdir.background import Background
 from blobdir.errors import BlobdirError, ReadError, UsageError, to_keep
 from blobdir.sources import turns
+from blobdir.sources.connecting import connected, in_time
 from blobdir.sources.pace import Pace
 from blobdir.sources.retries import PUT_OFF, is_answer, is_denied, is_temporary, pause_s, retry_after_s, status_of
 from blobdir.sources.secrecy import without_secrets
@@ -68,7 +68,7 @@ AHEAD = 4096
 """Results of small requests that may be there before those in front of them."""
 LIST_OF = "list of "
 """What messages call the list of a folder."""
-FORBIDDEN = 403
+FORBIDDEN, NO_PROXY = 403, 407
 _MOST_AHEAD = 32 << 20
 """Bytes that such results hold."""
 _MESSAGE_LENGTH = 500
@@ -141,9 +141,11 @@ class Backend:
         with self._making:
             if self._broken and self._fs is not None and self._pid == os.getpid():
                 old = self._fs
-                self._fs = type(old)(*old.storage_args, skip_instance_cache=True, **old.storage_options)
+                again = {**old.storage_options, "skip_instance_cache": True}
+                self._fs = in_time(self._url, self.timeout_s, lambda: type(old)(*old.storage_args, **again))
             elif self._given is None:
-                self._fs = behind_copies(url_to_fs(self._url, **_with_few_retries(self._url, self._options))[0])
+                options = _with_few_retries(self._url, self._options)
+                self._fs = behind_copies(connected(self._url, options, self.timeout_s)[0])
             else:
                 self._fs = self._revive(behind_copies(self._given))
             self._broken = False
@@ -469,6 +471,8 @@ def _advice(what: str, error: Exception) -> str:
             "; the name or the password in the URL has letters that can't be sent so: give them as a header, by the "
             'storage option client_kwargs={"headers": {"Authorization": "Basic …"}}'
         )
+    if status_of(error) == NO_PROXY or "Proxy" in type(error).__name__:
+        return "; that is the proxy, which http_proxy, https_proxy or all_proxy names: no_proxy excepts servers from it"
     if not is_denied(error):
         return ""
     if status_of(error) == FORBIDDEN and LIST_OF in what:

@@ -26,8 +26,10 @@ from urllib.request import getproxies, proxy_bypass
 from platformdirs import user_config_path
 
 from blobdir.errors import BlobdirWarning, UsageError
+from blobdir.sources.secrecy import without_secrets
 
 _OTHERS = 0o077
+_PORTS = {"http": 80, "https": 443}
 _KNOWN = {"storage", "cache"}
 _CACHE = {"dir", "size"}
 
@@ -105,14 +107,31 @@ def _proxy_of(protocol: str, url: str) -> str:
     """The URL of the proxy for a web server; empty where there is none.
 
     aiohttp would look for it itself, but then in ``~/.netrc`` as well, for credentials that nobody has asked for.
+
+    Raises
+    ------
+    UsageError
+        It's of a kind that can't be used. Where it's for all protocols, nobody may have meant this one.
     """
     try:
-        host = urlsplit(url).hostname or ""
+        place = urlsplit(url)
+        host, port = place.hostname or "", place.port or _PORTS[protocol]
     except ValueError:
         return ""
     is_here = host == "localhost" or host.startswith("127.") or host in ("::1", "0:0:0:0:0:0:0:1")
-    proxy = "" if is_here or proxy_bypass(host) else getproxies().get(protocol, "")
-    return proxy if "://" in proxy or not proxy else f"http://{proxy}"
+    known = getproxies()
+    proxy = known.get(protocol) or known.get("all") or ""
+    if not proxy or is_here or proxy_bypass(host) or proxy_bypass(f"{host}:{port}"):
+        return ""
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if proxy.partition("://")[0].lower() in ("http", "https"):
+        return proxy
+    if protocol in known:
+        raise UsageError(
+            f"{protocol}_proxy: {without_secrets(proxy)} isn't a proxy of the kind http:// or https://; give another "
+            "one, or except the server by no_proxy"
+        )
+    return ""
 
 
 def _is_below(url: str, place: str) -> bool:

@@ -6,7 +6,6 @@ import inspect
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from fsspec.core import url_to_fs
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.registry import available_protocols, get_filesystem_class
@@ -15,8 +14,10 @@ from blobdir.durable import absolute
 from blobdir.errors import BlobdirError, ReadError, UsageError
 from blobdir.filenames import is_path
 from blobdir.sources.config import storage_options
+from blobdir.sources.connecting import connected
 from blobdir.sources.local import LocalStorage
 from blobdir.sources.model import Entry, Folder, Kind, Source, Stat, Storage
+from blobdir.sources.options import RemoteOptions
 from blobdir.sources.places import CACHES, settled
 from blobdir.sources.remote import RemoteStorage
 from blobdir.sources.secrecy import without_secrets
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from fsspec import AbstractFileSystem
 
-    from blobdir.sources.options import RemoteOptions
 
 __all__ = [
     "Entry",
@@ -85,7 +85,8 @@ def open_storage(
         if isinstance(fs, LocalFileSystem):
             return LocalStorage(str(fs._strip_protocol(text)), follow_links=follow_links)  # noqa: SLF001  # part of fsspec's interface
         return RemoteStorage(text, fs=fs, remote=remote)
-    made, path, url, text, options = _made(text, protocol, options)
+    remote = remote or RemoteOptions()
+    made, path, url, text, options = _made(text, protocol, options, remote.timeout)
     backend = behind_copies(made)
     if isinstance(backend, LocalFileSystem):
         return LocalStorage(path, follow_links=follow_links)
@@ -140,7 +141,7 @@ def behind_backend(storage: Storage, why: str) -> RemoteStorage:
 
 
 def _made(
-    text: str, protocol: str | None, options: dict[str, Any] | None
+    text: str, protocol: str | None, options: dict[str, Any] | None, timeout_s: float
 ) -> tuple[AbstractFileSystem, str, str, str, dict[str, Any]]:
     """The backend of a URL, the path in it, the URL and the options that it's made with, and the whole URL for people.
 
@@ -151,12 +152,12 @@ def _made(
         whole, is_odd = f"{protocol}://{text}", "::" in text
     options = storage_options(whole, options)
     if is_odd:
-        backend, _ = backend_of(f"{protocol}://", options)
+        backend, _ = backend_of(f"{protocol}://", options, timeout_s)
         return backend, str(backend._strip_protocol(text)), f"{protocol}://", whole, options  # noqa: SLF001  # part of fsspec's interface
-    return (*backend_of(whole, options), whole, whole, options)
+    return (*backend_of(whole, options, timeout_s), whole, whole, options)
 
 
-def backend_of(url: str, options: dict[str, Any]) -> tuple[AbstractFileSystem, str]:
+def backend_of(url: str, options: dict[str, Any], timeout_s: float) -> tuple[AbstractFileSystem, str]:
     """The backend of a URL, chained or not, and the path in it.
 
     Raises
@@ -164,12 +165,12 @@ def backend_of(url: str, options: dict[str, Any]) -> tuple[AbstractFileSystem, s
     UsageError
         The protocol is unknown, or its package isn't installed.
     ReadError
-        A backend that connects at once can't.
+        A backend that connects at once can't, or not within `timeout_s` seconds.
     """
     name = url.partition("::")[0].partition("://")[0]
     try:
         get_filesystem_class(name)  # a name of one character is a disk's to fsspec
-        backend, path = url_to_fs(url, **options)
+        backend, path = connected(url, options, timeout_s)
     except (ValueError, ImportError) as error:
         hint = f"; a path that begins so is written ./{name}::" if url.startswith(f"{name}::") else ""
         raise UsageError(without_secrets(f"{url}: {error}{hint}")) from error

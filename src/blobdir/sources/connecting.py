@@ -1,0 +1,43 @@
+"""fsspec backends, made within a deadline: some connect at once, to a server that may never say anything."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fsspec.core import url_to_fs
+
+from blobdir.background import within
+from blobdir.errors import ReadError
+from blobdir.sources.secrecy import without_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fsspec import AbstractFileSystem
+
+T = TypeVar("T")
+
+
+def connected(url: str, options: dict[str, Any], seconds: float) -> tuple[AbstractFileSystem, str]:
+    """The backend of a URL, and the path in it; errors as of `in_time`, and of the backend."""
+    found: tuple[AbstractFileSystem, str] = in_time(url, seconds, lambda: url_to_fs(url, **options))
+    return found
+
+
+def in_time(url: str, seconds: float, make: Callable[[], T]) -> T:
+    """What makes a backend, within a deadline.
+
+    Raises
+    ------
+    ReadError
+        The server lets wait for longer. Who waits for it goes on in a thread, and doesn't complain on standard error.
+    """
+    log = logging.getLogger("paramiko")
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
+    try:
+        return within(seconds, make, name="blobdir-connecting")
+    except TimeoutError as error:
+        why = str(error) or f"no connection within {seconds:.0f} s"
+        raise ReadError(without_secrets(f"{url}: {why}")) from error
