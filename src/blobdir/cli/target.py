@@ -12,13 +12,16 @@ from fsspec.core import url_to_fs
 from blobdir.copyplan import MAGIC
 from blobdir.discovery.layout import BLOB_DIR, META
 from blobdir.durable import absolute
-from blobdir.errors import NotAProjectError, NotFoundError, ReadError, UsageError
+from blobdir.errors import NotAProjectError, NotFoundError, UsageError
 from blobdir.filenames import is_path
 from blobdir.filesystem import BlobDirFileSystem
 from blobdir.sources import RemoteOptions, RemoteStorage, Storage, open_storage, split_copies, storage_options
+from blobdir.sources.backend import outcome
 from blobdir.sources.places import without_short_hosts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from blobdir.cli.options import CommonOptions
     from blobdir.packing.locking import Check
 
@@ -143,27 +146,27 @@ class Opener:
         remote = RemoteOptions(**self._common.remote)
         storage = open_storage(typed, options=self._common.storage, remote=remote)
         options = storage_options(typed, self._common.storage)
+        roots = {depth: prefix + "/".join(parts[:depth]) + chain + rest for depth in range(len(parts), 0, -1)}
+        places = {depth: url_to_fs(root, **options)[1].rstrip("/") for depth, root in roots.items()}
         for marker in (META, BLOB_DIR):
-            for depth in range(len(parts), 0, -1):
-                root = prefix + "/".join(parts[:depth]) + chain + rest
-                if _is_there(storage, f"{url_to_fs(root, **options)[1].rstrip('/')}/{marker}"):
+            found = _are_there(storage, [f"{place}/{marker}" for place in places.values()])
+            for (depth, root), is_there in zip(roots.items(), found, strict=True):  # the nearest one counts
+                if is_there:
                     return root, "/".join(parts[depth:])
         return typed, ""
 
 
-def _is_there(storage: Storage, path: str) -> bool:
-    """Whether a backend has a file or folder; an error only where the server has never answered."""
+def _are_there(storage: Storage, paths: list[str]) -> Iterator[bool]:
+    """Which files or folders a backend has, asked for at once; an error only where the server has never answered."""
     if not isinstance(storage, RemoteStorage):
-        return os.path.exists(path)
-    try:
-        storage.backend.run(storage.backend.info(path, storage.url), storage.url)
-    except ReadError:
-        if not storage.backend.has_answered:
-            raise
-        return False
-    except FileNotFoundError:
-        return False
-    return True
+        yield from map(os.path.exists, paths)
+        return
+    backend, what = storage.backend, storage.url
+    asked = ((what, outcome(backend.info(path, what))) for path in paths)
+    for found in backend.run_many(asked, len(paths)):
+        if isinstance(found, OSError) and not backend.has_answered:
+            raise found
+        yield not isinstance(found, OSError)
 
 
 def split_local(typed: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from blobdir.blocks import BLOCK_BYTES, BlockCache, Origin, Readahead
+from blobdir.blocks import BLOCK_BYTES, BlockCache, Origin, Readahead, Spread
 from blobdir.errors import ReadError, SourceChangedError
 from blobdir.locks import ForkSafeLock
 from blobdir.ranges import merge_ranges
@@ -77,6 +77,7 @@ class RemoteSource:
         self._full = storage.full(path)
         self._cache = storage.cache
         self._ahead = Readahead(READAHEAD_BLOCKS)
+        self._spread: Spread | None = None
         self._watching = ForkSafeLock()
         self._key = ""
         self._worth = WORTH
@@ -189,6 +190,8 @@ class RemoteSource:
         if missing and not (self.storage.is_roomy or self._worth > 0 or self._reads_on(last)):
             return next(self.fetch([(start, end)]))  # here and there in more than can be kept: only what is asked for
         self._worth -= len(missing)
+        if missing and self.storage.is_roomy and self.storage.backend.is_async:  # else they'd be in his way
+            self._fetch_along(cache, missing)
         for number, block in cache.fetch(self._origin, missing).items():
             base = number * BLOCK_BYTES
             parts[number] = block[max(0, start - base) : end - base]
@@ -206,6 +209,17 @@ class RemoteSource:
             return
         count = -(-self.size // BLOCK_BYTES)
         wanted = [number for number in ahead if number < count and not cache.has(self._key, number)]
+        if wanted:
+            self.storage.in_background(cache.fetch, self._origin, wanted)
+
+    def _fetch_along(self, cache: BlockCache, missing: list[int]) -> None:
+        """Have blocks fetched that somebody who jumps about will want."""
+        with self._watching:
+            if self._ahead.is_stream(missing[-1]):
+                return
+            if self._spread is None:
+                self._spread = Spread(-(-self.size // BLOCK_BYTES), CONCURRENCY - 1)
+            wanted = self._spread.blocks_along(lambda n: n in missing or cache.has(self._key, n))
         if wanted:
             self.storage.in_background(cache.fetch, self._origin, wanted)
 
