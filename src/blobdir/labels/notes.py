@@ -12,15 +12,13 @@ from collections import Counter
 from posixpath import basename, splitext
 from typing import TYPE_CHECKING, Final
 
-from blobdir.labels.mentions import numbers_in
+from blobdir.labels.mentions import OF_A_BOX, numbers_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from blobdir.labels.mentions import Mentions
 
-OF_A_BOX: Final = 4
-"""So many numbers has a box."""
 _OF_SHAPES: Final = re.compile(
     r"(?<![a-z])(?:\w*box(?:es)?|[xy][-_ ]?(?:min|max|[1-4]|center)|(?:min|max)[-_ ]?[xy]"
     r"|(?:left|right)[-_ ]?x|(?:top|bottom)[-_ ]?y"

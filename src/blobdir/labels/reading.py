@@ -19,7 +19,8 @@ from blobdir.labels.otherlists import name_unused
 from blobdir.labels.shared import final_split, put_together
 from blobdir.labels.splitfiles import name_split_files
 from blobdir.labels.splitnames import is_called_like_a_split, split_of_folders
-from blobdir.labels.unknown import CONVERT, Unlabelled, code_of_passed_by, name_unknown
+from blobdir.labels.unknown import CONVERT, code_of_passed_by, name_unknown
+from blobdir.labels.unlabelled import Unlabelled
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
