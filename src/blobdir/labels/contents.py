@@ -44,6 +44,8 @@ _ODD: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffd]+")
 """What is in no name, and stands between them in bytes."""
 _WIDE: Final = ((re.compile(r"(?:[ -~]\0{3}){4}"), "\0\0\0"), (re.compile(r"(?:[ -~]\0){4}"), "\0"))
 """Texts of four and of two bytes for each character, as NumPy and spreadsheets have them."""
+_NUMPY: Final = re.compile(r"\ufffdNUMPY[^\n]{0,200}'descr': '.?([US])(\d{1,6})'[^\n]*\n")
+"""How an array of names begins: each is as wide as the widest."""
 _PICKLE: Final = "\ufffd\x04", "\ufffd\x03", "\ufffd\x05", "\ufffd\x02"
 _LENGTH: Final = re.compile(r"\ufffd+[\s\S]")
 """In a pickle, what says that a text comes, and how long it is."""
@@ -127,6 +129,10 @@ def names_in(files: LabelFiles, path: str) -> str:
 
 
 def _names_in(text: str) -> str:
+    if found := _NUMPY.match(text):
+        width = int(found[2]) * (4 if found[1] == "U" else 1)
+        body = text[found.end() :]
+        text = "\n".join(body[i : i + width] for i in range(0, len(body), max(1, width)))
     for pattern, between in _WIDE:
         if pattern.search(text):
             text = text.replace(between, "")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from blobdir.errors import UsageError
 from blobdir.labels.files import LabelFiles, packed_in
-from blobdir.labels.formats import FORMATS, LOOKED_AT
 from blobdir.labels.foreign import format_named
+from blobdir.labels.formats import FORMATS, LOOKED_AT
 from blobdir.labels.formats.yolonames import NO_LABELS
 
 if TYPE_CHECKING:

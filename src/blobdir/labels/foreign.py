@@ -9,7 +9,8 @@ from blobdir.labels.files import without_mark
 
 _DATUMARO: Final = re.compile(rb'"categories"\s*:\s*\{|"items"\s*:\s*\[')
 _CORNERS: Final = 8
-_LINES: Final = 5
+_HEAD: Final = re.compile(r"\s*(?:imagesource|gsd)\s*:", re.IGNORECASE)
+DOTA: Final = "DOTA's, of turned boxes: corners in pixels, a class, a difficulty"
 
 
 def is_datumaro(path: str, head: bytes) -> bool:
@@ -18,11 +19,10 @@ def is_datumaro(path: str, head: bytes) -> bool:
     return is_json and len(set(_DATUMARO.findall(head))) > 1 and b'"annotations"' in head
 
 
-def is_dota(head: bytes) -> bool:
-    """Whether a text is DOTA's, as for turned boxes: four corners in pixels, a class in words, how hard it's to see."""
-    lines = [line.split() for line in without_mark(head).splitlines()[: _LINES + 2] if line.strip()]
-    lines = [words for words in lines if b":" not in words[0]][:_LINES]
-    return bool(lines) and all(is_line_of_dota([word.decode("utf-8", "replace") for word in words]) for words in lines)
+def is_dota(lines: list[str]) -> bool:
+    """Whether lines are DOTA's, which may begin with ``imagesource:`` and ``gsd:``."""
+    some = [words for line in lines if (words := line.split()) and not _HEAD.match(line)]
+    return bool(some) and all(map(is_line_of_dota, some))
 
 
 def is_line_of_dota(words: list[str]) -> bool:
@@ -44,4 +44,5 @@ def format_named(path: str, head: bytes) -> str:
     """What a format is called that isn't read; empty: it's none that is known."""
     if is_datumaro(path, head):
         return "Datumaro's"
-    return "DOTA's, of turned boxes: corners in pixels, a class, a difficulty" if is_dota(head) else ""
+    lines = without_mark(head).decode("utf-8", "replace").splitlines()
+    return DOTA if is_dota(lines) else ""

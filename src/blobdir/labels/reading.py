@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from blobdir.errors import UsageError
+from blobdir.labels.anysplits import read_numbered
 from blobdir.labels.aside import name_aside, set_aside
 from blobdir.labels.claims import Meaning, contradicted, name_guessed
 from blobdir.labels.companions import name_companions
@@ -66,6 +67,7 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
     _spell_alike(labels)
     put_together(labels)
     name_companions(labels)
+    read_numbered(files, images, labels)
     for picture in labels.pictures:
         picture.split = final_split(picture)
     _name_unlisted(labels)

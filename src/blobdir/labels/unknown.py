@@ -33,7 +33,14 @@ from blobdir.labels.foreign import format_named
 from blobdir.labels.formats.yolonames import NO_LABELS
 from blobdir.labels.mentions import OF_A_BOX, Mentions, is_image_named, numbers_in, profile_of, without_names
 from blobdir.labels.nearby import is_named_for_labels
-from blobdir.labels.notes import are_labels, have_boxes, numbers_differ, speaks_of_labels, speaks_of_shapes
+from blobdir.labels.notes import (
+    are_labels,
+    have_boxes,
+    numbers_differ,
+    speaks_of_labels,
+    speaks_of_shapes,
+    tells_of_classes,
+)
 from blobdir.labels.splitnames import is_called_like_a_split, without_splits
 from blobdir.labels.unlabelled import Unlabelled
 from blobdir.wording import counted
@@ -165,7 +172,8 @@ def code_of_passed_by(path: str, files: LabelFiles, images: Images, looked: Unla
     text, cuts = files.sample(path)
     mentions = Mentions(text, images.called_so)
     if not looked.has_most(mentions.images, is_part=cuts > 0):
-        return "label"
+        are_others = looked.labelled.isdisjoint(mentions.images) and looked.labelled
+        return "label-note" if are_others and tells_of_classes(mentions, text, path) else "label"
     if _is_of_something_else(path, mentions, text):
         return ""
     if speaks_of_labels(text, mentions.keys, path):
@@ -275,6 +283,8 @@ def _of_text(path: str, seen: Seen, images: Images, looked: Unlabelled) -> _Odd 
     if not without or not (seen.is_opaque or numbers_in(mentions.left) >= OF_A_BOX * len(mentions.named)):
         return None
     text = f"naming images without labels, as {without[0]}"
+    if looked.labelled.isdisjoint(found) and tells_of_classes(mentions, seen.text, path):
+        return _Odd(path, text, are_notes=True)
     if are_most:
         return _Odd(path, text, _are_notes(path, mentions, seen.text, looked, seen.cuts))
     if _is_predicted(path):
