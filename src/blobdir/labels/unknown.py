@@ -4,8 +4,9 @@ In formats with a file for each image, and in tables, an image that no label fil
 are in another format, as DOTA's, KITTI's or VIA's, they would be lost without a word. Nobody knows what such a file
 means; but it's named if numbers are in it, enough for a box, and
 
-- it's called like an image that got no labels, as most files of its ending in its folder are that are called like any;
-- it names images, most of which got no labels;
+- it's called like an image that got no labels, as most files of its ending in its folder are that are called like any,
+  or as any in a folder of labels;
+- it names images that got no labels, with numbers beside them; where most of its images got some, words tell;
 - it's called for labels or a split, or lies in a folder of labels, and no image that it may speak for got any.
 
 Files that are called like labelled images as well are something else: captions, depth, what a camera noted. Those in
