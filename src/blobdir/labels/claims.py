@@ -17,6 +17,7 @@ from blobdir.labels.aside import is_aside, without_aside
 from blobdir.labels.homes import OTHERWISE, SAVED_OTHERWISE, Homes, has_other_extension, is_whole
 from blobdir.labels.namesakes import spelled_alike, stem_of
 from blobdir.labels.nested import are_equal, of_inner_sets
+from blobdir.labels.rivals import Rival, name_rivals
 from blobdir.labels.splitnames import closeness, is_of_split
 from blobdir.wording import counted
 
@@ -253,14 +254,15 @@ class Claims:
                 by_image.setdefault(one.found.path, []).append((rank, -self._shared[i], one.where))
         name_guessed([one for i, one in enumerate(self._meanings) if i not in wrong], images, labels, of_one=True)
         owners: dict[str, str] = {}
+        rivals: list[Rival] = []
         for image, claims in by_image.items():
             if len(claims) > 1:
                 claims.sort(key=lambda one: (is_aside(one[-1], image, images), one))
             *_, owner = claims[0]
             owners[image] = owner
-            for *_, file in claims:
-                if file != owner and not are_equal(files, file, owner):
-                    labels.complain("label", file, f"is of {image}, which has labels in {owner}")
+            others = (file for *_, file in claims if file != owner)
+            rivals += [Rival(file, image, owner) for file in others if not are_equal(files, file, owner)]
+        name_rivals(rivals, files, labels)
         owners = without_aside(owners, images, labels)
         self._say_crossed(owners, labels, images)
         self._say_saved_otherwise(owners, labels, images)

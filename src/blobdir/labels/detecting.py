@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from blobdir.errors import UsageError
 from blobdir.labels.files import LabelFiles, packed_in
+from blobdir.labels.foreign import format_named
 from blobdir.labels.formats import FORMATS, LOOKED_AT
 from blobdir.labels.formats.yolonames import NO_LABELS
 
@@ -49,6 +50,8 @@ def format_of(path: str, head: bytes) -> str:
 
 def fault_of(name: str, path: str, head: bytes) -> str:
     """Why a file that is called like those of a format isn't read, by how it begins; empty: nothing says so."""
+    if other := format_named(path, head):
+        return f"has labels in a format that isn't read, {other}. Convert it to one that is, as COCO"
     if packed := packed_in(head):
         return f"is no text: it's packed ({packed}), so it isn't read. Give it unpacked, as text"
     if b"\0" in head and not path.lower().endswith(".txt"):

@@ -7,7 +7,7 @@ import re
 from codecs import BOM_UTF8
 from json import detect_encoding
 from posixpath import splitext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from blobdir.filenames import JUNK_FOLDERS, is_junk
 from blobdir.inside import open_plain, read_whole
@@ -105,6 +105,16 @@ class LabelFiles:
         except OSError as error:
             self.unread[path] = error.strerror or str(error)
             return "", 0
+
+    def open(self, path: str) -> BinaryIO:
+        """A file, to look into it.
+
+        Raises
+        ------
+        OSError
+            It can't be read, or is no plain file.
+        """
+        return open(open_plain(os.path.join(self.root, path)), "rb")
 
     def read(self, path: str) -> bytes:
         """Content of a file.

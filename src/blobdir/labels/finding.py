@@ -30,9 +30,8 @@ with accents in one character or two, and a name without an extension is of any 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
-from posixpath import basename, dirname, join, normpath, splitext
+from posixpath import basename, dirname, join, splitext
 from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import IMAGE_EXTENSIONS
@@ -48,6 +47,7 @@ from blobdir.labels.namesakes import (
     stem_of,
 )
 from blobdir.labels.nearby import Folders, Near, words_of
+from blobdir.labels.saidnames import Said, parsed
 from blobdir.labels.splitnames import families, speaks_of, split_below
 
 if TYPE_CHECKING:
@@ -55,8 +55,6 @@ if TYPE_CHECKING:
 
     from blobdir.labels.files import LabelFiles
 
-_MACHINE: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://[^/]*|[A-Za-z]:)?/")
-"""How a path begins that isn't seen from a folder: of a machine, of a drive, of a server."""
 BY_STEM, BY_NAME, EITHER = "stem", "name", "either"
 """How files with the labels of one image are called: ``a.txt``, ``a.jpg.txt``, or it can't be told."""
 _MOST: Final = 2
@@ -102,33 +100,6 @@ class Found:
         """The folder that what is said is seen from."""
         folders = folders_of(self.path)
         return "" if self.dropped else "/".join(folders[: len(folders) - self.said.count("/")])
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """What a label file says of an image.
-
-    Attributes
-    ----------
-    name : str
-        As it has it.
-    parts : list of str
-        Folders, and the name.
-    split : str
-    is_whole : bool
-        It's the path on a machine, which isn't seen from a folder.
-    is_from_top : bool
-        It's seen from the folder that is packed.
-    is_in_list : bool
-        A line of a list says it; such a list needn't lie where its images do.
-    """
-
-    name: str
-    parts: list[str]
-    split: str = ""
-    is_whole: bool = False
-    is_from_top: bool = False
-    is_in_list: bool = False
 
 
 def is_image(path: str) -> bool:
@@ -351,7 +322,7 @@ class Images:
         has_place = has_place or self._folders.is_place_for(folder)
         fault: MissingError | None = None
         for place in dict.fromkeys((folder, *belong, plain)):
-            said = _Said(name, [name]) if calling else self._parsed(name, place)
+            said = Said(name, [name]) if calling else self._parsed(name, place)
             try:
                 found = self._placed(said, folder, calling)
             except MissingError as error:
@@ -373,20 +344,10 @@ class Images:
         last = self._parsed(named).parts[-1]
         return splitext(last)[0] if is_image(last) else last
 
-    def _parsed(self, name: str, near: str = "", split: str = "") -> _Said:
+    def _parsed(self, name: str, near: str = "", split: str = "") -> Said:
         """The folders and the name that a label file says."""
         is_so = "\\" in name and (basename(name) in self._by_name or spelled_alike(basename(name)) in self._stems)
-        text = name if is_so else name.replace("\\", "/")
-        machine = _MACHINE.match(text)
-        if machine is not None:
-            text = text[machine.end() :]
-            text = text.partition("?")[0] if "://" in machine[0] else text
-        parts = [part for part in text.split("/") if part not in ("", ".")]
-        if ".." in parts:
-            whole = normpath(join(near if machine is None else "", *parts))
-            parts = [part for part in whole.split("/") if part not in ("..", ".")]
-            return _Said(name, parts or [name], split, is_from_top=True)
-        return _Said(name, parts or [name], split, is_whole=machine is not None)
+        return parsed(name, near, split, keeps_backslashes=is_so)
 
     def _spelled(self, name: str, calling: str = "") -> list[Namesakes]:
         """Images of a name: those that have it, then those that are called so but for their extension."""
@@ -403,7 +364,7 @@ class Images:
             found = self._spellings[name, calling] = [Namesakes(paths) for paths in groups if paths]
         return found
 
-    def _placed(self, said: _Said, near: str, calling: str = "") -> Found:
+    def _placed(self, said: Said, near: str, calling: str = "") -> Found:
         fault: MissingError | None = None
         for same in self._spelled(said.parts[-1], calling):
             try:
@@ -415,7 +376,7 @@ class Images:
                 raise
         raise fault or MissingError(f"there is no {self._what} {said.name}")
 
-    def _chosen(self, said: _Said, same: Namesakes, near: Near) -> Found:
+    def _chosen(self, said: Said, same: Namesakes, near: Near) -> Found:
         """The image of those that are called so."""
         folders, whole = said.parts[:-1], "/".join(said.parts)
         if (found := self._where_said(said, same, near)) is not None:
@@ -435,7 +396,7 @@ class Images:
                 break  # these folders are there, and the image isn't in them
         raise self._missing(said.name, same.paths[0], helps=self._is_found_elsewhere(said, same, near))
 
-    def _where_said(self, said: _Said, same: Namesakes, near: Near) -> Found | None:
+    def _where_said(self, said: Said, same: Namesakes, near: Near) -> Found | None:
         """The image at the path that is said; of a name without folders, where images of its file belong."""
         folders, text = said.parts[:-1], "/".join(said.parts)
         if not folders:
@@ -458,7 +419,7 @@ class Images:
                 raise self._missing(said.name, same.paths[0], helps=self._is_found_elsewhere(said, same, near))
         return None
 
-    def _of_split_itself(self, said: _Said, same: Namesakes, near: Near) -> list[str]:
+    def _of_split_itself(self, said: Said, same: Namesakes, near: Near) -> list[str]:
         """Images whose path ends as is said and that lie in a folder of the split, which isn't said."""
         folders = said.parts[:-1]
         if not said.split or families([said.split]) <= families(folders) != set() or said.split in folders:
@@ -466,7 +427,7 @@ class Images:
         allowed = same.candidates(near.scopes, near.must, folders)
         return [path for path in allowed if self._says(path, folders, said.split, near) == _SAID]
 
-    def _is_found_elsewhere(self, said: _Said, same: Namesakes, near: Near) -> bool:
+    def _is_found_elsewhere(self, said: Said, same: Namesakes, near: Near) -> bool:
         """Whether an image would be found if the label file's folder said nothing."""
         if near is (top := self._folders.near("")):
             return False
@@ -478,7 +439,7 @@ class Images:
                 self._helps[key] = False
         return self._helps[key]
 
-    def _of_split(self, said: _Said, paths: list[str], tail: list[str], near: Near) -> list[str]:
+    def _of_split(self, said: Said, paths: list[str], tail: list[str], near: Near) -> list[str]:
         """Images that can be of a split that is said: where it has a folder, they lie in it."""
         names, known = self._folders.splits_in(near.scopes[0])
         is_folder = bool(said.split) and said.split.lower() in names
@@ -525,10 +486,11 @@ class Images:
             self._allowed[key] = found
         return found
 
-    def _at(self, said: _Said, start: int, same: Namesakes, near: Near) -> list[str]:
+    def _at(self, said: Said, start: int, same: Namesakes, near: Near) -> list[str]:
         """Those of `_candidates` whose whole path is at the end of what is said, with another machine's before it.
 
-        It's seen from the folder that is packed; or from that which the label file speaks for, if all images are there.
+        It's seen from the folder that is packed; or from that which the label file speaks for, if all images are there;
+        or from the folder of the split, for sets whose splits were unpacked each into one of its own.
         """
         others, folders = said.parts[:start], said.parts[start:-1]
         must, scope = near.must, near.scopes[0]
@@ -539,6 +501,8 @@ class Images:
         if scope and is_below(f"{self._folders.top}/", scope) and join(scope, *others[-1:]) not in self._folders:
             is_of_it = not said_before or not said_before.isdisjoint(families(scope.split("/")))
             places += [join(scope, *folders)] if is_of_it else []
+        if folders and families([said.split]) >= said_before:
+            places += [join(scope, one, *folders) for one in self._folders.of_split(scope, said.split)]
         for place in places:
             here = [path for path in same.lying_in(place) if is_candidate(path, near.scopes, must, folders)]
             if found := self._of_words(here, near, self._words(near)):
@@ -553,7 +517,7 @@ class Images:
         start = near.scopes[0].count("/") + bool(near.scopes[0])
         return [path for path in paths if words <= words_of(folders_of(path)[start:])] if words else paths
 
-    def _nearest(self, said: _Said, paths: list[str], near: Near) -> str:
+    def _nearest(self, said: Said, paths: list[str], near: Near) -> str:
         """Which image of several is meant by a name without folders."""
         for folder in near.beside if len(paths) > 1 and said.split else ():
             if found := [path for path in paths if dirname(path) == folder]:

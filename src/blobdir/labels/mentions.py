@@ -42,6 +42,8 @@ _NAMES_OF_COLUMNS: Final = re.compile(r"\s*[^\W\d][\w-]*(?:\s+[^\W\d][\w-]*){2,}
 _HEADERS: Final = 3
 """The names of columns are in one of so many lines."""
 _LOOKED_AT: Final = 200
+OF_A_BOX: Final = 4
+"""So many numbers has a box."""
 _PHRASE: Final = re.compile(r"(?<![\w\"'])[^\W\d_]+(?: [^\W\d_]+)+(?![\w\"']*\s*[=:])")
 _TOGETHER: Final = re.compile(r"(?<![\w.])-?\d+(?:\.\d*)?(?:[\s,;()\[\]]+-?\d+(?:\.\d*)?){3}(?![\w.])")
 """Four numbers, as a box has them."""
@@ -133,6 +135,26 @@ class Mentions:
         words = sum(len(found[0].split()) for found in _PHRASE.finditer(self.left))
         boxes = sum(1 for _ in _TOGETHER.finditer(self.left))
         return words > numbers_in(self.left) - sum(self.times.values()) and 2 * boxes < len(self.named)
+
+    def says_something_of(self, image: str) -> bool:
+        """Whether numbers enough for a box stand beside an image, or it can't be told, as they are all elsewhere."""
+        return self._counts is None or self._counts[image] >= OF_A_BOX
+
+    @cached_property
+    def _counts(self) -> Counter[str] | None:
+        """How many numbers stand behind each image's names, or in front; None: most aren't beside any."""
+        if not self._places:
+            return None
+        pieces = [self._text[end:start] for (_, end, _), (start, *_) in pairwise(self._places)]
+        before, after = self._text[: self._places[0][0]], self._text[self._places[-1][1] :]
+        first, *between, last = (numbers_in(without_names(piece)) for piece in (before, *pieces, after))
+        is_behind = last >= first
+        numbers = [*between, last] if is_behind else [first, *between]
+        found: Counter[str] = Counter()
+        for (*_, image), count in zip(self._places, numbers, strict=True):
+            found[image] += count
+        outer = last if is_behind else first
+        return found if 2 * outer <= sum(numbers) or len(found) == 1 else None
 
     def beside(self) -> list[str]:
         """What stands between the names; of the first ones, if they are many."""

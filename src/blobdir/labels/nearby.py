@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import parents_of
 from blobdir.labels.namesakes import is_below
-from blobdir.labels.splitnames import families
+from blobdir.labels.splitnames import families, is_split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -106,6 +106,7 @@ class Folders:
         self._with_labels: set[str] = set()
         self._nears: dict[str, Near] = {}
         self._splits: dict[str, tuple[set[str], set[str]]] = {}
+        self._of_splits: dict[str, list[str]] = {}
         self._words: dict[str, set[str]] = {}
         self._inside: dict[str, set[str]] | None = None
         self._ends: dict[str, list[str]] | None = None
@@ -142,6 +143,14 @@ class Folders:
             names = {part for folder in self._sorted[start:end] for part in folder[deep:].split("/") if part}
             found = self._splits[scope] = {name.lower() for name in names}, families(names)
         return found
+
+    def of_split(self, scope: str, split: str) -> list[str]:
+        """Names of the folders in one that are called like a split and nothing else."""
+        if scope not in self._of_splits:
+            here = (one[len(scope) :].strip("/") for one in self._all if is_below(one, scope) and one != scope)
+            self._of_splits[scope] = sorted({one for one in here if "/" not in one and is_split(one)})
+        said = families([split])
+        return [one for one in self._of_splits[scope] if families([one]) == said]
 
     def _ends_below(self, scope: str, tail: list[str]) -> bool:
         """Whether a folder of images below one has a path that ends with folders."""

@@ -7,20 +7,19 @@ can't be told otherwise, a class or label is one of objects, unless a camera and
 
 from __future__ import annotations
 
+import csv
 import re
 from collections import Counter
 from posixpath import basename, splitext
 from typing import TYPE_CHECKING, Final
 
-from blobdir.labels.mentions import numbers_in
+from blobdir.labels.mentions import OF_A_BOX, numbers_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from blobdir.labels.mentions import Mentions
 
-OF_A_BOX: Final = 4
-"""So many numbers has a box."""
 _OF_SHAPES: Final = re.compile(
     r"(?<![a-z])(?:\w*box(?:es)?|[xy][-_ ]?(?:min|max|[1-4]|center)|(?:min|max)[-_ ]?[xy]"
     r"|(?:left|right)[-_ ]?x|(?:top|bottom)[-_ ]?y"
@@ -74,6 +73,17 @@ def speaks_of_labels(text: str, keys: list[str], path: str = "") -> bool:
     if speaks_of_shapes(text, keys, path):
         return True
     return _OF_CLASSES.search(lines) is not None and not _OF_PLACES.search(lines)
+
+
+def tells_of_classes(mentions: Mentions, text: str, path: str) -> bool:
+    """Whether a table has an image for each class, as pictograms of signs: it says nothing of other images."""
+    if not mentions.columns or speaks_of_shapes(text, mentions.keys, path) or set(mentions.times.values()) != {1}:
+        return False
+    rows = [row for line in csv.reader(text.splitlines()) if (row := [cell.strip() for cell in line]) and any(row)]
+    head, *others = rows
+    some = [i for i, name in enumerate(head) if _OF_CLASSES.search(name)]
+    columns = [[row[i] for row in others if i < len(row)] for i in some]
+    return len(others) > 1 and any(len(set(cells)) == len(cells) == len(others) for cells in columns)
 
 
 def _has_points(keys: list[str]) -> bool:

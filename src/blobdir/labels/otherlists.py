@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from blobdir.labels.files import decoded, lines_of
 from blobdir.labels.lists import ENDING, NO_SPLIT, SETS, Called, image_sets, lists_called_so, stem_in
 from blobdir.labels.model import LabelError
-from blobdir.labels.splitnames import is_called_like_a_split, is_so
+from blobdir.labels.splitnames import is_called_like_a_split, is_so, split_of_list
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def name_unused(files: LabelFiles, images: Images, labels: Labels, known: Collec
         known |= _of_other_tasks(files, set(labels.files))
     plain = {one.path: one for one in lists_called_so(files, images) if one.path not in known}
     for one in (*plain.values(), *lists_with_more(files, images, {*known, *plain})):
-        name = splitext(basename(one.path))[0]
+        name = split_of_list(one.path)
         lost = [image for image in one.named if not any(is_so(split, name) for split in splits.get(image, [name]))]
         different = {id(paths): paths for _, paths in one.others}  # many lines may be of the same namesakes
         known_so = {
@@ -103,8 +103,10 @@ def lists_with_more(files: LabelFiles, images: Images, known: Collection[str]) -
         Those that aren't looked at.
     """
     for path in files.ending(*LISTS):
-        if path in known or not is_called_like_a_split(splitext(basename(path))[0]):
+        if path in known or not split_of_list(path):
             continue
+        if not is_called_like_a_split(splitext(basename(path))[0]) and images.has_called(path):
+            continue  # it's of one image in the folder of a split
         if (head := files.head(path)) and b"\0" not in head and _with_more(path, lines_in(head), images):
             try:
                 found = _with_more(path, lines_in(files.read(path)), images)

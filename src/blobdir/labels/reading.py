@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from blobdir.errors import UsageError
+from blobdir.labels.anysplits import read_numbered
 from blobdir.labels.aside import name_aside, set_aside
 from blobdir.labels.claims import Meaning, contradicted, name_guessed
 from blobdir.labels.companions import name_companions
@@ -19,7 +20,8 @@ from blobdir.labels.otherlists import name_unused
 from blobdir.labels.shared import final_split, put_together
 from blobdir.labels.splitfiles import name_split_files
 from blobdir.labels.splitnames import is_called_like_a_split, split_of_folders
-from blobdir.labels.unknown import CONVERT, Unlabelled, code_of_passed_by, name_unknown
+from blobdir.labels.unknown import CONVERT, code_of_passed_by, name_unknown
+from blobdir.labels.unlabelled import Unlabelled
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
     _spell_alike(labels)
     put_together(labels)
     name_companions(labels)
+    read_numbered(files, images, labels)
     for picture in labels.pictures:
         picture.split = final_split(picture)
     _name_unlisted(labels)

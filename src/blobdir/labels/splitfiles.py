@@ -11,9 +11,10 @@ import re
 from collections import Counter
 from itertools import islice
 from posixpath import basename, dirname, splitext
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.errors import UsageError
+from blobdir.labels.anysplits import CALLED_SO, Said, is_for_splits, name_held_out, name_numbered, said_in_any
 from blobdir.labels.detecting import format_of
 from blobdir.labels.files import YAML, decoded
 from blobdir.labels.finding import is_image
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from blobdir.labels.model import Labels
 
 _JSON: Final = (".json", ".jsonl", ".ndjson")
-_CALLED_SO: Final = re.compile(r"(?<![a-z])(?:splits?|splitting|partitions?|folds?)(?![a-z])", re.IGNORECASE)
-"""A word in the name of a file that says splits."""
 _SPEAKS: Final = re.compile(r"(?<![a-z])(?:mini)?(?:train|val|test)", re.IGNORECASE)
 _TEXT: Final = re.compile(r'"((?:[^"\\]|\\.){1,300})"')
 _BARE: Final = re.compile(r"[^\s\"',:\[\]{}]{1,300}")
@@ -71,23 +70,6 @@ _FEW: Final = 2
 """So many numbers beside splits are nothing to speak of: how many images each has, say."""
 _HARDLY, _MAYBE, _LISTED, _PLAIN = -1, 0, 1, 2
 """How surely numbers are the names of images: by one of a header and a list, or both; hardly, where measures are."""
-
-
-class _Said(NamedTuple):
-    """An image that a file names.
-
-    Attributes
-    ----------
-    name : str
-        As the file has it.
-    word : str
-        The split that it says; empty: none that is known.
-    surely : int
-    """
-
-    name: str
-    word: str
-    surely: int = _MAYBE
 
 
 def name_split_files(files: LabelFiles, images: Images, labels: Labels) -> set[str]:
@@ -118,6 +100,8 @@ def name_split_files(files: LabelFiles, images: Images, labels: Labels) -> set[s
                 labels.note(path, f"{text}: it isn't read")
                 continue
             labels.complain("label", path, f"says splits of images, and isn't read: {count} {text}. {_ADVICE}")
+    found.update(name_numbered(files, labels, {*known, *found}))
+    found.update(name_held_out(files, images, labels))
     return found
 
 
@@ -138,19 +122,32 @@ def _candidates(files: LabelFiles, images: Images, known: Collection[str]) -> It
                 continue
             others[alike] += 1
         yield path
+    for path in files.paths:
+        alike = dirname(path), splitext(path)[1]
+        if _is_of_any_kind(path) and path not in known and is_for_splits(path) and others[alike] < _ALIKE:
+            others[alike] += 1
+            yield path
+
+
+def _is_of_any_kind(path: str) -> bool:
+    """Whether a file is neither a table, JSON or YAML, nor an image."""
+    ending = splitext(path)[1].lower()
+    return ending not in (*LISTS, *_JSON, *YAML) and not is_image(path)
 
 
 def _is_called_so(path: str) -> bool:
     stem = splitext(basename(path))[0]
-    return _CALLED_SO.search(stem) is not None or is_called_like_a_split(stem)
+    return CALLED_SO.search(stem) is not None or is_called_like_a_split(stem)
 
 
-def _said_in(path: str, files: LabelFiles, images: Images) -> list[_Said]:
+def _said_in(path: str, files: LabelFiles, images: Images) -> list[Said]:
     """The images that a file names, each with the split that it says; nothing if it says none."""
     head = files.head(path)
+    if head and _is_of_any_kind(path):
+        return [] if format_of(path, head) else said_in_any(path, files, images)
     if not head or b"\0" in head or format_of(path, head):  # of another format, which somebody has chosen
         return []
-    says_so = _CALLED_SO.search(splitext(basename(path))[0]) is not None
+    says_so = CALLED_SO.search(splitext(basename(path))[0]) is not None
     if not (says_so or _is_called_so(path) or _SPEAKS.search(head.decode("utf-8", "replace"))):
         return []
     try:
@@ -165,7 +162,7 @@ def _said_in(path: str, files: LabelFiles, images: Images) -> list[_Said]:
     return found if says_so or any(one.word for one in found) else []
 
 
-def _may_be_counts(path: str, said: list[_Said], images: Images) -> bool:
+def _may_be_counts(path: str, said: list[Said], images: Images) -> bool:
     """Whether what may be names of images may as well be counts, classes or epochs, since images are called so, too."""
     names = {one.name for one in said}
     if _is_called_so(path) or not all(map(is_number, names)) or any(map(_NO_COUNT.fullmatch, names)):
@@ -178,22 +175,22 @@ def _may_be_counts(path: str, said: list[_Said], images: Images) -> bool:
     return any(one.surely < _PLAIN for one in said) and (are_few or (is_one_row and said[0].surely == _LISTED))
 
 
-def _are_worth_a_word(said: list[_Said]) -> bool:
+def _are_worth_a_word(said: list[Said]) -> bool:
     """Whether what may be counts may well be names of images: each once, and in lists, or many."""
     names = [one.name for one in said]
     return len(set(names)) == len(names) and (any(one.surely for one in said) or len(names) > _FEW)
 
 
-def _in_broken(path: str, head: bytes, images: Images) -> list[_Said]:
+def _in_broken(path: str, head: bytes, images: Images) -> list[Said]:
     """The images whose names stand in a file that is called as if it said splits, and can't be read."""
     stem = splitext(basename(path))[0]
-    word = stem if is_called_like_a_split(stem) and not _CALLED_SO.search(stem) else ""
+    word = stem if is_called_like_a_split(stem) and not CALLED_SO.search(stem) else ""
     text = head.decode("utf-8", "replace")
     words = [*(one[1] for one in _TEXT.finditer(text)), *_BARE.findall(text)]
-    return [_Said(name, word) for name in dict.fromkeys(words) if is_image(name) and meant_by(name, images)]
+    return [Said(name, word) for name in dict.fromkeys(words) if is_image(name) and meant_by(name, images)]
 
 
-def _in_rows(lines: list[str], images: Images) -> list[_Said]:
+def _in_rows(lines: list[str], images: Images) -> list[Said]:
     """The images of a table, and the split that each row says; no splits if no column has some."""
     rows = [row for line in lines if (row := fields_of(line))]
     if not are_columns(lines) and len({len(row) for row in rows}) > 1:
@@ -201,7 +198,7 @@ def _in_rows(lines: list[str], images: Images) -> list[_Said]:
     return _in_cells(rows, images)
 
 
-def _in_cells(rows: list[list[str]], images: Images) -> list[_Said]:
+def _in_cells(rows: list[list[str]], images: Images) -> list[Said]:
     """The images of rows, and the split that each says."""
     rows = _with_marked(rows)
     width = max(map(len, rows), default=0)
@@ -220,7 +217,7 @@ def _in_cells(rows: list[list[str]], images: Images) -> list[_Said]:
     wide = [row for row in rows if max(of_image, column) < len(row) and meant_by(row[of_image], images)]
     surely = surely_says_splits(rows[0][column]) + _is_of_one(rows[0][of_image]) if wide and column >= 0 else _MAYBE
     surely = min(surely, _LISTED) if any(is_fraction(cell) for row in rows for cell in row) else surely
-    return [_Said(row[of_image], row[column] if column >= 0 and is_split(row[column]) else "", surely) for row in wide]
+    return [Said(row[of_image], row[column] if column >= 0 and is_split(row[column]) else "", surely) for row in wide]
 
 
 def _with_marked(rows: list[list[str]]) -> list[list[str]]:
@@ -251,7 +248,7 @@ def _has_splits(rows: list[list[str]], i: int) -> bool:
     return bool(said) and (are_all or (len(set(said)) > 1 and 2 * len(said) > len(cells)))
 
 
-def _in_values(path: str, head: bytes, files: LabelFiles, images: Images) -> list[_Said]:
+def _in_values(path: str, head: bytes, files: LabelFiles, images: Images) -> list[Said]:
     """The images that JSON or YAML names, and their splits."""
     text = head.decode("utf-8", "replace")
     is_yaml = path.lower().endswith(YAML)
@@ -269,12 +266,12 @@ def _in_values(path: str, head: bytes, files: LabelFiles, images: Images) -> lis
             value = [json.loads(line) for line in lines_in(data)]  # a value in each line, whatever it's called
     stem = splitext(basename(path))[0]
     walk = _Walk(images)
-    walk.take(value, stem if is_called_like_a_split(stem) and not _CALLED_SO.search(stem) else "", "")
+    walk.take(value, stem if is_called_like_a_split(stem) and not CALLED_SO.search(stem) else "", "")
     said = walk.all_said()
     words = {one.word.lower() for one in said}
     if len(words) == 1 and len(walk.others) > _OTHERS:
         return []
-    return said or [_Said(name, "") for name in islice(walk.others.values(), 1)]
+    return said or [Said(name, "") for name in islice(walk.others.values(), 1)]
 
 
 def _names_some(text: str, images: Images) -> bool:
@@ -288,12 +285,12 @@ class _Walk:
 
     def __init__(self, images: Images) -> None:
         self._images = images
-        self.said: list[_Said] = []
+        self.said: list[Said] = []
         self.others: dict[str, str] = {}
-        self.numbers: list[_Said] = []
+        self.numbers: list[Said] = []
         self.are_measures = False
 
-    def all_said(self) -> list[_Said]:
+    def all_said(self) -> list[Said]:
         """All that is said; numbers only where each is there once, and no fractions are."""
         names = {one.name for one in self.numbers}
         are_names = len(names) == len(self.numbers) and not self.are_measures
@@ -304,7 +301,7 @@ class _Walk:
 
     def _note(self, name: str, word: str, key: str, surely: int = _MAYBE) -> None:
         if word:
-            self.said.append(_Said(name, word, surely))
+            self.said.append(Said(name, word, surely))
         else:
             self.others.setdefault(key, name)
 
@@ -333,9 +330,9 @@ class _Walk:
         texts = [str(one) for one in value if type(one) is int]
         here = list(filter(self._is_image, texts))
         if len(texts) == len(value) and 2 * len(here) > len(texts):
-            self.numbers += [_Said(text, word, _LISTED) for text in here]
+            self.numbers += [Said(text, word, _LISTED) for text in here]
 
-    def _in_table(self, rows: list[Any]) -> list[_Said]:
+    def _in_table(self, rows: list[Any]) -> list[Said]:
         """What a list of rows says, each a list of texts and numbers: of splits only, and of several."""
         if len(rows) < 2 or not all(isinstance(row, list) and 1 < len(row) <= _WIDE for row in rows):
             return []
@@ -346,7 +343,7 @@ class _Walk:
         are_said = any(map(_MARK.fullmatch, cells[0])) or len({one.word.lower() for one in found if one.word}) > 1
         return found if are_said else []
 
-    def _in_entries(self, entries: list[Any]) -> list[_Said]:
+    def _in_entries(self, entries: list[Any]) -> list[Said]:
         """What a list of entries says as a table, at a key of any name, where none is plainly of a split."""
         if len(entries) < 2 or not all(isinstance(one, dict) for one in entries):
             return []
@@ -357,7 +354,7 @@ class _Walk:
         cells = [[row[key] if isinstance(row.get(key), (str, int, float)) else "" for key in keys] for row in rows]
         return self._in_table([list(keys), *cells])
 
-    def _in_columns(self, value: dict[str, Any]) -> list[_Said]:
+    def _in_columns(self, value: dict[str, Any]) -> list[Said]:
         """What columns say, each a list at its key, or a mapping from the number of its row."""
         some = {key: list(one.values()) if isinstance(one, dict) else one for key, one in value.items()}
         lists = {key: one for key, one in some.items() if isinstance(one, list)}
@@ -376,7 +373,7 @@ class _Walk:
         keys = [key for key, one in value.items() if str(one) in names[:1]]
         surely = any(map(_is_of_one, keys)) + any(map(surely_says_splits, value))
         surely = _HARDLY if any(isinstance(one, float) for one in value.values()) else surely
-        self.said += [_Said(name, own, surely) for name in names[:1]]
+        self.said += [Said(name, own, surely) for name in names[:1]]
         for name, one in value.items() if not names else ():
             if isinstance(one, (dict, list)):
                 self.take(one, own, name)
@@ -414,7 +411,7 @@ class _Walk:
             return
         for name, one in value.items():
             if self._is_image(name) and isinstance(one, dict) and (inner := self._word_within(name, _by_text(one))):
-                self.said.append(_Said(name, inner, _LISTED + any(map(surely_says_splits, _by_text(one)))))
+                self.said.append(Said(name, inner, _LISTED + any(map(surely_says_splits, _by_text(one)))))
             elif isinstance(one, (dict, list)):
                 self.take(one, name if is_called_like_a_split(name) else word, name)
             else:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from posixpath import basename, splitext
+from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -49,6 +49,14 @@ def is_split(name: str) -> bool:
 def is_called_like_a_split(name: str) -> bool:
     """Whether a name begins a word with train, val or test, or minival; and not one that is no split (values)."""
     return _CALLED.search(name) is not None
+
+
+def split_of_list(path: str) -> str:
+    """The split that a list is called like, or that its folder is: ``train`` of ``train/all.txt``; empty: none."""
+    stem, folder = splitext(basename(path))[0], basename(dirname(path))
+    if is_called_like_a_split(stem):
+        return stem
+    return folder if is_split(folder) else ""
 
 
 def is_whole(name: str) -> bool:

@@ -4,8 +4,9 @@ In formats with a file for each image, and in tables, an image that no label fil
 are in another format, as DOTA's, KITTI's or VIA's, they would be lost without a word. Nobody knows what such a file
 means; but it's named if numbers are in it, enough for a box, and
 
-- it's called like an image that got no labels, as most files of its ending in its folder are that are called like any;
-- it names images, most of which got no labels;
+- it's called like an image that got no labels, as most files of its ending in its folder are that are called like any,
+  or as any in a folder of labels;
+- it names images that got no labels, with numbers beside them; where most of its images got some, words tell;
 - it's called for labels or a split, or lies in a folder of labels, and no image that it may speak for got any.
 
 Files that are called like labelled images as well are something else: captions, depth, what a camera noted. Those in
@@ -21,45 +22,43 @@ tells, it's said, and costs nothing.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from itertools import islice
 from posixpath import basename, dirname, splitext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from blobdir.labels.companions import is_mask_of_voc
+from blobdir.labels.contents import BINARY, Seen, is_binary, look, text_of
 from blobdir.labels.detecting import format_of
+from blobdir.labels.files import packed_in
+from blobdir.labels.finding import is_image
+from blobdir.labels.foreign import format_named
 from blobdir.labels.formats.yolonames import NO_LABELS
-from blobdir.labels.mentions import Mentions, is_image_named, numbers_in, profile_of, without_names
-from blobdir.labels.namesakes import is_below, stem_of
+from blobdir.labels.mentions import OF_A_BOX, Mentions, is_image_named, numbers_in, profile_of, without_names
 from blobdir.labels.nearby import is_named_for_labels
-from blobdir.labels.notes import OF_A_BOX, are_labels, have_boxes, numbers_differ, speaks_of_labels, speaks_of_shapes
-from blobdir.labels.splitnames import is_called_like_a_split, is_so, split_of_folders, without_splits
+from blobdir.labels.notes import (
+    are_labels,
+    have_boxes,
+    numbers_differ,
+    speaks_of_labels,
+    speaks_of_shapes,
+    tells_of_classes,
+)
+from blobdir.labels.splitnames import is_called_like_a_split, without_splits
+from blobdir.labels.unlabelled import Unlabelled
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
     from blobdir.labels.files import LabelFiles
     from blobdir.labels.finding import Images
     from blobdir.labels.model import Labels
 
-_TEXTS: Final = (
-    *(".txt", ".json", ".jsonl", ".ndjson", ".odgt", ".geojson", ".xml", ".csv", ".tsv", ".yaml", ".yml", ".toml"),
-    *(".pts", ".lst", ".list", ".dat", ".bbox", ".gt"),
-)
-_BINARY: Final = (
-    *(".mat", ".npz", ".npy", ".pkl", ".pickle", ".parquet", ".arrow", ".feather", ".tfrecord", ".record"),
-    *(".h5", ".hdf5", ".xlsx", ".xls", ".ods", ".db", ".sqlite"),
-)
-"""Endings of files in which labels may be, though nothing of them can be seen."""
 _OF_SHAPES: Final = (".geojson", ".odgt", ".bbox", ".gt", ".pts")
 """Endings of files with shapes, whatever folder they lie in."""
 _LOOKED_AT: Final = 100
 """Files of one ending in a folder that are looked into."""
 _SUBMISSION: Final = re.compile(r"submission", re.IGNORECASE)
 """What a file is called that is handed in: there is one that shows how, with boxes that mean nothing."""
-_MEASURED: Final = re.compile(r"(?<![a-z])(?:results?|metrics?|scores?)(?![a-z])", re.IGNORECASE)
-"""What files are called that say how good a program is; they name no image."""
 _DERIVED: Final = re.compile(
     r"(?<![a-z])(?:features?|embeddings?|descriptors?|logits|depths?|disparit(?:y|ies))(?![a-z])", re.IGNORECASE
 )
@@ -74,9 +73,39 @@ _OF_CAMERAS: Final = re.compile(
 """What stands in files of COLMAP, NeRF, OpenSfM, Metashape that say where a camera was, and which points it saw."""
 _KIND: Final = re.compile(r"(?:json|xml|txt|csv|tsv|meta)s?", re.IGNORECASE)
 """What folders are called for the kind of files in them: these can be labels, or notes."""
-_SETTINGS: Final = (".yaml", ".yml", ".toml")
 CONVERT: Final = "convert them to a format that is, as COCO, and give that with --labels-from"
-_WHAT_NEXT: Final = f"if they have labels, they weren't read: {CONVERT}; if they haven't, move them out of the folder"
+_PAGES: Final = (
+    *(".log", ".md", ".rst", ".html", ".htm", ".svg", ".tex", ".py", ".pyi", ".ipynb", ".js", ".ts", ".sh", ".bat"),
+    *(".m", ".c", ".h", ".cpp", ".hpp", ".cu", ".java", ".go", ".rs", ".lua", ".r", ".css", ".err", ".out"),
+)
+"""Endings of what people read, of programs and of what these say: they may show images with boxes and be no labels."""
+_PREDICTED: Final = re.compile(
+    r"(?<![a-z])(?:preds?|predict(?:ed|ions?)?|detections?|inferences?|results?)(?![a-z])",
+    re.IGNORECASE,
+)
+"""What files are called that say what a program found in images."""
+_MEMBERS: Final = 20
+"""So many files in one that is packed are looked into."""
+
+
+class _Odd(NamedTuple):
+    """A file that may have labels.
+
+    Attributes
+    ----------
+    path : str
+    text : str
+        What to say of it.
+    are_notes : bool
+        It's said, and costs nothing.
+    packed : str
+        What it's packed in.
+    """
+
+    path: str
+    text: str
+    are_notes: bool
+    packed: str = ""
 
 
 def name_unknown(files: LabelFiles, images: Images, labels: Labels) -> None:
@@ -90,35 +119,50 @@ def name_unknown(files: LabelFiles, images: Images, labels: Labels) -> None:
         Told of them.
     """
     read = {picture.file for picture in labels.pictures if picture.is_labelled}
-    known = {*read, *files.unread, *(path for _, path, _ in labels.problems)}
+    known = {*read, *files.unread, *labels.files, *(path for _, path, _ in labels.problems)}
     looked = Unlabelled(images, labels)
     if not looked.paths:
         return
     called: dict[tuple[str, str], list[str]] = {}
     others: dict[tuple[str, str], list[str]] = {}
-    for path in files.ending(*_TEXTS, *_BINARY):
-        if path not in known and not _is_something_else(path):
+    for path in files.paths:
+        if path not in known and not is_image(path) and not _is_something_else(path):
             some, folder = (called, _without_split(path)) if looked.called_like(path) else (others, dirname(path))
             some.setdefault((folder, splitext(path)[1].lower()), []).append(path)
-    found: dict[tuple[str, str, bool], tuple[str, str, int]] = {}
+    found: dict[tuple[str, str, bool], tuple[_Odd, int]] = {}
     for (folder, ending), paths in called.items():
         if one := _of_each(paths, files, looked, folder):
             path, count, are_notes = one
             text = f"called like images without labels, as {looked.called_like(path)[0]}"
             key = ending, "", are_notes
-            found[key] = _added(found.get(key), path, text, count)
+            first, before = found.get(key, (_Odd(path, text, are_notes, _packing_of(path, files)), 0))
+            found[key] = first, before + count
     for paths in others.values():
-        for path, text, are_notes in _of_many(paths[:_LOOKED_AT], files, images, looked):
-            key = basename(path), text.partition(" ")[0], are_notes
-            found[key] = _added(found.get(key), path, text, 1)
-    for (*_, are_notes), (path, text, count) in found.items():
-        are = "" if count == 1 else f"and {counted(count - 1, 'more file')} like it "
-        verb = "is" if count == 1 else "are"
-        shown = f"{are}{verb} {text}, and of no format that is known"
-        if are_notes:
-            labels.note(path, f"{shown}. Labelled images have as much, so it's taken for notes; if not, {CONVERT}")
-        else:
-            labels.complain("label", path, f"{shown}: {_WHAT_NEXT}")
+        for odd in _of_many(paths[:_LOOKED_AT], files, images, looked):
+            key = basename(odd.path), odd.text.partition(" ")[0], odd.are_notes
+            first, before = found.get(key, (odd, 0))
+            found[key] = first, before + 1
+    for odd, count in found.values():
+        _name(odd, count, files, labels)
+
+
+def _name(odd: _Odd, count: int, files: LabelFiles, labels: Labels) -> None:
+    """Name a file, and how many there are like it."""
+    are = "" if count == 1 else f"and {counted(count - 1, 'more file')} like it "
+    verb = "is" if count == 1 else "are"
+    program = format_named(odd.path, files.head(odd.path))
+    kind = f"of no format that is read ({program})" if program else "of no format that is known"
+    if odd.packed:
+        kind = (
+            f"packed ({odd.packed}), so it isn't read" if count == 1 else f"packed ({odd.packed}), so they aren't read"
+        )
+    shown = f"{are}{verb} {odd.text}, and {kind}"
+    next_step = f"unpack it, or {CONVERT}" if odd.packed else CONVERT
+    if odd.are_notes:
+        labels.note(odd.path, f"{shown}. Labelled images have as much, so it's taken for notes; if not, {next_step}")
+        return
+    text = f"if they have labels, they weren't read: {next_step}; if they haven't, move them out of the folder"
+    labels.complain("label", odd.path, f"{shown}: {text}")
 
 
 def code_of_passed_by(path: str, files: LabelFiles, images: Images, looked: Unlabelled) -> str:
@@ -129,7 +173,8 @@ def code_of_passed_by(path: str, files: LabelFiles, images: Images, looked: Unla
     text, cuts = files.sample(path)
     mentions = Mentions(text, images.called_so)
     if not looked.has_most(mentions.images, is_part=cuts > 0):
-        return "label"
+        are_others = looked.labelled.isdisjoint(mentions.images) and looked.labelled
+        return "label-note" if are_others and tells_of_classes(mentions, text, path) else "label"
     if _is_of_something_else(path, mentions, text):
         return ""
     if speaks_of_labels(text, mentions.keys, path):
@@ -142,7 +187,7 @@ def code_of_passed_by(path: str, files: LabelFiles, images: Images, looked: Unla
 def _is_something_else(path: str) -> bool:
     """Whether a file is called for something that is no label."""
     name = basename(path)
-    is_derived = path.lower().endswith(_BINARY) and any(map(_DERIVED.search, path.split("/")))
+    is_derived = path.lower().endswith(BINARY) and any(map(_DERIVED.search, path.split("/")))
     return NO_LABELS.match(name) is not None or _SUBMISSION.search(name) is not None or is_derived
 
 
@@ -161,68 +206,8 @@ def _without_split(path: str) -> str:
     return folder if _is_for_labels(folder) else "/".join(without_splits(folder))
 
 
-def _added(known: tuple[str, str, int] | None, path: str, text: str, count: int) -> tuple[str, str, int]:
-    first, said, before = known or (path, text, 0)
-    return first, said, before + count
-
-
-class Unlabelled:
-    """Images that got no labels."""
-
-    def __init__(self, images: Images, labels: Labels) -> None:
-        labelled = {picture.path for picture in labels.pictures if picture.is_labelled}
-        self._images = images
-        self._splits = {picture.path: picture.split for picture in labels.pictures}
-        self._sorted = sorted(images.paths)
-        self._speaking: dict[tuple[str, str], str] = {}
-        self.labelled = labelled
-        self.paths = {path for path in images.paths if path not in labelled and not is_mask_of_voc(path)}
-
-    def called_like(self, path: str) -> list[str]:
-        """Images that a file is called like."""
-        stem = stem_of(path)
-        return self._images.called_so(stem) or self._images.called_so(splitext(stem)[0])
-
-    def are_most(self, paths: Collection[str]) -> bool:
-        """Whether most images got none."""
-        return 2 * sum(path in self.paths for path in paths) > len(paths)
-
-    def has_most(self, paths: Collection[str], *, is_part: bool = False) -> bool:
-        """Whether most labelled images are among these; or, of a part of a file, would be among all that it names."""
-        count, found = len(self.labelled), len(self.labelled.intersection(paths))
-        if not is_part:
-            return 2 * found >= count > 0
-        return 2 * found * (count + len(self.paths)) >= count * len(paths) > 0
-
-    def spoken_for(self, path: str) -> str:
-        """An image that a file may speak for by its name or folder, if none of those got labels; else nothing."""
-        stem, ending = splitext(basename(path))
-        if ending.lower() in _SETTINGS or _MEASURED.search(stem):
-            return ""
-        split = stem if is_called_like_a_split(stem) else split_of_folders(path)
-        if not (is_called_like_a_split(stem) or any(map(is_named_for_labels, (stem, basename(dirname(path)))))):
-            return ""
-        key = self._images.near(dirname(path)).scopes[0], split
-        if key not in self._speaking:
-            self._speaking[key] = self._first_below(*key)
-        return self._speaking[key]
-
-    def _first_below(self, scope: str, split: str) -> str:
-        """An image in a folder, and of a split, if none of those got labels."""
-        found = ""
-        start = bisect_left(self._sorted, f"{scope}/") if scope else 0
-        for image in islice(self._sorted, start, None):
-            if not is_below(image, scope):
-                break
-            if not split or self._is_of(image, split):
-                if image in self.labelled:
-                    return ""
-                found = found or (image if image in self.paths else "")
-        return found
-
-    def _is_of(self, image: str, split: str) -> bool:
-        """Whether an image is of a split now, or by its folders."""
-        return any(is_so(one, split) for one in (self._splits.get(image, ""), split_of_folders(image)))
+def _packing_of(path: str, files: LabelFiles) -> str:
+    return "" if path.lower().endswith(BINARY) else packed_in(files.head(path))
 
 
 def _of_each(paths: list[str], files: LabelFiles, looked: Unlabelled, folder: str) -> tuple[str, int, bool] | None:
@@ -235,9 +220,8 @@ def _of_each(paths: list[str], files: LabelFiles, looked: Unlabelled, folder: st
     are_of_all = bool(labelled) and not _is_for_labels(folder) and looked.has_most(labelled)
     if are_of_all and not (_is_for_files(folder) or paths[0].lower().endswith(_OF_SHAPES)):
         return None
-    odd = [path for path in paths if not looked.labelled.intersection(looked.called_like(path))]
-    odd = [path for path in odd if looked.paths.intersection(looked.called_like(path))]
-    if 2 * len(odd) <= len(paths):
+    odd = [path for path in paths if looked.is_like_one(path)]
+    if not odd or (2 * len(odd) <= len(paths) and not _is_for_labels(folder)):
         return None
     notes = ""
     texts: list[str] = []
@@ -250,7 +234,7 @@ def _of_each(paths: list[str], files: LabelFiles, looked: Unlabelled, folder: st
             if not are_of_all or _speaks_of_labels(path, head):
                 return path, len(odd), False
             notes = notes or path
-            texts.append(head.decode("utf-8", "replace"))
+            texts.append(text_of(path, head) or "")
             profiles.append(profile_of(texts[-1]))
     are_notes = not numbers_differ(profiles) and not have_boxes(texts)
     return (notes, len(odd), are_notes) if notes else None
@@ -258,38 +242,97 @@ def _of_each(paths: list[str], files: LabelFiles, looked: Unlabelled, folder: st
 
 def _speaks_of_labels(path: str, head: bytes) -> bool:
     """Whether the keys in a file of one image are those of labels, or it has none."""
-    if path.lower().endswith(_BINARY):
+    text = text_of(path, head)
+    if text is None:
         return True
-    text = head.decode("utf-8", "replace")
     keys = Mentions(text, lambda _: []).keys
     return not keys or speaks_of_labels(text, keys)
 
 
 def _may_hold_boxes(path: str, head: bytes) -> bool:
-    if path.lower().endswith(_BINARY):
-        return bool(head)
-    return b"\0" not in head and numbers_in(head.decode("utf-8", "replace")) >= OF_A_BOX
+    text = text_of(path, head)
+    if text is None:
+        return bool(head) and is_binary(path)
+    return numbers_in(text) >= OF_A_BOX
 
 
-def _of_many(
-    paths: list[str], files: LabelFiles, images: Images, looked: Unlabelled
-) -> Iterator[tuple[str, str, bool]]:
-    """Files that name images without labels, or may speak for such, what to say of each, and whether they are notes."""
+def _of_many(paths: list[str], files: LabelFiles, images: Images, looked: Unlabelled) -> Iterator[_Odd]:
+    """Files that name images without labels, or may speak for such."""
     for path in paths:
-        head = files.head(path)
-        if not _may_hold_boxes(path, head) or format_of(path, head):
+        seen = look(files, path)
+        if seen.is_nothing or format_of(path, files.head(path)):
             continue
-        is_binary = path.lower().endswith(_BINARY) or b"\0" in head
-        text, cuts = (head.decode("utf-8", "replace"), 0) if is_binary else files.sample(path)
-        mentions = Mentions(text, images.called_so)
-        if found := mentions.images:
-            if not looked.are_most(found) or _is_of_something_else(path, mentions, text):
-                continue
-            if is_binary or numbers_in(mentions.left) >= OF_A_BOX * len(mentions.named):
-                first = next(image for image in found if image in looked.paths)
-                yield path, f"naming images without labels, as {first}", _are_notes(path, mentions, text, looked, cuts)
-        elif image := looked.spoken_for(path):
-            yield path, f"called for images without labels, as {image}", False
+        if not (seen.is_opaque or seen.inside) and numbers_in(seen.text) < OF_A_BOX:
+            continue
+        odd = _of_inner(path, seen, images, looked) if seen.inside else _of_text(path, seen, images, looked)
+        if odd is not None:
+            is_page = path.lower().endswith(_PAGES)
+            yield odd._replace(packed=seen.packed, are_notes=odd.are_notes or is_page)
+
+
+def _of_text(path: str, seen: Seen, images: Images, looked: Unlabelled) -> _Odd | None:
+    """What to say of a file, by what stands in it or what it's called."""
+    mentions = Mentions(seen.text, images.called_so)
+    if not (found := mentions.images):
+        return _called_for(path, seen, looked)
+    if not seen.is_opaque and _is_of_something_else(path, mentions, seen.text):
+        return None
+    are_most = looked.are_most(found)
+    without = [image for image in found if image in looked.paths]
+    if not are_most:
+        without = looked.named_in(mentions, are_told=not seen.is_opaque)
+    if not without or not (seen.is_opaque or numbers_in(mentions.left) >= OF_A_BOX * len(mentions.named)):
+        return None
+    text = f"naming images without labels, as {without[0]}"
+    if looked.labelled.isdisjoint(found) and tells_of_classes(mentions, seen.text, path):
+        return _Odd(path, text, are_notes=True)
+    if are_most:
+        return _Odd(path, text, _are_notes(path, mentions, seen.text, looked, seen.cuts))
+    if _is_predicted(path):
+        return _Odd(path, text, are_notes=True)
+    if seen.is_opaque or is_called_for_labels(path):
+        return _Odd(path, text, not is_called_for_labels(path))
+    return _Odd(path, text, not are_labels(mentions, seen.text, path, seen.cuts))
+
+
+def _called_for(path: str, seen: Seen, looked: Unlabelled) -> _Odd | None:
+    """What to say of a file that names no image, by what it's called."""
+    image, are_none = looked.spoken_for(path)
+    if not image or (_is_predicted(path) and not are_none):
+        return None
+    text = f"called for images without labels, as {image}"
+    if are_none:
+        return _Odd(path, text, are_notes=False)
+    if not seen.is_opaque:
+        is_so = is_called_for_labels(path) and not is_called_like_a_split(splitext(basename(path))[0])
+        return _Odd(path, text, are_notes=True) if is_so else None
+    return _Odd(path, text, not is_called_for_labels(path))
+
+
+def _of_inner(path: str, seen: Seen, images: Images, looked: Unlabelled) -> _Odd | None:
+    """What to say of a file by what is packed in it."""
+    inner = [name for name in seen.inside if not is_image(name) and not _is_something_else(name)]
+    called = [name for name in inner if looked.is_like_one(name)]
+    for name in called[:_MEMBERS]:
+        text = seen.inside[name]()
+        if numbers_in(text) >= OF_A_BOX or (not text and is_binary(name)):
+            text = f"with {name} in it, called like an image without labels, {looked.is_like_one(name)}"
+            return _Odd(path, text, _is_predicted(path))
+    for name in [name for name in inner if not looked.called_like(name)][:_MEMBERS]:
+        text = seen.inside[name]()
+        if numbers_in(text) >= OF_A_BOX and (odd := _of_text(f"{path}/{name}", Seen(text), images, looked)):
+            return _Odd(path, f"with {name} in it, {odd.text}", odd.are_notes)
+    return None
+
+
+def _is_predicted(path: str) -> bool:
+    """Whether a file is called for what a program found."""
+    return any(map(_PREDICTED.search, path.split("/")))
+
+
+def is_called_for_labels(path: str) -> bool:
+    """Whether a file, or a folder around it, is named for labels, and not just for the kind of its files."""
+    return any(is_named_for_labels(part) and not _KIND.fullmatch(part) for part in splitext(path)[0].split("/"))
 
 
 def _is_of_something_else(path: str, mentions: Mentions, text: str) -> bool:
@@ -301,8 +344,7 @@ def _is_of_something_else(path: str, mentions: Mentions, text: str) -> bool:
 
 def _are_notes(path: str, mentions: Mentions, text: str, looked: Unlabelled, cuts: int) -> bool:
     """Whether a file that names images without labels names all, and nothing tells that it's one of labels."""
-    is_called_so = any(is_named_for_labels(part) and not _KIND.fullmatch(part) for part in splitext(path)[0].split("/"))
-    if is_called_so or not looked.has_most(mentions.images, is_part=cuts > 0):
+    if is_called_for_labels(path) or not looked.has_most(mentions.images, is_part=cuts > 0):
         return False
     return not are_labels(mentions, text, path, cuts)
 

@@ -19,6 +19,7 @@ from blobdir.labels.mixing import Mixing
 from blobdir.labels.model import is_told, remarks, told, without_nan
 from blobdir.labels.nearby import is_named_for_labels
 from blobdir.labels.reading import mixed_tags, read_labels
+from blobdir.labels.runs import of_runs, places_of
 from blobdir.labels.splitnames import families, is_split
 from blobdir.labels.supervisely import KEPT, MEASURED, WITH_ATTRIBUTES, Classes, digest, objects_of, tag
 from blobdir.packing.listing import DatasetItems, Listing
@@ -273,6 +274,10 @@ def list_labelled(root: str, options: PackOptions) -> Listing:
             paths.append(path)
             if is_image(name):
                 sizes[path] = size, stamp
+    runs = of_runs(paths)
+    if not sizes.keys() <= runs.keys():
+        _set_aside(runs, listing, sizes)
+        paths = [path for path in paths if path not in runs]
     files = LabelFiles(root, paths) if not options.labels_from else _elsewhere(options.labels_from, root)
     files.images = sorted(sizes)
     labels = read_labels(chosen(options.labels, files), files, Images(files.images))
@@ -283,6 +288,16 @@ def list_labelled(root: str, options: PackOptions) -> Listing:
     listing.problems += [Problem(*problem) for problem in labels.problems]
     _name_the_others(listing, labels, sizes)
     return listing
+
+
+def _set_aside(runs: dict[str, str], listing: Listing, sizes: dict[str, tuple[int, int]]) -> None:
+    """Leave out what programs wrote, and say so; where all images are of runs, they are meant."""
+    for place, count in sorted(places_of(runs).items()):
+        images = [path for path, one in runs.items() if one == place and sizes.pop(path, None) is not None]
+        text = f"is what Ultralytics' programs wrote, no part of the set: set aside, {counted(count, 'file')}"
+        more = f" with {counted(len(images), 'image')}" if images else ""
+        text = f"{text}{more}. If it's meant, pack it by itself"
+        listing.problems.append(Problem("label-note", place, text))
 
 
 def _elsewhere(path: str, root: str) -> LabelFiles:

@@ -13,6 +13,7 @@ from blobdir.errors import AnnotationError
 from blobdir.jsontext import read_json
 from blobdir.labels.claims import Meaning, contradicted
 from blobdir.labels.files import END_BYTES
+from blobdir.labels.foreign import is_datumaro
 from blobdir.labels.formats.cocoobjects import Raw, Reader, attributes_of, category_of, is_caption, merged, place_of
 from blobdir.labels.model import Category, LabelError, Labels, Picture, brief, ident_of, without_nan
 from blobdir.labels.saidsplits import Closer, Meant, column_of_splits, columns_of
@@ -45,6 +46,8 @@ def is_coco(path: str, head: bytes) -> bool:
     """
     first = _FIRST_KEY.match(head)
     if not path.lower().endswith(".json") or first is None:
+        return False
+    if is_datumaro(path, head):
         return False
     if len(set(_LIST.findall(head))) > 1:
         return True

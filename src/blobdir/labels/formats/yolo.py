@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from blobdir.labels.claims import Claims
 from blobdir.labels.files import decoded, without_mark
 from blobdir.labels.finding import Found, is_image
+from blobdir.labels.foreign import DOTA, is_dota
 from blobdir.labels.formats.yoloconfig import Splits, is_config, read_config
 from blobdir.labels.formats.yolonames import Names, is_called_like_names, without_those_of_images
 from blobdir.labels.model import (
@@ -140,6 +141,10 @@ class _Reader:
             lines = decoded(self._files.read(self._path)).splitlines()
         except LabelError as error:
             complain("label", f"{self._path}: {error}")
+            return
+        if is_dota(lines):
+            text = f"isn't YOLO's, but of a format that isn't read ({DOTA}): convert it, as to YOLO's outlines"
+            complain("label", f"{self._path}: {text}")
             return
         for line_number, line in enumerate(lines, 1):
             if not line.strip():

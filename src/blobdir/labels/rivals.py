@@ -1,0 +1,148 @@
+"""Texts of one image in two forms: what a program converted, and what it was made from, in pixels.
+
+VisDrone, DOTA and KITTI have a text for each image, and so has YOLO: of both only the converted ones are read, and a
+line for each image would say nothing. They are named together; it costs nothing if they say the same boxes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from blobdir.labels.model import LabelError
+from blobdir.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from blobdir.labels.files import LabelFiles
+    from blobdir.labels.model import Labels
+
+_BETWEEN: Final = re.compile(r"[\s,;]+")
+_BOX, _SCORED, _CORNERS = 4, 5, 8
+_STARTS: Final = range(5)
+"""Where a box may begin in a row: behind a class, or behind what KITTI says of it."""
+_OFF: Final = 1.5
+"""So many pixels may a side be elsewhere: programs round."""
+_IGNORED: Final = 4
+"""The number in VisDrone's rows that is 0 where an object doesn't count."""
+_SHARES: Final = (-1, 2)
+
+Box = tuple[float, float, float, float]
+
+
+class Rival(NamedTuple):
+    """A text of an image that has its labels in another one.
+
+    Attributes
+    ----------
+    file : str
+    image : str
+    owner : str
+    """
+
+    file: str
+    image: str
+    owner: str
+
+
+def name_rivals(rivals: list[Rival], files: LabelFiles, labels: Labels) -> None:
+    """Name files of images that have labels in others: those in pixels, beside some in shares, all together."""
+    others: dict[bool, list[Rival]] = {}
+    for one in rivals:
+        if (is_same := _are_same(one, files)) is None:
+            labels.complain("label", one.file, f"is of {one.image}, which has labels in {one.owner}")
+        else:
+            others.setdefault(is_same, []).append(one)
+    for is_same, some in others.items():
+        first = some[0]
+        more = f"; so are {counted(len(some) - 1, 'more file')}" if len(some) > 1 else ""
+        text = f"is of {first.image}, which has labels in {first.owner}{more}"
+        if is_same:
+            labels.note(first.file, f"{text}. It has the same boxes in pixels: it isn't read")
+        else:
+            text = f"{text}. It has numbers in pixels, and not the same boxes, so it isn't read"
+            labels.complain("label", first.file, f"{text}: move what doesn't count out of the folder")
+
+
+def _are_same(one: Rival, files: LabelFiles) -> bool | None:
+    """Whether a text in pixels has the boxes of one in shares; None: they aren't such texts."""
+    if not one.file.lower().endswith(".txt") or not one.owner.lower().endswith(".txt"):
+        return None
+    try:
+        mine, rows = _rows(files.text(one.owner)), _rows(files.text(one.file))
+    except LabelError:
+        return None
+    if not rows or not _are_shares(mine) or _are_shares(rows):
+        return None
+    if not all(len(row) >= _BOX and any(isinstance(cell, float) for cell in row) for row in rows):
+        return None
+    boxes = [_of_shares(row) for row in mine]
+    counting = [row for row in rows if len(row) <= _IGNORED or row[_IGNORED] != 0]
+    return any(_fit(boxes, found) for some in (rows, counting) for found in _boxes(some))
+
+
+def _rows(text: str) -> list[list[float | str]]:
+    lines = (_BETWEEN.split(line.strip(" \t\r,;")) for line in text.splitlines() if line.strip())
+    return [[_number(word) for word in line] for line in lines]
+
+
+def _number(word: str) -> float | str:
+    try:
+        return float(word)
+    except ValueError:
+        return word
+
+
+def _are_shares(rows: list[list[float | str]]) -> bool:
+    """Whether all rows are YOLO's: a class, then shares of the image's sides."""
+    least, most = _SHARES
+    return all(
+        len(row) > _BOX and all(isinstance(cell, float) and least <= cell <= most for cell in row[1:]) for row in rows
+    )
+
+
+def _of_shares(row: list[float | str]) -> Box:
+    values = [cell for cell in row[1:] if isinstance(cell, float)]
+    if len(values) <= _SCORED:
+        x, y, w, h = values[:_BOX]
+        return x - w / 2, y - h / 2, x + w / 2, y + h / 2
+    return _around(values[: len(values) // 2 * 2])
+
+
+def _around(values: list[float]) -> Box:
+    return min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])
+
+
+def _boxes(rows: list[list[float | str]]) -> Iterator[list[Box]]:
+    """The boxes that rows may have, in each way in which they may have some."""
+    if found := _columns(rows, 0, _CORNERS):
+        yield [_around(values) for values in found]
+    for start in _STARTS:
+        if found := _columns(rows, start, _BOX):
+            yield [(x, y, x + w, y + h) for x, y, w, h in found]
+            yield [(left, top, right, bottom) for left, top, right, bottom in found]
+    if not rows:
+        yield []
+
+
+def _columns(rows: list[list[float | str]], start: int, count: int) -> list[list[float]]:
+    """So many numbers of each row; nothing if one has others there."""
+    found = [[cell for cell in row[start : start + count] if isinstance(cell, float)] for row in rows]
+    return found if all(len(one) == count for one in found) else []
+
+
+def _fit(shares: list[Box], pixels: list[Box]) -> bool:
+    """Whether boxes are the same ones, whatever size the image has."""
+    return len(shares) == len(pixels) and all(
+        _fit_along([(one[i], one[i + 2]) for one in shares], [(one[i], one[i + 2]) for one in pixels]) for i in (0, 1)
+    )
+
+
+def _fit_along(shares: list[tuple[float, float]], pixels: list[tuple[float, float]]) -> bool:
+    total = sum(map(sum, shares))
+    if not shares:
+        return True
+    size = sum(map(sum, pixels)) / total if total > 0 else 0
+    pairs = zip(shares, pixels, strict=True)
+    return size > 1 and all(abs(mine[i] * size - other[i]) <= _OFF for mine, other in pairs for i in (0, 1))

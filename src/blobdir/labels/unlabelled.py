@@ -1,0 +1,106 @@
+"""Images that got no labels, and what files are called so that they may speak for them."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from itertools import islice
+from posixpath import basename, dirname, splitext
+from typing import TYPE_CHECKING, Final
+
+from blobdir.labels.companions import is_mask_of_voc
+from blobdir.labels.namesakes import is_below, stem_of
+from blobdir.labels.nearby import is_named_for_labels
+from blobdir.labels.splitnames import is_called_like_a_split, is_so, split_of_folders
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from blobdir.labels.finding import Images
+    from blobdir.labels.mentions import Mentions
+    from blobdir.labels.model import Labels
+
+_MEASURED: Final = re.compile(r"(?<![a-z])(?:results?|metrics?|scores?)(?![a-z])", re.IGNORECASE)
+"""What files are called that say how good a program is; they name no image."""
+_SETTINGS: Final = (".yaml", ".yml", ".toml")
+_ENDINGS: Final = 3
+"""So many endings may a file have behind the name of an image, as ``0.jpg.xml.bak``."""
+
+
+class Unlabelled:
+    """Images that got no labels."""
+
+    def __init__(self, images: Images, labels: Labels) -> None:
+        labelled = {picture.path for picture in labels.pictures if picture.is_labelled}
+        self._images = images
+        self._splits = {picture.path: picture.split for picture in labels.pictures}
+        self._sorted = sorted(images.paths)
+        self._speaking: dict[tuple[str, str], tuple[str, bool]] = {}
+        self.labelled = labelled
+        self.paths = {path for path in images.paths if path not in labelled and not is_mask_of_voc(path)}
+
+    def called_like(self, path: str) -> list[str]:
+        """Images that a file is called like, whatever endings it has: ``0.txt``, ``0.jpg.json``, ``0.xml.bak``."""
+        stem = stem_of(path)
+        for _ in range(_ENDINGS):
+            if found := self._images.called_so(stem):
+                return found
+            stem = splitext(stem)[0]
+        return []
+
+    def is_like_one(self, path: str) -> str:
+        """An image without labels that a file is called like; empty if it's called like one with labels, or none."""
+        found = self.called_like(path)
+        return "" if self.labelled.intersection(found) else next((one for one in found if one in self.paths), "")
+
+    def named_in(self, mentions: Mentions, *, are_told: bool) -> list[str]:
+        """Images without labels that a text names; a name may be that of several images.
+
+        `are_told`: only those of which it says something, as backgrounds have no boxes.
+        """
+        some = [image for image, paths in mentions.named.items() if self.labelled.isdisjoint(paths)]
+        some = [image for image in some if image in self.paths]
+        return [image for image in some if mentions.says_something_of(image)] if are_told else some
+
+    def are_most(self, paths: Collection[str]) -> bool:
+        """Whether most images got none."""
+        return 2 * sum(path in self.paths for path in paths) > len(paths)
+
+    def has_most(self, paths: Collection[str], *, is_part: bool = False) -> bool:
+        """Whether most labelled images are among these; or, of a part of a file, would be among all that it names."""
+        count, found = len(self.labelled), len(self.labelled.intersection(paths))
+        if not is_part:
+            return 2 * found >= count > 0
+        return 2 * found * (count + len(self.paths)) >= count * len(paths) > 0
+
+    def spoken_for(self, path: str) -> tuple[str, bool]:
+        """An image without labels that a file may speak for by its name or folder, and whether none of these got any.
+
+        Nothing, and True: it's called for no images, or all that it may speak for have labels.
+        """
+        stem, ending = splitext(basename(path))
+        if ending.lower() in _SETTINGS or _MEASURED.search(stem):
+            return "", True
+        split = stem if is_called_like_a_split(stem) else split_of_folders(path)
+        if not (is_called_like_a_split(stem) or any(map(is_named_for_labels, (stem, basename(dirname(path)))))):
+            return "", True
+        key = self._images.near(dirname(path)).scopes[0], split
+        if key not in self._speaking:
+            self._speaking[key] = self._first_below(*key)
+        return self._speaking[key]
+
+    def _first_below(self, scope: str, split: str) -> tuple[str, bool]:
+        """The first image without labels in a folder, and of a split; and whether none of those has labels."""
+        found, are_none = "", True
+        start = bisect_left(self._sorted, f"{scope}/") if scope else 0
+        for image in islice(self._sorted, start, None):
+            if not is_below(image, scope) or (found and not are_none):
+                break
+            if not split or self._is_of(image, split):
+                are_none = are_none and image not in self.labelled
+                found = found or (image if image in self.paths else "")
+        return found, are_none
+
+    def _is_of(self, image: str, split: str) -> bool:
+        """Whether an image is of a split now, or by its folders."""
+        return any(is_so(one, split) for one in (self._splits.get(image, ""), split_of_folders(image)))
