@@ -49,7 +49,8 @@ def read(url, names, **options):
 
 
 def blocks(asked):
-    return [number for start, end in asked if end - start >= BLOCK // 2 for number in range(start // BLOCK, -(-end // BLOCK))]
+    whole = [(start, end) for start, end in asked if end - start >= BLOCK // 2]
+    return [number for start, end in whole for number in range(start // BLOCK, -(-end // BLOCK))]
 
 
 def test_several_at_once_and_each_block_once(watched):
@@ -83,7 +84,8 @@ def test_what_fails_ahead_is_no_ones_error(watched, monkeypatch):
     failed = []
 
     async def failing(self, path, start, end, **more):
-        if path.endswith("a.tar") and start is not None and end - start > BLOCK // 2 and len(failed) < 20 and len(failed) % 2 == 0:
+        is_block = path.endswith("a.tar") and start is not None and end - start > BLOCK // 2
+        if is_block and len(failed) < 20 and len(failed) % 2 == 0:
             failed.append(start)
             raise ConnectionResetError("reset")
         failed.append(None)
