@@ -1,0 +1,335 @@
+"""Folders that get other names while a change of what is in them is prepared, or between a crash and the next writer.
+
+And what comes where an image comes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from pathlib import Path
+
+import pytest
+from blob_builder import Builder
+from changes.children import killed_at
+
+import blobdir
+from blobdir.discovery import whereabouts
+from blobdir.errors import BlobdirError, SourceChangedError
+from blobdir.packing import add, compact, growing, merge, move, recover, remove
+from blobdir.packing.publishing import Change
+
+from .test_kinds_witness import PNG, label
+
+PNGS = {name: PNG[:-12] + bytes([0, 0, 0, 1, 116, 69, 88, 116, ord(name)]) + bytes(4) + PNG[-12:] for name in "abcdnx"}
+"""Images of different bytes."""
+T = ["t/a.png", "t/b.png", "t/x.png"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    place = tmp_path_factory.mktemp("folders")
+    made = Builder(place / "p")
+    made.loose("meta.json", b'{"classes": [], "tags": [], "projectType": "images"}')
+    for dataset, names in (("t", "abx"), ("v", "cd")):
+        made.blob(dataset, f"of-{dataset}", {f"{name}.png": PNGS[name] for name in names})
+        for name in names:
+            made.loose(f"{dataset}/ann/{name}.png.json", label(name.encode()))
+    other = Builder(place / "o")
+    other.loose("meta.json", b'{"classes": [], "tags": [], "projectType": "images"}')
+    other.blob("t", "of-o", {"n.png": PNGS["n"]})
+    other.loose("t/ann/n.png.json", label(b"n"))
+    (place / "n.png").write_bytes(PNGS["n"])
+    (place / "again").mkdir()
+    (place / "again/a.png").write_bytes(PNGS["n"])
+    return place
+
+
+@pytest.fixture
+def place(base, tmp_path):
+    return Path(shutil.copytree(base, tmp_path / "w", symlinks=True))
+
+
+def transaction(step):
+    def change(place):
+        fs = blobdir.BlobDirFileSystem(place / "p", skip_instance_cache=True)
+        with fs.transaction:
+            step(fs)
+
+    return change
+
+
+COMMANDS = {
+    "remove one": lambda place: remove(place / "p", T[:1]),
+    "remove all": lambda place: remove(place / "p", T),
+    "move one": lambda place: move(place / "p", T[:1], "v"),
+    "move all": lambda place: move(place / "p", T, "v"),
+    "move to": lambda place: move(place / "p", ["v/c.png"], "t"),
+    "add": lambda place: add(place / "p", "t", [place / "n.png"]),
+    "add --replace": lambda place: add(place / "p", "t", [place / "again/a.png"], replace=True),
+    "compact": lambda place: compact(place / "p"),
+    "merge": lambda place: merge(place / "p", place / "o"),
+    "rm": transaction(lambda fs: fs.rm("t/img/a.png")),
+    "rm -r": transaction(lambda fs: fs.rm("t", recursive=True)),
+    "mv": transaction(lambda fs: fs.mv("t/img/a.png", "v/img/a.png")),
+    "pipe": transaction(lambda fs: fs.pipe("t/img/a.png", PNGS["n"])),
+}
+GOES = {"remove one": "a", "remove all": "abx", "rm": "a", "rm -r": "abx", "add --replace": "a", "pipe": "a"}
+"""Images that a command has go."""
+
+
+def swap(root):
+    os.rename(root / "t", root / "between")
+    os.rename(root / "v", root / "t")
+    os.rename(root / "between", root / "v")
+
+
+def emptied(root):
+    os.rename(root / "t", root / "t2")
+    (root / "t/ann").mkdir(parents=True)
+
+
+HANDS = {
+    "renamed": lambda root: os.rename(root / "t", root / "t2"),
+    "renamed by case": lambda root: os.rename(root / "t", root / "T"),
+    "swapped": swap,
+    "replaced": emptied,
+    "moved down": lambda root: (root / "q").mkdir() or os.rename(root / "t", root / "q/t"),
+}
+
+
+def prepared(place, command):
+    if command == "compact":
+        remove(place / "p", T[:1])
+
+
+def images(root):
+    """Image -> how often it's shown; and all can be read."""
+    fs = blobdir.BlobDirFileSystem(root, skip_instance_cache=True, on_defect="ignore")
+    by_bytes = {data: name for name, data in PNGS.items()}
+    found = [by_bytes[fs.cat_file(path)] for path in fs.find("") if "/img/" in path]
+    return {name: found.count(name) for name in found}
+
+
+def labels(root):
+    return {json.loads(path.read_bytes())["description"] for path in root.rglob("ann/*.json")}
+
+
+def datasets(root):
+    return sorted(path.name for path in root.rglob("*") if any(path.glob("*_offsets.pkl")) and path.is_dir())
+
+
+@pytest.mark.parametrize("hand", HANDS)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_while_it_is_prepared(place, monkeypatch, command, hand):
+    root, real = place / "p", Change.commit
+    prepared(place, command)
+    before = images(root)
+
+    def commit(change):
+        HANDS[hand](root)
+        return real(change)
+
+    monkeypatch.setattr(Change, "commit", commit)
+    with pytest.raises(BlobdirError, match=r"renamed|another program"):
+        COMMANDS[command](place)
+    assert images(root) == before
+    assert not (root / ".blobdir/journal.json").exists()
+
+
+@pytest.mark.parametrize("hand", HANDS)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_after_a_crash(base, tmp_path, command, hand):
+    """The change is made, or undone, in the dataset that it was of."""
+    start = Path(shutil.copytree(base, tmp_path / "start"))
+    prepared(start, command)
+    old, old_labels, number, seen = images(start / "p"), labels(start / "p"), 0, 0
+    done = Path(shutil.copytree(start, tmp_path / "done"))
+    COMMANDS[command](done)
+    new, new_labels = images(done / "p"), labels(done / "p")
+    while True:
+        place = Path(shutil.copytree(start, tmp_path / f"{number}"))
+        root = place / "p"
+        if not killed_at(lambda at=place: COMMANDS[command](at), number)[0]:
+            break
+        number += 1
+        if not (root / ".blobdir/journal.json").exists() or not (root / "t").exists():
+            continue
+        seen += 1
+        HANDS[hand](root)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            recover(root)
+        assert any("is called" in str(one.message) or "undone" in str(one.message) for one in said)
+        assert images(root) in (old, new)
+        assert labels(root) in (old_labels, new_labels)
+        assert not (root / ".blobdir/journal.json").exists()
+        assert not (root / "t").exists() or hand in ("swapped", "replaced")
+        shutil.rmtree(place)
+    assert seen > 2
+
+
+@pytest.mark.parametrize("command", ["remove one", "move one", "add --replace", "compact"])
+@pytest.mark.parametrize("hand", ["moved out", "moved out, and replaced"])
+def test_a_dataset_that_is_nowhere_after_a_crash(base, tmp_path, command, hand):
+    """Nothing is put into another one, no blob goes that those offsets name which were put there, nothing is lost."""
+    start = Path(shutil.copytree(base, tmp_path / "start"))
+    prepared(start, command)
+    old, number = images(start / "p"), 0
+    while True:
+        place = Path(shutil.copytree(start, tmp_path / f"{number}"))
+        root = place / "p"
+        if not killed_at(lambda at=place: COMMANDS[command](at), number)[0]:
+            break
+        number += 1
+        if not (root / ".blobdir/journal.json").exists():
+            continue
+        os.rename(root / "t", place / "out")
+        if hand.endswith("replaced"):
+            (root / "t/ann").mkdir(parents=True)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            recover(root)
+        assert any("isn't in the project any more" in str(one.message) for one in said)
+        assert [*(root / "t").rglob("*")] == [root / "t/ann"] * hand.endswith("replaced")
+        shutil.rmtree(root / "t", ignore_errors=True)
+        os.rename(place / "out", root / "t")
+        assert set(images(root)) >= set(old) - set(GOES.get(command, ""))
+        shutil.rmtree(place)
+    assert number > 5
+
+
+def test_a_blob_that_a_copied_dataset_names(place):
+    """`cp -a` of a dataset between the crash and the next writer."""
+    root, number = place / "p", 0
+    prepared(place, "compact")
+    start = shutil.copytree(place, place.with_name("start"))
+    while True:
+        shutil.rmtree(place)
+        shutil.copytree(start, place)
+        if not killed_at(lambda: compact(root), number)[0]:
+            break
+        number += 1
+        names = {name for name in ("of-t_offsets.pkl",) if (root / "t" / name).exists()}
+        if not (root / ".blobdir/journal.json").exists() or not names:
+            continue
+        shutil.copytree(root / "t", root / "copy")
+        with pytest.warns(match="blob/of-t.tar: stays: copy/of-t_offsets.pkl names it"):
+            recover(root)
+        assert (root / "blob/of-t.tar").exists()
+        assert images(root)["b"] == 2
+    assert number > 5
+
+
+def test_copies_of_a_project_with_a_journal(base, tmp_path):
+    """In them each folder has another number."""
+    number, done = 0, 0
+    while True:
+        place = Path(shutil.copytree(base, tmp_path / f"{number}"))
+        if not killed_at(lambda at=place: COMMANDS["move all"](at), number)[0]:
+            break
+        number += 1
+        if (place / "p/.blobdir/journal.json").exists():
+            copy = Path(shutil.copytree(place / "p", place / "copy"))
+            recover(copy)
+            assert images(copy) == dict.fromkeys("abxcd", 1)
+            done += datasets(copy) == ["v"]
+    assert done > 2
+
+
+def test_numbers_that_are_given_anew(place):
+    """A folder that has the number of another one, and none of its files, isn't that."""
+    numbers = whereabouts.inodes_of(str(place / "p"), ["t/ann", "v/ann"])
+    wrong = numbers | {"t": numbers["v"], "v": numbers["t"]}
+    assert whereabouts.Whereabouts(str(place / "p"), wrong).of("t/x") == "v/x"
+    assert whereabouts.Whereabouts(str(place / "p"), wrong, lambda *_: False).of("t/x") is None
+    assert whereabouts.Whereabouts(str(place / "o"), wrong).of("t/x") == "t/x"
+
+
+@pytest.mark.parametrize("command", ["move one", "remove one", "add --replace", "mv"])
+def test_a_blob_that_is_renamed_while_it_is_prepared(place, monkeypatch, command):
+    root, real = place / "p", Change.commit
+
+    def commit(change):
+        os.rename(root / "blob/of-t.tar", root / "blob/other.tar")
+        os.rename(root / "t/of-t_offsets.pkl", root / "t/other_offsets.pkl")
+        return real(change)
+
+    before = images(root)
+    monkeypatch.setattr(Change, "commit", commit)
+    with pytest.raises(SourceChangedError):
+        COMMANDS[command](place)
+    assert images(root) == before
+
+
+# -- what comes --------------------------------------------------------------------------------------------------------
+
+COMING = {
+    "add": ("t", "n.png", COMMANDS["add"]),
+    "move": ("v", "a.png", COMMANDS["move one"]),
+    "move to a new one": ("w", "a.png", lambda place: move(place / "p", T[:1], "w")),
+    "merge": ("t", "n.png", COMMANDS["merge"]),
+    "mv": ("v", "a.png", COMMANDS["mv"]),
+    "pipe": ("t", "n.png", transaction(lambda fs: fs.pipe("t/img/n.png", PNGS["n"]))),
+}
+ARRIVES = {
+    "an image": "img/{name}",
+    "its label": "ann/{name}.json",
+    "its image meta": "meta/{name}.json",
+    "image meta by the stem": "meta/{stem}.json",
+    "a mask": "masks_machine/{name}",
+    "one of many masks": "masks_machine/{stem}/1.png",
+}
+
+
+@pytest.mark.parametrize("what", ARRIVES)
+@pytest.mark.parametrize("command", COMING)
+def test_what_arrives_where_an_image_comes(place, monkeypatch, command, what):
+    dataset, name, run = COMING[command]
+    root, real = place / "p", Change.commit
+    new = root / dataset / ARRIVES[what].format(name=name, stem=name.removesuffix(".png"))
+
+    def commit(change):
+        new.parent.mkdir(parents=True, exist_ok=True)
+        new.write_bytes(label(b"theirs") if new.suffix == ".json" else PNGS["d"])
+        return real(change)
+
+    monkeypatch.setattr(Change, "commit", commit)
+    with pytest.raises(SourceChangedError, match="another program"):
+        run(place)
+    assert new.is_file()
+    new.unlink()
+    assert images(root) == dict.fromkeys("abxcd", 1)
+
+
+@pytest.mark.parametrize("command", COMING)
+def test_what_arrives_for_others_is_no_reason(place, monkeypatch, command):
+    """Nor is what has been there before, and is taken over."""
+    dataset, name, run = COMING[command]
+    root, real = place / "p", Change.commit
+    if command in ("add", "pipe"):
+        (root / "t/ann/n.png.json").write_bytes(label(b"written first"))
+
+    def commit(change):
+        for folder in ("ann", "img", "meta"):
+            (root / dataset / folder).mkdir(parents=True, exist_ok=True)
+            (root / dataset / folder / "other.txt").write_bytes(b"theirs")
+        return real(change)
+
+    monkeypatch.setattr(Change, "commit", commit)
+    run(place)
+    assert name[0] in images(root)
+
+
+def test_what_arrives_while_a_blob_is_written(place, monkeypatch):
+    real = growing.write_shard
+
+    def write_shard(*arguments, **options):
+        os.rename(place / "p/t", place / "p/t2")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(growing, "write_shard", write_shard)
+    with pytest.raises(SourceChangedError, match="renamed or replaced"):
+        add(place / "p", "t", [place / "n.png"])
