@@ -194,9 +194,9 @@ class Journal(JournalFile):
             return  # done already, by one who was cut off after it
         with about(path):
             fd, name = folders.of(path, make=True)
+            if there and layout.is_offsets(name) and not _exists(name, fd) and _names_of(str(number), undo) != 1:
+                raise NotFoundError(f"{path}: was to be replaced, and has been removed or renamed since")
             if not _exists(str(number), undo):
-                if there and layout.is_offsets(name) and not _exists(name, fd):
-                    raise NotFoundError(f"{path}: was to be replaced, and has been removed or renamed since")
                 _keep(name, fd, str(number), undo)
             elif self._save(folders, path, number, is_new=False):  # put there since that was kept
                 fd, name = folders.of(path)
@@ -226,12 +226,14 @@ class Journal(JournalFile):
 
     def _unput(self, folders: Folders, number: int, path: str, undo: int, *, is_taken: bool, is_put: bool) -> None:
         """Have what was replaced be back."""
-        is_away = is_taken and layout.is_offsets(path) and folders.stat(path) is None
+        if layout.is_offsets(path) and folders.where(path) is not None and folders.stat(path) is None:
+            if is_taken:  # the new one has another name now, or somebody has removed it
+                self._lay_aside(folders, number, undo, path, "was removed or renamed")
+                return
+            if _names_of(str(number), undo) > 1:  # the old one has
+                return
         if is_put:
             self._save(folders, path, number, is_new=True)
-        if is_away:  # it has another name now, or somebody has removed it
-            self._lay_aside(folders, number, undo, path, "was removed or renamed")
-            return
         if is_put or not self._is_strange(folders, path, number, is_new=False):
             self._restore(folders, number, undo, path)
             return
@@ -430,6 +432,14 @@ def _exists(name: str, fd: int) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def _names_of(name: str, fd: int) -> int:
+    """How many names a file has; 0 where it isn't there."""
+    try:
+        return os.stat(name, dir_fd=fd, follow_symlinks=False).st_nlink
+    except FileNotFoundError:
+        return 0
 
 
 def _is_file(name: str, fd: int) -> bool:
