@@ -17,7 +17,7 @@ from blob_builder import Builder
 import blobdir
 from blobdir.discovery import whereabouts
 from blobdir.errors import BlobdirError, SourceChangedError
-from blobdir.packing import add, compact, growing, merge, move, recover, remove
+from blobdir.packing import add, compact, growing, merge, move, publishing, recover, remove
 from blobdir.packing.journal import Journal
 from blobdir.packing.publishing import Change
 
@@ -249,6 +249,20 @@ def test_copies_of_a_project_with_a_journal(base, tmp_path):
         recovered(copy)
         assert images(copy) == dict.fromkeys("abxcd", 1)
         assert len(list(copy.glob("v/*.pkl"))) == 2
+
+
+@pytest.mark.parametrize("hand", ["renamed", "replaced"])
+@pytest.mark.parametrize("command", ["remove one", "remove all", "move one", "add --replace", "compact", "rm -r"])
+def test_journals_of_older_versions(base, tmp_path, monkeypatch, command, hand):
+    """They have no numbers of folders: no dataset is made anew by them, and no blob deleted that is named."""
+    monkeypatch.setattr(publishing, "inodes_of", lambda *_: {})
+    for place in crashes(base, tmp_path, command):
+        root = place / "p"
+        HANDS[hand](root)
+        recovered(root)
+        gone = "abx" if command in ("remove all", "rm -r") else "a"
+        assert images(root).keys() >= set("abxcd") - set(gone)
+        assert (root / "t").exists() == (hand == "replaced")
 
 
 def test_numbers_that_are_given_anew(place):

@@ -1,6 +1,6 @@
 """Changes of a project that haven't ended: a writer that is at it is waited for, one that has died is a defect.
 
-The writing side, and what lies on disk in between, is in `blobdir.packing.journal`.
+The writing side is in `blobdir.packing.journal`, what lies on disk in between in `blobdir.packing.journalfile`.
 """
 
 from __future__ import annotations
