@@ -14,7 +14,7 @@ from changes.test_kinds_witness import PNG, TICK_S, files, label, project, renam
 
 import blobdir
 from blobdir.errors import BlobdirWarning, PackError, SourceChangedError
-from blobdir.packing import growing, journal, newfolder, recover, remove
+from blobdir.packing import growing, journal, journalfile, newfolder, recover, remove
 from blobdir.packing.publishing import Change
 from blobdir.verifying import verify
 
@@ -151,7 +151,7 @@ def test_a_full_disk_after_a_crash(project, monkeypatch, step):
 
     with monkeypatch.context() as patches, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        patches.setattr(journal, "write_whole", full)
+        patches.setattr(journalfile, "write_whole", full)
         recover(project)
     now, saved = everything(project)
     assert MINE in {**now, **saved}.values()

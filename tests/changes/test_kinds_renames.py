@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import blobdir
 from blobdir.errors import BlobdirError, UsageError
 from blobdir.packing import SubsetOptions, move, remove, subset
-from blobdir.packing.journal import Folders
+from blobdir.packing.folders import Folders
 from blobdir.packing.renames import in_order
 from blobdir.verifying import verify
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import replace
 
 import pytest
 from changes.test_kinds_witness import files, in_place, label, project, renamed
@@ -154,7 +155,7 @@ def test_journals_of_older_versions(project, monkeypatch):
     real = journal.Journal._content
 
     def content(self):
-        return real(journal.replace(self, versions={})).replace(b', "versions": {}', b"")
+        return real(replace(self, versions={}, inodes={})).replace(b', "versions": {}, "inodes": {}', b"")
 
     with monkeypatch.context() as patches:
         patches.setattr(journal.Journal, "_content", content)

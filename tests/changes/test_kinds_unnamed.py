@@ -14,7 +14,7 @@ from changes.samples import annotation, files_below, files_of, packed, picture, 
 from blobdir.cli.app import run
 from blobdir.offsets import write_offsets
 from blobdir.packing import SubsetOptions, compact, create_project, merge, remove, subset
-from blobdir.packing.journal import UNDO
+from blobdir.packing.journalfile import UNDO
 
 pytestmark = pytest.mark.filterwarnings("ignore::blobdir.errors.BlobdirWarning")
 

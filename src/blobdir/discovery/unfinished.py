@@ -1,6 +1,6 @@
 """Changes of a project that haven't ended: a writer that is at it is waited for, one that has died is a defect.
 
-The writing side, and what lies on disk in between, is in `blobdir.packing.journal`.
+The writing side is in `blobdir.packing.journal`, what lies on disk in between in `blobdir.packing.journalfile`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from blobdir.descriptors import none_left
 from blobdir.discovery import layout
+from blobdir.discovery.whereabouts import Whereabouts
 from blobdir.inside import read_open
 from blobdir.projectlock import JOURNAL, STATE_DIR, changes, is_being_changed, is_hidden, open_state
 
@@ -123,6 +124,8 @@ def _touched(root: str, datasets: Collection[str]) -> set[str]:
             value = json.loads(read_open(file.fileno(), JOURNAL).decode("utf-8", "surrogateescape"))
         paths = [item[1] for key in ("put", "remove") for item in value[key]]
         found = {folder for path in paths if (folder := _shown_in(path)) is not None}
+        if Whereabouts(root, dict(value.get("inodes", {}))).moved:  # then it's about folders of any names
+            return found | _lists_of(datasets)
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         if none_left(error):
             raise

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from blobdir.discovery import layout
 from blobdir.errors import UsageError
 from blobdir.inside import NO_FILE
-from blobdir.packing.journal import wrong_path
+from blobdir.packing.journalfile import wrong_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

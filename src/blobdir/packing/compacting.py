@@ -14,20 +14,17 @@ import hashlib
 import os
 import time
 from dataclasses import replace
-from functools import partial
-from posixpath import splitext
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from blobdir.discovery import layout
 from blobdir.durable import open_regular
-from blobdir.errors import BlobdirError, PackError, SourceChangedError
+from blobdir.errors import BlobdirError, PackError
 from blobdir.inside import open_plain
 from blobdir.offsets.choosing import no_images, side_files_of
 from blobdir.offsets.table import concatenate
 from blobdir.packing.backups import backups_in, unreadable_backup
-from blobdir.packing.provenance import Provenance
 from blobdir.packing.publishing import Change, take_over
 from blobdir.packing.remains import Gone, Remains
 from blobdir.packing.report import ChangeReport, Problem
@@ -126,8 +123,6 @@ class _Compacting:
         for pickle in self._known.all_pickles():
             self._known.blob_of(pickle)  # one that is away may be put back, and then must fit
             pickles.setdefault((pickle.blobs, pickle.stem), []).append(pickle)
-        known = {pickle.path for every in pickles.values() for pickle in every}
-        self._change.ask_again(partial(self._check_no_other, known))
         folders = [layout.BLOB_DIR]
         folders += [layout.join(path, layout.PACKED_ANNOTATIONS) for path in self._known.datasets.values()]
         blobs = [(folder, stem, path) for folder in folders for stem, path in self._known.blobs(folder)[0].items()]
@@ -150,16 +145,6 @@ class _Compacting:
         self._writer.write_sums(self._added, self._gone)
         self._writer.write_released()
         return self._report
-
-    def _check_no_other(self, known: set[str]) -> None:
-        """Refuse where another program has written offsets of a blob that goes."""
-        going = {splitext(path)[0] for path in self._report.removed}
-        for pickle in Provenance(self._writer.root).all_pickles() if going else ():
-            if pickle.path not in known and layout.join(pickle.blobs, pickle.stem) in going:
-                raise SourceChangedError(
-                    f"{os.path.join(self._writer.root, pickle.path)}: was put there by another program while this "
-                    "change was prepared, and names a blob that would be deleted; nothing was changed; try again"
-                )
 
     def _size(self, path: str) -> int:
         return os.path.getsize(os.path.join(self._writer.root, path))

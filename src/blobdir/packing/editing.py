@@ -13,14 +13,9 @@ from typing import TYPE_CHECKING, Final, Self
 
 from blobdir.datasets import open_view
 from blobdir.discovery import layout
-from blobdir.errors import (
-    BlobdirWarning,
-    IncompleteListingError,
-    IsADirectory,
-    NotFoundError,
-    UsageError,
-)
+from blobdir.errors import BlobdirWarning, IncompleteListingError, IsADirectory, NotFoundError, UsageError
 from blobdir.filenames import is_image_name
+from blobdir.packing.arriving import watch_coming
 from blobdir.packing.belongings import belongings, check_are_files, check_none_hidden, watch
 from blobdir.packing.compacting import copy_members
 from blobdir.packing.editedfiles import EditedSideFiles
@@ -534,6 +529,9 @@ class Edit:
                 if f"{dataset}/{layout.ITEMS}/{name}" in self._gone
             }
             watch(self._change, self._writer.known, dataset, before, self._gone)
+            come = {name for name in names if self.exists(f"{dataset}/{layout.ITEMS}/{name}")}
+            present = self._writer.known.origins(dataset, come)
+            watch_coming(self._change, self._writer.known, dataset, come, present, lambda path: self._row(path) >= 0)
 
     def _drop_origins(self) -> None:
         """Have everything go that made the names which were removed, or written anew."""

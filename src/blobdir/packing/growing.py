@@ -14,6 +14,7 @@ from blobdir.errors import BlobdirError, ImageError, IncompleteListingError, Not
 from blobdir.filenames import is_image_name
 from blobdir.images import shown_size
 from blobdir.inside import read_whole
+from blobdir.packing.arriving import watch_coming
 from blobdir.packing.belongings import (
     belongings,
     check_nobody_else,
@@ -88,6 +89,7 @@ def add(
         if present and not replace:
             raise UsageError(f"{some_of(present)} in {dataset} already; --replace replaces them")
         writer.known.check_free(path, sources)
+        watch_coming(change, writer.known, path, sources, present)
         writer.known.check_origins(present.values())
         for origin in present.values():
             writer.drop(origin)
@@ -383,6 +385,7 @@ def _check_target(writer: ProjectWriter, images: Images, target: str, shown: str
     if present:
         raise UsageError(f"{some_of(present)} in {shown} already; nothing was moved")
     writer.known.check_free(target, names)
+    watch_coming(writer.change, writer.known, target, names, {})
 
 
 def _check_adopted(writer: ProjectWriter, name: str, mine: Belongings, target: str) -> None:

@@ -1,191 +1,59 @@
-"""The journal of a change: what is put, what goes, and how far it is, in either direction.
+"""What a journal says is done, in its direction, or undone; see `blobdir.packing.journalfile` for the states on disk.
 
-Everything is below ``.blobdir/``: the new files in ``staging/<n>``, what they replace in ``undo/<n>``, and
-``journal.json``, which says where they belong. ``back.json`` is the same journal for the way back: it's written before
-the change is decided, and going back renames it over the other, since a full disk has no room for it then. States on
-disk:
+Whoever does it may be another one than who has decided it, hours later. So each step looks first whether it's done, and
+whether what it finds is what the journal was written for:
 
-1. no journal: whatever lies in ``staging/``, ``undo/`` and ``back.json`` means nothing;
-2. a journal, ``forward``: all of ``staging/`` is whole and on the disk. Each step keeps what it replaces (a second link
-   in ``undo/``), then renames. A step whose staged file is gone is done, if the file is where it belongs; else somebody
-   has removed what was staged, and there is only the way back. With ``done.json`` (``back.json`` has got that name,
-   since it isn't needed any more) all steps are done, whatever has become of their files since, and only what others
-   have written is still to be kept;
-3. a journal, ``back``: a step could not be done, and what was done is undone from ``undo/``;
-4. the journal is removed, and the change has happened, or never did.
-
-So whoever finds a journal can go on in its direction, any number of times; and if it can't go forward, back. Going back
-only renames and removes, so it needs no room.
-
-Hours may lie between these states, in which people write files without asking for a lock. The journal says size and
-time of every file that it takes away, in either direction; one that is another by now is kept as ``saved-…`` in
-``.blobdir``, and its name is said.
-Directories are opened one by one from the project's root, never through a symbolic link, so that neither a project that
-comes with somebody else's journal nor a link that is put there meanwhile leads outside.
+- A file that another program has written since is kept as ``saved-…``.
+- A folder that has got another name is found by its inode, and all is done there: as if it had been renamed afterwards.
+- Where it's nowhere in the project, or another folder has its name, nothing is put there, nor is it made anew: the
+  change goes back, and what would belong there then is kept as ``saved-…``. What only was to go from there has gone.
+- No folder is made that the journal doesn't name as made; but going back, those that it may have removed itself.
+- No blob is deleted, in either direction, while an offsets file names it: see `blobdir.packing.stillnamed`. Nor is a
+  new one whose offsets were put into a folder that is nowhere now.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
-import shutil
 import stat
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import dropwhile
-from secrets import randbits
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
-from blobdir.discovery.released import RELEASED
-from blobdir.durable import in_words, sync_folder, write_whole
-from blobdir.errors import BlobdirError, PackError, UsageError
-from blobdir.inside import read_whole
+from blobdir.discovery.whereabouts import Whereabouts
+from blobdir.durable import in_words, sync_folder
+from blobdir.errors import BlobdirError, NotFoundError, PackError, UsageError
 from blobdir.packing.folders import FOLDER, Folders, about
+from blobdir.packing.journalfile import BACK, DONE, MAX_NAME_BYTES, NO_FILE, SAVED, STAGING, UNDO, JournalFile, clear
+from blobdir.packing.stillnamed import StillNamed, is_blob
 from blobdir.packing.witness import signature_of
-from blobdir.projectlock import JOURNAL, LOCK, check_own, make_state_folder, show_like
-from blobdir.temporary import clean
+from blobdir.projectlock import JOURNAL
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
-STAGING, UNDO, BACK, DONE = "staging", "undo", "back.json", "done.json"
-VERSION: Final = 2
-MAX_NAME_BYTES: Final = 255
-_NOTES: Final = ("creating", "fetching", "packing", "subset")
-"""Folders of a `blobdir.packing.newfolder.NewFolder` that was killed when it had appeared: they mean nothing then."""
-OWN: Final = dict.fromkeys((STAGING, UNDO, *_NOTES), True) | dict.fromkeys(
-    (LOCK, JOURNAL, BACK, DONE, os.path.basename(RELEASED)), False
-)
-"""What a change leaves in ``.blobdir``, or needs there -> whether that is a folder."""
-LEFT_OVER: Final = (STAGING, UNDO, BACK, DONE)
-"""What one that was cut off has left there, where there is no journal."""
-_LEFT: Final = "left-"
-"""What names of folders begin with that can't be removed yet."""
-NO_FILE: Final = (-1, -1)
-"""The version of a file that isn't there."""
-SAVED: Final = "saved-"
-"""What names of files begin with that others have written, and that would have been lost."""
 _FAILURES: Final = (OSError, UsageError, MemoryError)
 """Why a step of a change can't be done."""
 _NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EXDEV)
 
 
 @dataclass(slots=True)
-class Journal:
-    """What a change does.
+class Journal(JournalFile):
+    """A journal that is gone by.
 
     Attributes
     ----------
-    put : list of (int, str, bool)
-        Number of a staged file, the path that it gets, and whether there is a file now that it replaces.
-    remove : list of (int, str)
-        Number under which it's kept until the end, and the path of a file that goes.
-    folders : list of str
-        Directories that are there afterwards, even if nothing is in them.
-    empty : list of str
-        Directories that go, with those below them, where nothing is left in them.
-    made : list of str
-        Directories that weren't there before; they go again if the change is undone.
-    direction : {"forward", "back"}
-    versions : dict
-        Number -> size and time of the file that is replaced or removed, and of the one that is put; -1 where there is
-        none.
-    done : bool
-        Whether all its steps are, and only what others have written is still to be kept: ``done.json`` says so.
-    saved : list of (str, str)
-        Paths whose files another program has written since, and what they are called in ``.blobdir`` now. Not kept.
+    told : list of str
+        What is to be said: of folders that are elsewhere now, and of blobs that stay. Not kept.
     """
 
-    put: list[tuple[int, str, bool]] = field(default_factory=list)
-    remove: list[tuple[int, str]] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
-    empty: list[str] = field(default_factory=list)
-    made: list[str] = field(default_factory=list)
-    direction: Literal["forward", "back"] = "forward"
-    versions: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
-    done: bool = False
-    saved: list[tuple[str, str]] = field(default_factory=list)
-
-    @property
-    def paths(self) -> list[str]:
-        """Everything in the project that it touches."""
-        return [p for _, p, _ in self.put] + [p for _, p in self.remove] + self.folders + self.empty + self.made
-
-    def prepare(self, state: Path) -> None:
-        """Make what going back needs, as long as there is room: nothing is decided by it."""
-        make_state_folder(state / UNDO, state.parent)
-        replace(self, direction="back").write(state, BACK)
-
-    def write(self, state: Path, name: str = JOURNAL) -> None:
-        """Write it to ``.blobdir``; from then on it holds, if it has its own name there."""
-        root = os.stat(state.parent)
-        write_whole(state / name, [self._content()], prepare=lambda fd: show_like(fd, root))
-
-    def _content(self) -> bytes:
-        kept = (one.name for one in fields(self) if one.name not in ("done", "saved"))
-        return json.dumps({"version": VERSION} | {name: getattr(self, name) for name in kept}).encode(
-            "utf-8", "surrogateescape"
-        )
-
-    def _turn(self, state: Path) -> None:
-        """Have it be one that goes back: not before the one on the disk is, which the next process will go by."""
-        back = replace(self, direction="back")
-        if _content_of(state / BACK) == back._content():  # noqa: SLF001  # another one of this class
-            os.replace(state / BACK, state / JOURNAL)
-            self.direction = "back"
-            sync_folder(state)
-        else:  # it's one of an older version
-            back.write(state)
-            self.direction = "back"
-
-    @classmethod
-    def read(cls, state: Path) -> Journal | None:
-        """The journal that lies in ``.blobdir``, if there is one.
-
-        Raises
-        ------
-        UsageError
-            No blobdir has written it: it may have come with somebody else's project.
-        """
-        path = state / JOURNAL
-        try:
-            content = read_whole(path, follow=False)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise UsageError(
-                f"{path}: can't be read: {error.strerror}; mend that: a change was cut off, and this says what is left"
-            ) from error
-        found = cls._parsed(content)
-        if found is None:
-            raise UsageError(
-                f"{path}: isn't a journal that this version of blobdir has written; look at it. If you remove it, and "
-                f"{STAGING}/ and {UNDO}/ beside it, the change that it's of is lost, and nothing else"
-            )
-        found.done = os.path.lexists(state / DONE)
-        for item in found.paths:
-            if why := wrong_path(item):
-                raise UsageError(f"{path}: {item[:80]!r} {why}; look at it, and remove it")
-        return found
-
-    @classmethod
-    def _parsed(cls, content: bytes) -> Journal | None:
-        try:
-            value: Any = json.loads(content.decode("utf-8", "surrogateescape"))
-            if value["version"] != VERSION or value["direction"] not in ("forward", "back"):
-                return None
-            put = [(_number(n), _text(p), bool(there)) for n, p, there in value["put"]]
-            remove = [(_number(n), _text(p)) for n, p in value["remove"]]
-            lists = [[_text(p) for p in value[key]] for key in ("folders", "empty", "made")]
-            versions = {int(n): _version(v) for n, v in value.get("versions", {}).items()}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return None
-        folders, empty, made = lists
-        return cls(put, remove, folders, empty, made, value["direction"], versions)
+    told: list[str] = field(default_factory=list)
 
     # -- doing it --------------------------------------------------------------------------------------------
 
@@ -202,7 +70,7 @@ class Journal:
             self._end(root, "made")
         elif self.direction == "forward":
             try:
-                with Folders(root) as folders:
+                with self._folders(root, back=False) as folders:
                     self._forward(folders)
             except _FAILURES as error:
                 self._undo(root, state, error)
@@ -218,9 +86,9 @@ class Journal:
         what = "finishes it, or undoes it"
         try:
             if why:
-                self._turn(state)
+                self.turn(state)
             what = "undoes the rest"
-            with Folders(root) as folders:
+            with self._folders(root, back=True) as folders:
                 self._back(folders)
         except _FAILURES as error:
             first = f"{_said(why, root)}; and then, undoing it, " if why else ""
@@ -230,59 +98,168 @@ class Journal:
             ) from error
         self._end(root, "undone", f"{_said(why, root)}; and then, when all was undone, " if why else "")
 
+    def _folders(self, root: Path, *, back: bool) -> Folders:
+        """The folders of the project where they are now; those made that may be."""
+        known = Whereabouts(os.fspath(root), self.inodes, partial(self._is_it, os.fspath(root)))
+        for path, now in known.moved.items():
+            self._tell_moved(known.moved, path, now, "undone" if back else "finished")
+
+        def where(path: str) -> str | None:
+            now = known.of(path)
+            return path if now is None and back and self._may_have_gone(path) else now
+
+        made = {where(path) for path in self.made}
+        gone = [now for path in self.empty if back and (now := where(path)) is not None]
+        return Folders(root, where, lambda path: path in made or any(f"{path}/".startswith(f"{one}/") for one in gone))
+
+    def _is_it(self, root: str, path: str, now: str) -> bool:
+        """Whether a folder has a file that must be in it by now; if none must, whether there's no other one."""
+        expected = False
+        for name, version in self._expected(root, f"{path}/"):
+            expected = True
+            with suppress(OSError):
+                if signature_of(os.lstat(os.path.join(root, now, name))) == version:
+                    return True
+        return not expected and not os.path.lexists(os.path.join(root, path))
+
+    def _expected(self, root: str, above: str) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Files below a folder that the journal knows: paths from there, with the versions that they have."""
+        for number, path, _ in self.put:
+            if path.startswith(above) and number in self.versions:
+                is_staged = os.path.lexists(os.path.join(root, layout.STATE_DIR, STAGING, str(number)))
+                version = self.versions[number][:2] if is_staged else self.versions[number][2:]
+                if version != NO_FILE:
+                    yield path.removeprefix(above), version
+        for number, path in self.remove:
+            is_gone = os.path.lexists(os.path.join(root, layout.STATE_DIR, UNDO, str(number)))
+            if path.startswith(above) and number in self.versions and not is_gone:
+                yield path.removeprefix(above), self.versions[number][:2]
+
+    def _may_have_gone(self, path: str) -> bool:
+        """Whether the change itself may have removed a folder, or the one that a file was in."""
+        return any(f"{path}/".startswith(f"{one}/") for one in self.empty)
+
+    def _tell_moved(self, moved: Mapping[str, str | None], path: str, now: str | None, what: str) -> None:
+        above, _, name = path.rpartition("/")
+        if above in moved and now == (layout.join(moved[above] or "", name) if moved[above] else None):
+            return  # it's with the one that it lies in
+        if now is not None:
+            self._tell(f"{path}: is called {now} now, so a change that was cut off is {what} there")
+        elif not self._may_have_gone(path):
+            self._tell(f"{path}: isn't in the project any more; nothing of a change that was cut off is {what} there")
+
+    def _tell(self, text: str) -> None:
+        if text not in self.told:
+            self.told.append(text)
+
+    def _stays(self, path: str, named: StillNamed, lost: Collection[str] = ()) -> bool:
+        """Whether a file is a blob that mustn't go: offsets name it, or such as were put where nobody finds them."""
+        if not is_blob(path):
+            return False
+        try:
+            why = named.by(path)
+            why = f"{why} names it, or may do so" if why else ""
+        except (BlobdirError, OSError) as error:
+            why = f"it can't be told whether offsets name it: {error}"
+        if not why and os.path.splitext(path)[0] in lost:
+            why = "a folder whose offsets name it isn't in the project any more"
+        if why:
+            self._tell(f"{path}: stays: {why}")
+        return bool(why)
+
     def _forward(self, folders: Folders) -> None:
         staging, undo = (folders.own(name) for name in (STAGING, UNDO))
+        named = StillNamed(folders.root)
         for path in self.folders:
-            folders.fd(path, make=True)
-        for number, path, _ in self.put:
-            if not _is_file(str(number), staging):
-                if not self._is_put(folders, number, path):
-                    raise UsageError(f"{layout.STATE_DIR}/{STAGING}/{number}: is gone, and was to be {path}")
-                continue  # done already, by one who was cut off after it
-            with about(path):
-                fd, name = folders.of(path, make=True)
-                if not _exists(str(number), undo):
-                    _keep(name, fd, str(number), undo)
-                elif self._save(folders, path, number, is_new=False):  # put there since that was kept
-                    fd, name = folders.of(path)
-                os.rename(str(number), name, src_dir_fd=staging, dst_dir_fd=fd)
+            with suppress(FileNotFoundError):  # it was there when this was decided, and has been removed since
+                folders.fd(path, make=True)
+        for number, path, there in self.put:
+            self._put(folders, number, path, there, staging, undo)
         for number, path in self.remove:
-            if _exists(str(number), undo):
+            if _exists(str(number), undo) or self._stays(path, named):
                 continue
             with about(path), suppress(FileNotFoundError):
                 fd, name = folders.of(path)
                 os.rename(name, str(number), src_dir_fd=fd, dst_dir_fd=undo)
-        wanted = set(self.folders)
+        wanted = {folders.where(path) for path in self.folders}
         for path in self.empty:
-            _remove_empty(folders, path, wanted)
+            if (now := folders.where(path)) is not None:
+                _remove_empty(folders, now, wanted)
         folders.sync()
+
+    def _put(self, folders: Folders, number: int, path: str, there: bool, staging: int, undo: int) -> None:
+        if not _is_file(str(number), staging):
+            if not self._is_put(folders, number, path):
+                raise UsageError(f"{layout.STATE_DIR}/{STAGING}/{number}: is gone, and was to be {path}")
+            return  # done already, by one who was cut off after it
+        with about(path):
+            fd, name = folders.of(path, make=True)
+            if there and layout.is_offsets(name) and not _exists(name, fd) and _names_of(str(number), undo) != 1:
+                raise NotFoundError(f"{path}: was to be replaced, and has been removed or renamed since")
+            if not _exists(str(number), undo):
+                _keep(name, fd, str(number), undo)
+            elif self._save(folders, path, number, is_new=False):  # put there since that was kept
+                fd, name = folders.of(path)
+            os.rename(str(number), name, src_dir_fd=staging, dst_dir_fd=fd)
 
     def _back(self, folders: Folders) -> None:
         staging, undo = (folders.own(name) for name in (STAGING, UNDO))
+        named, lost = StillNamed(folders.root), set[str]()
         for number, path in reversed(self.remove):
             if _exists(str(number), undo):
                 self._save(folders, path, number, is_new=True)
-                _put_back(folders, number, undo, path)
+                self._restore(folders, number, undo, path)
         for number, path, there in reversed(self.put):
-            is_put = not _exists(str(number), staging) and self._is_put(folders, number, path)
-            is_kept = _exists(str(number), undo)
-            if is_put and is_kept:
-                self._save(folders, path, number, is_new=True)
-            if is_kept and (is_put or not self._is_strange(folders, path, number, is_new=False)):
-                _put_back(folders, number, undo, path)
-            elif is_kept:  # somebody has put another one there since; what was kept may be somebody's as well
-                found = os.stat(str(number), dir_fd=undo, follow_symlinks=False)
-                if stat.S_ISDIR(found.st_mode) or found.st_nlink == 1:
-                    self._keep_aside(path, str(number), undo, folders.own_top())
+            is_taken = not _exists(str(number), staging)
+            if is_taken and layout.is_offsets(path) and folders.where(path) is None:
+                lost.add(layout.join(layout.blobs_of(path), os.path.basename(path).removesuffix(layout.OFFSETS_SUFFIX)))
+            is_put = is_taken and self._is_put(folders, number, path)
+            if _exists(str(number), undo):
+                self._unput(folders, number, path, undo, is_taken=is_taken, is_put=is_put)
             elif is_put and not there and not self._is_strange(folders, path, number, is_new=True):
-                with about(path), suppress(FileNotFoundError):
-                    fd, name = folders.of(path)
-                    os.unlink(name, dir_fd=fd)
+                self._unlink(folders, path, named, lost)
         for path in reversed(self.made):
             with suppress(OSError, UsageError):  # something is in it by now, or it's no folder
                 fd, name = folders.of(path)
                 os.rmdir(name, dir_fd=fd)
         folders.sync()
+
+    def _unput(self, folders: Folders, number: int, path: str, undo: int, *, is_taken: bool, is_put: bool) -> None:
+        """Have what was replaced be back."""
+        if layout.is_offsets(path) and folders.where(path) is not None and folders.stat(path) is None:
+            if is_taken:  # the new one has another name now, or somebody has removed it
+                self._lay_aside(folders, number, undo, path, "was removed or renamed")
+                return
+            if _names_of(str(number), undo) > 1:  # the old one has
+                return
+        if is_put:
+            self._save(folders, path, number, is_new=True)
+        if is_put or not self._is_strange(folders, path, number, is_new=False):
+            self._restore(folders, number, undo, path)
+            return
+        # somebody has put another one there since; what was kept may be somebody's as well
+        found = os.stat(str(number), dir_fd=undo, follow_symlinks=False)
+        if stat.S_ISDIR(found.st_mode) or found.st_nlink == 1:
+            self._keep_aside(path, str(number), undo, folders.own_top())
+
+    def _unlink(self, folders: Folders, path: str, named: StillNamed, lost: Collection[str]) -> None:
+        """Remove what was put where nothing was, unless it's a blob that must stay."""
+        if self._stays(path, named, lost):
+            return
+        with about(path), suppress(FileNotFoundError):
+            fd, name = folders.of(path)
+            os.unlink(name, dir_fd=fd)
+
+    def _restore(self, folders: Folders, number: int, undo: int, path: str) -> None:
+        """Give a file its name back; where its folder is nowhere, keep it."""
+        try:
+            _put_back(folders, number, undo, path)
+        except NotFoundError:
+            self._lay_aside(folders, number, undo, path, "its folder isn't in the project any more")
+
+    def _lay_aside(self, folders: Folders, number: int, undo: int, path: str, why: str) -> None:
+        kept = self._move_aside(path, str(number), undo, folders.own_top())
+        self._tell(f"{path}: {why}; what it was before is kept as {layout.STATE_DIR}/{kept}")
 
     def _is_put(self, folders: Folders, number: int, path: str) -> bool:
         """Whether a file that isn't staged any more was put where it belongs: else somebody has removed it.
@@ -342,23 +319,21 @@ class Journal:
                         others.append((number, path, found))
             names = os.listdir(undo) if others else []
             if others:  # what is kept can't go back: from now on there's only one way
-                self._mark_done(root / layout.STATE_DIR)
+                self.mark_done(root / layout.STATE_DIR)
             left = Counter(os.stat(name, dir_fd=undo, follow_symlinks=False).st_ino for name in names)
             for number, path, found in others:  # one that has a name elsewhere as well, as what moves has, isn't lost
                 if stat.S_ISDIR(found.st_mode) or found.st_nlink <= left[found.st_ino]:
                     left[found.st_ino] -= 1
                     self._keep_aside(path, str(number), undo, folders.own_top())
 
-    def _mark_done(self, state: Path) -> None:
-        if not self.done:  # the journal is of an older version, and has no other one for the way back
-            self.write(state, DONE)
-            self.done = True
-        sync_folder(state)
-
     def _keep_aside(self, path: str, name: str, fd: int, state: int) -> None:
+        self.saved.append((path, self._move_aside(path, name, fd, state)))
+
+    @staticmethod
+    def _move_aside(path: str, name: str, fd: int, state: int) -> str:
         kept = _free_name(os.path.basename(path), state)
         os.rename(name, kept, src_dir_fd=fd, dst_dir_fd=state)
-        self.saved.append((path, kept))
+        return kept
 
     # -- its end ---------------------------------------------------------------------------------------------
 
@@ -398,50 +373,6 @@ def _remove(state: Path) -> None:
         os.rename(state / JOURNAL, state / UNDO / JOURNAL)
 
 
-def check_state(state: Path) -> None:
-    """Refuse a ``.blobdir`` with something in it that can't be what a change leaves there.
-
-    Raises
-    ------
-    UsageError
-    """
-    check_own(state, is_folder=True)
-    for name, is_folder in OWN.items():
-        check_own(state / name, is_folder=is_folder)
-
-
-def clear(state: Path) -> None:
-    """Remove what a change has left that happened, or never did."""
-    for name in (BACK, DONE):
-        (state / name).unlink(missing_ok=True)
-    for name in os.listdir(state):
-        if name.startswith(_LEFT):
-            shutil.rmtree(state / name, ignore_errors=True)
-    for name in (STAGING, UNDO, *_NOTES):
-        check_own(state / name, is_folder=True)
-        try:
-            shutil.rmtree(state / name)
-        except FileNotFoundError:
-            pass
-        except OSError as error:  # a reader has a file open, which goes with its last one on such disks
-            if error.errno not in (errno.ENOTEMPTY, errno.EBUSY):
-                raise
-            os.rename(state / name, state / f"{_LEFT}{randbits(48)}")
-    clean(state)
-
-
-def wrong_path(path: str) -> str:
-    """Why a path can't be that of a file of a project; empty where it can."""
-    parts = path.split("/")
-    if {"", ".", ".."} & set(parts) or "\0" in path:
-        return "isn't inside the project"
-    if parts[0] == layout.STATE_DIR and path != RELEASED:
-        return "is blobdir's own"
-    if any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in parts):
-        return f"is too long: a name has {MAX_NAME_BYTES} bytes at the most"
-    return ""
-
-
 def _free_name(name: str, fd: int) -> str:
     """What a file that is kept is called in ``.blobdir``."""
     count = 0
@@ -476,7 +407,7 @@ def _keep(name: str, fd: int, kept: str, undo: int) -> None:
         os.rename(name, kept, src_dir_fd=fd, dst_dir_fd=undo)
 
 
-def _remove_empty(folders: Folders, path: str, wanted: Collection[str]) -> None:
+def _remove_empty(folders: Folders, path: str, wanted: Collection[str | None]) -> None:
     """Remove a directory and those below it, as far as nothing is in them, but for those that are to be there."""
     try:
         fd, name = folders.of(path)
@@ -503,6 +434,14 @@ def _exists(name: str, fd: int) -> bool:
     return True
 
 
+def _names_of(name: str, fd: int) -> int:
+    """How many names a file has; 0 where it isn't there."""
+    try:
+        return os.stat(name, dir_fd=fd, follow_symlinks=False).st_nlink
+    except FileNotFoundError:
+        return 0
+
+
 def _is_file(name: str, fd: int) -> bool:
     try:
         mode = os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
@@ -519,28 +458,3 @@ def _said(error: BaseException | None, root: Path) -> str:
     if isinstance(error, OSError) and error.strerror and not isinstance(error, BlobdirError):
         return f"{error.filename or root}: {in_words(error, root)}"
     return str(error)
-
-
-def _content_of(path: Path) -> bytes:
-    try:
-        return read_whole(path, follow=False)
-    except OSError:
-        return b""
-
-
-def _version(value: object) -> tuple[int, int, int, int]:
-    if not isinstance(value, list) or len(value) != 4 or not all(type(part) is int for part in value):
-        raise TypeError("is no version")
-    return value[0], value[1], value[2], value[3]
-
-
-def _number(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(value)
-    return value
-
-
-def _text(value: Any) -> str:
-    if type(value) is not str:
-        raise TypeError(value)
-    return value

@@ -13,6 +13,7 @@ from blobdir.durable import absolute
 from blobdir.errors import BlobdirError, PackError, UsageError
 from blobdir.labels.supervisely import SOURCE
 from blobdir.offsets import offsets_of_tar
+from blobdir.packing.arriving import watch_coming
 from blobdir.packing.backups import backed_up, is_backup_of_any, renamed_backup
 from blobdir.packing.belongings import check_nothing_of_others, in_the_way
 from blobdir.packing.growing import some_of
@@ -117,6 +118,7 @@ def add_blob_file(
         if clash:
             raise UsageError(f"{some_of(clash)} in {dataset} already")
         writer.known.check_free(path, names)
+        watch_coming(change, writer.known, path, names, {})
         check_nothing_of_others(writer.known, path, names)
         beside = LocalStorage(os.path.dirname(source), follow_links=True)
         share_blob(beside, os.path.basename(source), change.stage(NEW_BLOB), "auto" if link else "copy")
@@ -196,7 +198,9 @@ class _Merge:
             _check_names(self._writer.known, target, self._theirs, path)
             _check_masks(self._writer.known, target, self._theirs, path)
             _check_classes(self._writer.known, target, self._theirs, path, metas)
-            self._report.images += len(set(self._theirs.image_names(path)))
+            names = {os.fsdecode(name) for name in self._theirs.image_names(path)}
+            watch_coming(self._change, self._writer.known, target, names, {})
+            self._report.images += len(names)
         for path, target in targets.items():
             for pickle in self._theirs.pickles(path):
                 self._take_pickle(pickle, target)

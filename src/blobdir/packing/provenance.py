@@ -508,8 +508,10 @@ class Provenance(PlainFiles):
     def is_there(self, dataset: str, path: str) -> bool:
         """Whether a dataset has a side file, a folder of such, or a packed annotation at a path relative to it."""
         full = f"{dataset}/{path}"
-        if self.is_file(full) or self.is_folder(full):
-            return True
+        return self.is_file(full) or self.is_folder(full) or self.is_packed(dataset, path)
+
+    def is_packed(self, dataset: str, path: str) -> bool:
+        """Whether a dataset has a packed annotation at a path relative to it."""
         kind, _, name = path.partition("/")
         return kind == layout.ANNOTATIONS and name in self._packed_names(dataset)
 

@@ -19,14 +19,17 @@ from typing import TYPE_CHECKING, Final, Self
 
 from blobdir.discovery import layout
 from blobdir.discovery.root import refuse_file
+from blobdir.discovery.whereabouts import inodes_of
 from blobdir.durable import absolute, in_words, sync_file, sync_filesystem, sync_folder
 from blobdir.errors import BlobdirError, BlobdirWarning, PackError, SourceChangedError, UsageError
 from blobdir.interrupts import deferred, note, remember
 from blobdir.opening.beside import drop_beside
 from blobdir.packing.checking import Check
 from blobdir.packing.folders import FOLDER, SYNC_EACH, Folders
-from blobdir.packing.journal import LEFT_OVER, NO_FILE, STAGING, Journal, check_state, clear
+from blobdir.packing.journal import Journal
+from blobdir.packing.journalfile import LEFT_OVER, NO_FILE, STAGING, check_state, clear
 from blobdir.packing.provenance import Provenance
+from blobdir.packing.stillnamed import StillNamed, is_blob
 from blobdir.packing.witness import Staged, Witness, look, signature_of
 from blobdir.projectlock import JOURNAL, LOCK, ProjectLock, check_lockable, make_state_folder, show_like
 from blobdir.wording import counted
@@ -41,6 +44,8 @@ _KEPT: Final = (
     "you want, and remove the other"
 )
 """What is said of a file that would have been lost."""
+_SAID: Final = 5
+"""How many places are named that are elsewhere now."""
 
 
 class Change:
@@ -189,20 +194,28 @@ class Change:
                 left.run(self._root)
             finally:
                 journal.saved += left.saved if left is not journal else []
+                journal.told += left.told if left is not journal else []
             self._made = left.direction == "forward"
             raise
         else:
             self._made = True
         finally:
-            self._say_saved(journal.saved)
+            self._warn(journal)
 
-    def _say_saved(self, saved: list[tuple[str, str]]) -> None:
-        """Warn of files that would have been lost: once, since a warning can be an error."""
+    def _warn(self, journal: Journal) -> None:
+        """Warn of files that would have been lost, and of what is elsewhere now: once, a warning can be an error."""
+        saved, told = list(journal.saved), list(journal.told)
+        journal.saved, journal.told = [], []
+        texts = []
         if saved:
-            ((path, kept), *more), saved[:] = list(saved), []
+            (path, kept), *more = saved
             text = _KEPT.format(f"{layout.STATE_DIR}/{kept}")
             others = f"; and {counted(len(more), 'more file')}, as `blobdir verify` says" if more else ""
-            warnings.warn(f"{self._root}/{path}: {text}{others}", BlobdirWarning, stacklevel=3)
+            texts.append(f"{path}: {text}{others}")
+        if told:
+            texts += told[:_SAID] + [f"and {counted(len(told) - _SAID, 'more such place')}"] * (len(told) > _SAID)
+        if texts:
+            warnings.warn(f"{self._root}/{'; '.join(texts)}", BlobdirWarning, stacklevel=3)
 
     # -- what is to happen -----------------------------------------------------------------------------------
 
@@ -217,6 +230,14 @@ class Change:
             self._staged[path] = self._next()
         self._removed.pop(path, None)
         return self._staging / str(self._staged[path])
+
+    def know(self, folder: str, inode: int) -> None:
+        """Have a folder be the one that was listed, by its inode, when anything in it is put, replaced or removed."""
+        self._witness.note_folder(folder, inode if inode >= 0 else None)
+
+    def need(self, path: str) -> None:
+        """Have a file be there when it's done, and be what it is now, though it isn't touched: else nothing is done."""
+        self._witness.need(path)
 
     def see(self, path: str) -> None:
         """Have what is at a path be what it is now when it's replaced or removed: else nothing is done."""
@@ -254,6 +275,7 @@ class Change:
 
     def make_folder(self, path: str) -> None:
         """Have a folder be there, even if nothing is in it, or one above it is to be removed."""
+        self._witness.note_folder(path)
         self._folders[path] = None
 
     def forget_folder(self, path: str) -> None:
@@ -267,6 +289,7 @@ class Change:
 
     def remove_folder(self, path: str) -> None:
         """Have a folder, and those below it, removed where nothing is left in them."""
+        self._witness.note_folder(path)
         self._emptied[path] = None
 
     def is_staged(self, path: str) -> bool:
@@ -328,6 +351,7 @@ class Change:
             journal.made = check.missing([*(path.rpartition("/")[0] for _, path, _ in journal.put), *self._folders])
         if self.dry_run:
             return
+        journal.inodes = inodes_of(os.fspath(self._root), _folders_of(journal))
         journal.prepare(self._state)
         self._sync([number for number, _, _ in journal.put])
         self._look_again(journal)
@@ -406,6 +430,9 @@ class Change:
         """
         staged = Staged(self._staging)
         self._witness.end(self._staging)
+        self._witness.check_folders(_folders_of(journal))
+        self._witness.check_needed(self._removed)
+        self._check_unnamed()
         with Folders(self._root) as folders:
             for path in (path for _, path, _ in journal.put):
                 self._witness.check_there(path, folders.stat(path))
@@ -415,6 +442,21 @@ class Change:
         for ask in self._asked:
             ask()
         self._check_in_place()
+
+    def _check_unnamed(self) -> None:
+        """Refuse to delete a blob that other offsets than those which go name by now.
+
+        Raises
+        ------
+        SourceChangedError
+        """
+        named = StillNamed(os.fspath(self._root))
+        for blob in filter(is_blob, self._removed):
+            if pickle := named.by(blob, self._removed):
+                raise SourceChangedError(
+                    f"{self._root / pickle}: was put there by another program, or can't be listed any more, while this "
+                    f"change was prepared, and names {blob}, which would be deleted; nothing was changed; try again"
+                )
 
     def _check_in_place(self) -> None:
         """Refuse to go on where somebody has removed what keeps others out, or what was staged.
@@ -478,6 +520,12 @@ def take_over(old: os.stat_result, new: Path) -> None:
             os.chown(new, old.st_uid, old.st_gid, follow_symlinks=False)
     if stat.S_IMODE(mine.st_mode) != stat.S_IMODE(old.st_mode):
         os.chmod(new, stat.S_IMODE(old.st_mode))
+
+
+def _folders_of(journal: Journal) -> list[str]:
+    """Folders in which something comes, is replaced or goes, or that are to be there or not."""
+    files = (path for step in (journal.put, journal.remove) for _, path, *_ in step)
+    return list(dict.fromkeys([*(path.rpartition("/")[0] for path in files), *journal.folders, *journal.empty]))
 
 
 def _order(path: str) -> tuple[int, str]:

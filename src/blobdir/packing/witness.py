@@ -7,7 +7,11 @@ or removes can be another one. To go on then would lose what was written.
 Two things tell. The time of a file's last change (ctime), which nobody can set: by the clock of the project's own
 disk, a file that was written, replaced or given its name since the change began has one between then and now. (One that
 lies in the future is of a clock that was wrong.) And size and time of its content from the moment when a step first
-named it, for disks that don't keep that time. Inodes don't tell: there are file systems that number them anew.
+named it, for disks that don't keep that time. Inodes of files don't tell: there are file systems that number them anew.
+
+Of a folder in which anything comes, is replaced or goes, the inode does tell, as long as the project's own folder keeps
+its: one that has got another name takes along what the change is about, so that what it says of a name (removed, moved)
+would be of nothing, or of what another folder has by that name.
 """
 
 from __future__ import annotations
@@ -18,11 +22,12 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from blobdir.discovery import layout
 from blobdir.errors import SourceChangedError
 from blobdir.inside import open_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from io import FileIO
     from pathlib import Path
 
@@ -47,6 +52,8 @@ class Witness:
     def __init__(self, root: str) -> None:
         self._root = root
         self._seen: dict[str, Signature | None] = {}
+        self._folders: dict[str, int] = {"": _inode_of(os.path.join(root, ""))}
+        self._needed: dict[str, None] = {}
         self._span: tuple[int, int] | None = None
 
     def begin(self, folder: Path) -> None:
@@ -62,10 +69,65 @@ class Witness:
         """Remember what is at a path, or that nothing is; the first time counts."""
         if path in self._seen:
             return
+        self.note_folder(path.rpartition("/")[0])
         try:
             self._seen[path] = signature_of(os.lstat(os.path.join(self._root, path)))
         except OSError:  # what is wrong there is found when it's checked
             self._seen[path] = None
+
+    def note_folder(self, path: str, inode: int | None = None) -> None:
+        """Remember which folder is at a path, or that none is, and of those above; the first time counts.
+
+        `inode` is the number of the one that was listed, where that is known.
+        """
+        if path not in self._folders:
+            self._folders[path] = _inode_of(os.path.join(self._root, path)) if inode is None else inode
+            self.note_folder(path.rpartition("/")[0])
+
+    def need(self, path: str) -> None:
+        """Have a file be there, as it's now, when the change is decided, though it isn't touched."""
+        self.note(path)
+        self._needed[path] = None
+
+    def check_needed(self, gone: Collection[str]) -> None:
+        """Make sure that what is needed is there, but for what the change removes.
+
+        Raises
+        ------
+        SourceChangedError
+        """
+        for path in self._needed:
+            if path in gone or (seen := self._seen[path]) is None:
+                continue
+            with suppress(OSError):
+                if signature_of(os.lstat(os.path.join(self._root, path))) == seen:
+                    continue
+            raise SourceChangedError(
+                f"{os.path.join(self._root, path)}: was removed, renamed or written by another program while this "
+                "change was prepared, and is needed for it; nothing was changed; try again"
+            )
+
+    def check_folders(self, paths: Iterable[str]) -> None:
+        """Make sure that folders which were there, and those above them, are the same ones.
+
+        Parameters
+        ----------
+        paths : iterable of str
+            Of folders in which something comes, is replaced or goes.
+
+        Raises
+        ------
+        SourceChangedError
+        """
+        if self._folders[""] != _inode_of(os.path.join(self._root, "")):  # the disk numbers them anew
+            return
+        for path in dict.fromkeys(one for each in paths for one in (*layout.above(each), each) if one):
+            seen = self._folders.get(path, -1)
+            if seen >= 0 and _inode_of(os.path.join(self._root, path)) != seen:
+                raise SourceChangedError(
+                    f"{os.path.join(self._root, path)}: was removed, renamed or replaced by another program while this "
+                    "change was prepared; nothing was changed; try again"
+                )
 
     def check_there(self, path: str, there: os.stat_result | None) -> None:
         """Make sure that a file that is to be replaced is there still, if it was: its folder may have got another name.
@@ -172,6 +234,15 @@ def look(folders: Folders, path: str) -> os.stat_result | None:
             finally:
                 os.close(file)
     return there
+
+
+def _inode_of(folder: str) -> int:
+    """Number of a folder; -1 where none is, but a link, say."""
+    try:
+        found = os.lstat(folder)
+    except (OSError, ValueError):
+        return -1
+    return found.st_ino if stat.S_ISDIR(found.st_mode) else -1
 
 
 def _now_ns(folder: Path) -> int:

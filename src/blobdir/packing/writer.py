@@ -14,7 +14,7 @@ from blobdir.discovery import layout
 from blobdir.discovery.pairing import Members
 from blobdir.discovery.released import RELEASED, WHAT_TO_DO, Released, format_released, identity, read_released
 from blobdir.durable import open_regular
-from blobdir.errors import AnnotationError, BlobdirError, PackError, SourceChangedError
+from blobdir.errors import AnnotationError, BlobdirError, PackError
 from blobdir.inside import NO_FILE
 from blobdir.offsets.choosing import is_certain, is_hidden
 from blobdir.offsets.table import OffsetsTable
@@ -72,7 +72,9 @@ class ProjectWriter:
         check_changed(self.known)
         if not change.dry_run:
             self.known.clean()
-            change.ask_again(self._check_datasets)
+            for path in self.known.datasets.values():
+                if (folder := self.known.folder(path)) is not None:
+                    change.know(path, folder.stat.inode)
         self.root = self.known.root
         self._edits: dict[str, _PickleEdit] = {}
         self._looked_at: tuple[str, Members] | None = None
@@ -87,20 +89,6 @@ class ProjectWriter:
             path: Released(one.was, one.whole and path not in used, set(one.ranges), set(one.moved))
             for path, one in self._was_released.items()
         }
-
-    def _check_datasets(self) -> None:
-        """Refuse to write into a dataset whose folder has got another name meanwhile: it would be made anew.
-
-        Raises
-        ------
-        SourceChangedError
-        """
-        for dataset in {self.known.enclosing(path) for path in self.change.staged} & {*self.known.datasets.values()}:
-            if not os.path.isdir(os.path.join(self.root, dataset)):
-                raise SourceChangedError(
-                    f"{os.path.join(self.root, dataset)}: was removed or renamed by another program while this change "
-                    "was prepared; nothing was changed; try again"
-                )
 
     # -- what goes -------------------------------------------------------------------------------------------
 
@@ -179,6 +167,8 @@ class ProjectWriter:
 
     def _edit(self, pickle: str) -> _PickleEdit:
         self.change.expect(pickle)
+        if blob := self._blob_of(pickle):
+            self.change.need(blob)
         return self._edits.setdefault(pickle, _PickleEdit())
 
     def add_entries(self, pickle: str, entries: Iterable[tuple[str, int, int]]) -> None:

@@ -10,7 +10,7 @@ from blobdir.discovery import layout
 from blobdir.discovery.parts import misplaced_pickles
 from blobdir.discovery.released import RELEASED, WHAT_TO_DO, read_released
 from blobdir.errors import LinkError, UsageError
-from blobdir.packing.journal import LEFT_OVER, OWN, SAVED, STAGING
+from blobdir.packing.journalfile import LEFT_OVER, OWN, SAVED, STAGING
 from blobdir.packing.sidefiles import FOLDERS
 from blobdir.projectlock import JOURNAL, STATE_DIR, check_own, is_being_changed
 from blobdir.smallfiles import JSON, Known, look_at, not_read
