@@ -9,6 +9,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from blobdir.cli import main
+from blobdir.cli.copying import Destination
 from blobdir.converting import ConvertOptions, convert
 from blobdir.errors import BlobdirError, PackError
 from blobdir.moving import fetch
@@ -21,7 +23,7 @@ PICTURE = bytes.fromhex(
 )
 LABEL = '{"size": {"height": 1, "width": 1}, "tags": [], "objects": []}'
 MEMORY = "memory://made/p"
-CHOICE = SubsetOptions(patterns=("train/img/?.png", "val/img/?.png"))
+CHOICE = SubsetOptions(patterns=("train/?.png", "val/?.png"))
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,18 @@ COMMANDS = {
 }
 PROJECT = {"tar": "blob/train*.tar", "offsets": "train/*.pkl", "label": "train/ann/0*", "meta": "meta.json"}
 SUMS = {"sums": "blob/SHA256SUMS"}
+
+
+@pytest.fixture(scope="module")
+def clean(sources, tmp_path_factory):
+    """What each command makes where nobody else is at it."""
+    root, found = tmp_path_factory.mktemp("clean"), {}
+    for number, (command, run) in enumerate(COMMANDS.items()):
+        run(sources, root / str(number), False)
+        found[command] = files(root / str(number))
+    return found
+
+
 FILES = {
     "pack of images": PROJECT | SUMS,
     "pack of images, labels packed": {"tar": "train/ann.blob/*.tar", "offsets": "train/ann.blob/*.pkl"},
@@ -79,7 +93,6 @@ FILES = {
     "convert": {"image": "train/images/0.png", "labels": "train/annotations/*.json"},
     "create": {"meta": "meta.json"},
 }
-CASES = [(command, what) for command, found in FILES.items() for what in found]
 
 
 def cut(path, _):
@@ -137,8 +150,19 @@ MANY = {"label", "image", "labels"}
 """Of these only the size is looked at."""
 
 
-def meanwhile(monkeypatch, target, do, *, before=True):
-    """Have something done when all is written: before or after it's brought to the disk."""
+def applies(command, what, kind):
+    if what in MANY and kind in ("replaced", "written to"):
+        return False
+    if "/" not in FILES[command][what] and kind.startswith("its folder"):
+        return False  # for the work folder itself there are other tests
+    return command != "subset, linked" or kind in ("removed", "replaced", "a link")  # it's the other project's, too
+
+
+CASES = [(c, what, kind) for c, found in FILES.items() for what in found for kind in KINDS if applies(c, what, kind)]
+
+
+def meanwhile(monkeypatch, do):
+    """Have something done when all is written, and brought to the disk."""
     real, done = newfolder.sync_filesystem, []
 
     def sync(path):
@@ -149,15 +173,9 @@ def meanwhile(monkeypatch, target, do, *, before=True):
     return lambda: monkeypatch.setattr(newfolder, "sync_filesystem", real)
 
 
-@pytest.mark.parametrize(("command", "what"), CASES)
-@pytest.mark.parametrize("kind", KINDS)
-def test_it_does_not_appear(sources, tmp_path, monkeypatch, command, what, kind):
+@pytest.mark.parametrize(("command", "what", "kind"), CASES)
+def test_it_does_not_appear(sources, tmp_path, monkeypatch, clean, command, what, kind):
     pattern = FILES[command][what]
-    top = "/" not in pattern
-    if what in MANY and kind in ("replaced", "written to"):
-        kind = "cut"
-    if (top and kind.startswith("its folder")) or (command == "subset, linked" and kind in ("cut", "written to")):
-        kind = "replaced"  # of the work folder itself others ask; and the blob is that of the other project, too
     out = tmp_path / "out"
     out.mkdir()
     run, target = COMMANDS[command], tmp_path / "new"
@@ -168,19 +186,19 @@ def test_it_does_not_appear(sources, tmp_path, monkeypatch, command, what, kind)
         named.append(path)
         KINDS[kind](path, out)
 
-    undo = meanwhile(monkeypatch, target, do)
+    undo = meanwhile(monkeypatch, do)
     with pytest.raises(PackError, match="by another program") as found:
         run(sources, target, False)
     undo()
     said = str(found.value)
-    assert str(named[0].parent if "folder" in kind and not kind.startswith("a") else named[0].parent) in said
+    assert str(named[0].parent) in said
     assert not target.exists()
     if kind.startswith("a stranger"):
         assert "mine" in said
         assert os.path.lexists(named[0].with_name("mine" if "folder" in kind else f"mine{named[0].suffix}"))
-    run(sources, target, True)
-    run(sources, tmp_path / "clean", False)
-    assert files(target) == files(tmp_path / "clean")
+    if kind in ("cut", "a stranger's file"):
+        run(sources, target, True)
+        assert files(target) == clean[command]
 
 
 FOLDERS = {
@@ -198,33 +216,31 @@ FOLDERS = {
 @pytest.mark.parametrize(("command", "folder"), [(c, f) for c, folders in FOLDERS.items() for f in folders])
 @pytest.mark.parametrize("empty", [True, False])
 def test_nothing_is_written_through_a_link(sources, tmp_path, monkeypatch, command, folder, empty):
-    """One that appears in the place of a folder as soon as that was made; to an empty place, or to the folder itself."""
+    """One in the place of a folder as soon as that was made; to an empty place, or to the folder itself."""
     out, aside, real, swapped = tmp_path / "out", tmp_path / "aside", Made.fd, []
     out.mkdir()
 
     def fd(self, path):
         found = real(self, path)
-        place = Path(self.full(folder))
-        if not swapped and path == folder:
-            swapped.append(path)
-            os.rename(place, aside)
-            place.symlink_to(out if empty else aside)
-            self.close()  # as if many others had been opened since
-        return real(self, path) if path != folder or not swapped else found if found in self._fds.values() else os.dup(
-            os.open(aside, os.O_RDONLY)
-        )
+        if swapped or path != folder:
+            return found
+        swapped.append(os.dup(found))
+        os.rename(self.full(folder), aside)
+        Path(self.full(folder)).symlink_to(out if empty else aside)
+        self.close()  # as if many others had been opened since
+        return swapped[0]
 
     monkeypatch.setattr(Made, "fd", fd)
     with pytest.raises((BlobdirError, OSError), match=f"{folder}.*(by another program|Was removed)"):
         COMMANDS[command](sources, tmp_path / "new", False)
-    assert swapped
+    os.close(swapped[0])
     assert not (tmp_path / "new").exists()
     assert not list(out.iterdir())
 
 
 @pytest.mark.parametrize("command", ["pack of images", "subset", "fetch"])
 def test_what_no_reader_sees_may_come(sources, tmp_path, monkeypatch, command):
-    meanwhile(monkeypatch, tmp_path / "new", lambda work: (work / "train/.DS_Store").write_bytes(b"junk"))
+    meanwhile(monkeypatch, lambda work: (work / "train/.DS_Store").write_bytes(b"junk"))
     COMMANDS[command](sources, tmp_path / "new", False)
     assert (tmp_path / "new/meta.json").exists()
 
@@ -241,7 +257,7 @@ def test_a_backup_changes_nothing(sources, tmp_path, monkeypatch, command, what)
         shutil.copy(path, tmp_path / "copy")
         os.replace(tmp_path / "copy", path)
 
-    meanwhile(monkeypatch, tmp_path / "new", do)
+    meanwhile(monkeypatch, do)
     COMMANDS[command](sources, tmp_path / "new", False)
     assert (tmp_path / "new/meta.json").exists()
 
@@ -249,20 +265,38 @@ def test_a_backup_changes_nothing(sources, tmp_path, monkeypatch, command, what)
 @pytest.mark.parametrize("kind", ["cut", "replaced", "written to", "removed", "a link"])
 @pytest.mark.parametrize("what", ["tar", "offsets", "label", "meta", "sums"])
 @pytest.mark.parametrize("command", ["pack of images", "pack of a project", "fetch"])
-def test_what_was_left_and_changed_is_not_taken(sources, tmp_path, monkeypatch, command, what, kind):
+def test_what_was_left_and_changed_is_not_taken(sources, tmp_path, monkeypatch, clean, command, what, kind):
     out = tmp_path / "out"
     out.mkdir()
 
     def stop(_):
         raise KeyboardInterrupt
 
-    undo = meanwhile(monkeypatch, tmp_path / "new", stop)
+    undo = meanwhile(monkeypatch, stop)
     with pytest.raises(KeyboardInterrupt):
         COMMANDS[command](sources, tmp_path / "new", False)
     undo()
     work = next(path for path in tmp_path.iterdir() if path.name.startswith("new."))
     KINDS[kind](next(work.glob((PROJECT | SUMS)[what])), out)
     COMMANDS[command](sources, tmp_path / "new", True)
-    COMMANDS[command](sources, tmp_path / "clean", False)
-    assert files(tmp_path / "new") == files(tmp_path / "clean")
+    assert files(tmp_path / "new") == clean[command]
     assert not list(out.iterdir()) or kind == "a link"
+
+
+@pytest.mark.parametrize("kind", ["removed", "cut", "moved away", "a link", "its folder a link", "its folder removed"])
+@pytest.mark.parametrize("command", [["unpack"], ["cp", "-r"]])
+def test_files_that_are_gone_when_all_is_copied(sources, tmp_path, monkeypatch, capsys, command, kind):
+    out, target, real = tmp_path / "out", tmp_path / "new", Destination.sync
+    out.mkdir()
+
+    def sync(self, paths):
+        KINDS[kind](target / "train/ann/0.png.json", out)
+        return real(self, paths)
+
+    monkeypatch.setattr(Destination, "sync", sync)
+    with pytest.raises(SystemExit) as ended:
+        main([*command, str(sources / "p"), str(target), "-q"])
+    assert ended.value.code == 7
+    said = capsys.readouterr().err
+    assert "train/ann/0.png.json: was copied, but is gone" in said
+    assert "train/img/0.png" not in said

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from blobdir.discovery import layout
 from blobdir.discovery.root import refuse_file
-from blobdir.durable import write_at, write_whole
+from blobdir.durable import write_at
 from blobdir.errors import NotFoundError, PackError, ReadError, SourceChangedError, UsageError
 from blobdir.inside import read_whole
 from blobdir.leftovers import open_left
@@ -132,7 +132,7 @@ def fetch(
     folder.target.parent.mkdir(parents=True, exist_ok=True)
     folder.missing = fetching.missing
     with folder:
-        _check_origin(folder.state, storage.place)
+        _check_origin(folder, storage.place)
         if selection is not None:
             clean(folder.work, ())
             try:
@@ -148,20 +148,20 @@ def fetch(
     return report
 
 
-def _check_origin(state: Path, place: str) -> None:
+def _check_origin(folder: NewFolder, place: str) -> None:
     """Make sure that what an earlier try has left is of the same project."""
-    note = state / "place"
+    made = folder.made
+    fd = made.fd(made.notes)
     digest = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()
     with suppress(FileNotFoundError):
-        if read_whole(note, follow=False) != digest.encode():
+        if read_whole("place", follow=False, dir_fd=fd) != digest.encode():
             raise UsageError(
-                f"{state.parent.parent}: is what a fetch of another project has left; remove it, or choose another "
-                "folder"
+                f"{folder.work}: is what a fetch of another project has left; remove it, or choose another folder"
             )
         return
-    for left in state.iterdir():  # of nobody knows which project
-        left.unlink()
-    write_whole(note, [digest.encode()])
+    for left in os.listdir(fd):  # of nobody knows which project
+        os.unlink(left, dir_fd=fd)
+    made.write(f"{made.notes}/place", [digest.encode()])
 
 
 def clean(work: Path, wanted: Iterable[str]) -> None:
@@ -232,7 +232,7 @@ class _Fetch:
         clean(work, [*plan.small, *plan.large])
         for path in plan.folders:
             made.fd(path)
-        notes = NoteFile(new.state / "small.jsonl")
+        notes = NoteFile("small.jsonl", dir_fd=made.fd(made.notes))
         try:
             self._fetch_small(new, notes)
         finally:

@@ -192,7 +192,8 @@ class Made:
                 os.fsync(file.fileno())
                 os.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
             except BaseException:
-                os.unlink(temporary, dir_fd=fd)
+                with suppress(OSError):
+                    os.unlink(temporary, dir_fd=fd)
                 raise
             os.fsync(fd)
             self._put(path, Single(Stamp.of(os.fstat(file.fileno())), digest.hexdigest(), ""))
