@@ -33,7 +33,7 @@ from blobdir.inside import open_plain
 from blobdir.leftovers import remove_odd
 from blobdir.packing.columns import TextColumn
 from blobdir.tarwriting.place import ENTER, Place
-from blobdir.temporary import PREFIX
+from blobdir.temporary import PREFIX, lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -185,6 +185,7 @@ class Made:
         digest, temporary = hashlib.sha256(), f"{PREFIX}{secrets.token_hex(6)}.tmp"
         with naming(self.full(path)), open(os.open(temporary, _CREATE, 0o666, dir_fd=fd), "wb") as file:
             try:
+                lock(file.fileno())
                 for piece in pieces:
                     file.write(piece)
                     digest.update(piece)
