@@ -187,7 +187,8 @@ class NewFolder:
         """
         self._check_in_place()
         sync_filesystem(self.work)
-        self.made.check()  # that may have taken minutes
+        self._check_in_place()  # that may have taken minutes
+        self.made.check()
         with deferred():
             self._check_in_place()
             self._appear()
