@@ -28,12 +28,12 @@ from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from blobdir.datasets import Annotated, DatasetView
     from blobdir.discovery import Progress
     from blobdir.labels.supervisely import Kind
     from blobdir.labels.writers.model import Writer
+    from blobdir.packing.made import Made
     from blobdir.tree import Tree
 
 Target = Literal["coco", "yolo", "voc"]
@@ -46,7 +46,6 @@ _MOST_BYTES: Final = 64 << 20
 """Of images that are read together, but for the last of them."""
 _UNKNOWN_BYTES: Final = 1 << 20
 """Of a file behind a backend that doesn't say it."""
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +171,7 @@ def convert(
         with folder:
             try:
                 folder.clear()
-                converting.run(folder.work)
+                converting.run(folder.made)
                 settled("nothing was made; try again")
             except BaseException:
                 folder.discard()
@@ -203,11 +202,10 @@ class _Converting:
         self._tree, self._options, self._progress = tree, options, progress
         self._view: ProjectView[DatasetView] = ProjectView(tree)
         self._names = list(options.datasets) or list(self._view)
-        self._made: set[Path] = set()
         self._done = 0
         self._kinds: dict[str, Kind] = {}
 
-    def run(self, work: Path) -> None:
+    def run(self, work: Made) -> None:
         """Write everything into a folder."""
         datasets = [self._view.chosen(name) for name in self._names]
         for name in self._options.val:
@@ -250,7 +248,7 @@ class _Converting:
             text = f"is a {what} {count:,} times, and {self._options.to} has no place for that"
             self.report.problems.append(Problem("label-untold", name or "''", text))
 
-    def _write_dataset(self, work: Path, dataset: DatasetView, writer: Writer, total: int) -> None:
+    def _write_dataset(self, work: Made, dataset: DatasetView, writer: Writer, total: int) -> None:
         names = dataset.names
         for first in range(0, len(names), _AT_ONCE):
             part = names[first : first + _AT_ONCE]
@@ -377,23 +375,11 @@ class _Converting:
 
     # -- files -------------------------------------------------------------------------------------------------
 
-    def _write(self, work: Path, path: str, data: bytes) -> None:
-        self._create(work, path, data)
+    def _write(self, work: Made, path: str, data: bytes) -> None:
+        work.create(path, data)
         self.report.files += 1
 
-    def _create(self, work: Path, path: str, data: bytes) -> None:
-        target = self._folder_of(work, path)
-        with open(os.open(target, _CREATE, 0o666), "wb", buffering=0) as file:
-            file.write(data)
-
-    def _folder_of(self, work: Path, path: str) -> Path:
-        target = work / path
-        if target.parent not in self._made:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._made.add(target.parent)
-        return target
-
-    def _copy(self, work: Path, dataset: DatasetView, places: dict[str, str]) -> None:
+    def _copy(self, work: Made, dataset: DatasetView, places: dict[str, str]) -> None:
         for names in self._batches(dataset, list(places)):
             try:
                 contents: dict[str, bytes] = dict(zip(names, dataset.read_many(names), strict=True))
@@ -405,7 +391,7 @@ class _Converting:
                 except (OSError, BlobdirError) as error:
                     self._problem("unreadable", f"{dataset.name}/{name}", f"can't be read: {error}")
                     continue
-                self._create(work, places[name], data)
+                work.create(places[name], data)
 
     def _batches(self, dataset: DatasetView, names: list[str]) -> Iterator[list[str]]:
         """Images that are in memory together."""
@@ -422,7 +408,7 @@ class _Converting:
         if batch:
             yield batch
 
-    def _link(self, work: Path, dataset: DatasetView, places: dict[str, str]) -> None:
+    def _link(self, work: Made, dataset: DatasetView, places: dict[str, str]) -> None:
         storage = self._tree.storage
         for name, place in places.items():
             path = f"{layout.join(dataset.path, layout.ITEMS)}/{name}"
@@ -432,7 +418,7 @@ class _Converting:
                     f"{dataset.name}/{name}: is no file on this machine that a link could lead to; mount the project "
                     "and give the mountpoint, or copy the images: --images copy"
                 )
-            os.symlink(os.path.join(storage.root, self._tree.path(row)), self._folder_of(work, place))
+            work.link(place, os.path.join(storage.root, self._tree.path(row)))
 
     def _problem(self, code: str, path: str, text: str) -> None:
         problem = Problem(code, path, text)

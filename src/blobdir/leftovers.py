@@ -16,8 +16,8 @@ from blobdir.inside import check_regular
 _FLAGS = os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-def remove_odd(path: str | os.PathLike[str]) -> None:
-    """Remove what lies in the place of a file, unless it is one.
+def remove_odd(path: str | os.PathLike[str], *, dir_fd: int | None = None) -> None:
+    """Remove what lies in the place of a file, unless it is one. The path is relative to a folder that is open, if any.
 
     Raises
     ------
@@ -25,13 +25,13 @@ def remove_odd(path: str | os.PathLike[str]) -> None:
         It can't be removed.
     """
     try:
-        found = os.lstat(path)
+        found = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
     except FileNotFoundError:
         return
     if stat.S_ISDIR(found.st_mode):
-        shutil.rmtree(path)
+        shutil.rmtree(path, dir_fd=dir_fd)
     elif not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-        os.unlink(path)
+        os.unlink(path, dir_fd=dir_fd)
 
 
 def remove_odd_below(folder: str | os.PathLike[str]) -> None:
@@ -44,7 +44,7 @@ def remove_odd_below(folder: str | os.PathLike[str]) -> None:
                 os.unlink(os.path.join(place, name))
 
 
-def open_left(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
+def open_left(path: str | os.PathLike[str], flags: int, mode: int = 0o666, *, dir_fd: int | None = None) -> int:
     """Open the file that was left, or a new one where there is none; gives a descriptor.
 
     Parameters
@@ -54,13 +54,15 @@ def open_left(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> in
         As of `os.open`.
     mode : int
         Of a new one.
+    dir_fd : int, optional
+        An open folder that `path` is relative to.
 
     Raises
     ------
     OSError
         It can't be opened or made, or what lies in its place can't be removed.
     """
-    remove_odd(path)
-    fd = os.open(path, flags | _FLAGS, mode)
+    remove_odd(path, dir_fd=dir_fd)
+    fd = os.open(path, flags | _FLAGS, mode, dir_fd=dir_fd)
     check_regular(fd, path)
     return fd

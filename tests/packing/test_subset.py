@@ -386,7 +386,7 @@ def test_not_into_the_project_itself(project):
 
 
 def test_nothing_is_left_of_one_that_fails(project, tmp_path, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(sys.modules["blobdir.packing.subset"], "share_blob", full)

@@ -6,7 +6,7 @@ import os
 import sys
 from codecs import getincrementaldecoder
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from blobdir.temporary import clean, new_file
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import BinaryIO
 
     from blobdir.filesystem import BlobDirFileSystem
@@ -41,6 +41,7 @@ BATCH_FILES = 20_000
 _LOOKED_AT_BYTES = 4096
 FAILED = 7
 NAMED_FAILURES = 20
+CHANGED = "was copied, but is gone, or was replaced or cut by another program since; copy it again"
 SYNC_EACH = 100
 """Files up to which each is brought to the disk by a call of its own."""
 
@@ -199,7 +200,9 @@ def _copy_all(
             bars("copying", done, total)
     without = {path for path, _ in failures}
     good = [copy for copy in copies if copy.path not in without]
-    store.sync([copy.target for copy in good])
+    gone = store.sync([copy.target for copy in good])
+    failures += [(copy.path, CHANGED) for copy in good if copy.target in gone]
+    good = [copy for copy in good if copy.target not in gone]
     _say_failures([*plan.unlisted, *plan.left_out, *plan.failures, *failures, *unmade])
     whole.check(f"what was copied to {store.shown} may be half of it and half of what is new: copy it again, --force")
     if not quiet:
@@ -243,6 +246,7 @@ class Destination:
         self._is_apart = False
         self._cleaned: set[str] = set()
         self._below: set[str] = set()
+        self._written: dict[str, int] = {}
         self.is_folder = typed.endswith("/") or self.fs.isdir(self.root)
 
     def check_outside(self, storage: Storage) -> None:
@@ -316,23 +320,57 @@ class Destination:
     def _make_folder(self, path: str) -> None:
         """Make a folder; below the destination, nothing is made or written through a symbolic link."""
         if path not in self._below and path.startswith(f"{self.root.rstrip('/')}/"):
-            for above in (*layout.above(path), path):
-                if len(above) > len(self.root) and os.path.islink(above):
-                    raise LinkError(f"{above}: is a symbolic link, and nothing is written through one; move it away")
+            if link := self._linked(path):
+                raise LinkError(f"{link}: is a symbolic link, and nothing is written through one; move it away")
             self._below.add(path)
         os.makedirs(path, exist_ok=True)
 
-    def sync(self, paths: list[str]) -> None:
-        """Have files reach the disk, and their names."""
+    def sync(self, paths: list[str]) -> set[str]:
+        """Have files reach the disk, and their names; gives those that aren't there any more as they were written."""
         if not self.is_local or not paths:
-            return
+            return set()
         if len(paths) > SYNC_EACH:
             sync_filesystem(os.path.dirname(paths[0]))
-            return
+            return self._changed(paths)
+        changed = self._changed(paths)
+        paths = [path for path in paths if path not in changed]
         for path in paths:
             sync_file(path)
         for folder in dict.fromkeys(map(os.path.dirname, paths)):
             sync_folder(folder)
+        return changed
+
+    def _changed(self, paths: Iterable[str]) -> set[str]:
+        found: set[str] = set()
+        groups: dict[str, list[str]] = {}
+        for path in paths:
+            groups.setdefault(os.path.dirname(path), []).append(path)
+        for folder, group in groups.items():
+            sizes = self._sizes(folder)
+            found.update(path for path in group if sizes.get(os.path.basename(path)) != self._written.get(path))
+        return found
+
+    def _sizes(self, folder: str) -> dict[str, int]:
+        """Sizes of the plain files of a folder; of none, where a link has come into its place."""
+        if folder in self._below and self._linked(folder):
+            return {}
+        with suppress(OSError):
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # by descriptor: no path is walked
+            try:
+                with os.scandir(fd) as scan:
+                    return {
+                        entry.name: entry.stat(follow_symlinks=False).st_size
+                        for entry in scan
+                        if entry.is_file(follow_symlinks=False)
+                    }
+            finally:
+                os.close(fd)
+        return {}
+
+    def _linked(self, folder: str) -> str:
+        """The first folder below the destination on the way to one of it that is a link; empty if none is."""
+        above = (path for path in (*layout.above(folder), folder) if len(path) > len(self.root))
+        return next(filter(os.path.islink, above), "")
 
     @contextmanager
     def _appearing(self, path: str) -> Iterator[BinaryIO]:
@@ -345,6 +383,7 @@ class Destination:
         with new_file(folder) as (temporary, descriptor):
             with open(descriptor, "wb", closefd=False) as file:
                 yield file
+                self._written[path] = file.tell()
             os.replace(temporary, path)
 
 

@@ -12,15 +12,14 @@ import hashlib
 import os
 import time
 from contextlib import suppress
-from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from blobdir.discovery import layout
 from blobdir.discovery.root import refuse_file
-from blobdir.durable import write_at, write_whole
+from blobdir.durable import write_at
 from blobdir.errors import NotFoundError, PackError, ReadError, SourceChangedError, UsageError
-from blobdir.inside import open_plain, read_whole
-from blobdir.leftovers import open_left, remove_odd
+from blobdir.inside import read_whole
+from blobdir.leftovers import open_left
 from blobdir.loosefiles.remote import NOT_THERE
 from blobdir.moving.defects import check_remote
 from blobdir.moving.fetchplan import FetchPlan, check_project, make_plan
@@ -39,6 +38,7 @@ from blobdir.moving.remotefiles import (
 from blobdir.moving.report import FetchReport
 from blobdir.moving.selected import Selection
 from blobdir.moving.watching import Watched
+from blobdir.packing.made import Stamp
 from blobdir.packing.newfolder import NewFolder
 from blobdir.packing.sums import SUMS, format_sums, read_sums
 from blobdir.sources import LocalStorage, RemoteOptions, RemoteStorage, Stat, behind_backend, open_storage
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from blobdir.discovery import Progress
     from blobdir.packing import SubsetOptions
+    from blobdir.packing.made import Made
     from blobdir.sources.transports import Answer
 
 RANGE_BYTES = 8 << 20
@@ -110,7 +111,7 @@ def fetch(
         it should have.
     """
     began = time.perf_counter()
-    folder = NewFolder(dest, SUFFIX, resume=resume)
+    folder = NewFolder(dest, SUFFIX, resume=resume, again="--resume fetches it again")
     if folder.target.parent.exists():
         folder.check()
     storage = open_storage(url, options=storage_options, remote=remote or RemoteOptions())
@@ -131,36 +132,36 @@ def fetch(
     folder.target.parent.mkdir(parents=True, exist_ok=True)
     folder.missing = fetching.missing
     with folder:
-        _check_origin(folder.state, storage.place)
+        _check_origin(folder, storage.place)
         if selection is not None:
             clean(folder.work, ())
             try:
-                report = selection.write(folder.work, progress)
+                report = selection.write(folder.made, progress)
             except NotFoundError:
                 fetching.check_unchanged()  # it's gone since
                 raise
             fetching.check_unchanged()
         else:
-            report = fetching.run(folder.work, folder.state)
+            report = fetching.run(folder)
         folder.publish()
     report.seconds = time.perf_counter() - began
     return report
 
 
-def _check_origin(state: Path, place: str) -> None:
+def _check_origin(folder: NewFolder, place: str) -> None:
     """Make sure that what an earlier try has left is of the same project."""
-    note = state / "place"
+    made = folder.made
+    fd = made.fd(made.notes)
     digest = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()
     with suppress(FileNotFoundError):
-        if read_whole(note, follow=False) != digest.encode():
+        if read_whole("place", follow=False, dir_fd=fd) != digest.encode():
             raise UsageError(
-                f"{state.parent.parent}: is what a fetch of another project has left; remove it, or choose another "
-                "folder"
+                f"{folder.work}: is what a fetch of another project has left; remove it, or choose another folder"
             )
         return
-    for left in state.iterdir():  # of nobody knows which project
-        left.unlink()
-    write_whole(note, [digest.encode()])
+    for left in os.listdir(fd):  # of nobody knows which project
+        os.unlink(left, dir_fd=fd)
+    made.write(f"{made.notes}/place", [digest.encode()])
 
 
 def clean(work: Path, wanted: Iterable[str]) -> None:
@@ -223,30 +224,30 @@ class _Fetch:
         """Bytes that aren't here yet."""
         return max(0, self._total - self._done)
 
-    def run(self, work: Path, state: Path) -> FetchReport:
-        plan, report = self._plan, self._report
+    def run(self, new: NewFolder) -> FetchReport:
+        """Fetch everything into what is made."""
+        work, made, plan, report = new.work, new.made, self._plan, self._report
         self._total = report.size = plan.size
         report.files, report.left_out = len(plan.small) + len(plan.large), plan.left_out
         clean(work, [*plan.small, *plan.large])
         for path in plan.folders:
-            (work / path).mkdir(parents=True, exist_ok=True)
-        notes = NoteFile(state / "small.jsonl")
+            made.fd(path)
+        notes = NoteFile("small.jsonl", dir_fd=made.fd(made.notes))
         try:
-            self._fetch_small(work, state, notes)
+            self._fetch_small(new, notes)
         finally:
             notes.close()
         sums = read_sums(work / layout.BLOB_DIR / SUMS)
         for path, stat in plan.large.items():
             self._seen[path] = stat
             expected = sums.get(path.rpartition("/")[2]) if path.startswith(layout.BLOB_DIR + "/") else None
-            found = self._fetch_large(work, state, path, stat, digesting=expected is not None)
+            found = self._fetch_large(made, path, stat, digesting=expected is not None)
             if expected is not None:
-                self._verify(work, path, expected, found)
+                self._verify(made, path, expected, found)
         self.check_unchanged()
-        self._check_made(work)
         if self._datasets and sums:  # of blobs that aren't here it would say that they are missing
             here = {name: digest for name, digest in sums.items() if f"{layout.BLOB_DIR}/{name}" in plan.large}
-            write_whole(work / layout.BLOB_DIR / SUMS, [format_sums(here)])
+            made.write(f"{layout.BLOB_DIR}/{SUMS}", [format_sums(here)])
         return report
 
     def _tell(self, size: int) -> None:
@@ -273,41 +274,17 @@ class _Fetch:
                 f"{self._storage.url}: was changed while it was being fetched: {changed}; --resume fetches what is new"
             )
 
-    def _check_made(self, work: Path) -> None:
-        """Make sure that nobody else has written into what was made; what others have put there isn't the project's.
-
-        Raises
-        ------
-        ReadError
-            A file isn't as it was fetched.
-        """
-        files = {**self._plan.small, **self._plan.large}
-        clean(work, files)
-        for path in self._plan.folders:  # those that are empty
-            (work / path).mkdir(parents=True, exist_ok=True)
-        for path, stat in files.items():
-            with suppress(FileNotFoundError):
-                found = os.lstat(work / path)
-                if S_ISREG(found.st_mode) and stat.size in (-1, found.st_size):
-                    continue
-            raise ReadError(f"{work / path}: was changed or removed by somebody else; --resume fetches it again")
-
     # -- bytes ------------------------------------------------------------------------------------------------------
 
-    def _fetch_large(self, work: Path, state: Path, path: str, stat: Stat, *, digesting: bool) -> str:
+    def _fetch_large(self, made: Made, path: str, stat: Stat, *, digesting: bool) -> str:
         """Fetch a file in ranges; its SHA-256, if that is wanted."""
-        target = work / path
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = made.full(path)
         name = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()  # a path can be longer than a name
-        log = RangeLog(state / name, f"{stat.size} {stat.etag or stat.mtime_ns}")
-        remove_odd(target)
-        if not target.exists() or not says_version(stat):
-            log.reset()
-        fd = open_left(target, os.O_RDWR, 0o644)
+        log = RangeLog(name, made.fd(made.notes), f"{stat.size} {stat.etag or stat.mtime_ns}")
+        folder, name = made.of(path)
+        fd = open_left(name, os.O_RDWR, 0o644, dir_fd=folder)
         try:
-            os.ftruncate(fd, stat.size)
-            if self._checksum:
-                log.check(fd, RANGE_BYTES)
+            self._prepare(log, fd, stat)
             wanted = []
             for low in range(0, stat.size, RANGE_BYTES):
                 high = min(low + RANGE_BYTES, stat.size)
@@ -328,28 +305,45 @@ class _Fetch:
                     if digesting:
                         digest.update(data)
                     self._tell(high - low)
+            log.end(_stamp_of(os.fstat(fd)))
+            if digesting and sum(high - low for low, high in wanted) != stat.size:  # some of it was there
+                with open(fd, "rb", closefd=False) as file:
+                    file.seek(0)
+                    digest = hashlib.file_digest(file, "sha256")
+            known = digest.hexdigest() if digesting else ""
+            if Stamp.of(os.fstat(fd)) != made.take(path, digest=known):
+                raise made.lost(path)
         finally:
             os.close(fd)
             log.close()
-        if digesting and sum(high - low for low, high in wanted) != stat.size:  # some of it was there
-            with open(open_plain(target, follow=False), "rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        return digest.hexdigest()
+        return known
 
-    def _fetch_small(self, work: Path, state: Path, notes: NoteFile) -> None:
+    def _prepare(self, log: RangeLog, fd: int, stat: Stat) -> None:
+        """Keep the ranges that are there: all, if the file is the one that was whole then, else by their bytes."""
+        found = os.fstat(fd)
+        if not found.st_size or not says_version(stat):
+            log.reset()
+        if self._checksum or log.whole != _stamp_of(found):
+            log.check(fd, RANGE_BYTES)
+        if found.st_size != stat.size:
+            os.ftruncate(fd, stat.size)
+
+    def _fetch_small(self, new: NewFolder, notes: NoteFile) -> None:
+        made = new.made
         files = self._plan.small
         noted = {path: note.remote for path, note in notes.notes.items() if path in files}
         now = ask_versions(self._storage, files, noted, noted)
         missing = []
         for path, stat in files.items():
-            size = _kept(work / path, now.get(path), notes, path)
+            size = _kept(new.work / path, now.get(path), notes, path)
             if size < 0:
                 missing.append(path)
+                made.remove_left(path)
                 continue
+            made.take_any(path, size)
             self._seen[path] = now[path]
             self._report.resumed += size
             self._tell(max(0, stat.size))
-        temporary = state / "small"
         known = {path for path in missing if says_version(files[path])}  # compared with a listing at the end
         answers = self._storage.iter_answers(missing, without=known)
         for path in missing:
@@ -360,10 +354,7 @@ class _Fetch:
             if isinstance(answer, OSError):
                 raise answer
             version = self._checked(path, files[path], answer)
-            target = work / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(answer.data)
-            os.rename(temporary, target)
+            made.put(path, answer.data)
             self._seen[path] = version
             if says_version(version):
                 notes.add(path, version, _md5(answer.data))
@@ -395,7 +386,7 @@ class _Fetch:
             f"{self._storage.url}: {path}: was changed while it was being fetched{why}; --resume fetches what is new"
         )
 
-    def _verify(self, work: Path, path: str, expected: str, found: str) -> None:
+    def _verify(self, made: Made, path: str, expected: str, found: str) -> None:
         """Compare a blob's checksum with the one that came with it; where it's another, nothing of it counts."""
         self._report.verified += 1
         if expected == found:
@@ -404,7 +395,7 @@ class _Fetch:
         if self._with_defects:
             self._report.defects.append(what)
             return
-        (work / path).unlink()
+        made.remove_left(path)
         raise ReadError(
             f"{what}; what was fetched of it was removed again: try once more with --resume, and if that doesn't help, "
             "the remote one is damaged: --with-defects fetches it as it is"
@@ -421,6 +412,10 @@ def _kept(target: Path, now: Stat | None, notes: NoteFile, path: str) -> int:
     except OSError:
         return -1
     return len(data) if _md5(data) == note.digest else -1
+
+
+def _stamp_of(found: os.stat_result) -> str:
+    return ",".join(map(str, Stamp.of(found).kept()))
 
 
 def _md5(data: bytes) -> str:

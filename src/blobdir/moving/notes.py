@@ -54,16 +54,18 @@ class NoteFile:
 
     Parameters
     ----------
-    path : Path or None
+    path : path or None
         The file; without, nothing is kept.
+    dir_fd : int, optional
+        An open folder that it is relative to.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: str | os.PathLike[str] | None, *, dir_fd: int | None = None) -> None:
         self._fd = -1
         self.notes: dict[str, Note] = {}
         if path is None:
             return
-        self._fd = open_left(path, os.O_RDWR | os.O_APPEND, 0o600)
+        self._fd = open_left(path, os.O_RDWR | os.O_APPEND, 0o600, dir_fd=dir_fd)
         try:
             with open(self._fd, "rb", closefd=False) as file:
                 for line in file:

@@ -256,8 +256,12 @@ class _Uploads:
                 remove_odd(self._note(place))
                 write_whole(self._note(place), [json.dumps(note).encode()])
         self._blobs[place] = version
-        os.truncate(path, 0)
-        os.truncate(path, size)
+        fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.ftruncate(fd, 0)
+            os.ftruncate(fd, size)
+        finally:
+            os.close(fd)
 
     def finish(self, project: Path, progress: Progress | None) -> PushReport:
         """Upload all but the blobs, and put an index beside them."""

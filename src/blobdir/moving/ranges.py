@@ -14,8 +14,6 @@ from blobdir.leftovers import open_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
-
 
 _LINE: Final = re.compile(r"([0-9]+):([0-9]+)")
 
@@ -25,8 +23,10 @@ class RangeLog:
 
     Parameters
     ----------
-    path : Path
-        Where the log is.
+    name : str
+        Of the log.
+    dir_fd : int
+        The folder that it's in.
     version : str
         Of the file; a log of another one counts for nothing.
 
@@ -34,32 +34,36 @@ class RangeLog:
     ----------
     done : dict of int to int
         First bytes of the ranges that are there, and the CRC-32 of what was fetched.
+    whole : str
+        What the file was when all of it was there: who has written to it since has changed that. Empty before.
     """
 
-    def __init__(self, path: Path, version: str) -> None:
-        self._path = path
+    def __init__(self, name: str, dir_fd: int, version: str) -> None:
+        self._name, self._dir_fd = name, os.dup(dir_fd)
         self._version = version
+        self._fd = -1
+        self.whole = ""
         self.done: dict[int, int] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            lines = read_whole(path, follow=False).decode("utf-8", "replace").split("\n")
+            lines = read_whole(name, follow=False, dir_fd=dir_fd).decode("utf-8", "replace").split("\n")
         except OSError:
             lines = [""]
-        noted = [_LINE.fullmatch(line) for line in lines[1:-1]]  # the last one may have been cut off
+        self.whole = next((line[1:] for line in lines[-2:-1] if line[:1] == "="), "")
+        noted = [_LINE.fullmatch(line) for line in lines[1:-1] if line[:1] != "="]  # the last one may be cut off
         if lines[0] == version and all(noted):
             self.done = {int(match[1]): int(match[2]) for match in noted if match}
-            self._fd = open_left(path, os.O_WRONLY | os.O_APPEND)
+            self._fd = open_left(name, os.O_WRONLY | os.O_APPEND, dir_fd=dir_fd)
             if lines[-1]:
                 os.truncate(self._fd, os.fstat(self._fd).st_size - len(lines[-1]))
         else:
-            self._fd = -1
             self.reset()
 
     def reset(self) -> None:
         """Forget all."""
-        self.close()
-        self.done = {}
-        self._fd = open_left(self._path, os.O_WRONLY | os.O_TRUNC | os.O_APPEND, 0o644)
+        if self._fd >= 0:
+            os.close(self._fd)
+        self.done, self.whole = {}, ""
+        self._fd = open_left(self._name, os.O_WRONLY | os.O_TRUNC | os.O_APPEND, 0o644, dir_fd=self._dir_fd)
         os.write(self._fd, f"{self._version}\n".encode())
 
     @contextmanager
@@ -100,8 +104,15 @@ class RangeLog:
         """Forget the ranges, of `size` bytes each, that don't have the bytes in `fd` any more that were fetched."""
         self.done = {start: crc for start, crc in self.done.items() if crc32(os.pread(fd, size, start)) == crc}
 
+    def end(self, whole: str) -> None:
+        """Note what the file is, now that all of it is there."""
+        if whole != self.whole:
+            os.write(self._fd, f"={whole}\n".encode())
+            self.whole = whole
+
     def close(self) -> None:
         """Close the log; what was noted stays."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fds, self._fd, self._dir_fd = (self._fd, self._dir_fd), -1, -1
+        for fd in fds:
+            if fd >= 0:
+                os.close(fd)

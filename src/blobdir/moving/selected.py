@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
+import secrets
 import warnings
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from blobdir.errors import BlobdirWarning, UsageError
 from blobdir.index import FIRST_BLOB
 from blobdir.moving.defects import check_view
 from blobdir.moving.report import FetchReport
-from blobdir.offsets import write_offsets
+from blobdir.offsets import OffsetsTable, encode_offsets
 from blobdir.packing.choosing import choose, datasets_of
 from blobdir.packing.fitting import check_members
 from blobdir.packing.names import free_stem, slug_of
@@ -24,15 +23,14 @@ from blobdir.packing.sidefiles import SideFiles
 from blobdir.packing.sums import SUMS, format_sums
 from blobdir.project import open_project
 from blobdir.sources import behind_backend
-from blobdir.tarwriting.format import archive_end, member_header, padding
-from blobdir.temporary import new_file
+from blobdir.tarwriting.output import TarOutput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from blobdir.discovery import Progress
     from blobdir.packing import SubsetOptions
+    from blobdir.packing.made import Made
     from blobdir.project import Project
     from blobdir.sources import RemoteOptions
 
@@ -75,15 +73,15 @@ class Selection:
         if not choice.count:
             raise UsageError(f"no image is chosen: the conditions hold for none{choice.said()}")
 
-    def write(self, work: Path, progress: Progress | None) -> FetchReport:
-        """Write the chosen images with their annotations and side files into `work`, in one new blob a dataset.
+    def write(self, made: Made, progress: Progress | None) -> FetchReport:
+        """Write the chosen images with their annotations and side files into what is made, in one new blob a dataset.
 
         What belongs to the project or to a dataset as a whole comes along, and what lies beside a chosen image and is
         called like it; what else belongs to no image is named. Datasets without images, and those above a
         chosen one, stay datasets. Blocks that an earlier try has fetched come from the cache.
         """
         choice, chosen = self._choice, self._choice.images
-        writer = _Writer(self._project, work, choice.count, progress)
+        writer = _Writer(self._project, made, choice.count, progress)
         for path, names in chosen.items():
             if names:
                 writer.write_dataset(path, names)
@@ -96,11 +94,11 @@ class Selection:
 
 
 class _Writer:
-    def __init__(self, project: Project, work: Path, images: int, progress: Progress | None) -> None:
+    def __init__(self, project: Project, made: Made, images: int, progress: Progress | None) -> None:
         self.report = FetchReport()
         self._project = project
         self._tree = project.tree
-        self._work = work
+        self._made = made
         self._images = images
         self._done = 0
         self._progress = progress
@@ -123,7 +121,7 @@ class _Writer:
 
     def write_empty(self, path: str) -> None:
         for name in (layout.ITEMS, layout.ANNOTATIONS):
-            (self._work / path / name).mkdir(parents=True, exist_ok=True)
+            self._made.fd(layout.join(path, name))
         dataset = self._project[path]
         if not len(dataset):
             self._copy_others(SideFiles(self._tree, dataset), [], [])
@@ -139,40 +137,28 @@ class _Writer:
         datasets = set(self._tree.index.header.datasets)
         self._copy(self._below(0, "", without={*datasets, layout.BLOB_DIR}))
         if self._sums:
-            (self._work / layout.BLOB_DIR / SUMS).write_bytes(format_sums(self._sums))
+            self._made.write(f"{layout.BLOB_DIR}/{SUMS}", [format_sums(self._sums)])
 
     def _write_blob(self, path: str, names: list[str]) -> None:
         if not names:
             return
-        folder = self._work / layout.BLOB_DIR
-        folder.mkdir(exist_ok=True)
-        digest, position = hashlib.sha256(), 0
+        made, part_name = self._made, f"{secrets.token_hex(6)}.part"
         entries = []
-        with new_file(folder) as (temporary, descriptor):
-            with open(descriptor, "wb", closefd=False) as tar:
-
-                def write(piece: bytes) -> None:
-                    nonlocal position
-                    tar.write(piece)
-                    digest.update(piece)
-                    position += len(piece)
-
-                for part, contents in self._read([f"{path}/{layout.ITEMS}/{name}" for name in names]):
-                    for whole, data in zip(part, contents, strict=True):
-                        name = whole.removeprefix(f"{path}/{layout.ITEMS}/")
-                        write(member_header(os.fsencode(name), len(data)))
-                        entries.append((name, position, position + len(data)))
-                        write(data)
-                        write(padding(len(data)))
-                        self.report.size += len(data)
-                    self._told(len(part))
-                write(archive_end(position))
-            taken = {name.removesuffix(".tar").casefold() for name in self._sums}
-            stem = free_stem(slug_of(path), digest.hexdigest(), taken)
-            self.report.files += len(names)
-            os.rename(temporary, folder / f"{stem}.tar")
-        self._sums[f"{stem}.tar"] = digest.hexdigest()
-        write_offsets(self._work / path / f"{stem}{layout.OFFSETS_SUFFIX}", entries)
+        with TarOutput(part_name, dir_fd=made.fd(made.notes)) as tar:
+            for part, contents in self._read([f"{path}/{layout.ITEMS}/{name}" for name in names]):
+                for whole, data in zip(part, contents, strict=True):
+                    name = whole.removeprefix(f"{path}/{layout.ITEMS}/")
+                    entries.append((name, *tar.member(name, data)))
+                    self.report.size += len(data)
+                self._told(len(part))
+            digest, size = tar.finish(), tar.position
+        taken = {name.removesuffix(".tar").casefold() for name in self._sums}
+        stem = free_stem(slug_of(path), digest, taken)
+        self.report.files += len(names)
+        made.bring(f"{made.notes}/{part_name}", f"{layout.BLOB_DIR}/{stem}.tar", size, digest)
+        self._sums[f"{stem}.tar"] = digest
+        pickle = layout.join(path, f"{stem}{layout.OFFSETS_SUFFIX}")
+        self._made.write(pickle, [encode_offsets(OffsetsTable.from_entries(entries))])
 
     def _told(self, images: int) -> None:
         self._done += images
@@ -195,9 +181,7 @@ class _Writer:
         """Copy files to their places."""
         for part, contents in self._read(list(paths)):
             for path, data in zip(part, contents, strict=True):
-                target = self._work / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(data)
+                self._made.put(path, data)
                 self.report.size += len(data)
             self.report.files += len(part)
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
+import secrets
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from blobdir.discovery import layout
-from blobdir.durable import write_whole
 from blobdir.errors import AnnotationError
 from blobdir.images import shown_sizes
 from blobdir.inside import read_whole
 from blobdir.jsontext import write_json
 from blobdir.labels.supervisely import SOURCE
-from blobdir.offsets import write_offsets
+from blobdir.offsets import encode_offsets
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.labelled import Labelled
 from blobdir.packing.names import slug_of, stem_of
@@ -25,18 +25,17 @@ from blobdir.processes import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from blobdir.discovery import Progress
     from blobdir.packing.labelled import LabelSource
     from blobdir.packing.listing import DatasetItems, Listing
+    from blobdir.packing.made import Made
     from blobdir.packing.newfolder import NewFolder
     from blobdir.packing.report import PackOptions, PackReport
     from blobdir.processes import Workers
 
 _AT_ONCE: Final = 500
 """Images whose sizes one process finds out in one go."""
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 class _Sink(Protocol):
@@ -58,18 +57,16 @@ class NoSink:
 class LooseSink:
     """Writes annotations as files of ``ann/``."""
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def __init__(self, made: Made, folder: str) -> None:
+        self._made, self._folder = made, folder
+        made.fd(folder)
 
     def write(self, name: str, data: bytes) -> None:
         """Write one."""
-        with open(os.open(name, _CREATE, 0o666, dir_fd=self._fd), "wb", buffering=0) as file:
-            file.write(data)
+        self._made.create(f"{self._folder}/{name}", data)
 
     def finish(self) -> None:
-        """Close the folder."""
-        os.close(self._fd)
+        """Nothing is left to do."""
 
 
 class PackedSink:
@@ -84,7 +81,7 @@ class PackedSink:
     def __init__(self, new: NewFolder | None, dataset: str, shard_bytes: int, report: PackReport) -> None:
         self._new, self._folder = new, layout.join(dataset, layout.PACKED_ANNOTATIONS)
         self._slug, self._most, self._report, self._number = slug_of(dataset), shard_bytes, report, 0
-        self._part = str(new.state / "annotations.tar.part") if new else None
+        self._part = ""
         self._tar: TarOutput | None = None
         self._names, self._places = TextColumn(), Places()
 
@@ -93,25 +90,30 @@ class PackedSink:
         if self._tar and sum(self._places.ends[-1:]) + len(data) > self._most:
             self.finish()
         if self._tar is None:
-            self._tar = TarOutput(self._part)
+            self._tar = self._begin()
         start, end = self._tar.member(name, data)
         self._places.add(len(self._names), start, end)
         self._names.append(name)
+
+    def _begin(self) -> TarOutput:
+        if self._new is None:
+            return TarOutput(None)
+        self._part = f"annotations-{secrets.token_hex(4)}.part"
+        return TarOutput(self._part, dir_fd=self._new.made.fd(self._new.made.notes))
 
     def finish(self) -> None:
         """End the tar at hand."""
         if self._tar is None:
             return
         with self._tar:
-            digest = self._tar.finish()
-        if self._new is None or self._part is None:
+            digest, size = self._tar.finish(), self._tar.position
+        if self._new is None:
             self._report.blobs[f"{self._folder}/{stem_of(self._slug, self._number, '*')}.tar"] = ""
         else:
             stem = stem_of(self._slug, self._number, digest)
-            (self._new.work / self._folder).mkdir(parents=True, exist_ok=True)
             table = offsets_table(self._places, self._names)
-            write_offsets(self._new.work / self._folder / f"{stem}{layout.OFFSETS_SUFFIX}", table)
-            os.rename(self._part, self._new.work / self._folder / f"{stem}.tar")
+            self._new.made.write(f"{self._folder}/{stem}{layout.OFFSETS_SUFFIX}", [encode_offsets(table)])
+            self._new.made.bring(f"{self._new.made.notes}/{self._part}", f"{self._folder}/{stem}.tar", size, digest)
             self._report.blobs[f"{self._folder}/{stem}.tar"] = digest
         self._tar, self._names, self._places = None, TextColumn(), Places()
         self._number += 1
@@ -129,7 +131,7 @@ class _Beside:
         if not value:
             return 0
         if self._sink is None:
-            self._sink = LooseSink(self._new.work / self._folder) if self._new else NoSink()
+            self._sink = LooseSink(self._new.made, self._folder) if self._new else NoSink()
         self._sink.write(name, write_json(value))
         return 1
 
@@ -179,7 +181,7 @@ def write_annotations(
         _write_sources(listing.labelled, listing.datasets, new, report)
         report.stop_if(options.strict)
     if new:
-        write_whole(new.work / layout.META, [one.meta.content()])
+        new.made.write(layout.META, [one.meta.content()])
 
 
 def _write_sources(
@@ -191,7 +193,7 @@ def _write_sources(
     report.problems += [Problem("label", path, text) for path, text in labelled.mixing.problems()]
     for dataset in datasets:
         if new:
-            write_whole(new.work / dataset.path / SOURCE, [labelled.content_of(dataset.path)])
+            new.made.write(layout.join(dataset.path, SOURCE), [labelled.content_of(dataset.path)])
 
 
 class _One:
@@ -222,7 +224,7 @@ class _One:
 def _sink(new: NewFolder | None, dataset: DatasetItems, options: PackOptions, report: PackReport) -> _Sink:
     if options.annotations == "packed":
         return PackedSink(new, dataset.path, options.shard_bytes, report)
-    return LooseSink(new.work / dataset.path / layout.ANNOTATIONS) if new else NoSink()
+    return LooseSink(new.made, layout.join(dataset.path, layout.ANNOTATIONS)) if new else NoSink()
 
 
 def _sizes(listing: Listing, lost: set[tuple[str, str]], workers: Workers) -> Iterator[tuple[int, int] | str]:

@@ -76,8 +76,8 @@ def create_project(path: str | os.PathLike[str], meta: dict[str, Any] | None = N
     with new:
         try:
             new.clear()
-            (new.work / layout.BLOB_DIR).mkdir()
-            (new.work / layout.META).write_bytes(content)
+            new.made.fd(layout.BLOB_DIR)
+            new.made.write(layout.META, [content])
         except BaseException:
             new.discard()
             raise

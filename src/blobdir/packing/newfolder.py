@@ -8,6 +8,9 @@ States on disk, of `DEST` and the work folder ``DEST.packing`` (``.fetching``, `
 
 The lock is that of the work folder's own inode: it goes with its process, and a folder that was renamed, or removed and
 made anew, meanwhile is noticed by its inode number. Work folders of others are never entered or removed.
+
+Between 2 and 3 all that was made is looked at once more (`blobdir.packing.made`): what another program has removed,
+replaced, cut or swapped for a link since, or has put there, keeps 2 from becoming 3, and the work folder stays.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from blobdir.durable import absolute, in_words, rename_new, sync_filesystem, syn
 from blobdir.errors import BlobdirError, BusyError, PackError, UsageError
 from blobdir.interrupts import deferred, remember
 from blobdir.leftovers import remove_odd, remove_odd_below
+from blobdir.packing.made import Made
 from blobdir.projectlock import STATE_DIR
 from blobdir.temporary import clean_below
 
@@ -44,12 +48,16 @@ class NewFolder:
         Of the work folder beside it: ``.packing``.
     resume : bool
         Go on with a work folder that somebody has left; without, one that is there is an error.
+    again : str
+        What to do where something in it was changed by another program: ``--resume makes it again``.
 
     Attributes
     ----------
     target, work : Path
     state : Path
         A folder in `work` for notes that aren't part of what is made.
+    made : Made
+        What is in it; all that is written goes through it, or is told to it. Once it's entered.
     missing : callable
         Gives how many bytes are still to be written, for who is told that the disk is full.
 
@@ -63,13 +71,17 @@ class NewFolder:
         When it's left: a file couldn't be read or written. The message says what stays, and how to go on.
     """
 
-    def __init__(self, target: str | os.PathLike[str], suffix: str, *, resume: bool = False) -> None:
+    made: Made
+
+    def __init__(
+        self, target: str | os.PathLike[str], suffix: str, *, resume: bool = False, again: str = "try again"
+    ) -> None:
         self.target = Path(absolute(target))
         refuse_inside(os.fspath(self.target))
         self.work = self.target.with_name(f"{self.target.name}{suffix}")
         self.state = self.work / STATE_DIR / suffix.removeprefix(".")
         self.missing: Callable[[], int] = lambda: 0
-        self._resume = resume
+        self._resume, self._again = resume, again
         self._fd = -1
 
     def check(self) -> None:
@@ -104,6 +116,7 @@ class NewFolder:
                 remove_odd(self.state / note)
             for folder in (self.state.parent, self.work, self.work.parent):  # or nobody knows whose it is
                 sync_folder(folder)
+            self.made = Made(self.work, self._fd, f"{STATE_DIR}/{self.state.name}", self._again)
         except BaseException as error:
             if made and self._fd >= 0:  # else somebody else has it by now
                 shutil.rmtree(self.work, ignore_errors=True)
@@ -170,12 +183,14 @@ class NewFolder:
             Something is there by now. The work folder stays.
         PackError
             It's there and whole, but it isn't known whether its name has reached the disk. Or somebody has removed the
-            work folder, and maybe begun again.
+            work folder, and maybe begun again; or something in it isn't as it was made. The work folder stays.
         """
         self._check_in_place()
         sync_filesystem(self.work)
+        self._check_in_place()  # that may have taken minutes
+        self.made.check()
         with deferred():
-            self._check_in_place()  # that may have taken minutes
+            self._check_in_place()
             self._appear()
 
     def _check_in_place(self) -> None:
@@ -236,6 +251,8 @@ class NewFolder:
         raise PackError(f"{what}; {more}", errno=error.errno) from error
 
     def _close(self) -> None:
+        if hasattr(self, "made"):
+            self.made.close()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
-from blobdir.durable import absolute, in_words, write_whole
+from blobdir.durable import absolute, in_words
 from blobdir.errors import BlobdirError, PackError, UsageError, WorkerError
 from blobdir.packing.annotating import write_annotations
 from blobdir.packing.lists import is_list
 from blobdir.packing.newfolder import NewFolder
 from blobdir.packing.planning import plan
 from blobdir.packing.report import PackOptions, PackReport, Problem
-from blobdir.packing.resuming import Finished, clean, finish_shard, known_shard, place_of
+from blobdir.packing.resuming import Finished, clean, finish_shard, known_shard, note_shard, place_of
 from blobdir.packing.source import list_source
 from blobdir.packing.sums import SUMS, format_sums
 from blobdir.processes import Job, Workers, processors
@@ -26,11 +26,12 @@ from blobdir.tarwriting.copies import copy_files
 from blobdir.tarwriting.members import write_members
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable, Iterable, Iterator
 
     from blobdir.discovery import Progress
     from blobdir.packing.listing import Listing
-    from blobdir.packing.shards import Shard, WrittenShard
+    from blobdir.packing.shards import Shard
 
     EachBlob = Callable[[Path, str, str], None]
 
@@ -87,7 +88,7 @@ def pack(
     """
     began = time.perf_counter()
     options = options or PackOptions()
-    new = NewFolder(dest, SUFFIX, resume=resume or dry_run)
+    new = NewFolder(dest, SUFFIX, resume=resume or dry_run, again="--resume makes it again")
     new.check()
     within = Path(os.path.realpath(absolute(source)))
     if within in Path(os.path.realpath(new.target)).parents and not is_list(os.fspath(source)):
@@ -170,7 +171,7 @@ class _Packing:
                 for place, digest in self.report.blobs.items()
                 if place.startswith(f"{layout.BLOB_DIR}/")
             }
-            write_whole(self._new.work / layout.BLOB_DIR / SUMS, [format_sums(sums)])
+            self._new.made.write(f"{layout.BLOB_DIR}/{SUMS}", [format_sums(sums)])
 
     def _worker_count(self, files: int) -> int:
         if not self._listing.is_project:
@@ -196,7 +197,7 @@ class _Packing:
         if self._new is None:
             return
         for folder in self._listing.made_folders(self._options):
-            (self._new.work / folder).mkdir(parents=True, exist_ok=True)
+            self._new.made.fd(folder)
 
     # -- what workers do -------------------------------------------------------------------------------------
 
@@ -204,27 +205,27 @@ class _Packing:
         blobs: dict[Shard, tuple[str, str]] = {}
         for shard, done in known.items():
             self.report.resumed += 1
-            blobs[shard] = self._finished(shard, done.place, done.written)
+            blobs[shard] = self._finished(shard, done)
         jobs = chain(self._shard_jobs(shard for shard in shards if shard not in known), self._copy_jobs())
         copied = 0
         for job, result in workers.run(jobs, self._tick):
             if job.call is copy_files:
-                copied += self._copied(job.about, *result)
+                copied += self._copied(*job.about, *result)
                 self._say("copying files", copied, self._listing.file_count)
                 continue
             shard, part = job.about
-            self._parts.discard(part)
             written, places = result
             if self._new:
+                self._parts.discard(str(self._new.state / part))
                 done = finish_shard(shard, written, places, part, self._new)
-                blobs[shard] = self._finished(shard, done.place, written)
+                blobs[shard] = self._finished(shard, done)
             else:
-                blobs[shard] = self._finished(shard, place_of(shard, "*"), written)
+                blobs[shard] = self._finished(shard, Finished(place_of(shard, "*"), "", written))
         self.report.blobs = dict(blobs[shard] for shard in shards)
 
-    def _finished(self, shard: Shard, place: str, written: WrittenShard) -> tuple[str, str]:
+    def _finished(self, shard: Shard, done: Finished) -> tuple[str, str]:
         """Take a blob into the report."""
-        report = self.report
+        report, place, written = self.report, done.place, done.written
         if shard.images:
             report.images += written.members
             report.image_bytes += written.member_bytes
@@ -242,6 +243,8 @@ class _Packing:
         report.stop_if(self._options.strict)
         if self._each and self._new:
             self._each(self._new.work / place, place, written.sha256)
+            self._new.made.take(place, digest=written.sha256)  # it may be a hole by now
+            note_shard(shard, done, self._new)
         self._done += sum(shard.sizes)
         self._say("packing", self._done, self._total)
         return place, written.sha256
@@ -249,27 +252,35 @@ class _Packing:
     def _shard_jobs(self, shards: Iterable[Shard]) -> Iterator[Job]:
         for shard in shards:
             # Nobody else's: a process that was cut off may still be at one of the last run.
-            part = str(self._new.state / f"{shard.key()}-{secrets.token_hex(4)}.part") if self._new else None
-            if part:
-                self._parts.add(part)
+            part, where = f"{shard.key()}-{secrets.token_hex(4)}.part" if self._new else None, None
+            if self._new and part:
+                self._parts.add(str(self._new.state / part))
+                where = self._new.made.place(self._new.made.notes)
             name = layout.dataset_name(shard.dataset)
             what = f"packing images of {name}" if shard.images else f"packing annotations of {name}"
-            yield Job(write_members, (shard.members(), part, self._options.strict), what, (shard, part))
+            yield Job(write_members, (shard.members(), part, self._options.strict, where), what, (shard, part))
 
     def _copy_jobs(self) -> Iterator[Job]:
         root = self._listing.root
         for folder, names in self._listing.files:
-            target = str(self._new.work / folder) if self._new else None
+            target = self._new.made.place(folder) if self._new else None
             for first in range(0, len(names), _COPIED_AT_ONCE):
                 some = names[first : first + _COPIED_AT_ONCE].joined()
                 arguments = (os.path.join(root, folder), some, target, self._listing.limit)
-                yield Job(copy_files, arguments, f"copying files of {folder or root}", folder)
+                yield Job(copy_files, arguments, f"copying files of {folder or root}", (folder, some))
 
-    def _copied(self, folder: str, count: int, problems: list[tuple[str, str, str]]) -> int:
+    def _copied(self, folder: str, names: bytes, sizes: array[int], problems: list[tuple[str, str, str]]) -> int:
+        if self._new and folder:
+            self._new.made.take_many(folder, names, sizes)
+        elif self._new:  # meta.json is one of them
+            for name, size in zip(os.fsdecode(names).split("\0"), sizes, strict=False):
+                if size >= 0 and self._new.made.take(name).size != size:
+                    raise self._new.made.lost(name)
+        count = len(sizes) - len(problems)
         self.report.files += count
         self.report.problems += [Problem(code, layout.join(folder, name), text) for code, name, text in problems]
         self.report.stop_if(self._options.strict)
-        return count + len(problems)
+        return len(sizes)
 
     def _tick(self) -> None:
         """Say how far the blobs at hand have got."""

@@ -12,8 +12,6 @@ from blobdir.durable import naming
 from blobdir.errors import LinkError, SourceChangedError, UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from blobdir.sources import LocalStorage, Stat
 
 Sharing = Literal["link", "symlink", "copy", "auto"]
@@ -22,7 +20,15 @@ _READ: Final = 1 << 20
 _CANT_COPY: Final = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
 
-def share_blob(storage: LocalStorage, path: str, target: Path, how: Sharing, expected: Stat | None = None) -> None:
+def share_blob(
+    storage: LocalStorage,
+    path: str,
+    target: str | os.PathLike[str],
+    how: Sharing,
+    expected: Stat | None = None,
+    *,
+    dir_fd: int | None = None,
+) -> None:
     """Have a blob be at another place too. What is checked is the open file, and that one is linked or copied.
 
     Parameters
@@ -37,6 +43,8 @@ def share_blob(storage: LocalStorage, path: str, target: Path, how: Sharing, exp
         ``auto``: a hard link where that can be, else a copy.
     expected : Stat, optional
         Size and time that the file had when the offsets were looked at.
+    dir_fd : int, optional
+        An open folder that `target` is relative to.
 
     Raises
     ------
@@ -52,15 +60,15 @@ def share_blob(storage: LocalStorage, path: str, target: Path, how: Sharing, exp
     source = storage.open(path, expected)
     _check_inside(storage, path, source.fd)
     if how == "symlink":
-        _symlink(storage, path, source.fd, target)
+        _symlink(storage, path, source.fd, target, dir_fd)
     elif how == "copy":
-        copy_open(source.fd, target, path)
+        copy_open(source.fd, target, path, dir_fd=dir_fd)
     else:
         try:
-            _link(source.fd, storage, path, target)
+            _link(source.fd, storage, path, target, dir_fd)
         except OSError as error:
-            if how == "auto" and not os.path.lexists(target):
-                copy_open(source.fd, target, path)
+            if how == "auto" and not isinstance(error, FileExistsError):
+                copy_open(source.fd, target, path, dir_fd=dir_fd)  # to nothing that is there
                 return
             raise UsageError(
                 f"{target}: can't be a hard link to {os.path.join(storage.root, path)} ({error.strerror}); choose a "
@@ -68,8 +76,10 @@ def share_blob(storage: LocalStorage, path: str, target: Path, how: Sharing, exp
             ) from error
 
 
-def copy_file(storage: LocalStorage, path: str, target: Path) -> None:
+def copy_file(storage: LocalStorage, path: str, target: str | os.PathLike[str], *, dir_fd: int | None = None) -> None:
     """Copy a plain file of a project, as it is now; LinkError where it is outside the project.
+
+    `dir_fd`, if given, is an open folder that `target` is relative to.
 
     Raises
     ------
@@ -77,7 +87,7 @@ def copy_file(storage: LocalStorage, path: str, target: Path) -> None:
     """
     source = storage.open_loose(path)
     _check_inside(storage, path, source.fd)
-    copy_open(source.fd, target, path)
+    copy_open(source.fd, target, path, dir_fd=dir_fd)
 
 
 def _check_inside(storage: LocalStorage, path: str, fd: int) -> None:
@@ -92,30 +102,30 @@ def _check_inside(storage: LocalStorage, path: str, fd: int) -> None:
         raise LinkError(f"{path}: leads outside the project by a symbolic link; --follow-links takes it nevertheless")
 
 
-def _link(fd: int, storage: LocalStorage, path: str, target: Path) -> None:
+def _link(fd: int, storage: LocalStorage, path: str, target: str | os.PathLike[str], dir_fd: int | None) -> None:
     try:
         # With a folder's descriptor it is linkat(2), which can follow; what the folder is, an absolute path ignores.
-        os.link(f"/proc/self/fd/{fd}", target, src_dir_fd=fd, follow_symlinks=True)
+        os.link(f"/proc/self/fd/{fd}", target, src_dir_fd=fd, dst_dir_fd=dir_fd, follow_symlinks=True)
     except FileNotFoundError:
         if os.path.exists(f"/proc/self/fd/{fd}"):  # it has been removed meanwhile
             raise
-        os.link(os.path.realpath(os.path.join(storage.root, path)), target)
-        if not os.path.samestat(os.fstat(fd), os.stat(target, follow_symlinks=False)):
-            os.unlink(target)
+        os.link(os.path.realpath(os.path.join(storage.root, path)), target, dst_dir_fd=dir_fd)
+        if not os.path.samestat(os.fstat(fd), os.stat(target, dir_fd=dir_fd, follow_symlinks=False)):
+            os.unlink(target, dir_fd=dir_fd)
             raise SourceChangedError(f"{path}: was replaced meanwhile; try again") from None
 
 
-def _symlink(storage: LocalStorage, path: str, fd: int, target: Path) -> None:
+def _symlink(storage: LocalStorage, path: str, fd: int, target: str | os.PathLike[str], dir_fd: int | None) -> None:
     real = os.path.realpath(os.path.join(storage.root, path))
-    target.symlink_to(real)
+    os.symlink(real, target, dir_fd=dir_fd)
     with suppress(OSError):
-        if os.path.samestat(os.fstat(fd), os.stat(target)):
+        if os.path.samestat(os.fstat(fd), os.stat(target, dir_fd=dir_fd)):
             return
-    target.unlink()
+    os.unlink(target, dir_fd=dir_fd)
     raise SourceChangedError(f"{path}: was replaced meanwhile; try again")
 
 
-def copy_open(fd: int, target: Path, name: str) -> None:
+def copy_open(fd: int, target: str | os.PathLike[str], name: str, *, dir_fd: int | None = None) -> None:
     """Copy an open file to a new one with its mode and time; without its bytes where the file system can share them.
 
     Raises
@@ -125,7 +135,8 @@ def copy_open(fd: int, target: Path, name: str) -> None:
         It changed while it was copied.
     """
     before = os.fstat(fd)
-    out = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    out = os.open(target, flags, 0o600, dir_fd=dir_fd)
     try:
         with naming(target):
             done = _copy_bytes(fd, out, before.st_size)
@@ -135,7 +146,7 @@ def copy_open(fd: int, target: Path, name: str) -> None:
         os.fchmod(out, stat_module.S_IMODE(before.st_mode) & 0o777 | 0o200)
         os.utime(out, ns=(before.st_atime_ns, before.st_mtime_ns))
     except BaseException:
-        os.unlink(target)
+        os.unlink(target, dir_fd=dir_fd)
         raise
     finally:
         os.close(out)

@@ -15,7 +15,6 @@ import numpy as np
 
 from blobdir.datasets import open_view
 from blobdir.discovery import layout, pairing
-from blobdir.durable import write_whole
 from blobdir.errors import BlobdirWarning, PackError, UsageError
 from blobdir.index import FIRST_BLOB, LOOSE
 from blobdir.offsets import OffsetsTable
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from blobdir.datasets import DatasetView, ProjectView
     from blobdir.offsets.attributes import State
     from blobdir.packing.locking import Check
+    from blobdir.packing.made import Made
     from blobdir.packing.otherfiles import Others
     from blobdir.packing.report import Problem
 
@@ -126,7 +126,7 @@ def subset(
         with folder:
             try:
                 folder.clear()
-                writer = _Writer(opened, choice, folder.work, options)
+                writer = _Writer(opened, choice, folder.made, options)
                 blobs = writer.write()
                 _check_made(folder.work, choice, options)
                 check("nothing was made; try again")
@@ -163,12 +163,11 @@ def _looked_at(choice: Choice) -> set[str]:
 class _Writer:
     """Writes the chosen images of a project into a folder."""
 
-    def __init__(self, project: ProjectView[DatasetView], choice: Choice, work: Path, options: SubsetOptions) -> None:
+    def __init__(self, project: ProjectView[DatasetView], choice: Choice, made: Made, options: SubsetOptions) -> None:
         storage = on_this_machine(project.tree.storage, _SHARES)
         self._project, self._tree, self._storage = project, project.tree, storage
-        self._choice, self._work, self._options = choice, work, options
+        self._choice, self._made, self._options = choice, made, options
         self._blobs: dict[int, str] = {}
-        self._made: set[Path] = set()
         self._leading = leading_to_datasets(self._tree)
         self.others: list[str] = []
 
@@ -179,16 +178,18 @@ class _Writer:
         for number, blob in sorted(self._blobs.items()):
             record = self._tree.index.header.blobs[number - FIRST_BLOB]
             expected = Stat("file", record.size, record.mtime_ns, etag=record.etag)
-            share_blob(self._storage, blob, self._place(blob), self._options.blobs, expected)
+            fd, name = self._made.of(blob)
+            share_blob(self._storage, blob, name, self._options.blobs, expected, dir_fd=fd)
+            self._made.take(blob, shared=True)
         self._copy_others(others_of_project(self._tree, self._leading))
         self._copy_backups()
         self._write_sums()
         return sorted(self._blobs.values())
 
     def _write_dataset(self, path: str, names: list[str]) -> None:
-        self._folder(self._work / path / layout.ANNOTATIONS)
+        self._made.fd(layout.join(path, layout.ANNOTATIONS))
         if not names:
-            self._folder(self._work / path / layout.ITEMS)
+            self._made.fd(layout.join(path, layout.ITEMS))
             if not len(self._project[path]):
                 empty = SideFiles(self._tree, self._project[path])
                 self._copy_others(others_of_dataset(self._tree, empty, [], (), self._leading))
@@ -241,7 +242,7 @@ class _Writer:
                 table = OffsetsTable.from_entries(entries, states=kept)
                 if defect := pairing.mismatch(self._storage, record, pickle, table, range(len(table))):
                     raise PackError(f"{self._project.url}: {defect.message}. Nothing was written")
-                write_whole(self._place(pickle), [encoded(table, pickle)])
+                self._made.write(pickle, [encoded(table, pickle)])
 
     def _states(self, pickle: str) -> dict[tuple[bytes, int, int], State]:
         """What the entries of an offsets file have beside name and range; those that have anything."""
@@ -254,10 +255,15 @@ class _Writer:
     def _copy(self, row: int, target: str) -> None:
         """Copy a file; what can't be had is an error that says why."""
         if int(self._tree.index.source[row]) == LOOSE:
-            copy_file(self._storage, self._tree.path(row), self._place(target))
+            self._copy_file(self._tree.path(row), target)
             return
         check_members(self._tree, np.array([row]))
-        self._place(target).write_bytes(self._tree.read(row))
+        self._made.put(target, self._tree.read(row))
+
+    def _copy_file(self, path: str, target: str) -> None:
+        fd, name = self._made.of(target)
+        copy_file(self._storage, path, name, dir_fd=fd)
+        self._made.take_any(target)
 
     def _copy_backups(self) -> None:
         """Copy backups of offsets whose blobs are shared: without, `compact` would take for removed what they name."""
@@ -269,7 +275,7 @@ class _Writer:
                     one = layout.join(folder, name)
                     is_file = stat.S_ISREG(os.lstat(os.path.join(place, name)).st_mode)
                     if is_file and is_backup_of_any(one, shared):
-                        copy_file(self._storage, one, self._place(one))
+                        self._copy_file(one, one)
 
     def _write_sums(self) -> None:
         """Checksums of the blobs that are shared, if the project has them."""
@@ -277,17 +283,7 @@ class _Writer:
         mine = {basename(blob) for blob in self._blobs.values() if blob.startswith(f"{layout.BLOB_DIR}/")}
         known = {name: digest for name, digest in sums.items() if name in mine}
         if known:
-            self._place(f"{layout.BLOB_DIR}/{SUMS}").write_bytes(format_sums(known))
-
-    def _place(self, path: str) -> Path:
-        target = self._work / path
-        self._folder(target.parent)
-        return target
-
-    def _folder(self, path: Path) -> None:
-        if path not in self._made:
-            path.mkdir(parents=True, exist_ok=True)
-            self._made.add(path)
+            self._made.write(f"{layout.BLOB_DIR}/{SUMS}", [format_sums(known)])
 
 
 def _check_made(work: Path, choice: Choice, options: SubsetOptions) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from array import array
     from collections.abc import Iterator
 
+    from blobdir.tarwriting.place import Place
+
 # How what the format's users call images begins: bytes at places, all of which must be there. The common ones first.
 IMAGE_BEGINNINGS: Final = (
     *(((0, magic),) for magic in (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")),
@@ -100,7 +102,9 @@ class WrittenShard:
     settled: bool = True
 
 
-def write_members(members: Members, path: str | None, strict: bool = False) -> tuple[WrittenShard, Places]:
+def write_members(
+    members: Members, path: str | None, strict: bool = False, place: Place | None = None
+) -> tuple[WrittenShard, Places]:
     """Write a tar, and say where its members lie.
 
     What can't be read, or changes each time it's read, is left out and reported.
@@ -112,6 +116,8 @@ def write_members(members: Members, path: str | None, strict: bool = False) -> t
         None: only look at what would be written.
     strict : bool
         Stop at the first problem.
+    place : Place, optional
+        The folder that `path` is a name in.
 
     Raises
     ------
@@ -119,8 +125,10 @@ def write_members(members: Members, path: str | None, strict: bool = False) -> t
         The tar can't be written.
     """
     reader = FileReader(members.folder, members.root)
+    folder = None
     try:
-        with TarOutput(path) as output:
+        folder = place.open() if place else None
+        with TarOutput(path, dir_fd=folder) as output:
             writer = _Writer(output, reader, members.images)
             add = writer.look if path is None else writer.add
             for number, source, name, size, stamp in members:
@@ -131,6 +139,8 @@ def write_members(members: Members, path: str | None, strict: bool = False) -> t
             written.sha256, written.size, written.settled = output.finish(), output.position, reader.settled
     finally:
         reader.close()
+        if folder is not None:
+            os.close(folder)
     return written, writer.places
 
 

@@ -80,11 +80,13 @@ class TarOutput:
     ----------
     path : str or None
         Where it's written, over what is there; None: nowhere, if only the places of its members are wanted.
+    dir_fd : int, optional
+        An open folder that `path` is a name in, which nothing may have.
     """
 
-    def __init__(self, path: str | None) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        self._fd = -1 if path is None else os.open(path, flags, 0o666)
+    def __init__(self, path: str | None, *, dir_fd: int | None = None) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if dir_fd is None else os.O_EXCL | os.O_NOFOLLOW)
+        self._fd = -1 if path is None else os.open(path, flags, 0o666, dir_fd=dir_fd)
         self._path = path
         self._process = os.getpid()
         self._digest = Digest()
