@@ -184,10 +184,11 @@ class Backend:
 
     def _here(self) -> tuple[Background, asyncio.Semaphore]:
         """Threads for a backend that blocks, and turns to use them, of this very process."""
-        if self._threads is None or self._turns is None or self._threads_pid != os.getpid():
-            self._threads = Background(self._width, "blobdir-backend")
-            self._turns = asyncio.Semaphore(self._width)
+        if self._turns is None or self._threads_pid != os.getpid():
+            self._turns, self._threads = asyncio.Semaphore(self._width), None
             self._threads_pid = os.getpid()
+        if self._threads is None:
+            self._threads = Background(self._width, "blobdir-backend")
         return self._threads, self._turns
 
     def _give_up_threads(self) -> None:
@@ -366,6 +367,9 @@ class Backend:
                     if future.done():
                         return future.result()
                     if (later := self._heard + seconds) <= until:
+                        if not self.is_async:
+                            self._broken = True
+                            self._give_up_threads()
                         raise ReadError(f"{what}: no answer in {seconds:.0f} s") from error
                     until = later
         except BaseException:

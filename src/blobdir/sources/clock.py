@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SLOWEST_BYTES_PER_S: Final = 1 << 10
 """The pace below which bytes count as silence."""
+_MOVED_S: Final = 0.05
 
 
 class Clock:
@@ -103,12 +104,13 @@ class Trial:
         self._ends = self._clocks[is_alone:]
         self._limit: asyncio.Timeout | None = None
         self._began: float | None = None
+        self._moved = 0.0
         self.size = 0
         self.took = 0.0
 
     def begin(self, now: float) -> float:
         """Let it begin, now that it has its turn; seconds that it has if nothing comes."""
-        self._began = now
+        self._began = self._moved = now
         for clock in self._clocks:
             clock.go(now)
         return self._left(now)
@@ -117,7 +119,7 @@ class Trial:
         return max(0.01, min(clock.left(now) for clock in self._ends))
 
     def moves(self, limit: asyncio.Timeout) -> None:
-        """Have a timeout be moved by what comes."""
+        """Have a timeout be moved by what comes, but not by each piece of it."""
         self._limit = limit
 
     def came(self, now: float, size: int) -> None:
@@ -125,8 +127,9 @@ class Trial:
         self.size += size
         for clock in self._clocks:
             clock.came(now, size)
-        if self._limit is not None and not self._limit.expired():
+        if self._limit is not None and now - self._moved > _MOVED_S and not self._limit.expired():
             self._limit.reschedule(now + self._left(now))
+            self._moved = now
 
     def end(self, now: float) -> None:
         """Let the clocks stand still."""

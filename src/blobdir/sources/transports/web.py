@@ -79,6 +79,7 @@ class Web(General):
         super().__init__(fs)
         self.heads: bool | None = None
         self._ranges = False  # whether it has ever served one
+        self._limits: dict[str, Any] | None = None
         self._ignored = 0  # times that it has sent all of a file instead
         self._told: OrderedDict[str, Stat] = OrderedDict()  # what was said of files without their bytes
 
@@ -91,13 +92,17 @@ class Web(General):
 
     def _patience(self) -> dict[str, Any]:
         """No time after which aiohttp gives up what comes, unless the user has set one: it's five minutes there."""
+        if self._limits is not None:
+            return self._limits
         from aiohttp import ClientTimeout  # noqa: PLC0415  # there is none without an http backend
         from aiohttp.client import DEFAULT_TIMEOUT  # noqa: PLC0415
 
         session = getattr(self.fs, "_session", None)
         if getattr(session, "timeout", DEFAULT_TIMEOUT) != DEFAULT_TIMEOUT:
-            return {}
-        return {"timeout": ClientTimeout(total=None, sock_connect=DEFAULT_TIMEOUT.sock_connect)}
+            self._limits = {}
+        else:
+            self._limits = {"timeout": ClientTimeout(total=None, sock_connect=DEFAULT_TIMEOUT.sock_connect)}
+        return self._limits
 
     async def get(
         self,
