@@ -474,6 +474,9 @@ class _Asked:
         self._what = what
         self._each_s = each_s
         self._clock = Clock(seconds)
+        self._least_s = min(
+            1.0, seconds / 8
+        )  # else tries, ever shorter, would each bring a few bytes, and so another one
         self._tries = self._in_vain = self._stalls = 0
         self._said = ""
         self._is_cut = False
@@ -505,7 +508,7 @@ class _Asked:
         pause = pause_s(self._in_vain, retry_after_s(error))
         late = self._tries >= FIRST_TRIES or self._clock.ran > FIRST_S
         goes_on = is_temporary(error) if after.again is None else after.again
-        if not goes_on or (late and not has_answered) or pause > self._clock.left():
+        if not goes_on or (late and not has_answered) or pause + self._least_s > self._clock.left():
             tries = f" ({self._tries} tries in {self._clock.ran:.0f} s)" if self._tries > 1 else ""
             raise ReadError(f"{self._what}: {self._said}{tries}{_advice(self._what, error)}") from error
         self._clock.spend(pause)
