@@ -225,7 +225,7 @@ class Unsteady(MemoryFileSystem):
 
 
 def test_threads_that_all_fail_at_once(monkeypatch):
-    """Each keeps its thread while it pauses, and comes to its turn."""
+    """Each gives its thread to others while it pauses, and comes to its turn again."""
     backend = Unsteady()
     asked = Backend(fs=backend, timeout_s=WAIT_S)
     for number in range(200):

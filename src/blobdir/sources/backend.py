@@ -10,8 +10,8 @@ import concurrent.futures
 import os
 import selectors
 import threading
+import time
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import fsspec.asyn
@@ -20,10 +20,23 @@ from fsspec import AbstractFileSystem
 from blobdir.background import Background
 from blobdir.errors import BlobdirError, ReadError, UsageError, to_keep
 from blobdir.sources import turns
+from blobdir.sources.clock import Clock, Trial
 from blobdir.sources.connecting import connected, in_time
+from blobdir.sources.getting import Call, Failed, Getting, Steps
 from blobdir.sources.pace import Pace
-from blobdir.sources.retries import PUT_OFF, is_answer, is_denied, is_temporary, pause_s, retry_after_s, status_of
+from blobdir.sources.retries import (
+    PUT_OFF,
+    guarded,
+    is_answer,
+    is_denied,
+    is_temporary,
+    pause_s,
+    retry_after_s,
+    said,
+    status_of,
+)
 from blobdir.sources.secrecy import without_secrets
+from blobdir.sources.tasks import awaited, close, is_cancelled, look_at, running_loop, start_task
 from blobdir.sources.transports import Azure, Blocking, Web, behind_copies, transport_of
 from blobdir.sources.turns import Turns, size_of
 
@@ -58,10 +71,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_note_loop, after_in_child=_let_go_of_parents_loop)
 
 STALL_S = 20.0
-"""How long one try may take, besides its transfer."""
+"""Seconds of silence after which a request is made anew; twice as many after each such try."""
 FIRST_TRIES, FIRST_S = 4, 5.0
 """Tries, and seconds, of the first request: a server that has never answered is more likely misspelt than down."""
-SLOWEST_BYTES_PER_S = 256 << 10
 CONCURRENCY, SMALL_CONCURRENCY = 16, 64
 """Requests under way together: for large ranges, and for small files."""
 AHEAD = 4096
@@ -89,7 +101,7 @@ class Backend:
     fs : AbstractFileSystem, optional
         A backend that exists already, instead of `url`.
     timeout_s : float
-        Deadline of one request, all tries together.
+        Deadline of one request, all tries together: seconds of silence, see `blobdir.sources.clock`.
 
     Attributes
     ----------
@@ -107,6 +119,8 @@ class Backend:
     ) -> None:
         self.timeout_s = timeout_s
         self.pace = Pace()
+        self._steps = Steps()
+        self._heard = time.monotonic()
         self._url = url
         self._options = options or {}
         self._given = fs
@@ -172,10 +186,11 @@ class Backend:
 
     def _here(self) -> tuple[Background, asyncio.Semaphore]:
         """Threads for a backend that blocks, and turns to use them, of this very process."""
-        if self._threads is None or self._turns is None or self._threads_pid != os.getpid():
-            self._threads = Background(self._width, "blobdir-backend")
-            self._turns = asyncio.Semaphore(self._width)
+        if self._turns is None or self._threads_pid != os.getpid():
+            self._turns, self._threads = asyncio.Semaphore(self._width), None
             self._threads_pid = os.getpid()
+        if self._threads is None:
+            self._threads = Background(self._width, "blobdir-backend")
         return self._threads, self._turns
 
     def _give_up_threads(self) -> None:
@@ -185,70 +200,79 @@ class Backend:
 
     # -- single requests -----------------------------------------------------------------------------------------
 
-    async def _call(self, call: Callable[[], Any], seconds: float) -> Any:
-        """One try: in this event loop, or in a thread where the backend blocks."""
-        if self.is_async:
-            async with asyncio.timeout(seconds):
-                return await call()
-        done = asyncio.wrap_future(self._here()[0].submit(call))
-        done.add_done_callback(_look_at)
-        try:
-            async with asyncio.timeout(seconds):
-                return await done
-        except TimeoutError:
-            self._give_up_threads()
-            raise
-        finally:
-            del done  # what failed is raised with this frame, and all that called it: a circle, which stays for a while
-
-    async def _in_turn(
-        self, what: str, call: Callable[[], Any], *, size: int = 0, timeout_s: float | None = None
-    ) -> Any:
-        """A request whose time runs from when its turn has come: a backend that blocks has one at a time."""
-        if self.is_async:
-            return await self._tried(what, call, size, timeout_s)
-        async with self._here()[1]:
-            return await self._tried(what, call, size, timeout_s)
-
-    async def _tried(self, what: str, call: Callable[[], Any], size: int, timeout_s: float | None) -> Any:
+    async def _call(self, call: Callable[[], Any], trial: Trial) -> Any:
+        """One try: in this event loop, or in a thread where the backend blocks, when it's free."""
         loop = asyncio.get_running_loop()
-        first = loop.time()
-        deadline = first + self.timeout_s
-        attempt, said = 0, ""
-        while True:
-            began = loop.time()
-            seconds = min(deadline - began, STALL_S + size / SLOWEST_BYTES_PER_S) if timeout_s is None else timeout_s
+        if self.is_async:
+            async with asyncio.timeout(trial.begin(loop.time())) as limit:
+                trial.moves(limit)
+                return await awaited(call)
+        async with self._here()[1]:
+            done = asyncio.wrap_future(self._here()[0].submit(guarded, call))
+            done.add_done_callback(look_at)
             try:
-                found = await self._call(call, max(0.01, seconds))
+                async with asyncio.timeout(trial.begin(loop.time())):
+                    return await done
+            except TimeoutError:
+                if done.cancelled():  # else the backend has said so itself
+                    self._give_up_threads()
+                raise
+            finally:
+                del done  # what failed is raised with this frame, and all that called it: a circle, which stays a while
+
+    async def _in_turn(self, what: str, call: Callable[[], Any], *, timeout_s: float | None = None) -> Any:
+        """A request that is one call; each try has `timeout_s`, where that's given."""
+        return await self._tried(what, Call(call), timeout_s)
+
+    async def _tried(self, what: str, call: Call, timeout_s: float | None = None) -> Any:
+        """Make a request until it's done, can't be, or its clock has run down.
+
+        A backend that blocks is given to others between two tries. Time runs while it's one's turn, and in pauses.
+        """
+        loop = asyncio.get_running_loop()
+        asked = _Asked(what, self.timeout_s, timeout_s)
+        while True:
+            trial = asked.trial(loop.time())
+            try:
+                found = await self._call(call.begin(self._noting(loop, trial)), trial)
+                trial.end(loop.time())
+                is_done, answer = call.add(found, trial.took)
             except FileNotFoundError as error:
                 self.has_answered = True
                 raise FileNotFoundError(what) from error
             except Exception as error:
-                if isinstance(error, BlobdirError) or _is_cancelled():
+                if isinstance(error, BlobdirError) or is_cancelled():
                     raise
+                trial.end(loop.time())
                 self.has_answered |= is_answer(error)
                 if status_of(error) in (404, 410):
                     raise FileNotFoundError(what) from error
-                attempt += 1
-                if not said or not isinstance(error, TimeoutError) or deadline - began > seconds:
-                    said = _said(error)  # a try that had only what was left of the time says nothing of the server
-                pause = pause_s(attempt, retry_after_s(error))
-                late = attempt >= FIRST_TRIES or loop.time() - first > FIRST_S
-                hopeless = not is_temporary(error) or (late and not self.has_answered)
-                if hopeless or loop.time() + pause > deadline:
-                    tries = f" ({attempt} tries in {loop.time() - first:.0f} s)" if attempt > 1 else ""
-                    raise ReadError(f"{what}: {said}{tries}{_advice(what, error)}") from error
+                pause = asked.failed(trial, error, call.failed(error), has_answered=self.has_answered)
+                is_late = isinstance(error, TimeoutError)
+                if not is_late:
+                    self._heard = time.monotonic()
                 self._broken = not self.is_async  # a connection of its own, perhaps: made anew for the next try
-                turns.answered(put_off=status_of(error) in PUT_OFF)
-                if self.is_async:
-                    await turns.pause(pause)
-                else:  # it keeps its thread as well, for which those wait that have a turn
-                    await asyncio.sleep(pause)
+                turns.answered(put_off=is_late or status_of(error) in PUT_OFF)
+                await turns.pause(pause)
             else:
                 self.has_answered = True
+                self._heard = time.monotonic()
                 turns.answered(put_off=False)
-                self.pace.note(size, loop.time() - began)
-                return found
+                size = size_of(found)
+                self.pace.note(size, trial.took)
+                if is_done:
+                    return answer
+                asked.came(trial, size)
+
+    def _noting(self, loop: asyncio.AbstractEventLoop, trial: Trial) -> Callable[[int], None]:
+        """What is told of bytes while they come."""
+
+        def came(size: int) -> None:
+            self.has_answered = True
+            self._heard = time.monotonic()
+            trial.came(loop.time(), size)
+
+        return came
 
     def get(
         self, path: str, start: int | None, end: int | None, what: str, *, versioned: bool = True
@@ -257,8 +281,11 @@ class Backend:
 
         Most backends are asked for the version by a second request; without `versioned` they aren't.
         """
-        size = end - start if start is not None and end is not None else 0
-        return self._in_turn(what, lambda: self.transport.get(path, start, end, versioned=versioned), size=size)
+        is_streamed = (self._transport or self.transport).is_streamed
+        request = Getting(
+            lambda: self.transport, self._steps, path, start, end, is_streamed=is_streamed, versioned=versioned
+        )
+        return self._tried(what, request)
 
     def info(self, path: str, what: str) -> Awaitable[Stat]:
         """Attributes of a file as they are now; FileNotFoundError where there is none."""
@@ -314,12 +341,12 @@ class Backend:
         UsageError in the event loop that would have to make it, where who waits for it waits in vain.
         """
         loop = self._loop()
-        if _running_loop() is loop:
+        if running_loop() is loop:
             for one in (coroutine, inner):
-                _close(one)
+                close(one)
             raise UsageError("called in fsspec's event loop, which must not wait: await asyncio.to_thread(…) instead")
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
-        loop.call_soon_threadsafe(_start, loop, coroutine, future, inner)
+        loop.call_soon_threadsafe(start_task, loop, coroutine, future, inner)
         return future
 
     def _loop(self) -> asyncio.AbstractEventLoop:
@@ -327,13 +354,26 @@ class Backend:
         return loop
 
     def wait(self, future: concurrent.futures.Future[T], what: str, timeout_s: float | None = None) -> T:
-        """The result of a request, or its error; never later than a little after its deadline."""
+        """The result of a request, or its error; never later than a little after the deadline of who hears nothing.
+
+        The request has a clock of its own; so that it doesn't count while it waits for its turn, this is only about
+        whether the backend says anything to anybody.
+        """
         seconds = (self.timeout_s if timeout_s is None else timeout_s) + _GRACE_S
+        until = time.monotonic() + seconds
         try:
-            return future.result(seconds)
-        except concurrent.futures.TimeoutError as error:
-            future.cancel()
-            raise ReadError(f"{what}: no answer in {seconds:.0f} s") from error
+            while True:
+                try:
+                    return future.result(until - time.monotonic())
+                except concurrent.futures.TimeoutError as error:
+                    if future.done():
+                        return future.result()
+                    if (later := self._heard + seconds) <= until:
+                        if not self.is_async:
+                            self._broken = True
+                            self._give_up_threads()
+                        raise ReadError(f"{what}: no answer in {seconds:.0f} s") from error
+                    until = later
         except BaseException:
             future.cancel()
             raise
@@ -419,49 +459,67 @@ class _Held:
         return result
 
 
-def _close(coroutine: Awaitable[Any] | None) -> None:
-    """End a coroutine that may not have begun; nothing is left to do of one that has ended."""
-    if coroutine is not None:
-        coroutine.close()  # type: ignore[attr-defined]  # all are coroutines
+class _Asked:
+    """The tries of one request.
 
-
-def _start(
-    loop: asyncio.AbstractEventLoop,
-    coroutine: Awaitable[T],
-    future: concurrent.futures.Future[T],
-    inner: Awaitable[T] | None,
-) -> None:
-    """Have a coroutine's outcome go into a future of threads, and end it when that is cancelled.
-
-    As `asyncio.run_coroutine_threadsafe`, which doesn't look at the error of one that failed just before it was
-    cancelled: asyncio complains of such an error on standard error.
+    Parameters
+    ----------
+    what : str
+        For messages.
+    seconds : float
+        Of silence, after which none is made any more.
+    each_s : float, optional
+        That each try has, however long all take.
     """
-    task = asyncio.ensure_future(coroutine, loop=loop)
 
-    def done(task: asyncio.Future[T]) -> None:
-        if task.cancelled():
-            future.cancel()
-        error = None if task.cancelled() else task.exception()
-        _close(inner)
-        if not future.set_running_or_notify_cancel():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(task.result())
+    def __init__(self, what: str, seconds: float, each_s: float | None) -> None:
+        self._what = what
+        self._each_s = each_s
+        self._clock = Clock(seconds)
+        self._least_s = min(
+            1.0, seconds / 8
+        )  # else tries, ever shorter, would each bring a few bytes, and so another one
+        self._tries = self._in_vain = self._stalls = 0
+        self._said = ""
+        self._is_cut = False
 
-    def cancelled(future: concurrent.futures.Future[T]) -> None:
-        if future.cancelled():
-            with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(task.cancel)
+    def trial(self, now: float) -> Trial:
+        """The next try."""
+        seconds = STALL_S * 2**self._stalls if self._each_s is None else self._each_s
+        self._is_cut = self._each_s is None and self._clock.left(now) <= seconds
+        return Trial(self._clock, seconds, is_alone=self._each_s is not None)
 
-    task.add_done_callback(done)
-    future.add_done_callback(cancelled)
+    def came(self, trial: Trial, size: int) -> None:
+        """Note that a try has brought a part of what was asked for."""
+        self._in_vain = self._stalls = 0
+        if not trial.size:
+            self._clock.gain(size)
+
+    def failed(self, trial: Trial, error: Exception, after: Failed, *, has_answered: bool) -> float:
+        """Seconds to wait before the next try; ReadError where there is none."""
+        self._tries += 1
+        self._in_vain += 1
+        if after.lost == "nothing" and trial.size:
+            self._in_vain, self._stalls = 1, 0
+        elif isinstance(error, TimeoutError):
+            self._stalls += 1
+        if after.lost != "nothing":
+            trial.lose(is_all=after.lost == "all")
+        if not self._said or not isinstance(error, TimeoutError) or not self._is_cut:
+            self._said = _said(error)  # a try that had only what was left of the time says nothing of the server
+        pause = pause_s(self._in_vain, retry_after_s(error))
+        late = self._tries >= FIRST_TRIES or self._clock.ran > FIRST_S
+        goes_on = is_temporary(error) if after.again is None else after.again
+        if not goes_on or (late and not has_answered) or pause + self._least_s > self._clock.left():
+            tries = f" ({self._tries} tries in {self._clock.ran:.0f} s)" if self._tries > 1 else ""
+            raise ReadError(f"{self._what}: {self._said}{tries}{_advice(self._what, error)}") from error
+        self._clock.spend(pause)
+        return pause
 
 
 def _said(error: Exception) -> str:
     """What a failed try said, without secrets."""
-    return f"{type(error).__name__}: {without_secrets(str(error))[:_MESSAGE_LENGTH] or 'no answer in time'}"
+    return f"{type(error).__name__}: {without_secrets(said(error))[:_MESSAGE_LENGTH] or 'no answer in time'}"
 
 
 def _advice(what: str, error: Exception) -> str:
@@ -489,25 +547,6 @@ async def outcome(call: Awaitable[T]) -> T | OSError:
         return await call
     except OSError as error:
         return to_keep(error)
-
-
-def _look_at(future: asyncio.Future[Any]) -> None:
-    """Take note of the error of what nobody waits for any more."""
-    if not future.cancelled():
-        future.exception()
-
-
-def _is_cancelled() -> bool:
-    """Whether nobody wants what this task does, even if what it has waited for has failed in another way."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _with_few_retries(url: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import email.utils
 import errno
 import random
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 
 PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 _TEMPORARY_STATUS = frozenset((408, 425, 429, 500, 502, 503, 504))
 PUT_OFF = frozenset((429, 503))
 """Statuses by which servers ask for fewer requests."""
 _DENIED = frozenset((401, 403))
+_ENDS = (StopIteration, StopAsyncIteration, concurrent.futures.CancelledError)
+"""Exceptions that futures don't take, or take for another thing."""
 _OURS = (TypeError, AttributeError, NotImplementedError, AssertionError, MemoryError)
 _FOR_GOOD = ("CertificateVerif", "CertificateError", "InvalidURL", "ConnectorCertificate", "NoCredentials")
 
@@ -51,11 +59,19 @@ class NoRangesError(OSError):
     """A server doesn't serve byte ranges."""
 
 
+class RangeIgnoredError(WrongAnswerError):
+    """A server has sent all of a file instead of a range of it, and not for the first time one that it serves."""
+
+
+class OddError(OSError):
+    """A backend has raised what means something else to who gets it: the end of a loop, or of the program."""
+
+
 class TooLongError(OSError):
     """A server sends more than a file can have."""
 
 
-_LASTING_KINDS = (FileNotFoundError, NoRangesError, NoPageError, TooLongError, OtherFormError)
+_LASTING_KINDS = (FileNotFoundError, NoRangesError, NoPageError, TooLongError, OtherFormError, OddError)
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -110,10 +126,47 @@ def retry_after_s(error: BaseException) -> float | None:
     try:
         return max(0.0, float(text))
     except ValueError:
-        try:
-            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-        except ValueError:
-            return None
+        then = time_s(text)
+        return None if then is None else max(0.0, then - time.time())
+
+
+def time_s(text: str) -> float | None:
+    """A time as headers say it, in seconds since 1970; None where it's none, or one that no clock has."""
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError, OSError):
+        return None
+
+
+def guarded(call: Callable[[], T]) -> T:
+    """What a backend's call gives, or its error: one that a waiting task, or its loop, would take for its own end.
+
+    Raises
+    ------
+    OddError
+        Instead of ``StopIteration``, ``SystemExit``, ``KeyboardInterrupt``, ``CancelledError`` and the like.
+    """
+    try:
+        return call()
+    except _ENDS as error:
+        raise odd(error) from error
+    except Exception:
+        raise
+    except BaseException as error:
+        raise odd(error) from error
+
+
+def odd(error: BaseException) -> OddError:
+    """An error instead of one that isn't meant as one."""
+    return OddError(f"the backend has raised {type(error).__name__}{': ' * bool(said(error))}{said(error)}")
+
+
+def said(error: BaseException) -> str:
+    """What an exception says; nothing where it can't."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 def is_denied(error: BaseException) -> bool:

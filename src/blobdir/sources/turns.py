@@ -3,6 +3,7 @@
 One that pauses gives its turn to another, so that a server which puts off two requests in a hundred costs what these
 two cost, and not what all behind them would. And where it puts off many, fewer are sent at once: a tenth less each
 time, and again more with each answer. What comes out of that is about 60 at once where 2 % are put off, 20 at 20 %.
+One that stalls counts as put off: too many share a slow line.
 
 Where more than a tenth are, the server takes so many a second and no more. Then none begins while another one pauses:
 those that were put off come first, and aren't put off again and again by those that have come since.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import datetime
-import email.utils
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from blobdir.sources.model import Stat
-from blobdir.sources.retries import OtherFormError, WrongAnswerError
+from blobdir.sources.retries import OtherFormError, WrongAnswerError, time_s
 
-CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+"""Lengths that a file can have: more digits are none."""
 WHOLE: Final = 200
 PART: Final = 206
 """HTTP statuses of answers that hold all of what was asked for, or a part of it."""
@@ -39,7 +40,9 @@ _WRITTEN_KEYS = (
 """What backends call the time when a file was written last; one that says only when it was made replaces files."""
 _NOT_SAID = "it doesn't say which"
 _MILLISECONDS = frozenset(("modificationTime",))
-_DIGITS = re.compile(r"\d{14}")
+_DIGITS = re.compile(r"[0-9]{14}")
+_MOST_S: Final = 1 << 33
+"""A time behind that, in seconds, is none: in nanoseconds it wouldn't fit 64 bits."""
 _ETAG_KEYS = ("ETag", "etag", "md5Hash", "md5", "content_md5")
 
 
@@ -58,6 +61,14 @@ class Answer:
     version: Stat
 
 
+Came = Callable[[bytes, Stat], None]
+"""Is told of bytes while an answer comes, and of which version they are; of none that says it by its meaning only."""
+
+
+def nobody(data: bytes, version: Stat) -> None:
+    """Where nobody wants to know."""
+
+
 UNKNOWN = Stat("file", -1)
 """The version of bytes where nobody has asked for it."""
 
@@ -69,21 +80,43 @@ def bare_etag(text: str) -> str:
 
 def mtime_ns(value: object) -> int:
     """A modification time as backends say it, in nanoseconds since 1970; 0 where it says none."""
+    try:
+        then = _time_of(value)
+    except (ValueError, OverflowError, OSError):
+        return 0
+    if not -_MOST_S < then < _MOST_S:  # nor is what is no number
+        return 0
+    if isinstance(then, int):
+        return then * 1_000_000_000
+    return round(then * 1e6) * 1000  # as of a datetime: backends say one time in either way
+
+
+def _time_of(value: object) -> float:
+    """Seconds since 1970, of which those that a text says are whole; 0 where it says none."""
     if isinstance(value, datetime.datetime):
-        return round(value.timestamp() * 1e6) * 1000
-    if isinstance(value, int):
-        return value * 1_000_000_000
-    if isinstance(value, float):
-        return round(value * 1e6) * 1000  # as of a datetime: backends say one time in either way
-    if isinstance(value, str):
-        try:
-            if found := _DIGITS.match(value):  # FTP's
-                then = datetime.datetime.strptime(found[0], "%Y%m%d%H%M%S").replace(tzinfo=datetime.UTC)
-                return int(then.timestamp()) * 1_000_000_000
-            return int(email.utils.parsedate_to_datetime(value).timestamp()) * 1_000_000_000
-        except ValueError:
-            return 0
-    return 0
+        return value.timestamp()
+    if isinstance(value, int | float):
+        return value
+    if not isinstance(value, str):
+        return 0
+    if found := _DIGITS.match(value):  # FTP's
+        return int(datetime.datetime.strptime(found[0], "%Y%m%d%H%M%S").replace(tzinfo=datetime.UTC).timestamp())
+    return int(time_s(value) or 0)
+
+
+def length_of(headers: Mapping[str, str]) -> int | None:
+    """Bytes that an answer has, as its ``Content-Length`` says; None where it says none, or what no file can have."""
+    told = headers.get("Content-Length", "").strip()
+    return int(told) if _LENGTH.fullmatch(told) else None
+
+
+def _size(value: object) -> int:
+    """Bytes of a file as backends say it; -1 where they don't."""
+    try:
+        size = -1 if value is None else int(value)  # type: ignore[call-overload]  # whatever it is
+    except (ValueError, TypeError, OverflowError):
+        return -1
+    return size if 0 <= size < 10**18 else -1
 
 
 def etag_of(answer: object) -> str:
@@ -100,10 +133,9 @@ def _written_ns(key: str, value: object) -> int:
 def stat_of(info: Mapping[str, Any]) -> Stat:
     """From what a backend says of a file."""
     kind = info.get("type")
-    size = info.get("size")
     return Stat(
         kind if kind in ("file", "directory") else "other",
-        -1 if size is None else int(size),
+        _size(info.get("size")),
         next((_written_ns(key, info[key]) for key in _WRITTEN_KEYS if info.get(key)), 0),
         etag=bare_etag(next((str(info[key]) for key in _ETAG_KEYS if info.get(key)), "")),
     )
@@ -183,20 +215,45 @@ def _is_all(low: str, high: str, total: str) -> bool:
     return int(low) == 0 and total != "*" and int(high) + 1 == int(total)
 
 
+def announced(start: int, end: int, content_range: str | None) -> tuple[int, int]:
+    """What an answer says that it holds of a range, before its bytes come.
+
+    Returns
+    -------
+    end, total : int
+        Where it ends: perhaps before the end of what was asked for, which is to be asked for then; and the size of the
+        whole file, -1 where it doesn't say.
+
+    Raises
+    ------
+    WrongAnswerError
+        It's of another range.
+    """
+    found = CONTENT_RANGE.fullmatch((content_range or "").strip())
+    if found is None:
+        return end, -1
+    low, high = int(found[1]), int(found[2]) + 1
+    total = -1 if found[3] == "*" else int(found[3])
+    wanted = min(end, total) if total >= 0 else end
+    if low != start or not low < high <= wanted or (high < wanted and total < 0):
+        raise WrongAnswerError(f"asked for bytes {start} to {end}, the server sent bytes {low} to {high}")
+    return high, total
+
+
 def check_range(data: bytes, start: int | None, end: int | None, content_range: str | None) -> int:
-    """Check that an answer is the range that was asked for; the size of the whole file, -1 where it doesn't say."""
+    """Check that an answer is of the range that was asked for, and all that it announced of it.
+
+    Returns
+    -------
+    int
+        The size of the whole file, -1 where it doesn't say.
+    """
     found = CONTENT_RANGE.fullmatch((content_range or "").strip())
     if start is None or end is None:
         if found is not None and found[3] != str(len(data)):
             raise WrongAnswerError(f"the server announced {found[3]} bytes and sent {len(data)}")
         return len(data)
-    total = -1
-    if found is not None:
-        low, high = int(found[1]), int(found[2]) + 1
-        total = -1 if found[3] == "*" else int(found[3])
-        if low != start or high != (min(end, total) if total >= 0 else end):
-            raise WrongAnswerError(f"asked for bytes {start} to {end}, the server sent bytes {low} to {high}")
-        end = high
+    end, total = announced(start, end, content_range)
     if len(data) != end - start and (found is not None or len(data) > end - start):
         raise WrongAnswerError(f"asked for {end - start} bytes from byte {start}, the server sent {len(data)}")
     return total

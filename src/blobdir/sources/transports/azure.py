@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from blobdir.sources.model import Stat
 from blobdir.sources.retries import WrongAnswerError
-from blobdir.sources.transports.answers import Answer, bare_etag, check_range, mtime_ns
+from blobdir.sources.transports.answers import CONTENT_RANGE, Answer, Came, bare_etag, check_range, mtime_ns, nobody
 from blobdir.sources.transports.general import General
 
 
 class Azure(General):
     """Requests of ``adlfs.AzureBlobFileSystem``, which takes slashes away from the ends of names where it lists."""
 
-    async def get(self, path: str, start: int | None, end: int | None, *, versioned: bool = True) -> Answer:  # noqa: ARG002  # the answer says it
+    async def get(
+        self,
+        path: str,
+        start: int | None,
+        end: int | None,
+        *,
+        versioned: bool = True,  # noqa: ARG002  # the answer says it
+        came: Came = nobody,  # noqa: ARG002  # it comes at once
+    ) -> Answer:
         """A blob, or a byte range of it, by adlfs."""
         container, name, _ = self.fs.split_path(path)
         options: dict[str, Any] = {"max_concurrency": 1, "retry_total": 0}  # who calls us repeats
@@ -29,8 +36,8 @@ class Azure(General):
             if total >= 0 and len(data) != total:
                 raise WrongAnswerError(f"the server announced {total} bytes and sent {len(data)}")
         else:
-            whole = re.fullmatch(r"bytes \d+-\d+/(\d+)", str(properties.content_range or ""))
-            total = int(whole[1]) if whole else -1
+            told = CONTENT_RANGE.fullmatch(str(properties.content_range or ""))
+            total = int(told[3]) if told and told[3] != "*" else -1
             check_range(data, start, end if total < 0 else min(end, total), None)
         etag = bare_etag(str(properties.etag or ""))
         return Answer(data, Stat("file", total, mtime_ns(properties.last_modified), etag=etag))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec.implementations.memory import MemoryFileSystem
 
-from blobdir.sources.transports.answers import UNKNOWN, Answer, stat_of
+from blobdir.sources.transports.answers import UNKNOWN, Answer, Came, nobody, stat_of
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -21,12 +21,28 @@ class General:
     ----------
     fs : AbstractFileSystem
         Its methods with an underscore are fsspec's interface for event loops.
+
+    Attributes
+    ----------
+    is_streamed : bool
+        Whether `get` tells `came` of bytes while they come, and its answer may be only the beginning of what was asked
+        for.
     """
+
+    is_streamed = False
 
     def __init__(self, fs: AbstractFileSystem) -> None:
         self.fs: Any = fs
 
-    async def get(self, path: str, start: int | None, end: int | None, *, versioned: bool = True) -> Answer:
+    async def get(
+        self,
+        path: str,
+        start: int | None,
+        end: int | None,
+        *,
+        versioned: bool = True,
+        came: Came = nobody,  # noqa: ARG002  # it comes at once
+    ) -> Answer:
         """Bytes ``start:end`` of a file, half-open, or all of it; without `versioned`, by one request."""
         data = bytes(await self.fs._cat_file(path, start=start, end=end))  # noqa: SLF001
         return Answer(data, await self.info(path) if versioned else UNKNOWN)
@@ -44,10 +60,20 @@ class General:
 class Blocking:
     """The same of a backend that blocks: its methods are to be called in a thread."""
 
+    is_streamed = False
+
     def __init__(self, fs: AbstractFileSystem) -> None:
         self.fs: Any = fs
 
-    def get(self, path: str, start: int | None, end: int | None, *, versioned: bool = True) -> Answer:
+    def get(
+        self,
+        path: str,
+        start: int | None,
+        end: int | None,
+        *,
+        versioned: bool = True,
+        came: Came = nobody,  # noqa: ARG002  # it comes at once
+    ) -> Answer:
         """Bytes ``start:end`` of a file, half-open, or all of it."""
         data = bytes(self.fs.cat_file(path, start=start, end=end))
         return Answer(data, self.info(path) if versioned else UNKNOWN)

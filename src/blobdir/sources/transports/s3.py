@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from blobdir.sources.model import Stat
-from blobdir.sources.transports.answers import WHOLE, Answer, bare_etag, check_range, check_status, mtime_ns
+from blobdir.sources.transports.answers import (
+    WHOLE,
+    Answer,
+    Came,
+    announced,
+    bare_etag,
+    check_range,
+    check_status,
+    mtime_ns,
+    nobody,
+)
 from blobdir.sources.transports.general import General
+
+_RECEIVE = 1 << 20
 
 
 class S3(General):
     """Requests of ``s3fs.S3FileSystem``."""
 
-    async def get(self, path: str, start: int | None, end: int | None, *, versioned: bool = True) -> Answer:  # noqa: ARG002  # the answer says it
+    is_streamed = True
+
+    async def get(
+        self,
+        path: str,
+        start: int | None,
+        end: int | None,
+        *,
+        versioned: bool = True,  # noqa: ARG002  # the answer says it
+        came: Came = nobody,
+    ) -> Answer:
         """An object, or a byte range of it, by s3fs."""
         bucket, key, version = self.fs.split_path(path)
         options: dict[str, Any] = {"VersionId": version} if version else {}
@@ -22,10 +45,21 @@ class S3(General):
         body = answer["Body"]
         try:
             status = int((answer.get("ResponseMetadata") or {}).get("HTTPStatusCode") or WHOLE)
-            check_status(status, answer.get("ContentRange"), is_ranged="Range" in options)
-            data: bytes = await body.read()
+            told = answer.get("ContentRange")
+            check_status(status, told, is_ranged="Range" in options)
+            length = answer.get("ContentLength")
+            whole = -1 if start is None or end is None else announced(start, end, told)[1]
+            version = Stat(
+                "file",
+                length if start is None and isinstance(length, int) else whole,
+                mtime_ns(answer.get("LastModified")),
+                etag=bare_etag(str(answer.get("ETag", ""))),
+            )
+            pieces = []
+            while piece := await body.read(_RECEIVE):
+                pieces.append(piece)
+                came(piece, version)
         finally:
             body.close()
-        total = check_range(data, start, end, answer.get("ContentRange"))
-        etag = bare_etag(str(answer.get("ETag", "")))
-        return Answer(data, Stat("file", total, mtime_ns(answer.get("LastModified")), etag=etag))
+        data = b"".join(pieces)
+        return Answer(data, replace(version, size=check_range(data, start, end, told)))

@@ -8,18 +8,30 @@ from typing import TYPE_CHECKING, Any
 
 from blobdir.inside import WHOLE_BYTES
 from blobdir.sources.model import Stat
-from blobdir.sources.retries import NoPageError, NoRangesError, TooLongError, WrongAnswerError, is_refused, status_of
+from blobdir.sources.retries import (
+    NoPageError,
+    NoRangesError,
+    RangeIgnoredError,
+    TooLongError,
+    WrongAnswerError,
+    is_refused,
+    status_of,
+)
 from blobdir.sources.transports.answers import (
     BEYOND_END,
     CONTENT_RANGE,
     PART,
     WHOLE,
     Answer,
+    Came,
+    announced,
     bare_etag,
     check_form,
     check_range,
     check_status,
+    length_of,
     mtime_ns,
+    nobody,
 )
 from blobdir.sources.transports.general import General
 from blobdir.sources.webindex import PAGE_BYTES, open_at_end, read_page, why_no_list
@@ -36,6 +48,9 @@ _UNANNOUNCED = 8 << 20
 """Bytes that are read of a file before it's asked how many it has, where the answer doesn't say it."""
 _TOLD = 1024
 """Files of which it's remembered what the server has said of them."""
+_IGNORED = 3
+"""Ranges that a server may answer with all of the file before it's one that serves none."""
+_NO_RANGES = "the server doesn't serve byte ranges; copy the project, or use another server"
 _DECODED = frozenset(("gzip", "deflate", "br", "zstd"))
 """Forms of a page from which aiohttp makes it again; of a file, its version and size would be those of the form."""
 _IDENTITY = {"Accept-Encoding": "identity"}
@@ -58,59 +73,128 @@ class Web(General):
         the file by GET. None while nobody knows.
     """
 
+    is_streamed = True
+
     def __init__(self, fs: AbstractFileSystem) -> None:
         super().__init__(fs)
         self.heads: bool | None = None
+        self._ranges = False  # whether it has ever served one
+        self._limits: dict[str, Any] | None = None
+        self._ignored = 0  # times that it has sent all of a file instead
         self._told: OrderedDict[str, Stat] = OrderedDict()  # what was said of files without their bytes
 
     def _options(self, headers: dict[str, str], *, is_page: bool = False) -> dict[str, Any]:
         """Of a request for a file as it is: of an ``a.json.gz`` that a server calls encoded, nothing is taken away."""
-        options: dict[str, Any] = {"read_bufsize": _RECEIVE, **self.fs.kwargs, "auto_decompress": is_page}
+        options: dict[str, Any] = {"read_bufsize": _RECEIVE, **self._patience(), **self.fs.kwargs}
+        options["auto_decompress"] = is_page
         options["headers"] = {**(self.fs.kwargs.get("headers") or {}), **_IDENTITY, **headers}
         return options
 
-    async def get(self, path: str, start: int | None, end: int | None, *, versioned: bool = True) -> Answer:  # noqa: ARG002  # the answer says it
-        """A file, or a byte range of it, over http."""
+    def _patience(self) -> dict[str, Any]:
+        """No time after which aiohttp gives up what comes, unless the user has set one: it's five minutes there."""
+        if self._limits is not None:
+            return self._limits
+        from aiohttp import ClientTimeout  # noqa: PLC0415  # there is none without an http backend
+        from aiohttp.client import DEFAULT_TIMEOUT  # noqa: PLC0415
+
+        session = getattr(self.fs, "_session", None)
+        if getattr(session, "timeout", DEFAULT_TIMEOUT) != DEFAULT_TIMEOUT:
+            self._limits = {}
+        else:
+            self._limits = {"timeout": ClientTimeout(total=None, sock_connect=DEFAULT_TIMEOUT.sock_connect)}
+        return self._limits
+
+    async def get(
+        self,
+        path: str,
+        start: int | None,
+        end: int | None,
+        *,
+        versioned: bool = True,  # noqa: ARG002  # the answer says it
+        came: Came = nobody,
+    ) -> Answer:
+        """A file, or a byte range of it, over http; perhaps only the beginning of the range."""
         ranged = start is not None and end is not None
         session = await self.fs.set_session()
         headers = {"Range": f"bytes={start}-{end - 1}"} if ranged and end is not None else {}
         async with session.get(self.fs.encode_url(path), **self._options(headers)) as response:
             _raise_for(response, path)
             self._check(response, path, is_ranged=ranged)
-            if ranged and response.status != PART:
-                length = response.content_length
-                if length != 0 and (start != 0 or length is None or length != end):  # an empty one has none
-                    raise NoRangesError("the server doesn't serve byte ranges; copy the project, or use another server")
+            told, length = _told(response, "Content-Range"), length_of(response.headers)
+            if start is not None and end is not None and response.status != PART:
+                if length is None or not self._is_all_of_it(path, start, end, length):
+                    return await self._beginning(response, path, start, end)
                 ranged = False
-            data = await self._body(response, path, None if start is None or end is None or not ranged else end - start)
-            total = check_range(data, start if ranged else None, end, _told(response, "Content-Range"))
-            if not ranged and response.content_length is not None and len(data) != response.content_length:
-                raise WrongAnswerError(f"the server announced {response.content_length} bytes and sent {len(data)}")
+            asked, total = None, -1 if length is None else length
+            if ranged and start is not None and end is not None:
+                until, total = announced(start, end, told)
+                asked = until - start
+            data = await self._body(response, path, asked, came, _exact(response.headers, total))
+            total = check_range(data, start if ranged else None, end, told)
+            if not ranged and length is not None and len(data) != length:
+                raise WrongAnswerError(f"the server announced {length} bytes and sent {len(data)}")
             if not ranged and not _says_its_end(response.headers):  # the connection has broken off, perhaps
-                announced = await self._announced(path)
-                if announced and len(data) != announced:
-                    raise WrongAnswerError(f"the server announced {announced} bytes and sent {len(data)}")
+                whole = await self._announced(path)
+                if whole and len(data) != whole:
+                    raise WrongAnswerError(f"the server announced {whole} bytes and sent {len(data)}")
             version = _http_version(response.headers, total)
             self._compare(path, version, response.headers)
             if version.size >= 0:
                 self._note(path, version, response.headers)
             return Answer(data, version)
 
-    async def _body(self, response: Any, path: str, asked: int | None) -> bytes:
-        """What an answer holds: no more than it says, than was asked for, or than the server announces of the file."""
-        length = response.content_length
-        if length is not None and length <= (WHOLE_BYTES if asked is None else asked):
-            whole: bytes = await response.read()
-            return whole
-        most = asked
+    def _is_all_of_it(self, path: str, start: int, end: int, length: int) -> bool:
+        """Whether all of a file is what was asked for: one that is empty, or as long as the range."""
+        told = self._told.get(path)
+        return (told is None or told.size == length) and (length == 0 or (start == 0 and length == end))
+
+    async def _beginning(self, response: Any, path: str, start: int, end: int) -> Answer:
+        """A range from an answer that is all of the file, of the version that the server has told of: up to its end.
+
+        Raises
+        ------
+        RangeIgnoredError, NoRangesError
+            It's of another version, or much stands before the range.
+        """
+        length = length_of(response.headers)
+        told, version = self._told.get(path), _exact(response.headers, -1 if length is None else length)
+        if told is None or length is None or told.size != length or not told.is_surely(version):
+            raise self._ignores(response.headers)
+        if start != 0 and min(end, length) > _RECEIVE:
+            raise self._ignores(response.headers)
         found = bytearray()
-        async for piece in response.content.iter_chunked(_RECEIVE):
+        async for piece in response.content.iter_any():
             found += piece
-            if most is None and len(found) > _UNANNOUNCED:
+            if len(found) >= end:
+                break
+        if len(found) < min(end, length):
+            raise WrongAnswerError(f"the server announced {length} bytes and sent {len(found)}")
+        return Answer(bytes(found[start:end]), version)
+
+    def _ignores(self, headers: Mapping[str, str]) -> OSError:
+        """The error where all of a file came instead of a range: it passes, where ranges are served now and then."""
+        self._ignored += 1
+        if self._ranges:
+            return RangeIgnoredError("asked for a range, the server sent all of the file, or something else")
+        if self._ignored < _IGNORED and headers.get("Accept-Ranges", "").strip().lower() != "none":
+            return RangeIgnoredError(_NO_RANGES)
+        return NoRangesError(_NO_RANGES)
+
+    async def _body(self, response: Any, path: str, asked: int | None, came: Came, version: Stat) -> bytes:
+        """What an answer holds: no more than it says, than was asked for, or than the server announces of the file."""
+        length = length_of(response.headers)
+        is_sure = length is not None and length <= (WHOLE_BYTES if asked is None else asked)
+        most = length if is_sure else asked
+        pieces, size = [], 0
+        async for piece in response.content.iter_any():
+            pieces.append(piece)
+            size += len(piece)
+            if most is None and size > _UNANNOUNCED:
                 most = await self._announced(path) or length or WHOLE_BYTES
-            if most is not None and len(found) > most:
+            if most is not None and size > most:
                 raise TooLongError(f"the server sends more than {most:,} bytes, and the file can't have more")
-        return bytes(found)
+            came(piece, version)
+        return b"".join(pieces)
 
     async def _announced(self, path: str) -> int:
         """Bytes of a file, as they are told without it; 0 where they aren't."""
@@ -165,10 +249,10 @@ class Web(General):
     def _of_head(self, response: Any, path: str) -> Stat | None:
         """What a HEAD says of a file; None where that's of something else, or without its length."""
         _raise_for(response, path)
-        length = response.headers.get("Content-Length")
+        length = length_of(response.headers)
         if length is None or not self._is_whole(response, path):
             return None
-        found = _http_version(response.headers, int(length))
+        found = _http_version(response.headers, length)
         return self._note(path, found, response.headers) if found.size else found
 
     async def _noted(self, response: Any, path: str, otherwise: int = -1, *, is_ranged: bool = False) -> Stat:
@@ -177,8 +261,9 @@ class Web(General):
         self._check(response, path, is_ranged=is_ranged)
         found = CONTENT_RANGE.fullmatch(_told(response, "Content-Range"))
         total = int(found[3]) if found and found[3] != "*" else otherwise
-        if response.status == WHOLE and response.content_length is not None:
-            total = response.content_length
+        length = length_of(response.headers)
+        if response.status == WHOLE and length is not None:
+            total = length
         elif total < 0 and response.status == WHOLE and _says_its_end(response.headers):
             total = -1 if await response.content.readany() else 0
         return self._note(path, _http_version(response.headers, total), response.headers)
@@ -189,6 +274,7 @@ class Web(General):
         So does the file's name, not that of where it's led to: a file of another name is another form of it.
         """
         _check_status(response, is_ranged=is_ranged)
+        self._ranges |= is_ranged and response.status == PART
         check_form(_told(response, "Content-Encoding"), self.fs.encode_url(path).path)
 
     def _is_whole(self, response: Any, path: str) -> bool:
@@ -231,11 +317,11 @@ class Web(General):
         if self.heads is not False:
             async with session.head(address, allow_redirects=False, **self._options({})) as response:
                 if self._counts(response.status):
-                    return int(response.headers.get("Content-Length") or -1) if response.status == WHOLE else -1
+                    return _size(response.headers) if response.status == WHOLE else -1
         for headers in ({"Range": "bytes=0-0"}, {}):
             async with session.get(address, allow_redirects=False, **self._options(headers)) as response:
                 if response.status == WHOLE:
-                    return int(response.headers.get("Content-Length") or -1)
+                    return _size(response.headers)
                 found = CONTENT_RANGE.fullmatch(_told(response, "Content-Range"))
                 if response.status != PART or found is None:
                     return -1
@@ -332,6 +418,16 @@ def _says_its_end(headers: Mapping[str, str]) -> bool:
 
 def _content_type(headers: Mapping[str, str]) -> str:
     return headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def _size(headers: Mapping[str, str]) -> int:
+    """Bytes that an answer has; -1 where it doesn't say it."""
+    return length_of(headers) or -1
+
+
+def _exact(headers: Mapping[str, str], size: int) -> Stat:
+    """The version of which an answer is, without one that is the same by its meaning only."""
+    return Stat("file", size) if _is_weak(headers) else _http_version(headers, size)
 
 
 def _http_version(headers: Mapping[str, str], size: int) -> Stat:
