@@ -21,7 +21,7 @@ from blobdir.background import Background
 from blobdir.errors import BlobdirError, ReadError, UsageError, to_keep
 from blobdir.sources import turns
 from blobdir.sources.clock import Clock, Trial
-from blobdir.sources.connecting import connected, in_time
+from blobdir.sources.connecting import Renewals, connected, in_time
 from blobdir.sources.getting import Call, Failed, Getting, Steps
 from blobdir.sources.pace import Pace
 from blobdir.sources.retries import (
@@ -129,6 +129,7 @@ class Backend:
         self._turns: asyncio.Semaphore | None = None
         self._pid = self._threads_pid = 0
         self._broken = False
+        self._renewals = Renewals()
         self._transport: General | Blocking | None = None
         self._width = 1
         self.has_answered = False
@@ -230,9 +231,9 @@ class Backend:
         A backend that blocks is given to others between two tries. Time runs while it's one's turn, and in pauses.
         """
         loop = asyncio.get_running_loop()
-        asked = _Asked(what, self.timeout_s, timeout_s)
+        asked, is_anew = _Asked(what, self.timeout_s, timeout_s), False
         while True:
-            trial = asked.trial(loop.time())
+            trial, renewed = asked.trial(loop.time()), self._renewals.count
             try:
                 found = await self._call(call.begin(self._noting(loop, trial)), trial)
                 trial.end(loop.time())
@@ -247,11 +248,14 @@ class Backend:
                 self.has_answered |= is_answer(error)
                 if status_of(error) in (404, 410):
                     raise FileNotFoundError(what) from error
-                pause = asked.failed(trial, error, call.failed(error), has_answered=self.has_answered)
+                after = call.failed(error)
+                if is_denied(error) and not is_anew and self._is_renewed(renewed):
+                    after, is_anew = after._replace(again=True), True
+                pause = asked.failed(trial, error, after, has_answered=self.has_answered)
                 is_late = isinstance(error, TimeoutError)
                 if not is_late:
                     self._heard = time.monotonic()
-                self._broken = not self.is_async  # a connection of its own, perhaps: made anew for the next try
+                self._broken |= not self.is_async  # a connection of its own, perhaps: made anew for the next try
                 turns.answered(put_off=is_late or status_of(error) in PUT_OFF)
                 await turns.pause(pause)
             else:
@@ -263,6 +267,17 @@ class Backend:
                 if is_done:
                     return answer
                 asked.came(trial, size)
+
+    def _is_renewed(self, count: int) -> bool:
+        """Whether a backend that refuses who asks is another one now, with what its credentials are by now.
+
+        Credentials in files are renewed by others. Of a web server they stand in the URL or the options.
+        """
+        before = self._renewals.count
+        if self.web is not None or not self._renewals.is_worth(count, time.monotonic()):
+            return False
+        self._broken |= self._renewals.count != before  # else another request has seen to it
+        return True
 
     def _noting(self, loop: asyncio.AbstractEventLoop, trial: Trial) -> Callable[[int], None]:
         """What is told of bytes while they come."""
@@ -519,7 +534,8 @@ class _Asked:
 
 def _said(error: Exception) -> str:
     """What a failed try said, without secrets."""
-    return f"{type(error).__name__}: {without_secrets(said(error))[:_MESSAGE_LENGTH] or 'no answer in time'}"
+    text = without_secrets(said(error))[:_MESSAGE_LENGTH].removesuffix(".")
+    return f"{type(error).__name__}: {text or 'no answer in time'}"
 
 
 def _advice(what: str, error: Exception) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from fsspec.core import url_to_fs
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 T = TypeVar("T")
+
+RENEW_S: Final = 5.0
+"""Seconds between two times that a backend is made anew, which reads its credentials anew: others may be there by now."""
 
 
 def connected(url: str, options: dict[str, Any], seconds: float) -> tuple[AbstractFileSystem, str]:
@@ -41,3 +44,25 @@ def in_time(url: str, seconds: float, make: Callable[[], T]) -> T:
     except TimeoutError as error:
         why = str(error) or f"no connection within {seconds:.0f} s"
         raise ReadError(without_secrets(f"{url}: {why}")) from error
+
+
+class Renewals:
+    """How often a backend was made anew because it refused who asks.
+
+    Attributes
+    ----------
+    count : int
+        Times.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._last = -RENEW_S
+
+    def is_worth(self, count: int, now: float) -> bool:
+        """Whether a refused request may be made once more; `count` is that of the time when it was made."""
+        if count == self.count:
+            if now < self._last + RENEW_S:
+                return False
+            self.count, self._last = count + 1, now
+        return True
