@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RENEW_S: Final = 5.0
-"""Seconds between two times that a backend is made anew, which reads its credentials anew: others may be there by now."""
+"""Seconds between two times that a backend is made anew, which reads its credentials as they are by now."""
 
 
 def connected(url: str, options: dict[str, Any], seconds: float) -> tuple[AbstractFileSystem, str]:
