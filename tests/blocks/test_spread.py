@@ -4,34 +4,47 @@ import random
 
 import pytest
 
-from blobdir.blocks.spread import PATIENCE, Spread
+from blobdir.blocks.spread import SHARE, Spread
 
 
-@pytest.mark.parametrize("count", [1, 2, 7, 144, 5000])
-@pytest.mark.parametrize("seed", range(3))
-def test_whoever_reads_all_waits_seldom(count, seed):
-    """Each block is fetched once; the waits grow with the root of the blocks, until as many as may be go along."""
-    spread, here, waits, most = Spread(count, 15), set(), 0, 0
+def reading(count, most, seconds, seed=0):
+    """Read each block in some order; yields how many came along with each that was waited for."""
+    spread, here = Spread(count, most), set()
     order = list(range(count))
     random.Random(seed).shuffle(order)
     for number in order:
         if number in here:
             continue
-        waits += 1
         along = spread.blocks_along({number, *here}.__contains__)
         assert not here.intersection(along)
         assert number not in along
-        most = max(most, len(along))
         here |= {number, *along}
+        spread.waited(seconds(len(along)))
+        yield len(along)
     assert here == set(range(count))
-    assert most <= 15
-    slowly = PATIENCE * 15  # waits until most are fetched at a time
-    assert waits <= PATIENCE + ((2 * PATIENCE * count) ** 0.5 if count < slowly * 7 else slowly + count / 15)
 
 
-@pytest.mark.parametrize("reads", [1, 3, 5, 10, 20])
-def test_whoever_reads_little_has_little_fetched(reads):
-    spread = Spread(1000, 15)
-    along = sum(len(spread.blocks_along(lambda n: n < 20)) for _ in range(reads))
-    assert along <= reads * reads / (2 * PATIENCE)
-    assert (along > 0) == (reads >= PATIENCE)
+@pytest.mark.parametrize("count", [1, 2, 7, 144, 5000])
+@pytest.mark.parametrize("seed", range(3))
+def test_whoever_reads_all_waits_seldom(count, seed):
+    """Each block is fetched once; after one in sixteen, more and more come along."""
+    along = list(reading(count, 15, lambda along: 0.07, seed))
+    assert max(along) <= 15
+    assert len(along) <= 4 + count / SHARE + (30 + count / 15 if count > 300 else 2 * count**0.5 + 1)
+
+
+@pytest.mark.parametrize("count", [100, 600, 5000])
+def test_whoever_reads_little_has_nothing_fetched(count):
+    spread = Spread(count, 15)
+    assert [*map(len, (spread.blocks_along(lambda n: False) for _ in range(count // SHARE + 1)))] == [0] * (
+        count // SHARE + 1
+    )
+
+
+@pytest.mark.parametrize("count", [600, 5000])
+def test_on_a_line_that_all_share_little_comes_along(count):
+    """Where a wait takes the longer the more come along, he waits as if none did, but for a few."""
+    along = list(reading(count, 15, lambda along: 0.25 * (1 + along)))
+    assert sum(along) < 0.3 * len(along)
+    free = list(reading(count, 15, lambda along: 0.25))
+    assert sum(free) > 2 * len(free)

@@ -141,6 +141,19 @@ def test_what_comes_steadily_is_never_given_up(web, bounds):
     assert len(web.asked) == 1
 
 
+@pytest.mark.parametrize("how", ["list_page", "look"])
+def test_a_list_that_comes_steadily_is_never_given_up(web, monkeypatch, how):
+    names = {f"{number:05}.json": False for number in range(5_000)}
+    links = "".join(f'<a href="{name}">{name}</a>' for name in names)
+    monkeypatch.setitem(globals(), "DATA", f"<html><title>Index of /</title>{links}</html>".encode())
+    monkeypatch.setitem(globals(), "HEAD", {"Content-Type": "text/html"})
+    asked = Backend(fs=fsspec.filesystem("http"), timeout_s=1.0)
+    web.ways = itertools.repeat("steady")
+    found = asked.run(getattr(asked, how)(f"http://127.0.0.1:{web.server_address[1]}/f/", "it"), "it")
+    assert found.names == names
+    assert len(DATA) > 8_000 * 10 * 1.5  # it takes longer than silence may
+
+
 @wanted
 @pytest.mark.parametrize("how", ["silent", "drips"])
 def test_silence_ends(web, bounds, how):

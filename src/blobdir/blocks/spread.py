@@ -1,27 +1,32 @@
 """Who jumps about in a file, and which blocks to fetch for him. Pure: no I/O, no threads.
 
-Nobody knows where such a reader goes next, but he'll come by most blocks: each is worth fetching before it's asked for,
-the more so the longer he has gone on. Fetched one after the other, each costs him a round trip.
+Nobody knows where such a reader goes next. But who has waited for one block in sixteen will come by most: each is worth
+fetching before it's asked for, and one after the other they cost a round trip each. Who reads less has nothing fetched.
+
+Where connections share a slow line, what is fetched along makes him wait longer. So his waits are timed: where they
+become longer than they were, fewer blocks come along.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PATIENCE = 4
-"""Blocks that somebody must have waited for, for each that is fetched along with the next one."""
+SHARE: Final = 16
+"""Of so many blocks somebody must have waited for one, before others are fetched along."""
+RAMP: Final = 2
+"""Waits more, for each block more that comes along."""
+SLOWER: Final = 1.5
+"""How much longer a wait may take when blocks come along."""
+_REGAIN: Final = 0.25
 
 
 class Spread:
     """Watches the blocks of one file that somebody had to wait for.
-
-    Of a file that is read to the end in any order, the number of waits grows with the square root of its blocks. Who
-    reads little has little fetched in vain: after `n` waits, about ``n * n / 8`` blocks.
 
     Parameters
     ----------
@@ -32,12 +37,16 @@ class Spread:
     """
 
     def __init__(self, count: int, most: int) -> None:
+        self._patience = max(RAMP, count // SHARE)
         self._most = most
+        self._limit = float(most)
         self._waits = 0
+        self._along = 0  # with the last wait
+        self._alone_s: list[float] = []
         self._order: Iterator[int] = iter(np.random.default_rng(0).permutation(count).tolist())
 
     def blocks_along(self, is_here: Callable[[int], bool]) -> list[int]:
-        """Note that somebody waits for a block.
+        """Note that somebody begins to wait for a block.
 
         Parameters
         ----------
@@ -51,8 +60,18 @@ class Spread:
         """
         self._waits += 1
         found: list[int] = []
-        wanted = min(self._most, self._waits // PATIENCE)
+        wanted = int(min(self._limit, (self._waits - self._patience) // RAMP))
         while len(found) < wanted and (number := next(self._order, -1)) >= 0:
             if not is_here(number):
                 found.append(number)
+        self._along = len(found)
         return found
+
+    def waited(self, seconds: float) -> None:
+        """Note how long that took."""
+        if self._waits <= self._patience:
+            self._alone_s = sorted([*self._alone_s, seconds])[:SHARE]
+        elif self._along and seconds > SLOWER * self._alone_s[len(self._alone_s) // 2]:
+            self._limit = self._along // 2
+        else:
+            self._limit = min(self._most, self._limit + _REGAIN)

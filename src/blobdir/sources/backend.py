@@ -22,7 +22,7 @@ from blobdir.errors import BlobdirError, ReadError, UsageError, to_keep
 from blobdir.sources import turns
 from blobdir.sources.clock import Clock, Trial
 from blobdir.sources.connecting import Renewals, connected, in_time
-from blobdir.sources.getting import Call, Failed, Getting, Steps
+from blobdir.sources.getting import Call, Coming, Failed, Getting, Steps
 from blobdir.sources.pace import Pace
 from blobdir.sources.retries import (
     PUT_OFF,
@@ -316,14 +316,14 @@ class Backend:
         web = self.web
         if web is None:
             raise UsageError(f"{what}: isn't on such a server")
-        return self._in_turn(what, lambda: web.list_page(key, anywhere=anywhere))
+        return self._tried(what, Coming(lambda came: web.list_page(key, came, anywhere=anywhere)))
 
     def look(self, key: str, what: str) -> Awaitable[Listed | None]:
         """What a name on a web server lists; None where it's a file's, as `Web.look` says."""
         web = self.web
         if web is None:
             raise UsageError(f"{what}: isn't on such a server")
-        return self._in_turn(what, lambda: web.look(key))
+        return self._tried(what, Coming(lambda came: web.look(key, came)))
 
     def is_file(self, key: str, what: str) -> Awaitable[int]:
         """Bytes of what a web server has under just this name, and not as a folder; -1 where it has nothing."""

@@ -67,6 +67,24 @@ class Call:
         return Failed()
 
 
+class Coming(Call):
+    """The same, where bytes are told of while they come.
+
+    Parameters
+    ----------
+    call : callable
+        A try, given what is to be told.
+    """
+
+    def __init__(self, call: Callable[[Callable[[int], None]], Any]) -> None:
+        super().__init__(lambda: None)
+        self._telling = call
+
+    def begin(self, came: Callable[[int], None]) -> Callable[[], Any]:
+        """What a try calls."""
+        return lambda: self._telling(came)
+
+
 class Steps:
     """How much a backend is asked for at once, as far as it gives a body only whole; of one event loop."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -190,11 +191,14 @@ class RemoteSource:
         if missing and not (self.storage.is_roomy or self._worth > 0 or self._reads_on(last)):
             return next(self.fetch([(start, end)]))  # here and there in more than can be kept: only what is asked for
         self._worth -= len(missing)
-        if missing and self.storage.is_roomy and self.storage.backend.is_async:  # else they'd be in his way
-            self._fetch_along(cache, missing)
+        spread = self._fetch_along(cache, missing) if missing else None
+        began = time.monotonic()
         for number, block in cache.fetch(self._origin, missing).items():
             base = number * BLOCK_BYTES
             parts[number] = block[max(0, start - base) : end - base]
+        if spread is not None:
+            with self._watching:
+                spread.waited(time.monotonic() - began)
         return parts[first] if first == last else b"".join(parts[number] for number in range(first, last + 1))
 
     def _reads_on(self, number: int) -> bool:
@@ -212,16 +216,20 @@ class RemoteSource:
         if wanted:
             self.storage.in_background(cache.fetch, self._origin, wanted)
 
-    def _fetch_along(self, cache: BlockCache, missing: list[int]) -> None:
-        """Have blocks fetched that somebody who jumps about will want."""
+    def _fetch_along(self, cache: BlockCache, missing: list[int]) -> Spread | None:
+        """Have blocks fetched that somebody who jumps about will want; who is to be told how long he waits now."""
+        if not self.storage.is_roomy or not self.storage.backend.is_async:  # they'd push others out, or be in his way
+            return None
         with self._watching:
             if self._ahead.is_stream(missing[-1]):
-                return
+                return None
             if self._spread is None:
                 self._spread = Spread(-(-self.size // BLOCK_BYTES), CONCURRENCY - 1)
-            wanted = self._spread.blocks_along(lambda n: n in missing or cache.has(self._key, n))
+            spread = self._spread
+            wanted = spread.blocks_along(lambda n: n in missing or cache.has(self._key, n))
         if wanted:
             self.storage.in_background(cache.fetch, self._origin, wanted)
+        return spread
 
     def warm(self) -> Iterator[tuple[int, bool]]:
         """Fetch what isn't in the cache; yields bytes, and whether they had to be fetched."""

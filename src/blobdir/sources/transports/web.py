@@ -37,7 +37,7 @@ from blobdir.sources.transports.general import General
 from blobdir.sources.webindex import PAGE_BYTES, open_at_end, read_page, why_no_list
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from fsspec import AbstractFileSystem
 
@@ -329,7 +329,7 @@ class Web(General):
                     return int(found[3])
         return -1
 
-    async def look(self, url: str) -> Listed | None:
+    async def look(self, url: str, came: Callable[[int], None]) -> Listed | None:
         """What a name lists that may be a folder's or a file's; None where it's a file's, or nothing is there.
 
         It's a file's if what it gives is no page, and doesn't lie at the same name with a slash.
@@ -343,7 +343,7 @@ class Web(General):
         if kind and kind not in _PAGES and not leads:
             return None
         try:
-            return await self.list_page(f"{url}/")
+            return await self.list_page(f"{url}/", came)
         except FileNotFoundError:
             if leads:
                 raise
@@ -371,8 +371,10 @@ class Web(General):
                     break
         return "", False
 
-    async def list_page(self, url: str, *, anywhere: bool = False) -> Listed:
+    async def list_page(self, url: str, came: Callable[[int], None], *, anywhere: bool = False) -> Listed:
         """What the page of a folder lists; fsspec's own reading of it takes a name such as ``http.png`` for a URL.
+
+        `came` is told of bytes while they come.
 
         Raises
         ------
@@ -380,16 +382,16 @@ class Web(General):
             The page is something else, was cut off twice, or lies elsewhere; `anywhere` says that redirections may lead
             to any folder.
         """
-        text, address, is_whole = await self._page(url)
+        text, address, is_whole = await self._page(url, came)
         found = read_page(text, address, url)
         if open_at_end(text, is_whole=is_whole, lists=bool(found.names)):  # the connection has broken off, perhaps
-            text, address, is_whole = await self._page(url)
+            text, address, is_whole = await self._page(url, came)
             found = read_page(text, address, url)
         if why := why_no_list(text, found, url, address, anywhere=anywhere, is_whole=is_whole):
             raise NotADirectoryError(errno.ENOTDIR, why)
         return found
 
-    async def _page(self, url: str) -> tuple[str, str, bool]:
+    async def _page(self, url: str, came: Callable[[int], None]) -> tuple[str, str, bool]:
         """A page, where it was found, after redirections, and whether it's known that all of it has come."""
         session = await self.fs.set_session()
         async with session.get(self.fs.encode_url(url), **self._options({}, is_page=True)) as response:
@@ -400,8 +402,9 @@ class Web(General):
             if kind and kind not in _PAGES:
                 raise NotADirectoryError(errno.ENOTDIR, f"the server gives no page that lists a folder, but {kind}")
             page = bytearray()
-            async for piece in response.content.iter_chunked(_RECEIVE):
+            async for piece in response.content.iter_any():
                 page += piece
+                came(len(piece))
                 if len(page) > PAGE_BYTES:
                     raise NoPageError(f"the page that lists the folder is longer than {PAGE_BYTES >> 20} MiB")
             try:
