@@ -67,7 +67,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         version = self.server.versions.pop(0) if len(self.server.versions) > 1 else self.server.versions[0]
         if how == "page":
             low, high, status, version = 0, 18, 200, {}
-        elif how == "all":
+        elif how == "empty":
+            low, high, status = 0, 0, 200
+        elif how in ("all", "all, steady"):
             low, high, status = 0, len(DATA), 200
         elif how == "less" and status == 206:
             high = low + (high - low + 1) // 2
@@ -81,7 +83,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send(DATA[low:high], how)
 
     def send(self, data, how):
-        if how == "steady":
+        if how in ("steady", "all, steady"):
             for at in range(0, len(data), 8_000):
                 self.wfile.write(data[at : at + 8_000])
                 time.sleep(0.1)
@@ -211,6 +213,50 @@ def test_all_of_a_file_instead_of_a_range(web, monkeypatch, how, bounds):
     web.ways = itertools.repeat("page")
     with pytest.raises(ReadError, match=r"it: RangeIgnoredError: .* all of the file, or something else \(6 tries"):
         get(*bounds)
+
+
+@pytest.mark.parametrize("bounds", [(1_000, 65_000), (0, 50_000)], ids=str)
+@pytest.mark.parametrize("version", [ETAG, {"ETag": 'W/"one"'}, {}], ids=str)
+def test_an_answer_without_bytes_is_asked_for_again(web, bounds, version):
+    """It isn't what the file is now, where the server says otherwise a moment later."""
+    web.versions = [version]
+    get = asking(web, 5)
+    web.ways = iter(["empty"])
+    assert get(*bounds) == DATA[slice(*bounds)]
+    assert len(web.asked) > 1
+
+
+def test_a_file_that_is_empty(web, monkeypatch):
+    monkeypatch.setitem(globals(), "DATA", b"")
+    asked = Backend(fs=fsspec.filesystem("http"), timeout_s=5)
+    url = f"http://127.0.0.1:{web.server_address[1]}/file.bin"
+    web.ways = itertools.repeat("empty")
+    assert asked.run(asked.get(url, 0, 9, "it"), "it").data == b""
+
+
+def test_a_range_that_comes_steadily_in_all_of_a_file(web):
+    get = asking(web)
+    web.ways = iter(["all, steady"])
+    assert get(0, len(DATA) - 1) == DATA[:-1]
+    assert len(web.asked) == 1
+
+
+def test_the_rest_does_not_say_how_long_the_file_is(web, monkeypatch):
+    """What was said of it before counts."""
+    asking(web, 5)
+    asked = Backend(fs=fsspec.filesystem("http"), timeout_s=5)
+    url = f"http://127.0.0.1:{web.server_address[1]}/file.bin"
+    send = Handler.send_header
+    monkeypatch.setattr(
+        Handler,
+        "send_header",
+        lambda self, key, value: send(
+            self, key, value.replace(f"/{len(DATA)}", "/*") if key == "Content-Range" else value
+        ),
+    )
+    web.ways = iter(["breaks"])
+    answer = asked.run(asked.get(url, None, None, "it"), "it")
+    assert (answer.data, answer.version.size) == (DATA, len(DATA))
 
 
 def test_a_server_that_has_never_served_ranges(web):

@@ -193,7 +193,8 @@ class Getting(Call):
             return True, found
         data = b"".join([*self._pieces, found.data])
         self._pieces = []
-        return True, Answer(data, found.version)
+        is_whole = self._version is not None and found.version.size < 0  # a range may not say how long the file is
+        return True, Answer(data, self._version if is_whole and self._version is not None else found.version)
 
     def _goes_on(self, low: int, high: int, size: int, total: int) -> bool:
         """Whether there is more to ask for behind an answer."""

@@ -122,8 +122,8 @@ class Web(General):
             self._check(response, path, is_ranged=ranged)
             told, length = _told(response, "Content-Range"), length_of(response.headers)
             if start is not None and end is not None and response.status != PART:
-                if length is None or not self._is_all_of_it(path, start, end, length):
-                    return await self._beginning(response, path, start, end)
+                if length is None or not await self._is_all_of_it(path, start, end, length):
+                    return await self._beginning(response, path, start, end, came)
                 ranged = False
             asked, total = None, -1 if length is None else length
             if ranged and start is not None and end is not None:
@@ -143,12 +143,14 @@ class Web(General):
                 self._note(path, version, response.headers)
             return Answer(data, version)
 
-    def _is_all_of_it(self, path: str, start: int, end: int, length: int) -> bool:
+    async def _is_all_of_it(self, path: str, start: int, end: int, length: int) -> bool:
         """Whether all of a file is what was asked for: one that is empty, or as long as the range."""
         told = self._told.get(path)
+        if told is None and length == 0:  # an empty answer may be no file's
+            return not await self._announced(path)
         return (told is None or told.size == length) and (length == 0 or (start == 0 and length == end))
 
-    async def _beginning(self, response: Any, path: str, start: int, end: int) -> Answer:
+    async def _beginning(self, response: Any, path: str, start: int, end: int, came: Came) -> Answer:
         """A range from an answer that is all of the file, of the version that the server has told of: up to its end.
 
         Raises
@@ -164,6 +166,8 @@ class Web(General):
             raise self._ignores(response.headers)
         found = bytearray()
         async for piece in response.content.iter_any():
+            if start == 0:
+                came(piece[: max(0, end - len(found))], version)
             found += piece
             if len(found) >= end:
                 break
