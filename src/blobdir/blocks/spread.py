@@ -1,10 +1,11 @@
 """Who jumps about in a file, and which blocks to fetch for him. Pure: no I/O, no threads.
 
-Nobody knows where such a reader goes next. But who has waited for one block in sixteen will come by most: each is worth
-fetching before it's asked for, and one after the other they cost a round trip each. Who reads less has nothing fetched.
+Nobody knows where such a reader goes next. But of a file of which one block in sixteen was read, most will be: each is
+worth fetching before it's asked for, and one after the other they cost a round trip each. Who reads less has nothing
+fetched.
 
 Where connections share a slow line, what is fetched along makes him wait longer. So his waits are timed: where they
-become longer than they were, fewer blocks come along.
+become longer than they were, twice in a row, fewer blocks come along.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SHARE: Final = 16
-"""Of so many blocks somebody must have waited for one, before others are fetched along."""
-RAMP: Final = 2
-"""Waits more, for each block more that comes along."""
+"""Of so many blocks one must be here, before others are fetched along."""
 SLOWER: Final = 1.5
-"""How much longer a wait may take when blocks come along."""
+SLOWER_S: Final = 0.02
+"""How much longer a wait may take when blocks come along, times and seconds."""
+_SAMPLE: Final = 64
 _REGAIN: Final = 0.25
 
 
@@ -37,13 +38,15 @@ class Spread:
     """
 
     def __init__(self, count: int, most: int) -> None:
-        self._patience = max(RAMP, count // SHARE)
+        order = np.random.default_rng(0).permutation(count).tolist()
+        self._sample = order[-_SAMPLE:]
+        self._order: Iterator[int] = iter(order)
         self._most = most
         self._limit = float(most)
-        self._waits = 0
+        self._waits = self._since = 0
         self._along = 0  # with the last wait
         self._alone_s: list[float] = []
-        self._order: Iterator[int] = iter(np.random.default_rng(0).permutation(count).tolist())
+        self._was_slow = False
 
     def blocks_along(self, is_here: Callable[[int], bool]) -> list[int]:
         """Note that somebody begins to wait for a block.
@@ -51,16 +54,19 @@ class Spread:
         Parameters
         ----------
         is_here : callable
-            Whether a block needn't be fetched.
+            Whether a block needn't be fetched; somebody else may have had it fetched.
 
         Returns
         -------
         list of int
-            Blocks to fetch along with it, far from one another, so that each is a request of its own.
+            Blocks to fetch along with it, far from one another, so that each is a request of its own: one more with
+            each wait.
         """
         self._waits += 1
+        if not self._since and self._waits > 2 and sum(map(is_here, self._sample)) * SHARE > len(self._sample):
+            self._since = self._waits
         found: list[int] = []
-        wanted = int(min(self._limit, (self._waits - self._patience) // RAMP))
+        wanted = int(min(self._limit, self._waits - self._since)) if self._since else 0
         while len(found) < wanted and (number := next(self._order, -1)) >= 0:
             if not is_here(number):
                 found.append(number)
@@ -69,9 +75,11 @@ class Spread:
 
     def waited(self, seconds: float) -> None:
         """Note how long that took."""
-        if self._waits <= self._patience:
+        if not self._along:
             self._alone_s = sorted([*self._alone_s, seconds])[:SHARE]
-        elif self._along and seconds > SLOWER * self._alone_s[len(self._alone_s) // 2]:
+        is_slow = bool(self._along) and seconds > SLOWER * self._alone_s[len(self._alone_s) // 2] + SLOWER_S
+        if is_slow and self._was_slow:
             self._limit = self._along // 2
-        else:
+        elif not is_slow:
             self._limit = min(self._most, self._limit + _REGAIN)
+        self._was_slow = is_slow
