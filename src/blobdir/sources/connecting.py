@@ -21,6 +21,9 @@ T = TypeVar("T")
 RENEW_S: Final = 5.0
 """Seconds between two times that a backend is made anew, which reads its credentials as they are by now."""
 
+# Once, and here: a Ctrl-C within `getLogger` may leave its lock taken, for which all other threads would wait for ever.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
 
 def connected(url: str, options: dict[str, Any], seconds: float) -> tuple[AbstractFileSystem, str]:
     """The backend of a URL, and the path in it; errors as of `in_time`, and of the backend."""
@@ -36,9 +39,6 @@ def in_time(url: str, seconds: float, make: Callable[[], T]) -> T:
     ReadError
         The server lets wait for longer. Who waits for it goes on in a thread, and doesn't complain on standard error.
     """
-    log = logging.getLogger("paramiko")
-    if not log.handlers:
-        log.addHandler(logging.NullHandler())
     try:
         return within(seconds, make, name="blobdir-connecting")
     except TimeoutError as error:
