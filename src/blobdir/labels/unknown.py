@@ -26,7 +26,7 @@ from itertools import islice
 from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from blobdir.labels.contents import BINARY, Seen, is_binary, look, text_of
+from blobdir.labels.contents import BINARY, Seen, is_binary, look, text_of, without_packing
 from blobdir.labels.detecting import format_of
 from blobdir.labels.files import packed_in
 from blobdir.labels.finding import is_image
@@ -84,8 +84,11 @@ _PREDICTED: Final = re.compile(
     re.IGNORECASE,
 )
 """What files are called that say what a program found in images."""
-_MEMBERS: Final = 20
-"""So many files in one that is packed are looked into."""
+_PROGRAMS: Final = (
+    *(".pt", ".pth", ".ckpt", ".keras", ".mar", ".safetensors", ".whl", ".egg", ".jar", ".apk", ".docx", ".pptx"),
+    *(".odt", ".odp", ".kra", ".blend", ".nii.gz", ".svgz", ".log.gz"),
+)
+"""Endings of packed files in which nobody has labels."""
 
 
 class _Odd(NamedTuple):
@@ -100,12 +103,15 @@ class _Odd(NamedTuple):
         It's said, and costs nothing.
     packed : str
         What it's packed in.
+    is_unseen : bool
+        Nothing was found in it, and not all was looked at.
     """
 
     path: str
     text: str
     are_notes: bool
     packed: str = ""
+    is_unseen: bool = False
 
 
 def name_unknown(files: LabelFiles, images: Images, labels: Labels) -> None:
@@ -158,6 +164,9 @@ def _name(odd: _Odd, count: int, files: LabelFiles, labels: Labels) -> None:
         )
     shown = f"{are}{verb} {odd.text}, and {kind}"
     next_step = f"unpack it, or {CONVERT}" if odd.packed else CONVERT
+    if odd.is_unseen and odd.are_notes:
+        labels.note(odd.path, f"{shown}. Nobody knows whether it has labels; if it has, {next_step}")
+        return
     if odd.are_notes:
         labels.note(odd.path, f"{shown}. Labelled images have as much, so it's taken for notes; if not, {next_step}")
         return
@@ -262,9 +271,11 @@ def _of_many(paths: list[str], files: LabelFiles, images: Images, looked: Unlabe
         seen = look(files, path)
         if seen.is_nothing or format_of(path, files.head(path)):
             continue
-        if not (seen.is_opaque or seen.inside) and numbers_in(seen.text) < OF_A_BOX:
+        if not (seen.is_opaque or seen.inside or seen.limit) and numbers_in(seen.text) < OF_A_BOX:
             continue
-        odd = _of_inner(path, seen, images, looked) if seen.inside else _of_text(path, seen, images, looked)
+        is_listed = seen.inside is not None and bool(seen.inside.names)
+        odd = _of_inner(path, seen, images, looked) if is_listed else _of_text(path, seen, images, looked)
+        odd = odd or _unseen(path, seen.limit, {}, looked)
         if odd is not None:
             is_page = path.lower().endswith(_PAGES)
             yield odd._replace(packed=seen.packed, are_notes=odd.are_notes or is_page)
@@ -310,19 +321,48 @@ def _called_for(path: str, seen: Seen, looked: Unlabelled) -> _Odd | None:
 
 
 def _of_inner(path: str, seen: Seen, images: Images, looked: Unlabelled) -> _Odd | None:
-    """What to say of a file by what is packed in it."""
-    inner = [name for name in seen.inside if not is_image(name) and not _is_something_else(name)]
-    called = [name for name in inner if looked.is_like_one(name)]
-    for name in called[:_MEMBERS]:
-        text = seen.inside[name]()
-        if numbers_in(text) >= OF_A_BOX or (not text and is_binary(name)):
+    """What to say of a file by what is packed in it; if nothing is found, and not all was looked at, that."""
+    if seen.inside is None:
+        return None
+    inner = [name for name in seen.inside.names if not is_image(name) and not _is_something_else(name)]
+    unseen: dict[str, str] = {}
+    for name, one in seen.inside.read([name for name in inner if looked.is_like_one(name)]):
+        if one.limit:
+            unseen[name] = one.limit
+        elif numbers_in(one.text) >= OF_A_BOX or (not one.text and is_binary(name)):
             text = f"with {name} in it, called like an image without labels, {looked.is_like_one(name)}"
             return _Odd(path, text, _is_predicted(path))
-    for name in [name for name in inner if not looked.called_like(name)][:_MEMBERS]:
-        text = seen.inside[name]()
-        if numbers_in(text) >= OF_A_BOX and (odd := _of_text(f"{path}/{name}", Seen(text), images, looked)):
-            return _Odd(path, f"with {name} in it, {odd.text}", odd.are_notes)
-    return None
+    for name, one in seen.inside.read([name for name in inner if not looked.called_like(name)]):
+        if numbers_in(one.text) >= OF_A_BOX:
+            odd = _of_text(f"{path}/{name}", Seen(one.text, one.cuts), images, looked)
+            if odd is not None:
+                return _Odd(path, f"with {name} in it, {odd.text}", odd.are_notes)
+        if one.limit:
+            unseen[name] = one.limit
+        elif not one.text and is_binary(name) and is_called_for_labels(name):
+            unseen[name] = f"{name} in it can't be read"
+    return _unseen(path, seen.inside.limit, unseen, looked)
+
+
+def _unseen(path: str, limit: str, unseen: dict[str, str], looked: Unlabelled) -> _Odd | None:
+    """What to say of a file of which not all was looked at, where nothing was found; programs have no labels.
+
+    Parameters
+    ----------
+    path : str
+    limit : str
+        What of all that is in it wasn't.
+    unseen : dict
+        Name of each file in it that wasn't -> why.
+    looked : Unlabelled
+    """
+    if not (limit or unseen) or path.lower().endswith(_PROGRAMS):
+        return None
+    called = next(filter(is_called_for_labels, unseen), "")
+    why = unseen[called] if called else limit or next(iter(unseen.values()))
+    are_labels_called = bool(called) or is_called_for_labels(without_packing(path))
+    text = f"beside images without labels, as {min(looked.paths)}, and seen in part ({why})"
+    return _Odd(path, text, _is_predicted(path) or not are_labels_called, is_unseen=True)
 
 
 def _is_predicted(path: str) -> bool:
