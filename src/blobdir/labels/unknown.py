@@ -26,6 +26,7 @@ from itertools import islice
 from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from blobdir.labels.bystanders import is_called_for_a_camera, is_called_for_predictions, is_prose
 from blobdir.labels.contents import BINARY, Seen, is_binary, look, text_of, without_packing
 from blobdir.labels.detecting import format_of
 from blobdir.labels.files import packed_in
@@ -63,7 +64,6 @@ _DERIVED: Final = re.compile(
     r"(?<![a-z])(?:features?|embeddings?|descriptors?|logits|depths?|disparit(?:y|ies))(?![a-z])", re.IGNORECASE
 )
 """What files with numbers of a program are called, or of a sensor: nothing can be seen of them."""
-_CAMERA: Final = re.compile(r"(?<![a-z])(?:poses?|trajector(?:y|ies)|odometry)(?![a-z])", re.IGNORECASE)
 _OF_A_CAMERA: Final = (7, 12, 16)
 """So many numbers say where a camera was."""
 _OF_CAMERAS: Final = re.compile(
@@ -79,11 +79,6 @@ _PAGES: Final = (
     *(".m", ".c", ".h", ".cpp", ".hpp", ".cu", ".java", ".go", ".rs", ".lua", ".r", ".css", ".err", ".out"),
 )
 """Endings of what people read, of programs and of what these say: they may show images with boxes and be no labels."""
-_PREDICTED: Final = re.compile(
-    r"(?<![a-z])(?:preds?|predict(?:ed|ions?)?|detections?|inferences?|results?)(?![a-z])",
-    re.IGNORECASE,
-)
-"""What files are called that say what a program found in images."""
 _PROGRAMS: Final = (
     *(".pt", ".pth", ".ckpt", ".keras", ".mar", ".safetensors", ".whl", ".egg", ".jar", ".apk", ".docx", ".pptx"),
     *(".odt", ".odp", ".kra", ".blend", ".nii.gz", ".svgz", ".log.gz"),
@@ -125,7 +120,7 @@ def name_unknown(files: LabelFiles, images: Images, labels: Labels) -> None:
         Told of them.
     """
     read = {picture.file for picture in labels.pictures if picture.is_labelled}
-    known = {*read, *files.unread, *labels.files, *(path for _, path, _ in labels.problems)}
+    known = {*read, *files.unread, *labels.files, *labels.passed, *(path for _, path, _ in labels.problems)}
     looked = Unlabelled(images, labels)
     if not looked.paths:
         return
@@ -262,7 +257,7 @@ def _may_hold_boxes(path: str, head: bytes) -> bool:
     text = text_of(path, head)
     if text is None:
         return bool(head) and is_binary(path)
-    return numbers_in(text) >= OF_A_BOX
+    return numbers_in(text) >= OF_A_BOX and not is_prose(text)
 
 
 def _of_many(paths: list[str], files: LabelFiles, images: Images, looked: Unlabelled) -> Iterator[_Odd]:
@@ -299,7 +294,7 @@ def _of_text(path: str, seen: Seen, images: Images, looked: Unlabelled) -> _Odd 
         return _Odd(path, text, are_notes=True)
     if are_most:
         return _Odd(path, text, _are_notes(path, mentions, seen.text, looked, seen.cuts))
-    if _is_predicted(path):
+    if is_called_for_predictions(path):
         return _Odd(path, text, are_notes=True)
     if seen.is_opaque or is_called_for_labels(path):
         return _Odd(path, text, not is_called_for_labels(path))
@@ -309,7 +304,7 @@ def _of_text(path: str, seen: Seen, images: Images, looked: Unlabelled) -> _Odd 
 def _called_for(path: str, seen: Seen, looked: Unlabelled) -> _Odd | None:
     """What to say of a file that names no image, by what it's called."""
     image, are_none = looked.spoken_for(path)
-    if not image or (_is_predicted(path) and not are_none):
+    if not image or (is_called_for_predictions(path) and not are_none):
         return None
     text = f"called for images without labels, as {image}"
     if are_none:
@@ -331,7 +326,7 @@ def _of_inner(path: str, seen: Seen, images: Images, looked: Unlabelled) -> _Odd
             unseen[name] = one.limit
         elif numbers_in(one.text) >= OF_A_BOX or (not one.text and is_binary(name)):
             text = f"with {name} in it, called like an image without labels, {looked.is_like_one(name)}"
-            return _Odd(path, text, _is_predicted(path))
+            return _Odd(path, text, is_called_for_predictions(path))
     for name, one in seen.inside.read([name for name in inner if not looked.called_like(name)]):
         if numbers_in(one.text) >= OF_A_BOX:
             odd = _of_text(f"{path}/{name}", Seen(one.text, one.cuts), images, looked)
@@ -362,12 +357,7 @@ def _unseen(path: str, limit: str, unseen: dict[str, str], looked: Unlabelled) -
     why = unseen[called] if called else limit or next(iter(unseen.values()))
     are_labels_called = bool(called) or is_called_for_labels(without_packing(path))
     text = f"beside images without labels, as {min(looked.paths)}, and seen in part ({why})"
-    return _Odd(path, text, _is_predicted(path) or not are_labels_called, is_unseen=True)
-
-
-def _is_predicted(path: str) -> bool:
-    """Whether a file is called for what a program found."""
-    return any(map(_PREDICTED.search, path.split("/")))
+    return _Odd(path, text, is_called_for_predictions(path) or not are_labels_called, is_unseen=True)
 
 
 def is_called_for_labels(path: str) -> bool:
@@ -393,7 +383,7 @@ def _has_places_of_a_camera(path: str, text: str) -> bool:
     """Whether a text says of each image where a camera was: by what stands in it, or as it's called so."""
     if _OF_CAMERAS.search(text):
         return True
-    if not _CAMERA.search(basename(path)):
+    if not is_called_for_a_camera(path):
         return False
     lines = [line for line in text.splitlines() if is_image_named(line)]
     counts = {numbers_in(without_names(line)) for line in lines[: _LOOKED_AT if len(lines) < 2 else -1]}
