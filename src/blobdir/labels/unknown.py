@@ -17,6 +17,9 @@ A file that names most labelled images, too, is mostly one of notes on all (a pl
 labels of which some were converted. Words as ``bbox`` in its keys or columns tell, and that some images are named more
 often than others, or have more numbers: of objects there are some more, of notes each image has as many. If nothing
 tells, it's said, and costs nothing.
+
+Of a packed file not all may be seen, see `blobdir.labels.packed`. Where nothing is found then, nobody knows that nothing
+is there: it's said, and costs nothing unless the file, or what wasn't seen in it, is called for labels.
 """
 
 from __future__ import annotations
