@@ -23,8 +23,8 @@ NAMES = [f"img_{i:03d}" for i in range(COUNT)]
 YOLO = b"0 0.5 0.5 0.2 0.2\n"
 TEXTS = {f"labels/{name}.txt": YOLO for name in NAMES}
 JSON = json.dumps([{"image": f"{name}.png", "bbox": [1, 2, 3, 4]} for name in NAMES]).encode()
-NOISE = random.Random(1).randbytes(30_000)
-IMAGES = {f"images/{name}.png": NOISE for name in NAMES}
+NOISE = random.Random(1)
+IMAGES = {f"images/{name}.png": NOISE.randbytes(30_000) for name in NAMES}
 
 
 def as_zip(files):
@@ -115,6 +115,7 @@ def test_what_has_no_labels_is_passed_by(tmp_path, name, data):
 
 BOUNDS = {
     "members of a zip": ("_MEMBERS", 5, "a.zip", as_zip(LOGS | {"z.json": JSON})),
+    "names in a zip": ("_NAMES", 5, "a.zip", as_zip(IMAGES | LOGS | {"z.json": JSON})),
     "members of a tar": ("_HEADERS", 5, "a.tar", as_tar(LOGS | TEXTS)),
     "the list of a zip": ("_LISTED", 100, "a.zip", as_zip(LOGS | {"z.json": JSON})),
     "bytes that are unpacked": ("_UNPACKED", 1 << 16, "a.json.gz", gzip.compress(LATE)),

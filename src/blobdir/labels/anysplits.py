@@ -95,8 +95,10 @@ _MOST_INSIDE: Final = 20
 def _texts_inside(seen: Seen) -> list[str]:
     if seen.inside is None:
         return []
-    names = [name for name in seen.inside.names if not is_image(name)]
-    names.sort(key=lambda name: not (is_for_splits(name) or is_called_like_a_split(splitext(basename(name))[0])))
+    names = sorted(
+        seen.inside.names,
+        key=lambda name: not (is_for_splits(name) or is_called_like_a_split(splitext(basename(name))[0])),
+    )
     return [one.text for _, one in seen.inside.read(names[:_MOST_INSIDE])]
 
 

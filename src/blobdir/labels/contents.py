@@ -137,26 +137,23 @@ def _packed(files: LabelFiles, path: str, head: bytes, packed: str) -> Seen:
             return Seen("\n".join(texts), is_opaque=True)
         if path.lower().endswith(BINARY):
             return Seen(is_opaque=True)
-        return Seen(packed="ZIP", inside=inside, is_opaque=not inside.names, limit=inside.limit)
+        return Seen(packed="ZIP", inside=inside, is_opaque=bool(inside.limit) and not inside.names, limit=inside.limit)
     data, limit = _unpacked_of(files, path, head)
     if data[TAR_MAGIC] == b"ustar":
         return Seen(packed=packed, inside=in_tar(lambda: BytesIO(data), limit), limit=limit)
     if is_text(data[:END_BYTES]):
         return Seen(*sample_in(BytesIO(data), len(data)), packed=packed, limit=limit)
-    return Seen(is_opaque=True, packed=packed, limit="" if data or head.startswith(OLD_TABLE) else CLOSED)
+    return Seen(is_opaque=True, packed=packed, limit="" if data or head.startswith(OLD_TABLE) else limit)
 
 
 def _unpacked_of(files: LabelFiles, path: str, head: bytes) -> tuple[bytes, str]:
     """What is packed in a file, up to a bound, and what of it wasn't looked at."""
-    begin = unpacked_head(head, END_BYTES)
-    if not begin:
-        return b"", CLOSED
     try:
         with files.open(path) as file:
             data, limit = unpacked(file, head)
     except OSError:
-        return begin, CLOSED
-    return data or begin, limit
+        data, limit = b"", CLOSED
+    return data or unpacked_head(head, END_BYTES), limit
 
 
 def without_packing(path: str) -> str:

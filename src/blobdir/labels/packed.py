@@ -19,6 +19,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, cast
 
 from blobdir.labels.files import END_BYTES, packed_in, sample_in
+from blobdir.labels.finding import is_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -42,8 +43,10 @@ _OF_ONE: Final = 4 * _MIB
 """So much is read of a file in another one."""
 _MEMBERS: Final = 1000
 """So many files in one are read."""
-_HEADERS: Final = 30_000
+_HEADERS: Final = 20_000
 """So many headers of a tar are read."""
+_NAMES: Final = 20_000
+"""So many names are looked at, but for those of images."""
 _LISTED: Final = 16 * _MIB
 """A list of what is in a ZIP is read up to so many bytes."""
 _END_OF_ZIP: Final = 65_557
@@ -80,7 +83,7 @@ class Inside:
     Attributes
     ----------
     names : list of str
-        Of those that aren't empty.
+        Of those that aren't empty, and no images.
     limit : str
         Which names weren't seen; empty: all were.
     """
@@ -88,8 +91,11 @@ class Inside:
     def __init__(
         self, names: Iterable[str], limit: str, reading: Callable[[list[str]], Iterator[bytes | None]]
     ) -> None:
-        self.names = list(names)
-        self.limit = limit
+        others = [name for name in names if not is_image(name)]
+        self.names = others[:_NAMES]
+        self.limit = limit or (
+            f"only {_NAMES:,} of {len(others):,} files in it were looked at" if others[_NAMES:] else ""
+        )
         self._reading = reading
 
     def read(self, names: list[str]) -> Iterator[tuple[str, Sample]]:
@@ -197,7 +203,9 @@ def in_tar(opened: Callable[[], BinaryIO], limit: str = "") -> Inside:
 
 def unpacked(file: BinaryIO, head: bytes) -> tuple[bytes, str]:
     """What is packed in a file that begins so, up to a bound, and what of it wasn't looked at."""
-    opener = next(one for start, one in _OPENERS.items() if head.startswith(start))
+    opener = next((one for start, one in _OPENERS.items() if head.startswith(start)), None)
+    if opener is None or (opener is lzma.LZMAFile and not unpacked_head(head, END_BYTES)):  # it needs much memory
+        return b"", CLOSED
     found = bytearray()
     limit = f"only the first {_UNPACKED // _MIB} MiB of what is in it were looked at"
     try:
@@ -209,7 +217,7 @@ def unpacked(file: BinaryIO, head: bytes) -> tuple[bytes, str]:
                 found += piece
             return bytes(found), limit if stream.read(1) else ""
     except _BROKEN:
-        return bytes(found), "its end is missing, or can't be read"
+        return bytes(found), "its end is missing, or can't be read" if found else CLOSED
 
 
 def unpacked_head(head: bytes, most: int) -> bytes:

@@ -18,8 +18,8 @@ labels of which some were converted. Words as ``bbox`` in its keys or columns te
 often than others, or have more numbers: of objects there are some more, of notes each image has as many. If nothing
 tells, it's said, and costs nothing.
 
-Of a packed file not all may be seen, see `blobdir.labels.packed`. Where nothing is found then, nobody knows that nothing
-is there: it's said, and costs nothing unless the file, or what wasn't seen in it, is called for labels.
+Of a packed file not all may be seen, see `blobdir.labels.packed`. Where nothing is found then, nobody knows that
+nothing is there: it's said, and costs nothing unless the file, or what wasn't seen in it, is called for labels.
 """
 
 from __future__ import annotations
@@ -271,7 +271,7 @@ def _of_many(paths: list[str], files: LabelFiles, images: Images, looked: Unlabe
             continue
         if not (seen.is_opaque or seen.inside or seen.limit) and numbers_in(seen.text) < OF_A_BOX:
             continue
-        is_listed = seen.inside is not None and bool(seen.inside.names)
+        is_listed = seen.inside is not None and not seen.is_opaque
         odd = _of_inner(path, seen, images, looked) if is_listed else _of_text(path, seen, images, looked)
         odd = odd or _unseen(path, seen.limit, {}, looked)
         if odd is not None:
@@ -322,7 +322,7 @@ def _of_inner(path: str, seen: Seen, images: Images, looked: Unlabelled) -> _Odd
     """What to say of a file by what is packed in it; if nothing is found, and not all was looked at, that."""
     if seen.inside is None:
         return None
-    inner = [name for name in seen.inside.names if not is_image(name) and not _is_something_else(name)]
+    inner = [name for name in seen.inside.names if not _is_something_else(name)]
     unseen: dict[str, str] = {}
     for name, one in seen.inside.read([name for name in inner if looked.is_like_one(name)]):
         if one.limit:
