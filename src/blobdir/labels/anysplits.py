@@ -23,6 +23,7 @@ from blobdir.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from blobdir.labels.contents import Seen
     from blobdir.labels.files import LabelFiles
     from blobdir.labels.finding import Images
     from blobdir.labels.model import Labels
@@ -72,7 +73,7 @@ def said_in_any(path: str, files: LabelFiles, images: Images) -> list[Said]:
     seen = look(files, path)
     stem = splitext(basename(path))[0]
     word = stem if is_called_like_a_split(stem) and not CALLED_SO.search(stem) else ""
-    text = "\n".join([seen.text, *(give() for name, give in seen.inside.items() if not is_image(name))][:_MOST_INSIDE])
+    text = "\n".join([seen.text, *_texts_inside(seen)])
     found: dict[str, Said] = {}
     for line in _LINES.split(text):
         tokens = ["".join(one) for one in _TOKEN.findall(line)]
@@ -88,7 +89,17 @@ def said_in_any(path: str, files: LabelFiles, images: Images) -> list[Said]:
 
 
 _MOST_INSIDE: Final = 20
-"""So many files in one that is packed are looked into."""
+"""So many files in one that is packed are looked into, those first that are called for splits."""
+
+
+def _texts_inside(seen: Seen) -> list[str]:
+    if seen.inside is None:
+        return []
+    names = sorted(
+        seen.inside.names,
+        key=lambda name: not (is_for_splits(name) or is_called_like_a_split(splitext(basename(name))[0])),
+    )
+    return [one.text for _, one in seen.inside.read(names[:_MOST_INSIDE])]
 
 
 def _is_name(token: str, images: Images) -> bool:

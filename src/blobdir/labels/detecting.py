@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from itertools import islice
 from posixpath import basename
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from blobdir.errors import UsageError
+from blobdir.labels.bystanders import is_captions
 from blobdir.labels.files import LabelFiles, packed_in
 from blobdir.labels.foreign import format_named
 from blobdir.labels.formats import FORMATS, LOOKED_AT
@@ -15,7 +16,7 @@ from blobdir.labels.formats.yolonames import NO_LABELS
 if TYPE_CHECKING:
     import os
 
-"""How files begin to be called that are with many others, and say nothing of images."""
+_COCO: Final = "coco"
 
 
 def detect(folder: str | os.PathLike[str] | LabelFiles) -> dict[str, str]:
@@ -33,6 +34,18 @@ def detect(folder: str | os.PathLike[str] | LabelFiles) -> dict[str, str]:
     """
     files = folder if isinstance(folder, LabelFiles) else LabelFiles.below(str(folder))
     return {name: path for name, one in FORMATS.items() if (path := one.found(files))}
+
+
+def captions_of_coco(files: LabelFiles) -> list[str]:
+    """COCO's files, if all that there are have captions and no shapes."""
+    found = []
+    for path in islice(files.ending(".json"), LOOKED_AT):
+        head = files.head(path)
+        if FORMATS[_COCO].knows(path, head):
+            if not is_captions(head):
+                return []
+            found.append(path)
+    return found
 
 
 def format_of(path: str, head: bytes) -> str:
@@ -89,6 +102,8 @@ def chosen(given: str, files: LabelFiles) -> str:
             f"{files.name}: holds no labels that are known{tried}; there are {names}: choose one with --labels, "
             "or folders, where the images' folders are their tags"
         )
+    if len(found) > 1 and _COCO in found and captions_of_coco(files):
+        del found[_COCO]
     if len(found) > 1:
         shown = " and ".join(f"{FORMATS[name].title} ({path})" for name, path in found.items())
         choose = " or ".join(f"--labels {name}" for name in found)

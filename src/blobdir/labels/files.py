@@ -174,16 +174,20 @@ def sample_of(path: str) -> tuple[str, int]:
         It can't be read, or is no plain file.
     """
     with open(open_plain(path), "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        first = file.read(END_BYTES)
-        if size <= (1 + _MORE) * END_BYTES:
-            data = first + file.read(size)
-            return data.decode(_wide(first) or "utf-8", "replace"), 0
-        pieces = [first]
-        space = (size - END_BYTES) // _MORE & ~3  # where a character of UTF-32 begins
-        for i in range(1, _MORE + 1):
-            file.seek(space * i if i < _MORE else (size - END_BYTES) & ~3)
-            pieces.append(file.read(END_BYTES))
+        return sample_in(file, os.fstat(file.fileno()).st_size)
+
+
+def sample_in(file: BinaryIO, size: int) -> tuple[str, int]:
+    """`LabelFiles.sample` of a file that is open, or of bytes that were unpacked."""
+    first = file.read(END_BYTES)
+    if size <= (1 + _MORE) * END_BYTES:
+        data = first + file.read(size)
+        return data.decode(_wide(first) or "utf-8", "replace"), 0
+    pieces = [first]
+    space = (size - END_BYTES) // _MORE & ~3  # where a character of UTF-32 begins
+    for i in range(1, _MORE + 1):
+        file.seek(space * i if i < _MORE else (size - END_BYTES) & ~3)
+        pieces.append(file.read(END_BYTES))
     wide = _wide(first) or "utf-8"
     return "\n".join(piece.decode(wide, "replace") for piece in pieces), _CUT * len(pieces)
 

@@ -18,7 +18,7 @@ from blobdir.labels.files import lines_of
 from blobdir.labels.finding import is_image
 from blobdir.labels.model import LabelError, MissingError, UnclearError
 from blobdir.labels.namesakes import is_below
-from blobdir.labels.splitnames import is_called_like_a_split, kind_of_split
+from blobdir.labels.splitnames import is_called_like_a_split, is_split, kind_of_split
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ _SPACES: Final = re.compile(r"\s(?!-?\d+(?:\s+-?\d+){0,2}$)")
 _NUMBERED: Final = re.compile(r"(?:\S+|(?=.*[^\s\d.+-]).*\S)(?:\s+-?\d+){1,3}")
 """An image and numbers, as of its class; an object of YOLO has four at least."""
 _MOST_NUMBERS: Final = 3
+_WITH_THREE: Final = re.compile(r"\S+(?:\s+-?\d+){3}")
+_WORD: Final = re.compile(r"[a-z]+")
 _WHOLE: Final = re.compile(r"-?\d+")
 _OF_CLASS: Final = re.compile(r"(\S(?:.*\S)?)\s+(?:-1|0|1)")
 """A line of a list that says whether a class is in the image."""
@@ -191,6 +193,29 @@ def together(sets: dict[str, set[str]]) -> set[str]:
         if others and lines and set().union(*(sets[one] for one in others)) == lines:
             found.add(name)
     return found
+
+
+def plain_lists(files: LabelFiles, images: Images) -> list[Called]:
+    """Lists outside of ``ImageSets`` that can't be anything else, as Oxford's pets have them.
+
+    In each line are an image and three whole numbers (class, species, breed), all images are here, and none is in two.
+    """
+    found = [one for one in lists_called_so(files, images) if is_split(splitext(basename(one.path))[0])]
+    named = [image for one in found for image in one.named]
+    is_plain = all(not one.others and len(one.named) == _with_three_numbers(files.text(one.path)) for one in found)
+    return found if is_plain and len(set(named)) == len(named) else []
+
+
+def _with_three_numbers(text: str) -> int:
+    """How many lines a text has, if each is a name and three numbers; else none."""
+    lines = list(filter(None, map(str.strip, lines_of(text))))
+    return len(lines) if all(map(_WITH_THREE.fullmatch, lines)) else -1
+
+
+def without_task(name: str, folder: str) -> str:
+    """The split that a list of ``ImageSets`` is of: ``train`` of ``CLS-LOC/train_loc``, as the folder says the task."""
+    split, _, task = name.rpartition("_")
+    return split if is_split(split) and task.lower() in _WORD.findall(folder.lower()) else name
 
 
 def _place(

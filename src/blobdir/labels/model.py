@@ -246,6 +246,8 @@ class Labels:
         Split -> the same of its other files, by what they hold: ``captions``.
     numbered : dict
         Split -> its categories, with the numbers that they have there; `categories` where it isn't in it.
+    passed : set of str
+        Files that were named together with others, and aren't read.
     """
 
     format: str
@@ -256,6 +258,7 @@ class Labels:
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)
     beside: dict[str, dict[str, Any]] = field(default_factory=dict)
     numbered: dict[str, list[Category]] = field(default_factory=dict)
+    passed: set[str] = field(default_factory=set)
 
     def note(self, path: str, message: str) -> None:
         """Say how something was understood, which costs nothing."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 from blobdir.errors import UsageError
 from blobdir.labels.anysplits import read_numbered
 from blobdir.labels.aside import name_aside, set_aside
+from blobdir.labels.bystanders import name_captions
 from blobdir.labels.claims import Meaning, contradicted, name_guessed
 from blobdir.labels.companions import name_companions
-from blobdir.labels.detecting import detect, fault_in, fault_of, format_of
+from blobdir.labels.detecting import captions_of_coco, detect, fault_in, fault_of, format_of
 from blobdir.labels.formats import FORMATS
 from blobdir.labels.formats.yolo import is_labels
 from blobdir.labels.formats.yolonames import is_called_like_names
@@ -59,6 +60,7 @@ def read_labels(kind: str, files: LabelFiles, images: Images) -> Labels:
     name_aside(aside, files, labels)
     if not labels.files and not labels.problems and not files.unread:
         raise UsageError(_none(kind, files))
+    name_captions(captions_of_coco(files) if kind != "coco" else [], labels)
     for path in files.unread:
         labels.complain("label", path, f"can't be read, and may have labels: {files.unread[path]}")
     _name_passed_by(kind, labels, files, images)

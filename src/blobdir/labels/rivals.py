@@ -75,7 +75,7 @@ def _are_same(one: Rival, files: LabelFiles) -> bool | None:
         return None
     if not rows or not _are_shares(mine) or _are_shares(rows):
         return None
-    if not all(len(row) >= _BOX and any(isinstance(cell, float) for cell in row) for row in rows):
+    if not any(_columns(rows, start, _BOX) for start in _STARTS):
         return None
     boxes = [_of_shares(row) for row in mine]
     counting = [row for row in rows if len(row) <= _IGNORED or row[_IGNORED] != 0]

@@ -1,4 +1,4 @@
-"""What Ultralytics' programs write into the folder that they are started in, often that of the data set: ``runs/``.
+"""What programs write while they train into the folder that they are started in, often that of the data set: ``runs/``.
 
 There are pictures of how training went, images with boxes drawn into them, and labels that are a program's guess. They
 look like images and labels of the set, and are none: whoever means them packs that folder by itself.
@@ -17,12 +17,18 @@ _RUNS: Final = re.compile(
     r"(?:.*/)?runs/(?:detect|segment|pose|obb|classify|track)(?=/[^/]+/)|(?:.*/)?runs/(?:train|val|predict[^/]*)(?=/exp\d*/)"
     r"|(?:.*/)?runs/(?:predict|train-seg|val-seg|predict-seg|train-cls|val-cls|predict-cls)(?=/[^/]+/)"
 )
-"""Folders of runs: a task and a run in it, as now, or as YOLOv5 has them."""
+"""Folders of Ultralytics' runs: a task and a run in it, as now, or as YOLOv5 has them."""
+_LOGS: Final = re.compile(
+    r"(?:.*/)?wandb(?=/(?:(?:offline-)?run-\d|latest-run/|debug))|(?:.*/)?mlruns(?=/(?:\d+/|models/|\.trash/))"
+    r"|(?:.*/)?(?:lightning_logs|tb_logs)(?=/version_\d+/)"
+)
+"""Folders of those that keep a log of each run: Weights & Biases, MLflow, Lightning."""
+_NAMES: Final = "runs/", "wandb/", "_logs/"
 
 
 def of_runs(paths: Iterable[str]) -> dict[str, str]:
     """Files of runs in a data set -> the folder of their task."""
-    found = ((path, _RUNS.match(path)) for path in paths if "runs/" in path)
+    found = ((path, _RUNS.match(path) or _LOGS.match(path)) for path in paths if any(one in path for one in _NAMES))
     return {path: run[0] for path, run in found if run}
 
 

@@ -17,6 +17,9 @@ A file that names most labelled images, too, is mostly one of notes on all (a pl
 labels of which some were converted. Words as ``bbox`` in its keys or columns tell, and that some images are named more
 often than others, or have more numbers: of objects there are some more, of notes each image has as many. If nothing
 tells, it's said, and costs nothing.
+
+Of a packed file not all may be seen, see `blobdir.labels.packed`. Where nothing is found then, nobody knows that
+nothing is there: it's said, and costs nothing unless the file, or what wasn't seen in it, is called for labels.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ from itertools import islice
 from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from blobdir.labels.contents import BINARY, Seen, is_binary, look, text_of
+from blobdir.labels.bystanders import is_called_for_a_camera, is_called_for_predictions, is_prose
+from blobdir.labels.contents import BINARY, Seen, is_binary, look, text_of, without_packing
 from blobdir.labels.detecting import format_of
 from blobdir.labels.files import packed_in
 from blobdir.labels.finding import is_image
@@ -63,7 +67,6 @@ _DERIVED: Final = re.compile(
     r"(?<![a-z])(?:features?|embeddings?|descriptors?|logits|depths?|disparit(?:y|ies))(?![a-z])", re.IGNORECASE
 )
 """What files with numbers of a program are called, or of a sensor: nothing can be seen of them."""
-_CAMERA: Final = re.compile(r"(?<![a-z])(?:poses?|trajector(?:y|ies)|odometry)(?![a-z])", re.IGNORECASE)
 _OF_A_CAMERA: Final = (7, 12, 16)
 """So many numbers say where a camera was."""
 _OF_CAMERAS: Final = re.compile(
@@ -79,13 +82,11 @@ _PAGES: Final = (
     *(".m", ".c", ".h", ".cpp", ".hpp", ".cu", ".java", ".go", ".rs", ".lua", ".r", ".css", ".err", ".out"),
 )
 """Endings of what people read, of programs and of what these say: they may show images with boxes and be no labels."""
-_PREDICTED: Final = re.compile(
-    r"(?<![a-z])(?:preds?|predict(?:ed|ions?)?|detections?|inferences?|results?)(?![a-z])",
-    re.IGNORECASE,
+_PROGRAMS: Final = (
+    *(".pt", ".pth", ".ckpt", ".keras", ".mar", ".safetensors", ".whl", ".egg", ".jar", ".apk", ".docx", ".pptx"),
+    *(".odt", ".odp", ".kra", ".blend", ".nii.gz", ".svgz", ".log.gz"),
 )
-"""What files are called that say what a program found in images."""
-_MEMBERS: Final = 20
-"""So many files in one that is packed are looked into."""
+"""Endings of packed files in which nobody has labels."""
 
 
 class _Odd(NamedTuple):
@@ -100,12 +101,15 @@ class _Odd(NamedTuple):
         It's said, and costs nothing.
     packed : str
         What it's packed in.
+    is_unseen : bool
+        Nothing was found in it, and not all was looked at.
     """
 
     path: str
     text: str
     are_notes: bool
     packed: str = ""
+    is_unseen: bool = False
 
 
 def name_unknown(files: LabelFiles, images: Images, labels: Labels) -> None:
@@ -119,7 +123,7 @@ def name_unknown(files: LabelFiles, images: Images, labels: Labels) -> None:
         Told of them.
     """
     read = {picture.file for picture in labels.pictures if picture.is_labelled}
-    known = {*read, *files.unread, *labels.files, *(path for _, path, _ in labels.problems)}
+    known = {*read, *files.unread, *labels.files, *labels.passed, *(path for _, path, _ in labels.problems)}
     looked = Unlabelled(images, labels)
     if not looked.paths:
         return
@@ -158,6 +162,9 @@ def _name(odd: _Odd, count: int, files: LabelFiles, labels: Labels) -> None:
         )
     shown = f"{are}{verb} {odd.text}, and {kind}"
     next_step = f"unpack it, or {CONVERT}" if odd.packed else CONVERT
+    if odd.is_unseen and odd.are_notes:
+        labels.note(odd.path, f"{shown}. Nobody knows whether it has labels; if it has, {next_step}")
+        return
     if odd.are_notes:
         labels.note(odd.path, f"{shown}. Labelled images have as much, so it's taken for notes; if not, {next_step}")
         return
@@ -253,7 +260,7 @@ def _may_hold_boxes(path: str, head: bytes) -> bool:
     text = text_of(path, head)
     if text is None:
         return bool(head) and is_binary(path)
-    return numbers_in(text) >= OF_A_BOX
+    return numbers_in(text) >= OF_A_BOX and not is_prose(text)
 
 
 def _of_many(paths: list[str], files: LabelFiles, images: Images, looked: Unlabelled) -> Iterator[_Odd]:
@@ -262,9 +269,11 @@ def _of_many(paths: list[str], files: LabelFiles, images: Images, looked: Unlabe
         seen = look(files, path)
         if seen.is_nothing or format_of(path, files.head(path)):
             continue
-        if not (seen.is_opaque or seen.inside) and numbers_in(seen.text) < OF_A_BOX:
+        if not (seen.is_opaque or seen.inside or seen.limit) and numbers_in(seen.text) < OF_A_BOX:
             continue
-        odd = _of_inner(path, seen, images, looked) if seen.inside else _of_text(path, seen, images, looked)
+        is_listed = seen.inside is not None and not seen.is_opaque
+        odd = _of_inner(path, seen, images, looked) if is_listed else _of_text(path, seen, images, looked)
+        odd = odd or _unseen(path, seen.limit, {}, looked)
         if odd is not None:
             is_page = path.lower().endswith(_PAGES)
             yield odd._replace(packed=seen.packed, are_notes=odd.are_notes or is_page)
@@ -288,7 +297,7 @@ def _of_text(path: str, seen: Seen, images: Images, looked: Unlabelled) -> _Odd 
         return _Odd(path, text, are_notes=True)
     if are_most:
         return _Odd(path, text, _are_notes(path, mentions, seen.text, looked, seen.cuts))
-    if _is_predicted(path):
+    if is_called_for_predictions(path):
         return _Odd(path, text, are_notes=True)
     if seen.is_opaque or is_called_for_labels(path):
         return _Odd(path, text, not is_called_for_labels(path))
@@ -298,7 +307,7 @@ def _of_text(path: str, seen: Seen, images: Images, looked: Unlabelled) -> _Odd 
 def _called_for(path: str, seen: Seen, looked: Unlabelled) -> _Odd | None:
     """What to say of a file that names no image, by what it's called."""
     image, are_none = looked.spoken_for(path)
-    if not image or (_is_predicted(path) and not are_none):
+    if not image or (is_called_for_predictions(path) and not are_none):
         return None
     text = f"called for images without labels, as {image}"
     if are_none:
@@ -310,24 +319,48 @@ def _called_for(path: str, seen: Seen, looked: Unlabelled) -> _Odd | None:
 
 
 def _of_inner(path: str, seen: Seen, images: Images, looked: Unlabelled) -> _Odd | None:
-    """What to say of a file by what is packed in it."""
-    inner = [name for name in seen.inside if not is_image(name) and not _is_something_else(name)]
-    called = [name for name in inner if looked.is_like_one(name)]
-    for name in called[:_MEMBERS]:
-        text = seen.inside[name]()
-        if numbers_in(text) >= OF_A_BOX or (not text and is_binary(name)):
+    """What to say of a file by what is packed in it; if nothing is found, and not all was looked at, that."""
+    if seen.inside is None:
+        return None
+    inner = [name for name in seen.inside.names if not _is_something_else(name)]
+    unseen: dict[str, str] = {}
+    for name, one in seen.inside.read([name for name in inner if looked.is_like_one(name)]):
+        if one.limit:
+            unseen[name] = one.limit
+        elif numbers_in(one.text) >= OF_A_BOX or (not one.text and is_binary(name)):
             text = f"with {name} in it, called like an image without labels, {looked.is_like_one(name)}"
-            return _Odd(path, text, _is_predicted(path))
-    for name in [name for name in inner if not looked.called_like(name)][:_MEMBERS]:
-        text = seen.inside[name]()
-        if numbers_in(text) >= OF_A_BOX and (odd := _of_text(f"{path}/{name}", Seen(text), images, looked)):
-            return _Odd(path, f"with {name} in it, {odd.text}", odd.are_notes)
-    return None
+            return _Odd(path, text, is_called_for_predictions(path))
+    for name, one in seen.inside.read([name for name in inner if not looked.called_like(name)]):
+        if numbers_in(one.text) >= OF_A_BOX:
+            odd = _of_text(f"{path}/{name}", Seen(one.text, one.cuts), images, looked)
+            if odd is not None:
+                return _Odd(path, f"with {name} in it, {odd.text}", odd.are_notes)
+        if one.limit:
+            unseen[name] = one.limit
+        elif not one.text and is_binary(name) and is_called_for_labels(name):
+            unseen[name] = f"{name} in it can't be read"
+    return _unseen(path, seen.inside.limit, unseen, looked)
 
 
-def _is_predicted(path: str) -> bool:
-    """Whether a file is called for what a program found."""
-    return any(map(_PREDICTED.search, path.split("/")))
+def _unseen(path: str, limit: str, unseen: dict[str, str], looked: Unlabelled) -> _Odd | None:
+    """What to say of a file of which not all was looked at, where nothing was found; programs have no labels.
+
+    Parameters
+    ----------
+    path : str
+    limit : str
+        What of all that is in it wasn't.
+    unseen : dict
+        Name of each file in it that wasn't -> why.
+    looked : Unlabelled
+    """
+    if not (limit or unseen) or path.lower().endswith(_PROGRAMS):
+        return None
+    called = next(filter(is_called_for_labels, unseen), "")
+    why = unseen[called] if called else limit or next(iter(unseen.values()))
+    are_labels_called = bool(called) or is_called_for_labels(without_packing(path))
+    text = f"beside images without labels, as {min(looked.paths)}, and seen in part ({why})"
+    return _Odd(path, text, is_called_for_predictions(path) or not are_labels_called, is_unseen=True)
 
 
 def is_called_for_labels(path: str) -> bool:
@@ -353,7 +386,7 @@ def _has_places_of_a_camera(path: str, text: str) -> bool:
     """Whether a text says of each image where a camera was: by what stands in it, or as it's called so."""
     if _OF_CAMERAS.search(text):
         return True
-    if not _CAMERA.search(basename(path)):
+    if not is_called_for_a_camera(path):
         return False
     lines = [line for line in text.splitlines() if is_image_named(line)]
     counts = {numbers_in(without_names(line)) for line in lines[: _LOOKED_AT if len(lines) < 2 else -1]}

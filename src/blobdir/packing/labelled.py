@@ -294,7 +294,7 @@ def _set_aside(runs: dict[str, str], listing: Listing, sizes: dict[str, tuple[in
     """Leave out what programs wrote, and say so; where all images are of runs, they are meant."""
     for place, count in sorted(places_of(runs).items()):
         images = [path for path, one in runs.items() if one == place and sizes.pop(path, None) is not None]
-        text = f"is what Ultralytics' programs wrote, no part of the set: set aside, {counted(count, 'file')}"
+        text = f"is what a program wrote while it ran, no part of the set: set aside, {counted(count, 'file')}"
         more = f" with {counted(len(images), 'image')}" if images else ""
         text = f"{text}{more}. If it's meant, pack it by itself"
         listing.problems.append(Problem("label-note", place, text))

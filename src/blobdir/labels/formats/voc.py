@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from math import degrees
-from posixpath import basename, dirname, join
+from posixpath import basename, dirname, join, splitext
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.labels.claims import Claims
 from blobdir.labels.companions import is_mask_of_voc
 from blobdir.labels.files import lines_of, without_mark
 from blobdir.labels.finding import Found
-from blobdir.labels.lists import NO_SPLIT, SETS, Lists, image_sets, of_class, together
+from blobdir.labels.lists import NO_SPLIT, SETS, Lists, image_sets, of_class, plain_lists, together, without_task
 from blobdir.labels.model import (
     Box,
     LabelError,
@@ -192,6 +192,9 @@ def _splits(files: LabelFiles, labels: Labels, images: Images) -> dict[str, str]
         near = join(tree, "JPEGImages")
         near = near if images.holds(near) else tree
         _read_sets(files, images, lists, sets, near)
+    for one in plain_lists(files, images) if not lists.splits else ():
+        name = splitext(basename(one.path))[0]
+        lists.read(one.path, name, one.near, whole=is_whole(name), stems=True)
     lists.settle()
     return lists.splits
 
@@ -205,7 +208,7 @@ def _read_sets(files: LabelFiles, images: Images, lists: Lists, sets: dict[str, 
         used = [name for name in sorted(chosen, key=list_order) if chosen[name] not in of_classes]
         unions = together({name: _lines(files, chosen[name]) for name in used})
         for name in sorted(used, key=lambda one: one in unions):
-            split = "" if name.lower() == NO_SPLIT else name
+            split = "" if name.lower() == NO_SPLIT else without_task(name, folder)
             lists.read(chosen[name], split, near, whole=is_whole(name) or name in unions, stems=True)
         if used or of_classes:
             break

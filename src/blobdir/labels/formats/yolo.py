@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from posixpath import basename, splitext
+from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Any, Final
 
+from blobdir.labels.bystanders import (
+    is_called_for_a_camera,
+    is_called_for_predictions,
+    name_predictions,
+    without_prose,
+)
 from blobdir.labels.claims import Claims
 from blobdir.labels.files import decoded, without_mark
 from blobdir.labels.finding import Found, is_image
@@ -76,7 +82,7 @@ def read(files: LabelFiles, images: Images) -> Labels:
     names = Names(files, config, labels, called)
     keypoints = tuple(config.keypoint_names) or tuple(str(i) for i in range(config.keypoints))
     texts = [path for path in files.ending(".txt") if path not in special and path not in splits.lists]
-    owners = _owners(files, labels, images, texts)
+    owners = _owners(files, labels, images, without_prose(texts, files, images, labels))
     for path in images.paths:
         place = owners.get(path)
         is_listed = splits.is_listed(path)
@@ -103,6 +109,7 @@ def _is_special(path: str, files: LabelFiles) -> bool:
 def _owners(files: LabelFiles, labels: Labels, images: Images, texts: list[str]) -> dict[str, str]:
     """Image -> the text with its labels."""
     claims, calling = Claims(), images.calling_of(texts)
+    predicted: dict[str, str] = {}
     for path in texts:
         try:
             found = [images.of_file(path, calling=calling)]
@@ -113,14 +120,21 @@ def _owners(files: LabelFiles, labels: Labels, images: Images, texts: list[str])
             found = [Found(one, exact=True) for one in error.paths]
             labels.note(path, f"is of {' and '.join(error.paths)}, which differ in their extensions only")
         except MissingError as error:
-            if is_labels(path, files.head(path)) or "labels" in path.split("/")[:-1]:
+            is_text, is_elsewhere = is_labels(path, files.head(path)), images.has_called(path)
+            if is_text and is_called_for_a_camera(path) and not is_elsewhere:
+                continue
+            if is_text and is_elsewhere and is_called_for_predictions(dirname(path)):
+                predicted[path] = str(error)
+            elif is_text or "labels" in path.split("/")[:-1]:
                 text = f"holds labels of an image {splitext(basename(path))[0]}: {error}"
                 labels.complain("label-image", path, text)
             continue
         for one in found:
             rank = 2 if not one.exact else 0 if "labels" in path.split("/") else 1
             claims.add(path, one, rank)
-    return claims.settled(files, labels, images)
+    owners = claims.settled(files, labels, images)
+    name_predictions(predicted, owners, images, labels)
+    return owners
 
 
 class _Reader:
