@@ -228,7 +228,7 @@ def test_missing_blob_and_file(served):
     url, memory = served
     project = open_quietly(url)
     memory.rm_file("/served/train/ann/1.jpg.json")
-    with pytest.raises(NotFoundError, match="was removed after"):
+    with pytest.raises(NotFoundError, match="is listed, but isn't there"):
         project["train"].annotation("1.jpg")
     memory.rm_file("/served/blob/a.tar")
     with pytest.raises(ReadError, match="removed after"):
