@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -195,7 +196,7 @@ def test_after_a_crash(base, tmp_path, command, hand):
     for place in crashes(base, tmp_path, command):
         root = place / "p"
         HANDS[hand](root)
-        assert "is called" in recovered(root)
+        assert re.search(r"is called|isn't in the project any more", recovered(root))
         assert (images(root), labels(root)) in states
         assert not (root / "t").exists() or hand in ("swapped", "replaced")
 
@@ -262,7 +263,7 @@ def test_journals_of_older_versions(base, tmp_path, monkeypatch, command, hand):
         recovered(root)
         gone = "abx" if command in ("remove all", "rm -r") else "a"
         assert images(root).keys() >= set("abxcd") - set(gone)
-        assert not (root / "t").exists() or hand == "replaced"
+        assert not (root / "t").exists() or hand == "replaced" or command == "rm -r"  # of which some had gone by then
 
 
 def test_numbers_that_are_given_anew(place):
