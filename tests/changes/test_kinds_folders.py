@@ -244,8 +244,9 @@ def state_copied(root):
 
 
 def pair_renamed(root):
-    for path in [*root.glob("blob/of-t.tar"), *root.glob("t/of-t_offsets.pkl")]:
-        os.rename(path, path.with_name(path.name.replace("of-t", "other")))
+    if (root / "blob/of-t.tar").exists() and (root / "t/of-t_offsets.pkl").exists():
+        os.rename(root / "blob/of-t.tar", root / "blob/other.tar")
+        os.rename(root / "t/of-t_offsets.pkl", root / "t/other_offsets.pkl")
 
 
 NO_NUMBERS = {
@@ -277,7 +278,7 @@ def test_numbers_that_say_nothing_after_a_crash(base, tmp_path, command, hand):
         said = recovered(root)
         found = images(root)
         assert found.keys() >= before.keys() - set(GOES.get(command, ""))
-        assert found in (before, after) or "kept as .blobdir/saved-" in said
+        assert found in (before, after) or "may be there twice" in said
         if hand.startswith("put back"):
             assert found in (before, after)
             assert len(list(root.glob(".blobdir/saved-*"))) == 0

@@ -87,7 +87,7 @@ class Journal(JournalFile):
                     self._forward(folders)
             except _FAILURES as error:
                 self._undo(root, state, error)
-                outcome = "what couldn't be undone is kept" if self.aside else "nothing was changed"
+                outcome = "what couldn't be undone is named" if self.aside else "nothing was changed"
                 raise PackError(f"{_said(error, root)}; {outcome}") from error
             with suppress(OSError):  # it's a note for who finds the journal, should it stay
                 os.replace(state / BACK, state / DONE)
@@ -241,6 +241,8 @@ class Journal(JournalFile):
             is_taken = not _exists(str(number), staging)
             if is_taken and layout.is_offsets(path) and folders.where(path) is None:
                 lost.add(layout.blob_of_offsets(path))
+                self.aside = True
+                self._tell(f"{path}: was put there, and its folder isn't found: its images may be there twice")
             is_put = is_taken and self._is_put(folders, number, path)
             if _exists(str(number), undo):
                 if not (stays and is_put and self._has_all(folders, number, path, undo)):
@@ -289,6 +291,8 @@ class Journal(JournalFile):
     def _unput(self, folders: Folders, number: int, path: str, undo: int, *, is_taken: bool, is_put: bool) -> None:
         """Have what was replaced be back."""
         if layout.is_offsets(path) and folders.where(path) is not None and folders.stat(path) is None:
+            if is_taken and self._undo_renamed(folders, number, path, undo):
+                return
             if is_taken and not self._has_blob(folders, path):  # they have other names now, or are gone
                 self._lay_aside(folders, number, undo, path, "was removed or renamed")
                 return
@@ -303,6 +307,18 @@ class Journal(JournalFile):
         found = os.stat(str(number), dir_fd=undo, follow_symlinks=False)
         if stat.S_ISDIR(found.st_mode) or found.st_nlink == 1:
             self._keep_aside(path, str(number), undo, folders.own_top())
+
+    def _undo_renamed(self, folders: Folders, number: int, path: str, undo: int) -> bool:
+        """Have an old offsets file be back by the name that the new one has in its folder now, if it has one."""
+        if number not in self.versions:
+            return False
+        fd = folders.of(path)[0]
+        for name in filter(layout.is_offsets, os.listdir(fd)):
+            if not self._is_other(os.stat(name, dir_fd=fd, follow_symlinks=False), number, is_new=True):
+                os.rename(str(number), name, src_dir_fd=undo, dst_dir_fd=fd)
+                self._tell(f"{path}: is called {name} now, so a change that was cut off is undone there")
+                return True
+        return False
 
     @staticmethod
     def _has_blob(folders: Folders, path: str) -> bool:
