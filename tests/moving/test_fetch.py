@@ -430,7 +430,7 @@ def test_an_empty_dataset_that_comes_or_goes_meanwhile(there, tmp_path, change, 
 
 @pytest.mark.parametrize("what", ["foreign", "folder", "cut", "removed"])
 def test_another_program_writes_into_what_is_being_fetched(there, tmp_path, what):
-    """What it has put there, and what it has spoilt, is an error that names it; the next try fetches what it must, with that away."""
+    """What it has put there, and what it has spoilt, is an error that names it; when it is away, fetch goes on."""
     work = tmp_path / "got.fetching"
 
     def before(kind, path):
