@@ -39,12 +39,13 @@ def absolute(path: str | os.PathLike[str]) -> str:
 
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Have errors of the system that name no file (a disk that is full, for an open one) name this one."""
+    """Have errors of the system that name no file name this one: of one that is open, or in a folder that is open."""
     try:
         yield
     except OSError as error:
-        if error.errno is not None and error.filename is None:
-            error.filename = os.fspath(path)
+        named = error.filename
+        if error.errno is not None and (named is None or (isinstance(named, str) and not os.path.isabs(named))):
+            error.filename, error.filename2 = os.fspath(path), None
         raise
 
 

@@ -26,6 +26,16 @@ IMAGE_EXTENSIONS: Final = frozenset(
 )
 """What the SDK takes for an image among plain files; members of blobs are images whatever their extension."""
 JUNK_FOLDERS: Final = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"))
+_LEFT_ANYWHERE: Final = JUNK_FOLDERS | {
+    "lost+found",
+    "@Recycle",
+    "#recycle",
+    "@Recently-Snapshot",
+    "4913",
+    "ehthumbs.db",
+}
+_OF_EDITORS: Final = re.compile(r".*~|#.*#|.*\.sw[a-p]|core(\.\d+)?", re.DOTALL)
+"""Backups, files that somebody is editing, and dumps of programs."""
 JUNK_FILES: Final = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))
 SIDE_EXTENSIONS: Final = frozenset(
     (
@@ -91,6 +101,11 @@ def folders_of_format(parent: str, names: Collection[str]) -> set[str]:
 def is_junk(name: str) -> bool:
     """Whether a file is what an operating system keeps beside others, and none of the user's."""
     return name in JUNK_FILES or name.startswith(_APPLE_DOUBLE)
+
+
+def is_left_anywhere(name: str) -> bool:
+    """Whether a file or folder is hidden, or what systems, servers and editors leave in any folder of a disk."""
+    return name.startswith(".") or is_junk(name) or name in _LEFT_ANYWHERE or _OF_EDITORS.fullmatch(name) is not None
 
 
 def are_plain(paths: list[Any]) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
+import blobdir
 from blobdir.cli import main
 from blobdir.cli.copying import Destination
 from blobdir.converting import ConvertOptions, convert
@@ -196,9 +197,53 @@ def test_it_does_not_appear(sources, tmp_path, monkeypatch, clean, command, what
     if kind.startswith("a stranger"):
         assert "mine" in said
         assert os.path.lexists(named[0].with_name("mine" if "folder" in kind else f"mine{named[0].suffix}"))
-    if kind in ("cut", "a stranger's file"):
+    if kind == "cut":
         run(sources, target, True)
         assert files(target) == clean[command]
+
+
+STRANGERS = {
+    "pack of images": "train",
+    "subset": "train",
+    "fetch": "blob",
+    "fetch of some": "train",
+    "convert": "train",
+}
+
+
+@pytest.mark.parametrize("cut_too", [False, True])
+@pytest.mark.parametrize("command", STRANGERS)
+def test_files_of_others_are_named_and_stay(sources, tmp_path, monkeypatch, clean, command, cut_too):
+    """All of them, however often it's tried; when they are away, it goes on."""
+    run, target, mine = COMMANDS[command], tmp_path / "new", []
+
+    def do(work):
+        first, *_ = sorted(path for path in (work / STRANGERS[command]).rglob("*") if path.is_file())
+        if cut_too:
+            cut(first, None)
+        mine.extend([work / "mine/notes.txt", work / STRANGERS[command] / "mine.tar", first.with_name("theirs.json")])
+        (work / "mine").mkdir()
+        for path in mine:
+            path.write_text("the only copy")
+
+    undo = meanwhile(monkeypatch, do)
+    for resume in (False, True, True):
+        with pytest.raises(PackError, match="by another program") as found:
+            run(sources, target, resume)
+        assert all(part in str(found.value) for part in ("mine", "mine.tar", "theirs.json"))
+        assert [path.read_text() for path in mine] == ["the only copy"] * 3
+        undo()
+    for path in mine:
+        path.unlink()
+    mine[0].parent.rmdir()
+    run(sources, target, True)
+    assert files(target) == clean[command]
+
+
+def test_no_more_than_ten_are_named(sources, tmp_path, monkeypatch):
+    meanwhile(monkeypatch, lambda work: [(work / f"train/{n:02}.txt").touch() for n in range(12)])
+    with pytest.raises(PackError, match=r"/train/00.txt, train/01.txt.*, train/09.txt and 2 more: was put there"):
+        COMMANDS["pack of images"](sources, tmp_path / "new", False)
 
 
 FOLDERS = {
@@ -231,18 +276,54 @@ def test_nothing_is_written_through_a_link(sources, tmp_path, monkeypatch, comma
         return swapped[0]
 
     monkeypatch.setattr(Made, "fd", fd)
-    with pytest.raises((BlobdirError, OSError), match=f"{folder}.*(by another program|Was removed)"):
+    with pytest.raises((BlobdirError, OSError), match=f"{folder}.*(by another program|was removed)"):
         COMMANDS[command](sources, tmp_path / "new", False)
     os.close(swapped[0])
     assert not (tmp_path / "new").exists()
     assert not list(out.iterdir())
 
 
+LEFT_ANYWHERE = [
+    ".DS_Store", ".a.json.swp", "a.json.swp", "a.json~", "#a.json#", "4913", "core", "core.1", "@eaDir/a",
+    "lost+found/a", "$RECYCLE.BIN/a", "System Volume Information/a",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEFT_ANYWHERE)
 @pytest.mark.parametrize("command", ["pack of images", "subset", "fetch"])
-def test_what_no_reader_sees_may_come(sources, tmp_path, monkeypatch, command):
-    meanwhile(monkeypatch, lambda work: (work / "train/.DS_Store").write_bytes(b"junk"))
+def test_what_systems_and_editors_leave_may_come(sources, tmp_path, monkeypatch, command, name):
+    def do(work):
+        for place in ("", "train", "train/ann"):
+            path = work / place / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"junk")
+
+    meanwhile(monkeypatch, do)
     COMMANDS[command](sources, tmp_path / "new", False)
     assert (tmp_path / "new/meta.json").exists()
+    fs = blobdir.BlobDirFileSystem(tmp_path / "new", skip_instance_cache=True)
+    assert sorted(fs.ls("train/img", detail=False)) == [f"train/img/{n}.png" for n in range(3)]
+
+
+@pytest.mark.parametrize("what", ["", "blob"])
+def test_errors_name_no_internal_files(sources, tmp_path, monkeypatch, what):
+    """Where the folder was swapped for a copy while it was written."""
+    real, swapped = Made.write, []
+
+    def write(self, path, pieces):
+        if not swapped and path.startswith("train/"):
+            swapped.append(path)
+            place = Path(self.full(what))
+            shutil.copytree(place, tmp_path / "copy")
+            shutil.rmtree(place)
+            shutil.move(tmp_path / "copy", place)
+        return real(self, path, pieces)
+
+    monkeypatch.setattr(Made, "write", write)
+    with pytest.raises(BlobdirError) as found:
+        COMMANDS["pack of images"](sources, tmp_path / "new", False)
+    assert str(found.value).startswith(f"{tmp_path}/new")
+    assert swapped
 
 
 @pytest.mark.parametrize("what", ["tar", "offsets", "meta", "sums"])

@@ -430,7 +430,7 @@ def test_an_empty_dataset_that_comes_or_goes_meanwhile(there, tmp_path, change, 
 
 @pytest.mark.parametrize("what", ["foreign", "folder", "cut", "removed"])
 def test_another_program_writes_into_what_is_being_fetched(there, tmp_path, what):
-    """What it has put there, and what it has spoilt, is an error that names it; the next try fetches what it must."""
+    """What it has put there, and what it has spoilt, is an error that names it; when it is away, fetch goes on."""
     work = tmp_path / "got.fetching"
 
     def before(kind, path):
@@ -449,6 +449,10 @@ def test_another_program_writes_into_what_is_being_fetched(there, tmp_path, what
     with pytest.raises(PackError, match="by another program.*--resume"):
         fetch(URL, tmp_path / "got")
     Bucket.before = staticmethod(lambda *_: None)
+    for mine in [*work.rglob("mine*")]:
+        with pytest.raises(PackError, match="mine.*by another program"):
+            fetch(URL, tmp_path / "got", resume=True)
+        mine.rename(tmp_path / mine.name)
     fetch(URL, tmp_path / "got", resume=True)
     assert files(tmp_path / "got") == files(there)
     assert not (tmp_path / "got/mine").exists()

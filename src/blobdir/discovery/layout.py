@@ -89,6 +89,11 @@ def blobs_of(pickle: str) -> str:
     return folder if labelled_by(folder) else BLOB_DIR
 
 
+def blob_of_offsets(pickle: str) -> str:
+    """Path of the blob that an offsets file is of, but for its extension."""
+    return f"{blobs_of(pickle)}/{pickle.rpartition('/')[2].removesuffix(OFFSETS_SUFFIX)}"
+
+
 def shown_by(pickle: str) -> str:
     """Folder in which the members are shown that an offsets file names: ``train/img``, or ``train/ann``."""
     folder = pickle.rpartition("/")[0]

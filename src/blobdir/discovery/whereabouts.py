@@ -1,11 +1,16 @@
 """Where the folders are that a change was decided for: they may have got other names before somebody finishes it.
 
-The journal of a change has the inode of each folder that it touches, and of the project's own. A folder that isn't
-where it was is looked for in the whole project by that number; links aren't followed. In a copy of a project (``cp
--a``, ``rsync``, an archive) all numbers are others, the project's own too: they say nothing then. Devices aren't
-compared but with the project's: their numbers can be others after the computer was started anew. Some file systems
-number all anew then, and others give the number of what was removed again: what is found must also have a file in it
-that the journal knows, as far as it knows any.
+The journal of a change has the inode of each folder that it touches, and of the project's own. In a copy of a project
+(``cp -a``, ``rsync``, an archive) all numbers are others, the project's own too: they say nothing then. Devices aren't
+compared but with the project's: their numbers can be others after the computer was started anew. One rule for each
+folder, the first line that holds:
+
+1. its name and its number: it's where it was;
+2. its number elsewhere in the project (links aren't followed), and a file in it that must be in it by now (some file
+   systems number all anew, or give numbers again): it's there. If no file must be, it's there if its name is free;
+3. its name, and a file in it that must be in it by now, or was when the change was decided: it's the same one, copied
+   or put back from a backup. If no file must be, it's the same one in a copy, or where the one above it was put back;
+4. else it's nowhere: removed, moved out of the project, or renamed in a copy.
 """
 
 from __future__ import annotations
@@ -42,29 +47,52 @@ class Whereabouts:
     inodes : mapping
         What `inodes_of` gave once; empty where nothing is known: then each is taken to be where it was.
     is_it : callable, optional
-        Whether a folder is the one that had a path once, by what is in it: told both paths, of one with its number.
+        Whether a folder is the one that had a path once, by what is in it: told both paths; None if nothing tells.
+    folders : iterable of str
+        Those that there were, where `inodes` is empty.
 
     Attributes
     ----------
     moved : dict
         Path of each folder that isn't where it was -> where it is now; None if it's nowhere in the project.
+    again : set of str
+        Paths of folders that are taken for the ones that they were by their names and what is in them.
     """
 
     def __init__(
-        self, root: str, inodes: Mapping[str, int], is_it: Callable[[str, str], bool] = lambda _, __: True
+        self,
+        root: str,
+        inodes: Mapping[str, int],
+        is_it: Callable[[str, str], bool | None] = lambda _, __: True,
+        folders: Iterable[str] = (),
     ) -> None:
-        self._known: frozenset[str] = frozenset()
         self.moved: dict[str, str | None] = {}
-        if not inodes or any(_inode(root, path) != inodes.get(path, -1) for path in _OWN):
-            return
+        self._root, self._is_it = root, is_it
+        tell = bool(inodes) and all(_inode(root, path) == inodes.get(path, -1) for path in _OWN)
         device = os.stat(root).st_dev
-        noted = {path: inode for path, inode in inodes.items() if path not in _OWN and is_inside(path)}
-        away = {path: inode for path, inode in noted.items() if _inode(root, path, device) != inode}
-        found = _find(root, set(away.values())) if away else {}
+        noted = {path: inodes.get(path, -1) for path in inodes or folders if path not in _OWN and is_inside(path)}
         self._known = frozenset(noted)
-        for path, inode in away.items():
-            now = found.get(inode)
-            self.moved[path] = now if now is not None and is_it(path, now) else None
+        away = {path: inode for path, inode in noted.items() if not tell or _inode(root, path, device) != inode}
+        found = _find(root, set(away.values())) if tell and away else {}
+        self.again = set[str]()
+        for path in sorted(away):
+            now = self._place(path, found.get(away[path]), again=not tell or path.rpartition("/")[0] in self.again)
+            if now == path:
+                self.again.add(path)
+            else:
+                self.moved[path] = now
+
+    def _place(self, path: str, found: str | None, *, again: bool) -> str | None:
+        """Where a folder is that isn't at its path by its number; `found` is one that has this."""
+        is_there = os.path.lexists(os.path.join(self._root, path))
+        if found is not None:
+            is_it = self._is_it(path, found)
+            if is_it or (is_it is None and not is_there):
+                return found
+        if _inode(self._root, path) < 0:
+            return None
+        is_it = self._is_it(path, path)
+        return path if is_it or (is_it is None and again) else None
 
     def of(self, path: str) -> str | None:
         """Where something is now, or belongs; None where its folder is nowhere, or one that isn't its has its name."""

@@ -5,8 +5,13 @@ whether what it finds is what the journal was written for:
 
 - A file that another program has written since is kept as ``saved-…``.
 - A folder that has got another name is found by its inode, and all is done there: as if it had been renamed afterwards.
-- Where it's nowhere in the project, or another folder has its name, nothing is put there, nor is it made anew: the
-  change goes back, and what would belong there then is kept as ``saved-…``. What only was to go from there has gone.
+- Before the first step goes forward, each folder must have been found (`blobdir.discovery.whereabouts`), but for those
+  that the change has emptied and removed; and each blob be there that offsets name which come. Else it goes back, as
+  where an offsets file that is to go isn't there, or where a folder that was put back from a backup lacks one that was
+  put. What only was one file of many, and is gone, has gone.
+- Where a folder is nowhere, nothing is put there, nor is it made anew, and what would go back there is kept as
+  ``saved-…``. Then what is new stays, in the folders that were found, with its blobs: an image may be in two lists
+  afterwards, and is in one at least.
 - No folder is made that the journal doesn't name as made; but going back, those that it may have removed itself.
 - No blob is deleted, in either direction, while an offsets file names it: see `blobdir.packing.stillnamed`. Nor is a
   new one whose offsets were put into a folder that is nowhere now.
@@ -20,7 +25,6 @@ import stat
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Final
 
@@ -29,17 +33,19 @@ from blobdir.discovery.whereabouts import Whereabouts
 from blobdir.durable import in_words, sync_folder
 from blobdir.errors import BlobdirError, NotFoundError, PackError, UsageError
 from blobdir.packing.folders import FOLDER, Folders, about
-from blobdir.packing.journalfile import BACK, DONE, MAX_NAME_BYTES, NO_FILE, SAVED, STAGING, UNDO, JournalFile, clear
+from blobdir.packing.journalfile import BACK, DONE, MAX_NAME_BYTES, SAVED, STAGING, UNDO, JournalFile, clear
+from blobdir.packing.standing import Contents, entries_of, said_of
 from blobdir.packing.stillnamed import StillNamed, is_blob
 from blobdir.packing.witness import signature_of
 from blobdir.projectlock import JOURNAL
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 _FAILURES: Final = (OSError, UsageError, MemoryError)
 """Why a step of a change can't be done."""
+_NOWHERE: Final = "isn't in the project any more, or not as the change knew it"
 _NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EXDEV)
 
 
@@ -51,9 +57,15 @@ class Journal(JournalFile):
     ----------
     told : list of str
         What is to be said: of folders that are elsewhere now, and of blobs that stay. Not kept.
+    aside : bool
+        Whether something that couldn't go back is kept elsewhere. Not kept.
+    again : set of str
+        Folders that may have been put back from a backup, or are in a copy of the project. Not kept.
     """
 
     told: list[str] = field(default_factory=list)
+    aside: bool = False
+    again: set[str] = field(default_factory=set)
 
     # -- doing it --------------------------------------------------------------------------------------------
 
@@ -71,10 +83,12 @@ class Journal(JournalFile):
         elif self.direction == "forward":
             try:
                 with self._folders(root, back=False) as folders:
+                    self._check_needed(folders)
                     self._forward(folders)
             except _FAILURES as error:
                 self._undo(root, state, error)
-                raise PackError(f"{_said(error, root)}; nothing was changed") from error
+                outcome = "what couldn't be undone is named" if self.aside else "nothing was changed"
+                raise PackError(f"{_said(error, root)}; {outcome}") from error
             with suppress(OSError):  # it's a note for who finds the journal, should it stay
                 os.replace(state / BACK, state / DONE)
                 self.done = True
@@ -99,9 +113,19 @@ class Journal(JournalFile):
         self._end(root, "undone", f"{_said(why, root)}; and then, when all was undone, " if why else "")
 
     def _folders(self, root: Path, *, back: bool) -> Folders:
-        """The folders of the project where they are now; those made that may be."""
-        known = Whereabouts(os.fspath(root), self.inodes, partial(self._is_it, os.fspath(root)))
+        """The folders of the project where they are now; those made that may be.
+
+        Raises
+        ------
+        NotFoundError
+            One is nowhere, and it doesn't go back.
+        """
+        contents = Contents(os.fspath(root), self)
+        known = Whereabouts(os.fspath(root), self.inodes, contents.tell, self._older_folders())
+        self.again = known.again
         for path, now in known.moved.items():
+            if now is None and not back and not (self._may_have_gone(path) and contents.is_gone(path)):
+                raise NotFoundError(f"{path}: {_NOWHERE}")
             self._tell_moved(known.moved, path, now, "undone" if back else "finished")
 
         def where(path: str) -> str | None:
@@ -112,28 +136,16 @@ class Journal(JournalFile):
         gone = [now for path in self.empty if back and (now := where(path)) is not None]
         return Folders(root, where, lambda path: path in made or any(f"{path}/".startswith(f"{one}/") for one in gone))
 
-    def _is_it(self, root: str, path: str, now: str) -> bool:
-        """Whether a folder has a file that must be in it by now; if none must, whether there's no other one."""
-        expected = False
-        for name, version in self._expected(root, f"{path}/"):
-            expected = True
-            with suppress(OSError):
-                if signature_of(os.lstat(os.path.join(root, now, name))) == version:
-                    return True
-        return not expected and not os.path.lexists(os.path.join(root, path))
+    def _older_folders(self) -> list[str]:
+        """Folders that there were, as far as a journal of an older version says so: by the files in them."""
+        steps = [path for _, path, there in self.put if there] + [path for _, path in self.remove]
+        return list(dict.fromkeys(above for path in steps for above in layout.above(path)))
 
-    def _expected(self, root: str, above: str) -> Iterator[tuple[str, tuple[int, int]]]:
-        """Files below a folder that the journal knows: paths from there, with the versions that they have."""
-        for number, path, _ in self.put:
-            if path.startswith(above) and number in self.versions:
-                is_staged = os.path.lexists(os.path.join(root, layout.STATE_DIR, STAGING, str(number)))
-                version = self.versions[number][:2] if is_staged else self.versions[number][2:]
-                if version != NO_FILE:
-                    yield path.removeprefix(above), version
-        for number, path in self.remove:
-            is_gone = os.path.lexists(os.path.join(root, layout.STATE_DIR, UNDO, str(number)))
-            if path.startswith(above) and number in self.versions and not is_gone:
-                yield path.removeprefix(above), self.versions[number][:2]
+    def _check_needed(self, folders: Folders) -> None:
+        """Make sure that each blob is there that offsets name which come."""
+        for path in self.needed:
+            if folders.stat(path) is None:
+                raise NotFoundError(f"{path}: was removed or renamed since, and offsets of the change name it")
 
     def _may_have_gone(self, path: str) -> bool:
         """Whether the change itself may have removed a folder, or the one that a file was in."""
@@ -146,7 +158,7 @@ class Journal(JournalFile):
         if now is not None:
             self._tell(f"{path}: is called {now} now, so a change that was cut off is {what} there")
         elif not self._may_have_gone(path):
-            self._tell(f"{path}: isn't in the project any more; nothing of a change that was cut off is {what} there")
+            self._tell(f"{path}: {_NOWHERE}; nothing of a change that was cut off is {what} there")
 
     def _tell(self, text: str) -> None:
         if text not in self.told:
@@ -178,9 +190,13 @@ class Journal(JournalFile):
         for number, path in self.remove:
             if _exists(str(number), undo) or self._stays(path, named):
                 continue
-            with about(path), suppress(FileNotFoundError):
-                fd, name = folders.of(path)
-                os.rename(name, str(number), src_dir_fd=fd, dst_dir_fd=undo)
+            try:
+                with about(path):
+                    fd, name = folders.of(path)
+                    os.rename(name, str(number), src_dir_fd=fd, dst_dir_fd=undo)
+            except FileNotFoundError as error:
+                if layout.is_offsets(path) and f"{layout.STATE_DIR}/{UNDO}" not in folders.made:
+                    raise NotFoundError(f"{path}: was to go, and has been removed or renamed since") from error
         wanted = {folders.where(path) for path in self.folders}
         for path in self.empty:
             if (now := folders.where(path)) is not None:
@@ -191,6 +207,8 @@ class Journal(JournalFile):
         if not _is_file(str(number), staging):
             if not self._is_put(folders, number, path):
                 raise UsageError(f"{layout.STATE_DIR}/{STAGING}/{number}: is gone, and was to be {path}")
+            if path.rpartition("/")[0] in self.again and self._is_as_before(folders, number, path):
+                raise NotFoundError(f"{path}: was put there, and its folder is as it was before")
             return  # done already, by one who was cut off after it
         with about(path):
             fd, name = folders.of(path, make=True)
@@ -202,9 +220,19 @@ class Journal(JournalFile):
                 fd, name = folders.of(path)
             os.rename(str(number), name, src_dir_fd=staging, dst_dir_fd=fd)
 
+    def _is_as_before(self, folders: Folders, number: int, path: str) -> bool:
+        """Whether an offsets file or blob that was put isn't there, but nothing, or what was there before."""
+        if not (layout.is_offsets(path) or is_blob(path)):
+            return False
+        found = folders.stat(path)
+        if found is None or number not in self.versions:
+            return found is None
+        return self._is_other(found, number, is_new=True) and not self._is_other(found, number, is_new=False)
+
     def _back(self, folders: Folders) -> None:
         staging, undo = (folders.own(name) for name in (STAGING, UNDO))
         named, lost = StillNamed(folders.root), set[str]()
+        stays = self._find_stuck(folders, undo)
         for number, path in reversed(self.remove):
             if _exists(str(number), undo):
                 self._save(folders, path, number, is_new=True)
@@ -212,10 +240,15 @@ class Journal(JournalFile):
         for number, path, there in reversed(self.put):
             is_taken = not _exists(str(number), staging)
             if is_taken and layout.is_offsets(path) and folders.where(path) is None:
-                lost.add(layout.join(layout.blobs_of(path), os.path.basename(path).removesuffix(layout.OFFSETS_SUFFIX)))
+                lost.add(layout.blob_of_offsets(path))
+                self.aside = True
+                self._tell(f"{path}: was put there, and its folder isn't found: its images may be there twice")
             is_put = is_taken and self._is_put(folders, number, path)
             if _exists(str(number), undo):
-                self._unput(folders, number, path, undo, is_taken=is_taken, is_put=is_put)
+                if not (stays and is_put and self._has_all(folders, number, path, undo)):
+                    self._unput(folders, number, path, undo, is_taken=is_taken, is_put=is_put)
+            elif is_put and stays:
+                continue
             elif is_put and not there and not self._is_strange(folders, path, number, is_new=True):
                 self._unlink(folders, path, named, lost)
         for path in reversed(self.made):
@@ -224,10 +257,43 @@ class Journal(JournalFile):
                 os.rmdir(name, dir_fd=fd)
         folders.sync()
 
+    def _find_stuck(self, folders: Folders, undo: int) -> bool:
+        """Whether something can't go back, as its folder is nowhere: then what is new stays, or images were lost."""
+        replaced = [(number, path) for number, path, _ in self.put]
+        for number, path in (*replaced, *self.remove):
+            if _exists(str(number), undo) and not self._has_place(folders, path):
+                self._tell(
+                    f"{path}: can't go back, so what the change has made elsewhere stays: images may be there twice"
+                )
+                return True
+        return False
+
+    def _has_place(self, folders: Folders, path: str) -> bool:
+        try:
+            folders.of(path)
+        except (NotFoundError, UsageError):
+            return False
+        except FileNotFoundError:
+            return self._may_have_gone(path)
+        return True
+
+    @staticmethod
+    def _has_all(folders: Folders, number: int, path: str, undo: int) -> bool:
+        """Whether the new one of two offsets files lists all that the old one does."""
+        if not layout.is_offsets(path) or folders.where(path) is None:
+            return False
+        if (old := entries_of(str(number), undo)) is None:
+            return False
+        fd, name = folders.of(path)
+        new = entries_of(name, fd)
+        return new is not None and old.items() <= new.items()
+
     def _unput(self, folders: Folders, number: int, path: str, undo: int, *, is_taken: bool, is_put: bool) -> None:
         """Have what was replaced be back."""
         if layout.is_offsets(path) and folders.where(path) is not None and folders.stat(path) is None:
-            if is_taken:  # the new one has another name now, or somebody has removed it
+            if is_taken and self._undo_renamed(folders, number, path, undo):
+                return
+            if is_taken and not self._has_blob(folders, path):  # they have other names now, or are gone
                 self._lay_aside(folders, number, undo, path, "was removed or renamed")
                 return
             if _names_of(str(number), undo) > 1:  # the old one has
@@ -241,6 +307,26 @@ class Journal(JournalFile):
         found = os.stat(str(number), dir_fd=undo, follow_symlinks=False)
         if stat.S_ISDIR(found.st_mode) or found.st_nlink == 1:
             self._keep_aside(path, str(number), undo, folders.own_top())
+
+    def _undo_renamed(self, folders: Folders, number: int, path: str, undo: int) -> bool:
+        """Have an old offsets file be back by the name that the new one has in its folder now, if it has one."""
+        if number not in self.versions:
+            return False
+        fd = folders.of(path)[0]
+        for name in filter(layout.is_offsets, os.listdir(fd)):
+            if not self._is_other(os.stat(name, dir_fd=fd, follow_symlinks=False), number, is_new=True):
+                os.rename(str(number), name, src_dir_fd=undo, dst_dir_fd=fd)
+                self._tell(f"{path}: is called {name} now, so a change that was cut off is undone there")
+                return True
+        return False
+
+    @staticmethod
+    def _has_blob(folders: Folders, path: str) -> bool:
+        stem = os.path.basename(path).removesuffix(layout.OFFSETS_SUFFIX)
+        try:
+            return any(layout.blob_stem(name) == stem for name in os.listdir(folders.fd(layout.blobs_of(path))))
+        except (OSError, UsageError):
+            return False
 
     def _unlink(self, folders: Folders, path: str, named: StillNamed, lost: Collection[str]) -> None:
         """Remove what was put where nothing was, unless it's a blob that must stay."""
@@ -258,8 +344,12 @@ class Journal(JournalFile):
             self._lay_aside(folders, number, undo, path, "its folder isn't in the project any more")
 
     def _lay_aside(self, folders: Folders, number: int, undo: int, path: str, why: str) -> None:
-        kept = self._move_aside(path, str(number), undo, folders.own_top())
-        self._tell(f"{path}: {why}; what it was before is kept as {layout.STATE_DIR}/{kept}")
+        state = folders.own_top()
+        kept = self._move_aside(path, str(number), undo, state)
+        self.aside = True
+        self._tell(
+            f"{path}: {why}; what it was before is kept as {layout.STATE_DIR}/{kept}{said_of(path, kept, state)}"
+        )
 
     def _is_put(self, folders: Folders, number: int, path: str) -> bool:
         """Whether a file that isn't staged any more was put where it belongs: else somebody has removed it.

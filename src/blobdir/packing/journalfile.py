@@ -93,6 +93,8 @@ class JournalFile:
     inodes : dict
         Path -> inode of each folder that it touches, or that one lies in, as they were when it was decided; none of an
         older version.
+    needed : list of str
+        Blobs that offsets name which come, and that the change itself doesn't touch; none of an older version.
     done : bool
         Whether all its steps are, and only what others have written is still to be kept: ``done.json`` says so.
     saved : list of (str, str)
@@ -107,6 +109,7 @@ class JournalFile:
     direction: Literal["forward", "back"] = "forward"
     versions: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
     inodes: dict[str, int] = field(default_factory=dict)
+    needed: list[str] = field(default_factory=list)
     done: bool = False
     saved: list[tuple[str, str]] = field(default_factory=list)
 
@@ -114,6 +117,12 @@ class JournalFile:
     def paths(self) -> list[str]:
         """Everything in the project that it touches."""
         return [p for _, p, _ in self.put] + [p for _, p in self.remove] + self.folders + self.empty + self.made
+
+    @property
+    def touched(self) -> list[str]:
+        """Folders in which something comes, is replaced or goes, or that are to be there or not."""
+        files = (path for step in (self.put, self.remove) for _, path, *_ in step)
+        return list(dict.fromkeys([*(path.rpartition("/")[0] for path in files), *self.folders, *self.empty]))
 
     def prepare(self, state: Path) -> None:
         """Make what going back needs, as long as there is room: nothing is decided by it."""
@@ -167,7 +176,7 @@ class JournalFile:
                 f"{STAGING}/ and {UNDO}/ beside it, the change that it's of is lost, and nothing else"
             )
         found.done = os.path.lexists(state / DONE)
-        for item in found.paths:
+        for item in (*found.paths, *found.needed):
             if why := wrong_path(item):
                 raise UsageError(f"{path}: {item[:80]!r} {why}; look at it, and remove it")
         return found
@@ -182,11 +191,12 @@ class JournalFile:
             remove = [(_number(n), _text(p)) for n, p in value["remove"]]
             lists = [[_text(p) for p in value[key]] for key in ("folders", "empty", "made")]
             versions = {int(n): _version(v) for n, v in value.get("versions", {}).items()}
+            needed = [_text(path) for path in value.get("needed", [])]
             inodes = {_text(path): _number(n) for path, n in value.get("inodes", {}).items()}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         folders, empty, made = lists
-        return cls(put, remove, folders, empty, made, value["direction"], versions, inodes)
+        return cls(put, remove, folders, empty, made, value["direction"], versions, inodes, needed)
 
     def mark_done(self, state: Path) -> None:
         """Say on the disk that all steps are done, so that there's only one way."""

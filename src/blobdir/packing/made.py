@@ -9,13 +9,16 @@ written to. Before the folder gets its name, `Made.check` walks it:
   file, not written to since: device, inode number, size and times. If these differ, its bytes are read where their
   checksum is known, and decide: a copy of the same content is as good, and times change by a backup, too;
 - the many (annotations, side files, images of other formats) are there, plain files, of their sizes;
-- nothing else is there but hidden files and an operating system's junk, which nobody takes for a part of a project.
+- nothing else is there but hidden files and what systems and editors leave in any folder, which nobody takes for a part
+  of a project. Anything else is another program's: it's never removed. All of it is named, and noted in `FOREIGN` among
+  the notes, so that the next try, which removes what a try that was cut off has left, is refused as long as it's there.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import secrets
 import stat
@@ -26,10 +29,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from blobdir.discovery import layout
+from blobdir.discovery.whereabouts import is_inside
 from blobdir.durable import naming
 from blobdir.errors import PackError
-from blobdir.filenames import is_junk
-from blobdir.inside import open_plain
+from blobdir.filenames import is_left_anywhere
+from blobdir.inside import open_plain, read_whole
 from blobdir.leftovers import remove_odd
 from blobdir.packing.columns import TextColumn
 from blobdir.tarwriting.place import ENTER, Place
@@ -41,6 +45,10 @@ if TYPE_CHECKING:
 _OPEN: Final = 32
 """Folders that are open at a time."""
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+FOREIGN: Final = "foreign.json"
+"""Note of what another program has put there."""
+_NAMED: Final = 10
+"""Files of another program that are named."""
 _HASHED_BYTES: Final = 1 << 20
 """Of a file whose checksum is made when it's taken, at the most."""
 
@@ -104,11 +112,17 @@ class Made:
         A folder two below it, of notes and of files before they have their names; what lies there isn't looked at.
     again : str
         What to do where it isn't whole: ``try again``.
+
+    Attributes
+    ----------
+    has_foreign : bool
+        Whether something of another program was found, which mustn't be removed.
     """
 
     def __init__(self, root: os.PathLike[str], top: int, notes: str, again: str) -> None:
         self._root, self._top, self.notes, self._again = os.fspath(root), top, notes, again
         self._own = notes.partition("/")[0]
+        self.has_foreign = False
         self._folders: dict[str, _Folder] = {"": _Folder(_ident(os.fstat(top)))}
         self._fds: dict[str, int] = {}
         self.fd(notes)
@@ -272,7 +286,7 @@ class Made:
         known = self._folders[folder]
         many = known.many()
         if name not in known.singles and name not in many:
-            raise self.foreign(path)
+            raise self.foreign([path])
         if not replace:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.full(path))
         known.singles.pop(name, None)
@@ -378,7 +392,35 @@ class Made:
         PackError
             Something is gone, another one, or was put there by another program. It's named.
         """
-        self._check_folder(self._top, "")
+        try:
+            self._check_folder(self._top, "")
+        except PackError:
+            if found := list(self._find_foreign(self._top, "")):
+                raise self.foreign(found) from None
+            raise
+
+    def _find_foreign(self, fd: int, path: str) -> Iterator[str]:
+        """All that nobody has made here, as far as the folders are still there."""
+        known = self._folders[path]
+        names, folders = {*known.many(), *known.singles}, []
+        with os.scandir(fd) as scan:
+            for entry in scan:
+                if entry.name in known.folders:
+                    folders.append(entry.name)
+                elif entry.name not in names and not is_left_anywhere(entry.name):
+                    yield _join(path, entry.name)
+        for name in folders:
+            below = _join(path, name)
+            if below == self._own:
+                continue
+            try:
+                inner = self._enter(fd, name, below, None)
+            except (PackError, OSError):  # it's gone, or a link
+                continue
+            try:
+                yield from self._find_foreign(inner, below)
+            finally:
+                os.close(inner)
 
     def _check_folder(self, fd: int, path: str) -> None:
         known = self._folders[path]
@@ -398,8 +440,8 @@ class Made:
                 elif name in folders:
                     folders.remove(name)
                     self._check_below(fd, name, _join(path, name))
-                elif not (name.startswith(".") or is_junk(name)):
-                    raise self.foreign(_join(path, name))
+                elif not is_left_anywhere(name):
+                    raise self.foreign([_join(path, name)])
         if many or folders or seen < len(known.singles):
             raise self.lost(_join(path, self._first_gone(fd, chain(many, folders, known.singles))))
 
@@ -437,12 +479,34 @@ class Made:
             f"{self._again}"
         )
 
-    def foreign(self, path: str) -> PackError:
-        """What to say of something that nobody has made here."""
-        return PackError(
-            f"{self.full(path)}: was put there by another program meanwhile, and would be a part of what is made; move "
-            f"it to a place outside, then {self._again}"
-        )
+    def foreign(self, paths: list[str]) -> PackError:
+        """What to say of something that nobody has made here, which is noted."""
+        self.has_foreign = True
+        note = json.dumps(sorted(paths)).encode("utf-8", "surrogateescape")
+        with suppress(OSError, PackError):  # it's named in any case
+            self.write(f"{self.notes}/{FOREIGN}", [note])
+        return PackError(said_of_foreign(self._root, paths, self._again))
+
+
+def left_foreign(root: str, notes: str) -> list[str]:
+    """What another program had put among what was made, and is still there: paths from `root`."""
+    try:
+        text = read_whole(os.path.join(root, notes, FOREIGN), follow=False).decode("utf-8", "surrogateescape")
+        paths = [path for path in json.loads(text) if isinstance(path, str) and is_inside(path)]
+    except (OSError, ValueError, TypeError, RecursionError):
+        return []
+    return [path for path in paths if os.path.lexists(os.path.join(root, path))]
+
+
+def said_of_foreign(root: str, paths: list[str], again: str) -> str:
+    """What to say of things that another program has put among what is made."""
+    first, *others = sorted(paths)
+    shown = "".join(f", {path}" for path in others[: _NAMED - 1])
+    more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
+    return (
+        f"{os.path.join(root, first)}{shown}{more}: was put there by another program meanwhile, and would be a part of "
+        f"what is made; move it to a place outside, then {again}"
+    )
 
 
 def is_single(path: str) -> bool:

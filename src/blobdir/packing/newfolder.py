@@ -10,7 +10,8 @@ The lock is that of the work folder's own inode: it goes with its process, and a
 made anew, meanwhile is noticed by its inode number. Work folders of others are never entered or removed.
 
 Between 2 and 3 all that was made is looked at once more (`blobdir.packing.made`): what another program has removed,
-replaced, cut or swapped for a link since, or has put there, keeps 2 from becoming 3, and the work folder stays.
+replaced, cut or swapped for a link since, or has put there, keeps 2 from becoming 3, and the work folder stays. What
+another program has put there is noted, and nobody goes on, or begins anew, as long as it's there: it would be removed.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from blobdir.durable import absolute, in_words, rename_new, sync_filesystem, syn
 from blobdir.errors import BlobdirError, BusyError, PackError, UsageError
 from blobdir.interrupts import deferred, remember
 from blobdir.leftovers import remove_odd, remove_odd_below
-from blobdir.packing.made import Made
+from blobdir.packing.made import FOREIGN, Made, left_foreign, said_of_foreign
 from blobdir.projectlock import STATE_DIR
 from blobdir.temporary import clean_below
 
@@ -112,6 +113,7 @@ class NewFolder:
                 clean_below(self.work)
                 remove_odd_below(self.work)
             self.state.mkdir(parents=True, exist_ok=True)
+            (self.state / FOREIGN).unlink(missing_ok=True)  # all of it is gone by now
             for note in os.listdir(self.state):  # of those none is a folder
                 remove_odd(self.state / note)
             for folder in (self.state.parent, self.work, self.work.parent):  # or nobody knows whose it is
@@ -173,6 +175,8 @@ class NewFolder:
             raise UsageError(f"{self.work}: is in the way, and isn't what blobdir has left; move it, or remove it")
         if not self._resume:
             raise UsageError(f"{self.work}: is what {what} has left that didn't end; --resume goes on, or remove it")
+        if foreign := left_foreign(os.fspath(self.work), os.path.join(STATE_DIR, self.state.name)):
+            raise PackError(said_of_foreign(os.fspath(self.work), foreign, self._again))
 
     def publish(self) -> None:
         """Have all of it reach the disk, and appear at its place.
@@ -230,8 +234,8 @@ class NewFolder:
                     os.unlink(entry.path)
 
     def discard(self) -> None:
-        """Remove the work folder with all that is in it."""
-        if self._fd >= 0:
+        """Remove the work folder with all that is in it, but where another program has put something there."""
+        if self._fd >= 0 and not self.made.has_foreign:
             shutil.rmtree(self.work, ignore_errors=True)
 
     def __exit__(

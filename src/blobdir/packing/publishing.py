@@ -339,6 +339,7 @@ class Change:
                     new = self._staging / str(number)
                     self._give(there, folders.attributes, new)
                     journal.versions[number] = *(signature_of(there) if there else NO_FILE), *signature_of(new.lstat())
+            _order_lists(journal)
             for path in self._expected:
                 check.can_put(path)
             for path in sorted(self._removed, key=_order, reverse=True):
@@ -351,7 +352,11 @@ class Change:
             journal.made = check.missing([*(path.rpartition("/")[0] for _, path, _ in journal.put), *self._folders])
         if self.dry_run:
             return
-        journal.inodes = inodes_of(os.fspath(self._root), _folders_of(journal))
+        journal.inodes = inodes_of(os.fspath(self._root), journal.touched)
+        lists = (path for _, path, _ in journal.put if layout.is_offsets(path))
+        named = {layout.blob_of_offsets(path) for path in lists}
+        needed = self._witness.needed({*self._removed, *self._staged})
+        journal.needed = [path for path in needed if os.path.splitext(path)[0] in named]
         journal.prepare(self._state)
         self._sync([number for number, _, _ in journal.put])
         self._look_again(journal)
@@ -430,7 +435,7 @@ class Change:
         """
         staged = Staged(self._staging)
         self._witness.end(self._staging)
-        self._witness.check_folders(_folders_of(journal))
+        self._witness.check_folders(journal.touched)
         self._witness.check_needed(self._removed)
         self._check_unnamed()
         with Folders(self._root) as folders:
@@ -522,14 +527,25 @@ def take_over(old: os.stat_result, new: Path) -> None:
         os.chmod(new, stat.S_IMODE(old.st_mode))
 
 
-def _folders_of(journal: Journal) -> list[str]:
-    """Folders in which something comes, is replaced or goes, or that are to be there or not."""
-    files = (path for step in (journal.put, journal.remove) for _, path, *_ in step)
-    return list(dict.fromkeys([*(path.rpartition("/")[0] for path in files), *journal.folders, *journal.empty]))
-
-
 def _order(path: str) -> tuple[int, str]:
     return (2 if layout.is_offsets(os.path.basename(path)) else 0 if path.startswith(layout.BLOB_DIR) else 1, path)
+
+
+def _order_lists(journal: Journal) -> None:
+    """Put offsets files last, those of datasets that only get images first: what moves is in two rather than in none.
+
+    In one dataset those come first that lose entries: a name with two contents can't be shown.
+    """
+
+    def shrinks(number: int) -> bool:
+        old, _, new, _ = journal.versions.get(number, (0, 0, 0, 0))
+        return new <= old
+
+    lists = {number: os.path.split(path)[0] for number, path, _ in journal.put if layout.is_offsets(path)}
+    lose = {folder for number, folder in lists.items() if shrinks(number)}
+    journal.put.sort(
+        key=lambda put: (put[0] in lists, lists.get(put[0]) in lose, put[0] in lists and not shrinks(put[0]))
+    )
 
 
 def check_place(root: Path) -> None:

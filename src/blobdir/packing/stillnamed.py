@@ -62,8 +62,7 @@ class StillNamed:
             for entry in folder.entries:
                 if entry.kind in ("file", "link") and layout.is_offsets(entry.name):
                     path = layout.join(folder.path, entry.name)
-                    stem = entry.name.removesuffix(layout.OFFSETS_SUFFIX)
-                    self._naming.setdefault(f"{layout.blobs_of(path)}/{stem}", []).append(path)
+                    self._naming.setdefault(layout.blob_of_offsets(path), []).append(path)
 
 
 def is_blob(path: str) -> bool:

@@ -89,6 +89,10 @@ class Witness:
         self.note(path)
         self._needed[path] = None
 
+    def needed(self, gone: Collection[str]) -> list[str]:
+        """What is needed and was there, but for what the change removes."""
+        return [path for path in self._needed if path not in gone and self._seen[path] is not None]
+
     def check_needed(self, gone: Collection[str]) -> None:
         """Make sure that what is needed is there, but for what the change removes.
 
@@ -96,11 +100,9 @@ class Witness:
         ------
         SourceChangedError
         """
-        for path in self._needed:
-            if path in gone or (seen := self._seen[path]) is None:
-                continue
+        for path in self.needed(gone):
             with suppress(OSError):
-                if signature_of(os.lstat(os.path.join(self._root, path))) == seen:
+                if signature_of(os.lstat(os.path.join(self._root, path))) == self._seen[path]:
                     continue
             raise SourceChangedError(
                 f"{os.path.join(self._root, path)}: was removed, renamed or written by another program while this "

@@ -7,7 +7,7 @@ import os
 from typing import Final, NamedTuple
 
 ENTER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-GONE: Final = "Was removed, moved away or swapped for something else by another program while it was written to"
+GONE: Final = "was removed, moved away or swapped for something else by another program while it was written to"
 
 
 class Place(NamedTuple):
