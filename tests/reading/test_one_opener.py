@@ -17,6 +17,8 @@ OTHERS = {
     "tarwriting/reading.py": "files that are packed, looked at as they are opened",
     "packing/lists.py": "a list that the user names",
     "packing/resuming.py": "what pack has written itself",
+    "packing/made.py": "folders that are being made, none through a link",
+    "tarwriting/place.py": "folders that are being made, none through a link",
     "packing/editing.py": "what a transaction has written itself",
     "verifying/bitmaps.py": "bytes in memory",
     "durable.py": "folders and what was just written, to sync them",

@@ -135,8 +135,7 @@ def copy_open(fd: int, target: str | os.PathLike[str], name: str, *, dir_fd: int
         It changed while it was copied.
     """
     before = os.fstat(fd)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    out = os.open(target, flags, 0o600, dir_fd=dir_fd)
+    out = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
     try:
         with naming(target):
             done = _copy_bytes(fd, out, before.st_size)
