@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import fsspec
 import pytest
@@ -94,6 +95,17 @@ def test_the_same_process_goes_on(keys, project):
         keys.renew()
         found = opened["train"].read_many([f"{number}.png" for number in range(6)])
         assert found == [picture(number) for number in range(6)]
+
+
+def test_threads_go_on(keys, project):
+    """Those that ask at the moment when it's made anew, too."""
+    opened = blobdir.open_project("s3://bucket/p", storage_options=project, cache_size=0, memory_size=0)
+    names = [f"{number % 6}.png" for number in range(64)]
+    with ThreadPoolExecutor(16) as pool:
+        for _ in range(3):
+            keys.renew()
+            found = list(pool.map(opened["train"].get_blob_img_bytes, names))
+            assert found == [picture(number % 6) for number in range(64)]
 
 
 def test_what_is_refused_stays_so_until_there_are_others(keys, project):

@@ -154,6 +154,8 @@ class Backend:
         if self._pid != os.getpid():
             self._making = threading.Lock()  # another thread may have held it when the process forked
         with self._making:
+            if self._fs is not None and self._pid == os.getpid() and not self._broken:
+                return  # another thread has made it meanwhile; fsspec's own is the one that broke
             if self._broken and self._fs is not None and self._pid == os.getpid():
                 old = self._fs
                 again = {**old.storage_options, "skip_instance_cache": True}
