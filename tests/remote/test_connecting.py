@@ -124,6 +124,25 @@ def test_one_that_hangs_later(connecting, tmp_path):
     shutil.rmtree(root)
 
 
+def test_one_that_times_out_by_itself_is_made_again(connecting, tmp_path, monkeypatch):
+    """As a connection that can't be made for a moment."""
+    Connecting.may.set()
+    root = packed(tmp_path / "p", {"train/1.png": picture(1)})
+    backend = Backend(f"connecting://{root}", {}, timeout_s=20)
+    assert backend.run(backend.info(f"{root}/meta.json", "it"), "it").size
+    fails, make = [TimeoutError("timed out")] * 2, Connecting.__init__
+
+    def failing(self, **kwargs):
+        if fails:
+            raise fails.pop()
+        make(self, **kwargs)
+
+    monkeypatch.setattr(Connecting, "__init__", failing)
+    backend._broken = True
+    assert backend.run(backend.info(f"{root}/meta.json", "it"), "it").size
+    assert not fails
+
+
 def test_it_is_made_where_no_thread_can_be_started(connecting, tmp_path, monkeypatch):
     Connecting.may.set()
     root = packed(tmp_path / "p", {"train/1.png": picture(1)})

@@ -90,9 +90,17 @@ class Contents:
     def _has_times(self) -> bool:
         """Whether blobdir's own files have the times that they were given: ``cp -r`` gives new ones."""
         if self._keeps_times is None:
-            seen = list(self._own())
+            seen = list(self._own()) or list(self._in_place())
             self._keeps_times = not seen or any(found == version for found, version in seen)
         return self._keeps_times
+
+    def _in_place(self) -> Iterator[tuple[Signature, Signature]]:
+        """Files that are where the journal expects them, of their sizes: for when nothing is left of blobdir's own."""
+        for name, version in self._due(""):
+            with suppress(OSError):
+                found = signature_of(os.lstat(os.path.join(self._root, name)))
+                if found[0] == version[0]:
+                    yield found, version
 
     def _own(self) -> Iterator[tuple[Signature, Signature]]:
         for number, versions in self._journal.versions.items():

@@ -42,8 +42,9 @@ def in_time(url: str, seconds: float, make: Callable[[], T]) -> T:
     try:
         return within(seconds, make, name="blobdir-connecting")
     except TimeoutError as error:
-        why = str(error) or f"no connection within {seconds:.0f} s"
-        raise ReadError(without_secrets(f"{url}: {why}")) from error
+        if str(error):
+            raise  # the backend's own, as of a connection that failed: that may pass
+        raise ReadError(without_secrets(f"{url}: no connection within {seconds:.0f} s")) from error
 
 
 class Renewals:
