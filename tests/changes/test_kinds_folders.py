@@ -319,6 +319,20 @@ def test_a_blob_that_a_copied_dataset_names(base, tmp_path):
     assert copied
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_copies_without_times(base, tmp_path, command):
+    """As of ``cp -r``: sizes tell, also where nothing is left in ``staging/`` and ``undo/``."""
+    old, new = (Path(shutil.copytree(base, tmp_path / name)) for name in ("old", "new"))
+    for place in (old, new):
+        prepared(place, command)
+    COMMANDS[command](new)
+    states = [(images(place / "p"), labels(place / "p")) for place in (old, new)]
+    for place in crashes(base, tmp_path, command):
+        copy = Path(shutil.copytree(place / "p", place / "copy", copy_function=shutil.copy))
+        assert "isn't in the project any more" not in recovered(copy)
+        assert (images(copy), labels(copy)) in states
+
+
 def test_copies_of_a_project_with_a_journal(base, tmp_path):
     """In them each folder has another number."""
     for place in crashes(base, tmp_path, "move all"):
