@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,7 @@ class Web(General):
     def __init__(self, fs: AbstractFileSystem) -> None:
         super().__init__(fs)
         self.heads: bool | None = None
+        self._asked: set[asyncio.Future[None]] = set()  # a HEAD that is under way, each
         self._ranges = False  # whether it has ever served one
         self._limits: dict[str, Any] | None = None
         self._ignored = 0  # times that it has sent all of a file instead
@@ -218,9 +220,9 @@ class Web(General):
         url = self.fs.encode_url(path)
         found: Stat | None = None
         if self.heads is not False:
-            async with session.head(url, allow_redirects=True, **self._options({})) as response:
-                if self._counts(response.status):
-                    found = self._of_head(response, path)
+            response = await self._head(url, leads_on=True)
+            if self._counts(response.status):
+                found = self._of_head(response, path)
             if found is not None and found.size:
                 return found
         async with session.get(url, **self._options({"Range": "bytes=0-0"})) as response:
@@ -232,6 +234,26 @@ class Web(General):
             return found
         async with session.get(url, **self._options({})) as response:  # what refuses a range doesn't say the version
             return await self._noted(response, path, 0 if told == _EMPTY else -1)
+
+    async def _head(self, address: Any, *, leads_on: bool) -> Any:
+        """The answer to a HEAD. One that says that nothing is there waits for those beside it, until it counts.
+
+        They were sent before anybody knew whether the server answers a HEAD. It waits no longer than its own answer
+        took: the GET that it saves would take as long.
+        """
+        session, loop = await self.fs.set_session(), asyncio.get_running_loop()
+        began, done = loop.time(), loop.create_future()
+        self._asked.add(done)
+        try:
+            async with session.head(address, allow_redirects=leads_on, **self._options({})) as response:
+                self._counts(response.status)
+        finally:
+            self._asked.discard(done)
+            done.set_result(None)
+        others, until = set(self._asked), 2 * loop.time() - began
+        while response.status in _GONE and self.heads is None and others and (left := until - loop.time()) > 0:
+            _, others = await asyncio.wait(others, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        return response
 
     def _counts(self, status: int) -> bool:
         """Whether the answer to a HEAD stands for that to a GET, which must be asked otherwise.
@@ -319,9 +341,9 @@ class Web(General):
         session = await self.fs.set_session()
         address = self.fs.encode_url(url)
         if self.heads is not False:
-            async with session.head(address, allow_redirects=False, **self._options({})) as response:
-                if self._counts(response.status):
-                    return _size(response.headers) if response.status == WHOLE else -1
+            response = await self._head(address, leads_on=False)
+            if self._counts(response.status):
+                return _size(response.headers) if response.status == WHOLE else -1
         for headers in ({"Range": "bytes=0-0"}, {}):
             async with session.get(address, allow_redirects=False, **self._options(headers)) as response:
                 if response.status == WHOLE:

@@ -1,0 +1,106 @@
+"""Files that are asked for together, before anybody knows whether the server answers a HEAD as it would a GET."""
+
+import asyncio
+import contextlib
+import types
+
+import pytest
+import yarl
+from multidict import CIMultiDict
+
+from blobdir.sources.transports.web import Web
+
+THERE, NOT_THERE = "http://host/p/meta.json", [f"http://host/{n}/meta.json" for n in range(5)]
+SLOW_S = 0.3
+
+
+class Server:
+    """Answers in an order of its own: that a file is there, it says after all others, or before them."""
+
+    def __init__(self, *, knows_head, there_last):
+        self.knows_head, self.there_last = knows_head, there_last
+        self.asked, self.absent = [], 0
+        self.all_told = asyncio.Event()
+        self.kwargs = {}
+
+    async def set_session(self):
+        return self
+
+    def encode_url(self, url):
+        return yarl.URL(url)
+
+    @contextlib.asynccontextmanager
+    async def head(self, url, **options):
+        self.asked.append(("HEAD", str(url)))
+        if str(url) == THERE:
+            if self.there_last:
+                await self.all_told.wait()
+            yield self.answer(200 if self.knows_head else 404)
+        else:
+            await asyncio.sleep(SLOW_S)
+            self.absent += 1
+            if self.absent == len(NOT_THERE):
+                self.all_told.set()
+            yield self.answer(404)
+
+    @contextlib.asynccontextmanager
+    async def get(self, url, **options):
+        self.asked.append(("GET", str(url)))
+        yield self.answer(200 if str(url) == THERE else 404)
+
+    def answer(self, status):
+        def check():
+            assert status == 200
+
+        headers = CIMultiDict({"Content-Length": "7"})
+        return types.SimpleNamespace(status=status, headers=headers, reason="", raise_for_status=check)
+
+
+async def ask(server, method):
+    web = Web(server)
+
+    async def one(url):
+        try:
+            found = await getattr(web, method)(url)
+        except FileNotFoundError:
+            return None
+        return found if isinstance(found, int) else found.size
+
+    return await asyncio.gather(*map(one, [*NOT_THERE, THERE]))
+
+
+@pytest.mark.parametrize("there_last", [True, False])
+@pytest.mark.parametrize(("method", "missing"), [("info", None), ("size", -1)])
+def test_one_that_is_there_counts_for_all(method, missing, there_last):
+    async def run():
+        server = Server(knows_head=True, there_last=there_last)
+        return server, await ask(server, method)
+
+    server, found = asyncio.run(run())
+    assert found == [missing] * len(NOT_THERE) + [7]
+    assert {how for how, _ in server.asked} == {"HEAD"}
+
+
+@pytest.mark.parametrize("there_last", [True, False])
+@pytest.mark.parametrize(("method", "missing"), [("info", None), ("size", -1)])
+def test_what_knows_no_head_is_asked_otherwise(method, missing, there_last):
+    async def run():
+        server = Server(knows_head=False, there_last=there_last)
+        return server, await ask(server, method)
+
+    server, found = asyncio.run(run())
+    assert found == [missing] * len(NOT_THERE) + [7]
+    assert ("GET", THERE) in server.asked
+
+
+def test_one_that_never_answers_holds_no_other():
+    async def run():
+        server = Server(knows_head=True, there_last=True)
+        web = Web(server)
+        stuck = asyncio.ensure_future(web.info(THERE))
+        with pytest.raises(FileNotFoundError):
+            await asyncio.wait_for(web.info(NOT_THERE[0]), 60)
+        stuck.cancel()
+        return server.asked
+
+    assert ("GET", NOT_THERE[0]) in asyncio.run(run())
