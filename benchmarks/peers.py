@@ -130,6 +130,7 @@ PEERS = {
         Peer("fusepy", _fusepy_version, "apt install libfuse2, and be root"),
         Peer("ratarmount", _program("ratarmount"), "pip install ratarmount, in PATH or named by BLOBDIR_RATARMOUNT"),
         Peer("nginx", _program("nginx", "-v"), "apt install nginx-light"),
+        Peer("rclone", _program("rclone", "version"), "apt install rclone"),
         Peer("curl", _program("curl"), "apt install curl"),
         Peer("tar", _program("tar"), "apt install tar"),
         Peer("mksquashfs", _program("mksquashfs", "-version"), "apt install squashfs-tools"),

@@ -6,7 +6,6 @@ import contextlib
 import os
 import random
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -18,14 +17,15 @@ from pathlib import Path
 import fsspec
 
 import blobdir
-from benchmarks.data import plain_folder, real_project
+from benchmarks.data import plain_folder
 from benchmarks.measure import Outcome, Timing
+from benchmarks.peers import here
+from benchmarks.serving import DEADLINE_S, away, nginx, staged
 from blobdir.moving import fetch
 from blobdir.sources import RemoteOptions
 
 PEERS = ("nginx", "curl", "mounting", "ratarmount")
 LATENCY_MS = 20
-DEADLINE_S = 300
 ONE_BY_ONE = 100
 """Images that are read one after the other; the rest would take ten minutes."""
 COLD_ONES = 15
@@ -46,37 +46,6 @@ fetch(sys.argv[1], sys.argv[2])
 peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) * 1024
 print(peak)
 """
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def _server(root: Path) -> Iterator[int]:
-    """Nginx over a folder, behind the delaying proxy; the port of that."""
-    with tempfile.TemporaryDirectory() as home:
-        port = _free_port()
-        places = "".join(f"{k}_temp_path {home}/{k};" for k in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        Path(home, "conf").write_text(
-            f"{'user root;' if os.getuid() == 0 else ''} daemon off; pid {home}/pid; error_log {home}/log;"
-            "worker_processes 1; events { worker_connections 4096; }"
-            f"http {{ access_log off; sendfile on; keepalive_requests 1000000; {places}"
-            f"server {{ listen 127.0.0.1:{port} backlog=4096; root {root}; autoindex on; charset utf-8; }} }}"
-        )
-        program = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
-        assert program is not None
-        with subprocess.Popen([program, "-c", f"{home}/conf"], stderr=subprocess.DEVNULL) as nginx:
-            command = [sys.executable, "-m", "benchmarks.delaying", str(port), str(LATENCY_MS)]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as proxy:
-                assert proxy.stdout is not None
-                try:
-                    yield int(proxy.stdout.readline())
-                finally:
-                    proxy.kill()
-                    nginx.terminate()
 
 
 def _timed(thing: Callable[[], object]) -> float:
@@ -102,20 +71,15 @@ def run(folder: Path, images: int, rounds: int) -> Outcome:
         f"server by {LATENCY_MS} ms, bandwidth isn't limited. A new cache folder and new connections each time. "
         f"Medians of {rounds} interleaved rounds.",
     )
-    if shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin") is None:
+    if not here("nginx"):
         return outcome
-    project, plain = real_project(folder, images), plain_folder(folder, images)
-    stage = folder / f"served-{images}"
-    if not stage.exists():
-        (stage / "p").mkdir(parents=True)
-        subprocess.run(["cp", "-al", f"{project}/.", stage / "p"], check=True)
-        subprocess.run(["cp", "-al", plain, stage / "plain"], check=True)
-        shutil.rmtree(stage / "p/.blobdir", ignore_errors=True)
-        subprocess.run(
-            [sys.executable, "-m", "blobdir", "index", "-q", "--beside", stage / "p"], check=True, timeout=DEADLINE_S
-        )
-    with _server(stage) as port, tempfile.TemporaryDirectory(dir=folder) as temporary:
-        url, cache = f"http://127.0.0.1:{port}", Path(temporary)
+    stage, plain = staged(folder, images), plain_folder(folder, images)
+    with (
+        nginx(stage) as port,
+        away(port, LATENCY_MS) as url,
+        tempfile.TemporaryDirectory(dir=folder) as temporary,
+    ):
+        cache = Path(temporary)
         _bulk(outcome, url, plain, cache, rounds)
         _single(outcome, url, plain, cache)
         _whole(outcome, url, cache, rounds)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import changing, growth, indexing, kernel, mounting, packing, reading, remote, scanning, training
+from benchmarks import changing, cold, growth, indexing, kernel, mounting, packing, reading, remote, scanning, training
 from benchmarks.measure import Outcome
 from benchmarks.peers import PEERS, here
 
@@ -83,6 +83,7 @@ WORKLOADS = (
     Workload("mounts of many", lambda at, n, r: growth.many(at, n.many, n.images, r), growth.MOUNT_PEERS, 3),
     Workload("opening", lambda at, n, r: growth.opening(at, n.rows, r), growth.OPENING_PEERS, 3),
     Workload("remote", lambda at, n, r: remote.run(at, n.images, r), remote.PEERS, 3),
+    Workload("remote, one by one", lambda at, n, r: cold.run(at, n.images, r), cold.PEERS, 3),
     Workload("packing", lambda at, n, r: packing.run(at, n.packed, r), ("SDK", "tar"), 3),
     Workload("changing", lambda at, n, r: changing.run(at, n.rows, n.chosen, r), rounds=3),
     Workload("training", lambda at, n, r: training.run(at, n.images, r), training.PEERS, 5),
