@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import http.server
 import itertools
+import json
 import os
 import re
 import threading
@@ -23,9 +24,11 @@ from blobdir.sources import RemoteOptions, backend, retries
 from blobdir.sources.retries import WrongAnswerError
 from blobdir.sources.transports.answers import check_status
 from blobdir.sources.transports.s3 import S3
+from blobdir.sources.transports.web import Web
 
 NOTE, PICTURE = "train/ann/1.jpg.json", "train/img/loose.png"
 STATUSES = [201, 202, 203, 204, 206, 226, 300, 304]
+LENGTH = {"Content-Length": "900000"}
 QUICK = RemoteOptions(timeout=0.6, cache_size=0)
 
 
@@ -44,7 +47,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        if "Transfer-Encoding" not in headers and "Connection" not in headers:
+        if headers.keys().isdisjoint(("Transfer-Encoding", "Connection", "Content-Length")):
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD" and not isinstance(body, bytes):
@@ -298,6 +301,52 @@ def test_an_answer_without_an_end(web, monkeypatch, more, read, heads):
     with pytest.raises(ReadError, match=rf"{re.escape(NOTE)}.*sends more than [\d,]+ bytes"):
         reads[read]()
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("chunked", [True, False], ids=["chunked", "announced"])
+def test_many_large_files_at_once(web, monkeypatch, chunked):
+    """They fill no more memory than all together may, and come all the same, some of them later."""
+    monkeypatch.setattr("blobdir.sources.transports.web._UNANNOUNCED", 20_000)
+    monkeypatch.setattr("blobdir.sources.transports.web._TOGETHER", 3_000_000)
+    root, url = web
+    notes = {f"train/ann/{n}.jpg.json": json.dumps({"description": str(n)}).encode().ljust(900_000) for n in range(8)}
+    for path, data in notes.items():
+        (root / path).write_bytes(data)
+    held, check, say, are_many = [], Web._check_room, Handler.say, threading.Event()
+
+    def note(self, response, size):
+        if sum(self._large.values()) > 1_000_000:
+            are_many.set()
+        check(self, response, size)
+        held.append(sum(self._large.values()))
+
+    monkeypatch.setattr(Web, "_check_room", note)
+
+    def say_together(self, status, data, headers):
+        def halves():
+            yield data[:450_000]
+            are_many.wait(20)
+            yield data[450_000:]
+            if chunked:
+                yield b""
+
+        body = data
+        if len(data) == 900_000:
+            body, headers = halves(), headers | ({"Transfer-Encoding": "chunked"} if chunked else LENGTH)
+        say(self, status, body, headers)
+
+    monkeypatch.setattr(Handler, "say", say_together)
+    assert opened(url, timeout=60).filesystem.cat(list(notes)) == notes
+    assert 1_000_000 < max(held) <= 3_000_000
+
+
+def test_one_large_file_alone(web, monkeypatch):
+    monkeypatch.setattr("blobdir.sources.transports.web._UNANNOUNCED", 20_000)
+    monkeypatch.setattr("blobdir.sources.transports.web._TOGETHER", 100_000)
+    root, url = web
+    data = b"{}".ljust(900_000)
+    (root / NOTE).write_bytes(data)
+    assert opened(url, timeout=20).filesystem.cat_file(NOTE) == data
 
 
 def test_answers_that_hold_all_of_a_file(web, tmp_path, monkeypatch):

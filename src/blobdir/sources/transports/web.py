@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 _RECEIVE = 1 << 20
 _UNANNOUNCED = 8 << 20
 """Bytes that are read of a file before it's asked how many it has, where the answer doesn't say it."""
+_TOGETHER = 2 << 30
+"""Bytes of whole files of more than `_UNANNOUNCED` that may be here while they come; one alone may have more."""
 _TOLD = 1024
 """Files of which it's remembered what the server has said of them."""
 _IGNORED = 3
@@ -80,6 +82,7 @@ class Web(General):
         super().__init__(fs)
         self.heads: bool | None = None
         self._asked: set[asyncio.Future[None]] = set()  # a HEAD that is under way, each
+        self._large: dict[int, int] = {}  # bytes that have come of whole files, by what they come in
         self._ranges = False  # whether it has ever served one
         self._limits: dict[str, Any] | None = None
         self._ignored = 0  # times that it has sent all of a file instead
@@ -192,15 +195,29 @@ class Web(General):
         is_sure = length is not None and length <= (WHOLE_BYTES if asked is None else asked)
         most = length if is_sure else asked
         pieces, size = [], 0
-        async for piece in response.content.iter_any():
-            pieces.append(piece)
-            size += len(piece)
-            if most is None and size > _UNANNOUNCED:
-                most = await self._announced(path) or length or WHOLE_BYTES
-            if most is not None and size > most:
-                raise TooLongError(f"the server sends more than {most:,} bytes, and the file can't have more")
-            came(piece, version)
+        try:
+            async for piece in response.content.iter_any():
+                pieces.append(piece)
+                size += len(piece)
+                if most is None and size > _UNANNOUNCED:
+                    most = await self._announced(path) or length or WHOLE_BYTES
+                if most is not None and size > most:
+                    raise TooLongError(f"the server sends more than {most:,} bytes, and the file can't have more")
+                if asked is None and size > _UNANNOUNCED:
+                    self._check_room(response, size)
+                came(piece, version)
+        finally:
+            self._large.pop(id(response), None)
         return b"".join(pieces)
+
+    def _check_room(self, response: Any, size: int) -> None:
+        """Have one of many large files that come together wait for another try, before they fill the memory."""
+        self._large[id(response)] = size
+        if len(self._large) > 1 and sum(self._large.values()) > _TOGETHER:
+            raise WrongAnswerError(
+                f"{len(self._large)} files of more than {_UNANNOUNCED >> 20} MiB came at once, together more than "
+                f"{_TOGETHER >> 30} GiB; read fewer of them at once"
+            )
 
     async def _announced(self, path: str) -> int:
         """Bytes of a file, as they are told without it; 0 where they aren't."""
