@@ -27,10 +27,10 @@ def reading(count, most, seconds, seed=0, here=()):
 @pytest.mark.parametrize("count", [1, 2, 7, 144, 5000])
 @pytest.mark.parametrize("seed", range(3))
 def test_whoever_reads_all_waits_seldom(count, seed):
-    """Each block is fetched once; after about one in sixteen, more and more come along."""
+    """Each block is fetched once; after about one in 32, as many come along as are here."""
     along = list(reading(count, 15, lambda along: 0.07, seed))
     assert max(along) <= 15
-    assert len(along) <= 6 + 2 * count / SHARE + (15 + count / 15 if count > 120 else 2 * count**0.5)
+    assert len(along) <= 6 + 2 * count / SHARE + 4 + count / 15
 
 
 @pytest.mark.parametrize("count", [200, 600, 5000])
@@ -46,7 +46,19 @@ def test_what_others_have_had_fetched_counts():
     """Workers of a mount, say: each is asked for some of the images."""
     here = random.Random(1).sample(range(600), 200)
     along = list(reading(600, 15, lambda along: 0.07, here=here))
-    assert along[:4] == [0, 0, 0, 1]
+    assert along[:6] == [0, 0, 0, 2, 8, 15]
+
+
+@pytest.mark.parametrize("count", [40, 144, 600])
+def test_with_each_wait_come_at_most_as_many_as_are_here(count):
+    spread, here = Spread(count, 15), set()
+    for number in random.Random(2).sample(range(count), count // 2):
+        if number not in here:
+            here.add(number)
+            along = spread.blocks_along(here.__contains__)
+            assert len(along) <= (len(here) + 1) * (1 if count <= 256 else 2)  # counted by a sample
+            here |= {*along}
+            spread.waited(0.07)
 
 
 @pytest.mark.parametrize("count", [600, 5000])

@@ -1,8 +1,9 @@
 """Who jumps about in a file, and which blocks to fetch for him. Pure: no I/O, no threads.
 
-Nobody knows where such a reader goes next. But of a file of which one block in sixteen was read, most will be: each is
+Nobody knows where such a reader goes next. But of a file of which one block in 32 was read, most will be: each is
 worth fetching before it's asked for, and one after the other they cost a round trip each. Who reads less has nothing
-fetched.
+fetched. With each wait come at most as many as are here already, so what is in vain is at most about what wasn't; how
+many are here is known by all processes that share the cache.
 
 Where connections share a slow line, what is fetched along makes him wait longer. So his waits are timed: where they
 become longer than they were, twice in a row, fewer blocks come along.
@@ -17,13 +18,14 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SHARE: Final = 16
+SHARE: Final = 32
 """Of so many blocks one must be here, before others are fetched along."""
 SLOWER: Final = 1.5
 SLOWER_S: Final = 0.02
 """How much longer a wait may take when blocks come along, times and seconds."""
-_SAMPLE: Final = 64
+_SAMPLE: Final = 256
 _REGAIN: Final = 0.25
+_GROWTH: Final = 4
 
 
 class Spread:
@@ -43,7 +45,11 @@ class Spread:
         self._order: Iterator[int] = iter(order)
         self._most = most
         self._limit = float(most)
-        self._waits = self._since = 0
+        self._count = count
+        self._waits = 0
+        self._wanted = 0.0
+        self._is_much = False
+        self._before = 0  # along, when any came last
         self._along = 0  # with the last wait
         self._alone_s: list[float] = []
         self._was_slow = False
@@ -59,18 +65,22 @@ class Spread:
         Returns
         -------
         list of int
-            Blocks to fetch along with it, far from one another, so that each is a request of its own: one more with
-            each wait.
+            Blocks to fetch along with it, far from one another, so that each is a request of its own: at most
+            as many as are here, whoever had them fetched.
         """
         self._waits += 1
-        if not self._since and self._waits > 2 and sum(map(is_here, self._sample)) * SHARE > len(self._sample):
-            self._since = self._waits
+        if not self._is_much and self._waits > 3:
+            here = sum(map(is_here, self._sample)) / len(self._sample)
+            self._wanted = here * self._count if here * SHARE > 1 else 0.0
+            self._is_much = self._wanted >= self._most
         found: list[int] = []
-        wanted = int(min(self._limit, self._waits - self._since)) if self._since else 0
+        most = max(2, self._before * (1 if self._was_slow else _GROWTH))
+        wanted = int(min(self._limit, self._wanted, most))
         while len(found) < wanted and (number := next(self._order, -1)) >= 0:
             if not is_here(number):
                 found.append(number)
         self._along = len(found)
+        self._before = self._along or self._before
         return found
 
     def waited(self, seconds: float) -> None:
