@@ -28,6 +28,7 @@ from blobdir.labels.model import (
     Thing,
     UnclearError,
     number,
+    plain_float,
 )
 from blobdir.labels.namesakes import spelled_alike
 from blobdir.labels.rivals import name_rivals, originals
@@ -217,7 +218,7 @@ class _Reader:
 def _number_of_class(word: str) -> int:
     """The number of a class: ``0``, or ``0.0`` as some programs write it."""
     try:
-        found = float(word)
+        found = plain_float(word)
         if found == int(found):
             return int(found)
     except (ValueError, OverflowError):
