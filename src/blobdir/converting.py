@@ -245,7 +245,7 @@ class _Converting:
             text = f"{counted(count, 'object')} with {kind} became the boxes around them"
             self.report.problems.append(Problem("label-boxed", title, text))
         for (what, name), count in sorted(plan.untold.items()):
-            text = f"is a {what} {count:,} times, and {self._options.to} has no place for that"
+            text = f"is a {what} {counted(count, 'time')}, and {self._options.to} has no place for that"
             self.report.problems.append(Problem("label-untold", name or "''", text))
 
     def _write_dataset(self, work: Made, dataset: DatasetView, writer: Writer, total: int) -> None:
