@@ -163,7 +163,8 @@ def test_bad_lines_are_named_and_the_others_packed(images, tmp_path):
     ]  # fmt: skip
     (images / "list").write_text("\n".join(lines))
     report = pack(images / "list", tmp_path / "p")
-    assert report.counts() == {"name": 6, "unreadable": 2, "line": 1, "repeated": 1, "annotation": 2}
+    counts = {"name": 6, "unreadable": 2, "line": 1, "repeated": 1, "annotation": 2, "no-annotation": 1}
+    assert report.counts() == counts
     assert not report.complete
     assert (report.found, report.images) == (12, 3)
     assert all(
