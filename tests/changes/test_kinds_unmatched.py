@@ -96,6 +96,14 @@ def test_what_all_fit_says_nothing(run, project, new):
     assert run("add", project, "none", *images(new))[1].count("blobdir:") == 0  # no labels were given
 
 
+def test_labels_of_a_whole_set_with_some_of_its_images_are_a_note(run, project, new):
+    for name in ("b.png.json", "c.png.json", "d.png.json", "e.png.json"):
+        label(new / "ann" / name)
+    status, output = run("add", project, "train", *images(new), "--annotations", new / "ann")
+    assert status == 0
+    assert "label-note" in output and "2 labels in it belong to none of these images, as d.png.json" in output
+
+
 @pytest.mark.parametrize("dry", [False, True])
 def test_a_datasets_folder_is_told_from_its_labels(run, project, new, dry):
     status, output = run("add", project, "train", *images(new), "--annotations", new, *["--dry-run"] * dry)

@@ -13,7 +13,7 @@ from blobdir.discovery import layout
 from blobdir.errors import BlobdirError, ImageError, IncompleteListingError, NotFoundError, PackError, UsageError
 from blobdir.filenames import is_image_name
 from blobdir.images import shown_size
-from blobdir.inside import read_whole
+from blobdir.inside import open_plain, read_whole
 from blobdir.packing.arriving import watch_coming
 from blobdir.packing.belongings import (
     belongings,
@@ -224,7 +224,7 @@ def _unchanged(
 
 def _has_bytes(writer: ProjectWriter, entry: Entry, path: str) -> bool:
     """Whether a member has the bytes of a file; not where either can't be read, which is said of who reads it then."""
-    with suppress(BlobdirError, OSError), open(path, "rb") as file:
+    with suppress(BlobdirError, OSError), open(open_plain(path), "rb") as file:
         if entry.end - entry.start != os.fstat(file.fileno()).st_size:
             return False
         starts = range(entry.start, entry.end, _AT_ONCE)
