@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from blobdir.annotations import annotation_fault, meta_problems, read_object
 from blobdir.discovery import DiscoveryOptions, layout
+from blobdir.discovery.given import IS_TAR
 from blobdir.errors import (
     AnnotationError,
     BlobdirError,
     IncompleteListingError,
     IsADirectory,
     NotADirectory,
+    NotAProjectError,
     NotFoundError,
     UsageError,
 )
@@ -64,6 +66,12 @@ def open_view(
     return ProjectView(open_tree(root, options=options))
 
 
+def refuse_tars(view: ProjectView[Any]) -> None:
+    """Refuse tars where datasets are wanted: NotAProjectError."""
+    if not view.tree.lies_there:
+        raise NotAProjectError(f"{view.url}: {IS_TAR}")
+
+
 class ProjectView(Mapping[str, D_co]):
     """A mapping of the datasets of a tree, by name.
 
@@ -97,7 +105,7 @@ class ProjectView(Mapping[str, D_co]):
     @property
     def url(self) -> str:
         """Where the project is."""
-        return self.tree.storage.url
+        return self.tree.url
 
     @property
     def defects(self) -> list[Defect]:

@@ -100,6 +100,11 @@ class Merger:
         Reads the bytes of entries, many at a time, to see whether two are the same.
     report : callable
         ``report(name, table, first, second)`` records a conflict and gives the number of its defect.
+
+    Attributes
+    ----------
+    renamed : set of int
+        Sources of entries that got another name.
     """
 
     def __init__(
@@ -113,6 +118,7 @@ class Merger:
         self.on_conflict = on_conflict
         self.read = read
         self.report = report
+        self.renamed: set[int] = set()
 
     def merge(self, tables: list[EntryTable]) -> EntryTable:
         """The entries of all `tables`, each name once."""
@@ -136,6 +142,7 @@ class Merger:
             for clash in some:
                 self._decide(table, clash, digests, keep, renamed, taken)
         if renamed:
+            self.renamed.update(table.source[list(renamed)].tolist())
             names = [renamed.get(i) or name_at(table.arena, table.starts, i) for i in range(len(table))]
             table = EntryTable(*pack_names(names), table.source, table.offset, table.size)
         return table.take(np.flatnonzero(keep))

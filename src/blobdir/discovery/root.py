@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from blobdir.descriptors import none_left
 from blobdir.discovery import layout
 from blobdir.discovery.advice import for_unlisted
-from blobdir.discovery.given import kind_of_file
+from blobdir.discovery.given import IS_TAR, kind_of_file
 from blobdir.errors import BlobdirError, NotAProjectError, ReadError, SourceChangedError, UsageError
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ def refuse_file(place: str) -> None:
 
 def _is_a_file(shown: str, place: str) -> str:
     what = kind_of_file(place) if place else ""
+    if what == IS_TAR:
+        return f"{shown}: {what}"
     return f"{shown}: is a file, and a project is a folder{f': it {what}' if what else f'; {_HINT}'}"
 
 

@@ -37,6 +37,8 @@ def renewed(header: Header, storage: Storage, discovery: DiscoveryOptions, *, is
         return None
     try:
         if isinstance(storage, RemoteStorage):
+            if discovery.tars:
+                return header if _are_same_tars(header, storage) else None
             return header if _is_listed_so(header, storage, discovery) else None
         return _of_now(header, storage, discovery, is_copy=is_copy) if isinstance(storage, LocalStorage) else None
     except (OSError, BlobdirError, ValueError):  # what can't be asked isn't known to be the same
@@ -91,7 +93,21 @@ def _is_listed_so(header: Header, storage: RemoteStorage, discovery: DiscoveryOp
     return all(_is_same_version(then, now.get(then.path)) for then in known)
 
 
+def _are_same_tars(header: Header, storage: RemoteStorage) -> bool:
+    """Whether patterns match the same names, and all tars have the same versions."""
+    if inputs.unread(header):
+        return False
+    if not all(inputs.is_matched_so(it, storage) for it in header.inputs if it.role == inputs.MATCHED):
+        return False
+    now = storage.stat_many([then.path for then in header.blobs])
+    return all(then.path in now and _stat_of(then).is_surely(now[then.path]) for then in header.blobs)
+
+
 def _is_same_version(then: SourceRecord, now: Stat | None) -> bool:
     if now is None:
         return then.size < 0
-    return Stat("file", then.size, then.mtime_ns, etag=then.etag).same_content(now)
+    return _stat_of(then).same_content(now)
+
+
+def _stat_of(record: SourceRecord) -> Stat:
+    return Stat("file", record.size, record.mtime_ns, etag=record.etag)
