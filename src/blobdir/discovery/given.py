@@ -12,8 +12,10 @@ from blobdir.inside import open_plain
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+AS_IT_IS: Final = "as it is"
+OF_ANOTHER_NAME: Final = "as it is if its name ends in .tar (that of a symbolic link will do)"
 IS_TAR: Final = (
-    "is a tar, not a blob project: it can be listed, copied from, verified and mounted as it is; to pack or change "
+    f"is a tar, not a blob project: it can be listed, copied from, verified and mounted {AS_IT_IS}; to pack or change "
     "what is in it, unpack it (tar -xf); or, if a project is to serve its images from it, put it into the project's "
     "blob/, and `blobdir offsets --output DATASET` writes where they lie"
 )
