@@ -42,7 +42,7 @@ BLOB, FOLDER, OFFSETS, DECIDING, UNREAD = "blob", "folder", "offsets", "deciding
 couldn't be read then: by this user, or at that moment. An index with one is true only where it can't be read now."""
 MATCHED, WHOLE = "matched", "whole"
 """Roles that only tars have: `MATCHED` is a pattern, with a digest of the names that match it; `WHOLE` a tar of which
-the index has all rows, and as many as its size says: see `blobdir.discovery.tars`."""
+the index has all rows, as many as its size says, with what else it has: see `blobdir.discovery.tars`."""
 NO_FILES = frozenset((UNREAD, COMPARED, MATCHED, WHOLE))
 """Roles whose attributes are those of no file."""
 
@@ -281,8 +281,9 @@ def _can_be_read(then: SourceRecord, storage: LocalStorage, *, follow_links: boo
 
 def is_same_blob(then: SourceRecord, now: SourceRecord, looked_ns: int) -> bool:
     """Whether a blob is as it was when it was looked at then, for all that was asked of it now."""
-    if now.inode < 0:
-        return _stat_of(then).is_surely(_stat_of(now))
+    if now.inode < 0:  # behind a backend
+        is_told = bool(then.etag and now.etag) or not is_racy(then, looked_ns)
+        return is_told and _stat_of(then).is_surely(_stat_of(now))
     is_same = (then.size, then.mtime_ns, then.inode, then.ctime_ns) == (
         now.size,
         now.mtime_ns,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 _AT_ONCE: Final = 8
 """Tars behind a backend that are scanned together."""
 _NAMED: Final = 3
+_MOST_BESIDES: Final = 16 << 10
+"""Characters in which the links and empty folders of one tar are kept."""
 _DAMAGED, _LEFT_OUT, _UNREADABLE, _UNSERVED = "tar-damaged", "tar-left-out", "tar-unreadable", "tar-member"
 
 
@@ -71,11 +74,14 @@ class _Scanned:
     warnings: list[str]
     damage: BlobdirError | None = None
 
-    @property
-    def is_simple(self) -> bool:
-        """Whether its rows are all that there is to say of it, but for warnings."""
+    def besides(self) -> str | None:
+        """What it has besides rows and warnings, to be kept; None where that can't be, or is much."""
+        if self.damage is not None or self.unserved:
+            return None
         above = {parent for path, _ in self.rows for parent in (path, *_above(path))}
-        return self.damage is None and not self.links and not self.unserved and above.issuperset(self.folders)
+        links = {_decode(path): _decode(target) for path, target in self.links.items()}
+        said = json.dumps([sorted(set(self.folders) - above), links])
+        return said if len(said) <= _MOST_BESIDES else None
 
 
 def discover_tars(
@@ -114,7 +120,7 @@ class _Tars:
         self._parts: dict[str, list[EntryTable]] = {"": []}
         self._below: dict[str, list[bytes]] = {}
         self._links: dict[str, int] = {}
-        self._whole: dict[int, int] = {}
+        self._whole: dict[int, tuple[int, str]] = {}
         self._renamed: set[int] = set()
         self._failed: list[BlobdirError] = []
         self._contents = Contents(storage, self._header, self._report, lambda _: False, Deciding(), self._tell)
@@ -233,7 +239,7 @@ class _Tars:
             self._header.options["rules"],
         ):
             return {}
-        whole = {record.path for record in older.header.inputs if record.role == inputs.WHOLE}
+        whole = {record.path: record.digest for record in older.header.inputs if record.role == inputs.WHOLE}
         then = {blob.path: (i, blob) for i, blob in enumerate(older.header.blobs) if blob.path in whole}
         new: dict[int, int] = {}
         for number, blob in enumerate(self._header.blobs):
@@ -257,10 +263,13 @@ class _Tars:
         for defect in older.header.defects:
             if defect.code == _LEFT_OUT:
                 said.setdefault(defect.path, []).append(defect.message.removeprefix(f"{defect.path}: "))
-        return {
-            number: _Scanned(some, {}, [], [], said.get(self._header.blobs[number].path, []))
-            for number, some in rows.items()
-        }
+        found: dict[int, _Scanned] = {}
+        for number, parts in rows.items():
+            path = self._header.blobs[number].path
+            folders, links = json.loads(whole[path])
+            named = {_encode(link): _encode(target) for link, target in links.items()}
+            found[number] = _Scanned(parts, named, [], folders, said.get(path, []))
+        return found
 
     # -- together --------------------------------------------------------------------------------------------
 
@@ -282,19 +291,19 @@ class _Tars:
                     self._add_one(_decode(what), BROKEN, defect, 1)
         if scanned.damage is not None:
             self._add_damage(number, scanned)
-        elif scanned.is_simple:
-            self._whole[number] = sum(len(table) for _, table in scanned.rows)
+        elif (besides := scanned.besides()) is not None:
+            self._whole[number] = sum(len(table) for _, table in scanned.rows), besides
 
     def _add_link(self, path: str, target: str) -> None:
         if target not in self._links:
             self._links[target] = len(self._header.links)
             self._header.links.append(target)
-        self._add_one(path, LINK, self._links[target], len(target.encode("utf-8", "surrogateescape")))
+        self._add_one(path, LINK, self._links[target], len(_encode(target)))
 
     def _add_one(self, path: str, source: int, offset: int, size: int) -> None:
         folder, _, name = path.rpartition("/")
         self._show(folder)
-        self._parts[folder].append(entry_table([name.encode("utf-8", "surrogateescape")], source, offset, size))
+        self._parts[folder].append(entry_table([_encode(name)], source, offset, size))
 
     def _add_damage(self, number: int, scanned: _Scanned) -> None:
         """Say of a tar that isn't whole that more may be missing wherever it has something."""
@@ -318,7 +327,7 @@ class _Tars:
         while path not in self._parts:
             self._parts[path] = []
             path, _, name = path.rpartition("/")
-            self._below.setdefault(path, []).append(name.encode("utf-8", "surrogateescape"))
+            self._below.setdefault(path, []).append(_encode(name))
 
     def _merge(self) -> dict[str, EntryTable]:
         conflicts = Conflicts(self._header, self._report)
@@ -338,13 +347,14 @@ class _Tars:
         return self._contents.read(directory, table, members)
 
     def _note_whole(self, merged: dict[str, EntryTable]) -> None:
-        """Note of which tars the index has all rows as they are."""
+        """Note of which tars the index has all rows as they are, and what else they have."""
         counts = np.zeros(FIRST_BLOB + len(self._header.blobs), np.int64)
         for table in merged.values():
             counts += np.bincount(table.source, minlength=len(counts))
-        for number, rows in self._whole.items():
+        for number, (rows, besides) in self._whole.items():
             if counts[FIRST_BLOB + number] == rows and FIRST_BLOB + number not in self._renamed:
-                self._header.inputs.append(SourceRecord(self._header.blobs[number].path, inputs.WHOLE, rows))
+                path = self._header.blobs[number].path
+                self._header.inputs.append(SourceRecord(path, inputs.WHOLE, rows, digest=besides))
 
 
 def _by_folder(rows: EntryTable) -> Iterator[tuple[str, EntryTable]]:
@@ -376,6 +386,10 @@ def _above(path: str) -> Iterable[str]:
     while path:
         path = path.rpartition("/")[0]
         yield path
+
+
+def _encode(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
 
 
 def _decode(name: bytes) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from blobdir.discovery import inputs
 from blobdir.discovery.deciding import COMPARED
+from blobdir.discovery.pairing import blob_record
 from blobdir.discovery.unfinished import is_unfinished
 from blobdir.errors import BlobdirError, LinkError
 from blobdir.sources import LocalStorage, RemoteStorage, Stat
@@ -100,7 +101,11 @@ def _are_same_tars(header: Header, storage: RemoteStorage) -> bool:
     if not all(inputs.is_matched_so(it, storage) for it in header.inputs if it.role == inputs.MATCHED):
         return False
     now = storage.stat_many([then.path for then in header.blobs])
-    return all(then.path in now and _stat_of(then).is_surely(now[then.path]) for then in header.blobs)
+    looked_ns = header.built_ns
+    return all(
+        then.path in now and inputs.is_same_blob(then, blob_record(then.path, now[then.path]), looked_ns)
+        for then in header.blobs
+    )
 
 
 def _is_same_version(then: SourceRecord, now: Stat | None) -> bool:
