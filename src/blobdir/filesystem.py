@@ -45,7 +45,7 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
     Parameters
     ----------
     fo : str or path
-        The project: a folder, or any fsspec URL.
+        The project: a folder, or any fsspec URL; or a tar, or a pattern of tars, see `blobdir.open_project`.
     target_protocol : str, optional
         Protocol of `fo`, where it's a bare path.
     target_options : dict, optional

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 def open_project(
     url: str | os.PathLike[str], *, storage_options: dict[str, Any] | None = None, **options: Any
 ) -> Project:
-    """Open a blob project.
+    """Open a blob project, or tars as they are.
 
     Parameters
     ----------
     url : str or path
-        The folder that holds ``meta.json``; any fsspec URL.
+        The folder that holds ``meta.json``; a tar, or a pattern of tars (``shards/*.tar``, ``x-{0000..0099}.tar``); any
+        fsspec URL. Of tars there are no datasets, but files: `Project.filesystem`.
     storage_options : dict, optional
         Options for the URL's backend.
     **options
@@ -43,7 +44,7 @@ def open_project(
     Raises
     ------
     NotAProjectError
-        There is nothing at the place, or nothing that is a blob project.
+        There is nothing at the place, or nothing that is a blob project, nor a tar.
     """
     return Project(BlobDirFileSystem(url, target_options=storage_options, skip_instance_cache=True, **options))
 

@@ -45,7 +45,6 @@ _AT_ONCE: Final = 8
 _NAMED: Final = 3
 _MOST_BESIDES: Final = 16 << 10
 """Characters in which the links and empty folders of one tar are kept."""
-_DAMAGED, _LEFT_OUT, _UNREADABLE, _UNSERVED = "tar-damaged", "tar-left-out", "tar-unreadable", "tar-member"
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +260,7 @@ class _Tars:
                     rows[new[source]].append((path, table))
         said: dict[str, list[str]] = {}
         for defect in older.header.defects:
-            if defect.code == _LEFT_OUT:
+            if defect.code == "tar-left-out":
                 said.setdefault(defect.path, []).append(defect.message.removeprefix(f"{defect.path}: "))
         found: dict[int, _Scanned] = {}
         for number, parts in rows.items():
@@ -276,7 +275,7 @@ class _Tars:
     def _add(self, number: int, scanned: _Scanned) -> None:
         path = self._header.blobs[number].path
         for warning in scanned.warnings:
-            self._report.warning(_LEFT_OUT, path, f"{path}: {warning}")
+            self._report.warning("tar-left-out", path, f"{path}: {warning}")
         for folder in scanned.folders:
             self._show(folder)
         for folder, table in scanned.rows:
@@ -285,7 +284,7 @@ class _Tars:
         for what, target in scanned.links.items():
             self._add_link(_decode(what), _decode(target))
         for sentence, some in scanned.unserved:
-            defect = self._report.error(_UNSERVED, path, f"{path}: {sentence}")
+            defect = self._report.error("tar-member", path, f"{path}: {sentence}")
             if self._options.on_defect != "ignore":
                 for what in some:
                     self._add_one(_decode(what), BROKEN, defect, 1)
@@ -308,19 +307,22 @@ class _Tars:
     def _add_damage(self, number: int, scanned: _Scanned) -> None:
         """Say of a tar that isn't whole that more may be missing wherever it has something."""
         blob, cause = self._header.blobs[number], scanned.damage
+        some = {"", *scanned.folders, *(path for path, _ in scanned.rows)}
+        folders = sorted(some | {parent for path in some for parent in _above(path)})
         if isinstance(cause, DamagedTarError):
-            code, message = _DAMAGED, f"{blob.path}: {cause}; what lies behind that isn't shown"
+            message = f"{blob.path}: {cause}; what lies behind that isn't shown"
             cause = DamagedTarError(f"{self._full(blob.path)}: {cause}", path=blob.path, position=cause.position)
             if not cause.position:
                 self._failed.append(cause)
-        else:
-            cause = cause or ReadError(blob.path)
-            code, message = _UNREADABLE, f"{blob.path}: {cause}; nothing of it is shown"
-            self._failed.append(cause)
-            self._report.unread(blob.path, cause)
-        folders = {"", *scanned.folders, *(path for path, _ in scanned.rows)}
-        for folder in sorted(folders | {parent for path in folders for parent in _above(path)}):
-            self._report.incomplete(folder, code, blob.path, message, cause)
+            for folder in folders:
+                self._report.incomplete(folder, "tar-damaged", blob.path, message, cause)
+            return
+        cause = cause or ReadError(blob.path)
+        self._failed.append(cause)
+        self._report.unread(blob.path, cause)
+        message = f"{blob.path}: {cause}; nothing of it is shown"
+        for folder in folders:
+            self._report.incomplete(folder, "tar-unreadable", blob.path, message, cause)
 
     def _show(self, path: str) -> None:
         """Make sure that a directory is in the tree, and its parents know it."""
