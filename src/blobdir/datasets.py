@@ -18,11 +18,13 @@ from blobdir.errors import (
     NotADirectory,
     NotAProjectError,
     NotFoundError,
+    ReadOnlyError,
     UsageError,
 )
 from blobdir.filenames import is_image_name
 from blobdir.index import BROKEN, DIRECTORY, LINK
 from blobdir.opening import OpenOptions, open_tree
+from blobdir.sources.storage import UNCHANGEABLE, on_this_machine
 from blobdir.wording import near
 
 if TYPE_CHECKING:
@@ -66,10 +68,17 @@ def open_view(
     return ProjectView(open_tree(root, options=options))
 
 
-def refuse_tars(view: ProjectView[Any]) -> None:
+def refuse_tars(tree: Tree) -> None:
     """Refuse tars where datasets are wanted: NotAProjectError."""
-    if not view.tree.lies_there:
-        raise NotAProjectError(f"{view.url}: {IS_TAR}")
+    if not tree.lies_there:
+        raise NotAProjectError(f"{tree.url}: {IS_TAR}")
+
+
+def changeable_root(tree: Tree) -> str:
+    """The folder of a project that may be changed; ReadOnlyError where it's elsewhere, or tars are all there is."""
+    if not tree.lies_there:
+        raise ReadOnlyError(f"{tree.url}: {IS_TAR}")
+    return on_this_machine(tree.storage, UNCHANGEABLE, ReadOnlyError).root
 
 
 class ProjectView(Mapping[str, D_co]):

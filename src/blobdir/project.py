@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from blobdir.datasets import DatasetView, ProjectView
-from blobdir.errors import ReadOnlyError
+from blobdir.datasets import DatasetView, ProjectView, changeable_root
 from blobdir.filesystem import BlobDirFileSystem
 from blobdir.images import decode_image
-from blobdir.sources.storage import UNCHANGEABLE, on_this_machine
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -111,7 +109,7 @@ class Project(ProjectView["Dataset"]):
         return path
 
     def _folder(self) -> str:
-        return on_this_machine(self.tree.storage, UNCHANGEABLE, ReadOnlyError).root
+        return changeable_root(self.tree)
 
     def _dataset(self, tree: Tree, path: str) -> Dataset:
         return Dataset(self.filesystem, path, tree)

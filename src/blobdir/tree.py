@@ -251,14 +251,15 @@ class Tree:
         target = self.link_target(link)
         if not target.startswith("/"):
             return target
-        inside = below_root(self.storage.directory, target) if self.storage.directory else None
+        is_there = self.lies_there and self.storage.directory
+        inside = below_root(self.storage.directory, target) if is_there else None
         if inside is None:
             raise self._leads_out(path, link)
         return f"/{inside}"
 
     def _leads_out(self, path: str, link: int) -> LinkError:
         followed = self.index.header.options.get("follow_links")
-        advice = "" if followed else "; open the project with follow_links to follow it"
+        advice = "" if followed or not self.lies_there else "; open the project with follow_links to follow it"
         return LinkError(f"{path}: is a symbolic link to {self.link_target(link)}, outside the project{advice}")
 
     def path(self, row: int) -> str:

@@ -110,6 +110,48 @@ def test_an_empty_tar_is_an_empty_tree(tar: Tar) -> None:
     assert project.filesystem.find("") == [] and project.defects == []
 
 
+CHANGES = {
+    "add": lambda project, tar: project.add_blob_file(tar, "train"),
+    "readme": lambda project, _: project.create_blob_readme(),
+    "transaction": lambda project, _: written(project.filesystem),
+    "outside": lambda project, _: project.filesystem.pipe("a.txt", b"new"),
+    "rm": lambda project, _: project.filesystem.rm("a.txt"),
+}
+
+
+def written(fs: BlobDirFileSystem) -> None:
+    with fs.transaction:
+        fs.pipe("train/img/a.jpg", b"new")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_nothing_changes_a_tar_nor_the_project_that_it_lies_in(one: Path, tar: Tar, change: str) -> None:
+    (one.parent / "meta.json").write_text("{}")
+    (one.parent / "blob").mkdir()
+    before = one.read_bytes(), sorted(one.parent.rglob("*"))
+    with pytest.raises(OSError, match="tar, not a blob project" if change not in ("outside", "rm") else None):
+        CHANGES[change](blobdir.open_project(one), tar("other.tar", {"a.jpg": b"1"}))
+    assert before == (one.read_bytes(), sorted(one.parent.rglob("*")))
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../../etc/passwd", "FOLDER/a.txt", "loop", "nothing"])
+def test_links_lead_nowhere_but_into_the_tar(tar: Tar, tmp_path: Path, target: str) -> None:
+    (tmp_path / "a.txt").write_bytes(b"outside")
+    target = target.replace("FOLDER", str(tmp_path))
+    fs = opened(tar("x.tar", {"a.txt": b"inside"}, {"loop": target, "ok": "a.txt"}))
+    assert fs.cat("ok") == b"inside" and fs.view.link_target(fs.view.find("loop", follow=False)) == target
+    with pytest.raises(OSError, match="loop|nothing"):
+        fs.cat("loop")
+
+
+def test_a_folder_beside_the_tar_lends_nothing_to_one_of_its_name(one: Path) -> None:
+    (one.parent / "dir").mkdir(mode=0o700)
+    (one.parent / "dir" / "beside").write_bytes(b"1")
+    os.utime(one.parent / "dir", (0, 0))
+    fs = opened(one)
+    assert fs.modified("dir") == fs.modified("dir/x.jpg") and not fs.exists("dir/beside")
+
+
 # -- unions ----------------------------------------------------------------------------------------------------
 
 SHARDS = [

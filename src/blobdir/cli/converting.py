@@ -72,7 +72,6 @@ def convert_command(
     blobdir convert /mnt/lemons lemons-voc --to voc --images link
     """
     from blobdir.converting import ConvertOptions, convert
-    from blobdir.datasets import refuse_tars
     from blobdir.project import open_project
 
     options = ConvertOptions(
@@ -87,7 +86,6 @@ def convert_command(
     with Whole(common) as whole:
         whole.begin(project)
         opened = open_project(project, storage_options=common.storage, **common.filesystem, **common.remote)
-        refuse_tars(opened)
         with Bars(common.quiet or as_json) as bars:
             report = convert(project, dest, options, tree=opened.tree, check=whole.check, progress=bars)
     if as_json:

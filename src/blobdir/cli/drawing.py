@@ -163,7 +163,7 @@ def _open(project: str, common: CommonOptions) -> Project:
     from blobdir.project import open_project
 
     found = open_project(project, storage_options=common.storage, **common.filesystem, **common.remote)
-    refuse_tars(found)
+    refuse_tars(found.tree)
     return found
 
 

@@ -118,7 +118,7 @@ def subset(
     folder.check()
     with _held(project, folder) as check:
         opened = open_view(project, follow_links=options.follow_links)
-        refuse_tars(opened)
+        refuse_tars(opened.tree)
         choice = choose(opened, options)
         check_chosen(on_this_machine(opened.tree.storage, _SHARES), _looked_at(choice))
         check_sound(opened, _looked_at(choice), whole=not options.datasets)
