@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 import blobdir
+from blobdir.cli.app import run as run_here
 from blobdir.mounting import MountOptions, statuses
 
 Tar = Callable[..., Path]
+Run = Callable[..., bytes]
 COMMAND = str(Path(sys.executable).parent / "blobdir")
 ENGINES = ["native", "fusepy", "kernel"]
 
@@ -27,10 +29,22 @@ def shards(tar: Tar, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *words: str, status: int = 0) -> bytes:
-    done = subprocess.run([COMMAND, *words], cwd=folder, capture_output=True, check=False, timeout=120)
-    assert done.returncode == status, done.stderr.decode()
-    return done.stdout + done.stderr
+@pytest.fixture
+def run(
+    shards: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> Callable[..., bytes]:
+    """Runs the program, and gives all that it says."""
+    monkeypatch.chdir(shards)
+
+    def call(*words: str, status: int = 0) -> bytes:
+        capfdbinary.readouterr()
+        found = run_here(words)
+        sys.stdout.flush()
+        said = capfdbinary.readouterr()
+        assert found == status, said.err.decode()
+        return said.out + said.err
+
+    return call
 
 
 # -- command line ----------------------------------------------------------------------------------------------
@@ -48,21 +62,21 @@ def run(folder: Path, *words: str, status: int = 0) -> bytes:
         (["cat", "blobdir://d/three.jpg::shards/*.tar"], b"3" * 700),
     ],
 )
-def test_ls_and_cat(shards: Path, words: list[str], said: bytes) -> None:
-    assert run(shards, *words) == said
+def test_ls_and_cat(run: Run, words: list[str], said: bytes) -> None:
+    assert run(*words) == said
 
 
-def test_info(shards: Path) -> None:
-    found = json.loads(run(shards, "info", "--json", "shards/*.tar"))
+def test_info(shards: Path, run: Run) -> None:
+    found = json.loads(run("info", "--json", "shards/*.tar"))
     assert found["project"] == f"{shards}/shards/*.tar" and found["datasets"] == []
     assert [blob["path"] for blob in found["blobs"]] == ["a-0.tar", "a-1.tar"]
-    one = json.loads(run(shards, "info", "--json", "shards/a-1.tar/d/three.jpg"))
+    one = json.loads(run("info", "--json", "shards/a-1.tar/d/three.jpg"))
     assert (one["blob"], one["size"]) == ("a-1.tar", 700)
 
 
 @pytest.mark.parametrize("place", ["shards/a-0.tar", "shards/a-0.tar/d", "shards/*.tar"])
-def test_cp(shards: Path, place: str) -> None:
-    run(shards, "cp", "-r", "-q", place, "out")
+def test_cp(shards: Path, run: Run, place: str) -> None:
+    run("cp", "-r", "-q", place, "out")
     found = {str(path.relative_to(shards / "out")) for path in (shards / "out").rglob("*")}
     wanted = blobdir.open_project(shards / place.removesuffix("/d")).filesystem.find("", withdirs=True)
     if place.endswith("/d"):
@@ -72,10 +86,10 @@ def test_cp(shards: Path, place: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["shards/a-0.tar", "shards/*.tar"])
-def test_verify(shards: Path, place: str) -> None:
-    assert b"0 errors, 0 warnings" in run(shards, "verify", place)
+def test_verify(shards: Path, run: Run, place: str) -> None:
+    assert b"0 errors, 0 warnings" in run("verify", place)
     os.truncate(shards / "shards/a-0.tar", 1024 + 512 + 100)
-    assert b"tar-damaged" in run(shards, "verify", place, status=6)
+    assert b"tar-damaged" in run("verify", place, status=6)
 
 
 CHANGES = {
@@ -94,11 +108,11 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("command", CHANGES)
-def test_what_only_a_project_can_do_is_refused(shards: Path, command: str) -> None:
+def test_what_only_a_project_can_do_is_refused(shards: Path, run: Run, command: str) -> None:
     (shards / "new.png").write_bytes(b"")
     before = (shards / "shards/a-0.tar").read_bytes()
     words = [word.replace("TAR", "shards/a-0.tar") for word in CHANGES[command]]
-    assert b"a-0.tar: is a tar, not a blob project: " in run(shards, *words, status=3)
+    assert b"a-0.tar: is a tar, not a blob project: " in run(*words, status=3)
     assert (shards / "shards/a-0.tar").read_bytes() == before
     assert {path.name for path in shards.iterdir()} == {"shards", "new.png"}
     assert {path.name for path in (shards / "shards").iterdir()} == {"a-0.tar", "a-1.tar"}
@@ -114,10 +128,10 @@ def test_what_only_a_project_can_do_is_refused(shards: Path, command: str) -> No
         ("{0..100000}.tar", 2, b"more than 100,000"),
     ],
 )
-def test_errors_and_exit_codes(shards: Path, place: str, status: int, said: bytes) -> None:
-    for words in (["ls", place], ["info", place], ["mount", place, "m"], ["index", place]):
-        (shards / "m").mkdir(exist_ok=True)
-        assert said in run(shards, *words, status=status)
+def test_errors_and_exit_codes(shards: Path, run: Run, place: str, status: int, said: bytes) -> None:
+    (shards / "m").mkdir()
+    for words in (["ls", place], ["info", place], ["mount", "-f", place, "m"], ["index", place]):
+        assert said in run(*words, status=status)
 
 
 # -- mounts ----------------------------------------------------------------------------------------------------
@@ -144,11 +158,12 @@ def test_mounts(shards: Path, engine: str, place: str) -> None:
 
 def test_mount_from_the_command_line(shards: Path) -> None:
     (shards / "m").mkdir()
-    run(shards, "mount", "--engine", "native", "shards/a-{0..1}.tar", "m")
+    words = ["mount", "--engine", "native", "shards/a-{0..1}.tar", "m"]
+    subprocess.run([COMMAND, *words], cwd=shards, check=True, timeout=60)
     try:
         assert (shards / "m/d/three.jpg").read_bytes() == b"3" * 700
     finally:
-        run(shards, "umount", "m")
+        blobdir.umount(shards / "m")
 
 
 def test_an_image_of_two_tars_of_one_folder_is_that_of_each(shards: Path) -> None:

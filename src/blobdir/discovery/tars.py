@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from blobdir.background import Background
 from blobdir.descriptors import naming_none_left, none_left
 from blobdir.discovery import inputs, tarplaces
 from blobdir.discovery.comparing import Contents
@@ -33,6 +34,7 @@ from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
 
     from blobdir.discovery.discover import Progress
     from blobdir.discovery.options import DiscoveryOptions
@@ -196,10 +198,14 @@ class _Tars:
         if self._storage.is_quick or len(numbers) == 1:
             yield from map(scan, numbers)
             return
-        with ThreadPoolExecutor(_AT_ONCE, "blobdir-tars") as pool:
-            for low in range(0, len(numbers), 4 * _AT_ONCE):  # so many tables at a time
-                some = numbers[low : low + 4 * _AT_ONCE]
-                yield from pool.map(scan, some)
+        pool = Background(_AT_ONCE, "blobdir-tars")
+        coming: deque[Future[_Scanned]] = deque()
+        for number in numbers:
+            if len(coming) == 2 * _AT_ONCE:  # so many tables at a time
+                yield coming.popleft().result()
+            coming.append(pool.submit(scan, number))
+        for found in coming:
+            yield found.result()
 
     def _scan(self, number: int) -> _Scanned:
         blob = self._header.blobs[number]
