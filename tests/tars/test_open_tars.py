@@ -269,13 +269,14 @@ def test_of_several_tars_one_may_be_damaged_from_its_beginning(tar: Tar, tmp_pat
         opened(tmp_path / "2.tar")
 
 
-@pytest.mark.parametrize("pattern", ["x.tar", "*.tar"])
+@pytest.mark.parametrize("pattern", ["x.tar", "*.tar", "x.tar.gz", "*.tgz"])
 def test_compressed_tars_are_refused_at_once(tar: Tar, tmp_path: Path, pattern: str) -> None:
     import gzip
 
     path = tar("a.tar", {"a": b"1"})
-    (tmp_path / "x.tar").write_bytes(gzip.compress(path.read_bytes()))
-    with pytest.raises(CompressedTarError, match="gunzip"):
+    name = pattern.replace("*", "x")
+    (tmp_path / name).write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(CompressedTarError, match=f"{name}: compressed with gzip, .*gunzip.* and open the tar"):
         opened(tmp_path / pattern)
 
 

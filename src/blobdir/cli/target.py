@@ -11,7 +11,7 @@ from fsspec.core import url_to_fs
 
 from blobdir.copyplan import MAGIC
 from blobdir.discovery.layout import BLOB_DIR, META
-from blobdir.discovery.tarplaces import ENDING
+from blobdir.discovery.tarplaces import is_called_tar
 from blobdir.durable import absolute
 from blobdir.errors import NotAProjectError, NotFoundError, UsageError
 from blobdir.filenames import is_path
@@ -152,7 +152,7 @@ class Opener:
         prefix = copies + (f"{protocol}://" if protocol else "")
         for depth in range(len(parts), 0, -1):
             root = prefix + "/".join(parts[:depth]) + chain + rest
-            if parts[depth - 1].lower().endswith(ENDING) and tar_place(root) is not None:
+            if is_called_tar(parts[depth - 1]) and tar_place(root) is not None:
                 return root, "/".join(parts[depth:])
         remote = RemoteOptions(**self._common.remote)
         storage = open_storage(typed, options=self._common.storage, remote=remote)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     Listing = Callable[[str], Iterable[tuple[str, bool]]]
     """Names in a folder, and whether each is a folder."""
 
-ENDING: Final = ".tar"
+_ENDINGS: Final = re.compile(r"\.(tar(\.(gz|bz2|xz|zstd?|lz4|lzma|z|br|lzo?))?|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
+"""Of tars, and of compressed ones, of which it's said that they are."""
 MOST: Final = 100_000
 """Tars that braces may name."""
 _RANGE: Final = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?|([A-Za-z])\.\.([A-Za-z])(?:\.\.(-?\d+))?")
@@ -36,10 +37,15 @@ def is_wild(pattern: str) -> bool:
     return not _WILD.isdisjoint(_unescaped(pattern)[1])
 
 
+def is_called_tar(name: str) -> bool:
+    """Whether a file is called as a tar."""
+    return _ENDINGS.search(name) is not None
+
+
 def looks_like_tars(path: str, *, is_url: bool) -> bool:
-    """Whether a path, where there is no folder of this name, means tars: its last component ends so or is a pattern."""
+    """Whether a path, where there is no such folder, means tars: its last component is called so, or is a pattern."""
     name = _tail(path)
-    return name.lower().endswith(ENDING) or (name != "" and _first_magic(path, is_url=is_url) < len(path))
+    return is_called_tar(name) or (name != "" and _first_magic(path, is_url=is_url) < len(path))
 
 
 def split_pattern(path: str, *, is_url: bool) -> tuple[str, str]:

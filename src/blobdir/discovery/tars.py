@@ -220,8 +220,11 @@ class _Tars:
             source = self._storage.open(blob.path, expected)
             table, damage = scan_what_is_whole(source, progress=tell)
             found = contents_of(table)
-        except CompressedTarError:
-            raise
+        except CompressedTarError as error:
+            what = (
+                str(error).removeprefix(f"{source.path}: ").replace("and scan again", "and open the tar that it gives")
+            )
+            raise CompressedTarError(f"{self._full(blob.path)}: {what}", path=blob.path) from error
         except (OSError, BlobdirError) as error:
             if left := none_left(error):
                 raise left from error

@@ -64,7 +64,7 @@ def tar_place(
 
 def is_tar(path: str) -> bool:
     """Whether a path on this machine is a file that is called as a tar."""
-    return path.lower().endswith(tarplaces.ENDING) and os.path.lexists(path) and not os.path.isdir(path)
+    return tarplaces.is_called_tar(path) and os.path.lexists(path) and not os.path.isdir(path)
 
 
 def _local_path(text: str, protocol: str | None, fs: AbstractFileSystem | None) -> str:
