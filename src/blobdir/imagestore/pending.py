@@ -11,10 +11,13 @@ from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import numpy as np
+
 from blobdir.discovery import layout
 from blobdir.errors import UsageError
 from blobdir.imagestore.names import as_bytes, packed_names
 from blobdir.imagestore.view import FOLDER, META, OTHER, meta_path
+from blobdir.offsets.table import OffsetsTable, concatenate
 from blobdir.packing.arriving import watch_coming
 from blobdir.packing.belongings import belongings, check_nothing_of_others, watch
 from blobdir.packing.folding import FOLD_BYTES, SLUG, copy_members, fold, ripe, small_blobs
@@ -178,8 +181,33 @@ class Pending:
         names = [name for name, _ in batch]
         table = packed_names(names)
         values = [value if type(value) is bytes else as_bytes(name, value) for name, value in batch]
-        rows = view.packed_rows(names, *table).tolist()
-        in_folders = bool(self._folders) or any("/" in name for name in names)
+        rows = view.packed_rows(names, *table)
+        in_folders = bool(self._folders) or bool((table[0] == ord("/")).any())
+        coming = dict(zip(names, values, strict=True))
+        are_new = len(coming) == len(names) and (rows == -1).all() and self._images.keys().isdisjoint(names)
+        if are_new and not in_folders:
+            return self._put_new(coming, table[0].tobytes().split(b"\0"), undo)
+        return self._put_each(names, values, rows.tolist(), view, undo, in_folders=in_folders, overwrite=overwrite)
+
+    def _put_new(self, coming: dict[str, bytes], spelled: list[bytes], undo: dict[str, Any]) -> Put:
+        """Write images of which none was there, in no folder."""
+        starts, ends = self._output().members(spelled[:-1], coming.values())
+        undo |= dict.fromkeys(coming, _MISSING)
+        self._images.update(zip(coming, zip(starts, ends, strict=True), strict=True))
+        self._members += len(coming)
+        return Put(len(coming), 0, 0)
+
+    def _put_each(
+        self,
+        names: list[str],
+        values: list[bytes],
+        rows: list[int],
+        view: View,
+        undo: dict[str, Any],
+        *,
+        in_folders: bool,
+        overwrite: bool,
+    ) -> Put:
         images, old, member = self._images, self._old, self._output().member
         new = replaced = kept = 0
         for name, value, row in zip(names, values, rows, strict=True):
@@ -316,6 +344,8 @@ class Pending:
 
     def _write_metadata(self, coming: dict[str, Span], view: View) -> None:
         """Stage metadata. An image that would get another one's by its stem gets none of its own."""
+        if not self._meta and not view.any_metadata:
+            return
         blank = dict.fromkeys(name for name in coming if name not in self._meta and self._would_take(name, view))
         for name in self._meta:
             for other in (*view.called(name), *(one for one in coming if os.path.splitext(one)[0] == name)):
@@ -343,8 +373,13 @@ class Pending:
         stem = writer.name_blob(SLUG, digest)
         writer.write_sums({f"{stem}.tar": digest})
         pickle = f"{self.path}/{stem}{layout.OFFSETS_SUFFIX}"
-        writer.add_entries(pickle, ((name, *span) for name, span in coming.items()))
-        writer.copy_entries(pickle, folded)
+        places = np.array(list(coming.values()), np.int64).reshape(len(coming), 2)
+        table = OffsetsTable(*packed_names(list(coming)), places[:, 0].copy(), places[:, 1].copy())
+        if folded:
+            states = [state for *_, state in folded]
+            old = OffsetsTable.from_entries([entry[:3] for entry in folded], states=states)
+            table = concatenate([table, old])
+        writer.new_pickle(pickle, table)
 
     def _can_be_folded(self, small: Small) -> bool:
         return os.path.dirname(small.pickle.path) == self.path and small.path not in self._emptied

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 META: Final = "meta"
 """Folder of a dataset in which the metadata of images lie, as the SDK has it."""
+SMALL_ROWS: Final = 200_000
+"""Rows of a project up to which its images' names are kept as texts, too."""
+MANY_NAMES: Final = 100
+"""Names that are asked for together, from which on that's worthwhile."""
 NONE, FOLDER, OTHER = -1, -2, -3
 """What a name is instead of an image: nothing, a folder, another file."""
 
@@ -76,6 +81,17 @@ class View:
         names = self._dataset.names if self._dataset is not None else []
         return sorted(names, key=os.fsencode) if any("/" in name for name in names) else names
 
+    @cached_property
+    def _known(self) -> dict[str, int]:
+        """Rows of the images of a small store: finding one in a dictionary takes a tenth of the time."""
+        if self._images < 0 or not 0 < len(self.tree.index) <= SMALL_ROWS:
+            return {}
+        try:
+            names = self.names
+        except IncompleteListingError:
+            return {}
+        return dict(zip(names, self.packed_rows(names, *packed_names(names)).tolist(), strict=True))
+
     def row(self, name: str) -> int:
         """Row of an image; or NONE, FOLDER, or OTHER, for a file that isn't one.
 
@@ -102,6 +118,9 @@ class View:
 
     def rows(self, names: Sequence[str]) -> NDArray[np.int64]:
         """`row` of many names, which are texts."""
+        if len(names) >= MANY_NAMES:
+            with suppress(KeyError, TypeError):  # one isn't there, or no name
+                return np.array(list(map(self._known.__getitem__, names)), np.int64)
         return self.packed_rows(names, *packed_names(names))
 
     def packed_rows(
@@ -149,6 +168,11 @@ class View:
     def has_metadata(self, name: str) -> bool:
         """Whether there is such a file, an empty object too."""
         return bool(self.path) and self._row_of(self.meta_path(name)) >= 0
+
+    @cached_property
+    def any_metadata(self) -> bool:
+        """Whether any image may have metadata."""
+        return bool(self.path) and self._row_of(f"{self.path}/{META}") >= 0
 
     def meta_path(self, name: str) -> str:
         """Where the metadata of an image lie."""

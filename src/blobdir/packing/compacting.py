@@ -24,7 +24,7 @@ from blobdir.errors import BlobdirError, PackError
 from blobdir.offsets.choosing import no_images, side_files_of
 from blobdir.offsets.table import concatenate
 from blobdir.packing.backups import backups_in, unreadable_backup
-from blobdir.packing.folding import copy_members
+from blobdir.packing.folding import are_foldable, copy_members, fold_small
 from blobdir.packing.publishing import Change, take_over
 from blobdir.packing.remains import Gone, Remains
 from blobdir.packing.report import ChangeReport, Problem
@@ -63,7 +63,8 @@ def compact(
     (``a.json``, ``._a.jpg``); such files of images that stay, and hidden ones, stay and are named. Afterwards what
     stays in blobs, and all files that no dataset uses and that lie below ``blob/`` or are called tars, are searched for
     the bytes of what has gone: `ChangeReport.held` names those that have some, and `ChangeReport.unsearched` what
-    couldn't be searched. Hard links to an old blob, which `subset` makes, are named in `ChangeReport.problems`.
+    couldn't be searched. Small blobs that stores (`blobdir.ImageStore`) wrote become large ones. Hard links to an old
+    blob, which `subset` makes, are named in `ChangeReport.problems`.
 
     Parameters
     ----------
@@ -89,8 +90,27 @@ def compact(
         report = _Compacting(writer, unreferenced=unreferenced, progress=progress).run()
         change.commit()
     report.say_left(change.leftovers())
+    _fold(project, report, dry_run=dry_run)
     report.seconds = time.perf_counter() - began
     return report
+
+
+def _fold(project: str | os.PathLike[str], report: ChangeReport, *, dry_run: bool) -> None:
+    """Have small blobs of stores become large ones, in a change of its own: what has no use is gone by now."""
+    if not are_foldable(project):
+        return
+    with Change(project, dry_run=dry_run) as change:
+        for blob, group in fold_small(os.path.abspath(project), change):
+            report.folded += len(group)
+            if dry_run:
+                report.replaced += [one.path for one in group if one.path not in report.replaced]
+            else:
+                report.removed += [one.path for one in group]
+                report.blobs = [path for path in report.blobs if path not in report.removed] + [blob]
+        if report.folded:
+            change.commit()
+    if report.folded:
+        report.say_left(change.leftovers())
 
 
 class _Compacting:

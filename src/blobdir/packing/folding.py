@@ -75,6 +75,15 @@ def is_of_store(path: str) -> bool:
     return _OF_STORE.fullmatch(path) is not None
 
 
+def are_foldable(project: str | os.PathLike[str]) -> bool:
+    """Whether a project has several blobs that stores wrote."""
+    try:
+        names = os.listdir(os.path.join(project, layout.BLOB_DIR))
+    except OSError:
+        return False
+    return sum(is_of_store(f"{layout.BLOB_DIR}/{name}") for name in names) > 1
+
+
 def small_blobs(writer: ProjectWriter, limit: int) -> list[Small]:
     """The blobs of a project that can be folded and are smaller than so many bytes, the smallest first."""
     known = writer.known

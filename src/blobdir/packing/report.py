@@ -251,6 +251,8 @@ class ChangeReport:
         Files and folders that weren't searched for those: compressed, not to be listed, outside.
     replaced : list of str
         Paths whose content is another one now.
+    folded : int
+        Small blobs that became large ones, and are among those that were removed.
     problems : list of Problem
     seconds : float
     """
@@ -265,6 +267,7 @@ class ChangeReport:
     removed: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    folded: int = 0
     seconds: float = 0.0
 
     def say_left(self, folders: Iterable[str]) -> None:

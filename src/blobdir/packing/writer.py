@@ -191,6 +191,10 @@ class ProjectWriter:
         self.write_sums({}, [blob.rpartition("/")[2]])
         self.released.pop(blob, None)
 
+    def new_pickle(self, pickle: str, table: OffsetsTable) -> None:
+        """Have a new offsets file hold these entries."""
+        self.change.stage(pickle).write_bytes(encoded(table, pickle))
+
     def replace_pickle(self, pickle: str, path: str, table: OffsetsTable) -> None:
         """Have the entries of one offsets file be in another one, at other places."""
         self._edits.pop(pickle, None)
