@@ -79,6 +79,7 @@ class Pending:
         try:
             self._writer = ProjectWriter(self._change, root)
             self.path = self._writer.known.new_dataset(dataset)
+            self._writer.known.refuse_links(self.path)
         except BaseException as error:
             self._change.__exit__(type(error), error, None)
             raise

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from blobdir.datasets import DatasetView
+from blobdir.datasets import DatasetView, ProjectView
 from blobdir.discovery import layout
 from blobdir.errors import BlobdirError, IncompleteListingError, NotFoundError
 from blobdir.filenames import is_image_name
@@ -59,6 +59,8 @@ class View:
         self._root = self.tree.storage.directory or root
         named = {name: path for path, name in self.tree.dataset_names.items()}
         self.path = named.get(dataset, dataset if dataset in self.tree.dataset_names else "")
+        if not self.path and (why := ProjectView(self.tree).why_unseen(dataset)):
+            raise IncompleteListingError(f"{dataset}: may be a dataset that isn't seen: {why}")
         self._dataset = DatasetView(self.tree, self.path) if self.path else None
         self._images = self._row_of(layout.join(self.path, layout.ITEMS)) if self.path else -1
 
