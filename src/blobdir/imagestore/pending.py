@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -91,7 +92,7 @@ class Pending:
         self._members = 0
         self._origins: dict[str, Origin] = {}
         self._emptied: set[str] = set()
-        self.is_over = False
+        self._broken = ""
 
     # -- what would be there -----------------------------------------------------------------------------------------
 
@@ -136,7 +137,7 @@ class Pending:
         span = self._images[name]
         if span is None:
             raise KeyError(name)
-        with self._change.in_words():
+        with self._change.in_words(), self._whole():
             return self._output().read(*span)
 
     def metadata(self, name: str) -> bytes | None:
@@ -192,7 +193,8 @@ class Pending:
 
     def _put_new(self, coming: dict[str, bytes], spelled: list[bytes], undo: dict[str, Any]) -> Put:
         """Write images of which none was there, in no folder."""
-        starts, ends = self._output().members(spelled[:-1], coming.values())
+        with self._whole():
+            starts, ends = self._output().members(spelled[:-1], coming.values())
         undo |= dict.fromkeys(coming, _MISSING)
         self._images.update(zip(coming, zip(starts, ends, strict=True), strict=True))
         self._members += len(coming)
@@ -226,11 +228,21 @@ class Pending:
                 if in_folders or "/" in name:
                     self._check_folders(name, view)
             undo.setdefault(name, span)
-            images[name] = member(name, value)
+            with self._whole():
+                images[name] = member(name, value)
             self._members += 1
             if row >= 0:
                 old.add(name)
         return Put(new, replaced, kept)
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """What writes to the tar: if it fails half way, there is a hole in it, and nothing can be committed."""
+        try:
+            yield
+        except BaseException as error:
+            self._broken = self._broken or str(error) or type(error).__name__
+            raise
 
     def _restore(self, name: str, span: Any) -> None:
         """Have an image be what it was before a call that failed."""
@@ -287,6 +299,8 @@ class Pending:
     def commit(self, view: View) -> bool:
         """Have all of it happen; whether there was anything."""
         self.check()
+        if self._broken:
+            raise UsageError(f"a step of the transaction failed half way ({self._broken}); nothing was changed")
         if not self._images and not self._meta:
             return False
         with self._change.in_words():
@@ -404,7 +418,6 @@ class Pending:
 
     def close(self) -> None:
         """Forget what wasn't committed, and let others change the project."""
-        self.is_over = True
         tar, self._tar = self._tar, None
         try:
             if tar is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, overload
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from blobdir.packing.report import ChangeReport
 
 D = TypeVar("D")
+R = TypeVar("R")
 Mode = Literal["a", "r", "r+", "x"]
 _NONE: Final = object()
 _WAIT_S: Final = 0.02
@@ -326,22 +327,24 @@ class ImageStore(MutableMapping[str, bytes]):
         """Whether a transaction of this store is open."""
         return self._mine is not None
 
+    def _as_soon_as_free(self, do: Callable[[], R]) -> R:
+        """Do what needs the lock of the project; who has it is waited for as long as the user wants."""
+        end = time.monotonic() + self.timeout
+        while True:
+            try:
+                return do()
+            except BusyError:
+                if time.monotonic() >= end:
+                    raise
+            time.sleep(_WAIT_S)
+
     def _begin(self) -> Pending:
         """Take the lock, and see what is there now."""
         if self.mode == "r":
             raise ReadOnlyError(f"{self.path}: the store was opened to be read; mode 'a' writes")
         if self._is_closed:
             raise UsageError(f"{self.path}: the store is closed")
-        end = time.monotonic() + self.timeout
-        while True:
-            try:
-                pending = Pending(self.path, self.dataset)
-            except BusyError:
-                if time.monotonic() >= end:
-                    raise
-                time.sleep(_WAIT_S)
-                continue
-            break
+        pending = self._as_soon_as_free(lambda: Pending(self.path, self.dataset))
         try:
             self._now()
         except BaseException:
@@ -423,7 +426,7 @@ class ImageStore(MutableMapping[str, bytes]):
         if self._mine is not None:
             raise UsageError(f"{self.path}: a transaction is open; end it first")
         with self._writing:
-            return compact(self.path)
+            return self._as_soon_as_free(lambda: compact(self.path))
 
     def close(self) -> None:
         """Let go of files that are open. What wasn't committed is dropped."""
