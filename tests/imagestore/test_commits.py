@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import warnings
 
 import pytest
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 import blobdir
 from blobdir import ImageStore
 from blobdir.cli.app import cli
-from blobdir.errors import BlobdirWarning
+from blobdir.errors import BlobdirWarning, UsageError
 from blobdir.packing import add, compact
 from blobdir.packing.folding import FOLD_BYTES, MANY, Small, ripe
 from blobdir.verifying import verify
@@ -141,3 +142,35 @@ def test_that_compacting_is_worthwhile_is_said_once(store, monkeypatch):
 def test_large_blobs_arent_written_anew_by_commits():
     large = Small("large", None, FOLD_BYTES - 1)
     assert ripe([large], 10240) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_commits_without_a_look_between_them_know_what_is_there(store, seed):
+    """Two stores write in turns, and neither reads: what each says of new and replaced images holds all the same."""
+    rng, other, expected = random.Random(seed), ImageStore(store.path), {}
+    for step in range(60):
+        one = rng.choice([store, store, store, other])
+        names = rng.sample(["a", "b", "c.jpg", "d", "f/x", "f"][: rng.choice([4, 6])], rng.randint(1, 3))
+        try:
+            if rng.random() < 0.3:
+                one.delete_many(names)
+                for name in names:
+                    del expected[name]
+                continue
+            images = dict.fromkeys(names, b"%d" % step)
+            facts = {names[0]: {"step": step}} if rng.random() < 0.1 else {}
+            report = one.put_many(images, overwrite=rng.random() < 0.7, metadata=facts)
+        except KeyError as error:
+            assert error.args[0] not in expected
+            assert not expected.keys() >= {*names}
+        except UsageError:
+            assert {"f", "f/x"} <= {*names, *expected}
+        else:
+            there = sum(name in expected for name in names)
+            assert report.new == len(names) - there
+            assert report.replaced + report.kept == there
+            expected = expected | images if report.replaced else images | expected
+        if rng.random() < 0.1:
+            assert dict(rng.choice([store, other])) == expected
+    assert dict(store) == dict(other) == expected
+    assert errors_of(store) == []

@@ -17,7 +17,7 @@ import numpy as np
 from blobdir.discovery import layout
 from blobdir.errors import UsageError
 from blobdir.imagestore.names import as_bytes, packed_names
-from blobdir.imagestore.view import FOLDER, META, OTHER, meta_path
+from blobdir.imagestore.view import FOLDER, META, NONE, OTHER, meta_path
 from blobdir.offsets.table import OffsetsTable, concatenate
 from blobdir.packing.arriving import watch_coming
 from blobdir.packing.belongings import belongings, check_nothing_of_others, watch
@@ -67,12 +67,18 @@ class Pending:
     dataset : str
         By name; a new one is made.
 
+    Attributes
+    ----------
+    since : dict
+        Names -> whether there is such an image, where commits after the view that one goes by have changed that.
+
     Raises
     ------
     BusyError
     """
 
     def __init__(self, root: str, dataset: str) -> None:
+        self.since: dict[str, bool] = {}
         self._change = Change(root)
         self._change.__enter__()
         self._process = os.getpid()
@@ -109,7 +115,12 @@ class Pending:
     def has(self, name: str, view: View) -> bool:
         """Whether there would be such an image."""
         span = self._images.get(name, _MISSING)
-        return view.row(name) >= 0 if span is _MISSING else span is not None
+        return self._was(name, view) if span is _MISSING else span is not None
+
+    def _was(self, name: str, view: View) -> bool:
+        """Whether the last commit has such an image."""
+        known = self.since.get(name)
+        return view.row(name) >= 0 if known is None else known
 
     def is_touched(self, name: str) -> bool:
         """Whether an image was written or removed."""
@@ -184,6 +195,9 @@ class Pending:
         table = packed_names(names)
         values = [value if type(value) is bytes else as_bytes(name, value) for name, value in batch]
         rows = view.packed_rows(names, *table)
+        for i, name in enumerate(names) if self.since else ():
+            if (known := self.since.get(name)) is not None:
+                rows[i] = 0 if known else NONE
         in_folders = bool(self._folders) or bool((table[0] == ord("/")).any())
         coming = dict(zip(names, values, strict=True))
         are_new = len(coming) == len(names) and (rows == -1).all() and self._images.keys().isdisjoint(names)
@@ -287,7 +301,7 @@ class Pending:
             self._meta.pop(name, None)
             if self._images.get(name) is not None:
                 self._folders.subtract(layout.above(name))
-            if name in self._old or view.row(name) >= 0:
+            if name in self._old or self._was(name, view):
                 self._images[name] = None
                 self._old.add(name)
                 self._removed.add(name)
@@ -307,7 +321,7 @@ class Pending:
             coming = {name: span for name, span in self._images.items() if span is not None}
             gone = [name for name, span in self._images.items() if span is None or name in self._removed]
             self._take_away(gone)
-            self._check_coming(coming, view)
+            self._check_coming(coming)
             self._write_metadata(coming, view)
             if coming:
                 self._write_blob(coming)
@@ -347,12 +361,12 @@ class Pending:
                 self._writer.drop_blob(one.path, one.pickle.path)
                 self._emptied.add(one.path)
 
-    def _check_coming(self, coming: dict[str, Span], view: View) -> None:
+    def _check_coming(self, coming: dict[str, Span]) -> None:
         known = self._writer.known
         watch_coming(self._change, known, self.path, coming, {n: o for n, o in self._origins.items() if n in coming})
-        others = (side for side in known.side_folders(self.path) if side != META) if view.path else ()
-        if any(next(known.files_below(f"{self.path}/{side}"), None) for side in others) or (
-            view.path and any(p.shown.endswith(f"/{layout.ANNOTATIONS}") for p in known.pickles(self.path))
+        others = (side for side in known.side_folders(self.path) if side != META)
+        if any(next(known.files_below(f"{self.path}/{side}"), None) for side in others) or any(
+            pickle.shown.endswith(f"/{layout.ANNOTATIONS}") for pickle in known.pickles(self.path)
         ):
             new = coming.keys() - self._old
             check_nothing_of_others(known, self.path, new, [f"{META}/{name}.json" for name in new])
@@ -410,6 +424,13 @@ class Pending:
         place = copy_members(str(spool), {span: [os.fsencode(name)] for name, span in coming.items()}, self._tar)
         spool.unlink()
         return {name: place[*span, os.fsencode(name)] for name, span in coming.items()}
+
+    def settle(self, view: View) -> bool:
+        """Note in `since` what was committed; False where that says too little: of folders, and of metadata."""
+        if self._meta or view.any_metadata or any("/" in name for name in self._images):
+            return False
+        self.since |= {name: span is not None for name, span in self._images.items()}
+        return True
 
     @property
     def made(self) -> str:

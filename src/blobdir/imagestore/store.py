@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeVar, overload
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from blobdir.packing.compacting import compact
 from blobdir.packing.folding import MANY
 from blobdir.packing.merging import create_project
 from blobdir.packing.publishing import recover
-from blobdir.projectlock import JOURNAL, is_being_changed
+from blobdir.projectlock import JOURNAL, changes, is_being_changed
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -43,6 +43,23 @@ _NONE: Final = object()
 _WAIT_S: Final = 0.02
 _TRIES: Final = 5
 _WORTH_BYTES: Final = 64 << 20
+
+
+class _Since(NamedTuple):
+    """What this store has committed since a view: who writes again needn't look at all of the project again.
+
+    Attributes
+    ----------
+    view : View
+    changes : tuple
+        What `blobdir.projectlock.changes` said after the last of these commits.
+    names : dict
+        See `Pending.since`.
+    """
+
+    view: View
+    changes: tuple[bytes, bool]
+    names: dict[str, bool]
 
 
 class ImageStore(MutableMapping[str, bytes]):
@@ -91,6 +108,7 @@ class ImageStore(MutableMapping[str, bytes]):
         self.mode, self.dataset, self.timeout = mode, dataset, timeout
         self.metadata = Metadata(self)
         self._view: View | None = None
+        self._since: _Since | None = None
         self._pending: Pending | None = None
         self._opening, self._writing = ForkSafeLock(), ForkSafeRLock()
         self._is_closed = self._has_warned = False
@@ -282,7 +300,7 @@ class ImageStore(MutableMapping[str, bytes]):
             pairs: Iterable[tuple[str, bytes]] = images.items()
         else:
             pairs = images
-        with self._changing() as (pending, view):
+        with self._changing(anew=bool(known)) as (pending, view):
             return pending.put(pairs, view, overwrite=overwrite, metadata=known)
 
     def put_metadata(self, metadata: Mapping[str, Mapping[str, Any]]) -> None:
@@ -338,32 +356,36 @@ class ImageStore(MutableMapping[str, bytes]):
                     raise
             time.sleep(_WAIT_S)
 
-    def _begin(self) -> Pending:
-        """Take the lock, and see what is there now."""
+    def _begin(self, *, anew: bool = True) -> tuple[Pending, View]:
+        """Take the lock, and see what is there now; unless `anew`, by what this store itself has committed last."""
         if self.mode == "r":
             raise ReadOnlyError(f"{self.path}: the store was opened to be read; mode 'a' writes")
         if self._is_closed:
             raise UsageError(f"{self.path}: the store is closed")
         pending = self._as_soon_as_free(lambda: Pending(self.path, self.dataset))
         try:
-            self._now()
+            since = self._since
+            if not anew and since is not None and since.changes == changes(self.path):
+                pending.since = since.names
+                return pending, since.view
+            return pending, self._now()
         except BaseException:
             pending.close()
             raise
-        return pending
 
     @contextmanager
-    def _changing(self) -> Iterator[tuple[Pending, View]]:
+    def _changing(self, *, anew: bool = False) -> Iterator[tuple[Pending, View]]:
         """One call: a part of the transaction that is open, or a commit by itself."""
         with self._writing:
             if (pending := self._mine) is not None:
                 yield pending, self._now()
                 return
-            pending = self._begin()
+            pending, view = self._begin(anew=anew)
             try:
-                view = self._now()
                 yield pending, view
-                pending.commit(view)
+                self._since = None
+                if pending.commit(view) and pending.settle(view):
+                    self._since = _Since(view, changes(self.path), pending.since)
             finally:
                 pending.close()
         self._advise()
@@ -374,7 +396,7 @@ class ImageStore(MutableMapping[str, bytes]):
         if self._mine is not None:
             raise UsageError(f"{self.path}: a transaction of this store is open already, and they can't be nested")
         with self._writing:
-            self._pending = self._begin()
+            self._pending, _ = self._begin()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -55,7 +55,8 @@ class View:
 
     def __init__(self, root: str, dataset: str, before: View | None = None) -> None:
         held = before.tree.blobs if before is not None else None
-        self.tree: Tree = open_tree(root, options=OpenOptions(), hold=lambda blobs: blobs.hold(held))
+        options = OpenOptions(index="auto" if before is None else "none")  # no kept index is true of what is that new
+        self.tree: Tree = open_tree(root, options=options, hold=lambda blobs: blobs.hold(held))
         self._root = self.tree.storage.directory or root
         named = {name: path for path, name in self.tree.dataset_names.items()}
         self.path = named.get(dataset, dataset if dataset in self.tree.dataset_names else "")
