@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 from collections.abc import MutableMapping
 
 import pytest
+from PIL import Image
 
 import blobdir
 from blobdir import ImageStore
@@ -284,3 +286,20 @@ def test_pairs_may_be_made_of_the_store_itself(store):
         store.put_many((f"copy of {name}", store[name]) for name in store.names)
     assert store["copy of 0"] == b"new"
     assert len(store) == 20
+
+
+def test_annotations_are_added_for_the_sdk(store):
+    picture = io.BytesIO()
+    Image.new("RGB", (7, 5)).save(picture, "PNG")
+    store.put_many({"a.png": picture.getvalue(), "a": picture.getvalue(), "f/b.png": picture.getvalue(), "no": b"text"})
+    assert store.add_annotations() == ["no"]
+    images = blobdir.open_project(store.path)["images"]
+    assert images.annotation("a.png")["size"] == {"height": 5, "width": 7}
+    assert images.annotation("f/b.png")["objects"] == []
+    del store["no"]
+    assert store.add_annotations() == []
+    assert "image-without-annotation" not in {finding.code for finding in verify(store.path).findings}
+    store["c.png"] = picture.getvalue()
+    store["a.png"] = b"other bytes"
+    del store["a"]
+    assert sorted(os.listdir(f"{store.path}/images/ann")) == ["a.png.json", "f"]

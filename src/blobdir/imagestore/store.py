@@ -21,6 +21,7 @@ from blobdir.errors import (
     ReadOnlyError,
     UsageError,
 )
+from blobdir.imagestore.annotating import annotate
 from blobdir.imagestore.metadata import Metadata, decoded, encoded
 from blobdir.imagestore.names import packed_names
 from blobdir.imagestore.pending import Pending, Put
@@ -29,7 +30,7 @@ from blobdir.locks import ForkSafeLock, ForkSafeRLock
 from blobdir.packing.compacting import compact
 from blobdir.packing.folding import MANY
 from blobdir.packing.merging import create_project
-from blobdir.packing.publishing import recover
+from blobdir.packing.publishing import Change, recover
 from blobdir.projectlock import JOURNAL, changes, is_being_changed
 from blobdir.wording import counted
 
@@ -449,6 +450,29 @@ class ImageStore(MutableMapping[str, bytes]):
             raise UsageError(f"{self.path}: a transaction is open; end it first")
         with self._writing:
             return self._as_soon_as_free(lambda: compact(self.path))
+
+    def add_annotations(self) -> list[str]:
+        """Give each image that has no annotation one without objects: the SDK leaves out datasets that lack any.
+
+        Returns
+        -------
+        list of str
+            Names of images whose size can't be found out, so that they have none still.
+        """
+        if self.mode == "r":
+            raise ReadOnlyError(f"{self.path}: the store was opened to be read; mode 'a' writes")
+        if self._pending is not None:
+            raise UsageError(f"{self.path}: a transaction is open; end it first")
+
+        def change() -> list[str]:
+            with Change(self.path) as change:
+                found, left = annotate(change, self.path, self._now())
+                if found:
+                    change.commit()
+                return left
+
+        with self._writing:
+            return self._as_soon_as_free(change)
 
     def close(self) -> None:
         """Let go of files that are open. What wasn't committed is dropped."""

@@ -177,6 +177,13 @@ class View:
         """Whether any image may have metadata."""
         return bool(self.path) and self._row_of(f"{self.path}/{META}") >= 0
 
+    def has_annotation(self, name: str) -> bool:
+        """Whether an image has an annotation."""
+        try:
+            return self._dataset is not None and bool(self._dataset.annotation_path(name))
+        except NotFoundError:
+            return False
+
     def meta_path(self, name: str) -> str:
         """Where the metadata of an image lie."""
         return meta_path(self.path, name)
