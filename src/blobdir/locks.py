@@ -1,10 +1,12 @@
-"""A lock that is free in a forked process, whoever of the parent's threads held it at that moment."""
+"""Locks and forked processes: one that is free there, whoever held it, and files that are unlocked for all."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 import weakref
+from contextlib import suppress
 
 _LOCKS: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
 
@@ -56,3 +58,17 @@ def _renew_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_all)
+
+
+def close_unlocked(fd: int, owner: int) -> None:
+    """Close a file that the process `owner` has locked by ``flock``.
+
+    Closing alone lets go of the lock only when the last one does who has the descriptor: a process that was forked
+    meanwhile has it too, perhaps for days. And in that one, the lock stays with its owner.
+    """
+    try:
+        if owner == os.getpid():
+            with suppress(OSError):
+                fcntl.flock(fd, fcntl.LOCK_UN)
+    finally:
+        os.close(fd)

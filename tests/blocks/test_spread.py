@@ -15,12 +15,14 @@ def reading(count, most, seconds, seed=0, here=()):
     for number in order:
         if number in here:
             continue
-        along = spread.blocks_along({number, *here}.__contains__)
-        assert not here.intersection(along)
-        assert number not in along
-        here |= {number, *along}
-        spread.waited(seconds(len(along)))
-        yield len(along)
+        wait = spread.begin({number, *here}.__contains__)
+        assert not here.intersection(wait.blocks)
+        assert number not in wait.blocks
+        assert wait.beside == len(wait.blocks)
+        here |= {number, *wait.blocks}
+        spread.waited(wait, seconds(wait.beside))
+        spread.came(wait, all_right=True)
+        yield len(wait.blocks)
     assert here == set(range(count))
 
 
@@ -38,8 +40,9 @@ def test_whoever_reads_little_has_nothing_fetched(count):
     spread, here = Spread(count, 15), set()
     for number in random.Random(1).sample(range(count), count // SHARE // 3):
         here.add(number)
-        assert spread.blocks_along(here.__contains__) == []
-        spread.waited(0.07)
+        wait = spread.begin(here.__contains__)
+        assert wait.blocks == []
+        spread.waited(wait, 0.07)
 
 
 def test_what_others_have_had_fetched_counts():
@@ -55,10 +58,11 @@ def test_with_each_wait_come_at_most_as_many_as_are_here(count):
     for number in random.Random(2).sample(range(count), count // 2):
         if number not in here:
             here.add(number)
-            along = spread.blocks_along(here.__contains__)
-            assert len(along) <= (len(here) + 1) * (1 if count <= 256 else 2)  # counted by a sample
-            here |= {*along}
-            spread.waited(0.07)
+            wait = spread.begin(here.__contains__)
+            assert len(wait.blocks) <= (len(here) + 1) * (1 if count <= 256 else 2)  # counted by a sample
+            here |= {*wait.blocks}
+            spread.waited(wait, 0.07)
+            spread.came(wait, all_right=True)
 
 
 @pytest.mark.parametrize("count", [600, 5000])
@@ -73,3 +77,62 @@ def test_on_a_line_that_all_share_little_comes_along(count):
 def test_one_slow_wait_says_nothing():
     slow = iter([False] * 60 + [True] + [False] * 10_000)
     assert max(list(reading(2000, 15, lambda along: 2.0 if next(slow) else 0.1))[61:]) == 15
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4, 16])
+@pytest.mark.parametrize("bytes_per_s", [4, 1000])
+def test_threads_that_wait_together(threads, bytes_per_s):
+    """Whoever waits, no more than so many are under way along with them all, and more only once that did no harm."""
+    spread, here, order = Spread(600, 15), set(), [*range(600)]
+    random.Random(5).shuffle(order)
+    under_way, now, at_once = [], 0.0, []
+    while order or under_way:
+        while order and len(under_way) < threads:
+            number = order.pop()
+            if number not in here:
+                here.add(number)
+                wait = spread.begin(here.__contains__)
+                here |= {*wait.blocks}
+                ahead = sum(1 + len(one.blocks) for _, _, one in under_way)
+                seconds = 0.02 + (1 + ahead + len(wait.blocks)) / bytes_per_s
+                under_way.append((now + seconds, now, wait))
+        at_once.append(sum(len(wait.blocks) for _, _, wait in under_way))
+        if under_way:
+            under_way.sort(key=lambda one: one[0])
+            now, began, wait = under_way.pop(0)
+            spread.waited(wait, now - began)
+            spread.came(wait, all_right=True)
+    assert max(at_once) <= 15
+    assert here == {*range(600)}
+    if bytes_per_s == 1000:
+        assert max(at_once) == 15
+
+
+@pytest.mark.parametrize("all_right", [True, False])
+def test_what_can_not_be_had_along_is_tried_less(all_right):
+    spread, here, along = Spread(200, 15), set(), []
+    for number in random.Random(3).sample(range(200), 100):
+        if number not in here:
+            here.add(number)
+            wait = spread.begin(here.__contains__)
+            spread.waited(wait, 0.07)
+            spread.came(wait, all_right=all_right)
+            here |= {*wait.blocks} if all_right else set()
+            along.append(len(wait.blocks))
+    assert (max(along) == 15) == all_right
+    assert sum(along[20:]) <= len(along[20:]) or all_right
+
+
+def test_waits_that_began_before_any_came_along():
+    """Of several threads: one that began alone says nothing of those that weren't."""
+    spread = Spread(200, 15)
+    first = [spread.begin(lambda number: True) for _ in range(3)]
+    for wait in first:
+        spread.waited(wait, 0.1)
+    alone = spread.begin(lambda number: False)
+    beside = spread.begin(lambda number: number % 2 == 0)
+    assert (alone.beside, beside.beside) == (0, 2)
+    spread.waited(alone, 5.0)
+    spread.waited(beside, 0.1)
+    spread.came(beside, all_right=True)
+    assert spread.begin(lambda number: number % 2 == 0).beside > 2

@@ -71,10 +71,10 @@ def test_nothing_is_fetched_along_for_few_or_where_it_cannot_be_kept(watched, mo
     url, asked, _ = watched
     names = sorted(IMAGES)
     random.Random(2).shuffle(names)
-    along, real = [], Spread.blocks_along
-    monkeypatch.setattr(Spread, "blocks_along", lambda *args: along.append(real(*args)) or along[-1])
+    along, real = [], Spread.begin
+    monkeypatch.setattr(Spread, "begin", lambda *args: along.append(real(*args)) or along[-1])
     read(url, names[:count], **options)
-    assert not any(along)
+    assert not any(wait.blocks for wait in along)
     assert len(asked) <= 2 * count
 
 

@@ -124,6 +124,82 @@ def project(web):
     return made.root
 
 
+HIDDEN = {
+    "a comment": "<!-- {} -->",
+    "a script": "<script>var row = '{}'</script>",
+    "a comment in a script": "<script><!-- {} --></script>",
+    "a style": "<STYLE type='a'>{}</STYLE >",
+    "a textarea": "<textarea name=x>{}</textarea>",
+    "a template": "<template id=t>{}</template>",
+    "a title": "<title>{}</title>",
+}
+
+
+@pytest.mark.parametrize("around", HIDDEN)
+def test_links_that_no_browser_shows(around):
+    page = HIDDEN[around].format("<a href='gone/'>x</a>")
+    names = read_page(f"<html>{page}<a href='a.json'>a</a>{page}<a href='b/'>b</a></html>", BASE).names
+    assert names == {"a.json": False, "b": True}
+
+
+@pytest.mark.parametrize("begin", ["<textarea>", "<template>", "<title>", "<iframe>"])
+def test_what_has_no_end_hides_nothing(begin):
+    assert read_page(f"<html>{begin}<a href='a.json'>a</a></html>", BASE).names == {"a.json": False}
+
+
+@pytest.mark.parametrize(
+    ("link", "leads_on"),
+    [
+        ("<a href='?page=2'>", True),
+        ("<a href='./?sort=name&amp;start=100'>", True),
+        ("<a href='/a%20b/p/?marker=x.json'>", True),
+        ("<a href='http://host:80/a%20b/p/?continuation-token=1%2F2'>", True),
+        ("<a rel=next href='?q=7'>", True),
+        ("<link rel='next' href='?q=7'>", True),
+        ("<a href='?page=1'>", False),
+        ("<a href='?C=N;O=D'>", False),
+        ("<a href='?sort=size&amp;order=asc'>", False),
+        ("<a href='../?page=2'>", False),
+        ("<a href='http://elsewhere/a%20b/p/?page=2'>", False),
+        ("<a rel='nofollow next-door' href='?q=7'>", False),
+    ],
+)
+def test_a_list_that_goes_on_elsewhere_is_not_whole(link, leads_on):
+    text = f"<html><a href='a.json'>a</a>{link}x</a></html>"
+    found = read_page(text, BASE)
+    assert bool(found.leads_on) == leads_on
+    assert ("only a part of the folder" in why_no_list(text, found, BASE, BASE)) == leads_on
+
+
+def test_a_folder_that_is_listed_in_parts_is_an_error(web, project, tmp_path, monkeypatch):
+    page = Server.page
+    part = "</A>\n<a href='?page=2'>next</a></html>"
+    monkeypatch.setattr(
+        Server,
+        "page",
+        lambda self, path, full: page(self, path, full).replace("</html>", part if path == "/p/train/ann/" else ""),
+    )
+    os.makedirs(project / "train/ann", exist_ok=True)
+    (project / "train/ann/1.jpg.json").write_text("{}")
+    with pytest.warns(BlobdirWarning, match="only a part of the folder"):
+        opened = blobdir.open_project(f"{web[1]}/p")
+    with pytest.raises(IncompleteListingError, match="only a part of the folder"):
+        opened.filesystem.ls("train/ann")
+    with pytest.raises(ReadError, match="only a part of the folder"):
+        fetch(f"{web[1]}/p", tmp_path / "copy")
+
+
+def test_a_folder_that_is_listed_and_is_not_there(web, project, tmp_path, monkeypatch):
+    page = Server.page
+    monkeypatch.setattr(
+        Server,
+        "page",
+        lambda self, path, full: page(self, path, full).replace("</html>", "<a href='again/'>x</a></html>"),
+    )
+    with pytest.raises(ReadError, match="the server's page leads to it, and it isn't there"):
+        fetch(f"{web[1]}/p", tmp_path / "copy")
+
+
 @pytest.mark.parametrize("style", list(STYLES))
 def test_every_name_is_there(web, project, tmp_path, monkeypatch, style):
     monkeypatch.setattr(Server, "style", staticmethod(STYLES[style]))
@@ -242,6 +318,8 @@ def test_what_is_no_page_is_said(web, project):
         "<a ", '<a x="', "<a x='\"", "<a href=", "<a x ", "<a" + " " * 2000, "<h1>", "<title ", "<", "<pre>",
         "<!-- ", "<script>", "</body", "<ul x='\"", "<b x=", "<ul></body>", "<ul x=" + " " * 2000, "<p x='a' ",
         "<a href=?x", "<a href='#'", "<a href='#x' ",
+        "<a rel" + " " * 2000, "<a x rel=", "<textarea>", "<template ", "<iframe></ifram", "<!-->", "<a href=?page=9",
+        "<a href=?page=" + "9" * 9000 + ">",
         '<a href=#x "" ', "<input type ", "<input type=" + " " * 2000, '<a href="?&C=' + "&" * 2000 + '">',
     ],
 )  # fmt: skip

@@ -13,6 +13,7 @@ counts as not there. Its modification time is when it was last used, to the minu
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -33,7 +34,7 @@ from cachetools import LRUCache
 from blobdir.descriptors import DESCRIPTORS, with_room
 from blobdir.durable import in_words
 from blobdir.errors import BlobdirWarning, UsageError
-from blobdir.locks import ForkSafeLock
+from blobdir.locks import ForkSafeLock, close_unlocked
 from blobdir.ownfolder import is_own, not_own
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ USED_S = 60
 STALE_S = 3600
 """Age from which a file that was being written counts as left behind."""
 OPEN_BLOCKS = 128
+LEDGER_S = 10.0
+"""How long to wait for who counts what is kept: that takes milliseconds, or a second where much must go."""
 _LOCKS = 4096
 _KEEP = 0.9
 _MAGIC = b"blobdirB"
@@ -273,6 +276,9 @@ class DiskTier:
                 os.rename(temporary, path)
         except FileNotFoundError:
             return  # somebody has cleared the cache meanwhile
+        except FileExistsError as error:
+            if not os.path.isdir(error.filename or "") and os.path.lexists(error.filename or ""):
+                self._break(error)  # else the folder came, and went again
         except OSError as error:
             with suppress(OSError):
                 os.unlink(temporary)
@@ -349,13 +355,27 @@ class DiskTier:
 
     @contextmanager
     def _ledger(self) -> Iterator[int]:
+        """The ledger, locked; TimeoutError where another process has it for long: it may have been stopped."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(self.folder / "ledger", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        _HELD.add(fd)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            self._lock_ledger(fd)
             yield fd
         finally:
-            os.close(fd)
+            unlock(fd)
+
+    def _lock_ledger(self, fd: int) -> None:
+        end, pause = time.monotonic() + LEDGER_S, 0.0005
+        while True:
+            try:
+                return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() > end:
+                    message = f"another process has its ledger locked for more than {LEDGER_S:.0f} s; is it stopped?"
+                    raise TimeoutError(errno.ETIMEDOUT, message, str(self.folder)) from error
+            time.sleep(pause)
+            pause = min(0.02, 2 * pause)
 
     def _reserve(self, path: str, size: int) -> bool:
         """Make a file of `size` bytes within the limit; False where that never is."""
@@ -472,9 +492,7 @@ def unlock(fd: int) -> None:
     """Let go of a lock; -1 is none, nor is one that the process had from which this one was forked."""
     if fd in _HELD:
         _HELD.discard(fd)
-        with suppress(OSError):
-            fcntl.flock(fd, fcntl.LOCK_UN)  # closing alone wouldn't do where a forked process has it, too
-        os.close(fd)
+        close_unlocked(fd, os.getpid())
 
 
 def _let_go() -> None:

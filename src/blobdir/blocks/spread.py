@@ -5,12 +5,14 @@ worth fetching before it's asked for, and one after the other they cost a round 
 fetched. With each wait come at most as many as are here already, so what is in vain is at most about what wasn't; how
 many are here is known by all processes that share the cache.
 
-Where connections share a slow line, what is fetched along makes him wait longer. So his waits are timed: where they
-become longer than they were, twice in a row, fewer blocks come along.
+Where connections share a slow line, what is fetched along makes him wait longer. So waits are timed: where they
+become longer than those with nothing beside them, twice in a row, fewer blocks come along. Of all that wait at once,
+in several threads, together not more are under way, and more only after a wait has shown that so many do no harm.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -25,36 +27,50 @@ SLOWER_S: Final = 0.02
 """How much longer a wait may take when blocks come along, times and seconds."""
 _SAMPLE: Final = 256
 _REGAIN: Final = 0.25
-_GROWTH: Final = 4
+_ALONE, _FIRST, _GROWTH = 2, 2, 4
+"""Waits with nothing beside them that must be known; blocks that come along first; how many times more come then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Somebody waits for a block.
+
+    Attributes
+    ----------
+    blocks : list of int
+        To fetch along with it, far from one another, so that each is a request of its own. `Spread.came` is to be told
+        when they have come.
+    beside : int
+        Blocks that are under way along with this wait and others, when it begins.
+    """
+
+    blocks: list[int]
+    beside: int
 
 
 class Spread:
-    """Watches the blocks of one file that somebody had to wait for.
+    """Watches who waits for blocks of one file. Its calls exclude each other.
 
     Parameters
     ----------
     count : int
         Blocks of the file.
     most : int
-        Blocks that are fetched along with one.
+        Blocks that are under way along with others.
     """
 
     def __init__(self, count: int, most: int) -> None:
         order = np.random.default_rng(0).permutation(count).tolist()
         self._sample = order[-_SAMPLE:]
         self._order: Iterator[int] = iter(order)
-        self._most = most
+        self._count, self._most = count, most
+        self._here = 0.0
         self._limit = float(most)
-        self._count = count
-        self._waits = 0
-        self._wanted = 0.0
-        self._is_much = False
-        self._before = 0  # along, when any came last
-        self._along = 0  # with the last wait
+        self._harmless = self._beside = 0
         self._alone_s: list[float] = []
         self._was_slow = False
 
-    def blocks_along(self, is_here: Callable[[int], bool]) -> list[int]:
+    def begin(self, is_here: Callable[[int], bool]) -> Wait:
         """Note that somebody begins to wait for a block.
 
         Parameters
@@ -64,32 +80,38 @@ class Spread:
 
         Returns
         -------
-        list of int
-            Blocks to fetch along with it, far from one another, so that each is a request of its own: at most
-            as many as are here, whoever had them fetched.
+        Wait
+            With blocks to fetch: no more than are here, whoever had them fetched.
         """
-        self._waits += 1
-        if not self._is_much and self._waits > 3:
-            here = sum(map(is_here, self._sample)) / len(self._sample)
-            self._wanted = here * self._count if here * SHARE > 1 else 0.0
-            self._is_much = self._wanted >= self._most
         found: list[int] = []
-        most = max(2, self._before * (1 if self._was_slow else _GROWTH))
-        wanted = int(min(self._limit, self._wanted, most))
-        while len(found) < wanted and (number := next(self._order, -1)) >= 0:
-            if not is_here(number):
-                found.append(number)
-        self._along = len(found)
-        self._before = self._along or self._before
-        return found
+        if len(self._alone_s) > _ALONE:
+            if self._here < self._most:
+                here = sum(map(is_here, self._sample)) / len(self._sample)
+                self._here = here * self._count if here * SHARE > 1 else 0.0
+            most = max(_FIRST, self._harmless * _GROWTH)
+            wanted = int(min(self._limit, self._here, most)) - self._beside
+            while len(found) < wanted and (number := next(self._order, -1)) >= 0:
+                if not is_here(number):
+                    found.append(number)
+        self._beside += len(found)
+        return Wait(found, self._beside)
 
-    def waited(self, seconds: float) -> None:
-        """Note how long that took."""
-        if not self._along:
+    def came(self, wait: Wait, *, all_right: bool) -> None:
+        """Note that the blocks fetched along with a wait have come, or couldn't be had."""
+        self._beside -= len(wait.blocks)
+        if not all_right:
+            self._limit = min(self._limit, len(wait.blocks) // 2)
+
+    def waited(self, wait: Wait, seconds: float) -> None:
+        """Note how long it took until the block was here."""
+        if not wait.beside:
             self._alone_s = sorted([*self._alone_s, seconds])[:SHARE]
-        is_slow = bool(self._along) and seconds > SLOWER * self._alone_s[len(self._alone_s) // 2] + SLOWER_S
-        if is_slow and self._was_slow:
-            self._limit = self._along // 2
-        elif not is_slow:
+            return
+        is_slow = seconds > SLOWER * self._alone_s[len(self._alone_s) // 2] + SLOWER_S
+        if not is_slow:
             self._limit = min(self._most, self._limit + _REGAIN)
+            self._harmless = max(self._harmless, wait.beside)
+        elif self._was_slow:
+            self._limit = min(self._limit, wait.beside // 2)
+            self._harmless = min(self._harmless, wait.beside // 2)
         self._was_slow = is_slow

@@ -19,6 +19,7 @@ from platformdirs import user_cache_path
 
 from blobdir.errors import BusyError
 from blobdir.leftovers import open_left
+from blobdir.locks import close_unlocked
 from blobdir.moving.localfiles import LocalFile
 from blobdir.sources import Stat
 
@@ -61,7 +62,7 @@ class NoteFile:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, *, dir_fd: int | None = None) -> None:
-        self._fd = -1
+        self._fd, self._process = -1, os.getpid()
         self.notes: dict[str, Note] = {}
         if path is None:
             return
@@ -98,7 +99,7 @@ class NoteFile:
         """Close the file; what was noted stays."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            os.close(fd)
+            close_unlocked(fd, self._process)
 
 
 def _format(path: str, note: Note) -> bytes:

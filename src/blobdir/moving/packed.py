@@ -27,6 +27,7 @@ from blobdir.durable import write_whole
 from blobdir.errors import BlobdirError, BusyError, ReadError
 from blobdir.inside import open_plain, read_whole
 from blobdir.leftovers import remove_odd, remove_odd_below
+from blobdir.locks import close_unlocked
 from blobdir.moving.around import refuse_inside
 from blobdir.moving.claim import Claim
 from blobdir.moving.comparing import digest_of
@@ -147,7 +148,7 @@ def _stage(place: str, source: str) -> Path:
 def _alone(stage: Path) -> Iterator[None]:
     """Make sure that nobody else packs the same to the same place."""
     stage.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd, owner = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), os.getpid()
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -155,7 +156,7 @@ def _alone(stage: Path) -> Iterator[None]:
             raise BusyError("another process is packing this folder to this place; wait until it's done") from error
         yield
     finally:
-        os.close(fd)
+        close_unlocked(fd, owner)
 
 
 def _forget(stages: Path) -> None:

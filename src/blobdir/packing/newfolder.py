@@ -29,6 +29,7 @@ from blobdir.durable import absolute, in_words, rename_new, sync_filesystem, syn
 from blobdir.errors import BlobdirError, BusyError, PackError, UsageError
 from blobdir.interrupts import deferred, remember
 from blobdir.leftovers import remove_odd, remove_odd_below
+from blobdir.locks import close_unlocked
 from blobdir.packing.made import FOREIGN, Made, left_foreign, said_of_foreign
 from blobdir.projectlock import STATE_DIR
 from blobdir.temporary import clean_below
@@ -83,7 +84,7 @@ class NewFolder:
         self.state = self.work / STATE_DIR / suffix.removeprefix(".")
         self.missing: Callable[[], int] = lambda: 0
         self._resume, self._again = resume, again
-        self._fd = -1
+        self._fd, self._process = -1, os.getpid()
 
     def check(self) -> None:
         """Raise what entering would, as far as it can be known without doing anything."""
@@ -149,6 +150,7 @@ class NewFolder:
     def _open(self) -> None:
         """Open the work folder, and lock it."""
         try:
+            self._process = os.getpid()
             self._fd = os.open(self.work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
@@ -258,5 +260,5 @@ class NewFolder:
         if hasattr(self, "made"):
             self.made.close()
         if self._fd >= 0:
-            os.close(self._fd)
+            close_unlocked(self._fd, self._process)
             self._fd = -1

@@ -85,6 +85,8 @@ _MOST_AHEAD = 32 << 20
 """Bytes that such results hold."""
 _MESSAGE_LENGTH = 500
 _GRACE_S = 5.0
+_MANY, _RECENT = 0.1, 1 / 16
+"""Of answers, the share that is many, and the weight of the last one."""
 _THREADED = frozenset(("webdav", "dav"))
 """Protocols of backends that block, and that several threads may use; the others get one thread."""
 
@@ -133,6 +135,7 @@ class Backend:
         self._transport: General | Blocking | None = None
         self._width = 1
         self.has_answered = False
+        self._put_off = 0.0
         self._making = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -258,17 +261,26 @@ class Backend:
                 if not is_late:
                     self._heard = time.monotonic()
                 self._broken |= not self.is_async  # a connection of its own, perhaps: made anew for the next try
-                turns.answered(put_off=is_late or status_of(error) in PUT_OFF)
+                self._answered(put_off=is_late or status_of(error) in PUT_OFF)
                 await turns.pause(pause)
             else:
                 self.has_answered = True
                 self._heard = time.monotonic()
-                turns.answered(put_off=False)
+                self._answered(put_off=False)
                 size = size_of(found)
                 self.pace.note(size, trial.took)
                 if is_done:
                     return answer
                 asked.came(trial, size)
+
+    def _answered(self, *, put_off: bool) -> None:
+        turns.answered(put_off=put_off)
+        self._put_off += (put_off - self._put_off) * _RECENT
+
+    @property
+    def puts_off(self) -> bool:
+        """Whether it has put off many of the last requests: then none are made for which nobody waits."""
+        return self._put_off > _MANY
 
     def _is_renewed(self, count: int) -> bool:
         """Whether a backend that refuses who asks is another one now, with what its credentials are by now.

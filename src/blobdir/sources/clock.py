@@ -5,7 +5,8 @@ one. So what comes steadily is never given up, however long it takes; a server t
 seconds, and so is one that lets a byte drip now and then: at half of that pace, after twice as long.
 
 A request has one clock for all of its tries, and each try has another one, as it's worth asking anew long before all is
-lost. Both run only while a try is under way, and through the pauses after it: what waits for its turn has no deadline.
+lost. Both run only while a try is under way, and through the pauses after it: what waits for its turn has no deadline,
+and where it's we who aren't ready for bytes, no time counts.
 Bytes that were thrown away are as none.
 """
 
@@ -68,6 +69,11 @@ class Clock:
             self._since = now
         self.gain(size)
 
+    def rest(self, now: float) -> None:
+        """Note that until now nobody was ready for bytes: that doesn't count."""
+        if self._since is not None:
+            self._since = now
+
     def gain(self, size: int) -> None:
         """Wind it up."""
         self._left = min(self._most, self._left + size / SLOWEST_BYTES_PER_S)
@@ -123,10 +129,13 @@ class Trial:
         self._limit = limit
 
     def came(self, now: float, size: int) -> None:
-        """Note bytes."""
+        """Note bytes; none say that it isn't the server which isn't ready."""
         self.size += size
         for clock in self._clocks:
-            clock.came(now, size)
+            if size:
+                clock.came(now, size)
+            else:
+                clock.rest(now)
         if self._limit is not None and now - self._moved > _MOVED_S and not self._limit.expired():
             self._limit.reschedule(now + self._left(now))
             self._moved = now

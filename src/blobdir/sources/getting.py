@@ -152,8 +152,9 @@ class Getting(Call):
         versioned = self._versioned or self._in_steps or self._have > 0
 
         def piece(data: bytes, version: Stat) -> None:
-            self._now.append(data)
-            self._now_version = version
+            if data:
+                self._now.append(data)
+                self._now_version = version
             came(len(data))
 
         return lambda: transport().get(path, low, high, versioned=versioned, came=piece)

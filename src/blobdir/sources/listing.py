@@ -98,6 +98,8 @@ def _listed(
         elif unlisted is not None and _is_of_one(found, backend):
             is_gone = isinstance(found, FileNotFoundError)
             unlisted[key] = FileNotFoundError(errno.ENOENT, _DEAD_LINK) if is_gone else found
+        elif isinstance(found, FileNotFoundError) and backend.web is not None:
+            raise ReadError(f"{_what(url, key)}: {_DEAD_LINK}") from found
         elif isinstance(found, FileNotFoundError):
             raise SourceChangedError(
                 f"{_what(url, key)}: isn't there any more; something changes the project"

@@ -147,10 +147,15 @@ class RemoteStorage:
             request = max(1, parse_size(given.request_size, "request_size"))
         return gap, request
 
-    def in_background(self, function: Any, *args: Any) -> None:
-        """Do something that nobody waits for; what fails is met again by who needs it."""
+    def in_background(self, function: Any, *args: Any) -> bool:
+        """Do something that nobody waits for; what fails is met again by who needs it.
+
+        Whether it will be done: there may be no thread for it.
+        """
         with suppress(OSError):
             self._background.submit(function, *args)
+            return True
+        return False
 
     def full(self, path: str) -> str:
         """The backend's name of a path in the project; ReadError where it would take that for another one's."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from blobdir.blocks import BLOCK_BYTES, BlockCache, Origin, Readahead, Spread
+from blobdir.blocks import BLOCK_BYTES, BlockCache, Origin, Readahead, Spread, Wait
 from blobdir.errors import ReadError, SourceChangedError
 from blobdir.locks import ForkSafeLock
+from blobdir.perprocess import PerProcess
 from blobdir.ranges import merge_ranges
 from blobdir.sources.backend import CONCURRENCY, Backend
 from blobdir.sources.model import Stat
@@ -51,8 +52,8 @@ class Place(Protocol):
         """Gap and size of merged requests, in bytes."""
         ...
 
-    def in_background(self, function: Callable[..., Any], *args: Any) -> None:
-        """Do something that nobody waits for."""
+    def in_background(self, function: Callable[..., Any], *args: Any) -> bool:
+        """Do something that nobody waits for; whether it will be done."""
         ...
 
 
@@ -78,7 +79,7 @@ class RemoteSource:
         self._full = storage.full(path)
         self._cache = storage.cache
         self._ahead = Readahead(READAHEAD_BLOCKS)
-        self._spread: Spread | None = None
+        self._spreads: PerProcess[Spread] | None = None
         self._watching = ForkSafeLock()
         self._key = ""
         self._worth = WORTH
@@ -191,14 +192,14 @@ class RemoteSource:
         if missing and not (self.storage.is_roomy or self._worth > 0 or self._reads_on(last)):
             return next(self.fetch([(start, end)]))  # here and there in more than can be kept: only what is asked for
         self._worth -= len(missing)
-        spread = self._fetch_along(cache, missing) if missing else None
+        wait = self._fetch_along(cache, missing) if missing else None
         began = time.monotonic()
         for number, block in cache.fetch(self._origin, missing).items():
             base = number * BLOCK_BYTES
             parts[number] = block[max(0, start - base) : end - base]
-        if spread is not None:
+        if wait is not None:
             with self._watching:
-                spread.waited(time.monotonic() - began)
+                self._spread().waited(wait, time.monotonic() - began)
         return parts[first] if first == last else b"".join(parts[number] for number in range(first, last + 1))
 
     def _reads_on(self, number: int) -> bool:
@@ -216,20 +217,35 @@ class RemoteSource:
         if wanted:
             self.storage.in_background(cache.fetch, self._origin, wanted)
 
-    def _fetch_along(self, cache: BlockCache, missing: list[int]) -> Spread | None:
-        """Have blocks fetched that somebody who jumps about will want; who is to be told how long he waits now."""
-        if not self.storage.is_roomy or not self.storage.backend.is_async:  # they'd push others out, or be in his way
+    def _fetch_along(self, cache: BlockCache, missing: list[int]) -> Wait | None:
+        """Have blocks fetched that somebody who jumps about will want; how long he waits now is to be told then."""
+        storage = self.storage
+        if not storage.is_roomy or not storage.backend.is_async:  # they'd push others out, or be in his way
             return None
         with self._watching:
-            if self._ahead.is_stream(missing[-1]):
+            if self._ahead.is_stream(missing[-1]) or storage.backend.puts_off:
                 return None
-            if self._spread is None:
-                self._spread = Spread(-(-self.size // BLOCK_BYTES), CONCURRENCY - 1)
-            spread = self._spread
-            wanted = spread.blocks_along(lambda n: n in missing or cache.has(self._key, n))
-        if wanted:
-            self.storage.in_background(cache.fetch, self._origin, wanted)
-        return spread
+            wait = self._spread().begin(lambda n: n in missing or cache.has(self._key, n))
+        if wait.blocks and not storage.in_background(self._fetch_beside, cache, wait):
+            self._came(wait, all_right=False)
+        return wait
+
+    def _spread(self) -> Spread:
+        if self._spreads is None:
+            self._spreads = PerProcess(lambda: Spread(-(-self.size // BLOCK_BYTES), CONCURRENCY - 1))
+        return self._spreads.get()
+
+    def _fetch_beside(self, cache: BlockCache, wait: Wait) -> None:
+        all_right = False
+        try:
+            cache.fetch(self._origin, wait.blocks)
+            all_right = True
+        finally:
+            self._came(wait, all_right=all_right)
+
+    def _came(self, wait: Wait, *, all_right: bool) -> None:
+        with self._watching:
+            self._spread().came(wait, all_right=all_right)
 
     def warm(self) -> Iterator[tuple[int, bool]]:
         """Fetch what isn't in the cache; yields bytes, and whether they had to be fetched."""

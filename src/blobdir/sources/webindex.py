@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from posixpath import splitext
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from blobdir.filenames import IMAGE_EXTENSIONS, is_item_folder
 
@@ -67,6 +67,16 @@ _ENCLOSING: Final = re.compile(
 )
 """What can be around the links of a list and must have an end; HTML lets other elements end without a tag."""
 _BEGUN: Final = re.compile(rf"<(?:[a-z/!?]{_ATTRIBUTES}(?:=\s*(?:\"[^\"]*|'[^']*))?)?\Z", re.IGNORECASE)
+_HIDDEN: Final = re.compile(
+    r"<!--.*?(?P<comment>-->|\Z)"
+    r"|<(?P<raw>script|style|textarea|template|title|xmp|iframe)\b[^<>]*>.*?(?P<end></(?P=raw)\s*>|\Z)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""In what no browser shows links."""
+_NEXT: Final = re.compile(r"<(?:a|link)\b[^<>]*\srel\s*=\s*[\"']?next\b", re.IGNORECASE)
+_NUMBERED: Final = frozenset(("page", "p", "pg", "offset", "start", "skip", "from"))
+_MARKED: Final = frozenset(("marker", "cursor", "after", "continuation-token", "page_token", "pagetoken", "next"))
+"""Names in a query by which a server tells which part of a list is wanted: by a number, or by where it begins."""
 _EMPTY: Final = re.compile(r"(?:^|[\s\"'])/\Z")
 _AROUND: Final = frozenset(("html", "body"))
 _LISTS: Final = frozenset(("pre", "table", "ul", "ol", "dl"))
@@ -86,11 +96,14 @@ class Listed:
         Those that links name as a folder and as a file: many servers' pages do, of folders.
     unclear : list of str
         Links to something in the folder that has a query or a fragment: perhaps a name that wasn't escaped.
+    leads_on : str
+        The link to the next part of the list; empty where this is all of it.
     """
 
     names: dict[str, bool] = field(default_factory=dict)
     both: set[str] = field(default_factory=set)
     unclear: list[str] = field(default_factory=list)
+    leads_on: str = ""
 
 
 def read_page(text: str, *addresses: str) -> Listed:
@@ -104,10 +117,13 @@ def read_page(text: str, *addresses: str) -> Listed:
         URLs of the folder: the one where the page was found, after redirections, and others that mean the same.
     """
     bases = [(_host(address), _resolved(_components(urlsplit(address).path))) for address in addresses]
-    found = Listed()
+    text = _visible(text)
+    found = Listed(leads_on="rel=next" if _NEXT.search(text) else "")
     unclear: dict[str, str] = {}
     for match in _LINK.finditer(text):
         link = _link(match)
+        if _is_next(link) and _is_one_of(link, bases):
+            found.leads_on = link
         path, query, fragment = _split(link)
         below = _below(path, bases)
         if query or fragment:
@@ -125,6 +141,35 @@ def read_page(text: str, *addresses: str) -> Listed:
             found.both.add(name)
     found.unclear = [link for name, link in unclear.items() if name not in found.names]
     return found
+
+
+def _visible(text: str) -> str:
+    """A page without what is hidden; what has no end in it hides nothing."""
+    return _HIDDEN.sub(lambda match: " " if match["comment"] or match["end"] else match[0], text)
+
+
+def _is_next(link: str) -> bool:
+    """Whether a link is to another part of a list, and not to its first."""
+    for name, value in parse_qsl(link.partition("#")[0].partition("?")[2]):
+        if name.lower() in _NUMBERED and value.isdecimal() and value.lstrip("0") not in ("", "1"):
+            return True
+        if name.lower() in _MARKED and value:
+            return True
+    return False
+
+
+def _is_one_of(link: str, bases: list[tuple[str, list[str]]]) -> bool:
+    """Whether a link is to one of some addresses, whatever its query."""
+    path = _split(link)[0]
+    host = ""
+    if absolute := _ABSOLUTE.match(path):
+        host, _, path = path[absolute.end() :].partition("/")
+        path = f"/{path}"
+    components = _components(path)
+    return any(
+        host in ("", netloc) and _resolved(components if path.startswith("/") else [*base, *components]) == base
+        for netloc, base in bases
+    )
 
 
 def tells_folders(page: Listed) -> bool:
@@ -179,6 +224,8 @@ def why_no_list(
         return "the server gives no page that lists the folder, but leads to another one"
     if where := open_at_end(text, is_whole=is_whole, lists=bool(found.names)):
         return f"the server's page that lists the folder is cut off: it ends in {where}"
+    if found.leads_on:
+        return f"the server's page lists only a part of the folder, and leads to the next one ({found.leads_on})"
     if found.names or found.unclear or _leads_around(text, asked, answered) or _says_so(text):
         return ""
     return "the server gives a page that has no sign of a list of the folder, such as an index.html that lies there"
@@ -230,7 +277,7 @@ def open_at_end(text: str, *, is_whole: bool = False, lists: bool = False) -> st
 def _leads_around(text: str, *addresses: str) -> bool:
     """Whether a page leads to itself, perhaps sorted in another way, or to the folder above it."""
     bases = [(_host(address), _resolved(_components(urlsplit(address).path))) for address in addresses]
-    for link in _links(text):
+    for link in _links(_visible(text)):
         path, _, _ = _split(link)
         host = ""
         if _NO_FILE.match(link):

@@ -49,6 +49,7 @@ _UNANNOUNCED = 8 << 20
 """Bytes that are read of a file before it's asked how many it has, where the answer doesn't say it."""
 _TOGETHER = 2 << 30
 """Bytes of whole files of more than `_UNANNOUNCED` that may be here while they come; one alone may have more."""
+_REST_S = 0.05
 _TOLD = 1024
 """Files of which it's remembered what the server has said of them."""
 _IGNORED = 3
@@ -203,21 +204,22 @@ class Web(General):
                     most = await self._announced(path) or length or WHOLE_BYTES
                 if most is not None and size > most:
                     raise TooLongError(f"the server sends more than {most:,} bytes, and the file can't have more")
-                if asked is None and size > _UNANNOUNCED:
-                    self._check_room(response, size)
                 came(piece, version)
+                if asked is None and size > _UNANNOUNCED:
+                    await self._room(response, size, lambda: came(b"", version))
         finally:
             self._large.pop(id(response), None)
         return b"".join(pieces)
 
-    def _check_room(self, response: Any, size: int) -> None:
-        """Have one of many large files that come together wait for another try, before they fill the memory."""
+    async def _room(self, response: Any, size: int, rest: Callable[[], None]) -> None:
+        """Leave bytes to the server while large files that come together hold too much; the first of them goes on.
+
+        `rest` is called as long as it's we who aren't ready.
+        """
         self._large[id(response)] = size
-        if len(self._large) > 1 and sum(self._large.values()) > _TOGETHER:
-            raise WrongAnswerError(
-                f"{len(self._large)} files of more than {_UNANNOUNCED >> 20} MiB came at once, together more than "
-                f"{_TOGETHER >> 30} GiB; read fewer of them at once"
-            )
+        while next(iter(self._large)) != id(response) and sum(self._large.values()) > _TOGETHER:
+            rest()
+            await asyncio.sleep(_REST_S)
 
     async def _announced(self, path: str) -> int:
         """Bytes of a file, as they are told without it; 0 where they aren't."""

@@ -1,0 +1,146 @@
+"""Who counts what is kept has a lock meanwhile, which nobody may wait for without an end."""
+
+import fcntl
+import os
+import signal
+import threading
+import time
+import warnings
+
+import pytest
+
+from blobdir.blocks import DiskTier
+from blobdir.blocks import disk as module
+from blobdir.errors import BlobdirWarning
+from blobdir.locks import close_unlocked
+from blobdir.moving.notes import PushNotes
+from blobdir.moving.packed import _alone
+from blobdir.packing.newfolder import NewFolder
+
+KEY = "ab" * 16
+
+
+@pytest.fixture
+def disk(tmp_path):
+    return DiskTier(tmp_path / "cache", 1 << 20)
+
+
+def forked(inside):
+    """A process that is forked while a lock is held, and lives until it's ended."""
+    inside.wait(20)
+    pid = os.fork()
+    if not pid:
+        time.sleep(60)
+        os._exit(0)
+    return pid
+
+
+def test_one_that_is_forked_meanwhile_does_not_have_it(disk):
+    inside, goes_on = threading.Event(), threading.Event()
+
+    def hold():
+        with disk._ledger():
+            inside.set()
+            goes_on.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    pid = forked(inside)
+    try:
+        goes_on.set()
+        holder.join()
+        disk.write(KEY, 0, b"x" * 100, "a.tar")
+        assert not disk.broken
+        assert disk.read(KEY, 0, 0, 1) == b"x"
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def test_one_that_is_stopped_with_it_is_not_waited_for_for_ever(disk, monkeypatch):
+    monkeypatch.setattr(module, "LEDGER_S", 0.2)
+    disk.write(KEY, 0, b"x" * 100, "a.tar")
+    fd = os.open(disk.folder / "ledger", os.O_RDWR)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        with pytest.warns(BlobdirWarning, match="another process has its ledger locked"):
+            disk.write(KEY, 1, b"y" * 100, "a.tar")
+        assert disk.read(KEY, 0, 0, 1) == b"x"
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_a_folder_that_comes_and_goes_is_no_end_of_the_cache(disk, monkeypatch, is_file):
+    """A file in its place is."""
+    disk.write(KEY, 0, b"x" * 100, "a.tar")
+    blocks = disk.folder / "blocks" / "cd"
+
+    def make(self, folder):
+        if is_file:
+            blocks.write_bytes(b"")
+        raise FileExistsError(17, "File exists", str(blocks))
+
+    with monkeypatch.context() as patched, warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        patched.setattr(DiskTier, "_make", make)
+        disk.write("cd" * 16, 0, b"y" * 100, "a.tar")
+    assert bool(disk.broken) == is_file == bool(said)
+    if not is_file:
+        disk.write("cd" * 16, 0, b"y" * 100, "a.tar")
+        assert disk.read("cd" * 16, 0, 0, 1) == b"y"
+
+
+def _of_a_new_folder(at):
+    made = NewFolder(at / "new", ".packing")
+    made.__enter__()
+
+    def give():
+        made.discard()
+        made.__exit__(None, None, None)
+
+    return give
+
+
+def _of_packing(at):
+    lock = _alone(at / "stage")
+    lock.__enter__()
+    return lambda: lock.__exit__(None, None, None)
+
+
+def _of_pushing(at):
+    return PushNotes("s3://bucket/a").close
+
+
+@pytest.mark.parametrize("take", [_of_a_new_folder, _of_packing, _of_pushing])
+def test_whoever_has_a_lock_gives_it_to_all(tmp_path, monkeypatch, take):
+    """A process that was forked while it was held doesn't keep it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    give = take(tmp_path)
+    held = threading.Event()
+    held.set()
+    pid = forked(held)
+    try:
+        give()
+        take(tmp_path)()
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize("is_owner", [True, False])
+def test_who_closes_unlocks_what_is_his(tmp_path, is_owner):
+    path = tmp_path / "a"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    other = os.dup(fd)
+    close_unlocked(fd, os.getpid() if is_owner else os.getppid())
+    again = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        taken = True
+    except BlockingIOError:
+        taken = False
+    assert taken == is_owner
+    os.close(again)
+    os.close(other)
