@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import MutableMapping
 
 import pytest
@@ -303,3 +305,32 @@ def test_annotations_are_added_for_the_sdk(store):
     store["a.png"] = b"other bytes"
     del store["a"]
     assert sorted(os.listdir(f"{store.path}/images/ann")) == ["a.png.json", "f"]
+
+
+@pytest.mark.parametrize("images", [5, None, "ab", [("a",)], [("a", b"", 1)], [5], {"a": b"1"}.keys()])
+def test_what_arent_images_is_refused(store, images):
+    with pytest.raises(UsageError, match="images are given as"):
+        store.put_many(images)
+    assert store.names == []
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "none", "x.jpg"), KeyError("x"), ZeroDivisionError()])
+def test_errors_of_who_gives_the_images_stay_what_they_are(store, error):
+    def images():
+        yield "a", b"1"
+        raise error
+
+    with pytest.raises(type(error)) as found:
+        store.put_many(images())
+    assert found.value is error
+    assert store.names == []
+
+
+def test_who_only_reads_imports_nothing_that_writes(store):
+    store["a"] = b"1"
+    code = (
+        "import sys; from blobdir import ImageStore; "
+        f"assert ImageStore({store.path!r}, 'r').get_many(['a']) == [b'1']; "
+        "assert not [name for name in sys.modules if name.startswith('blobdir.packing')]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from blobdir.imagestore.counts import Put
 from blobdir.imagestore.metadata import Metadata
-from blobdir.imagestore.pending import Put
 from blobdir.imagestore.store import ImageStore
 
 __all__ = ["ImageStore", "Metadata", "Put"]

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from blobdir.discovery.layout import NAME_MAX_BYTES
 from blobdir.errors import UsageError
 from blobdir.offsets.names import first_bad_name, shown, to_bytes
-from blobdir.packing.naming import MAX_NAME_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+MAX_NAME_BYTES: Final = NAME_MAX_BYTES - len(".json")
+"""Bytes between slashes: what belongs to an image is called like it, with this behind."""
 MAX_PATH_BYTES: Final = 3000
 """Bytes of a name with all its folders: what lies above them in the project, and where that is, comes on top."""
 

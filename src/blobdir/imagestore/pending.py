@@ -10,12 +10,13 @@ import sys
 from collections import Counter
 from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from blobdir.discovery import layout
 from blobdir.errors import UsageError
+from blobdir.imagestore.counts import Put
 from blobdir.imagestore.names import as_bytes, packed_names
 from blobdir.imagestore.view import FOLDER, META, NONE, OTHER, meta_path
 from blobdir.offsets.table import OffsetsTable, concatenate
@@ -38,24 +39,6 @@ BATCH: Final = 4096
 """Images that are checked together."""
 NO_METADATA: Final = b"{}"
 _MISSING: Final = object()
-
-
-class Put(NamedTuple):
-    """What `ImageStore.put_many` did.
-
-    Attributes
-    ----------
-    new : int
-        Images that weren't there before.
-    replaced : int
-        Images whose bytes are others now.
-    kept : int
-        Images that were there, and were left as they were.
-    """
-
-    new: int
-    replaced: int
-    kept: int
 
 
 class Pending:
@@ -176,10 +159,10 @@ class Pending:
         undo: dict[str, Any] = {}
         new = replaced = kept = 0
         try:
-            with self._change.in_words():
-                for batch in _batches(pairs):
+            for batch in _batches(pairs):
+                with self._change.in_words():
                     more = self._put_batch(batch, view, undo, overwrite=overwrite)
-                    new, replaced, kept = new + more[0], replaced + more[1], kept + more[2]
+                new, replaced, kept = new + more[0], replaced + more[1], kept + more[2]
             for name in metadata:
                 if not self.has(name, view):
                     raise KeyError(name)
@@ -191,7 +174,10 @@ class Pending:
         return Put(new, replaced, kept)
 
     def _put_batch(self, batch: list[tuple[Any, Any]], view: View, undo: dict[str, Any], *, overwrite: bool) -> Put:
-        names = [name for name, _ in batch]
+        try:
+            names = [name for name, _ in batch]
+        except (TypeError, ValueError):
+            raise UsageError("images are given as pairs of a name and bytes; nothing was written") from None
         table = packed_names(names)
         values = [value if type(value) is bytes else as_bytes(name, value) for name, value in batch]
         rows = view.packed_rows(names, *table)
@@ -448,6 +434,9 @@ class Pending:
 
 
 def _batches(pairs: Iterable[tuple[Any, Any]]) -> Iterator[list[tuple[Any, Any]]]:
-    iterator = iter(pairs)
+    try:
+        iterator = iter(pairs)
+    except TypeError:
+        raise UsageError("images are given as a mapping, or as pairs; nothing was written") from None
     while batch := list(islice(iterator, BATCH)):
         yield batch

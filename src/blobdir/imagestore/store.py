@@ -21,20 +21,16 @@ from blobdir.errors import (
     ReadOnlyError,
     UsageError,
 )
-from blobdir.imagestore.annotating import annotate
 from blobdir.imagestore.metadata import Metadata, decoded, encoded
 from blobdir.imagestore.names import packed_names
-from blobdir.imagestore.pending import Pending, Put
 from blobdir.imagestore.view import View
 from blobdir.locks import ForkSafeLock, ForkSafeRLock
-from blobdir.packing.compacting import compact
-from blobdir.packing.folding import MANY
-from blobdir.packing.merging import create_project
-from blobdir.packing.publishing import Change, recover
 from blobdir.projectlock import JOURNAL, changes, is_being_changed
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
+    from blobdir.imagestore.counts import Put
+    from blobdir.imagestore.pending import Pending
     from blobdir.packing.report import ChangeReport
 
 D = TypeVar("D")
@@ -44,6 +40,8 @@ _NONE: Final = object()
 _WAIT_S: Final = 0.02
 _TRIES: Final = 5
 _WORTH_BYTES: Final = 64 << 20
+_MANY: Final = 64
+"""Blobs that a reader holds open; with more, folding is worth a call of `compact`."""
 
 
 class _Since(NamedTuple):
@@ -119,6 +117,8 @@ class ImageStore(MutableMapping[str, bytes]):
 
     def _create(self) -> None:
         """Make an empty project; another process may do so at the same time."""
+        from blobdir.packing.merging import create_project
+
         end = time.monotonic() + max(self.timeout, 1.0)
         while True:
             try:
@@ -160,6 +160,8 @@ class ImageStore(MutableMapping[str, bytes]):
         """Finish what a writer that was killed has begun, if that's possible: else reading says what it costs."""
         journal = os.path.join(self.path, layout.STATE_DIR, JOURNAL)
         if os.path.lexists(journal) and not is_being_changed(self.path):
+            from blobdir.packing.publishing import recover
+
             with suppress(BlobdirError, OSError):
                 recover(self.path)
 
@@ -326,10 +328,10 @@ class ImageStore(MutableMapping[str, bytes]):
         KeyError
             One isn't there; nothing was removed.
         """
-        wanted = list(dict.fromkeys(names))
+        wanted = list(names)
         with self._changing() as (pending, view):
             pending.delete(wanted, view)
-        return len(wanted)
+        return len({*wanted})
 
     def update(self, *given: Any, **named: bytes) -> None:
         """Write the images of a mapping, or of pairs, in one commit."""
@@ -363,6 +365,8 @@ class ImageStore(MutableMapping[str, bytes]):
             raise ReadOnlyError(f"{self.path}: the store was opened to be read; mode 'a' writes")
         if self._is_closed:
             raise UsageError(f"{self.path}: the store is closed")
+        from blobdir.imagestore.pending import Pending
+
         pending = self._as_soon_as_free(lambda: Pending(self.path, self.dataset))
         try:
             since = self._since
@@ -420,7 +424,7 @@ class ImageStore(MutableMapping[str, bytes]):
     def worth_compacting(self) -> str:
         """Why `compact` is worthwhile, in words; empty where it isn't."""
         view = self._now()
-        if view.blob_count > MANY:
+        if view.blob_count > _MANY:
             return f"images are in {counted(view.blob_count, 'blob')}, which it folds together"
         unused = view.unused_bytes()
         if unused > max(view.total_bytes(), _WORTH_BYTES):
@@ -433,7 +437,7 @@ class ImageStore(MutableMapping[str, bytes]):
             return
         blobs = os.path.join(self.path, layout.BLOB_DIR)
         with suppress(OSError):
-            if len(os.listdir(blobs)) <= MANY:
+            if len(os.listdir(blobs)) <= _MANY:
                 return
             self._has_warned = True
             if why := self.worth_compacting:
@@ -448,6 +452,8 @@ class ImageStore(MutableMapping[str, bytes]):
             raise ReadOnlyError(f"{self.path}: the store was opened to be read; mode 'a' writes")
         if self._mine is not None:
             raise UsageError(f"{self.path}: a transaction is open; end it first")
+        from blobdir.packing.compacting import compact
+
         with self._writing:
             return self._as_soon_as_free(lambda: compact(self.path))
 
@@ -463,6 +469,9 @@ class ImageStore(MutableMapping[str, bytes]):
             raise ReadOnlyError(f"{self.path}: the store was opened to be read; mode 'a' writes")
         if self._pending is not None:
             raise UsageError(f"{self.path}: a transaction is open; end it first")
+
+        from blobdir.imagestore.annotating import annotate
+        from blobdir.packing.publishing import Change
 
         def change() -> list[str]:
             with Change(self.path) as change:

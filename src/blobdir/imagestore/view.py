@@ -64,6 +64,7 @@ class View:
             raise IncompleteListingError(f"{dataset}: may be a dataset that isn't seen: {why}")
         self._dataset = DatasetView(self.tree, self.path) if self.path else None
         self._images = self._row_of(layout.join(self.path, layout.ITEMS)) if self.path else -1
+        self._reader = self.tree.reader(max(self._images, 0))  # the root's knows no image
 
     def _row_of(self, path: str) -> int:
         try:
@@ -153,9 +154,11 @@ class View:
 
     def read(self, name: str) -> bytes:
         """Bytes of an image; KeyError where there is none."""
-        if self._dataset is None or self.row(name) < 0:
+        if (data := self._reader(name)) is not None:
+            return data
+        if (row := self.row(name)) < 0:
             raise KeyError(name)
-        return self._dataset.get_blob_img_bytes(name)
+        return self.tree.read(row)
 
     def read_rows(self, rows: NDArray[np.int64]) -> list[bytes]:
         """Bytes of many images, in the order of their rows in the list."""

@@ -42,8 +42,6 @@ FOLD_BYTES: Final = 64 << 20
 """Blobs up to which a commit folds."""
 FULL_BYTES: Final = 1 << 30
 """Blobs up to which `compact` folds."""
-MANY: Final = 64
-"""Blobs that a reader holds open; with more, folding is worth a call of `compact`."""
 CHUNK_BYTES: Final = 16 << 20
 _OF_STORE: Final = re.compile(rf"{layout.BLOB_DIR}/{SLUG}-[0-9]+(-[0-9a-f]+)+\.tar")
 
