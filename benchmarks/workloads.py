@@ -6,7 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import changing, cold, growth, indexing, kernel, mounting, packing, reading, remote, scanning, training
+from benchmarks import (
+    changing,
+    cold,
+    growth,
+    imagestore,
+    indexing,
+    kernel,
+    mounting,
+    packing,
+    reading,
+    remote,
+    scanning,
+    training,
+)
 from benchmarks.measure import Outcome
 from benchmarks.peers import PEERS, here
 
@@ -86,6 +99,7 @@ WORKLOADS = (
     Workload("remote, one by one", lambda at, n, r: cold.run(at, n.images, r), cold.PEERS, 3),
     Workload("packing", lambda at, n, r: packing.run(at, n.packed, r), ("SDK", "tar"), 3),
     Workload("changing", lambda at, n, r: changing.run(at, n.rows, n.chosen, r), rounds=3),
+    Workload("image store", lambda at, n, r: imagestore.run(at, n.images, r), imagestore.PEERS, 5),
     Workload("training", lambda at, n, r: training.run(at, n.images, r), training.PEERS, 5),
     Workload("offsets", lambda at, n, r: scanning.run(at, n.images, r), ("SDK",)),
     Workload("pickle", lambda at, n, r: scanning.large_pickle(at, min(n.rows, 1_000_000), r)),

@@ -17,6 +17,7 @@ from blobdir.version import __version__
 if TYPE_CHECKING:
     from blobdir.errors import BlobdirError, BlobdirWarning
     from blobdir.filesystem import BlobDirFileSystem
+    from blobdir.imagestore import ImageStore
     from blobdir.mounting import Mount, MountOptions, mount, umount
     from blobdir.offsets import BlobImageInfo, get_file_offsets_batch_generator, save_blob_offsets_pkl
     from blobdir.packing import PackOptions, PackReport, pack
@@ -28,6 +29,7 @@ _HOME = {
     "BlobdirError": "errors",
     "BlobdirWarning": "errors",
     "Dataset": "project",
+    "ImageStore": "imagestore",
     "Mount": "mounting",
     "MountOptions": "mounting",
     "PackOptions": "packing",
@@ -47,6 +49,7 @@ __all__ = [
     "BlobdirError",
     "BlobdirWarning",
     "Dataset",
+    "ImageStore",
     "Mount",
     "MountOptions",
     "PackOptions",

@@ -17,7 +17,7 @@ class ForkSafeLock:
     __slots__ = ("__weakref__", "_lock")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock: threading.Lock | threading.RLock = threading.Lock()
         _LOCKS.add(self)
 
     def __enter__(self) -> None:
@@ -32,6 +32,23 @@ class ForkSafeLock:
     def renew(self) -> None:
         """Be free."""
         self._lock = threading.Lock()
+
+
+class ForkSafeRLock(ForkSafeLock):
+    """The same, as `threading.RLock`: who has it may take it again."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.renew()
+
+    def __reduce__(self) -> tuple[type[ForkSafeRLock], tuple[()]]:
+        return ForkSafeRLock, ()
+
+    def renew(self) -> None:
+        """Be free."""
+        self._lock = threading.RLock()
 
 
 def _renew_all() -> None:

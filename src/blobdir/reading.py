@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, NoReturn
 from zlib import crc32
 
@@ -505,7 +506,13 @@ class BlobReader:
         """One call per range, for ranges that lie far apart."""
         pread, fd = os.pread, blob.fd
         wanted, starts = (end - start).tolist(), start.tolist()
-        found = [pread(fd, n, x) if n <= LEAST_BYTES else b"" for n, x in zip(wanted, starts, strict=True)]
+        if max(wanted, default=0) <= LEAST_BYTES:
+            found = list(map(pread, repeat(fd), wanted, starts))
+            if list(map(len, found)) == wanted and len(wanted) == len(result):
+                result[:] = found  # `places` are in order, so these are all
+                return
+        else:
+            found = [pread(fd, n, x) if n <= LEAST_BYTES else b"" for n, x in zip(wanted, starts, strict=True)]
         for i, place in enumerate(places.tolist()):
             if len(found[i]) != wanted[i]:
                 found[i] = blob.read_at(starts[i], wanted[i])

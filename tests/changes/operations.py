@@ -27,7 +27,7 @@ from changes.samples import (
     write_files,
 )  # fmt: skip
 
-from blobdir import Project
+from blobdir import ImageStore, Project
 from blobdir.errors import BlobdirWarning
 from blobdir.moving import fetch, push
 from blobdir.packing import PackOptions, SubsetOptions, add, compact, merge, move, pack, remove, subset
@@ -90,6 +90,21 @@ def mended(base):
         repair(base / "p", verify(base / "p", processes=1))
 
 
+def small_commits(base):
+    """Commits that leave two small blobs, and a third one with an image that was removed."""
+    store = ImageStore(base / "p", dataset="train")
+    store.put_many(
+        {f"stored/{i}": b"%d" % i for i in range(40)} | {"s.png": picture("s")}, metadata={"s.png": {"a": 1}}
+    )
+    store.put_many({"s1": b"1", "s2": b"2"})
+
+
+def stored(base):
+    with ImageStore(base / "p", dataset="train") as store:
+        store.put_many({"s3": b"3", "a001.png": picture("again")}, metadata={"s3": {"new": []}, "s2": {"more": 2}})
+        store.delete_many(["s1", "s.png", "a005.png"])
+
+
 @dataclass(frozen=True)
 class Operation:
     """One operation on the folder that `prepare` has made.
@@ -135,6 +150,8 @@ OPERATIONS = {
     "merge": _operation(lambda base: merge(base / "p", base / "other")),
     "merge by copying": _operation(lambda base: merge(base / "p", base / "other", copy=True)),
     "transaction": _operation(transaction),
+    "store": _operation(stored, before=small_commits),
+    "compact a store": _operation(lambda base: compact(base / "p"), before=small_commits),
     "verify --repair": _operation(mended, before=broken_pickle),
     "subset": _operation(subset_of, makes=True),
     "pack": _operation(_pack, again=lambda base: _pack(base, True), makes=True),

@@ -32,6 +32,7 @@ def results(base, tmp_path_factory):
     upload(base)
     for name, operation in USED.items():
         folder = copied(base, tmp_path_factory.mktemp("sound") / "base")
+        operation.before(folder)
         operation.run(folder)
         found[name] = state(operation, folder)
     return found
@@ -43,7 +44,9 @@ def results(base, tmp_path_factory):
 @pytest.mark.parametrize("name", USED)
 def test_refused_or_right(base, results, tmp_path, name, defect, number):
     operation, folder = USED[name], copied(base, tmp_path / "base")
-    root, source = folder / "p", shown(base / "p")
+    operation.before(folder)
+    root = folder / "p"
+    source = shown(root)
     with DEFECTS[defect](root, tmp_path / "outside", number):
         before = files_below(folder)
         try:

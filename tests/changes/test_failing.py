@@ -75,7 +75,7 @@ def _judge(operation, base, old, new, succeeded, call):
     if found == new:
         assert faults(root) == []
     if old is not None:
-        next_change(root, (found,), compacting=operation is not OPERATIONS["compact"])
+        next_change(root, (found,), compacting=operation not in (OPERATIONS["compact"], OPERATIONS["compact a store"]))
     if found == old != new:
         operation.again(base)
     assert state(operation, base) == new

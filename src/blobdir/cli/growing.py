@@ -151,7 +151,7 @@ def compact_command(project: str, unreferenced: bool, dry_run: bool, quiet: bool
     is done. Then what stays in blobs, all tars that no dataset uses, and what else lies below blob/ are searched for
     the bytes that went: files that still have them are named, and stay. What can't be searched (compressed files,
     folders that can't be listed, links out of the project) is named too. Who has an old blob open goes on with it; so
-    does a subset that shares it.
+    does a subset that shares it. Small blobs of stores (blobdir.ImageStore) are folded into large ones.
 
     \b
     blobdir compact /data/lemons --dry-run
@@ -168,6 +168,8 @@ def compact_command(project: str, unreferenced: bool, dry_run: bool, quiet: bool
     elif not quiet:
         line = f"{counted(len(report.blobs), 'blob')} written anew, {len(report.removed):,} deleted"
         line += f", {human_bytes(report.freed)} freed"
+        if report.folded:
+            line += f"; {counted(report.folded, 'small blob')} folded into large ones"
         if report.held:
             line += f"; what was removed is still in {counted(len(report.held), 'file')}, as said above, or may be"
         elif gone := report.dropped - report.elsewhere:

@@ -21,10 +21,10 @@ import numpy as np
 from blobdir.discovery import layout
 from blobdir.durable import open_regular
 from blobdir.errors import BlobdirError, PackError
-from blobdir.inside import open_plain
 from blobdir.offsets.choosing import no_images, side_files_of
 from blobdir.offsets.table import concatenate
 from blobdir.packing.backups import backups_in, unreadable_backup
+from blobdir.packing.folding import are_foldable, copy_members, fold_small
 from blobdir.packing.publishing import Change, take_over
 from blobdir.packing.remains import Gone, Remains
 from blobdir.packing.report import ChangeReport, Problem
@@ -36,22 +36,18 @@ from blobdir.packing.writer import ProjectWriter, encoded
 from blobdir.tarscan import in_words, scan_tar
 from blobdir.tarscan.header import shown
 from blobdir.tarscan.table import NAMED_IN_WARNING, named_in_words
-from blobdir.tarwriting.format import member_header, padding
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from blobdir.discovery import Progress
     from blobdir.discovery.parts import Pickle
     from blobdir.offsets import OffsetsTable
     from blobdir.packing.searching import Place
     from blobdir.packing.unnamed import Members, Named
-    from blobdir.packing.writer import Span
     from blobdir.sources import Folder
     from blobdir.tarscan import LeftOut, TarTable
-
-CHUNK_BYTES = 16 << 20
 
 
 def compact(
@@ -67,7 +63,8 @@ def compact(
     (``a.json``, ``._a.jpg``); such files of images that stay, and hidden ones, stay and are named. Afterwards what
     stays in blobs, and all files that no dataset uses and that lie below ``blob/`` or are called tars, are searched for
     the bytes of what has gone: `ChangeReport.held` names those that have some, and `ChangeReport.unsearched` what
-    couldn't be searched. Hard links to an old blob, which `subset` makes, are named in `ChangeReport.problems`.
+    couldn't be searched. Small blobs that stores (`blobdir.ImageStore`) wrote become large ones. Hard links to an old
+    blob, which `subset` makes, are named in `ChangeReport.problems`.
 
     Parameters
     ----------
@@ -93,8 +90,27 @@ def compact(
         report = _Compacting(writer, unreferenced=unreferenced, progress=progress).run()
         change.commit()
     report.say_left(change.leftovers())
+    _fold(project, report, dry_run=dry_run)
     report.seconds = time.perf_counter() - began
     return report
+
+
+def _fold(project: str | os.PathLike[str], report: ChangeReport, *, dry_run: bool) -> None:
+    """Have small blobs of stores become large ones, in a change of its own: what has no use is gone by now."""
+    if not are_foldable(project):
+        return
+    with Change(project, dry_run=dry_run) as change:
+        for blob, group in fold_small(os.path.abspath(project), change):
+            report.folded += len(group)
+            if dry_run:
+                report.replaced += [one.path for one in group if one.path not in report.replaced]
+            else:
+                report.removed += [one.path for one in group]
+                report.blobs = [path for path in report.blobs if path not in report.removed] + [blob]
+        if report.folded:
+            change.commit()
+    if report.folded:
+        report.say_left(change.leftovers())
 
 
 class _Compacting:
@@ -428,49 +444,3 @@ class _Compacting:
         self._behind += size
         if self._progress is not None:
             self._progress("compacting", min(self._behind, self._total), self._total)
-
-
-def copy_members(
-    tar: str, named: Named, out: TarOutput, tell: Callable[[int], None] | None = None
-) -> dict[tuple[int, int, bytes], Span]:
-    """Copy members from one tar to another, in the order in which they lie.
-
-    What has several names in the old tar, as hard links do, has as many members in the new one: each can go by itself.
-
-    Parameters
-    ----------
-    tar : str
-    named : dict
-        Byte range -> names that its members get.
-    out : TarOutput
-    tell : callable, optional
-        Told how many bytes were copied.
-
-    Returns
-    -------
-    dict
-        Byte range in the old tar, and name -> byte range in the new one.
-
-    Raises
-    ------
-    PackError
-        One can't be read.
-    """
-    place = {}
-    source = open_plain(tar)
-    try:
-        for start, end, name in sorted((*span, name) for span, names in named.items() for name in names):
-            out.add(member_header(name, end - start))
-            first = out.position
-            for low in range(start, end, CHUNK_BYTES):
-                data = os.pread(source, min(CHUNK_BYTES, end - low), low)
-                if len(data) != min(CHUNK_BYTES, end - low):
-                    raise PackError(f"{tar}: bytes {start} to {end} can't be read; nothing was changed")
-                out.add(data)
-            out.add(padding(end - start))
-            place[start, end, name] = first, first + end - start
-            if tell is not None:
-                tell(end - start)
-    finally:
-        os.close(source)
-    return place

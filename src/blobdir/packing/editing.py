@@ -17,10 +17,10 @@ from blobdir.errors import BlobdirWarning, IncompleteListingError, IsADirectory,
 from blobdir.filenames import is_image_name
 from blobdir.packing.arriving import watch_coming
 from blobdir.packing.belongings import belongings, check_are_files, check_none_hidden, watch
-from blobdir.packing.compacting import copy_members
 from blobdir.packing.editedfiles import EditedSideFiles
 from blobdir.packing.editedplaces import EditedPlaces
 from blobdir.packing.editedsources import EditedSources
+from blobdir.packing.folding import copy_members
 from blobdir.packing.growing import annotation_of_image
 from blobdir.packing.metadata import check_meta
 from blobdir.packing.picturesizes import stream, wrong_sizes

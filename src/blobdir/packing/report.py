@@ -254,6 +254,8 @@ class ChangeReport:
         Paths whose content is another one now.
     unchanged : list of str
         Paths of images that were to be replaced, and left as they are: bytes and label are the same.
+    folded : int
+        Small blobs that became large ones, and are among those that were removed.
     problems : list of Problem
     seconds : float
     """
@@ -269,6 +271,7 @@ class ChangeReport:
     replaced: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    folded: int = 0
     seconds: float = 0.0
 
     @property

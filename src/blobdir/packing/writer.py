@@ -182,6 +182,19 @@ class ProjectWriter:
             if state != b"" or name not in added:  # of one that was there twice, that with attributes
                 added[name] = start, end, state
 
+    def drop_blob(self, blob: str, pickle: str) -> None:
+        """Have a blob be gone with the only offsets file that names it: what they have is in another one."""
+        self._edits.pop(pickle, None)
+        self.change.forget(pickle)
+        self.change.remove(pickle)
+        self.change.remove(blob)
+        self.write_sums({}, [blob.rpartition("/")[2]])
+        self.released.pop(blob, None)
+
+    def new_pickle(self, pickle: str, table: OffsetsTable) -> None:
+        """Have a new offsets file hold these entries."""
+        self.change.stage(pickle).write_bytes(encoded(table, pickle))
+
     def replace_pickle(self, pickle: str, path: str, table: OffsetsTable) -> None:
         """Have the entries of one offsets file be in another one, at other places."""
         self._edits.pop(pickle, None)

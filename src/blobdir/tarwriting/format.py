@@ -6,6 +6,7 @@ sizes of 8 GiB and more are in base 256. Mode 0644, owner 0, time 0: what a clon
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 BLOCK: Final = 512
@@ -42,9 +43,15 @@ def member_header(name: bytes, size: int) -> bytes:
 
 
 def _block(name: bytes, size: int, kind: bytes) -> bytes:
+    middle, total = _about(size, kind)
+    return b"%b%b%06o\0 %b%b" % (name.ljust(_NAME_BYTES, b"\0"), middle, total + sum(name), kind, _AFTER)
+
+
+@lru_cache(1024)
+def _about(size: int, kind: bytes) -> tuple[bytes, int]:
+    """What stands between name and checksum, and the sum of all bytes but those of the name."""
     length = b"%011o\0" % size if size < _OCTAL_LIMIT else b"\x80" + size.to_bytes(11, "big")
-    checksum = b"%06o\0 " % (_SUMS[kind] + sum(name) + sum(length))
-    return b"".join((name.ljust(_NAME_BYTES, b"\0"), _OWNER, length, _TIME, checksum, kind, _AFTER))
+    return b"".join((_OWNER, length, _TIME)), _SUMS[kind] + sum(length)
 
 
 def padding(size: int) -> bytes:
