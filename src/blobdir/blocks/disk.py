@@ -377,7 +377,7 @@ class DiskTier:
                 return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 if time.monotonic() > end:
-                    message = f"another process has had its ledger for more than {LEDGER_S:.0f} s: to clear it, or it's stopped"
+                    message = f"another process has had its ledger for more than {LEDGER_S:.0f} s; is it stopped?"
                     raise TimeoutError(errno.ETIMEDOUT, message, str(self.folder)) from error
             time.sleep(pause)
             pause = min(0.02, 2 * pause)
