@@ -1,5 +1,6 @@
 """Who counts what is kept has a lock meanwhile, which nobody may wait for without an end."""
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -11,6 +12,8 @@ import pytest
 
 from blobdir.blocks import DiskTier
 from blobdir.blocks import disk as module
+from blobdir.blocks.disk import LedgerBusyError
+from blobdir.errors import BlobdirWarning
 from blobdir.locks import close_unlocked
 from blobdir.moving.notes import PushNotes
 from blobdir.moving.packed import _alone
@@ -62,13 +65,14 @@ def test_one_that_is_stopped_with_it_is_not_waited_for_for_ever(disk, monkeypatc
     fd = os.open(disk.folder / "ledger", os.O_RDWR)
     fcntl.flock(fd, fcntl.LOCK_EX)
     try:
-        disk.write(KEY, 1, b"y" * 100, "a.tar")
+        with pytest.warns(BlobdirWarning, match=r"another process has had its ledger .* Nothing is kept for 60 s"):
+            disk.write(KEY, 1, b"y" * 100, "a.tar")
         began = time.monotonic()
         for number in range(100):  # nobody waits again for each of them
             disk.write(KEY, 2 + number, b"y" * 100, "a.tar")
         assert time.monotonic() - began < 5
         assert disk.read(KEY, 0, 0, 1) == b"x"
-        with pytest.raises(TimeoutError, match="another process has had its ledger"):
+        with pytest.raises(LedgerBusyError, match="another process has had its ledger"):
             disk.clear()
     finally:
         os.close(fd)
@@ -76,6 +80,26 @@ def test_one_that_is_stopped_with_it_is_not_waited_for_for_ever(disk, monkeypatc
     monkeypatch.setattr(disk, "_rests_until", 0.0)  # later
     disk.write(KEY, 1, b"y" * 100, "a.tar")
     assert disk.read(KEY, 1, 0, 1) == b"y"
+
+
+@pytest.mark.parametrize("error", [LedgerBusyError(110, "busy"), TimeoutError(110, "of NFS"), OSError(28, "full")])
+def test_nothing_half_written_stays(disk, monkeypatch, error):
+    """Only the ledger of another process is waited for; what the disk says is the end of keeping."""
+    real, calls = disk._ledger, []
+
+    @contextlib.contextmanager
+    def ledger():
+        calls.append(1)
+        if len(calls) == 2:  # at the rename
+            raise error
+        with real() as fd:
+            yield fd
+
+    monkeypatch.setattr(disk, "_ledger", ledger)
+    with pytest.warns(BlobdirWarning):
+        disk.write(KEY, 0, b"x" * 100, "a.tar")
+    assert [path.name for path in (disk.folder / "blocks").rglob("*") if path.is_file()] == ["file.json"]
+    assert bool(disk.broken) == (not isinstance(error, LedgerBusyError))
 
 
 @pytest.mark.parametrize("is_file", [True, False])

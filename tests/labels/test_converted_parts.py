@@ -51,7 +51,7 @@ HELD = {
     ("segment", "sdk"): {"outline", "mask"},
     ("pose", "exact"): {"pose", "hidden"},
     ("pose", "sdk"): {"pose", "hidden"},
-    ("yolo", "exact"): {"box", "outline", "mask", "pose", "hidden"},
+    ("yolo", "exact"): {"box", "pose", "hidden"},  # there is a class with keypoints, so all lines have places for them
     ("yolo", "sdk"): {"box"},
 }
 """What can be written as it is, alone."""
@@ -133,3 +133,20 @@ def test_a_score_that_a_line_has_no_place_for_is_counted(task, text, tmp_path):
     path.write_text(json.dumps(value))
     report = convert(root, tmp_path / "o", ConvertOptions("yolo", style="exact", task=task))
     assert ("label-untold" in {one.code for one in report.problems}) == (task == "segment")
+
+
+@pytest.mark.parametrize("has_keypoints", [True, False])
+def test_lines_of_yolo_are_of_one_kind(has_keypoints, tmp_path):
+    """An outline of five points has as many numbers as a box and two keypoints."""
+    five = drawn.points((20, 20), (50, 20), (50, 50), (30, 60), (20, 50))
+    kinds = {"polygon": five, "rectangle": PARTS["box"][1]} | ({"graph": PARTS["pose"][1]} if has_keypoints else {})
+    objects = [drawn.thing(kind, shape, kind) for kind, shape in kinds.items()]
+    classes = [{"title": kind, "shape": kind} for kind in kinds]
+    if has_keypoints:
+        classes[-1]["geometry_config"] = {"nodes": NODES, "edges": []}
+    root = drawn.project(tmp_path / "p", {"train": {"a.png": objects}}, classes)
+    report = convert(root, tmp_path / "o", ConvertOptions("yolo", style="exact"))
+    text = next((tmp_path / "o").rglob("a.txt"))
+    counts = {len(line.split()) for line in text.read_text().splitlines()}
+    assert counts == ({1 + 4 + 2 * 3} if has_keypoints else {5, 11})
+    assert [one.path for one in report.problems if one.code == "label-boxed"] == ["polygon"] * has_keypoints

@@ -81,6 +81,10 @@ class Usage:
     files: dict[str, int]
 
 
+class LedgerBusyError(OSError):
+    """Another process has had the ledger for long."""
+
+
 class _OpenBlock:
     """A block's file, open and its sums checked. Closed when nobody refers to it any more."""
 
@@ -279,8 +283,10 @@ class DiskTier:
                 os.rename(temporary, path)
         except FileNotFoundError:
             return  # somebody has cleared the cache meanwhile
-        except TimeoutError:
-            self._rests_until = time.monotonic() + REST_S  # what is read meanwhile is fetched again, perhaps
+        except LedgerBusyError as error:
+            with suppress(OSError):
+                os.unlink(temporary)
+            self._rest(error)
         except FileExistsError as error:
             if not os.path.isdir(error.filename or "") and os.path.lexists(error.filename or ""):
                 self._break(error)  # else the folder came, and went again
@@ -307,6 +313,13 @@ class DiskTier:
             json.dump({"file": what}, file)
         os.rename(temporary, f"{folder}/file.json")
         self._described.add(key)
+
+    def _rest(self, error: LedgerBusyError) -> None:
+        """Keep nothing for a while: what is read meanwhile is fetched again, perhaps."""
+        if not self._rests_until:
+            text = f"{self.folder}: {error.strerror} Nothing is kept for {REST_S:.0f} s, whenever that is so"
+            warnings.warn(text, BlobdirWarning, stacklevel=2)
+        self._rests_until = time.monotonic() + REST_S
 
     def _break(self, error: OSError | str) -> None:
         if not self.broken:
@@ -360,7 +373,7 @@ class DiskTier:
 
     @contextmanager
     def _ledger(self) -> Iterator[int]:
-        """The ledger, locked; TimeoutError where another process has it for long: it may have been stopped."""
+        """The ledger, locked; `LedgerBusyError` where another process has it for long: it may have been stopped."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(self.folder / "ledger", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         _HELD.add(fd)
@@ -378,7 +391,7 @@ class DiskTier:
             except BlockingIOError as error:
                 if time.monotonic() > end:
                     message = f"another process has had its ledger for more than {LEDGER_S:.0f} s; is it stopped?"
-                    raise TimeoutError(errno.ETIMEDOUT, message, str(self.folder)) from error
+                    raise LedgerBusyError(errno.ETIMEDOUT, message, str(self.folder)) from error
             time.sleep(pause)
             pause = min(0.02, 2 * pause)
 

@@ -10,9 +10,12 @@ original whose image isn't known so has labels of one that is missing.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from blobdir.errors import BlobdirError
+from blobdir.images import shown_size
 from blobdir.labels.foreign import without_heads
 from blobdir.labels.model import LabelError
 from blobdir.labels.namesakes import stem_of
@@ -109,7 +112,16 @@ def _are_same(one: Rival, files: LabelFiles) -> bool | None:
         return None
     boxes = [_of_shares(row) for row in mine]
     counting = [row for row in rows if len(row) <= _IGNORED or row[_IGNORED] != 0]
-    return any(_fit(boxes, found) for some in (rows, counting) for found in _boxes(some))
+    size = _size_of(os.path.join(files.root, one.image))
+    return any(_fit(boxes, found, size) for some in (rows, counting) for found in _boxes(some))
+
+
+def _size_of(image: str) -> tuple[int, int] | None:
+    """Width and height of an image, as it's shown; None where they can't be known."""
+    try:
+        return shown_size(image)
+    except BlobdirError:
+        return None
 
 
 def _rows(text: str) -> list[list[float | str]]:
@@ -162,17 +174,19 @@ def _columns(rows: list[list[float | str]], start: int, count: int) -> list[list
     return found if all(len(one) == count for one in found) else []
 
 
-def _fit(shares: list[Box], pixels: list[Box]) -> bool:
-    """Whether boxes are the same ones, whatever size the image has."""
+def _fit(shares: list[Box], pixels: list[Box], size: tuple[int, int] | None) -> bool:
+    """Whether boxes are the same ones, in an image of a size; of any size, where that can't be known."""
+    sides = size or (0, 0)
     return len(shares) == len(pixels) and all(
-        _fit_along([(one[i], one[i + 2]) for one in shares], [(one[i], one[i + 2]) for one in pixels]) for i in (0, 1)
+        _fit_along([(one[i], one[i + 2]) for one in shares], [(one[i], one[i + 2]) for one in pixels], sides[i])
+        for i in (0, 1)
     )
 
 
-def _fit_along(shares: list[tuple[float, float]], pixels: list[tuple[float, float]]) -> bool:
+def _fit_along(shares: list[tuple[float, float]], pixels: list[tuple[float, float]], side: int) -> bool:
     total = sum(map(sum, shares))
     if not shares:
         return True
-    size = sum(map(sum, pixels)) / total if total > 0 else 0
+    size = side or (sum(map(sum, pixels)) / total if total > 0 else 0)
     pairs = zip(shares, pixels, strict=True)
     return size > 1 and all(abs(mine[i] * size - other[i]) <= _OFF for mine, other in pairs for i in (0, 1))

@@ -161,6 +161,8 @@ class YoloWriter(Writer):
             yield from self._box(item, thing.parts, thing.framed, thing.tags)
         elif self._task in ("", "pose") and has_poses:
             yield from self._with_poses(item, thing)
+        elif not self._task and self._keypoints:  # an outline has another meaning among lines with keypoints
+            yield from self._box(item, thing.parts, thing.framed, thing.tags)
         else:
             lines = [
                 numbers for one, title, shape in thing.parts for numbers in self._numbers_of(item, one, title, shape)
