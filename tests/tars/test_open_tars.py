@@ -269,6 +269,28 @@ def test_of_several_tars_one_may_be_damaged_from_its_beginning(tar: Tar, tmp_pat
         opened(tmp_path / "2.tar")
 
 
+def test_names_of_far_more_folders_than_members_are_refused(tar: Tar) -> None:
+    deep = tar("x.tar", {f"{number:04d}/" + "d/" * 2000 + "a": b"" for number in range(60)})
+    with pytest.raises(DamagedTarError, match="x.tar: the names of its 60 members make more than"):
+        opened(deep)
+    assert opened(tar("y.tar", {"d/" * 2000 + "a": b"1"})).cat("d/" * 2000 + "a") == b"1"
+
+
+def test_of_several_tars_one_may_be_no_file(tar: Tar, tmp_path: Path) -> None:
+    tar("1.tar", {"a": b"1"})
+    os.mkfifo(tmp_path / "2.tar")
+    with pytest.warns(BlobdirWarning, match="2.tar: can't be read .*; nothing of it is shown"):
+        fs = opened(tmp_path / "*.tar")
+    assert fs.cat("a") == b"1"
+    with pytest.raises(IncompleteListingError, match="2.tar"):
+        fs.ls("")
+    with pytest.raises(OSError, match="2.tar: can't be read"):
+        opened(tmp_path / "2.tar")
+    (tmp_path / "3.tar").symlink_to("nowhere")
+    with pytest.raises(NotAProjectError, match="1 of 3 tars aren't there: 3.tar"):
+        opened(tmp_path / "*.tar")
+
+
 @pytest.mark.parametrize("pattern", ["x.tar", "*.tar", "x.tar.gz", "*.tgz"])
 def test_compressed_tars_are_refused_at_once(tar: Tar, tmp_path: Path, pattern: str) -> None:
     import gzip

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 _AT_ONCE: Final = 8
 """Tars behind a backend that are scanned together."""
 _NAMED: Final = 3
+_FOLDERS_PER_MEMBER: Final = 16
+_FOLDERS: Final = 10_000
+"""Folders in the names of a tar that there may be in any case."""
 _MOST_BESIDES: Final = 16 << 10
 """Characters in which the links and empty folders of one tar are kept."""
 
@@ -221,16 +224,14 @@ class _Tars:
             table, damage = scan_what_is_whole(source, progress=tell)
             found = contents_of(table)
         except CompressedTarError as error:
-            what = (
-                str(error).removeprefix(f"{source.path}: ").replace("and scan again", "and open the tar that it gives")
-            )
+            what = str(error).removeprefix(f"{source.path}: ").replace("and scan again", "and open the tar then")
             raise CompressedTarError(f"{self._full(blob.path)}: {what}", path=blob.path) from error
         except (OSError, BlobdirError) as error:
             if left := none_left(error):
                 raise left from error
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            text = str(error) if isinstance(error, BlobdirError) else f"{self._full(blob.path)}: can't be read ({why})"
-            return _Scanned([], {}, [], [], [], ReadError(text))
+            what = why.removeprefix(f"{self._full(blob.path)}: ").removeprefix(f"{blob.path}: ")
+            return _Scanned([], {}, [], [], [], ReadError(f"can't be read ({what})"))
         offset, size = table.start[found.rows], table.end[found.rows] - table.start[found.rows]
         source_number = np.full(len(found.rows), FIRST_BLOB + number, np.int64)
         rows = EntryTable(*pack_names(found.paths), source_number, offset, size)
@@ -285,11 +286,7 @@ class _Tars:
         path = self._header.blobs[number].path
         for warning in scanned.warnings:
             self._report.warning("tar-left-out", path, f"{path}: {warning}")
-        for folder in scanned.folders:
-            self._show(folder)
-        for folder, table in scanned.rows:
-            self._show(folder)
-            self._parts[folder].append(table)
+        self._add_rows(path, scanned)
         for what, target in scanned.links.items():
             self._add_link(_decode(what), _decode(target))
         for sentence, some in scanned.unserved:
@@ -301,6 +298,21 @@ class _Tars:
             self._add_damage(number, scanned)
         elif (besides := scanned.besides()) is not None:
             self._whole[number] = sum(len(table) for _, table in scanned.rows), besides
+
+    def _add_rows(self, path: str, scanned: _Scanned) -> None:
+        """Add files and folders; a name of 4 kB can have two thousand folders in it, so those have a bound."""
+        members = len(scanned.folders) + sum(len(table) for _, table in scanned.rows)
+        most = len(self._parts) + _FOLDERS_PER_MEMBER * members + _FOLDERS
+        for folder in scanned.folders:
+            self._show(folder)
+        for folder, table in scanned.rows:
+            self._show(folder)
+            self._parts[folder].append(table)
+            if len(self._parts) > most:
+                raise DamagedTarError(
+                    f"{self._full(path)}: the names of its {members:,} members make more than {most:,} folders",
+                    path=path,
+                )
 
     def _add_link(self, path: str, target: str) -> None:
         if target not in self._links:
@@ -326,10 +338,10 @@ class _Tars:
             for folder in folders:
                 self._report.incomplete(folder, "tar-damaged", blob.path, message, cause)
             return
-        cause = cause or ReadError(blob.path)
+        message = f"{blob.path}: {cause}; nothing of it is shown"
+        cause = ReadError(f"{self._full(blob.path)}: {cause}")
         self._failed.append(cause)
         self._report.unread(blob.path, cause)
-        message = f"{blob.path}: {cause}; nothing of it is shown"
         for folder in folders:
             self._report.incomplete(folder, "tar-unreadable", blob.path, message, cause)
 

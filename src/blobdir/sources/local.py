@@ -216,7 +216,7 @@ class LocalStorage:
             found = self._list(path, True)  # as elsewhere
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return [(entry.name, entry.kind == "directory") for entry in found if entry.kind in ("file", "directory")]
+        return [(entry.name, entry.kind == "directory") for entry in found]
 
     def _list(self, path: str, follow_links: bool) -> list[Entry]:
         entries = []
