@@ -21,6 +21,7 @@ from blobdir.errors import (
     ReadOnlyError,
     UsageError,
 )
+from blobdir.filenames import is_path
 from blobdir.imagestore.metadata import Metadata, decoded, encoded
 from blobdir.imagestore.names import packed_names
 from blobdir.imagestore.view import View
@@ -103,6 +104,10 @@ class ImageStore(MutableMapping[str, bytes]):
             raise UsageError(f"mode is {mode!r}, and must be 'a', 'r', 'r+' or 'x'")
         if layout.dataset_place(dataset) is None:
             raise UsageError(f"{dataset!r} can't be the name of a dataset")
+        if not is_path(text := os.fspath(path)):
+            raise UsageError(
+                f"{text}: a store is a folder of this machine; what is elsewhere can be read by open_project"
+            )
         self.path = absolute(path)
         self.mode, self.dataset, self.timeout = mode, dataset, timeout
         self.metadata = Metadata(self)
