@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -23,6 +23,7 @@ from blobdir.opening import OpenOptions, open_tree
 from blobdir.packing.locking import unmixed
 from blobdir.packing.newfolder import NewFolder
 from blobdir.packing.report import Problem
+from blobdir.packing.unmatched import unmatched, why_unused
 from blobdir.sources import LocalStorage, open_storage
 from blobdir.wording import counted
 
@@ -245,11 +246,12 @@ class _Converting:
             text = f"{counted(count, 'object')} with {kind} became the boxes around them"
             self.report.problems.append(Problem("label-boxed", title, text))
         for (what, name), count in sorted(plan.untold.items()):
-            text = f"is a {what} {count:,} times, and {self._options.to} has no place for that"
+            text = f"is a {what} {counted(count, 'time')}, and {self._options.to} has no place for that"
             self.report.problems.append(Problem("label-untold", name or "''", text))
 
     def _write_dataset(self, work: Made, dataset: DatasetView, writer: Writer, total: int) -> None:
         names = dataset.names
+        self._name_unused(dataset, names)
         for first in range(0, len(names), _AT_ONCE):
             part = names[first : first + _AT_ONCE]
             places = {}
@@ -267,6 +269,16 @@ class _Converting:
             self._done += len(part)
             if self._progress:
                 self._progress("converting", self._done, total)
+
+    def _name_unused(self, dataset: DatasetView, names: list[str]) -> None:
+        """Name annotations that no image uses: what they say isn't in the result."""
+        folder = f"{dataset.path}/{layout.ANNOTATIONS}"
+        labels: list[str] = []
+        with suppress(OSError, BlobdirError):  # no folder of them, or none that can be listed, which is said elsewhere
+            labels = [name for name in self._tree.names(self._tree.find(folder)) if name.endswith(".json")]
+        unused = [labels[i] for i in unmatched(names, labels)[1]]
+        for name, text in why_unused(unused, names) if unused else ():
+            self._problem("label-image", f"{folder}/{name}", f"isn't in the result: {text}")
 
     def _add(self, writer: Writer, item: Item) -> str:
         self.report.objects += len(item.objects)

@@ -79,6 +79,11 @@ def is_item_folder(name: str) -> bool:
     return name in _ITEM_FOLDERS or name.startswith(_MASKS)
 
 
+def is_own_folder(name: str) -> bool:
+    """Whether a folder of a dataset has this very name, and none that only begins like it, as ``masks_x``."""
+    return name in _ITEM_FOLDERS
+
+
 def folders_of_format(parent: str, names: Collection[str]) -> set[str]:
     """Which names of a folder of a project are those of folders that the format has there.
 

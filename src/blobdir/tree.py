@@ -178,7 +178,9 @@ class Tree:
                 f"{path}: isn't among the names that could be read, and may be among the others: "
                 f"{self._why_incomplete(parent)}"
             )
-        return NotFoundError(f"{path}: no such file or directory in {self.storage.url}")
+        is_blob = path.partition("/")[0] == layout.BLOB_DIR
+        more = "; the project serves images from its blobs, and doesn't show these" if is_blob else ""
+        return NotFoundError(f"{path}: no such file or directory in {self.storage.url}{more}")
 
     def is_complete(self, row: int) -> bool:
         """Whether all names of a directory are known."""

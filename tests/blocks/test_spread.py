@@ -123,6 +123,22 @@ def test_what_can_not_be_had_along_is_tried_less(all_right):
     assert sum(along[20:]) <= len(along[20:]) or all_right
 
 
+@pytest.mark.parametrize("why", ["failures", "slow"])
+def test_a_bad_time_is_forgotten(why):
+    """A server that was down, or a line that was slow: afterwards as many come along as before."""
+    spread, here, along = Spread(5000, 15), set(range(0, 5000, 16)), []
+    for turn, number in enumerate(n for n in range(5000) if n % 16):
+        is_bad = 50 < turn < 100
+        wait = spread.begin(here.__contains__)
+        spread.waited(wait, 0.07 * (1 + 3 * wait.beside * (is_bad and why == "slow")))
+        spread.came(wait, all_right=not (is_bad and why == "failures"))
+        here.add(number)
+        along.append(len(wait.blocks))
+    assert max(along[:50]) == 15
+    assert sum(along[80:100]) <= 20
+    assert max(along[100:300]) == 15
+
+
 def test_waits_that_began_before_any_came_along():
     """Of several threads: one that began alone says nothing of those that weren't."""
     spread = Spread(200, 15)

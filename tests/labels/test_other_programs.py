@@ -73,6 +73,46 @@ def test_other_boxes_than_those_are_named_once(original, boxes, tmp_path):
     assert path == "annotations/img_000.txt" and "2 more files" in text and "same boxes" in text
 
 
+def by_split(root, folder, original, names=NAMES):
+    """The same of two splits, with the originals in a folder of each: all images, or only these, are there."""
+    lines = (((x + w / 2) / WIDTH, (y + h / 2) / HEIGHT, w / WIDTH, h / HEIGHT) for x, y, w, h in BOXES)
+    text = "".join(f"0 {x} {y} {w} {h}\n" for x, y, w, h in lines)
+    put(root / "data.yaml", "train: images/train\nval: images/val\nnames: [cat]\n")
+    for split in ("train", "val"):
+        for name in NAMES:
+            if name in names:
+                draw(root / f"images/{split}/{split}_{name}.png")
+                put(root / f"labels/{split}/{split}_{name}.txt", text)
+            put(root / folder.format(split) / f"{split}_{name}.txt", original)
+    draw(root / "images/train/none.png")
+    put(root / "labels/train/none.txt", "")
+    put(root / folder.format("train") / "none.txt", "imagesource:x\ngsd:0.1\n")
+    return root
+
+
+SPLIT = ["labels/{}_original", "labels/original_{}", "labels_original/{}", "labels/original/{}"]
+
+
+@pytest.mark.parametrize("folder", SPLIT)
+@pytest.mark.parametrize("original", [of_dota, *ORIGINALS.values()])
+def test_originals_of_splits_are_said_once_and_cost_nothing(folder, original, tmp_path):
+    report, _ = pack(by_split(tmp_path / "s", folder, original(BOXES)), tmp_path / "p")
+    found = [one for one in messages(report, "label-note") if "original" in one[0]]
+    assert report.complete and len(found) == 1 and "6 more files" in found[0][1], report.problems
+
+
+@pytest.mark.parametrize("original", [of_dota, *ORIGINALS.values()])
+def test_originals_of_splits_with_other_boxes_are_named_once(original, tmp_path):
+    report, _ = pack(by_split(tmp_path / "s", SPLIT[0], original(BOXES[:1])), tmp_path / "p")
+    ((_, text),) = messages(report)
+    assert "5 more files" in text and not messages(report, "label-image")
+
+
+def test_originals_of_images_that_are_missing_are_named(tmp_path):
+    report, _ = pack(by_split(tmp_path / "s", SPLIT[0], of_dota(BOXES), NAMES[:1]), tmp_path / "p")
+    assert len(messages(report, "label-image")) == 2 * len(NAMES[1:])
+
+
 @pytest.mark.parametrize("write", [of_dota, of_dota_without_head])
 def test_labels_of_turned_boxes_are_said_to_be_such(write, tmp_path):
     put(tmp_path / "s/data.yaml", "train: train/images\nnames: [cat]\nnc: 1\n")

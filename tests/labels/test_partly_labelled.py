@@ -13,41 +13,9 @@ import tarfile
 import zipfile
 
 import pytest
-from label_cases import draw
-from split_cases import messages, pack, put
+from partly_cases import FORMATS, NAMES, XML, YOLO, said, written
 
-NAMES = [f"img_{i:03d}" for i in range(8)]
 BOXES = [f"{i + 3},{i + 4},{i + 30},{i + 40}" for i in range(8)]
-XML = (
-    "<annotation><object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
-    "</object></annotation>"
-)
-YOLO = "0 0.5 0.5 0.2 0.2\n"
-FORMATS = {"yolo": ("labels", "txt", YOLO), "voc": ("annotations", "xml", XML)}
-
-
-def written(kind, root, labelled):
-    """Eight images, of which the first ones have labels."""
-    folder, ending, text = FORMATS[kind]
-    for i, name in enumerate(NAMES):
-        draw(root / f"images/{name}.png")
-        if i < labelled:
-            put(root / f"{folder}/{name}.{ending}", text)
-    if kind == "yolo":
-        put(root / "classes.txt", "cat\n")
-    return root
-
-
-def said(root, target, kind, files):
-    """What is said of files: of each code, the first words."""
-    for path, data in files.items():
-        put(root / path, "")
-        (root / path).write_bytes(data if isinstance(data, bytes) else data.encode())
-    report, _ = pack(root, target, labels=kind)
-    return {code: [one for one in messages(report, code) if one[0].partition(",")[0] in files] for code in CODES}
-
-
-CODES = ("label", "label-note", "label-image")
 VIA = {"name": "rect", "x": 1, "y": 2, "width": 3, "height": 4}
 MANIFEST = [
     json.dumps({"source-ref": f"s3://b/{n}.png", "x": [{"top": 1, "left": 2, "width": 3, "height": 4}]}) for n in NAMES

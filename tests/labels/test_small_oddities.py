@@ -226,3 +226,57 @@ def test_a_skeleton_that_cannot_be_read_costs_itself_only(skeleton, tmp_path):
 def test_outlines_with_nothing_in_them_leave_the_box(outlines, tmp_path):
     report = coco(tmp_path, {}, {"segmentation": outlines})
     assert report.objects == 1 and not report.problems
+
+
+@pytest.mark.parametrize("word", ["0_1", "\u0660", "\uff11", "1_0.5"])
+@pytest.mark.parametrize("at", [0, 1, 4])
+def test_numbers_are_what_other_languages_read_as_such(word, at, tmp_path):
+    words = ["0", "0.5", "0.5", "0.2", "0.2"]
+    words[at] = word
+    draw(tmp_path / "s/a.png")
+    put(tmp_path / "s/classes.txt", "cat\n")
+    put(tmp_path / "s/a.txt", " ".join(words) + "\n")
+    report, _ = pack(tmp_path / "s", tmp_path / "p", labels="yolo")
+    ((path, text),) = messages(report)
+    assert "a.txt" in path + text and repr(word) in text
+
+
+@pytest.mark.parametrize("value", [True, False, "1_0"])
+def test_a_truth_is_no_number(value, tmp_path):
+    draw(tmp_path / "s/a.png")
+    put(tmp_path / "s/c.json", json.dumps(one_box([value, 1, 3, 4], "cat")))
+    report, _ = pack(tmp_path / "s", tmp_path / "p", labels="coco")
+    ((_, text),) = messages(report)
+    assert "not a number" in text
+
+
+def test_objects_of_a_category_that_cannot_be_used_say_so(tmp_path):
+    draw(tmp_path / "s/a.png")
+    put(tmp_path / "s/c.json", json.dumps(one_box([1, 1, 3, 4], "\ud800")))
+    report, _ = pack(tmp_path / "s", tmp_path / "p", labels="coco")
+    texts = [text for _, text in messages(report)]
+    assert len(texts) == 2 and any(text.endswith("the category 1, which can't be used") for text in texts)
+
+
+def one_box(box, name):
+    return {
+        "images": [{"id": 1, "file_name": "a.png", "width": 100, "height": 80}],
+        "categories": [{"id": 1, "name": name}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": box}],
+    }
+
+
+@pytest.mark.parametrize("file", ["x.odgt", "train/metadata.jsonl", "output.manifest"])
+def test_the_only_file_that_may_be_one_of_labels_is_named(file, tmp_path):
+    draw(tmp_path / "s/a.png")
+    put(tmp_path / "s" / file, '{"ID": "a", "boxes": [[1, 2, 3, 4]]}\n')
+    with pytest.raises(UsageError, match=rf"known \({file} is something else\); there are"):
+        pack(tmp_path / "s", tmp_path / "p")
+
+
+@pytest.mark.parametrize("path", ["blob/x.tar", "blob/SHA256SUMS", "blob"])
+def test_blobs_are_said_not_to_be_shown(path, tmp_path):
+    draw(tmp_path / "s/a.png")
+    blobdir.pack(tmp_path / "s", tmp_path / "p")
+    with pytest.raises(FileNotFoundError, match="serves images from its blobs"):
+        blobdir.open_project(tmp_path / "p").filesystem.info(path)

@@ -163,11 +163,13 @@ def test_bad_lines_are_named_and_the_others_packed(images, tmp_path):
     ]  # fmt: skip
     (images / "list").write_text("\n".join(lines))
     report = pack(images / "list", tmp_path / "p")
-    assert report.counts() == {"name": 6, "unreadable": 2, "line": 1, "repeated": 1, "annotation": 2}
+    counts = {"name": 6, "unreadable": 2, "line": 1, "repeated": 1, "annotation": 2, "no-annotation": 1}
+    assert report.counts() == counts
     assert not report.complete
     assert (report.found, report.images) == (12, 3)
     assert all(
-        "line " in problem.message or problem.code in ("line", "repeated", "annotation") for problem in report.problems
+        "line " in problem.message or problem.code in ("line", "repeated", "annotation", "no-annotation")
+        for problem in report.problems
     )
     assert blobdir.open_project(tmp_path / "p")["list"].names == ["a.png", "b.png", "c d,e.png"]
     assert len(list((tmp_path / "p/list/ann").iterdir())) == 3  # a bad line costs no other one its annotation

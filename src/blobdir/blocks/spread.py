@@ -106,6 +106,7 @@ class Spread:
         """Note how long it took until the block was here."""
         if not wait.beside:
             self._alone_s = sorted([*self._alone_s, seconds])[:SHARE]
+            self._limit = min(self._most, self._limit + _REGAIN)  # else who had none once would never have any again
             return
         is_slow = seconds > SLOWER * self._alone_s[len(self._alone_s) // 2] + SLOWER_S
         if not is_slow:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from blobdir.cli.options import on_this_machine
-from blobdir.cli.output import Bars, complain, human_bytes, write_lines
+from blobdir.cli.output import INCOMPLETE, Bars, complain, human_bytes, name_by_code, write_json, write_lines
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def _listed(verb: str, paths: list[str]) -> list[str]:
 @click.option("--replace", is_flag=True, help="Replace images of the same names, all copies of each.")
 @_dry_run
 @click.option("-q", "--quiet", is_flag=True, help="No report.")
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
 def add_command(
     project: str,
     dataset: str,
@@ -47,11 +49,14 @@ def add_command(
     replace: bool,
     dry_run: bool,
     quiet: bool,
-) -> None:
+    as_json: bool,
+) -> int:
     """Add images to DATASET of PROJECT, in a new blob.
 
     Old blobs aren't touched: who has the project open or mounted keeps what they see. All are added, or none. An image
-    that is replaced keeps its annotation, unless FOLDER has a new one.
+    that is replaced keeps its annotation, unless FOLDER has a new one; one that is the same already is left as it is.
+    Images without an annotation in FOLDER are named, and annotations there that are none of these images'; exit status
+    7 says that there are such annotations.
 
     \b
     blobdir add /data/lemons train new/*.jpg --annotations new-ann
@@ -60,13 +65,19 @@ def add_command(
     from blobdir.packing import add
 
     report = add(project, dataset, files, annotations=annotations, replace=replace, dry_run=dry_run)
-    _say_problems(report)
+    status = 0 if report.complete else INCOMPLETE
+    if as_json:
+        write_json(asdict(report))
+        return status
+    name_by_code(report.problems, " (--json lists all)")
+    same = f"; {counted(len(report.unchanged), 'image')} there already, unchanged" if report.unchanged else ""
+    images = counted(report.images, "image")
     if dry_run:
-        write_lines(
-            [*_listed("replaced", report.replaced), f"{counted(report.images, 'image')} would be added to {dataset}"]
-        )
+        write_lines([*_listed("replaced", report.replaced), f"{images} would be added to {dataset}{same}"])
     elif not quiet:
-        write_lines([f"{counted(report.images, 'image')} added to {dataset} in {report.blobs[0]}"])
+        where = f" in {report.blobs[0]}" if report.blobs else ""
+        write_lines([f"{images} added to {dataset}{where}{same}"])
+    return status
 
 
 @click.command("remove")

@@ -115,6 +115,18 @@ _KINDS = {
 }
 
 
+def name_by_code(problems: Iterable[Problem], more: str = "") -> None:
+    """Name problems; of each code, those beyond the first are counted, and `more` says where all are."""
+    shown: Counter[str] = Counter()
+    for problem in problems:
+        shown[problem.code] += 1
+        if shown[problem.code] <= SHOWN:
+            complain(problem.code, problem.path, problem.message)
+    for code, count in shown.items():
+        if count > SHOWN:
+            complain(code, f"and {count - SHOWN:,} more{more}")
+
+
 def others_left(paths: Sequence[str]) -> str:
     """That files and folders belong to no image, and so aren't in what was made of some: the end of a line."""
     more = f" and {len(paths) - 3:,} more" if paths[3:] else ""

@@ -13,6 +13,7 @@ from blobdir.cli.output import (
     Bars,
     complain,
     human_bytes,
+    name_by_code,
     name_problems,
     others_left,
     write_json,
@@ -161,16 +162,7 @@ def pack_command(
 
 def _say(report: PackReport, dest: str, *, dry_run: bool, quiet: bool) -> None:
     """Name what was found, and sum up; nothing but what isn't in the project when it's to be quiet."""
-    shown: dict[str, int] = {}
-    for problem in report.problems:
-        if quiet and not problem.costs:
-            continue
-        shown[problem.code] = shown.get(problem.code, 0) + 1
-        if shown[problem.code] <= SHOWN:
-            complain(problem.code, problem.path, problem.message)
-    for code, count in shown.items():
-        if count > SHOWN:
-            complain(code, f"and {count - SHOWN:,} more (--json lists all)")
+    name_by_code([p for p in report.problems if p.costs or not quiet], " (--json lists all)")
     if quiet:
         return
     verb = "would be packed" if dry_run else "packed"

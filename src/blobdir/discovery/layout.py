@@ -183,9 +183,15 @@ def sdk_refusal(path: str) -> tuple[str, str] | None:
 
 
 def is_folder_of_format(path: str) -> bool:
-    """Whether a path is called like a folder that the format has: ``blob``, ``train/img``, ``train/datasets``."""
+    """Whether a path is called like a folder that the format has: ``blob``, ``train/img``, ``train/datasets``.
+
+    Of names that only begin like those of folders (``masks_x``), what has an extension is called like a file: the
+    offsets file of a dataset ``masks_x``, or ``masks_x.txt``.
+    """
     parent, _, name = path.rpartition("/")
-    return is_item_folder(name) or name == NESTED if parent else name == BLOB_DIR
+    if not parent:
+        return name == BLOB_DIR
+    return name == NESTED or filenames.is_own_folder(name) or (is_item_folder(name) and not splitext(name)[1])
 
 
 def belongs_a_file(folder: str, datasets: Collection[str]) -> bool:

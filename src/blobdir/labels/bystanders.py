@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from blobdir.labels.namesakes import stem_of
 from blobdir.labels.nearby import is_named_for_labels
+from blobdir.labels.numerals import has_four, numbers_in
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ _PREDICTED: Final = re.compile(
 """What files are called that say what a program found in images."""
 _WORD: Final = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]|[^\W\d_]{2,}")
 """A word; where nothing stands between words, a character."""
-_NUMBER: Final = re.compile(r"(?<![\w.])-?\d+(?:\.\d*)?(?![\w.]*\w)")
-_TOGETHER: Final = re.compile(r"(?<![\w.])(?:-?\d+(?:\.\d*)?[\s,;]+){3}-?\d")
 _LEAST_WORDS: Final = 2
 _LOOKED_AT: Final = 20
 """Texts of a folder that are looked at to know whether captions lie there."""
@@ -53,10 +52,10 @@ def is_called_for_predictions(path: str) -> bool:
 
 def is_prose(text: str) -> bool:
     """Whether a text is words, with a number now and then: nowhere four together, as a box has, nor a key."""
-    if _TOGETHER.search(text) or text.lstrip()[:1] in "{[<":
+    if has_four(text) or text.lstrip()[:1] in "{[<":
         return False
     words = len(_WORD.findall(text))
-    return words >= _LEAST_WORDS and words > len(_NUMBER.findall(text))
+    return words >= _LEAST_WORDS and words > numbers_in(text)
 
 
 def without_prose(texts: list[str], files: LabelFiles, images: Images, labels: Labels) -> list[str]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import os
 
 _COCO: Final = "coco"
+_OTHERS: Final = (".jsonl", ".ndjson", ".odgt", ".manifest", ".geojson", ".parquet", ".tfrecord", ".mat", ".xlsx")
+"""Endings of label files in formats that nobody reads; in a folder with no other labels one of them is named."""
 
 
 def detect(folder: str | os.PathLike[str] | LabelFiles) -> dict[str, str]:
@@ -96,7 +98,7 @@ def chosen(given: str, files: LabelFiles) -> str:
     if not found:
         names = ", ".join(FORMATS)
         kinds = {kind for one in FORMATS.values() for kind in one.kinds}
-        tried = next((path for path in files.ending(*kinds) if not NO_LABELS.match(basename(path))), "")
+        tried = next((path for path in files.ending(*kinds, *_OTHERS) if not NO_LABELS.match(basename(path))), "")
         tried = f" ({fault_in(files) or f'{tried} is something else'})" if tried else ""
         raise UsageError(
             f"{files.name}: holds no labels that are known{tried}; there are {names}: choose one with --labels, "

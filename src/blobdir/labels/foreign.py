@@ -21,8 +21,13 @@ def is_datumaro(path: str, head: bytes) -> bool:
 
 def is_dota(lines: list[str]) -> bool:
     """Whether lines are DOTA's, which may begin with ``imagesource:`` and ``gsd:``."""
-    some = [words for line in lines if (words := line.split()) and not _HEAD.match(line)]
+    some = [words for line in without_heads(lines) if (words := line.split())]
     return bool(some) and all(map(is_line_of_dota, some))
+
+
+def without_heads(lines: list[str]) -> list[str]:
+    """Lines but for those that DOTA's labels may begin with."""
+    return [line for line in lines if not _HEAD.match(line)]
 
 
 def is_line_of_dota(words: list[str]) -> bool:

@@ -12,6 +12,7 @@ from collections import Counter
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Final
 
+from blobdir.labels.numerals import fours_in, is_number, numbers_in
 from blobdir.lazily import cached_property
 
 if TYPE_CHECKING:
@@ -27,10 +28,11 @@ _WORDS: Final = 6
 """Names have fewer words."""
 _UPLOADED: Final = re.compile(r"[0-9a-f]{6,8}-(?=.)")
 """What Label Studio puts before the names of images that were sent to it."""
-_NUMBER: Final = re.compile(r"(?<![\w.'/-])(?<!\d:)-?\d+(?:\.\d*)?(?:e[-+]?\d+)?(?![\w'-]|:\d)", re.IGNORECASE)
 _PADDED: Final = re.compile(r"0\d+|\d{5,}")
 """Numbers that images are called by; others count something."""
-_WHOLE: Final = re.compile(r"(?<=\")[^\"\r\n]{1,300}(?=\")|^[^\s,;]{1,300}|^[^,;\t|\r\n]{1,300}", re.MULTILINE)
+_WHOLE: Final = re.compile(
+    r"(?<=\")[^\"\r\n]{1,300}(?=\")|(?<=')[^'\r\n]{1,300}(?=')|^[^\s,;]{1,300}|^[^,;\t|\r\n]{1,300}", re.MULTILINE
+)
 """What may be a name without extension: a text in quotes, or what a line begins with."""
 _WORD: Final = re.compile(r"[^\s,;:|\"'<>=()\[\]{}]+")
 _HAS_BOTH: Final = re.compile(r"(?=\D*\d)(?=.*[^\W\d])")
@@ -45,18 +47,11 @@ _LOOKED_AT: Final = 200
 OF_A_BOX: Final = 4
 """So many numbers has a box."""
 _PHRASE: Final = re.compile(r"(?<![\w\"'])[^\W\d_]+(?: [^\W\d_]+)+(?![\w\"']*\s*[=:])")
-_TOGETHER: Final = re.compile(r"(?<![\w.])-?\d+(?:\.\d*)?(?:[\s,;()\[\]]+-?\d+(?:\.\d*)?){3}(?![\w.])")
-"""Four numbers, as a box has them."""
 
 
 def is_image_named(text: str) -> bool:
     """Whether the name of an image stands in a text, of one that is here or not."""
     return _ENDING.search(text) is not None
-
-
-def numbers_in(text: str) -> int:
-    """How many numbers stand in a text, but for those in words, dates and names."""
-    return sum(1 for _ in _NUMBER.finditer(text))
 
 
 class Mentions:
@@ -133,8 +128,7 @@ class Mentions:
     def is_prose(self) -> bool:
         """Whether words stand beside the names, as in captions, with a number now and then."""
         words = sum(len(found[0].split()) for found in _PHRASE.finditer(self.left))
-        boxes = sum(1 for _ in _TOGETHER.finditer(self.left))
-        return words > numbers_in(self.left) - sum(self.times.values()) and 2 * boxes < len(self.named)
+        return words > numbers_in(self.left) - sum(self.times.values()) and 2 * fours_in(self.left) < len(self.named)
 
     def says_something_of(self, image: str) -> bool:
         """Whether numbers enough for a box stand beside an image, or it can't be told, as they are all elsewhere."""
@@ -193,7 +187,7 @@ class Mentions:
 
     def _paths(self, word: str) -> list[str]:
         if word not in self._known:
-            is_name = bool(word) and (not _NUMBER.fullmatch(word) or _PADDED.fullmatch(word) is not None)
+            is_name = bool(word) and (not is_number(word) or _PADDED.fullmatch(word) is not None)
             found = self._called_so(word) if is_name else []
             name = word.rpartition("/")[2]
             if is_name and not found and _UPLOADED.match(name):

@@ -269,6 +269,18 @@ class Labels:
         self.problems.append((code, path, message))
 
 
+def plain_float(value: Any) -> float:
+    """A number of a text, as other languages read it, too: without ``_``, in digits of ASCII; no truth is one.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    if isinstance(value, bool) or (isinstance(value, str) and (not value.isascii() or "_" in value)):
+        raise ValueError(value)
+    return float(value)
+
+
 def number(value: Any, what: str) -> float:
     """A finite number that a format has, as a number or a text.
 
@@ -280,7 +292,7 @@ def number(value: Any, what: str) -> float:
         found = value
     else:
         try:
-            found = float(value)
+            found = plain_float(value)
         except (TypeError, ValueError):
             raise LabelError(f"its {what} is {brief(value)}, not a number") from None
     try:

@@ -13,7 +13,8 @@ from collections import Counter
 from posixpath import basename, splitext
 from typing import TYPE_CHECKING, Final
 
-from blobdir.labels.mentions import OF_A_BOX, numbers_in
+from blobdir.labels.mentions import OF_A_BOX
+from blobdir.labels.numerals import QUOTES, numbers_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,7 +37,7 @@ _OF_PLACES: Final = re.compile(
     re.IGNORECASE,
 )
 """Words beside which ``label`` is an image's name."""
-_SHAPE_SAID: Final = re.compile(r"\"(?:multi)?(?:polygon|rect|rectangle|bbox|ellipse|polyline)\"", re.IGNORECASE)
+_SHAPE_SAID: Final = re.compile(r"[\"'](?:multi)?(?:polygon|rect|rectangle|bbox|ellipse|polyline)[\"']", re.IGNORECASE)
 _SIDES: Final = (
     {"left", "top"},
     {"l", "t", "r", "b"},
@@ -48,7 +49,7 @@ _SIDES: Final = (
 """Keys and columns that a box has together."""
 _PAIR: Final = re.compile(r"(.+?[-_ ]?)([xyz])")
 _DIGITS: Final = re.compile(r"\d{1,9}")
-_WHOLE: Final = re.compile(r"(?<![\w.\-])\d{1,9}(?:[\s,;]+\d{1,9}){3,}(?![\w.])")
+_WHOLE: Final = re.compile(rf"(?<![\w.\-])\d{{1,9}}(?:(?:[\s,;]|{QUOTES})+\d{{1,9}}){{3,}}(?![\w.])")
 """Whole numbers together."""
 _LONGEST: Final = 10_000
 """Images have shorter sides."""

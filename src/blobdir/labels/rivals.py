@@ -2,6 +2,10 @@
 
 VisDrone, DOTA and KITTI have a text for each image, and so has YOLO: of both only the converted ones are read, and a
 line for each image would say nothing. They are named together; it costs nothing if they say the same boxes.
+
+The originals may lie in a folder that is called like none of images, as ``labels/train_original`` beside
+``labels/train``. Then their images are known by their names alone, and by the boxes where several have that name; an
+original whose image isn't known so has labels of one that is missing.
 """
 
 from __future__ import annotations
@@ -9,13 +13,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from blobdir.labels.foreign import without_heads
 from blobdir.labels.model import LabelError
+from blobdir.labels.namesakes import stem_of
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from blobdir.labels.files import LabelFiles
+    from blobdir.labels.finding import Images
     from blobdir.labels.model import Labels
 
 _BETWEEN: Final = re.compile(r"[\s,;]+")
@@ -65,6 +72,27 @@ def name_rivals(rivals: list[Rival], files: LabelFiles, labels: Labels) -> None:
             labels.complain("label", first.file, f"{text}: move what doesn't count out of the folder")
 
 
+def originals(lost: Iterable[str], owners: dict[str, str], files: LabelFiles, images: Images) -> list[Rival]:
+    """Texts of images that lie elsewhere which are the originals of those that have labels.
+
+    Parameters
+    ----------
+    lost : iterable of str
+    owners : dict
+        Image -> the text with its labels.
+    files : LabelFiles
+    images : Images
+    """
+    found = []
+    for path in lost:
+        rivals = [Rival(path, image, owners[image]) for image in images.called_so(stem_of(path)) if image in owners]
+        same = {one: is_same for one in rivals if (is_same := _are_same(one, files)) is not None}
+        alike = [one for one, is_same in same.items() if is_same]
+        if alike or len(rivals) == len(same) == 1:
+            found.append(alike[0] if alike else rivals[0])
+    return found
+
+
 def _are_same(one: Rival, files: LabelFiles) -> bool | None:
     """Whether a text in pixels has the boxes of one in shares; None: they aren't such texts."""
     if not one.file.lower().endswith(".txt") or not one.owner.lower().endswith(".txt"):
@@ -73,6 +101,8 @@ def _are_same(one: Rival, files: LabelFiles) -> bool | None:
         mine, rows = _rows(files.text(one.owner)), _rows(files.text(one.file))
     except LabelError:
         return None
+    if not rows and not mine:
+        return True
     if not rows or not _are_shares(mine) or _are_shares(rows):
         return None
     if not any(_columns(rows, start, _BOX) for start in _STARTS):
@@ -83,7 +113,7 @@ def _are_same(one: Rival, files: LabelFiles) -> bool | None:
 
 
 def _rows(text: str) -> list[list[float | str]]:
-    lines = (_BETWEEN.split(line.strip(" \t\r,;")) for line in text.splitlines() if line.strip())
+    lines = (_BETWEEN.split(line.strip(" \t\r,;")) for line in without_heads(text.splitlines()) if line.strip())
     return [[_number(word) for word in line] for line in lines]
 
 

@@ -210,7 +210,7 @@ def shapes_of(item: Mapping[str, Any], kind: str, known: Kind | None = None) -> 
             raise
         raise LabelError(f"isn't a {kind} that can be read") from None
     if found is None:
-        raise LabelError(f"is a {kind}, which can't be written")
+        raise LabelError(f"is of the shape {kind}, which can't be written")
     return [found]
 
 

@@ -36,7 +36,7 @@ from blobdir.labels.files import packed_in
 from blobdir.labels.finding import is_image
 from blobdir.labels.foreign import format_named
 from blobdir.labels.formats.yolonames import NO_LABELS
-from blobdir.labels.mentions import OF_A_BOX, Mentions, is_image_named, numbers_in, profile_of, without_names
+from blobdir.labels.mentions import OF_A_BOX, Mentions, is_image_named, profile_of, without_names
 from blobdir.labels.nearby import is_named_for_labels
 from blobdir.labels.notes import (
     are_labels,
@@ -46,6 +46,7 @@ from blobdir.labels.notes import (
     speaks_of_shapes,
     tells_of_classes,
 )
+from blobdir.labels.numerals import numbers_in
 from blobdir.labels.splitnames import is_called_like_a_split, without_splits
 from blobdir.labels.unlabelled import Unlabelled
 from blobdir.wording import counted

@@ -7,13 +7,13 @@ import time
 from array import array
 from contextlib import suppress
 from posixpath import splitext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
 from blobdir.errors import BlobdirError, ImageError, IncompleteListingError, NotFoundError, PackError, UsageError
 from blobdir.filenames import is_image_name
 from blobdir.images import shown_size
-from blobdir.inside import read_whole
+from blobdir.inside import open_plain, read_whole
 from blobdir.packing.arriving import watch_coming
 from blobdir.packing.belongings import (
     belongings,
@@ -30,22 +30,28 @@ from blobdir.packing.picturesizes import size_fault_of
 from blobdir.packing.plain import check_annotation, plain_annotation, unknown_labels
 from blobdir.packing.publishing import Change
 from blobdir.packing.report import ChangeReport, Problem, texts
+from blobdir.packing.sdknames import made_by_name
 from blobdir.packing.shards import Shard, write_shard
-from blobdir.packing.sidefiles import FOLDERS, side_candidates
+from blobdir.packing.sidefiles import FOLDERS
 from blobdir.packing.source import MAX_NAME_BYTES
 from blobdir.packing.typed import is_exact, meant, readings
+from blobdir.packing.unmatched import given_labels
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from io import BytesIO
 
     from blobdir.packing.belongings import Belongings
-    from blobdir.packing.provenance import Origin
+    from blobdir.packing.provenance import Entry, Origin
+    from blobdir.packing.unmatched import GivenLabels
 
     Images = dict[str, dict[str, Origin]]
     """Path of a dataset -> name -> what makes that image."""
 
+
+_AT_ONCE: Final = 1 << 20
+"""Bytes of an image that are compared at a time."""
 
 # -- add ---------------------------------------------------------------------------------------------------------
 
@@ -69,9 +75,11 @@ def add(
     files : list of path
     annotations : path, optional
         A folder with ``a.jpg.json``, or by its legacy name ``a.json``. Images without one there keep the annotation
-        that the project has; where it has none, they get one without objects.
+        that the project has; where it has none, they get one without objects. Both are named (``no-annotation``), and
+        labels there that none of the images uses (``label-image``).
     replace : bool
-        Whether images of the same names are replaced, all copies of them; else they are an error.
+        Whether images of the same names are replaced, all copies of them; else they are an error. One whose bytes and
+        label are the same is left as it is.
     dry_run : bool
         Only check, and say what would be replaced.
 
@@ -82,6 +90,7 @@ def add(
     """
     began = time.perf_counter()
     sources = _sources(files)
+    given = given_labels(annotations, sources)
     with Change(project, dry_run=dry_run) as change:
         writer = ProjectWriter(change, os.path.abspath(project))
         path = writer.known.new_dataset(dataset)
@@ -91,31 +100,54 @@ def add(
         writer.known.check_free(path, sources)
         watch_coming(change, writer.known, path, sources, present)
         writer.known.check_origins(present.values())
+        there = _labels_there(writer, path, sources, present)
+        unchanged = {name: sources.pop(name) for name in _unchanged(writer, sources, present, there, given)}
+        for name in unchanged:
+            del present[name]
         for origin in present.values():
             writer.drop(origin)
-        report = ChangeReport(len(sources), replaced=[f"{path}/{layout.ITEMS}/{name}" for name in sorted(present)])
-        notes = _annotations(writer, path, sources, present, annotations, report)
-        brought = {
-            f"{layout.ANNOTATIONS}/{name}.json": [name]
-            for name in sources
-            if f"{path}/{layout.ANNOTATIONS}/{name}.json" in notes
-        }
-        check_nobody_else(writer.known, path, brought, sources)
-        check_nothing_of_others(writer.known, path, sources.keys() - present.keys(), brought)
-        if dry_run:
-            for place in (NEW_BLOB, f"{path}/new{layout.OFFSETS_SUFFIX}", *notes):
-                change.expect(place)
-            writer.write_sums({NEW_BLOB: ""})
-        else:
-            _add_blob(writer, path, sources, report)
-            for note, data in notes.items():
-                change.stage(note).write_bytes(data)
+        report = ChangeReport(
+            len(sources),
+            replaced=[f"{path}/{layout.ITEMS}/{name}" for name in sorted(present)],
+            unchanged=[f"{path}/{layout.ITEMS}/{name}" for name in sorted(unchanged)],
+            problems=[*made_by_name(writer.known, path), *given.problems, *_without(given, path, there)],
+        )
+        for name, source in unchanged.items():
+            _check_size(there[name][0], _kept(writer, *there[name]), source, report)
+        notes = _annotations(writer, path, sources, there, present, given, report)
+        _check_nobodys(writer, path, sources, present, notes)
+        if sources:
+            _stage(writer, path, sources, notes, report)
         writer.write_pickles()
         writer.known.check_not_linked(change.removed)
         change.commit()
     report.say_left(change.leftovers())
     report.seconds = time.perf_counter() - began
     return report
+
+
+def _check_nobodys(
+    writer: ProjectWriter, path: str, sources: Collection[str], present: Mapping[str, Origin], notes: Collection[str]
+) -> None:
+    """Refuse images that would have another one's files, and labels that another one would have."""
+    own = {name: f"{layout.ANNOTATIONS}/{name}.json" for name in sources}
+    brought = {label: [name] for name, label in own.items() if f"{path}/{label}" in notes}
+    check_nobody_else(writer.known, path, brought, sources)
+    check_nothing_of_others(writer.known, path, set(sources) - present.keys(), brought)
+
+
+def _stage(
+    writer: ProjectWriter, path: str, sources: dict[str, str], notes: dict[str, bytes], report: ChangeReport
+) -> None:
+    """Write what comes, into staging; of a dry run, only say what that is."""
+    if writer.change.dry_run:
+        for place in (NEW_BLOB, f"{path}/new{layout.OFFSETS_SUFFIX}", *notes):
+            writer.change.expect(place)
+        writer.write_sums({NEW_BLOB: ""})
+        return
+    _add_blob(writer, path, sources, report)
+    for note, data in notes.items():
+        writer.change.stage(note).write_bytes(data)
 
 
 def _sources(files: Iterable[str | os.PathLike[str]]) -> dict[str, str]:
@@ -141,8 +173,9 @@ def _add_blob(writer: ProjectWriter, path: str, sources: dict[str, str], report:
     paths, sizes = TextColumn(sources[n] for n in names), array("q", [os.path.getsize(sources[n]) for n in names])
     shard = Shard("new", path, "/", paths, TextColumn(names), sizes)
     written, table = write_shard(shard, str(writer.change.stage(NEW_BLOB)))
-    report.problems += [Problem(*problem) for problem in written.problems]
-    lost = next((problem for problem in report.problems if problem.costs), None)
+    problems = [Problem(*problem) for problem in written.problems]
+    report.problems += problems
+    lost = next((problem for problem in problems if problem.costs), None)
     if lost:
         raise PackError(f"{lost.path}: {lost.message}; nothing was added")
     stem = writer.name_blob(slug_of(path), written.sha256)
@@ -152,37 +185,78 @@ def _add_blob(writer: ProjectWriter, path: str, sources: dict[str, str], report:
     report.blobs.append(f"{layout.BLOB_DIR}/{stem}.tar")
 
 
+def _labels_there(
+    writer: ProjectWriter, path: str, names: Collection[str], present: Collection[str]
+) -> dict[str, tuple[str, Origin]]:
+    """Name -> path of the label that the project has for it, empty where there is none, and what is packed of that."""
+    packed = writer.known.origins(path, {f"{name}.json" for name in names}, annotations=True)
+    writer.known.check_origins(packed.values())
+    mine = belongings(writer.known, path, present)
+    found = {}
+    for name in names:
+        own, origin = f"{layout.ANNOTATIONS}/{name}.json", packed[f"{name}.json"]
+        having = [one for one in mine[name].paths if one.startswith(f"{layout.ANNOTATIONS}/")] if name in mine else []
+        if not having and (origin or writer.known.is_file(f"{path}/{own}")):
+            having = [own]
+        found[name] = f"{path}/{having[0]}" if having else "", origin
+    return found
+
+
+def _unchanged(
+    writer: ProjectWriter,
+    sources: dict[str, str],
+    present: dict[str, Origin],
+    there: dict[str, tuple[str, Origin]],
+    given: GivenLabels,
+) -> list[str]:
+    """Names of images that the project has once, in a blob, with the bytes and the label that they would have."""
+    found = []
+    for name, origin in present.items():
+        label, packed = there[name]
+        if origin.file or len(origin.entries) != 1 or not label:
+            continue
+        if name in given.of and read_whole(given.of[name]) != _kept(writer, label, packed):
+            continue
+        if _has_bytes(writer, origin.entries[0], sources[name]):
+            found.append(name)
+    return found
+
+
+def _has_bytes(writer: ProjectWriter, entry: Entry, path: str) -> bool:
+    """Whether a member has the bytes of a file; not where either can't be read, which is said of who reads it then."""
+    with suppress(BlobdirError, OSError), open(open_plain(path), "rb") as file:
+        if entry.end - entry.start != os.fstat(file.fileno()).st_size:
+            return False
+        starts = range(entry.start, entry.end, _AT_ONCE)
+        return all(
+            file.read(_AT_ONCE) == writer.read_entry(entry.pickle, at, min(at + _AT_ONCE, entry.end)) for at in starts
+        )
+    return False
+
+
 def _annotations(
     writer: ProjectWriter,
     path: str,
     sources: dict[str, str],
+    there: dict[str, tuple[str, Origin]],
     present: Collection[str],
-    annotations: str | os.PathLike[str] | None,
+    given: GivenLabels,
     report: ChangeReport,
 ) -> dict[str, bytes]:
     """Path and content of each annotation that is to be written; packed ones that these replace are dropped."""
-    if annotations is not None and not os.path.isdir(annotations):
-        raise UsageError(f"{os.fspath(annotations)}: there is no such folder; nothing was added")
-    packed = writer.known.origins(path, {f"{name}.json" for name in sources}, annotations=True)
-    writer.known.check_origins(packed.values())
-    having = {
-        name: [one for one in mine.paths if one.startswith(f"{layout.ANNOTATIONS}/")]
-        for name, mine in belongings(writer.known, path, present).items()
-    }
     classes, tags = writer.labels()
     found = {}
     for name, source in sources.items():
         target = f"{path}/{layout.ANNOTATIONS}/{name}.json"
-        given = _given(annotations, name)
-        if given:
-            data = read_whole(given)
-            value = check_annotation(data, given)
-            report.problems += [Problem(*one) for one in unknown_labels(given, value, classes, tags)]
-            writer.drop(packed[f"{name}.json"])
-            _check_size(given, data, source, report)
-        elif having.get(name) or packed[f"{name}.json"] or writer.known.is_file(target):
-            kept = f"{path}/{next(iter(having.get(name, ())), target[len(path) + 1 :])}"
-            _check_size(kept, _kept(writer, kept, packed[f"{name}.json"]), source, report)
+        kept, packed = there[name]
+        if label := given.of.get(name):
+            data = read_whole(label)
+            value = check_annotation(data, label)
+            report.problems += [Problem(*one) for one in unknown_labels(label, value, classes, tags)]
+            writer.drop(packed)
+            _check_size(label, data, source, report)
+        elif kept:
+            _check_size(kept, _kept(writer, kept, packed), source, report)
             if name not in present:
                 text = f"was there already, and no image had it: it is the annotation of {name} now"
                 report.problems.append(Problem("taken-over", target, text))
@@ -191,6 +265,15 @@ def _annotations(
             data = annotation_of_image(source, source)
         found[target] = data
     return found
+
+
+def _without(given: GivenLabels, path: str, there: dict[str, tuple[str, Origin]]) -> Iterator[Problem]:
+    """Name images that have no label in the folder of them."""
+    for name, (kept, _) in there.items() if given.folder else ():
+        if name not in given.of:
+            what = "keeps the one that is in the project" if kept else "has one without objects"
+            text = f"has none in {given.folder}; it {what}"
+            yield Problem("no-annotation", f"{path}/{layout.ITEMS}/{name}", text)
 
 
 def _kept(writer: ProjectWriter, path: str, packed: Origin) -> bytes:
@@ -207,14 +290,6 @@ def _kept(writer: ProjectWriter, path: str, packed: Origin) -> bytes:
 def _check_size(path: str, annotation: bytes, image: str, report: ChangeReport) -> None:
     if fault := size_fault_of(annotation, image):
         report.problems.append(Problem("annotation-size", path, fault))
-
-
-def _given(folder: str | os.PathLike[str] | None, name: str) -> str:
-    """The annotation of an image in a folder of them, by the rules of a dataset's; empty where there is none."""
-    if folder is None:
-        return ""
-    places = (os.path.join(folder, one.path.partition("/")[2]) for one in side_candidates(name, [layout.ANNOTATIONS]))
-    return next((place for place in places if os.path.lexists(place)), "")
 
 
 def some_of(names: Collection[str]) -> str:
@@ -346,7 +421,7 @@ def move(
         target = writer.known.new_dataset(dataset)
         images = _find(writer, paths)
         _check_target(writer, images, target, dataset)
-        report = ChangeReport()
+        report = ChangeReport(problems=made_by_name(writer.known, target))
         moved: dict[str, str] = {}
         meant: dict[str, list[str]] = {}
         found: dict[str, dict[str, Belongings]] = {}

@@ -26,6 +26,7 @@ from blobdir.packing.newfolder import NewFolder
 from blobdir.packing.provenance import Provenance
 from blobdir.packing.publishing import Change
 from blobdir.packing.report import ChangeReport, Problem
+from blobdir.packing.sdknames import made_by_name
 from blobdir.packing.sharing import copy_file, share_blob
 from blobdir.packing.sidefiles import FOLDERS
 from blobdir.packing.sums import SUMS, read_sums
@@ -113,6 +114,7 @@ def add_blob_file(
     with Change(project) as change:
         writer = ProjectWriter(change, os.path.abspath(project))
         path = writer.known.new_dataset(dataset)
+        problems = made_by_name(writer.known, path)
         names = {os.fsdecode(name) for name in table.names()}
         clash = [name for name, origin in writer.known.origins(path, names).items() if origin]
         if clash:
@@ -131,7 +133,9 @@ def add_blob_file(
         writer.write_sums({f"{stem}.tar": digest})
         writer.write_pickles()
         change.commit()
-    return ChangeReport(len(table), [f"{layout.BLOB_DIR}/{stem}.tar"], seconds=time.perf_counter() - began)
+    report = ChangeReport(len(table), [f"{layout.BLOB_DIR}/{stem}.tar"], problems=problems)
+    report.seconds = time.perf_counter() - began
+    return report
 
 
 def merge(

@@ -116,8 +116,9 @@ class Problem:
     code : str
         ``unreadable``, ``changed``, ``conflict``, ``link``, ``name`` and ``line`` cost an image or a file,
         ``annotation`` its labels, ``no-size`` the size in its annotation. Of label files, ``label`` costs an object,
-        ``label-image`` is an image that they name and that isn't there, ``label-size`` one of another size,
-        ``label-unnamed`` images that they don't name, ``label-lost`` what another format has no place for;
+        ``label-image`` is an image that they name and that isn't there, or an annotation that no image uses,
+        ``label-size`` one of another size, ``label-unnamed`` images that they don't name, ``label-lost`` what another
+        format has no place for;
         ``label-boxed``, ``label-untold``, ``label-outside``, ``label-degenerate`` and ``label-note`` cost nothing.
         Where a project is looked at, ``image`` is one that can't be used, ``unseen`` why datasets may be missing,
         ``undrawn`` objects that can't be drawn, ``meta`` why classes aren't known; ``color``, one that is none and has
@@ -251,6 +252,8 @@ class ChangeReport:
         Files and folders that weren't searched for those: compressed, not to be listed, outside.
     replaced : list of str
         Paths whose content is another one now.
+    unchanged : list of str
+        Paths of images that were to be replaced, and left as they are: bytes and label are the same.
     folded : int
         Small blobs that became large ones, and are among those that were removed.
     problems : list of Problem
@@ -266,9 +269,15 @@ class ChangeReport:
     unsearched: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     folded: int = 0
     seconds: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was given is in the project."""
+        return not any(problem.costs for problem in self.problems)
 
     def say_left(self, folders: Iterable[str]) -> None:
         """Name what couldn't be emptied after the change, see `blobdir.packing.publishing.Change.leftovers`."""

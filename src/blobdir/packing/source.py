@@ -7,8 +7,6 @@ from array import array
 from posixpath import basename, dirname, normpath, splitext
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from blobdir.discovery import layout
 from blobdir.discovery.root import project_around
 from blobdir.errors import NotAProjectError, UsageError
@@ -20,14 +18,14 @@ from blobdir.packing.lists import STDIN, RowError, is_list, read_list, shown_lis
 from blobdir.packing.naming import MAX_NAME_BYTES
 from blobdir.packing.otherlabels import Unpacked, labels_hint, recognised
 from blobdir.packing.report import Problem
+from blobdir.packing.sdknames import dropped_by_the_sdk
+from blobdir.packing.unmatched import unmatched, why_unused
 from blobdir.sources import Entry, Folder, Stat
 from blobdir.tarwriting.reading import stamp_of
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
-
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Collection, Iterator
 
     from blobdir.packing.classfolders import SplitFolders
     from blobdir.packing.lists import Row
@@ -127,9 +125,7 @@ def _check_apart(root: str) -> None:
 
 def _name_what_the_sdk_drops(listing: Listing) -> None:
     for items in listing.datasets:
-        if refused := layout.sdk_refusal(items.path):
-            text = f"the name {refused[0]} ends in {refused[1]!r}: the SDK drops this dataset without a word"
-            listing.problems.append(Problem("sdk-name", layout.dataset_name(items.path), text))
+        listing.problems += dropped_by_the_sdk(items.path)
 
 
 def _is_image_name(name: str) -> bool:
@@ -262,10 +258,7 @@ def _take_images(listing: Listing, folder: str, content: Content) -> None:
 
 
 def _missing_annotations(items: DatasetItems, annotations: TextColumn, listing: Listing) -> None:
-    """The SDK drops a whole dataset where one image has no annotation.
-
-    Names are compared by their hashes, which takes a tenth of the memory; two of one hash are one in 10**13.
-    """
+    """Name images without annotations, for which the SDK drops a whole dataset, and annotations that no image uses."""
     if annotations.joined() == items.names.joined().replace(b"\0", b".json\0"):
         return
     folder = layout.join(items.path, layout.ANNOTATIONS)
@@ -275,16 +268,13 @@ def _missing_annotations(items: DatasetItems, annotations: TextColumn, listing: 
         text = f"none of its {counted(len(items.names), 'image')} has an annotation; the SDK drops the dataset"
         listing.problems.append(Problem("no-annotation", items.path, text))
         return
-    known = _hashes(annotations)
-    without = np.flatnonzero(~np.isin(_hashes(f"{name}.json" for name in items.names), known))
-    by_stem = _hashes(f"{splitext(items.names[i])[0]}.json" for i in without.tolist())
-    for i in without[~np.isin(by_stem, known)].tolist():
+    without, unused = unmatched(items.names, annotations)
+    for i in without:
         path = f"{items.path}/{layout.ITEMS}/{items.names[i]}"
         listing.problems.append(Problem("no-annotation", path, "has none; the SDK drops its whole dataset"))
-
-
-def _hashes(names: Iterable[str]) -> NDArray[np.int64]:
-    return np.fromiter((hash(name) for name in names), np.int64)
+    left = [annotations[i] for i in unused if annotations[i].endswith(".json")]
+    for name, text in why_unused(left, items.names) if left else ():
+        listing.problems.append(Problem("label-note", layout.join(folder, name), f"is kept as it is: {text}"))
 
 
 def _list_plain(listing: Listing, options: PackOptions) -> None:
@@ -390,7 +380,17 @@ def _list_rows(path: str, options: PackOptions) -> Listing:
         items.annotations.append(row.annotation)
         listing.tags.update(row.tags)
     listing.datasets = [found[name] for name in sorted(found)]
+    _name_rows_without(listing, shown_list(path))
     return listing
+
+
+def _name_rows_without(listing: Listing, shown: str) -> None:
+    """Say of a list with annotations which of its images it has none for; of one without any, nothing is expected."""
+    given = [(one, items.sources[i]) for items in listing.datasets for i, one in enumerate(items.annotations)]
+    without = list(dict.fromkeys(source for one, source in given if one is None))
+    if without and any(one is not None for one, _ in given):
+        text = f"names no annotation for {counted(len(without), 'image')} of {len(given):,}, as {without[0]}"
+        listing.problems.append(Problem("no-annotation", shown, f"{text}; they have one without objects"))
 
 
 def _look_at(listing: Listing, row: Row, name: str) -> tuple[os.stat_result | None, tuple[str, str] | None]:

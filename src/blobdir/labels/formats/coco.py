@@ -294,7 +294,7 @@ class _Split:
         for index, raw in enumerate(value["annotations"]):
             if raw is _ELSEWHERE:
                 continue
-            fault = _reference_fault(raw, names, categories)
+            fault = _reference_fault(raw, names, categories, value["categories"])
             if fault:
                 self._labels.complain("label", f"{path}: {place_of(index, raw)}", fault)
                 continue
@@ -432,7 +432,8 @@ def _parted(path: str, value: dict[str, Any], split: str, images: Images, labels
     }
 
 
-def _reference_fault(raw: Any, names: dict[Any, str], categories: _Numbered) -> str:
+def _reference_fault(raw: Any, names: dict[Any, str], categories: _Numbered, said: list[Any]) -> str:
+    """What is wrong with what an object is of; `said`: the categories of the file, those that can't be used, too."""
     if not isinstance(raw, dict):
         return f"is {kind_of(raw)}, not an object"
     image, category = raw.get("image_id"), raw.get("category_id")
@@ -441,5 +442,7 @@ def _reference_fault(raw: Any, names: dict[Any, str], categories: _Numbered) -> 
     if is_caption(raw):
         return ""
     if ident_of(category) is None or category not in categories:
+        if category is not None and any(isinstance(one, dict) and one.get("id") == category for one in said):
+            return f"is of the category {brief(category)}, which can't be used"
         return f"is of the category {brief(category)}, and there is none of this id"
     return ""

@@ -7,13 +7,13 @@ a number. What can't be told is named, and the table isn't read.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from blobdir.labels.finding import is_image
 from blobdir.labels.formats.tablelayout import MAYBE_IMAGE, UnclearTableError, plain_name
+from blobdir.labels.numerals import is_number
 from blobdir.labels.splitnames import is_called_like_a_split
 from blobdir.wording import counted
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from blobdir.labels.formats.tablelayout import Layout
 
-_NUMBER: Final = re.compile(r"[+-]?\d+(?:\.\d*)?")
 _NOTHING: Final = frozenset(("", "nan", "none", "null", "na", "n/a", "<na>"))
 """What programs write where there is nothing."""
 _ABOUT: Final = 0.01
@@ -84,7 +83,7 @@ class _Column:
         named = is_image(text)
         self.has_image = self.has_image or named
         self.are_images = self.are_images and named
-        self.are_numbers = self.are_numbers and _NUMBER.fullmatch(text) is not None
+        self.are_numbers = self.are_numbers and is_number(text)
         self.has_folder = self.has_folder or "/" in text or "\\" in text
         self.are_splits = self.are_splits and is_called_like_a_split(text)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.labels.finding import is_image
 from blobdir.labels.model import LabelError
+from blobdir.labels.numerals import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -56,7 +57,6 @@ _DELIMITERS: Final = ",;\t"
 _RETINANET: Final = ("image", "left", "top", "right", "bottom", "label")
 _SKU: Final = (*_RETINANET, "width", "height")
 """What SKU-110K has, without a header, too."""
-_SNIFFED: Final = re.compile(r"-?\d+(\.\d+)?")
 _FLAGS: Final = (
     "isoccluded",
     "istruncated",
@@ -170,11 +170,11 @@ def layout_of(line: str) -> Layout | None:
     line = line.strip()
     delimiter = max(_DELIMITERS, key=line.count)
     cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
-    numbers = all(_SNIFFED.fullmatch(cell) for cell in cells[1:5]) or not any(cells[1:6])
+    numbers = all(is_number(cell) for cell in cells[1:5]) or not any(cells[1:6])
     if len(cells) == len(_RETINANET) and is_image(cells[0]) and numbers:
         return Layout(delimiter, {what: i for i, what in enumerate(_RETINANET)}, [])
     sizes = len(cells) == len(_SKU) and all(cell.isdecimal() and int(cell) for cell in cells[-2:])
-    if sizes and is_image(cells[0]) and numbers and not _SNIFFED.fullmatch(cells[5]) and _fits(cells):
+    if sizes and is_image(cells[0]) and numbers and not is_number(cells[5]) and _fits(cells):
         return Layout(delimiter, {what: i for i, what in enumerate(_SKU)}, [])
     return _Header(cells).layout(delimiter)
 

@@ -28,8 +28,10 @@ from blobdir.labels.model import (
     Thing,
     UnclearError,
     number,
+    plain_float,
 )
 from blobdir.labels.namesakes import spelled_alike
+from blobdir.labels.rivals import name_rivals, originals
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -110,6 +112,7 @@ def _owners(files: LabelFiles, labels: Labels, images: Images, texts: list[str])
     """Image -> the text with its labels."""
     claims, calling = Claims(), images.calling_of(texts)
     predicted: dict[str, str] = {}
+    lost: dict[str, str] = {}
     for path in texts:
         try:
             found = [images.of_file(path, calling=calling)]
@@ -126,15 +129,25 @@ def _owners(files: LabelFiles, labels: Labels, images: Images, texts: list[str])
             if is_text and is_elsewhere and is_called_for_predictions(dirname(path)):
                 predicted[path] = str(error)
             elif is_text or "labels" in path.split("/")[:-1]:
-                text = f"holds labels of an image {splitext(basename(path))[0]}: {error}"
-                labels.complain("label-image", path, text)
+                lost[path] = f"holds labels of an image {splitext(basename(path))[0]}: {error}"
             continue
         for one in found:
             rank = 2 if not one.exact else 0 if "labels" in path.split("/") else 1
             claims.add(path, one, rank)
     owners = claims.settled(files, labels, images)
     name_predictions(predicted, owners, images, labels)
+    _name_lost(lost, owners, files, images, labels)
     return owners
+
+
+def _name_lost(lost: dict[str, str], owners: dict[str, str], files: LabelFiles, images: Images, labels: Labels) -> None:
+    """Name texts of images that aren't where their folder says, with why; originals of others together."""
+    rivals = originals(lost, owners, files, images)
+    name_rivals(rivals, files, labels)
+    labels.passed.update(one.file for one in rivals)
+    for path, text in lost.items():
+        if path not in labels.passed:
+            labels.complain("label-image", path, text)
 
 
 class _Reader:
@@ -205,7 +218,7 @@ class _Reader:
 def _number_of_class(word: str) -> int:
     """The number of a class: ``0``, or ``0.0`` as some programs write it."""
     try:
-        found = float(word)
+        found = plain_float(word)
         if found == int(found):
             return int(found)
     except (ValueError, OverflowError):

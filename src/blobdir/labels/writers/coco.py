@@ -142,13 +142,21 @@ class CocoWriter(Writer):
     def _as_the_sdk(self, item: Item) -> Iterator[dict[str, Any]]:
         groups: dict[str | None, list[Labelled]] = {}
         for one, title, shapes in self.plan.shapes(item):
+            if one.get("instance") is None:
+                self.plan.in_pieces(item, title, len(shapes), "COCO")
             for shape in shapes:
                 if isinstance(shape, (Box, Polygon, Mask, Pose)):
                     groups.setdefault(one.get("instance"), []).append((one, title, shape))
                 else:
                     self.plan.lost(item, title, "is a line or a point, which COCO doesn't have")
         for key, labels in groups.items():
-            yield from self._bound(item, labels) if key is not None else self._single(item, labels)
+            if key is None:
+                yield from self._single(item, labels)
+                continue
+            found = [*self._bound(item, labels)]
+            if len(found) > 1:
+                self.plan.untold.update([("part of a group", title) for _, title, _ in labels])
+            yield from found
 
     def _single(self, item: Item, labels: list[Labelled]) -> Iterator[dict[str, Any]]:
         for kind in (Polygon, Box, Mask):
@@ -157,7 +165,7 @@ class CocoWriter(Writer):
                     yield self._solid(item, title, shape)
         for _, title, shape in labels:
             if isinstance(shape, Pose):
-                yield self._pose(title, shape)
+                yield self._pose(item, title, shape)
 
     def _bound(self, item: Item, labels: list[Labelled]) -> Iterator[dict[str, Any]]:
         """Objects that belong together: outlines are one, with the box that is around them."""
@@ -168,7 +176,7 @@ class CocoWriter(Writer):
         frame = around(shape for _, shape in boxes) if boxes and not (masks and polygons) else None
         fits_mask = fits_outline = False
         if poses:
-            yield self._pose(*poses[0])
+            yield self._pose(item, *poses[0])
             for title, _ in poses[1:]:
                 self.plan.lost(item, title, "is the second one with keypoints of those that are bound together")
         for title, mask in masks:
@@ -179,17 +187,28 @@ class CocoWriter(Writer):
                     found["bbox"] = _sides(frame)
             yield found
         if polygons:
-            found = self._solid(item, *polygons[0])
-            found["segmentation"] = [_flat(shape) for _, shape in polygons]
-            found["area"] = sum(_sdk_area(shape) for _, shape in polygons)
-            whole = around([_sdk_box(shape) for _, shape in polygons])
+            found, whole = self._joined(item, polygons)
             if whole is not None:
                 fits_outline = frame is not None and _is_around(frame, whole)
                 found["bbox"] = _sides(frame if frame is not None and fits_outline else whole)
             yield found
-        if not (fits_mask or fits_outline):
+        if fits_mask or fits_outline:
+            self.plan.one_box(labels)
+        else:
             for title, box in boxes:
                 yield self._solid(item, title, box)
+
+    def _joined(self, item: Item, polygons: list[tuple[str, Polygon]]) -> tuple[dict[str, Any], Box | None]:
+        """Outlines as one object, of the class of the first; and the box around them."""
+        (first, _), *others = polygons
+        found = self._solid(item, *polygons[0])
+        for title, polygon in others:
+            self._name_holes(item, title, polygon)
+            if title != first:
+                self.plan.lost(item, title, f"is in a group with an outline of {first!r}, and becomes one of these")
+        found["segmentation"] = [_flat(shape) for _, shape in polygons]
+        found["area"] = sum(_sdk_area(shape) for _, shape in polygons)
+        return found, around([_sdk_box(shape) for _, shape in polygons])
 
     def _template(self, title: str) -> dict[str, Any]:
         return {
@@ -206,20 +225,25 @@ class CocoWriter(Writer):
         found["bbox"], found["area"] = _sides(_sdk_box(shape)), _sdk_area(shape)
         if isinstance(shape, Polygon):
             found["segmentation"] = [_flat(shape)]
-            if shape.holes:
-                self.plan.lost(item, title, "has holes, which COCO's outlines haven't; its area is without them")
+            self._name_holes(item, title, shape)
         elif isinstance(shape, Mask):
             self._name_cut(item, title, shape)
             found["segmentation"] = to_rle(shape, item.width, item.height)
         return found
+
+    def _name_holes(self, item: Item, title: str, polygon: Polygon) -> None:
+        if polygon.holes:
+            self.plan.lost(item, title, "has holes, which COCO's outlines haven't; its area is without them")
 
     def _name_cut(self, item: Item, title: str, shape: Polygon | Mask) -> None:
         """Say what of a shape isn't in its run lengths."""
         if fault := beyond(shape, item.width, item.height):
             self.plan.lost(item, title, fault)
 
-    def _pose(self, title: str, pose: Pose) -> dict[str, Any]:
+    def _pose(self, item: Item, title: str, pose: Pose) -> dict[str, Any]:
         labels = list(self.plan.kinds[title].keypoints.values())
+        self._name_unknown(item, title, pose, labels)
+        self.plan.see_all(title, pose)
         numbers: list[float] = []
         for label in labels:
             x, y, _ = pose.points.get(label, (0, 0, False))
@@ -244,6 +268,7 @@ class CocoWriter(Writer):
                     groups.setdefault((key, name) if isinstance(key, str) else number, []).append((one, name, shape))
                 else:
                     self.plan.lost(item, title, "is a line or a point, which COCO doesn't have")
+        self.plan.unbind(item, all_of=False)
         kept = kept_of_format(item.kept, "objects", "coco")
         for key, labels in groups.items():
             known = kept.get(key[0]) if isinstance(key, tuple) else None
@@ -256,7 +281,11 @@ class CocoWriter(Writer):
         found: dict[str, Any] = {key: value for key, value in known.items() if key not in _OURS}
         given = known.get("id")
         ident = given if type(given) is str and key.startswith(f"coco-{given}") else _ident(key)
-        pose = next((shape for shape in shapes if isinstance(shape, Pose)), None)
+        poses = [shape for shape in shapes if isinstance(shape, Pose)]
+        pose = poses[0] if poses else None
+        if len(poses) > 1:
+            self.plan.lost(item, name, f"has {len(poses)} sets of keypoints, and an object of COCO has one")
+        self.plan.one_box(labels)
         category = self._category_of(name, ident_of(known.get("category_id")), pose)
         found |= {"id": ident, "category_id": category["id"]}
         if pose is not None:
@@ -267,6 +296,8 @@ class CocoWriter(Writer):
         for shape in () if has_outlines else solid:
             self._name_cut(item, name, shape)
         found |= measured(shapes) | more
+        if solid and (frame := around(shape for shape in shapes if isinstance(shape, Box))):
+            found["bbox"] = [plain(one) for one in _sides(frame)]
         if known.get("of") == digest(_distinct(one for one, _, _ in labels)):
             found |= {key: known[key] for key in known if key in MEASURED}
         tags = {tag["name"]: tag.get("value") for one, _, _ in labels for tag in one.get("tags", [])}
@@ -289,9 +320,12 @@ class CocoWriter(Writer):
             self._by_name[name], key=lambda one: (bool(points - set(one.get("keypoints", []))), one["id"] != ident)
         )
 
-    def _keypoints(self, item: Item, name: str, pose: Pose, category: dict[str, Any]) -> dict[str, Any]:
-        if unknown := pose.points.keys() - set(category.get("keypoints", [])):
+    def _name_unknown(self, item: Item, name: str, pose: Pose, known: Sequence[str]) -> None:
+        if unknown := pose.points.keys() - {*known}:
             self.plan.lost(item, name, f"has keypoints that its category doesn't have: {', '.join(sorted(unknown))}")
+
+    def _keypoints(self, item: Item, name: str, pose: Pose, category: dict[str, Any]) -> dict[str, Any]:
+        self._name_unknown(item, name, pose, category.get("keypoints", []))
         return pose_numbers(pose, category.get("keypoints", []))
 
 
@@ -420,8 +454,12 @@ def _categories(plan: Plan, source: dict[str, Any], dataset: str) -> list[dict[s
     names = {one["name"] for one in known}
     used = {one["id"] for one in known}
     free = 1
-    for kind in plan.kinds.values():
+    kinds: dict[str, Kind] = {}
+    for kind in plan.kinds.values():  # of several classes that are one category, the one with keypoints tells of them
         name = plan.category(kind.title, dataset)
+        if name not in kinds or (kind.shape == "graph" and kinds[name].shape != "graph"):
+            kinds[name] = kind
+    for name, kind in kinds.items():
         if name in names:
             continue
         while free in used:

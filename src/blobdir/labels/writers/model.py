@@ -1,4 +1,8 @@
-"""What all writers are told of a project, and how they say what they can't write."""
+"""What all writers are told of a project, and how they say what they can't write.
+
+Each part of an object is in the result, or it's said that it isn't: a box that stands for other parts of it, as for
+keypoints in it, is said by `Plan.box_of` with all of them, whatever shape it goes around.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +21,16 @@ from blobdir.labels.supervisely import KEPT, in_whole_pixels, kind_of_object, sh
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from blobdir.labels.model import Shape
+    from blobdir.labels.model import Pose, Shape
     from blobdir.labels.supervisely import Kind
 
 Write = Callable[[str, bytes], None]
 """Called with the path of a label file, and its content."""
 Complain = Callable[[str, str], None]
 """Called with a path and what of it can't be written."""
+Part = tuple[dict[str, Any], str, "Shape"]
+"""An object of the annotation, the title of its class, its shape."""
+SEVERAL_BOXES: Final = "several boxes"
 _ODD: Final = re.compile(r"[^\w .()+-]")
 """What isn't in the names of files and keys that are made of names of datasets."""
 
@@ -62,12 +69,11 @@ class Bound:
     ----------
     name : str
         Of its class, as label files call it.
-    parts : list of (dict, str, Shape)
-        Objects of the annotation, each with the title of its class, and their shapes.
+    parts : list of Part
     """
 
     name: str
-    parts: list[tuple[dict[str, Any], str, Shape]]
+    parts: list[Part]
 
     @property
     def title(self) -> str:
@@ -192,13 +198,53 @@ class Plan:
         name = given.get(title, title) if isinstance(given, dict) else title
         return name if isinstance(name, str) else title
 
-    def box_of(self, title: str, *shapes: Shape) -> Box | None:
-        """The box around shapes, for a format that has no others; those that are more than a box are counted."""
-        box = around(shapes)
-        other = next((shape for shape in shapes if not isinstance(shape, Box)), None)
-        if box is not None and other is not None:
-            self.boxed[title, kind_name(other)] += 1
+    def box_of(self, parts: Sequence[Part], framed: Sequence[Shape]) -> Box | None:
+        """The box of an object, for a format that has no others.
+
+        Parameters
+        ----------
+        parts : sequence of Part
+            All that it stands for: they are counted, but for a box that is alone.
+        framed : sequence of Shape
+            Those that it goes around.
+        """
+        box = around(framed)
+        if box is not None:
+            self.boxed.update({(title, kind_name(shape)) for _, title, shape in parts if not isinstance(shape, Box)})
+            self.one_box(parts)
         return box
+
+    def one_box(self, parts: Sequence[Part]) -> None:
+        """Count an object with several boxes, which become one."""
+        boxes = [title for _, title, shape in parts if isinstance(shape, Box)]
+        self.boxed.update([(title, SEVERAL_BOXES) for title in boxes[:1] if len(boxes) > 1])
+
+    def in_pieces(self, item: Item, name: str, count: int, where: str) -> None:
+        """Say of an object that its parts are objects of their own in a format."""
+        if count > 1:
+            self.lost(item, name, f"is in {count} pieces, which are objects of their own in {where}")
+
+    def unbind(self, item: Item, *, all_of: bool) -> None:
+        """Count objects of groups that aren't written as such.
+
+        Parameters
+        ----------
+        item : Item
+        all_of : bool
+            All groups; else those of objects with different classes.
+        """
+        groups: dict[str, list[str]] = {}
+        for one in item.objects:
+            if isinstance(key := one.get("instance"), str):
+                groups.setdefault(key, []).append(one["classTitle"])
+        for titles in groups.values():
+            names = titles if all_of else {self.category(title, item.dataset) for title in titles}
+            self.untold.update([("part of a group", title) for title in titles if len(names) > 1])
+
+    def see_all(self, title: str, pose: Pose) -> None:
+        """Count keypoints that are hidden, for what can't say so."""
+        if hidden := sum(not seen for *_, seen in pose.points.values()):
+            self.untold["keypoint that is hidden", title] += hidden
 
     def bound(self, item: Item) -> Iterator[Bound]:
         """Objects that can be read, those with the same key and class as one."""

@@ -164,19 +164,24 @@ class VocWriter(Writer):
             _child(element, name, text)
         _child(root, "segmented", self._segmented(item))
         self.plan.without_tags(item, of_objects=None if self.plan.exact else ())
+        self.plan.unbind(item, all_of=not self.plan.exact)
         if not self.plan.exact:
             classes = set()
-            for _, title, shapes in self.plan.shapes(item):
+            for one, title, shapes in self.plan.shapes(item):
                 classes.add(title)
+                self.plan.in_pieces(item, title, len(shapes), "Pascal VOC")
+                if title == _NEUTRAL:
+                    self.plan.lost(item, title, "is what the SDK takes for nothing; say --style exact")
                 for shape in shapes if title != _NEUTRAL else ():
-                    if (box := self.plan.box_of(title, shape)) is not None:
+                    if (box := self.plan.box_of([(one, title, shape)], [shape])) is not None:
                         box = _as_the_sdk(box, shape)
                     self._object(root, title, title, box, {}, item)
             return root, classes
         things = list(self.plan.bound(item))
-        for one in things:
-            self._object(root, one.title, one.name, self.plan.box_of(one.title, *one.framed), one.tags, item)
-        return root, {title for one in things for _, title, _ in one.parts}
+        for thing in things:
+            box = self.plan.box_of(thing.parts, thing.framed)
+            self._object(root, thing.title, thing.name, box, thing.tags, item)
+        return root, {title for thing in things for _, title, _ in thing.parts}
 
     def _field(self, root: ET.Element, path: list[str], text: str, item: Item) -> None:
         """What else was said of an image."""

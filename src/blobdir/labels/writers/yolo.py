@@ -5,7 +5,7 @@ from __future__ import annotations
 from posixpath import splitext
 from typing import TYPE_CHECKING, Any, Final
 
-from blobdir.labels.model import Box, Dot, Mask, Polygon, Pose, around, bounds
+from blobdir.labels.model import Box, Dot, Mask, Polygon, Pose, around, bounds, kind_name
 from blobdir.labels.outlines import outlines
 from blobdir.labels.splitnames import is_split, kind_of_split
 from blobdir.labels.writers.model import Writer, free_name, free_stem, plain_name
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from blobdir.labels.model import Shape
     from blobdir.labels.supervisely import Kind
+    from blobdir.labels.writers.model import Part
 from blobdir.labels.writers.model import Bound, Item, Plan
 
 CONFIG: Final = "data_config.yaml"
@@ -43,6 +44,7 @@ class YoloWriter(Writer):
         graphs = [kind for kind in plan.kinds.values() if kind.shape == "graph"]
         self._keypoints = max((len(kind.keypoints) for kind in graphs), default=0)
         self._kinds: dict[str, Kind] | None = None
+        self._kept = ("confidence",) if plan.exact else ()
         self._task = plan.task or ("" if plan.exact else "detect")
 
     def begin(self, dataset: str) -> None:
@@ -134,8 +136,8 @@ class YoloWriter(Writer):
     # -- lines -------------------------------------------------------------------------------------------------
 
     def _lines(self, item: Item) -> Iterator[str]:
-        kept = ("confidence",) if self.plan.exact else ()
-        self.plan.without_tags(item, of_objects=kept, of_images=() if self._folder else ("val",))
+        self.plan.without_tags(item, of_objects=self._kept, of_images=() if self._folder else ("val",))
+        self.plan.unbind(item, all_of=not self.plan.exact)
         if not item.width or not item.height:
             if item.objects:
                 self.plan.complain(
@@ -144,9 +146,9 @@ class YoloWriter(Writer):
             return
         if not self.plan.exact:
             for one, title, shapes in self.plan.shapes(item):
-                for shape in shapes:
-                    for numbers in self._numbers_of(item, one, title, shape):
-                        yield f"{self._numbers[title]} {' '.join(numbers)}"
+                lines = [numbers for shape in shapes for numbers in self._numbers_of(item, one, title, shape)]
+                self.plan.in_pieces(item, title, len(lines), "YOLO")
+                yield from (f"{self._numbers[title]} {' '.join(numbers)}" for numbers in lines)
             return
         for thing in self.plan.bound(item):
             for numbers in self._object(item, thing):
@@ -154,51 +156,66 @@ class YoloWriter(Writer):
 
     def _object(self, item: Item, thing: Bound) -> Iterator[list[str]]:
         """Lines of one object: one, but for outlines in pieces, which nobody can put into one without changing them."""
-        poses = [(title, shape) for _, title, shape in thing.parts if isinstance(shape, Pose)]
+        has_poses = any(isinstance(shape, Pose) for *_, shape in thing.parts)
         if self._task == "detect":
-            shapes = [shape for shape in thing.framed if not isinstance(shape, Dot)]
-            yield from self._box(item, thing.title, shapes, thing.tags)
-        elif self._task in ("", "pose") and poses:
-            for title, pose in poses:
-                frame = (
-                    around(shape for shape in thing.framed if not isinstance(shape, Pose)) if len(poses) == 1 else None
-                )
-                yield from self._pose(item, title, pose, frame)
-            if any(isinstance(shape, (Polygon, Mask)) for *_, shape in thing.parts):
-                self.plan.lost(
-                    item, thing.name, "has an outline beside its keypoints, and a line of YOLO has one of them"
-                )
+            yield from self._box(item, thing.parts, thing.framed, thing.tags)
+        elif self._task in ("", "pose") and has_poses:
+            yield from self._with_poses(item, thing)
         else:
             lines = [
                 numbers for one, title, shape in thing.parts for numbers in self._numbers_of(item, one, title, shape)
             ]
-            if len(lines) > 1:
-                self.plan.lost(item, thing.name, f"is in {len(lines)} pieces, which are objects of their own in YOLO")
+            self.plan.in_pieces(item, thing.name, len(lines), "YOLO")
             yield from lines
+
+    def _with_poses(self, item: Item, thing: Bound) -> Iterator[list[str]]:
+        """A line for each set of keypoints; of a single one its box is that of the object, around an outline, too."""
+        poses = [(title, shape) for _, title, shape in thing.parts if isinstance(shape, Pose)]
+        others = [shape for *_, shape in thing.parts if not isinstance(shape, Pose)]
+        frame = None
+        self._without_score(thing.tags)
+        if len(poses) == 1:
+            frame = around(shape for shape in thing.framed if isinstance(shape, (Box, Polygon, Mask)))
+            others = [shape for shape in others if not isinstance(shape, Box)]
+            self.plan.one_box(thing.parts)
+        self.plan.in_pieces(item, thing.name, len(poses), "YOLO")
+        for title, pose in poses:
+            yield from self._pose(item, title, pose, frame)
+        for what in dict.fromkeys(map(kind_name, others)):
+            self.plan.lost(item, thing.name, f"has {what} beside its keypoints, and a line of YOLO has one of them")
 
     def _numbers_of(self, item: Item, one: dict[str, Any], title: str, shape: Shape) -> Iterator[list[str]]:
         task = self._task or _own_task(shape)
+        tags = {tag["name"]: tag.get("value") for tag in one.get("tags", [])}
+        if task != "detect":
+            self._without_score(tags)
         if task == "pose":
             yield from self._pose(item, title, shape, None)
         elif task == "detect":
-            tags = {tag["name"]: tag.get("value") for tag in one.get("tags", [])}
-            yield from self._box(item, title, [] if isinstance(shape, Dot) else [shape], tags)
+            yield from self._box(item, [(one, title, shape)], [shape], tags)
         else:
             yield from self._outline(item, title, shape)
 
-    def _box(self, item: Item, title: str, shapes: Sequence[Shape], tags: dict[str, Any]) -> Iterator[list[str]]:
-        box = self.plan.box_of(title, *shapes)
+    def _box(
+        self, item: Item, parts: Sequence[Part], framed: Sequence[Shape], tags: dict[str, Any]
+    ) -> Iterator[list[str]]:
+        shapes = [shape for shape in framed if not isinstance(shape, Dot)]
+        box = self.plan.box_of(parts, shapes)
         if box is None:
-            self.plan.lost(item, title, "is a point, which has no box")
+            self.plan.lost(item, parts[0][1], "is a point, which has no box")
             return
         numbers = self._center(_whole(box, shapes[0]) if not self.plan.exact else box, item)
         score = tags.get("confidence")
-        if self.plan.exact and self._has_keypoints:  # all lines have as many numbers
-            yield numbers + ["0"] * (self._keypoints * self._shape()[0][1])
-        elif self.plan.exact and isinstance(score, (int, float)):
+        if self.plan.exact and isinstance(score, (int, float)) and not self._has_keypoints:
             yield [*numbers, f"{score:g}"]
-        else:
-            yield numbers
+            return
+        self._without_score(tags)
+        more = self._keypoints * self._shape()[0][1] if self.plan.exact and self._has_keypoints else 0
+        yield numbers + ["0"] * more  # all lines have as many numbers
+
+    def _without_score(self, tags: dict[str, Any]) -> None:
+        """Count a score that a line has no place for; who writes as the SDK has counted them all."""
+        self.plan.untold.update([("tag of an object", name) for name in tags if name in self._kept])
 
     @property
     def _has_keypoints(self) -> bool:
@@ -237,18 +254,23 @@ class YoloWriter(Writer):
             else:
                 yield self._shares(polygon.exterior, item)
 
-    def _pose(self, item: Item, title: str, shape: Shape, frame: Box | None) -> Iterator[list[str]]:
-        box = bounds(shape) if frame is None else frame
-        if not isinstance(shape, Pose) or box is None:
+    def _pose(self, item: Item, title: str, pose: Shape, frame: Box | None) -> Iterator[list[str]]:
+        box = bounds(pose) if frame is None else frame
+        if not isinstance(pose, Pose) or box is None:
             self.plan.lost(item, title, "has no keypoints")
             return
         if frame is None and not self.plan.exact:
-            box = _whole(box, shape)
+            box = _whole(box, pose)
         numbers = self._center(box, item)
         size = self._shape()[0][1] if self.plan.exact else 3
-        for label in self.plan.kinds[title].keypoints.values():
-            x, y, seen = shape.points.get(label, (0, 0, False))
-            if label not in shape.points:
+        labels = self.plan.kinds[title].keypoints.values()
+        if unknown := pose.points.keys() - {*labels}:
+            self.plan.lost(item, title, f"has keypoints that its class doesn't have: {', '.join(sorted(unknown))}")
+        if size == 2:  # places alone
+            self.plan.see_all(title, pose)
+        for label in labels:
+            x, y, seen = pose.points.get(label, (0, 0, False))
+            if label not in pose.points:
                 numbers += ["0"] * size
             else:
                 numbers += [*self._shares([(x, y)], item), *(["2" if seen else "1"] if size == 3 else [])]

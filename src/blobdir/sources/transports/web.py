@@ -84,6 +84,7 @@ class Web(General):
         self.heads: bool | None = None
         self._asked: set[asyncio.Future[None]] = set()  # a HEAD that is under way, each
         self._large: dict[int, int] = {}  # bytes that have come of whole files, by what they come in
+        self._large_came = 0  # pieces of these
         self._ranges = False  # whether it has ever served one
         self._limits: dict[str, Any] | None = None
         self._ignored = 0  # times that it has sent all of a file instead
@@ -214,11 +215,15 @@ class Web(General):
     async def _room(self, response: Any, size: int, rest: Callable[[], None]) -> None:
         """Leave bytes to the server while large files that come together hold too much; the first of them goes on.
 
-        `rest` is called as long as it's we who aren't ready.
+        `rest` is called as long as it's we who aren't ready, and others' bytes come.
         """
         self._large[id(response)] = size
+        self._large_came += 1
+        seen = -1
         while next(iter(self._large)) != id(response) and sum(self._large.values()) > _TOGETHER:
-            rest()
+            if seen != self._large_came:
+                seen = self._large_came
+                rest()
             await asyncio.sleep(_REST_S)
 
     async def _announced(self, path: str) -> int:
