@@ -26,7 +26,7 @@ from blobdir.imagestore.metadata import Metadata, decoded, encoded
 from blobdir.imagestore.names import packed_names
 from blobdir.imagestore.view import View
 from blobdir.locks import ForkSafeLock, ForkSafeRLock
-from blobdir.projectlock import JOURNAL, changes, is_being_changed
+from blobdir.projectlock import JOURNAL, Glance, changes, is_being_changed
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class _Since(NamedTuple):
     Attributes
     ----------
     view : View
+    glance : Glance
     changes : tuple
         What `blobdir.projectlock.changes` said after the last of these commits.
     names : dict
@@ -58,6 +59,7 @@ class _Since(NamedTuple):
     """
 
     view: View
+    glance: Glance
     changes: tuple[bytes, bool]
     names: dict[str, bool]
 
@@ -375,7 +377,7 @@ class ImageStore(MutableMapping[str, bytes]):
         pending = self._as_soon_as_free(lambda: Pending(self.path, self.dataset))
         try:
             since = self._since
-            if not anew and since is not None and since.changes == changes(self.path):
+            if not anew and since is not None and since.glance.is_same(since.changes):
                 pending.since = since.names
                 return pending, since.view
             return pending, self._now()
@@ -395,7 +397,7 @@ class ImageStore(MutableMapping[str, bytes]):
                 yield pending, view
                 self._since = None
                 if pending.commit(view) and pending.settle(view):
-                    self._since = _Since(view, changes(self.path), pending.since)
+                    self._since = _Since(view, Glance(self.path), changes(self.path), pending.since)
             finally:
                 pending.close()
         self._advise()

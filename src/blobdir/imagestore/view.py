@@ -16,7 +16,7 @@ from blobdir.imagestore.names import packed_names
 from blobdir.index import DIRECTORY, FIRST_BLOB
 from blobdir.lazily import cached_property
 from blobdir.opening import OpenOptions, open_tree
-from blobdir.projectlock import changes
+from blobdir.projectlock import Glance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,6 +54,7 @@ class View:
     """
 
     def __init__(self, root: str, dataset: str, before: View | None = None) -> None:
+        self._glance = Glance(root)
         held = before.tree.blobs if before is not None else None
         options = OpenOptions(index="auto" if before is None else "none")  # no kept index is true of what is that new
         self.tree: Tree = open_tree(root, options=options, hold=lambda blobs: blobs.hold(held))
@@ -75,7 +76,7 @@ class View:
     @property
     def is_current(self) -> bool:
         """Whether nothing was committed since."""
-        return self.tree.changes == changes(self._root)
+        return self._glance.is_same(self.tree.changes or (b"", False))
 
     # -- names -------------------------------------------------------------------------------------------------------
 
