@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+import shutil
 import signal
 import threading
 import time
@@ -313,3 +314,23 @@ def test_a_count_that_begins_anew_deceives_no_writer(store, commits_before, comm
     assert store.put_many({"1": b"mine", "new": b""}) == (0, 2, 0)
     assert store["1"] == other["1"] == b"mine"
     assert not [one for one in verify(store.path).findings if one.severity == "error"]
+
+
+@pytest.mark.parametrize("how", ["plain file", "offsets"])
+@pytest.mark.parametrize("looks", [False, True])
+def test_what_programs_without_a_lock_put_there_is_seen_by_who_writes(store, tmp_path, how, looks):
+    store.put_many({"1.png": b"1"})
+    time.sleep(0.02)  # a tick of the disk's clock
+    if looks:
+        assert store["1.png"] == b"1"
+    if how == "plain file":
+        with open(f"{store.path}/images/img/2.png", "wb") as file:
+            file.write(b"theirs")
+    else:
+        other = ImageStore(tmp_path / "other")
+        other.put_many({"2.png": b"theirs", "3.png": b"too"})
+        for name in ("blob", "images"):
+            (found,) = (one for one in os.listdir(f"{other.path}/{name}") if "store-" in one)
+            shutil.copy(f"{other.path}/{name}/{found}", f"{store.path}/{name}/{found.replace('store-0000', 'x')}")
+    assert store.put_many({"2.png": b"mine"}) == (0, 1, 0)
+    assert dict(store) == {"1.png": b"1", "2.png": b"mine"} | ({"3.png": b"too"} if how == "offsets" else {})

@@ -54,6 +54,8 @@ class _Since(NamedTuple):
     glance : Glance
     changes : tuple
         What `blobdir.projectlock.changes` said after the last of these commits.
+    times : tuple
+        `View.times` after that.
     names : dict
         See `Pending.since`.
     """
@@ -61,7 +63,13 @@ class _Since(NamedTuple):
     view: View
     glance: Glance
     changes: tuple[bytes, bool]
+    times: tuple[int, ...]
     names: dict[str, bool]
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nobody else has changed anything since."""
+        return self.glance.is_same(self.changes) and self.times == self.view.times()
 
 
 class ImageStore(MutableMapping[str, bytes]):
@@ -377,10 +385,14 @@ class ImageStore(MutableMapping[str, bytes]):
         pending = self._as_soon_as_free(lambda: Pending(self.path, self.dataset))
         try:
             since = self._since
-            if not anew and since is not None and since.glance.is_same(since.changes):
+            if not anew and since is not None and since.is_last:
                 pending.since = since.names
                 return pending, since.view
-            return pending, self._now()
+            view = self._now()
+            if not view.is_untouched:
+                self._view = None
+                view = self._now()
+            return pending, view
         except BaseException:
             pending.close()
             raise
@@ -397,7 +409,7 @@ class ImageStore(MutableMapping[str, bytes]):
                 yield pending, view
                 self._since = None
                 if pending.commit(view) and pending.settle(view):
-                    self._since = _Since(view, Glance(self.path), changes(self.path), pending.since)
+                    self._since = _Since(view, Glance(self.path), changes(self.path), view.times(), pending.since)
             finally:
                 pending.close()
         self._advise()
