@@ -11,6 +11,7 @@ import fcntl
 import os
 import stat
 import struct
+import weakref
 from contextlib import suppress
 from typing import Final
 
@@ -275,6 +276,44 @@ def changes(root: str) -> tuple[bytes, bool]:
     else:
         return count, True
     return count, False
+
+
+class Glance:
+    """Whether `changes` would say what it has said, at a third of its price: the lock's file stays open.
+
+    Made before a project is read. A lock's file that is another one by now has a count of its own, which says nothing.
+
+    Parameters
+    ----------
+    root : str
+        Folder of the project.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._path, self._journal = (os.path.join(root, STATE_DIR, name) for name in (LOCK, JOURNAL))
+        self._known = b""
+        self._fd = _open_lock(root)
+        if self._fd >= 0:
+            weakref.finalize(self, os.close, self._fd)
+
+    def is_same(self, said: tuple[bytes, bool]) -> bool:
+        """Whether it would. A lock that was taken by somebody who changed nothing is no difference."""
+        if self._fd < 0:
+            return not os.path.lexists(self._path) and changes(self._root) == said
+        try:
+            if not os.path.samestat(os.stat(self._path, follow_symlinks=False), os.fstat(self._fd)):
+                return False
+            now = os.pread(self._fd, 100, 0)
+        except OSError:
+            return changes(self._root) == said
+        if now and now == self._known and not os.access(self._journal, os.F_OK):
+            return True
+        if changes(self._root) != said:
+            return False
+        if not said[1]:
+            self._known = now  # looked at before: what has come since is another one next time
+        return True
 
 
 def is_hidden(root: str) -> bool:

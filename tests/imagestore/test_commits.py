@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import warnings
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +17,7 @@ from blobdir.cli.app import cli
 from blobdir.errors import BlobdirWarning, UsageError
 from blobdir.packing import add, compact
 from blobdir.packing.folding import FOLD_BYTES, Small, ripe
+from blobdir.packing.sums import read_sums
 from blobdir.verifying import verify
 
 pytestmark = pytest.mark.filterwarnings("error::blobdir.BlobdirWarning")
@@ -173,4 +176,29 @@ def test_commits_without_a_look_between_them_know_what_is_there(store, seed):
         if rng.random() < 0.1:
             assert dict(rng.choice([store, other])) == expected
     assert dict(store) == dict(other) == expected
+    assert errors_of(store) == []
+
+
+@pytest.mark.parametrize("has_sums", [False, True])
+def test_checksums_are_kept_where_there_are_any(store, has_sums):
+    if has_sums:
+        Path(store.path, "blob/SHA256SUMS").write_bytes(b"")
+    for i in range(6):
+        store.put_many({f"{i}-{j}": bytes(3000) for j in range(8 - i)})
+    del store["5-0"]
+    found = {name: hashlib.sha256(Path(store.path, "blob", name).read_bytes()).hexdigest() for name in blobs_of(store)}
+    assert read_sums(f"{store.path}/blob/SHA256SUMS") == (found if has_sums else {})
+    store.compact()
+    store["last"] = b""
+    assert errors_of(store) == []
+    assert read_sums(f"{store.path}/blob/SHA256SUMS").keys() == ({*blobs_of(store)} if has_sums else set())
+
+
+def test_images_larger_than_what_is_gathered(store):
+    images = {f"{i}": os.urandom(700_000 + i) for i in range(9)}
+    store.put_many(images)
+    with store:
+        store.put_many(images)
+        store.put_many({name: data[::-1] for name, data in images.items() if int(name) % 2})
+    assert dict(store) == {name: data[::-1] if int(name) % 2 else data for name, data in images.items()}
     assert errors_of(store) == []

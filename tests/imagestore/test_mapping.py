@@ -334,3 +334,34 @@ def test_who_only_reads_imports_nothing_that_writes(store):
         "assert not [name for name in sys.modules if name.startswith('blobdir.packing')]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/store", "memory://store", "file:///tmp/x"])
+def test_stores_are_folders_of_this_machine(url):
+    with pytest.raises(UsageError, match="folder of this machine"):
+        ImageStore(url)
+
+
+def test_a_project_that_others_made(store):
+    """Images in folders and in packed blobs, with labels: what is removed takes its own with it, as everywhere."""
+    store["b.png"] = b"member"
+    for path, data in {
+        "img/a.png": b"plain",
+        "img/notes.txt": b"none",
+        "ann/a.png.json": b"{}",
+        "seg/a.png": b"",
+    }.items():
+        os.makedirs(os.path.dirname(f"{store.path}/images/{path}"), exist_ok=True)
+        with open(f"{store.path}/images/{path}", "wb") as file:
+            file.write(data)
+    other = ImageStore(store.path)
+    assert dict(other) == {"a.png": b"plain", "b.png": b"member"}
+    assert "notes.txt" not in other
+    with pytest.raises(UsageError, match="no image"):
+        other["notes.txt"] = b""
+    other["a.png"] = b"now a member"
+    assert not os.path.exists(f"{store.path}/images/img/a.png")
+    assert os.path.exists(f"{store.path}/images/ann/a.png.json")
+    del other["a.png"]
+    assert os.listdir(f"{store.path}/images/ann") == os.listdir(f"{store.path}/images/seg") == []
+    assert dict(store) == {"b.png": b"member"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+import shutil
 import signal
 import threading
 import time
@@ -267,3 +268,69 @@ def test_another_user_reads_and_is_told_that_he_cant_write(store):
 
     in_child(check)
     os.chmod(store.path, 0o755)
+
+
+@pytest.mark.parametrize(
+    "way", ["other process", "lock is gone", "lock is another one", "change was cut off", "not written"]
+)
+def test_that_something_was_committed_is_seen(store, way):
+    """By one look at a file that stays open, whatever becomes of its name."""
+    state = os.path.join(store.path, ".blobdir")
+    store.put_many(generation(0))
+    reader = ImageStore(store.path, "r")
+    for _ in range(3):
+        assert number_of(dict(reader)) == 0
+    if way == "lock is gone":
+        os.unlink(f"{state}/lock")
+    elif way == "lock is another one":
+        os.rename(f"{state}/lock", f"{state}/lock.old")
+        with open(f"{state}/lock.old", "rb") as old, open(f"{state}/lock", "wb") as new:
+            new.write(old.read())
+    elif way == "change was cut off":
+        with Child(lambda: commits(store.path, 1, 1000)):
+            while number_of(dict(zip(NAMES, reader.get_many(NAMES), strict=True))) == 0:
+                pass
+        return
+    elif way == "not written":
+        with pytest.raises(BlobdirError), store:
+            store.put_many({"": b""})
+        assert number_of(dict(reader)) == 0
+    in_child(lambda: store.put_many(generation(1)))
+    assert number_of(dict(zip(NAMES, reader.get_many(NAMES), strict=True))) == 1
+    assert number_of({name: reader[name] for name in NAMES}) == 1
+
+
+@pytest.mark.parametrize("commits_before", [0, 1, 2])
+@pytest.mark.parametrize("commits_of_others", [1, 2])
+def test_a_count_that_begins_anew_deceives_no_writer(store, commits_before, commits_of_others):
+    """Somebody has removed the lock's file: who goes by the count that is in it would put images there twice."""
+    for number in range(commits_before):
+        store.put_many(generation(number))
+    if commits_before:
+        os.unlink(f"{store.path}/.blobdir/lock")
+    other = ImageStore(store.path)
+    for number in range(commits_of_others):
+        other.put_many({"1": b"%d" % number, "new": b""})
+    assert store.put_many({"1": b"mine", "new": b""}) == (0, 2, 0)
+    assert store["1"] == other["1"] == b"mine"
+    assert not [one for one in verify(store.path).findings if one.severity == "error"]
+
+
+@pytest.mark.parametrize("how", ["plain file", "offsets"])
+@pytest.mark.parametrize("looks", [False, True])
+def test_what_programs_without_a_lock_put_there_is_seen_by_who_writes(store, tmp_path, how, looks):
+    store.put_many({"1.png": b"1"})
+    time.sleep(0.02)  # a tick of the disk's clock
+    if looks:
+        assert store["1.png"] == b"1"
+    if how == "plain file":
+        with open(f"{store.path}/images/img/2.png", "wb") as file:
+            file.write(b"theirs")
+    else:
+        other = ImageStore(tmp_path / "other")
+        other.put_many({"2.png": b"theirs", "3.png": b"too"})
+        for name in ("blob", "images"):
+            (found,) = (one for one in os.listdir(f"{other.path}/{name}") if "store-" in one)
+            shutil.copy(f"{other.path}/{name}/{found}", f"{store.path}/{name}/{found.replace('store-0000', 'x')}")
+    assert store.put_many({"2.png": b"mine"}) == (0, 1, 0)
+    assert dict(store) == {"1.png": b"1", "2.png": b"mine"} | ({"3.png": b"too"} if how == "offsets" else {})

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from contextlib import contextmanager
 from itertools import islice
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -23,8 +24,10 @@ from blobdir.offsets.table import OffsetsTable, concatenate
 from blobdir.packing.arriving import watch_coming
 from blobdir.packing.belongings import belongings, check_nothing_of_others, watch
 from blobdir.packing.folding import FOLD_BYTES, SLUG, copy_members, fold, ripe, small_blobs
+from blobdir.packing.names import DIGEST_DIGITS
 from blobdir.packing.publishing import Change
 from blobdir.packing.shards import TarOutput
+from blobdir.packing.sums import SUMS
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter
 
 if TYPE_CHECKING:
@@ -70,6 +73,7 @@ class Pending:
             self._writer = ProjectWriter(self._change, root)
             self.path = self._writer.known.new_dataset(dataset)
             self._writer.known.refuse_links(self.path)
+            self._has_sums = self._writer.known.is_file(f"{layout.BLOB_DIR}/{SUMS}")
         except BaseException as error:
             self._change.__exit__(type(error), error, None)
             raise
@@ -142,7 +146,7 @@ class Pending:
 
     def _output(self) -> TarOutput:
         if self._tar is None:
-            self._tar = TarOutput(str(self._change.stage(NEW_BLOB)))
+            self._tar = TarOutput(str(self._change.stage(NEW_BLOB)), digest=self._has_sums)
         return self._tar
 
     def put(self, pairs: Iterable[tuple[Any, Any]], view: View, *, overwrite: bool, metadata: dict[str, bytes]) -> Put:
@@ -385,8 +389,9 @@ class Pending:
         small = [one for one in small_blobs(writer, FOLD_BYTES) if self._can_be_folded(one)]
         folded = fold(writer, ripe(small, out.position), out, self._images.keys())
         digest = out.finish()
-        stem = writer.name_blob(SLUG, digest)
-        writer.write_sums({f"{stem}.tar": digest})
+        stem = writer.name_blob(SLUG, digest or token_hex(DIGEST_DIGITS))  # as unique, and there for nothing else
+        if digest:
+            writer.write_sums({f"{stem}.tar": digest})
         pickle = f"{self.path}/{stem}{layout.OFFSETS_SUFFIX}"
         places = np.array(list(coming.values()), np.int64).reshape(len(coming), 2)
         table = OffsetsTable(*packed_names(list(coming)), places[:, 0].copy(), places[:, 1].copy())
@@ -406,7 +411,7 @@ class Pending:
         staged = self._change.stage(NEW_BLOB)
         spool = staged.with_name("spool")
         os.rename(staged, spool)
-        self._tar = TarOutput(str(staged))
+        self._tar = TarOutput(str(staged), digest=self._has_sums)
         place = copy_members(str(spool), {span: [os.fsencode(name)] for name, span in coming.items()}, self._tar)
         spool.unlink()
         return {name: place[*span, os.fsencode(name)] for name, span in coming.items()}

@@ -21,11 +21,12 @@ from blobdir.errors import (
     ReadOnlyError,
     UsageError,
 )
+from blobdir.filenames import is_path
 from blobdir.imagestore.metadata import Metadata, decoded, encoded
 from blobdir.imagestore.names import packed_names
 from blobdir.imagestore.view import View
 from blobdir.locks import ForkSafeLock, ForkSafeRLock
-from blobdir.projectlock import JOURNAL, changes, is_being_changed
+from blobdir.projectlock import JOURNAL, Glance, changes, is_being_changed
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -50,15 +51,25 @@ class _Since(NamedTuple):
     Attributes
     ----------
     view : View
+    glance : Glance
     changes : tuple
         What `blobdir.projectlock.changes` said after the last of these commits.
+    times : tuple
+        `View.times` after that.
     names : dict
         See `Pending.since`.
     """
 
     view: View
+    glance: Glance
     changes: tuple[bytes, bool]
+    times: tuple[int, ...]
     names: dict[str, bool]
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nobody else has changed anything since."""
+        return self.glance.is_same(self.changes) and self.times == self.view.times()
 
 
 class ImageStore(MutableMapping[str, bytes]):
@@ -103,6 +114,10 @@ class ImageStore(MutableMapping[str, bytes]):
             raise UsageError(f"mode is {mode!r}, and must be 'a', 'r', 'r+' or 'x'")
         if layout.dataset_place(dataset) is None:
             raise UsageError(f"{dataset!r} can't be the name of a dataset")
+        if not is_path(text := os.fspath(path)):
+            raise UsageError(
+                f"{text}: a store is a folder of this machine; what is elsewhere can be read by open_project"
+            )
         self.path = absolute(path)
         self.mode, self.dataset, self.timeout = mode, dataset, timeout
         self.metadata = Metadata(self)
@@ -370,10 +385,14 @@ class ImageStore(MutableMapping[str, bytes]):
         pending = self._as_soon_as_free(lambda: Pending(self.path, self.dataset))
         try:
             since = self._since
-            if not anew and since is not None and since.changes == changes(self.path):
+            if not anew and since is not None and since.is_last:
                 pending.since = since.names
                 return pending, since.view
-            return pending, self._now()
+            view = self._now()
+            if not view.is_untouched:
+                self._view = None
+                view = self._now()
+            return pending, view
         except BaseException:
             pending.close()
             raise
@@ -390,7 +409,7 @@ class ImageStore(MutableMapping[str, bytes]):
                 yield pending, view
                 self._since = None
                 if pending.commit(view) and pending.settle(view):
-                    self._since = _Since(view, changes(self.path), pending.since)
+                    self._since = _Since(view, Glance(self.path), changes(self.path), view.times(), pending.since)
             finally:
                 pending.close()
         self._advise()

@@ -16,7 +16,7 @@ from blobdir.imagestore.names import packed_names
 from blobdir.index import DIRECTORY, FIRST_BLOB
 from blobdir.lazily import cached_property
 from blobdir.opening import OpenOptions, open_tree
-from blobdir.projectlock import changes
+from blobdir.projectlock import Glance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,6 +54,7 @@ class View:
     """
 
     def __init__(self, root: str, dataset: str, before: View | None = None) -> None:
+        self._glance = Glance(root)
         held = before.tree.blobs if before is not None else None
         options = OpenOptions(index="auto" if before is None else "none")  # no kept index is true of what is that new
         self.tree: Tree = open_tree(root, options=options, hold=lambda blobs: blobs.hold(held))
@@ -62,6 +63,8 @@ class View:
         self.path = named.get(dataset, dataset if dataset in self.tree.dataset_names else "")
         if not self.path and (why := ProjectView(self.tree).why_unseen(dataset)):
             raise IncompleteListingError(f"{dataset}: may be a dataset that isn't seen: {why}")
+        self._place = self.path or layout.dataset_place(dataset) or dataset
+        self._times = self.times()
         self._dataset = DatasetView(self.tree, self.path) if self.path else None
         self._images = self._row_of(layout.join(self.path, layout.ITEMS)) if self.path else -1
         self._reader = self.tree.reader(max(self._images, 0))  # the root's knows no image
@@ -75,7 +78,16 @@ class View:
     @property
     def is_current(self) -> bool:
         """Whether nothing was committed since."""
-        return self.tree.changes == changes(self._root)
+        return self._glance.is_same(self.tree.changes or (b"", False))
+
+    def times(self) -> tuple[int, ...]:
+        """When names in the folders of the dataset changed last, now: programs that take no lock change them too."""
+        return tuple(map(_changed_ns, (os.path.join(self._root, self._place, name) for name in ("", layout.ITEMS))))
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether no such program has put anything there, or taken it away."""
+        return self.times() == self._times
 
     # -- names -------------------------------------------------------------------------------------------------------
 
@@ -214,6 +226,13 @@ class View:
         """Bytes of all images."""
         members = self.tree.index.source >= FIRST_BLOB
         return int(self.tree.index.size[members].astype(np.int64).sum())
+
+
+def _changed_ns(folder: str) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return -1
 
 
 def meta_path(dataset: str, name: str) -> str:

@@ -3,7 +3,7 @@
 ``<dataset>-<number>-<digest>.tar``: the digest is that of the tar's bytes. So the same images have the same names
 whenever they are packed, and different ones never share a name: projects can lie in one bucket, or in one team's
 storage, side by side. A name is given once: it is taken as long as a tar, an offsets file, a backup of one or
-a journal has it.
+a journal has it. Where a checksum would be made for its digits only (`blobdir.imagestore`), they are random.
 """
 
 from __future__ import annotations
