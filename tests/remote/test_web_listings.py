@@ -128,6 +128,7 @@ HIDDEN = {
     "a comment": "<!-- {} -->",
     "a script": "<script>var row = '{}'</script>",
     "a comment in a script": "<script><!-- {} --></script>",
+    "a script by its address": "<script src=/a/b/>document.write('{}')</script>",
     "a style": "<STYLE type='a'>{}</STYLE >",
     "a textarea": "<textarea name=x>{}</textarea>",
     "a template": "<template id=t>{}</template>",
@@ -142,7 +143,9 @@ def test_links_that_no_browser_shows(around):
     assert names == {"a.json": False, "b": True}
 
 
-@pytest.mark.parametrize("odd", ["<!-->", "<!--->", "<!-- x --!>", "<script src=a/>", "<title/>", "<iframe src='a'/>"])
+@pytest.mark.parametrize(
+    "odd", ["<!-->", "<!--->", "<!-- x --!>", "<script src='a'/>", "<script src=a />", "<title/>", "<iframe src='a'/>"]
+)
 def test_what_is_empty_hides_nothing(odd):
     text = f"<html>{odd}<a href='a.json'>a</a><!-- x --><script>x</script><title>x</title><iframe></iframe></html>"
     assert read_page(text, BASE).names == {"a.json": False}

@@ -143,12 +143,14 @@ def _name_unused(given: GivenLabels, names: Collection[str]) -> None:
     labels = [name for name in files if name.endswith(_SUFFIX)]
     unused = [labels[i] for i in unmatched(list(names), labels)[1]]
     if unused and not is_short:  # labels of a whole set, say, and some of its images
-        text = f"{counted(len(unused), 'label')} in it belong to none of these images, as {unused[0]}"
+        verb = "belongs" if len(unused) == 1 else "belong"
+        text = f"{counted(len(unused), 'label')} in it {verb} to none of these images, as {unused[0]}"
         given.problems.append(Problem("label-note", given.folder, text))
         unused = []
     for name, text in why_unused(unused, names):
         given.problems.append(Problem("label-image", os.path.join(given.folder, name), f"wasn't used: {text}"))
     others = [name for name in files if not name.endswith(_SUFFIX)]
     if others and is_short:
-        text = f"{counted(len(others), 'file')} in it not called *{_SUFFIX} weren't used, as {others[0]}"
+        verb = "wasn't" if len(others) == 1 else "weren't"
+        text = f"{counted(len(others), 'file')} in it not called *{_SUFFIX} {verb} used, as {others[0]}"
         given.problems.append(Problem(code, given.folder, text))

@@ -69,7 +69,7 @@ _ENCLOSING: Final = re.compile(
 _BEGUN: Final = re.compile(rf"<(?:[a-z/!?]{_ATTRIBUTES}(?:=\s*(?:\"[^\"]*|'[^']*))?)?\Z", re.IGNORECASE)
 _HIDDEN: Final = re.compile(
     r"<!--(?:(?P<none>-?>)|.*?(?P<comment>--!?>|\Z))"
-    r"|<(?P<raw>script|style|textarea|template|title|xmp|iframe)\b[^<>]*(?<!/)>.*?(?P<end></(?P=raw)\s*>|\Z)",
+    r"|<(?P<raw>script|style|textarea|template|title|xmp|iframe)\b(?!/)[^<>]*(?<![\s\"']/)>.*?(?P<end></(?P=raw)\s*>|\Z)",
     re.IGNORECASE | re.DOTALL,
 )
 """In what no browser shows links."""
