@@ -316,11 +316,11 @@ def test_many_large_files_at_once(web, monkeypatch, chunked):
     held, rested, room, say, are_many = [], [], Web._room, Handler.say, threading.Event()
 
     async def note(self, response, size, rest):
-        if sum(self._large.values()) > 1_000_000:
+        if self._held() > 1_000_000:
             are_many.set()
         await room(self, response, size, lambda: rested.append(size) or rest())
         if next(iter(self._large)) != id(response):
-            held.append(sum(self._large.values()))
+            held.append(self._held())
 
     monkeypatch.setattr(Web, "_room", note)
 
@@ -347,6 +347,39 @@ def test_many_large_files_at_once(web, monkeypatch, chunked):
     assert [Handler.asked.count(("GET", f"/{path}")) for path in notes] == [1 + chunked] * len(
         notes
     )  # one says how long it is
+
+
+@pytest.mark.parametrize("stalls", [1, 3])
+def test_one_that_stalls_keeps_no_other_from_coming(web, monkeypatch, stalls):
+    """Large files that wait for room don't wait for one whose bytes don't come."""
+    monkeypatch.setattr("blobdir.sources.transports.web._UNANNOUNCED", 20_000)
+    monkeypatch.setattr("blobdir.sources.transports.web._TOGETHER", 1_050_000)
+    root, url = web
+    notes = {f"train/ann/{n}.jpg.json": json.dumps({"description": str(n)}).encode().ljust(900_000) for n in range(9)}
+    for path, data in notes.items():
+        (root / path).write_bytes(data)
+    say, ended, begun = Handler.say, threading.Event(), itertools.count()
+
+    def say_or_stall(self, status, data, headers):
+        def slowly():
+            yield data[:400_000]
+            if next(begun) < stalls:
+                ended.wait(60)
+            time.sleep(0.2)
+            yield data[400_000:]
+
+        if len(data) == 900_000 and self.command == "GET":
+            return say(self, status, slowly(), headers | LENGTH)
+        return say(self, status, data, headers)
+
+    monkeypatch.setattr(Handler, "say", say_or_stall)
+    try:
+        found = opened(url, timeout=4).filesystem.cat(list(notes), on_error="return")
+    finally:
+        ended.set()
+    failed = [path for path, data in found.items() if isinstance(data, Exception)]
+    assert all(found[path] == notes[path] for path in notes if path not in failed)
+    assert len(failed) <= stalls
 
 
 def test_one_large_file_alone(web, monkeypatch):

@@ -151,6 +151,12 @@ def test_what_is_empty_hides_nothing(odd):
     assert read_page(text, BASE).names == {"a.json": False}
 
 
+@pytest.mark.parametrize("odd", ["<!-->", "<!--->", "<!-- x --!>", "<script src='a'/>"])
+def test_what_is_empty_is_no_end_of_the_page(odd):
+    text = f"<h1>Index of /p</h1>{odd}<a href='a.json'>a</a>"
+    assert why_no_list(text, read_page(text, BASE), BASE, BASE, is_whole=True) == ""
+
+
 @pytest.mark.parametrize("begin", ["<textarea>", "<template>", "<title>", "<iframe>"])
 def test_what_has_no_end_hides_nothing(begin):
     assert read_page(f"<html>{begin}<a href='a.json'>a</a></html>", BASE).names == {"a.json": False}
@@ -178,7 +184,8 @@ def test_what_has_no_end_hides_nothing(begin):
         ("<a href='?C=N;O=D'>", False),
         ("<a href='?sort=size&amp;order=asc'>", False),
         ("<a href='../?page=2'>", False),
-        ("<a href='http://elsewhere/a%20b/p/?page=2'>", False),
+        ("<a href='https://behind:8080/a%20b/p/?page=2'>", True),
+        ("<a href='http://elsewhere/other/?page=2'>", False),
         ("<a rel='nofollow next-door' href='?q=7'>", False),
     ],
 )

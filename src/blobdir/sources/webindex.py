@@ -59,8 +59,8 @@ _END: Final = re.compile(r"</(?:html|body)\s*>|<tr\s+class\s*=\s*[\"']?foot[\"']
 """Of a document; with the row of sums, that of busybox' httpd_indexcgi ends, whose table never does."""
 _ATTRIBUTES: Final = r"(?>(?:[^<>=]|=\s*(?:\"[^\"]*\"|'[^']*'|(?![\"'\s])))*)"
 _ENCLOSING: Final = re.compile(
-    r"<!--(?:.*?-->|(?P<comment>.*\Z))"
-    r"|<(?P<raw>script|style)\b[^<>]*>(?:.*?</(?P=raw)\s*>|(?P<rest>.*\Z))"
+    r"<!--(?:-?>|.*?--!?>|(?P<comment>.*\Z))"
+    r"|<(?P<raw>script|style)\b(?!/)[^<>]*(?<![\s\"']/)>(?:.*?</(?P=raw)\s*>|(?P<rest>.*\Z))"
     r"|<(?P<end>/?)(?P<name>html|body|main|section|article|nav|div|pre|table|ul|ol|dl|a)(?![^\s<>/])"
     rf"(?P<more>{_ATTRIBUTES})>",
     re.IGNORECASE | re.DOTALL,
@@ -179,17 +179,12 @@ def _next_of_head(text: str) -> Iterator[str]:
 
 
 def _is_one_of(link: str, bases: list[tuple[str, list[str]]]) -> bool:
-    """Whether a link is to one of some addresses, whatever its query."""
+    """Whether a link is to the path of one of some addresses, whatever its query; those behind others err in hosts."""
     path = _split(link)[0]
-    host = ""
     if absolute := _ABSOLUTE.match(path):
-        host, _, path = path[absolute.end() :].partition("/")
-        path = f"/{path}"
+        path = f"/{path[absolute.end() :].partition('/')[2]}"
     components = _components(path)
-    return any(
-        host in ("", netloc) and _resolved(components if path.startswith("/") else [*base, *components]) == base
-        for netloc, base in bases
-    )
+    return any(_resolved(components if path.startswith("/") else [*base, *components]) == base for _, base in bases)
 
 
 def tells_folders(page: Listed) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from blobdir.inside import WHOLE_BYTES
@@ -49,7 +50,9 @@ _UNANNOUNCED = 8 << 20
 """Bytes that are read of a file before it's asked how many it has, where the answer doesn't say it."""
 _TOGETHER = 2 << 30
 """Bytes of whole files of more than `_UNANNOUNCED` that may be here while they come; one alone may have more."""
-_REST_S = 0.05
+_SPARE = 1 << 30
+"""Bytes more, where the first of them has stalled."""
+_REST_S, _STALLED_S = 0.05, 0.5
 _TOLD = 1024
 """Files of which it's remembered what the server has said of them."""
 _IGNORED = 3
@@ -65,6 +68,25 @@ _LOGIN = 407
 _GONE = frozenset((404, 410))
 _EMPTY = "bytes */0"
 """What who refuses a range of an empty file says of it."""
+
+
+@dataclass(slots=True, eq=False)
+class _Large:
+    """A large file that comes.
+
+    Attributes
+    ----------
+    size : int
+        Bytes that have come.
+    came_s : float
+        When the last ones did, or could have: the event loop's time.
+    rests : bool
+        Whether it's we who aren't ready.
+    """
+
+    size: int = 0
+    came_s: float = 0.0
+    rests: bool = False
 
 
 class Web(General):
@@ -83,7 +105,7 @@ class Web(General):
         super().__init__(fs)
         self.heads: bool | None = None
         self._asked: set[asyncio.Future[None]] = set()  # a HEAD that is under way, each
-        self._large: dict[int, int] = {}  # bytes that have come of whole files, by what they come in
+        self._large: dict[int, _Large] = {}  # whole files that come, by what they come in
         self._large_came = 0  # pieces of these
         self._ranges = False  # whether it has ever served one
         self._limits: dict[str, Any] | None = None
@@ -215,16 +237,32 @@ class Web(General):
     async def _room(self, response: Any, size: int, rest: Callable[[], None]) -> None:
         """Leave bytes to the server while large files that come together hold too much; the first of them goes on.
 
-        `rest` is called as long as it's we who aren't ready, and others' bytes come.
+        One that has stalled is passed over by the next, as long as there is room for a little more. `rest` is called as
+        long as it's we who aren't ready, and others' bytes come.
         """
-        self._large[id(response)] = size
+        loop, seen = asyncio.get_running_loop(), -1
+        mine = self._large.setdefault(id(response), _Large())
+        mine.size, mine.came_s = size, loop.time()
         self._large_came += 1
-        seen = -1
-        while next(iter(self._large)) != id(response) and sum(self._large.values()) > _TOGETHER:
+        while not self._goes_on(mine, loop.time()):
+            mine.rests = True
             if seen != self._large_came:
                 seen = self._large_came
                 rest()
             await asyncio.sleep(_REST_S)
+        mine.rests, mine.came_s = False, loop.time()
+
+    def _goes_on(self, mine: _Large, now_s: float) -> bool:
+        """Whether there is room for more of a file, or it's the first that is ready."""
+        held = self._held()
+        if held <= _TOGETHER or next(iter(self._large.values())) is mine:
+            return True
+        ready = next(one for one in self._large.values() if one.rests or now_s - one.came_s < _STALLED_S or one is mine)
+        return ready is mine and held <= _TOGETHER + _SPARE
+
+    def _held(self) -> int:
+        """Bytes of large files that have come and aren't whole yet."""
+        return sum(one.size for one in self._large.values())
 
     async def _announced(self, path: str) -> int:
         """Bytes of a file, as they are told without it; 0 where they aren't."""
