@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from blobdir.annotations import annotation_fault, place_fault, size_fault
-from blobdir.datasets import ProjectView, read_meta
+from blobdir.datasets import ProjectView, read_meta, refuse_tars
 from blobdir.discovery import DiscoveryOptions, layout
 from blobdir.errors import AnnotationError, BlobdirError, ImageError, NotFoundError, PackError, UsageError
 from blobdir.images import shown_size
@@ -168,6 +168,7 @@ def convert(
         if tree is None:
             opened = OpenOptions(discovery=DiscoveryOptions(follow_links=options.follow_links), index="none")
             tree = open_tree(project, options=opened)
+        refuse_tars(tree)
         converting = _Converting(tree, options, progress)
         with folder:
             try:

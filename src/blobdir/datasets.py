@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from blobdir.annotations import annotation_fault, meta_problems, read_object
 from blobdir.discovery import DiscoveryOptions, layout
+from blobdir.discovery.given import IS_TAR
 from blobdir.errors import (
     AnnotationError,
     BlobdirError,
     IncompleteListingError,
     IsADirectory,
     NotADirectory,
+    NotAProjectError,
     NotFoundError,
+    ReadOnlyError,
     UsageError,
 )
 from blobdir.filenames import is_image_name
 from blobdir.index import BROKEN, DIRECTORY, LINK
 from blobdir.opening import OpenOptions, open_tree
+from blobdir.sources.storage import UNCHANGEABLE, on_this_machine
 from blobdir.wording import near
 
 if TYPE_CHECKING:
@@ -64,6 +68,19 @@ def open_view(
     return ProjectView(open_tree(root, options=options))
 
 
+def refuse_tars(tree: Tree) -> None:
+    """Refuse tars where datasets are wanted: NotAProjectError."""
+    if not tree.lies_there:
+        raise NotAProjectError(f"{tree.url}: {IS_TAR}")
+
+
+def changeable_root(tree: Tree) -> str:
+    """The folder of a project that may be changed; ReadOnlyError where it's elsewhere, or tars are all there is."""
+    if not tree.lies_there:
+        raise ReadOnlyError(f"{tree.url}: {IS_TAR}")
+    return on_this_machine(tree.storage, UNCHANGEABLE, ReadOnlyError).root
+
+
 class ProjectView(Mapping[str, D_co]):
     """A mapping of the datasets of a tree, by name.
 
@@ -97,7 +114,7 @@ class ProjectView(Mapping[str, D_co]):
     @property
     def url(self) -> str:
         """Where the project is."""
-        return self.tree.storage.url
+        return self.tree.url
 
     @property
     def defects(self) -> list[Defect]:

@@ -45,7 +45,7 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
     Parameters
     ----------
     fo : str or path
-        The project: a folder, or any fsspec URL.
+        The project: a folder, or any fsspec URL; or a tar, or a pattern of tars, see `blobdir.open_project`.
     target_protocol : str, optional
         Protocol of `fo`, where it's a bare path.
     target_options : dict, optional
@@ -178,7 +178,8 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
         is_quick = self.view.storage.is_quick
         if self._intrans or time.monotonic() - self._looked_s < (LOOK_AGAIN_S if is_quick else LOOK_AGAIN_REMOTE_S):
             return
-        if is_quick and renewed(self.view.index.header, self.view.storage, self._options.discovery):
+        header = self.view.index.header
+        if is_quick and renewed(header, self.view.storage, DiscoveryOptions.of(header.options)):
             self._looked_s = time.monotonic()
         else:
             self.invalidate_cache()
@@ -195,7 +196,7 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
     @property
     def fsid(self) -> str:
         """One identifier per project."""
-        return f"blobdir-{hashlib.sha256(self.view.storage.url.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
+        return f"blobdir-{hashlib.sha256(self.view.url.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from blobdir.datasets import DatasetView, ProjectView
-from blobdir.errors import ReadOnlyError
+from blobdir.datasets import DatasetView, ProjectView, changeable_root
 from blobdir.filesystem import BlobDirFileSystem
 from blobdir.images import decode_image
-from blobdir.sources.storage import UNCHANGEABLE, on_this_machine
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -24,12 +22,13 @@ if TYPE_CHECKING:
 def open_project(
     url: str | os.PathLike[str], *, storage_options: dict[str, Any] | None = None, **options: Any
 ) -> Project:
-    """Open a blob project.
+    """Open a blob project, or tars as they are.
 
     Parameters
     ----------
     url : str or path
-        The folder that holds ``meta.json``; any fsspec URL.
+        The folder that holds ``meta.json``; a tar, or a pattern of tars (``shards/*.tar``, ``x-{0000..0099}.tar``); any
+        fsspec URL. Of tars there are no datasets, but files: `Project.filesystem`.
     storage_options : dict, optional
         Options for the URL's backend.
     **options
@@ -43,7 +42,7 @@ def open_project(
     Raises
     ------
     NotAProjectError
-        There is nothing at the place, or nothing that is a blob project.
+        There is nothing at the place, or nothing that is a blob project, nor a tar.
     """
     return Project(BlobDirFileSystem(url, target_options=storage_options, skip_instance_cache=True, **options))
 
@@ -110,7 +109,7 @@ class Project(ProjectView["Dataset"]):
         return path
 
     def _folder(self) -> str:
-        return on_this_machine(self.tree.storage, UNCHANGEABLE, ReadOnlyError).root
+        return changeable_root(self.tree)
 
     def _dataset(self, tree: Tree, path: str) -> Dataset:
         return Dataset(self.filesystem, path, tree)

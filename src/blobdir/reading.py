@@ -62,7 +62,7 @@ class BlobReader:
         self._looked: bytearray | None = None  # of each row, whether the header before it was seen to fit
         self._leads: dict[int, int] = {}  # blobs in which a member's headers are longer than a block
         storage.expect(sum(max(0, record.size) for record in index.header.blobs))
-        if not storage.is_quick and not self._ignore_defects:  # else discovery has looked
+        if not (storage.is_quick or self._ignore_defects or index.header.is_scanned):  # else discovery has looked
             self._looked = bytearray(len(index))
 
     def source(self, number: int) -> Source:

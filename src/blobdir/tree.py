@@ -92,6 +92,8 @@ class Tree:
     storage : Storage
     changes : tuple, optional
         What `blobdir.projectlock.changes` said before the project was read; None behind a backend.
+    url : str, optional
+        What was opened, for people, where that isn't the storage's folder.
 
     Attributes
     ----------
@@ -99,9 +101,12 @@ class Tree:
         Path of a directory, as somebody has written it -> its `reader`.
     """
 
-    def __init__(self, index: Index, storage: Storage, changes: tuple[bytes, bool] | None = None) -> None:
+    def __init__(
+        self, index: Index, storage: Storage, changes: tuple[bytes, bool] | None = None, url: str = ""
+    ) -> None:
         self.index = index
         self.storage = storage
+        self.url = url or storage.url
         self.changes = changes
         self.blobs = BlobReader(index, storage)
         self._lookup, self._source = index.lookup, index.buffers.source
@@ -111,6 +116,11 @@ class Tree:
         self.short_ways: dict[str, Callable[[str], bytes | None]] = {}
         self._total_bytes = -1
         self._loose = loose_files(storage, index, partial(_path, index))
+
+    @property
+    def lies_there(self) -> bool:
+        """Whether directories and links lie where the storage is, and can change there; those of tars don't."""
+        return self._loose.are_there
 
     # -- names -----------------------------------------------------------------------------------------------
 
@@ -178,9 +188,9 @@ class Tree:
                 f"{path}: isn't among the names that could be read, and may be among the others: "
                 f"{self._why_incomplete(parent)}"
             )
-        is_blob = path.partition("/")[0] == layout.BLOB_DIR
+        is_blob = self.lies_there and path.partition("/")[0] == layout.BLOB_DIR
         more = "; the project serves images from its blobs, and doesn't show these" if is_blob else ""
-        return NotFoundError(f"{path}: no such file or directory in {self.storage.url}{more}")
+        return NotFoundError(f"{path}: no such file or directory in {self.url}{more}")
 
     def is_complete(self, row: int) -> bool:
         """Whether all names of a directory are known."""
@@ -243,14 +253,15 @@ class Tree:
         target = self.link_target(link)
         if not target.startswith("/"):
             return target
-        inside = below_root(self.storage.directory, target) if self.storage.directory else None
+        is_there = self.lies_there and self.storage.directory
+        inside = below_root(self.storage.directory, target) if is_there else None
         if inside is None:
             raise self._leads_out(path, link)
         return f"/{inside}"
 
     def _leads_out(self, path: str, link: int) -> LinkError:
         followed = self.index.header.options.get("follow_links")
-        advice = "" if followed else "; open the project with follow_links to follow it"
+        advice = "" if followed or not self.lies_there else "; open the project with follow_links to follow it"
         return LinkError(f"{path}: is a symbolic link to {self.link_target(link)}, outside the project{advice}")
 
     def path(self, row: int) -> str:

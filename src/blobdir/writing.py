@@ -17,6 +17,7 @@ from fsspec.transaction import Transaction
 from fsspec.utils import glob_translate, stringify_path
 
 from blobdir.copyplan import MAGIC, plan
+from blobdir.datasets import changeable_root
 from blobdir.discovery import layout
 from blobdir.durable import open_regular
 from blobdir.errors import (
@@ -25,13 +26,11 @@ from blobdir.errors import (
     IsADirectory,
     NotADirectory,
     NotFoundError,
-    ReadOnlyError,
     UsageError,
 )
 from blobdir.interrupts import note
 from blobdir.memberfile import place_of
 from blobdir.readonly import ReadOnlyFileSystem
-from blobdir.sources.storage import UNCHANGEABLE, on_this_machine
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -75,9 +74,9 @@ class ProjectTransaction(Transaction):
             raise UsageError(
                 "this transaction has ended, and can't begin again; `with fs.transaction:` begins a new one"
             )
-        storage = self.fs.view.storage
+        view = self.fs.view
         try:
-            self.edit = Edit(on_this_machine(storage, UNCHANGEABLE, ReadOnlyError).root)
+            self.edit = Edit(changeable_root(view))
             if self.fs.on_conflict != "error":
                 self.edit.check_no_conflict(self.fs.on_conflict)
             self.fs.invalidate_cache()  # begins from what is there now, not when the filesystem was opened
@@ -355,7 +354,7 @@ class WritingFileSystem(ReadOnlyFileSystem):
             return error
         except BlobdirError:
             pass  # said in the words of the transaction
-        return NotFoundError(f"{path}: no such file or folder in {self.view.storage.url}")
+        return NotFoundError(f"{path}: no such file or folder in {self.view.url}")
 
     def cp_file(self, path1: Any, path2: Any, **kwargs: Any) -> None:
         """Copy a file within the project, in a transaction; an image's annotation isn't copied with it."""

@@ -11,7 +11,6 @@ import pytest
 
 from blobdir.blocks import DiskTier
 from blobdir.blocks import disk as module
-from blobdir.errors import BlobdirWarning
 from blobdir.locks import close_unlocked
 from blobdir.moving.notes import PushNotes
 from blobdir.moving.packed import _alone
@@ -63,11 +62,20 @@ def test_one_that_is_stopped_with_it_is_not_waited_for_for_ever(disk, monkeypatc
     fd = os.open(disk.folder / "ledger", os.O_RDWR)
     fcntl.flock(fd, fcntl.LOCK_EX)
     try:
-        with pytest.warns(BlobdirWarning, match="another process has its ledger locked"):
-            disk.write(KEY, 1, b"y" * 100, "a.tar")
+        disk.write(KEY, 1, b"y" * 100, "a.tar")
+        began = time.monotonic()
+        for number in range(100):  # nobody waits again for each of them
+            disk.write(KEY, 2 + number, b"y" * 100, "a.tar")
+        assert time.monotonic() - began < 5
         assert disk.read(KEY, 0, 0, 1) == b"x"
+        with pytest.raises(TimeoutError, match="another process has had its ledger"):
+            disk.clear()
     finally:
         os.close(fd)
+    assert not disk.broken
+    monkeypatch.setattr(disk, "_rests_until", 0.0)  # later
+    disk.write(KEY, 1, b"y" * 100, "a.tar")
+    assert disk.read(KEY, 1, 0, 1) == b"y"
 
 
 @pytest.mark.parametrize("is_file", [True, False])

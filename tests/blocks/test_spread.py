@@ -1,5 +1,6 @@
 """What is fetched for who jumps about in a file."""
 
+import gc
 import random
 
 import pytest
@@ -137,6 +138,18 @@ def test_a_bad_time_is_forgotten(why):
     assert max(along[:50]) == 15
     assert sum(along[80:100]) <= 20
     assert max(along[100:300]) == 15
+
+
+def test_one_that_nobody_knows_any_more_has_come():
+    """Ctrl-C can end who would have said it."""
+    spread = Spread(200, 15)
+    for wait in [spread.begin(lambda number: True) for _ in range(3)]:
+        spread.waited(wait, 0.1)
+    lost = spread.begin(lambda number: number % 2 == 0)
+    assert lost.beside == 2
+    del lost
+    gc.collect()
+    assert spread.begin(lambda number: number % 2 == 0).beside == 2
 
 
 def test_waits_that_began_before_any_came_along():

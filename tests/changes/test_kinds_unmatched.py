@@ -96,6 +96,34 @@ def test_what_all_fit_says_nothing(run, project, new):
     assert run("add", project, "none", *images(new))[1].count("blobdir:") == 0  # no labels were given
 
 
+@pytest.mark.parametrize("name", ["a.png.JSON", "a.txt", "more/a.png.json", "z.json"])
+def test_a_folder_in_which_nothing_fits_costs(run, project, new, name):
+    label(new / "other" / name)
+    status, output = run("add", project, "train", *images(new), "--annotations", new / "other")
+    assert status == 7 and "label-image" in output and output.count("no-annotation") == 3
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+@pytest.mark.parametrize("data", [b"", b"{", b"[]"])
+def test_what_is_no_label_is_never_the_same(run, project, new, data, is_kept):
+    words = ["add", project, "train", new / "img/a.png"]
+    assert run(*words)[0] == 0
+    if is_kept:
+        (project / "train/ann/a.png.json").write_bytes(data)
+    (new / "ann/a.png.json").write_bytes(data)
+    status, output = run(*words, "--replace", "--annotations", new / "ann")
+    assert status == 6 and "unchanged" not in output
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_is_odd_about_a_label_is_said_each_time(run, project, new, again):
+    words = ["add", project, "train", new / "img/a.png", "--annotations", new / "ann"]
+    box = {"exterior": [[0, 0], [1, 1]], "interior": []}
+    label(new / "ann/a.png.json", objects=[{"classTitle": "nobody", "geometryType": "rectangle", "points": box}])
+    outputs = [run(*words, *["--replace"] * number) for number in range(1 + again)]
+    assert all("nobody" in output for _, output in outputs)
+
+
 def test_labels_of_a_whole_set_with_some_of_its_images_are_a_note(run, project, new):
     for name in ("b.png.json", "c.png.json", "d.png.json", "e.png.json"):
         label(new / "ann" / name)
@@ -231,3 +259,16 @@ def test_what_is_the_same_stays(run, project, new, changed, dry):
         assert opened["train"].get_blob_img_bytes("b.png") == (new / "img/b.png").read_bytes()
         assert (project / "train/ann/b.png.json").read_bytes() == (new / "ann/b.png.json").read_bytes()
     assert verify(project).findings == [] or {f.severity for f in verify(project).findings} == {"warning"}
+
+
+@pytest.mark.parametrize("name", ["masks_x", "masks_", "seg", "meta", "img_info"])
+def test_a_dataset_called_like_a_side_folder_is_changed_as_others_are(run, project, new, name):
+    assert run("add", project, name, *images(new))[0] == 0
+    assert run("move", project, "train/0.png", name)[0] == 0
+    assert run("move", project, f"{name}/a.png", "train")[0] == 0
+    assert run("add", project, name, new / "img/b.png", "--replace")[0] == 0
+    assert run("remove", project, f"{name}/c.png")[0] == 0
+    assert run("compact", project)[0] == 0
+    opened = blobdir.open_project(project)
+    assert (opened["train"].names, opened[name].names) == (["a.png"], ["0.png", "b.png"])
+    assert (opened[name].get_blob_img_bytes("b.png")) == (new / "img/b.png").read_bytes()

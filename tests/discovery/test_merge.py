@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blobdir.discovery import merge
-from blobdir.discovery.merge import Merger
+from blobdir.discovery.merge import Merger, entry_table
 from blobdir.index import FIRST_BLOB, LOOSE, EntryTable
-from blobdir.nametable import pack_names
+from blobdir.nametable import name_at, pack_names
 
 MODES = ["error", "skip", "rename", "replace"]
 
@@ -107,3 +107,27 @@ def test_contents_of_one_name_are_not_in_memory_together(monkeypatch):
     table = Merger("train/img", "error", read, lambda *_: 0).merge([table_of(entries)])
     assert len(table) == 1 and max(portions) <= 1 << 20
     assert list(itertools.accumulate(portions))[-1] == 64 << 18
+
+
+names_in_folders = st.lists(
+    st.lists(st.sampled_from([b"a", b"b", b"cc", b"\xff"]), min_size=1, max_size=4).map(b"/".join), max_size=40
+)
+
+
+@given(names_in_folders, st.integers(1, 5))
+def test_by_folder(names, at_once):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(merge, "_NAMES_AT_ONCE", at_once)
+        table = entry_table(names, 7)
+        table.offset[:] = range(len(names))
+        found = [
+            (parent, [name_at(part.arena, part.starts, i) for i in range(len(part))], part.offset.tolist())
+            for parent, part in merge.by_folder(table)
+        ]
+    expected = {}
+    for i, name in enumerate(names):
+        parent, _, base = name.rpartition(b"/")
+        some = expected.setdefault(parent, ([], []))
+        some[0].append(base)
+        some[1].append(i)
+    assert found == [(parent, *some) for parent, some in expected.items()]

@@ -142,6 +142,12 @@ def test_links_that_no_browser_shows(around):
     assert names == {"a.json": False, "b": True}
 
 
+@pytest.mark.parametrize("odd", ["<!-->", "<!--->", "<!-- x --!>", "<script src=a/>", "<title/>", "<iframe src='a'/>"])
+def test_what_is_empty_hides_nothing(odd):
+    text = f"<html>{odd}<a href='a.json'>a</a><!-- x --><script>x</script><title>x</title><iframe></iframe></html>"
+    assert read_page(text, BASE).names == {"a.json": False}
+
+
 @pytest.mark.parametrize("begin", ["<textarea>", "<template>", "<title>", "<iframe>"])
 def test_what_has_no_end_hides_nothing(begin):
     assert read_page(f"<html>{begin}<a href='a.json'>a</a></html>", BASE).names == {"a.json": False}
@@ -156,7 +162,16 @@ def test_what_has_no_end_hides_nothing(begin):
         ("<a href='http://host:80/a%20b/p/?continuation-token=1%2F2'>", True),
         ("<a rel=next href='?q=7'>", True),
         ("<link rel='next' href='?q=7'>", True),
+        ("<a class=x href='?q=7' id=n rel='nofollow next'>", True),
+        ("<a href='?pageNo=3'>", True),
+        ("<a href='?continuationToken=x'>", True),
         ("<a href='?page=1'>", False),
+        ("<a rel=next href='/elsewhere/?q=7'>", False),
+        ("<link rel=next href='/elsewhere/'>", False),
+        ("<a href='?next=%2Flogin'>", False),
+        ("<a href='?from=20240101'>", False),
+        ("<a href='?after=x'>", False),
+        ("<a href='?p=2'>", False),
         ("<a href='?C=N;O=D'>", False),
         ("<a href='?sort=size&amp;order=asc'>", False),
         ("<a href='../?page=2'>", False),

@@ -50,7 +50,9 @@ STALE_S = 3600
 """Age from which a file that was being written counts as left behind."""
 OPEN_BLOCKS = 128
 LEDGER_S = 10.0
-"""How long to wait for who counts what is kept: that takes milliseconds, or a second where much must go."""
+"""How long to wait for who counts what is kept: that takes milliseconds, but longer where very much must go."""
+REST_S = 60.0
+"""How long nothing is kept after that was in vain: who counts may have been stopped."""
 _LOCKS = 4096
 _KEEP = 0.9
 _MAGIC = b"blobdirB"
@@ -152,6 +154,7 @@ class DiskTier:
         self._used: set[tuple[str, int]] = set()  # of the open ones, since `was_used` was asked
         self._described: set[str] = set()
         self._is_judged = self._is_foreign = False
+        self._rests_until = 0.0
 
     def __reduce__(self) -> tuple[type[DiskTier], tuple[str, int]]:
         return DiskTier, (str(self.folder), self.limit)
@@ -252,7 +255,7 @@ class DiskTier:
         what : str
             Name of the remote file, for people; without secrets.
         """
-        if self.broken or self._is_of_others():
+        if self.broken or time.monotonic() < self._rests_until or self._is_of_others():
             return
         view = memoryview(data)
         sums = struct.pack(
@@ -276,6 +279,8 @@ class DiskTier:
                 os.rename(temporary, path)
         except FileNotFoundError:
             return  # somebody has cleared the cache meanwhile
+        except TimeoutError:
+            self._rests_until = time.monotonic() + REST_S  # what is read meanwhile is fetched again, perhaps
         except FileExistsError as error:
             if not os.path.isdir(error.filename or "") and os.path.lexists(error.filename or ""):
                 self._break(error)  # else the folder came, and went again
@@ -372,7 +377,7 @@ class DiskTier:
                 return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 if time.monotonic() > end:
-                    message = f"another process has its ledger locked for more than {LEDGER_S:.0f} s; is it stopped?"
+                    message = f"another process has had its ledger for more than {LEDGER_S:.0f} s; is it stopped?"
                     raise TimeoutError(errno.ETIMEDOUT, message, str(self.folder)) from error
             time.sleep(pause)
             pause = min(0.02, 2 * pause)

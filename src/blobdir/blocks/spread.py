@@ -12,6 +12,7 @@ in several threads, together not more are under way, and more only after a wait 
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -31,9 +32,9 @@ _ALONE, _FIRST, _GROWTH = 2, 2, 4
 """Waits with nothing beside them that must be known; blocks that come along first; how many times more come then."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Wait:
-    """Somebody waits for a block.
+    """Somebody waits for a block. One that nobody knows any more, as after Ctrl-C, has come.
 
     Attributes
     ----------
@@ -66,7 +67,8 @@ class Spread:
         self._count, self._most = count, most
         self._here = 0.0
         self._limit = float(most)
-        self._harmless = self._beside = 0
+        self._harmless = 0
+        self._out: weakref.WeakSet[Wait] = weakref.WeakSet()
         self._alone_s: list[float] = []
         self._was_slow = False
 
@@ -84,21 +86,24 @@ class Spread:
             With blocks to fetch: no more than are here, whoever had them fetched.
         """
         found: list[int] = []
+        beside = sum(len(wait.blocks) for wait in self._out)
         if len(self._alone_s) > _ALONE:
             if self._here < self._most:
                 here = sum(map(is_here, self._sample)) / len(self._sample)
                 self._here = here * self._count if here * SHARE > 1 else 0.0
             most = max(_FIRST, self._harmless * _GROWTH)
-            wanted = int(min(self._limit, self._here, most)) - self._beside
+            wanted = int(min(self._limit, self._here, most)) - beside
             while len(found) < wanted and (number := next(self._order, -1)) >= 0:
                 if not is_here(number):
                     found.append(number)
-        self._beside += len(found)
-        return Wait(found, self._beside)
+        wait = Wait(found, beside + len(found))
+        if found:
+            self._out.add(wait)
+        return wait
 
     def came(self, wait: Wait, *, all_right: bool) -> None:
         """Note that the blocks fetched along with a wait have come, or couldn't be had."""
-        self._beside -= len(wait.blocks)
+        self._out.discard(wait)
         if not all_right:
             self._limit = min(self._limit, len(wait.blocks) // 2)
 

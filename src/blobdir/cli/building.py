@@ -157,20 +157,23 @@ def index_command(project: str, output: str | None, beside: bool, common: Common
         check_beside,
         check_named,
         keep,
+        open_place,
         refuse_unfinished,
         renewed,
         save_beside,
         warn_of_defects,
     )
     from blobdir.packing.locking import alone
-    from blobdir.sources import RemoteOptions, RemoteStorage, open_storage
+    from blobdir.sources import RemoteOptions, RemoteStorage
 
     if output is not None and beside:
         raise UsageError("give --output or --beside, not both")
     options = {key: value for key, value in common.filesystem.items() if key != "index"}
     discovery = DiscoveryOptions(**options)
     remote = RemoteOptions(**common.remote)
-    storage = open_storage(project, options=common.storage, follow_links=discovery.follow_links, remote=remote)
+    storage, discovery = open_place(project, options=common.storage, discovery=discovery, remote=remote)
+    if beside and discovery.tars:
+        raise UsageError(f"{project}: is a tar, and nothing is put beside those; without --beside, its index is kept")
     if output is not None:
         check_named(Path(output))
     elif beside:

@@ -392,14 +392,15 @@ def _plan(targets: list[tuple[Target, str]], store: Destination, *, recursive: b
     plan = CopyPlan()
     for target, path in targets:
         fs = target.filesystem
-        name = path.rpartition("/")[2] or os.path.basename(fs.view.storage.url.rstrip("/"))
+        name = path.rpartition("/")[2] or os.path.basename(fs.view.url.rstrip("/"))
         base = f"{store.root.rstrip('/')}/{name}" if into else store.root
         if not fs.isdir(path):
             plan.copies.append(Copy(fs, path, fs.size(path), base))
             continue
         if not recursive:
             raise IsADirectory(f"{target.typed}: is a directory; -r copies it with all that is below it")
-        store.check_outside(fs.view.storage)
+        if fs.view.lies_there:
+            store.check_outside(fs.view.storage)
         store.check_apart()
         _plan_folder(plan, fs, path, base, whole_datasets=whole_datasets)
         if whole_datasets:

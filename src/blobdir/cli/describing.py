@@ -50,7 +50,7 @@ def describe_project(fs: BlobDirFileSystem) -> dict[str, Any]:
     """What a project holds, as plain values."""
     index = fs.view.index
     return {
-        "project": fs.view.storage.url,
+        "project": fs.view.url,
         "datasets": [_describe_dataset(fs, path) for path in index.header.datasets],
         "blobs": [
             {"path": blob.path, "size": blob.size if blob.size >= 0 else None, "usable": blob.defect < 0}

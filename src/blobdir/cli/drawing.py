@@ -159,9 +159,12 @@ def stats_command(project: str, as_json: bool, plot: str | None, strict: bool, c
 
 
 def _open(project: str, common: CommonOptions) -> Project:
+    from blobdir.datasets import refuse_tars
     from blobdir.project import open_project
 
-    return open_project(project, storage_options=common.storage, **common.filesystem, **common.remote)
+    found = open_project(project, storage_options=common.storage, **common.filesystem, **common.remote)
+    refuse_tars(found.tree)
+    return found
 
 
 def _table(stats: Stats) -> list[str]:

@@ -122,7 +122,7 @@ def tree_command(url: str, depth: int | None, dirs_only: bool, limit: int, commo
     target = Opener(common).open(url)
     fs = target.filesystem
     for path in target.expand():
-        write_names([path or fs.view.storage.url])
+        write_names([path or fs.view.url])
         counts = [0, 0]
         write_names(_branches(fs, path, depth, dirs_only, limit, counts))
         write_names(["", f"{counted(counts[0], 'directory', 'directories')}, {counted(counts[1], 'file')}"])

@@ -22,7 +22,8 @@ REMOTE = ("cache_dir", "cache_size", "timeout")
 ADDRESS_HELP = """
 A project is a folder or any fsspec URL (s3://…, https://…). Inside it, name a file or folder by its path, with or
 without a pattern: /data/lemons/train/img/a.jpg, 's3://bucket/lemons/train/img/*.png'; or by a chained URL:
-blobdir://train/img/a.jpg::/data/lemons.
+blobdir://train/img/a.jpg::/data/lemons. Tars can be named as they are: photos.tar, photos.tar/dir/x.jpg, and many at
+once, 'shards/*.tar', 's3://bucket/shard-{0000..0099}.tar'.
 """
 
 

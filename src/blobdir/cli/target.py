@@ -11,10 +11,12 @@ from fsspec.core import url_to_fs
 
 from blobdir.copyplan import MAGIC
 from blobdir.discovery.layout import BLOB_DIR, META
+from blobdir.discovery.tarplaces import is_called_tar
 from blobdir.durable import absolute
 from blobdir.errors import NotAProjectError, NotFoundError, UsageError
 from blobdir.filenames import is_path
 from blobdir.filesystem import BlobDirFileSystem
+from blobdir.opening import is_tar, tar_place
 from blobdir.sources import RemoteOptions, RemoteStorage, Storage, open_storage, split_copies, storage_options
 from blobdir.sources.backend import outcome
 from blobdir.sources.places import without_short_hosts
@@ -56,7 +58,7 @@ class Target:
             return [self.path]
         found: list[str] = self.filesystem.glob(self.path)
         if not found:
-            raise NotFoundError(f"{self.typed}: nothing in {self.filesystem.view.storage.url} matches {self.path}")
+            raise NotFoundError(f"{self.typed}: nothing in {self.filesystem.view.url} matches {self.path}")
         return found
 
 
@@ -76,9 +78,14 @@ class Whole(ExitStack):
         self._checks: list[Check] = []
 
     def begin(self, project: str) -> None:
-        """Have a project stay as it is, or have it looked at: to be called before it's opened."""
+        """Have a project stay as it is, or have it looked at: to be called before it's opened.
+
+        Of tars, each is read in the version that it has when it's opened.
+        """
         from blobdir.moving.watching import read_whole
 
+        if tar_place(project) is not None:
+            return
         remote = RemoteOptions(**self._common.remote)
         storage = open_storage(project, options=self._common.storage, remote=remote)
         self._checks.append(self.enter_context(read_whole(storage, listing=self._listing)))
@@ -121,7 +128,7 @@ class Opener:
         elif not is_path(typed):
             root, path = self._split_remote(typed)
         else:
-            root, path = split_local(typed)
+            root, path = split_local(typed, shows_blobs=bool(self._common.filesystem.get("show_blobs")))
         return Target(self._filesystem(root), path.strip("/"), typed)
 
     def _filesystem(self, root: str) -> BlobDirFileSystem:
@@ -143,6 +150,10 @@ class Opener:
         protocol, _, bare = first.rpartition("://")
         parts = bare.rstrip("/").split("/")
         prefix = copies + (f"{protocol}://" if protocol else "")
+        for depth in range(len(parts), 0, -1):
+            root = prefix + "/".join(parts[:depth]) + chain + rest
+            if is_called_tar(parts[depth - 1]) and tar_place(root) is not None:
+                return root, "/".join(parts[depth:])
         remote = RemoteOptions(**self._common.remote)
         storage = open_storage(typed, options=self._common.storage, remote=remote)
         options = storage_options(typed, self._common.storage)
@@ -169,15 +180,27 @@ def _are_there(storage: Storage, paths: list[str]) -> Iterator[bool]:
         yield not isinstance(found, OSError)
 
 
-def split_local(typed: str) -> tuple[str, str]:
-    """Split a local path into its project and the path in it: the nearest folder above that holds ``meta.json``."""
+def split_local(typed: str, *, shows_blobs: bool = False) -> tuple[str, str]:
+    """Split a local path into its project and the path in it: the nearest folder above that holds ``meta.json``.
+
+    A tar is nearer than any of them, unless the project shows its blobs; a pattern means tars where it's none in a
+    project.
+    """
     full = absolute(typed)
     parts = full.split("/")
+    tars = (depth for depth in range(len(parts), 0, -1) if is_tar("/".join(parts[:depth])))
+    tar = next(tars, 0)
+    if tar and not shows_blobs:
+        return "/".join(parts[:tar]), "/".join(parts[tar:])
     for marker in (META, BLOB_DIR):
         for depth in range(len(parts), 0, -1):
             root = "/".join(parts[:depth]) or "/"
             if os.path.exists(os.path.join(root, marker)):
                 return root, "/".join(parts[depth:])
+    if tar:
+        return "/".join(parts[:tar]), "/".join(parts[tar:])
+    if tar_place(full) is not None:
+        return full, ""
     if not os.path.exists(full):
         raise NotAProjectError(f"{typed}: doesn't exist, and no folder above it is a blob project (holds {META})")
     return full, ""

@@ -63,9 +63,12 @@ def verify_command(
     """
     from blobdir.verifying import verify
     from blobdir.verifying.repair import mend
+    from blobdir.verifying.tars import refuse_tars
 
     if dry_run and not repairs:
         raise UsageError("--dry-run says what --repair would do: give both")
+    if repairs:
+        refuse_tars(project)
     warnings.simplefilter("ignore", BlobdirWarning)  # they are findings
     look = partial(
         verify, project, decode=decode, processes=processes, audience=audience or "", follow_links=follow_links

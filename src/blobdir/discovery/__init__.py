@@ -2,5 +2,6 @@
 
 from blobdir.discovery.discover import Progress, discover
 from blobdir.discovery.options import DiscoveryOptions
+from blobdir.discovery.tars import discover_tars
 
-__all__ = ["DiscoveryOptions", "Progress", "discover"]
+__all__ = ["DiscoveryOptions", "Progress", "discover", "discover_tars"]

@@ -14,7 +14,6 @@ from blobdir.nametable import name_at
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from blobdir.discovery.blobs import Blobs
     from blobdir.discovery.deciding import Deciding
     from blobdir.discovery.report import Report
     from blobdir.index import EntryTable, Header
@@ -32,7 +31,8 @@ class Contents:
     header : Header
     report : Report
         Gets what can't be read.
-    blobs : Blobs
+    is_missing : callable
+        Whether the blob of a source number is known not to be there.
     deciding : Deciding
         Gets what is read of blobs.
     tell : callable
@@ -44,11 +44,12 @@ class Contents:
         storage: Storage,
         header: Header,
         report: Report,
-        blobs: Blobs,
+        is_missing: Callable[[int], bool],
         deciding: Deciding,
         tell: Callable[[str, int, int], None],
     ) -> None:
-        self._storage, self._header, self._report, self._blobs, self._tell = storage, header, report, blobs, tell
+        self._storage, self._header, self._report, self._tell = storage, header, report, tell
+        self._is_missing = is_missing
         self._compared = 0
         self._deciding = deciding
 
@@ -63,7 +64,7 @@ class Contents:
                 names = [name_at(table.arena, table.starts, i).decode("utf-8", "surrogateescape") for i in some]
                 paths = [layout.join(directory, name) for name in names]
                 found |= self._that_can_be_read(some, self._read_loose, paths, paths)
-            elif source >= FIRST_BLOB and not self._blobs.is_missing(source):
+            elif source >= FIRST_BLOB and not self._is_missing(source):
                 spans = [(int(table.offset[i]), int(table.offset[i] + table.size[i])) for i in some]
                 blob = self._header.blobs[source - FIRST_BLOB].path
                 found |= self._that_can_be_read(some, partial(self._read_members, source), spans, [blob] * len(some))

@@ -13,6 +13,7 @@ from blobdir.discovery import inputs, layout, unfinished
 from blobdir.discovery.advice import for_unlisted
 from blobdir.discovery.blobs import Blobs
 from blobdir.discovery.comparing import Contents
+from blobdir.discovery.conflicts import Conflicts
 from blobdir.discovery.deciding import Deciding
 from blobdir.discovery.linked import Linked
 from blobdir.discovery.merge import Merger, by_folder, entry_table
@@ -21,7 +22,6 @@ from blobdir.discovery.report import Report
 from blobdir.discovery.root import check_root, not_a_folder
 from blobdir.errors import (
     BlobdirError,
-    ConflictError,
     LinkError,
     NotAProjectError,
     OffsetsError,
@@ -31,7 +31,6 @@ from blobdir.filenames import parents_of
 from blobdir.index import (
     BROKEN,
     DIRECTORY,
-    FIRST_BLOB,
     LINK,
     LOOSE,
     EntryTable,
@@ -156,7 +155,8 @@ class _Discovery:
         self.blobs = Blobs(
             storage, self.folders, self.header, self.report, self._deciding, follow_links=options.follow_links
         )
-        self._contents = Contents(storage, self.header, self.report, self.blobs, self._deciding, self._tell)
+        self._contents = Contents(storage, self.header, self.report, self.blobs.is_missing, self._deciding, self._tell)
+        self._conflicts = Conflicts(self.header, self.report)
 
     def run(self) -> tuple[dict[str, EntryTable], Header]:
         self._list()
@@ -247,33 +247,6 @@ class _Discovery:
             if not self._is_state(path):
                 folder = next((parent for parent in parents_of(path) if parent in self.parts), "")
                 self.report.incomplete(folder, code, path, message)
-
-    # -- conflicts -------------------------------------------------------------------------------------------
-
-    def _report_conflict(self, directory: str, name: bytes, table: EntryTable, first: int, second: int) -> int:
-        path = layout.join(directory, name.decode("utf-8", "surrogateescape"))
-        if table.source[first] == DIRECTORY:
-            message = (
-                f"{path}: is a folder, and there is {self._origin(path, table, second)} as well, which isn't seen; "
-                "rename or remove one of the two"
-            )
-            self.report.incomplete(path, "conflict", path, message, ConflictError(message))
-            return -1
-        message = (
-            f"{path}: is in {self._origin(path, table, first)} and, with other bytes, in "
-            f"{self._origin(path, table, second)}; remove one, or open the project with on_conflict=skip, rename or "
-            "replace"
-        )
-        return self.report.error("conflict", path, message, ConflictError(message))
-
-    def _origin(self, path: str, table: EntryTable, entry: int) -> str:
-        source = int(table.source[entry])
-        if source >= FIRST_BLOB:
-            start = int(table.offset[entry])
-            return f"{self.header.blobs[source - FIRST_BLOB].path} (bytes {start} to {start + int(table.size[entry])})"
-        if source == LINK:
-            return f"the symbolic link {path} to {self.header.links[int(table.offset[entry])]!r}"
-        return f"the file {path}"
 
     # -- loose files -----------------------------------------------------------------------------------------
 
@@ -525,7 +498,7 @@ class _Discovery:
         for path, names in self._shown.items():
             self.parts[path].append(entry_table(names, DIRECTORY))
         for path, parts in self.parts.items():
-            merger = Merger(path, self.options.on_conflict, self._contents.read, self._report_conflict)
+            merger = Merger(path, self.options.on_conflict, self._contents.read, self._conflicts.report)
             table = merged[path] = merger.merge(parts)
             broken = table.source == BROKEN
             if broken.any():  # who reads up to the size would take an unreadable file of no bytes for an empty one

@@ -12,6 +12,13 @@ from blobdir.inside import open_plain
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+AS_IT_IS: Final = "as it is"
+OF_ANOTHER_NAME: Final = "as it is if its name ends in .tar (that of a symbolic link will do)"
+IS_TAR: Final = (
+    f"is a tar, not a blob project: it can be listed, copied from, verified and mounted {AS_IT_IS}; to pack or change "
+    "what is in it, unpack it (tar -xf); or, if a project is to serve its images from it, put it into the project's "
+    "blob/, and `blobdir offsets --output DATASET` writes where they lie"
+)
 _LOOKED_AT: Final = 100
 """Members of a tar that are looked at."""
 _NO_TAR: Final = (tarfile.TarError, OSError, ValueError, EOFError, OverflowError, RecursionError, MemoryError)
@@ -62,7 +69,4 @@ def _kind_of_tar(file: BinaryIO) -> str:
     bases = {os.path.basename(name.rstrip("/")) for name in names}
     if "meta.json" in bases:
         return "is a tar of a project: unpack it (tar -xf), and give the folder that holds meta.json"
-    return (
-        "is a tar: unpack it (tar -xf); or, if a project is to serve its images from it, put it into the project's "
-        "blob/, and `blobdir offsets --output DATASET` writes where they lie"
-    )
+    return IS_TAR

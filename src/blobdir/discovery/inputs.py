@@ -20,15 +20,17 @@ import numpy as np
 
 from blobdir.descriptors import none_left
 from blobdir.discovery.deciding import COMPARED, decides_so
+from blobdir.discovery.tarplaces import expand
 from blobdir.errors import BlobdirError
 from blobdir.index import FIRST_BLOB, SourceRecord
 from blobdir.projectlock import STATE_DIR
+from blobdir.sources import Stat
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from blobdir.index import Header, Index
-    from blobdir.sources import Folder, LocalStorage, Source, Stat, Storage
+    from blobdir.sources import Folder, LocalStorage, Source, Storage
 
 PROBES, BLOCK = 64, 512
 """Blocks of a blob that are compared in a copy of its project: the first, the last, and headers of members."""
@@ -38,6 +40,11 @@ TICK_NS, COARSE_TICK_NS = 20_000_000, 2_000_000_000
 BLOB, FOLDER, OFFSETS, DECIDING, UNREAD = "blob", "folder", "offsets", "deciding", "unread"
 """Roles of inputs; `DECIDING` is a plain file whose content decided whether two of one name are the same, `UNREAD` what
 couldn't be read then: by this user, or at that moment. An index with one is true only where it can't be read now."""
+MATCHED, WHOLE = "matched", "whole"
+"""Roles that only tars have: `MATCHED` is a pattern, with a digest of the names that match it; `WHOLE` a tar of which
+the index has all rows, as many as its size says, with what else it has: see `blobdir.discovery.tars`."""
+NO_FILES = frozenset((UNREAD, COMPARED, MATCHED, WHOLE))
+"""Roles whose attributes are those of no file."""
 
 
 def place_of(storage: Storage) -> str:
@@ -68,6 +75,16 @@ def file_record(path: str, role: str, stat: Stat, data: bytes, looked_ns: int) -
     """What is kept of a file whose content is `data`."""
     record = _record(path, role, stat)
     return replace(record, digest=digest_of(data)) if _wants_digest(record, looked_ns) else record
+
+
+def matched_record(pattern: str, names: Iterable[str]) -> SourceRecord:
+    """What is kept of a pattern, and of the names that match it."""
+    return SourceRecord(pattern, MATCHED, digest=digest_of("\0".join(names).encode("utf-8", "surrogateescape")))
+
+
+def is_matched_so(then: SourceRecord, storage: Storage) -> bool:
+    """Whether the same names match a pattern."""
+    return then == matched_record(then.path, expand(then.path, storage.entries))
 
 
 def unread_record(path: str, n: int = -1) -> SourceRecord:
@@ -171,7 +188,7 @@ def with_digests(index: Index, storage: LocalStorage) -> Index:
     ]
     inputs = [
         replace(then, digest=_content_of(then, storage, follow_links=bool(header.options.get("follow_links"))))
-        if not then.digest and then.role != COMPARED and _is_so(then, storage)
+        if not then.digest and then.role not in NO_FILES and _is_so(then, storage)
         else then
         for then in header.inputs
     ]
@@ -262,6 +279,24 @@ def _can_be_read(then: SourceRecord, storage: LocalStorage, *, follow_links: boo
     return True
 
 
+def is_same_blob(then: SourceRecord, now: SourceRecord, looked_ns: int) -> bool:
+    """Whether a blob is as it was when it was looked at then, for all that was asked of it now."""
+    if now.inode < 0:  # behind a backend
+        is_told = bool(then.etag and now.etag) or not is_racy(then, looked_ns)
+        return is_told and _stat_of(then).is_surely(_stat_of(now))
+    is_same = (then.size, then.mtime_ns, then.inode, then.ctime_ns) == (
+        now.size,
+        now.mtime_ns,
+        now.inode,
+        now.ctime_ns,
+    )
+    return is_same and not is_racy(then, looked_ns)
+
+
+def _stat_of(record: SourceRecord) -> Stat:
+    return Stat("file", record.size, record.mtime_ns, etag=record.etag)
+
+
 def now_of(
     then: SourceRecord, storage: LocalStorage, looked_ns: int, *, is_copy: bool, follow_links: bool
 ) -> SourceRecord | None:
@@ -287,6 +322,10 @@ def now_of(
         return None if _can_be_read(then, storage, follow_links=follow_links) else then
     if then.role == COMPARED:  # that it's the same file is known of the blob
         return then if not is_copy or decides_so(then, storage) else None
+    if then.role == WHOLE:  # as above
+        return then
+    if then.role == MATCHED:
+        return then if is_matched_so(then, storage) else None
     stat = storage.stat(then.path)
     if then.role == FOLDER:
         stat = replace(stat, size=-1)

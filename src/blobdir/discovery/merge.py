@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
-from itertools import chain, count
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from blobdir.index import BROKEN, DIRECTORY, LINK, EntryTable
 from blobdir.index.names import sort_names
-from blobdir.nametable import name_at, pack_names
+from blobdir.nametable import gather_names, name_at, pack_names
 from blobdir.offsets.names import numbered
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     """(directory, table, entries) -> bytes of those that can be read."""
 
 
+_NAMES_AT_ONCE = 1 << 12
 COMPARED_BYTES, COMPARED_ENTRIES = 32 << 20, 4096
 """Of contents that are looked at together."""
 
@@ -55,23 +56,53 @@ def entry_table(names: list[bytes], source: int, offset: int = 0, size: int = 0)
 
 
 def by_folder(rows: EntryTable) -> Iterator[tuple[bytes, EntryTable]]:
-    """Entries whose names have folders in them, by those, in order. Arrays are made once: folders can be many."""
-    groups: dict[bytes, list[int]] = {}
-    names = []
-    for i, name in enumerate(rows.arena.tobytes().split(b"\0")[: len(rows)]):
-        parent, _, base = name.rpartition(b"/")
-        groups.setdefault(parent, []).append(i)
-        names.append(base)
-    order = np.fromiter(chain.from_iterable(groups.values()), np.int64, len(rows))
-    arena, starts = pack_names([names[i] for i in order.tolist()])
+    """Entries whose names have folders in them, by those, in order. No Python code per name where neighbours share one.
+
+    Arrays are made once: folders can be many.
+    """
+    if not len(rows):
+        return
+    head = _folder_lengths(rows.arena, rows.starts)
+    first = np.flatnonzero(~_as_before(rows.arena, rows.starts, head))
+    names, begins = rows.arena.tobytes(), rows.starts[first]
+    ends = begins + np.maximum(head[first] - 1, 0)
+    groups: dict[bytes, int] = {}
+    known = groups.setdefault
+    group = np.array([known(names[i:j], len(groups)) for i, j in zip(begins.tolist(), ends.tolist(), strict=True)])
+    per_row = np.repeat(group, np.diff(first, append=len(rows)))
+    order = np.argsort(per_row, kind="stable")
+    lengths = np.diff(rows.starts) - 1 - head
+    arena, starts = gather_names(rows.arena, (rows.starts[:-1] + head)[order], lengths[order])
     source, offset, size = rows.source[order], rows.offset[order], rows.size[order]
-    bounds, low = starts.tolist(), 0
-    for parent, members in groups.items():
-        high = low + len(members)
-        some = slice(low, high)
+    low, bounds = 0, starts.tolist()
+    for parent, high in zip(groups, np.cumsum(np.bincount(per_row)).tolist(), strict=True):
         part = arena[bounds[low] : bounds[high]], starts[low : high + 1] - bounds[low]
-        yield parent, EntryTable(*part, source[some], offset[some], size[some])
+        yield parent, EntryTable(*part, source[low:high], offset[low:high], size[low:high])
         low = high
+
+
+def _folder_lengths(arena: NDArray[np.uint8], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Bytes of each name up to its last slash, with that; 0 where it has none."""
+    slashes = np.flatnonzero(arena == ord("/"))
+    place = np.searchsorted(slashes, starts[1:]) - 1
+    last = slashes[np.maximum(place, 0)] if len(slashes) else np.zeros(len(place), np.int64)
+    begin = starts[:-1]
+    found: NDArray[np.int64] = np.where((place >= 0) & (last >= begin), last - begin + 1, 0)
+    return found
+
+
+def _as_before(arena: NDArray[np.uint8], starts: NDArray[np.int64], head: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each name begins with as many bytes as `head` says, and the same ones, as the name before it."""
+    same = np.zeros(len(head), bool)
+    same[1:] = head[1:] == head[:-1]
+    for low in range(0, len(head), _NAMES_AT_ONCE):
+        rows = np.flatnonzero(same[low : low + _NAMES_AT_ONCE] & (head[low : low + _NAMES_AT_ONCE] > 0)) + low
+        sizes = head[rows]
+        ends = np.cumsum(sizes)
+        at = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(starts[rows] - ends + sizes, sizes)
+        differ = arena[at] != arena[at - np.repeat(starts[rows] - starts[rows - 1], sizes)]
+        same[np.repeat(rows, sizes)[differ]] = False
+    return same
 
 
 def find_clashes(table: EntryTable) -> list[Clash]:
@@ -100,6 +131,11 @@ class Merger:
         Reads the bytes of entries, many at a time, to see whether two are the same.
     report : callable
         ``report(name, table, first, second)`` records a conflict and gives the number of its defect.
+
+    Attributes
+    ----------
+    renamed : set of int
+        Sources of entries that got another name.
     """
 
     def __init__(
@@ -113,6 +149,7 @@ class Merger:
         self.on_conflict = on_conflict
         self.read = read
         self.report = report
+        self.renamed: set[int] = set()
 
     def merge(self, tables: list[EntryTable]) -> EntryTable:
         """The entries of all `tables`, each name once."""
@@ -136,6 +173,7 @@ class Merger:
             for clash in some:
                 self._decide(table, clash, digests, keep, renamed, taken)
         if renamed:
+            self.renamed.update(table.source[list(renamed)].tolist())
             names = [renamed.get(i) or name_at(table.arena, table.starts, i) for i in range(len(table))]
             table = EntryTable(*pack_names(names), table.source, table.offset, table.size)
         return table.take(np.flatnonzero(keep))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from blobdir.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 OnConflict = Literal["error", "skip", "rename", "replace"]
 OnDefect = Literal["refuse", "ignore", "raise"]
@@ -33,14 +36,19 @@ class DiscoveryOptions:
     on_defect : {"refuse", "ignore", "raise"}
         What can't be trusted (a folder whose offsets can't be read in full, a blob that doesn't fit its offsets):
         only that part answers with an error; or what is left of it is served; or opening the project fails.
+    tars : tuple of str
+        Patterns of the tars that are shown as they are, below the storage's root, in order; see
+        `blobdir.discovery.tarplaces`. None for a project.
     """
 
     show_blobs: bool = False
     follow_links: bool = False
     on_conflict: OnConflict = "error"
     on_defect: OnDefect = "refuse"
+    tars: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "tars", tuple(self.tars))  # of JSON, a list
         if self.on_conflict not in get_args(OnConflict):
             raise UsageError(f"on_conflict={self.on_conflict!r}: choose one of {', '.join(get_args(OnConflict))}")
         if self.on_defect not in get_args(OnDefect):
@@ -48,4 +56,17 @@ class DiscoveryOptions:
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, with the version of the rules by which a tree is made of what is found."""
-        return {**asdict(self), "rules": RULES}
+        return {**self.shaping(), "rules": RULES}
+
+    def shaping(self) -> dict[str, Any]:
+        """The options by name; without those that a project doesn't have."""
+        values = {**asdict(self), "tars": list(self.tars)}
+        if not self.tars:
+            del values["tars"]
+        return values
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> DiscoveryOptions:
+        """The options that an index was made with, as its header has them."""
+        values = {key: value for key, value in options.items() if key != "rules"}
+        return cls(**values)

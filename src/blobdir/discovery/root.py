@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from blobdir.descriptors import none_left
 from blobdir.discovery import layout
 from blobdir.discovery.advice import for_unlisted
-from blobdir.discovery.given import kind_of_file
+from blobdir.discovery.given import AS_IT_IS, IS_TAR, OF_ANOTHER_NAME, kind_of_file
+from blobdir.discovery.tarplaces import is_called_tar
 from blobdir.errors import BlobdirError, NotAProjectError, ReadError, SourceChangedError, UsageError
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def refuse_file(place: str) -> None:
 
 def _is_a_file(shown: str, place: str) -> str:
     what = kind_of_file(place) if place else ""
+    if what == IS_TAR:
+        return f"{shown}: {what if is_called_tar(place) else what.replace(AS_IT_IS, OF_ANOTHER_NAME)}"
     return f"{shown}: is a file, and a project is a folder{f': it {what}' if what else f'; {_HINT}'}"
 
 

@@ -136,6 +136,10 @@ def collect(tree: Tree, options: ImageOptions) -> Contents:
     for row in np.flatnonzero(source == LINK).tolist():
         size[row] = len(os.fsencode(tree.link_target(row)))
     live = np.flatnonzero((source == LOOSE) | (source == DIRECTORY) | (source == LINK))
+    if not tree.lies_there:
+        for row in live.tolist():
+            attribute[row] = collector.share(tree.attributes(row), root=row == 0)
+        live = live[:0]
     own, state = _look_at_loose(tree, live, size, collector)
     attributes = np.concatenate([collector.table(), own])
     attribute[live] = np.arange(len(attributes) - len(own), len(attributes))
@@ -228,9 +232,9 @@ class _Attributes:
         seconds, nsec = divmod(found.mtime_ns, NS)
         return kind | mode, uid, gid, seconds, nsec
 
-    def share(self, found: Attributes) -> int:
+    def share(self, found: Attributes, *, root: bool = False) -> int:
         """Number of attributes that several rows have."""
-        return self._shared.setdefault(self.values(found), len(self._shared))
+        return self._shared.setdefault(self.values(found, root=root), len(self._shared))
 
     def table(self) -> NDArray[np.void]:
         """All that are shared, in the order of their numbers."""

@@ -102,6 +102,11 @@ class Header:
     built_ns: int = 0
     place: str = ""
 
+    @property
+    def is_scanned(self) -> bool:
+        """Whether discovery has read the headers of all members, in versions of the blobs that are known again."""
+        return bool(self.options.get("tars")) and all(blob.etag or blob.mtime_ns for blob in self.blobs)
+
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         return asdict(self)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from blobdir.loosefiles.local import local_files
 from blobdir.loosefiles.model import LooseFiles, OpenFile
+from blobdir.loosefiles.none import no_files
 from blobdir.loosefiles.remote import remote_files
 from blobdir.sources import LocalStorage, RemoteStorage
 
@@ -37,6 +38,8 @@ __all__ = ["LooseFiles", "OpenFile", "loose_files"]
 
 def loose_files(storage: Storage, index: Index, path: Callable[[int], str]) -> LooseFiles:
     """Those of a tree; `path` gives the path of a row."""
+    if index.header.options.get("tars"):
+        return no_files(index, path)
     if isinstance(storage, RemoteStorage):
         return remote_files(storage, index, path)
     if isinstance(storage, LocalStorage):

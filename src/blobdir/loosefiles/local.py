@@ -95,6 +95,8 @@ class _SeenFolders:
 
 
 class _Local:
+    are_there = True
+
     def __init__(self, storage: LocalStorage, index: Index, path: Callable[[int], str]) -> None:
         self._storage, self._index, self._path = storage, index, path
         self._absent = _Absences(storage)

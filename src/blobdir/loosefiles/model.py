@@ -34,7 +34,15 @@ class OpenFile(Protocol):
 
 
 class LooseFiles(Protocol):
-    """The loose files of one tree, by their rows."""
+    """The loose files of one tree, by their rows.
+
+    Attributes
+    ----------
+    are_there : bool
+        Whether directories and links of the tree lie where its storage is, and can change there.
+    """
+
+    are_there: bool
 
     def folder(self, row: int) -> tuple[Stat, bool]:
         """Attributes of a directory, and whether they are those of now.

@@ -34,6 +34,8 @@ _TRIES = 3
 class _Remote:
     """Each question is a request, so sizes are asked for together, and those of the listing are believed."""
 
+    are_there = True
+
     def __init__(self, storage: RemoteStorage, index: Index, path: Callable[[int], str]) -> None:
         self._storage, self._index, self._path = storage, index, path
         self._sizes = _Sizes(index)

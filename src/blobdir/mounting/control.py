@@ -507,17 +507,17 @@ def _state(record: MountRecord, here: MountEntry | None) -> str:
 
 def _changes(record: MountRecord) -> tuple[list[str], str]:
     """What has changed since, and why more may have."""
-    if not is_path(record.url):
+    if not is_path(record.root):
         return [], "the project is remote"
-    if _stat(record.url, "") is None or (record.folders and not _is_any_there(record)):
-        return [f"{record.url} isn't there any more, or nothing is in it: was its disk taken away?"], ""
-    gone = [disk for disk in itertools.starmap(Disk, record.disks) if not disk.is_there(record.url)]
+    if _stat(record.root, "") is None or (record.folders and not _is_any_there(record)):
+        return [f"{record.root} isn't there any more, or nothing is in it: was its disk taken away?"], ""
+    gone = [disk for disk in itertools.starmap(Disk, record.disks) if not disk.is_there(record.root)]
     found = [f"{disk.path} isn't the folder that was opened: was its disk taken away?" for disk in gone]
     found += _blob_changes(record)
     for path, mtime_ns in record.folders:
         if any(disk.has(path) for disk in gone):
             continue
-        now, shown = _stat(record.url, path), path or "the top folder"
+        now, shown = _stat(record.root, path), path or "the top folder"
         if isinstance(now, str):
             found.append(f"{shown} can't be looked at any more: {now}")
         elif now is None or now.mtime_ns != mtime_ns:
@@ -530,7 +530,7 @@ def _changes(record: MountRecord) -> tuple[list[str], str]:
 def _is_any_there(record: MountRecord) -> bool:
     """Whether anything of a project is where it was: a blob, or a folder besides the top one."""
     paths = [*(path for path, _, _ in record.blobs), *(path for path, _ in record.folders if path)]
-    return not paths or any(_stat(record.url, path) is not None for path in paths)
+    return not paths or any(_stat(record.root, path) is not None for path in paths)
 
 
 def _blob_changes(record: MountRecord) -> Iterator[str]:
@@ -541,7 +541,7 @@ def _blob_changes(record: MountRecord) -> Iterator[str]:
     unheld = {path: (inode, ctime_ns) for path, inode, ctime_ns in record.unheld}
     is_open = "" if record.holds_blobs or unheld else ", if it was still open"
     for path, size, mtime_ns in record.blobs:
-        now, version = _stat(record.url, path), unheld.get(path)
+        now, version = _stat(record.root, path), unheld.get(path)
         if isinstance(now, str):
             yield f"{path} can't be looked at any more: {now}"
         elif now is None:
@@ -551,7 +551,7 @@ def _blob_changes(record: MountRecord) -> Iterator[str]:
         elif not version and (now.size, now.mtime_ns) != (size, mtime_ns):
             yield f"{path} was replaced, or overwritten: readers get what is in the file that was mounted{is_open}"
     for path in record.unseen:
-        now = _stat(record.url, path)
+        now = _stat(record.root, path)
         if now is not None:
             more = f"can't be looked at now: {now}" if isinstance(now, str) else "can be now: mount the project again"
             yield f"{path} wasn't there, or couldn't be looked at, when it was mounted, and {more}"
@@ -563,7 +563,7 @@ def _image_changes(record: MountRecord, gone: list[Disk]) -> list[str]:
     try:
         if image.stat().st_ino != record.image_inode:
             return ["the project has changed, and a newer image of it was made: mount it again to see that"]
-        changed = load_identity(image).changed(record.url)
+        changed = load_identity(image).changed(record.root)
         there = (path for path in changed if not any(disk.has(path) for disk in gone))
         return [f"{path or 'the top folder'} {_SINCE}" for path in there]
     except (OSError, BlobdirError) as error:

@@ -9,6 +9,7 @@ import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from blobdir.discovery import DiscoveryOptions
 from blobdir.erofs.attach import mount_image
 from blobdir.erofs.contents import ImageOptions
 from blobdir.erofs.gate import judge, look
@@ -74,7 +75,13 @@ def _prepare(tree: Tree, options: MountOptions, check: Check, *, named: bool, pr
     shaping = ImageOptions(options.uid, options.gid, options.umask, private=not options.allow_other)
     if not named:
         shaping = replace(shaping, max_copy_bytes=AUTO_COPY_BYTES)
-    made = prepare(tree, image_folder(tree.storage, options.discovery), shaping, check=check, progress=progress)
+    made = prepare(
+        tree,
+        image_folder(tree.storage, DiscoveryOptions.of(tree.index.header.options)),
+        shaping,
+        check=check,
+        progress=progress,
+    )
     for reason in made.unreadable:
         LOG.warning("can't be read: %s", reason)
     return made.path

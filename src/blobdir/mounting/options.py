@@ -91,7 +91,7 @@ _IGNORED = frozenset(
     ["user", "nouser", "users", "nousers", "owner", "group", "dev", "nodev", "suid", "nosuid", "exec", "noexec"],
     ["atime", "noatime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime"],
 )
-_DISCOVERY = {f.name for f in fields(DiscoveryOptions)}
+_DISCOVERY = {f.name for f in fields(DiscoveryOptions)} - {"tars"}  # which the place says
 _NUMBERS = {"workers": 10, "threads": 10, "uid": 10, "gid": 10, "umask": 8}
 _TEXTS = ("engine", "index", "fsname")
 _REMOTE = tuple(f.name for f in fields(RemoteOptions))

@@ -13,8 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from blobdir.discovery.deciding import COMPARED
-from blobdir.discovery.inputs import UNREAD
+from blobdir.discovery.inputs import NO_FILES
 from blobdir.errors import BlobdirError, MountError, SourceChangedError, UsageError
 from blobdir.interrupts import let_in
 from blobdir.mounting.attach import alone_at, attach, check_mountpoint, detach
@@ -266,7 +265,7 @@ class Session:
 
     def fsname(self, tree: Tree) -> str:
         """What ``mount`` and ``df`` show, without what a URL may hold of secrets."""
-        return self._options.fsname or without_secrets(tree.storage.url)
+        return self._options.fsname or without_secrets(tree.url)
 
     def _record(self, tree: Tree, engine: str, why: str, running: Running) -> MountRecord:
         header, local = tree.index.header, bool(tree.storage.directory)
@@ -279,17 +278,18 @@ class Session:
                 counted(len(header.blobs), "blob"),
             )
         record = self._new_record(
-            without_secrets(tree.storage.url),
+            without_secrets(tree.url),
             engine,
             why,
             running,
             {"rows": len(tree.index), "bytes": tree.index.nbytes},
             [(blob.path, blob.size, blob.mtime_ns) for blob in header.blobs if local and blob.size >= 0],
-            [(item.path, item.mtime_ns) for item in header.inputs if local and item.role not in (UNREAD, COMPARED)],
+            [(item.path, item.mtime_ns) for item in header.inputs if local and item.role not in NO_FILES],
         )
         return replace(
             record,
             holds_blobs=not seen,
+            base=tree.storage.directory if tree.url != tree.storage.url else "",
             unheld=[(blob.path, blob.inode, blob.ctime_ns) for blob in seen],
             unseen=[blob.path for blob in header.blobs if local and _is_unseen(blob, header)],
             disks=[(disk.path, *disk[1:]) for disk in tree.storage.disks if disk.path],

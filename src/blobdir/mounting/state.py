@@ -153,6 +153,8 @@ class MountRecord:
         Disks in the project, besides its own, to notice that one was taken away.
     seen_from : str
         The namespace of mounts that it was made in: from another one, it can't be said whether it's there.
+    base : str
+        What paths are relative to, where that isn't `url`: of tars, the folder that they are below.
     """
 
     mountpoint: str
@@ -176,6 +178,12 @@ class MountRecord:
     unheld: list[tuple[str, int, int]] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
     disks: list[tuple[str, int, int, int, int]] = field(default_factory=list)
+    base: str = ""
+
+    @property
+    def root(self) -> str:
+        """What paths are relative to."""
+        return self.base or self.url
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> MountRecord:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 import warnings
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from blobdir.discovery import DiscoveryOptions, Progress, discover, inputs
+from blobdir.discovery import DiscoveryOptions, Progress, discover, discover_tars, inputs
 from blobdir.discovery.unfinished import OF_THE_MOMENT
 from blobdir.errors import BlobdirWarning, IndexFormatError, UsageError
 from blobdir.index import Index, build_index
@@ -18,8 +18,9 @@ from blobdir.opening.beside import is_beside, to_travel
 from blobdir.opening.carrying import carried
 from blobdir.opening.freshness import renewed
 from blobdir.opening.keeping import keep, look_at, places
+from blobdir.opening.targets import open_place, shown_place
 from blobdir.projectlock import changes
-from blobdir.sources import RemoteOptions, Storage, open_storage
+from blobdir.sources import RemoteOptions, Storage
 from blobdir.tree import Tree
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def open_tree(
     Parameters
     ----------
     url : str or path
-        The folder that holds ``meta.json``; any fsspec URL.
+        The folder that holds ``meta.json``, a tar, or a pattern of tars; any fsspec URL.
     protocol, target_options, fs
         See `blobdir.sources.open_storage`.
     options : OpenOptions, optional
@@ -98,14 +99,14 @@ def open_tree(
         For each defect, and for a stored index that is damaged.
     """
     options = options or OpenOptions()
-    follow_links = options.discovery.follow_links
-    storage = open_storage(
-        url, protocol=protocol, options=target_options, fs=fs, follow_links=follow_links, remote=options.remote
+    storage, discovery = open_place(
+        url, protocol=protocol, options=target_options, fs=fs, discovery=options.discovery, remote=options.remote
     )
+    options = replace(options, discovery=discovery)
     for _ in range(TRIES):
         before = changes(storage.directory) if storage.directory else None
         index = _carried(storage, options) or _stored(storage, options) or _build(storage, options, progress)
-        tree = Tree(index, storage, before)
+        tree = Tree(index, storage, before, shown_place(storage, options.discovery))
         if (hold is None or hold(tree.blobs)) and not _was_passing(storage, index, before):
             break
     warn_of_defects(storage, index)
@@ -120,7 +121,7 @@ def _was_passing(storage: Storage, index: Index, before: tuple[bytes, bool] | No
 
 
 def _carried(storage: Storage, options: OpenOptions) -> Index | None:
-    return carried(storage, options.discovery) if options.index == "auto" else None
+    return carried(storage, options.discovery) if options.index == "auto" and not options.discovery.tars else None
 
 
 def warn_of_defects(storage: Storage, index: Index, *, told: Collection[str] = ()) -> None:
@@ -141,9 +142,13 @@ def build(
     discovery: DiscoveryOptions,
     progress: Progress | None = None,
     read: ReadOffsets = read_offsets,
+    older: Index | None = None,
 ) -> Index:
-    """Read a project and build its index, in memory; see `blobdir.discovery.discover`."""
-    folders, header = discover(storage, discovery, progress, read)
+    """Read a project, or tars, and build the index, in memory; see `blobdir.discovery.discover` and `discover_tars`."""
+    if discovery.tars:
+        folders, header = discover_tars(storage, discovery, progress, older)
+    else:
+        folders, header = discover(storage, discovery, progress, read)
     return build_index(folders, header)
 
 
@@ -189,7 +194,9 @@ def _is_known_anew(then: Header, now: Header) -> bool:
 def _build(storage: Storage, options: OpenOptions, progress: Progress | None) -> Index:
     where = places(storage, options.discovery, options.index)
     is_named = options.index not in ("auto", "none")
-    index = (build_to_keep if is_named else build)(storage, options.discovery, progress)
+    older = _older(where[-1]) if where and options.discovery.tars else None
+    make = build_to_keep if is_named else build
+    index = make(storage, options.discovery, progress, read_offsets, older)
     if any(defect.code in OF_THE_MOMENT for defect in index.header.defects):
         return index  # soon it won't be
     if is_named and is_beside(where[-1], storage):
@@ -203,17 +210,30 @@ def _build(storage: Storage, options: OpenOptions, progress: Progress | None) ->
     return index
 
 
+def _older(place: Path) -> Index | None:
+    """An index that isn't true any more, which may be of use for what of it is."""
+    with suppress(OSError, IndexFormatError):
+        return look_at(place).load()
+    return None
+
+
 def _keep_known(index: Index, place: Path) -> None:
     """Keep an index that is true of a copy, with what files and folders of the copy are known by."""
     with suppress(OSError, UsageError):  # who may not write there compares contents each time
         keep(index, place)
 
 
-def build_to_keep(storage: Storage, discovery: DiscoveryOptions, progress: Progress | None = None) -> Index:
+def build_to_keep(
+    storage: Storage,
+    discovery: DiscoveryOptions,
+    progress: Progress | None = None,
+    read: ReadOffsets = read_offsets,
+    older: Index | None = None,
+) -> Index:
     """Build an index that will be kept: not before the clock has gone on since a change that came right before."""
     if storage.directory:
         time.sleep(inputs.TICK_NS / 1e9)
-    return build(storage, discovery, progress)
+    return build(storage, discovery, progress, read, older)
 
 
 def _is_new(header: Header) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from blobdir.discovery import inputs
 from blobdir.discovery.deciding import COMPARED
+from blobdir.discovery.pairing import blob_record
 from blobdir.discovery.unfinished import is_unfinished
 from blobdir.errors import BlobdirError, LinkError
 from blobdir.sources import LocalStorage, RemoteStorage, Stat
@@ -37,6 +38,8 @@ def renewed(header: Header, storage: Storage, discovery: DiscoveryOptions, *, is
         return None
     try:
         if isinstance(storage, RemoteStorage):
+            if discovery.tars:
+                return header if _are_same_tars(header, storage) else None
             return header if _is_listed_so(header, storage, discovery) else None
         return _of_now(header, storage, discovery, is_copy=is_copy) if isinstance(storage, LocalStorage) else None
     except (OSError, BlobdirError, ValueError):  # what can't be asked isn't known to be the same
@@ -91,7 +94,25 @@ def _is_listed_so(header: Header, storage: RemoteStorage, discovery: DiscoveryOp
     return all(_is_same_version(then, now.get(then.path)) for then in known)
 
 
+def _are_same_tars(header: Header, storage: RemoteStorage) -> bool:
+    """Whether patterns match the same names, and all tars have the same versions."""
+    if inputs.unread(header):
+        return False
+    if not all(inputs.is_matched_so(it, storage) for it in header.inputs if it.role == inputs.MATCHED):
+        return False
+    now = storage.stat_many([then.path for then in header.blobs])
+    looked_ns = header.built_ns
+    return all(
+        then.path in now and inputs.is_same_blob(then, blob_record(then.path, now[then.path]), looked_ns)
+        for then in header.blobs
+    )
+
+
 def _is_same_version(then: SourceRecord, now: Stat | None) -> bool:
     if now is None:
         return then.size < 0
-    return Stat("file", then.size, then.mtime_ns, etag=then.etag).same_content(now)
+    return _stat_of(then).same_content(now)
+
+
+def _stat_of(record: SourceRecord) -> Stat:
+    return Stat("file", record.size, record.mtime_ns, etag=record.etag)

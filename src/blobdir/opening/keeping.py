@@ -13,7 +13,7 @@ import os
 import re
 import stat
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -62,7 +62,7 @@ def cache_root() -> Path:
 
 def cache_folder(storage: Storage, discovery: DiscoveryOptions, kind: str = "index") -> Path:
     """Where the index of a project, or with `kind` ``"erofs"`` its images, are kept: one per root and options."""
-    key = json.dumps([storage.place, asdict(discovery)], sort_keys=True)
+    key = json.dumps([storage.place, discovery.shaping()], sort_keys=True)
     name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
     return cache_root() / kind / name
 
@@ -79,6 +79,8 @@ def places(storage: Storage, discovery: DiscoveryOptions, index: str) -> list[Pa
         return []
     if index != "auto":
         return [Path(index)]
+    if discovery.tars:
+        return [cache_folder(storage, discovery)]  # whether it's still true takes a look at each tar, also in a bucket
     if not storage.directory:
         return []  # whether it's still true would take the listing that it should save
     beside = Path(storage.url) / BESIDE

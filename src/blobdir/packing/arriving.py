@@ -106,7 +106,8 @@ def _places(root: str, dataset: str, names: Collection[str]) -> Iterator[str]:
     """Folders into which something for images would be put."""
     yield dataset
     with suppress(FileNotFoundError, NotADirectoryError):
-        folders = [name for name in os.listdir(os.path.join(root, dataset)) if layout.is_item_folder(name)]
+        with os.scandir(os.path.join(root, dataset)) as entries:  # an offsets file of a dataset masks_x is no folder
+            folders = [entry.name for entry in entries if layout.is_item_folder(entry.name) and entry.is_dir()]
         below = {"", *map(os.path.dirname, names)}
         masks = {base for name in names for base in (name, splitext(name)[0])}
         for folder in folders:

@@ -112,7 +112,11 @@ def add(
             unchanged=[f"{path}/{layout.ITEMS}/{name}" for name in sorted(unchanged)],
             problems=[*made_by_name(writer.known, path), *given.problems, *_without(given, path, there)],
         )
+        classes, tags = writer.labels()
         for name, source in unchanged.items():
+            if label := given.of.get(name):
+                value = check_annotation(read_whole(label), label)
+                report.problems += [Problem(*one) for one in unknown_labels(label, value, classes, tags)]
             _check_size(there[name][0], _kept(writer, *there[name]), source, report)
         notes = _annotations(writer, path, sources, there, present, given, report)
         _check_nobodys(writer, path, sources, present, notes)
@@ -215,7 +219,8 @@ def _unchanged(
         label, packed = there[name]
         if origin.file or len(origin.entries) != 1 or not label:
             continue
-        if name in given.of and read_whole(given.of[name]) != _kept(writer, label, packed):
+        kept = _kept(writer, label, packed)
+        if name in given.of and (not kept or read_whole(given.of[name]) != kept):
             continue
         if _has_bytes(writer, origin.entries[0], sources[name]):
             found.append(name)

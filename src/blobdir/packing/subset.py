@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from blobdir.datasets import open_view
+from blobdir.datasets import open_view, refuse_tars
 from blobdir.discovery import layout, pairing
 from blobdir.errors import BlobdirWarning, PackError, UsageError
 from blobdir.index import FIRST_BLOB, LOOSE
@@ -118,6 +118,7 @@ def subset(
     folder.check()
     with _held(project, folder) as check:
         opened = open_view(project, follow_links=options.follow_links)
+        refuse_tars(opened.tree)
         choice = choose(opened, options)
         check_chosen(on_this_machine(opened.tree.storage, _SHARES), _looked_at(choice))
         check_sound(opened, _looked_at(choice), whole=not options.datasets)

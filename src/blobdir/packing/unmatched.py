@@ -131,9 +131,10 @@ def _name_unused(given: GivenLabels, names: Collection[str]) -> None:
         return
     folders = sorted(name for name, is_folder in kept if is_folder and name != layout.ITEMS)
     is_short = len(given.of) < len(names)  # else nobody misses what they may hold
+    code = "label-note" if given.of else "label-image"  # where nothing fits, all that is there is unused
     if folders and is_short:
         text = f"labels in {counted(len(folders), 'folder')} in it weren't looked for, as in {folders[0]}"
-        given.problems.append(Problem("label-note", given.folder, text))
+        given.problems.append(Problem(code, given.folder, text))
     files = sorted(name for name, is_folder in kept if not is_folder and not is_image_name(name))
     used = {os.path.basename(path) for path in given.of.values()}
     # A file system that takes large and small letters for the same has found them under other names.
@@ -150,4 +151,4 @@ def _name_unused(given: GivenLabels, names: Collection[str]) -> None:
     others = [name for name in files if not name.endswith(_SUFFIX)]
     if others and is_short:
         text = f"{counted(len(others), 'file')} in it not called *{_SUFFIX} weren't used, as {others[0]}"
-        given.problems.append(Problem("label-note", given.folder, text))
+        given.problems.append(Problem(code, given.folder, text))

@@ -210,6 +210,14 @@ class LocalStorage:
             # Kept without the frames that it came through, which hold what is open there.
             return Folder(path, stat, [], why.with_traceback(None))
 
+    def entries(self, path: str) -> list[tuple[str, bool]]:
+        """Names in one folder, and whether each is a folder, links followed; none where there is no such folder."""
+        try:
+            found = self._list(path, True)  # as elsewhere
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [(entry.name, entry.kind == "directory") for entry in found if entry.kind in ("file", "directory")]
+
     def _list(self, path: str, follow_links: bool) -> list[Entry]:
         entries = []
         links = []

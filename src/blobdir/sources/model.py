@@ -208,6 +208,10 @@ class Storage(Protocol):
         """Yield each directory, parents first."""
         ...
 
+    def entries(self, path: str) -> list[tuple[str, bool]]:
+        """Names in one folder, and whether each is a folder; none where there is no such folder."""
+        ...
+
     def stat(self, path: str) -> Stat:
         """Attributes of `path`; FileNotFoundError where there is none."""
         ...

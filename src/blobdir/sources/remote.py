@@ -203,6 +203,20 @@ class RemoteStorage:
         name = key[len(self._base) :] if self.root else key.removeprefix("/")
         return unquote(name, errors="surrogateescape") if self._is_http else name
 
+    def entries(self, path: str) -> list[tuple[str, bool]]:
+        """Names in one folder as it is now, and whether each is a folder; none where there is no such folder."""
+        what, full = f"{self.url}: {path}", self.full(path)
+        try:
+            if self.backend.web is not None:
+                page = self.backend.run(self.backend.list_page(f"{full.rstrip('/')}/", what, anywhere=True), what)
+                return [*page.names.items()]
+            self.fs.invalidate_cache(full)
+            infos = self.backend.run(self.backend.call(what, "ls", full, detail=True), what)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        keys = [(str(info["name"]).rstrip("/"), info.get("type") == "directory") for info in infos]
+        return [(key.rpartition("/")[2], is_folder) for key, is_folder in keys if key != full.rstrip("/")]
+
     def stat(self, path: str) -> Stat:
         """Attributes of `path` as they are now; FileNotFoundError where there is none."""
         what = f"{self.url}: {path}"

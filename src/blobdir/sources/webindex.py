@@ -68,14 +68,20 @@ _ENCLOSING: Final = re.compile(
 """What can be around the links of a list and must have an end; HTML lets other elements end without a tag."""
 _BEGUN: Final = re.compile(rf"<(?:[a-z/!?]{_ATTRIBUTES}(?:=\s*(?:\"[^\"]*|'[^']*))?)?\Z", re.IGNORECASE)
 _HIDDEN: Final = re.compile(
-    r"<!--.*?(?P<comment>-->|\Z)"
-    r"|<(?P<raw>script|style|textarea|template|title|xmp|iframe)\b[^<>]*>.*?(?P<end></(?P=raw)\s*>|\Z)",
+    r"<!--(?:(?P<none>-?>)|.*?(?P<comment>--!?>|\Z))"
+    r"|<(?P<raw>script|style|textarea|template|title|xmp|iframe)\b[^<>]*(?<!/)>.*?(?P<end></(?P=raw)\s*>|\Z)",
     re.IGNORECASE | re.DOTALL,
 )
 """In what no browser shows links."""
-_NEXT: Final = re.compile(r"<(?:a|link)\b[^<>]*\srel\s*=\s*[\"']?next\b", re.IGNORECASE)
-_NUMBERED: Final = frozenset(("page", "p", "pg", "offset", "start", "skip", "from"))
-_MARKED: Final = frozenset(("marker", "cursor", "after", "continuation-token", "page_token", "pagetoken", "next"))
+_REL_NEXT: Final = re.compile(r"\srel\s*=\s*(?:\"[^\"<>]*\bnext\b|'[^'<>]*\bnext\b|next\b)(?!-)", re.IGNORECASE)
+_HEAD_LINK: Final = re.compile(r"<link\b([^<>]{0,2000})>", re.IGNORECASE)
+_HREF: Final = re.compile(r"\shref\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'<>]+))", re.IGNORECASE)
+_ATTRIBUTES_BEHIND: Final = 200
+_NUMBERED: Final = frozenset(("page", "pg", "pageno", "page_no", "offset", "start", "skip"))
+_MARKED: Final = frozenset((
+    "marker", "cursor", "key-marker", "start-after", "startafter", "continuation-token", "continuationtoken",
+    "page_token", "pagetoken", "page-token",
+))  # fmt: skip
 """Names in a query by which a server tells which part of a list is wanted: by a number, or by where it begins."""
 _EMPTY: Final = re.compile(r"(?:^|[\s\"'])/\Z")
 _AROUND: Final = frozenset(("html", "body"))
@@ -118,11 +124,11 @@ def read_page(text: str, *addresses: str) -> Listed:
     """
     bases = [(_host(address), _resolved(_components(urlsplit(address).path))) for address in addresses]
     text = _visible(text)
-    found = Listed(leads_on="rel=next" if _NEXT.search(text) else "")
+    found = Listed(leads_on=next((link for link in _next_of_head(text) if _is_one_of(link, bases)), ""))
     unclear: dict[str, str] = {}
     for match in _LINK.finditer(text):
         link = _link(match)
-        if _is_next(link) and _is_one_of(link, bases):
+        if (_is_next(link) or _is_said_next(text, match, link)) and _is_one_of(link, bases):
             found.leads_on = link
         path, query, fragment = _split(link)
         below = _below(path, bases)
@@ -145,7 +151,7 @@ def read_page(text: str, *addresses: str) -> Listed:
 
 def _visible(text: str) -> str:
     """A page without what is hidden; what has no end in it hides nothing."""
-    return _HIDDEN.sub(lambda match: " " if match["comment"] or match["end"] else match[0], text)
+    return _HIDDEN.sub(lambda match: " " if match["none"] or match["comment"] or match["end"] else match[0], text)
 
 
 def _is_next(link: str) -> bool:
@@ -156,6 +162,20 @@ def _is_next(link: str) -> bool:
         if name.lower() in _MARKED and value:
             return True
     return False
+
+
+def _is_said_next(text: str, match: re.Match[str], link: str) -> bool:
+    """Whether a link to another query is called the next one."""
+    if "?" not in link:
+        return False
+    behind = text[match.end() : match.end() + _ATTRIBUTES_BEHIND].partition(">")[0]
+    return _REL_NEXT.search(f" {match[0]}{behind}") is not None
+
+
+def _next_of_head(text: str) -> Iterator[str]:
+    for match in _HEAD_LINK.finditer(text):
+        if _REL_NEXT.search(match[1]) and (href := _HREF.search(match[1])):
+            yield _link(href)
 
 
 def _is_one_of(link: str, bases: list[tuple[str, list[str]]]) -> bool:

@@ -9,6 +9,7 @@
 `names`       which file the name of a member means
 `extracting`  what is there after the archive was extracted
 `links`       hard links, resolved
+`contents`    what that is, by path
 `before`      one member, by the headers before its data
 ============  =======================================================================
 """
@@ -16,11 +17,12 @@
 from __future__ import annotations
 
 from .before import REACH_BYTES, Headed, member_before, says_plainly
+from .contents import TarContents, contents_of
 from .header import NAME_BYTES
 from .names import ends_of_names, path_of
-from .scan import scan_tar
+from .scan import scan_tar, scan_what_is_whole
 from .source import ReadAt
-from .table import Kind, LeftOut, TarTable, in_words
+from .table import Kind, LeftOut, TarTable, in_words, served_not
 
 __all__ = [
     "NAME_BYTES",
@@ -29,11 +31,15 @@ __all__ = [
     "Kind",
     "LeftOut",
     "ReadAt",
+    "TarContents",
     "TarTable",
+    "contents_of",
     "ends_of_names",
     "in_words",
     "member_before",
     "path_of",
     "says_plainly",
     "scan_tar",
+    "scan_what_is_whole",
+    "served_not",
 ]

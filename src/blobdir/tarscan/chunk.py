@@ -146,6 +146,17 @@ class HeaderChunk:
         for collected in (self.headers, self.positions, self.sizes, self._new_names, self._new_mtimes):
             collected.clear()
 
+    def cut(self, position: int) -> None:
+        """Settle the headers before a byte, and forget the others."""
+        keep = next((i for i, at in enumerate(self.positions) if at >= position), len(self.positions))
+        for collected in (self.headers, self.positions, self.sizes):
+            del collected[keep:]
+        for new in (self._new_names, self._new_mtimes):
+            for header in [header for header in new if header >= keep]:
+                del new[header]
+        self._counted_headers = self._counted_rows = 0
+        self.settle()
+
     def table(
         self, left_out: list[LeftOut], folders: list[LeftOut], doubts: list[str], size: int, next_archive: int
     ) -> TarTable:

@@ -46,7 +46,6 @@ BELOW_A_LINK: Final = Kind(
 )
 _LONGEST: Final = 4096
 _NO_ROW: Final = -1
-_LINK: Final = -2
 
 
 @dataclass(slots=True)
@@ -61,11 +60,17 @@ class Extracted:
         Rows of hard links that lead to no row.
     lost : dict of int to Kind
         Rows that aren't there in the end, but for those that another row takes the place of; and why.
+    others : dict of bytes to LeftOut, optional
+        Path -> what is there in the end and is neither row nor folder. None: all of those.
+    folders : frozenset of bytes, optional
+        Paths of the folders that are there in the end. None: those that have an entry or something in them.
     """
 
     data: dict[int, int] = field(default_factory=dict)
     not_made: dict[int, Kind] = field(default_factory=dict)
     lost: dict[int, Kind] = field(default_factory=dict)
+    others: dict[bytes, LeftOut] | None = None
+    folders: frozenset[bytes] | None = None
 
 
 def extract(members: TarTable, targets: Mapping[int, bytes]) -> Extracted:
@@ -87,7 +92,8 @@ class _Folder:
     """The folder that a tar is extracted to, member by member."""
 
     def __init__(self) -> None:
-        self._there: dict[bytes, int] = {}  # what is no folder -> the row that its data is of, or that it has none
+        self._there: dict[bytes, int] = {}  # what is no folder -> the row that its data is of; below 0, see `_others`
+        self._others: list[LeftOut] = []  # what has no row: -1 is the first, -2 the second
         self._inside: dict[bytes, int] = {b"": 1}  # folder -> how many are in it
         self._rows: dict[bytes, list[int]] = {}  # path -> all rows that were there one after the other
         self._refused: set[bytes] = set()
@@ -95,17 +101,21 @@ class _Folder:
 
     def take(self, members: TarTable, targets: Mapping[int, bytes]) -> Extracted:
         """Extract all members."""
-        for row, path, kind in in_order(members):
-            if not path or kind is NAMELESS:
+        for row, path, other in in_order(members):
+            if not path or (other is not None and other.kind is NAMELESS):
                 continue
-            if kind is FOLDER:
+            if other is None:
+                if row in targets:
+                    self._link(row, path, targets[row])
+                else:
+                    self._put(row, path, row)
+            elif other.kind is FOLDER:
                 self._put_folder(path)
-            elif kind is not None:
-                self._put(_NO_ROW, path, _LINK if kind is SYMBOLIC_LINK else _NO_ROW)
-            elif row in targets:
-                self._link(row, path, targets[row])
             else:
-                self._put(row, path, row)
+                self._others.append(other)
+                self._put(_NO_ROW, path, -len(self._others))
+        self._found.others = {path: self._others[-1 - data] for path, data in self._there.items() if data < 0}
+        self._found.folders = frozenset(self._inside) - {b""}
         return self._found
 
     def _put(self, row: int, path: bytes, data: int) -> None:
@@ -180,7 +190,8 @@ class _Folder:
             if folder in self._inside:
                 break
             if (data := self._there.get(folder)) is not None:
-                return BELOW_A_LINK if data == _LINK else BELOW_A_FILE
+                is_link = data < 0 and self._others[-1 - data].kind is SYMBOLIC_LINK
+                return BELOW_A_LINK if is_link else BELOW_A_FILE
         return None
 
     def _remove(self, path: bytes) -> None:
@@ -234,15 +245,15 @@ def may_clash(members: TarTable) -> bool:
     return any(path_of(members.name(row)) in others for row in rows.tolist())
 
 
-def in_order(members: TarTable) -> Iterator[tuple[int, bytes, Kind | None]]:
-    """Row, path and kind of all that the tar has; row -1 for what has none, kind None for what has one."""
+def in_order(members: TarTable) -> Iterator[tuple[int, bytes, LeftOut | None]]:
+    """Row and path of all that the tar has; for what has no row, -1, its path and what it is."""
     others: list[LeftOut] = [*members.left_out, *members.folders]
     others.sort(key=lambda member: (member.row, member.position))
     at = 0
     for row, name in enumerate(members.arena.tobytes().split(b"\0")[:-1]):
         while at < len(others) and others[at].row <= row:
-            yield _NO_ROW, path_of(others[at].name), others[at].kind
+            yield _NO_ROW, path_of(others[at].name), others[at]
             at += 1
         yield row, path_of(name), None
     for other in others[at:]:
-        yield _NO_ROW, path_of(other.name), other.kind
+        yield _NO_ROW, path_of(other.name), other

@@ -66,7 +66,7 @@ def resolve(table: TarTable, links: dict[int, HardLink], absent: Collection[int]
         keep[list(found.not_made)] = False
         table, number = _kept(replace(table, left_out=(*table.left_out, *left_out)), keep)
         lost = {number[row]: kind for row, kind in lost.items()}
-    return replace(table, not_extracted=lost)
+    return replace(table, not_extracted=lost, others_there=found.others, folders_there=found.folders)
 
 
 def _kept(table: TarTable, keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> tuple[TarTable, list[int]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NoReturn
 
+import numpy as np
+
 from blobdir.errors import DamagedTarError
 
 from .chunk import CHUNK_HEADERS, HeaderChunk, not_a_tar
@@ -47,7 +49,7 @@ DATALESS = {ord("2"): SYMBOLIC_LINK, ord("3"): CHARACTER_DEVICE, ord("4"): BLOCK
 DUMP, LABEL = ord("D"), ord("V")
 UNSERVED = {ord("S"): SPARSE, ord("M"): OTHER_VOLUME}
 FILE_TYPES = b"0\0"
-LINK, DIRECTORY = ord("1"), ord("5")
+LINK, SYMLINK, DIRECTORY = ord("1"), ord("2"), ord("5")
 EXTENSIONS = frozenset(b"xXgLK")
 # Bytes of an old GNU sparse header, and of a block of its map, that say whether another such block follows.
 SPARSE_GOES_ON, MAP_GOES_ON = 482, 504
@@ -84,7 +86,7 @@ def scan_tar(path: str | os.PathLike[str] | ReadAt, *, progress: Callable[[int],
         The file can't be opened or read.
     """
     if not isinstance(path, (str, os.PathLike)):
-        return _Scan(path, REMOTE_WINDOW_BYTES, progress).run()
+        return _Scan(path, _window_of(path), progress).run()
     with LocalFile(path) as source:
         table = _Scan(source, LOCAL_WINDOW_BYTES, progress).run()
         # The data of members that lie behind is never read again, so a missing end would go unnoticed.
@@ -92,6 +94,34 @@ def scan_tar(path: str | os.PathLike[str] | ReadAt, *, progress: Callable[[int],
         if now < source.size:
             raise shrunk(source.path, source.size, now)
         return table
+
+
+def scan_what_is_whole(
+    source: ReadAt, *, progress: Callable[[int], None] | None = None
+) -> tuple[TarTable, DamagedTarError | None]:
+    """Find the members that lie before the first damage, and what that is; see `scan_tar`.
+
+    Raises
+    ------
+    CompressedTarError
+        The archive is compressed.
+    OSError
+        It can't be read.
+    """
+    scan = _Scan(source, _window_of(source), progress)
+    try:
+        return scan.run(), None
+    except DamagedTarError as error:
+        damage = error
+    while True:
+        try:
+            return scan.before(damage.position), damage
+        except DamagedTarError as error:  # what wasn't verified yet
+            damage = error
+
+
+def _window_of(source: ReadAt) -> tuple[int, int]:
+    return LOCAL_WINDOW_BYTES if getattr(source, "fd", -1) >= 0 else REMOTE_WINDOW_BYTES
 
 
 class _Scan:
@@ -127,6 +157,17 @@ class _Scan:
         if self._progress is not None:
             self._progress(self._size)
         return table
+
+    def before(self, position: int) -> TarTable:
+        """What lies before a byte at which the scan has failed, and is whole."""
+        self._chunk.cut(position)
+        left_out, folders = (
+            [member for member in members if member.position < position] for members in (self._left_out, self._folders)
+        )
+        table = self._chunk.table(left_out, folders, self._doubts, self._size, self._next_archive)
+        past = np.flatnonzero(table.end > position).tolist()
+        links = {row: link for row, link in self._links.items() if link.position < position}
+        return resolve(table, links, {*self._chunk.absent, *past})
 
     def _walk(self) -> None:
         """Visit all headers. Ordinary ones stay in this loop, which is what the time of a scan goes into."""
@@ -250,7 +291,9 @@ class _Scan:
                 self._links[self._chunk.rows_before()] = HardLink(target, position)
                 self._make_row(0, over, position)
             else:
-                self._leave_out(DATALESS.get(kind, FOLDER), name, position)
+                target = over.get("linkpath") if kind == SYMLINK else b""
+                target = text_field(header[LINK_NAME]) if target is None else target
+                self._leave_out(DATALESS.get(kind, FOLDER), name, position, target)
             return self._after_dataless(header, over, position)
         size = over.get("size")
         size = self._header_size(header, position) if size is None else size
@@ -329,9 +372,9 @@ class _Scan:
                 self._fail(f"the names are longer than the archive at byte {position}", position)
         self._chunk.make_row(size, name, over.get("mtime"))
 
-    def _leave_out(self, kind: Kind, name: bytes, position: int) -> None:
+    def _leave_out(self, kind: Kind, name: bytes, position: int, target: bytes = b"") -> None:
         found = self._folders if kind is FOLDER else self._left_out
-        found.append(LeftOut(kind, name, position, self._chunk.rows_before()))
+        found.append(LeftOut(kind, name, position, self._chunk.rows_before(), target))
 
     def _header_size(self, header: bytes, position: int) -> int:
         size = number(header[SIZE])

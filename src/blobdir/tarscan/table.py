@@ -74,12 +74,15 @@ class LeftOut:
         Byte of its header.
     row : int
         Number of rows of the table before it.
+    target : bytes
+        What a symbolic link says.
     """
 
     kind: Kind
     name: bytes
     position: int
     row: int
+    target: bytes = b""
 
 
 def in_words(left_out: Iterable[LeftOut]) -> list[str]:
@@ -87,6 +90,14 @@ def in_words(left_out: Iterable[LeftOut]) -> list[str]:
     return [
         f"left out {_named(kind, members)}{f'; {kind.advice}' if kind.advice else ''}"
         for kind, members in _by_kind(left_out)
+    ]
+
+
+def served_not(members: Iterable[LeftOut]) -> list[tuple[str, list[LeftOut]]]:
+    """The same of members that have a name and no bytes to be read, and which each sentence is about."""
+    return [
+        (f"can't be read: {_named(kind, some)}{f'; {kind.advice}' if kind.advice else ''}", some)
+        for kind, some in _by_kind(members)
     ]
 
 
@@ -139,6 +150,10 @@ class TarTable:
     not_extracted : mapping of int to Kind
         Rows that readers of tars don't have in the end, see `extracting`, and why; but for those that another row takes
         the place of.
+    others_there : mapping of bytes to LeftOut, optional
+        Path -> what is there in the end and no row: symbolic links, devices and the like. None: all that was left out.
+    folders_there : frozenset of bytes, optional
+        Paths of the folders that are there in the end. None: those of `folders`, and those of all names.
     """
 
     arena: NDArray[np.uint8]
@@ -153,6 +168,8 @@ class TarTable:
     next_archive: int = -1
     folders: tuple[LeftOut, ...] = ()
     not_extracted: Mapping[int, Kind] = field(default_factory=dict)
+    others_there: Mapping[bytes, LeftOut] | None = None
+    folders_there: frozenset[bytes] | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from blobdir.verifying.findings import VerifyReport
 from blobdir.verifying.parsing import ParsedOnce
 from blobdir.verifying.places import find_blobs, incomplete_folders
 from blobdir.verifying.supervisely import check_for_sdk
+from blobdir.verifying.tars import means_tars, verify_tars
 from blobdir.verifying.undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def verify(
     Parameters
     ----------
     project : path
-        A folder on this machine.
+        A folder on this machine; or a tar, or a pattern of tars: of those, every header is looked at, and every byte
+        is read once.
     decode : bool
         Also decode every image and the bitmaps of annotations, and compare sizes with the annotations.
     processes : int
@@ -80,6 +82,9 @@ def verify(
     began = time.perf_counter()
     if audience not in ("", "supervisely"):
         raise UsageError(f"audience={audience!r}: choose 'supervisely', or none")
+    if means_tars(project):
+        report = verify_tars(project, decode=decode, audience=audience, progress=progress)
+        return _settled(report, began)
     storage = open_storage(project)
     root = on_this_machine(storage, "verifying reads every byte; fetch the project first").root
 
@@ -88,6 +93,10 @@ def verify(
         return _look(_Listed(root, follow_links), report, decode=decode, processes=processes, progress=progress)
 
     report = undisturbed(root, look)
+    return _settled(report, began)
+
+
+def _settled(report: VerifyReport, began: float) -> VerifyReport:
     report.findings.sort(key=lambda finding: (finding.severity, finding.path, finding.code))
     report.seconds = time.perf_counter() - began
     return report
