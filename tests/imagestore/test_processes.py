@@ -15,7 +15,11 @@ from changes.children import Child
 
 import blobdir
 from blobdir import ImageStore
+from blobdir.discovery.unfinished import UNFINISHED
 from blobdir.errors import BlobdirError, BusyError, PackError, UsageError
+from blobdir.index import Defect
+from blobdir.opening import choosing
+from blobdir.projectlock import ProjectLock
 from blobdir.verifying import verify
 
 pytestmark = pytest.mark.filterwarnings("error::blobdir.BlobdirWarning")
@@ -334,3 +338,23 @@ def test_what_programs_without_a_lock_put_there_is_seen_by_who_writes(store, tmp
             shutil.copy(f"{other.path}/{name}/{found}", f"{store.path}/{name}/{found.replace('store-0000', 'x')}")
     assert store.put_many({"2.png": b"mine"}) == (0, 1, 0)
     assert dict(store) == {"1.png": b"1", "2.png": b"mine"} | ({"3.png": b"too"} if how == "offsets" else {})
+
+
+def test_a_writer_who_commits_again_and_again_is_no_defect(store, monkeypatch):
+    """What was listed in the middle of a change is listed again, also where that was so several times in a row."""
+    store.put_many(generation(0))
+    build, seen = choosing.build, []
+
+    def busy(storage, *options):
+        index = build(storage, *options)
+        if len(seen) < 3:
+            seen.append(index)
+            index.header.defects.append(Defect("error", UNFINISHED, "images/img", "a change was cut off"))
+            lock = ProjectLock(store.path)
+            lock.note()
+            lock.release()
+        return index
+
+    monkeypatch.setattr(choosing, "build", busy)
+    assert number_of(dict(ImageStore(store.path, "r"))) == 0
+    assert len(seen) == 3
