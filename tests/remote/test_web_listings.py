@@ -185,6 +185,7 @@ def test_what_has_no_end_hides_nothing(begin):
         ("<a href='?sort=size&amp;order=asc'>", False),
         ("<a href='../?page=2'>", False),
         ("<a href='https://behind:8080/a%20b/p/?page=2'>", True),
+        ("<a href='index.php?page=2'>", True),
         ("<a href='http://elsewhere/other/?page=2'>", False),
         ("<a rel='nofollow next-door' href='?q=7'>", False),
     ],

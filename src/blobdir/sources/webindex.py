@@ -184,7 +184,11 @@ def _is_one_of(link: str, bases: list[tuple[str, list[str]]]) -> bool:
     if absolute := _ABSOLUTE.match(path):
         path = f"/{path[absolute.end() :].partition('/')[2]}"
     components = _components(path)
-    return any(_resolved(components if path.startswith("/") else [*base, *components]) == base for _, base in bases)
+    for _, base in bases:
+        whole = _resolved(components if path.startswith("/") else [*base, *components])
+        if whole == base or (whole[:-1] == base and whole[-1].startswith("index.")):
+            return True
+    return False
 
 
 def tells_folders(page: Listed) -> bool:
