@@ -108,6 +108,25 @@ def test_originals_of_splits_with_other_boxes_are_named_once(original, tmp_path)
     assert "5 more files" in text and not messages(report, "label-image")
 
 
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("original", [of_dota, *ORIGINALS.values()])
+@pytest.mark.parametrize("apart", [False, True])
+def test_originals_are_compared_in_the_size_of_their_image(apart, original, times, tmp_path):
+    """Wherever the images lie: twice as large boxes are others."""
+    boxes = [tuple(times * side for side in box) for box in BOXES]
+    root, more = by_split(tmp_path / "s", SPLIT[0], original(boxes)), {}
+    if apart:
+        for name in ("labels", "data.yaml"):
+            (tmp_path / "apart").mkdir(exist_ok=True)
+            (root / name).rename(tmp_path / "apart" / name)
+        more = {"labels_from": str(tmp_path / "apart")}
+    report, _ = pack(root, tmp_path / "p", **more)
+    same = [text for _, text in messages(report, "label-note") if "has the same boxes" in text]
+    others = [text for _, text in messages(report) if "not the same boxes" in text]
+    assert len(same) == 1 and len(others) == (times == 2), report.problems
+    assert "more file" not in same[0] if others else "6 more files" in same[0]
+
+
 def test_originals_of_images_that_are_missing_are_named(tmp_path):
     report, _ = pack(by_split(tmp_path / "s", SPLIT[0], of_dota(BOXES), NAMES[:1]), tmp_path / "p")
     assert len(messages(report, "label-image")) == 2 * len(NAMES[1:])

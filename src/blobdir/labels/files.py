@@ -46,6 +46,8 @@ class LabelFiles:
         What messages call it: the folder, or the one file.
     images : list of str
         Paths of the images that are packed, below their folder; empty: nobody has said, and it's those among `paths`.
+    image_root : str
+        That folder; `root`, where nobody has said.
     unread : dict
         Path of each file that may be one of labels, and couldn't be looked into -> why.
     """
@@ -56,6 +58,7 @@ class LabelFiles:
         self._known = set(self.paths)
         self.name = root
         self.images: list[str] = []
+        self.image_root = root
         self.unread: dict[str, str] = {}
 
     @classmethod
@@ -74,12 +77,14 @@ class LabelFiles:
         """The same but for some files."""
         found = LabelFiles(self.root, (path for path in self.paths if path not in paths))
         found.name, found.images, found.unread = self.name, self.images, self.unread
+        found.image_root = self.image_root
         return found
 
     def only(self, path: str) -> LabelFiles:
         """The same with just one file."""
         found = LabelFiles(self.root, [path])
         found.name, found.images = self.name, self.images
+        found.image_root = self.image_root
         return found
 
     def ending(self, *endings: str) -> Iterator[str]:

@@ -112,7 +112,9 @@ def _are_same(one: Rival, files: LabelFiles) -> bool | None:
         return None
     boxes = [_of_shares(row) for row in mine]
     counting = [row for row in rows if len(row) <= _IGNORED or row[_IGNORED] != 0]
-    size = _size_of(os.path.join(files.root, one.image))
+    size = _size_of(os.path.join(files.image_root, one.image))
+    if size is None:
+        return None
     return any(_fit(boxes, found, size) for some in (rows, counting) for found in _boxes(some))
 
 
@@ -174,19 +176,10 @@ def _columns(rows: list[list[float | str]], start: int, count: int) -> list[list
     return found if all(len(one) == count for one in found) else []
 
 
-def _fit(shares: list[Box], pixels: list[Box], size: tuple[int, int] | None) -> bool:
-    """Whether boxes are the same ones, in an image of a size; of any size, where that can't be known."""
-    sides = size or (0, 0)
+def _fit(shares: list[Box], pixels: list[Box], size: tuple[int, int]) -> bool:
+    """Whether boxes are the same ones, in an image of a size."""
     return len(shares) == len(pixels) and all(
-        _fit_along([(one[i], one[i + 2]) for one in shares], [(one[i], one[i + 2]) for one in pixels], sides[i])
-        for i in (0, 1)
+        abs(mine[i] * size[i % 2] - other[i]) <= _OFF
+        for mine, other in zip(shares, pixels, strict=True)
+        for i in range(_BOX)
     )
-
-
-def _fit_along(shares: list[tuple[float, float]], pixels: list[tuple[float, float]], side: int) -> bool:
-    total = sum(map(sum, shares))
-    if not shares:
-        return True
-    size = side or (sum(map(sum, pixels)) / total if total > 0 else 0)
-    pairs = zip(shares, pixels, strict=True)
-    return size > 1 and all(abs(mine[i] * size - other[i]) <= _OFF for mine, other in pairs for i in (0, 1))

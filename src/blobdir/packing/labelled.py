@@ -279,7 +279,7 @@ def list_labelled(root: str, options: PackOptions) -> Listing:
         _set_aside(runs, listing, sizes)
         paths = [path for path in paths if path not in runs]
     files = LabelFiles(root, paths) if not options.labels_from else _elsewhere(options.labels_from, root)
-    files.images = sorted(sizes)
+    files.images, files.image_root = sorted(sizes), root
     labels = read_labels(chosen(options.labels, files), files, Images(files.images))
     source = LabelSource(labels, Classes({category.name: category for category in labels.categories}))
     listing.labelled = source
