@@ -111,11 +111,11 @@ class Tree:
         self.blobs = BlobReader(index, storage)
         self._lookup, self._source = index.lookup, index.buffers.source
         self._folders: dict[str, int] = {"": 0}
+        self._loose = loose_files(storage, index, partial(_path, index))
         self._incomplete: dict[int, list[int]] = {}
         self._incomplete = self._incomplete_rows()
         self.short_ways: dict[str, Callable[[str], bytes | None]] = {}
         self._total_bytes = -1
-        self._loose = loose_files(storage, index, partial(_path, index))
 
     @property
     def lies_there(self) -> bool:

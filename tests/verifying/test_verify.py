@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import blobdir
-from blobdir.errors import NotAProjectError, UsageError
+from blobdir.errors import DamagedTarError, NotAProjectError, UsageError
 from blobdir.offsets import read_offsets, reader, write_offsets
 from blobdir.packing.shards import IMAGE_BEGINNINGS, is_image
 from blobdir.verifying import repair, verify
@@ -272,8 +272,11 @@ def test_options_of_the_command(sound, entries):
 
 
 def test_places_that_are_no_project(sound, tmp_path):
-    (tmp_path / "file.tar").write_bytes(b"x")
-    for place, said in ((tmp_path / "file.tar", "is a file"), (tmp_path / "none", "doesn't exist")):
+    for name in ("file.tar", "file.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(DamagedTarError, match="not a tar archive"):
+        verify(tmp_path / "file.tar")
+    for place, said in ((tmp_path / "file.txt", "is a file"), (tmp_path / "none", "doesn't exist")):
         with pytest.raises(NotAProjectError, match=said):
             verify(place)
     with pytest.raises(UsageError, match="fetch the project first"):

@@ -20,6 +20,7 @@ from blobdir.errors import UsageError
 from blobdir.imagestore.counts import Put
 from blobdir.imagestore.names import as_bytes, packed_names
 from blobdir.imagestore.view import FOLDER, META, NONE, OTHER, meta_path
+from blobdir.interrupts import note
 from blobdir.offsets.table import OffsetsTable, concatenate
 from blobdir.packing.arriving import watch_coming
 from blobdir.packing.belongings import belongings, check_nothing_of_others, watch
@@ -429,7 +430,10 @@ class Pending:
         return self._change.made
 
     def close(self) -> None:
-        """Forget what wasn't committed, and let others change the project."""
+        """Forget what wasn't committed, and let others change the project; an error on its way is told what was."""
+        error = sys.exc_info()[1]
+        if error is not None and self._change.made:
+            note(error, self._change.made)
         tar, self._tar = self._tar, None
         try:
             if tar is not None:
