@@ -29,9 +29,8 @@ PARTS = {
     "point": ("point", drawn.SHAPES["point"]),
     "pose": ("graph", {"nodes": {"a": {"loc": [30, 30]}, "b": {"loc": [40, 40]}}}),
     "hidden": ("graph", {"nodes": {"a": {"loc": [30, 30], "disabled": True}, "b": {"loc": [40, 40]}}}),
-    "parts": ("multipolygon", drawn.SHAPES["multipolygon"]),
+    "parts": ("multipolygon", {"parts": drawn.SHAPES["multipolygon"]["parts"] * 2}),
 }
-PARTS["parts"][1]["parts"] *= 2
 NODES = {name: {"label": name, "loc": [0, 0]} for name in "ab"}
 GROUPS = [
     *(("pose",), ("outline",), ("mask",), ("point",), ("line",), ("hidden",), ("holed",), ("parts",)),

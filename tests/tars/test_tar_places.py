@@ -88,5 +88,5 @@ def test_places_of_projects(place: str) -> None:
 
 
 def test_a_question_mark_in_a_url_is_no_wildcard() -> None:
-    assert not looks_like_tars("host/a?b", is_url=True) and looks_like_tars("a?b", is_url=False)
+    assert not looks_like_tars("host/a?b.tarx", is_url=True) and looks_like_tars("a?b.tarx", is_url=False)
     assert split_pattern("host/a?b/x*.tar", is_url=True) == ("host/a?b/", "x*.tar")

@@ -37,15 +37,23 @@ def is_wild(pattern: str) -> bool:
     return not _WILD.isdisjoint(_unescaped(pattern)[1])
 
 
+_SAID: Final = (".tar", ".tgz")
+
+
 def is_called_tar(name: str) -> bool:
     """Whether a file is called as a tar."""
     return _ENDINGS.search(name) is not None
 
 
 def looks_like_tars(path: str, *, is_url: bool) -> bool:
-    """Whether a path, where there is no such folder, means tars: its last component is called so, or is a pattern."""
+    """Whether a path, where there is no such folder, means tars: its last component is called so, or the files are.
+
+    Of a pattern it must say ``.tar`` or the like: other folders have ``?`` or ``[`` in their names, too.
+    """
     name = _tail(path)
-    return is_called_tar(name) or (name != "" and _first_magic(path, is_url=is_url) < len(path))
+    if is_called_tar(name):
+        return True
+    return any(one in name.lower() for one in _SAID) and _first_magic(path, is_url=is_url) < len(path)
 
 
 def split_pattern(path: str, *, is_url: bool) -> tuple[str, str]:
