@@ -432,8 +432,8 @@ class Pending:
     def close(self) -> None:
         """Forget what wasn't committed, and let others change the project; an error on its way is told what was."""
         error = sys.exc_info()[1]
-        if error is not None and self._change.made:
-            note(error, self._change.made)
+        if error is not None and self.made:
+            note(error, self.made)
         tar, self._tar = self._tar, None
         try:
             if tar is not None:
