@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from blobdir.loosefiles import OpenFile
     from blobdir.sources import Storage
+    from blobdir.sources.disks import Disk
 
     Ints = NDArray[np.integer]
 
@@ -121,6 +122,11 @@ class Tree:
     def lies_there(self) -> bool:
         """Whether directories and links lie where the storage is, and can change there; those of tars don't."""
         return self._loose.are_there
+
+    @property
+    def disks(self) -> tuple[Disk, ...]:
+        """The disks that it's on, as they were when it was opened."""
+        return self._loose.disks
 
     # -- names -----------------------------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ __all__ = ["LooseFiles", "OpenFile", "loose_files"]
 def loose_files(storage: Storage, index: Index, path: Callable[[int], str]) -> LooseFiles:
     """Those of a tree; `path` gives the path of a row."""
     if index.header.options.get("tars"):
-        return no_files(index, path)
+        return no_files(storage, index, path)
     if isinstance(storage, RemoteStorage):
         return remote_files(storage, index, path)
     if isinstance(storage, LocalStorage):

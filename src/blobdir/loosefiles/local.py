@@ -100,6 +100,7 @@ class _Local:
     def __init__(self, storage: LocalStorage, index: Index, path: Callable[[int], str]) -> None:
         self._storage, self._index, self._path = storage, index, path
         self._absent = _Absences(storage)
+        self.disks = storage.disks
         self._folders = _SeenFolders(index)
 
     @cached_property

@@ -8,6 +8,7 @@ from blobdir.errors import SourceChangedError
 
 if TYPE_CHECKING:
     from blobdir.sources import Stat
+    from blobdir.sources.disks import Disk
 
 
 class OpenFile(Protocol):
@@ -40,9 +41,12 @@ class LooseFiles(Protocol):
     ----------
     are_there : bool
         Whether directories and links of the tree lie where its storage is, and can change there.
+    disks : tuple of Disk
+        What the tree is on, as it was when it was opened; none behind a backend.
     """
 
     are_there: bool
+    disks: tuple[Disk, ...]
 
     def folder(self, row: int) -> tuple[Stat, bool]:
         """Attributes of a directory, and whether they are those of now.

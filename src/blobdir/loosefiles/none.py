@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from blobdir.index import Index
     from blobdir.loosefiles.model import LooseFiles
+    from blobdir.sources import Storage
 
 
 class _None:
@@ -19,8 +20,9 @@ class _None:
 
     are_there = False
 
-    def __init__(self, index: Index, path: Callable[[int], str]) -> None:
+    def __init__(self, storage: Storage, index: Index, path: Callable[[int], str]) -> None:
         self._path = path
+        self.disks = storage.disks_with(blob.path for blob in index.header.blobs)
         newest = max(index.header.blobs, key=lambda blob: blob.mtime_ns)
         mode = newest.mode | (newest.mode & 0o444) >> 2 if newest.mode >= 0 else -1  # who may read may look in
         self._folder = Stat("directory", -1, newest.mtime_ns, mode, newest.uid, newest.gid)
@@ -55,6 +57,6 @@ class _None:
         self.stat(row)
 
 
-def no_files(index: Index, path: Callable[[int], str]) -> LooseFiles:
+def no_files(storage: Storage, index: Index, path: Callable[[int], str]) -> LooseFiles:
     """Those of a tree of tars."""
-    return _None(index, path)
+    return _None(storage, index, path)

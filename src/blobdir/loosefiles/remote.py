@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from blobdir.index import Index
     from blobdir.loosefiles.model import LooseFiles, OpenFile
     from blobdir.sources import RemoteStorage
+    from blobdir.sources.disks import Disk
     from blobdir.sources.transports import Answer
 
 SMALL_FILE = 256 << 10
@@ -35,6 +36,7 @@ class _Remote:
     """Each question is a request, so sizes are asked for together, and those of the listing are believed."""
 
     are_there = True
+    disks: tuple[Disk, ...] = ()
 
     def __init__(self, storage: RemoteStorage, index: Index, path: Callable[[int], str]) -> None:
         self._storage, self._index, self._path = storage, index, path

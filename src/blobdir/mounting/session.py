@@ -292,7 +292,7 @@ class Session:
             base=tree.storage.directory if tree.url != tree.storage.url else "",
             unheld=[(blob.path, blob.inode, blob.ctime_ns) for blob in seen],
             unseen=[blob.path for blob in header.blobs if local and _is_unseen(blob, header)],
-            disks=[(disk.path, *disk[1:]) for disk in tree.storage.disks if disk.path],
+            disks=[(disk.path, *disk[1:]) for disk in tree.disks if disk.path],
         )
 
     def _new_record(

@@ -7,6 +7,7 @@ removed then, and what is there instead says nothing of it.
 from __future__ import annotations
 
 import os
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from blobdir.mountlines import mounts
@@ -78,8 +79,11 @@ class SeenDevices:
         return [path for path, device in others.items() if others.get(path.rpartition("/")[0]) != device]
 
 
-def disks_of(root: str, seen: SeenDevices) -> tuple[Disk, ...]:
-    """The disks of a project as they are now, its own first; those that can't be looked at are left out."""
+def disks_of(root: str, seen: SeenDevices, files: Iterable[str] | None = None) -> tuple[Disk, ...]:
+    """The disks of a project as they are now, its own first; those that can't be looked at are left out.
+
+    With `files`, only those that these are on: the others aren't touched, since they may be anybody's, and hang.
+    """
     top = root.rstrip("/") + "/"
     # Of one disk, bound to a second place, only the list of mounts tells.
     inside = [
@@ -87,5 +91,8 @@ def disks_of(root: str, seen: SeenDevices) -> tuple[Disk, ...]:
         for entry in mounts()
         if entry.mountpoint.startswith(top) and entry.fstype != "autofs"
     ]
+    if files is not None:
+        above = {str(parent) for file in files for parent in PurePosixPath(file).parents}
+        inside = [path for path in inside if path in above]
     found = (_look(root, path) for path in dict.fromkeys(["", *seen.tops(), *inside]))
     return tuple(disk for disk in found if disk is not None)

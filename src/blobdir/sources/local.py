@@ -34,7 +34,7 @@ from blobdir.sources.disks import Disk, SeenDevices, disks_of
 from blobdir.sources.model import Entry, Folder, Kind, Stat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from blobdir.sources.model import Longs
 
@@ -145,6 +145,10 @@ class LocalStorage:
         """The project's disks as they were when this was asked for first: when the project was opened."""
         seen, self._seen = self._seen or SeenDevices(), None
         return disks_of(self.root, seen)
+
+    def disks_with(self, files: Iterable[str]) -> tuple[Disk, ...]:
+        """Those of the disks that some files are on, as they are now."""
+        return disks_of(self.root, SeenDevices(), files)
 
     def is_where_it_is_named(self) -> bool:
         """Whether the path that was given still leads here: a link in it, as ``current``, may lead elsewhere by now."""

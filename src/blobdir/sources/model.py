@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from zlib import crc32
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -198,6 +198,10 @@ class Storage(Protocol):
     @property
     def disks(self) -> tuple[Disk, ...]:
         """The disks that it's on, its own first, as they were when the project was opened; none behind a backend."""
+        ...
+
+    def disks_with(self, files: Iterable[str]) -> tuple[Disk, ...]:
+        """Those of the disks that some files are on, as they are now."""
         ...
 
     def expect(self, size: int) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from fsspec import AbstractFileSystem
 
+    from blobdir.sources.disks import Disk
     from blobdir.sources.keys import Keys
     from blobdir.sources.model import Folder, Stat
 
@@ -117,6 +118,10 @@ class RemoteStorage:
         if disk is None and not self.remote.memory_bytes:
             return None
         return BlockCache(self.remote.memory_bytes, disk, timeout_s=self.remote.timeout)
+
+    def disks_with(self, files: Iterable[str]) -> tuple[Disk, ...]:  # part of the protocol
+        """None."""
+        return ()
 
     @property
     def protocols(self) -> frozenset[str]:
