@@ -140,9 +140,15 @@ def move_command(project: str, images: tuple[str, ...], dataset: str, dry_run: b
     is_flag=True,
     help="Also delete tars that no dataset uses, hidden files, and a.json of a.jpg in blobs.",
 )
+@click.option(
+    "--layout",
+    type=click.Choice(["files", "webdataset"]),
+    default=None,
+    help="webdataset: each image is followed by a copy of its annotation as it is now, see pack; files: by none.",
+)
 @_dry_run
 @click.option("-q", "--quiet", is_flag=True, help="No report.")
-def compact_command(project: str, unreferenced: bool, dry_run: bool, quiet: bool) -> None:
+def compact_command(project: str, unreferenced: bool, layout: str | None, dry_run: bool, quiet: bool) -> None:
     """Write blobs of PROJECT anew without the images that no offsets refer to.
 
     What belongs to such an image in its tar (a.json, ._a.jpg) goes with it. What belongs to others, and hidden files,
@@ -156,11 +162,21 @@ def compact_command(project: str, unreferenced: bool, dry_run: bool, quiet: bool
     \b
     blobdir compact /data/lemons --dry-run
     blobdir compact /data/lemons
+    blobdir compact /data/lemons --layout webdataset
     """
-    from blobdir.packing import compact
+    from blobdir.packing import compact, relabel
 
     with Bars(quiet, unit="B", scale=True) as bars:
-        report = compact(project, unreferenced=unreferenced, dry_run=dry_run, progress=bars)
+        if layout is None:
+            report = compact(project, unreferenced=unreferenced, dry_run=dry_run, progress=bars)
+        else:
+            report = relabel(
+                project,
+                layout=layout,  # type: ignore[arg-type]  # click has checked it
+                unreferenced=unreferenced,
+                dry_run=dry_run,
+                progress=bars,
+            )
     _say_problems(report)
     if dry_run:
         lines = [*_listed("written anew", report.replaced), *_listed("deleted", report.removed)]

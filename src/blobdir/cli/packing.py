@@ -46,6 +46,13 @@ CONFLICTS = click.Choice(["error", "skip", "rename", "replace"])
     help="As files, which the SDK needs; or in tars, which only blobdir reads.",
 )
 @click.option(
+    "--layout",
+    type=click.Choice(["files", "webdataset"]),
+    default="files",
+    show_default=True,
+    help="webdataset: in the tars, a copy of its annotation follows each image: they are shards for WebDataset, too.",
+)
+@click.option(
     "--on-conflict",
     type=CONFLICTS,
     default="rename",
@@ -81,6 +88,7 @@ def pack_command(
     shard_size: str,
     shard_images: int,
     annotations: str,
+    layout: str,
     on_conflict: str,
     dataset: str,
     labels: str | None,
@@ -121,6 +129,7 @@ def pack_command(
         shard_bytes=parse_size(shard_size),
         shard_images=shard_images,
         annotations=annotations,  # type: ignore[arg-type]  # click has checked it
+        layout=layout,  # type: ignore[arg-type]
         on_conflict=on_conflict,  # type: ignore[arg-type]
         processes=processes,
         strict=strict,

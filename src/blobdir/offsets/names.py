@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 MAX_COMPONENT_BYTES: Final = 255
 MAX_NAME_BYTES: Final = 4095
+_ESCAPED: Final = re.compile(rb"%(25|2E)")
 
 
 def to_bytes(name: str) -> bytes:
@@ -55,8 +57,34 @@ def _around_number(name: bytes) -> tuple[bytes, bytes]:
 
 
 def is_called(name: bytes, member: bytes) -> bool:
-    """Whether an entry may have this name for a member of a tar: the member's own, with as many of its folders."""
-    return member == name or member.endswith(b"/" + name)
+    """Whether an entry may have this name for a member of a tar: the member's own, with as many of its folders.
+
+    Or that of which `keyed` has made the member's.
+    """
+    if member == name or member.endswith(b"/" + name):
+        return True
+    return b"%2" in member and (b"/" + unkeyed(member)).endswith(b"/" + name)
+
+
+def keyed(name: bytes) -> bytes:
+    """Spell a name so that its only dot is that before its extension, behind its folders.
+
+    WebDataset takes what is before the first dot for the key of a sample. Other dots are ``%2E`` then, and what could
+    be taken for such is escaped as well. A name without an extension stays as it is.
+    """
+    folder, slash, base = name.rpartition(b"/")
+    stem, dot, extension = base.rpartition(b".")
+    if not dot or (b"." not in stem and not _ESCAPED.search(stem)):
+        return name
+    return folder + slash + stem.replace(b"%", b"%25").replace(b".", b"%2E") + dot + extension
+
+
+def unkeyed(member: bytes) -> bytes:
+    """The name that `keyed` has spelled so; the same where it would have spelled none so."""
+    folder, slash, base = member.rpartition(b"/")
+    stem, dot, extension = base.rpartition(b".")
+    plain = folder + slash + _ESCAPED.sub(lambda found: b"." if found[1] == b"2E" else b"%", stem) + dot + extension
+    return plain if keyed(plain) == member else member
 
 
 def shown(name: str) -> str:

@@ -9,6 +9,7 @@ from blobdir.packing.merging import add_blob_file, create_project, merge
 from blobdir.packing.packer import pack
 from blobdir.packing.publishing import recover
 from blobdir.packing.readme import create_blob_readme
+from blobdir.packing.relabelling import relabel
 from blobdir.packing.report import ChangeReport, PackOptions, PackReport, Problem
 from blobdir.packing.subset import SubsetReport, subset
 
@@ -28,6 +29,7 @@ __all__ = [
     "move",
     "pack",
     "recover",
+    "relabel",
     "remove",
     "subset",
 ]

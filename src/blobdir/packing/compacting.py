@@ -87,7 +87,7 @@ def compact(
     began = time.perf_counter()
     with Change(project, dry_run=dry_run) as change:
         writer = ProjectWriter(change, os.path.abspath(project))
-        report = _Compacting(writer, unreferenced=unreferenced, progress=progress).run()
+        report = Compacting(writer, unreferenced=unreferenced, progress=progress).run()
         change.commit()
     report.say_left(change.leftovers())
     _fold(project, report, dry_run=dry_run)
@@ -113,7 +113,9 @@ def _fold(project: str | os.PathLike[str], report: ChangeReport, *, dry_run: boo
         report.say_left(change.leftovers())
 
 
-class _Compacting:
+class Compacting:
+    """Compacts a project under change; who writes its blobs anew for other reasons asks it for the same checks."""
+
     def __init__(self, writer: ProjectWriter, *, unreferenced: bool, progress: Progress | None) -> None:
         self._writer, self._known, self._change = writer, writer.known, writer.change
         self._unreferenced = unreferenced
@@ -132,6 +134,7 @@ class _Compacting:
         self._behind = self._total = 0
 
     def run(self) -> ChangeReport:
+        """Do it all."""
         self._writer.check_released()
         self._seen = self._known.check_all_seen()
         self._backups = backups_in(self._seen.values())

@@ -40,7 +40,7 @@ from blobdir.tarwriting.place import ENTER, Place
 from blobdir.temporary import PREFIX, lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 _OPEN: Final = 32
 """Folders that are open at a time."""
@@ -177,6 +177,10 @@ class Made:
             raise self.lost(path)
         return fd
 
+    def has_folder(self, path: str) -> bool:
+        """Whether a folder was made."""
+        return path in self._folders
+
     def place(self, path: str) -> Place:
         """A folder as another process is told of it."""
         self.fd(path)
@@ -292,6 +296,16 @@ class Made:
         known.singles.pop(name, None)
         if many.pop(name, None) is not None:
             known.names, known.sizes, known.batches = TextColumn(many), array("q", many.values()), []
+
+    def take_back(self, folder: str, names: Collection[str]) -> None:
+        """Remove files that were made, as if they had never been."""
+        fd, known = self.fd(folder), self._folders[folder]
+        many = known.many()
+        for name in names:
+            if known.singles.pop(name, None) is not None or many.pop(name, None) is not None:
+                with naming(self.full(f"{folder}/{name}")):
+                    os.unlink(name, dir_fd=fd)
+        known.names, known.sizes, known.batches = TextColumn(many), array("q", many.values()), []
 
     def link(self, path: str, target: str) -> None:
         """Make a symbolic link."""

@@ -19,6 +19,8 @@ from blobdir.packing.newfolder import NewFolder
 from blobdir.packing.planning import plan
 from blobdir.packing.report import PackOptions, PackReport, Problem
 from blobdir.packing.resuming import Finished, clean, finish_shard, known_shard, note_shard, place_of
+from blobdir.packing.samplelabels import SampleLabels
+from blobdir.packing.samples import Samples
 from blobdir.packing.source import list_source
 from blobdir.packing.sums import SUMS, format_sums
 from blobdir.processes import Job, Workers, processors
@@ -159,11 +161,11 @@ class _Packing:
         images = sum(len(shard.names) for shard in shards if shard not in known)
         with Workers(self._worker_count(images + self._listing.file_count)) as workers:
             self._make_folders()
-            self._write(shards, known, workers)
-            if not self._listing.is_project:
-                write_annotations(
-                    self._listing, self._new, self.report, self._options, self._lost, workers, self._progress
-                )
+            if self._options.layout == "webdataset":
+                self._write_samples(shards, known, workers)
+            else:
+                self._write(chain(self._shard_jobs(shards, known), self._copy_jobs()), shards, known, workers)
+                self._annotate(workers, self._lost)
         self.report.problems.sort(key=lambda problem: (problem.code, problem.path))
         if self._new:
             sums = {
@@ -199,14 +201,46 @@ class _Packing:
         for folder in self._listing.made_folders(self._options):
             self._new.made.fd(folder)
 
+    def _annotate(self, workers: Workers, lost: set[tuple[str, str]]) -> None:
+        """Write annotations of images that have no project, but for those that are lost."""
+        if not self._listing.is_project:
+            write_annotations(self._listing, self._new, self.report, self._options, lost, workers, self._progress)
+
+    def _write_samples(self, shards: list[Shard], known: dict[Shard, Finished], workers: Workers) -> None:
+        """Write all files first, and then the tars, whose annotations are read where they were written.
+
+        Images that can't be read turn out to be lost when they have an annotation already: it's taken back.
+        """
+        self._write(self._copy_jobs(), [], {}, workers)
+        self._annotate(workers, set())
+        for items in self._listing.datasets:
+            self.report.problems += Samples(items.names).problems(items.path)
+        labels = SampleLabels(self._new)
+        labels.drop_outdated(known)
+        self._write(self._shard_jobs(shards, known, labels), shards, known, workers)
+        if not self._listing.is_project and self._lost:
+            self._take_back()
+
+    def _take_back(self) -> None:
+        """Have lost images have no annotation, and nothing be said of it."""
+        gone: set[str] = set()
+        for items in self._listing.datasets:
+            lost = [i for i, source in enumerate(items.sources) if (items.path, source) in self._lost]
+            gone |= {items.sources[i] for i in lost}
+            names = [f"{items.names[i]}.json" for i in lost]
+            for kind in (layout.ANNOTATIONS, "meta") if self._new and lost else ():
+                if self._new and self._new.made.has_folder(folder := layout.join(items.path, kind)):
+                    self._new.made.take_back(folder, names)
+            self.report.files -= len(lost)
+        self.report.problems = [p for p in self.report.problems if p.code != "no-size" or p.path not in gone]
+
     # -- what workers do -------------------------------------------------------------------------------------
 
-    def _write(self, shards: list[Shard], known: dict[Shard, Finished], workers: Workers) -> None:
+    def _write(self, jobs: Iterable[Job], shards: list[Shard], known: dict[Shard, Finished], workers: Workers) -> None:
         blobs: dict[Shard, tuple[str, str]] = {}
         for shard, done in known.items():
             self.report.resumed += 1
             blobs[shard] = self._finished(shard, done)
-        jobs = chain(self._shard_jobs(shard for shard in shards if shard not in known), self._copy_jobs())
         copied = 0
         for job, result in workers.run(jobs, self._tick):
             if job.call is copy_files:
@@ -249,8 +283,12 @@ class _Packing:
         self._say("packing", self._done, self._total)
         return place, written.sha256
 
-    def _shard_jobs(self, shards: Iterable[Shard]) -> Iterator[Job]:
+    def _shard_jobs(
+        self, shards: Iterable[Shard], known: dict[Shard, Finished], labels: SampleLabels | None = None
+    ) -> Iterator[Job]:
         for shard in shards:
+            if shard in known:
+                continue
             # Nobody else's: a process that was cut off may still be at one of the last run.
             part, where = f"{shard.key()}-{secrets.token_hex(4)}.part" if self._new else None, None
             if self._new and part:
@@ -258,7 +296,8 @@ class _Packing:
                 where = self._new.made.place(self._new.made.notes)
             name = layout.dataset_name(shard.dataset)
             what = f"packing images of {name}" if shard.images else f"packing annotations of {name}"
-            yield Job(write_members, (shard.members(), part, self._options.strict, where), what, (shard, part))
+            members = shard.members(labels.of(shard) if labels else None)
+            yield Job(write_members, (members, part, self._options.strict, where), what, (shard, part))
 
     def _copy_jobs(self) -> Iterator[Job]:
         root = self._listing.root

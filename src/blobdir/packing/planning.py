@@ -7,11 +7,13 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from blobdir.packing.names import slug_of
+from blobdir.packing.samples import Samples
 from blobdir.packing.shards import Shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from blobdir.packing.columns import TextColumn
     from blobdir.packing.listing import DatasetItems, Listing
     from blobdir.packing.report import PackOptions
 
@@ -19,14 +21,23 @@ if TYPE_CHECKING:
 def plan(listing: Listing, options: PackOptions) -> list[Shard]:
     """All shards of a source, those of annotations last."""
     numbers: Counter[str] = Counter()
-    shards = [shard for items in listing.datasets for shard in plan_shards(items, options, numbers, listing.limit)]
+    shards: list[Shard] = []
+    for items in listing.datasets:
+        called = Samples(items.names).called if options.layout == "webdataset" else None
+        shards += plan_shards(items, options, numbers, listing.limit, called=called)
     for items in listing.annotations:  # each lies in a folder of its own
         shards += plan_shards(items, options, Counter(), listing.limit, images=False)
     return shards
 
 
 def plan_shards(
-    items: DatasetItems, options: PackOptions, numbers: Counter[str], root: str, *, images: bool = True
+    items: DatasetItems,
+    options: PackOptions,
+    numbers: Counter[str],
+    root: str,
+    *,
+    images: bool = True,
+    called: TextColumn | None = None,
 ) -> Iterator[Shard]:
     """Cut a dataset into shards.
 
@@ -40,6 +51,8 @@ def plan_shards(
     root : str
         Links out of it aren't followed; empty: all are.
     images : bool
+    called : TextColumn, optional
+        Names of the members, if these aren't the items' names.
     """
     slug = slug_of(items.path)
     known = unicodedata.normalize("NFC", slug).casefold()
@@ -68,6 +81,7 @@ def plan_shards(
                 items.stamps[part],
                 numbers[known],
                 root,
+                None if called is None else called[part],
             )
             numbers[known] += 1
         first, total = i, size

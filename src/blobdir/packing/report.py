@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Annotations = Literal["loose", "packed"]
 OnConflict = Literal["error", "skip", "rename", "replace"]
+Layout = Literal["files", "webdataset"]
 LabelFormat = Literal["", "auto", "coco", "yolo", "voc", "cvat", "labelme", "createml", "csv", "folders"]
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 LEFT = (
@@ -67,6 +68,9 @@ class PackOptions:
         ``folders``, the folders that an image lies in are its tags, but for ``train``, ``val`` and the like at the top.
     labels_from : str
         A file or folder elsewhere that has the labels.
+    layout : {"files", "webdataset"}
+        What is in the blobs: images; or images, each followed by a copy of its annotation, so that each blob is a shard
+        for WebDataset as well. That takes loose annotations.
     """
 
     shard_bytes: int = 1 << 30
@@ -80,6 +84,7 @@ class PackOptions:
     checksum: bool = False
     labels: LabelFormat = ""
     labels_from: str = ""
+    layout: Layout = "files"
 
     def __post_init__(self) -> None:
         if self.shard_bytes < 1 or self.shard_images < 0 or self.processes < 0:
@@ -92,6 +97,10 @@ class PackOptions:
             raise UsageError(f"labels={self.labels!r}: choose one of {', '.join(get_args(LabelFormat)[1:])}")
         if self.labels_from and self.labels in ("", "folders"):
             raise UsageError("labels_from is for labels in files: choose their format, or auto")
+        if self.layout not in get_args(Layout):
+            raise UsageError(f"layout={self.layout!r}: choose one of {', '.join(get_args(Layout))}")
+        if self.layout == "webdataset" and self.annotations == "packed":
+            raise UsageError("layout='webdataset' has copies of annotations that are files: leave annotations loose")
 
 
 def texts(what: str, given: Iterable[str | os.PathLike[str]]) -> list[str]:
@@ -124,7 +133,7 @@ class Problem:
         ``undrawn`` objects that can't be drawn, ``meta`` why classes aren't known; ``color``, one that is none and has
         another in its place, doesn't cost anything. ``empty``, ``not-an-image``,
         ``not-an-image-name``, ``no-annotation``, ``annotation-size``, ``renamed``, ``repeated``, ``hidden``,
-        ``in-folder``, ``link-loop``, ``taken-over`` and ``sdk-name`` don't.
+        ``in-folder``, ``link-loop``, ``taken-over``, ``no-sample``, ``label-kept`` and ``sdk-name`` don't.
     path : str
         Relative to the source.
     message : str

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from array import array
 
     from blobdir.packing.columns import TextColumn
+    from blobdir.tarwriting.members import Labels
 
 __all__ = [
     "IMAGE_BEGINNINGS",
@@ -44,7 +45,7 @@ class Shard:
     sources : TextColumn
         Their paths below `folder`.
     names : TextColumn
-        Names of the members.
+        Names that their entries have.
     sizes : array of int
         Bytes when they were listed.
     images : bool
@@ -55,6 +56,8 @@ class Shard:
         In its name.
     root : str
         Links out of it aren't followed; empty: all are.
+    called : TextColumn or None
+        Names of the members, where these are samples: see `blobdir.packing.samples`. None: those of their entries.
     """
 
     slug: str
@@ -67,11 +70,14 @@ class Shard:
     stamps: array[int] | None = None
     number: int = 0
     root: str = ""
+    called: TextColumn | None = None
 
-    def members(self) -> Members:
+    def members(self, labels: Labels | None = None) -> Members:
         """What a process that writes it has to know."""
-        names = None if self.names is self.sources else self.names.joined()
-        return Members(self.folder, self.sources.joined(), names, self.sizes, self.stamps, self.root, self.images)
+        called = self.called or self.names
+        names = None if called is self.sources else called.joined()
+        sources = self.sources.joined()
+        return Members(self.folder, sources, names, self.sizes, self.stamps, self.root, self.images, labels)
 
     def key(self) -> str:
         """Tells it from the others of a plan; short, and can be the name of a file."""
@@ -83,7 +89,8 @@ class Shard:
         head = f"{self.slug}\0{self.number}\0{self.dataset}\0{self.images}\0{self.folder}\0"
         digest = hashlib.sha256(head.encode("utf-8", "surrogateescape"))
         stamps = b"" if self.stamps is None else self.stamps.tobytes()
-        for column in (self.sources.joined(), self.names.joined(), self.sizes.tobytes(), stamps):
+        called = [] if self.called is None else [self.called.joined()]
+        for column in (self.sources.joined(), self.names.joined(), self.sizes.tobytes(), stamps, *called):
             digest.update(b"%d\0" % len(column) + column)
         return digest.hexdigest()
 

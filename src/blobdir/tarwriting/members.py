@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
+from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +14,6 @@ from blobdir.tarwriting.output import Places, TarOutput
 from blobdir.tarwriting.reading import CHUNK_BYTES, FileReader, LargeFile, UnreadableError, texts_of
 
 if TYPE_CHECKING:
-    from array import array
     from collections.abc import Iterator
 
     from blobdir.tarwriting.place import Place
@@ -40,6 +42,57 @@ def is_image(data: bytes) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Labels:
+    """Annotations, each of which is to follow its image.
+
+    Attributes
+    ----------
+    place : Place
+        The folder where they lie.
+    sources : bytes
+        Their names there, each followed by a NUL; empty for an image that has none.
+    """
+
+    place: Place
+    sources: bytes
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes | None]]:
+        """Name and bytes of each; None where there is none.
+
+        Raises
+        ------
+        OSError
+            One can't be read, which was written a moment ago.
+        """
+        reader = FileReader(self.place, self.place.root)
+        try:
+            for source in texts_of(self.sources):
+                yield source, self._read(reader, source) if source else None
+        finally:
+            reader.close()
+
+    def _read(self, reader: FileReader, source: bytes) -> bytes:
+        try:
+            data, _, rest = reader.read(source, 0, None)
+            pieces = [data]
+            while rest is not None and (data := rest.more()):
+                pieces.append(data)
+            if rest is None or rest.ended_as_it_was():
+                return b"".join(pieces)
+            why = "changed while it was read"
+        except UnreadableError as error:
+            why = error.args[1]
+        raise OSError(errno.ESTALE, why, os.path.join(self.place.root, self.place.path, os.fsdecode(source)))
+
+    def digest(self) -> str:
+        """SHA-256 of all of them, as `write_members` gives it."""
+        digest = hashlib.sha256()
+        for _, data in self:
+            digest.update(_counted(data))
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
 class Members:
     """What is to go into a tar, in as many bytes as it has: a process needs nothing to understand it.
 
@@ -59,6 +112,8 @@ class Members:
         Links that lead out of this folder aren't followed; empty: all are.
     images : bool
         Whether they should be images.
+    labels : Labels or None
+        What is to follow each of them.
     """
 
     folder: str
@@ -68,6 +123,7 @@ class Members:
     stamps: array[int] | None = None
     root: str = ""
     images: bool = True
+    labels: Labels | None = None
 
     def __iter__(self) -> Iterator[tuple[int, bytes, bytes, int, int | None]]:
         """Number, source, name, size and stamp of each."""
@@ -92,6 +148,8 @@ class WrittenShard:
         Bytes of the tar.
     settled : bool
         Whether a change of any of its sources since would show in their stamps.
+    labels : str
+        `Labels.digest` of what follows its images.
     """
 
     members: int = 0
@@ -100,6 +158,7 @@ class WrittenShard:
     sha256: str = ""
     size: int = 0
     settled: bool = True
+    labels: str = ""
 
 
 def write_members(
@@ -131,12 +190,16 @@ def write_members(
         with TarOutput(path, dir_fd=folder) as output:
             writer = _Writer(output, reader, members.images)
             add = writer.look if path is None else writer.add
+            labels = iter(members.labels) if members.labels is not None else None
             for number, source, name, size, stamp in members:
                 add(number, source, name, size, stamp)
+                if labels is not None:
+                    writer.add_label(number, name, next(labels)[1])
                 if strict and writer.written.problems:
                     break
             written = writer.written
             written.sha256, written.size, written.settled = output.finish(), output.position, reader.settled
+            written.labels = writer.labels.hexdigest() if labels is not None else ""
     finally:
         reader.close()
         if folder is not None:
@@ -150,6 +213,7 @@ class _Writer:
     def __init__(self, output: TarOutput, reader: FileReader, images: bool) -> None:
         self._output, self._reader, self._images = output, reader, images
         self.written, self.places = WrittenShard(), Places()
+        self.labels = hashlib.sha256()
 
     def add(self, number: int, source: bytes, name: bytes, size: int, stamp: int | None) -> None:
         """Add a file."""
@@ -170,6 +234,12 @@ class _Writer:
                 self._problem("changed", source, "changed while it was read; what is in its place isn't used")
                 return
         self._added(number, source, data, start, end)
+
+    def add_label(self, number: int, name: bytes, data: bytes | None) -> None:
+        """Add the annotation of the file that was just to be added, if that is in the tar."""
+        self.labels.update(_counted(data))
+        if data is not None and self.places.kept[-1:] == array("q", [number]):
+            self._output.member(label_called(name), data)
 
     def look(self, number: int, source: bytes, name: bytes, _size: int, _stamp: int | None) -> None:
         """Find out what adding a file would say."""
@@ -192,6 +262,16 @@ class _Writer:
 
     def _problem(self, code: str, source: bytes, text: str) -> None:
         self.written.problems.append((code, os.fsdecode(source), text))
+
+
+def label_called(name: bytes) -> bytes:
+    """What the annotation of a member is called, whose name has one dot behind its folders."""
+    return name.rpartition(b".")[0] + b".json"
+
+
+def _counted(data: bytes | None) -> bytes:
+    """An annotation such that many behind each other can't be others; or that there is none."""
+    return b"-" if data is None else b"%d:%b" % (len(data), data)
 
 
 def _copy(output: TarOutput, rest: LargeFile, data: bytes, size: int) -> bool:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from blobdir.tarwriting.place import Place
+
 CHUNK_BYTES: Final = 16 << 20
 """Bytes of a large file that are read at a time."""
 TRIES: Final = 3
@@ -68,16 +70,24 @@ class LargeFile:
 class FileReader:
     """Reads files of one folder, each whole and of one moment.
 
+    Parameters
+    ----------
+    folder : str or Place
+    root : str
+        Links that lead out of it aren't followed; empty: all are.
+
     Attributes
     ----------
     settled : bool
         False where a file was so new that a change since then might not show.
     """
 
-    def __init__(self, folder: str, root: str) -> None:
-        self._folder, self._root = folder, root
+    def __init__(self, folder: str | Place, root: str) -> None:
+        self._folder = folder if isinstance(folder, str) else os.path.join(folder.root, folder.path)
+        self._root = root
         self._real_root = os.path.realpath(root) if root else ""
-        self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        self._fd = os.open(folder, flags) if isinstance(folder, str) else folder.open()
         self._settled_ns = time.time_ns() - TICK_NS
         self._large: LargeFile | None = None
         self.settled = True

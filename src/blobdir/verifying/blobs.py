@@ -17,6 +17,7 @@ from blobdir.inside import check_size
 from blobdir.nametable import name_at
 from blobdir.smallfiles import EMPTY, NO_IMAGE
 from blobdir.verifying.contents import are_images, read_through
+from blobdir.verifying.duals import check_labels
 from blobdir.verifying.findings import EXAMPLES, in_words
 from blobdir.verifying.members import CODES, NAME, Members, judge, overlapping, unreferenced
 
@@ -197,9 +198,14 @@ class BlobCheck:
         report.blob_bytes += size
         for warning in members.table.warnings:
             report.add("tar-warning", blob.path, warning)
-        judged = [check_entries(pickle, members, table, size, report) for pickle, table in tables.items()]
+        judged = {
+            pickle: (table, check_entries(pickle, members, table, size, report)) for pickle, table in tables.items()
+        }
         if len(tables) == len(blob.pickles) > 0:
-            _report_unreferenced(blob.path, members, [found.member[found.member >= 0] for found in judged], report)
+            used = [found.member[found.member >= 0] for _, found in judged.values()]
+            _report_unreferenced(blob.path, members, used, report)
+        if blob.holds_images:
+            check_labels(self._storage, blob, members, judged, report)
         return size
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from blobdir.lazily import cached_property
 from blobdir.offsets.choosing import choose
-from blobdir.offsets.names import is_called, number_of, numbered
+from blobdir.offsets.names import is_called, keyed, number_of, numbered
 from blobdir.tarscan import scan_tar
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class Members:
 
     def called(self, name: bytes) -> list[int]:
         """Members that an entry of this name may lead to."""
-        return [number for number in self.of_base.get(_base(name), ()) if is_called(name, self.names[number])]
+        bases = dict.fromkeys((_base(name), keyed(_base(name))))
+        return [n for base in bases for n in self.of_base.get(base, ()) if is_called(name, self.names[n])]
 
     def ranks(self, base: bytes) -> dict[int, int]:
         """First byte of each member of a base name -> how many others of that name stand before it."""
