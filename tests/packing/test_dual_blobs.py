@@ -14,15 +14,17 @@ from pathlib import Path
 import fsspec
 import pytest
 import webdataset
+from folder_bucket import files
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-import blobdir
 from blobdir.errors import UsageError
+from blobdir.moving import fetch, pack_to, push
+from blobdir.offsets import read_offsets, write_offsets
 from blobdir.offsets.choosing import key_of
 from blobdir.offsets.names import is_called, keyed, unkeyed
-from blobdir.packing import PackOptions, add, compact, merge, move, pack, relabel, remove, subset
+from blobdir.packing import PackOptions, SubsetOptions, add, compact, merge, move, pack, relabel, remove, subset
 from blobdir.packing.newfolder import NewFolder
 from blobdir.packing.samples import Samples
 from blobdir.tarwriting import reading
@@ -254,7 +256,7 @@ def test_changes_mix_nothing_up(dual, regular, tmp_path, changed):
             expected[f"new/img/{name}"] = expected.pop(f"train/img/{name}")
     elif changed == "subset":
         project = tmp_path / "subset"
-        subset(dual, project, blobdir.packing.SubsetOptions(datasets=["train"], patterns=["train/a*"]))
+        subset(dual, project, SubsetOptions(datasets=["train"], patterns=["train/a*"]))
         expected = {path: pair for path, pair in before.items() if path.startswith("train/img/a")}
     elif changed == "merge":
         other = tmp_path / "other"
@@ -339,3 +341,35 @@ def test_json_of_others_stays(tmp_path):
     assert set(samples(project)) == {(picture(1), b'{"caption": "mine"}'), (picture(2), label("b.jpg"))}
     relabel(project, layout="files")
     assert set(samples(project)) == {(picture(1), b'{"caption": "mine"}'), (picture(2), None)}
+
+
+@pytest.mark.parametrize("fault", ["shifted", "lost"])
+def test_offsets_are_mended_under_the_names_of_the_images(dual, fault):
+    remove(dual, ["train/q%2Ez.jpg"])  # could mean two members, and would be left as it is, and named
+    compact(dual)
+    before = shown(dual)
+    (pickle,) = (dual / "train").glob("*_offsets.pkl")
+    if fault == "lost":
+        pickle.write_bytes(b"no pickle")
+    else:
+        table = read_offsets(pickle.read_bytes())
+        write_offsets(pickle, [(name, start + 512, end + 512) for name, start, end in table.entries()])
+    assert verify(dual).errors
+    subprocess.run([COMMAND, "verify", dual, "--repair"], check=True, timeout=60)
+    assert shown(dual) == before
+    check(dual)
+
+
+def test_pushed_packed_there_and_fetched(regular, dual, tmp_path, bucket, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    push(dual, "tested://up")
+    assert files(bucket) == files(dual)
+    fetch("tested://up", tmp_path / "fetched")
+    assert files(tmp_path / "fetched") == files(dual)
+    fetch("tested://up", tmp_path / "some", choose=SubsetOptions(patterns=["train/[Ia]*"]))
+    chosen = ("train/img/a", "train/img/I")
+    assert shown(tmp_path / "some") == {path: pair for path, pair in shown(dual).items() if path.startswith(chosen)}
+    relabel(tmp_path / "some")
+    check(tmp_path / "some")
+    pack_to(regular, "tested://again", DUAL)
+    assert files(bucket.parent / "again") == files(dual)

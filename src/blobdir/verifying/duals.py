@@ -13,10 +13,8 @@ from blobdir.annotations import read_annotation
 from blobdir.discovery import layout
 from blobdir.errors import AnnotationError, BlobdirError
 from blobdir.inside import open_plain
-from blobdir.offsets.choosing import side_files_of
 from blobdir.packing.samples import Samples, label_of
-from blobdir.tarwriting.members import label_called
-from blobdir.verifying.members import FITS
+from blobdir.verifying.members import FITS, label_copies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,11 +67,7 @@ class _Copies:
 
     def __init__(self, blob: Blob, members: Members) -> None:
         self._members = members
-        self._rows: dict[int, int] = {}
-        for row, images in side_files_of(members.table).items():
-            for image in images:
-                if label_called(members.names[image]) == members.names[row]:
-                    self._rows[int(members.table.start[image])] = row
+        self._rows = {int(members.table.start[image]): row for image, row in label_copies(members).items()}
         self._full, self._file = blob.full, -1
 
     def __bool__(self) -> bool:

@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
 from blobdir.offsets import OffsetsTable
+from blobdir.offsets.names import unkeyed
+from blobdir.verifying.members import label_copies
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -65,11 +67,12 @@ def nameless(
         Why members are left out -> their names. Without a table, a name that is there more than once.
     """
     table = members.table
-    times = Counter({base: len(set(table.start[numbers].tolist())) for base, numbers in members.of_base.items()})
-    base, most = max(times.items(), key=lambda item: item[1], default=(b"", 0))
+    named = evidence.names_of(members)
+    times = Counter({name: len(set(table.start[numbers].tolist())) for name, numbers in named.items()})
+    twice, most = max(times.items(), key=lambda item: item[1], default=("", 0))
     if most > 1:
-        return None, {"": [os.fsdecode(base)]}
-    names = {os.fsdecode(base): numbers[0] for base, numbers in members.of_base.items()}
+        return None, {"": [twice]}
+    names = {name: numbers[0] for name, numbers in named.items()}
     out = {**evidence.left_out(names.keys(), taken), **dict.fromkeys(names.keys() & others, DOUBTFUL)}
     out.update(dict.fromkeys(names.keys() & taken, SHOWN))
     left: dict[str, list[str]] = defaultdict(list)
@@ -81,11 +84,6 @@ def nameless(
         if name not in out
     ]
     return OffsetsTable.from_entries(entries), dict(left)
-
-
-def base_names(members: Members) -> set[str]:
-    """Names that entries for all members would have."""
-    return set(map(os.fsdecode, members.of_base))
 
 
 class Evidence:
@@ -123,6 +121,22 @@ class Evidence:
         if not self._known and not self.why_not:
             what = "images" if is_packed else "annotations"
             self.why_not = f"{dataset} has no {what}, so nobody knows what had been removed"
+
+    def names_of(self, members: Members) -> dict[str, list[int]]:
+        """Name that an entry for it would have -> numbers of the members: copies of annotations have none.
+
+        Of a name that is spelled for WebDataset, it's the plain one where an annotation is of that.
+        """
+        if self._is_packed:
+            return {os.fsdecode(base): numbers for base, numbers in members.of_base.items()}
+        copies = set(label_copies(members).values())
+        found: dict[str, list[int]] = defaultdict(list)
+        for base, numbers in members.of_base.items():
+            plain = os.fsdecode(unkeyed(base))
+            is_plain = not self._known.isdisjoint((plain, splitext(plain)[0]))
+            if left := [number for number in numbers if number not in copies]:
+                found[plain if is_plain else os.fsdecode(base)] += left
+        return dict(found)
 
     def left_out(self, names: Collection[str], taken: Collection[str]) -> dict[str, str]:
         """Those of `names` that mustn't come back, and why; `taken` are there already."""

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blobdir.lazily import cached_property
-from blobdir.offsets.choosing import choose
+from blobdir.offsets.choosing import choose, side_files_of
 from blobdir.offsets.names import is_called, keyed, number_of, numbered
 from blobdir.tarscan import scan_tar
+from blobdir.tarwriting.members import label_called
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,6 +186,16 @@ def overlapping(table: OffsetsTable, members: Members) -> tuple[list[int], list[
         rows = by_start[np.searchsorted(start, first) : np.searchsorted(start, first + 1)].tolist()
         shared += rows[max(1, len(members.at(first))) :]
     return inside, shared
+
+
+def label_copies(members: Members) -> dict[int, int]:
+    """Images -> the copies of their annotations that follow them, see `blobdir.packing.samples`; by their numbers."""
+    return {
+        image: row
+        for row, images in side_files_of(members.table).items()
+        for image in images
+        if label_called(members.names[image]) == members.names[row]
+    }
 
 
 def unreferenced(members: Members, used: list[Ints]) -> Ints:

@@ -21,7 +21,7 @@ from blobdir.project import open_project
 from blobdir.projectlock import STATE_DIR
 from blobdir.sources import LocalStorage
 from blobdir.temporary import discard, is_temporary
-from blobdir.verifying.evidence import SHOWN, Evidence, base_names, nameless, shown_names
+from blobdir.verifying.evidence import SHOWN, Evidence, nameless, shown_names
 from blobdir.verifying.findings import in_words
 from blobdir.verifying.members import FITS, Members, judge
 from blobdir.verifying.mending import Claims, Others, mended
@@ -316,7 +316,7 @@ def _conclude_nameless(project: Project, root: str, incomplete: set[str], plan: 
         if why_not:
             plan.said.append(f"{one.pickle}: not mended: it can't be read, and {why_not}")
             continue
-        doubtful = set().union(*(base_names(other.members) for other in others))
+        doubtful = set().union(*(evidence.names_of(other.members) for other in others))
         table, left = nameless(one.members, evidence, shown_names(project, one.shown), doubtful)
         if table is None:
             text = f"not mended: it can't be read, and members of {one.tar} have one name: {left[''][0]}"
@@ -329,17 +329,18 @@ def _conclude_nameless(project: Project, root: str, incomplete: set[str], plan: 
             text = f"{_DONE} the {len(table):,} {kind} of {one.tar} that have an {what}; {_left_out(left)}"
         if table is not None and len(table):
             plan.tables[one.pickle] = table
-            if not one.is_packed and (lost := _unknown(one, left, known.get(one.tar))):
+            if not one.is_packed and (lost := _unknown(one, left, known.get(one.tar), evidence)):
                 plan.left_out[one.pickle] = lost
                 text += "; `blobdir offsets` writes entries for all members"
         plan.said.append(f"{one.pickle}: {text}")
 
 
-def _unknown(one: _Nameless, left: dict[str, list[str]], known: Released | None) -> int:
+def _unknown(one: _Nameless, left: dict[str, list[str]], known: Released | None, evidence: Evidence) -> int:
     """How many images are left out of which nothing says that they were removed, or are shown all the same."""
     table = one.members.table
     removed = known.ranges if known is not None else set()
-    rows = [one.members.of_base[os.fsencode(name)][0] for why, names in left.items() if why != SHOWN for name in names]
+    named = evidence.names_of(one.members)
+    rows = [named[name][0] for why, names in left.items() if why != SHOWN for name in names]
     return sum((int(table.start[row]), int(table.end[row])) not in removed for row in rows)
 
 
