@@ -32,7 +32,7 @@ from blobdir.tarwriting.format import member_header, padding
 from blobdir.tarwriting.members import label_called
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from blobdir.discovery import Progress
     from blobdir.discovery.parts import Pickle
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from blobdir.packing.writer import Span
     from blobdir.tarscan import TarTable
 
-    Wanted = list[tuple[bytes, Span | bytes]]
+    Wanted = list[tuple[bytes, Span | str]]
 
 _AT_ONCE: Final = 16 << 20
 
@@ -124,7 +124,7 @@ class _Relabelling(Compacting):
         try:
             blob = _Blob(path, members, tables, own, file)
             wanted = self._wanted(blob)
-            if not blob.is_so(wanted):
+            if not blob.is_so(wanted, self._writer.read):
                 self._write(blob, wanted)
         finally:
             os.close(file)
@@ -132,7 +132,7 @@ class _Relabelling(Compacting):
     # -- what is wanted --------------------------------------------------------------------------------------
 
     def _wanted(self, blob: _Blob) -> Wanted:
-        """All members as they should be, in order: their names, and their bytes or where these lie."""
+        """All members as they should be, in order: their names, and where their bytes lie, in the tar or as a file."""
         called = self._called(blob)
         released = self._writer.released.get(blob.path)
         judged = judge(called, blob.members, removed=released.ranges if released else ())
@@ -151,25 +151,24 @@ class _Relabelling(Compacting):
 
     def _following(self, blob: _Blob, name: bytes, image: Span, beside: list[tuple[bytes, Span]]) -> Wanted:
         """What should follow an image, of which other members with its key lie there."""
-        label, why = self._label(blob, image)
+        path, why = self._label(blob, image)
         called = label_called(name)
         if why:
             if self._with_labels:
                 self._say("label-kept", blob.path, f"{os.fsdecode(name)} gets no annotation beside it: {why}")
             return list(beside)
         for other, span in beside:
-            if other == called and (keep := self._why_kept(blob.read(*span), label)):
+            if other == called and (keep := self._why_kept(blob.read(*span), path)):
                 self._say("label-kept", blob.path, f"{os.fsdecode(other)} stays as it is: {keep}")
                 return list(beside)
-        own: Wanted = [(called, label)] if self._with_labels and label is not None else []
+        own: Wanted = [(called, path)] if self._with_labels and path else []
         return own + [member for member in beside if member[0] != called]
 
-    @staticmethod
-    def _why_kept(there: bytes, label: bytes | None) -> str:
+    def _why_kept(self, there: bytes, path: str) -> str:
         """Why what a tar has in the place of a label isn't sure to be a copy of one; empty where it is."""
-        if there == label:
+        if path and there == self._writer.read(path):
             return ""
-        if label is None:
+        if not path:
             return f"its image has no annotation in {layout.ANNOTATIONS}/, so it may be the only one"
         try:
             read_annotation(there)
@@ -177,21 +176,22 @@ class _Relabelling(Compacting):
             return f"it is no annotation: {error}"
         return ""
 
-    def _label(self, blob: _Blob, image: Span) -> tuple[bytes | None, str]:
-        """The annotation of an image, None where it has none; and why it can't be in the tar."""
-        found: dict[bytes | None, str] = {}
-        names = {name for _, name in blob.shown[image]}
+    def _label(self, blob: _Blob, image: Span) -> tuple[str, str]:
+        """Path of the annotation of an image, empty where it has none; and why it can't be in the tar."""
+        shown = sorted(blob.shown[image])
+        names = {name for _, name in shown}
         if len(names) > 1:
-            return None, f"it has several names, {' and '.join(sorted(names)[:2])}"
-        for dataset, name in sorted(blob.shown[image]):
-            if odd := Samples([name]).odd:
-                return None, f"{name} {odd[name]}"
+            return "", f"it has several names, {' and '.join(sorted(names)[:2])}"
+        if odd := Samples(names).odd:
+            return "", "; ".join(f"{name} {why}" for name, why in odd.items())
+        paths = []
+        for dataset, name in shown:
             folder = f"{dataset}/{layout.ANNOTATIONS}"
-            path = label_of(name, partial(self._has, folder))
-            found[self._writer.read(f"{folder}/{path}") if path else None] = f"{folder}/{path or name}"
-        if len(found) > 1:
-            return None, f"its annotations differ, {' and '.join(list(found.values())[:2])}"
-        return next(iter(found)), ""
+            found = label_of(name, partial(self._has, folder))
+            paths.append(f"{folder}/{found}" if found else "")
+        if len(paths) > 1 and len({self._writer.read(path) if path else None for path in paths}) > 1:
+            return "", f"its annotations differ: {', '.join(dataset for dataset, _ in shown)}"
+        return paths[0], ""
 
     def _has(self, folder: str, name: str) -> bool:
         return self._known.is_file(f"{folder}/{name}")
@@ -239,8 +239,8 @@ class _Relabelling(Compacting):
         place: dict[tuple[int, int, bytes], Span] = {}
         with TarOutput(str(self._change.stage(staged))) as out:
             for name, source in wanted:
-                if isinstance(source, bytes):
-                    out.member(name, source)
+                if isinstance(source, str):
+                    out.member(name, self._writer.read(source))
                 else:
                     place[*source, name] = blob.copy(name, *source, out)
             digest, size = out.finish(), out.position
@@ -318,18 +318,14 @@ class _Blob:
         out.add(padding(end - start))
         return first, first + end - start
 
-    def is_so(self, wanted: Wanted) -> bool:
+    def is_so(self, wanted: Wanted, read: Callable[[str], bytes]) -> bool:
         """Whether its members are those that are wanted."""
-        if len(wanted) != len(self.members):
-            return False
-        return all(self._is(name, source, want) for (name, source), want in zip(self._there(), wanted, strict=True))
+        there = list(self._there())
+        return [name for name, _ in there] == [name for name, _ in wanted] and all(
+            self.read(*span) == read(source) if isinstance(source, str) else span == source
+            for (_, span), (_, source) in zip(there, wanted, strict=True)
+        )
 
     def _there(self) -> Iterator[tuple[bytes, Span]]:
         named = ((self.members.name(row), span) for row, span in enumerate(spans_of(self.members)))
         return iter(sorted(named, key=lambda member: member[::-1]))
-
-    def _is(self, name: bytes, span: Span, want: tuple[bytes, Span | bytes]) -> bool:
-        source = want[1]
-        if name != want[0] or isinstance(source, bytes) is not (source != span):
-            return False
-        return not isinstance(source, bytes) or self.read(*span) == source

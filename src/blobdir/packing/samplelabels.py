@@ -35,7 +35,8 @@ class SampleLabels:
             return None
         folder = layout.join(shard.dataset, layout.ANNOTATIONS)
         if folder != self._folder:
-            self._folder, self._there = folder, frozenset(os.listdir(self._new.made.fd(folder)))
+            with os.scandir(self._new.made.fd(folder)) as scan:
+                self._folder, self._there = folder, frozenset(one.name for one in scan if one.is_file())
         odd = Samples(shard.names).odd
         sources = TextColumn("" if name in odd else label_of(name, self._there.__contains__) for name in shard.names)
         return Labels(self._new.made.place(folder), sources.joined())
