@@ -54,7 +54,7 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
         The backend itself, instead of the two.
     index : str
         ``"auto"``, ``"none"`` or a folder; see `blobdir.opening.OpenOptions`.
-    show_blobs, follow_links, on_conflict, on_defect
+    show_blobs, follow_links, on_conflict, on_defect, layout
         See `blobdir.discovery.DiscoveryOptions`.
     cache_dir, cache_size, memory_size, timeout, gap_size, request_size
         For projects that aren't on this machine; see `blobdir.sources.RemoteOptions`.
@@ -95,6 +95,7 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
         follow_links: bool = False,
         on_conflict: str = "error",
         on_defect: str = "refuse",
+        layout: str = "files",
         cache_dir: str | os.PathLike[str] | None = None,
         cache_size: int | str | None = None,
         memory_size: int | str = MEMORY_BYTES,
@@ -113,7 +114,7 @@ class BlobDirFileSystem(ListingFileSystem, ExportingFileSystem, WritingFileSyste
         self.on_conflict = on_conflict
         self._target: dict[str, Any] = {"protocol": target_protocol, "target_options": target_options, "fs": fs}
         self._options = OpenOptions(
-            DiscoveryOptions(show_blobs, follow_links, on_conflict, on_defect),  # type: ignore[arg-type]  # checked there
+            DiscoveryOptions(show_blobs, follow_links, on_conflict, on_defect, layout=layout),  # type: ignore[arg-type]  # checked there
             index,
             RemoteOptions(cache_dir, cache_size, memory_size, timeout, gap_size, request_size),
         )

@@ -51,6 +51,7 @@ def describe_project(fs: BlobDirFileSystem) -> dict[str, Any]:
     index = fs.view.index
     return {
         "project": fs.view.url,
+        **({} if fs.view.lies_there else {"layout": "samples" if index.header.datasets else "files"}),
         "datasets": [_describe_dataset(fs, path) for path in index.header.datasets],
         "blobs": [
             {"path": blob.path, "size": blob.size if blob.size >= 0 else None, "usable": blob.defect < 0}
@@ -121,6 +122,8 @@ def _project_lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"blobs     {len(found['blobs']):,} ({human_bytes(total)})"
     rows, size = found["index"]["rows"], found["index"]["bytes"]
     yield f"index     {counted(rows, 'row')}, {human_bytes(size)}, {size / rows:.0f} bytes a row"
+    if "layout" in found:
+        yield f"layout    {found['layout']}"
     yield f"datasets  {len(found['datasets']):,}"
     if found["datasets"]:
         width = max(7, *(len(dataset["name"]) for dataset in found["datasets"]))

@@ -29,8 +29,8 @@ def mount_options(common: CommonOptions, words: dict[str, Any], **given: Any) ->
 
     words, named = dict(words), dict(common.filesystem)
     index = named.pop("index")
-    defaults = DiscoveryOptions().to_json()
-    chosen = {name: value for name, value in named.items() if value != defaults[name]}
+    defaults = DiscoveryOptions()
+    chosen = {name: value for name, value in named.items() if value != getattr(defaults, name)}
     discovery = DiscoveryOptions(**{**words.pop("discovery", {}), **chosen})
     storage = {**words.pop("storage_options", {}), **common.storage}
     if index != "auto":

@@ -107,7 +107,7 @@ def project_options(command: Command) -> Command:
     """Give a command the options that say how a project is opened; it receives them as `common`."""
 
     def pack(**given: Any) -> Any:
-        names = ("show_blobs", "follow_links", "on_conflict", "on_defect", "index")
+        names = ("show_blobs", "follow_links", "on_conflict", "on_defect", "layout", "index")
         filesystem = {name: given.pop(name) for name in names}
         remote = {name: value for name in REMOTE if (value := given.pop(name)) is not None}
         common = CommonOptions(given.pop("storage_option"), filesystem, given.pop("quiet"), remote)
@@ -135,6 +135,13 @@ def project_options(command: Command) -> Command:
                 default="refuse",
                 show_default=True,
                 help="Damaged parts: refuse only those, serve what is left of them, or stop.",
+            ),
+            click.option(
+                "--layout",
+                type=click.Choice(["files", "samples", "auto"]),
+                default="files",
+                show_default=True,
+                help="Of tars: files by path; WebDataset's samples, as img/ and ann/; or what they are.",
             ),
             click.option(
                 "--index",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 OnConflict = Literal["error", "skip", "rename", "replace"]
 OnDefect = Literal["refuse", "ignore", "raise"]
+TarLayout = Literal["files", "samples", "auto"]
 
 
 RULES = 8
@@ -39,6 +40,9 @@ class DiscoveryOptions:
     tars : tuple of str
         Patterns of the tars that are shown as they are, below the storage's root, in order; see
         `blobdir.discovery.tarplaces`. None for a project.
+    layout : {"files", "samples", "auto"}
+        Of tars: their files by their paths; or WebDataset's samples, as a project shows images and annotations (see
+        `blobdir.discovery.tarsamples`); or samples where at least half of the images are such, else files.
     """
 
     show_blobs: bool = False
@@ -46,6 +50,7 @@ class DiscoveryOptions:
     on_conflict: OnConflict = "error"
     on_defect: OnDefect = "refuse"
     tars: tuple[str, ...] = ()
+    layout: TarLayout = "files"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tars", tuple(self.tars))  # of JSON, a list
@@ -53,6 +58,8 @@ class DiscoveryOptions:
             raise UsageError(f"on_conflict={self.on_conflict!r}: choose one of {', '.join(get_args(OnConflict))}")
         if self.on_defect not in get_args(OnDefect):
             raise UsageError(f"on_defect={self.on_defect!r}: choose one of {', '.join(get_args(OnDefect))}")
+        if self.layout not in get_args(TarLayout):
+            raise UsageError(f"layout={self.layout!r}: choose one of {', '.join(get_args(TarLayout))}")
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, with the version of the rules by which a tree is made of what is found."""
@@ -63,6 +70,8 @@ class DiscoveryOptions:
         values = {**asdict(self), "tars": list(self.tars)}
         if not self.tars:
             del values["tars"]
+        if not self.tars or self.layout == "files":
+            del values["layout"]
         return values
 
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -19,9 +19,11 @@ from blobdir.discovery.deciding import Deciding
 from blobdir.discovery.merge import Merger, by_folder, entry_table
 from blobdir.discovery.pairing import blob_record
 from blobdir.discovery.report import Report
+from blobdir.discovery.tarsamples import are_samples, decide, find_annotations, samples_of
 from blobdir.errors import (
     BlobdirError,
     CompressedTarError,
+    ConflictError,
     DamagedTarError,
     NotAProjectError,
     ReadError,
@@ -36,10 +38,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
+    from numpy.typing import NDArray
+
     from blobdir.discovery.discover import Progress
     from blobdir.discovery.options import DiscoveryOptions
+    from blobdir.discovery.tarsamples import Doubles, Sample
     from blobdir.index import Index
-    from blobdir.sources import Storage
+    from blobdir.sources import Source, Storage
     from blobdir.tarscan import TarContents
 
 _AT_ONCE: Final = 8
@@ -50,6 +55,27 @@ _FOLDERS: Final = 10_000
 """Folders in the names of a tar that there may be in any case."""
 _MOST_BESIDES: Final = 16 << 10
 """Characters in which the links and empty folders of one tar are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """Files of a tar, and where their bytes lie."""
+
+    source: Source
+    paths: list[bytes]
+    offset: NDArray[np.int64]
+    size: NDArray[np.int64]
+
+    def read(self, numbers: list[int]) -> list[bytes]:
+        """Bytes of some."""
+        starts = self.offset[numbers]
+        return self.source.read_many(starts, starts + self.size[numbers])
+
+    def rows(self, places: dict[bytes, int], number: int) -> Iterator[tuple[str, EntryTable]]:
+        """Rows by folder: paths at which files are shown, and their numbers; of the tar of a number."""
+        some = np.fromiter(places.values(), np.int64, len(places))
+        sources = np.full(len(some), FIRST_BLOB + number, np.int64)
+        return _by_folder(EntryTable(*pack_names(list(places)), sources, self.offset[some], self.size[some]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +95,8 @@ class _Scanned:
     warnings : list of str
     damage : BlobdirError or None
         Why it isn't whole, or can't be read at all.
+    files : _Files or None
+        Its files, where these may be shown as samples: then there are no rows yet.
     """
 
     rows: list[tuple[str, EntryTable]]
@@ -77,6 +105,7 @@ class _Scanned:
     folders: list[str]
     warnings: list[str]
     damage: BlobdirError | None = None
+    files: _Files | None = None
 
     def besides(self) -> str | None:
         """What it has besides rows and warnings, to be kept; None where that can't be, or is much."""
@@ -127,13 +156,17 @@ class _Tars:
         self._whole: dict[int, tuple[int, str]] = {}
         self._renamed: set[int] = set()
         self._failed: list[BlobdirError] = []
+        self._clashing: set[bytes] = set()
         self._contents = Contents(storage, self._header, self._report, lambda _: False, Deciding(), self._tell)
 
     def run(self) -> tuple[dict[str, EntryTable], Header]:
         paths = self._named()
         self._header.blobs.extend(self._look_at(paths))
         self._storage.expect(sum(max(0, blob.size) for blob in self._header.blobs))
-        for number, scanned in enumerate(self._scan_all()):
+        scans = self._scan_all()
+        if self._options.layout != "files":
+            scans = self._as_samples(list(scans))
+        for number, scanned in enumerate(scans):
             self._add(number, scanned)
             self._tell("tars", number + 1, len(paths))
         if len(self._failed) == len(paths):
@@ -233,16 +266,22 @@ class _Tars:
             what = why.removeprefix(f"{self._full(blob.path)}: ").removeprefix(f"{blob.path}: ")
             return _Scanned([], {}, [], [], [], ReadError(f"can't be read ({what})"))
         offset, size = table.start[found.rows], table.end[found.rows] - table.start[found.rows]
-        source_number = np.full(len(found.rows), FIRST_BLOB + number, np.int64)
-        rows = EntryTable(*pack_names(found.paths), source_number, offset, size)
         folders = [_decode(path) for path in found.folders]
-        return _Scanned(
-            [*_by_folder(rows)], found.links, _unserved(found), folders, found.warnings, _without(source.path, damage)
-        )
+        files = _Files(source, found.paths, offset, size)
+        besides = found.links, _unserved(found), folders, found.warnings, _without(source.path, damage)
+        if self._options.layout != "files":
+            return _Scanned([], *besides, files)
+        source_number = np.full(len(found.rows), FIRST_BLOB + number, np.int64)
+        return _Scanned([*_by_folder(EntryTable(*pack_names(found.paths), source_number, offset, size))], *besides)
+
+    def _of_files(self) -> Index | None:
+        """The older index, where tars are shown by their files then and now: rows of samples say too little."""
+        older, layout = self._older, self._options.layout
+        return older if older is not None and layout == older.header.options.get("layout", "files") == "files" else None
 
     def _known(self) -> dict[int, _Scanned]:
         """Tars that the older index has in full, and that are as they were then."""
-        older = self._older
+        older = self._of_files()
         if older is None or (older.header.place, older.header.options.get("rules")) != (
             self._header.place,
             self._header.options["rules"],
@@ -280,6 +319,65 @@ class _Tars:
             found[number] = _Scanned(parts, named, [], folders, said.get(path, []))
         return found
 
+    # -- samples ---------------------------------------------------------------------------------------------
+
+    def _as_samples(self, scanned: list[_Scanned]) -> Iterator[_Scanned]:
+        """The same tars, with rows of samples; or of files, where that is chosen."""
+        blobs = self._header.blobs
+        tars = [
+            samples_of(one.files.paths, blob.path) if one.files else []
+            for one, blob in zip(scanned, blobs, strict=True)
+        ]
+        if self._options.layout == "auto" and not are_samples(sample for samples in tars for sample in samples):
+            for number, one in enumerate(scanned):
+                places = {path: i for i, path in enumerate(one.files.paths)} if one.files else {}
+                yield replace(one, rows=[*one.files.rows(places, number)] if one.files else [], files=None)
+            return
+        for number, (one, samples) in enumerate(zip(scanned, tars, strict=True)):
+            try:
+                if one.files:
+                    find_annotations(samples, one.files.read)
+            except (OSError, BlobdirError) as error:
+                if left := none_left(error):
+                    raise left from error
+                scanned[number] = replace(one, files=None, damage=ReadError(f"can't be read ({error})"))
+                samples.clear()
+        self._note_doubles(decide(tars, self._options.on_conflict))
+        for number, (one, samples) in enumerate(zip(scanned, tars, strict=True)):
+            yield self._of_samples(one, samples, number)
+        self._header.datasets.extend(sorted({sample.dataset for samples in tars for sample in samples}))
+
+    def _of_samples(self, one: _Scanned, samples: list[Sample], number: int) -> _Scanned:
+        tar = self._header.blobs[number].path
+        places = {path: i for sample in samples for path, i in sample.places().items()}
+        rows = [*one.files.rows(places, number)] if one.files else []
+        unserved = [
+            (sentence, [path for sample in samples_of(paths, tar) for path in sample.places()])
+            for sentence, paths in one.unserved
+        ]
+        warnings = list(one.warnings)
+        if one.links:
+            warnings.append(f"left out {counted(len(one.links), 'symbolic link')}; layout=files shows them")
+        return replace(one, rows=rows, links={}, unserved=unserved, folders=[], warnings=warnings, files=None)
+
+    def _note_doubles(self, doubles: Doubles) -> None:
+        """Say what isn't shown since several tars have its key."""
+        for number, count in sorted(doubles.left_out.items()):
+            path = self._header.blobs[number].path
+            text = f"left out {counted(count, 'sample')} whose keys are in other tars, too"
+            self._report.warning("tar-left-out", path, f"{path}: {text}")
+        for one, first, other, second in doubles.clashes:
+            tars = f"{self._header.blobs[first].path} and, with other parts, in {self._header.blobs[second].path}"
+            what = f"{one.dataset}/{_decode(one.key)}"
+            message = (
+                f"{what}: is a sample in {tars}; remove one, or open the tars with on_conflict=skip, rename or replace"
+            )
+            defect = self._report.error("conflict", what, message, ConflictError(message))
+            for place in {**one.places(), **other.places()}:
+                if self._options.on_defect != "ignore" and place not in self._clashing:
+                    self._clashing.add(place)
+                    self._add_one(_decode(place), BROKEN, defect, 1)
+
     # -- together --------------------------------------------------------------------------------------------
 
     def _add(self, number: int, scanned: _Scanned) -> None:
@@ -296,7 +394,7 @@ class _Tars:
                     self._add_one(_decode(what), BROKEN, defect, 1)
         if scanned.damage is not None:
             self._add_damage(number, scanned)
-        elif (besides := scanned.besides()) is not None:
+        elif self._options.layout == "files" and (besides := scanned.besides()) is not None:
             self._whole[number] = sum(len(table) for _, table in scanned.rows), besides
 
     def _add_rows(self, path: str, scanned: _Scanned) -> None:

@@ -16,7 +16,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from blobdir.discovery import DiscoveryOptions, tarplaces
 from blobdir.durable import absolute
-from blobdir.errors import BlobdirError
+from blobdir.errors import BlobdirError, UsageError
 from blobdir.filenames import is_path
 from blobdir.sources import open_storage, split_copies
 from blobdir.sources.places import without_short_hosts
@@ -126,6 +126,8 @@ def open_place(
         storage = open_storage(found.root, protocol=protocol, options=options, fs=fs, follow_links=True, remote=remote)
         if not _is_folder(storage, found.pattern):
             return storage, replace(discovery, tars=(found.pattern,))
+    if discovery.layout == "samples" and not discovery.tars:
+        raise UsageError(f"{place}: layout=samples is for tars, and this means a project")
     follow_links = discovery.follow_links or bool(discovery.tars)
     return open_storage(
         place, protocol=protocol, options=options, fs=fs, follow_links=follow_links, remote=remote
