@@ -16,9 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import blobdir
+from blobdir.cli.mounting import mount_options
+from blobdir.cli.options import CommonOptions
 from blobdir.discovery.tarsamples import decide, samples_of
 from blobdir.errors import BlobdirWarning, ConflictError, UsageError
 from blobdir.filesystem import BlobDirFileSystem
+from blobdir.mounting.options import MountOptions, parse_options
 
 Tar = Callable[..., Path]
 COMMAND = str(Path(sys.executable).with_name("blobdir"))
@@ -90,6 +93,25 @@ def test_each_part_has_its_place(one: Path) -> None:
     assert project["train"].annotation("a.jpg")["description"] == "a"
     assert project["train"].annotation("two.jpg") == project["train"].annotation("two.PNG") == json.loads(label("2"))
     assert fsspec.filesystem("blobdir", fo=str(one), layout="samples").cat_file("cats/img/a.jpg") == jpeg("cat")
+
+
+def test_behind_a_backend(one: Path, tar: Tar) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/samples/train-0.tar", one.read_bytes())
+    other = tar("val-0.tar", {name.replace("cats", "dogs"): data for name, data in MEMBERS.items()})
+    memory.pipe_file("/samples/val-0.tar", other.read_bytes())
+    for layout in ("samples", "auto"):
+        shown = contents(opened("memory://samples/{train,val}-0.tar", layout=layout))
+        assert {path: shown[path] for path in SHOWN} == {path: MEMBERS[name] for path, name in SHOWN.items()}
+        assert shown["val/img/a.jpg"] == jpeg("a") and len(shown) == 2 * len(SHOWN)
+
+
+def test_mounts_take_it() -> None:
+    named = {"index": "auto", "layout": "files"}
+    assert mount_options(CommonOptions(filesystem={**named, "layout": "samples"}), {}).discovery.layout == "samples"
+    for word in ("samples", "auto", "files"):
+        options = mount_options(CommonOptions(filesystem=named), parse_options(f"layout={word},on_conflict=skip"))
+        assert MountOptions.from_json(options.to_json()).discovery.layout == word
 
 
 def test_a_kept_index_is_of_one_layout(one: Path, tmp_path: Path) -> None:
