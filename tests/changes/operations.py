@@ -30,7 +30,7 @@ from changes.samples import (
 from blobdir import ImageStore, Project
 from blobdir.errors import BlobdirWarning
 from blobdir.moving import fetch, push
-from blobdir.packing import PackOptions, SubsetOptions, add, compact, merge, move, pack, remove, subset
+from blobdir.packing import PackOptions, SubsetOptions, add, compact, merge, move, pack, relabel, remove, subset
 from blobdir.verifying import repair, verify
 
 
@@ -152,12 +152,18 @@ OPERATIONS = {
     "transaction": _operation(transaction),
     "store": _operation(stored, before=small_commits),
     "compact a store": _operation(lambda base: compact(base / "p"), before=small_commits),
+    "compact into shards": _operation(lambda base: relabel(base / "p")),
     "verify --repair": _operation(mended, before=broken_pickle),
     "subset": _operation(subset_of, makes=True),
     "pack": _operation(_pack, again=lambda base: _pack(base, True), makes=True),
     "pack with packed annotations": _operation(
         lambda base: _pack(base, annotations="packed"),
         again=lambda base: _pack(base, True, annotations="packed"),
+        makes=True,
+    ),
+    "pack into shards": _operation(
+        lambda base: _pack(base, layout="webdataset"),
+        again=lambda base: _pack(base, True, layout="webdataset"),
         makes=True,
     ),
     "fetch": _operation(fetched, makes=True),

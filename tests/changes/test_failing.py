@@ -24,6 +24,9 @@ ERRORS = {
 }  # fmt: skip
 
 
+COMPACTING = [one for name, one in OPERATIONS.items() if name.startswith("compact")]
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     return prepare(tmp_path_factory.mktemp("failing"))
@@ -75,7 +78,7 @@ def _judge(operation, base, old, new, succeeded, call):
     if found == new:
         assert faults(root) == []
     if old is not None:
-        next_change(root, (found,), compacting=operation not in (OPERATIONS["compact"], OPERATIONS["compact a store"]))
+        next_change(root, (found,), compacting=operation not in COMPACTING)
     if found == old != new:
         operation.again(base)
     assert state(operation, base) == new
