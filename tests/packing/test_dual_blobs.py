@@ -320,6 +320,33 @@ def test_back_to_files(dual):
     assert verify(dual, audience="supervisely").findings == []
 
 
+def test_an_image_of_two_datasets_has_the_annotation_on_which_they_agree(dual):
+    (pickle,) = (dual / "train").glob("*_offsets.pkl")
+    (dual / "twin" / "ann").mkdir(parents=True)
+    shutil.copy(pickle, dual / "twin")
+    for place in (dual / "train" / "ann").iterdir():
+        shutil.copy(place, dual / "twin" / "ann")
+    before = content(dual)
+    relabel(dual)
+    assert content(dual) == before
+    (dual / "twin" / "ann" / "plain.jpg.json").write_bytes(label("another"))
+    assert [f.count for f in verify(dual).findings if f.code == "label-stale"] == [1]
+    report = relabel(dual)
+    (said,) = (problem.message for problem in report.problems if problem.code == "label-kept")
+    assert said == "plain.json stays as it is: its annotations differ: train, twin"
+    assert shown(dual)["train/img/plain.jpg"][1] == label("SECRET train plain.jpg")
+    assert shown(dual)["twin/img/plain.jpg"][1] == label("another")
+
+
+def test_packed_annotations_are_refused(regular, tmp_path):
+    pack(regular, tmp_path / "packed", PackOptions(annotations="packed"))
+    before = content(tmp_path / "packed")
+    with pytest.raises(UsageError, match=r"train/ann.blob: holds annotations in tars"):
+        relabel(tmp_path / "packed")
+    relabel(tmp_path / "packed", layout="files")
+    assert content(tmp_path / "packed") == before
+
+
 def test_json_of_others_stays(tmp_path):
     project = tmp_path / "project"
     for folder in ("blob", "train/ann"):

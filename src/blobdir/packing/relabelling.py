@@ -99,6 +99,11 @@ class _Relabelling(Compacting):
         self._known.check_all_seen()
         pickles: dict[str, list[Pickle]] = {}
         for pickle in self._known.all_pickles():
+            if pickle.blobs != layout.BLOB_DIR and self._with_labels:
+                raise UsageError(
+                    f"{pickle.blobs}: holds annotations in tars, and copies are made of files; `blobdir unpack` and "
+                    "`blobdir pack` make files of them; blobs stay without copies"
+                )
             if pickle.blobs == layout.BLOB_DIR:
                 pickles.setdefault(self._known.blob_of(pickle), []).append(pickle)
         self._total = sum(self._size(path) for path in pickles)
@@ -154,7 +159,9 @@ class _Relabelling(Compacting):
         path, why = self._label(blob, image)
         called = label_called(name)
         if why:
-            if self._with_labels:
+            if any(other == called for other, _ in beside):
+                self._say("label-kept", blob.path, f"{os.fsdecode(called)} stays as it is: {why}")
+            elif self._with_labels:
                 self._say("label-kept", blob.path, f"{os.fsdecode(name)} gets no annotation beside it: {why}")
             return list(beside)
         for other, span in beside:
