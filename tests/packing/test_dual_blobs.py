@@ -15,7 +15,7 @@ import fsspec
 import pytest
 import webdataset
 from folder_bucket import files
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -113,6 +113,8 @@ names = st.builds(lambda stem, end: stem + end, dotted, st.sampled_from([".jpg",
 
 
 @given(st.lists(names, unique=True, max_size=8))
+@example(["2.json", "2..json"])
+@example(["a.jpg", "a.png", "a..jpg", ".a.jpg"])
 def test_no_two_images_share_a_key_and_entries_fit_one_member_only(found):
     found = [name for name in found if not set(name) <= {"."}]
     called = [name.encode() for name in Samples(found).called]

@@ -63,7 +63,6 @@ class Samples:
         raw = os.fsencode(name)
         if not is_image_name(name):
             self.odd[name] = NOT_CALLED_SO
-            return raw
         found = keyed(raw)
         if len(splitext(found.rpartition(b"/")[2])[0]) + len(_LABEL) > MAX_COMPONENT_BYTES:
             self.odd[name] = TOO_LONG
