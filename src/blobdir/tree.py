@@ -320,12 +320,11 @@ class Tree:
         if len(paths) < FEW:
             return np.array([self.find(path) for path in paths], np.int64)
         head = paths[0].rpartition("/")[0]
-        prefix = encoded(f"{head}/" if head else "")
-        joined = encoded("\0".join(paths) + "\0")
-        names = joined.replace(b"\0" + prefix, b"\0")[len(prefix) :]
+        prefix = f"{head}/" if head else ""
+        names = encoded("\0".join([path[len(prefix) :] for path in paths]) + "\0")
         ends = np.flatnonzero(np.frombuffer(names, np.uint8) == 0)
-        # One NUL a path, one prefix a path, and no folder after it: else they don't share the directory.
-        if len(ends) != len(paths) or b"/" in names or len(joined) - len(names) != len(paths) * len(prefix):
+        # One NUL a path, and nothing of a folder after the prefix that all have: else they don't share the directory.
+        if len(ends) != len(paths) or b"/" in names or not all(path.startswith(prefix) for path in paths):
             return np.array([self.find(path) for path in paths], np.int64)
         starts = np.concatenate([[0], ends + 1])
         rows = self.index.lookup_many(self.find(head), np.frombuffer(names, np.uint8), starts)
