@@ -275,7 +275,7 @@ def test_a_tree_goes_when_nobody_has_it(digits_copy, far, way):
         last = weakref.ref(fs.view)
         del fs
         assert [tree() for tree in (*trees, last)] == [None] * (len(trees) + 1)
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir("/proc/self/fd")) <= before  # what ends of other tests meanwhile counts, too
     finally:
         gc.enable()
         if far:
