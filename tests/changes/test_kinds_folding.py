@@ -176,6 +176,25 @@ def test_who_may_read_a_blob(tmp_path, way, private):
         assert len(modes) - modes.count(0o600) == (way == "commit" or (private == 1 and way == "compact"))
 
 
+@pytest.mark.parametrize("fold", [True, False])
+def test_nobody_else_reads_a_new_blob_before_it_is_there(tmp_path, monkeypatch, fold):
+    from blobdir.packing import compacting
+
+    root, seen, copy = Path(stored(tmp_path / "p").path), [], compacting.copy_blob
+    for path in (root / "blob").iterdir():
+        path.chmod(0o600)
+    if not fold:
+        remove(root, ["images/img/x.jpg", "images/img/1.jpg"])
+
+    def looked_at(*given):
+        seen.extend(path.stat().st_mode & 0o077 for path in (root / ".blobdir/staging").iterdir())
+        return copy(*given)
+
+    monkeypatch.setattr(compacting, "copy_blob", looked_at)
+    compact(root)
+    assert set(seen) == {0}
+
+
 # -- what goes, and is somewhere else -------------------------------------------------------------------------
 
 

@@ -333,6 +333,7 @@ class _Compacting:
             self._report.freed += held.there.st_size - compacted_size(named)
             return
         staged = f"{held.folder}/{held.stem}.new.tar"
+        self._change.give_as(staged, held.there)
         with TarOutput(str(self._change.stage(staged))) as out:
             tables, place = copy_blob(self._writer.root, held, out, self._tell)
             digest, new_size = out.finish(), out.position
@@ -351,6 +352,7 @@ class _Compacting:
             self._holding.check_sum(held.path)
         if not self._change.dry_run:
             staged = f"{layout.BLOB_DIR}/{group[0].stem}.new.tar"
+            self._change.give_as(staged, group[0].there)
             try:
                 with TarOutput(str(self._change.stage(staged))) as out:
                     copies = [copy_blob(self._writer.root, held, out, self._tell)[0] for held in group]
@@ -365,8 +367,8 @@ class _Compacting:
             pickles = [pickle for held in group for pickle in held.tables]
             table = concatenate([table for tables in copies for table in tables.values()])
             new = f"{pickles[0].path.rpartition('/')[0]}/{stem}{layout.OFFSETS_SUFFIX}"
-            self._writer.new_pickle(new, table)
             self._change.give_as(new, os.lstat(os.path.join(self._writer.root, pickles[0].path)))
+            self._writer.new_pickle(new, table)
             for pickle in pickles:
                 self._change.remove(pickle.path)
             self._written(group, f"{layout.BLOB_DIR}/{stem}.tar", digest, size)
@@ -389,7 +391,6 @@ class _Compacting:
 
     def _written(self, blobs: list[Held], new: str, digest: str, size: int) -> None:
         """Have old blobs go for a new one."""
-        self._change.give_as(new, blobs[0].there)
         for held in blobs:
             self._drop_blob(held.path)
             self._renamed[held.path] = new

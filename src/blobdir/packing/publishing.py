@@ -265,7 +265,11 @@ class Change:
             self._like[new] = self._like.pop(path)
 
     def give_as(self, path: str, old: os.stat_result) -> None:
-        """Have what is staged for a new path get mode and owner of the file that it takes the place of."""
+        """Have what will be staged for a new path get mode and owner of what it's made of; nobody else reads it before.
+
+        To be called before anything is written there.
+        """
+        self.stage(path).touch(0o600)
         if stat.S_ISREG(old.st_mode):
             self._like[path] = old
 

@@ -198,8 +198,8 @@ class ProjectWriter:
         """Have the entries of one offsets file be in another one, at other places."""
         self._edits.pop(pickle, None)
         self.change.remove(pickle)
-        self.change.stage(path).write_bytes(encoded(table, pickle))
         self.change.give_as(path, os.lstat(os.path.join(self.root, pickle)))
+        self.new_pickle(path, table)
 
     def write_pickles(self) -> None:
         """Stage what has changed; an offsets file without entries goes. A dry run only finds out which these are."""
