@@ -164,7 +164,8 @@ def compact_command(project: str, unreferenced: bool, dry_run: bool, quiet: bool
     _say_problems(report)
     if dry_run:
         lines = [*_listed("written anew", report.replaced), *_listed("deleted", report.removed)]
-        write_lines([*lines, f"{human_bytes(report.freed)} would be freed"])
+        folded = f"; {counted(report.folded, 'small blob')} would become large ones" if report.folded else ""
+        write_lines([*lines, f"{human_bytes(report.freed)} would be freed{folded}"])
     elif not quiet:
         line = f"{counted(len(report.blobs), 'blob')} written anew, {len(report.removed):,} deleted"
         line += f", {human_bytes(report.freed)} freed"

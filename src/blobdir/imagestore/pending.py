@@ -24,7 +24,7 @@ from blobdir.interrupts import note
 from blobdir.offsets.table import OffsetsTable, concatenate
 from blobdir.packing.arriving import watch_coming
 from blobdir.packing.belongings import belongings, check_nothing_of_others, watch
-from blobdir.packing.folding import FOLD_BYTES, SLUG, copy_members, fold, ripe, small_blobs
+from blobdir.packing.folding import FOLD_BYTES, SLUG, Folding, copy_members, ripe, small_blobs
 from blobdir.packing.names import DIGEST_DIGITS
 from blobdir.packing.publishing import Change
 from blobdir.packing.shards import TarOutput
@@ -79,6 +79,7 @@ class Pending:
             self._change.__exit__(type(error), error, None)
             raise
         self._images: dict[str, Span | None] = {}  # None: it goes
+        self._folding = Folding(self._writer, self._images.keys())
         self._old: set[str] = set()  # of those, the ones that are there
         self._removed: set[str] = set()  # those that were removed, and may have come again
         self._meta: dict[str, bytes] = {}
@@ -349,7 +350,7 @@ class Pending:
         for one in small_blobs(self._writer, sys.maxsize) if left else ():
             gone = left.get(one.pickle.path, ())
             if gone and sum(len(table) for _, table in self._writer.known.tables(one.pickle)) <= len(gone):
-                self._writer.drop_blob(one.path, one.pickle.path)
+                self._folding.drop(one)
                 self._emptied.add(one.path)
 
     def _check_coming(self, coming: dict[str, Span]) -> None:
@@ -387,8 +388,11 @@ class Pending:
             coming = self._without_gaps(coming)
         writer = self._writer
         out = self._output()
-        small = [one for one in small_blobs(writer, FOLD_BYTES) if self._can_be_folded(one)]
-        folded = fold(writer, ripe(small, out.position), out, self._images.keys())
+        folding = self._folding
+        if small := [one for one in small_blobs(writer, FOLD_BYTES) if self._can_be_folded(one)]:
+            folding.be_like(str(self._change.stage(NEW_BLOB)))
+            ripe(small, out.position, folding.takes)
+        folded = folding.fold(out)
         digest = out.finish()
         stem = writer.name_blob(SLUG, digest or token_hex(DIGEST_DIGITS))  # as unique, and there for nothing else
         if digest:
@@ -397,9 +401,7 @@ class Pending:
         places = np.array(list(coming.values()), np.int64).reshape(len(coming), 2)
         table = OffsetsTable(*packed_names(list(coming)), places[:, 0].copy(), places[:, 1].copy())
         if folded:
-            states = [state for *_, state in folded]
-            old = OffsetsTable.from_entries([entry[:3] for entry in folded], states=states)
-            table = concatenate([table, old])
+            table = concatenate([table, *folded])
         writer.new_pickle(pickle, table)
 
     def _can_be_folded(self, small: Small) -> bool:

@@ -279,6 +279,11 @@ class ChangeReport:
         """Whether everything that was given is in the project."""
         return not any(problem.costs for problem in self.problems)
 
+    @property
+    def told(self) -> list[str]:
+        """What was noticed, as lines: for who is interrupted after the change, or meets an error."""
+        return [f"{problem.path}: {problem.message}" for problem in self.problems]
+
     def say_left(self, folders: Iterable[str]) -> None:
         """Name what couldn't be emptied after the change, see `blobdir.packing.publishing.Change.leftovers`."""
         for path in folders:
