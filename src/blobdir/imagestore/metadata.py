@@ -62,18 +62,31 @@ def encoded(name: str, value: Any) -> bytes:
     Raises
     ------
     UsageError
-        They can't be written as JSON, or wouldn't be the same when they are read.
+        They can't be written as JSON, or have keys that aren't texts. Tuples are lists when they are read.
     """
     if not isinstance(value, Mapping):
         raise UsageError(f"{name}: metadata is a {type(value).__name__}, and must be a dictionary; nothing was written")
     try:
         data = write_json(dict(value))
         read_certain(data)
+        _check_keys(value)
     except AnnotationError as error:
         raise UsageError(f"{name}: metadata {error}; nothing was written") from error
     except TypeError as error:
         raise UsageError(f"{name}: metadata can't be written as JSON: {error}; nothing was written") from error
     return data
+
+
+def _check_keys(value: Any) -> None:
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"its key {key!r} isn't a text")
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return
+    for one in value:
+        _check_keys(one)
 
 
 def decoded(path: str, data: bytes | None) -> dict[str, Any]:

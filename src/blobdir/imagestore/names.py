@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from blobdir.discovery.layout import NAME_MAX_BYTES
+from blobdir.discovery.parts import MOST_FOLDERS, deepest
 from blobdir.errors import UsageError
 from blobdir.offsets.names import first_bad_name, shown, to_bytes
 
@@ -40,6 +41,16 @@ def packed_names(names: Sequence[Any]) -> tuple[NDArray[np.uint8], NDArray[np.in
     starts = np.concatenate([[0], ends + 1])
     if (bad := first_bad_name(arena, starts)) is not None:
         raise UsageError(f"{bad[1]}; nothing was written")
+    return arena, starts
+
+
+def new_names(names: Sequence[Any]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """`packed_names` of images that are to be written: those that others have written may be longer.
+
+    What is asked of each name is asked of it alone, so any that are taken can lie in one offsets file, and any be
+    removed from it (`blobdir.discovery.parts.check_folders`).
+    """
+    arena, starts = packed_names(names)
     if len(names) and int(np.diff(starts).max()) > MAX_NAME_BYTES + 1:
         for name in names:
             spelled = to_bytes(name)
@@ -48,6 +59,11 @@ def packed_names(names: Sequence[Any]) -> tuple[NDArray[np.uint8], NDArray[np.in
                     f"the name {shown(name)} is too long: {MAX_NAME_BYTES} bytes between slashes, and "
                     f"{MAX_PATH_BYTES} in all, are the most; nothing was written"
                 )
+    if deepest(arena, starts) > MOST_FOLDERS:
+        name = next(name for name in names if name.count("/") > MOST_FOLDERS)
+        raise UsageError(
+            f"the name {shown(name)} is in {name.count('/')} folders, and {MOST_FOLDERS} are the most; nothing was written"
+        )
     return arena, starts
 
 
