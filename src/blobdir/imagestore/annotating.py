@@ -34,8 +34,10 @@ def annotate(change: Change, root: str, view: View) -> tuple[int, list[str]]:
         if view.has_annotation(name):
             continue
         file = f"{name}.json"
-        if file in folders or not view.can_lie(layout.ANNOTATIONS, file) or not meant.keys().isdisjoint(
-            f"{layout.ANNOTATIONS}/{folder}" for folder in layout.above(name)
+        if (
+            file in folders
+            or not view.can_lie(layout.ANNOTATIONS, file)
+            or not meant.keys().isdisjoint(f"{layout.ANNOTATIONS}/{folder}" for folder in layout.above(name))
         ):
             left.append(name)
             continue

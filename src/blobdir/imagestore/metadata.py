@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from blobdir.errors import AnnotationError, UsageError
+from blobdir.imagestore.pairs import Items, Values
 from blobdir.jsontext import read_certain, read_json, write_json
 
 if TYPE_CHECKING:
@@ -37,10 +39,25 @@ class Metadata(MutableMapping[str, dict[str, Any]]):
         self._store.put_metadata({name: {}})
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in self._store.names if self._store.get_metadata(name))
+        return (name for name, _ in self.pairs())
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return sum(1 for _ in self.pairs())
+
+    def pairs(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Names of the images that are there now, with what is known of them when it's read; as ``items()``."""
+        for name in self._store.names:
+            with suppress(KeyError):  # removed meanwhile
+                if found := self._store.get_metadata(name):
+                    yield name, found
+
+    def items(self) -> Items[dict[str, Any]]:
+        """Names with what is known of the images."""
+        return Items(self)
+
+    def values(self) -> Values[dict[str, Any]]:
+        """What is known of the images, in the order of their names."""
+        return Values(self)
 
     def __contains__(self, name: object) -> bool:
         try:

@@ -260,7 +260,7 @@ class Pending:
             self._old.discard(name)
 
     def _set(self, name: str, span: Any) -> None:
-        """Have an image be at a place of the tar; None: it goes; `_MISSING`: nothing was said of it. In step: `_folders`."""
+        """Have an image be at a place of the tar; None: it goes; `_MISSING`: it stays. Folders are counted with it."""
         above = layout.above(name) if "/" in name else ()
         if self._images.get(name) is not None:
             self._folders.subtract(above)
@@ -293,11 +293,17 @@ class Pending:
             if view.has_folder(META, file) or (
                 file in folders and any(o.startswith(f"{file}/") for o, data in known.items() if data != NO_METADATA)
             ):
-                raise UsageError(f"{name}: can't have metadata while images in {file} have some, or had in the last commit; nothing was written")
+                raise UsageError(
+                    f"{name}: can't have metadata while images in {file} have some, or had in the last commit; "
+                    "nothing was written"
+                )
             for folder in _like_metadata(name):
                 other = folder.removesuffix(".json")
                 if known.get(other, NO_METADATA) != NO_METADATA or view.has_metadata(other):
-                    raise UsageError(f"{name}: can't have metadata while {other} has some, or had in the last commit; nothing was written")
+                    raise UsageError(
+                        f"{name}: can't have metadata while {other} has some, or had in the last commit; "
+                        "nothing was written"
+                    )
 
     def delete(self, names: list[Any], view: View) -> None:
         """Remove images, with what belongs to them; all, or none.

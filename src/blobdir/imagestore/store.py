@@ -19,13 +19,15 @@ from blobdir.errors import (
     BusyError,
     IncompleteListingError,
     NotAProjectError,
+    NotFoundError,
     ReadError,
     ReadOnlyError,
     UsageError,
 )
 from blobdir.filenames import is_path
 from blobdir.imagestore.metadata import Metadata, decoded, encoded
-from blobdir.imagestore.names import new_names
+from blobdir.imagestore.names import is_dataset, new_names
+from blobdir.imagestore.pairs import Items, Values, images_of
 from blobdir.imagestore.view import View
 from blobdir.locks import ForkSafeLock, ForkSafeRLock
 from blobdir.projectlock import JOURNAL, Glance, changes, is_being_changed
@@ -116,7 +118,7 @@ class ImageStore(MutableMapping[str, bytes]):
     ) -> None:
         if mode not in ("a", "r", "r+", "x"):
             raise UsageError(f"mode is {mode!r}, and must be 'a', 'r', 'r+' or 'x'")
-        if not isinstance(dataset, str) or layout.dataset_place(dataset) is None:
+        if not is_dataset(dataset):
             raise UsageError(f"{dataset!r} can't be the name of a dataset")
         if not is_path(text := os.fsdecode(path)):
             raise UsageError(
@@ -137,12 +139,14 @@ class ImageStore(MutableMapping[str, bytes]):
         self._now()
 
     def _check_place(self) -> None:
-        with suppress(OSError):
-            if not os.listdir(self.path):
-                raise NotAProjectError(
-                    f"{self.path}: is an empty folder, and no store; a store makes its folder: remove this one, or "
-                    "give the path of one that isn't there"
-                )
+        there = [""]
+        with suppress(OSError):  # opening it says more
+            there = os.listdir(self.path)
+        if not there:
+            raise NotAProjectError(
+                f"{self.path}: is an empty folder, and no store; a store makes its folder: remove this one, or give "
+                "the path of one that isn't there"
+            )
 
     def _create(self) -> None:
         """Make an empty project; another process may do so at the same time."""
@@ -211,7 +215,7 @@ class ImageStore(MutableMapping[str, bytes]):
             view = self._now()
             try:
                 return read(view)
-            except ReadError:
+            except (ReadError, NotFoundError):
                 if view.is_current:
                     raise
         return read(self._now())
@@ -269,14 +273,30 @@ class ImageStore(MutableMapping[str, bytes]):
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
 
+    def pairs(self) -> Iterator[tuple[str, bytes]]:
+        """Names with bytes, of the commit that is the last one now, in the order of the names; as ``items()``."""
+        view, pending = self._now(), self._mine
+        return images_of(view) if pending is None else ((name, self[name]) for name in pending.names(view))
+
+    def items(self) -> Items[bytes]:
+        """Names with bytes: each iteration is of one commit, and cheaper than ``store[name]`` of each name."""
+        return Items(self)
+
+    def values(self) -> Values[bytes]:
+        """Bytes, in the order of the names; each iteration is of one commit."""
+        return Values(self)
+
     def __len__(self) -> int:
         view, pending = self._now(), self._mine
         return len(view.names) if pending is None else pending.count(view)
 
     def __contains__(self, name: object) -> bool:
+        return self._has(name, self._now())
+
+    def _has(self, name: object, view: View) -> bool:
         if not isinstance(name, str):
             return False
-        view, pending = self._now(), self._mine
+        pending = self._mine
         return view.row(name) >= 0 if pending is None else pending.has(name, view)
 
     def get_metadata(self, name: str) -> dict[str, Any]:
@@ -289,13 +309,18 @@ class ImageStore(MutableMapping[str, bytes]):
         AnnotationError
             Somebody has put something else there.
         """
-        if name not in self:
-            raise KeyError(name)
-        view, pending = self._now(), self._mine
-        data = pending.metadata(name) if pending is not None else None
-        if data is None and (pending is None or not pending.is_new(name)):
-            data = view.metadata(name)
-        return decoded(view.meta_path(name), data)
+        pending = self._mine
+
+        def read(view: View) -> dict[str, Any]:
+            if not self._has(name, view):
+                raise KeyError(name)
+            data = pending.metadata(name) if pending else None
+            if data is None and not (pending and pending.is_new(name)):
+                data = view.metadata(name)
+            return decoded(view.meta_path(name), data)
+
+        found: dict[str, Any] = self._tried(read)
+        return found
 
     # -- writing -----------------------------------------------------------------------------------------------------
 

@@ -60,7 +60,7 @@ class View:
         options = OpenOptions(index="auto" if before is None else "none")  # no kept index is true of what is that new
         self.tree: Tree = open_tree(root, options=options, hold=lambda blobs: blobs.hold(held))
         if not self.tree.lies_there:
-            raise NotAProjectError(f"{root}: is a tar, or a folder of tars, and no store: open_project reads them")
+            raise NotAProjectError(f"{root}: is a tar, and no store: open_project reads what is in it")
         self._root = self.tree.storage.directory or root
         named = {name: path for path, name in self.tree.dataset_names.items()}
         self.path = named.get(dataset, dataset if dataset in self.tree.dataset_names else "")
@@ -219,7 +219,7 @@ class View:
         """Whether an image has an annotation."""
         try:
             return self._dataset is not None and bool(self._dataset.annotation_path(name))
-        except (NotFoundError, NotADirectory):
+        except NotFoundError:
             return False
 
     def meta_path(self, name: str) -> str:
