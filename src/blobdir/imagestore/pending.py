@@ -9,6 +9,7 @@ import os
 import sys
 from collections import ChainMap, Counter
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import islice
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
@@ -32,7 +33,7 @@ from blobdir.packing.sums import SUMS
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from blobdir.imagestore.view import View
     from blobdir.packing.folding import Small
@@ -233,7 +234,7 @@ class Pending:
                 replaced += 1
             else:
                 new += 1
-                if in_folders or "/" in name:
+                if in_folders:
                     self._check_folders(name, view)
             undo.setdefault(name, span)
             with self._whole():
@@ -261,15 +262,15 @@ class Pending:
 
     def _set(self, name: str, span: Any) -> None:
         """Have an image be at a place of the tar; None: it goes; `_MISSING`: it stays. Folders are counted with it."""
-        above = layout.above(name) if "/" in name else ()
-        if self._images.get(name) is not None:
-            self._folders.subtract(above)
+        before = self._images.get(name)
         if span is _MISSING:
             self._images.pop(name, None)
-            return
-        self._images[name] = span
-        if span is not None:
-            self._folders.update(above)
+            span = None
+        else:
+            self._images[name] = span
+        if (before is None) != (span is None):
+            for folder in _above(name):
+                self._folders[folder] += 1 if before is None else -1
 
     def _check_other(self, name: str, row: int, view: View) -> None:
         if row == OTHER:
@@ -280,8 +281,8 @@ class Pending:
     def _check_folders(self, name: str, view: View) -> None:
         if self._folders[name] > 0:
             raise UsageError(f"{name}: is a folder with images in it already; nothing was written")
-        for folder in layout.above(name):
-            if self._folders[folder] <= 0 and (self.has(folder, view) or view.row(folder) == OTHER):
+        for folder in _above(name):
+            if self._folders.get(folder, 0) <= 0 and (self.has(folder, view) or view.row(folder) == OTHER):
                 raise UsageError(f"{name}: {folder} is an image, so nothing can be in it; nothing was written")
 
     def _check_metadata(self, metadata: dict[str, bytes], view: View) -> None:
@@ -470,9 +471,20 @@ class Pending:
             self._change.__exit__(None, None, None)
 
 
+def _above(name: str) -> Sequence[str]:
+    """The folders that an image is in."""
+    folder = name.rpartition("/")[0]
+    return _and_above(folder) if folder else ()
+
+
+@lru_cache(1 << 16)
+def _and_above(folder: str) -> list[str]:
+    return [*layout.above(folder), folder]
+
+
 def _like_metadata(name: str) -> list[str]:
     """Folders of an image that are called like the metadata of another one."""
-    return [folder for folder in layout.above(name) if folder.endswith(".json")] if ".json/" in name else []
+    return [folder for folder in _above(name) if folder.endswith(".json")] if ".json/" in name else []
 
 
 def _batches(pairs: Iterable[tuple[Any, Any]]) -> Iterator[list[tuple[Any, Any]]]:
