@@ -49,7 +49,7 @@ def long_way(tree, path):
     """One component after the other, one read."""
     row = 0
     for name in path.encode("utf-8", "surrogateescape").split(b"/"):
-        row = tree.index._bisect(tree.index.children(row).start, tree.index.children(row).stop, name)
+        row = tree.index.buffers.bisect(tree.index.children(row).start, tree.index.children(row).stop, name)
     return tree.read(tree.follow(row) if path.endswith("link.png") else row)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from posixpath import splitext
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -454,10 +455,9 @@ class DatasetView:
         folder = layout.join(self.path, layout.ANNOTATIONS)
         paths = [f"{folder}/{name}.json", f"{folder}/{splitext(name)[0]}.json"]
         for path in paths:
-            try:
-                return path, self._tree.find(path)
-            except NotFoundError:
-                continue
+            with suppress(NotFoundError, NotADirectory):
+                if not self._tree.is_directory(row := self._tree.find(path)):
+                    return path, row
         raise NotFoundError(f"{name}: has no annotation: neither {paths[0]} nor {paths[1]} exists")
 
 

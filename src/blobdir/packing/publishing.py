@@ -116,6 +116,7 @@ class Change:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._asked.clear()  # what is asked holds the change
         if error is not None and self.made:
             note(error, self.made)
         if self._lock is None:
