@@ -15,7 +15,7 @@ from .chunk import CHUNK_HEADERS, HeaderChunk, not_a_tar
 from .header import LINK_NAME, SIZE, SPECIAL_TYPES, TYPE_AT, checksum_holds, full_name, number, shown, text_field
 from .links import HardLink, resolve
 from .pax import Overrides, parse_records
-from .source import BLOCK, LocalFile, ReadAt, Window, shrunk
+from .source import BLOCK, LocalFile, ReadAt, Window, open_file_of, shrunk
 from .table import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
@@ -123,7 +123,7 @@ def scan_what_is_whole(
 
 
 def _window_of(source: ReadAt) -> tuple[int, int]:
-    return LOCAL_WINDOW_BYTES if getattr(source, "fd", -1) >= 0 else REMOTE_WINDOW_BYTES
+    return LOCAL_WINDOW_BYTES if open_file_of(source) >= 0 else REMOTE_WINDOW_BYTES
 
 
 class _Scan:
