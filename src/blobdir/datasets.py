@@ -462,7 +462,12 @@ class DatasetView:
 
 
 def read_meta(tree: Tree) -> tuple[dict[str, Any], str]:
-    """Content of ``meta.json``, and why classes and tags can't be known; where there is none, a defect says that."""
+    """Content of ``meta.json``, and why classes and tags can't be known; where there is none, a defect says that.
+
+    Tars have none: what is called so in them is a member as all others.
+    """
+    if not tree.lies_there:
+        return {}, ""
     try:
         meta = _read_json(tree, layout.META)
     except NotFoundError as error:

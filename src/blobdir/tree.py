@@ -142,11 +142,16 @@ class Tree:
 
     def _incomplete_rows(self) -> dict[int, list[int]]:
         found = {}
+        known = {"": 0}  # most come after the folder that they lie in, of which the row is known then
         for path, numbers in self.index.header.incomplete.items():
-            try:
-                found[self.find(path)] = numbers
-            except BlobdirError:
-                continue  # below a folder that is itself not shown
+            head, _, name = path.rpartition("/")
+            row = self.index.lookup(known[head], encoded(name)) if name and head in known else -1
+            if row < 0 or self.index.source[row] != DIRECTORY:
+                try:
+                    row = self.find(path)
+                except BlobdirError:
+                    continue  # below a folder that is itself not shown
+            found[row], known[path] = numbers, row
         return found
 
     def find(self, path: str, *, follow: bool = True) -> int:
