@@ -50,7 +50,7 @@ HELD = {
     ("segment", "sdk"): {"outline", "mask"},
     ("pose", "exact"): {"pose", "hidden"},
     ("pose", "sdk"): {"pose", "hidden"},
-    ("yolo", "exact"): {"box", "pose", "hidden"},  # there is a class with keypoints, so all lines have places for them
+    ("yolo", "exact"): {"box", "outline", "mask", "pose", "hidden"},
     ("yolo", "sdk"): {"box"},
 }
 """What can be written as it is, alone."""

@@ -158,6 +158,11 @@ class Problem:
         )
 
     @property
+    def is_count(self) -> bool:
+        """Whether it speaks of many objects, so that it comes first where others are cut."""
+        return self.code in ("label-boxed", "label-untold")
+
+    @property
     def is_note(self) -> bool:
         """Whether it only says how something is done, and nobody has to mend anything."""
         return self.code in ("renamed", "repeated", "hidden", "in-folder", "link-loop", "label-note")
