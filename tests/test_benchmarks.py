@@ -17,7 +17,7 @@ from benchmarks.peers import PEERS, WITHOUT, here, roll_call
 from benchmarks.results import Results
 from benchmarks.workloads import WORKLOADS, Sizes
 
-TINY = Sizes(images=300, many=2000, packed=300, rows=2000, rounds=1)
+TINY = Sizes(images=300, many=2000, packed=300, chosen=2000, rows=2000, rounds=1)
 
 
 @pytest.fixture(scope="module")

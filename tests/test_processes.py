@@ -196,3 +196,21 @@ def test_what_is_in_the_path_besides_folders(monkeypatch, tmp_path, entries):
 
     with Workers(1) as workers:
         assert [result for _, result in workers.run([Job(answer, (), "asking")])] == [42]
+
+
+@pytest.mark.parametrize("started", [0, 1, 2])
+def test_processes_that_cannot_be_started_just_now_are_done_without(monkeypatch, started):
+    """As where there are as many as `ulimit -u` allows; all jobs are done, by those that there are, or here."""
+    popen, left = subprocess.Popen, [started]
+
+    def scarce(*args, **options):
+        if not left[0]:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        left[0] -= 1
+        return popen(*args, **options)
+
+    monkeypatch.setattr("blobdir.processes.subprocess.Popen", scarce)
+    with Workers(3) as workers:
+        done = list(workers.run(Job(pow, (i, 2), "squaring", i) for i in range(20)))
+        assert len(pids_of(workers)) == started
+    assert {job.about: result for job, result in done} == {i: i * i for i in range(20)}

@@ -49,7 +49,7 @@ def long_way(tree, path):
     """One component after the other, one read."""
     row = 0
     for name in path.encode("utf-8", "surrogateescape").split(b"/"):
-        row = tree.index._bisect(tree.index.children(row).start, tree.index.children(row).stop, name)
+        row = tree.index.buffers.bisect(tree.index.children(row).start, tree.index.children(row).stop, name)
     return tree.read(tree.follow(row) if path.endswith("link.png") else row)
 
 
@@ -275,7 +275,7 @@ def test_a_tree_goes_when_nobody_has_it(digits_copy, far, way):
         last = weakref.ref(fs.view)
         del fs
         assert [tree() for tree in (*trees, last)] == [None] * (len(trees) + 1)
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir("/proc/self/fd")) <= before  # what ends of other tests meanwhile counts, too
     finally:
         gc.enable()
         if far:

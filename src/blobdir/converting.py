@@ -16,9 +16,9 @@ from blobdir.errors import AnnotationError, BlobdirError, ImageError, NotFoundEr
 from blobdir.images import shown_size
 from blobdir.index import LOOSE
 from blobdir.jsontext import read_json
-from blobdir.labels.supervisely import SOURCE, kinds_of
+from blobdir.labels.supervisely import SOURCE, kind_of_object, kinds_of
 from blobdir.labels.writers import WRITERS
-from blobdir.labels.writers.model import Item, Plan, kept_of
+from blobdir.labels.writers.model import SEVERAL_BOXES, Item, Plan, kept_of
 from blobdir.opening import OpenOptions, open_tree
 from blobdir.packing.locking import unmixed
 from blobdir.packing.newfolder import NewFolder
@@ -28,6 +28,7 @@ from blobdir.sources import LocalStorage, open_storage
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Iterator
 
     from blobdir.datasets import Annotated, DatasetView
@@ -63,7 +64,8 @@ class ConvertOptions:
         Files, numbers and splits as the SDK writes them; or names, ids, splits and fractions of pixels as the project
         has them. ``auto``: exact, if the project was packed from label files.
     task : {"", "detect", "segment", "pose"}
-        Of YOLO. Empty: boxes as the SDK; exactly, whatever each object is.
+        Of YOLO. Empty: boxes as the SDK; exactly, whatever each object is, but boxes for outlines where any object has
+        keypoints.
     val : tuple of str
         Of YOLO: datasets that are for validation.
     datasets : tuple of str
@@ -235,6 +237,7 @@ class _Converting:
             lambda path, text: self._problem("label-lost", path, text),
             datasets=tuple(one.name for one in datasets),
             note=lambda path, text: self._problem("label-note", path, text),
+            shapes_used=lambda kind: self._shapes_used(datasets, kind),
         )
         writer = WRITERS[self._options.to](plan)
         total = sum(len(one.names) for one in datasets)
@@ -243,12 +246,25 @@ class _Converting:
             self._write_dataset(work, dataset, writer, total)
             writer.end()
         writer.finish()
-        for (title, kind), count in sorted(plan.boxed.items()):
-            text = f"{counted(count, 'object')} with {kind} became the boxes around them"
+        for (title, kind), count in _most_first(plan.boxed):
+            why = f", {plan.why_boxed}" if plan.why_boxed and kind != SEVERAL_BOXES else ""
+            text = f"{counted(count, 'object')} with {kind} became the boxes around them{why}"
             self.report.problems.append(Problem("label-boxed", title, text))
-        for (what, name), count in sorted(plan.untold.items()):
+        for (what, name), count in _most_first(plan.untold):
             text = f"is a {what} {counted(count, 'time')}, and {self._options.to} has no place for that"
             self.report.problems.append(Problem("label-untold", name or "''", text))
+
+    def _shapes_used(self, datasets: list[DatasetView], kind: str) -> set[str]:
+        """The kinds of shapes that objects have; it ends behind the first of one kind."""
+        found: set[str] = set()
+        for dataset in datasets:
+            for first in range(0, len(dataset.names), _AT_ONCE):
+                for one in dataset.annotations(dataset.names[first : first + _AT_ONCE]):
+                    if one.value is not None and not one.fault and not annotation_fault(one.value):
+                        found.update(kind_of_object(item, self._kinds) for item in one.value.get("objects", []))
+                if kind in found:
+                    return found
+        return found
 
     def _write_dataset(self, work: Made, dataset: DatasetView, writer: Writer, total: int) -> None:
         names = dataset.names
@@ -438,6 +454,11 @@ class _Converting:
         if self._options.strict and problem.costs:
             raise PackError(f"{path}: {text} (--strict)")
         self.report.problems.append(problem)
+
+
+def _most_first(counts: Counter[tuple[str, str]]) -> list[tuple[tuple[str, str], int]]:
+    """What was counted, the most first."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _is_edge(value: object) -> bool:

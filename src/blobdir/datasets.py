@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from posixpath import splitext
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -37,6 +38,25 @@ ANNOTATIONS_AT_ONCE = 1000
 """Annotations that are in memory together."""
 
 D_co = TypeVar("D_co", bound="DatasetView", covariant=True)
+
+
+class AnnotationFile(NamedTuple):
+    """The bytes of an image's annotation, not looked at yet.
+
+    Attributes
+    ----------
+    name, path : str
+        As of `Annotated`.
+    data : bytes or None
+        None where there is none, or it can't be read.
+    fault : str
+        Why it can't be read, if it may be there.
+    """
+
+    name: str
+    path: str
+    data: bytes | None
+    fault: str
 
 
 class Annotated(NamedTuple):
@@ -221,6 +241,7 @@ class DatasetView:
         self.path = path
         self.name = tree.dataset_names.get(path) or layout.dataset_name(path)
         self._images = layout.join(path, layout.ITEMS)
+        self._annotations = layout.join(path, layout.ANNOTATIONS)
         try:
             # Where there is no img/, the root's reader: it knows no image either.
             self._read = tree.reader(tree.find(self._images))
@@ -351,6 +372,20 @@ class DatasetView:
 
     def annotations(self, names: Sequence[str]) -> Iterator[Annotated]:
         """Annotations of many images, with what is wrong with those that can't be used. Files are read together."""
+        for part in self.annotation_files(names):
+            for name, path, data, fault in part:
+                if data is None:
+                    yield Annotated(name, path, None, fault)
+                    continue
+                try:
+                    value = read_object(data)
+                except AnnotationError as error:
+                    yield Annotated(name, path, None, str(error))
+                else:
+                    yield Annotated(name, path, value, annotation_fault(value))
+
+    def annotation_files(self, names: Sequence[str]) -> Iterator[list[AnnotationFile]]:
+        """The files of these annotations, in lists of those that were read together."""
         unlisted: dict[str, str] = {}
         for low in range(0, len(names), ANNOTATIONS_AT_ONCE):
             part = names[low : low + ANNOTATIONS_AT_ONCE]
@@ -365,21 +400,15 @@ class DatasetView:
                 except (OSError, BlobdirError) as error:
                     faults[name] = said(error)
             contents = self._contents({name: row for name, (_, row) in found.items()}, faults)
+            files = []
             for name in part:
-                path = found[name][0] if name in found else ""
-                if name not in contents:
-                    fault = faults.get(name, "")
-                    yield Annotated(name, path or (self._annotation(name) if fault else ""), None, fault)
-                    continue
-                try:
-                    value = read_object(contents[name])
-                except AnnotationError as error:
-                    yield Annotated(name, path, None, str(error))
-                else:
-                    yield Annotated(name, path, value, annotation_fault(value))
+                path, fault = found[name][0] if name in found else "", faults.get(name, "")
+                path = path or (self._annotation(name) if fault else "")
+                files.append(AnnotationFile(name, path, contents.get(name), fault))
+            yield files
 
     def _annotation(self, name: str) -> str:
-        return f"{layout.join(self.path, layout.ANNOTATIONS)}/{name}.json"
+        return f"{self._annotations}/{name}.json"
 
     def _find_together(self, names: Sequence[str]) -> dict[str, tuple[str, int]]:
         """`_find_annotation` of many, if each is called after the whole name of its image, as nearly all are."""
@@ -426,15 +455,19 @@ class DatasetView:
         folder = layout.join(self.path, layout.ANNOTATIONS)
         paths = [f"{folder}/{name}.json", f"{folder}/{splitext(name)[0]}.json"]
         for path in paths:
-            try:
-                return path, self._tree.find(path)
-            except NotFoundError:
-                continue
+            with suppress(NotFoundError, NotADirectory):
+                if not self._tree.is_directory(row := self._tree.find(path)):
+                    return path, row
         raise NotFoundError(f"{name}: has no annotation: neither {paths[0]} nor {paths[1]} exists")
 
 
 def read_meta(tree: Tree) -> tuple[dict[str, Any], str]:
-    """Content of ``meta.json``, and why classes and tags can't be known; where there is none, a defect says that."""
+    """Content of ``meta.json``, and why classes and tags can't be known; where there is none, a defect says that.
+
+    Tars have none: what is called so in them is a member as all others.
+    """
+    if not tree.lies_there:
+        return {}, ""
     try:
         meta = _read_json(tree, layout.META)
     except NotFoundError as error:

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -42,6 +42,20 @@ def note(error: BaseException, text: str) -> None:
     """Have an error say that something was done, once."""
     if text not in getattr(error, "__notes__", ()):
         error.add_note(text)
+
+
+@contextmanager
+def telling(lines: Callable[[], Iterable[str]]) -> Iterator[None]:
+    """Have who is interrupted in the block or after it, or meets an error there, be told what `lines` gives then."""
+    try:
+        yield
+    except BaseException as error:
+        for text in lines():
+            note(error, text)
+        raise
+    finally:
+        for text in lines():
+            remember(text)
 
 
 @contextmanager

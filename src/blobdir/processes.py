@@ -40,6 +40,8 @@ _TICK_S: Final = 0.25
 _START: Final = (
     "import sys; own = set(sys.path); sys.path += [p for p in sys.argv[1:] if p not in own]; del sys.argv[1:]; {code}"
 )
+_PIPE_BYTES: Final = 1 << 20
+"""What Linux gives anybody; where there is no more of it for this user, smaller ones are made."""
 _LONGEST: Final = 1 << 16
 """Bytes of a path in `sys.path` that a command line has room for; files have shorter ones."""
 
@@ -72,7 +74,8 @@ class Workers:
     Parameters
     ----------
     count : int
-        Processes; 0 runs all jobs here, as does an interpreter that can't be started again.
+        Processes; 0 runs all jobs here, as does an interpreter that can't be started again. Those that can't be
+        started just now are done without.
     """
 
     def __init__(self, count: int) -> None:
@@ -105,17 +108,11 @@ class Workers:
             What a job raised.
         """
         left = iter(jobs)
-        if self.count < 1:
-            for job in left:
-                yield job, job.call(*job.arguments)
-            return
         with selectors.DefaultSelector() as ready:
-            for number, job in zip(range(self.count), left, strict=False):  # one is started when there's a job for it
-                if number == len(self._workers):
-                    self._workers.append(_Worker())
-                worker = self._workers[number]
-                worker.give(job)
-                ready.register(worker.output, selectors.EVENT_READ, worker)
+            here = self._begin(left, ready)
+            yield from ((job, job.call(*job.arguments)) for job in here)
+            if not ready.get_map():
+                yield from ((job, job.call(*job.arguments)) for job in left)
             while ready.get_map():
                 found = ready.select(_TICK_S if tick else None)
                 if tick and not found:
@@ -129,6 +126,19 @@ class Workers:
                     else:
                         worker.give(following)
                     yield done, result
+
+    def _begin(self, left: Iterator[Job], ready: selectors.BaseSelector) -> list[Job]:
+        """Give each process its first job, and say which one must be done here, since none can be started for it."""
+        for number, job in zip(range(self.count), left, strict=False):  # one is started when there's a job for it
+            try:
+                if number == len(self._workers):
+                    self._workers.append(_Worker())
+            except OSError:  # there are too many processes (`ulimit -u`, pids.max), or too little memory, just now
+                return [job]
+            worker = self._workers[number]
+            worker.give(job)
+            ready.register(worker.output, selectors.EVENT_READ, worker)
+        return []
 
 
 def processors() -> int:
@@ -170,7 +180,10 @@ class _Worker:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
             command = python_command(f"from blobdir.processes import serve; serve({os.getpid()})")
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  # ourselves
+            # Large pipes, so that giving a job, or its result, rarely waits for the other one to take it.
+            self._process = subprocess.Popen(  # noqa: S603  # ourselves
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pipesize=_PIPE_BYTES
+            )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._job: Job | None = None

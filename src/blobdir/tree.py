@@ -142,11 +142,16 @@ class Tree:
 
     def _incomplete_rows(self) -> dict[int, list[int]]:
         found = {}
+        known = {"": 0}  # most come after the folder that they lie in, of which the row is known then
         for path, numbers in self.index.header.incomplete.items():
-            try:
-                found[self.find(path)] = numbers
-            except BlobdirError:
-                continue  # below a folder that is itself not shown
+            head, _, name = path.rpartition("/")
+            row = self.index.lookup(known[head], encoded(name)) if name and head in known else -1
+            if row < 0 or self.index.source[row] != DIRECTORY:
+                try:
+                    row = self.find(path)
+                except BlobdirError:
+                    continue  # below a folder that is itself not shown
+            found[row], known[path] = numbers, row
         return found
 
     def find(self, path: str, *, follow: bool = True) -> int:
@@ -320,12 +325,11 @@ class Tree:
         if len(paths) < FEW:
             return np.array([self.find(path) for path in paths], np.int64)
         head = paths[0].rpartition("/")[0]
-        prefix = encoded(f"{head}/" if head else "")
-        joined = encoded("\0".join(paths) + "\0")
-        names = joined.replace(b"\0" + prefix, b"\0")[len(prefix) :]
+        prefix = f"{head}/" if head else ""
+        names = encoded("\0".join([path[len(prefix) :] for path in paths]) + "\0")
         ends = np.flatnonzero(np.frombuffer(names, np.uint8) == 0)
-        # One NUL a path, one prefix a path, and no folder after it: else they don't share the directory.
-        if len(ends) != len(paths) or b"/" in names or len(joined) - len(names) != len(paths) * len(prefix):
+        # One NUL a path, and nothing of a folder after the prefix that all have: else they don't share the directory.
+        if len(ends) != len(paths) or b"/" in names or not all(path.startswith(prefix) for path in paths):
             return np.array([self.find(path) for path in paths], np.int64)
         starts = np.concatenate([[0], ends + 1])
         rows = self.index.lookup_many(self.find(head), np.frombuffer(names, np.uint8), starts)

@@ -381,3 +381,21 @@ def test_files_that_are_gone_when_all_is_copied(sources, tmp_path, monkeypatch, 
     said = capsys.readouterr().err
     assert "train/ann/0.png.json: was copied, but is gone" in said
     assert "train/img/0.png" not in said
+
+
+@pytest.mark.parametrize("step", ["written", "published"])
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_is_left_is_said_though_the_folder_got_another_name(tmp_path, step, gone):
+    (tmp_path / "t").mkdir()
+    said = {
+        "written": ["what is done stays in p.packing", "nothing was left behind"],
+        "published": ["got another name", "was removed while it was made"],
+    }[step][gone]
+
+    def make():
+        with newfolder.NewFolder(tmp_path / "t/p", ".packing") as folder:
+            shutil.rmtree(tmp_path / "t") if gone else os.rename(tmp_path / "t", tmp_path / "t2")
+            (folder.work / "a").write_bytes(b"") if step == "written" else folder.publish()
+
+    with pytest.raises(PackError, match=said):
+        make()

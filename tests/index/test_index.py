@@ -76,7 +76,7 @@ def check(index, files, folders):
         for name, many in zip(folders[path], found, strict=True):
             child = index.lookup(row, name)
             assert child == many
-            assert child == index._bisect(children.start, children.stop, name)
+            assert child == index.buffers.bisect(children.start, children.stop, name)
             assert index.parent(child) == row
             rows[path + b"/" + name if path else name] = child
         assert index.lookup(row, b"no such name") == -1

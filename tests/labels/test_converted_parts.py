@@ -50,7 +50,7 @@ HELD = {
     ("segment", "sdk"): {"outline", "mask"},
     ("pose", "exact"): {"pose", "hidden"},
     ("pose", "sdk"): {"pose", "hidden"},
-    ("yolo", "exact"): {"box", "pose", "hidden"},  # there is a class with keypoints, so all lines have places for them
+    ("yolo", "exact"): {"box", "outline", "mask", "pose", "hidden"},
     ("yolo", "sdk"): {"box"},
 }
 """What can be written as it is, alone."""
@@ -149,3 +149,14 @@ def test_lines_of_yolo_are_of_one_kind(has_keypoints, tmp_path):
     counts = {len(line.split()) for line in text.read_text().splitlines()}
     assert counts == ({1 + 4 + 2 * 3} if has_keypoints else {5, 11})
     assert [one.path for one in report.problems if one.code == "label-boxed"] == ["polygon"] * has_keypoints
+
+
+def test_images_that_get_another_name_are_said(tmp_path):
+    """VOC has one folder for the images of all splits: of two of one name, one has another name there."""
+    datasets = {split: {"1.png": [], "2.png": [], f"{split}.png": []} for split in ("train", "val")}
+    root = drawn.project(tmp_path / "p", datasets, [])
+    report = convert(root, tmp_path / "o", ConvertOptions("voc", style="exact"))
+    said = [one for one in report.problems if "another name" in one.message]
+    assert [(one.path, one.costs) for one in said] == [("val", False)]
+    assert said[0].message == "2 images have another name there, since others have theirs: 1.png is 1_01.png"
+    assert next((tmp_path / "o").rglob("2_01.png")).is_file()

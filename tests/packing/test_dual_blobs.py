@@ -19,13 +19,28 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from blobdir.errors import UsageError
+from blobdir import ImageStore
+from blobdir.cli.app import run
+from blobdir.errors import PackError, UsageError
 from blobdir.moving import fetch, pack_to, push
 from blobdir.offsets import read_offsets, write_offsets
 from blobdir.offsets.choosing import key_of
 from blobdir.offsets.names import is_called, keyed, unkeyed
-from blobdir.packing import PackOptions, SubsetOptions, add, compact, merge, move, pack, relabel, remove, subset
+from blobdir.packing import (
+    PackOptions,
+    SubsetOptions,
+    add,
+    compact,
+    merge,
+    move,
+    pack,
+    relabel,
+    relabelling,
+    remove,
+    subset,
+)
 from blobdir.packing.newfolder import NewFolder
+from blobdir.packing.report import ChangeReport
 from blobdir.packing.samples import Samples
 from blobdir.tarwriting import reading
 from blobdir.tarwriting.reading import FileReader, UnreadableError
@@ -402,3 +417,142 @@ def test_pushed_packed_there_and_fetched(regular, dual, tmp_path, bucket, monkey
     check(tmp_path / "some")
     pack_to(regular, "tested://again", DUAL)
     assert files(bucket.parent / "again") == files(dual)
+
+
+# -- beside stores, and what compact says and checks -----------------------------------------------------------
+
+
+@pytest.fixture
+def called_store(regular, tmp_path):
+    """Small shards that are called as stores call their blobs, and could be folded by their sizes."""
+    (regular / "train").rename(regular / "store")
+    for place in [*regular.glob("*/*/*")]:
+        name = place.name.removesuffix(".json")
+        plain = f"{NAMES.index(name)}.jpg"  # a member's name is the image's
+        place.rename(place.with_name(place.name.replace(name, plain)))
+    pack(regular, tmp_path / "dual", PackOptions(layout="webdataset", shard_images=4))
+    assert len(list((tmp_path / "dual" / "blob").glob("store-0*.tar"))) == 4
+    return tmp_path / "dual"
+
+
+@pytest.mark.parametrize("way", ["compact", "unreferenced", "dry run", "commit"])
+def test_shards_that_are_called_like_a_stores_blobs_are_never_folded(called_store, way):
+    before, tar_files, number = shown(called_store), content(called_store / "blob"), len(tars(called_store))
+    if way == "commit":
+        ImageStore(called_store, dataset="store")["new.jpg"] = picture(5) * 100
+        new = shown(called_store).keys() - before.keys()
+        assert new == {"store/img/new.jpg"}
+        left = content(called_store / "blob")
+        assert {name: left.get(name) for name in tar_files if name.endswith(".tar")}.items() <= tar_files.items()
+        return
+    report = compact(called_store, unreferenced=way == "unreferenced", dry_run=way == "dry run")
+    assert (report.folded, len(tars(called_store))) == (0, number)
+    assert shown(called_store) == before
+    if way != "unreferenced":
+        assert content(called_store / "blob") == tar_files
+
+
+def test_shards_that_are_called_like_a_stores_blobs_are_relabelled(called_store):
+    (called_store / "store" / "ann" / "3.jpg.json").write_bytes(label("edited"))
+    assert len(relabel(called_store).blobs) == 1
+    check(called_store)
+    relabel(called_store, layout="files")
+    assert b"SECRET" not in bytes_of_tars(called_store)
+
+
+@pytest.mark.parametrize("layout", ["files", "webdataset"])
+def test_blobs_of_stores_stay(tmp_path, layout):
+    with ImageStore(tmp_path / "p") as store:
+        store["a.jpg"] = picture(1)
+    (tmp_path / "p" / "images" / "ann").mkdir(exist_ok=True)
+    (tmp_path / "p" / "images" / "ann" / "a.jpg.json").write_bytes(label("a"))
+    before = content(tmp_path / "p")
+    report = relabel(tmp_path / "p", layout=layout)
+    assert [problem.code for problem in report.problems] == ["label-kept"] * (layout == "webdataset")
+    assert content(tmp_path / "p") == before
+
+
+def test_a_private_shard_stays_private_from_its_first_byte(dual, monkeypatch):
+    seen, copy = [], relabelling._Blob.copy
+    for tar in tars(dual):
+        tar.chmod(0o600)
+
+    def looked_at(*given):
+        seen.extend(path.stat().st_mode & 0o077 for path in (dual / ".blobdir/staging").iterdir())
+        return copy(*given)
+
+    monkeypatch.setattr(relabelling._Blob, "copy", looked_at)
+    relabel(dual, layout="files")
+    assert set(seen) == {0}
+    assert {tar.stat().st_mode & 0o777 for tar in tars(dual)} == {0o600}
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_damage_doesnt_become_official(regular, tmp_path, dry_run):
+    pack(regular, tmp_path / "dual", PackOptions(layout="webdataset", checksum=True))
+    with tars(tmp_path / "dual")[0].open("r+b") as file:
+        file.seek(520)
+        file.write(b"damaged")
+    before = content(tmp_path / "dual")
+    with pytest.raises(PackError, match="doesn't have the checksum.*nothing was changed"):
+        relabel(tmp_path / "dual", layout="files", dry_run=dry_run)
+    assert content(tmp_path / "dual") == before
+
+
+@pytest.fixture
+def with_remains(dual):
+    """An image was removed, and a file beside its blob has it still; a label is stale."""
+    (tar,) = (dual / "blob").glob("train*.tar")
+    (dual / "blob" / "download.part").write_bytes(tar.read_bytes())
+    (dual / "train" / "ann" / "plain.jpg.json").write_bytes(label("edited"))
+    remove(dual, ["train/a.jpg"])
+    return dual
+
+
+REMAINS = "download.part: still has 'jpg/a.jpg', which was removed"
+
+
+@pytest.mark.parametrize("end", ["refused", "interrupt", "no room", "after"])
+def test_what_compacting_said_isnt_lost_when_relabelling_fails(with_remains, monkeypatch, capsys, end):
+    wrong = {"refused": PackError("by order"), "interrupt": KeyboardInterrupt(), "no room": OSError(28, "No space")}
+
+    def fail(*_):
+        raise wrong.get(end, OSError(5, "breaks"))
+
+    if end == "after":
+        calls, say_left = [], ChangeReport.say_left
+        second = lambda *given: fail() if calls.append(0) or len(calls) > 1 else say_left(*given)  # noqa: E731
+        monkeypatch.setattr(ChangeReport, "say_left", second)
+    else:
+        monkeypatch.setattr(relabelling._Relabelling, "_write", fail)
+    before = shown(with_remains)
+    assert run(["compact", "--layout", "webdataset", str(with_remains)]) != 0
+    said = capsys.readouterr().err
+    assert said.count(REMAINS) == 1
+    assert ("the change was made" in said) is (end == "after")
+    assert ("blobs were compacted before that" in said) is (end != "after")
+    assert shown(with_remains) == before
+    assert (label("edited") in bytes_of_tars(with_remains)) is (end == "after")
+    assert label("SECRET train a.jpg") not in bytes_of_tars(with_remains)
+
+
+def test_nothing_is_said_to_be_done_where_nothing_was(dual, monkeypatch, capsys):
+    before = content(dual)
+    monkeypatch.setattr(relabelling._Relabelling, "_write", lambda *_: (_ for _ in ()).throw(PackError("by order")))
+    assert run(["compact", "--layout", "files", str(dual)]) != 0
+    said = capsys.readouterr().err
+    assert "by order" in said
+    assert "change was made" not in said
+    assert "before that" not in said
+    assert content(dual) == before
+
+
+def test_what_is_said_of_blobs_is_of_those_that_there_are(with_remains):
+    json_of = with_remains / "val" / "ann" / "q.z.jpg.json"
+    json_of.unlink()
+    report = relabel(with_remains)
+    assert {problem.code for problem in report.problems} >= {"still-there", "label-kept"}
+    assert all(
+        (with_remains / one.path).exists() for one in report.problems if one.code in ("still-there", "label-kept")
+    )
+    assert all((with_remains / path).exists() for path in [*report.held, *report.blobs])

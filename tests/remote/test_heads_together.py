@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import gc
 import types
+import weakref
 
 import pytest
 import yarl
 from multidict import CIMultiDict
 
-from blobdir.sources.transports.web import Web
+from blobdir.sources.transports.web import _HEARD, Web
 
 THERE, NOT_THERE = "http://host/p/meta.json", [f"http://host/{n}/meta.json" for n in range(5)]
 SLOW_S = 0.3
@@ -104,3 +106,39 @@ def test_one_that_never_answers_holds_no_other():
         return server.asked
 
     assert ("GET", NOT_THERE[0]) in asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("missing", "ways"),
+    [
+        ("http://host/p/.blobdir/journal.json", {"HEAD"}),
+        ("http://host/p/x/y.json", {"HEAD"}),
+        ("http://host/pq/meta.json", {"HEAD", "GET"}),
+        ("http://host/meta.json", {"HEAD", "GET"}),
+        ("http://other/p/meta.json", {"HEAD", "GET"}),
+    ],
+)
+def test_who_opens_a_project_knows_what_who_looked_for_it_has_heard(missing, ways):
+    async def run():
+        server = Server(knows_head=True, there_last=False)
+        await Web(server).info(THERE)
+        server.asked.clear()
+        with pytest.raises(FileNotFoundError):
+            await Web(server).info(missing)
+        return server.asked
+
+    assert {how for how, _ in asyncio.run(run())} == ways
+
+
+def test_what_was_heard_has_a_bound_and_goes_with_its_backend():
+    async def run():
+        server = Server(knows_head=True, there_last=False)
+        web = Web(server)
+        for number in range(1000):
+            web._hear(f"http://host/{number}/meta.json")
+        assert len(_HEARD[server]) == 64
+        return weakref.ref(server)
+
+    gone = asyncio.run(run())
+    gc.collect()
+    assert gone() is None

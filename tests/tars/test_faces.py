@@ -87,9 +87,18 @@ def test_cp(shards: Path, run: Run, place: str) -> None:
 
 @pytest.mark.parametrize("place", ["shards/a-0.tar", "shards/*.tar"])
 def test_verify(shards: Path, run: Run, place: str) -> None:
-    assert b"0 errors, 0 warnings" in run("verify", place)
+    said = run("verify", place)
+    assert b"0 errors, 0 warnings" in said
+    assert not any(word in said for word in (b"SHA256SUMS", b"annotation", b"of images", b"--decode", b"blob"))
     os.truncate(shards / "shards/a-0.tar", 1024 + 512 + 100)
     assert b"tar-damaged" in run("verify", place, status=6)
+
+
+@pytest.mark.parametrize("place", ["shards/*.tar/one.txt", "shards/a-{0..1}.tar/d/two.jpg", "no*.tar/a/b"])
+def test_a_path_behind_a_pattern_is_named_as_one(run: Run, place: str) -> None:
+    pattern = place[: place.index(".tar") + 4].encode()
+    assert b"a pattern of tars has no path behind it" in (said := run("cat", place, status=3))
+    assert b"open " in said and said.rstrip().endswith(pattern)
 
 
 CHANGES = {

@@ -73,6 +73,8 @@ def test_patterns(pattern: str, found: list[str]) -> None:
         ("memory://a.tar", "memory://", "a.tar"),
         ("/nowhere/{a,b}/x.tar", "/nowhere", "{a,b}/x.tar"),
         ("file:///nowhere/x*.tar", "/nowhere", "x*.tar"),
+        ("/nowhere/{a,A}.{tar,TAR}", "/nowhere", "{a,A}.{tar,TAR}"),
+        ("/nowhere/a.{txt,t{ar,gz}}", "/nowhere", "a.{txt,t{ar,gz}}"),
     ],
 )
 def test_places_of_tars(place: str, root: str, pattern: str) -> None:
@@ -81,7 +83,16 @@ def test_places_of_tars(place: str, root: str, pattern: str) -> None:
 
 @pytest.mark.parametrize(
     "place",
-    ["s3://bucket.tar", "s3://bucket/project", "/nowhere/x", "https://host/x.tar?a=b", "s3://bucket/x.tar/", "/"],
+    [
+        "s3://bucket.tar",
+        "s3://bucket/project",
+        "/nowhere/x",
+        "/nowhere/{a,b}.{txt,star}",
+        "/nowhere/{}",
+        "https://host/x.tar?a=b",
+        "s3://bucket/x.tar/",
+        "/",
+    ],
 )
 def test_places_of_projects(place: str) -> None:
     assert tar_place(place) is None

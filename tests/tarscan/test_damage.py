@@ -33,6 +33,7 @@ from tarscan_cases import (
 )
 
 from blobdir.errors import CompressedTarError, DamagedTarError, TarError
+from blobdir.sources import LocalStorage
 from blobdir.tarscan import scan_tar
 
 # The end of the archive
@@ -40,14 +41,15 @@ from blobdir.tarscan import scan_tar
 
 @pytest.mark.parametrize("behind", [b"", b"!", member(b"b", b"2") + END], ids=["nothing", "junk", "another archive"])
 @pytest.mark.parametrize("archive", [member(b"a", b"1") + END, b""], ids=["an archive", "nothing else"])
-def test_terabytes_of_holes_behind_it_cost_nothing(tmp_path: Path, archive: bytes, behind: bytes) -> None:
+@pytest.mark.parametrize("opened", ["by its path", "as a place"])
+def test_terabytes_of_holes_behind_it_cost_nothing(tmp_path: Path, archive: bytes, behind: bytes, opened: str) -> None:
     path = tmp_path / "a.tar"
     with open(path, "wb") as file:
         file.write(archive)
         file.truncate(4 << 40)
         file.seek(0, os.SEEK_END)
         file.write(behind)
-    table = scan_tar(path)
+    table = scan_tar(path if opened == "by its path" else LocalStorage(tmp_path).open(path.name))
     assert list(names(table)) == ([b"a"] if archive else [])
     assert any(str(4 << 40) in warning for warning in table.warnings) == bool(behind)
 

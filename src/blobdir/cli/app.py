@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from blobdir import __version__
-from blobdir.cli.errors import report, show_trace, show_usage, show_warning
+from blobdir.cli.errors import let_go, report, show_trace, show_usage, show_warning
 from blobdir.cli.output import complain
 from blobdir.errors import BlobdirWarning
 from blobdir.interrupts import ENDING, remembering
@@ -182,6 +182,7 @@ def _run(arguments: list[str], done: list[str]) -> int:
         raise
     except Exception as error:
         if "--debug" in arguments:
+            let_go(error)
             show_trace(traceback.format_exc())
         status = report(error)
         for text in done:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from blobdir.cli.options import project_options
-from blobdir.cli.output import INCOMPLETE, SHOWN, Bars, complain, write_json, write_lines
+from blobdir.cli.output import INCOMPLETE, Bars, name_by_code, write_json, write_lines
 from blobdir.cli.target import Whole
 from blobdir.wording import counted
 
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     "--task",
     type=click.Choice(["detect", "segment", "pose"]),
     default=None,
-    help="Of YOLO: boxes, outlines or keypoints. Default: boxes as the SDK; exactly, what each object is.",
+    help="Of YOLO: boxes, outlines or keypoints. Default: boxes as the SDK; exactly, what each object is, "
+    "but boxes for outlines where any object has keypoints.",
 )
 @click.option("--val", multiple=True, metavar="NAME", help="Of YOLO: a dataset for validation; repeatable.")
 @click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this dataset; repeatable.")
@@ -96,10 +97,7 @@ def convert_command(
 
 
 def _say(report: ConvertReport, dest: str, to: str, *, quiet: bool) -> None:
-    for problem in report.problems[:SHOWN]:
-        complain(problem.code, problem.path, problem.message)
-    if len(report.problems) > SHOWN:
-        complain(f"and {len(report.problems) - SHOWN:,} more (--json lists all)")
+    name_by_code(sorted(report.problems, key=lambda problem: not problem.is_count), " (--json lists all)")
     if not quiet:
         images, objects = counted(report.images, "image"), counted(report.objects, "object")
         if report.losses:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from blobdir.background import NO_THREAD
@@ -42,6 +43,15 @@ def show_trace(trace: str) -> None:
         say(line, most=MOST_OF_A_PATH)
 
 
+def let_go(error: BaseException) -> None:
+    """Give back what the functions hold that an error came through: where memory is short, so is it for words."""
+    trace = error.__traceback__
+    while trace is not None:
+        with suppress(RuntimeError):  # those that are running still
+            trace.tb_frame.clear()
+        trace = trace.tb_next
+
+
 def report(error: Exception) -> int:
     """Say in one line what went wrong, and give the exit status for it.
 
@@ -52,6 +62,8 @@ def report(error: Exception) -> int:
     """
     if isinstance(error, BrokenPipeError):
         raise error
+    if isinstance(error, MemoryError):
+        let_go(error)
     if isinstance(error, BlobdirError):
         text, status = str(error), error.exit_code
     elif isinstance(error, OSError):

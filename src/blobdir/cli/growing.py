@@ -56,7 +56,7 @@ def add_command(
     Old blobs aren't touched: who has the project open or mounted keeps what they see. All are added, or none. An image
     that is replaced keeps its annotation, unless FOLDER has a new one; one that is the same already is left as it is.
     Images without an annotation in FOLDER are named, and annotations there that are none of these images'; exit status
-    7 says that there are such annotations.
+    7 says that there are both, so that some may not have found their images.
 
     \b
     blobdir add /data/lemons train new/*.jpg --annotations new-ann
@@ -180,7 +180,8 @@ def compact_command(project: str, unreferenced: bool, layout: str | None, dry_ru
     _say_problems(report)
     if dry_run:
         lines = [*_listed("written anew", report.replaced), *_listed("deleted", report.removed)]
-        write_lines([*lines, f"{human_bytes(report.freed)} would be freed"])
+        folded = f"; {counted(report.folded, 'small blob')} would become large ones" if report.folded else ""
+        write_lines([*lines, f"{human_bytes(report.freed)} would be freed{folded}"])
     elif not quiet:
         line = f"{counted(len(report.blobs), 'blob')} written anew, {len(report.removed):,} deleted"
         line += f", {human_bytes(report.freed)} freed"

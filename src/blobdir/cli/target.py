@@ -202,5 +202,9 @@ def split_local(typed: str, *, shows_blobs: bool = False) -> tuple[str, str]:
     if tar_place(full) is not None:
         return full, ""
     if not os.path.exists(full):
+        above = ("/".join(parts[:depth]) for depth in range(len(parts) - 1, 0, -1))
+        pattern = next((root for root in above if tar_place(root) is not None), "")
+        if pattern:
+            raise NotAProjectError(f"{typed}: no such tar, and a pattern of tars has no path behind it; open {pattern}")
         raise NotAProjectError(f"{typed}: doesn't exist, and no folder above it is a blob project (holds {META})")
     return full, ""

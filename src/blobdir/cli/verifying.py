@@ -63,7 +63,7 @@ def verify_command(
     """
     from blobdir.verifying import verify
     from blobdir.verifying.repair import mend
-    from blobdir.verifying.tars import refuse_tars
+    from blobdir.verifying.tars import means_tars, refuse_tars
 
     if dry_run and not repairs:
         raise UsageError("--dry-run says what --repair would do: give both")
@@ -86,38 +86,53 @@ def verify_command(
     if as_json:
         write_json(report.to_json() | {"repaired": said})
     else:
-        write_lines([*said, *_lines(report, quiet=quiet)])
+        read = [] if quiet else (_read_of_tars if means_tars(project) else _read)(report)
+        write_lines([*said, *_found(report), *read])
     wrong = report.errors + (report.warnings if strict else 0)
     return DataError.exit_code if wrong else 0
 
 
-def _lines(report: VerifyReport, *, quiet: bool) -> list[str]:
+def _found(report: VerifyReport) -> list[str]:
     lines = []
     for finding in report.findings:
         lines.append(f"{finding.severity}: {finding.path or '.'}: {finding.code}, {counted(finding.count, 'time')}")
         lines += [f"    {example}" for example in finding.examples[:FEW]]
         if finding.count > FEW:
             lines.append(f"    and {finding.count - min(FEW, len(finding.examples)):,} more")
-    if not quiet:
-        failed = f"{report.undecoded:,} that can't be, " if report.undecoded else ""
-        rate = report.blob_bytes / max(report.seconds, 1e-9)
-        lines.append(
-            f"{counted(report.blobs, 'blob')}, {human_bytes(report.blob_bytes)}, "
-            f"{counted(report.entries, 'entry', 'entries')}, {counted(report.annotations, 'annotation')}, "
-            f"{counted(report.files, 'other file of images', 'other files of images')}, "
-            f"{counted(report.decoded, 'image')} decoded, {failed}{counted(report.checksums, 'checksum')}, "
-            f"in {report.seconds:.1f} s ({human_bytes(rate)}/s)"
-        )
-        if without := report.blobs - report.checksums:
-            what = f"whether the bytes of {counted(without, 'blob')} are those that were packed"
-            lines.append(f"not looked at: {what}; no checksum to hold them against is in blob/SHA256SUMS")
-        if not report.decoded and not report.undecoded:
-            lines.append(
-                "not looked at: the pixels of the images, and of bitmaps in annotations; --decode decodes them"
-            )
-        if report.masks:
-            lines.append(f"not looked at: the pixels of {counted(report.masks, 'mask')}; only how they begin")
-        if report.unchecked:
-            lines.append(f"not looked at: {counted(report.unchecked, 'thing')} named above (not-checked)")
-        lines.append(f"{counted(report.errors, 'error')}, {counted(report.warnings, 'warning')}")
     return lines
+
+
+def _read_of_tars(report: VerifyReport) -> list[str]:
+    """What was looked at of tars, which are proven by their headers and have no checksums."""
+    read = f"{counted(report.blobs, 'tar')}, {human_bytes(report.blob_bytes)}, {counted(report.entries, 'file')}"
+    return [f"{read}, {_time(report)}", _sum(report)]
+
+
+def _read(report: VerifyReport) -> list[str]:
+    """What was looked at, and what wasn't."""
+    failed = f"{report.undecoded:,} that can't be, " if report.undecoded else ""
+    read = (
+        f"{counted(report.blobs, 'blob')}, {human_bytes(report.blob_bytes)}, "
+        f"{counted(report.entries, 'entry', 'entries')}, {counted(report.annotations, 'annotation')}, "
+        f"{counted(report.files, 'other file of images', 'other files of images')}, "
+        f"{counted(report.decoded, 'image')} decoded, {failed}{counted(report.checksums, 'checksum')}"
+    )
+    lines = [f"{read}, {_time(report)}"]
+    if without := report.blobs - report.checksums:
+        what = f"whether the bytes of {counted(without, 'blob')} are those that were packed"
+        lines.append(f"not looked at: {what}; no checksum to hold them against is in blob/SHA256SUMS")
+    if not report.decoded and not report.undecoded:
+        lines.append("not looked at: the pixels of the images, and of bitmaps in annotations; --decode decodes them")
+    if report.masks:
+        lines.append(f"not looked at: the pixels of {counted(report.masks, 'mask')}; only how they begin")
+    if report.unchecked:
+        lines.append(f"not looked at: {counted(report.unchecked, 'thing')} named above (not-checked)")
+    return [*lines, _sum(report)]
+
+
+def _time(report: VerifyReport) -> str:
+    return f"in {report.seconds:.1f} s ({human_bytes(report.blob_bytes / max(report.seconds, 1e-9))}/s)"
+
+
+def _sum(report: VerifyReport) -> str:
+    return f"{counted(report.errors, 'error')}, {counted(report.warnings, 'warning')}"

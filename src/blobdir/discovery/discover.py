@@ -133,6 +133,10 @@ def _report_unsettled(
         report.incomplete(folder, unfinished.UNFINISHED, folder, message)
 
 
+def _untold(step: str, done: int, total: int) -> None:
+    """Progress that nobody wants to know."""
+
+
 class _Discovery:
     def __init__(
         self, storage: Storage, options: DiscoveryOptions, progress: Progress | None, read: ReadOffsets
@@ -140,7 +144,7 @@ class _Discovery:
         self._read_offsets = read
         self.storage = storage
         self.options = options
-        self.progress = progress
+        self._tell = progress or _untold
         place = inputs.place_of(storage)
         self.header = Header(options=options.to_json(), built_ns=time.time_ns(), place=place)
         self.report = Report(self.header, options)
@@ -185,10 +189,6 @@ class _Discovery:
         self.header.inputs.extend(self._deciding.records(self.header.blobs))
         self.linked.spread(self.header.incomplete)
         return merged, self.header
-
-    def _tell(self, step: str, done: int, total: int) -> None:
-        if self.progress is not None:
-            self.progress(step, done, total)
 
     # -- what is there ---------------------------------------------------------------------------------------
 

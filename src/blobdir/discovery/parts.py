@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from blobdir.discovery import layout
 from blobdir.errors import OffsetsNameError
 from blobdir.offsets.names import shown, to_str
@@ -16,10 +18,13 @@ from blobdir.projectlock import STATE_DIR
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from numpy.typing import NDArray
+
     from blobdir.offsets import OffsetsTable
     from blobdir.sources import Folder
 
-_FOLDERS_PER_MEMBER: Final = 4
+MOST_FOLDERS: Final = 16
+"""Folders in a name of a member that any offsets file may have, whatever its other names are."""
 _FOLDERS: Final = 64
 """Folders in the names of members that there may be in any case."""
 
@@ -72,18 +77,27 @@ class InnerProject:
         return inside and (self.stems is None or pickle.stem in self.stems)
 
 
+def deepest(arena: NDArray[np.uint8], starts: NDArray[np.int64]) -> int:
+    """Folders in the name, of a name table, that has most."""
+    slashes = arena == ord("/")
+    if len(starts) < 2 or not slashes.any():
+        return 0
+    return int(np.add.reduceat(slashes, starts[:-1], dtype=np.int32).max())
+
+
 def check_folders(table: OffsetsTable, path: str) -> None:
     """Make sure that the names of members don't make far more folders than there are members.
 
-    A name of 4 kB can have two thousand folders in it, each of which takes more room than the name.
+    A name of 4 kB can have two thousand folders in it, each of which takes more room than the name. Who writes names
+    that each have no more than `MOST_FOLDERS` can put any of them together, and leave out any.
 
     Raises
     ------
     OffsetsNameError
     """
-    if not (table.arena == ord("/")).any():
+    if deepest(table.arena, table.name_start) <= MOST_FOLDERS:
         return
-    most = _FOLDERS_PER_MEMBER * len(table) + _FOLDERS
+    most = MOST_FOLDERS * len(table) + _FOLDERS
     known = {b""}
     for row in range(len(table)):
         folder = table.name(row).rpartition(b"/")[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import glob
 import re
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
@@ -53,7 +54,16 @@ def looks_like_tars(path: str, *, is_url: bool) -> bool:
     name = _tail(path)
     if is_called_tar(name):
         return True
-    return any(one in name.lower() for one in _SAID) and _first_magic(path, is_url=is_url) < len(path)
+    if _first_magic(path, is_url=is_url) == len(path):
+        return False
+    return any(one in name.lower() for one in _SAID) or _stands_for_tars(name)
+
+
+def _stands_for_tars(name: str) -> bool:
+    """Whether braces make a name that is a tar's: ``a.{tar,TAR}``."""
+    with suppress(UsageError):
+        return any(map(is_called_tar, expand_braces(name)))
+    return False
 
 
 def split_pattern(path: str, *, is_url: bool) -> tuple[str, str]:

@@ -50,9 +50,6 @@ if TYPE_CHECKING:
 _AT_ONCE: Final = 8
 """Tars behind a backend that are scanned together."""
 _NAMED: Final = 3
-_FOLDERS_PER_MEMBER: Final = 16
-_FOLDERS: Final = 10_000
-"""Folders in the names of a tar that there may be in any case."""
 _MOST_BESIDES: Final = 16 << 10
 """Characters in which the links and empty folders of one tar are kept."""
 
@@ -111,7 +108,7 @@ class _Scanned:
         """What it has besides rows and warnings, to be kept; None where that can't be, or is much."""
         if self.damage is not None or self.unserved:
             return None
-        above = {parent for path, _ in self.rows for parent in (path, *_above(path))}
+        above = _with_above(path for path, _ in self.rows)
         links = {_decode(path): _decode(target) for path, target in self.links.items()}
         said = json.dumps([sorted(set(self.folders) - above), links])
         return said if len(said) <= _MOST_BESIDES else None
@@ -384,7 +381,11 @@ class _Tars:
         path = self._header.blobs[number].path
         for warning in scanned.warnings:
             self._report.warning("tar-left-out", path, f"{path}: {warning}")
-        self._add_rows(path, scanned)
+        for folder in scanned.folders:
+            self._show(folder)
+        for folder, table in scanned.rows:
+            self._show(folder)
+            self._parts[folder].append(table)
         for what, target in scanned.links.items():
             self._add_link(_decode(what), _decode(target))
         for sentence, some in scanned.unserved:
@@ -396,21 +397,6 @@ class _Tars:
             self._add_damage(number, scanned)
         elif self._options.layout == "files" and (besides := scanned.besides()) is not None:
             self._whole[number] = sum(len(table) for _, table in scanned.rows), besides
-
-    def _add_rows(self, path: str, scanned: _Scanned) -> None:
-        """Add files and folders; a name of 4 kB can have two thousand folders in it, so those have a bound."""
-        members = len(scanned.folders) + sum(len(table) for _, table in scanned.rows)
-        most = len(self._parts) + _FOLDERS_PER_MEMBER * members + _FOLDERS
-        for folder in scanned.folders:
-            self._show(folder)
-        for folder, table in scanned.rows:
-            self._show(folder)
-            self._parts[folder].append(table)
-            if len(self._parts) > most:
-                raise DamagedTarError(
-                    f"{self._full(path)}: the names of its {members:,} members make more than {most:,} folders",
-                    path=path,
-                )
 
     def _add_link(self, path: str, target: str) -> None:
         if target not in self._links:
@@ -426,10 +412,10 @@ class _Tars:
     def _add_damage(self, number: int, scanned: _Scanned) -> None:
         """Say of a tar that isn't whole that more may be missing wherever it has something."""
         blob, cause = self._header.blobs[number], scanned.damage
-        some = {"", *scanned.folders, *(path for path, _ in scanned.rows)}
-        folders = sorted(some | {parent for path in some for parent in _above(path)})
+        folders = sorted(_with_above(("", *scanned.folders, *(path for path, _ in scanned.rows))))
         if isinstance(cause, DamagedTarError):
-            message = f"{blob.path}: {cause}; what lies behind that isn't shown"
+            what = "what lies behind that isn't shown" if cause.position else "nothing of it is shown"
+            message = f"{blob.path}: {cause}; {what}"
             cause = DamagedTarError(f"{self._full(blob.path)}: {cause}", path=blob.path, position=cause.position)
             if not cause.position:
                 self._failed.append(cause)
@@ -503,10 +489,15 @@ def _without(path: str, damage: DamagedTarError | None) -> DamagedTarError | Non
     return DamagedTarError(str(damage).removeprefix(f"{path}: "), path=damage.path, position=damage.position)
 
 
-def _above(path: str) -> Iterable[str]:
-    while path:
-        path = path.rpartition("/")[0]
-        yield path
+def _with_above(paths: Iterable[str]) -> set[str]:
+    """Paths of folders and of all that they lie in, each of which is looked at once."""
+    found: set[str] = set()
+    for folder in paths:
+        path = folder
+        while path not in found:
+            found.add(path)
+            path = path.rpartition("/")[0]
+    return found
 
 
 def _encode(name: str) -> bytes:

@@ -143,8 +143,8 @@ def collect(tree: Tree, options: ImageOptions) -> Contents:
     own, state = _look_at_loose(tree, live, size, collector)
     attributes = np.concatenate([collector.table(), own])
     attribute[live] = np.arange(len(attributes) - len(own), len(attributes))
-    for row in _rows_not_listed(tree):
-        kind[row] = UNREADABLE
+    if tree.index.header.incomplete:  # of those directories, the kernel can only list what there is, or refuse it whole
+        kind[[row for row in tree.index.directories.tolist() if not tree.is_complete(row)]] = UNREADABLE
     size[kind == UNREADABLE] = np.maximum(size[kind == UNREADABLE], 1)  # an empty file could be read
     size[(kind == UNREADABLE) & (source == DIRECTORY)] = BLOCK
     _check_copied(tree, options, total_of(size[kind == COPIED]))
@@ -267,17 +267,6 @@ def _look_at_loose(
 def in_column(time_ns: int) -> int:
     """A time as `STATE` has it: of one that is centuries away, that it is."""
     return max(-(1 << 63), min(time_ns, (1 << 63) - 1))
-
-
-def _rows_not_listed(tree: Tree) -> list[int]:
-    """Directories whose list of names isn't complete: the kernel can only list what there is, or refuse it whole."""
-    rows = []
-    for path in tree.index.header.incomplete:
-        try:
-            rows.append(tree.find(path))
-        except (NotFoundError, OSError):
-            continue  # below a folder that isn't shown either
-    return rows
 
 
 def _check_copied(tree: Tree, options: ImageOptions, total: int) -> None:

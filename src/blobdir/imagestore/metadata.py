@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from blobdir.errors import AnnotationError, UsageError
+from blobdir.imagestore.pairs import Items, Values
 from blobdir.jsontext import read_certain, read_json, write_json
 
 if TYPE_CHECKING:
@@ -37,10 +39,25 @@ class Metadata(MutableMapping[str, dict[str, Any]]):
         self._store.put_metadata({name: {}})
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in self._store.names if self._store.get_metadata(name))
+        return (name for name, _ in self.pairs())
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return sum(1 for _ in self.pairs())
+
+    def pairs(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Names of the images that are there now, with what is known of them when it's read; as ``items()``."""
+        for name in self._store.names:
+            with suppress(KeyError):  # removed meanwhile
+                if found := self._store.get_metadata(name):
+                    yield name, found
+
+    def items(self) -> Items[dict[str, Any]]:
+        """Names with what is known of the images."""
+        return Items(self)
+
+    def values(self) -> Values[dict[str, Any]]:
+        """What is known of the images, in the order of their names."""
+        return Values(self)
 
     def __contains__(self, name: object) -> bool:
         try:
@@ -62,18 +79,31 @@ def encoded(name: str, value: Any) -> bytes:
     Raises
     ------
     UsageError
-        They can't be written as JSON, or wouldn't be the same when they are read.
+        They can't be written as JSON, or have keys that aren't texts. Tuples are lists when they are read.
     """
     if not isinstance(value, Mapping):
         raise UsageError(f"{name}: metadata is a {type(value).__name__}, and must be a dictionary; nothing was written")
     try:
         data = write_json(dict(value))
         read_certain(data)
+        _check_keys(value)
     except AnnotationError as error:
         raise UsageError(f"{name}: metadata {error}; nothing was written") from error
     except TypeError as error:
         raise UsageError(f"{name}: metadata can't be written as JSON: {error}; nothing was written") from error
     return data
+
+
+def _check_keys(value: Any) -> None:
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"its key {key!r} isn't a text")
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return
+    for one in value:
+        _check_keys(one)
 
 
 def decoded(path: str, data: bytes | None) -> dict[str, Any]:

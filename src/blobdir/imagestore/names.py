@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from blobdir.discovery.layout import NAME_MAX_BYTES
+from blobdir.discovery import layout
+from blobdir.discovery.parts import MOST_FOLDERS, deepest
 from blobdir.errors import UsageError
 from blobdir.offsets.names import first_bad_name, shown, to_bytes
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MAX_NAME_BYTES: Final = NAME_MAX_BYTES - len(".json")
+MAX_NAME_BYTES: Final = layout.NAME_MAX_BYTES - len(".json")
 """Bytes between slashes: what belongs to an image is called like it, with this behind."""
 MAX_PATH_BYTES: Final = 3000
 """Bytes of a name with all its folders: what lies above them in the project, and where that is, comes on top."""
@@ -40,6 +41,21 @@ def packed_names(names: Sequence[Any]) -> tuple[NDArray[np.uint8], NDArray[np.in
     starts = np.concatenate([[0], ends + 1])
     if (bad := first_bad_name(arena, starts)) is not None:
         raise UsageError(f"{bad[1]}; nothing was written")
+    return arena, starts
+
+
+def is_dataset(name: Any) -> bool:
+    """Whether a dataset can be called like this."""
+    return isinstance(name, str) and layout.dataset_place(name) is not None
+
+
+def new_names(names: Sequence[Any]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """`packed_names` of images that are to be written: those that others have written may be longer.
+
+    What is asked of each name is asked of it alone, so any that are taken can lie in one offsets file, and any be
+    removed from it (`blobdir.discovery.parts.check_folders`).
+    """
+    arena, starts = packed_names(names)
     if len(names) and int(np.diff(starts).max()) > MAX_NAME_BYTES + 1:
         for name in names:
             spelled = to_bytes(name)
@@ -48,6 +64,12 @@ def packed_names(names: Sequence[Any]) -> tuple[NDArray[np.uint8], NDArray[np.in
                     f"the name {shown(name)} is too long: {MAX_NAME_BYTES} bytes between slashes, and "
                     f"{MAX_PATH_BYTES} in all, are the most; nothing was written"
                 )
+    if deepest(arena, starts) > MOST_FOLDERS:
+        name = next(name for name in names if name.count("/") > MOST_FOLDERS)
+        raise UsageError(
+            f"the name {shown(name)} is in {name.count('/')} folders, and {MOST_FOLDERS} are the most; "
+            "nothing was written"
+        )
     return arena, starts
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
+from collections import ChainMap, Counter
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import islice
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
@@ -18,13 +19,13 @@ import numpy as np
 from blobdir.discovery import layout
 from blobdir.errors import UsageError
 from blobdir.imagestore.counts import Put
-from blobdir.imagestore.names import as_bytes, packed_names
+from blobdir.imagestore.names import as_bytes, new_names, packed_names
 from blobdir.imagestore.view import FOLDER, META, NONE, OTHER, meta_path
 from blobdir.interrupts import note
 from blobdir.offsets.table import OffsetsTable, concatenate
 from blobdir.packing.arriving import watch_coming
 from blobdir.packing.belongings import belongings, check_nothing_of_others, watch
-from blobdir.packing.folding import FOLD_BYTES, SLUG, copy_members, fold, ripe, small_blobs
+from blobdir.packing.folding import FOLD_BYTES, SLUG, Folding, copy_members, ripe, small_blobs
 from blobdir.packing.names import DIGEST_DIGITS
 from blobdir.packing.publishing import Change
 from blobdir.packing.shards import TarOutput
@@ -32,7 +33,7 @@ from blobdir.packing.sums import SUMS
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from blobdir.imagestore.view import View
     from blobdir.packing.folding import Small
@@ -79,10 +80,12 @@ class Pending:
             self._change.__exit__(type(error), error, None)
             raise
         self._images: dict[str, Span | None] = {}  # None: it goes
+        self._folding = Folding(self._writer, self._images.keys())
         self._old: set[str] = set()  # of those, the ones that are there
         self._removed: set[str] = set()  # those that were removed, and may have come again
         self._meta: dict[str, bytes] = {}
-        self._folders: Counter[str] = Counter()  # folders of names that come
+        self._meta_folders: set[str] = set()  # that images with metadata are or were in, called like one's metadata
+        self._folders: Counter[str] = Counter()  # folders of all names that have a place in the tar
         self._members = 0
         self._origins: dict[str, Origin] = {}
         self._emptied: set[str] = set()
@@ -171,11 +174,13 @@ class Pending:
             for name in metadata:
                 if not self.has(name, view):
                     raise KeyError(name)
+            self._check_metadata(metadata, view)
         except BaseException:
             for name, span in undo.items():
                 self._restore(name, span)
             raise
         self._meta |= metadata
+        self._meta_folders.update(folder for name in metadata for folder in _like_metadata(name))
         return Put(new, replaced, kept)
 
     def _put_batch(self, batch: list[tuple[Any, Any]], view: View, undo: dict[str, Any], *, overwrite: bool) -> Put:
@@ -183,7 +188,7 @@ class Pending:
             names = [name for name, _ in batch]
         except (TypeError, ValueError):
             raise UsageError("images are given as pairs of a name and bytes; nothing was written") from None
-        table = packed_names(names)
+        table = new_names(names)
         values = [value if type(value) is bytes else as_bytes(name, value) for name, value in batch]
         rows = view.packed_rows(names, *table)
         for i, name in enumerate(names) if self.since else ():
@@ -216,12 +221,12 @@ class Pending:
         in_folders: bool,
         overwrite: bool,
     ) -> Put:
-        images, old, member = self._images, self._old, self._output().member
+        member = self._output().member
         new = replaced = kept = 0
         for name, value, row in zip(names, values, rows, strict=True):
             if row < -1:
                 self._check_other(name, row, view)
-            span = images.get(name, _MISSING)
+            span = self._images.get(name, _MISSING)
             is_there = row >= 0 if span is _MISSING else span is not None
             if is_there:
                 if not overwrite:
@@ -230,14 +235,15 @@ class Pending:
                 replaced += 1
             else:
                 new += 1
-                if in_folders or "/" in name:
+                if in_folders:
                     self._check_folders(name, view)
             undo.setdefault(name, span)
             with self._whole():
-                images[name] = member(name, value)
+                place = member(name, value)
+            self._set(name, place)
             self._members += 1
             if row >= 0:
-                old.add(name)
+                self._old.add(name)
         return Put(new, replaced, kept)
 
     @contextmanager
@@ -251,15 +257,21 @@ class Pending:
 
     def _restore(self, name: str, span: Any) -> None:
         """Have an image be what it was before a call that failed."""
-        if self._images.get(name) is not None and (span is _MISSING or span is None):
-            self._folders.subtract(layout.above(name))
+        self._set(name, span)
+        if span is _MISSING:
+            self._old.discard(name)
+
+    def _set(self, name: str, span: Any) -> None:
+        """Have an image be at a place of the tar; None: it goes; `_MISSING`: it stays. Folders are counted with it."""
+        before = self._images.get(name)
         if span is _MISSING:
             self._images.pop(name, None)
-            self._old.discard(name)
+            span = None
         else:
-            if span and not self._images.get(name):
-                self._folders.update(layout.above(name))
             self._images[name] = span
+        if (before is None) != (span is None):
+            for folder in _above(name):
+                self._folders[folder] += 1 if before is None else -1
 
     def _check_other(self, name: str, row: int, view: View) -> None:
         if row == OTHER:
@@ -270,11 +282,30 @@ class Pending:
     def _check_folders(self, name: str, view: View) -> None:
         if self._folders[name] > 0:
             raise UsageError(f"{name}: is a folder with images in it already; nothing was written")
-        above = layout.above(name)
-        for folder in above:
-            if self._folders[folder] <= 0 and (self.has(folder, view) or view.row(folder) == OTHER):
+        for folder in _above(name):
+            if self._folders.get(folder, 0) <= 0 and (self.has(folder, view) or view.row(folder) == OTHER):
                 raise UsageError(f"{name}: {folder} is an image, so nothing can be in it; nothing was written")
-        self._folders.update(above)
+
+    def _check_metadata(self, metadata: dict[str, bytes], view: View) -> None:
+        """Refuse files of metadata that would lie in one another: of ``a`` and of ``a.json/b``, say."""
+        known = ChainMap(metadata, self._meta)
+        folders = self._meta_folders.union(folder for name in metadata for folder in _like_metadata(name))
+        for name in (name for name, data in metadata.items() if data != NO_METADATA):
+            file = f"{name}.json"
+            if view.has_folder(META, file) or (
+                file in folders and any(o.startswith(f"{file}/") for o, data in known.items() if data != NO_METADATA)
+            ):
+                raise UsageError(
+                    f"{name}: can't have metadata while images in {file} have some, or had in the last commit; "
+                    "nothing was written"
+                )
+            for folder in _like_metadata(name):
+                other = folder.removesuffix(".json")
+                if known.get(other, NO_METADATA) != NO_METADATA or view.has_metadata(other):
+                    raise UsageError(
+                        f"{name}: can't have metadata while {other} has some, or had in the last commit; "
+                        "nothing was written"
+                    )
 
     def delete(self, names: list[Any], view: View) -> None:
         """Remove images, with what belongs to them; all, or none.
@@ -290,14 +321,11 @@ class Pending:
                 raise KeyError(name)
         for name in dict.fromkeys(names):
             self._meta.pop(name, None)
-            if self._images.get(name) is not None:
-                self._folders.subtract(layout.above(name))
-            if name in self._old or self._was(name, view):
-                self._images[name] = None
+            is_old = name in self._old or self._was(name, view)
+            self._set(name, None if is_old else _MISSING)
+            if is_old:
                 self._old.add(name)
                 self._removed.add(name)
-            else:
-                del self._images[name]
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -349,7 +377,7 @@ class Pending:
         for one in small_blobs(self._writer, sys.maxsize) if left else ():
             gone = left.get(one.pickle.path, ())
             if gone and sum(len(table) for _, table in self._writer.known.tables(one.pickle)) <= len(gone):
-                self._writer.drop_blob(one.path, one.pickle.path)
+                self._folding.drop(one)
                 self._emptied.add(one.path)
 
     def _check_coming(self, coming: dict[str, Span]) -> None:
@@ -372,6 +400,8 @@ class Pending:
                 if other != name and self.has(other, view):
                     blank[other] = None
         for name in blank:
+            if view.has_folder(META, f"{name}.json") or f"{name}.json" in self._meta_folders:
+                continue  # metadata lie there, so it can have none of its own
             if name not in self._meta and (name in self._removed or not view.has_metadata(name)):
                 self._meta[name] = NO_METADATA
         for name, data in self._meta.items():
@@ -387,8 +417,11 @@ class Pending:
             coming = self._without_gaps(coming)
         writer = self._writer
         out = self._output()
-        small = [one for one in small_blobs(writer, FOLD_BYTES) if self._can_be_folded(one)]
-        folded = fold(writer, ripe(small, out.position), out, self._images.keys())
+        folding = self._folding
+        if small := [one for one in small_blobs(writer, FOLD_BYTES) if self._can_be_folded(one)]:
+            folding.be_like(str(self._change.stage(NEW_BLOB)))
+            ripe(small, out.position, folding.takes)
+        folded = folding.fold(out)
         digest = out.finish()
         stem = writer.name_blob(SLUG, digest or token_hex(DIGEST_DIGITS))  # as unique, and there for nothing else
         if digest:
@@ -397,9 +430,7 @@ class Pending:
         places = np.array(list(coming.values()), np.int64).reshape(len(coming), 2)
         table = OffsetsTable(*packed_names(list(coming)), places[:, 0].copy(), places[:, 1].copy())
         if folded:
-            states = [state for *_, state in folded]
-            old = OffsetsTable.from_entries([entry[:3] for entry in folded], states=states)
-            table = concatenate([table, old])
+            table = concatenate([table, *folded])
         writer.new_pickle(pickle, table)
 
     def _can_be_folded(self, small: Small) -> bool:
@@ -440,6 +471,22 @@ class Pending:
                 tar.close()
         finally:
             self._change.__exit__(None, None, None)
+
+
+def _above(name: str) -> Sequence[str]:
+    """The folders that an image is in."""
+    folder = name.rpartition("/")[0]
+    return _and_above(folder) if folder else ()
+
+
+@lru_cache(1 << 16)
+def _and_above(folder: str) -> list[str]:
+    return [*layout.above(folder), folder]
+
+
+def _like_metadata(name: str) -> list[str]:
+    """Folders of an image that are called like the metadata of another one."""
+    return [folder for folder in _above(name) if folder.endswith(".json")] if ".json/" in name else []
 
 
 def _batches(pairs: Iterable[tuple[Any, Any]]) -> Iterator[list[tuple[Any, Any]]]:

@@ -17,13 +17,17 @@ from blobdir.errors import (
     BlobdirError,
     BlobdirWarning,
     BusyError,
+    IncompleteListingError,
+    NotAProjectError,
+    NotFoundError,
     ReadError,
     ReadOnlyError,
     UsageError,
 )
 from blobdir.filenames import is_path
 from blobdir.imagestore.metadata import Metadata, decoded, encoded
-from blobdir.imagestore.names import packed_names
+from blobdir.imagestore.names import is_dataset, new_names
+from blobdir.imagestore.pairs import Items, Values, images_of
 from blobdir.imagestore.view import View
 from blobdir.locks import ForkSafeLock, ForkSafeRLock
 from blobdir.projectlock import JOURNAL, Glance, changes, is_being_changed
@@ -40,6 +44,8 @@ Mode = Literal["a", "r", "r+", "x"]
 _NONE: Final = object()
 _WAIT_S: Final = 0.02
 _TRIES: Final = 5
+_SETTLES_S: Final = 10.0
+"""Seconds that a commit which others make, or finish, is waited for."""
 _WORTH_BYTES: Final = 64 << 20
 _MANY: Final = 64
 """Blobs that a reader holds open; with more, folding is worth a call of `compact`."""
@@ -112,13 +118,13 @@ class ImageStore(MutableMapping[str, bytes]):
     ) -> None:
         if mode not in ("a", "r", "r+", "x"):
             raise UsageError(f"mode is {mode!r}, and must be 'a', 'r', 'r+' or 'x'")
-        if layout.dataset_place(dataset) is None:
+        if not is_dataset(dataset):
             raise UsageError(f"{dataset!r} can't be the name of a dataset")
-        if not is_path(text := os.fspath(path)):
+        if not is_path(text := os.fsdecode(path)):
             raise UsageError(
                 f"{text}: a store is a folder of this machine; what is elsewhere can be read by open_project"
             )
-        self.path = absolute(path)
+        self.path = absolute(text)
         self.mode, self.dataset, self.timeout = mode, dataset, timeout
         self.metadata = Metadata(self)
         self._view: View | None = None
@@ -126,9 +132,21 @@ class ImageStore(MutableMapping[str, bytes]):
         self._pending: Pending | None = None
         self._opening, self._writing = ForkSafeLock(), ForkSafeRLock()
         self._is_closed = self._has_warned = False
+        self._changer = 0
         if mode == "x" or (mode == "a" and not os.path.lexists(self.path)):
             self._create()
+        self._check_place()
         self._now()
+
+    def _check_place(self) -> None:
+        there = [""]
+        with suppress(OSError):  # opening it says more
+            there = os.listdir(self.path)
+        if not there:
+            raise NotAProjectError(
+                f"{self.path}: is an empty folder, and no store; a store makes its folder: remove this one, or give "
+                "the path of one that isn't there"
+            )
 
     def _create(self) -> None:
         """Make an empty project; another process may do so at the same time."""
@@ -161,9 +179,20 @@ class ImageStore(MutableMapping[str, bytes]):
         with self._opening:
             view = self._view
             if view is None or not view.is_current:
-                self._finish_cut_off()
-                self._view = view = View(self.path, self.dataset, view)
+                self._view = view = self._settled(view)
         return view
+
+    def _settled(self, before: View | None) -> View:
+        """The last commit, whole: never half of it and half of the one before, whatever one asks for."""
+        end = time.monotonic() + _SETTLES_S
+        while True:
+            self._finish_cut_off()
+            view = View(self.path, self.dataset, before)
+            if not view.unfinished:
+                return view
+            is_cut_off = changes(self.path)[1] and not is_being_changed(self.path)
+            if is_cut_off or time.monotonic() > end:
+                raise IncompleteListingError(f"{self.path}: {view.unfinished}")
 
     @property
     def _mine(self) -> Pending | None:
@@ -186,7 +215,7 @@ class ImageStore(MutableMapping[str, bytes]):
             view = self._now()
             try:
                 return read(view)
-            except ReadError:
+            except (ReadError, NotFoundError):
                 if view.is_current:
                     raise
         return read(self._now())
@@ -244,14 +273,30 @@ class ImageStore(MutableMapping[str, bytes]):
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
 
+    def pairs(self) -> Iterator[tuple[str, bytes]]:
+        """Names with bytes, of the commit that is the last one now, in the order of the names; as ``items()``."""
+        view, pending = self._now(), self._mine
+        return images_of(view) if pending is None else ((name, self[name]) for name in pending.names(view))
+
+    def items(self) -> Items[bytes]:
+        """Names with bytes: each iteration is of one commit, and cheaper than ``store[name]`` of each name."""
+        return Items(self)
+
+    def values(self) -> Values[bytes]:
+        """Bytes, in the order of the names; each iteration is of one commit."""
+        return Values(self)
+
     def __len__(self) -> int:
         view, pending = self._now(), self._mine
         return len(view.names) if pending is None else pending.count(view)
 
     def __contains__(self, name: object) -> bool:
+        return self._has(name, self._now())
+
+    def _has(self, name: object, view: View) -> bool:
         if not isinstance(name, str):
             return False
-        view, pending = self._now(), self._mine
+        pending = self._mine
         return view.row(name) >= 0 if pending is None else pending.has(name, view)
 
     def get_metadata(self, name: str) -> dict[str, Any]:
@@ -264,13 +309,18 @@ class ImageStore(MutableMapping[str, bytes]):
         AnnotationError
             Somebody has put something else there.
         """
-        if name not in self:
-            raise KeyError(name)
-        view, pending = self._now(), self._mine
-        data = pending.metadata(name) if pending is not None else None
-        if data is None and (pending is None or not pending.is_new(name)):
-            data = view.metadata(name)
-        return decoded(view.meta_path(name), data)
+        pending = self._mine
+
+        def read(view: View) -> dict[str, Any]:
+            if not self._has(name, view):
+                raise KeyError(name)
+            data = pending.metadata(name) if pending else None
+            if data is None and not (pending and pending.is_new(name)):
+                data = view.metadata(name)
+            return decoded(view.meta_path(name), data)
+
+        found: dict[str, Any] = self._tried(read)
+        return found
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -314,7 +364,7 @@ class ImageStore(MutableMapping[str, bytes]):
         """
         known = {name: encoded(name, value) for name, value in (metadata or {}).items()}
         if isinstance(images, Mapping):
-            packed_names(list(images))  # all are checked before the first one is written
+            new_names(list(images))  # all are checked before the first one is written
             pairs: Iterable[tuple[str, bytes]] = images.items()
         else:
             pairs = images
@@ -374,12 +424,24 @@ class ImageStore(MutableMapping[str, bytes]):
                     raise
             time.sleep(_WAIT_S)
 
-    def _begin(self, *, anew: bool = True) -> tuple[Pending, View]:
-        """Take the lock, and see what is there now; unless `anew`, by what this store itself has committed last."""
+    def _check_writable(self) -> None:
         if self.mode == "r":
             raise ReadOnlyError(f"{self.path}: the store was opened to be read; mode 'a' writes")
         if self._is_closed:
             raise UsageError(f"{self.path}: the store is closed")
+        if self._mine is not None:
+            raise UsageError(
+                f"{self.path}: a transaction of this store is open already; end it first, they can't be nested"
+            )
+        if self._changer == os.getpid():
+            raise UsageError(
+                f"{self.path}: a call of this store is writing, and what gives its images calls it again; begin a "
+                "transaction before, or collect them first"
+            )
+
+    def _begin(self, *, anew: bool = True) -> tuple[Pending, View]:
+        """Take the lock, and see what is there now; unless `anew`, by what this store itself has committed last."""
+        self._check_writable()
         from blobdir.imagestore.pending import Pending
 
         pending = self._as_soon_as_free(lambda: Pending(self.path, self.dataset))
@@ -405,20 +467,20 @@ class ImageStore(MutableMapping[str, bytes]):
                 yield pending, self._now()
                 return
             pending, view = self._begin(anew=anew)
+            self._changer = os.getpid()
             try:
                 yield pending, view
                 self._since = None
                 if pending.commit(view) and pending.settle(view):
                     self._since = _Since(view, Glance(self.path), changes(self.path), view.times(), pending.since)
             finally:
+                self._changer = 0
                 pending.close()
         self._advise()
 
     def __enter__(self) -> Self:
         if self.mode == "r":
             return self
-        if self._mine is not None:
-            raise UsageError(f"{self.path}: a transaction of this store is open already, and they can't be nested")
         with self._writing:
             self._pending, _ = self._begin()
         return self
@@ -467,13 +529,10 @@ class ImageStore(MutableMapping[str, bytes]):
 
         See `blobdir.packing.compact`. Who reads goes on with the old blobs until the next call.
         """
-        if self.mode == "r":
-            raise ReadOnlyError(f"{self.path}: the store was opened to be read; mode 'a' writes")
-        if self._mine is not None:
-            raise UsageError(f"{self.path}: a transaction is open; end it first")
         from blobdir.packing.compacting import compact
 
         with self._writing:
+            self._check_writable()
             return self._as_soon_as_free(lambda: compact(self.path))
 
     def add_annotations(self) -> list[str]:
@@ -482,13 +541,9 @@ class ImageStore(MutableMapping[str, bytes]):
         Returns
         -------
         list of str
-            Names of images whose size can't be found out, so that they have none still.
+            Names of images whose size can't be found out, or whose annotation would lie in another's (that of ``a`` and
+            of ``a.json/b``), so that they have none still.
         """
-        if self.mode == "r":
-            raise ReadOnlyError(f"{self.path}: the store was opened to be read; mode 'a' writes")
-        if self._pending is not None:
-            raise UsageError(f"{self.path}: a transaction is open; end it first")
-
         from blobdir.imagestore.annotating import annotate
         from blobdir.packing.publishing import Change
 
@@ -500,6 +555,7 @@ class ImageStore(MutableMapping[str, bytes]):
                 return left
 
         with self._writing:
+            self._check_writable()
             return self._as_soon_as_free(change)
 
     def close(self) -> None:

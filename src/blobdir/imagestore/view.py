@@ -10,7 +10,8 @@ import numpy as np
 
 from blobdir.datasets import DatasetView, ProjectView
 from blobdir.discovery import layout
-from blobdir.errors import BlobdirError, IncompleteListingError, NotFoundError
+from blobdir.discovery.unfinished import UNFINISHED
+from blobdir.errors import BlobdirError, IncompleteListingError, NotADirectory, NotAProjectError, NotFoundError
 from blobdir.filenames import is_image_name
 from blobdir.imagestore.names import packed_names
 from blobdir.index import DIRECTORY, FIRST_BLOB
@@ -58,6 +59,8 @@ class View:
         held = before.tree.blobs if before is not None else None
         options = OpenOptions(index="auto" if before is None else "none")  # no kept index is true of what is that new
         self.tree: Tree = open_tree(root, options=options, hold=lambda blobs: blobs.hold(held))
+        if not self.tree.lies_there:
+            raise NotAProjectError(f"{root}: is a tar, and no store: open_project reads what is in it")
         self._root = self.tree.storage.directory or root
         named = {name: path for path, name in self.tree.dataset_names.items()}
         self.path = named.get(dataset, dataset if dataset in self.tree.dataset_names else "")
@@ -72,8 +75,28 @@ class View:
     def _row_of(self, path: str) -> int:
         try:
             return self.tree.find(path)
-        except NotFoundError:
+        except (NotFoundError, NotADirectory):
             return -1
+
+    def _file(self, path: str) -> int:
+        """Row of what isn't a folder; -1 where there is none."""
+        row = self._row_of(path)
+        return row if row >= 0 and not self.tree.is_directory(row) else -1
+
+    def has_folder(self, kind: str, path: str) -> bool:
+        """Whether there is such a folder beside the images, in that of a kind of files."""
+        row = self._row_of(f"{self.path}/{kind}/{path}") if self.path else -1
+        return row >= 0 and self.tree.is_directory(row)
+
+    def can_lie(self, kind: str, path: str) -> bool:
+        """Whether such a file may be put there: it's no folder, and none that it would lie in is a file."""
+        folders = (f"{self.path}/{kind}/{folder}" for folder in layout.above(path))
+        return not self.has_folder(kind, path) and all(self._file(folder) < 0 for folder in folders)
+
+    @property
+    def unfinished(self) -> str:
+        """Why this may be half of one commit and half of the next, in words; empty where it's the last one, whole."""
+        return next((defect.message for defect in self.tree.defects if defect.code == UNFINISHED), "")
 
     @property
     def is_current(self) -> bool:
@@ -180,12 +203,12 @@ class View:
 
     def metadata(self, name: str) -> bytes | None:
         """The file with what is known of an image; None where there is none."""
-        row = self._row_of(self.meta_path(name)) if self.path else -1
+        row = self._file(self.meta_path(name)) if self.path else -1
         return self.tree.read(row) if row >= 0 else None
 
     def has_metadata(self, name: str) -> bool:
         """Whether there is such a file, an empty object too."""
-        return bool(self.path) and self._row_of(self.meta_path(name)) >= 0
+        return bool(self.path) and self._file(self.meta_path(name)) >= 0
 
     @cached_property
     def any_metadata(self) -> bool:

@@ -57,6 +57,23 @@ class Buffers(NamedTuple):
     size: memoryview
     slots: memoryview
 
+    def name(self, row: int) -> bytes:
+        """Name of a row, without its directories."""
+        return bytes(self.names[self.name_start[row] : self.name_start[row + 1] - 1])
+
+    def bisect(self, low: int, high: int, name: bytes) -> int:
+        """Row of a name among the rows ``low:high``, or -1."""
+        while low < high:
+            middle = (low + high) // 2
+            here = self.name(middle)
+            if here == name:
+                return middle
+            if here < name:
+                low = middle + 1
+            else:
+                high = middle
+        return -1
+
 
 @dataclass(frozen=True)
 class Index:
@@ -111,8 +128,9 @@ class Index:
         object.__setattr__(self, "lookup", self._make_lookup())
 
     def _make_lookup(self) -> Callable[[int, bytes], int]:
-        # A closure: attribute access on self would cost as much as the rest.
-        crc32, mask, tags, bisect = zlib.crc32, self.capacity - 1, tag_mask(len(self)), self._bisect
+        # A closure: attribute access on self would cost as much as the rest. It holds the columns, not the index that
+        # holds it: who drops an index has its memory, and the files that go with it, back at once.
+        crc32, mask, tags, bisect = zlib.crc32, self.capacity - 1, tag_mask(len(self)), self.buffers.bisect
         names, start, _, offset, size, slots = self.buffers
         count, both = len(self), mask | tags  # numbers of 30 bits are the quickest
 
@@ -172,18 +190,6 @@ class Index:
         """Rows of the children of a directory, in the order of their names' bytes."""
         first = self.buffers.offset[row]
         return range(first, first + self.buffers.size[row])
-
-    def _bisect(self, low: int, high: int, name: bytes) -> int:
-        while low < high:
-            middle = (low + high) // 2
-            here = self.name(middle)
-            if here == name:
-                return middle
-            if here < name:
-                low = middle + 1
-            else:
-                high = middle
-        return -1
 
     def lookup_many(self, parent: int, arena: NDArray[np.uint8], starts: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of many names in one directory, -1 for those that it doesn't hold: `lookup`, all at once.

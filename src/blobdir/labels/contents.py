@@ -12,7 +12,10 @@ from io import BytesIO
 from posixpath import splitext
 from typing import TYPE_CHECKING, Final
 
+from blobdir.labels.bystanders import is_prose
 from blobdir.labels.files import END_BYTES, packed_in, sample_in
+from blobdir.labels.mentions import OF_A_BOX
+from blobdir.labels.numerals import numbers_in
 from blobdir.labels.packed import (
     CLOSED,
     EMPTY_ZIP,
@@ -108,6 +111,14 @@ def text_of(path: str, head: bytes) -> str | None:
     if unpacked := unpacked_head(head, END_BYTES):
         head = unpacked
     return head.decode("utf-8", "replace") if is_text(head) else None
+
+
+def holds_boxes(path: str, head: bytes) -> bool:
+    """Whether what begins so may hold boxes: it has numbers enough and isn't prose, or is bytes."""
+    text = text_of(path, head)
+    if text is None:
+        return bool(head) and is_binary(path)
+    return numbers_in(text) >= OF_A_BOX and not is_prose(text)
 
 
 def names_in(files: LabelFiles, path: str) -> str:

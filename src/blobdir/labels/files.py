@@ -13,6 +13,7 @@ from blobdir.filenames import JUNK_FOLDERS, is_junk
 from blobdir.inside import open_plain, read_whole
 from blobdir.labels.model import LabelError
 from blobdir.labels.namesakes import is_bare
+from blobdir.labels.nearby import is_named_for_labels
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -48,6 +49,8 @@ class LabelFiles:
         Paths of the images that are packed, below their folder; empty: nobody has said, and it's those among `paths`.
     image_root : str
         That folder; `root`, where nobody has said.
+    given : str
+        What the folder counts as, if somebody has given it as that of the labels: see `note_given`.
     unread : dict
         Path of each file that may be one of labels, and couldn't be looked into -> why.
     """
@@ -59,6 +62,7 @@ class LabelFiles:
         self.name = root
         self.images: list[str] = []
         self.image_root = root
+        self.given = ""
         self.unread: dict[str, str] = {}
 
     @classmethod
@@ -77,15 +81,30 @@ class LabelFiles:
         """The same but for some files."""
         found = LabelFiles(self.root, (path for path in self.paths if path not in paths))
         found.name, found.images, found.unread = self.name, self.images, self.unread
-        found.image_root = self.image_root
+        found.image_root, found.given = self.image_root, self.given
         return found
 
     def only(self, path: str) -> LabelFiles:
         """The same with just one file."""
         found = LabelFiles(self.root, [path])
         found.name, found.images = self.name, self.images
-        found.image_root = self.image_root
+        found.image_root, found.given = self.image_root, self.given
         return found
+
+    def note_given(self) -> None:
+        """Note that somebody has given this folder as that of the labels: it's one that is called so.
+
+        Unless it's called otherwise, and folders in it are called so: then it's what these lie in.
+        """
+        is_so = is_named_for_labels(os.path.basename(os.path.abspath(self.root)))
+        self.given = "labels/" if is_so or not any(map(is_named_for_labels, self._folders())) else ""
+
+    def told(self, path: str) -> str:
+        """The path of a file with what the folder counts as: what the folders around it are called is asked of this."""
+        return f"{self.given}{path}"
+
+    def _folders(self) -> set[str]:
+        return {part for path in self.paths for part in path.split("/")[:-1]}
 
     def ending(self, *endings: str) -> Iterator[str]:
         """Paths of the files whose name has one of these extensions, in small letters."""

@@ -175,6 +175,19 @@ class Images:
         stem = stem_of(path)
         return spelled_alike(stem) in self._stems or (is_image(stem) and bool(self._spelled(stem, BY_NAME)))
 
+    def fitting(self, said: str, path: str) -> list[str]:
+        """Those of `called_so` whose folders fit best those that a file lies in, whatever it is.
+
+        Folders that none of images is called like say nothing: ``orig/val/0.txt`` is of ``images/val/0.jpg``.
+        """
+        name, near = self._parsed(said).parts[-1], self.near(dirname(path))
+        must = [one for one in near.must if one in self._folders.tails]
+        found: list[str] = []
+        for folders in (must, []):
+            if not found and (folders or "" not in near.scopes):
+                found = [one for same in self._spelled(name) for one in same.candidates(near.scopes, folders, [])]
+        return self._folders.closest(found or self.called_so(said), path, near.scopes[0])
+
     def called_so(self, said: str) -> list[str]:
         """All images of the name that is at the end of a path, wherever they lie."""
         name = self._parsed(said).parts[-1]

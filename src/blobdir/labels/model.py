@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from blobdir.labels.finding import Found
+    from blobdir.labels.sizes import Size
 
 Point = tuple[float, float]
 """x, y."""
@@ -187,8 +188,8 @@ class Picture:
         ``train``, ``val``: the dataset that it belongs to; empty where the format says nothing.
     where : str
         The label file that it's in, with the line where there is one.
-    size : tuple of int or None
-        Width and height, as the label file has them.
+    size : tuple or None
+        Width and height, as the label file has them: see `blobdir.labels.sizes`.
     read : callable
         Gives the objects; told the width and height of the image as it's shown, and whom to complain to.
     tags : list of (str, object)
@@ -212,7 +213,7 @@ class Picture:
     split: str
     where: str
     read: Callable[[int, int, Complain], Iterable[Thing]]
-    size: tuple[int, int] | None = None
+    size: Size | None = None
     tags: list[tuple[str, Any]] = field(default_factory=list)
     kept: dict[str, Any] = field(default_factory=dict)
     attributes: Callable[[], Iterable[Mapping[str, Any]]] = tuple

@@ -14,7 +14,7 @@ from posixpath import basename, commonpath, dirname, join
 from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import parents_of
-from blobdir.labels.namesakes import is_below
+from blobdir.labels.namesakes import folders_of, is_below
 from blobdir.labels.splitnames import families, is_split
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ class Folders:
         self._splits: dict[str, tuple[set[str], set[str]]] = {}
         self._of_splits: dict[str, list[str]] = {}
         self._words: dict[str, set[str]] = {}
+        self._known_words: dict[tuple[str, int], tuple[set[str], set[str]]] = {}
         self._inside: dict[str, set[str]] | None = None
         self._ends: dict[str, list[str]] | None = None
 
@@ -187,6 +188,27 @@ class Folders:
         if found is None:
             found = self._words[scope] = words_of(self.splits_in(scope)[0])
         return found
+
+    def closest(self, paths: list[str], path: str, scope: str) -> list[str]:
+        """Images whose folders below one are most like those of a file: of its split, with most words of theirs."""
+        start = scope.count("/") + bool(scope)
+        mine = folders_of(path)[start:]
+        splits = families(mine) & self.splits_in(scope)[1]
+        words = words_of(mine) & self.words_in(scope)
+        if len(paths) < 2 or not (splits or words):
+            return paths
+        ranks = {folder: self._likeness(folder, start, splits, words) for folder in {dirname(one) for one in paths}}
+        most = max(ranks.values())
+        return [one for one in paths if ranks[dirname(one)] == most]
+
+    def _likeness(self, folder: str, start: int, splits: set[str], words: set[str]) -> tuple[int, int]:
+        """How like a folder is: whether it's of one of these splits, or of another one; how many words it has."""
+        known = self._known_words.get((folder, start))
+        if known is None:
+            parts = folder.split("/")[start:]
+            known = self._known_words[folder, start] = families(parts), words_of(parts)
+        said, mine = known
+        return 0 if not splits or not said else -1 if splits.isdisjoint(said) else 1, len(words & mine)
 
     def has_split_inside(self, folder: str, split: str, said: set[str]) -> bool:
         """Whether a folder of a split lies in a folder itself."""

@@ -75,6 +75,11 @@ def name_rivals(rivals: list[Rival], files: LabelFiles, labels: Labels) -> None:
             labels.complain("label", first.file, f"{text}: move what doesn't count out of the folder")
 
 
+def is_original(one: Rival, files: LabelFiles) -> bool:
+    """Whether a text in pixels has the boxes of one in shares, and at least one: others like it have labels, too."""
+    return _are_same(one, files) is True and bool(files.head(one.file).strip())
+
+
 def originals(lost: Iterable[str], owners: dict[str, str], files: LabelFiles, images: Images) -> list[Rival]:
     """Texts of images that lie elsewhere which are the originals of those that have labels.
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.labels.model import around
+from blobdir.labels.sizes import differ, shown, together, whole
 from blobdir.labels.splitnames import ALL, closeness, list_order, split_of_folders
 from blobdir.wording import counted
 
@@ -69,7 +70,7 @@ def _objects(picture: Picture, size: tuple[int, int]) -> Counter[Any]:
 
 def have_equal_objects(one: Picture, other: Picture) -> bool:
     """Whether two label files say the same objects of an image, as far as classes and places go."""
-    size = one.size or other.size or _ANY_SIZE
+    size = _size_for(one, other)
     return _objects(one, size) == _objects(other, size)
 
 
@@ -91,7 +92,7 @@ class _Together:
             for other in others:
                 vote = votes.setdefault(other.file, Counter())
                 if vote.total() < _COMPARED:
-                    size = mine.size or other.size or _ANY_SIZE
+                    size = _size_for(mine, other)
                     ours, theirs = _objects(mine, size), _objects(other, size)
                     if ours and theirs:
                         vote[ours == theirs] += 1
@@ -144,10 +145,10 @@ class _Together:
                 self._differing.setdefault((other.file, mine.file, key), []).append(mine.path)
 
     def _take(self, mine: Picture, other: Picture) -> None:
-        if None not in (mine.size, other.size) and mine.size != other.size:
-            text = f"{mine.where} says {_size(mine.size)} pixels, and {other.where} {_size(other.size)}"
+        if mine.size and other.size and differ(mine.size, other.size):
+            text = f"{mine.where} says {shown(mine.size)} pixels, and {other.where} {shown(other.size)}"
             self._labels.complain("label-size", mine.path, text)
-        mine.size = mine.size or other.size
+        mine.size = together(mine.size, other.size)
         mine.tags += [tag for tag in other.tags if tag not in mine.tags]
         mine.beside = other.beside | mine.beside
 
@@ -199,8 +200,9 @@ def _reading(mine: Picture, others: list[Picture]) -> Picture:
     )
 
 
-def _size(size: Any) -> str:
-    return f"{size[0]} × {size[1]}"
+def _size_for(one: Picture, other: Picture) -> tuple[int, int]:
+    """A size to read objects with that are only compared."""
+    return whole(one.size) or whole(other.size) or _ANY_SIZE
 
 
 class _Several:

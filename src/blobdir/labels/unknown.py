@@ -5,12 +5,16 @@ are in another format, as DOTA's, KITTI's or VIA's, they would be lost without a
 means; but it's named if numbers are in it, enough for a box, and
 
 - it's called like an image that got no labels, as most files of its ending in its folder are that are called like any,
-  or as any in a folder of labels;
+  or as any in a folder of labels. Of images of one name, some with labels and some without, it's that whose folders fit
+  its own best: what it's called alone says nothing where all splits begin with ``0``;
+- others like it say in pixels what the labels of their images were made of, so it has labels, too;
 - it names images that got no labels, with numbers beside them; where most of its images got some, words tell;
 - it's called for labels or a split, or lies in a folder of labels, and no image that it may speak for got any.
 
 Files that are called like labelled images as well are something else: captions, depth, what a camera noted. Those in
-the folder of another split count, too, unless the folder is named for labels. So are files called for what programs say
+the folder of another split count, too, unless the folder is named for labels; so do those of another camera, where
+images of one name are told apart by its folder. A folder that was given as that of the labels is named for them, see
+`LabelFiles.note_given`. So are files called for what programs say
 of images, as submissions, results, features; settings; where a camera was.
 
 A file that names most labelled images, too, is mostly one of notes on all (a place, a camera, a day), but it may have
@@ -29,14 +33,15 @@ from itertools import islice
 from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from blobdir.labels.bystanders import is_called_for_a_camera, is_called_for_predictions, is_prose
-from blobdir.labels.contents import BINARY, Seen, is_binary, look, text_of, without_packing
+from blobdir.labels.bystanders import is_called_for_a_camera, is_called_for_predictions
+from blobdir.labels.contents import BINARY, Seen, holds_boxes, is_binary, look, text_of, without_packing
 from blobdir.labels.detecting import format_of
 from blobdir.labels.files import packed_in
 from blobdir.labels.finding import is_image
 from blobdir.labels.foreign import format_named
 from blobdir.labels.formats.yolonames import NO_LABELS
 from blobdir.labels.mentions import OF_A_BOX, Mentions, is_image_named, profile_of, without_names
+from blobdir.labels.namesakes import folders_of
 from blobdir.labels.nearby import is_named_for_labels
 from blobdir.labels.notes import (
     are_labels,
@@ -47,12 +52,13 @@ from blobdir.labels.notes import (
     tells_of_classes,
 )
 from blobdir.labels.numerals import numbers_in
+from blobdir.labels.rivals import Rival, is_original
 from blobdir.labels.splitnames import is_called_like_a_split, without_splits
 from blobdir.labels.unlabelled import Unlabelled
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from blobdir.labels.files import LabelFiles
     from blobdir.labels.finding import Images
@@ -62,6 +68,8 @@ _OF_SHAPES: Final = (".geojson", ".odgt", ".bbox", ".gt", ".pts")
 """Endings of files with shapes, whatever folder they lie in."""
 _LOOKED_AT: Final = 100
 """Files of one ending in a folder that are looked into."""
+_COMPARED: Final = 10
+"""So many files are compared with the labels of their images."""
 _SUBMISSION: Final = re.compile(r"submission", re.IGNORECASE)
 """What a file is called that is handed in: there is one that shows how, with boxes that mean nothing."""
 _DERIVED: Final = re.compile(
@@ -132,7 +140,9 @@ def name_unknown(files: LabelFiles, images: Images, labels: Labels) -> None:
     others: dict[tuple[str, str], list[str]] = {}
     for path in files.paths:
         if path not in known and not is_image(path) and not _is_something_else(path):
-            some, folder = (called, _without_split(path)) if looked.called_like(path) else (others, dirname(path))
+            is_one = bool(looked.called_like(path))
+            folder = _kind_of(files.told(path), looked.told_apart(path)) if is_one else dirname(path)
+            some = called if is_one else others
             some.setdefault((folder, splitext(path)[1].lower()), []).append(path)
     found: dict[tuple[str, str, bool], tuple[_Odd, int]] = {}
     for (folder, ending), paths in called.items():
@@ -208,10 +218,16 @@ def _is_for_files(folder: str) -> bool:
     return any(map(is_named_for_labels, folder.split("/")))
 
 
-def _without_split(path: str) -> str:
-    """The folder of a file, as that of its kind in another split; but of labels, which a split may have alone."""
+def _kind_of(path: str, image: str) -> str:
+    """The folder of a file, as that of its kind in another split; but of labels, which a split may have alone.
+
+    Where namesakes of its image are told apart by their folders, those of images don't count: ``cam1/depth`` and
+    ``cam2/depth`` have one kind of files.
+    """
     folder = dirname(path)
-    return folder if _is_for_labels(folder) else "/".join(without_splits(folder))
+    if _is_for_labels(folder):
+        return folder
+    return "/".join(part for part in without_splits(folder) if part not in folders_of(image))
 
 
 def _packing_of(path: str, files: LabelFiles) -> str:
@@ -224,13 +240,16 @@ def _of_each(paths: list[str], files: LabelFiles, looked: Unlabelled, folder: st
     If the folder isn't named for labels, and most labelled images have such a file, it's none of labels. If it's only
     named for the kind of its files, what stands in them tells.
     """
-    labelled = {image for path in paths for image in looked.labelled.intersection(looked.called_like(path))}
-    are_of_all = bool(labelled) and not _is_for_labels(folder) and looked.has_most(labelled)
-    if are_of_all and not (_is_for_files(folder) or paths[0].lower().endswith(_OF_SHAPES)):
-        return None
+    labelled = {image: path for path in paths for image in looked.labelled.intersection(looked.called_like(path))}
     odd = [path for path in paths if looked.is_like_one(path)]
-    if not odd or (2 * len(odd) <= len(paths) and not _is_for_labels(folder)):
+    if not odd:
         return None
+    are_of_all = not _is_for_labels(folder) and _are_of_all(labelled, odd, looked)
+    are_some_of_all = are_of_all and not (_is_for_files(folder) or paths[0].lower().endswith(_OF_SHAPES))
+    if are_some_of_all or (2 * len(odd) <= len(paths) and not _is_for_labels(folder)):
+        if not _are_originals(labelled, files, looked):
+            return None
+        are_of_all = False
     notes = ""
     texts: list[str] = []
     profiles: list[dict[str, int]] = []
@@ -238,7 +257,7 @@ def _of_each(paths: list[str], files: LabelFiles, looked: Unlabelled, folder: st
         head = files.head(path)
         if format_of(path, head):
             return None
-        if _may_hold_boxes(path, head):
+        if holds_boxes(path, head):
             if not are_of_all or _speaks_of_labels(path, head):
                 return path, len(odd), False
             notes = notes or path
@@ -246,6 +265,18 @@ def _of_each(paths: list[str], files: LabelFiles, looked: Unlabelled, folder: st
             profiles.append(profile_of(texts[-1]))
     are_notes = not numbers_differ(profiles) and not have_boxes(texts)
     return (notes, len(odd), are_notes) if notes else None
+
+
+def _are_of_all(labelled: Collection[str], odd: list[str], looked: Unlabelled) -> bool:
+    """Whether labelled images have such a file, too: most of all, or of those of the same names as others have."""
+    apart = sum(bool(looked.told_apart(path)) for path in odd)
+    return bool(labelled) and (looked.has_most(labelled) or (apart > 0 and 2 * len(labelled) >= apart))
+
+
+def _are_originals(labelled: dict[str, str], files: LabelFiles, looked: Unlabelled) -> bool:
+    """Whether one of such files says in pixels what the labels of its image were made of: so others do of theirs."""
+    some = (Rival(path, image, looked.owners[image]) for image, path in labelled.items() if image in looked.owners)
+    return any(is_original(one, files) for one in islice(some, _COMPARED))
 
 
 def _speaks_of_labels(path: str, head: bytes) -> bool:
@@ -257,27 +288,20 @@ def _speaks_of_labels(path: str, head: bytes) -> bool:
     return not keys or speaks_of_labels(text, keys)
 
 
-def _may_hold_boxes(path: str, head: bytes) -> bool:
-    text = text_of(path, head)
-    if text is None:
-        return bool(head) and is_binary(path)
-    return numbers_in(text) >= OF_A_BOX and not is_prose(text)
-
-
 def _of_many(paths: list[str], files: LabelFiles, images: Images, looked: Unlabelled) -> Iterator[_Odd]:
     """Files that name images without labels, or may speak for such."""
     for path in paths:
-        seen = look(files, path)
+        seen, told = look(files, path), files.told(path)
         if seen.is_nothing or format_of(path, files.head(path)):
             continue
         if not (seen.is_opaque or seen.inside or seen.limit) and numbers_in(seen.text) < OF_A_BOX:
             continue
         is_listed = seen.inside is not None and not seen.is_opaque
-        odd = _of_inner(path, seen, images, looked) if is_listed else _of_text(path, seen, images, looked)
-        odd = odd or _unseen(path, seen.limit, {}, looked)
+        odd = _of_inner(told, seen, images, looked) if is_listed else _of_text(told, seen, images, looked)
+        odd = odd or _unseen(told, seen.limit, {}, looked)
         if odd is not None:
             is_page = path.lower().endswith(_PAGES)
-            yield odd._replace(packed=seen.packed, are_notes=odd.are_notes or is_page)
+            yield odd._replace(path=path, packed=seen.packed, are_notes=odd.are_notes or is_page)
 
 
 def _of_text(path: str, seen: Seen, images: Images, looked: Unlabelled) -> _Odd | None:
@@ -325,11 +349,11 @@ def _of_inner(path: str, seen: Seen, images: Images, looked: Unlabelled) -> _Odd
         return None
     inner = [name for name in seen.inside.names if not _is_something_else(name)]
     unseen: dict[str, str] = {}
-    for name, one in seen.inside.read([name for name in inner if looked.is_like_one(name)]):
+    for name, one in seen.inside.read([name for name in inner if looked.is_like_one(f"{path}/{name}")]):
         if one.limit:
             unseen[name] = one.limit
         elif numbers_in(one.text) >= OF_A_BOX or (not one.text and is_binary(name)):
-            text = f"with {name} in it, called like an image without labels, {looked.is_like_one(name)}"
+            text = f"with {name} in it, called like an image without labels, {looked.is_like_one(f'{path}/{name}')}"
             return _Odd(path, text, is_called_for_predictions(path))
     for name, one in seen.inside.read([name for name in inner if not looked.called_like(name)]):
         if numbers_in(one.text) >= OF_A_BOX:

@@ -8,8 +8,8 @@ from itertools import islice
 from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Final
 
-from blobdir.labels.companions import is_mask_of_voc
-from blobdir.labels.namesakes import is_below, stem_of
+from blobdir.labels.companions import is_for_companions, is_mask_of_voc
+from blobdir.labels.namesakes import folders_of, is_below, stem_of
 from blobdir.labels.nearby import is_named_for_labels
 from blobdir.labels.splitnames import is_called_like_a_split, is_so, split_of_folders
 
@@ -27,6 +27,20 @@ _ENDINGS: Final = 3
 """So many endings may a file have behind the name of an image, as ``0.jpg.xml.bak``."""
 
 
+class _Same:
+    """Images of one name, wherever they lie."""
+
+    def __init__(self, paths: list[str], labelled: set[str]) -> None:
+        some = [path for path in paths if path in labelled]
+        self.paths = paths
+        self.are_mixed = 0 < len(some) < len(paths)
+        self._folders = {part for path in some for part in folders_of(path)} if self.are_mixed else set()
+
+    def has_companion(self, image: str) -> bool:
+        """Whether a folder of an image, that those with labels don't lie in, is called for masks or the like."""
+        return any(is_for_companions(part) for part in folders_of(image) if part not in self._folders)
+
+
 class Unlabelled:
     """Images that got no labels."""
 
@@ -35,23 +49,51 @@ class Unlabelled:
         self._images = images
         self._splits = {picture.path: picture.split for picture in labels.pictures}
         self._sorted = sorted(images.paths)
+        self._same: dict[str, _Same] = {}
+        self._fitting: dict[str, list[str]] = {}
         self._speaking: dict[tuple[str, str], tuple[str, bool]] = {}
         self.labelled = labelled
+        self.owners = {picture.path: picture.file for picture in labels.pictures if picture.is_labelled}
         self.paths = {path for path in images.paths if path not in labelled and not is_mask_of_voc(path)}
 
     def called_like(self, path: str) -> list[str]:
-        """Images that a file is called like, whatever endings it has: ``0.txt``, ``0.jpg.json``, ``0.xml.bak``."""
+        """Images that a file is called like, whatever endings it has: ``0.txt``, ``0.jpg.json``, ``0.xml.bak``.
+
+        Of some with labels and some without, those whose folders fit the file's best.
+        """
+        if path not in self._fitting:
+            stem, same = self._called_so(path)
+            self._fitting[path] = self._images.fitting(stem, path) if same.are_mixed else same.paths
+        return self._fitting[path]
+
+    def told_apart(self, path: str) -> str:
+        """The image that a file is called like, if others of that name have labels, or have none, and this is surer.
+
+        It's none that may be a mask or the like of the others.
+        """
+        found, same = self.called_like(path), self._called_so(path)[1]
+        if len(found) == len(same.paths) or len({one in self.labelled for one in found}) > 1:
+            return ""
+        return next((one for one in found if one in self.labelled or not same.has_companion(one)), "")
+
+    def _called_so(self, path: str) -> tuple[str, _Same]:
         stem = stem_of(path)
         for _ in range(_ENDINGS):
-            if found := self._images.called_so(stem):
-                return found
+            if stem not in self._same and (found := self._images.called_so(stem)):
+                self._same[stem] = _Same(found, self.labelled)
+            if stem in self._same:
+                return stem, self._same[stem]
             stem = splitext(stem)[0]
-        return []
+        return stem, _Same([], self.labelled)
 
     def is_like_one(self, path: str) -> str:
         """An image without labels that a file is called like; empty if it's called like one with labels, or none."""
         found = self.called_like(path)
-        return "" if self.labelled.intersection(found) else next((one for one in found if one in self.paths), "")
+        if self._called_so(path)[1].are_mixed:
+            return "" if any(one in self.labelled for one in found) else self.told_apart(path)
+        if found and found[0] in self.labelled:
+            return ""
+        return next((one for one in found if one in self.paths), "")
 
     def named_in(self, mentions: Mentions, *, are_told: bool) -> list[str]:
         """Images without labels that a text names; a name may be that of several images.

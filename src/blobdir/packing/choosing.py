@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import TYPE_CHECKING, Literal, get_args
 
-from blobdir.annotations import classes_of, meta_problems, tags_of
+from blobdir.annotations import meta_problems
 from blobdir.discovery import layout
 from blobdir.errors import AnnotationError, IncompleteListingError, NotFoundError, UsageError
+from blobdir.packing.labelreading import read_labels
 from blobdir.packing.report import Problem, texts
 from blobdir.packing.typed import Pattern, all_readings, is_exact, meant, path_of, readings
 from blobdir.wording import counted, near
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from blobdir.datasets import DatasetView, ProjectView
     from blobdir.packing.typed import Image
@@ -298,28 +299,27 @@ def _everywhere(datasets: Mapping[str, DatasetView]) -> dict[str, list[str]]:
     return found
 
 
-def _labels(project: ProjectView[DatasetView], choice: Choice, options: SubsetOptions) -> dict[Image, frozenset[str]]:
+def _labels(project: ProjectView[DatasetView], choice: Choice, options: SubsetOptions) -> dict[Image, Collection[str]]:
     """Images that the conditions for classes and tags hold for -> their classes."""
     classes, tags = frozenset(options.classes), frozenset(options.tags)
-    found: dict[Image, frozenset[str]] = {}
-    for path, names in choice.images.items():
-        for one in project[path].annotations(names):
-            if one.fault:
-                problem = Problem("unreadable", one.path, f"{one.fault}; {path_of((path, one.name))} isn't chosen")
-                if options.strict:
-                    raise AnnotationError(f"{one.path}: {one.fault} (--strict)")
-                choice.problems.append(problem)
-                continue
-            if one.value is None:
-                choice.without_annotation += 1
-                continue
-            titles = frozenset(classes_of(one.value))
-            if (not classes or classes & titles) and (not tags or not tags.isdisjoint(tags_of(one.value))):
-                found[path, one.name] = classes & titles if classes else titles
+    found: dict[Image, Collection[str]] = {}
+    for path, name, file, fault, labels in read_labels(project, choice.images):
+        if fault:
+            if options.strict:
+                raise AnnotationError(f"{file}: {fault} (--strict)")
+            choice.problems.append(Problem("unreadable", file, f"{fault}; {path_of((path, name))} isn't chosen"))
+        elif labels is None:
+            choice.without_annotation += 1
+        else:
+            titles, tagged = labels
+            if classes:
+                titles = tuple(title for title in titles if title in classes)
+            if (titles or not classes) and (not tags or not tags.isdisjoint(tagged)):
+                found[path, name] = titles
     return found
 
 
-def sample(labels: Mapping[Image, frozenset[str]], per_class: int, seed: int) -> dict[Image, frozenset[str]]:
+def sample(labels: Mapping[Image, Collection[str]], per_class: int, seed: int) -> dict[Image, Collection[str]]:
     """So many images of each class, or all where there are fewer: the same ones for the same seed, wherever it runs.
 
     Classes take turns, the rarest first, and an image counts for all its classes: what is common needs fewer of its own
@@ -331,7 +331,7 @@ def sample(labels: Mapping[Image, frozenset[str]], per_class: int, seed: int) ->
     for image in images:
         for title in labels[image]:
             of_class.setdefault(title, []).append(image)
-    kept: dict[Image, frozenset[str]] = {}
+    kept: dict[Image, Collection[str]] = {}
     counts = dict.fromkeys(of_class, 0)
     for title in sorted(of_class, key=lambda title: (len(of_class[title]), title)):
         for image in of_class[title]:

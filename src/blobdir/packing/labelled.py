@@ -20,6 +20,7 @@ from blobdir.labels.model import is_told, remarks, told, without_nan
 from blobdir.labels.nearby import is_named_for_labels
 from blobdir.labels.reading import mixed_tags, read_labels
 from blobdir.labels.runs import of_runs, places_of
+from blobdir.labels.sizes import differ, shown, whole
 from blobdir.labels.splitnames import families, is_split
 from blobdir.labels.supervisely import KEPT, MEASURED, WITH_ATTRIBUTES, Classes, digest, objects_of, tag
 from blobdir.packing.listing import DatasetItems, Listing
@@ -200,17 +201,18 @@ class Labelled:
     def _size(self, found: tuple[int, int] | str, report: PackReport) -> tuple[int, int]:
         known = self._picture.size
         if isinstance(found, str):
-            if known is not None:
+            if (said := whole(known)) is not None:
                 text = f"its size can't be found out ({found}); the one that its labels say was written"
                 report.problems.append(Problem("not-an-image", self._picture.path, text))
-                return known
+                return said
             report.problems.append(no_size(self._picture.path, found))
             return 0, 0
-        if known is not None and known != found:
-            turned = ", so they may be of the picture before it's turned as EXIF says" if known == found[::-1] else ""
+        if known is not None and differ(known, found):
+            is_turned = found[0] != found[1] and not differ(known, found[::-1])
+            turned = ", so they may be of the picture before it's turned as EXIF says" if is_turned else ""
             text = (
                 f"has {found[0]} × {found[1]} pixels as it's shown, and its labels ({self._picture.where}) are of "
-                f"{known[0]} × {known[1]}{turned}"
+                f"{shown(known)}{turned}"
             )
             report.problems.append(Problem("label-size", self._picture.path, text))
         return found
@@ -307,7 +309,9 @@ def _elsewhere(path: str, root: str) -> LabelFiles:
     if mine and other and mine.isdisjoint(other):
         text = f"{path}: is of {' and '.join(sorted(mine))} by its name, and {root} of {' and '.join(sorted(other))}"
         raise UsageError(f"{text}, so its labels would be those of other images; if they belong together, rename one")
-    return LabelFiles.below(path)
+    files = LabelFiles.below(path)
+    files.note_given()
+    return files
 
 
 def _split_called(path: str) -> set[str]:

@@ -203,6 +203,10 @@ class NewFolder:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(self._fd), os.lstat(self.work)):
                 return
+        if os.fstat(self._fd).st_nlink > 0:
+            raise PackError(
+                f"{self.work}: it, or a folder above it, got another name while it was made; it stays there"
+            )
         raise PackError(f"{self.work}: was removed while it was made; whatever is there now was left alone")
 
     def _appear(self) -> None:
@@ -243,18 +247,26 @@ class NewFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        left = self._left()
         self._close()
         if isinstance(error, OSError):
-            self._say(error)
+            self._say(error, left)
 
-    def _say(self, error: OSError) -> None:
+    def _left(self) -> str:
+        """What is left where it doesn't come to its end, and where, in words."""
+        if os.path.lexists(self.work):
+            return f"what is done stays in {self.work}: --resume goes on"
+        with suppress(OSError):
+            if self._fd >= 0 and os.fstat(self._fd).st_nlink > 0:
+                return f"what is done stays in {self.work.name}: it, or a folder above it, has got another name"
+        return "nothing was left behind"
+
+    def _say(self, error: OSError, left: str = "") -> None:
         """Raise it in words, if nobody has put it in words before."""
         if isinstance(error, BlobdirError) or not error.strerror:
             return
-        left = os.path.lexists(self.work)
-        more = f"what is done stays in {self.work}: --resume goes on" if left else "nothing was left behind"
         what = f"{os.fsdecode(error.filename or self.target)}: {in_words(error, self.target.parent, self.missing())}"
-        raise PackError(f"{what}; {more}", errno=error.errno) from error
+        raise PackError(f"{what}; {left or self._left()}", errno=error.errno) from error
 
     def _close(self) -> None:
         if hasattr(self, "made"):

@@ -24,6 +24,7 @@ from blobdir.discovery.parts import Pickle, find_blobs, find_pickles, misplaced_
 from blobdir.discovery.root import check_root, not_a_folder
 from blobdir.errors import BlobdirError, IncompleteListingError, PackError, UsageError
 from blobdir.filenames import is_image_name
+from blobdir.lazily import cached_property
 from blobdir.offsets import OffsetsTable
 from blobdir.offsets.streaming import iter_offsets
 from blobdir.packing.loose import PlainFiles
@@ -455,12 +456,25 @@ class Provenance(PlainFiles):
         """
         going = {os.path.realpath(os.path.join(self.root, path)) for path in paths if self.is_file(path)}
         gone = {os.path.join(self.root, path) for path in paths}
-        for link in self.links() if going else ():
-            if link not in gone and os.path.realpath(link) in going:
+        for link, target in self._leading.items() if going else ():
+            if link not in gone and target in going:
                 raise PackError(
                     f"{os.path.relpath(link, self.root)}: is a symbolic link to a file that was to go; remove it "
                     "first, or put a file there; nothing was changed"
                 )
+
+    def is_linked(self, path: str) -> bool:
+        """Whether a symbolic link of the project leads to a file."""
+        return os.path.realpath(os.path.join(self.root, path)) in self._led_to
+
+    @cached_property
+    def _leading(self) -> dict[str, str]:
+        """Symbolic links of the project -> what they lead to: looked for when that is asked first."""
+        return {link: os.path.realpath(link) for link in self.links()}
+
+    @cached_property
+    def _led_to(self) -> frozenset[str]:
+        return frozenset(self._leading.values())
 
     def check_origins(self, origins: Iterable[Origin]) -> None:
         """Refuse where an entry doesn't fit its blob."""

@@ -80,6 +80,7 @@ class Change:
         self._staged: dict[str, int] = {}
         self._expected: dict[str, None] = {}
         self._removed: dict[str, None] = {}
+        self._like: dict[str, os.stat_result] = {}
         self._folders: dict[str, None] = {}
         self._emptied: dict[str, None] = {}
         self._number = randbits(48)  # files of another change that lies there meanwhile are never called as ours
@@ -115,6 +116,7 @@ class Change:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._asked.clear()  # what is asked holds the change
         if error is not None and self.made:
             note(error, self.made)
         if self._lock is None:
@@ -260,6 +262,17 @@ class Change:
         """Have what is staged for one path be at another."""
         self._witness.note(new)
         self._staged[new] = self._staged.pop(path)
+        if path in self._like:
+            self._like[new] = self._like.pop(path)
+
+    def give_as(self, path: str, old: os.stat_result) -> None:
+        """Have what will be staged for a new path get mode and owner of what it's made of; nobody else reads it before.
+
+        To be called before anything is written there.
+        """
+        self.stage(path).touch(0o600)
+        if stat.S_ISREG(old.st_mode):
+            self._like[path] = old
 
     def forget(self, path: str) -> None:
         """Don't put anything at `path`, whatever was staged for it."""
@@ -337,7 +350,7 @@ class Change:
                 journal.put.append((number, path, there is not None))
                 if not self.dry_run:
                     new = self._staging / str(number)
-                    self._give(there, folders.attributes, new)
+                    self._give(there or self._like.get(path), folders.attributes, new)
                     journal.versions[number] = *(signature_of(there) if there else NO_FILE), *signature_of(new.lstat())
             _order_lists(journal)
             for path in self._expected:

@@ -2,7 +2,11 @@
 
 A tar is taken as it's wanted, member by member, and compared with what it is: only those that differ are written anew,
 in one change, after `compact` has done its own. What isn't certain to be a copy stays, and is named: a ``.json`` that
-is no annotation by its content, or of whose image ``ann/`` has none.
+is no annotation by its content, or of whose image ``ann/`` has none. Blobs are held against what is said of them as
+`compact` does it (`held`), and those that are certainly a store's stay (`folding.is_a_stores`).
+
+So a project is as it was, compacted, or compacted and relabelled. If it stays at the second of these, an error or an
+interruption ended it, and who meets that is told so, with what compacting had to say.
 """
 
 from __future__ import annotations
@@ -10,8 +14,9 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,15 +24,18 @@ from blobdir.annotations import read_annotation
 from blobdir.discovery import layout
 from blobdir.errors import AnnotationError, BusyError, PackError, UsageError
 from blobdir.inside import open_plain
+from blobdir.interrupts import remembering, telling
 from blobdir.offsets.choosing import key_of
 from blobdir.offsets.names import keyed, unkeyed
-from blobdir.packing.compacting import Compacting, compact
-from blobdir.packing.folding import is_of_store
-from blobdir.packing.publishing import Change, take_over
+from blobdir.packing.compacting import compact
+from blobdir.packing.folding import CHUNK_BYTES, is_a_stores
+from blobdir.packing.held import Holding
+from blobdir.packing.publishing import Change
+from blobdir.packing.report import ChangeReport, Problem
 from blobdir.packing.samples import Samples, label_of
 from blobdir.packing.shards import TarOutput
-from blobdir.packing.unnamed import judge, member_called, names_of, spans_of
-from blobdir.packing.writer import ProjectWriter
+from blobdir.packing.unnamed import judge, member_called, spans_of
+from blobdir.packing.writer import ProjectWriter, encoded
 from blobdir.tarwriting.format import member_header, padding
 from blobdir.tarwriting.members import label_called
 
@@ -36,15 +44,11 @@ if TYPE_CHECKING:
 
     from blobdir.discovery import Progress
     from blobdir.discovery.parts import Pickle
-    from blobdir.offsets import OffsetsTable
-    from blobdir.packing.report import ChangeReport, Layout
-    from blobdir.packing.unnamed import Named
+    from blobdir.packing.held import Held
+    from blobdir.packing.report import Layout
     from blobdir.packing.writer import Span
-    from blobdir.tarscan import TarTable
 
     Wanted = list[tuple[bytes, Span | str]]
-
-_AT_ONCE: Final = 16 << 20
 
 
 def relabel(
@@ -72,31 +76,56 @@ def relabel(
     began = time.perf_counter()
     if layout not in ("files", "webdataset"):
         raise UsageError(f"layout={layout!r}: choose one of files, webdataset")
-    report = compact(project, unreferenced=unreferenced, dry_run=dry_run, progress=progress)
-    with Change(project, dry_run=dry_run) as change:
-        writer = ProjectWriter(change, os.path.abspath(project))
-        _Relabelling(writer, report, with_labels=layout == "webdataset", progress=progress).run()
-        change.commit()
-    report.say_left(change.leftovers())
+    root, report, change = os.path.abspath(project), ChangeReport(), Change(project, dry_run=dry_run)
+    done: list[str] = []
+    with telling(lambda: report.told if change.made else done):
+        with remembering() as done:
+            report = compact(project, unreferenced=unreferenced, dry_run=dry_run, progress=progress)
+        done = [] if dry_run else report.told
+        if not dry_run and (report.blobs or report.removed):
+            done = [f"{root}: blobs were compacted before that, without their labels being changed", *done]
+        with change:
+            writer = ProjectWriter(change, root)
+            _Relabelling(
+                writer,
+                report,
+                with_labels=layout == "webdataset",
+                unreferenced=unreferenced,
+                progress=progress,
+            ).run()
+            change.commit()
+        report.say_left(change.leftovers())
     report.seconds = time.perf_counter() - began
     return report
 
 
-class _Relabelling(Compacting):
+class _Relabelling:
     """Writes blobs anew whose members aren't those that are wanted."""
 
     def __init__(
-        self, writer: ProjectWriter, report: ChangeReport, *, with_labels: bool, progress: Progress | None
+        self,
+        writer: ProjectWriter,
+        report: ChangeReport,
+        *,
+        with_labels: bool,
+        unreferenced: bool,
+        progress: Progress | None,
     ) -> None:
-        super().__init__(writer, unreferenced=False, progress=progress)
+        self._writer, self._known, self._change = writer, writer.known, writer.change
         self._report = report
         self._with_labels = with_labels
+        self._unreferenced = unreferenced
+        self._progress = progress
+        self._holding = Holding(writer, (), unreferenced=unreferenced)
         self._shared: dict[str, set[str]] = {}
+        self._added: dict[str, str] = {}
+        self._gone: list[str] = []
+        self._renamed: dict[str, str] = {}
 
-    def run(self) -> ChangeReport:
+    def run(self) -> None:
         """Look at all blobs of images."""
         self._writer.check_released()
-        self._known.check_all_seen()
+        self._holding = Holding(self._writer, self._known.check_all_seen().values(), unreferenced=self._unreferenced)
         pickles: dict[str, list[Pickle]] = {}
         for pickle in self._known.all_pickles():
             if pickle.blobs != layout.BLOB_DIR and self._with_labels:
@@ -106,41 +135,52 @@ class _Relabelling(Compacting):
                 )
             if pickle.blobs == layout.BLOB_DIR:
                 pickles.setdefault(self._known.blob_of(pickle), []).append(pickle)
-        self._total = sum(self._size(path) for path in pickles)
+        sizes = {path: os.path.getsize(os.path.join(self._writer.root, path)) for path in pickles}
+        behind = 0
         for path, of in pickles.items():
-            if is_of_store(path):
-                if self._with_labels:
-                    self._say("label-kept", path, "a store wrote it, and folds it with others: it's left as it is")
-            else:
-                self._relabel(path, of)
-            self._tell(self._size(path) if os.path.exists(os.path.join(self._writer.root, path)) else 0)
+            self._relabel(path, of)
+            behind += sizes[path]
+            if self._progress is not None:
+                self._progress("compacting", behind, sum(sizes.values()))
+        self._say_renamed()
         self._writer.write_sums(self._added, self._gone)
         self._writer.write_released()
-        return self._report
 
     def _relabel(self, path: str, pickles: list[Pickle]) -> None:
-        members = self._scan(path)
-        tables = {pickle: self._table(pickle) for pickle in pickles}
-        own = names_of((entry for table in tables.values() for entry in table.entries()), members)
-        for pickle, table in tables.items():
-            self._known.check_fit(pickle, table)
-        self._check_members(path, members, own)
+        tables = {pickle: self._holding.table(pickle) for pickle in pickles}
+        held = self._holding.hold(path, pickles[0].stem, tables, self._holding.scan(path))
+        if is_a_stores(self._writer, held):
+            if self._with_labels:
+                self._say("label-kept", path, "is as stores write them, and folds with others: it's left as it is")
+            return
         file = open_plain(os.path.join(self._writer.root, path))
         try:
-            blob = _Blob(path, members, tables, own, file)
+            blob = _Blob(held, file)
             wanted = self._wanted(blob)
             if not blob.is_so(wanted, self._writer.read):
                 self._write(blob, wanted)
         finally:
             os.close(file)
 
+    def _say(self, code: str, path: str, message: str) -> None:
+        self._report.problems.append(Problem(code, path, message))
+
+    def _say_renamed(self) -> None:
+        """Have what was said of blobs be of those that there will be."""
+        report, new = self._report, self._renamed
+        report.blobs = [*dict.fromkeys([*(new.get(path, path) for path in report.blobs), *new.values()])]
+        report.held = [new.get(path, path) for path in report.held]
+        report.problems[:] = [replace(one, path=new.get(one.path, one.path)) for one in report.problems]
+
     # -- what is wanted --------------------------------------------------------------------------------------
 
     def _wanted(self, blob: _Blob) -> Wanted:
         """All members as they should be, in order: their names, and where their bytes lie, in the tar or as a file."""
-        called = self._called(blob)
-        released = self._writer.released.get(blob.path)
-        judged = judge(called, blob.members, removed=released.ranges if released else ())
+        called, judged = self._called(blob), blob.held.judged
+        if called != blob.named:
+            released = self._writer.released.get(blob.path)
+            removed = released.ranges if released else ()
+            judged = judge(called, blob.held.members, unnamed_stay=not self._unreferenced, removed=removed)
         if judged.gone and not self._change.dry_run:
             raise BusyError(f"{blob.path}: images were removed from it meanwhile; try again; nothing was changed")
         beside: dict[bytes, list[tuple[bytes, Span]]] = {}
@@ -235,14 +275,14 @@ class _Relabelling(Compacting):
     # -- writing ---------------------------------------------------------------------------------------------
 
     def _write(self, blob: _Blob, wanted: Wanted) -> None:
-        path = blob.path
-        self._check_sum(path)
+        held, path = blob.held, blob.path
+        self._holding.check_sum(path)
         if self._change.dry_run:
             if path not in self._report.replaced:
-                self._expect(layout.BLOB_DIR, path, blob.tables)
+                self._expect(held)
             return
-        stem = layout.blob_stem(path.rpartition("/")[2]) or ""
-        staged = f"{layout.BLOB_DIR}/{stem}.new.tar"
+        staged = f"{layout.BLOB_DIR}/{held.stem}.new.tar"
+        self._change.give_as(staged, held.there)
         place: dict[tuple[int, int, bytes], Span] = {}
         with TarOutput(str(self._change.stage(staged))) as out:
             for name, source in wanted:
@@ -251,22 +291,32 @@ class _Relabelling(Compacting):
                 else:
                     place[*source, name] = blob.copy(name, *source, out)
             digest, size = out.finish(), out.position
-        take_over(os.lstat(os.path.join(self._writer.root, path)), self._change.stage(staged))
-        new = self._writer.rename_blob(stem, digest, staged, layout.BLOB_DIR)
+        new = self._writer.rename_blob(held.stem, digest, staged, layout.BLOB_DIR)
         by_span: dict[Span, set[bytes]] = {}
         for start, end, name in place:
             by_span.setdefault((start, end), set()).add(name)
-        for pickle, table in blob.tables.items():
+        for pickle, table in held.tables.items():
             spans = [place[s, e, member_called(n, by_span[s, e])] for n, s, e in table.entries()]
             moved = np.array(spans, np.int64).reshape(len(table), 2)
             fresh = table.moved(moved[:, 0].copy(), moved[:, 1].copy())
             parent = pickle.path.rpartition("/")[0]
             self._writer.replace_pickle(pickle.path, f"{parent}/{new}{layout.OFFSETS_SUFFIX}", fresh)
-        self._report.freed += self._size(path) - size
-        self._drop_blob(path)
+        self._change.remove(path)
+        self._writer.released.pop(path, None)
+        self._gone.append(path.rpartition("/")[2])
         self._added[f"{new}.tar"] = digest
-        report = self._report
-        report.blobs = [one for one in report.blobs if one != path] + [f"{layout.BLOB_DIR}/{new}.tar"]
+        self._renamed[path] = f"{layout.BLOB_DIR}/{new}.tar"
+        self._report.removed.append(path)
+        self._report.freed += held.there.st_size - size
+
+    def _expect(self, held: Held) -> None:
+        """Say of a blob that it would be written anew, and whether it could be."""
+        for touched in (held.path, *(pickle.path for pickle in held.tables)):
+            self._change.expect(touched)
+        self._gone.append(held.path.rpartition("/")[2])
+        for pickle, table in held.tables.items():
+            encoded(table, pickle.path)  # says what can't be written again
+        self._report.replaced.append(held.path)
 
 
 def _spelled(own: bytes, name: str) -> bytes:
@@ -293,21 +343,22 @@ class _Blob:
 
     Attributes
     ----------
-    named : dict
-        Byte range -> names of its members, of what offsets name.
+    held : Held
+    path : str
     shown : dict
         Byte range -> dataset and name of each image that it is.
+    named : dict
+        Byte range -> names of its members, of what offsets name.
     """
 
-    def __init__(
-        self, path: str, members: TarTable, tables: dict[Pickle, OffsetsTable], named: Named, file: int
-    ) -> None:
-        self.path, self.members, self.tables, self.named = path, members, tables, named
+    def __init__(self, held: Held, file: int) -> None:
+        self.held, self.path = held, held.path
         self._file = file
         self.shown: dict[Span, set[tuple[str, str]]] = {}
-        for pickle, table in tables.items():
+        for pickle, table in held.tables.items():
             for name, start, end in table.entries():
                 self.shown.setdefault((start, end), set()).add((pickle.dataset, os.fsdecode(name)))
+        self.named = {span: held.judged.kept[span] for span in self.shown}
 
     def read(self, start: int, end: int) -> bytes:
         """Bytes of a member; PackError where they can't be read."""
@@ -320,8 +371,8 @@ class _Blob:
         """Write a member to another tar; gives where it lies there."""
         out.add(member_header(name, end - start))
         first = out.position
-        for low in range(start, end, _AT_ONCE):
-            out.add(self.read(low, min(low + _AT_ONCE, end)))
+        for low in range(start, end, CHUNK_BYTES):
+            out.add(self.read(low, min(low + CHUNK_BYTES, end)))
         out.add(padding(end - start))
         return first, first + end - start
 
@@ -334,5 +385,5 @@ class _Blob:
         )
 
     def _there(self) -> Iterator[tuple[bytes, Span]]:
-        named = ((self.members.name(row), span) for row, span in enumerate(spans_of(self.members)))
+        named = ((self.held.members.name(row), span) for row, span in enumerate(spans_of(self.held.members)))
         return iter(sorted(named, key=lambda member: member[::-1]))

@@ -167,6 +167,11 @@ class Problem:
         )
 
     @property
+    def is_count(self) -> bool:
+        """Whether it speaks of many objects, so that it comes first where others are cut."""
+        return self.code in ("label-boxed", "label-untold")
+
+    @property
     def is_note(self) -> bool:
         """Whether it only says how something is done, and nobody has to mend anything."""
         return self.code in ("renamed", "repeated", "hidden", "in-folder", "link-loop", "label-note")
@@ -287,6 +292,11 @@ class ChangeReport:
     def complete(self) -> bool:
         """Whether everything that was given is in the project."""
         return not any(problem.costs for problem in self.problems)
+
+    @property
+    def told(self) -> list[str]:
+        """What was noticed, as lines: for who is interrupted after the change, or meets an error."""
+        return [f"{problem.path}: {problem.message}" for problem in self.problems]
 
     def say_left(self, folders: Iterable[str]) -> None:
         """Name what couldn't be emptied after the change, see `blobdir.packing.publishing.Change.leftovers`."""

@@ -174,10 +174,11 @@ def member_called(name: bytes, names: Collection[bytes]) -> bytes:
     return name if name in names else min(member for member in names if is_called(name, member))
 
 
-def compacted_size(named: Named) -> int:
-    """Bytes of a tar that holds these members only."""
+def compacted_size(*several: Named) -> int:
+    """Bytes of a tar that holds these members only, of one tar or several."""
     size = sum(
         len(member_header(name, end - start)) + -(-(end - start) // 512) * 512
+        for named in several
         for (start, end), names in named.items()
         for name in names
     )

@@ -177,7 +177,7 @@ class Witness:
     def touched(self, folders: Iterable[str]) -> bool:
         """Whether something may have come into some folders, or gone from them, since the change began."""
         for folder in folders:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, NotADirectoryError):  # nothing can be in what lies in a file
                 if self._is_of_now(os.lstat(os.path.join(self._root, folder))):
                     return True
         return False

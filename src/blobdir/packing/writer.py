@@ -23,7 +23,6 @@ from blobdir.packing.linked import check_changed
 from blobdir.packing.metadata import check_meta
 from blobdir.packing.names import free_stem, renewed_stem, taken_stems
 from blobdir.packing.provenance import Provenance
-from blobdir.packing.publishing import take_over
 from blobdir.packing.sums import SUMS, updated_sums
 
 if TYPE_CHECKING:
@@ -199,9 +198,8 @@ class ProjectWriter:
         """Have the entries of one offsets file be in another one, at other places."""
         self._edits.pop(pickle, None)
         self.change.remove(pickle)
-        staged = self.change.stage(path)
-        staged.write_bytes(encoded(table, pickle))
-        take_over(os.lstat(os.path.join(self.root, pickle)), staged)
+        self.change.give_as(path, os.lstat(os.path.join(self.root, pickle)))
+        self.new_pickle(path, table)
 
     def write_pickles(self) -> None:
         """Stage what has changed; an offsets file without entries goes. A dry run only finds out which these are."""

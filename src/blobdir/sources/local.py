@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from blobdir.descriptors import none_left, with_room
-from blobdir.errors import BlobdirError, LinkError, SourceChangedError
+from blobdir.errors import BlobdirError, LinkError, SourceChangedError, to_keep
 from blobdir.filenames import folders_of_format
 from blobdir.inside import (
     LEAST_BYTES,
@@ -212,7 +212,7 @@ class LocalStorage:
                         what = f"a symbolic link to {target!r}, which can't be listed ({error.strerror})"
                         why = LinkError(f"{path}: is {what}; put a folder there")
             # Kept without the frames that it came through, which hold what is open there.
-            return Folder(path, stat, [], why.with_traceback(None))
+            return Folder(path, stat, [], to_keep(why))
 
     def entries(self, path: str) -> list[tuple[str, bool]]:
         """Names in one folder, and whether each is a folder, links followed; none where there is no such folder."""

@@ -6,6 +6,7 @@
 `header`      one header's fields, and checks and columns of thousands of them at once
 `pax`         records of extended headers
 `scan`        the walk from header to header
+`bounds`      how much the names may be
 `names`       which file the name of a member means
 `extracting`  what is there after the archive was extracted
 `links`       hard links, resolved

@@ -21,6 +21,7 @@ from .header import (
     number,
     shown,
 )
+from .names import path_of
 from .pax import MTIME_MAX_NS, MTIME_MIN_NS
 from .table import FOLDER, NAMELESS, LeftOut, TarTable
 
@@ -49,7 +50,7 @@ class HeaderChunk:
         Byte of each.
     sizes : list of int
         Bytes of data that follow it, for those that get a row in the table; -1 for the others.
-    absent : list of int
+    absent : set of int
         Rows of the table that aren't files after all: their names say so, which are looked at by `settle` only.
     nameless, folders : list of LeftOut
         Those of them that have no name, or a folder's.
@@ -60,7 +61,7 @@ class HeaderChunk:
         self.headers: list[bytes] = []
         self.positions: list[int] = []
         self.sizes: list[int] = []
-        self.absent: list[int] = []
+        self.absent: set[int] = set()
         self.nameless: list[LeftOut] = []
         self.folders: list[LeftOut] = []
         self._new_names: dict[int, bytes] = {}
@@ -188,7 +189,7 @@ class HeaderChunk:
                 names[row] = names[row].rstrip(b"/")
                 # A name that is a folder's makes it one, whatever the type says, in all known readers.
                 if int(kept[row]) not in new and block[row, TYPE_AT] != LINK:
-                    self.absent.append(self._settled_rows + row)
+                    self.absent.add(self._settled_rows + row)
                     at = self.positions[int(kept[row])]
                     self.folders.append(LeftOut(FOLDER, names[row], at, self._settled_rows + row))
             if new:
@@ -197,11 +198,13 @@ class HeaderChunk:
                         names[row] = new[header]
             length = np.array([len(name) + 1 for name in names], np.int64)
             arena = np.frombuffer(b"\0".join([*names, b""]), np.uint8)
-        for row in np.flatnonzero(length == 1).tolist():
+            after = np.cumsum(length)
+        # Names such as "." have no path either.
+        for row in np.flatnonzero((length == 1) | (arena[np.maximum(after - 2, 0)] == ord("."))).tolist():
             at = self._settled_rows + row
-            if at not in self.absent:
+            if at not in self.absent and not path_of(arena[after[row] - length[row] : after[row] - 1].tobytes()):
                 self.nameless.append(LeftOut(NAMELESS, b"", self.positions[int(kept[row])], at))
-                self.absent.append(at)
+                self.absent.add(at)
         return arena, length
 
     def _mtime_ns(self, block: NDArray[np.uint8], kept: NDArray[np.intp]) -> NDArray[np.int64]:

@@ -24,7 +24,17 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from .names import above, after_slash, ends_at, ends_of, ends_of_names, leads_up, may_be_among, means_a_folder, path_of
+from .names import (
+    above,
+    ends_at,
+    ends_of,
+    ends_of_names,
+    leads_up,
+    may_be_among,
+    means_a_folder,
+    path_of,
+    slashes_of,
+)
 from .table import FOLDER, LINK_TO_LEFT_OUT, LINK_TO_NOTHING, NAMELESS, SYMBOLIC_LINK, Kind, LeftOut
 
 if TYPE_CHECKING:
@@ -223,17 +233,20 @@ def may_clash(members: TarTable) -> bool:
     """Whether something has a name that something else has, too, or that is that of a folder of others."""
     others = {path_of(member.name) for member in members.left_out}
     folders = {path_of(member.name) for member in members.folders}
-    folders.update([folder for path in (*others, *folders) for folder in above(path)])
+    for path in (*others, *folders):
+        for folder in above(path):
+            if folder in folders:
+                break
+            folders.add(folder)
     if not others.isdisjoint(folders):
         return True
     arena, name_start = members.arena, members.name_start
-    slashes = np.flatnonzero(arena == ord("/"))
     # Names are compared that end alike, which are few: images end otherwise than folders.
     ends = ends_of_names(members)
     own = np.concatenate([ends, ends_of(others)])
-    if len(slashes):
+    for slashes, after in slashes_of(arena):
         row_of = np.searchsorted(name_start, slashes, "right") - 1
-        begin = np.maximum(name_start[row_of], after_slash(slashes, slashes))
+        begin = np.maximum(name_start[row_of], after)
         alike = np.flatnonzero(may_be_among(ends_at(arena, begin, slashes), own))
         for row, at in zip(row_of[alike].tolist(), slashes[alike].tolist(), strict=True):
             if at - name_start[row] < _LONGEST:

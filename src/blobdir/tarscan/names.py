@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from numpy.typing import NDArray
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _DEEPEST: Final = 128
 """Folders in a name up to which it's looked at: the work is their number times the name's length."""
 _BITS: Final = 16
+_AT_ONCE: Final = 4 << 20
+"""Bytes of names that are looked at together: each may be a slash, which takes many times as much."""
 
 
 def path_of(name: bytes) -> bytes:
@@ -67,6 +69,16 @@ def after_slash(slashes: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[n
     """The byte after the last slash before each; 0 if there is none."""
     last = np.searchsorted(slashes, end)
     return np.concatenate([np.zeros(1, np.int64), slashes + 1])[last]
+
+
+def slashes_of(arena: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Where slashes are, and the byte after the one before each (0 before the first); some at a time."""
+    last = 0
+    for first in range(0, len(arena), _AT_ONCE):
+        slashes = np.flatnonzero(arena[first : first + _AT_ONCE] == ord("/")) + first
+        if len(slashes):
+            yield slashes, np.concatenate([[last], slashes[:-1] + 1])
+            last = int(slashes[-1]) + 1
 
 
 def ends_at(arena: NDArray[np.uint8], begin: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.uint32]:

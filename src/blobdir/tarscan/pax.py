@@ -80,7 +80,7 @@ def _take(found: Overrides, keyword: bytes, value: bytes) -> None:
         found["size"] = None if not value else int(value) if is_number else -1
     elif keyword.startswith(b"GNU.sparse."):
         if keyword == b"GNU.sparse.name":
-            found["sparse"] = value
+            found["sparse"] = text_field(value)
         else:
             found.setdefault("sparse", b"")
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
 from blobdir.errors import DamagedTarError
 
+from .bounds import GivenNames
 from .chunk import CHUNK_HEADERS, HeaderChunk, not_a_tar
 from .header import LINK_NAME, SIZE, SPECIAL_TYPES, TYPE_AT, checksum_holds, full_name, number, shown, text_field
 from .links import HardLink, resolve
 from .pax import Overrides, parse_records
-from .source import BLOCK, LocalFile, ReadAt, Window, shrunk
+from .source import BLOCK, LocalFile, ReadAt, Window, open_file_of, shrunk
 from .table import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
@@ -121,7 +123,7 @@ def scan_what_is_whole(
 
 
 def _window_of(source: ReadAt) -> tuple[int, int]:
-    return LOCAL_WINDOW_BYTES if getattr(source, "fd", -1) >= 0 else REMOTE_WINDOW_BYTES
+    return LOCAL_WINDOW_BYTES if open_file_of(source) >= 0 else REMOTE_WINDOW_BYTES
 
 
 class _Scan:
@@ -138,7 +140,8 @@ class _Scan:
         self._globals: Overrides = {}
         # Extensions since the last member, one of a kind. The first has the last word, as in bsdtar and tarfile.
         self._pending: list[Overrides] = []
-        self._long_name_bytes = 0
+        self._given = GivenNames()
+        self._payload_bytes = 0  # of extended headers
         self._links: dict[int, HardLink] = {}
         self._left_out: list[LeftOut] = []
         self._folders: list[LeftOut] = []
@@ -153,7 +156,7 @@ class _Scan:
         self._walk()
         self._chunk.settle()
         table = self._chunk.table(self._left_out, self._folders, self._doubts, self._size, self._next_archive)
-        table = resolve(table, self._links, self._chunk.absent)
+        table = resolve(table, self._links, self._chunk.absent, self._path)
         if self._progress is not None:
             self._progress(self._size)
         return table
@@ -161,13 +164,15 @@ class _Scan:
     def before(self, position: int) -> TarTable:
         """What lies before a byte at which the scan has failed, and is whole."""
         self._chunk.cut(position)
+        table = self._chunk.table(self._left_out, self._folders, self._doubts, self._size, self._next_archive)
         left_out, folders = (
-            [member for member in members if member.position < position] for members in (self._left_out, self._folders)
+            tuple(member for member in members if member.position < position)
+            for members in (table.left_out, table.folders)
         )
-        table = self._chunk.table(left_out, folders, self._doubts, self._size, self._next_archive)
+        table = replace(table, left_out=left_out, folders=folders)
         past = np.flatnonzero(table.end > position).tolist()
         links = {row: link for row, link in self._links.items() if link.position < position}
-        return resolve(table, links, {*self._chunk.absent, *past})
+        return resolve(table, links, {*self._chunk.absent, *past}, self._path)
 
     def _walk(self) -> None:
         """Visit all headers. Ordinary ones stay in this loop, which is what the time of a scan goes into."""
@@ -247,6 +252,7 @@ class _Scan:
         if end > self._size:
             self._fail(f"truncated in the extended header at byte {position}", position)
         payload = self._window.read(position + BLOCK, size)
+        self._payload_bytes += size
         kind = header[TYPE_AT]
         if kind == ord("L"):
             self._put({"path": text_field(payload), "kind": kind})
@@ -280,7 +286,7 @@ class _Scan:
 
     def _member(self, header: bytes, position: int) -> int:
         """Take the header of a member that isn't ordinary, or that extensions speak about."""
-        over = self._overrides()
+        over = self._overrides(position)
         path = over.get("path")
         name = full_name(header) if path is None else path.rstrip(b"/")
         kind = header[TYPE_AT]
@@ -347,7 +353,7 @@ class _Scan:
             at, flag = at + BLOCK, MAP_GOES_ON
         return at + BLOCK
 
-    def _overrides(self) -> Overrides:
+    def _overrides(self, position: int) -> Overrides:
         """What extensions say about the member whose header is at hand. Those that apply to one member end here."""
         pending = self._pending
         if len(pending) == 1 and not self._globals:
@@ -355,6 +361,8 @@ class _Scan:
         over = self._globals.copy()
         while pending:
             over.update(pending.pop())
+        if self._globals and not self._given.take(over, BLOCK * self._chunk.header_count + self._payload_bytes):
+            self._fail(f"global headers give names that are longer than all headers up to byte {position}", position)
         return over
 
     def _make_row(self, size: int, over: Overrides, position: int) -> None:
@@ -365,11 +373,6 @@ class _Scan:
                 self._leave_out(FOLDER, name.rstrip(b"/"), position)
                 return
             name = name.rstrip(b"/")
-            # Only a global header can give many members one long name: without this the table could grow far
-            # beyond the archive.
-            self._long_name_bytes += len(name)
-            if self._long_name_bytes > self._size:
-                self._fail(f"the names are longer than the archive at byte {position}", position)
         self._chunk.make_row(size, name, over.get("mtime"))
 
     def _leave_out(self, kind: Kind, name: bytes, position: int, target: bytes = b"") -> None:

@@ -49,16 +49,16 @@ class LocalFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         # Opening a pipe would otherwise wait for a writer; reads of files don't heed the flag.
-        self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            kind = os.fstat(self._fd).st_mode
+            kind = os.fstat(self.fd).st_mode
             if stat.S_ISDIR(kind):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.path)
             if not (stat.S_ISREG(kind) or stat.S_ISBLK(kind)):
                 raise DamagedTarError(f"{self.path}: not a regular file", path=self.path)
             self.size = self.size_now()
         except BaseException:
-            os.close(self._fd)
+            os.close(self.fd)
             raise
 
     def __enter__(self) -> Self:
@@ -67,24 +67,15 @@ class LocalFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._fd)
+        os.close(self.fd)
 
     def size_now(self) -> int:
         """Bytes that the file has at this moment."""
-        return os.lseek(self._fd, 0, os.SEEK_END)  # st_size of a block device is 0
+        return os.lseek(self.fd, 0, os.SEEK_END)  # st_size of a block device is 0
 
     def read_at(self, start: int, n: int) -> bytes:
         """Bytes ``start`` to ``start + n``, half-open; fewer at the end of the file."""
-        return os.pread(self._fd, n, start)
-
-    def next_data(self, position: int) -> int:
-        """The first byte from `position` on that isn't in a hole, as far as its disk tells; else the end."""
-        try:
-            return os.lseek(self._fd, position, os.SEEK_DATA)
-        except OSError as error:
-            return self.size if error.errno == errno.ENXIO else position
-        except AttributeError:  # not every system can tell
-            return position
+        return os.pread(self.fd, n, start)
 
 
 class Window:
@@ -128,8 +119,16 @@ class Window:
         self.base = start
 
     def next_data(self, position: int) -> int:
-        """The first byte from `position` on that may be something else than zero."""
-        return self._source.next_data(position) if isinstance(self._source, LocalFile) else position
+        """The first byte from `position` on that isn't in a hole, as far as its disk tells; else the end."""
+        fd = open_file_of(self._source)
+        if fd < 0:
+            return position
+        try:
+            return os.lseek(fd, position, os.SEEK_DATA)
+        except OSError as error:
+            return self._size if error.errno == errno.ENXIO else position
+        except AttributeError:  # not every system can tell
+            return position
 
     def read(self, start: int, n: int) -> bytes:
         """Exactly the bytes ``start`` to ``start + n``, from memory if they are there.
@@ -149,6 +148,12 @@ class Window:
                 raise shrunk(self._source.path, self._size, start + len(data))
             data += more
         return data if len(data) == n else data[:n]
+
+
+def open_file_of(source: ReadAt) -> int:
+    """The descriptor of what is a file on this machine, whoever has opened it; -1 for others."""
+    fd: int = getattr(source, "fd", -1)
+    return fd
 
 
 def shrunk(path: str, size: int, now: int) -> DamagedTarError:

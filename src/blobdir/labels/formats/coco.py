@@ -8,7 +8,7 @@ from functools import partial
 from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Any, Final
 
-from blobdir.annotations import is_size, kind_of
+from blobdir.annotations import kind_of
 from blobdir.errors import AnnotationError
 from blobdir.jsontext import read_json
 from blobdir.labels.claims import Meaning, contradicted
@@ -17,6 +17,7 @@ from blobdir.labels.foreign import is_datumaro
 from blobdir.labels.formats.cocoobjects import Raw, Reader, attributes_of, category_of, is_caption, merged, place_of
 from blobdir.labels.model import Category, LabelError, Labels, Picture, brief, ident_of, without_nan
 from blobdir.labels.saidsplits import Closer, Meant, column_of_splits, columns_of
+from blobdir.labels.sizes import differ, stated, together
 from blobdir.labels.splitnames import folder_of_labels, is_called_like_a_split, is_split, is_whole
 from blobdir.wording import counted
 
@@ -350,20 +351,18 @@ class _Split:
         return names
 
     def _picture(self, found: Found, where: str, raw: dict[str, Any]) -> Picture:
-        size = (raw.get("width"), raw.get("height"))
         kept = {key: value for key, value in raw.items() if key not in ("width", "height")}
-        known = size if is_size(size[0]) and is_size(size[1]) else None
-        picture = Picture(found.path, self._split, where, Reader([]), known, kept=kept)  # type: ignore[arg-type]
+        known = stated(raw.get("width"), raw.get("height"))
+        picture = Picture(found.path, self._split, where, Reader([]), known, kept=kept)
         picture.found = found
         return picture
 
     def _compare(self, mine: Picture, other: Picture) -> None:
         """Say what an image is said to be again, in this file or another one, that it isn't."""
         differing = [key for key, value in other.kept.items() if mine.kept.setdefault(key, value) != value]
-        if mine.size is None:
-            mine.size = other.size
-        elif other.size is not None and other.size != mine.size:
+        if differ(mine.size, other.size):
             differing.append("size")
+        mine.size = together(mine.size, other.size)
         if differing:
             text = f"{mine.path}: is at {mine.where} too, with another {' and '.join(differing)}; that one was kept"
             self._labels.complain("label", other.where, text)

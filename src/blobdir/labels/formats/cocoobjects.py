@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from blobdir.labels.model import Complain, Shape
+    from blobdir.labels.sizes import Size
 
 _KNOWN: Final = frozenset(("id", "image_id", "category_id", "segmentation", "attributes", "caption", "holes"))
 _NUMBERS: Final = frozenset(("id", "image_id", "category_id"))
@@ -72,13 +73,13 @@ class Reader:
     Parameters
     ----------
     raws : list of Raw
-    size : tuple of int or None
+    size : tuple or None
         Width and height that the file says of the image.
     """
 
     __slots__ = ("_raws", "_size")
 
-    def __init__(self, raws: list[Raw], size: tuple[int, int] | None = None) -> None:
+    def __init__(self, raws: list[Raw], size: Size | None = None) -> None:
         self._raws, self._size = raws, size
 
     def __call__(self, width: int, height: int, complain: Complain) -> Iterator[Thing]:

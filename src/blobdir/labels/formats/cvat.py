@@ -26,6 +26,7 @@ from blobdir.labels.model import (
 from blobdir.labels.rounds import ellipse, turned_box
 from blobdir.labels.safexml import read_xml
 from blobdir.labels.saidsplits import Closer
+from blobdir.labels.sizes import stated
 from blobdir.labels.splitnames import split_in_name
 
 if TYPE_CHECKING:
@@ -110,8 +111,7 @@ def _picture(path: str, image: Element, images: Images, closer: Closer) -> Pictu
     split = subset or split_in_name(path)
     found = images.place(name, dirname(path), split)
     split = closer.split(split, [found.path]) if subset else split
-    width, height = image.attributes.get("width", ""), image.attributes.get("height", "")
-    size = (int(width), int(height)) if width.isdecimal() and height.isdecimal() else None
+    size = stated(image.attributes.get("width"), image.attributes.get("height"))
     tags: list[tuple[str, Any]] = []
     for tag in image.all("tag"):
         tags.append((tag.get("label"), None))

@@ -6,7 +6,7 @@ import re
 from math import hypot
 from typing import TYPE_CHECKING, Any, Final
 
-from blobdir.annotations import is_size, kind_of
+from blobdir.annotations import kind_of
 from blobdir.errors import AnnotationError
 from blobdir.jsontext import read_json
 from blobdir.labels.claims import Claims
@@ -27,6 +27,7 @@ from blobdir.labels.model import (
     others,
 )
 from blobdir.labels.rounds import ellipse
+from blobdir.labels.sizes import stated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,13 +101,12 @@ def read(files: LabelFiles, images: Images) -> Labels:
 
 
 def _picture(image: str, path: str, value: dict[str, Any]) -> Picture:
-    size = value.get("imageWidth"), value.get("imageHeight")
     flags = value.get("flags")
     tags = [(str(name), None) for name, value in flags.items() if value] if isinstance(flags, dict) else []
-    known = size if is_size(size[0]) and is_size(size[1]) else None
+    known = stated(value.get("imageWidth"), value.get("imageHeight"))
     reader = _Reader(path, value["shapes"])
     kept = {key: one for key, one in value.items() if key not in _OF_IMAGES and key != "version"}
-    return Picture(image, "", path, reader, known, tags, kept, reader.attributes)  # type: ignore[arg-type]
+    return Picture(image, "", path, reader, known, tags, kept, reader.attributes)
 
 
 def _whole(files: LabelFiles, path: str) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.labels.files import decoded
 from blobdir.labels.formats.classdescriptions import name_classes
-from blobdir.labels.formats.tablecells import Numbers, is_nothing, numbers_of, settle
+from blobdir.labels.formats.tablecells import Numbers, is_nothing, is_plain, numbers_of, settle
 from blobdir.labels.formats.tablelayout import Layout, UnclearTableError, layout_of
 from blobdir.labels.model import Box, LabelError, Labels, Picture, Polygon, Thing, name_of, number
 from blobdir.labels.saidsplits import Closer, Meant, column_of_splits, may_be_noted
+from blobdir.labels.sizes import differ, stated, together
 from blobdir.labels.splitnames import is_called_like_a_split, split_in_name
 from blobdir.wording import counted
 
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
     from blobdir.labels.files import LabelFiles
     from blobdir.labels.finding import Images
     from blobdir.labels.model import Complain
+    from blobdir.labels.sizes import Size
 
 _BEFORE: Final = 4
 """So many lines are looked at for the header."""
 _BEGINS: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\"?sep=.\"?\s*)?", re.IGNORECASE)
 """Lines before it: empty ones, and Excel's ``sep=;``."""
-_WHOLE: Final = re.compile(r"(\d+)(?:\.0*)?")
 """A side of an image: programs with floats write ``600.0``."""
 
 
@@ -240,18 +241,19 @@ def _take_numbers(labels: Labels, path: str, layout: Layout, readers: list[_Read
         labels.note(path, "has no number much above 1 in a box, so they are taken for shares of the images' sides")
 
 
-def _take_size(labels: Labels, picture: Picture, size: tuple[int, int] | None, where: str) -> None:
+def _take_size(labels: Labels, picture: Picture, size: Size | None, where: str) -> None:
     """Note the size of its image that a row says."""
-    if picture.size is not None and size not in (None, picture.size):
+    if differ(picture.size, size):
         labels.complain("label-size", picture.path, f"{where} says another size of it than {picture.where}")
-    picture.size = picture.size or size
+    picture.size = together(picture.size, size)
 
 
-def _size(layout: Layout, row: list[str]) -> tuple[int, int] | None:
-    """The size of the image that a row says."""
-    sides = [_WHOLE.fullmatch(layout.cell(row, side)) for side in ("width", "height")]
-    found = [int(side[1]) for side in sides if side]
-    return (found[0], found[1]) if len(found) == len(sides) and all(found) else None
+def _size(layout: Layout, row: list[str]) -> Size | None:
+    """The size of the image that a row says; a side alone is one of a box, unless its column says that it isn't."""
+    known = layout.columns.keys() & {"width", "height"}
+    if len(known) == 1 and is_plain(layout, *known):
+        return None
+    return stated(layout.cell(row, "width"), layout.cell(row, "height"))
 
 
 class _Reader:

@@ -258,7 +258,7 @@ def _compare_boxes(layout: Layout, rows: Callable[[], Iterable[list[str]]]) -> N
 def _check_size(layout: Layout, rows: Callable[[], Iterable[list[str]]]) -> None:
     """Don't take the sides of boxes for those of the image: what is called `width` can be either."""
     sides = {"width": ("left", "right"), "height": ("top", "bottom")}
-    plain = [what for what in sides if what in layout.columns and _is_plain(layout, what)]
+    plain = [what for what in sides if what in layout.columns and is_plain(layout, what)]
     if len(plain) < len(sides) or "right" not in layout.columns:
         return
     begins_inside = False
@@ -275,7 +275,8 @@ def _check_size(layout: Layout, rows: Callable[[], Iterable[list[str]]]) -> None
             del layout.columns[what]
 
 
-def _is_plain(layout: Layout, what: str) -> bool:
+def is_plain(layout: Layout, what: str) -> bool:
+    """Whether a column of a side is called so and nothing else, which can also be that of a box."""
     return bool(layout.names) and plain_name(layout.names[layout.columns[what]]) == what
 
 

@@ -27,6 +27,7 @@ from blobdir.labels.model import (
 from blobdir.labels.namesakes import is_bare
 from blobdir.labels.rounds import turned_box
 from blobdir.labels.safexml import read_xml
+from blobdir.labels.sizes import stated
 from blobdir.labels.splitnames import is_whole, list_order
 from blobdir.wording import counted
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from blobdir.labels.finding import Images
     from blobdir.labels.model import Complain
     from blobdir.labels.safexml import Element
+    from blobdir.labels.sizes import Size
 
 _ROOT: Final = re.compile(rb"<annotation[\s>]", re.IGNORECASE)
 FLAGS: Final = ("truncated", "difficult", "occluded")
@@ -163,12 +165,9 @@ def _picture(image: str, path: str, root: Element, split: str) -> Picture:
     return Picture(image, split, path, reader, _size(root), kept=kept, attributes=reader.attributes)
 
 
-def _size(root: Element) -> tuple[int, int] | None:
+def _size(root: Element) -> Size | None:
     size = root.first("size")
-    if size is None or not size.text_of("width").isdecimal() or not size.text_of("height").isdecimal():
-        return None
-    found = int(size.text_of("width")), int(size.text_of("height"))
-    return found if all(found) else None
+    return None if size is None else stated(size.text_of("width"), size.text_of("height"))
 
 
 def _leaves(elements: Iterable[Element], between: str, above: str = "") -> dict[str, str]:

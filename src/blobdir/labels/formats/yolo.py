@@ -5,6 +5,7 @@ from __future__ import annotations
 from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Any, Final
 
+from blobdir.filenames import parents_of
 from blobdir.labels.bystanders import (
     is_called_for_a_camera,
     is_called_for_predictions,
@@ -12,6 +13,7 @@ from blobdir.labels.bystanders import (
     without_prose,
 )
 from blobdir.labels.claims import Claims
+from blobdir.labels.contents import holds_boxes
 from blobdir.labels.files import decoded, without_mark
 from blobdir.labels.finding import Found, is_image
 from blobdir.labels.foreign import DOTA, is_dota
@@ -47,6 +49,14 @@ _OTHERS: Final = frozenset(("readme.txt", "requirements.txt", "train.txt", "val.
 _SNIFFED_LINES: Final = 5
 _BOX, _SCORED = 4, 5
 _LEAST_OUTLINE: Final = 6
+_OUTSIDE: Final = 0.1
+"""So much of a side may a box or outline reach beyond the image: more, and the numbers aren't shares of its sides."""
+_ROUNDED: Final = 1e-3
+"""So much more than 1 may a confidence be."""
+_KEYPOINTS_OUTSIDE: Final = 1.0
+"""The same of a keypoint, which may be of somebody who is seen in part."""
+_TRACKED: Final = (5, 6)
+"""So many numbers has a row with the number of a track: behind a box, or behind its confidence."""
 _DIGITS: Final = 9
 """Of a pixel: shares have six digits, or some more, which must come back."""
 
@@ -111,8 +121,7 @@ def _is_special(path: str, files: LabelFiles) -> bool:
 def _owners(files: LabelFiles, labels: Labels, images: Images, texts: list[str]) -> dict[str, str]:
     """Image -> the text with its labels."""
     claims, calling = Claims(), images.calling_of(texts)
-    predicted: dict[str, str] = {}
-    lost: dict[str, str] = {}
+    strays = _Strays(files, images)
     for path in texts:
         try:
             found = [images.of_file(path, calling=calling)]
@@ -123,21 +132,58 @@ def _owners(files: LabelFiles, labels: Labels, images: Images, texts: list[str])
             found = [Found(one, exact=True) for one in error.paths]
             labels.note(path, f"is of {' and '.join(error.paths)}, which differ in their extensions only")
         except MissingError as error:
-            is_text, is_elsewhere = is_labels(path, files.head(path)), images.has_called(path)
-            if is_text and is_called_for_a_camera(path) and not is_elsewhere:
-                continue
-            if is_text and is_elsewhere and is_called_for_predictions(dirname(path)):
-                predicted[path] = str(error)
-            elif is_text or "labels" in path.split("/")[:-1]:
-                lost[path] = f"holds labels of an image {splitext(basename(path))[0]}: {error}"
+            strays.add(path, error)
             continue
         for one in found:
-            rank = 2 if not one.exact else 0 if "labels" in path.split("/") else 1
+            rank = 2 if not one.exact else 0 if "labels" in files.told(path).split("/") else 1
             claims.add(path, one, rank)
     owners = claims.settled(files, labels, images)
-    name_predictions(predicted, owners, images, labels)
-    _name_lost(lost, owners, files, images, labels)
+    strays.name(owners, labels)
     return owners
+
+
+class _Strays:
+    """Texts whose image isn't where their folder says: of predictions, surely of labels, or perhaps."""
+
+    def __init__(self, files: LabelFiles, images: Images) -> None:
+        self._files, self._images = files, images
+        self._predicted: dict[str, str] = {}
+        self._lost: dict[str, str] = {}
+        self._others: dict[str, str] = {}
+
+    def add(self, path: str, error: MissingError) -> None:
+        """Take one, unless it says where a camera was."""
+        is_text, is_elsewhere = is_labels(path, self._files.head(path)), self._images.has_called(path)
+        text = f"holds labels of an image {splitext(basename(path))[0]}: {error}"
+        if is_text and is_called_for_a_camera(path) and not is_elsewhere:
+            return
+        if is_text and is_elsewhere and is_called_for_predictions(dirname(path)):
+            self._predicted[path] = str(error)
+        elif is_text or "labels" in path.split("/")[:-1]:
+            self._lost[path] = text
+        elif is_elsewhere and not (is_called_for_a_camera(path) or is_called_for_predictions(dirname(path))):
+            self._others[path] = text
+
+    def name(self, owners: dict[str, str], labels: Labels) -> None:
+        """Name them; of those that may be labels the ones that hold boxes and lie in a folder of labels.
+
+        That's one which was given as such, or one with texts that are read and without images.
+        """
+        name_predictions(self._predicted, owners, self._images, labels)
+        homes = {home for image, path in owners.items() if not self._images.holds(home := _home_of(path, image))}
+        for path, text in self._others.items():
+            is_in_labels = self._files.given or not homes.isdisjoint(parents_of(path))
+            if is_in_labels and holds_boxes(path, self._files.head(path)):
+                self._lost[path] = text
+        _name_lost(self._lost, owners, self._files, self._images, labels)
+
+
+def _home_of(path: str, image: str) -> str:
+    """The folder of labels that a text lies in: the one around those that are the image's, too, as splits are."""
+    folder, other = dirname(path), dirname(image)
+    while folder and basename(folder) == basename(other):
+        folder, other = dirname(folder), dirname(other)
+    return folder
 
 
 def _name_lost(lost: dict[str, str], owners: dict[str, str], files: LabelFiles, images: Images, labels: Labels) -> None:
@@ -173,11 +219,15 @@ class _Reader:
             text = f"isn't YOLO's, but of a format that isn't read ({DOTA}): convert it, as to YOLO's outlines"
             complain("label", f"{self._path}: {text}")
             return
+        tracked = _with_tracks(lines) - {_BOX + self._config.keypoints * self._config.values}
         for line_number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
-                yield self._thing(line.split(), width, height)
+                words = line.split()
+                if len(words) - 1 in tracked and _is_whole(words[-1]):
+                    raise LabelError(_OF_TRACK.format(words[-1][:40]))
+                yield self._thing(words, width, height)
             except LabelError as error:
                 complain("label", f"{self._path}, line {line_number}: {error}")
 
@@ -191,12 +241,14 @@ class _Reader:
         keypoints = self._config.keypoints * self._config.values
         attributes: dict[str, Any] = {}
         if keypoints and len(values) == _BOX + keypoints:
+            _refuse_others(values[:_BOX])
             box = _box(values[:_BOX], width, height)
             pose = self._pose(values[_BOX:], width, height)
             return Thing(label, [pose, box] if pose else [box])
         if len(values) == _SCORED:
-            attributes["confidence"] = values.pop()
+            attributes["confidence"] = _confidence(values.pop())
         if len(values) == _BOX:
+            _refuse_others(values)
             return Thing(label, [_box(values, width, height)], attributes=attributes)
         if keypoints:
             raise LabelError(
@@ -204,6 +256,7 @@ class _Reader:
             )
         if len(values) < _LEAST_OUTLINE or len(values) % 2:
             raise LabelError(f"has {len(values)} numbers after the class; a box has 4, an outline 6, 8, 10 …")
+        _refuse_others(values)
         return Thing(label, [Polygon(tuple(_pairs(values, width, height)))])
 
     def _pose(self, values: list[float], width: int, height: int) -> Pose | None:
@@ -211,6 +264,7 @@ class _Reader:
         for i, name in enumerate(self._keypoints):
             x, y, *seen = values[step * i : step * (i + 1)]
             if (seen and seen[0]) or (not seen and (x or y)):
+                _refuse_others((x, y), _KEYPOINTS_OUTSIDE)
                 found[name] = (_to_pixels(x, width), _to_pixels(y, height), not seen or seen[0] > 1)
         return Pose(found) if found else None
 
@@ -224,6 +278,57 @@ def _number_of_class(word: str) -> int:
     except (ValueError, OverflowError):
         pass
     raise LabelError(f"begins with {word[:40]!r}, and the number of a class belongs there")
+
+
+def _refuse_others(values: Iterable[float], outside: float = _OUTSIDE) -> None:
+    """Refuse numbers that are no shares of an image's sides: they would be places far outside.
+
+    Raises
+    ------
+    LabelError
+    """
+    for value in values:
+        if not -outside <= value <= 1 + outside:
+            text = f"has the number {value:.9g}, and those of YOLO are shares of the image's sides, from 0 to 1"
+            raise LabelError(f"{text}: pixels must be divided by these")
+
+
+def _confidence(value: float) -> float:
+    if value > 1 + _ROUNDED:
+        raise LabelError(f"has {value:.9g} behind its box, and a confidence belongs there, up to 1")
+    return value
+
+
+_OF_TRACK: Final = (
+    "ends with {}, the number of a track, as others in this file do: YOLO's labels haven't such, so take them off"
+)
+
+
+def _with_tracks(lines: list[str]) -> set[int]:
+    """How many numbers rows have that end with the number of a track, as one of them shows that is no share.
+
+    The first track is 1, which alone could be a share: so all rows of a file are looked at before one is read.
+    """
+    found: set[int] = set()
+    for line in lines:
+        *_, last = line.rsplit(None, 1) or [""]
+        if not _is_whole(last) or int(last[:_DIGITS]) <= 1:
+            continue
+        words = line.split()
+        if len(words) - 1 in _TRACKED and all(map(_is_share, words[1:-1])):
+            found.add(len(words) - 1)
+    return found
+
+
+def _is_whole(word: str) -> bool:
+    return word.isascii() and word.isdecimal()
+
+
+def _is_share(word: str) -> bool:
+    try:
+        return -_OUTSIDE <= plain_float(word) <= 1 + _OUTSIDE
+    except ValueError:
+        return False
 
 
 def _pairs(values: list[float], width: int, height: int) -> Iterator[tuple[float, float]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from posixpath import splitext
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +19,7 @@ from blobdir.labels.splitnames import is_split, kind_of_split
 from blobdir.labels.supervisely import KEPT, in_whole_pixels, kind_of_object, shapes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from blobdir.labels.model import Pose, Shape
     from blobdir.labels.supervisely import Kind
@@ -121,6 +121,11 @@ class Plan:
         Names of all.
     note : callable
         Called with a dataset, and how it's written.
+    shapes_used : callable
+        Called for the kinds of shapes that objects of all datasets have, as ``graph``; it may stop behind the first
+        of one kind that is given. All annotations are read for that, so who can do without doesn't ask.
+    why_boxed : str
+        Why objects became the boxes around them, and what keeps them from it; empty: the format has nothing else.
     has_splits : bool
         Whether a dataset is called like a split.
     """
@@ -137,6 +142,8 @@ class Plan:
     untold: Counter[tuple[str, str]] = field(default_factory=Counter)
     datasets: tuple[str, ...] = ()
     note: Complain = lambda *_: None
+    shapes_used: Callable[[str], Collection[str]] = lambda _: ()
+    why_boxed: str = ""
     has_splits: bool = field(init=False)
 
     def __post_init__(self) -> None:

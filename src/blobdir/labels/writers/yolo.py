@@ -23,6 +23,10 @@ from blobdir.labels.writers.model import Bound, Item, Plan
 CONFIG: Final = "data_config.yaml"
 _ASKED: Final = ("train", "val")
 _KEYS: Final = ("path", "names", "nc", "colors", "kpt_shape", "flip_idx", "kpt_names", "download")
+_WHY_BOXED: Final = (
+    "since others have keypoints, and an outline among lines with keypoints would be read as such; with --task segment "
+    "it's written, and keypoints aren't"
+)
 _LEAST_OUTLINE: Final = 3
 _DIGITS: Final = 9
 _ALWAYS: Final = 6
@@ -46,6 +50,20 @@ class YoloWriter(Writer):
         self._kinds: dict[str, Kind] | None = None
         self._kept = ("confidence",) if plan.exact else ()
         self._task = plan.task or ("" if plan.exact else "detect")
+        if not self._task and self._keypoints and not self._has_poses():
+            self._keypoints = 0
+        if not self._task and self._keypoints:
+            plan.why_boxed = _WHY_BOXED
+
+    def _has_poses(self) -> bool:
+        """Whether lines have places for keypoints: as an object has some, or as in the file that all came from.
+
+        All datasets have one config, which says of all their lines how many keypoints there are; an outline among such
+        would be read as a box with keypoints. So a class that could have some costs no object its outline.
+        """
+        used = self.plan.shapes_used("graph")
+        said = any(self.plan.file_of(dataset, "yolo").get("kpt_shape") for dataset in self.plan.sources)
+        return "graph" in used or (said and {*used} <= {"rectangle"})
 
     def begin(self, dataset: str) -> None:
         """Begin a dataset: it has a folder and a key; the SDK has two for all, as who says which is for validation."""

@@ -7,6 +7,7 @@ import errno
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from blobdir.inside import WHOLE_BYTES
 from blobdir.sources.model import Stat
@@ -66,6 +67,9 @@ _NO_HEAD = frozenset((403, 501))
 """What may be said of a HEAD only, besides what is said of a request like this one."""
 _LOGIN = 407
 _GONE = frozenset((404, 410))
+_HEARD: WeakKeyDictionary[AbstractFileSystem, OrderedDict[str, None]] = WeakKeyDictionary()
+"""Folders in which a HEAD was answered for a file: who looked for a project knows it for who opens it there."""
+_HEARD_MOST = 64
 _EMPTY = "bytes */0"
 """What who refuses a range of an empty file says of it."""
 
@@ -283,7 +287,7 @@ class Web(General):
         found: Stat | None = None
         if self.heads is not False:
             response = await self._head(url, leads_on=True)
-            if self._counts(response.status):
+            if self._counts(response.status, url):
                 found = self._of_head(response, path)
             if found is not None and found.size:
                 return found
@@ -308,16 +312,17 @@ class Web(General):
         self._asked.add(done)
         try:
             async with session.head(address, allow_redirects=leads_on, **self._options({})) as response:
-                self._counts(response.status)
+                self._counts(response.status, address)
         finally:
             self._asked.discard(done)
             done.set_result(None)
         others, until = set(self._asked), 2 * loop.time() - began
-        while response.status in _GONE and self.heads is None and others and (left := until - loop.time()) > 0:
+        unsure = response.status in _GONE and not self._counts(response.status, address)
+        while unsure and self.heads is None and others and (left := until - loop.time()) > 0:
             _, others = await asyncio.wait(others, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         return response
 
-    def _counts(self, status: int) -> bool:
+    def _counts(self, status: int, address: Any) -> bool:
         """Whether the answer to a HEAD stands for that to a GET, which must be asked otherwise.
 
         Many servers know no HEAD, and say so in their own ways. That a file isn't there is taken from those that have
@@ -325,9 +330,19 @@ class Web(General):
         """
         if status == WHOLE:
             self.heads = True
+            self._hear(str(address))
         if status in _GONE:
-            return bool(self.heads)
+            return self.heads or (self.heads is None and self._has_heard(str(address)))
         return not (status in _NO_HEAD or (is_refused(status) and status != _LOGIN))
+
+    def _hear(self, address: str) -> None:
+        heard = _HEARD.setdefault(self.fs, OrderedDict())
+        heard[address.rpartition("/")[0]] = None
+        while len(heard) > _HEARD_MOST:
+            heard.popitem(last=False)
+
+    def _has_heard(self, address: str) -> bool:
+        return any(address.startswith(f"{folder}/") for folder in _HEARD.get(self.fs, ()))
 
     def _given(self, status: int) -> None:
         """Note what the status of a GET, after a HEAD that didn't count, says of all others of this server."""
@@ -404,7 +419,7 @@ class Web(General):
         address = self.fs.encode_url(url)
         if self.heads is not False:
             response = await self._head(address, leads_on=False)
-            if self._counts(response.status):
+            if self._counts(response.status, address):
                 return _size(response.headers) if response.status == WHOLE else -1
         for headers in ({"Range": "bytes=0-0"}, {}):
             async with session.get(address, allow_redirects=False, **self._options(headers)) as response:

@@ -1,0 +1,97 @@
+"""How much the names of a tar may be, so that what is made of them takes no more than its headers do.
+
+A header takes 512 bytes, and a name can stand for far more: a global header gives one name to all members, and a name
+of 4 kB can have two thousand folders in it, each of which has a path that is about as long as the name. One budget, in
+which each header counts, bounds memory and time of all that is made of a tar:
+
+=====================================================  ==================================================
+of all members, in the table or not                    at most
+=====================================================  ==================================================
+bytes of names and of what links lead to               those of the headers that were read, and 1 MiB
+folders in their names                                 64 for each member, and a million
+folders that are there then, each counted once         16 for each member, and 10,000
+=====================================================  ==================================================
+
+Bytes are counted while headers are read (`GivenNames`): only what global headers say is there more than once. Such a
+tar is whole up to where there are too many. Folders are counted when the walk is at its end, before anything is made of
+the names (`check_folders`); no part of them is better than another one, so none of such a tar is served.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from blobdir.errors import DamagedTarError
+from blobdir.wording import counted
+
+from .names import path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .pax import Overrides
+    from .table import TarTable
+
+_FREE_BYTES: Final = 1 << 20
+_PARTS_PER_MEMBER, _FREE_PARTS = 64, 1_000_000
+_FOLDERS_PER_MEMBER, _FREE_FOLDERS = 16, 10_000
+_SLASH: Final = ord("/")
+
+
+class GivenNames:
+    """Counts the bytes of names that members have from extended headers, against those of the headers themselves."""
+
+    def __init__(self) -> None:
+        self._given = 0
+
+    def take(self, over: Overrides, header_bytes: int) -> bool:
+        """Count what is said of one more member; False when it's too much.
+
+        Parameters
+        ----------
+        over : Overrides
+        header_bytes : int
+            Of all headers up to here, and of what extended ones say.
+        """
+        said = over.get("path"), over.get("linkpath"), over.get("sparse")
+        self._given += sum(len(name) for name in said if name)
+        return self._given <= header_bytes + _FREE_BYTES
+
+
+def check_folders(table: TarTable, path: str) -> None:
+    """Make sure that names don't make far more folders than there are members. O(n), a pass over the names' bytes.
+
+    Raises
+    ------
+    DamagedTarError
+        They do. Its position is 0: nothing of the tar can be served.
+    """
+    others = (*table.left_out, *table.folders)
+    members = len(table) + len(others)
+    parts = int(np.count_nonzero(table.arena == _SLASH)) + sum(member.name.count(b"/") for member in others)
+    most = _FOLDERS_PER_MEMBER * members + _FREE_FOLDERS
+    if parts <= most:  # they can't make more
+        return
+    of = f"{path}: the names of its {counted(members, 'member')}"
+    if parts > _PARTS_PER_MEMBER * members + _FREE_PARTS:
+        raise DamagedTarError(f"{of} have {parts:,} folders in them", path=path, position=0)
+    known: set[int] = {hash(b"")}  # of paths, which may be long
+    for inner in _folders(table):
+        folder = inner
+        while (digest := hash(folder)) not in known:
+            known.add(digest)
+            folder = folder.rpartition(b"/")[0]
+        if len(known) > most:
+            raise DamagedTarError(f"{of} make more than {most:,} folders", path=path, position=0)
+
+
+def _folders(table: TarTable) -> Iterator[bytes]:
+    """The innermost folder of each member; a folder is its own."""
+    for name in table.arena.tobytes().split(b"\0")[:-1]:
+        yield path_of(name).rpartition(b"/")[0]
+    for member in table.left_out:
+        yield path_of(member.name).rpartition(b"/")[0]
+    for member in table.folders:
+        yield path_of(member.name)
