@@ -130,6 +130,7 @@ class _Compacting:
         self._writer.check_released()
         self._seen = self._known.check_all_seen()
         self._holding = Holding(self._writer, self._seen.values(), unreferenced=self._unreferenced)
+        self._holding.check_sums()
         pickles: dict[tuple[str, str], list[Pickle]] = {}
         for pickle in self._known.all_pickles():
             self._known.blob_of(pickle)  # one that is away may be put back, and then must fit

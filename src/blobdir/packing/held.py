@@ -160,6 +160,10 @@ class Holding:
     def _sums(self) -> dict[str, str]:
         return read_sums(os.path.join(self._writer.root, layout.BLOB_DIR, SUMS))
 
+    def check_sums(self) -> None:
+        """Refuse a list of checksums that can't be read, whether a blob is to be written anew or not."""
+        _ = self._sums
+
     def check_sum(self, path: str) -> None:
         """Refuse a blob that isn't the one that has its checksum: a new one would make the damage official."""
         name = path.rpartition("/")[2]
