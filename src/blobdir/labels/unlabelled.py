@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _MEASURED: Final = re.compile(r"(?<![a-z])(?:results?|metrics?|scores?)(?![a-z])", re.IGNORECASE)
 """What files are called that say how good a program is; they name no image."""
+_NOTED: Final = re.compile(r"(?:notes?|remarks?|comments?|todo)", re.IGNORECASE)
+"""What texts are called in which people note something; they name no image."""
 _SETTINGS: Final = (".yaml", ".yml", ".toml")
 _ENDINGS: Final = 3
 """So many endings may a file have behind the name of an image, as ``0.jpg.xml.bak``."""
@@ -121,7 +123,7 @@ class Unlabelled:
         Nothing, and True: it's called for no images, or all that it may speak for have labels.
         """
         stem, ending = splitext(basename(path))
-        if ending.lower() in _SETTINGS or _MEASURED.search(stem):
+        if ending.lower() in _SETTINGS or _MEASURED.search(stem) or _NOTED.fullmatch(stem):
             return "", True
         split = stem if is_called_like_a_split(stem) else split_of_folders(path)
         if not (is_called_like_a_split(stem) or any(map(is_named_for_labels, (stem, basename(dirname(path)))))):
