@@ -96,3 +96,48 @@ def test_masks_of_labelled_images_are_none_without_labels(kind, tmp_path):
     half_labelled(root, kind, folders=("train", "masks"))
     put(root / "masks.jsonl", written("jsonl", NAMES))
     assert pack(root, tmp_path / "p", labels=kind)[0].complete
+
+
+BOXES = [
+    "{}.png 10,20,30,40,1 5,6,30,40,0\n",
+    "images/val/{}.png 10,20,30,40,1\n",
+    "images/val/{}.png 10 20 30 40 cat\n",
+    "/data/x/images/val/{}.png 10,20,30,40,1\n",
+]
+
+
+def with_a_text(root, place, row, config, labelled=("t",)):
+    """Images of two splits, those of some with labels, and a text of all of val with more than their names."""
+    for i in range(4):
+        for split, start in (("train", "t"), ("val", "v")):
+            draw(root / f"images/{split}/{start}{i}.png")
+            if start in labelled:
+                put(root / f"labels/{split}/{start}{i}.txt", "0 .5 .5 .2 .2\n")
+    put(root / place, "".join(row.format(f"v{i}") for i in range(4)))
+    given = "train: images/train\nval: images/val\nnames: [cat, dog]\n"
+    put(root / config, given if config == "data.yaml" else "cat\ndog\n")
+
+
+@pytest.mark.parametrize("config", ["classes.txt", "data.yaml", "obj.names"])
+@pytest.mark.parametrize("place", ["val.txt", "gt/val.txt", "val_gt.txt", "ann_val.txt", "2007_val.txt"])
+@pytest.mark.parametrize("row", BOXES)
+def test_boxes_in_a_list_of_a_split_are_named(row, place, config, tmp_path):
+    root = tmp_path / "s"
+    with_a_text(root, place, row, config)
+    report, _ = pack(root, tmp_path / "p", labels="yolo")
+    assert not report.complete and len(named(report, place)) == 1, report.problems
+
+
+@pytest.mark.parametrize("row", [*BOXES, "images/val/{}.png\n", "images/val/{}.png 1\n", "{}.png 1 2 3\n"])
+def test_a_list_of_images_with_labels_costs_nothing(row, tmp_path):
+    root = tmp_path / "s"
+    with_a_text(root, "val.txt", row, "classes.txt", labelled=("t", "v"))
+    report, _ = pack(root, tmp_path / "p", labels="yolo")
+    assert report.complete, report.problems
+
+
+@pytest.mark.parametrize("row", ["images/val/{}.png\n", "images/val/{}.png 1\n", "{}.png 1 2 3\n"])
+def test_a_list_without_boxes_costs_nothing(row, tmp_path):
+    root = tmp_path / "s"
+    with_a_text(root, "val.txt", row, "classes.txt")
+    assert pack(root, tmp_path / "p", labels="yolo")[0].complete

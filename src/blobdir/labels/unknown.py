@@ -134,7 +134,8 @@ def name_unknown(files: LabelFiles, images: Images, labels: Labels) -> None:
         Told of them.
     """
     read = {picture.file for picture in labels.pictures if picture.is_labelled}
-    known = {*read, *files.unread, *labels.files, *labels.passed, *(path for _, path, _ in labels.problems)}
+    known = {*read, *files.unread, *labels.files, *labels.passed} - labels.boxed
+    known.update(path for _, path, _ in labels.problems)
     looked = Unlabelled(images, labels)
     if not looked.paths:
         return
