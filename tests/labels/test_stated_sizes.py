@@ -40,12 +40,16 @@ def cvat(width, height):
 
 
 def csv(width, height):
-    sides = ",".join("" if one is None else f"{one}" for one in (width, height))
+    sides = ",".join("" if one is None else f'"{one}"' for one in (width, height))
     return "l.csv", f"filename,width,height,class,xmin,ymin,xmax,ymax\na.png,{sides},cat,1,1,9,9\n"
 
 
 FORMATS = [coco, labelme, voc, cvat, csv]
-SPELLED = [int, float, str, lambda side: f"{side}.0", lambda side: f" {side} "]
+SPELLED = [int, float, str, *("{}.0", " {} ", "{}px", "{} PX", "{}.0 pixels", "{},0", "{},00")]
+
+
+def spell(how, side):
+    return how.format(side) if isinstance(how, str) else how(side)
 
 
 def said(kind, width, height, tmp_path):
@@ -57,11 +61,11 @@ def said(kind, width, height, tmp_path):
     return report, messages(report, "label-size")
 
 
-@pytest.mark.parametrize("spelled", SPELLED, ids=["int", "float", "text", "text with a point", "with spaces"])
+@pytest.mark.parametrize("spelled", SPELLED, ids=str)
 @pytest.mark.parametrize("sides", [(2, 2), (2, 1), (1, 2), (2, None), (None, 2)], ids=str)
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_size_that_is_another_one_is_said(kind, sides, spelled, tmp_path):
-    given = [None if by is None else spelled(by * side) for by, side in zip(sides, (WIDTH, HEIGHT), strict=True)]
+    given = [None if by is None else spell(spelled, by * side) for by, side in zip(sides, (WIDTH, HEIGHT), strict=True)]
     report, found = said(kind, *given, tmp_path)
     shown = " × ".join("?" if by is None else str(by * side) for by, side in zip(sides, (WIDTH, HEIGHT), strict=True))
     assert len(found) == 1 and shown in found[0][1] and not report.complete
@@ -70,13 +74,15 @@ def test_a_size_that_is_another_one_is_said(kind, sides, spelled, tmp_path):
 @pytest.mark.parametrize(
     "sides",
     [
-        *[(spelled(WIDTH), spelled(HEIGHT)) for spelled in SPELLED],
+        *[(spell(spelled, WIDTH), spell(spelled, HEIGHT)) for spelled in SPELLED],
         *(
             (WIDTH, None),
             (None, f"{HEIGHT}.0"),
             (0, 0),
             ("", ""),
             ("unknown", HEIGHT),
+            ("9,000", "1,20"),
+            ("px", ",0"),
             ("nan", "inf"),
             (WIDTH + 0.5, HEIGHT),
         ),

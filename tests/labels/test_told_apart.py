@@ -148,3 +148,30 @@ def test_what_lies_beside_given_labels_is_no_label(other, tmp_path):
     put(top / other, "1 2 3 4 5 6\n")
     given = top.parent if other.startswith("..") else top
     assert pack(source, tmp_path / "p", labels="yolo", labels_from=str(given))[0].complete
+
+
+@pytest.mark.parametrize("splits", [True, False])
+@pytest.mark.parametrize("name", ["annotations", "labels", "txt", "lab", "export"])
+def test_a_given_folder_around_one_of_labels_is_none(name, splits, tmp_path):
+    top = tmp_path / name
+    for split in ("train", "val") if splits else ("",):
+        for i in range(4):
+            draw(tmp_path / f"s/{split}/{i}.png")
+            put(top / f"depth/{split}/{i}.txt", " ".join(map(str, range(500, 600))))
+            put(top / f"poses/{split}/{i}.txt", "1 0 0 0.1\n0 1 0 0.2\n0 0 1 0.3\n0 0 0 1\n")
+        for i in range(3):
+            put(top / f"labels/{split}/{i}.txt", "0 .5 .5 .2 .2\n")
+    put(top / "classes.txt", "cat\n")
+    report, _ = pack(tmp_path / "s", tmp_path / "p", labels="yolo", labels_from=str(top))
+    assert report.complete, report.problems
+    assert not [one for one in messages(report, "label-note") if one[0].startswith(("depth", "poses"))]
+
+
+@pytest.mark.parametrize("other", ["notes.txt", "Note.md", "TODO.txt", "remarks.txt"])
+@pytest.mark.parametrize("folder", ["labels", "mine"])
+def test_notes_are_no_labels(folder, other, tmp_path):
+    source, top = apart(tmp_path, folder, "train", SAME)
+    (top / "train/3.txt").unlink()
+    put(top / other, "some notes 1 2 3 4 5 6\n")
+    report, _ = pack(source, tmp_path / "p", labels="yolo", labels_from=str(top))
+    assert report.complete and not [path for path, _ in messages(report, "label-note") if path == other]

@@ -47,10 +47,13 @@ def test_keypoints_in_pixels(row, tmp_path):
     assert "labels/b.txt, line 1" in messages(report)[0][0] and not found
 
 
+@pytest.mark.parametrize("spelled", ["{}", "{}.0", "{}.", "{}.000000", "{}e0", "{:.18e}", "0{}"])
 @pytest.mark.parametrize("confidence", ["", "0.9 "])
-def test_the_first_track_is_known_by_the_others(confidence, tmp_path):
-    report, found = said("".join(f"0 0.5 0.5 0.2 0.2 {confidence}{i}\n" for i in (1, 2, 3)), tmp_path)
+def test_the_first_track_is_known_by_the_others(confidence, spelled, tmp_path):
+    rows = (f"0 0.5 0.5 0.2 0.2 {confidence}{spelled.format(i)}\n" for i in (1, 2, 3))
+    report, found = said("".join(rows), tmp_path)
     assert len(messages(report)) == 3 and not found
+    assert all("the number of a track" in text for _, text in messages(report))
 
 
 @pytest.mark.parametrize(

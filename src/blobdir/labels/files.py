@@ -94,10 +94,10 @@ class LabelFiles:
     def note_given(self) -> None:
         """Note that somebody has given this folder as that of the labels: it's one that is called so.
 
-        Unless it's called otherwise, and folders in it are called so: then it's what these lie in.
+        Unless folders in it are called so: then it's what these lie in, whatever it's called itself, and what lies
+        beside them (depth, poses) is none of labels.
         """
-        is_so = is_named_for_labels(os.path.basename(os.path.abspath(self.root)))
-        self.given = "labels/" if is_so or not any(map(is_named_for_labels, self._folders())) else ""
+        self.given = "" if any(map(is_named_for_labels, self._folders())) else "labels/"
 
     def told(self, path: str) -> str:
         """The path of a file with what the folder counts as: what the folders around it are called is asked of this."""

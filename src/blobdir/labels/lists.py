@@ -1,7 +1,8 @@
 """Lists of the images of a split, an image in a line: YOLO's ``train.txt``, the ``ImageSets`` of Pascal VOC.
 
 What a list says isn't lost without a word: it's read, or named where an image isn't of the split that it says, see
-`blobdir.labels.otherlists`.
+`blobdir.labels.otherlists`. One that has boxes behind the names says the split of its images, and is looked at as a
+file of boxes besides, see `Labels.boxed` and `blobdir.labels.unknown`.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from blobdir.filenames import SIDE_EXTENSIONS
 from blobdir.labels.claims import Meaning, contradicted
 from blobdir.labels.files import lines_of
 from blobdir.labels.finding import is_image
+from blobdir.labels.mentions import OF_A_BOX
 from blobdir.labels.model import LabelError, MissingError, UnclearError
 from blobdir.labels.namesakes import is_below
+from blobdir.labels.numerals import numbers_in
 from blobdir.labels.splitnames import is_called_like_a_split, is_split, kind_of_split
 from blobdir.wording import counted
 
@@ -244,6 +247,12 @@ def _ways(line: str, drop: str, *, numbered: bool) -> list[str]:
     return ways
 
 
+def _has_box(line: str) -> bool:
+    """Whether behind the image that a line names are numbers enough for a box, which is more than a list has."""
+    name, _, rest = line.partition(" ")
+    return is_image(name) and numbers_in(rest) >= OF_A_BOX
+
+
 def _without_numbers(line: str) -> list[str]:
     """A line without the last number behind its name, without the last two, three; names may have spaces in them."""
     found = [line]
@@ -314,6 +323,8 @@ class Lists:
             raise LabelError(f"{path}: {error}") from error
         self._labels.files.append(path)
         lines = list(filter(None, lines))
+        if 2 * sum(map(_has_box, lines)) > len(lines):
+            self._labels.boxed.add(path)
         self._lines.update(lines)
         place = partial(_place, self._images, near=near, split=split, drop=drop, stems=stems)
         meanings, lost = _meanings(path, lines, lines, split, place)

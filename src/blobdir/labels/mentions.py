@@ -24,6 +24,8 @@ _BEFORE: Final = re.compile(r"[/\\\"'<>,;:|\t\r\n]")
 _BETWEEN: Final = re.compile(r"[\s=()\[\]{}#&?*]+")
 """What stands in some names, and between words, too."""
 _LONGEST: Final = 300
+_FOLDERS: Final = re.compile(r"[^\s\"'<>,;:|=()\[\]{}]*[/\\]\Z")
+"""The folders before a name: they tell namesakes apart."""
 _WORDS: Final = 6
 """Names have fewer words."""
 _UPLOADED: Final = re.compile(r"[0-9a-f]{6,8}-(?=.)")
@@ -62,7 +64,7 @@ class Mentions:
     text : str
         What is seen of a file.
     called_so : callable
-        The images that are called as a name says.
+        The images that are called as a name says, with folders before it or without.
 
     Attributes
     ----------
@@ -173,7 +175,10 @@ class Mentions:
             part = _BEFORE.split(self._text[begin : found.start()])[-1]
             last = found.end()
             for word in _tails(part):
-                if paths := self._paths((word + found[0]).strip()):
+                name = (word + found[0]).strip()
+                if paths := self._paths(name):
+                    if len(paths) > 1 and (folders := _FOLDERS.search(self._text[begin : last - len(word + found[0])])):
+                        paths = self._paths(folders[0].replace("\\", "/") + name)
                     yield last - len(word + found[0]), last, paths
                     break
         for found in _WHOLE.finditer(self._text):

@@ -249,6 +249,8 @@ class Labels:
         Split -> its categories, with the numbers that they have there; `categories` where it isn't in it.
     passed : set of str
         Files that were named together with others, and aren't read.
+    boxed : set of str
+        Those of `files` that are lists of images, and have numbers behind the names that nobody reads.
     """
 
     format: str
@@ -260,6 +262,7 @@ class Labels:
     beside: dict[str, dict[str, Any]] = field(default_factory=dict)
     numbered: dict[str, list[Category]] = field(default_factory=dict)
     passed: set[str] = field(default_factory=set)
+    boxed: set[str] = field(default_factory=set)
 
     def note(self, path: str, message: str) -> None:
         """Say how something was understood, which costs nothing."""

@@ -8,6 +8,7 @@ databases and spreadsheets write. An apostrophe is a quote where no letter or di
 from __future__ import annotations
 
 import re
+from math import isfinite
 from typing import Final
 
 _PLAIN: Final = r"(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?"
@@ -26,6 +27,14 @@ _FOUR: Final = re.compile(
 def is_number(text: str) -> bool:
     """Whether a text is a number and nothing else."""
     return _WHOLLY.fullmatch(text) is not None
+
+
+def whole_in(text: str) -> int | None:
+    """The whole number that a text is, however it's spelled: ``2``, ``2.0`` of pandas, ``2e0`` of numpy; None: none."""
+    if not text.isascii() or not is_number(text):
+        return None
+    found = float(text)
+    return int(found) if isfinite(found) and found == int(found) else None
 
 
 def numbers_in(text: str) -> int:

@@ -1,12 +1,14 @@
 """The size of an image that its labels say: one rule for all formats of what is a side of it, and of what differs.
 
 A side is a number from 1 on, however it's spelled: ``200``, ``200.0`` as pandas writes whole numbers beside a gap,
-``"200"``, ``" 200 "``. All else (0, nothing, a word) says nothing. Each side counts by itself: labels that say one of
-them are compared by that. Programs that resize write halves of pixels, so less than one is no difference.
+``"200"``, ``" 200 "``, ``200px``, ``200,0`` where commas are points. All else (0, nothing, a word; ``1,200``, which may
+be two numbers) says nothing. Each side counts by itself: labels that say one of them are compared by that. Programs
+that resize write halves of pixels, so less than one is no difference.
 """
 
 from __future__ import annotations
 
+import re
 from math import isfinite
 from typing import Any, Final
 
@@ -16,6 +18,8 @@ from blobdir.labels.model import plain_float
 Size = tuple[float | None, float | None]
 """Width and height that are said; None: that side isn't."""
 _LEAST: Final = 1
+_UNIT: Final = re.compile(r"(?<=[\d.])\s*(?:px|pixels?)\Z", re.IGNORECASE)
+_COMMA: Final = re.compile(r"(?<=\d),(?=0{1,2}\Z)")
 
 
 def stated(width: Any, height: Any) -> Size | None:
@@ -48,11 +52,16 @@ def shown(size: Size) -> str:
     return " × ".join("?" if side is None else f"{side}" for side in size)
 
 
+def _plain(text: str) -> str:
+    """A side without its unit, and with a point where there is a comma before one zero or two: three are thousands."""
+    return _COMMA.sub(".", _UNIT.sub("", text.strip()))
+
+
 def _side(value: Any) -> float | None:
     if type(value) is int:
         return value if value >= _LEAST else None
     try:
-        found = plain_float(value.strip() if isinstance(value, str) else value)
+        found = plain_float(_plain(value) if isinstance(value, str) else value)
     except (TypeError, ValueError, OverflowError):
         return None
     if not isfinite(found) or found < _LEAST:

@@ -8,7 +8,9 @@ means; but it's named if numbers are in it, enough for a box, and
   or as any in a folder of labels. Of images of one name, some with labels and some without, it's that whose folders fit
   its own best: what it's called alone says nothing where all splits begin with ``0``;
 - others like it say in pixels what the labels of their images were made of, so it has labels, too;
-- it names images that got no labels, with numbers beside them; where most of its images got some, words tell;
+- it names images that got no labels, with numbers beside them; where most of its images got some, words tell. Which of
+  several a name means is told in the same way: by the folders before it, else by where the file lies and what it's
+  called (``val.json``), see `Unlabelled.meant_in`;
 - it's called for labels or a split, or lies in a folder of labels, and no image that it may speak for got any.
 
 Files that are called like labelled images as well are something else: captions, depth, what a camera noted. Those in
@@ -132,7 +134,8 @@ def name_unknown(files: LabelFiles, images: Images, labels: Labels) -> None:
         Told of them.
     """
     read = {picture.file for picture in labels.pictures if picture.is_labelled}
-    known = {*read, *files.unread, *labels.files, *labels.passed, *(path for _, path, _ in labels.problems)}
+    known = {*read, *files.unread, *labels.files, *labels.passed} - labels.boxed
+    known.update(path for _, path, _ in labels.problems)
     looked = Unlabelled(images, labels)
     if not looked.paths:
         return
@@ -153,7 +156,7 @@ def name_unknown(files: LabelFiles, images: Images, labels: Labels) -> None:
             first, before = found.get(key, (_Odd(path, text, are_notes, _packing_of(path, files)), 0))
             found[key] = first, before + count
     for paths in others.values():
-        for odd in _of_many(paths[:_LOOKED_AT], files, images, looked):
+        for odd in _of_many(paths[:_LOOKED_AT], files, looked):
             key = basename(odd.path), odd.text.partition(" ")[0], odd.are_notes
             first, before = found.get(key, (odd, 0))
             found[key] = first, before + 1
@@ -199,7 +202,7 @@ def code_of_passed_by(path: str, files: LabelFiles, images: Images, looked: Unla
         return "label"
     if numbers_in(mentions.left) < OF_A_BOX * len(mentions.named):
         return ""
-    return "label-note" if _are_notes(path, mentions, text, looked, cuts) else "label"
+    return "label-note" if _are_notes(path, mentions, text, files, looked, cuts) else "label"
 
 
 def _is_something_else(path: str) -> bool:
@@ -288,7 +291,7 @@ def _speaks_of_labels(path: str, head: bytes) -> bool:
     return not keys or speaks_of_labels(text, keys)
 
 
-def _of_many(paths: list[str], files: LabelFiles, images: Images, looked: Unlabelled) -> Iterator[_Odd]:
+def _of_many(paths: list[str], files: LabelFiles, looked: Unlabelled) -> Iterator[_Odd]:
     """Files that name images without labels, or may speak for such."""
     for path in paths:
         seen, told = look(files, path), files.told(path)
@@ -297,16 +300,16 @@ def _of_many(paths: list[str], files: LabelFiles, images: Images, looked: Unlabe
         if not (seen.is_opaque or seen.inside or seen.limit) and numbers_in(seen.text) < OF_A_BOX:
             continue
         is_listed = seen.inside is not None and not seen.is_opaque
-        odd = _of_inner(told, seen, images, looked) if is_listed else _of_text(told, seen, images, looked)
+        odd = _of_inner(told, seen, files, looked) if is_listed else _of_text(told, seen, files, looked)
         odd = odd or _unseen(told, seen.limit, {}, looked)
         if odd is not None:
             is_page = path.lower().endswith(_PAGES)
             yield odd._replace(path=path, packed=seen.packed, are_notes=odd.are_notes or is_page)
 
 
-def _of_text(path: str, seen: Seen, images: Images, looked: Unlabelled) -> _Odd | None:
+def _of_text(path: str, seen: Seen, files: LabelFiles, looked: Unlabelled) -> _Odd | None:
     """What to say of a file, by what stands in it or what it's called."""
-    mentions = Mentions(seen.text, images.called_so)
+    mentions = Mentions(seen.text, looked.meant_in(path))
     if not (found := mentions.images):
         return _called_for(path, seen, looked)
     if not seen.is_opaque and _is_of_something_else(path, mentions, seen.text):
@@ -321,7 +324,7 @@ def _of_text(path: str, seen: Seen, images: Images, looked: Unlabelled) -> _Odd 
     if looked.labelled.isdisjoint(found) and tells_of_classes(mentions, seen.text, path):
         return _Odd(path, text, are_notes=True)
     if are_most:
-        return _Odd(path, text, _are_notes(path, mentions, seen.text, looked, seen.cuts))
+        return _Odd(path, text, _are_notes(path, mentions, seen.text, files, looked, seen.cuts))
     if is_called_for_predictions(path):
         return _Odd(path, text, are_notes=True)
     if seen.is_opaque or is_called_for_labels(path):
@@ -343,7 +346,7 @@ def _called_for(path: str, seen: Seen, looked: Unlabelled) -> _Odd | None:
     return _Odd(path, text, not is_called_for_labels(path))
 
 
-def _of_inner(path: str, seen: Seen, images: Images, looked: Unlabelled) -> _Odd | None:
+def _of_inner(path: str, seen: Seen, files: LabelFiles, looked: Unlabelled) -> _Odd | None:
     """What to say of a file by what is packed in it; if nothing is found, and not all was looked at, that."""
     if seen.inside is None:
         return None
@@ -357,7 +360,7 @@ def _of_inner(path: str, seen: Seen, images: Images, looked: Unlabelled) -> _Odd
             return _Odd(path, text, is_called_for_predictions(path))
     for name, one in seen.inside.read([name for name in inner if not looked.called_like(name)]):
         if numbers_in(one.text) >= OF_A_BOX:
-            odd = _of_text(f"{path}/{name}", Seen(one.text, one.cuts), images, looked)
+            odd = _of_text(f"{path}/{name}", Seen(one.text, one.cuts), files, looked)
             if odd is not None:
                 return _Odd(path, f"with {name} in it, {odd.text}", odd.are_notes)
         if one.limit:
@@ -400,11 +403,35 @@ def _is_of_something_else(path: str, mentions: Mentions, text: str) -> bool:
     return mentions.is_prose and not speaks_of_shapes(text, mentions.keys, path)
 
 
-def _are_notes(path: str, mentions: Mentions, text: str, looked: Unlabelled, cuts: int) -> bool:
-    """Whether a file that names images without labels names all, and nothing tells that it's one of labels."""
-    if is_called_for_labels(path) or not looked.has_most(mentions.images, is_part=cuts > 0):
+def _are_notes(path: str, mentions: Mentions, text: str, files: LabelFiles, looked: Unlabelled, cuts: int) -> bool:
+    """Whether a file that names images without labels names all, and nothing tells that it's one of labels.
+
+    Or a file like it does so of their namesakes that have some: ``train/gps.csv``, beside ``val/gps.csv``.
+    """
+    if is_called_for_labels(path):
+        return False
+    if not looked.has_most(mentions.images, is_part=cuts > 0) and not _has_sister(path, mentions, files, looked):
         return False
     return not are_labels(mentions, text, path, cuts)
+
+
+def _has_sister(path: str, mentions: Mentions, files: LabelFiles, looked: Unlabelled) -> bool:
+    """Whether a file of the same kind names the namesakes, with labels, of images that are named here."""
+    stem, ending = splitext(path)
+    for image in islice(mentions.images, _COMPARED):
+        namesakes = looked.namesakes_with_labels(image)
+        if not namesakes:
+            continue
+        kind, deep = _kind_of(f"{stem}/", image), path.count("/")
+        for other in files.ending(ending.lower()):
+            told = files.told(other)
+            if told != path and told.count("/") == deep:
+                kinds = {_kind_of(f"{splitext(told)[0]}/", one) for one in namesakes}
+                named = Mentions(files.sample(other)[0], looked.meant_in(told)).images if kind in kinds else []
+                if named and not looked.are_most(named):
+                    return True
+        return False
+    return False
 
 
 def _has_places_of_a_camera(path: str, text: str) -> bool:

@@ -9,12 +9,12 @@ from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Final
 
 from blobdir.labels.companions import is_for_companions, is_mask_of_voc
-from blobdir.labels.namesakes import folders_of, is_below, stem_of
+from blobdir.labels.namesakes import ends_so, folders_of, is_below, stem_of
 from blobdir.labels.nearby import is_named_for_labels
 from blobdir.labels.splitnames import is_called_like_a_split, is_so, split_of_folders
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from blobdir.labels.finding import Images
     from blobdir.labels.mentions import Mentions
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _MEASURED: Final = re.compile(r"(?<![a-z])(?:results?|metrics?|scores?)(?![a-z])", re.IGNORECASE)
 """What files are called that say how good a program is; they name no image."""
+_NOTED: Final = re.compile(r"(?:notes?|remarks?|comments?|todo)", re.IGNORECASE)
+"""What texts are called in which people note something; they name no image."""
 _SETTINGS: Final = (".yaml", ".yml", ".toml")
 _ENDINGS: Final = 3
 """So many endings may a file have behind the name of an image, as ``0.jpg.xml.bak``."""
@@ -41,6 +43,13 @@ class _Same:
         return any(is_for_companions(part) for part in folders_of(image) if part not in self._folders)
 
 
+def _lying_so(paths: list[str], name: str) -> list[str]:
+    """Of images of one name those that lie in the folders before it, or in the last ones of these."""
+    said = [part for part in folders_of(name) if part not in ("", ".", "..")]
+    ways = ([path for path in paths if ends_so(folders_of(path), said[at:])] for at in range(len(said)))
+    return next(filter(None, ways), [])
+
+
 class Unlabelled:
     """Images that got no labels."""
 
@@ -50,6 +59,7 @@ class Unlabelled:
         self._splits = {picture.path: picture.split for picture in labels.pictures}
         self._sorted = sorted(images.paths)
         self._same: dict[str, _Same] = {}
+        self._named: dict[str, _Same] = {}
         self._fitting: dict[str, list[str]] = {}
         self._speaking: dict[tuple[str, str], tuple[str, bool]] = {}
         self.labelled = labelled
@@ -71,7 +81,37 @@ class Unlabelled:
 
         It's none that may be a mask or the like of the others.
         """
-        found, same = self.called_like(path), self._called_so(path)[1]
+        return self._surest(self.called_like(path), self._called_so(path)[1])
+
+    def meant_in(self, path: str) -> Callable[[str], list[str]]:
+        """The images that a name means in a file of many: as `called_like`, of files that have one for each image.
+
+        Of images of one name, some with labels and some without, those that lie in the folders before the name, or
+        else fit best where the file lies, and what it's called: ``val_gt.json`` is of ``images/val``.
+        """
+        place = splitext(path)[0]
+
+        def meant(name: str) -> list[str]:
+            same = self._named_so(name)
+            if not same.are_mixed:
+                return same.paths
+            found = _lying_so(same.paths, name) or self._images.fitting(name, f"{place}/{basename(name)}")
+            return found if self._surest(found, same) else same.paths
+
+        return meant
+
+    def namesakes_with_labels(self, image: str) -> list[str]:
+        """Images with labels of the same name as one that has none."""
+        return [one for one in self._named_so(basename(image)).paths if one in self.labelled]
+
+    def _named_so(self, name: str) -> _Same:
+        key = basename(name)
+        if key not in self._named:
+            self._named[key] = _Same(self._images.called_so(name), self.labelled)
+        return self._named[key]
+
+    def _surest(self, found: list[str], same: _Same) -> str:
+        """The image meant by those that fit, if they all have labels, or have none, as others of the name haven't."""
         if len(found) == len(same.paths) or len({one in self.labelled for one in found}) > 1:
             return ""
         return next((one for one in found if one in self.labelled or not same.has_companion(one)), "")
@@ -121,7 +161,7 @@ class Unlabelled:
         Nothing, and True: it's called for no images, or all that it may speak for have labels.
         """
         stem, ending = splitext(basename(path))
-        if ending.lower() in _SETTINGS or _MEASURED.search(stem):
+        if ending.lower() in _SETTINGS or _MEASURED.search(stem) or _NOTED.fullmatch(stem):
             return "", True
         split = stem if is_called_like_a_split(stem) else split_of_folders(path)
         if not (is_called_like_a_split(stem) or any(map(is_named_for_labels, (stem, basename(dirname(path)))))):

@@ -33,6 +33,7 @@ from blobdir.labels.model import (
     plain_float,
 )
 from blobdir.labels.namesakes import spelled_alike
+from blobdir.labels.numerals import whole_in
 from blobdir.labels.rivals import name_rivals, originals
 from blobdir.wording import counted
 
@@ -225,7 +226,8 @@ class _Reader:
                 continue
             try:
                 words = line.split()
-                if len(words) - 1 in tracked and _is_whole(words[-1]):
+                track = whole_in(words[-1]) if len(words) - 1 in tracked else None
+                if track is not None and track >= 0:
                     raise LabelError(_OF_TRACK.format(words[-1][:40]))
                 yield self._thing(words, width, height)
             except LabelError as error:
@@ -271,12 +273,8 @@ class _Reader:
 
 def _number_of_class(word: str) -> int:
     """The number of a class: ``0``, or ``0.0`` as some programs write it."""
-    try:
-        found = plain_float(word)
-        if found == int(found):
-            return int(found)
-    except (ValueError, OverflowError):
-        pass
+    if (found := whole_in(word)) is not None:
+        return found
     raise LabelError(f"begins with {word[:40]!r}, and the number of a class belongs there")
 
 
@@ -312,16 +310,12 @@ def _with_tracks(lines: list[str]) -> set[int]:
     found: set[int] = set()
     for line in lines:
         *_, last = line.rsplit(None, 1) or [""]
-        if not _is_whole(last) or int(last[:_DIGITS]) <= 1:
+        if (whole_in(last) or 0) <= 1:
             continue
         words = line.split()
         if len(words) - 1 in _TRACKED and all(map(_is_share, words[1:-1])):
             found.add(len(words) - 1)
     return found
-
-
-def _is_whole(word: str) -> bool:
-    return word.isascii() and word.isdecimal()
 
 
 def _is_share(word: str) -> bool:
