@@ -42,10 +42,9 @@ from blobdir.inside import open_plain
 from blobdir.lazily import cached_property
 from blobdir.packing.held import Holding, rights
 from blobdir.packing.searching import places
-from blobdir.packing.sidefiles import is_side_folder
 from blobdir.packing.sums import SUMS
 from blobdir.packing.unnamed import compacted_size, member_called, spans_of
-from blobdir.projectlock import STATE_DIR, show_like
+from blobdir.projectlock import show_like
 from blobdir.tarwriting.format import RECORD, archive_end, member_header, padding
 
 if TYPE_CHECKING:
@@ -57,7 +56,6 @@ if TYPE_CHECKING:
     from blobdir.packing.shards import TarOutput
     from blobdir.packing.unnamed import Named
     from blobdir.packing.writer import ProjectWriter
-    from blobdir.sources import Folder
 
 SLUG: Final = "store"
 """Blobs that stores write are called ``store-0000-….tar``."""
@@ -132,7 +130,7 @@ def is_a_stores(writer: ProjectWriter, held: Held) -> bool:
     table = held.tables[pickles[0]]
     spans = spans_of(members)
     named = sorted((members.name(row), *span) for row, span in enumerate(spans) if span in judged.kept)
-    if sorted(table.entries()) != named or table.unwritable() is not None or writer.known.is_linked(held.path):
+    if sorted(table.entries()) != named or table.unwritable() is not None or held.links(writer.known):
         return False
     position, end = 0, b""
     with open_regular(os.path.join(writer.root, held.path)) as file:
@@ -262,23 +260,7 @@ class Folding:
 
     @cached_property
     def _holding(self) -> Holding:
-        return Holding(self._writer, self._folders)
-
-    @cached_property
-    def _folders(self) -> list[Folder]:
-        """All folders of the project but those of images and of their files."""
-        known = self._writer.known  # which may have listed them long ago
-        found, todo = [], [""]
-        datasets = {*known.datasets.values()}
-        while todo:
-            path = todo.pop()
-            folder = known.storage.folder(path)
-            found.append(folder)
-            for entry in folder.entries:
-                is_of_images = path in datasets and (entry.name == layout.ITEMS or is_side_folder(entry.name))
-                if entry.kind == "directory" and not is_of_images and (path or entry.name != STATE_DIR):
-                    todo.append(layout.join(path, entry.name))
-        return found
+        return Holding(self._writer, self._writer.known.survey.folders)
 
     @cached_property
     def _must_be_told(self) -> bool:
@@ -287,7 +269,7 @@ class Folding:
         beside = {layout.BLOB_DIR, *(layout.join(path, layout.PACKED_ANNOTATIONS) for path in known.datasets.values())}
         blobs = {known.blobs(pickle.blobs)[0].get(pickle.stem, "") for pickle in known.all_pickles()}
         blobs |= {path for path, one in self._writer.released.items() if one.whole}
-        found = places(known.storage, self._folders, beside, {*blobs, f"{layout.BLOB_DIR}/{SUMS}"})
+        found = places(known.storage, known.survey.folders, beside, {*blobs, f"{layout.BLOB_DIR}/{SUMS}"})
         return next(found, None) is not None
 
 
