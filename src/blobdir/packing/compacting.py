@@ -72,7 +72,8 @@ def compact(
     (``a.json``, ``._a.jpg``); such files of images that stay, and hidden ones, stay and are named. Afterwards what
     stays in blobs, and all files that no dataset uses and that lie below ``blob/`` or are called tars, are searched for
     the bytes of what has gone: `ChangeReport.held` names those that have some, and `ChangeReport.unsearched` what
-    couldn't be searched. Small blobs that stores (`blobdir.ImageStore`) wrote become large ones. Hard links to an old
+    couldn't be searched. What a symbolic link of the project leads to stays as it is, and the link is named, code
+    ``link``. Small blobs that stores (`blobdir.ImageStore`) wrote become large ones. Hard links to an old
     blob, which `subset` makes, are named in `ChangeReport.problems`.
 
     Parameters
@@ -167,6 +168,7 @@ class _Compacting:
         self._say_files()
         if self._lost:
             self._look_for_lost(set(folders))
+        self._report.held = [*dict.fromkeys(self._report.held)]
         self._writer.write_sums(self._added, self._gone)
         self._writer.write_released()
 

@@ -11,7 +11,8 @@ Folding is writing anew, so all of `blobdir.packing.held` is asked first. And on
 ================================================================  ===========================  =======================
 a blob that is called like a store's                              `compact`                      a commit of a store
 ================================================================  ===========================  =======================
-isn't as stores write them, or a link leads to it                 as any other blob              lets it be
+isn't as stores write them                                        as any other blob              lets it be
+a symbolic link leads to it, or to its offsets                    lets it be, and says so        lets it be
 a member stays that no offsets name                               as any other blob              lets it be
 doesn't fit its offsets, or has another checksum than it should   an error: nothing is done      lets it be
 has an image that another one has, too                            folds one of the two           folds one of the two

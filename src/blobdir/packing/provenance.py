@@ -92,12 +92,16 @@ class _Folders(dict[str, "Folder"]):
     def __init__(self, storage: LocalStorage) -> None:
         super().__init__()
         self._storage = storage
+        self._absent: set[str] = set()
 
     def get(self, path: str, default: Folder | None = None) -> Folder | None:  # type: ignore[override]
         """A directory; `default` where there is none."""
+        if path in self._absent:
+            return default
         if path not in self:
             folder = self._storage.folder(path)
             if isinstance(folder.error, (FileNotFoundError, NotADirectoryError)):
+                self._absent.add(path)
                 return default
             self[path] = folder
         return self[path]
