@@ -157,7 +157,8 @@ def compact_command(project: str, unreferenced: bool, layout: str | None, dry_ru
     is done. Then what stays in blobs, all tars that no dataset uses, and what else lies below blob/ are searched for
     the bytes that went: files that still have them are named, and stay. What can't be searched (compressed files,
     folders that can't be listed, links out of the project) is named too. Who has an old blob open goes on with it; so
-    does a subset that shares it. Small blobs of stores (blobdir.ImageStore) are folded into large ones.
+    does a subset that shares it. A blob that a symbolic link of the project leads to stays as it is: the link is named.
+    Small blobs of stores (blobdir.ImageStore) are folded into large ones.
 
     \b
     blobdir compact /data/lemons --dry-run

@@ -349,7 +349,7 @@ class Pending:
             for folder in (layout.ITEMS, layout.ANNOTATIONS):  # by them, one without images stays a dataset
                 self._change.make_folder(f"{self.path}/{folder}")
             self._writer.write_pickles()
-            self._writer.known.check_not_linked(self._change.removed)
+            self._writer.known.check_not_linked(self._change.removed, anew=False)
             self._change.commit()
         return True
 

@@ -18,6 +18,8 @@ from blobdir.offsets.table import OffsetsTable
 from blobdir.tarscan import Kind, LeftOut, ends_of_names, path_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
     from blobdir.tarscan import TarTable
@@ -147,15 +149,16 @@ def without_replaced(members: TarTable, choice: Choice, archive: str) -> bool:
     return True
 
 
-def side_files_of(members: TarTable) -> dict[int, list[int]]:
-    """Rows that go with images -> the rows of those."""
+def side_files_of(members: TarTable, also: Collection[int] = ()) -> dict[int, list[int]]:
+    """Rows that go with images -> the rows of those; images are `also` these rows, whatever they're called."""
     names = _Names(members)
-    sides = names.side_files()
+    named = {row for row in also if _extension(members.name(row)) not in SIDE_EXTENSIONS}
+    sides = names.side_files(named)
     if not sides:
         return {}
     images: dict[bytes, list[int]] = {}
     for row, name in enumerate(names.all()):
-        if _extension(name) in IMAGE_EXTENSIONS:
+        if _extension(name) in IMAGE_EXTENSIONS or row in named:
             images.setdefault(_sample(name), []).append(row)
     return {row: images[_sample(members.name(row))] for row in sides}
 
@@ -256,7 +259,7 @@ class _Names:
         rows: list[int] = (np.searchsorted(name_start, dots[~is_up], "right") - 1).tolist()
         return rows
 
-    def side_files(self) -> list[int]:
+    def side_files(self, also: Collection[int] = ()) -> list[int]:
         """Rows that go with an image of their key, as WebDataset has it: the name up to the base's first dot."""
         if not self._unusual:
             return []
@@ -265,6 +268,7 @@ class _Names:
         if not sides:
             return []
         keys = {_sample(name) for name in full if _extension(name) in IMAGE_EXTENSIONS}
+        keys.update(_sample(full[row]) for row in also)
         return [row for row in sides if _sample(full[row]) in keys]
 
     @cached_property

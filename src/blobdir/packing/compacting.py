@@ -19,6 +19,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -71,7 +72,8 @@ def compact(
     (``a.json``, ``._a.jpg``); such files of images that stay, and hidden ones, stay and are named. Afterwards what
     stays in blobs, and all files that no dataset uses and that lie below ``blob/`` or are called tars, are searched for
     the bytes of what has gone: `ChangeReport.held` names those that have some, and `ChangeReport.unsearched` what
-    couldn't be searched. Small blobs that stores (`blobdir.ImageStore`) wrote become large ones. Hard links to an old
+    couldn't be searched. What a symbolic link of the project leads to stays as it is, and the link is named, code
+    ``link``. Small blobs that stores (`blobdir.ImageStore`) wrote become large ones. Hard links to an old
     blob, which `subset` makes, are named in `ChangeReport.problems`.
 
     Parameters
@@ -98,8 +100,13 @@ def compact(
     with telling(lambda: report.told if change.made else ()):
         with change:
             writer = ProjectWriter(change, os.path.abspath(project))
-            _Compacting(writer, report, unreferenced=unreferenced, progress=progress).run()
-            change.commit()
+            compacting = _Compacting(writer, report, unreferenced=unreferenced, progress=progress)
+            compacting.run()
+            try:
+                change.commit()
+            finally:
+                compacting.say_kept()
+        compacting.note_kept()
         report.say_left(change.leftovers())
     report.seconds = time.perf_counter() - began
     return report
@@ -155,8 +162,29 @@ class _Compacting:
         self._say_files()
         if self._lost:
             self._look_for_lost(set(folders))
+        self._report.held = [*dict.fromkeys(self._report.held)]
         self._writer.write_sums(self._added, self._gone)
         self._writer.write_released()
+
+    def say_kept(self) -> None:
+        """Say which blobs stay after all, since offsets may name them by now: to be called after the change."""
+        for path in sorted(self._change.kept.intersection(self._report.removed)):
+            self._report.removed.remove(path)
+            self._report.freed -= self._size(path)
+            self._report.held.append(path)
+            what = "was to go, and stays, with what was removed: offsets may name it, or a folder can't be listed"
+            self._say("still-there", path, f"{what}; compact again")
+
+    def note_kept(self) -> None:
+        """Note that these are in no use, so that the next `compact` deletes them, if nothing names them then."""
+        if not self._change.kept:
+            return
+        with suppress(BlobdirError, OSError), Change(self._writer.root) as change:  # else they are named as unknown
+            writer = ProjectWriter(change, self._writer.root)
+            for path in self._change.kept:
+                writer.release(path, self._kept[path][1].kept if path in self._kept else ())
+            writer.write_released()
+            change.commit()
 
     def _size(self, path: str) -> int:
         return os.path.getsize(os.path.join(self._writer.root, path))
@@ -199,6 +227,8 @@ class _Compacting:
                 self._report.held.append(path)
             else:
                 self._lose(path, members, range(len(members)))
+            for link in self._known.survey.links_to(path):
+                self._say("link", link, f"leads nowhere then: {path} goes")
         self._report.freed += os.lstat(full).st_size
         self._drop_blob(path)
 
@@ -292,6 +322,9 @@ class _Compacting:
         if (judged.kept or pickles) and not self._has_unused(path, members, judged, size):
             self._as_it_is.append(held)
             return
+        if links := held.links(self._known):
+            self._let_be(held, links)
+            return
         self._lose(path, members, judged.gone)
         if judged.kept or pickles:
             self._anew.append(held)
@@ -299,6 +332,15 @@ class _Compacting:
         self._tell(size)
         self._report.freed += size
         self._drop_blob(path)
+
+    def _let_be(self, held: Held, links: list[str]) -> None:
+        """Leave a blob as it is, since symbolic links would lead nowhere, and say so."""
+        kept = ", with what was removed" if held.judged.gone else ""
+        for link in links:
+            what = f"leads to {held.path}, or to its offsets, so that stays as it is{kept}"
+            self._say("link", link, f"{what}; remove the link, and compact again")
+        self._report.held += [held.path] if kept else []
+        self._leave(held)
 
     def _write(self) -> None:
         """Write blobs anew: those out of which something goes, and those of stores that become one."""

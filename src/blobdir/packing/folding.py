@@ -11,7 +11,8 @@ Folding is writing anew, so all of `blobdir.packing.held` is asked first. And on
 ================================================================  ===========================  =======================
 a blob that is called like a store's                              `compact`                      a commit of a store
 ================================================================  ===========================  =======================
-isn't as stores write them, or a link leads to it                 as any other blob              lets it be
+isn't as stores write them                                        as any other blob              lets it be
+a symbolic link leads to it, or to its offsets                    lets it be, and says so        lets it be
 a member stays that no offsets name                               as any other blob              lets it be
 it has files of images (`a.json`), though they go                 as any other blob              lets it be
 doesn't fit its offsets, or has another checksum than it should   an error: nothing is done      lets it be
@@ -43,10 +44,9 @@ from blobdir.inside import open_plain
 from blobdir.lazily import cached_property
 from blobdir.packing.held import Holding, rights
 from blobdir.packing.searching import places
-from blobdir.packing.sidefiles import is_side_folder
 from blobdir.packing.sums import SUMS
 from blobdir.packing.unnamed import compacted_size, member_called, spans_of
-from blobdir.projectlock import STATE_DIR, show_like
+from blobdir.projectlock import show_like
 from blobdir.tarwriting.format import RECORD, archive_end, member_header, padding
 
 if TYPE_CHECKING:
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from blobdir.packing.shards import TarOutput
     from blobdir.packing.unnamed import Named
     from blobdir.packing.writer import ProjectWriter
-    from blobdir.sources import Folder
 
 SLUG: Final = "store"
 """Blobs that stores write are called ``store-0000-….tar``."""
@@ -134,7 +133,7 @@ def is_a_stores(writer: ProjectWriter, held: Held) -> bool:
     table = held.tables[pickles[0]]
     spans = spans_of(members)
     named = sorted((members.name(row), *span) for row, span in enumerate(spans) if span in judged.kept)
-    if sorted(table.entries()) != named or table.unwritable() is not None or writer.known.is_linked(held.path):
+    if sorted(table.entries()) != named or table.unwritable() is not None or held.links(writer.known):
         return False
     position, end = 0, b""
     with open_regular(os.path.join(writer.root, held.path)) as file:
@@ -264,23 +263,7 @@ class Folding:
 
     @cached_property
     def _holding(self) -> Holding:
-        return Holding(self._writer, self._folders)
-
-    @cached_property
-    def _folders(self) -> list[Folder]:
-        """All folders of the project but those of images and of their files."""
-        known = self._writer.known  # which may have listed them long ago
-        found, todo = [], [""]
-        datasets = {*known.datasets.values()}
-        while todo:
-            path = todo.pop()
-            folder = known.storage.folder(path)
-            found.append(folder)
-            for entry in folder.entries:
-                is_of_images = path in datasets and (entry.name == layout.ITEMS or is_side_folder(entry.name))
-                if entry.kind == "directory" and not is_of_images and (path or entry.name != STATE_DIR):
-                    todo.append(layout.join(path, entry.name))
-        return found
+        return Holding(self._writer, self._writer.known.survey.folders)
 
     @cached_property
     def _must_be_told(self) -> bool:
@@ -289,7 +272,7 @@ class Folding:
         beside = {layout.BLOB_DIR, *(layout.join(path, layout.PACKED_ANNOTATIONS) for path in known.datasets.values())}
         blobs = {known.blobs(pickle.blobs)[0].get(pickle.stem, "") for pickle in known.all_pickles()}
         blobs |= {path for path, one in self._writer.released.items() if one.whole}
-        found = places(known.storage, self._folders, beside, {*blobs, f"{layout.BLOB_DIR}/{SUMS}"})
+        found = places(known.storage, known.survey.folders, beside, {*blobs, f"{layout.BLOB_DIR}/{SUMS}"})
         return next(found, None) is not None
 
 

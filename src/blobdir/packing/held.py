@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from blobdir.discovery.parts import Pickle
     from blobdir.offsets import OffsetsTable
+    from blobdir.packing.provenance import Provenance
     from blobdir.packing.unnamed import Members, Named
     from blobdir.packing.writer import ProjectWriter
     from blobdir.sources import Folder
@@ -73,6 +74,11 @@ class Held:
     def rights(self) -> tuple[int, int, int]:
         """Mode and owner: what becomes one file has those of all its parts."""
         return rights(self.there)
+
+    def links(self, known: Provenance) -> list[str]:
+        """Symbolic links of the project that lead to it, or to an offsets file of it: they'd lead nowhere."""
+        paths = (self.path, *(pickle.path for pickle in self.tables))
+        return [link for path in paths for link in known.survey.links_to(path)]
 
 
 def rights(there: os.stat_result) -> tuple[int, int, int]:

@@ -57,6 +57,8 @@ class Journal(JournalFile):
     ----------
     told : list of str
         What is to be said: of folders that are elsewhere now, and of blobs that stay. Not kept.
+    kept : set of str
+        Blobs that were to go and stay, as offsets may name them. Not kept.
     aside : bool
         Whether something that couldn't go back is kept elsewhere. Not kept.
     again : set of str
@@ -64,6 +66,7 @@ class Journal(JournalFile):
     """
 
     told: list[str] = field(default_factory=list)
+    kept: set[str] = field(default_factory=set)
     aside: bool = False
     again: set[str] = field(default_factory=set)
 
@@ -95,6 +98,13 @@ class Journal(JournalFile):
             self._end(root, "made")
         else:
             self._undo(root, state, None)
+
+    def take(self, other: Journal) -> None:
+        """Know what another one, of the same change, has to say."""
+        if other is not self:
+            self.saved += other.saved
+            self.told += other.told
+            self.kept |= other.kept
 
     def _undo(self, root: Path, state: Path, why: BaseException | None) -> None:
         what = "finishes it, or undoes it"
@@ -176,6 +186,7 @@ class Journal(JournalFile):
         if not why and os.path.splitext(path)[0] in lost:
             why = "a folder whose offsets name it isn't in the project any more"
         if why:
+            self.kept.add(path)
             self._tell(f"{path}: stays: {why}")
         return bool(why)
 

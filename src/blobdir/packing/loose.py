@@ -126,18 +126,3 @@ class PlainFiles:
                 full = os.path.join(self.root, folder)
                 raise PackError(f"{full}: can't be listed ({error.strerror}); nothing was changed") from error
             yield from ((layout.join(folder, name), is_file) for name, is_file in sorted(found.items()))
-
-    def links(self) -> Iterator[str]:
-        """All symbolic links of the project, its own folders left out."""
-        todo = [self.root]
-        while todo:
-            folder = todo.pop()
-            try:
-                with os.scandir(folder) as scan:
-                    for entry in scan:
-                        if entry.is_symlink():
-                            yield entry.path
-                        elif entry.is_dir(follow_symlinks=False) and entry.name != layout.STATE_DIR:
-                            todo.append(entry.path)
-            except OSError:
-                continue  # what can't be listed isn't known; who needs it refuses by itself

@@ -94,19 +94,21 @@ def stems_of(paths: Iterable[str]) -> set[str]:
     return found
 
 
-def taken_stems(root: str) -> set[str]:
+def taken_stems(root: str, of_files: Iterable[str]) -> set[str]:
     """All stems, casefolded, that can't be given to another blob of a project: those of its tars, pickles and journal.
 
     A blob that is away (on a disk that isn't mounted, say) keeps its name by its pickle, or by a backup of that.
+
+    Parameters
+    ----------
+    root : str
+    of_files : iterable of str
+        Those of its files, see `blobdir.packing.surveying`.
     """
     paths: list[str] = []
-    for folder, folders, names in os.walk(root):
-        if folder == root:
-            folders[:] = [name for name in folders if name != layout.STATE_DIR]
-        paths += names
     try:
         journal = json.loads(read_whole(os.path.join(root, layout.STATE_DIR, JOURNAL), follow=False))
         paths += [str(path) for value in journal.values() if isinstance(value, list) for path in value]
     except (OSError, ValueError, AttributeError, RecursionError):
         pass
-    return stems_of(paths)
+    return stems_of(paths) | {*of_files}

@@ -29,6 +29,8 @@ from blobdir.offsets import OffsetsTable
 from blobdir.offsets.streaming import iter_offsets
 from blobdir.packing.loose import PlainFiles
 from blobdir.packing.sidefiles import is_side_folder
+from blobdir.packing.stillnamed import may_hold_offsets
+from blobdir.packing.surveying import Survey, refuse_unlisted
 from blobdir.sources import LocalStorage
 from blobdir.temporary import clean, is_temporary
 
@@ -90,12 +92,16 @@ class _Folders(dict[str, "Folder"]):
     def __init__(self, storage: LocalStorage) -> None:
         super().__init__()
         self._storage = storage
+        self._absent: set[str] = set()
 
     def get(self, path: str, default: Folder | None = None) -> Folder | None:  # type: ignore[override]
         """A directory; `default` where there is none."""
+        if path in self._absent:
+            return default
         if path not in self:
             folder = self._storage.folder(path)
             if isinstance(folder.error, (FileNotFoundError, NotADirectoryError)):
+                self._absent.add(path)
                 return default
             self[path] = folder
         return self[path]
@@ -236,10 +242,7 @@ class Provenance(PlainFiles):
         """
         for path, folder in self._folders.items():
             if folder.error is not None:
-                raise PackError(
-                    f"{path or self.root}: can't be listed ({folder.error.strerror or folder.error}), so it isn't "
-                    "known which blobs it needs; nothing was changed"
-                )
+                refuse_unlisted(path or self.root, folder.error)
             for entry in folder.entries:
                 full = layout.join(path, entry.name)
                 if entry.kind == "link" and self._may_be_a_dataset(full):
@@ -248,6 +251,9 @@ class Provenance(PlainFiles):
                         "which blobs it needs; nothing was changed"
                     )
         folders = {folder.path: folder for folder in self.storage.walk(follow_links=False)}
+        for path, folder in folders.items():  # again: what was listed before may not be now
+            if folder.error is not None and may_hold_offsets(path):
+                refuse_unlisted(path or self.root, folder.error)
         for path in misplaced_pickles(folders, self.datasets.values()):
             beside, _, name = path.rpartition("/")
             stem = name.removesuffix(layout.OFFSETS_SUFFIX)
@@ -264,6 +270,8 @@ class Provenance(PlainFiles):
             os.stat(full)
         except OSError as error:
             if error.errno == errno.ELOOP:  # it leads to itself
+                return False
+            if not self.storage.escapes(link):  # a dataset that comes back is where it lies, with a link or without
                 return False
             return layout.blob_stem(link) is None and not layout.is_offsets(link)  # dangling: a disk that is away
         return os.path.isdir(full) and self.storage.escapes(link)
@@ -447,34 +455,41 @@ class Provenance(PlainFiles):
                     if not wanted.isdisjoint(raw[:at] for at, char in enumerate(raw) if char == ord("/")):
                         raise UsageError(f"{shown}/{os.fsdecode(raw)}: is there, in a folder of an image's name")
 
-    def check_not_linked(self, paths: Collection[str]) -> None:
+    @cached_property
+    def survey(self) -> Survey:
+        """Links, stems and folders of the project, as they are when one of them is asked for first.
+
+        Raises
+        ------
+        PackError
+            A folder can't be listed.
+        """
+        survey = Survey(self.storage, self._paths)
+        survey.check_listed()
+        return survey
+
+    def check_not_linked(self, paths: Collection[str], *, anew: bool = True) -> None:
         """Refuse to remove files that symbolic links of the project lead to, which would lead nowhere then.
+
+        Parameters
+        ----------
+        paths : collection of str
+        anew : bool
+            Whether links are looked for again, if they were long ago.
 
         Raises
         ------
         PackError
         """
         going = {os.path.realpath(os.path.join(self.root, path)) for path in paths if self.is_file(path)}
-        gone = {os.path.join(self.root, path) for path in paths}
-        for link, target in self._leading.items() if going else ():
-            if link not in gone and target in going:
+        if going and anew:
+            vars(self).pop("survey", None)
+        for link, target in self.survey.links.items() if going else ():
+            if link not in paths and target in going:
                 raise PackError(
-                    f"{os.path.relpath(link, self.root)}: is a symbolic link to a file that was to go; remove it "
+                    f"{link}: is a symbolic link to a file that was to go; remove it "
                     "first, or put a file there; nothing was changed"
                 )
-
-    def is_linked(self, path: str) -> bool:
-        """Whether a symbolic link of the project leads to a file."""
-        return os.path.realpath(os.path.join(self.root, path)) in self._led_to
-
-    @cached_property
-    def _leading(self) -> dict[str, str]:
-        """Symbolic links of the project -> what they lead to: looked for when that is asked first."""
-        return {link: os.path.realpath(link) for link in self.links()}
-
-    @cached_property
-    def _led_to(self) -> frozenset[str]:
-        return frozenset(self._leading.values())
 
     def check_origins(self, origins: Iterable[Origin]) -> None:
         """Refuse where an entry doesn't fit its blob."""

@@ -88,6 +88,7 @@ class Change:
         self._place = -1
         self._made = False
         self._left: list[str] = []
+        self.kept: set[str] = set()
         self._witness = Witness(os.fspath(self._root))
         self._asked: list[Callable[[], None]] = []
 
@@ -195,8 +196,7 @@ class Change:
             try:
                 left.run(self._root)
             finally:
-                journal.saved += left.saved if left is not journal else []
-                journal.told += left.told if left is not journal else []
+                journal.take(left)
             self._made = left.direction == "forward"
             raise
         else:
@@ -206,7 +206,7 @@ class Change:
 
     def _warn(self, journal: Journal) -> None:
         """Warn of files that would have been lost, and of what is elsewhere now: once, a warning can be an error."""
-        saved, told = list(journal.saved), list(journal.told)
+        saved, told, self.kept = list(journal.saved), list(journal.told), set(journal.kept)
         journal.saved, journal.told = [], []
         texts = []
         if saved:

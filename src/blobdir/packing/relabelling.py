@@ -187,11 +187,13 @@ class _Relabelling:
         for span in sorted(judged.kept.keys() - called.keys()):
             for name in sorted(judged.kept[span]):
                 beside.setdefault(key_of(name), []).append((name, span))
+        times = Counter(key_of(name) for names in called.values() for name in names)
         wanted: Wanted = []
         for span in sorted(called):
             for name in sorted(called[span]):
                 wanted.append((name, span))
-                wanted += self._following(blob, name, span, beside.pop(key_of(name), []))
+                key = key_of(name)  # of several images with one, nobody knows whose the rest is: it stays
+                wanted += self._following(blob, name, span, beside.pop(key, []) if times[key] == 1 else [])
         return wanted + [(name, span) for left in beside.values() for name, span in left]
 
     def _following(self, blob: _Blob, name: bytes, image: Span, beside: list[tuple[bytes, Span]]) -> Wanted:

@@ -72,7 +72,7 @@ def places(
         if folder.path.partition("/")[0] == STATE_DIR:
             continue
         if folder.error is not None:
-            yield Place(folder.path, why=f"can't be listed ({folder.error.strerror or folder.error})")
+            yield Place(folder.path or storage.root, why=f"can't be listed ({folder.error.strerror or folder.error})")
         for entry in folder.entries:
             place = _place(storage, folder.path, entry, is_beside=folder.path in beside, is_below=folder.path in below)
             if place is None:

@@ -57,7 +57,7 @@ class StillNamed:
             if folder.path.partition("/")[0] == layout.STATE_DIR:
                 continue
             self._folders[folder.path] = folder
-            if folder.error is not None and not _is_of_files(folder.path):
+            if folder.error is not None and may_hold_offsets(folder.path):
                 self._naming.setdefault("", []).append(folder.path)
             for entry in folder.entries:
                 if entry.kind in ("file", "link") and layout.is_offsets(entry.name):
@@ -71,7 +71,8 @@ def is_blob(path: str) -> bool:
     return (folder == layout.BLOB_DIR or bool(layout.labelled_by(folder))) and layout.blob_stem(name) is not None
 
 
-def _is_of_files(folder: str) -> bool:
-    """Whether a folder is one of files of images, or in one: no offsets lie there."""
-    _, *below = folder.split("/")
-    return any(name != layout.PACKED_ANNOTATIONS and layout.is_item_folder(name) for name in below)
+def may_hold_offsets(folder: str) -> bool:
+    """Whether offsets may lie in a folder that can't be listed: not in those of files of images, and blobdir's own."""
+    top, *below = folder.split("/")
+    is_of_files = any(name != layout.PACKED_ANNOTATIONS and layout.is_item_folder(name) for name in below)
+    return top != layout.STATE_DIR and not is_of_files

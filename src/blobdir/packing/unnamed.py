@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from blobdir.offsets.choosing import doubles_of, key_of, no_images, side_files_of
+from blobdir.offsets.choosing import doubles_of, is_certain, key_of, no_images, side_files_of
 from blobdir.offsets.names import is_called
 from blobdir.tarscan import Kind, LeftOut, path_of
 from blobdir.tarwriting.format import archive_end, member_header
@@ -91,7 +91,10 @@ def judge(
     if not unnamed:
         return found
     others = no_images(members)
-    beside = {} if labels else side_files_of(members)
+    odd = (
+        () if labels else [row for row, span in enumerate(spans) if span in named and not is_certain(members.name(row))]
+    )
+    beside = {} if labels else side_files_of(members, odd)
     sides = {row: images for row, images in beside.items() if row not in others}
     owners_of = {
         row: seen

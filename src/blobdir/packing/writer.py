@@ -236,6 +236,12 @@ class ProjectWriter:
         self.write_sums({}, [path.rpartition("/")[2] for path in emptied if _is_of_images(path)])
         self.write_released()
 
+    def release(self, blob: str, moved: Iterable[tuple[int, int]]) -> None:
+        """Note that a blob is in no use any more, and which byte ranges of it are in another one."""
+        one = self._released(blob)
+        one.whole = True
+        one.moved.update(moved)
+
     def _released(self, blob: str) -> Released:
         return self.released.setdefault(blob, Released(identity(os.path.join(self.root, blob))))
 
@@ -297,7 +303,7 @@ class ProjectWriter:
     def taken(self) -> set[str]:
         """Stems that can't be given to a new blob."""
         if self._taken is None:
-            self._taken = taken_stems(self.root)
+            self._taken = taken_stems(self.root, self.known.survey.stems)
         return self._taken
 
     def name_blob(self, slug: str, digest: str, staged: str = NEW_BLOB) -> str:
