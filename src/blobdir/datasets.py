@@ -456,9 +456,16 @@ class DatasetView:
         paths = [f"{folder}/{name}.json", f"{folder}/{splitext(name)[0]}.json"]
         for path in paths:
             with suppress(NotFoundError, NotADirectory):
-                if not self._tree.is_directory(row := self._tree.find(path)):
+                row = self._tree.find(path)
+                if not self._tree.is_directory(row) or not self._is_folder(self._images + path[len(folder) :]):
                     return path, row
         raise NotFoundError(f"{name}: has no annotation: neither {paths[0]} nor {paths[1]} exists")
+
+    def _is_folder(self, path: str) -> bool:
+        """Whether images lie in a folder of this path, and so their annotations in one that is called alike."""
+        with suppress(NotFoundError, NotADirectory):
+            return self._tree.is_directory(self._tree.find(path))
+        return False
 
 
 def read_meta(tree: Tree) -> tuple[dict[str, Any], str]:
