@@ -417,6 +417,8 @@ class DatasetView:
             rows = self._tree.find_many(paths).tolist()
         except (OSError, BlobdirError):
             return {}
+        if any(map(self._tree.is_directory, rows)):  # which may be one of other images' annotations
+            return {}
         return dict(zip(names, zip(paths, rows, strict=True), strict=True))
 
     def _why_unlisted(self, name: str, known: dict[str, str]) -> str:

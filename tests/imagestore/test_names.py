@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from blobdir import ImageStore
+from blobdir.datasets import open_view
 from blobdir.discovery.parts import MOST_FOLDERS
-from blobdir.errors import UsageError
+from blobdir.errors import NotFoundError, UsageError
 from blobdir.verifying import verify
 
 pytestmark = pytest.mark.filterwarnings("error::blobdir.BlobdirWarning")
@@ -133,3 +134,22 @@ def test_of_two_such_annotations_one_is_written(store, pair, png):
     store.put_many(dict.fromkeys(pair, png))
     assert len(store.add_annotations()) == 1
     check_whole(store, dict.fromkeys(pair, png))
+
+
+def test_one_and_many_annotations_say_the_same(tmp_path):
+    """Image ``a`` has none where ``a.json/x`` has one, whose folder is called as its own would be."""
+    root = tmp_path / "p"
+    for path in ("img/a", "img/a.json/x", "img/b"):
+        (root / "train" / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / "train" / path).write_bytes(b"image")
+    (root / "train/ann/a.json").mkdir(parents=True)
+    (root / "train/ann/a.json/x.json").write_text('{"objects": []}')
+    (root / "train/ann/b.json").mkdir()
+    (root / "meta.json").write_text('{"classes": [], "tags": []}')
+    dataset = open_view(root)["train"]
+    said = {one.name: (one.value is not None, one.fault) for one in dataset.annotations(["a", "a.json/x", "b"])}
+    assert said["a"] == (False, "")
+    assert said["a.json/x"] == (True, "")
+    assert "directory" in said["b"][1]
+    with pytest.raises(NotFoundError):
+        dataset.annotation("a")
