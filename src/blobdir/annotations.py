@@ -8,7 +8,7 @@ from blobdir.errors import AnnotationError
 from blobdir.jsontext import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 
 SIDE_MAX: Final = (1 << 31) - 1
@@ -145,27 +145,6 @@ def read_annotation(data: bytes | dict[str, Any]) -> dict[str, Any]:
 def classes_of(value: Mapping[str, Any]) -> list[str]:
     """Class of each object of a sound annotation."""
     return [item["classTitle"] for item in value.get("objects", [])]
-
-
-def labels_in(contents: Sequence[bytes]) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
-    """Why the classes and tags of each annotation can't be known, else empty, and these, each once.
-
-    Made to be sent by another process: what is said twice is one text.
-    """
-    found: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = []
-    texts: dict[str, str] = {}
-
-    def each(names: list[str]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys([texts.setdefault(name, name) for name in names]))
-
-    for data in contents:
-        try:
-            value = read_object(data)
-            fault = annotation_fault(value)
-        except AnnotationError as error:
-            fault = str(error)
-        found.append((fault, (), ()) if fault else ("", each(classes_of(value)), each(tags_of(value))))
-    return found
 
 
 def tags_of(value: Mapping[str, Any]) -> list[str]:

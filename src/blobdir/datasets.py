@@ -8,6 +8,8 @@ from contextlib import suppress
 from posixpath import splitext
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import numpy as np
+
 from blobdir.annotations import annotation_fault, meta_problems, read_object
 from blobdir.discovery import DiscoveryOptions, layout
 from blobdir.discovery.given import IS_TAR
@@ -23,7 +25,7 @@ from blobdir.errors import (
     UsageError,
 )
 from blobdir.filenames import is_image_name
-from blobdir.index import BROKEN, DIRECTORY, LINK
+from blobdir.index import BROKEN, DIRECTORY, LINK, LOOSE
 from blobdir.opening import OpenOptions, open_tree
 from blobdir.sources.storage import UNCHANGEABLE, on_this_machine
 from blobdir.wording import near
@@ -406,6 +408,17 @@ class DatasetView:
                 path = path or (self._annotation(name) if fault else "")
                 files.append(AnnotationFile(name, path, contents.get(name), fault))
             yield files
+
+    def loose_annotations(self, names: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Paths of these images' annotations, if each has one, called after its whole name, and all are loose files.
+
+        The second path is that of the file itself, where links of the project lead to it.
+        """
+        found = self._find_together(names)
+        rows = np.fromiter((row for _, row in found.values()), np.intp, len(found))
+        if not (self._tree.index.source[rows] == LOOSE).all():
+            return {}
+        return {name: (path, self._tree.path(row)) for name, (path, row) in found.items()}
 
     def _annotation(self, name: str) -> str:
         return f"{self._annotations}/{name}.json"

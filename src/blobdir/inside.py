@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from blobdir.errors import BlobdirError, LinkError, SourceChangedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
 WHOLE_BYTES: Final = 1 << 30
 """Bytes of a file that is read whole, at the most: of ``meta.json``, an annotation, a checksum file, a journal."""
@@ -34,6 +34,8 @@ _MAX_HOLES: Final = 64
 """Times that a file may be larger than what it takes on a disk, which compresses it maybe."""
 LEAST_BYTES: Final = 64 << 20
 """Bytes that a file may have in any case: some file systems don't say what it takes."""
+SMALL_BYTES: Final = 64 << 10
+"""Bytes from which on a file is read by itself."""
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _PATH: Final = getattr(os, "O_PATH", os.O_RDONLY)
 _FOLDER: Final = _PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -350,6 +352,45 @@ def check_regular(fd: int, path: str | bytes | os.PathLike[str]) -> os.stat_resu
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
+
+
+def small_files(
+    paths: Sequence[str], open_folder: Callable[[str], int], *, follow: bool, most: int = SMALL_BYTES
+) -> Iterator[bytes | None]:
+    """Contents of small regular files; None for what is larger, or can't be had like this.
+
+    Parameters
+    ----------
+    paths : sequence of str
+    open_folder : callable
+        Gives a descriptor of a folder, once for those of a folder that come together. What it raises isn't caught.
+    follow : bool
+        Whether a file may be a symbolic link.
+    most : int
+        Bytes from which on a file isn't small.
+    """
+    of, folder = "", -1
+    try:
+        for path in paths:
+            head, _, name = path.rpartition("/")
+            if folder < 0 or head != of:
+                if folder >= 0:
+                    os.close(folder)
+                    folder = -1
+                of, folder = head, open_folder(head)
+            try:
+                file = open_plain(name, follow=follow, dir_fd=folder)
+                try:
+                    data = os.read(file, most)
+                finally:
+                    os.close(file)
+            except OSError:
+                yield None
+            else:
+                yield data if len(data) < most else None
+    finally:
+        if folder >= 0:
+            os.close(folder)
 
 
 def read_whole(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from blob_builder import Builder
@@ -98,3 +99,50 @@ def test_the_choice_is_the_same(project, monkeypatch, options):
 def test_strict_stops_at_the_first(project):
     with pytest.raises(AnnotationError, match=r"train/ann/00200\.jpg\.json: is empty"):
         choose(project, SubsetOptions(per_class=3, strict=True))
+
+
+LARGE = json.dumps({"tags": [{"name": "whole"}], "objects": [], "description": "x" * (64 << 10)}).encode()
+ODD = {
+    "a large file": lambda file, out: file.write_bytes(LARGE),
+    "a file of exactly as many bytes as are read": lambda file, out: file.write_bytes(LARGE[: (64 << 10) - 2] + b'"}'),
+    "a link to a file here": lambda file, out: file.symlink_to("00001.jpg.json"),
+    "a link that leads out": lambda file, out: (out.write_bytes(LARGE), file.symlink_to(out)),
+    "a link to nothing": lambda file, out: file.symlink_to("nothing"),
+    "a folder": lambda file, out: file.mkdir(),
+    "a pipe": lambda file, out: os.mkfifo(file),
+    "nothing": lambda file, out: None,
+}
+SOUND = ("a large file", "a file of exactly as many bytes as are read")
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("follow_links", [False, True])
+def test_what_is_no_small_file_is_said_alike(tmp_path, monkeypatch, kind, when, follow_links):
+    """Whether it's so when the project is opened, or becomes so before the annotations are read."""
+    made = Builder(tmp_path / "p")
+    made.loose("meta.json", b'{"classes": [], "tags": [{"name": "whole"}]}')
+    for i in range(20):
+        made.loose(f"train/img/{i:05d}.jpg", b"image")
+        made.loose(f"train/ann/{i:05d}.jpg.json", b'{"tags": [{"name": "whole"}], "objects": []}')
+    file = made.root / "train/ann/00007.jpg.json"
+
+    def become():
+        file.unlink()
+        ODD[kind](file, tmp_path / "outside.json")
+
+    if when == "before":
+        become()
+    view = open_view(made.root, follow_links=follow_links)
+    if when == "after":
+        become()
+    said = []
+    monkeypatch.setattr("blobdir.packing.labelreading.processors", lambda: 2)
+    for least in (10**9, 1):
+        monkeypatch.setattr("blobdir.packing.labelreading.WORTH_IT", least)
+        said.append(list(read_labels(view, {"train": view["train"].names})))
+    assert said[0] == said[1]
+    assert len(said[0]) == 20
+    one = said[1][7]
+    assert bool(one.labels) == (kind in SOUND) or "link to a file" in kind or "leads out" in kind
+    assert (one.file, one.fault) == ("", "") or one.labels or one.fault

@@ -326,9 +326,8 @@ def sample(labels: Mapping[Image, Collection[str]], per_class: int, seed: int) -
     then. Each image has a rank that depends on nothing but its name and the seed, so other images hardly change the
     choice. Takes time linear in the pairs of image and class.
     """
-    images = sorted(labels, key=lambda image: _rank(image, seed))
     of_class: dict[str, list[Image]] = {}
-    for image in images:
+    for _, image in sorted([(_rank(image, seed), image) for image in labels]):
         for title in labels[image]:
             of_class.setdefault(title, []).append(image)
     kept: dict[Image, Collection[str]] = {}
@@ -344,6 +343,6 @@ def sample(labels: Mapping[Image, Collection[str]], per_class: int, seed: int) -
     return kept
 
 
-def _rank(image: Image, seed: int) -> tuple[bytes, Image]:
+def _rank(image: Image, seed: int) -> bytes:
     text = f"{seed}\0{image[0]}\0{image[1]}".encode("utf-8", "surrogateescape")
-    return hashlib.blake2b(text, digest_size=16).digest(), image
+    return hashlib.blake2b(text, digest_size=16).digest()

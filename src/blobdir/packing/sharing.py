@@ -6,10 +6,11 @@ import errno
 import os
 import stat as stat_module
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from blobdir.durable import naming
 from blobdir.errors import LinkError, SourceChangedError, UsageError
+from blobdir.inside import open_plain
 
 if TYPE_CHECKING:
     from blobdir.sources import LocalStorage, Stat
@@ -90,6 +91,44 @@ def copy_file(storage: LocalStorage, path: str, target: str | os.PathLike[str], 
     copy_open(source.fd, target, path, dir_fd=dir_fd)
 
 
+class Copying:
+    """Copies plain files of a project by `copy_file`; the folder of one stays open for the next. A context manager."""
+
+    def __init__(self, storage: LocalStorage) -> None:
+        self._storage = storage
+        self._of, self._folder = "", -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave()
+
+    def copy(self, path: str, target: str, *, dir_fd: int) -> int:
+        """Copy one; the size of the copy."""
+        try:
+            fd = self._open(path)
+        except OSError:  # which is said there
+            copy_file(self._storage, path, target, dir_fd=dir_fd)
+            return os.stat(target, dir_fd=dir_fd, follow_symlinks=False).st_size
+        try:
+            return copy_open(fd, target, path, dir_fd=dir_fd)
+        finally:
+            os.close(fd)
+
+    def _open(self, path: str) -> int:
+        folder, _, name = path.rpartition("/")
+        if self._folder < 0 or folder != self._of:
+            self._leave()
+            self._folder, self._of = self._storage.open_folder(folder), folder
+        return open_plain(name, follow=self._storage.follow_links, dir_fd=self._folder)
+
+    def _leave(self) -> None:
+        if self._folder >= 0:
+            os.close(self._folder)
+            self._folder = -1
+
+
 def _check_inside(storage: LocalStorage, path: str, fd: int) -> None:
     """Make sure of the file that is open: where its name leads to can be another one by now."""
     if storage.follow_links:
@@ -125,8 +164,10 @@ def _symlink(storage: LocalStorage, path: str, fd: int, target: str | os.PathLik
     raise SourceChangedError(f"{path}: was replaced meanwhile; try again")
 
 
-def copy_open(fd: int, target: str | os.PathLike[str], name: str, *, dir_fd: int | None = None) -> None:
+def copy_open(fd: int, target: str | os.PathLike[str], name: str, *, dir_fd: int | None = None) -> int:
     """Copy an open file to a new one with its mode and time; without its bytes where the file system can share them.
+
+    Gives its size.
 
     Raises
     ------
@@ -149,6 +190,7 @@ def copy_open(fd: int, target: str | os.PathLike[str], name: str, *, dir_fd: int
         raise
     finally:
         os.close(out)
+    return done
 
 
 def _copy_bytes(fd: int, out: int, size: int) -> int:

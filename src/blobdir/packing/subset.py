@@ -26,7 +26,7 @@ from blobdir.packing.linked import check_chosen
 from blobdir.packing.locking import hold
 from blobdir.packing.newfolder import NewFolder
 from blobdir.packing.otherfiles import leading_to_datasets, others_of_dataset, others_of_project
-from blobdir.packing.sharing import copy_file, share_blob
+from blobdir.packing.sharing import Copying, share_blob
 from blobdir.packing.sidefiles import SideFiles
 from blobdir.packing.sound import check_sound
 from blobdir.packing.sums import SUMS, format_sums, read_sums
@@ -127,8 +127,9 @@ def subset(
         with folder:
             try:
                 folder.clear()
-                writer = _Writer(opened, choice, folder.made, options)
-                blobs = writer.write()
+                with Copying(on_this_machine(opened.tree.storage, _SHARES)) as copying:
+                    writer = _Writer(opened, choice, folder.made, options, copying)
+                    blobs = writer.write()
                 _check_made(folder.work, choice, options)
                 check("nothing was made; try again")
             except BaseException:
@@ -164,10 +165,12 @@ def _looked_at(choice: Choice) -> set[str]:
 class _Writer:
     """Writes the chosen images of a project into a folder."""
 
-    def __init__(self, project: ProjectView[DatasetView], choice: Choice, made: Made, options: SubsetOptions) -> None:
+    def __init__(
+        self, project: ProjectView[DatasetView], choice: Choice, made: Made, options: SubsetOptions, copying: Copying
+    ) -> None:
         storage = on_this_machine(project.tree.storage, _SHARES)
         self._project, self._tree, self._storage = project, project.tree, storage
-        self._choice, self._made, self._options = choice, made, options
+        self._choice, self._made, self._options, self._copying = choice, made, options, copying
         self._blobs: dict[int, str] = {}
         self._leading = leading_to_datasets(self._tree)
         self.others: list[str] = []
@@ -263,8 +266,7 @@ class _Writer:
 
     def _copy_file(self, path: str, target: str) -> None:
         fd, name = self._made.of(target)
-        copy_file(self._storage, path, name, dir_fd=fd)
-        self._made.take_any(target)
+        self._made.take_any(target, self._copying.copy(path, name, dir_fd=fd))
 
     def _copy_backups(self) -> None:
         """Copy backups of offsets whose blobs are shared: without, `compact` would take for removed what they name."""

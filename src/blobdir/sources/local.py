@@ -22,9 +22,9 @@ from blobdir.inside import (
     link_target,
     open_anywhere,
     open_inside,
-    open_plain,
     read_open,
     real_path,
+    small_files,
     stat_inside,
     was_swapped,
 )
@@ -37,10 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from blobdir.sources.model import Longs
-
-
-_SMALL = 64 << 10
-"""Bytes from which on a loose file is read by itself."""
 
 
 def _kind(mode: int) -> Kind:
@@ -323,6 +319,10 @@ class LocalStorage:
         """Nothing: one by one is as quick."""
         return {}
 
+    def open_folder(self, path: str) -> int:
+        """Descriptor of a folder of the project, wherever links inside it lead."""
+        return self._descriptor(path, folder=True)
+
     def _descriptor(self, path: str, *, folder: bool = False, follow_last: bool = True) -> int:
         return with_room(lambda: self._open_descriptor(path, folder=folder, follow_last=follow_last))
 
@@ -355,36 +355,14 @@ class LocalStorage:
         Raises what `open_loose` raises.
         """
         found: list[bytes] = []
-        of, folder = "", -1
-        try:
-            for path in paths:
-                head, _, name = path.rpartition("/")
-                if folder < 0 or head != of:
-                    if folder >= 0:
-                        os.close(folder)
-                        folder = -1
-                    of, folder = head, self._descriptor(head, folder=True)
-                data = self._read_small(folder, name)
-                if data is None:  # by itself, which also says what is wrong with it
-                    source = self.open_loose(path)
-                    data = source.read_at(0, source.size)
+        small = small_files(paths, self.open_folder, follow=self.follow_links)
+        for path, data in zip(paths, small, strict=True):
+            if data is None:  # by itself, which also says what is wrong with it
+                source = self.open_loose(path)
+                found.append(source.read_at(0, source.size))
+            else:
                 found.append(data)
-        finally:
-            if folder >= 0:
-                os.close(folder)
         return found
-
-    def _read_small(self, folder: int, name: str) -> bytes | None:
-        """The content of a small file of an open folder; None if it isn't one that can be read."""
-        try:
-            file = open_plain(name, follow=self.follow_links, dir_fd=folder)
-            try:
-                data = os.read(file, _SMALL)
-            finally:
-                os.close(file)
-        except OSError:
-            return None
-        return data if len(data) < _SMALL else None
 
     def read_range(self, path: str, start: int, end: int) -> bytes:
         """Bytes ``start:end`` of a file as it is now; fewer only where the file ends."""
