@@ -6,7 +6,9 @@ import ctypes
 import errno
 import os
 import stat
+import sys
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 from blobdir.descriptors import NONE_LEFT
@@ -151,35 +153,47 @@ def _existing(path: str | os.PathLike[str]) -> str:
     return found
 
 
-def rename_new(source: str | os.PathLike[str], target: str | os.PathLike[str], *, dir_fd: int | None = None) -> None:
+@cache
+def _renameat2() -> Callable[[int, bytes, int, bytes, int], int] | None:
+    try:
+        return ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):  # not Linux
+        return None
+
+
+def rename_new(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    src_dir_fd: int | None = None,
+    dst_dir_fd: int | None = None,
+) -> None:
     """Rename without ever replacing anything, not even an empty folder.
 
     Parameters
     ----------
     source, target : path
-    dir_fd : int, optional
-        An open folder that both are relative to.
+    src_dir_fd, dst_dir_fd : int, optional
+        Open folders that they are relative to.
 
     Raises
     ------
     FileExistsError
         `target` is there.
     """
-    try:
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
-    except (AttributeError, OSError):  # not Linux
-        rename = None
+    rename = _renameat2()
     if rename is not None:
-        folder = _AT_FDCWD if dir_fd is None else dir_fd
-        if not rename(folder, os.fsencode(source), folder, os.fsencode(target), _RENAME_NOREPLACE):
+        above, below = (_AT_FDCWD if fd is None else fd for fd in (src_dir_fd, dst_dir_fd))
+        sys.audit("os.rename", source, target, above, below)  # as `os.rename` does
+        if not rename(above, os.fsencode(source), below, os.fsencode(target), _RENAME_NOREPLACE):
             return
         code = ctypes.get_errno()
         if code not in (errno.EINVAL, errno.ENOSYS):  # a file system that can't
             raise OSError(code, os.strerror(code), os.fspath(source), None, os.fspath(target))
     try:
-        os.stat(target, dir_fd=dir_fd, follow_symlinks=False)
+        os.stat(target, dir_fd=dst_dir_fd, follow_symlinks=False)
     except FileNotFoundError:
-        os.rename(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+        os.rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
     else:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
 

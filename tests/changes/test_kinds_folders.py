@@ -17,8 +17,9 @@ from blob_builder import Builder
 
 import blobdir
 from blobdir.discovery import whereabouts
+from blobdir.durable import rename_new
 from blobdir.errors import BlobdirError, SourceChangedError
-from blobdir.packing import add, compact, growing, merge, move, publishing, recover, remove
+from blobdir.packing import add, compact, growing, journal, merge, move, publishing, recover, remove
 from blobdir.packing.journal import Journal
 from blobdir.packing.publishing import Change
 
@@ -140,17 +141,21 @@ class Killed(BaseException):
 
 def cut_off(run, place, after):
     """Make a change that is killed after some renames, once it's decided; whether it was, with some left."""
-    real_run, real_rename, left = Journal.run, os.rename, [after]
+    real_run, left = Journal.run, [after]
 
-    def rename(*args, **options):
-        if not left[0]:
-            raise Killed
-        left[0] -= 1
-        return real_rename(*args, **options)
+    def counted(real):
+        def rename(*args, **options):
+            if not left[0]:
+                raise Killed
+            left[0] -= 1
+            return real(*args, **options)
+
+        return rename
 
     def run_patched(self, root):
         with pytest.MonkeyPatch.context() as patches:
-            patches.setattr(os, "rename", rename)
+            patches.setattr(os, "rename", counted(os.rename))
+            patches.setattr(journal, "rename_new", counted(rename_new))
             real_run(self, root)
 
     with pytest.MonkeyPatch.context() as patches:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import replace
+from fnmatch import fnmatch
 
 import pytest
 from changes.test_kinds_witness import files, in_place, label, project, renamed
 
 import blobdir
+from blobdir.durable import rename_new
 from blobdir.errors import BlobdirWarning
 from blobdir.packing import folders, journal, recover, remove
 from blobdir.verifying import verify
@@ -41,20 +43,22 @@ class Killed(BaseException):
 def cut_off(root, step, after, monkeypatch):
     """Make a change that is killed after some renames, once it's decided."""
     fs = blobdir.BlobDirFileSystem(root, skip_instance_cache=True)
-    real_run, real_rename, left = journal.Journal.run, os.rename, [after]
+    real_run, left = journal.Journal.run, [after]
 
-    def rename(*args, **options):
-        if not left[0]:
-            raise Killed
-        left[0] -= 1
-        return real_rename(*args, **options)
+    def counted(real):
+        def rename(*args, **options):
+            if not left[0]:
+                raise Killed
+            left[0] -= 1
+            return real(*args, **options)
+
+        return rename
 
     def run(self, place):
-        monkeypatch.setattr(os, "rename", rename)
-        try:
+        with pytest.MonkeyPatch.context() as patches:
+            patches.setattr(os, "rename", counted(os.rename))
+            patches.setattr(journal, "rename_new", counted(rename_new))
             real_run(self, place)
-        finally:
-            monkeypatch.setattr(os, "rename", real_rename)
 
     def change():
         with fs.transaction:
@@ -313,3 +317,44 @@ def test_nothing_is_saved_where_nobody_has_written(tmp_path, project, monkeypatc
         assert not saved, after
         if way == "back":
             assert now == files(project)
+
+
+NEW = {
+    "mv of an image": ["v/ann/z.png.json", "v/meta/z.png.json"],
+    "pipe of a file": ["notes.txt"],
+    "mv of a dataset": ["q/ann/a.png.json", "q/meta/b.png.json", "q/*_offsets.pkl"],
+}
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["with links", "without"])
+@pytest.mark.parametrize(("step", "path"), [(step, path) for step, paths in NEW.items() for path in paths])
+def test_a_file_that_comes_just_before_a_new_one_is_put_there(project, monkeypatch, step, path, links):
+    """Between the last look at the place and the rename: it isn't replaced without a word."""
+    fs = blobdir.BlobDirFileSystem(project, skip_instance_cache=True)
+    came = []
+
+    def rename(source, target, *, dst_dir_fd, **options):
+        place = project / os.readlink(f"/proc/self/fd/{dst_dir_fd}") / target
+        if fnmatch(str(place), str(project / path)) and not came:
+            came.append(place.relative_to(project))
+            renamed(place, MINE)
+        return rename_new(source, target, dst_dir_fd=dst_dir_fd, **options)
+
+    def no_links(source, *_, src_dir_fd, **__):
+        os.stat(source, dir_fd=src_dir_fd, follow_symlinks=False)
+        raise PermissionError(1, "Operation not permitted")
+
+    steps = {name: run for name, (run, _) in STEPS.items()}
+    steps["mv of a dataset"] = lambda fs: fs.mv("t", "q", recursive=True)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with monkeypatch.context() as patches:
+            patches.setattr(journal, "rename_new", rename)
+            if not links:
+                patches.setattr(os, "link", no_links)
+            with fs.transaction:
+                steps[step](fs)
+    now, saved = everything(project)
+    assert list(saved.values()) == [MINE]
+    assert str(came[0]) in now
+    assert any(str(came[0]) in str(one.message) for one in told)

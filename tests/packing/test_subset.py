@@ -443,3 +443,13 @@ def test_doubles_that_agree_are_one(project, tmp_path):
     subset(project, tmp_path / "s", SubsetOptions(datasets=("test",)))
     assert numbers(tmp_path / "s") == {"test": [f"{i:03d}" for i in range(40, 60)]}
     assert verify(tmp_path / "s").errors == 0
+
+
+@pytest.mark.parametrize(("again", "resumes"), [("--resume makes it again", True), ("try again", False)])
+def test_what_next_is_something_that_the_command_has(tmp_path, again, resumes):
+    """`pack` and `fetch` have ``--resume``; what has none begins anew."""
+    folder = NewFolder(tmp_path / "made", ".making", resume=True, again=again)
+    with pytest.raises(PackError) as caught, folder:
+        raise OSError(24, "Too many open files", str(tmp_path / "made"))
+    assert ("--resume goes on" in str(caught.value)) == resumes
+    assert ("the same command makes it anew" in str(caught.value)) == (not resumes)

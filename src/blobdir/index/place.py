@@ -253,7 +253,7 @@ def _publish(parent: int, part: str, folder: Path) -> None:
             why = "isn't a folder; choose another place for the index"
         if why:
             raise UsageError(f"{folder}: {why}")
-        rename_new(part, folder.name, dir_fd=parent)
+        rename_new(part, folder.name, src_dir_fd=parent, dst_dir_fd=parent)
     except FileExistsError:
         if _strange(parent, folder.name):
             raise
@@ -261,7 +261,7 @@ def _publish(parent: int, part: str, folder: Path) -> None:
     except BaseException:
         if moved:
             with suppress(OSError):
-                rename_new(aside, folder.name, dir_fd=parent)
+                rename_new(aside, folder.name, src_dir_fd=parent, dst_dir_fd=parent)
         raise
     if moved and not _remove(parent, aside):
         warnings.warn(

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
 from blobdir.discovery.whereabouts import Whereabouts
-from blobdir.durable import in_words, sync_folder
+from blobdir.durable import in_words, rename_new, sync_folder
 from blobdir.errors import BlobdirError, NotFoundError, PackError, UsageError
 from blobdir.packing.folders import FOLDER, Folders, about
 from blobdir.packing.journalfile import BACK, DONE, MAX_NAME_BYTES, SAVED, STAGING, UNDO, JournalFile, clear
@@ -229,6 +229,11 @@ class Journal(JournalFile):
                 _keep(name, fd, str(number), undo)
             elif self._save(folders, path, number, is_new=False):  # put there since that was kept
                 fd, name = folders.of(path)
+            while not _exists(str(number), undo):  # nothing is to be replaced
+                with suppress(FileExistsError):
+                    rename_new(str(number), name, src_dir_fd=staging, dst_dir_fd=fd)
+                    return
+                _keep(name, fd, str(number), undo)  # somebody has put it there just now
             os.rename(str(number), name, src_dir_fd=staging, dst_dir_fd=fd)
 
     def _is_as_before(self, folders: Folders, number: int, path: str) -> bool:
