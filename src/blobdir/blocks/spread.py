@@ -6,8 +6,9 @@ fetched. With each wait come at most as many as are here already, so what is in 
 many are here is known by all processes that share the cache.
 
 Where connections share a slow line, what is fetched along makes him wait longer. So waits are timed: where they
-become longer than those with nothing beside them, twice in a row, fewer blocks come along. Of all that wait at once,
-in several threads, together not more are under way, and more only after a wait has shown that so many do no harm.
+become longer than those with nothing beside them, twice in a row, fewer blocks come along; unless all came four times
+as quickly as one after the other, as where it's the processor that is busy with them. Of all that wait at once, in
+several threads, together not more are under way, and more only after a wait has shown that so many do no harm.
 
 What waits have shown is of the `Line`, and not of a file or a process: the workers of a mount, or of a training, that
 are forked from one process share it, and none has to find out anew. Nobody takes a lock for it: a number that two
