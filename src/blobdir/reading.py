@@ -20,6 +20,7 @@ from blobdir.inside import LEAST_BYTES
 from blobdir.locks import ForkSafeLock
 from blobdir.ranges import merge_ranges
 from blobdir.sources import Source, Stat, Storage
+from blobdir.sources.pins import Pins
 from blobdir.tarscan import NAME_BYTES, REACH_BYTES, says_plainly
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class BlobReader:
         self._opening = ForkSafeLock()
         self._orders: dict[int, tuple[Ints, Ints]] = {}  # rows of a blob by their offsets, and these
         self._readers: dict[int, Callable[[str], bytes | None]] = {}
+        self._pins = None if storage.is_quick else Pins(len(index.header.blobs))
         self._looked: bytearray | None = None  # of each row, whether the header before it was seen to fit
         self._leads: dict[int, int] = {}  # blobs in which a member's headers are longer than a block
         storage.expect(sum(max(0, record.size) for record in index.header.blobs))
@@ -84,11 +86,15 @@ class BlobReader:
         record = self._index.header.blobs[number - FIRST_BLOB]
         if refusal := self.refusal(number):
             raise ReadError(refusal)
-        expected = _expected(record)
+        expected, told = _expected(record), None
         held = self._held_as_it_was(number, expected)
+        if self._pins is not None:
+            pinned = self._pins.get(number - FIRST_BLOB)
+            expected = pinned if pinned is not None and not expected.difference(pinned) else expected
+            told = partial(self._pins.tell, number - FIRST_BLOB)
         opened: Source
         try:
-            opened = held or self._storage.open(record.path, expected if record.size >= 0 else None)
+            opened = held or self._storage.open(record.path, expected if expected.size >= 0 else None, told)
         except FileNotFoundError as error:
             raise ReadError(f"{record.path}: was removed after the project was opened") from error
         with self._opening:

@@ -7,6 +7,6 @@ from whoever is already fetching it.
 from blobdir.blocks.cache import BLOCK_BYTES, BlockCache, Origin
 from blobdir.blocks.disk import DiskTier, Usage
 from blobdir.blocks.readahead import Readahead
-from blobdir.blocks.spread import Spread, Wait
+from blobdir.blocks.spread import Line, Spread, Wait
 
-__all__ = ["BLOCK_BYTES", "BlockCache", "DiskTier", "Origin", "Readahead", "Spread", "Usage", "Wait"]
+__all__ = ["BLOCK_BYTES", "BlockCache", "DiskTier", "Line", "Origin", "Readahead", "Spread", "Usage", "Wait"]

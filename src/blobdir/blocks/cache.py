@@ -136,6 +136,16 @@ class BlockCache:
                 return True
         return self.disk is not None and not self.disk.broken and self.disk.has(key, number)
 
+    def has_come(self, key: str, number: int) -> bool:
+        """Whether a block is in memory or on disk, or was just fetched."""
+        state = self._state.get()
+        with state.guard:
+            if (key, number) in state.memory:
+                return True
+            if (flight := state.flights.get((key, number))) is not None:
+                return flight.done()
+        return self.disk is not None and not self.disk.broken and self.disk.has(key, number)
+
     def keep(self, key: str, number: int, data: bytes | memoryview, what: str) -> None:
         """Keep a block that was fetched along with others; on disk if there is one, else in memory."""
         if self.disk is not None and not self.disk.broken:

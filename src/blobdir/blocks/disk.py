@@ -303,6 +303,14 @@ class DiskTier:
             path /= part
             path.mkdir(mode=0o700, exist_ok=True)
 
+    def _created(self, path: str, flags: int) -> int:
+        """A file of the cache, open; its folder is made where there is none."""
+        try:
+            return os.open(path, flags | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            self._make(os.path.dirname(path))
+            return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
     def _describe(self, key: str, what: str) -> None:
         folder = os.path.dirname(self._path(key, 0))
         if key in self._described and os.path.exists(f"{folder}/file.json"):
@@ -346,14 +354,7 @@ class DiskTier:
             return -1
         path = f"{self.folder}/locks/{crc32(_name(key, number)) % _LOCKS:03x}"
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            try:
-                self._make(os.path.dirname(path))
-                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            except OSError as error:
-                self._break(error)
-                return -1
+            fd = self._created(path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             self._break(error)
             return -1
@@ -374,8 +375,7 @@ class DiskTier:
     @contextmanager
     def _ledger(self) -> Iterator[int]:
         """The ledger, locked; `LedgerBusyError` where another process has it for long: it may have been stopped."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(self.folder / "ledger", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = self._created(f"{self.folder}/ledger", os.O_RDWR | os.O_CREAT)
         _HELD.add(fd)
         try:
             self._lock_ledger(fd)
@@ -404,8 +404,7 @@ class DiskTier:
             used = _LEDGER.unpack(data)[0] if len(data) == _LEDGER.size else -1
             if used < 0 or used + size > self.limit:
                 used = self._evict(min(self.limit - size, int(self.limit * _KEEP)))
-            self._make(os.path.dirname(path))
-            new = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            new = self._created(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             try:
                 os.ftruncate(new, size)  # so that who counts meanwhile counts it
             finally:

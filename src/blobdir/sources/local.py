@@ -34,7 +34,7 @@ from blobdir.sources.disks import Disk, SeenDevices, disks_of
 from blobdir.sources.model import Entry, Folder, Kind, Stat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from blobdir.sources.model import Longs
 
@@ -376,7 +376,12 @@ class LocalStorage:
         """Open a file that is to stay open; no other one is closed for it."""
         return LocalSource(self._full(path), self._open_descriptor(path))
 
-    def open(self, path: str, expected: Stat | None = None) -> LocalSource:
+    def open(
+        self,
+        path: str,
+        expected: Stat | None = None,
+        told: Callable[[Stat], None] | None = None,  # noqa: ARG002  # it's known when it is open
+    ) -> LocalSource:
         """Open a file for reads by range; SourceChangedError where it isn't the version that is `expected`."""
         source = self._open(path)
         if expected is not None and not expected.same_content(source.stat):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from zlib import crc32
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -244,6 +244,9 @@ class Storage(Protocol):
         """A file that is to stay open, for which none that others hold is closed; None where nothing can be held."""
         ...
 
-    def open(self, path: str, expected: Stat | None = None) -> Source:
-        """Open a file for reads by range; SourceChangedError where it isn't the version that is `expected`."""
+    def open(self, path: str, expected: Stat | None = None, told: Callable[[Stat], None] | None = None) -> Source:
+        """Open a file for reads by range; SourceChangedError where it isn't the version that is `expected`.
+
+        `told` is called with the version that is read, where only an answer has said which.
+        """
         ...

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from blobdir.background import Background
-from blobdir.blocks import BLOCK_BYTES, BlockCache, DiskTier
+from blobdir.blocks import BLOCK_BYTES, BlockCache, DiskTier, Line
 from blobdir.errors import ReadError
 from blobdir.sources.backend import AHEAD, CONCURRENCY, SMALL_CONCURRENCY, Backend, outcome
 from blobdir.sources.keys import below, folders_of, is_understood, sort_keys
 from blobdir.sources.listing import TREES, list_below
 from blobdir.sources.options import RemoteOptions, parse_size
 from blobdir.sources.pace import merge_limits
-from blobdir.sources.remotefile import RemoteSource
+from blobdir.sources.remotefile import BLOCKS_AT_ONCE, RemoteSource
 from blobdir.sources.retries import status_of
 from blobdir.sources.secrecy import without_secrets
 from blobdir.sources.transports import BEYOND_END, Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from fsspec import AbstractFileSystem
 
@@ -97,6 +97,7 @@ class RemoteStorage:
         self.place = self._place()
         self.cache = self._make_cache(url)
         self.is_roomy = True
+        self.line = Line(BLOCKS_AT_ONCE - 1)
         self._listed: dict[str, Stat] = {}
         self._keys: Keys | None = None
         self.odd: list[tuple[str, str, str]] = []
@@ -375,11 +376,13 @@ class RemoteStorage:
     def open_held(self, path: str) -> None:
         """Nothing: blobs behind a backend are no open files."""
 
-    def open(self, path: str, expected: Stat | None = None) -> RemoteSource:
+    def open(self, path: str, expected: Stat | None = None, told: Callable[[Stat], None] | None = None) -> RemoteSource:
         """A file for reads by range, of the version that is `expected`. Asks the backend for nothing."""
         if expected is None or expected.size < 0:
-            return RemoteSource(self, path, self.stat(path))
-        return RemoteSource(self, path, expected)
+            expected = self.stat(path)
+            if told is not None:
+                told(expected)
+        return RemoteSource(self, path, expected, told)
 
 
 def _says_enough(stat: Stat | None) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from blobdir.blocks import BLOCK_BYTES, BlockCache, Origin, Readahead, Spread, Wait
+from blobdir.blocks import BLOCK_BYTES, BlockCache, Line, Origin, Readahead, Spread, Wait
 from blobdir.errors import ReadError, SourceChangedError
 from blobdir.locks import ForkSafeLock
 from blobdir.perprocess import PerProcess
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     Ints = NDArray[np.integer]
 
 READAHEAD_BLOCKS = 16
+BLOCKS_AT_ONCE = 2 * CONCURRENCY
+"""Requests under way together, where each is for one block."""
 WORTH = 64
 """Blocks that are fetched for single reads, where not all fit the cache, before a hit must pay for each."""
 
@@ -39,6 +41,7 @@ class Place(Protocol):
     backend: Backend
     cache: BlockCache | None
     is_roomy: bool
+    line: Line
 
     def full(self, path: str) -> str:
         """The backend's name of a path."""
@@ -60,7 +63,8 @@ class Place(Protocol):
 class RemoteSource:
     """One version of one file, read by range.
 
-    The version is that of the index, or of the first answer. Bytes of another one are never given.
+    The version is that of the index, or of the first answer, which `told` is called with. Bytes of another one are
+    never given.
 
     Attributes
     ----------
@@ -70,8 +74,9 @@ class RemoteSource:
 
     fd = -1
 
-    def __init__(self, storage: Place, path: str, stat: Stat) -> None:
+    def __init__(self, storage: Place, path: str, stat: Stat, told: Callable[[Stat], None] | None = None) -> None:
         self.storage = storage
+        self._told = told
         self.path = path
         self.stat = stat
         self.size = stat.size
@@ -115,6 +120,8 @@ class RemoteSource:
             )
         if not self._key and (now.etag or now.mtime_ns):  # a part may not say how long the file is
             self._pin(Stat("file", max(self.size, now.size), now.mtime_ns, etag=now.etag))
+            if self._told is not None:
+                self._told(self.stat)
         return answer.data
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -128,7 +135,9 @@ class RemoteSource:
                 groups[-1].append((low, high))
             else:
                 groups.append([(low, high)])
-        for group, data in zip(groups, self.fetch([(g[0][0], g[-1][1]) for g in groups]), strict=True):
+        at_once = CONCURRENCY if any(len(group) > 1 for group in groups) else BLOCKS_AT_ONCE
+        answers = self.fetch([(g[0][0], g[-1][1]) for g in groups], concurrency=at_once)
+        for group, data in zip(groups, answers, strict=True):
             base = group[0][0]
             if len(group) == 1:
                 yield data
@@ -225,14 +234,16 @@ class RemoteSource:
         with self._watching:
             if self._ahead.is_stream(missing[-1]) or storage.backend.puts_off:
                 return None
-            wait = self._spread().begin(lambda n: n in missing or cache.has(self._key, n))
+            wait = self._spread().begin(
+                lambda n: n in missing or cache.has(self._key, n), lambda n: cache.has_come(self._key, n)
+            )
         if wait.blocks and not storage.in_background(self._fetch_beside, cache, wait):
             self._came(wait, all_right=False)
         return wait
 
     def _spread(self) -> Spread:
         if self._spreads is None:
-            self._spreads = PerProcess(lambda: Spread(-(-self.size // BLOCK_BYTES), CONCURRENCY - 1))
+            self._spreads = PerProcess(lambda: Spread(-(-self.size // BLOCK_BYTES), self.storage.line))
         return self._spreads.get()
 
     def _fetch_beside(self, cache: BlockCache, wait: Wait) -> None:
