@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
 from blobdir.errors import ConflictError
-from blobdir.index import DIRECTORY, FIRST_BLOB, LINK
+from blobdir.index import BROKEN, DIRECTORY, FIRST_BLOB, LINK
 
 if TYPE_CHECKING:
     from blobdir.discovery.report import Report
@@ -29,11 +29,11 @@ class Conflicts:
             )
             self._report.incomplete(path, "conflict", path, message, ConflictError(message))
             return -1
-        message = (
-            f"{path}: is in {self._origin(path, table, first)} and, with other bytes, in "
-            f"{self._origin(path, table, second)}; remove one, or open the project with on_conflict=skip, rename or "
-            "replace"
-        )
+        one, other = self._origin(path, table, first), self._origin(path, table, second)
+        both = f"{one} and, with other bytes, in {other}"
+        if BROKEN in (unread := {int(table.source[first]): one, int(table.source[second]): other}):
+            both = f"{one} and in {other}, and can't be read in {unread[BROKEN]}, so nobody has compared the two"
+        message = f"{path}: is in {both}; remove one, or open the project with on_conflict=skip, rename or replace"
         return self._report.error("conflict", path, message, ConflictError(message))
 
     def _origin(self, path: str, table: EntryTable, entry: int) -> str:
@@ -44,4 +44,6 @@ class Conflicts:
             return f"{blob} (bytes {start} to {start + int(table.size[entry])})"
         if source == LINK:
             return f"the symbolic link {path} to {self._header.links[int(table.offset[entry])]!r}"
+        if source == BROKEN and (place := self._header.defects[int(table.offset[entry])].path) != path:
+            return place
         return f"the file {path}"

@@ -15,6 +15,9 @@ folders that are there then, each counted once         16 for each member, and 1
 Bytes are counted while headers are read (`GivenNames`): only what global headers say is there more than once. Such a
 tar is whole up to where there are too many. Folders are counted when the walk is at its end, before anything is made of
 the names (`check_folders`); no part of them is better than another one, so none of such a tar is served.
+
+What is made of a single name needs no budget: no folder is made for a path of more than 4,095 bytes, by GNU tar as here
+(`names.above`), so a name of a million folders costs a pass over its bytes, and its member.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ import numpy as np
 from blobdir.errors import DamagedTarError
 from blobdir.wording import counted
 
-from .names import path_of
+from .names import above, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,20 +81,20 @@ def check_folders(table: TarTable, path: str) -> None:
     if parts > _PARTS_PER_MEMBER * members + _FREE_PARTS:
         raise DamagedTarError(f"{of} have {parts:,} folders in them", path=path, position=0)
     known: set[int] = {hash(b"")}  # of paths, which may be long
-    for inner in _folders(table):
-        folder = inner
-        while (digest := hash(folder)) not in known:
+    for member_path in _paths(table):
+        for folder in above(member_path):
+            if (digest := hash(folder)) in known:
+                break
             known.add(digest)
-            folder = folder.rpartition(b"/")[0]
         if len(known) > most:
             raise DamagedTarError(f"{of} make more than {most:,} folders", path=path, position=0)
 
 
-def _folders(table: TarTable) -> Iterator[bytes]:
-    """The innermost folder of each member; a folder is its own."""
+def _paths(table: TarTable) -> Iterator[bytes]:
+    """The path of each member; of a folder, which is its own, with a slash behind."""
     for name in table.arena.tobytes().split(b"\0")[:-1]:
-        yield path_of(name).rpartition(b"/")[0]
+        yield path_of(name)
     for member in table.left_out:
-        yield path_of(member.name).rpartition(b"/")[0]
-    for member in table.folders:
         yield path_of(member.name)
+    for member in table.folders:
+        yield path_of(member.name) + b"/"

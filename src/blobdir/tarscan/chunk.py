@@ -21,7 +21,7 @@ from .header import (
     number,
     shown,
 )
-from .names import path_of
+from .names import is_nameless
 from .pax import MTIME_MAX_NS, MTIME_MIN_NS
 from .table import FOLDER, NAMELESS, LeftOut, TarTable
 
@@ -202,7 +202,7 @@ class HeaderChunk:
         # Names such as "." have no path either.
         for row in np.flatnonzero((length == 1) | (arena[np.maximum(after - 2, 0)] == ord("."))).tolist():
             at = self._settled_rows + row
-            if at not in self.absent and not path_of(arena[after[row] - length[row] : after[row] - 1].tobytes()):
+            if at not in self.absent and is_nameless(arena[after[row] - length[row] : after[row] - 1].tobytes()):
                 self.nameless.append(LeftOut(NAMELESS, b"", self.positions[int(kept[row])], at))
                 self.absent.add(at)
         return arena, length

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from .extracting import OVERWRITTEN
-from .names import leads_up, path_of
+from .extracting import OVERWRITTEN, is_shown
+from .names import MOST_NAME, MOST_PATH, is_too_long, leads_up, path_of
 from .table import SYMBOLIC_LINK, Kind, LeftOut, in_words
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from .table import TarTable
 
-MOST_PATH, MOST_NAME = 4095, 255
-"""Bytes of a path, and of one name in it, that a file can have."""
 LEADS_UP: Final = Kind(
     "member with '..' in its name", "members with '..' in their names", "tar doesn't extract it either, without -P"
 )
@@ -66,13 +64,11 @@ def contents_of(table: TarTable) -> TarContents:
     others = table.others_there
     if others is None:
         inner = sorted(table.left_out, key=lambda member: (member.row, member.position))
-        others = {path_of(member.name): member for member in inner if member.name}
+        others = {path: member for member in inner if (path := path_of(member.name))}
     links: dict[bytes, bytes] = {}
     unserved: dict[bytes, LeftOut] = {}
     for path, member in others.items():
-        if fault := _fault(path):
-            left_out.append(LeftOut(fault, member.name, member.position, member.row))
-        elif _is_shown(member):
+        if is_shown(member) and not _fault(path):
             if member.kind is SYMBOLIC_LINK:
                 links[path] = member.target
             else:
@@ -122,9 +118,7 @@ def _fault(path: bytes) -> Kind | None:
     """Why there can't be a file of a path, below the folder that a tar is extracted to."""
     if leads_up(path):
         return LEADS_UP
-    if len(path) > MOST_NAME and (len(path) > MOST_PATH or max(map(len, path.split(b"/"))) > MOST_NAME):
-        return TOO_LONG
-    return None
+    return TOO_LONG if is_too_long(path) else None
 
 
 def _not_there(table: TarTable, others: Mapping[bytes, LeftOut], paths: Iterable[bytes]) -> Iterator[LeftOut]:
@@ -132,9 +126,7 @@ def _not_there(table: TarTable, others: Mapping[bytes, LeftOut], paths: Iterable
     there = set(paths) if table.left_out else set()
     for member in table.left_out:
         path = path_of(member.name)
-        if path not in there and not _fault(path) and not ((shown := others.get(path)) and _is_shown(shown)):
+        if fault := _fault(path):
+            yield LeftOut(fault, member.name, member.position, member.row)
+        elif path not in there and not ((shown := others.get(path)) and is_shown(shown)):
             yield member
-
-
-def _is_shown(member: LeftOut) -> bool:
-    return member.kind.has_data or (member.kind is SYMBOLIC_LINK and 0 < len(member.target) <= MOST_PATH)

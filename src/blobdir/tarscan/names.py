@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from .table import TarTable
 
-_DEEPEST: Final = 128
-"""Folders in a name up to which it's looked at: the work is their number times the name's length."""
+MOST_PATH, MOST_NAME = 4095, 255
+"""Bytes of a path, and of one name in it, that a file can have."""
 _BITS: Final = 16
 _AT_ONCE: Final = 4 << 20
 """Bytes of names that are looked at together: each may be a slash, which takes many times as much."""
@@ -31,6 +31,31 @@ def path_of(name: bytes) -> bytes:
     return b"/".join([part for part in name.split(b"/") if part not in (b"", b".")])
 
 
+def is_nameless(name: bytes) -> bool:
+    """Whether a member means no file at all, but the folder that a tar is extracted to: ``./``, ``/``, ``.//.``."""
+    return not name.strip(b"./") and not path_of(name)
+
+
+def is_too_long(path: bytes) -> bool:
+    """Whether no file can be called so: for the whole path, or for one name in it."""
+    return len(path) > MOST_NAME and (len(path) > MOST_PATH or max(map(len, path.split(b"/"))) > MOST_NAME)
+
+
+def _before_a_long_name(path: bytes) -> bytes:
+    """The part of a path up to the first name in it that none can have."""
+    at = 0
+    for part in path.split(b"/"):
+        if len(part) > MOST_NAME:
+            return path[:at]
+        at += len(part) + 1
+    return path
+
+
+def stands_apart(path: bytes) -> bool:
+    """Whether a path has nothing to do with others: no folder of it is made, nor anything replaced for it."""
+    return len(path) > MOST_PATH or leads_up(path)
+
+
 def leads_up(name: bytes) -> bool:
     """Whether there is ``..`` in a name: a file somewhere else, with ``tar -P``, which no other name means."""
     return b".." in name and b".." in name.split(b"/")
@@ -41,13 +66,16 @@ def means_a_folder(name: bytes) -> bool:
     return name[-1:] == b"/" or name[-2:] == b"/."
 
 
-def above(path: bytes) -> list[bytes]:
-    """The folders of a path, the innermost first."""
-    found: list[bytes] = []
-    while len(found) < _DEEPEST and (at := path.rfind(b"/")) > 0:
+def above(path: bytes) -> Iterator[bytes]:
+    """The folders of a path that there can be, the innermost first: not those of names that are too long.
+
+    So its work is bounded by `MOST_PATH`, whatever a name is: GNU tar makes none for a path that is longer.
+    """
+    if len(path) > MOST_NAME:
+        path = _before_a_long_name(path) if len(path) <= MOST_PATH else b""
+    while (at := path.rfind(b"/")) > 0:
         path = path[:at]
-        found.append(path)
-    return found
+        yield path
 
 
 def ends_of_names(members: TarTable) -> NDArray[np.uint32]:

@@ -14,12 +14,14 @@ from .bounds import GivenNames
 from .chunk import CHUNK_HEADERS, HeaderChunk, not_a_tar
 from .header import LINK_NAME, SIZE, SPECIAL_TYPES, TYPE_AT, checksum_holds, full_name, number, shown, text_field
 from .links import HardLink, resolve
+from .names import is_nameless
 from .pax import Overrides, parse_records
 from .source import BLOCK, LocalFile, ReadAt, Window, open_file_of, shrunk
 from .table import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
     FOLDER,
+    NAMELESS,
     OTHER_TYPE,
     OTHER_VOLUME,
     PIPE,
@@ -376,6 +378,8 @@ class _Scan:
         self._chunk.make_row(size, name, over.get("mtime"))
 
     def _leave_out(self, kind: Kind, name: bytes, position: int, target: bytes = b"") -> None:
+        if kind is not FOLDER and is_nameless(name):  # no reader makes anything of it
+            kind, name, target = NAMELESS, b"", b""
         found = self._folders if kind is FOLDER else self._left_out
         found.append(LeftOut(kind, name, position, self._chunk.rows_before(), target))
 
