@@ -210,7 +210,7 @@ class _Folder:
         """Whether what a hard link leads to fails otherwise than by not being there: then no folder is made for it.
 
         That is where a file or a link is above it or there is a circle, and where a name in it is too long. `target` is
-        neither a file, but one that is meant as a folder.
+        no file, unless one that is meant as a folder.
         """
         for _ in range(_MOST_LINKS):
             if len(target) > MOST_PATH or self._in_the_way(target):
