@@ -80,23 +80,26 @@ def of_other_folders(meanings: Mapping[int, Meaning], images: Images, *, of_one:
     files = {file: _words_of_file(file, of_one=of_one) for file in {one.file for one in meanings.values()}}
     if len(files) == 1 and not _is_for_one(next(iter(files.values())), images):
         return {}
-    places = {i: place for i, one in meanings.items() if (place := _place(one, files)) is not None}
+    seen = {i: (one.file, *key) for i, one in meanings.items() if (key := _folders_of(one)) is not None}
+    places = {key: _Place(key[0], files[key[0]] | _words(key[1]), key[2]) for key in set(seen.values())}
     owners = _Owners(files, set(places.values()), images)
-    wrong: dict[int, str] = {}
-    for i, place in places.items():
-        if owner := owners.of(place):
-            wrong[i] = f"{owner} is called like its folder, and {place.file} isn't"
-        elif other := owners.home_of(place):
-            wrong[i] = f"{place.file} is called like {other}, where images have such names, too"
-    return wrong
+    why = {key: text for key, place in places.items() if (text := _why_not(place, owners))}
+    return {i: why[key] for i, key in seen.items() if key in why}
 
 
-def _place(one: Meaning, files: dict[str, _Name]) -> _Place | None:
-    """How a name is seen; None: its image lies where it belongs."""
+def _folders_of(one: Meaning) -> tuple[str, str] | None:
+    """The folders that are said before a name, and that of its image; None: this lies where it belongs."""
     if one.found.exact and "/" not in one.found.said:
         return None
-    said = _words(dirname(one.found.said)) if "/" in one.found.said else frozenset[str]()
-    return _Place(one.file, files[one.file] | said, dirname(one.found.path))
+    return dirname(one.found.said), dirname(one.found.path)
+
+
+def _why_not(place: _Place, owners: _Owners) -> str:
+    """Why images of a folder aren't those of a label file; empty: they are."""
+    if owner := owners.of(place):
+        return f"{owner} is called like its folder, and {place.file} isn't"
+    other = owners.home_of(place)
+    return f"{place.file} is called like {other}, where images have such names, too" if other else ""
 
 
 class _Owners:
