@@ -87,6 +87,18 @@ def test_an_image_without_labels_gets_none_of_a_missing_folder(kind, tmp_path):
     assert not report.complete and any("cam1" in path for path, _ in messages(report, "label-image")), report.problems
 
 
+@pytest.mark.parametrize("place", ["annotations/G", "G_annotations"])
+@pytest.mark.parametrize("kind", OF_ALL)
+def test_a_file_that_is_called_for_a_folder_is_of_no_other_one_with_such_names(kind, place, tmp_path):
+    """Also where that has no label file: ``2.png`` of ``day`` is missing, ``1.png`` is in both."""
+    images = {"day": ["1.png", "3.png", "4.png"], "night": ["1.png", "2.png", "5.png", "6.png"], "dusk": ["9.png"]}
+    said = {"day": ["2.png", "3.png", "4.png", "5.png", "6.png"], "dusk": ["9.png"]}
+    folders_with_labels(tmp_path / "s", kind, place, images, said)
+    report, _ = pack(tmp_path / "s", tmp_path / "p", labels=kind)
+    assert not any(labelled(tmp_path / "p").get(name) for name in ("2.png", "5.png", "6.png")), report.problems
+    assert not report.complete and any("day" in path for path, _ in messages(report, "label-image")), report.problems
+
+
 @pytest.mark.parametrize("other", ["all", "instances_default", "detections", "bob"])
 @pytest.mark.parametrize("kind", OF_ALL)
 def test_a_file_of_all_images_is_of_each_folder(kind, other, tmp_path):
