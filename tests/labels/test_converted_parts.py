@@ -160,3 +160,14 @@ def test_images_that_get_another_name_are_said(tmp_path):
     assert [(one.path, one.costs) for one in said] == [("val", False)]
     assert said[0].message == "2 images have another name there, since others have theirs: 1.png is 1_01.png"
     assert next((tmp_path / "o").rglob("2_01.png")).is_file()
+
+
+@pytest.mark.parametrize("style", ["exact", "sdk"])
+@pytest.mark.parametrize("kind", ["yolo", "voc"])
+def test_images_of_one_stem_are_said_where_one_is_renamed(kind, style, tmp_path):
+    """Files of labels have no extensions of images: ``a.png`` beside ``a.jpg`` is called otherwise."""
+    root = drawn.project(tmp_path / "p", {"train": {"a.bmp": [], "a.png": [], "b.png": []}}, [])
+    report = convert(root, tmp_path / "o", ConvertOptions(kind, style=style))
+    said = [one for one in report.problems if "another name" in one.message]
+    assert [(one.path, one.code, one.costs) for one in said] == [("train", "label-note", False)]
+    assert "a.png is " in said[0].message and said[0].message.endswith("a_01.png")

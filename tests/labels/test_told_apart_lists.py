@@ -69,8 +69,8 @@ def test_folders_before_the_names_tell(start, kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", OF_EACH)
-@pytest.mark.parametrize("place", ["train.dat", "gt/train.jsonl", "all.jsonl", "boxes.dat", "images/train/boxes.dat"])
-def test_what_may_be_of_those_with_labels_costs_nothing(place, kind, tmp_path):
+@pytest.mark.parametrize("place", ["train.dat", "gt/train.jsonl", "images/train/boxes.dat"])
+def test_what_is_of_those_with_labels_costs_nothing(place, kind, tmp_path):
     root = tmp_path / "s"
     half_labelled(root, kind)
     put(root / place, written(place.rpartition(".")[2], NAMES))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import parents_of
 from blobdir.labels.aside import is_aside, without_aside
+from blobdir.labels.calledfor import of_other_folders
 from blobdir.labels.homes import OTHERWISE, SAVED_OTHERWISE, Homes, has_other_extension, is_whole
 from blobdir.labels.namesakes import spelled_alike, stem_of
 from blobdir.labels.nested import are_equal, of_inner_sets
@@ -54,6 +55,7 @@ def contradicted(meanings: list[Meaning], files: LabelFiles, images: Images) -> 
     """Names that can't mean what was found for them, since others are it more surely: number -> what to say of it."""
     wrong = _against_most(meanings, images)
     wrong |= of_inner_sets(_others(meanings, wrong), files, images)
+    wrong |= _of_other_folders(_others(meanings, wrong), images)
     by_image: dict[str, list[int]] = {}
     for i, one in enumerate(meanings):
         if i not in wrong:
@@ -61,6 +63,12 @@ def contradicted(meanings: list[Meaning], files: LabelFiles, images: Images) -> 
     for numbers in by_image.values():
         wrong |= _against_surer(meanings, numbers)
     return _told(meanings, wrong)
+
+
+def _of_other_folders(meanings: dict[int, Meaning], images: Images, *, of_one: bool = False) -> dict[int, str]:
+    """Names whose image is in a folder that label files are called like, and theirs isn't; with what to do."""
+    found = of_other_folders(meanings, images, of_one=of_one)
+    return {i: f"{why}. {_what_next(why, of_one=of_one)}" for i, why in found.items()}
 
 
 def _others(meanings: list[Meaning], wrong: dict[int, str]) -> dict[int, Meaning]:
@@ -245,6 +253,7 @@ class Claims:
         """Image -> its label file; the others are named, but for those that say the same to the last byte."""
         odd = _against_most(self._meanings, images, of_one=True)
         odd |= of_inner_sets(_others(self._meanings, odd), files, images, of_one=True)
+        odd |= _of_other_folders(_others(self._meanings, odd), images, of_one=True)
         wrong = _told(self._meanings, odd)
         by_image: dict[str, list[tuple[int, int, str]]] = {}
         for i, (rank, one) in enumerate(zip(self._ranks, self._meanings, strict=True)):

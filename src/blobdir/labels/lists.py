@@ -323,7 +323,7 @@ class Lists:
             raise LabelError(f"{path}: {error}") from error
         self._labels.files.append(path)
         lines = list(filter(None, lines))
-        if 2 * sum(map(_has_box, lines)) > len(lines):
+        if any(map(_has_box, lines)):  # others have none where nothing is in their images
             self._labels.boxed.add(path)
         self._lines.update(lines)
         place = partial(_place, self._images, near=near, split=split, drop=drop, stems=stems)

@@ -130,7 +130,18 @@ class Mentions:
     def is_prose(self) -> bool:
         """Whether words stand beside the names, as in captions, with a number now and then."""
         words = sum(len(found[0].split()) for found in _PHRASE.finditer(self.left))
-        return words > numbers_in(self.left) - sum(self.times.values()) and 2 * fours_in(self.left) < len(self.named)
+        numbers = max(0, numbers_in(self.left) - sum(self.times.values()))
+        return words > numbers and 2 * fours_in(self.left) < self._told
+
+    @cached_property
+    def has_boxes(self) -> bool:
+        """Whether there are numbers enough for a box of each image that has some beside it: others have nothing."""
+        return numbers_in(self.left) >= OF_A_BOX * self._told
+
+    @cached_property
+    def _told(self) -> int:
+        """How many images have numbers beside them, one at least; where it can't be told, all."""
+        return len(self.named) if self._counts is None else max(1, sum(map(bool, self._counts.values())))
 
     def says_something_of(self, image: str) -> bool:
         """Whether numbers enough for a box stand beside an image, or it can't be told, as they are all elsewhere."""
@@ -150,7 +161,17 @@ class Mentions:
         for (*_, image), count in zip(self._places, numbers, strict=True):
             found[image] += count
         outer = last if is_behind else first
-        return found if 2 * outer <= sum(numbers) or len(found) == 1 else None
+        is_beside = 2 * outer <= sum(numbers) or len(found) == 1 or (is_behind and self._are_in_lines())
+        return found if is_beside else None
+
+    def _are_in_lines(self) -> bool:
+        """Whether each name has a line of its own, and the numbers behind the last one stand in its line."""
+        end = self._places[-1][1]
+        line = self._text[end:].partition("\n")[0]
+        pairs = pairwise(self._places)
+        return numbers_in(line) == numbers_in(self._text[end:]) and all(
+            "\n" in self._text[before:after] for (_, before, _), (after, *_) in pairs
+        )
 
     def beside(self) -> list[str]:
         """What stands between the names; of the first ones, if they are many."""

@@ -177,6 +177,13 @@ def is_candidate(path: str, scopes: list[str], must: list[str], tail: list[str])
     return is_inside and ends_so(folders, tail) and has_folders(folders[depth:], must)
 
 
+def lying_so(paths: list[str], name: str) -> list[str]:
+    """Of images of one name those that lie in the folders before it, or in the last ones of these; nothing: none."""
+    said = [part for part in folders_of(name.replace("\\", "/")) if part not in ("", ".", "..")]
+    ways = ([path for path in paths if ends_so(folders_of(path), said[at:])] for at in range(len(said)))
+    return next(filter(None, ways), [])
+
+
 def spelled_alike(name: str) -> str:
     """A name as all have it that look the same: ``ä`` is one character, or two as on a Mac."""
     return name if name.isascii() else normalize("NFC", name)

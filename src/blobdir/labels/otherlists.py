@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from blobdir.labels.files import decoded, lines_of
 from blobdir.labels.lists import ENDING, NO_SPLIT, SETS, Called, image_sets, lists_called_so, stem_in
+from blobdir.labels.mentions import is_image_named
 from blobdir.labels.model import LabelError
-from blobdir.labels.splitnames import is_called_like_a_split, is_so, split_of_list
+from blobdir.labels.namesakes import lying_so
+from blobdir.labels.splitnames import is_called_like_a_split, is_of_split, is_so, kind_of_split, split_of_list
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ _HEADER: Final = re.compile(
     re.IGNORECASE,
 )
 """What the column with the images is called."""
+_OF_CLASSES: Final = re.compile(r"_*(?:predefined_)?(?:class(?:es)?(?:_?names)?|categories|label_?map)", re.IGNORECASE)
+"""What files are called that say the numbers of classes."""
 _SHOWN: Final = 60
 
 
@@ -50,10 +54,7 @@ def name_unused(files: LabelFiles, images: Images, labels: Labels, known: Collec
         name = split_of_list(one.path)
         lost = [image for image in one.named if not any(is_so(split, name) for split in splits.get(image, [name]))]
         different = {id(paths): paths for _, paths in one.others}  # many lines may be of the same namesakes
-        known_so = {
-            number: all(any(is_so(split, name) for split in splits.get(path, [name])) for path in paths)
-            for number, paths in different.items()
-        }
+        known_so = {number: _are_of(paths, name, splits) for number, paths in different.items()}
         unclear = [line for line, paths in one.others if not known_so[id(paths)]]
         text = f"isn't read as a list of {name}{_why(one, labels.format)}, and names images: "
         if lost:
@@ -62,6 +63,13 @@ def name_unused(files: LabelFiles, images: Images, labels: Labels, known: Collec
         elif unclear:
             count = counted(len(unclear), "line", "lines")
             labels.complain("label", one.path, f"{text}which, can't be told of {count}, as {unclear[0]!r}")
+
+
+def _are_of(paths: list[str], name: str, splits: dict[str, list[str]]) -> bool:
+    """Whether images of one name are of the split that a list says, or else the one that lies in a folder of it."""
+    here = [path for path in paths if is_of_split(path, kind_of_split(name) or name)]
+    some = here if len(here) == 1 else paths
+    return all(any(is_so(split, name) for split in splits.get(path, [name])) for path in some)
 
 
 def splits_of(labels: Labels) -> dict[str, list[str]]:
@@ -127,6 +135,8 @@ def lines_in(data: bytes) -> list[str]:
 
 def _with_more(path: str, lines: list[str], images: Images) -> Called | None:
     """What a text names; None: most lines name nothing."""
+    if _OF_CLASSES.fullmatch(splitext(basename(path))[0]) and not any(map(is_image_named, lines)):
+        return None  # its numbers are of classes
     if len(lines) > 1 and is_header(lines[0]) and not _somewhere(lines[0], images):
         lines = lines[1:]
     found = _named(lines, images)
@@ -215,5 +225,9 @@ def _somewhere(line: str, images: Images) -> list[str]:
 
 
 def meant_by(name: str, images: Images) -> list[str]:
-    """The images that a name may mean: those called so, or else like the file with labels or numbers that it names."""
-    return images.called_so(name) or (images.called_so(stem) if (stem := stem_in(name)) else [])
+    """The images that a name may mean: those called so, or else like the file with labels or numbers that it names.
+
+    Of several, those that lie in the folders before the name.
+    """
+    found = images.called_so(name) or (images.called_so(stem) if (stem := stem_in(name)) else [])
+    return (lying_so(found, name) if len(found) > 1 else []) or found

@@ -312,14 +312,14 @@ def _of_text(path: str, seen: Seen, files: LabelFiles, looked: Unlabelled) -> _O
     mentions = Mentions(seen.text, looked.meant_in(path))
     if not (found := mentions.images):
         return _called_for(path, seen, looked)
-    if not seen.is_opaque and _is_of_something_else(path, mentions, seen.text):
+    if not seen.is_opaque and (not mentions.has_boxes or _is_of_something_else(path, mentions, seen.text)):
         return None
     are_most = looked.are_most(found)
     without = [image for image in found if image in looked.paths]
     if not are_most:
         without = looked.named_in(mentions, are_told=not seen.is_opaque)
-    if not without or not (seen.is_opaque or numbers_in(mentions.left) >= OF_A_BOX * len(mentions.named)):
-        return None
+    if not without:
+        return _of_unclear(path, seen, mentions, looked)
     text = f"naming images without labels, as {without[0]}"
     if looked.labelled.isdisjoint(found) and tells_of_classes(mentions, seen.text, path):
         return _Odd(path, text, are_notes=True)
@@ -330,6 +330,23 @@ def _of_text(path: str, seen: Seen, files: LabelFiles, looked: Unlabelled) -> _O
     if seen.is_opaque or is_called_for_labels(path):
         return _Odd(path, text, not is_called_for_labels(path))
     return _Odd(path, text, not are_labels(mentions, seen.text, path, seen.cuts))
+
+
+def _of_unclear(path: str, seen: Seen, mentions: Mentions, looked: Unlabelled) -> _Odd | None:
+    """What to say of a file whose names are those of images with labels, and of others without: it's of either."""
+    if seen.is_opaque or not (unclear := looked.unclear_in(mentions)):
+        return None
+    if tells_of_classes(mentions, seen.text, path):
+        return None
+    more = f"{counted(len(unclear) - 1, 'more image')}, " if len(unclear) > 1 else ""
+    text = (
+        f"naming images of which some have labels and others, called the same, have none, as {unclear[0]}, {more}"
+        "and doesn't say which it means (folders before the names would, or its own name or place)"
+    )
+    are_notes = is_called_for_predictions(path) or not (
+        is_called_for_labels(path) or are_labels(mentions, seen.text, path, seen.cuts)
+    )
+    return _Odd(path, text, are_notes)
 
 
 def _called_for(path: str, seen: Seen, looked: Unlabelled) -> _Odd | None:

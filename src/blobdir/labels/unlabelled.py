@@ -9,7 +9,7 @@ from posixpath import basename, dirname, splitext
 from typing import TYPE_CHECKING, Final
 
 from blobdir.labels.companions import is_for_companions, is_mask_of_voc
-from blobdir.labels.namesakes import ends_so, folders_of, is_below, stem_of
+from blobdir.labels.namesakes import folders_of, is_below, lying_so, stem_of
 from blobdir.labels.nearby import is_named_for_labels
 from blobdir.labels.splitnames import is_called_like_a_split, is_so, split_of_folders
 
@@ -41,13 +41,6 @@ class _Same:
     def has_companion(self, image: str) -> bool:
         """Whether a folder of an image, that those with labels don't lie in, is called for masks or the like."""
         return any(is_for_companions(part) for part in folders_of(image) if part not in self._folders)
-
-
-def _lying_so(paths: list[str], name: str) -> list[str]:
-    """Of images of one name those that lie in the folders before it, or in the last ones of these."""
-    said = [part for part in folders_of(name) if part not in ("", ".", "..")]
-    ways = ([path for path in paths if ends_so(folders_of(path), said[at:])] for at in range(len(said)))
-    return next(filter(None, ways), [])
 
 
 class Unlabelled:
@@ -95,7 +88,7 @@ class Unlabelled:
             same = self._named_so(name)
             if not same.are_mixed:
                 return same.paths
-            found = _lying_so(same.paths, name) or self._images.fitting(name, f"{place}/{basename(name)}")
+            found = lying_so(same.paths, name) or self._images.fitting(name, f"{place}/{basename(name)}")
             return found if self._surest(found, same) else same.paths
 
         return meant
@@ -143,6 +136,18 @@ class Unlabelled:
         some = [image for image, paths in mentions.named.items() if self.labelled.isdisjoint(paths)]
         some = [image for image in some if image in self.paths]
         return [image for image in some if mentions.says_something_of(image)] if are_told else some
+
+    def unclear_in(self, mentions: Mentions) -> list[str]:
+        """Images without labels that a text may name, or others of the same name that have some: nothing tells which.
+
+        Those that may be masks or the like of the others don't count.
+        """
+        found = []
+        for image, paths in mentions.named.items():
+            if not self.labelled.isdisjoint(paths) and mentions.says_something_of(image):
+                same = self._named_so(image)
+                found += [one for one in paths if one in self.paths and not same.has_companion(one)][:1]
+        return found
 
     def are_most(self, paths: Collection[str]) -> bool:
         """Whether most images got none."""

@@ -71,8 +71,9 @@ class CocoWriter(Writer):
     def add(self, item: Item) -> str:
         """Take an image."""
         kept = kept_of_format(item.kept, "image", "coco") if self.plan.exact else {}
-        name = self.plan.seen(item, _file_name(kept.get("file_name"), item.name))
-        name = free_name(self._names, name, extension=True)
+        wanted = self.plan.seen(item, _file_name(kept.get("file_name"), item.name))
+        name = free_name(self._names, wanted, extension=True)
+        self.note_renamed(item, wanted, name)
         image = _image(item, name, len(self._images) + 1)
         if self.plan.exact:
             image = kept | {key: image[key] for key in ("file_name", "height", "width")}
@@ -103,7 +104,8 @@ class CocoWriter(Writer):
             self._captions.append({"id": None, **mine, "image_id": image, "caption": text})
 
     def end(self) -> None:
-        """Write the dataset's files."""
+        """Write the dataset's files, and say which images are called otherwise."""
+        self.say_renamed(self._dataset)
         used = {image["id"] for image in self._images}
         free = 1
         for image in self._unnumbered:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from blobdir.labels.model import Box, LabelError, Mask, Polygon, around, kind_name
 from blobdir.labels.splitnames import is_split, kind_of_split
 from blobdir.labels.supervisely import KEPT, in_whole_pixels, kind_of_object, shapes_of
+from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -293,6 +294,20 @@ class Writer(ABC):
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self._renamed: list[tuple[str, str]] = []
+
+    def note_renamed(self, item: Item, wanted: str, name: str) -> None:
+        """Note what an image is called, where another one has the name that it would have."""
+        if name != wanted:
+            self._renamed.append((item.name, name))
+
+    def say_renamed(self, dataset: str) -> None:
+        """Say how many images of a dataset are called otherwise, as others have their names."""
+        if self._renamed:
+            name, there = self._renamed[0]
+            count = counted(len(self._renamed), "image has", "images have")
+            self.plan.note(dataset, f"{count} another name there, since others have theirs: {name} is {there}")
+        self._renamed = []
 
     @abstractmethod
     def begin(self, dataset: str) -> None:

@@ -13,7 +13,6 @@ from blobdir.labels.model import Box, Mask, Polygon
 from blobdir.labels.namesakes import known_as
 from blobdir.labels.splitnames import is_whole
 from blobdir.labels.writers.model import Writer, free_name, kept_of_format, plain_name
-from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from blobdir.labels.model import Shape
@@ -54,14 +53,18 @@ class VocWriter(Writer):
         """Begin a dataset."""
         self._dataset = dataset
         self._images: list[tuple[str, set[str]]] = []
-        self._namesakes: list[tuple[str, str]] = []
         is_told = self.plan.exact and (self.plan.has_splits or len(self.plan.sources) == 1)
         self._prefix = "" if is_told else f"{dataset}_".replace("/", "_")
 
     def add(self, item: Item) -> str:
         """Take an image."""
         stem, kind = splitext(self.plan.seen(item, f"{self._prefix}{item.name.replace('/', '_')}"))
-        stem = self._free_stem(item, stem, kind) if self.plan.exact else free_name(self._used, stem)
+        if self.plan.exact:
+            stem = self._free_stem(item, stem, kind)
+        else:
+            found = free_name(self._used, stem)
+            self.note_renamed(item, f"{stem}{kind}", f"{found}{kind}")
+            stem = found
         is_line = not self.plan.exact or (stem == stem.strip() and len(lines_of(stem)) == 1)
         if not is_line:
             text = "has a name that can't be a line of a list, so none says which split it's of"
@@ -86,8 +89,8 @@ class VocWriter(Writer):
             number += 1
         if found != stem and stem not in self._used:
             self.plan.note(f"{item.dataset}/{item.name}", f"is called {found}{kind} there: lists have no extensions")
-        elif found != stem:
-            self._namesakes.append((item.name, f"{found}{kind}"))
+        else:
+            self.note_renamed(item, f"{stem}{kind}", f"{found}{kind}")
         self._used.add(found)
         self._used_alike.add(known_as(found))
         self._whole.add(known_as(f"{found}{kind}"))
@@ -95,10 +98,7 @@ class VocWriter(Writer):
 
     def end(self) -> None:
         """Say which split the images are of, and which are called otherwise."""
-        if self._namesakes:
-            name, there = self._namesakes[0]
-            renamed = counted(len(self._namesakes), "image has", "images have")
-            self.plan.note(self._dataset, f"{renamed} another name there, since others have theirs: {name} is {there}")
+        self.say_renamed(self._dataset)
         if self.plan.exact:
             self._end_as_it_is()
             return

@@ -86,12 +86,14 @@ class YoloWriter(Writer):
         split = self._folder or ("val" if any(tag["name"] == "val" for tag in item.tags) else "train")
         flat = self.plan.seen(item, item.name.replace("/", "_"))
         name = free_stem(self._used.setdefault(split, set()), f"{self._prefix}{flat}")
+        self.note_renamed(item, f"{self._prefix}{flat}", name)
         text = "\n".join(self._lines(item))
         self.plan.write(f"labels/{split}/{splitext(name)[0]}.txt", text.encode())
         return f"images/{split}/{name}"
 
     def end(self) -> None:
-        """Nothing is left to do."""
+        """Say which images are called otherwise."""
+        self.say_renamed(self._dataset)
 
     def finish(self) -> None:
         """Write the names of the classes."""
