@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from blobdir.discovery import layout
 from blobdir.errors import AnnotationError
-from blobdir.images import shown_sizes
+from blobdir.images import shown_sizes, sizes_of_values
 from blobdir.inside import read_whole
 from blobdir.jsontext import write_json
 from blobdir.labels.supervisely import SOURCE
 from blobdir.offsets import encode_offsets
+from blobdir.packing.classfolders import tags_of
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.labelled import Labelled
 from blobdir.packing.names import slug_of, stem_of
@@ -20,11 +22,11 @@ from blobdir.packing.picturesizes import size_fault
 from blobdir.packing.plain import MetaBuilder, check_annotation, plain_annotation, rewritten, tag_list
 from blobdir.packing.report import Problem, no_size
 from blobdir.packing.shards import Places, TarOutput, offsets_table
-from blobdir.packing.source import tags_of
 from blobdir.processes import Job
+from blobdir.tarwriting.lmdbs import is_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from blobdir.discovery import Progress
     from blobdir.packing.labelled import LabelSource
@@ -242,16 +244,19 @@ def _jobs(listing: Listing, lost: set[tuple[str, str]]) -> Iterator[Job]:
     sources = (
         source for dataset in listing.datasets for source in dataset.sources if (dataset.path, source) not in lost
     )
+    call: Callable[..., list[tuple[int, int] | str]] = shown_sizes
+    if is_address(listing.root):
+        call = partial(sizes_of_values, stamp=next(items.stamps[0] for items in listing.datasets if items.stamps))
     part, number = bytearray(), 0
     count = 0
     for source in sources:
         part += os.fsencode(source) + b"\0"
         count += 1
         if count == _AT_ONCE:
-            yield Job(shown_sizes, (listing.root, bytes(part)), "finding out sizes of images", number)
+            yield Job(call, (listing.root, bytes(part)), "finding out sizes of images", number)
             part, count, number = bytearray(), 0, number + 1
     if count:
-        yield Job(shown_sizes, (listing.root, bytes(part)), "finding out sizes of images", number)
+        yield Job(call, (listing.root, bytes(part)), "finding out sizes of images", number)
 
 
 def _given_annotation(
