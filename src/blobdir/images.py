@@ -300,6 +300,10 @@ def _size(file: BinaryIO, *, turn: bool = True) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
+Seen = tuple[tuple[int, int] | str, bytes | None]
+"""Size of an image, or why it can't be found out; and the bytes of its annotation, where these come along."""
+
+
 def shown_sizes(folder: str, names: bytes) -> list[tuple[int, int] | str]:
     """`shown_size` of many files of a folder, or why it can't be found out. Their names are each followed by a NUL."""
     found: list[tuple[int, int] | str] = []
@@ -312,11 +316,23 @@ def shown_sizes(folder: str, names: bytes) -> list[tuple[int, int] | str]:
     return found
 
 
-def sizes_of_values(address: str, keys: bytes, stamp: int) -> list[tuple[int, int] | str]:
-    """`shown_sizes` of values of an LMDB store by their keys, if it's the one that was listed."""
+def seen_values(address: str, keys: bytes, labels: bytes, stamp: int) -> list[Seen]:
+    """`shown_sizes` of values of an LMDB store by their keys, if it's the one that was listed; and their annotations.
+
+    Parameters
+    ----------
+    address : str
+    keys, labels : bytes
+        Each followed by a NUL; an empty one of `labels` is of an image that has none.
+    stamp : int
+        `blobdir.tarwriting.lmdbs.Store.stamp`.
+    """
     reader = StoreReader(address)
     try:
-        return [_size_of_value(reader, key, stamp) for key in keys.split(b"\0")[:-1]]
+        return [
+            (_size_of_value(reader, key, stamp), reader.read(label, 0, stamp)[0] if label else None)
+            for key, label in zip(keys.split(b"\0")[:-1], labels.split(b"\0")[:-1], strict=True)
+        ]
     finally:
         reader.close()
 

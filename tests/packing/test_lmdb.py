@@ -24,10 +24,10 @@ from PIL import Image
 import blobdir
 from blobdir.cli.app import run
 from blobdir.errors import BusyError, DataError, NotAProjectError, SourceChangedError, UsageError, WorkerError
+from blobdir.lmdbvalues import read_values
 from blobdir.packing import PackOptions, lmdbs, pack
 from blobdir.packing import source as sources
 from blobdir.tarwriting.lmdbs import Store
-from blobdir.tarwriting.lmdbvalues import read_values
 from blobdir.verifying import verify
 
 

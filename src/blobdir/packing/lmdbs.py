@@ -1,8 +1,9 @@
 """LMDB stores as a source of packing: keys are paths, as those of files in a plain folder, and values are images.
 
 Values are bytes that nobody unpickles. What a value is, its first bytes say, and only if these say nothing, its key: a
-key needs no extension, and gets the one of what it holds. What else people keep beside their images (pickled lists of
-keys, numbers, JSON) is counted by kind, with one key of each.
+key needs no extension, and gets the one of what it holds. Annotations of Supervisely under an image's key with
+``.json`` behind it, and classes under ``meta.json``, are the images', as ``blobdir convert --to lmdb`` writes them.
+What else people keep beside images (pickled lists of keys, numbers, JSON) is counted by kind, with one key of each.
 
 All of it is read in a process of its own: a store that is damaged inside can end the process that reads it.
 """
@@ -14,22 +15,23 @@ from posixpath import basename, splitext
 from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
-from blobdir.errors import UsageError
+from blobdir.errors import AnnotationError, UsageError
+from blobdir.lmdbvalues import HIDDEN, META, read_values
 from blobdir.packing.classfolders import dataset_folder, place_of, tags_of
 from blobdir.packing.labelled import place_of_the_rest
 from blobdir.packing.listing import DatasetItems, Listing
+from blobdir.packing.metadata import check_meta
 from blobdir.packing.naming import too_long
 from blobdir.packing.report import Problem
 from blobdir.processes import Job, Workers
 from blobdir.tarwriting.lmdbs import Address
-from blobdir.tarwriting.lmdbvalues import HIDDEN, read_values
 from blobdir.tarwriting.reading import texts_of
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
+    from blobdir.lmdbvalues import Values
     from blobdir.packing.columns import TextColumn
     from blobdir.packing.report import PackOptions
-    from blobdir.tarwriting.lmdbvalues import Values
 
 _ENDINGS: Final = (".lmdb", ".mdb")
 
@@ -61,12 +63,19 @@ def _listing_of(address: str, values: Values, options: PackOptions) -> Listing:
     if not values.sizes and values.databases:
         raise UsageError(f"{address}: its images are in databases; name one: {address}?db={values.databases[0]}")
     taken = DatasetItems("", address)
-    for key, name, size in zip(texts_of(values.keys), texts_of(values.names), values.sizes, strict=True):
+    columns = texts_of(values.keys), texts_of(values.names), texts_of(values.labels)
+    for key, name, label, size in zip(*columns, values.sizes, strict=True):
         listing.found += 1
         if wrong := too_long(os.fsdecode(name)):
             listing.problems.append(Problem("name", os.fsdecode(key), wrong))
         else:
             taken.add(os.fsdecode(key), os.fsdecode(name), size, values.stamp)
+            taken.annotations.append(os.fsdecode(label) or None)
+    if values.meta:
+        try:
+            listing.meta = check_meta(values.meta, is_certain=True)
+        except AnnotationError:
+            values.other("JSON", META)
     for kind, (first, count) in values.others.items():
         text = f"{counted(count, 'value')}, as this one, not packed: {kind}"
         listing.problems.append(Problem("hidden" if kind == HIDDEN else "name", os.fsdecode(first), text))
@@ -93,9 +102,16 @@ def _note_splits(keys: TextColumn, listing: Listing) -> None:
 
 
 def _into_datasets(taken: DatasetItems, listing: Listing, options: PackOptions) -> None:
-    """Have each image in its dataset, by its folder, with the other folders as tags."""
+    """Have each image in its dataset, by its folder, with the other folders as tags.
+
+    In a store with annotations, which have the tags, folders are datasets, ``train/hard`` one in another.
+    """
     places: dict[str, tuple[str, tuple[str, ...]]] = {}
+    is_annotated = any(label is not None for label in taken.annotations)
     for folder in dict.fromkeys(map(_folder_of, taken.sources)):
+        if is_annotated:
+            places[folder] = place_of(options.dataset or folder) if options.dataset or folder else "", ()
+            continue
         top = dataset_folder(folder, options, listing.splits)
         tags = tags_of(f"{folder}/" if folder else "", options, listing.splits)
         places[folder] = (place_of(options.dataset) if options.dataset else basename(top)), tuple(tags)
@@ -110,7 +126,7 @@ def _into_datasets(taken: DatasetItems, listing: Listing, options: PackOptions) 
         items = found.setdefault(dataset, DatasetItems(dataset, listing.root))
         items.add(source, name, taken.sizes[i], taken.stamps[i])
         items.tags.append(shared)
-        items.annotations.append(None)
+        items.annotations.append(taken.annotations[i])
     listing.datasets = [found[name] for name in sorted(found)]
 
 

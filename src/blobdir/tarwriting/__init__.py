@@ -1,1 +1,1 @@
-"""Tars written, small files copied. Worker processes run this: it needs the standard library only, and LMDB's for stores."""
+"""Tars written, small files copied. Worker processes run it: it needs the standard library only; for stores, LMDB's."""

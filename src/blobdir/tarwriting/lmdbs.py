@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 PREFIX: Final = "lmdb:"
 """What the address of a store begins with: ``lmdb:PATH``, ``lmdb:PATH?db=NAME``."""
 _DB: Final = "?db="
-_DATA: Final = "data.mdb"
+DATA: Final = "data.mdb"
 _LOCK: Final = "lock.mdb"
 _BESIDE: Final = "-lock"
 """Of a store that is a file, behind its name."""
 _HEAD: Final = struct.Struct("=16xI")
 """Header of the first page, and the number that all stores have."""
 _MAGIC: Final = 0xBEEFC0DE
-_LOOK_BYTES: Final = 64
+LOOK_BYTES: Final = 64
 _SUB_BYTES: Final = 48
 """Of what stands for a subdatabase among the values of the store."""
 _MOST_SUBS: Final = 200
@@ -95,7 +95,7 @@ class Store:
         self._address = Address.of(address)
         path = self._address.path
         is_folder = os.path.isdir(path)
-        self._file = os.path.join(path, _DATA) if is_folder else path
+        self._file = os.path.join(path, DATA) if is_folder else path
         self._size = _looked_at(self._file, path)
         lock = os.path.join(path, _LOCK) if is_folder else path + _BESIDE
         self._is_locked = os.path.isfile(lock) and os.access(lock, os.R_OK | os.W_OK)
@@ -178,12 +178,12 @@ class Store:
         except self._lmdb.Error as error:
             raise DataError(f"{self._address.path}: can't be read: {error}") from error
 
-    def __iter__(self) -> Iterator[tuple[bytes, bytes, int]]:
-        """Key of each value that is no database, its first bytes and its size."""
+    def __iter__(self) -> Iterator[tuple[bytes, memoryview]]:
+        """Key of each value that is no database, and the value: as long as the store is open, without a copy."""
         for key, value in self._items():
-            name, size = bytes(key), len(value)
-            if not self._is_database(name, size):
-                yield name, bytes(value[:_LOOK_BYTES]), size
+            name = bytes(key)
+            if not self._is_database(name, len(value)):
+                yield name, value
         self.check()
 
     def get(self, key: bytes) -> bytes | None:
@@ -235,7 +235,7 @@ def _looked_at(file: str, path: str) -> int:
                 raise DataError(f"{file}: isn't a file: a device, a pipe, a folder")
             head = opened.read(_HEAD.size)
     except FileNotFoundError as error:
-        what = f"holds no {_DATA}, so it's no LMDB store" if os.path.isdir(path) else "there is no such LMDB store"
+        what = f"holds no {DATA}, so it's no LMDB store" if os.path.isdir(path) else "there is no such LMDB store"
         raise NotAProjectError(f"{path}: {what}") from error
     except OSError as error:
         raise DataError(f"{file}: can't be read: {error.strerror}") from error
@@ -283,7 +283,7 @@ class StoreReader:
     def look(self, source: bytes) -> tuple[bytes, int]:
         """The first bytes of a value, and its size."""
         data = self._get(source)
-        return data[:_LOOK_BYTES], len(data)
+        return data[:LOOK_BYTES], len(data)
 
     def _get(self, source: bytes) -> bytes:
         data = self._store.get(source)
