@@ -118,7 +118,8 @@ class ConvertOptions:
         for one in fields(self):
             fits = _FITS.get(one.name, (self.to,))
             if self.to not in fits and getattr(self, one.name) != one.default:
-                raise UsageError(f"{one.name} is for {', '.join(fits)}, not for {self.to}")
+                called = "shard_bytes (--shard-size)" if one.name == "shard_bytes" else one.name
+                raise UsageError(f"{called} is for {', '.join(fits)}, not for {self.to}")
 
 
 @dataclass(slots=True)

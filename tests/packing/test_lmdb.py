@@ -125,6 +125,19 @@ def test_what_is_no_image_with_a_name_is_named_by_kind(tmp_path, monkeypatch, ca
     assert not Path("unpickled").exists()
 
 
+def test_annotations_in_a_store_are_the_images_if_they_are_annotations(tmp_path):
+    fine = {"description": "", "tags": [], "size": {"height": 6, "width": 8}, "objects": []}
+    values = {b"a.png": picture(1), b"a.png.json": json.dumps(fine).encode()}
+    values |= {b"sub/b": picture(2), b"sub/b.json": json.dumps(fine | {"size": 7}).encode()}
+    values |= {b"c.json": json.dumps(fine).encode(), b"d.png": picture(3), b"meta.json": b'{"classes": 3}'}
+    report = pack(fill(tmp_path / "s", values), tmp_path / "out")
+    assert report.counts() == {"annotation": 1, "name": 2}
+    assert {p.path for p in report.problems} == {"sub/b", "c.json", "meta.json"}
+    assert set(images_of(tmp_path / "out")) == {("s", "a.png"), ("s", "d.png"), ("sub", "b.png")}
+    assert (tmp_path / "out/s/ann/a.png.json").read_bytes() == values[b"a.png.json"]
+    assert json.loads((tmp_path / "out/sub/ann/b.png.json").read_bytes())["size"] == {"height": 6, "width": 8}
+
+
 def test_others_of_one_kind_are_one_line(tmp_path):
     values = {b"%d" % i: b"%d" % i for i in range(500)}
     report = pack(fill(tmp_path / "s", values | {b"x": picture(1)}), tmp_path / "out")

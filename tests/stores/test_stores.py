@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from pathlib import Path
@@ -31,7 +32,7 @@ from blobdir.converting import ConvertOptions, convert
 from blobdir.errors import BusyError, PackError, SourceChangedError, UsageError
 from blobdir.moving import push
 from blobdir.offsets.names import unkeyed
-from blobdir.packing import pack
+from blobdir.packing import add_blob_file, pack
 from blobdir.packing.newfolder import NewFolder
 from blobdir.stores import STORES
 from blobdir.verifying import verify
@@ -253,6 +254,19 @@ def test_a_key_of_two_images_in_lmdb_is_named_and_neither_is_lost(tmp_path):
     assert of_parquet(tmp_path / "q") == expected
 
 
+def test_an_annotation_that_has_no_place_in_a_sample_is_named(tmp_path):
+    pack(regular(tmp_path / "r", {("t", "a.png"): (picture(1), label("a"))}), tmp_path / "p")
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        member = tarfile.TarInfo("x.gif")
+        member.size = len(data := picture(2, "GIF"))
+        tar.addfile(member, io.BytesIO(data))
+    add_blob_file(tmp_path / "p", tmp_path / "x.tar", "t")
+    (tmp_path / "p" / "t" / "ann" / "x.gif.json").write_bytes(label("x"))
+    report = convert(tmp_path / "p", tmp_path / "o", ConvertOptions("webdataset"))
+    assert {problem.code for problem in report.problems} == {"no-sample", "label-lost"} and not report.complete
+    assert (report.images, report.annotations) == (2, 1)
+
+
 def test_lmdb_has_room_for_more_than_was_thought(tmp_path, project, monkeypatch):
     monkeypatch.setattr("blobdir.stores.lmdb._ROOM", 0)
     monkeypatch.setattr("blobdir.stores.writing.Storing._sizes", lambda _, __, names: [0] * len(names))
@@ -284,7 +298,7 @@ WRONG = [
     ({"to": "webdataset", "style": "sdk"}, "style is for coco"),
     ({"to": "parquet", "val": ("a",)}, "val is for yolo"),
     ({"to": "coco", "task": "pose"}, "task is for yolo"),
-    ({"to": "lmdb", "shard_bytes": 9}, "shard_bytes is for webdataset"),
+    ({"to": "lmdb", "shard_bytes": 9}, r"shard_bytes \(--shard-size\) is for webdataset"),
     ({"to": "yolo", "shard_images": 9}, "shard_images is for webdataset"),
     ({"to": "folder"}, "blobdir unpack"),
     ({"to": "zip"}, "choose one of"),
