@@ -1,4 +1,8 @@
-"""Projects written in the formats of others: COCO, YOLO, Pascal VOC. As the SDK does it, and without it."""
+"""Projects written in the formats of others.
+
+Labels as COCO, YOLO, Pascal VOC: as the SDK does it, and without it. Images with their annotations as they are, in tars
+for WebDataset, LMDB, Parquet: `blobdir.stores`. Which options are for which format stands in `_FITS`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import io
 import os
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from blobdir.annotations import annotation_fault, place_fault, size_fault
@@ -25,6 +29,8 @@ from blobdir.packing.newfolder import NewFolder
 from blobdir.packing.report import Problem
 from blobdir.packing.unmatched import unmatched, why_unused
 from blobdir.sources import LocalStorage, open_storage
+from blobdir.stores import STORES
+from blobdir.stores.writing import Storing
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -38,11 +44,22 @@ if TYPE_CHECKING:
     from blobdir.packing.made import Made
     from blobdir.tree import Tree
 
-Target = Literal["coco", "yolo", "voc"]
+Target = Literal["coco", "yolo", "voc", "webdataset", "lmdb", "parquet"]
 ImagesAs = Literal["copy", "link", "none"]
 Style = Literal["auto", "sdk", "exact"]
 Task = Literal["", "detect", "segment", "pose"]
 SUFFIX: Final = ".converting"
+_LABELS: Final = tuple(WRITERS)
+_SHARDED: Final = tuple(name for name, store in STORES.items() if store.shard_bytes)
+_FITS: Final = {
+    "images": _LABELS,
+    "style": _LABELS,
+    "task": ("yolo",),
+    "val": ("yolo",),
+    "shard_bytes": _SHARDED,
+    "shard_images": _SHARDED,
+}
+"""Option -> the formats that it's for; the others are for all."""
 _AT_ONCE: Final = 200
 _MOST_BYTES: Final = 64 << 20
 """Of images that are read together, but for the last of them."""
@@ -56,7 +73,7 @@ class ConvertOptions:
 
     Attributes
     ----------
-    to : {"coco", "yolo", "voc"}
+    to : {"coco", "yolo", "voc", "webdataset", "lmdb", "parquet"}
     images : {"copy", "link", "none"}
         Whether the images come along: their bytes, or symbolic links to them, which only plain files on this machine
         (a mount, too) can have.
@@ -73,6 +90,10 @@ class ConvertOptions:
     follow_links : bool
     strict : bool
         Stop at the first problem.
+    shard_bytes : int
+        Of WebDataset and Parquet: most bytes of a file, but for a single image; 0: 1 GiB, of Parquet 500 MiB.
+    shard_images : int
+        The same by number of images; 0 is no limit.
     """
 
     to: Target
@@ -83,13 +104,22 @@ class ConvertOptions:
     datasets: tuple[str, ...] = ()
     follow_links: bool = False
     strict: bool = False
+    shard_bytes: int = 0
+    shard_images: int = 0
 
     def __post_init__(self) -> None:
+        if self.to == "folder":  # type: ignore[comparison-overlap]  # whoever isn't checked by mypy
+            raise UsageError("images and annotations as plain files are what unpack writes: blobdir unpack")
         for name, allowed in (("to", Target), ("images", ImagesAs), ("style", Style), ("task", Task)):
             if getattr(self, name) not in get_args(allowed):
                 raise UsageError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(get_args(allowed))}")
-        if self.to != "yolo" and (self.task or self.val):
-            raise UsageError("task and val are for YOLO")
+        if self.shard_bytes < 0 or self.shard_images < 0:
+            raise UsageError("shard_bytes and shard_images can't be negative")
+        for one in fields(self):
+            fits = _FITS.get(one.name, (self.to,))
+            if self.to not in fits and getattr(self, one.name) != one.default:
+                called = "shard_bytes (--shard-size)" if one.name == "shard_bytes" else one.name
+                raise UsageError(f"{called} is for {', '.join(fits)}, not for {self.to}")
 
 
 @dataclass(slots=True)
@@ -99,8 +129,12 @@ class ConvertReport:
     Attributes
     ----------
     images, objects, files : int
-        Objects are those of the project; files those that were written, images not counted.
+        Objects are those of the project, where only labels are converted; files those that were written, images not
+        counted.
+    annotations : int
+        Of a format that keeps these as they are: how many.
     style : str
+        Of labels.
     problems : list of Problem
         What isn't in the result.
     seconds : float
@@ -109,6 +143,7 @@ class ConvertReport:
     images: int = 0
     objects: int = 0
     files: int = 0
+    annotations: int = 0
     style: str = ""
     problems: list[Problem] = field(default_factory=list)
     seconds: float = 0.0
@@ -133,7 +168,7 @@ def convert(
     check: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> ConvertReport:
-    """Write the labels of a project, and its images, in a format of others.
+    """Write a project in a format of others: its labels, and its images; or images and annotations as they are.
 
     Parameters
     ----------
@@ -164,6 +199,8 @@ def convert(
         With ``options.strict``, the first problem.
     """
     began = time.perf_counter()
+    if options.to in STORES:
+        STORES[options.to].check()
     folder = NewFolder(dest, SUFFIX, resume=True)  # what is left of one that was killed is made anew
     folder.check()
     with _still(project, tree, check) as settled:
@@ -219,6 +256,9 @@ class _Converting:
         meta, fault = read_meta(self._tree)
         if fault:
             raise PackError(f"{layout.META}: {fault}; nothing was made")
+        if self._options.to in STORES:
+            self._store(work, datasets)
+            return
         sources = {one.name: found for one in datasets if (found := self._json(f"{one.path}/{SOURCE}"))}
         exact = self._options.style == "exact" or (self._options.style == "auto" and bool(sources))
         self.report.style = "exact" if exact else "sdk"
@@ -253,6 +293,15 @@ class _Converting:
         for (what, name), count in _most_first(plan.untold):
             text = f"is a {what} {counted(count, 'time')}, and {self._options.to} has no place for that"
             self.report.problems.append(Problem("label-untold", name or "''", text))
+
+    def _store(self, work: Made, datasets: list[DatasetView]) -> None:
+        """Write images and annotations as they are."""
+        storing = Storing(self._tree, self._options.to, self._problem, self._progress)
+        storing.run(work, datasets, self._options.shard_bytes, self._options.shard_images)
+        report = self.report
+        report.images, report.annotations, report.files = storing.images, storing.annotations, storing.files
+        for one in datasets:
+            self._name_unused(one, one.names)
 
     def _shapes_used(self, datasets: list[DatasetView], kind: str) -> set[str]:
         """The kinds of shapes that objects have; it ends behind the first of one kind."""

@@ -40,6 +40,8 @@ from blobdir.exif import PNG_SIGNATURE, jpeg_orientation, orientation, png_orien
 from blobdir.inside import open_plain
 from blobdir.jpeg2000 import with_all_bits
 from blobdir.libraries import hush, overheard
+from blobdir.tarwriting.lmdbs import StoreReader
+from blobdir.tarwriting.reading import UnreadableError
 from blobdir.tiffpixels import in_strips, multiplied, odd_layout, of_cmyk
 from blobdir.wording import counted
 
@@ -298,18 +300,57 @@ def _size(file: BinaryIO, *, turn: bool = True) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
+Seen = tuple[tuple[int, int] | str, bytes | None]
+"""Size of an image, or why it can't be found out; and the bytes of its annotation, where these come along."""
+
+
 def shown_sizes(folder: str, names: bytes) -> list[tuple[int, int] | str]:
     """`shown_size` of many files of a folder, or why it can't be found out. Their names are each followed by a NUL."""
     found: list[tuple[int, int] | str] = []
     for name in names.split(b"\0")[:-1]:
         try:
             with open_regular(os.path.join(folder, os.fsdecode(name))) as file:
-                found.append(shown_size(file))
+                found.append(_size_or_why(file))
         except OSError as err:
             found.append(_reason(err))
-        except ImageError as err:
-            found.append(_reason(err.__cause__))
     return found
+
+
+def seen_values(address: str, keys: bytes, labels: bytes, stamp: int) -> list[Seen]:
+    """`shown_sizes` of values of an LMDB store by their keys, if it's the one that was listed; and their annotations.
+
+    Parameters
+    ----------
+    address : str
+    keys, labels : bytes
+        Each followed by a NUL; an empty one of `labels` is of an image that has none.
+    stamp : int
+        `blobdir.tarwriting.lmdbs.Store.stamp`.
+    """
+    reader = StoreReader(address)
+    try:
+        return [
+            (_size_of_value(reader, key, stamp), reader.read(label, 0, stamp)[0] if label else None)
+            for key, label in zip(keys.split(b"\0")[:-1], labels.split(b"\0")[:-1], strict=True)
+        ]
+    finally:
+        reader.close()
+
+
+def _size_of_value(reader: StoreReader, key: bytes, stamp: int) -> tuple[int, int] | str:
+    try:
+        return _size_or_why(io.BytesIO(reader.read(key, 0, stamp)[0]))
+    except UnreadableError as error:
+        return str(error.args[1])
+
+
+def _size_or_why(file: BinaryIO) -> tuple[int, int] | str:
+    try:
+        return shown_size(file)
+    except OSError as err:
+        return _reason(err)
+    except ImageError as err:
+        return _reason(err.__cause__)
 
 
 def for_screen(pixels: NDArray[Any]) -> NDArray[np.uint8]:

@@ -127,7 +127,7 @@ def test_wrong_uses(project, tmp_path):
         convert(project, tmp_path / "o", ConvertOptions("coco", datasets=("nowhere",)))
     with pytest.raises(UsageError, match="nowhere: isn't a dataset; there are train"):
         convert(project, tmp_path / "o", ConvertOptions("yolo", val=("nowhere",)))
-    with pytest.raises(UsageError, match="are for YOLO"):
+    with pytest.raises(UsageError, match="is for yolo, not for coco"):
         ConvertOptions("coco", task="pose")
     with pytest.raises(UsageError, match="choose one of coco"):
         ConvertOptions("xml")

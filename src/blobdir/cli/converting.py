@@ -17,10 +17,23 @@ if TYPE_CHECKING:
     from blobdir.converting import ConvertReport
 
 
+FORMATS = ["coco", "yolo", "voc", "webdataset", "lmdb", "parquet"]
+
+
+class _Format(click.Choice[str]):
+    """One of the formats; of what another command writes, that is said."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Take one of them."""
+        if value == "folder":
+            self.fail("images and annotations as plain files are what unpack writes: blobdir unpack PROJECT DEST")
+        return super().convert(value, param, ctx)
+
+
 @click.command("convert")
 @click.argument("project")
 @click.argument("dest")
-@click.option("--to", required=True, type=click.Choice(["coco", "yolo", "voc"]), help="The format.")
+@click.option("--to", required=True, type=_Format(FORMATS), help="The format.")
 @click.option(
     "--images",
     type=click.Choice(["copy", "link", "none"]),
@@ -44,6 +57,19 @@ if TYPE_CHECKING:
     "but boxes for outlines where any object has keypoints.",
 )
 @click.option("--val", multiple=True, metavar="NAME", help="Of YOLO: a dataset for validation; repeatable.")
+@click.option(
+    "--shard-size",
+    default=None,
+    metavar="SIZE",
+    help="Of WebDataset and Parquet: most bytes of a file. Default: 1GiB, of Parquet 500MiB.",
+)
+@click.option(
+    "--shard-images",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Of WebDataset and Parquet: most images of a file.",
+)
 @click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this dataset; repeatable.")
 @click.option("--strict", is_flag=True, help="Stop at the first thing that the format has no place for.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
@@ -56,23 +82,29 @@ def convert_command(
     style: str,
     task: str | None,
     val: tuple[str, ...],
+    shard_size: str | None,
+    shard_images: int,
     datasets: tuple[str, ...],
     strict: bool,
     as_json: bool,
     common: CommonOptions,
 ) -> int:
-    """Write the labels of PROJECT, and its images, to the new folder DEST in a format of others.
+    """Write PROJECT, its images and labels, to the new folder DEST in a format of others.
 
-    COCO has boxes, outlines, masks and keypoints; YOLO one of boxes, outlines, keypoints, or each in its line; Pascal
-    VOC boxes only. DEST appears when it's whole. What the format has no place for is named; exit status 7 says that
-    something is missing.
+    Of labels, COCO has boxes, outlines, masks and keypoints; YOLO one of boxes, outlines, keypoints, or each in its
+    line; Pascal VOC boxes only. WebDataset, LMDB and Parquet have images and annotations as they are, byte for byte:
+    tars in which an image's annotation follows it; keys such as train/a.jpg and train/a.jpg.json; rows with image,
+    annotation and dataset, which Hugging Face's datasets decodes. DEST appears when it's whole. What the format has no
+    place for is named; exit status 7 says that something is missing.
 
     \b
     blobdir convert /data/lemons lemons-coco --to coco
     blobdir convert /data/lemons lemons-yolo --to yolo --task segment --val test
     blobdir convert /mnt/lemons lemons-voc --to voc --images link
+    blobdir convert /data/lemons lemons-shards --to webdataset --shard-size 256M
     """
     from blobdir.converting import ConvertOptions, convert
+    from blobdir.packing.report import parse_size
     from blobdir.project import open_project
 
     options = ConvertOptions(
@@ -83,6 +115,8 @@ def convert_command(
         val,
         datasets,
         strict=strict,
+        shard_bytes=parse_size(shard_size) if shard_size else 0,
+        shard_images=shard_images,
     )
     with Whole(common) as whole:
         whole.begin(project)
@@ -98,7 +132,10 @@ def convert_command(
 
 def _say(report: ConvertReport, dest: str, to: str, *, quiet: bool) -> None:
     name_by_code(sorted(report.problems, key=lambda problem: not problem.is_count), " (--json lists all)")
-    if not quiet:
+    if not quiet and not report.style:
+        images, annotations = counted(report.images, "image"), counted(report.annotations, "annotation")
+        write_lines([f"{dest}: {images}, {annotations} ({to}), {counted(report.files, 'file')}"])
+    elif not quiet:
         images, objects = counted(report.images, "image"), counted(report.objects, "object")
         if report.losses:
             objects += f" but for {counted(report.losses, 'loss', 'losses')}, as said above"

@@ -102,14 +102,15 @@ def pack_command(
     as_json: bool,
     common: CommonOptions,
 ) -> int:
-    """Pack SOURCE, a regular project, a folder of images or a list of them, into the blob project DEST.
+    """Pack SOURCE, a regular project, a folder of images, a list of them or an LMDB store, into the blob project DEST.
 
     Bytes are stored as they are, and the same input gives the same bytes. DEST appears when it's whole; it may be a
     URL: then each blob is uploaded when it's whole, and only a few at a time are on this machine. Of a plain
     folder, the folders at the top become datasets and those below them tags: red/angry/a.jpg is in dataset red, with
     the tag angry; images that share a name have their folders' in front of it. Hidden files and folders aren't looked
     at. A list is a file, or - for standard input: a path per line; CSV with a header that has path, and dataset,
-    name, tags, annotation where wanted; or JSON lines with the same keys. With
+    name, tags, annotation where wanted; or JSON lines with the same keys. Of lmdb:PATH, or lmdb:PATH?db=NAME, the keys
+    are paths as in a plain folder, with an extension by content where they have none. With
     --labels, the labels that lie beside the images (COCO, YOLO, Pascal VOC, CVAT, LabelMe, CreateML, boxes in a CSV)
     become annotations, and their splits datasets. What can't be packed is named at the end;
     exit status 7 says that something is missing.
@@ -120,6 +121,7 @@ def pack_command(
     blobdir pack photos packed --dataset photos --shard-size 500M
     find photos -name '*.jpg' -newer last | blobdir pack - packed --dataset new
     blobdir pack coco2017 packed --labels auto
+    blobdir pack lmdb:photos.lmdb packed
     (cd /data/lemons/blob && sha256sum -c SHA256SUMS)
     """
     from blobdir.packing import PackOptions, pack

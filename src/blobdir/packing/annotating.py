@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from blobdir.discovery import layout
 from blobdir.errors import AnnotationError
-from blobdir.images import shown_sizes
+from blobdir.images import seen_values, shown_sizes
 from blobdir.inside import read_whole
 from blobdir.jsontext import write_json
 from blobdir.labels.supervisely import SOURCE
 from blobdir.offsets import encode_offsets
+from blobdir.packing.classfolders import tags_of
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.labelled import Labelled
 from blobdir.packing.names import slug_of, stem_of
@@ -20,13 +22,14 @@ from blobdir.packing.picturesizes import size_fault
 from blobdir.packing.plain import MetaBuilder, check_annotation, plain_annotation, rewritten, tag_list
 from blobdir.packing.report import Problem, no_size
 from blobdir.packing.shards import Places, TarOutput, offsets_table
-from blobdir.packing.source import tags_of
 from blobdir.processes import Job
+from blobdir.tarwriting.lmdbs import is_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from blobdir.discovery import Progress
+    from blobdir.images import Seen
     from blobdir.packing.labelled import LabelSource
     from blobdir.packing.listing import DatasetItems, Listing
     from blobdir.packing.made import Made
@@ -160,7 +163,7 @@ def write_annotations(
         Dataset and source of images that aren't in the blobs.
     """
     total, number = sum(len(dataset.names) for dataset in listing.datasets), 0
-    one = _One(listing, report, options, _sizes(listing, lost, workers))
+    one = _One(listing, report, options, _seen(listing, lost, workers))
     for dataset in listing.datasets:
         sink = _sink(new, dataset, options, report)
         beside = _Beside(new, dataset)
@@ -199,11 +202,9 @@ def _write_sources(
 class _One:
     """Makes the annotation of one image after the other, and gathers what ``meta.json`` needs."""
 
-    def __init__(
-        self, listing: Listing, report: PackReport, options: PackOptions, sizes: Iterator[tuple[int, int] | str]
-    ) -> None:
-        self._listing, self._report, self._options, self._sizes = listing, report, options, sizes
-        self.meta = MetaBuilder(listing.tags)
+    def __init__(self, listing: Listing, report: PackReport, options: PackOptions, seen: Iterator[Seen]) -> None:
+        self._listing, self._report, self._options, self._seen = listing, report, options, seen
+        self.meta = MetaBuilder(listing.tags, listing.meta)
         if listing.labelled:
             listing.labelled.declare(self.meta)
 
@@ -211,13 +212,13 @@ class _One:
         """Bytes of an annotation, and the value of ``meta/<image>.json``, empty where none is needed."""
         given = dataset.annotations[i] if dataset.annotations else None
         tags = dataset.tags[i] if dataset.annotations else tags_of(source, self._options, self._listing.splits)
-        content, size = b"", next(self._sizes)
+        content, (size, label) = b"", next(self._seen)
         if isinstance(given, Labelled):
             value, kept = given.annotation(name, size, self._report)
             self.meta.add(value)
             return write_json(value), kept
         if given is not None:
-            content = _given_annotation(self._listing, source, given, size, tags, self.meta, self._report)
+            content = _given_annotation(self._listing, source, given, label, size, tags, self.meta, self._report)
         return content or _plain_annotation(source, size, tags, self._report), {}
 
 
@@ -227,37 +228,42 @@ def _sink(new: NewFolder | None, dataset: DatasetItems, options: PackOptions, re
     return LooseSink(new.made, layout.join(dataset.path, layout.ANNOTATIONS)) if new else NoSink()
 
 
-def _sizes(listing: Listing, lost: set[tuple[str, str]], workers: Workers) -> Iterator[tuple[int, int] | str]:
-    """Sizes of the images, in the order in which they are listed."""
-    ready: dict[int, list[tuple[int, int] | str]] = {}
+def _seen(listing: Listing, lost: set[tuple[str, str]], workers: Workers) -> Iterator[Seen]:
+    """Sizes of the images, in the order in which they are listed; of a store, with their annotations."""
+    ready: dict[int, Iterable[Seen]] = {}
     following = 0
     for job, found in workers.run(_jobs(listing, lost)):
-        ready[job.about] = found
+        ready[job.about] = found if is_address(listing.root) else zip(found, repeat(None))
         while following in ready:
             yield from ready.pop(following)
             following += 1
 
 
 def _jobs(listing: Listing, lost: set[tuple[str, str]]) -> Iterator[Job]:
-    sources = (
-        source for dataset in listing.datasets for source in dataset.sources if (dataset.path, source) not in lost
+    """Finding out sizes, of some images each."""
+    chosen = (
+        (source, items.annotations[i] if items.annotations else None, items.stamps[i])
+        for items in listing.datasets
+        for i, source in enumerate(items.sources)
+        if (items.path, source) not in lost
     )
-    part, number = bytearray(), 0
-    count = 0
-    for source in sources:
-        part += os.fsencode(source) + b"\0"
-        count += 1
-        if count == _AT_ONCE:
-            yield Job(shown_sizes, (listing.root, bytes(part)), "finding out sizes of images", number)
-            part, count, number = bytearray(), 0, number + 1
-    if count:
-        yield Job(shown_sizes, (listing.root, bytes(part)), "finding out sizes of images", number)
+    number = 0
+    while part := list(islice(chosen, _AT_ONCE)):
+        names = b"".join(os.fsencode(source) + b"\0" for source, *_ in part)
+        what = "finding out sizes of images"
+        if is_address(listing.root):
+            labels = b"".join(os.fsencode(str(label or "")) + b"\0" for _, label, _ in part)
+            yield Job(seen_values, (listing.root, names, labels, part[0][2]), what, number)
+        else:
+            yield Job(shown_sizes, (listing.root, names), what, number)
+        number += 1
 
 
 def _given_annotation(
     listing: Listing,
     source: str,
     given: str | dict[str, Any],
+    label: bytes | None,
     size: tuple[int, int] | str,
     tags: tuple[str, ...] | list[str],
     meta: MetaBuilder,
@@ -266,7 +272,7 @@ def _given_annotation(
     """What a list says, with the tags that it says besides; nothing where that can't be had, which is reported."""
     what = given if isinstance(given, str) else "its annotation"
     try:
-        data = given if isinstance(given, dict) else read_whole(os.path.join(listing.root, given))
+        data = label or (given if isinstance(given, dict) else read_whole(os.path.join(listing.root, given)))
         value = check_annotation(data, what)
         if tags:
             value = value | {"tags": [*(value.get("tags") or []), *tag_list(tags)]}

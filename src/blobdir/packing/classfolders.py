@@ -7,14 +7,18 @@ beside ``car`` and ``bus``. So there all folders beside it are called so, too, o
 
 from __future__ import annotations
 
+from posixpath import dirname
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
+from blobdir.errors import UsageError
 from blobdir.filenames import parents_of
 from blobdir.labels.splitnames import is_split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from blobdir.packing.report import PackOptions
 
 
 class SplitFolders:
@@ -44,3 +48,25 @@ class SplitFolders:
     def of(self, folder: str) -> str:
         """The folder of a split that a folder is, or lies in; empty: none."""
         return next((one for one in (folder, *parents_of(folder)) if one in self._found), "") if self._found else ""
+
+
+def tags_of(source: str, options: PackOptions, splits: SplitFolders) -> list[str]:
+    """Tags of an image of a plain folder: the folders that it lies in, but the one that is its dataset."""
+    folder = dirname(source)
+    parts = folder.split("/") if folder else []
+    if not options.dataset and (top := dataset_folder(folder, options, splits)):
+        del parts[top.count("/")]
+    return parts
+
+
+def dataset_folder(folder: str, options: PackOptions, splits: SplitFolders) -> str:
+    """The folder that is the dataset of images in a folder: the first; with labels by folders, that of a split."""
+    return splits.of(folder) if options.labels == "folders" else folder.partition("/")[0]
+
+
+def place_of(dataset: str) -> str:
+    """The place of a dataset that somebody has named; UsageError where it can't be one."""
+    place = layout.dataset_place(dataset)
+    if place is None:
+        raise UsageError(f"{dataset!r} can't be the name of a dataset")
+    return place

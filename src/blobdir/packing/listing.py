@@ -217,6 +217,8 @@ class Listing:
         Of labels only.
     splits : SplitFolders
         Of a plain folder whose folders are labels.
+    meta : dict
+        Of a store that has one: content of ``meta.json``, to which classes and tags are added that it doesn't name.
     """
 
     root: str
@@ -233,6 +235,7 @@ class Listing:
     problems: list[Problem] = field(default_factory=list)
     labelled: LabelSource | None = None
     splits: SplitFolders = field(default_factory=SplitFolders)
+    meta: dict[str, Any] = field(default_factory=dict)
     _hidden: list[str] = field(default_factory=list)
     _followed: set[str] = field(default_factory=set)
 

@@ -13,6 +13,13 @@ MAX_NAME_BYTES: Final = 255 - len(".json")
 """Bytes of an image's name: its annotation's has five more, and file systems take 255."""
 
 
+def too_long(name: str) -> str:
+    """Why an image's name is too long, if it is."""
+    if len(os.fsencode(name)) <= MAX_NAME_BYTES:
+        return ""
+    return f"has a name of {len(os.fsencode(name))} bytes; its annotation's has 5 more, and 255 are the most"
+
+
 def distinct_names(name: str, sources: Sequence[str], dataset: str, taken: set[str]) -> list[str]:
     """Names for images that are all called `name`.
 

@@ -25,6 +25,7 @@ from blobdir.packing.source import list_source
 from blobdir.packing.sums import SUMS, format_sums
 from blobdir.processes import Job, Workers, processors
 from blobdir.tarwriting.copies import copy_files
+from blobdir.tarwriting.lmdbs import Address, is_address
 from blobdir.tarwriting.members import write_members
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def pack(
     source : path
         A regular project (``meta.json``, ``img/`` and ``ann/``), or a plain folder: ``red/angry/a.jpg`` becomes an
         image of dataset ``red`` with the tag ``angry``. Or a list, see `blobdir.packing.lists.read_list`; ``-`` reads
-        one from standard input.
+        one from standard input. Or ``lmdb:PATH``, ``lmdb:PATH?db=NAME``: an LMDB store of keys and encoded images.
     dest : path
         Must not exist.
     options : PackOptions, optional
@@ -92,7 +93,8 @@ def pack(
     options = options or PackOptions()
     new = NewFolder(dest, SUFFIX, resume=resume or dry_run, again="--resume makes it again")
     new.check()
-    within = Path(os.path.realpath(absolute(source)))
+    is_store = is_address(os.fspath(source))
+    within = Path(os.path.realpath(absolute(Address.of(os.fspath(source)).path if is_store else source)))
     if within in Path(os.path.realpath(new.target)).parents and not is_list(os.fspath(source)):
         raise UsageError(f"{new.target}: lies in {source}, which is to be packed; choose a place outside")
     listing = list_source(os.fspath(source), options)
@@ -180,7 +182,7 @@ class _Packing:
             files *= 2  # their annotations are written as well
         wanted = self._options.processes or processors()
         if wanted == 1 or (files < _FEW_FILES and not self._options.processes):
-            return int(self._total >= _MUCH_BYTES)
+            return int(self._total >= _MUCH_BYTES or is_address(self._listing.root))
         return wanted
 
     def _known(self, shards: list[Shard]) -> dict[Shard, Finished]:

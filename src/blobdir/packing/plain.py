@@ -18,9 +18,17 @@ _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 class MetaBuilder:
-    """Gathers classes and tags; colours depend on the names only."""
+    """Gathers classes and tags; colours depend on the names only.
 
-    def __init__(self, tags: set[str]) -> None:
+    Parameters
+    ----------
+    tags : set of str
+    known : dict, optional
+        A ``meta.json`` that stays as it is, but for what it doesn't name.
+    """
+
+    def __init__(self, tags: set[str], known: dict[str, Any] | None = None) -> None:
+        self._known = known or {}
         self._classes: dict[str, str] = {}
         self._tags = dict.fromkeys(tags, "none")
         self._colors: dict[str, str] = {}
@@ -47,12 +55,16 @@ class MetaBuilder:
 
     def content(self) -> bytes:
         """Bytes of ``meta.json``."""
-        meta = {
+        meta: dict[str, Any] = {
             "classes": [self._class(title) for title in sorted(self._classes.keys() | self._configs.keys())],
             "tags": [{"name": t, "value_type": self._tags[t], "color": _color(t)} for t in sorted(self._tags)],
             "projectType": "images",
         }
-        return write_json(meta)
+        for kind, key in (("classes", "title"), ("tags", "name")) if self._known else ():
+            named = self._known.get(kind) or []
+            there = {one[key] for one in named}
+            meta[kind] = [*named, *(one for one in meta[kind] if one[key] not in there)]
+        return write_json(meta | {key: value for key, value in self._known.items() if key not in meta})
 
     def _class(self, title: str) -> dict[str, Any]:
         config = self._configs.get(title)

@@ -1,4 +1,4 @@
-"""Sources of packing: a regular project, a plain folder of images, or a list."""
+"""Sources of packing: a regular project, a plain folder of images, a list, or an LMDB store."""
 
 from __future__ import annotations
 
@@ -11,27 +11,29 @@ from blobdir.discovery import layout
 from blobdir.discovery.root import project_around
 from blobdir.errors import NotAProjectError, UsageError
 from blobdir.filenames import IMAGE_EXTENSIONS, IMAGE_NAMES, is_image_name, is_junk
+from blobdir.packing.classfolders import dataset_folder, place_of, tags_of
 from blobdir.packing.columns import TextColumn
 from blobdir.packing.labelled import list_labelled, place_of_the_rest
 from blobdir.packing.listing import Content, DatasetItems, Listing, with_parents
 from blobdir.packing.lists import STDIN, RowError, is_list, read_list, shown_list
-from blobdir.packing.naming import MAX_NAME_BYTES
+from blobdir.packing.lmdbs import list_apart
+from blobdir.packing.naming import MAX_NAME_BYTES, too_long
 from blobdir.packing.otherlabels import Unpacked, labels_hint, recognised
 from blobdir.packing.report import Problem
 from blobdir.packing.sdknames import dropped_by_the_sdk
 from blobdir.packing.unmatched import unmatched, why_unused
 from blobdir.sources import Entry, Folder, Stat
+from blobdir.tarwriting.lmdbs import is_address
 from blobdir.tarwriting.reading import stamp_of
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from blobdir.packing.classfolders import SplitFolders
     from blobdir.packing.lists import Row
     from blobdir.packing.report import PackOptions
 
-__all__ = ["MAX_NAME_BYTES", "list_source", "tags_of"]
+__all__ = ["MAX_NAME_BYTES", "list_source"]
 
 
 def list_source(root: str, options: PackOptions) -> Listing:
@@ -45,8 +47,11 @@ def list_source(root: str, options: PackOptions) -> Listing:
         It's a blob project already; or a folder, or what `options` say, can't be a dataset.
     """
     if options.dataset:
-        _place_of(options.dataset)
-    if options.labels not in ("", "folders"):
+        place_of(options.dataset)
+    if is_address(root):
+        listing = list_apart(root, options)
+        what = "holds no image that can be packed"
+    elif options.labels not in ("", "folders"):
         listing = list_labelled(_plain_root(root), options)
         what = "holds no image that its labels name"
     elif is_list(root):
@@ -60,12 +65,7 @@ def list_source(root: str, options: PackOptions) -> Listing:
     if not any(len(dataset.names) for dataset in listing.datasets) and not listing.images_in_folders:
         first = f"; the first problem: {p.path}: {p.message}" if (p := next(iter(listing.problems), None)) else ""
         raise NotAProjectError(f"{root if is_list(root) else listing.root}: {what}{first}")
-    for dataset in listing.datasets:
-        if layout.dataset_place(dataset.path) is None:
-            raise UsageError(
-                f"{dataset.path!r} can't be the name of a dataset: nobody would see what is in it; rename the folder, "
-                "or choose a name with --dataset"
-            )
+    _check_datasets(listing)
     if not listing.is_project:  # a project's names lie in one folder each
         for dataset in listing.datasets:
             shown = layout.dataset_name(dataset.path)
@@ -75,6 +75,15 @@ def list_source(root: str, options: PackOptions) -> Listing:
     _name_what_the_sdk_drops(listing)
     listing.finish()
     return listing
+
+
+def _check_datasets(listing: Listing) -> None:
+    for dataset in listing.datasets:
+        if layout.dataset_place(dataset.path) is None:
+            raise UsageError(
+                f"{dataset.path!r} can't be the name of a dataset: nobody would see what is in it; rename the folder, "
+                "or choose a name with --dataset"
+            )
 
 
 def _plain_root(root: str) -> str:
@@ -288,7 +297,7 @@ def _list_plain(listing: Listing, options: PackOptions) -> None:
         todo += [layout.join(folder, name) for name in reversed(content.folders)]
         listing.splits.note(folder, content.folders)
         top = dataset_folder(folder, options, listing.splits)
-        dataset = _place_of(options.dataset) if options.dataset else basename(top)
+        dataset = place_of(options.dataset) if options.dataset else basename(top)
         tags = tags_of(f"{folder}/" if folder else "", options, listing.splits)
         unpacked = Unpacked(os.path.join(listing.root, folder))
         for name, size, stamp in zip(content.names, content.sizes, content.stamps, strict=True):
@@ -296,7 +305,7 @@ def _list_plain(listing: Listing, options: PackOptions) -> None:
             if not _is_image_name(name):
                 listing.problems.append(Problem("name", path, f"{unpacked.why(name)}; it wasn't packed"))
                 continue
-            if wrong := _too_long(name):
+            if wrong := too_long(name):
                 listing.problems.append(Problem("name", path, wrong))
                 listing.found += 1
                 continue
@@ -329,26 +338,6 @@ def _place_the_rest(
             items.add(other.sources[i], name, other.sizes[i], other.stamps[i])
     items.path = rest
     found[rest] = items
-
-
-def _too_long(name: str) -> str:
-    if len(os.fsencode(name)) <= MAX_NAME_BYTES:
-        return ""
-    return f"has a name of {len(os.fsencode(name))} bytes; its annotation's has 5 more, and 255 are the most"
-
-
-def tags_of(source: str, options: PackOptions, splits: SplitFolders) -> list[str]:
-    """Tags of an image of a plain folder: the folders that it lies in, but the one that is its dataset."""
-    folder = dirname(source)
-    parts = folder.split("/") if folder else []
-    if not options.dataset and (top := dataset_folder(folder, options, splits)):
-        del parts[top.count("/")]
-    return parts
-
-
-def dataset_folder(folder: str, options: PackOptions, splits: SplitFolders) -> str:
-    """The folder that is the dataset of images in a folder: the first; with labels by folders, that of a split."""
-    return splits.of(folder) if options.labels == "folders" else folder.partition("/")[0]
 
 
 def _list_rows(path: str, options: PackOptions) -> Listing:
@@ -399,7 +388,7 @@ def _look_at(listing: Listing, row: Row, name: str) -> tuple[os.stat_result | No
         return None, ("name", f"{name!r} isn't named like an image: {IMAGE_NAMES}")
     if name in (".", "..") or "/" in name or "\0" in name:
         return None, ("name", f"{name!r} can't be the name of a file")
-    if long := _too_long(name):
+    if long := too_long(name):
         return None, ("name", long)
     try:
         found = os.stat(os.path.join(listing.root, row.path))
@@ -408,10 +397,3 @@ def _look_at(listing: Listing, row: Row, name: str) -> tuple[os.stat_result | No
     if not os.path.isfile(os.path.join(listing.root, row.path)):
         return None, ("unreadable", "isn't a file: a folder, a device, a pipe")
     return found, None
-
-
-def _place_of(dataset: str) -> str:
-    place = layout.dataset_place(dataset)
-    if place is None:
-        raise UsageError(f"{dataset!r} can't be the name of a dataset")
-    return place

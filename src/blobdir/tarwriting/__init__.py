@@ -1,1 +1,1 @@
-"""Tars written, and small files copied. Worker processes run this: it needs the standard library only."""
+"""Tars written, small files copied. Worker processes run it: it needs the standard library only; for stores, LMDB's."""

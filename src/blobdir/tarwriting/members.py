@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from blobdir.tarwriting.format import member_header, padding
+from blobdir.tarwriting.lmdbs import StoreReader, is_address
 from blobdir.tarwriting.output import Places, TarOutput
 from blobdir.tarwriting.reading import CHUNK_BYTES, FileReader, LargeFile, UnreadableError, texts_of
 
@@ -99,9 +100,9 @@ class Members:
     Attributes
     ----------
     folder : str
-        Where the sources lie.
+        Where the sources lie; or the address of an LMDB store.
     sources : bytes
-        Their paths below `folder`, each followed by a NUL.
+        Their paths below `folder`, or keys, each followed by a NUL.
     names : bytes or None
         Names of the members, the same way; None: those of the sources.
     sizes : array of int
@@ -183,7 +184,8 @@ def write_members(
     OSError
         The tar can't be written.
     """
-    reader = FileReader(members.folder, members.root)
+    is_store = is_address(members.folder)
+    reader = StoreReader(members.folder) if is_store else FileReader(members.folder, members.root)
     folder = None
     try:
         folder = place.open() if place else None
@@ -210,7 +212,7 @@ def write_members(
 class _Writer:
     """Adds members to a tar, and takes down what became of them."""
 
-    def __init__(self, output: TarOutput, reader: FileReader, images: bool) -> None:
+    def __init__(self, output: TarOutput, reader: FileReader | StoreReader, images: bool) -> None:
         self._output, self._reader, self._images = output, reader, images
         self.written, self.places = WrittenShard(), Places()
         self.labels = hashlib.sha256()
