@@ -200,3 +200,13 @@ def test_numbers_of_classes_are_no_images(kind, text, tmp_path):
             put(tmp_path / f"s/{split}/_annotations.coco.json", OF_ALL[kind][1](["0.png", "1.png"], "outer"))
     report, found = pack(tmp_path / "s", tmp_path / "p", labels=kind)
     assert report.complete and len(found) == 2, report.problems
+
+
+@pytest.mark.parametrize("place", ["raw/val/list.txt", "val/boxes.txt", "val.txt"])
+@pytest.mark.parametrize("kind", ["yolo", "voc"])
+def test_boxes_behind_numbers_that_are_names_are_named(kind, place, tmp_path):
+    """Their list lies in a folder of the split: it's of these images, and they have no labels."""
+    half_labelled(tmp_path / "s", kind, same=True)
+    put(tmp_path / "s" / place, "".join(f"{i} 10 20 30 40 car\n" for i in range(4)))
+    report, _ = pack(tmp_path / "s", tmp_path / "p", labels=kind)
+    assert not report.complete and place in dict(messages(report)), report.problems

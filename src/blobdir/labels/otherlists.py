@@ -47,6 +47,7 @@ def name_unused(files: LabelFiles, images: Images, labels: Labels, known: Collec
     """Name the lists that weren't read, where they say a split of an image that it isn't of; but for known files."""
     known = {*known, *labels.files, *(path for _, path, _ in labels.problems)}
     splits = splits_of(labels)
+    labelled = {picture.path for picture in labels.pictures if picture.is_labelled}
     if labels.format == "voc":
         known |= _of_other_tasks(files, set(labels.files))
     plain = {one.path: one for one in lists_called_so(files, images) if one.path not in known}
@@ -54,7 +55,7 @@ def name_unused(files: LabelFiles, images: Images, labels: Labels, known: Collec
         name = split_of_list(one.path)
         lost = [image for image in one.named if not any(is_so(split, name) for split in splits.get(image, [name]))]
         different = {id(paths): paths for _, paths in one.others}  # many lines may be of the same namesakes
-        known_so = {number: _are_of(paths, name, splits) for number, paths in different.items()}
+        known_so = {number: _are_of(paths, name, splits, labelled) for number, paths in different.items()}
         unclear = [line for line, paths in one.others if not known_so[id(paths)]]
         text = f"isn't read as a list of {name}{_why(one, labels.format)}, and names images: "
         if lost:
@@ -65,10 +66,13 @@ def name_unused(files: LabelFiles, images: Images, labels: Labels, known: Collec
             labels.complain("label", one.path, f"{text}which, can't be told of {count}, as {unclear[0]!r}")
 
 
-def _are_of(paths: list[str], name: str, splits: dict[str, list[str]]) -> bool:
-    """Whether images of one name are of the split that a list says, or else the one that lies in a folder of it."""
+def _are_of(paths: list[str], name: str, splits: dict[str, list[str]], labelled: set[str]) -> bool:
+    """Whether images of one name are of the split that a list says, or else the one that lies in a folder of it.
+
+    That one must have labels: who passed by a list whose lines may have boxes of it would lose them.
+    """
     here = [path for path in paths if is_of_split(path, kind_of_split(name) or name)]
-    some = here if len(here) == 1 else paths
+    some = here if len(here) == 1 and here[0] in labelled else paths
     return all(any(is_so(split, name) for split in splits.get(path, [name])) for path in some)
 
 
