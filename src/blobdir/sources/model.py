@@ -247,3 +247,8 @@ class Storage(Protocol):
     def open(self, path: str, expected: Stat | None = None) -> Source:
         """Open a file for reads by range; SourceChangedError where it isn't the version that is `expected`."""
         ...
+
+
+def readable(mode: int, default: int) -> int:
+    """Permission bits as they are shown: those of the file without any that allow writing."""
+    return default if mode < 0 else mode & 0o555
