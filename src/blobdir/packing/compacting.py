@@ -4,6 +4,9 @@ Nothing is taken on trust: every folder that could hold a dataset must be listed
 scanned to its end, every entry fit (header, size, name), and a blob with a checksum have it. One thing that doesn't
 hold, and nothing is done at all: damage that was copied into a new, sound blob couldn't be told any more.
 
+That can take hours, so links and copies are looked for again just before the change is decided
+(`_Compacting._look_again`, `stillnamed.check_unneeded`).
+
 `held` holds blobs against what is said of them, and `unnamed` says which members stay. What goes is looked for in what
 stays, and in the files that no dataset uses, see `remains` and `searching`.
 
