@@ -18,6 +18,7 @@ from blobdir.errors import (
     BlobdirError,
     IncompleteListingError,
     IsADirectory,
+    LinkError,
     NotADirectory,
     NotAProjectError,
     NotFoundError,
@@ -360,6 +361,8 @@ class DatasetView:
         ------
         NotFoundError
             There is neither.
+        LinkError
+            It's a symbolic link that leads nowhere, out of the project or in circles.
         AnnotationError
             It isn't JSON.
         """
@@ -463,17 +466,21 @@ class DatasetView:
             return found
 
     def annotation_path(self, name: str) -> str:
-        """Path of an image's annotation in the project; NotFoundError where there is none."""
+        """Path of an image's annotation in the project; raises as `annotation` does."""
         return self._find_annotation(name)[0]
 
     def _find_annotation(self, name: str) -> tuple[str, int]:
         folder = layout.join(self.path, layout.ANNOTATIONS)
         paths = [f"{folder}/{name}.json", f"{folder}/{splitext(name)[0]}.json"]
         for path in paths:
-            with suppress(NotFoundError, NotADirectory):
+            try:
                 row = self._tree.find(path)
-                if not self._tree.is_directory(row) or not self._is_folder(self._images + path[len(folder) :]):
-                    return path, row
+            except (NotFoundError, NotADirectory) as error:
+                if error.link:  # the annotation is somewhere, and not here
+                    raise LinkError(str(error)) from error
+                continue
+            if not self._tree.is_directory(row) or not self._is_folder(self._images + path[len(folder) :]):
+                return path, row
         raise NotFoundError(f"{name}: has no annotation: neither {paths[0]} nor {paths[1]} exists")
 
     def _is_folder(self, path: str) -> bool:

@@ -100,17 +100,31 @@ class NotAProjectError(BlobdirError, FileNotFoundError):
 
 
 class NotFoundError(BlobdirError, FileNotFoundError):
-    """A path that the project doesn't hold."""
+    """A path that the project doesn't hold.
+
+    Attributes
+    ----------
+    link : str
+        Path of the symbolic link that is there, and leads nowhere; empty where there is none.
+    """
 
     exit_code = 4
     code = _errno.ENOENT
+    link: str = ""
 
 
 class NotADirectory(BlobdirError, NotADirectoryError):
-    """A path that needs a directory where the project has a file."""
+    """A path that needs a directory where the project has a file.
+
+    Attributes
+    ----------
+    link : str
+        As of `NotFoundError`.
+    """
 
     exit_code = 4
     code = _errno.ENOTDIR
+    link: str = ""
 
 
 class IsADirectory(BlobdirError, IsADirectoryError):
@@ -121,7 +135,7 @@ class IsADirectory(BlobdirError, IsADirectoryError):
 
 
 class LinkError(BlobdirError, PermissionError):
-    """A symbolic link that leads outside the project, or in circles."""
+    """A symbolic link that leads outside the project, or in circles; of a label, also one that leads nowhere."""
 
     exit_code = 4
     code = _errno.ELOOP
@@ -297,6 +311,14 @@ def kept(call: Callable[..., T], *args: Any) -> T | OSError:
         return call(*args)
     except OSError as error:
         return to_keep(error)
+
+
+def nowhere(error: E, link: str, target: str) -> E:
+    """An error of a path that isn't there, which says so of the symbolic link that leads to it."""
+    if isinstance(error, (NotFoundError, NotADirectory)):
+        error.link = link
+        error.message = f"{link}: is a symbolic link to {target}: {error.message.partition(': ')[2]}"
+    return error
 
 
 def to_keep(error: E) -> E:

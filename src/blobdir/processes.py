@@ -222,7 +222,8 @@ class _Worker:
         self._process.kill()
         code = self._process.wait()
         if code < 0:
-            return f"was ended by signal {-code} ({signal.Signals(-code).name})"
+            by = f"was ended by signal {-code} ({signal.Signals(-code).name})"
+            return f"{by}, as the system does where memory is short," if -code == signal.SIGKILL else by
         if not is_told():
             return "has ended"
         return f"ended with exit status {code}"

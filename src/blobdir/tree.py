@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from blobdir.errors import (
     NotFoundError,
     ReadError,
     kept,
+    nowhere,
 )
 from blobdir.index import DIRECTORY, FIRST_BLOB, LINK, LOOSE, Defect, Index
 from blobdir.inside import MAX_LINKS, below_root
@@ -31,7 +32,7 @@ from blobdir.lazily import cached_property
 from blobdir.loosefiles import loose_files
 from blobdir.ranges import total_of
 from blobdir.reading import BlobReader
-from blobdir.sources import Stat
+from blobdir.sources import Stat, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,6 +50,7 @@ MAX_FOLDERS = 100_000
 FEW = 64
 """Paths from which finding them all at once pays."""
 
+E = TypeVar("E", bound=BlobdirError)
 FileKind = Literal["file", "directory", "link"]
 
 
@@ -236,7 +238,7 @@ class Tree:
             while ways and len(todo) < ways[-1][0]:
                 ways.pop()
             if self.index.source[row] != DIRECTORY:
-                raise NotADirectory(f"{path}: {self.path(row)} isn't a directory")
+                raise self._absent(NotADirectory(f"{path}: {self.path(row)} isn't a directory"), ways)
             if name in ("", "."):
                 continue
             if name == "..":
@@ -246,7 +248,7 @@ class Tree:
                 continue
             below = self.index.lookup(row, encoded(name))
             if below < 0:
-                raise self.absence(row, path)
+                raise self._absent(self.absence(row, path), ways)
             if self.index.source[below] != LINK:
                 row = below
                 continue
@@ -258,6 +260,9 @@ class Tree:
             ways.append((len(todo), below))
             todo.extend(target.split("/")[::-1])
         return row
+
+    def _absent(self, error: E, ways: list[tuple[int, int]]) -> E:
+        return nowhere(error, self.path(ways[0][1]), self.link_target(ways[0][1])) if ways else error
 
     def _inside(self, link: int, path: str) -> str:
         """What a link says; after a slash, from the project's root."""
@@ -585,11 +590,6 @@ def encoded(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # a surrogate that stands for no byte
         return b"\0"
-
-
-def readable(mode: int, default: int) -> int:
-    """Permission bits as they are shown: those of the file without any that allow writing."""
-    return default if mode < 0 else mode & 0o555
 
 
 def _path(index: Index, row: int) -> str:

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from changes.looking import shown
 
+import blobdir.demo
 from blobdir import ImageStore
 from blobdir.cli.app import run
 from blobdir.errors import BlobdirWarning, PackError, ReadError
-from blobdir.packing import compact, remove
+from blobdir.packing import compact, compacting, remove
+from blobdir.packing.journal import Journal
 
 FAILS: dict[str, object] = {}
 """Path of a folder of which one listing fails, and after how many."""
@@ -188,3 +190,114 @@ def test_a_blob_that_stays_in_the_end_is_named_and_goes_with_the_next(tmp_path, 
     assert again.removed == done.held
     assert (again.held, again.problems, blob.exists()) == ([], [], False)
     assert shown(root) == before
+
+
+# -- what comes while it works -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """Do something once, when a new tar is being written, or when all is written and nothing decided yet."""
+
+    def at(moment, does):
+        where, name = {"writing": (compacting, "copy_blob"), "written": (Journal, "prepare")}[moment]
+        real, done = getattr(where, name), []
+
+        def called(*given):
+            if not done:
+                done.append(does())
+            return real(*given)
+
+        monkeypatch.setattr(where, name, called)
+        return done
+
+    return at
+
+
+@pytest.mark.parametrize("moment", ["writing", "written"])
+@pytest.mark.parametrize("what", ["blob", "offsets"])
+@pytest.mark.parametrize("where", [*WHERE, ".blobdir/latest"])
+def test_a_link_that_comes_meanwhile_never_leads_nowhere(tmp_path, where, what, moment, meanwhile, capfd):
+    """It's refused with nothing changed; the next one finds the link there, and says so."""
+    root = tmp_path / "p"
+    blob = stored(root)
+    remove(root, ["images/img/0.jpg"])
+    before = shown(root)
+    done = meanwhile(moment, lambda: link(root, where, offsets_of(root, blob) if what == "offsets" else blob))
+    assert run(["compact", str(root)]) == 7
+    said = capfd.readouterr().err
+    assert f"{where}: is a symbolic link that was made while" in said
+    assert "nothing was changed" in said
+    assert done[0].exists()
+    assert blob.exists()
+    again = compact(root)
+    assert ([(one.code, one.path) for one in again.problems], again.held) == (
+        [("link", where)],
+        [f"blob/{blob.name}"],
+    )
+    done[0].unlink()
+    assert compact(root).held == []
+    assert shown(root) == before
+
+
+def test_so_does_one_to_a_tar_that_goes_whatever_leads_to_it_and_is_named(tmp_path, meanwhile):
+    root = tmp_path / "p"
+    other = stored(root).with_name("old.tar")
+    shutil.copy(next(Path(root, "blob").glob("*.tar")), other)
+    meanwhile("written", lambda: link(root, "latest", other))
+    done = compact(root, unreferenced=True)
+    assert [(one.code, one.path) for one in done.problems if one.code == "link"] == [("link", "latest")]
+    assert not other.exists()
+
+
+@pytest.mark.parametrize("moment", ["writing", "written"])
+@pytest.mark.parametrize("where", ["blob/copy.tar", "old.tar", "sub/old.tar.bak", "blob/grown.tar"])
+def test_a_copy_that_comes_meanwhile_is_named(tmp_path, where, moment, meanwhile, capfd):
+    """One that is still being copied when it's searched first, too."""
+    root = tmp_path / "p"
+    blob = stored(root)
+    remove(root, ["images/img/0.jpg"])
+    copy = root / where
+    copy.parent.mkdir(exist_ok=True)
+    if "grown" in where:
+        copy.write_bytes(b"")
+    meanwhile(moment, lambda: shutil.copyfile(blob, copy))
+    assert run(["compact", str(root)]) == 0
+    said = "".join(capfd.readouterr())
+    assert f"{where}: still has '0.jpg', which was removed" in said
+    assert "what was removed is still in 1 file" in said
+    assert "any more" not in said
+    assert not blob.exists()
+
+
+# -- what is said of it ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_is_written_anew_is_not_deleted_too(tmp_path, dry_run, capfd):
+    root = tmp_path / "p"
+    blob = stored(root)
+    remove(root, ["images/img/0.jpg"])
+    assert run(["compact", str(root), *["--dry-run"] * dry_run]) == 0
+    said = capfd.readouterr().out
+    assert ("deleted:" not in said) if dry_run else ("written anew, 0 deleted" in said)
+    assert blob.exists() == dry_run
+
+
+def test_what_takes_more_is_said_so(tmp_path, capfd):
+    root = shutil.copytree(blobdir.demo.path(), tmp_path / "p")
+    assert run(["compact", str(root), "--layout", "webdataset"]) == 0
+    said = capfd.readouterr().out
+    assert "written anew, 0 deleted, " in said
+    assert "more in use" in said
+    assert " -" not in said
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_list_of_checksums_that_lies_outside_is_refused_at_once(tmp_path, dry_run, capfd):
+    root = shutil.copytree(blobdir.demo.path(), tmp_path / "p")
+    remove(root, ["train/0_0000.png"])
+    (tmp_path / "sums").touch()
+    (root / "blob/SHA256SUMS").symlink_to(tmp_path / "sums")
+    assert run(["compact", str(root), *["--dry-run"] * dry_run]) == 7
+    assert "blob/SHA256SUMS: can't be read" in capfd.readouterr().err

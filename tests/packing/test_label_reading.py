@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 
 import pytest
 from blob_builder import Builder
 
 from blobdir.datasets import open_view
-from blobdir.errors import AnnotationError
+from blobdir.errors import AnnotationError, WorkerError
 from blobdir.packing import SubsetOptions
 from blobdir.packing.choosing import choose
 from blobdir.packing.labelreading import read_labels
+from blobdir.processes import Job
 
 COUNT = 2300
 KINDS = {
@@ -146,3 +148,16 @@ def test_what_is_no_small_file_is_said_alike(tmp_path, monkeypatch, kind, when, 
     one = said[1][7]
     assert bool(one.labels) == (kind in SOUND) or "link to a file" in kind or "leads out" in kind
     assert (one.file, one.fault) == ("", "") or one.labels or one.fault
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_process_that_was_ended_is_named_with_what_to_do(project, monkeypatch, number):
+    monkeypatch.setattr("blobdir.packing.labelreading.WORTH_IT", 1)
+    monkeypatch.setattr("blobdir.packing.labelreading._jobs", lambda *_: _ended_by(number))
+    with pytest.raises(WorkerError, match=rf"\({number.name}\).* while it was reading .*: try again") as caught:
+        [*read_labels(project, {"ds": [str(i) for i in range(100)]})]
+    assert ("memory is short" in str(caught.value)) == (number == signal.SIGKILL)
+
+
+def _ended_by(number):
+    yield Job(signal.raise_signal, (number,), "reading annotations of ds")

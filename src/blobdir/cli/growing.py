@@ -179,19 +179,22 @@ def compact_command(project: str, unreferenced: bool, layout: str | None, dry_ru
                 progress=bars,
             )
     _say_problems(report)
+    anew = set(report.replaced)
+    gone = [path for path in report.removed if path not in anew]
     if dry_run:
-        lines = [*_listed("written anew", report.replaced), *_listed("deleted", report.removed)]
+        lines = [*_listed("written anew", report.replaced), *_listed("deleted", gone)]
         folded = f"; {counted(report.folded, 'small blob')} would become large ones" if report.folded else ""
-        write_lines([*lines, f"{human_bytes(report.freed)} would be freed{folded}"])
+        freed = f"{human_bytes(abs(report.freed))} {'more ' * (report.freed < 0)}would be"
+        write_lines([*lines, f"{freed} {'freed' if report.freed >= 0 else 'in use'}{folded}"])
     elif not quiet:
-        line = f"{counted(len(report.blobs), 'blob')} written anew, {len(report.removed):,} deleted"
-        line += f", {human_bytes(report.freed)} freed"
+        line = f"{counted(len(report.blobs), 'blob')} written anew, {len(gone):,} deleted"
+        line += f", {human_bytes(abs(report.freed))} {'freed' if report.freed >= 0 else 'more in use'}"
         if report.folded:
             line += f"; {counted(report.folded, 'small blob')} folded into large ones"
         if report.held:
             line += f"; what was removed is still in {counted(len(report.held), 'file')}, as said above, or may be"
-        elif gone := report.dropped - report.elsewhere:
-            dropped = counted(gone, "member")
+        elif lost := report.dropped - report.elsewhere:
+            dropped = counted(lost, "member")
             line += f"; {dropped} dropped, of which no tar of the project that was searched has a copy any more"
         if report.unsearched:
             line += f"; {counted(len(report.unsearched), 'place')} not searched, as said above"

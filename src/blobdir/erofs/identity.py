@@ -24,9 +24,8 @@ import numpy as np
 from blobdir.erofs.contents import LINK_SIZE, STATE, in_column
 from blobdir.erofs.structures import BLOCK
 from blobdir.errors import BlobdirError, IndexFormatError, LinkError, SourceChangedError, TarError
-from blobdir.sources import LocalSource, LocalStorage, Stat
+from blobdir.sources import LocalSource, LocalStorage, Stat, readable
 from blobdir.tarscan import scan_tar
-from blobdir.tree import readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,6 +4,9 @@ Nothing is taken on trust: every folder that could hold a dataset must be listed
 scanned to its end, every entry fit (header, size, name), and a blob with a checksum have it. One thing that doesn't
 hold, and nothing is done at all: damage that was copied into a new, sound blob couldn't be told any more.
 
+That can take hours, so links and copies are looked for again just before the change is decided
+(`_Compacting._look_again`, `stillnamed.check_unneeded`).
+
 `held` holds blobs against what is said of them, and `unnamed` says which members stay. What goes is looked for in what
 stays, and in the files that no dataset uses, see `remains` and `searching`.
 
@@ -132,6 +135,10 @@ class _Compacting:
         self._anew: list[Held] = []
         self._as_it_is: list[Held] = []
         self._behind = self._total = 0
+        self._dropped_whole: list[str] = []
+        self._said_links: set[str] = set()
+        self._remains = Remains(writer.root, [])
+        self._looked_into: dict[str, tuple[int, ...]] = {}
 
     def run(self) -> None:
         self._writer.check_released()
@@ -142,8 +149,7 @@ class _Compacting:
         for pickle in self._known.all_pickles():
             self._known.blob_of(pickle)  # one that is away may be put back, and then must fit
             pickles.setdefault((pickle.blobs, pickle.stem), []).append(pickle)
-        folders = [layout.BLOB_DIR]
-        folders += [layout.join(path, layout.PACKED_ANNOTATIONS) for path in self._known.datasets.values()]
+        folders = self._folders
         blobs = [(folder, stem, path) for folder in folders for stem, path in self._known.blobs(folder)[0].items()]
         self._total = sum(self._size(path) for _, _, path in blobs if not self._leads_out(path))
         for folder in folders:
@@ -161,10 +167,28 @@ class _Compacting:
         self._write()
         self._say_files()
         if self._lost:
-            self._look_for_lost(set(folders))
+            self._look_for_lost()
+        self._change.ask_again(self._look_again)
         self._report.held = [*dict.fromkeys(self._report.held)]
         self._writer.write_sums(self._added, self._gone)
         self._writer.write_released()
+
+    @property
+    def _folders(self) -> list[str]:
+        """Those that blobs lie in."""
+        return [
+            layout.BLOB_DIR,
+            *(layout.join(path, layout.PACKED_ANNOTATIONS) for path in self._known.datasets.values()),
+        ]
+
+    def _look_again(self) -> None:
+        """Look, just before it's decided, for links and files that have come since this began, hours ago perhaps."""
+        if self._dropped_whole:
+            self._known.survey_anew()
+            self._say_links(self._dropped_whole)
+        if self._lost:
+            self._seen = {one.path: one for one in self._known.storage.walk(follow_links=False)}
+            self._search()
 
     def say_kept(self) -> None:
         """Say which blobs stay after all, since offsets may name them by now: to be called after the change."""
@@ -227,14 +251,22 @@ class _Compacting:
                 self._report.held.append(path)
             else:
                 self._lose(path, members, range(len(members)))
-            for link in self._known.survey.links_to(path):
-                self._say("link", link, f"leads nowhere then: {path} goes")
+            self._dropped_whole.append(path)
+            self._say_links([path])
         self._report.freed += os.lstat(full).st_size
-        self._drop_blob(path)
+        self._drop_blob(path, with_links=True)
 
-    def _drop_blob(self, path: str) -> None:
+    def _say_links(self, going: Iterable[str]) -> None:
+        """Say, once of each, which links lead to tars that go."""
+        for path in going:
+            for link in self._known.survey.links_to(path):
+                if link not in self._said_links:
+                    self._said_links.add(link)
+                    self._say("link", link, f"leads nowhere then: {path} goes")
+
+    def _drop_blob(self, path: str, *, with_links: bool = False) -> None:
         self._report.removed.append(path)
-        self._change.remove(path)
+        self._change.remove(path, with_links=with_links)
         if path.startswith(f"{layout.BLOB_DIR}/"):
             self._gone.append(path.rpartition("/")[2])
         self._writer.released.pop(path, None)
@@ -262,17 +294,25 @@ class _Compacting:
             message = "has another name, as `subset` gives it: a hard link, which still has what was removed"
             self._say("hard-link", path, message)
 
-    def _look_for_lost(self, beside: set[str]) -> None:
+    def _look_for_lost(self) -> None:
         """Say which files still have what goes, and which weren't searched for it."""
-        remains = Remains(self._writer.root, self._lost)
+        self._remains = Remains(self._writer.root, self._lost)
         for path, (members, judged) in self._kept.items():
-            self._look_among(remains, path, members, judged)
+            self._look_among(self._remains, path, members, judged)
+        self._search()
+
+    def _search(self) -> None:
+        """Search the files beside blobs: when it's done again, those that are new, or were written to since."""
         known = self._kept.keys() | set(self._report.removed) | {gone.path for gone in self._lost}
-        for place in places(self._known.storage, self._seen.values(), beside, known):
+        for place in places(self._known.storage, self._seen.values(), set(self._folders), known):
             if place.why:
-                self._not_searched(place.path, place.why)
-            else:
-                self._look_into(remains, place)
+                if place.path not in self._report.unsearched:
+                    self._not_searched(place.path, place.why)
+                continue
+            there = _version(os.path.join(self._writer.root, place.real))
+            if place.path not in self._report.held and self._looked_into.get(place.real) != there:
+                self._looked_into[place.real] = there
+                self._look_into(self._remains, place)
 
     def _look_among(self, remains: Remains, path: str, members: TarTable, judged: Members) -> None:
         """Say it where something that stays in a tar has bytes that go."""
@@ -429,6 +469,7 @@ class _Compacting:
         """Have old blobs go for a new one."""
         for held in blobs:
             self._drop_blob(held.path)
+            self._report.replaced.append(held.path)
             self._renamed[held.path] = new
             self._report.freed += held.there.st_size
         if blobs[0].folder == layout.BLOB_DIR and blobs[0].tables:
@@ -484,3 +525,12 @@ class _Compacting:
         self._behind += size
         if self._progress is not None:
             self._progress("compacting", min(self._behind, self._total), self._total)
+
+
+def _version(path: str) -> tuple[int, ...]:
+    """What tells whether a file is another one later; empty where it's gone."""
+    try:
+        there = os.stat(path)
+    except OSError:
+        return ()
+    return there.st_dev, there.st_ino, there.st_size, there.st_mtime_ns, there.st_ctime_ns

@@ -5,9 +5,10 @@ Files that can't be read like that, large ones, and those in blobs or behind a b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from blobdir.datasets import ANNOTATIONS_AT_ONCE
+from blobdir.errors import WorkerError
 from blobdir.labelfiles import labels_in, labels_in_files
 from blobdir.processes import Job, Workers, processors
 from blobdir.sources import LocalStorage
@@ -58,13 +59,20 @@ def read_labels(project: ProjectView[DatasetView], images: Mapping[str, Sequence
     with Workers(_MOST if worthwhile else 0) as workers:
         early: dict[int, list[Labelled]] = {}
         following = 0
-        for job, found in workers.run(_jobs(project, images, worthwhile)):
+        for job, found in _found(workers.run(_jobs(project, images, worthwhile))):
             number, dataset, files = job.about
             join = _there if isinstance(files, dict) else _here
             early[number] = list(join(dataset, files, found))
             while following in early:
                 yield from early.pop(following)
                 following += 1
+
+
+def _found(results: Iterator[tuple[Job, Any]]) -> Iterator[tuple[Job, Any]]:
+    try:
+        yield from results
+    except WorkerError as error:
+        raise WorkerError(f"{error}; nothing was made: try again, with more memory free") from error
 
 
 def _jobs(project: ProjectView[DatasetView], images: Mapping[str, Sequence[str]], elsewhere: bool) -> Iterator[Job]:

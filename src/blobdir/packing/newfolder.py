@@ -255,8 +255,9 @@ class NewFolder:
     def _left(self) -> str:
         """What is left where it doesn't come to its end, and where, in words."""
         if os.path.lexists(self.work):
-            how = "--resume goes on" if self._again.startswith("--resume") else "the same command makes it anew"
-            return f"what is done stays in {self.work}: {how}"
+            if self._again.startswith("--resume"):
+                return f"what is done stays in {self.work}: --resume goes on"
+            return f"what is done stays in {self.work}: the same command makes it anew"
         with suppress(OSError):
             if self._fd >= 0 and os.fstat(self._fd).st_nlink > 0:
                 return f"what is done stays in {self.work.name}: it, or a folder above it, has got another name"

@@ -468,6 +468,11 @@ class Provenance(PlainFiles):
         survey.check_listed()
         return survey
 
+    def survey_anew(self) -> Survey:
+        """`survey`, as it is now."""
+        vars(self).pop("survey", None)
+        return self.survey
+
     def check_not_linked(self, paths: Collection[str], *, anew: bool = True) -> None:
         """Refuse to remove files that symbolic links of the project lead to, which would lead nowhere then.
 
@@ -482,9 +487,8 @@ class Provenance(PlainFiles):
         PackError
         """
         going = {os.path.realpath(os.path.join(self.root, path)) for path in paths if self.is_file(path)}
-        if going and anew:
-            vars(self).pop("survey", None)
-        for link, target in self.survey.links.items() if going else ():
+        survey = self.survey_anew() if going and anew else self.survey
+        for link, target in survey.links.items() if going else ():
             if link not in paths and target in going:
                 raise PackError(
                     f"{link}: is a symbolic link to a file that was to go; remove it "

@@ -29,7 +29,7 @@ from blobdir.packing.folders import FOLDER, SYNC_EACH, Folders
 from blobdir.packing.journal import Journal
 from blobdir.packing.journalfile import LEFT_OVER, NO_FILE, STAGING, check_state, clear
 from blobdir.packing.provenance import Provenance
-from blobdir.packing.stillnamed import StillNamed, is_blob
+from blobdir.packing.stillnamed import check_unneeded
 from blobdir.packing.witness import Staged, Witness, look, signature_of
 from blobdir.projectlock import JOURNAL, LOCK, ProjectLock, check_lockable, make_state_folder, show_like
 from blobdir.wording import counted
@@ -90,6 +90,7 @@ class Change:
         self._left: list[str] = []
         self.kept: set[str] = set()
         self._witness = Witness(os.fspath(self._root))
+        self._with_links: set[str] = set()
         self._asked: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
@@ -280,11 +281,12 @@ class Change:
         if path in self._staged:
             (self._staging / str(self._staged.pop(path))).unlink(missing_ok=True)
 
-    def remove(self, path: str) -> None:
-        """Have a file of the project removed."""
+    def remove(self, path: str, *, with_links: bool = False) -> None:
+        """Have a file of the project removed; a blob `with_links` even if symbolic links lead to it."""
         if path not in self._staged:
             self._witness.note(path)
             self._removed[path] = None
+            self._with_links.update([path] * with_links)
 
     def make_folder(self, path: str) -> None:
         """Have a folder be there, even if nothing is in it, or one above it is to be removed."""
@@ -450,7 +452,7 @@ class Change:
         self._witness.end(self._staging)
         self._witness.check_folders(journal.touched)
         self._witness.check_needed(self._removed)
-        self._check_unnamed()
+        check_unneeded(os.fspath(self._root), self._removed, self._with_links)
         with Folders(self._root) as folders:
             for path in (path for _, path, _ in journal.put):
                 self._witness.check_there(path, folders.stat(path))
@@ -460,21 +462,6 @@ class Change:
         for ask in self._asked:
             ask()
         self._check_in_place()
-
-    def _check_unnamed(self) -> None:
-        """Refuse to delete a blob that other offsets than those which go name by now.
-
-        Raises
-        ------
-        SourceChangedError
-        """
-        named = StillNamed(os.fspath(self._root))
-        for blob in filter(is_blob, self._removed):
-            if pickle := named.by(blob, self._removed):
-                raise SourceChangedError(
-                    f"{self._root / pickle}: was put there by another program, or can't be listed any more, while this "
-                    f"change was prepared, and names {blob}, which would be deleted; nothing was changed; try again"
-                )
 
     def _check_in_place(self) -> None:
         """Refuse to go on where somebody has removed what keeps others out, or what was staged.

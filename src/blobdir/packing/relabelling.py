@@ -309,6 +309,7 @@ class _Relabelling:
         self._added[f"{new}.tar"] = digest
         self._renamed[path] = f"{layout.BLOB_DIR}/{new}.tar"
         self._report.removed.append(path)
+        self._report.replaced.append(path)
         self._report.freed += held.there.st_size - size
 
     def _expect(self, held: Held) -> None:

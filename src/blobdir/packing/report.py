@@ -252,7 +252,7 @@ class ChangeReport:
     blobs : list of str
         Written.
     freed : int
-        Bytes of blobs that are gone.
+        Bytes of blobs that are gone; less than 0 where new ones have more.
     removed : list of str
         Paths that readers don't see any more: images, annotations, other files of images; blobs.
     dropped : int
@@ -265,7 +265,8 @@ class ChangeReport:
     unsearched : list of str
         Files and folders that weren't searched for those: compressed, not to be listed, outside.
     replaced : list of str
-        Paths whose content is another one now.
+        Paths whose content is another one now. Of compacting, blobs that were written anew, which are among `removed`,
+        too, if it was done.
     unchanged : list of str
         Paths of images that were to be replaced, and left as they are: bytes and label are the same.
     folded : int

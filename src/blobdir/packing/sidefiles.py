@@ -208,11 +208,14 @@ class SideFiles:
         self.folders = [name for name in names if tree.is_directory(tree.find(f"{dataset.path}/{name}"))]
 
     def exists(self, path: str) -> bool:
-        """Whether there is a file or folder at a path relative to the dataset; LinkError where a link leads out."""
+        """Whether there is a file, folder or link at a path relative to the dataset; LinkError where a link leads out.
+
+        A link that leads nowhere is there: it's somebody's, and what it is of can be had somewhere else, or later.
+        """
         try:
             self._tree.find(f"{self.dataset.path}/{path}")
-        except (NotFoundError, NotADirectory):
-            return False
+        except (NotFoundError, NotADirectory) as error:
+            return bool(error.link)
         return True
 
     def of(self, name: str) -> Iterator[str]:
@@ -223,8 +226,8 @@ class SideFiles:
 
         Raises
         ------
-        LinkError
-            One is a link that leads outside the project.
+        LinkError, NotFoundError, NotADirectory
+            One is a link that leads outside the project; or nowhere.
         IncompleteListingError
             A folder of masks couldn't be listed.
         """

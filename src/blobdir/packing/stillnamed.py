@@ -2,14 +2,21 @@
 
 One rule for all times: a change is refused by it before it's decided, and who does it, finishes it or undoes it, keeps
 such a blob. Datasets can be renamed, copied and moved between these.
+
+Symbolic links that lead to such a blob, or to offsets that go with it, are looked for with them, before it's decided:
+who looked when the work began, hours ago, doesn't know of those that have come since. What a link leads to by then is
+refused (`check_unneeded`), with nothing changed; who begins again finds the link as all others. A link that comes when
+it's decided leads nowhere.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
 from blobdir.discovery.parts import find_blobs
+from blobdir.errors import SourceChangedError
 from blobdir.sources import LocalStorage
 
 if TYPE_CHECKING:
@@ -31,6 +38,7 @@ class StillNamed:
         self._root = root
         self._folders: dict[str, Folder] = {}
         self._naming: dict[str, list[str]] = {}  # folder and stem of a blob -> what names it
+        self._links: list[str] = []
 
     def by(self, blob: str, without: Collection[str] = ()) -> str:
         """The first offsets file that names a blob, or a folder that may have such and can't be listed; empty if none.
@@ -52,8 +60,22 @@ class StillNamed:
         found = [*self._naming.get(layout.join(folder, stem), ()), *self._naming.get("", ())]
         return next((path for path in sorted(found) if path not in without), "")
 
+    def link_to(self, paths: Collection[str], without: Collection[str]) -> tuple[str, str]:
+        """A symbolic link that leads to one of some files, and that one; of those that go, none; empty if none does."""
+        if not self._folders:
+            self._look()
+        real = {os.path.realpath(full): path for path in paths if not os.path.islink(full := self._full(path))}
+        for link in self._links:
+            if link not in without and (path := real.get(os.path.realpath(self._full(link)))) is not None:
+                return link, path
+        return "", ""
+
+    def _full(self, path: str) -> str:
+        return os.path.join(self._root, path)
+
     def _look(self) -> None:
         for folder in LocalStorage(self._root).walk(follow_links=False):
+            self._links += [layout.join(folder.path, entry.name) for entry in folder.entries if entry.target]
             if folder.path.partition("/")[0] == layout.STATE_DIR:
                 continue
             self._folders[folder.path] = folder
@@ -63,6 +85,37 @@ class StillNamed:
                 if entry.kind in ("file", "link") and layout.is_offsets(entry.name):
                     path = layout.join(folder.path, entry.name)
                     self._naming.setdefault(layout.blob_of_offsets(path), []).append(path)
+
+
+def check_unneeded(root: str, removed: Collection[str], with_links: Collection[str] = ()) -> None:
+    """Refuse to delete a blob that other offsets than those which go name by now, or to which a link has come.
+
+    Parameters
+    ----------
+    root : str
+    removed : collection of str
+        All that goes.
+    with_links : collection of str
+        Those of which it was said that links to them lead nowhere then.
+
+    Raises
+    ------
+    SourceChangedError
+    """
+    blobs, named = [*filter(is_blob, removed)], StillNamed(root)
+    for blob in blobs:
+        if pickle := named.by(blob, removed):
+            raise SourceChangedError(
+                f"{os.path.join(root, pickle)}: was put there by another program, or can't be listed any more, while "
+                f"this change was prepared, and names {blob}, which would be deleted; nothing was changed; try again"
+            )
+    kept = {path for path in removed if path not in with_links and (is_blob(path) or layout.is_offsets(path))}
+    link, path = named.link_to(kept, removed) if blobs else ("", "")
+    if link:
+        raise SourceChangedError(
+            f"{os.path.join(root, link)}: is a symbolic link that was made while this change was prepared, and leads "
+            f"to {path}, which would be deleted; nothing was changed; try again, or remove the link first"
+        )
 
 
 def is_blob(path: str) -> bool:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Survey:
-    """All folders of a project but ``.blobdir``, as they are when it's made; see `Provenance.survey`.
+    """All folders of a project, as they are when it's made; see `Provenance.survey`. Of ``.blobdir`` only links.
 
     Parameters
     ----------
@@ -90,6 +90,8 @@ class Survey:
             for entry in folder.entries:
                 full = layout.join(path, entry.name)
                 if full == layout.STATE_DIR:
+                    if entry.kind == "directory" and not entry.target:
+                        self._look_at_files(full, stems=False)
                     continue
                 if entry.target and not is_linked:
                     self._note_link(full)
@@ -101,7 +103,7 @@ class Survey:
                     self._look_at_files(full)
             self.stems |= stems_of(entry.name for entry in folder.entries if entry.kind != "directory")
 
-    def _look_at_files(self, path: str) -> None:
+    def _look_at_files(self, path: str, *, stems: bool = True) -> None:
         """Look at folders of which nothing is remembered but links and stems."""
         todo = [path]
         while todo:
@@ -117,7 +119,7 @@ class Survey:
                             self._note_link(layout.join(folder, entry.name))
             except OSError as error:
                 self._note_unlisted(folder, error)
-            self.stems |= stems_of(names)
+            self.stems |= stems_of(names) if stems else set()
 
     def _note_link(self, path: str) -> None:
         self.links[path] = os.path.realpath(self._full(path))

@@ -325,10 +325,12 @@ class ProjectWriter:
         self._sums |= added
         self._without_sum.update(removed)
         path = f"{layout.BLOB_DIR}/{SUMS}"
-        if self.change.dry_run and (added or removed) and self.known.is_file(path):
+        if not (added or removed) or not self.known.is_file(path):
+            return
+        content = self.read(path)  # which a dry run is refused for, too
+        if self.change.dry_run:
             self.change.expect(path)
-        elif (added or removed) and self.known.is_file(path):
-            content = self.read(path)
+        else:
             self.change.stage(path).write_bytes(updated_sums(content, self._sums, self._without_sum))
 
     def labels(self) -> tuple[set[str], set[str]]:

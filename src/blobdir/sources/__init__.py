@@ -5,6 +5,7 @@ A `Storage` is the root of one project; a `Source` is one file in it, read by by
 
 from blobdir.sources.config import storage_options
 from blobdir.sources.local import LocalSource, LocalStorage
+from blobdir.sources.model import readable
 from blobdir.sources.options import RemoteOptions, parse_size
 from blobdir.sources.places import split_copies
 from blobdir.sources.remote import RemoteStorage
@@ -37,6 +38,7 @@ __all__ = [
     "on_this_machine",
     "open_storage",
     "parse_size",
+    "readable",
     "split_copies",
     "storage_options",
 ]

@@ -250,3 +250,8 @@ class Storage(Protocol):
         `told` is called with the version that is read, where only an answer has said which.
         """
         ...
+
+
+def readable(mode: int, default: int) -> int:
+    """Permission bits as they are shown: those of the file without any that allow writing."""
+    return default if mode < 0 else mode & 0o555
