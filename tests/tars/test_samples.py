@@ -95,6 +95,26 @@ def test_each_part_has_its_place(one: Path) -> None:
     assert fsspec.filesystem("blobdir", fo=str(one), layout="samples").cat_file("cats/img/a.jpg") == jpeg("cat")
 
 
+FOREIGN = b'{"caption": "of somebody"}'
+
+
+@pytest.mark.parametrize(("parts", "annotation"), [
+    ({"a.json": label("1"), "a.JSON": FOREIGN}, "a.json"),
+    ({"a.JSON": label("1"), "a.json": FOREIGN}, "a.JSON"),
+    ({"a.JSON": label("1"), "a.json": label("2")}, "a.json"),
+    ({"a.JSON": label("1"), "a.Json": label("2")}, "a.JSON"),
+    ({"a.JSON": FOREIGN, "a.json": FOREIGN + b" "}, ""),
+])  # fmt: skip
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_several_annotations_all_are_shown(tar: Tar, parts: dict[str, bytes], annotation: str, turned: bool) -> None:
+    ordered = dict(sorted(parts.items(), reverse=turned))
+    shown = contents(opened(tar("t-0.tar", {"a.jpg": jpeg("a"), **ordered})))
+    if annotation == "a.JSON" and "a.Json" in parts:
+        annotation = next(iter(ordered))
+    places = {f"t/parts/{name}" if name != annotation else "t/ann/a.jpg.json": data for name, data in parts.items()}
+    assert shown == {"t/img/a.jpg": jpeg("a"), **places}
+
+
 def test_behind_a_backend(one: Path, tar: Tar) -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe_file("/samples/train-0.tar", one.read_bytes())

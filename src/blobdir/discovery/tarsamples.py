@@ -11,6 +11,8 @@ an image: ``s/k.jpg``                         ``s/img/k.jpg``
 any other, as ``s/k.cls``, ``s/k.seg.png``    ``s/parts/k.cls``, ``s/parts/k.seg.png``
 ============================================  ==============================================
 
+An image has one annotation: of ``k.json`` and ``k.JSON`` the second is a part like any other.
+
 Two tars that have one key have two samples: what becomes of them is decided for all of a sample's parts together.
 """
 
@@ -53,14 +55,14 @@ class Sample:
         Without folders; empty for a file that has none, and is by itself.
     parts : list of (int, bytes)
         Number of each file, and its name behind the key.
-    is_annotated : bool
-        Whether ``.json`` is an annotation.
+    annotation : int
+        Number of the file that is the annotation; -1 where none is.
     """
 
     dataset: str
     key: bytes
     parts: list[tuple[int, bytes]] = field(default_factory=list)
-    is_annotated: bool = False
+    annotation: int = -1
 
     def images(self) -> list[bytes]:
         """What the names of its images have behind the key."""
@@ -74,7 +76,7 @@ class Sample:
             name, folder = self.key + tail, PARTS
             if tail in images:
                 folder = layout.ITEMS
-            elif self.is_annotated and tail.lower() == _JSON:
+            elif number == self.annotation:
                 own = (self.key + images[0] if len(images) == 1 else self.key) + _JSON
                 name, folder = (own, layout.ANNOTATIONS) if len(own) <= _NAME_MAX else (name, PARTS)
             found[layout.join(self.dataset, folder).encode("utf-8", "surrogateescape") + b"/" + name] = number
@@ -132,15 +134,19 @@ def are_samples(samples: Iterable[Sample]) -> bool:
 
 
 def find_annotations(samples: Iterable[Sample], read: Callable[[list[int]], list[bytes]]) -> None:
-    """Find out which samples of images have an annotation; `read` gives the bytes of files by their numbers."""
-    asked: list[tuple[Sample, int]] = []
+    """Find out which samples of images have an annotation; `read` gives the bytes of files by their numbers.
+
+    Of several, as of ``.json`` and ``.JSON``, it's the first of those that are spelled in lower case, else the first.
+    """
+    asked: list[tuple[Sample, int, bytes]] = []
     for sample in samples:
         if sample.images():
-            asked += [(sample, number) for number, tail in sample.parts if tail.lower() == _JSON]
+            asked += [(sample, number, tail) for number, tail in sample.parts if tail.lower() == _JSON]
     for first in range(0, len(asked), _AT_ONCE):
         some = asked[first : first + _AT_ONCE]
-        for (sample, _), data in zip(some, read([number for _, number in some]), strict=True):
-            sample.is_annotated = _is_annotation(data)
+        for (sample, number, tail), data in zip(some, read([number for _, number, _ in some]), strict=True):
+            if (sample.annotation < 0 or tail == _JSON) and _is_annotation(data):
+                sample.annotation = number
 
 
 def _is_annotation(data: bytes) -> bool:
@@ -200,14 +206,15 @@ def decide(tars: list[list[Sample]], on_conflict: OnConflict) -> Doubles:
     return found
 
 
-def _shape(sample: Sample) -> tuple[bool, list[bytes]]:
-    return sample.is_annotated, sorted(tail for _, tail in sample.parts)
+def _shape(sample: Sample) -> tuple[list[bytes], list[bytes]]:
+    annotation = [tail for number, tail in sample.parts if number == sample.annotation]
+    return annotation, sorted(tail for _, tail in sample.parts)
 
 
 def _renamed(sample: Sample, known: dict[tuple[str, bytes], tuple[int, Sample]], tar: int) -> Sample:
     number = 1
     while (sample.dataset, key := b"%b_%d" % (sample.key, number)) in known:
         number += 1
-    renamed = Sample(sample.dataset, key, sample.parts, sample.is_annotated)
+    renamed = Sample(sample.dataset, key, sample.parts, sample.annotation)
     known[sample.dataset, key] = tar, renamed
     return renamed

@@ -269,6 +269,12 @@ def label_called(name: bytes) -> bytes:
     return name.rpartition(b".")[0] + b".json"
 
 
+def is_label_called(name: bytes, image: bytes) -> bool:
+    """Whether a member is called as the annotation of another one: WebDataset takes ``.JSON`` for ``.json``."""
+    stem, dot, extension = name.rpartition(b".")
+    return stem + dot + extension.lower() == label_called(image)
+
+
 def _counted(data: bytes | None) -> bytes:
     """An annotation such that many behind each other can't be others; or that there is none."""
     return b"-" if data is None else b"%d:%b" % (len(data), data)
