@@ -186,6 +186,7 @@ class _Compacting:
         self._report.held = [*dict.fromkeys(self._report.held)]
         self._writer.write_sums(self._added, self._gone)
         self._writer.write_released()
+        self._writer.write_shard_indexes()
 
     def say_kept(self) -> None:
         """Say which blobs stay after all, since offsets may name them by now: to be called after the change."""

@@ -151,6 +151,7 @@ class _Relabelling:
         self._say_renamed()
         self._writer.write_sums(self._added, self._gone)
         self._writer.write_released()
+        self._writer.write_shard_indexes()
 
     def _relabel(self, path: str, pickles: list[Pickle]) -> None:
         tables = {pickle: self._holding.table(pickle) for pickle in pickles}

@@ -150,6 +150,10 @@ class WrittenShard:
         Whether a change of any of its sources since would show in their stamps.
     labels : str
         `Labels.digest` of what follows its images.
+    dali : str
+        Of a shard that is indexed, what DALI's index of it says.
+    samples : int
+        Of such, as wids counts them.
     """
 
     members: int = 0
@@ -159,6 +163,8 @@ class WrittenShard:
     size: int = 0
     settled: bool = True
     labels: str = ""
+    dali: str = ""
+    samples: int = 0
 
 
 def write_members(
