@@ -126,6 +126,7 @@ class _Relabelling:
         self._renamed: dict[str, str] = {}
         self._files: dict[str, list[LeftOut]] = {}
         self._dropped: list[tuple[bytes, bytes]] = []
+        self._kept: set[bytes] = set()
 
     def run(self) -> None:
         """Look at all blobs of images."""
@@ -221,10 +222,12 @@ class _Relabelling:
                 there.setdefault(source, []).append(name)
         for label, data in self._dropped:
             same = [span for span in there.keys() - blob.named.keys() if span[1] - span[0] == len(data)]
-            for name in (name for span in sorted(same) if blob.read(*span) == data for name in there[span]):
+            found = (name for span in sorted(same) if blob.read(*span) == data for name in there[span])
+            for name in (name for name in found if name not in self._kept):
                 what = f"{os.fsdecode(name)} stays as it is, and has what {os.fsdecode(label)} had"
                 self._say("label-kept", blob.path, f"{what}, which isn't there any more")
         self._dropped.clear()
+        self._kept.clear()
         spans = spans_of(blob.held.members)
         self._files[blob.path] = [
             one for one in files if any(_ending(one.name) == _ending(name) for name in there.get(spans[one.row], ()))
@@ -235,6 +238,7 @@ class _Relabelling:
         path, why = self._label(blob, image)
         labels = {other: span for other, span in beside if is_label_called(other, name)}
         reasons = dict.fromkeys(labels, why) if why else self._kept_labels(blob, labels, path)
+        self._kept |= reasons.keys()
         for label, reason in reasons.items():
             self._say("label-kept", blob.path, f"{os.fsdecode(label)} stays as it is: {reason}")
         if why and not labels and self._with_labels:
